@@ -1,0 +1,44 @@
+# make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
+# make test   all tests, against an embedded PostgreSQL of their own
+# make lint   ruff, mypy, import rules
+# make clean  removes what the other targets made, the demo's data included
+
+PYTHON ?= python3
+TESTS ?= tests
+WORKERS ?= auto
+
+.PHONY: demo test lint clean
+
+# Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
+# environment. `exec`, so that a signal to make's child is a signal to the demo itself.
+demo: .venv/.demo
+	@exec .venv/bin/python -m config.demo
+
+test: .venv/.development
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+# mypy's Django plugin loads the settings; it connects to nothing.
+lint: .venv/.development
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	SECRET_KEY=lint DATABASE_URL=postgresql:///lint .venv/bin/mypy
+	.venv/bin/lint-imports
+
+clean:
+	rm -rf .venv .rollout build dist *.egg-info .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+	  "Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + \
+	  ". Name another: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis]'
+	@touch $@
+
+.venv/.development: pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,test,lint]'
+	@touch $@ .venv/.demo
