@@ -1,0 +1,4 @@
+"""Rollout carries a live PostgreSQL database from an old data model to a new one, in five phases.
+
+Public to other apps: ``rollout.plan``, the language of plans, and ``rollout.modes``.
+"""

@@ -1,0 +1,66 @@
+"""The language a rollout is written in. Pure: it knows no connection and no journal."""
+
+from rollout.plan.gates import AuditClean, BackfillComplete
+from rollout.plan.plan import Phase, Plan
+from rollout.plan.registry import plans
+from rollout.plan.steps import (
+    AddColumns,
+    AddForeignKey,
+    CompareSchemaStep,
+    CreateIndex,
+    CreateLookupTable,
+    CreateMaterializedView,
+    DropIndex,
+    ProbeFlow,
+    RequireValues,
+    Step,
+)
+from rollout.plan.table import Column, Table
+from rollout.plan.transition import (
+    ArchiveLegacy,
+    Backfill,
+    CutOver,
+    DropLegacy,
+    FreezeLegacy,
+    FullAudit,
+    MapLegacyValues,
+    StartDualWrite,
+    UseFeature,
+    WriteBoth,
+)
+from rollout.plan.translations import Derived, Lookup
+
+register = plans.register
+
+__all__ = [
+    "AddColumns",
+    "AddForeignKey",
+    "ArchiveLegacy",
+    "AuditClean",
+    "Backfill",
+    "BackfillComplete",
+    "Column",
+    "CompareSchemaStep",
+    "CreateIndex",
+    "CreateLookupTable",
+    "CreateMaterializedView",
+    "CutOver",
+    "Derived",
+    "DropIndex",
+    "DropLegacy",
+    "FreezeLegacy",
+    "FullAudit",
+    "Lookup",
+    "MapLegacyValues",
+    "Phase",
+    "Plan",
+    "ProbeFlow",
+    "RequireValues",
+    "StartDualWrite",
+    "Step",
+    "Table",
+    "UseFeature",
+    "WriteBoth",
+    "plans",
+    "register",
+]

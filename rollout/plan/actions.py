@@ -1,0 +1,163 @@
+"""What steps are made of. An action says what to do; the engine knows how."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from psycopg import sql
+from psycopg.sql import Composable, Composed
+
+from rollout.plan.table import Table
+
+
+class LockMode(Enum):
+    """PostgreSQL's table lock modes, weakest first; the value is the name the manual uses."""
+
+    ACCESS_SHARE = "ACCESS SHARE"
+    ROW_SHARE = "ROW SHARE"
+    ROW_EXCLUSIVE = "ROW EXCLUSIVE"
+    SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+    SHARE = "SHARE"
+    SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+    EXCLUSIVE = "EXCLUSIVE"
+    ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+    @property
+    def blocks(self) -> str:
+        """What other sessions cannot do while the lock is held."""
+        if self is LockMode.ACCESS_EXCLUSIVE:
+            return "reads and writes"
+        if self in (LockMode.SHARE, LockMode.SHARE_ROW_EXCLUSIVE, LockMode.EXCLUSIVE):
+            return "writes"
+        return "nothing the application does"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that a statement takes on a table of the application."""
+
+    mode: LockMode
+    table: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """SQL whose result the catalog shows.
+
+    ``done`` is a query of one boolean: it is asked before, so that a statement already applied is
+    skipped, and after, so that a statement that only seemed to succeed is found out. ``None`` means
+    that the statement may simply be run again.
+    ``long`` statements wait for others without a lock timeout and run outside a transaction.
+    """
+
+    sql: Composed
+    done: Composable | None
+    locks: tuple[Lock, ...] = ()
+    long: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.sql.as_string()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A column and the SQL of its right value, over a row that is called ``t``."""
+
+    column: str
+    value: sql.Composable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """Bring columns of every row to their right value, in short batches while writers go on.
+
+    ``joins`` are FROM items of which each row meets exactly one row by ``matches``; a row that
+    meets none is left as it is.
+    """
+
+    kind: Literal["fill", "clear", "restore"]
+    table: Table
+    assignments: tuple[Assignment, ...]
+    joins: tuple[sql.Composable, ...] = ()
+    matches: tuple[sql.Composable, ...] = ()
+
+    @property
+    def wrong(self) -> sql.Composable:
+        """SQL condition: at least one column of row ``t`` is not at its right value."""
+        return sql.SQL("({})").format(
+            sql.SQL(" OR ").join(
+                sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("t", a.column), a.value)
+                for a in self.assignments
+            )
+        )
+
+    def update(self, condition: sql.Composable) -> sql.Composed:
+        """The UPDATE of those rows that meet a condition and are not already right."""
+        return sql.SQL("UPDATE {} AS t SET {}{} WHERE {}").format(
+            self.table.identifier,
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(a.column), a.value)
+                for a in self.assignments
+            ),
+            sql.SQL(" FROM {}").format(sql.SQL(", ").join(self.joins))
+            if self.joins
+            else sql.SQL(""),
+            sql.SQL(" AND ").join((condition, *self.matches, self.wrong)),
+        )
+
+    def unfilled(self) -> sql.Composed:
+        """A query of one number: the rows that are not right, those that meet no join included."""
+        joins = sql.SQL("").join(
+            sql.SQL(" LEFT JOIN {} ON {}").format(join, match)
+            for join, match in zip(self.joins, self.matches, strict=True)
+        )
+        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {}").format(
+            self.table.identifier, joins, self.wrong
+        )
+
+    @property
+    def text(self) -> str:
+        where = sql.SQL("/* rows of the batch */ true")
+        return self.update(where).as_string()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Compare every row's new values with what its legacy values say; mismatches fail the step."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Carry out one of the application's flows in a transaction that is rolled back.
+
+    ``flow`` is the dotted path of a function ``flow(*, using: str) -> str`` that answers with one
+    sentence of evidence and raises when the flow does not work.
+    """
+
+    flow: str
+
+
+@dataclass(frozen=True)
+class CompareSchema:
+    """Compare the live tables with what the plan expects at this point; drift fails the step."""
+
+
+Action = Statement | Fill | Audit | Probe | CompareSchema
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The actions of a step one way, and what they cost."""
+
+    actions: tuple[Action, ...] = field(default=())
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        seen: dict[Lock, None] = {}
+        for action in self.actions:
+            if isinstance(action, Statement):
+                seen.update(dict.fromkeys(action.locks))
+            elif isinstance(action, Fill):
+                seen[Lock(LockMode.ROW_EXCLUSIVE, action.table.label)] = None
+        return tuple(seen)

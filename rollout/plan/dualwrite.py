@@ -1,0 +1,338 @@
+"""The SQL of the triggers that keep the legacy columns and the new ones in step.
+
+Three stages, one pair of triggers and one function per table:
+
+``forward``  legacy text is right; the new columns follow it, and any write heals an unfilled row.
+``reverse``  the new columns are right and the legacy text follows; a writer that still knows only
+             the legacy text is understood. A text that already means its row keeps its spelling.
+``frozen``   as reverse, but a change of legacy text alone is refused: it is about to be archived.
+
+The ``WHEN`` conditions are evaluated without calling the function, so that a write which has
+nothing to translate, the backfill's own above all, pays almost nothing.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from psycopg import sql
+
+from rollout.plan import facts
+from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.names import (
+    LONGEST_LOOKUP_VALUE,
+    SCHEMA,
+    code,
+    identifier,
+    in_target,
+    normal,
+    tidy,
+)
+from rollout.plan.table import Table
+from rollout.plan.translations import Derived, Lookup, Translation
+
+Stage = Literal["forward", "reverse", "frozen"]
+
+_VALUE = sql.SQL("value")
+
+
+@dataclass(frozen=True)
+class DualWriteTriggers:
+    """The triggers of one table for the translations of one plan."""
+
+    plan: str
+    table: Table
+    translations: tuple[Translation, ...]
+
+    @property
+    def function(self) -> str:
+        return identifier(self.plan, self.table.label, "dual_write")
+
+    @property
+    def insert_trigger(self) -> str:
+        return identifier("rollout", self.plan, "insert")
+
+    @property
+    def update_trigger(self) -> str:
+        return identifier("rollout", self.plan, "update")
+
+    @cached_property
+    def lookups(self) -> tuple[Lookup, ...]:
+        return tuple(t for t in self.translations if isinstance(t, Lookup))
+
+    @cached_property
+    def derived(self) -> tuple[Derived, ...]:
+        return tuple(t for t in self.translations if isinstance(t, Derived))
+
+    def to_new(self, lookup: Lookup) -> str:
+        """The function that gives the lookup row of a legacy text, making it when it is unknown."""
+        return identifier(self.plan, self.table.label, lookup.legacy, "of_text")
+
+    def to_legacy(self, lookup: Lookup) -> str:
+        """The function that gives the legacy text of a lookup row."""
+        return identifier(self.plan, self.table.label, lookup.legacy, "text_of")
+
+    def install(self, stage: Stage) -> Statement:
+        """One transaction that puts functions and triggers of a stage in place of any other's."""
+        body = self._definition(stage)
+        comment = f"{stage} {hashlib.sha256(body.as_string().encode()).hexdigest()[:16]}"
+        return Statement(
+            sql=sql.SQL("{};\nCOMMENT ON FUNCTION {} () IS {}").format(
+                body, in_target(self.function), sql.Literal(comment)
+            ),
+            done=facts.all_of(
+                facts.function_has_comment(self.function, comment),
+                facts.trigger_exists(self.table, self.insert_trigger),
+                facts.trigger_exists(self.table, self.update_trigger),
+            ),
+            locks=(Lock(LockMode.SHARE_ROW_EXCLUSIVE, self.table.label),),
+        )
+
+    def remove(self) -> Statement:
+        """One transaction that takes triggers and functions away."""
+        functions = [in_target(self.function)]
+        drops = [
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
+                sql.Identifier(name), self.table.identifier
+            )
+            for name in (self.insert_trigger, self.update_trigger)
+        ]
+        drops.append(sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(functions[0]))
+        for lookup in self.lookups:
+            drops.append(
+                sql.SQL("DROP FUNCTION IF EXISTS {} (text)").format(in_target(self.to_new(lookup)))
+            )
+            drops.append(
+                sql.SQL("DROP FUNCTION IF EXISTS {} (integer, text)").format(
+                    in_target(self.to_legacy(lookup))
+                )
+            )
+        return Statement(
+            sql=sql.SQL(";\n").join(drops),
+            done=facts.all_of(
+                facts.no(facts.function_exists(self.function)),
+                *(facts.no(facts.function_exists(self.to_new(lookup))) for lookup in self.lookups),
+            ),
+            locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+        )
+
+    def _definition(self, stage: Stage) -> sql.Composable:
+        body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
+        insert_when, update_when = self._conditions(stage)
+        functions: list[sql.Composable] = [self._to_new(lookup) for lookup in self.lookups]
+        functions += [self._to_legacy(lookup) for lookup in self.lookups]
+        functions.append(self._function(self.function, "", "trigger", "", body))
+        triggers = [
+            sql.SQL(
+                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n"
+                "  WHEN ({})\n  EXECUTE FUNCTION {} ()"
+            ).format(
+                sql.Identifier(name),
+                code(event),
+                self.table.identifier,
+                when,
+                in_target(self.function),
+            )
+            for name, event, when in (
+                (self.insert_trigger, "INSERT", insert_when),
+                (self.update_trigger, "UPDATE", update_when),
+            )
+        ]
+        return sql.SQL(";\n").join([*functions, *triggers])
+
+    def _function(
+        self, name: str, arguments: str, returns: str, declare: str, body: Sequence[sql.Composable]
+    ) -> sql.Composable:
+        """A function that runs with its owner's rights: the application needs none in the schema."""
+        path = sql.SQL(", ").join(
+            [sql.SQL("pg_catalog"), sql.Identifier(self.table.schema), sql.SQL("pg_temp")]
+        )
+        text = sql.SQL("{declare}BEGIN\n{body}\nEND").format(
+            declare=sql.SQL("DECLARE {} ").format(code(declare)) if declare else sql.SQL(""),
+            body=sql.SQL("\n").join(body),
+        )
+        return sql.SQL(
+            "CREATE OR REPLACE FUNCTION {} ({}) RETURNS {} LANGUAGE plpgsql SECURITY DEFINER\n"
+            "  SET search_path = {} AS {}"
+        ).format(
+            in_target(name),
+            code(arguments),
+            code(returns),
+            path,
+            sql.Literal(text.as_string()),
+        )
+
+    def _to_new(self, lookup: Lookup) -> sql.Composable:
+        mapping = in_target(lookup.mapping_name(self.plan))
+        wanted: sql.Composable = normal(_VALUE)
+        if lookup.blank is not None:
+            wanted = sql.SQL("coalesce(nullif({}, ''), {})").format(
+                wanted, normal(sql.Literal(lookup.blank))
+            )
+        name = tidy(_VALUE)
+        if lookup.blank is not None:
+            name = sql.SQL("coalesce(nullif({}, ''), {})").format(name, sql.Literal(lookup.blank))
+        fill = {
+            "mapping": mapping,
+            "lookup": lookup.lookup_sql,
+            "normal_name": normal(sql.Identifier("l", "name")),
+            "wanted": wanted,
+            "name": name,
+            "longest": sql.Literal(LONGEST_LOOKUP_VALUE),
+        }
+        lines = (
+            "  value := coalesce(value, '');",
+            "  SELECT m.lookup_id INTO row_id FROM {mapping} AS m WHERE m.legacy = value;",
+            "  IF FOUND THEN RETURN row_id; END IF;",
+            "  IF {name} <> '' AND length({name}) <= {longest} THEN",
+            "    INSERT INTO {lookup} (name) VALUES ({name}) ON CONFLICT DO NOTHING;",
+            "  END IF;",
+            "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
+            "  INSERT INTO {mapping} (legacy, lookup_id) VALUES (value, row_id)",
+            "    ON CONFLICT DO NOTHING;",
+            "  RETURN row_id;",
+        )
+        body = [code(line).format(**fill) for line in lines]
+        return self._function(self.to_new(lookup), "value text", "integer", "row_id integer;", body)
+
+    def _to_legacy(self, lookup: Lookup) -> sql.Composable:
+        fill = {
+            "mapping": in_target(lookup.mapping_name(self.plan)),
+            "lookup": lookup.lookup_sql,
+            "blank": sql.Literal(lookup.blank),
+        }
+        lines = (
+            "  PERFORM FROM {mapping} AS m WHERE m.legacy = coalesce(given, '')",
+            "    AND m.lookup_id = wanted;",
+            "  IF FOUND THEN RETURN given; END IF;",
+            "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
+            "  IF canonical = {blank} THEN RETURN NULL; END IF;",
+            "  INSERT INTO {mapping} (legacy, lookup_id) SELECT canonical, wanted",
+            "    WHERE canonical IS NOT NULL ON CONFLICT DO NOTHING;",
+            "  RETURN canonical;",
+        )
+        body = [code(line).format(**fill) for line in lines]
+        return self._function(
+            self.to_legacy(lookup), "wanted integer, given text", "text", "canonical text;", body
+        )
+
+    def _forward(self) -> list[sql.Composable]:
+        lines: list[sql.Composable] = [
+            sql.SQL("  {} := {} ({});").format(
+                sql.Identifier("new", lookup.column),
+                in_target(self.to_new(lookup)),
+                sql.Identifier("new", lookup.legacy),
+            )
+            for lookup in self.lookups
+        ]
+        lines += [
+            sql.SQL("  {} := {};").format(
+                sql.Identifier("new", derived.column), derived.value("new")
+            )
+            for derived in self.derived
+        ]
+        return [*lines, sql.SQL("  RETURN new;")]
+
+    def _reverse(self, *, frozen: bool) -> list[sql.Composable]:
+        lines: list[sql.Composable] = []
+        for lookup in self.lookups:
+            names = {
+                "new_column": sql.Identifier("new", lookup.column),
+                "old_column": sql.Identifier("old", lookup.column),
+                "new_legacy": sql.Identifier("new", lookup.legacy),
+                "old_legacy": sql.Identifier("old", lookup.legacy),
+                "to_new": in_target(self.to_new(lookup)),
+                "to_legacy": in_target(self.to_legacy(lookup)),
+                "refusal": sql.Literal(
+                    f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
+                ),
+            }
+            legacy_alone = (
+                "    RAISE EXCEPTION USING MESSAGE = {refusal};"
+                if frozen
+                else "    {new_column} := {to_new} ({new_legacy});"
+            )
+            lines += [
+                code(line).format(**names)
+                for line in (
+                    "  IF TG_OP = 'INSERT' THEN",
+                    "    IF {new_column} IS NULL THEN",
+                    "      {new_column} := {to_new} ({new_legacy});",
+                    "    ELSE",
+                    "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                    "    END IF;",
+                    "  ELSIF {new_column} IS DISTINCT FROM {old_column} THEN",
+                    "    {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                    "  ELSIF {new_legacy} IS DISTINCT FROM {old_legacy} THEN",
+                    legacy_alone,
+                    "  END IF;",
+                )
+            ]
+        for derived in self.derived:
+            changed = self._sources_changed(derived)
+            lines += [
+                code(line).format(
+                    new=sql.Identifier("new", derived.column),
+                    old=sql.Identifier("old", derived.column),
+                    value=derived.value("new"),
+                    changed=changed,
+                )
+                for line in (
+                    "  IF TG_OP = 'INSERT' THEN",
+                    "    {new} := coalesce({new}, {value});",
+                    "  ELSIF {new} IS NOT DISTINCT FROM {old} AND ({changed}) THEN",
+                    "    {new} := {value};",
+                    "  END IF;",
+                )
+            ]
+        return [*lines, sql.SQL("  RETURN new;")]
+
+    def _sources_changed(self, *translations: Translation) -> sql.Composable:
+        columns = dict.fromkeys(column for t in translations for column in t.reads)
+        changes = [
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", column), sql.Identifier("new", column)
+            )
+            for column in columns
+        ]
+        return sql.SQL(" OR ").join(changes) if changes else sql.SQL("false")
+
+    def _conditions(self, stage: Stage) -> tuple[sql.Composable, sql.Composable]:
+        changed = self._sources_changed(*self.translations)
+        if stage == "forward":
+            unfilled = sql.SQL(" OR ").join(
+                [
+                    sql.SQL("{} IS NULL").format(sql.Identifier("new", lookup.column))
+                    for lookup in self.lookups
+                ]
+                + [
+                    sql.SQL("{} IS DISTINCT FROM {}").format(
+                        sql.Identifier("new", derived.column), derived.value("new")
+                    )
+                    for derived in self.derived
+                ]
+            )
+            return unfilled, sql.SQL("{} OR {}").format(changed, unfilled)
+        new_changed = sql.SQL(" OR ").join(
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", t.column), sql.Identifier("new", t.column)
+            )
+            for t in self.lookups
+        )
+        return sql.SQL("true"), (
+            sql.SQL("{} OR {}").format(changed, new_changed) if self.lookups else changed
+        )
+
+
+def mapping_table(lookup: Lookup, plan: str) -> Statement:
+    """The table of a lookup's mapping: exact legacy text to lookup row, whatever its length."""
+    name = lookup.mapping_name(plan)
+    return Statement(
+        sql=sql.SQL(
+            "CREATE TABLE IF NOT EXISTS {} (\n"
+            "  legacy text NOT NULL, lookup_id integer, EXCLUDE USING hash (legacy WITH =)\n)"
+        ).format(in_target(name)),
+        done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
+    )

@@ -1,0 +1,65 @@
+"""Questions to the catalog, each a query of one boolean: is this already so?"""
+
+from psycopg import sql
+
+from rollout.plan.names import SCHEMA
+from rollout.plan.table import Table
+
+
+def _column(table: Table, column: str, condition: str) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_attribute WHERE attrelid = {} AND attname = {}"
+        " AND NOT attisdropped AND {})"
+    ).format(table.regclass, sql.Literal(column), sql.SQL(condition))
+
+
+def all_of(*facts: sql.Composable) -> sql.Composable:
+    return sql.SQL("(") + sql.SQL(" AND ").join(facts) + sql.SQL(")")
+
+
+def no(fact: sql.Composable) -> sql.Composable:
+    return sql.SQL("NOT {}").format(fact)
+
+
+def relation_exists(relation: sql.Identifier) -> sql.Composable:
+    return sql.SQL("(to_regclass({}) IS NOT NULL)").format(sql.Literal(relation.as_string()))
+
+
+def column_exists(table: Table, column: str) -> sql.Composable:
+    return _column(table, column, "true")
+
+
+def column_is_not_null(table: Table, column: str) -> sql.Composable:
+    return _column(table, column, "attnotnull")
+
+
+def constraint_exists(table: Table, name: str, *, validated: bool = False) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_constraint WHERE conrelid = {} AND conname = {}{})"
+    ).format(table.regclass, sql.Literal(name), sql.SQL(" AND convalidated" if validated else ""))
+
+
+def index_is_valid(schema: str, name: str) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass({}) AND indisvalid)"
+    ).format(sql.Literal(sql.Identifier(schema, name).as_string()))
+
+
+def trigger_exists(table: Table, name: str) -> sql.Composable:
+    return sql.SQL("EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {} AND tgname = {})").format(
+        table.regclass, sql.Literal(name)
+    )
+
+
+def function_has_comment(name: str, comment: str) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = {} AND p.proname = {} AND obj_description(p.oid, 'pg_proc') = {})"
+    ).format(sql.Literal(SCHEMA), sql.Literal(name), sql.Literal(comment))
+
+
+def function_exists(name: str) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = {} AND p.proname = {})"
+    ).format(sql.Literal(SCHEMA), sql.Literal(name))

@@ -1,0 +1,30 @@
+"""Gates that a plan puts before a phase. The plan names the condition; the journal answers it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Answer = Literal["pass", "fail", "unknown"]
+
+
+@dataclass(frozen=True)
+class EarlierPhaseDone:
+    """The phase before this one is done. Every phase but the first has this gate by itself."""
+
+    name = "earlier phase done"
+
+
+@dataclass(frozen=True)
+class BackfillComplete:
+    """The final sweep of every backfill of the plan found no row left."""
+
+    name = "backfill complete"
+
+
+@dataclass(frozen=True)
+class AuditClean:
+    """The last full audit is clean and newer than the last change of what is written."""
+
+    name = "audit clean"
+
+
+Gate = EarlierPhaseDone | BackfillComplete | AuditClean

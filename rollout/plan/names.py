@@ -1,0 +1,45 @@
+"""Names of what a plan keeps in the target, and the SQL of the two text forms it compares by."""
+
+import hashlib
+
+from psycopg import sql
+
+SCHEMA = "rollout"
+LONGEST_LOOKUP_VALUE = 200
+"""Characters; a longer legacy text is no lookup value and stays unmapped until a person decides."""
+
+_MAX_IDENTIFIER_BYTES = 63
+_SPACES = sql.Literal(r"[\s\u00a0]+")
+
+
+def identifier(*parts: str) -> str:
+    """Join parts to one PostgreSQL identifier, shortened by a digest where it would be cut off."""
+    name = "_".join(parts)
+    encoded = name.encode()
+    if len(encoded) <= _MAX_IDENTIFIER_BYTES:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: _MAX_IDENTIFIER_BYTES - 9].decode(errors="ignore") + "_" + digest
+
+
+def code(text: str) -> sql.SQL:
+    """SQL that a developer wrote, in a plan or in this package. Never for what came as data."""
+    return sql.SQL(text)
+
+
+def in_target(name: str) -> sql.Identifier:
+    """The qualified name of one of the engine's own objects in the target."""
+    return sql.Identifier(SCHEMA, name)
+
+
+def tidy(text: sql.Composable) -> sql.Composable:
+    """SQL of a text with its white space trimmed and folded to single spaces."""
+    return sql.SQL("btrim(regexp_replace({}, {}, ' ', 'g'))").format(text, _SPACES)
+
+
+def normal(text: sql.Composable) -> sql.Composable:
+    """SQL of a text's normal form: tidy and in lower case. Equal normal forms mean one lookup row.
+
+    The target computes it, never Python, so that one set of case rules is in force.
+    """
+    return sql.SQL("lower({})").format(tidy(text))

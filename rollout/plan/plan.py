@@ -1,0 +1,82 @@
+"""A plan: five phases of steps, and the translations that everything else follows from."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from rollout.plan.actions import Direction
+from rollout.plan.gates import EarlierPhaseDone, Gate
+from rollout.plan.steps import Shape, Step
+from rollout.plan.table import Table
+from rollout.plan.translations import Lookup, Translation
+
+ROLES = ("prepare", "expand", "backfill", "enforce", "contract")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A phase: its steps in order, its own gates, and how long the plan thinks it takes."""
+
+    steps: tuple[Step, ...]
+    gates: tuple[Gate, ...] = ()
+    description: str = ""
+    estimate: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to change. ``phases`` are prepare, expand, backfill, enforce and contract."""
+
+    name: str
+    title: str
+    description: str
+    tables: tuple[Table, ...]
+    translations: tuple[Translation, ...]
+    phases: tuple[Phase, Phase, Phase, Phase, Phase]
+
+    def translations_of(self, table: Table) -> tuple[Translation, ...]:
+        return tuple(t for t in self.translations if t.table == table)
+
+    def lookups_of(self, table: Table) -> tuple[Lookup, ...]:
+        return tuple(t for t in self.translations_of(table) if isinstance(t, Lookup))
+
+    @property
+    def translated_tables(self) -> tuple[Table, ...]:
+        return tuple(table for table in self.tables if self.translations_of(table))
+
+    def gates_of(self, number: int) -> tuple[Gate, ...]:
+        own = self.phases[number].gates
+        return own if number == 0 else (EarlierPhaseDone(), *own)
+
+    def step(self, number: int, step_id: str) -> Step:
+        """Raises KeyError where the phase has no such step."""
+        for step in self.phases[number].steps:
+            if step.id == step_id:
+                return step
+        raise KeyError(step_id)
+
+    def forward(self, step: Step) -> Direction:
+        return Direction(step.forward(self))
+
+    def backward(self, step: Step) -> Direction:
+        return Direction(step.backward(self) or ())
+
+    def shape(self, phases_done: int) -> Shape:
+        """The columns that the plan's tables have once that many phases are done."""
+        shape: Shape = {table.label: dict(table.columns) for table in self.tables}
+        for phase in self.phases[:phases_done]:
+            for step in phase.steps:
+                step.reshape(self, shape)
+        return shape
+
+    @cached_property
+    def digest(self) -> str:
+        """A short digest of every statement the plan would run, both ways: its version."""
+        content = hashlib.sha256()
+        for number, phase in enumerate(self.phases):
+            for step in phase.steps:
+                content.update(f"{number} {step.id}\n".encode())
+                for action in (*self.forward(step).actions, *self.backward(step).actions):
+                    content.update(getattr(action, "text", repr(action)).encode())
+        return content.hexdigest()[:12]

@@ -1,0 +1,71 @@
+"""The SQL that switches what the application reads and writes, while no transaction of it looks."""
+
+import hashlib
+from typing import Literal
+
+from psycopg import sql
+
+from rollout.plan.actions import Statement
+
+ReadMode = Literal["legacy", "new"]
+WriteMode = Literal["legacy", "both", "new"]
+
+
+def lock_key(plan: str) -> int:
+    """The advisory lock of a plan's modes: the application shares it, a switch holds it alone."""
+    digest = hashlib.sha256(f"rollout modes {plan}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def _switch(plan: str, change: sql.Composable) -> sql.Composed:
+    return sql.SQL(
+        "SELECT pg_advisory_xact_lock({});\n"
+        "INSERT INTO rollout.modes (plan) VALUES ({}) ON CONFLICT DO NOTHING;\n"
+        "UPDATE rollout.modes SET {}, changed_at = now() WHERE plan = {}"
+    ).format(sql.Literal(lock_key(plan)), sql.Literal(plan), change, sql.Literal(plan))
+
+
+def _modes_are(plan: str, condition: sql.Composable) -> sql.Composable:
+    return sql.SQL("EXISTS (SELECT FROM rollout.modes WHERE plan = {} AND {})").format(
+        sql.Literal(plan), condition
+    )
+
+
+def switch_modes(
+    plan: str, *, read: ReadMode, write: WriteMode, together_with: Statement | None = None
+) -> Statement:
+    """Set the read and write mode, in the same transaction as another statement where given."""
+    change = sql.SQL("read_mode = {}, write_mode = {}").format(
+        sql.Literal(read), sql.Literal(write)
+    )
+    switched = _switch(plan, change)
+    done = _modes_are(
+        plan,
+        sql.SQL("read_mode = {} AND write_mode = {}").format(sql.Literal(read), sql.Literal(write)),
+    )
+    if together_with is None:
+        return Statement(sql=switched, done=done)
+    assert together_with.done is not None
+    return Statement(
+        sql=sql.SQL("{};\n{}").format(switched, together_with.sql),
+        done=sql.SQL("({} AND {})").format(done, together_with.done),
+        locks=together_with.locks,
+    )
+
+
+def use_feature(plan: str, feature: str) -> Statement:
+    """Let the application use a feature."""
+    name = sql.Literal(feature)
+    change = sql.SQL("features = array_append(array_remove(features, {}), {})").format(name, name)
+    return Statement(
+        sql=_switch(plan, change),
+        done=_modes_are(plan, sql.SQL("{} = ANY (features)").format(name)),
+    )
+
+
+def stop_using_feature(plan: str, feature: str) -> Statement:
+    """Let the application no longer use a feature; returns when no transaction does."""
+    name = sql.Literal(feature)
+    change = sql.SQL("features = array_remove(features, {})").format(name)
+    used = _modes_are(plan, sql.SQL("{} = ANY (features)").format(name))
+    return Statement(sql=_switch(plan, change), done=sql.SQL("NOT {}").format(used))

@@ -1,0 +1,42 @@
+"""A table that a plan touches, as it looks before the rollout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's type as PostgreSQL's ``format_type`` prints it, and whether it may be null."""
+
+    type: str
+    null: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the application: its name, its primary key, and the columns the plan relies on."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: Mapping[str, Column] = field(hash=False)
+    schema: str = "public"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def label(self) -> str:
+        """How people read the name; only a schema other than public is worth saying."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    @property
+    def regclass(self) -> sql.Composable:
+        """The table as a ``regclass``; NULL where it is absent."""
+        return sql.SQL("to_regclass({})").format(sql.Literal(self.identifier.as_string()))
+
+    def key_of(self, alias: str) -> sql.Composable:
+        """The key columns, comma separated, qualified by an alias."""
+        return sql.SQL(", ").join(sql.Identifier(alias, column) for column in self.key)

@@ -1,0 +1,127 @@
+"""Translations: one legacy expression to one new column. Everything else follows from them."""
+
+import string
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from psycopg import sql
+
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, in_target, normal, tidy
+from rollout.plan.table import Column, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """A free-text column that becomes a foreign key to a lookup table.
+
+    Distinct texts become lookup rows by way of a mapping: texts of one normal form share a row.
+    NULL and blank texts map to the row named ``blank``; with ``blank=None`` they map to no row, and
+    ``required`` must then be false. A required column becomes NOT NULL when the plan enforces it.
+    """
+
+    table: Table
+    legacy: str
+    column: str
+    lookup_table: str
+    blank: str | None = "Unspecified"
+    required: bool = True
+    new: Column = field(default=Column("integer"), init=False)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.legacy,)
+
+    @property
+    def lookup_sql(self) -> sql.Identifier:
+        return sql.Identifier(self.table.schema, self.lookup_table)
+
+    @property
+    def lookup_label(self) -> str:
+        return Table(
+            name=self.lookup_table, schema=self.table.schema, key=("id",), columns={}
+        ).label
+
+    @property
+    def mapping_alias(self) -> str:
+        return f"m_{self.column}"
+
+    def mapping_name(self, plan: str) -> str:
+        return identifier(plan, self.table.label, self.legacy, "mapping")
+
+    def legacy_text(self, row: str) -> sql.Composable:
+        """The legacy text as the mapping's key: NULL is the blank text."""
+        return sql.SQL("coalesce({}, '')").format(sql.Identifier(row, self.legacy))
+
+    def add_missing_lookups(self, plan: str) -> sql.Composed:
+        """SQL that gives every distinct legacy text a mapping row, making lookup rows as needed.
+
+        A lookup row is named by the most frequent tidy spelling of its normal form.
+        """
+        text = sql.Identifier("d", "legacy")
+        wanted: sql.Composable = normal(text)
+        blank_row: sql.Composable = sql.SQL("")
+        if self.blank is not None:
+            blank = sql.Literal(self.blank)
+            wanted = sql.SQL("coalesce(nullif({}, ''), {})").format(normal(text), normal(blank))
+            blank_row = sql.SQL(
+                "INSERT INTO {} (name) VALUES ({}) ON CONFLICT DO NOTHING;\n"
+            ).format(self.lookup_sql, blank)
+        return sql.SQL(
+            "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
+            "  SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1;\n"
+            "{blank_row}"
+            "INSERT INTO {lookup} (name)\n"
+            "  SELECT DISTINCT ON ({normal}) {tidy} FROM legacy_values AS d\n"
+            "  WHERE {normal} <> '' AND length({tidy}) <= {longest}\n"
+            "  ORDER BY {normal}, d.rows DESC, d.legacy ON CONFLICT DO NOTHING;\n"
+            "INSERT INTO {mapping} (legacy, lookup_id)\n"
+            "  SELECT d.legacy, l.id FROM legacy_values AS d\n"
+            "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"
+            "  WHERE NOT EXISTS (SELECT FROM {mapping} AS m WHERE m.legacy = d.legacy)\n"
+            "  ON CONFLICT DO NOTHING;\n"
+            "ANALYZE {mapping}"
+        ).format(
+            legacy=sql.Identifier(self.legacy),
+            table=self.table.identifier,
+            blank_row=blank_row,
+            lookup=self.lookup_sql,
+            normal=normal(text),
+            tidy=tidy(text),
+            longest=sql.Literal(LONGEST_LOOKUP_VALUE),
+            mapping=in_target(self.mapping_name(plan)),
+            normal_name=normal(sql.Identifier("l", "name")),
+            wanted=wanted,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A new column whose value is a SQL expression over the row.
+
+    The expression names columns in braces: ``"CASE WHEN {status} = 'sold' THEN {updated_at} END"``;
+    a brace of its own is doubled.
+    """
+
+    table: Table
+    column: str
+    type: str
+    expression: str
+    required: bool = True
+
+    @property
+    def new(self) -> Column:
+        return Column(self.type)
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        names = (name for _, name, _, _ in string.Formatter().parse(self.expression) if name)
+        return tuple(dict.fromkeys(names))
+
+    def value(self, row: str) -> sql.Composable:
+        """The expression over the row variable or alias ``row``."""
+        return sql.SQL("({})").format(
+            code(self.expression).format(**{name: sql.Identifier(row, name) for name in self.reads})
+        )
+
+
+Translation = Lookup | Derived
