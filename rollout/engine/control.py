@@ -1,0 +1,22 @@
+"""How the engine is told to stop: it asks at every safe point."""
+
+from typing import Protocol
+
+from rollout.engine.target import Connection
+
+
+class Interrupted(Exception):
+    """The work was asked to stop, or is no longer this worker's; nothing half done remains."""
+
+
+class Control(Protocol):
+    """What the engine needs of whoever runs it."""
+
+    def check(self) -> None:
+        """Raises Interrupted when the work is to stop here."""
+
+    def waiting(self, reason: str) -> None:
+        """Tell people what the work waits for; an empty text ends the wait."""
+
+    def using(self, connection: Connection) -> None:
+        """The connection whose statement is to be cancelled when the work is cancelled."""
