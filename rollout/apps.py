@@ -1,0 +1,34 @@
+"""The app: discovers the plans of the project, checks them, and installs what it needs."""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
+
+
+class RolloutConfig(AppConfig):
+    name = "rollout"
+    label = "rollout"
+    verbose_name = "Rollout"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        autodiscover_modules("rollout")
+        from rollout import checks  # noqa: F401  registers itself
+        from rollout.roles import make_groups
+
+        post_migrate.connect(make_groups, sender=self)
+        post_migrate.connect(install_targets, sender=self)
+
+
+def install_targets(*, using: str, **_: Any) -> None:
+    """Make the engine's own schema in each environment's database as that is migrated."""
+    from rollout.environments import environments, target_of
+
+    for name, alias in environments().items():
+        if alias == using:
+            with target_of(name).connect() as connection:
+                from rollout.engine.target import install
+
+                install(connection)

@@ -1,0 +1,149 @@
+"""System checks: a plan that could hurt is refused before anything of it can be started."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.plan.steps import Step
+from rollout.plan.table import Table
+
+
+@register("rollout")
+def check_plans(**_: Any) -> list[CheckMessage]:
+    """Check every plan that the project's apps registered."""
+    names = Counter(plan.name for plan in plans)
+    errors: list[CheckMessage] = [
+        _error(3, f"Two plans are called '{name}'.", "Give each plan a name of its own.")
+        for name, count in names.items()
+        if count > 1
+    ]
+    for plan in plans:
+        errors += check_plan(plan)
+    return errors
+
+
+def check_plan(plan: Plan) -> list[CheckMessage]:
+    """Everything that is wrong with a plan, each with a hint."""
+    return [
+        *_destructive_steps(plan),
+        *_columns(plan),
+        *_names(plan),
+        *_phases(plan),
+        *_tables(plan),
+        *_translations(plan),
+    ]
+
+
+def _error(number: int, message: str, hint: str, plan: Plan | None = None) -> Error:
+    return Error(message, hint=hint, obj=plan and plan.name, id=f"rollout.E{number:03}")
+
+
+def _steps(plan: Plan) -> Iterator[tuple[int, Step]]:
+    for number, phase in enumerate(plan.phases):
+        for step in phase.steps:
+            yield number, step
+
+
+def _destructive_steps(plan: Plan) -> Iterator[Error]:
+    for number, step in _steps(plan):
+        if step.backward(plan) is None or (step.destructive and not step.backward(plan)):
+            yield _error(
+                1,
+                f"Step '{step.id}' of phase {number} has no rollback.",
+                "Give it the actions that undo it; a step that cannot be undone has no place in a "
+                "rollout.",
+                plan,
+            )
+
+
+def _columns(plan: Plan) -> Iterator[Error]:
+    shape = plan.shape(0)
+    for translation in plan.translations:
+        table = translation.table
+        for column in translation.reads:
+            if column not in shape.get(table.label, {}):
+                yield _error(
+                    2,
+                    f"The translation of {table.label}.{translation.column} reads '{column}', "
+                    "which the plan's table does not have.",
+                    f"Declare the column in the Table {table.label}, or correct its name.",
+                    plan,
+                )
+
+
+def _names(plan: Plan) -> Iterator[Error]:
+    for number, phase in enumerate(plan.phases):
+        for step_id, count in Counter(step.id for step in phase.steps).items():
+            if count > 1:
+                yield _error(
+                    3,
+                    f"Phase {number} has {count} steps called '{step_id}'.",
+                    "Give each step of a phase an id of its own.",
+                    plan,
+                )
+    for (table, column), count in Counter(
+        (t.table.label, t.column) for t in plan.translations
+    ).items():
+        if count > 1:
+            yield _error(
+                3,
+                f"{count} translations fill {table}.{column}.",
+                "A new column has one translation.",
+                plan,
+            )
+
+
+def _phases(plan: Plan) -> Iterator[Error]:
+    for number, step in _steps(plan):
+        if number not in step.phases:
+            allowed = ", ".join(map(str, sorted(step.phases)))
+            yield _error(
+                4,
+                f"Step '{step.id}' ({type(step).__name__}) is not safe in phase {number}.",
+                f"Move it to phase {allowed}.",
+                plan,
+            )
+
+
+def _tables(plan: Plan) -> Iterator[Error]:
+    for table in plan.tables:
+        if not table.key:
+            yield _error(
+                5,
+                f"Table {table.label} has no primary key.",
+                "Name its key columns; without a key no row can be told from another.",
+                plan,
+            )
+    used: list[tuple[str, Table]] = [
+        (f"The translation of {t.column}", t.table) for t in plan.translations
+    ]
+    used += [
+        (f"Step '{step.id}'", found)
+        for _number, step in _steps(plan)
+        if isinstance(found := getattr(step, "table", None), Table)
+    ]
+    for what, table in used:
+        if table not in plan.tables:
+            yield _error(
+                6,
+                f"{what} is of table {table.label}, which is not among the plan's tables.",
+                f"Add {table.label} to the plan's tables.",
+                plan,
+            )
+
+
+def _translations(plan: Plan) -> Iterator[Error]:
+    for number, step in _steps(plan):
+        for translation in step.translations:
+            if translation not in plan.translations:
+                yield _error(
+                    7,
+                    f"Step '{step.id}' of phase {number} names the translation of "
+                    f"{translation.table.label}.{translation.column}, which the plan lacks.",
+                    "Add it to the plan's translations.",
+                    plan,
+                )

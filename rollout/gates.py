@@ -1,0 +1,145 @@
+"""Answers a plan's gates from the journal, each with its evidence and the next thing to do."""
+
+from dataclasses import dataclass
+
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    PhaseRun,
+    Rollout,
+    RunState,
+    StepRun,
+    Way,
+)
+from rollout.plan.gates import Answer, AuditClean, BackfillComplete, EarlierPhaseDone, Gate
+from rollout.plan.plan import Plan
+from rollout.plan.steps import BACKFILL
+
+
+@dataclass(frozen=True)
+class GateStatus:
+    """A gate's answer. Unknown is never a pass."""
+
+    name: str
+    status: Answer
+    message: str
+
+
+def newest_runs(rollout: Rollout) -> dict[int, PhaseRun]:
+    """The newest run of each phase that has one."""
+    runs = PhaseRun.objects.filter(rollout=rollout).order_by("phase", "-id").distinct("phase")
+    return {run.phase: run for run in runs}
+
+
+def is_done(run: PhaseRun | None) -> bool:
+    """Whether a phase whose newest run this is stands as done."""
+    return run is not None and run.way == Way.FORWARD and run.state == RunState.DONE
+
+
+def is_untouched(run: PhaseRun | None) -> bool:
+    """Whether nothing of a phase whose newest run this is remains in the target."""
+    return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)
+
+
+def answer(
+    gate: Gate, *, number: int, rollout: Rollout, plan: Plan, runs: dict[int, PhaseRun]
+) -> GateStatus:
+    """The answer to a gate before a phase."""
+    match gate:
+        case EarlierPhaseDone():
+            return _earlier_phase(number, runs)
+        case BackfillComplete():
+            return _backfill(rollout, plan, runs)
+        case AuditClean():
+            return _audit(rollout, plan)
+
+
+def _earlier_phase(number: int, runs: dict[int, PhaseRun]) -> GateStatus:
+    name = EarlierPhaseDone.name
+    run = runs.get(number - 1)
+    if is_done(run):
+        assert run is not None
+        return GateStatus(
+            name, "pass", f"Phase {number - 1} is done since {run.finished_at:%Y-%m-%d %H:%M} UTC."
+        )
+    if is_untouched(run):
+        return GateStatus(
+            name, "fail", f"Phase {number - 1} has not been carried out. Start it first."
+        )
+    assert run is not None
+    return GateStatus(
+        name,
+        "fail",
+        f"Phase {number - 1} is {run.get_state_display().lower()}. Bring it to its end first.",
+    )
+
+
+def _backfill(rollout: Rollout, plan: Plan, runs: dict[int, PhaseRun]) -> GateStatus:
+    name = BackfillComplete.name
+    run = runs.get(BACKFILL)
+    if not is_done(run):
+        return GateStatus(
+            name, "fail", "The backfill has not come to its end. Carry out phase 2 first."
+        )
+    jobs = {
+        job.table: job
+        for job in BackfillJob.objects.filter(
+            step_run__run=run, kind="fill", finished_at__isnull=False
+        )
+    }
+    for table in plan.translated_tables:
+        if table.label not in jobs:
+            return GateStatus(
+                name,
+                "unknown",
+                f"There is no finished backfill of {table.label}. Roll phase 2 back and start it.",
+            )
+    rows = sum(job.scanned for job in jobs.values())
+    return GateStatus(
+        name, "pass", f"The final sweep found no row left; {rows:,} rows were scanned."
+    )
+
+
+def last_write_path_change(rollout: Rollout, plan: Plan) -> StepRun | None:
+    """The newest step, either way, after which what is written is another than before."""
+    ids = [step.id for phase in plan.phases for step in phase.steps if step.changes_write_path]
+    return (
+        StepRun.objects.filter(run__rollout=rollout, step__in=ids, started_at__isnull=False)
+        .order_by("-started_at")
+        .first()
+    )
+
+
+def _audit(rollout: Rollout, plan: Plan) -> GateStatus:
+    name = AuditClean.name
+    report = (
+        AuditReport.objects.filter(rollout=rollout, mode="full")
+        .exclude(status=AuditStatus.RUNNING)
+        .first()
+    )
+    if report is None:
+        return GateStatus(name, "unknown", "There is no full audit yet. Start one.")
+    at = f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    if report.status == AuditStatus.INCONCLUSIVE:
+        return GateStatus(
+            name, "unknown", f"The audit of {at} is inconclusive: {report.message} Start another."
+        )
+    if report.status == AuditStatus.MISMATCHED:
+        return GateStatus(
+            name,
+            "fail",
+            f"The audit of {at} found {report.mismatched:,} mismatched rows. Look at its report.",
+        )
+    change = last_write_path_change(rollout, plan)
+    changed_at = (change.finished_at or change.started_at) if change else None
+    if change is not None and changed_at is not None and changed_at > report.started_at:
+        return GateStatus(
+            name,
+            "fail",
+            f"The clean audit of {at} is older than step {change.step}, which changed what is "
+            "written. Start a new audit.",
+        )
+    return GateStatus(
+        name, "pass", f"The audit of {at} compared {report.rows:,} rows and found no mismatch."
+    )

@@ -1,0 +1,77 @@
+"""Whether workers and watchdog are at work: each is seen by what it really does."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from rollout.models import Heartbeat
+
+WORKER = "worker"
+WATCHDOG = "watchdog"
+SILENCE = timedelta(seconds=12)
+"""After this long without a sign, a process counts as not running."""
+_FORGET = timedelta(days=1)
+
+
+def process_name() -> str:
+    """host:pid"""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def beat(kind: str) -> None:
+    """Say that this process is at work."""
+    now = timezone.now()
+    Heartbeat.objects.update_or_create(name=process_name(), defaults={"kind": kind, "seen_at": now})
+
+
+def forget_old() -> None:
+    """Drop the traces of processes long gone."""
+    Heartbeat.objects.filter(seen_at__lt=timezone.now() - _FORGET).delete()
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """When a worker and the watchdog were last seen, and what to do if that is too long ago."""
+
+    worker_seen_at: datetime | None
+    watchdog_seen_at: datetime | None
+    worker_alive: bool
+    watchdog_alive: bool
+    message: str
+
+
+def last_seen(kind: str) -> datetime | None:
+    """When any process of a kind was last seen."""
+    return (
+        Heartbeat.objects.filter(kind=kind)
+        .order_by("-seen_at")
+        .values_list("seen_at", flat=True)
+        .first()
+    )
+
+
+def liveness() -> Liveness:
+    """The state of the processes that do the work. A worker is seen by way of the queue itself."""
+    now = timezone.now()
+    worker, watchdog = last_seen(WORKER), last_seen(WATCHDOG)
+    worker_alive = worker is not None and now - worker < SILENCE
+    watchdog_alive = watchdog is not None and now - watchdog < SILENCE
+    messages = []
+    if not watchdog_alive:
+        messages.append(
+            f"No watchdog {_since(watchdog)}: nothing brings back the work of a process that "
+            "died. Start it: manage.py rollout watchdog."
+        )
+    if not worker_alive:
+        messages.append(
+            f"No queue worker {_since(worker)}: started work waits until one runs. "
+            "Start it: manage.py qcluster."
+        )
+    return Liveness(worker, watchdog, worker_alive, watchdog_alive, " ".join(messages))
+
+
+def _since(seen_at: datetime | None) -> str:
+    return f"has answered since {seen_at:%H:%M:%S} UTC" if seen_at else "has ever answered"

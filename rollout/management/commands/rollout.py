@@ -1,0 +1,199 @@
+"""The console's verbs for a shell and for CI."""
+
+import getpass
+import json
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+from rollout import log, reports, runner
+from rollout.environments import DEFAULT, UnknownEnvironment
+from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
+from rollout.plan.registry import UnknownPlan
+from rollout.runner import audits
+from rollout.runner.watchdog import Watchdog
+from rollout.status import all_rollouts, find_rollout, status_of
+
+DONE, NO, ERROR = 0, 1, 2
+
+
+class ShellActor:
+    """Whoever is logged in to the shell."""
+
+    def get_username(self) -> str:
+        return getpass.getuser()
+
+
+class Command(BaseCommand):
+    help = "Shows, starts, watches and rolls back rollouts."
+    requires_system_checks = ["rollout"]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.epilog = (
+            "Exit status: 0 done, 1 the answer is no (mismatches, drift, a broken log, a gate "
+            "fails), 2 wrong use or an error."
+        )
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        def verb(name: str, help: str, *, plan: bool | str = True, as_json: bool = False) -> Any:
+            sub = verbs.add_parser(name, help=help, description=help)
+            if plan:
+                sub.add_argument("plan", nargs="?" if plan == "optional" else None)
+                sub.add_argument("--env", default=DEFAULT, help="the environment (%(default)s)")
+            if as_json:
+                sub.add_argument("--json", action="store_true", help="print JSON")
+            return sub
+
+        verb("list", "List every plan in every environment.", plan=False, as_json=True)
+        verb("show", "Show where a rollout stands.", as_json=True)
+        sql = verb("sql", "Print the SQL of a phase.")
+        sql.add_argument("phase", type=int)
+        sql.add_argument("--rollback", action="store_true", help="the SQL that undoes it")
+        for name, text in (("start", "Start a phase."), ("rollback", "Roll a phase back.")):
+            sub = verb(name, text)
+            sub.add_argument("phase", type=int)
+            sub.add_argument("--wait", action="store_true", help="return when it has ended")
+        verb("pause", "Pause what is running.")
+        verb("resume", "Resume what is paused.")
+        verb("cancel", "Cancel what is active.")
+        verb("retry", "Go on with what failed or was cancelled.")
+        verb("audit", "Compare old and new values of every row.", as_json=True)
+        verb("introspect", "Compare the live schema with the plan.", plan="optional", as_json=True)
+        verb("verify-log", "Check the audit log's chain.", plan=False)
+        verb("watchdog", "Bring back the work of workers that died; runs for ever.", plan=False)
+
+    def handle(self, *, verb: str, **options: Any) -> None:
+        action: Callable[..., int] = getattr(self, f"do_{verb.replace('-', '_')}")
+        try:
+            status = action(**options)
+        except (UnknownPlan, UnknownEnvironment, DatabaseError, psycopg.Error) as error:
+            self.stderr.write(f"{error}".strip())
+            status = ERROR
+        except runner.Refused as refusal:
+            self.stderr.write(str(refusal))
+            status = NO
+        sys.exit(status)
+
+    def do_list(self, *, json: bool, **_: Any) -> int:
+        found = [reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
+        if json:
+            self._print_json(found)
+        for one in [] if json else found:
+            phase = "not begun" if one["phase"] is None else f"phase {one['phase']}"
+            self.stdout.write(f"{one['plan']}  {one['environment']}  {phase}")
+        return DONE
+
+    def do_show(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+        status = status_of(find_rollout(plan, env))
+        if json:
+            self._print_json(reports.of_status(status))
+        else:
+            self.stdout.write(reports.as_text(status))
+        return DONE
+
+    def do_sql(self, *, plan: str, env: str, phase: int, rollback: bool, **_: Any) -> int:
+        status = status_of(find_rollout(plan, env))
+        if not 0 <= phase < len(status.phases):
+            self.stderr.write(
+                f"There is no phase {phase}: phases are 0 to {len(status.phases) - 1}."
+            )
+            return ERROR
+        self.stdout.write(reports.sql_of(status.plan, phase, rollback=rollback))
+        return DONE
+
+    def do_start(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:
+        return self._begin(runner.start, find_rollout(plan, env), phase, wait)
+
+    def do_rollback(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:
+        return self._begin(runner.roll_back, find_rollout(plan, env), phase, wait)
+
+    def _begin(
+        self, verb: Callable[..., PhaseRun], rollout: Rollout, phase: int, wait: bool
+    ) -> int:
+        if phase not in range(5):
+            self.stderr.write(f"There is no phase {phase}: phases are 0 to 4.")
+            return ERROR
+        run = verb(rollout, phase, actor=ShellActor(), source="shell")
+        if not wait:
+            self.stdout.write(f"Queued. Watch it: manage.py rollout show {rollout.plan}")
+            return DONE
+        while run.active and run.state != RunState.PAUSED:
+            time.sleep(0.3)
+            run.refresh_from_db()
+        self.stdout.write(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
+        if run.error:
+            self.stderr.write(run.advice)
+        return DONE if run.state == RunState.DONE else NO
+
+    def do_pause(self, *, plan: str, env: str, **_: Any) -> int:
+        return self._verb(runner.pause, plan, env)
+
+    def do_resume(self, *, plan: str, env: str, **_: Any) -> int:
+        return self._verb(runner.resume, plan, env)
+
+    def do_cancel(self, *, plan: str, env: str, **_: Any) -> int:
+        return self._verb(runner.cancel, plan, env)
+
+    def do_retry(self, *, plan: str, env: str, **_: Any) -> int:
+        return self._verb(runner.retry, plan, env)
+
+    def _verb(self, verb: Callable[..., PhaseRun], plan: str, env: str) -> int:
+        run = verb(find_rollout(plan, env), actor=ShellActor(), source="shell")
+        self.stdout.write(f"Phase {run.phase} is {run.state}.")
+        return DONE
+
+    def do_audit(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+        rollout = find_rollout(plan, env)
+        report = audits.make_now(rollout, actor_name=ShellActor().get_username(), source="shell")
+        if json:
+            self._print_json(reports.of_audit(report))
+        else:
+            self._write_audit(report)
+        answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
+        return answers.get(AuditStatus(report.status), ERROR)
+
+    def _write_audit(self, report: AuditReport) -> None:
+        self.stdout.write(
+            f"{report.status}: {report.rows:,} rows, {report.matched:,} matched, "
+            f"{report.mismatched:,} mismatched. {report.message}".strip()
+        )
+        for category, rows in sorted(report.categories.items()):
+            self.stdout.write(f"  {category:<14} {rows:>14,}")
+
+    def do_introspect(self, *, plan: str | None, env: str, json: bool, **_: Any) -> int:
+        rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
+        found = [reports.introspect(rollout) for rollout in rollouts]
+        if json:
+            self._print_json(found[0] if plan else found)
+        for one in [] if json else found:
+            self.stdout.write(reports.introspection_as_text(one))
+        return NO if any(one["drift"] for one in found) else DONE
+
+    def do_verify_log(self, **_: Any) -> int:
+        verdict = log.verify()
+        if verdict.broken is not None:
+            self.stdout.write(
+                f"Broken at entry {verdict.broken.pk} ({verdict.broken}): {verdict.reason}."
+            )
+            return NO
+        self.stdout.write(f"The chain of {verdict.entries:,} entries holds. Head: {verdict.head}")
+        return DONE
+
+    def do_watchdog(self, **_: Any) -> int:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        Watchdog().run(stop=stop.wait)
+        return DONE
+
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))

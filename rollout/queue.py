@@ -1,0 +1,23 @@
+"""The only place that knows the task queue. It delivers ids; the journal decides what they mean."""
+
+from typing import Any
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from rollout.models import AuditReport, PhaseRun
+
+
+def send(task: str, *arguments: Any) -> None:
+    """Queue a function of ``rollout.tasks`` once the surrounding transaction has committed."""
+    transaction.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments))
+
+
+def send_run(run: PhaseRun) -> None:
+    """Have a worker go on with a run. Only the run's present token is accepted."""
+    send("advance", run.pk, run.token)
+
+
+def send_audit(report: AuditReport) -> None:
+    """Have a worker make an audit report."""
+    send("audit", report.pk, report.token)

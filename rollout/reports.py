@@ -1,0 +1,139 @@
+"""Where a rollout stands, what a phase would run and what the live schema is, for the shell."""
+
+from typing import Any
+
+from rollout.engine.catalog import compare, describe, live_columns, tables_of
+from rollout.environments import target_of
+from rollout.models import AuditReport, Rollout
+from rollout.plan import plans
+from rollout.plan.actions import Audit, CompareSchema, Fill, Probe, Statement
+from rollout.plan.plan import Plan
+from rollout.status import RolloutStatus, status_of
+
+
+def of_status(status: RolloutStatus) -> dict[str, Any]:
+    """A rollout for ``show --json``."""
+    return {
+        "plan": status.plan.name,
+        "environment": status.rollout.environment,
+        "phase": status.phase,
+        "phases": [
+            {
+                "number": phase.number,
+                "name": phase.role,
+                "state": phase.state,
+                "gates": [
+                    {"name": gate.name, "status": gate.status, "message": gate.message}
+                    for gate in phase.gates
+                ],
+            }
+            for phase in status.phases
+        ],
+        "read_mode": status.modes.read,
+        "write_mode": status.modes.write,
+    }
+
+
+def as_text(status: RolloutStatus) -> str:
+    """A rollout for people."""
+    lines = [
+        f"{status.plan.title} in {status.rollout.environment}",
+        f"reads {status.modes.read}, writes {status.modes.write}",
+        "",
+    ]
+    for phase in status.phases:
+        way = " (rollback)" if phase.way == "backward" and phase.state != "pending" else ""
+        lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}")
+        lines += [f"      {gate.status:<7} {gate.name}: {gate.message}" for gate in phase.gates]
+        if phase.run is not None and phase.run.error:
+            lines += [f"      {phase.run.error}", f"      {phase.run.advice}"]
+    if status.liveness.message:
+        lines += ["", status.liveness.message]
+    return "\n".join(lines)
+
+
+def of_audit(report: AuditReport) -> dict[str, Any]:
+    """An audit for ``audit --json``."""
+    return {
+        "plan": report.rollout.plan,
+        "environment": report.rollout.environment,
+        "mode": report.mode,
+        "rows": report.rows,
+        "matched": report.matched,
+        "mismatched": report.mismatched,
+        "categories": report.categories,
+        "status": report.status,
+    }
+
+
+def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
+    """The SQL of a phase one way, step by step, in the order in which it is carried out."""
+    way = "Rollback of phase" if rollback else "Phase"
+    lines = [f"-- {way} {number} of {plan.name}", ""]
+    steps = plan.phases[number].steps
+    for step in reversed(steps) if rollback else steps:
+        lines.append(f"-- {step.id}: {step.description}")
+        direction = plan.backward(step) if rollback else plan.forward(step)
+        if not direction.actions:
+            lines.append("-- (nothing is to be done)")
+        for action in direction.actions:
+            match action:
+                case Statement():
+                    lines += (
+                        ["BEGIN;", f"{action.text};", "COMMIT;"]
+                        if not action.long
+                        else [f"{action.text};"]
+                    )
+                case Fill():
+                    lines += [
+                        f"-- in batches, until no row is left ({action.kind}):",
+                        f"{action.text};",
+                    ]
+                case Probe():
+                    lines.append(f"-- tries out {action.flow} and rolls it back")
+                case Audit():
+                    lines.append("-- audits every row")
+                case CompareSchema():
+                    lines.append("-- compares the live schema with the plan")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def introspect(rollout: Rollout) -> dict[str, Any]:
+    """The live tables of a plan, and where they differ from what it expects in its phase."""
+    plan = plans.get(rollout.plan)
+    done = sum(phase.state == "done" for phase in status_of(rollout).phases)
+    with target_of(rollout.environment).connect() as connection:
+        live = live_columns(connection, tables_of(plan))
+    return {
+        "plan": plan.name,
+        "environment": rollout.environment,
+        "phases_done": done,
+        "tables": {
+            table: {name: describe(column) for name, column in columns.items()}
+            for table, columns in live.items()
+        },
+        "drift": [
+            {
+                "table": drift.table,
+                "column": drift.column,
+                "expected": drift.expected,
+                "found": drift.found,
+            }
+            for drift in compare(plan, phases_done=done, live=live)
+        ],
+    }
+
+
+def introspection_as_text(found: dict[str, Any]) -> str:
+    """An introspection for people."""
+    lines = [f"{found['plan']} in {found['environment']}, {found['phases_done']} phases done"]
+    for table, columns in found["tables"].items():
+        lines.append(f"  {table}")
+        lines += [f"    {name:<22} {column}" for name, column in columns.items()]
+    for drift in found["drift"]:
+        name = ".".join(part for part in (drift["table"], drift["column"]) if part)
+        lines.append(f"  DRIFT {name}: expected {drift['expected']}, found {drift['found']}")
+    if not found["drift"]:
+        lines.append("  No drift.")
+    return "\n".join(lines)

@@ -1,0 +1,23 @@
+"""The runner: the only writer of a rollout's state."""
+
+from rollout.runner.verbs import (
+    Refused,
+    cancel,
+    pause,
+    resume,
+    retry,
+    roll_back,
+    start,
+    start_audit,
+)
+
+__all__ = [
+    "Refused",
+    "cancel",
+    "pause",
+    "resume",
+    "retry",
+    "roll_back",
+    "start",
+    "start_audit",
+]

@@ -1,0 +1,281 @@
+"""Carries a phase run on, a slice of time at a time, in whichever worker the queue gives it to."""
+
+import time
+from functools import cached_property
+
+import psycopg
+from django.db import InterfaceError, OperationalError, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from rollout import log, queue
+from rollout.engine import ddl
+from rollout.engine.catalog import compare, live_columns, tables_of
+from rollout.engine.control import Interrupted
+from rollout.engine.target import Connection, install
+from rollout.environments import alias_of, target_of
+from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
+from rollout.plan import plans
+from rollout.plan.actions import Action, Audit, CompareSchema, Fill, Probe, Statement
+from rollout.plan.plan import Plan
+from rollout.plan.steps import Step
+from rollout.runner import audits, filling, lease
+from rollout.runner.lease import Lease
+from rollout.runner.transitions import move
+
+SLICE_SECONDS = 5.0
+"""How long a worker goes on before it lets the queue have its turn."""
+
+
+class StepFailed(Exception):
+    """A step came to an answer that stops its phase; the message says what to do."""
+
+
+def advance(run_id: int, token: int) -> None:
+    """Go on with a run, if the token is still the newest one."""
+    run = PhaseRun.objects.select_related("rollout").filter(pk=run_id, state__in=WORKING).first()
+    if run is None or not lease.claim(run, token):
+        return
+    execution = Execution(run)
+    with Lease(run, on_wait=execution.waiting_for) as held:
+        execution.carry_on(held)
+
+
+class Execution:
+    """One worker's slice of a run."""
+
+    def __init__(self, run: PhaseRun) -> None:
+        self.run = run
+        self.until = time.monotonic() + SLICE_SECONDS
+        self.step_run: StepRun | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plans.get(self.run.rollout.plan)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The steps of the run in order. A rollback undoes, newest first, those that were begun."""
+        steps = list(self.plan.phases[self.run.phase].steps)
+        if self.run.way == Way.FORWARD:
+            return steps
+        rolled_back = PhaseRun.objects.filter(
+            rollout=self.run.rollout,
+            phase=self.run.phase,
+            way=Way.BACKWARD,
+            state=RunState.DONE,
+        ).first()
+        begun = set(
+            StepRun.objects.filter(
+                run__rollout=self.run.rollout,
+                run__phase=self.run.phase,
+                run__way=Way.FORWARD,
+                run__pk__gt=rolled_back.pk if rolled_back else 0,
+            ).values_list("step", flat=True)
+        )
+        return [step for step in reversed(steps) if step.id in begun]
+
+    def waiting_for(self, reason: str) -> None:
+        """Write down for people what the present step waits for."""
+        if self.step_run is not None:
+            StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
+
+    def carry_on(self, held: Lease) -> None:
+        """Do steps until the slice, the phase or somebody's patience ends."""
+        try:
+            if self.run.state == RunState.QUEUED:
+                move(
+                    self.run,
+                    RunState.RUNNING,
+                    token=held.token,
+                    started_at=self.run.started_at or timezone.now(),
+                )
+            if self.run.state != RunState.RUNNING:
+                raise Interrupted(f"The run is {self.run.state}.")
+            with target_of(self.run.rollout.environment).connect() as connection:
+                install(connection)
+                ended = all(self._step(n, step, connection, held) for n, step in self._numbered)
+        except Interrupted:
+            self._stopped(held)
+        except Exception as error:
+            if held.asked_to is RunState.CANCELLING or held.lost:
+                self._stopped(held)
+            elif _connection_lost(error):
+                # The lease runs out, and the watchdog has the run taken up where it was.
+                raise
+            else:
+                self._failed(held, error)
+        else:
+            if ended:
+                self._done(held)
+            elif lease.extend(self.run, held.token):
+                queue.send_run(self.run)
+
+    @property
+    def _numbered(self) -> list[tuple[int, Step]]:
+        return list(enumerate(self.steps))
+
+    def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+        """Do a step; False when the slice ended before the step did."""
+        row, _created = StepRun.objects.get_or_create(
+            run=self.run, step=step.id, defaults={"position": position}
+        )
+        if row.state == StepState.DONE:
+            return True
+        held.check()
+        self.step_run = row
+        row.state = StepState.RUNNING
+        row.started_at = row.started_at or timezone.now()
+        row.attempts += 1
+        row.error = row.waiting_for = ""
+        row.save(update_fields=["state", "started_at", "attempts", "error", "waiting_for"])
+        way = self.plan.forward(step) if self.run.way == Way.FORWARD else self.plan.backward(step)
+        for number, action in enumerate(way.actions):
+            if number < row.actions_done:
+                continue
+            result = self._act(number, action, connection, held)
+            if result is None:
+                return False
+            row.actions_done = number + 1
+            row.result = f"{row.result} {result}".strip()
+            row.save(update_fields=["actions_done", "result"])
+            held.check()
+        self._step_done(row, step)
+        return True
+
+    def _step_done(self, row: StepRun, step: Step) -> None:
+        if not row.result:
+            row.result = "Nothing was to be done."
+        row.state = StepState.DONE
+        row.finished_at = timezone.now()
+        row.waiting_for = ""
+        with transaction.atomic():
+            row.save(update_fields=["state", "finished_at", "result", "waiting_for"])
+            self._record("step done", f"{step.description}: {row.result}", step=step.id)
+
+    def _act(self, number: int, action: Action, connection: Connection, held: Lease) -> str | None:
+        """Carry an action out; a sentence of its result, or None when the slice ended first."""
+        assert self.step_run is not None
+        match action:
+            case Statement():
+                ran = ddl.apply(connection, action, held)
+                return "" if ran else "Already applied."
+            case Fill():
+                return filling.carry_on(
+                    connection, action, self.step_run, number, until=self.until, control=held
+                )
+            case Audit():
+                return self._audit(held)
+            case Probe():
+                return self._probe(action)
+            case CompareSchema():
+                return self._compare(connection)
+
+    def _audit(self, held: Lease) -> str:
+        report = audits.of_run(self.run, held)
+        if report.status != "clean":
+            raise StepFailed(
+                f"Audit {report.pk} is {report.status}: {report.mismatched:,} of {report.rows:,} "
+                f"rows. {report.message}".strip()
+            )
+        return f"{report.rows:,} rows compared, no mismatch."
+
+    def _probe(self, action: Probe) -> str:
+        alias = alias_of(self.run.rollout.environment)
+        with transaction.atomic(using=alias):
+            evidence: str = import_string(action.flow)(using=alias)
+            transaction.set_rollback(True, using=alias)
+        return evidence
+
+    def _compare(self, connection: Connection) -> str:
+        live = live_columns(connection, tables_of(self.plan))
+        drifts = compare(self.plan, phases_done=self.run.phase, live=live)
+        if drifts:
+            raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
+        return f"{len(live)} tables are as the plan expects."
+
+    def _done(self, held: Lease) -> None:
+        with transaction.atomic():
+            if move(self.run, RunState.DONE, token=held.token, lease_until=None):
+                self._record(
+                    "phase done" if self._forward else "rollback done", self._ended("done")
+                )
+
+    def _stopped(self, held: Lease) -> None:
+        """The work came to a safe point because somebody asked, or it is another worker's now."""
+        self.run.refresh_from_db()
+        to = {
+            RunState.PAUSING: RunState.PAUSED,
+            RunState.CANCELLING: RunState.CANCELLED,
+        }.get(RunState(self.run.state))
+        if to is None or held.lost:
+            return
+        with transaction.atomic():
+            if move(self.run, to, token=held.token, lease_until=None):
+                self._record(str(to), self._ended(str(to)))
+
+    def _failed(self, held: Lease, error: Exception) -> None:
+        text = str(error).strip().replace("\x00", "") or type(error).__name__
+        with transaction.atomic():
+            if not move(
+                self.run,
+                RunState.FAILED,
+                token=held.token,
+                lease_until=None,
+                error=text,
+                advice=advice_for(error),
+            ):
+                return
+            if self.step_run is not None:
+                StepRun.objects.filter(pk=self.step_run.pk).update(
+                    state=StepState.FAILED, error=text, finished_at=timezone.now(), waiting_for=""
+                )
+            step = self.step_run.step if self.step_run else ""
+            self._record("phase failed", f"{self._ended('failed')} {text}", step=step)
+
+    @property
+    def _forward(self) -> bool:
+        return self.run.way == Way.FORWARD
+
+    def _ended(self, how: str) -> str:
+        what = "Phase" if self._forward else "Rollback of phase"
+        return f"{what} {self.run.phase} is {how}."
+
+    def _record(self, event: str, message: str, **data: object) -> None:
+        log.record(
+            event,
+            message,
+            actor=self.run.actor_name,
+            source="worker",
+            rollout=self.run.rollout,
+            phase=self.run.phase,
+            data={"run": self.run.pk, **data},
+        )
+
+
+def _connection_lost(error: Exception) -> bool:
+    """Whether a server went away, rather than refused something."""
+    if isinstance(error, OperationalError | InterfaceError):
+        cause = error.__cause__
+        return not isinstance(cause, psycopg.Error) or _connection_lost(cause)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        state = error.sqlstate or "08000"
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03")
+    return False
+
+
+def advice_for(error: Exception) -> str:
+    """What to do next about an error that stopped a phase."""
+    match error:
+        case ddl.LockNotObtained():
+            return "Let the transactions that were named end, then retry."
+        case StepFailed():
+            return "Put right what was found, then retry; or roll the phase back."
+        case psycopg.errors.InsufficientPrivilege():
+            return "Give the rollout's database role the right that is named, then retry."
+        case psycopg.Error():
+            return (
+                "The database refused the statement and nothing of it remains. Put right what it "
+                "names, then retry; or roll the phase back."
+            )
+    return "Put right what is named, then retry; or roll the phase back."

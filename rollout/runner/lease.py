@@ -1,0 +1,150 @@
+"""A worker's hold on its work: kept alive beside it, and lost once it is another's."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from django.db import DatabaseError, connection
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from rollout import heartbeats
+from rollout.engine.control import Interrupted
+from rollout.engine.target import Connection
+from rollout.models import AuditReport, Leased, PhaseRun, RunState
+
+SECONDS = 10
+"""How long after its last sign of life a worker still counts as alive."""
+_EXTEND_EVERY = 2.0
+_LOOK_EVERY = 0.3
+
+
+class Lease:
+    """Holds a run or a report for this worker; the ``Control`` that its work asks.
+
+    A thread moves the lease on and looks at the state, also while a long statement runs: the
+    statement of a cancelled run is cancelled in the database.
+    """
+
+    def __init__(self, work: PhaseRun | AuditReport, *, on_wait: Callable[[str], None]) -> None:
+        self.work = work
+        self.token = work.token
+        self.lost = False
+        self.asked_to: RunState | None = None
+        self._on_wait = on_wait
+        self._waiting_for = ""
+        self._connection: Connection | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises Interrupted when the work was paused, cancelled or taken over."""
+        if self.lost:
+            raise Interrupted("Another worker has taken this work over.")
+        if self.asked_to is not None:
+            raise Interrupted(f"The run is {self.asked_to}.")
+
+    def waiting(self, reason: str) -> None:
+        """Write down what the work waits for, once for each change."""
+        if reason != self._waiting_for:
+            self._waiting_for = reason
+            self._on_wait(reason)
+
+    def using(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _keep(self) -> None:
+        extended = alive = time.monotonic()
+        try:
+            while not self._ended.wait(_LOOK_EVERY):
+                now = time.monotonic()
+                try:
+                    if now - extended >= _EXTEND_EVERY:
+                        extended = now
+                        self._extend()
+                        heartbeats.beat(heartbeats.WORKER)
+                    self._look()
+                    alive = now
+                except DatabaseError:
+                    connection.close()
+                    # Nobody can tell whether the lease still holds; past its end it does not.
+                    self.lost = self.lost or now - alive > SECONDS
+                if self.lost or self.asked_to is RunState.CANCELLING:
+                    self._cancel_statement()
+        finally:
+            connection.close()
+
+    def _extend(self) -> None:
+        if not extend(self.work, self.token):
+            self.lost = True
+
+    def _look(self) -> None:
+        if not isinstance(self.work, PhaseRun):
+            return
+        found = PhaseRun.objects.filter(pk=self.work.pk).values_list("state", "token").first()
+        if found is None or found[1] != self.token:
+            self.lost = True
+        elif found[0] in (RunState.PAUSING, RunState.CANCELLING):
+            self.asked_to = RunState(found[0])
+
+    def _cancel_statement(self) -> None:
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.cancel_safe(timeout=2)
+            except psycopg.Error:
+                self.lost = self.lost or self._connection.closed
+
+
+def claim(work: PhaseRun | AuditReport, token: int) -> bool:
+    """Take work that was sent with a token; False when that token is no longer the newest."""
+    claimed = (
+        _rows(work)
+        .filter(pk=work.pk, token=token)
+        .update(token=F("token") + 1, worker=heartbeats.process_name(), lease_until=grace())
+    )
+    if claimed:
+        work.refresh_from_db()
+    return bool(claimed) and work.token == token + 1
+
+
+def extend(work: PhaseRun | AuditReport, token: int) -> bool:
+    """Move a lease on; False when the work is another's by now."""
+    return bool(_rows(work).filter(pk=work.pk, token=token).update(lease_until=grace()))
+
+
+def take_back(work: PhaseRun | AuditReport) -> bool:
+    """Take work from a worker that has not been heard of: its token is void from now on."""
+    taken = (
+        _rows(work)
+        .filter(pk=work.pk, token=work.token)
+        .update(token=F("token") + 1, worker="", lease_until=grace())
+    )
+    if taken:
+        work.refresh_from_db()
+    return bool(taken)
+
+
+def _rows(work: Leased) -> QuerySet[Leased]:
+    return type(work)._default_manager.all()
+
+
+def grace() -> datetime:
+    """Until when work that is touched now counts as in good hands."""
+    return timezone.now() + timedelta(seconds=SECONDS)

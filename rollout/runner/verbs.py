@@ -1,0 +1,272 @@
+"""What people can do with a rollout. Each verb changes the journal and queues the work."""
+
+from typing import Protocol
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from rollout import gates, log, queue
+from rollout.models import ACTIVE, AuditReport, AuditStatus, PhaseRun, Rollout, RunState, Way
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.runner import lease
+from rollout.runner.transitions import move
+
+
+class Refused(Exception):
+    """The verb does not fit the state of the rollout; the message names the next thing to do."""
+
+
+class Actor(Protocol):
+    """Who presses: a user, or the shell's stand-in for one."""
+
+    def get_username(self) -> str: ...
+
+
+def plan_of(rollout: Rollout) -> Plan:
+    """The plan of a rollout. Raises UnknownPlan."""
+    return plans.get(rollout.plan)
+
+
+def active_run(rollout: Rollout) -> PhaseRun | None:
+    return PhaseRun.objects.filter(rollout=rollout, state__in=ACTIVE).first()
+
+
+def why_not_start(
+    plan: Plan, rollout: Rollout, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
+) -> str:
+    """Why a phase cannot be started now, with what to do about it; empty where it can."""
+    if not 0 <= phase < len(plan.phases):
+        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
+    if active is not None:
+        return _is_busy(active)
+    if gates.is_done(runs.get(phase)):
+        return f"Phase {phase} is done already. Roll it back to carry it out again."
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    if begun_later:
+        return f"Phase {max(begun_later)} has begun already. Roll that back first."
+    for gate in plan.gates_of(phase):
+        status = gates.answer(gate, number=phase, rollout=rollout, plan=plan, runs=runs)
+        if status.status != "pass":
+            return f"Gate “{status.name}”: {status.message}"
+    return ""
+
+
+def why_not_roll_back(
+    plan: Plan, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
+) -> str:
+    """Why a phase cannot be rolled back now, with what to do about it; empty where it can."""
+    if not 0 <= phase < len(plan.phases):
+        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
+    if active is not None:
+        return _is_busy(active)
+    if gates.is_untouched(runs.get(phase)):
+        return f"Phase {phase} has not been carried out: there is nothing to roll back."
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    if begun_later:
+        return f"Phase {max(begun_later)} is newer. Roll that back first."
+    return ""
+
+
+def _is_busy(active: PhaseRun) -> str:
+    what = "rollback of phase" if active.way == Way.BACKWARD else "phase"
+    advice = (
+        "Resume or cancel it first"
+        if active.state == RunState.PAUSED
+        else "Wait for its end, or cancel it"
+    )
+    return (
+        f"{active.actor_name}'s {what} {active.phase} is "
+        f"{active.get_state_display().lower()}. {advice}."
+    )
+
+
+def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
+    plan = plan_of(rollout)
+    runs = gates.newest_runs(rollout)
+    reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
+    if reason:
+        raise Refused(reason)
+    return _begin(rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source)
+
+
+def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
+    plan = plan_of(rollout)
+    runs = gates.newest_runs(rollout)
+    reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
+    if reason:
+        raise Refused(reason)
+    return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
+
+
+def _begin(
+    rollout: Rollout,
+    plan: Plan,
+    phase: int,
+    way: Way,
+    newest: PhaseRun | None,
+    actor: Actor,
+    source: str,
+) -> PhaseRun:
+    if newest is not None and newest.way == way and newest.state != RunState.DONE:
+        return retry(rollout, actor=actor, source=source)
+    try:
+        with transaction.atomic():
+            run = PhaseRun.objects.create(
+                rollout=rollout,
+                phase=phase,
+                way=way,
+                actor=actor if isinstance(actor, get_user_model()) else None,
+                actor_name=actor.get_username(),
+                plan_digest=plan.digest,
+                lease_until=lease.grace(),
+            )
+            event, verb = (
+                ("phase started", "Started")
+                if way == Way.FORWARD
+                else ("rollback started", "Started the rollback of")
+            )
+            log.record(
+                event,
+                f"{verb} phase {phase}.",
+                actor=run.actor_name,
+                source=source,
+                rollout=rollout,
+                phase=phase,
+                data={"run": run.pk, "plan_digest": plan.digest},
+            )
+            queue.send_run(run)
+    except IntegrityError:
+        other = active_run(rollout)
+        raise Refused(
+            _is_busy(other) if other else "Somebody else was faster. Look at the page again."
+        ) from None
+    return run
+
+
+def retry(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Go on with the run that failed or was cancelled, at the step that did not end."""
+    busy = active_run(rollout)
+    if busy is not None:
+        raise Refused(_is_busy(busy))
+    run = PhaseRun.objects.filter(rollout=rollout).first()
+    if run is None or run.state not in (RunState.FAILED, RunState.CANCELLED):
+        raise Refused("Nothing has failed or was cancelled: there is nothing to retry.")
+    digest, former_digest = plan_of(rollout).digest, run.plan_digest
+    try:
+        with transaction.atomic():
+            moved = move(
+                run,
+                RunState.QUEUED,
+                token=run.token,
+                error="",
+                advice="",
+                lease_until=lease.grace(),
+                plan_digest=digest,
+            )
+            if not moved:
+                raise Refused("Somebody else was faster. Look at the page again.")
+            if digest != former_digest:
+                # The plan is another by now: every step asks the catalog afresh what is applied.
+                run.steps.all().delete()
+            _record(run, "retried", f"Retried {_what(run)}.", actor, source)
+            queue.send_run(run)
+    except IntegrityError:
+        raise Refused("Somebody else was faster. Look at the page again.") from None
+    return run
+
+
+def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Ask the running phase to stop at its next safe point. Raises Refused."""
+    run = active_run(rollout)
+    if run is None:
+        raise Refused("Nothing is running: there is nothing to pause.")
+    with transaction.atomic():
+        # A run that no worker holds is paused here and now.
+        if run.state == RunState.QUEUED:
+            moved = move(run, RunState.PAUSED, token=run.token)
+        else:
+            moved = move(run, RunState.PAUSING)
+        if moved:
+            _record(run, "pause asked for", f"Asked {_what(run)} to pause.", actor, source)
+            return run
+    raise Refused(
+        f"{_what(run).capitalize()} is {run.get_state_display().lower()}: it cannot be paused."
+    )
+
+
+def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Let a paused phase go on. Raises Refused."""
+    run = active_run(rollout)
+    if run is None or run.state != RunState.PAUSED:
+        state = run.get_state_display().lower() if run else "not running"
+        raise Refused(f"Only a paused phase can be resumed; this one is {state}.")
+    with transaction.atomic():
+        if not move(run, RunState.QUEUED, lease_until=lease.grace()):
+            raise Refused("Somebody else was faster. Look at the page again.")
+        _record(run, "resumed", f"Resumed {_what(run)}.", actor, source)
+        queue.send_run(run)
+    return run
+
+
+def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Stop the active phase for good; it can be retried or rolled back then. Raises Refused."""
+    run = active_run(rollout)
+    if run is None:
+        raise Refused("Nothing is running: there is nothing to cancel.")
+    with transaction.atomic():
+        # A run that no worker holds is cancelled here and now; its queued message is void.
+        if run.state in (RunState.QUEUED, RunState.PAUSED):
+            moved = move(run, RunState.CANCELLED, token=run.token)
+        else:
+            moved = move(run, RunState.CANCELLING)
+        if not moved:
+            raise Refused("Its state has just changed. Look at the page again.")
+        _record(run, "cancel asked for", f"Cancelled {_what(run)}.", actor, source)
+    return run
+
+
+def start_audit(rollout: Rollout, *, actor: Actor, source: str = "web") -> AuditReport:
+    """Ask for a full audit of a rollout. Raises Refused while one is under way."""
+    running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
+    if running is not None:
+        raise Refused(
+            f"An audit that {running.actor_name} started is under way. Wait for its report."
+        )
+    with transaction.atomic():
+        report = AuditReport.objects.create(
+            rollout=rollout,
+            plan_digest=plan_of(rollout).digest,
+            actor_name=actor.get_username(),
+            started_at=timezone.now(),
+            lease_until=lease.grace(),
+        )
+        log.record(
+            "audit asked for",
+            "Asked for a full audit.",
+            actor=report.actor_name,
+            source=source,
+            rollout=rollout,
+            data={"report": report.pk},
+        )
+        queue.send_audit(report)
+    return report
+
+
+def _what(run: PhaseRun) -> str:
+    return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
+
+
+def _record(run: PhaseRun, event: str, message: str, actor: Actor, source: str) -> None:
+    log.record(
+        event,
+        message,
+        actor=actor.get_username(),
+        source=source,
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"run": run.pk},
+    )

@@ -1,0 +1,95 @@
+"""Brings back the work of workers that died, and sees whether any worker lives."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from rollout import heartbeats, log, queue
+from rollout.models import WORKING, AuditReport, AuditStatus, PhaseRun, RunState
+from rollout.runner.lease import SECONDS, take_back
+
+_LEADER_LOCK = 0x526F6C6C57617463  # "RollWatc": one watchdog acts, the others stand by.
+BEAT_EVERY = timedelta(seconds=3)
+_BEAT_LOST = timedelta(seconds=30)
+
+
+class Watchdog:
+    """Looks every second. Any number may run; the holder of an advisory lock acts."""
+
+    def __init__(self) -> None:
+        self._beat_sent_at = timezone.now() - _BEAT_LOST
+        self._forgotten = 0.0
+
+    def run(self, *, stop: Callable[[float], bool]) -> None:
+        """Look until ``stop(seconds)``, which waits that long, answers that the end has come."""
+        while True:
+            self.look()
+            if stop(1.0):
+                return
+
+    def look(self) -> None:
+        """One look: a sign of life, a task through the queue, and lost work brought back."""
+        heartbeats.beat(heartbeats.WATCHDOG)
+        if not self._leads():
+            return
+        self._send_beat()
+        self._bring_back()
+        if time.monotonic() - self._forgotten > 3600:
+            self._forgotten = time.monotonic()
+            heartbeats.forget_old()
+
+    def _leads(self) -> bool:
+        """The lock is the session's: a leader that dies or loses its connection leads no more."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND pid = pg_backend_pid() AND classid = %s AND objid = %s)"
+                " OR pg_try_advisory_lock(%s)",
+                [_LEADER_LOCK >> 32, _LEADER_LOCK & 0xFFFFFFFF, _LEADER_LOCK],
+            )
+            row = cursor.fetchone()
+        return bool(row and row[0])
+
+    def _send_beat(self) -> None:
+        """Send a task through the queue, unless the one before it still waits there."""
+        now = timezone.now()
+        seen = heartbeats.last_seen(heartbeats.WORKER)
+        answered = seen is not None and seen >= self._beat_sent_at
+        age = now - self._beat_sent_at
+        if (answered and age >= BEAT_EVERY) or age >= _BEAT_LOST:
+            self._beat_sent_at = now
+            queue.send("beat")
+
+    def _bring_back(self) -> None:
+        """Queue again what nobody has been working on for longer than a lease.
+
+        Without a living worker it would only pile messages up.
+        """
+        if not heartbeats.liveness().worker_alive:
+            return
+        now = timezone.now()
+        runs = PhaseRun.objects.filter(lease_until__lt=now, state__in=WORKING)
+        for run in runs.select_related("rollout"):
+            dead, state = run.worker, run.state
+            if take_back(run):
+                queue.send_run(run)
+                if state != RunState.QUEUED:
+                    log.record(
+                        "brought back",
+                        f"Phase {run.phase} goes on with another worker: {dead or 'its worker'} "
+                        f"has not been heard of for {SECONDS} s.",
+                        actor="watchdog",
+                        source="watchdog",
+                        rollout=run.rollout,
+                        phase=run.phase,
+                        data={"run": run.pk, "worker": dead},
+                    )
+        reports = AuditReport.objects.filter(
+            lease_until__lt=now, status=AuditStatus.RUNNING, run=None
+        )
+        for report in reports:
+            if take_back(report):
+                queue.send_audit(report)

@@ -1,0 +1,19 @@
+"""What workers are asked to do."""
+
+from rollout import heartbeats
+from rollout.runner import audits, execution
+
+
+def advance(run_id: int, token: int) -> None:
+    """Go on with a phase run for a slice of time."""
+    execution.advance(run_id, token)
+
+
+def audit(report_id: int, token: int) -> None:
+    """Make an audit report that somebody asked for."""
+    audits.carry_out(report_id, token)
+
+
+def beat() -> None:
+    """Show that tasks go through the queue and are carried out."""
+    heartbeats.beat(heartbeats.WORKER)
