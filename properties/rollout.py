@@ -36,7 +36,8 @@ STATUS = r.Lookup(
     table=PROPERTIES, legacy="status", column="property_status_id", lookup_table="property_statuses"
 )
 
-LISTED = "coalesce(lower(btrim({status})) IN ('for sale', 'active', 'coming soon'), false)"
+STATE = r.normal_form("status")
+LISTED = f"coalesce({STATE} IN ('for sale', 'active', 'coming soon'), false)"
 CURRENCY = r.Derived(
     table=PROPERTIES, column="currency", type="character varying(3)", expression="'USD'"
 )
@@ -214,6 +215,7 @@ CONTRACT = r.Phase(
             name="property_listing_counts",
             query=COUNTS,
             key=("type", "status", "city"),
+            refresh_every=timedelta(minutes=1),
         ),
         r.UseFeature(
             id="use-listing-counts",

@@ -1,0 +1,1 @@
+"""The example application: property listings, in every shape its tables pass through."""

@@ -1,0 +1,1 @@
+"""Loading many listings at once: made up, or from a CSV file."""

@@ -1,0 +1,51 @@
+"""Keeps a small stream of application traffic going until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from threading import Event
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from properties.traffic import Traffic
+
+
+class Command(BaseCommand):
+    help = (
+        "Create, update, search and show properties at a steady rate, as people would, until "
+        "SIGTERM, SIGINT or --duration. No error ends it; a line after each 100 operations says "
+        "how many there were."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--rate", type=_positive, default=5.0, help="operations a second")
+        parser.add_argument("--seed", type=int, default=1, help="what the stream depends on")
+        parser.add_argument("--duration", type=_positive, help="seconds; default: until stopped")
+        parser.add_argument("--database", default="default", help="alias of the database")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = Event()
+        traffic = Traffic(seed=options["seed"], report=self.say, using=options["database"])
+        before = {
+            number: signal.signal(number, lambda *_: stop.set())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            traffic.run(stop, rate=options["rate"], duration=options["duration"])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self.say(f"Stopped after {traffic.summary()}.")
+
+    def say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a positive number")
+    return number
