@@ -1,6 +1,7 @@
 """The language a rollout is written in. Pure: it knows no connection and no journal."""
 
 from rollout.plan.gates import AuditClean, BackfillComplete
+from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
 from rollout.plan.registry import plans
 from rollout.plan.steps import (
@@ -61,6 +62,7 @@ __all__ = [
     "Table",
     "UseFeature",
     "WriteBoth",
+    "normal_form",
     "plans",
     "register",
 ]

@@ -7,8 +7,8 @@ Three stages, one pair of triggers and one function per table:
              the legacy text is understood. A text that already means its row keeps its spelling.
 ``frozen``   as reverse, but a change of legacy text alone is refused: it is about to be archived.
 
-The ``WHEN`` conditions are evaluated without calling the function, so that a write which has
-nothing to translate, the backfill's own above all, pays almost nothing.
+The ``WHEN`` of the update trigger is evaluated without calling the function, so that an update
+which has nothing to translate, the backfill's own above all, pays almost nothing.
 """
 
 import hashlib
@@ -120,24 +120,23 @@ class DualWriteTriggers:
 
     def _definition(self, stage: Stage) -> sql.Composable:
         body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
-        insert_when, update_when = self._conditions(stage)
         functions: list[sql.Composable] = [self._to_new(lookup) for lookup in self.lookups]
         functions += [self._to_legacy(lookup) for lookup in self.lookups]
         functions.append(self._function(self.function, "", "trigger", "", body))
         triggers = [
             sql.SQL(
-                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n"
-                "  WHEN ({})\n  EXECUTE FUNCTION {} ()"
+                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW{}\n"
+                "  EXECUTE FUNCTION {} ()"
             ).format(
                 sql.Identifier(name),
                 code(event),
                 self.table.identifier,
-                when,
+                sql.SQL("\n  WHEN ({})").format(when) if when else sql.SQL(""),
                 in_target(self.function),
             )
             for name, event, when in (
-                (self.insert_trigger, "INSERT", insert_when),
-                (self.update_trigger, "UPDATE", update_when),
+                (self.insert_trigger, "INSERT", None),
+                (self.update_trigger, "UPDATE", self._update_condition(stage)),
             )
         ]
         return sql.SQL(";\n").join([*functions, *triggers])
@@ -145,7 +144,7 @@ class DualWriteTriggers:
     def _function(
         self, name: str, arguments: str, returns: str, declare: str, body: Sequence[sql.Composable]
     ) -> sql.Composable:
-        """A function that runs with its owner's rights: the application needs none in the schema."""
+        """A function with its owner's rights: the application needs none in the schema."""
         path = sql.SQL(", ").join(
             [sql.SQL("pg_catalog"), sql.Identifier(self.table.schema), sql.SQL("pg_temp")]
         )
@@ -299,31 +298,20 @@ class DualWriteTriggers:
         ]
         return sql.SQL(" OR ").join(changes) if changes else sql.SQL("false")
 
-    def _conditions(self, stage: Stage) -> tuple[sql.Composable, sql.Composable]:
-        changed = self._sources_changed(*self.translations)
-        if stage == "forward":
-            unfilled = sql.SQL(" OR ").join(
-                [
-                    sql.SQL("{} IS NULL").format(sql.Identifier("new", lookup.column))
-                    for lookup in self.lookups
-                ]
-                + [
-                    sql.SQL("{} IS DISTINCT FROM {}").format(
-                        sql.Identifier("new", derived.column), derived.value("new")
-                    )
-                    for derived in self.derived
-                ]
-            )
-            return unfilled, sql.SQL("{} OR {}").format(changed, unfilled)
-        new_changed = sql.SQL(" OR ").join(
-            sql.SQL("{} IS DISTINCT FROM {}").format(
-                sql.Identifier("old", t.column), sql.Identifier("new", t.column)
-            )
-            for t in self.lookups
-        )
-        return sql.SQL("true"), (
-            sql.SQL("{} OR {}").format(changed, new_changed) if self.lookups else changed
-        )
+    def _update_condition(self, stage: Stage) -> sql.Composable:
+        """Forward: the legacy side changed, or the row is unfilled. Else: either side changed."""
+        changed = [self._sources_changed(*self.translations)]
+        for t in self.translations:
+            new = sql.Identifier("new", t.column)
+            if stage != "forward" and isinstance(t, Lookup):
+                changed.append(
+                    sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("old", t.column), new)
+                )
+            elif stage == "forward" and isinstance(t, Lookup):
+                changed.append(sql.SQL("{} IS NULL").format(new))
+            elif stage == "forward" and isinstance(t, Derived):
+                changed.append(sql.SQL("{} IS DISTINCT FROM {}").format(new, t.value("new")))
+        return sql.SQL(" OR ").join(changed)
 
 
 def mapping_table(lookup: Lookup, plan: str) -> Statement:

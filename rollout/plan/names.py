@@ -9,7 +9,7 @@ LONGEST_LOOKUP_VALUE = 200
 """Characters; a longer legacy text is no lookup value and stays unmapped until a person decides."""
 
 _MAX_IDENTIFIER_BYTES = 63
-_SPACES = sql.Literal(r"[\s\u00a0]+")
+_TIDY = r"btrim(regexp_replace({}, '[\s\u00a0]+', ' ', 'g'))"
 
 
 def identifier(*parts: str) -> str:
@@ -34,7 +34,7 @@ def in_target(name: str) -> sql.Identifier:
 
 def tidy(text: sql.Composable) -> sql.Composable:
     """SQL of a text with its white space trimmed and folded to single spaces."""
-    return sql.SQL("btrim(regexp_replace({}, {}, ' ', 'g'))").format(text, _SPACES)
+    return sql.SQL(_TIDY).format(text)
 
 
 def normal(text: sql.Composable) -> sql.Composable:
@@ -43,3 +43,8 @@ def normal(text: sql.Composable) -> sql.Composable:
     The target computes it, never Python, so that one set of case rules is in force.
     """
     return sql.SQL("lower({})").format(tidy(text))
+
+
+def normal_form(column: str) -> str:
+    """The normal form of a column, to be written into a ``Derived`` expression."""
+    return "lower(" + _TIDY.format("{" + column + "}") + ")"

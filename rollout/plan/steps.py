@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from psycopg import sql
@@ -418,11 +419,22 @@ class CreateMaterializedView(Step):
     query: str
     key: tuple[str, ...]
     schema: str = "public"
+    refresh_every: timedelta | None = None
+    """How often it is refreshed once its phase is done; None leaves that to others."""
     phases = frozenset({CONTRACT})
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def refresh(self) -> Statement:
+        """Brings the view up to date while it is read."""
+        return Statement(
+            sql=sql.SQL("REFRESH MATERIALIZED VIEW CONCURRENTLY {}").format(self.identifier),
+            done=None,
+            long=True,
+        )
 
     def forward(self, plan: "Plan") -> Actions:
         index = f"{self.name}_key"

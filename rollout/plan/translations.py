@@ -53,7 +53,7 @@ class Lookup:
         return sql.SQL("coalesce({}, '')").format(sql.Identifier(row, self.legacy))
 
     def add_missing_lookups(self, plan: str) -> sql.Composed:
-        """SQL that gives every distinct legacy text a mapping row, making lookup rows as needed.
+        """SQL that gives every distinct legacy text, and blank, a mapping row and its lookup row.
 
         A lookup row is named by the most frequent tidy spelling of its normal form.
         """
@@ -68,7 +68,8 @@ class Lookup:
             ).format(self.lookup_sql, blank)
         return sql.SQL(
             "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
-            "  SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1;\n"
+            "  SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
+            "  UNION ALL SELECT '', 0;\n"
             "{blank_row}"
             "INSERT INTO {lookup} (name)\n"
             "  SELECT DISTINCT ON ({normal}) {tidy} FROM legacy_values AS d\n"

@@ -10,6 +10,7 @@ from django.utils import timezone
 from rollout import heartbeats, log, queue
 from rollout.models import WORKING, AuditReport, AuditStatus, PhaseRun, RunState
 from rollout.runner.lease import SECONDS, take_back
+from rollout.runner.views import Refresher
 
 _LEADER_LOCK = 0x526F6C6C57617463  # "RollWatc": one watchdog acts, the others stand by.
 BEAT_EVERY = timedelta(seconds=3)
@@ -22,6 +23,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._beat_sent_at = timezone.now() - _BEAT_LOST
         self._forgotten = 0.0
+        self._refresher = Refresher()
 
     def run(self, *, stop: Callable[[float], bool]) -> None:
         """Look until ``stop(seconds)``, which waits that long, answers that the end has come."""
@@ -36,7 +38,10 @@ class Watchdog:
         if not self._leads():
             return
         self._send_beat()
-        self._bring_back()
+        if heartbeats.liveness().worker_alive:
+            # Without a living worker it would only pile messages up.
+            self._bring_back()
+            self._refresher.send_due()
         if time.monotonic() - self._forgotten > 3600:
             self._forgotten = time.monotonic()
             heartbeats.forget_old()
@@ -64,12 +69,7 @@ class Watchdog:
             queue.send("beat")
 
     def _bring_back(self) -> None:
-        """Queue again what nobody has been working on for longer than a lease.
-
-        Without a living worker it would only pile messages up.
-        """
-        if not heartbeats.liveness().worker_alive:
-            return
+        """Queue again what nobody has been working on for longer than a lease."""
         now = timezone.now()
         runs = PhaseRun.objects.filter(lease_until__lt=now, state__in=WORKING)
         for run in runs.select_related("rollout"):

@@ -1,0 +1,51 @@
+"""Refreshes the materialized views of a plan whose phase is done."""
+
+import time
+
+from rollout import gates, queue
+from rollout.engine.target import ask
+from rollout.environments import target_of
+from rollout.models import Rollout
+from rollout.plan import CreateMaterializedView, facts, plans
+
+
+def views_in_use(rollout: Rollout) -> list[CreateMaterializedView]:
+    """The views of a rollout that are there and that the plan wants refreshed."""
+    known = [plan for plan in plans if plan.name == rollout.plan]
+    runs = gates.newest_runs(rollout)
+    return [
+        step
+        for plan in known
+        for number, phase in enumerate(plan.phases)
+        if gates.is_done(runs.get(number))
+        for step in phase.steps
+        if isinstance(step, CreateMaterializedView) and step.refresh_every is not None
+    ]
+
+
+def refresh(rollout_id: int, step_id: str) -> None:
+    """Refresh a view, unless its phase has been rolled back meanwhile."""
+    rollout = Rollout.objects.get(pk=rollout_id)
+    for step in views_in_use(rollout):
+        if step.id == step_id:
+            with target_of(rollout.environment).connect() as connection:
+                if ask(connection, facts.relation_exists(step.identifier)):
+                    connection.execute(step.refresh.sql)
+
+
+class Refresher:
+    """Has each view refreshed when its time has come. It forgets with its process: no harm."""
+
+    def __init__(self) -> None:
+        self._due: dict[tuple[int, str], float] = {}
+
+    def send_due(self) -> None:
+        """Queue the refresh of every view whose interval has passed."""
+        now = time.monotonic()
+        for rollout in Rollout.objects.all():
+            for step in views_in_use(rollout):
+                assert step.refresh_every is not None
+                key = (rollout.pk, step.id)
+                if now >= self._due.get(key, now):
+                    self._due[key] = now + step.refresh_every.total_seconds()
+                    queue.send("refresh_view", rollout.pk, step.id)
