@@ -1,0 +1,1 @@
+"""The site: settings, addresses, the embedded PostgreSQL and the demo that runs it all."""

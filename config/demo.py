@@ -1,0 +1,302 @@
+"""`make demo`: the console over real listings, with everything it needs, until Ctrl-C.
+
+Starts the database, brings it up to date, then keeps the queue's cluster, the watchdog, the web
+server and a stream of application traffic running. Stops all of it on SIGINT, SIGTERM or SIGHUP,
+at whatever point it is.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import psycopg
+
+from config import embedded, processes
+from config.home import ROOT, Home, read_or_none, write_private
+from config.variables import BadVariable, Variables
+
+OLDEST_SERVER = 14
+READY_SECONDS = 60
+# How long a database may be away before it is started again: long enough to look at the page
+# that says so.
+DATABASE_AWAY_SECONDS = 20
+TICK_SECONDS = 0.1
+
+
+class Refused(Exception):
+    """The demo cannot start as things are; the message says what to do."""
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C or sent SIGTERM."""
+
+
+class Demo:
+    def __init__(self, variables: Variables) -> None:
+        self.variables = variables
+        self.home: Home = variables.home
+        self.address = f"http://127.0.0.1:{variables.port}/"
+        self.environ: dict[str, str] = {}
+        self.password = ""
+        self._stopping = False
+
+    def run(self) -> None:
+        """Raises Refused when the demo cannot start; returns when it was told to stop."""
+        self._listen_to_signals()
+        with self._alone():
+            self._take_over()
+            try:
+                self._start_database()
+                self._prepare()
+                self._supervise()
+            except Stopped:
+                say("Stopping …")
+            finally:
+                self._stop()
+            say("Stopped.")
+
+    # Starting
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One demo at a time in a home. The lock goes with its process, however that ends."""
+        try:
+            self.home.logs.mkdir(parents=True, exist_ok=True)
+            lock_file = self.home.lock.open("a")
+        except OSError as error:
+            raise Refused(f"ROLLOUT_HOME={self.home.path} cannot be used: {error}") from error
+        with lock_file as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Refused(
+                    f"A demo is running in {self.home.path} already. Stop it, or name another "
+                    "directory and port: make demo ROLLOUT_HOME=… PORT=…"
+                ) from None
+            yield
+
+    def _take_over(self) -> None:
+        """Clears away what a killed demo left, then makes sure that the port is free."""
+        if left := processes.stop_all(self.home.path):
+            say(f"Stopped {left} processes that an earlier demo had left behind.")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.variables.port))
+            except OSError as error:
+                raise Refused(
+                    f"Port {self.variables.port} cannot be used ({error.strerror}). "
+                    "Choose another: make demo PORT=8001"
+                ) from error
+        if self.variables.reset:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Removes what the demo keeps; whatever else lies in that directory stays."""
+        home = self.home
+        embedded.remove(home.postgres)
+        for directory in (home.media, home.static, home.logs):
+            shutil.rmtree(directory, ignore_errors=True)
+        for file in (
+            home.database_url,
+            home.secret_key,
+            home.demo_password,
+            home.listings_loading,
+        ):
+            file.unlink(missing_ok=True)
+        home.logs.mkdir()
+
+    def _start_database(self) -> None:
+        if url := self.variables.database_url:
+            refuse_unsuitable_server(url)
+        else:
+            say("Starting PostgreSQL …")
+            url = embedded.start(self.home.postgres)
+        write_private(self.home.database_url, url)
+        self.password = kept_secret(self.home.demo_password, secrets.token_urlsafe(9))
+        self.environ = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "PYTHONUNBUFFERED": "1",
+            "ROLLOUT_HOME": str(self.home.path),
+            "DATABASE_URL": url,
+            "SECRET_KEY": kept_secret(self.home.secret_key, secrets.token_urlsafe(50)),
+            "SERVE_MEDIA": "1",
+            "DEMO_PASSWORD": self.password,
+            "ROWS": str(self.variables.rows),
+            "LISTINGS": str(self.variables.listings or ""),
+        }
+        self._heed()
+
+    def _prepare(self) -> None:
+        say("Preparing the database …")
+        command = [sys.executable, "-m", "config.prepare"]
+        process = processes.spawn(command, home=self.home.path, environ=self.environ, output=None)
+        while (code := process.poll()) is None:
+            self._wait()
+        if code != 0:
+            raise Refused("The database could not be prepared; the reason stands above")
+
+    # Running
+
+    def _supervise(self) -> None:
+        kept = self._processes()
+        for process in kept:
+            process.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise Refused(f"The pages do not answer; see {self.home.logs}")
+            self._look_after(kept)
+        self._welcome()
+        database_seen = time.monotonic()
+        while True:
+            self._look_after(kept)
+            if self.variables.database_url or embedded.running(self.home.postgres):
+                database_seen = time.monotonic()
+            elif time.monotonic() - database_seen > DATABASE_AWAY_SECONDS:
+                say("PostgreSQL was away; starting it again.")
+                embedded.start(self.home.postgres)
+
+    def _processes(self) -> list[processes.Kept]:
+        """In the order of their start: the page is not to be there before its workers."""
+        manage = [sys.executable, str(ROOT / "manage.py")]
+        commands = {
+            "worker": [*manage, "qcluster"],
+            "watchdog": [*manage, "rollout", "watchdog"],
+            "web": [
+                *(sys.executable, "-m", "gunicorn", "config.wsgi", "--chdir", str(ROOT)),
+                *("--bind", f"127.0.0.1:{self.variables.port}", "--no-control-socket"),
+                *("--workers", "2", "--worker-class", "gthread", "--threads", "4"),
+                *("--graceful-timeout", "4"),
+            ],
+            "traffic": [*manage, "traffic"],
+        }
+        if not self.variables.traffic:
+            del commands["traffic"]
+        return [
+            processes.Kept(
+                name,
+                command,
+                home=self.home.path,
+                log=self.home.logs / f"{name}.log",
+                environ=self.environ,
+            )
+            for name, command in commands.items()
+        ]
+
+    def _look_after(self, kept: list[processes.Kept]) -> None:
+        self._wait()
+        for process in kept:
+            if seen := process.look_after():
+                say(seen)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}healthz", timeout=5) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _welcome(self) -> None:
+        say(
+            f"""
+The console is ready:  {self.address}
+
+  lead, lead2   start phases and roll them back
+  engineer      audits and pauses
+  viewer        reads
+  password      {self.password}  (for all of them; this demo only)
+
+What to click first: log in as lead, open property-classification and start phase 0, prepare.
+The application that is being changed: {self.address}properties/
+In a shell: .venv/bin/python manage.py rollout list
+Logs: {self.home.logs}
+
+Ctrl-C stops all of it; the next start continues where it was.
+"""
+        )
+
+    # Stopping
+
+    def _listen_to_signals(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stopping = True
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        # Under nohup the terminal may go.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, stop)
+
+    def _wait(self) -> None:
+        self._heed()
+        time.sleep(TICK_SECONDS)
+        self._heed()
+
+    def _heed(self) -> None:
+        """Signals only leave word; they are heeded here, where everything can be put down."""
+        if self._stopping:
+            raise Stopped
+
+    def _stop(self) -> None:
+        processes.stop_all(self.home.path)
+        if not self.variables.database_url:
+            embedded.stop(self.home.postgres)
+        self.home.database_url.unlink(missing_ok=True)
+
+
+def refuse_unsuitable_server(url: str) -> None:
+    """Raises Refused unless a PostgreSQL that is new enough answers at `url`."""
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            version = connection.info.server_version
+    except psycopg.Error as error:
+        raise Refused(f"DATABASE_URL does not answer: {' '.join(str(error).split())}") from error
+    if version < OLDEST_SERVER * 10_000:
+        raise Refused(
+            f"DATABASE_URL is a PostgreSQL {version // 10_000}; {OLDEST_SERVER} or newer is needed"
+        )
+
+
+def kept_secret(path: Path, fresh: str) -> str:
+    """The secret in that file, the same at every start; `fresh` the first time."""
+    if (secret := read_or_none(path)) is None:
+        secret = fresh
+        write_private(path, secret)
+    return secret
+
+
+def say(text: str) -> None:
+    # The terminal may be gone; the processes are to be stopped all the same.
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
+def main() -> int:
+    try:
+        variables = Variables.from_environ(os.environ)
+    except BadVariable as error:
+        print(f"make demo: {error}", file=sys.stderr)
+        return 2
+    try:
+        Demo(variables).run()
+    except (Refused, embedded.EmbeddedError) as error:
+        print(f"make demo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""One settings file, driven by the environment. `make demo` sets what it needs by itself."""
+
+import os
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from config.home import ROOT, Home, read_or_none
+
+HOME = Home.from_environ(os.environ)
+
+
+def flag(name: str) -> bool:
+    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+
+
+def words(name: str, default: str = "") -> list[str]:
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def whole_number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise ImproperlyConfigured(f"{name} is to be a whole number, not {text!r}.")
+    return int(text)
+
+
+def setting_or_file(name: str, file_name: str) -> str:
+    """From the environment, else from the file that a running demo keeps in its home."""
+    value = os.environ.get(name) or read_or_none(HOME.path / file_name)
+    if not value:
+        raise ImproperlyConfigured(
+            f"{name} is not set, and no demo is running in {HOME.path}. "
+            f"Set {name}, or start one with: make demo"
+        )
+    return value
+
+
+def database(url: str) -> dj_database_url.DBConfig:
+    try:
+        config = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
+    if config["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL is to name a PostgreSQL: postgresql://…")
+    options = config.setdefault("OPTIONS", {})
+    # A server on a Unix socket is named as ?host=/directory; Django looks for it in HOST.
+    config["HOST"] = str(options.pop("host", config["HOST"]))
+    config["PORT"] = str(options.pop("port", config["PORT"]))
+    # A page for a database that is away should not take minutes to come.
+    options.setdefault("connect_timeout", 5)
+    return config
+
+
+DEBUG = flag("DEBUG")
+# Set by the tests: static files come straight from the source tree.
+TESTING = flag("ROLLOUT_TESTING")
+
+SECRET_KEY = setting_or_file("SECRET_KEY", HOME.secret_key.name)
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_htmx",
+    "django_q",
+    "rollout",
+    "properties",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": database(setting_or_file("DATABASE_URL", HOME.database_url.name))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Environment -> alias of its database.
+ROLLOUT = {"ENVIRONMENTS": {"production": "default"}}
+
+# The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
+# seconds. Everything here keeps the queue from repeating work by itself.
+Q_CLUSTER: dict[str, object] = {
+    "name": "rollout",
+    "label": "Queue",
+    "workers": whole_number("ROLLOUT_WORKERS", 2),
+    # The longest statement (VALIDATE, CREATE INDEX CONCURRENTLY) may take hours, never a day.
+    "timeout": 24 * 3600,
+    # Counts from the moment a task is fetched; shorter than a run, it would run things twice.
+    "retry": 7 * 24 * 3600,
+    # A failed task counts as delivered; the journal knows that it failed.
+    "ack_failures": True,
+    # Results are in the journal; -1 keeps no second record of success.
+    "save_limit": -1,
+    # One task at a time in memory: what waits there is lost with the process.
+    "queue_limit": 1,
+    "bulk": 1,
+    # A schedule missed while the cluster was down runs once, not once for every miss.
+    "catch_up": False,
+    # With another value a task was seen to outlive its timeout.
+    "guard_cycle": 0.5,
+    # How long a pressed button waits for a worker.
+    "poll": 0.2,
+}
+if redis_url := os.environ.get("ROLLOUT_REDIS_URL"):
+    Q_CLUSTER["redis"] = redis_url
+else:
+    Q_CLUSTER["orm"] = "default"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME.static
+STATICFILES_DIRS = [ROOT / "static"]
+PLAIN_STATIC = DEBUG or TESTING
+WHITENOISE_USE_FINDERS = PLAIN_STATIC
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if PLAIN_STATIC
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+MEDIA_URL = "/media/"
+MEDIA_ROOT = HOME.media
+SERVE_MEDIA = flag("SERVE_MEDIA")
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = flag("HTTPS")
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_HSTS_SECONDS = 3600 if flag("HTTPS") else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if flag("HTTPS"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django-q": {"level": "INFO", "propagate": True},
+    },
+}

@@ -1,0 +1,28 @@
+"""The site's addresses."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from django.views.static import serve
+
+from config.health import healthz
+
+# Turns a database that is away into a page that says so.
+handler500 = "rollout.console.errors.server_error"
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/rollout/")),
+    path("rollout/", include("rollout.console.urls")),
+    path("properties/", include("properties.urls")),
+    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz, name="healthz"),
+]
+
+if settings.SERVE_MEDIA:
+    urlpatterns.append(
+        re_path(r"^media/(?P<path>.*)$", serve, {"document_root": settings.MEDIA_ROOT})
+    )

@@ -1,0 +1,77 @@
+"""The demo's variables: what may be said in front of `make demo`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.home import Home
+
+
+class BadVariable(ValueError):
+    """A variable has a value that cannot be meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variables:
+    home: Home
+    port: int
+    rows: int
+    listings: Path | None
+    traffic: bool
+    reset: bool
+    database_url: str | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Variables":
+        """Raises BadVariable, whose message says which and what is possible."""
+        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        variables = cls(
+            home=Home.from_environ(given),
+            port=_whole_number(given, "PORT", 8000, least=1, most=65535),
+            rows=_whole_number(given, "ROWS", 50_000, least=0, most=100_000_000),
+            listings=_readable_file(given, "LISTINGS"),
+            traffic=_switch(given, "TRAFFIC", default=True),
+            reset=_switch(given, "RESET", default=False),
+            database_url=_postgresql(given, "DATABASE_URL"),
+        )
+        if variables.reset and variables.database_url:
+            raise BadVariable(
+                "RESET=1 starts the embedded PostgreSQL anew and keeps off the one in "
+                "DATABASE_URL. Drop and create that database yourself, then start without RESET"
+            )
+        return variables
+
+
+def _whole_number(
+    given: Mapping[str, str], name: str, default: int, *, least: int, most: int
+) -> int:
+    text = given.get(name, str(default))
+    number = int(text) if text.isascii() and text.isdecimal() else -1
+    if not least <= number <= most:
+        raise BadVariable(f"{name} is to be a whole number from {least} to {most}, not {text!r}")
+    return number
+
+
+def _switch(given: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = given.get(name, "1" if default else "0")
+    if text not in {"0", "1"}:
+        raise BadVariable(f"{name} is to be 0 or 1, not {text!r}")
+    return text == "1"
+
+
+def _readable_file(given: Mapping[str, str], name: str) -> Path | None:
+    if name not in given:
+        return None
+    path = Path(given[name]).expanduser().resolve()
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise BadVariable(f"{name}: {path} cannot be read: {error.strerror}") from error
+
+
+def _postgresql(given: Mapping[str, str], name: str) -> str | None:
+    url = given.get(name)
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise BadVariable(f"{name} is to begin with postgresql://, but it is {url!r}")
+    return url

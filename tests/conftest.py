@@ -1,0 +1,124 @@
+"""What the tests share: one PostgreSQL for the run, and databases and processes for one test."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import django
+import pytest
+
+from config import embedded
+from tests.processes import Running, answers, free_port, manage_process, stopped_after
+from tests.servers import Database, TestServer, migrated_template, template_url
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
+
+SERVER = pytest.StashKey[TestServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the server before Django reads its settings; xdist's workers inherit its address."""
+    if not hasattr(config, "workerinput"):
+        _start_server(config)
+    django.setup()
+
+
+def _start_server(config: pytest.Config) -> None:
+    # So that whoever ends the run with SIGTERM leaves no server behind either.
+    signal.signal(signal.SIGTERM, _interrupt)
+    config.stash[SERVER] = server = TestServer()
+    server.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if server := config.stash.get(SERVER, None):
+        server.stop()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="session")
+def template(django_test_environment: None) -> str:
+    """The name of the migrated database that this run's databases are copies of."""
+    return migrated_template()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, template: str
+) -> None:
+    """pytest-django's test database is a copy too: no worker migrates for itself."""
+    from django.db import connections
+
+    connections["default"].settings_dict["TEST"]["TEMPLATE"] = template
+
+
+@pytest.fixture
+def committed_db(template: str, django_db_blocker: "DjangoDbBlocker") -> Iterator[Database]:
+    """A migrated database of the test's own, in which commits are real.
+
+    For what needs several connections or processes. Not to be used together with `db`: it takes
+    the place of the default database, and is dropped afterwards.
+    """
+    from django.db import connections
+
+    name = f"rollout_{uuid4().hex}"
+    url = embedded.with_database(template_url(), name)
+    connection = connections["default"]
+    assert not connection.in_atomic_block, "committed_db cannot be used together with db"
+    with django_db_blocker.unblock():
+        usual = connection.settings_dict["NAME"]
+        connection.close()
+        embedded.create_database(url, template=template)
+        connection.settings_dict["NAME"] = name
+        try:
+            yield Database(url)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = usual
+            embedded.drop_database(url)
+
+
+@pytest.fixture
+def qcluster(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
+    """A real queue cluster that works on `committed_db`."""
+    log = tmp_path / "qcluster.log"
+    with stopped_after(
+        manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log)
+    ) as cluster:
+        cluster.wait_for(lambda: "running" in cluster.output())
+        yield cluster
+
+
+@pytest.fixture
+def watchdog(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
+    """A real watchdog over `committed_db`."""
+    log = tmp_path / "watchdog.log"
+    with stopped_after(
+        manage_process("rollout", "watchdog", env=committed_db.env(), log=log)
+    ) as process:
+        yield process
+
+
+@pytest.fixture
+def web(committed_db: Database, tmp_path: Path) -> Iterator[str]:
+    """The address (`http://127.0.0.1:port`) of a real web server over `committed_db`."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}"),
+        *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
+        *("--graceful-timeout", "2"),
+    ]
+    with stopped_after(
+        Running(command, env=committed_db.env(SERVE_MEDIA="1"), log=tmp_path / "web.log")
+    ) as server:
+        address = f"http://127.0.0.1:{port}"
+        server.wait_for(lambda: answers(f"{address}/healthz"))
+        yield address

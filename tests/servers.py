@@ -1,0 +1,103 @@
+"""The PostgreSQL of a test run, and the databases in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from config import embedded
+from config.home import ROOT
+
+# Names the run's template database: one server may serve several runs.
+RUN = "ROLLOUT_TEST_RUN"
+
+
+class TestServer:
+    """One server for all workers of a run: an embedded one, unless DATABASE_URL names another."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
+        # The server may run as another user than we do.
+        self.directory.chmod(0o711)
+        self._given = os.environ.get("DATABASE_URL")
+
+    def start(self) -> None:
+        url = self._given or embedded.start(
+            self.directory / "postgres", settings=embedded.TEST_SETTINGS
+        )
+        home = self.directory / "home"
+        home.mkdir()
+        os.environ.update(
+            {
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "DATABASE_URL": url,
+                "SECRET_KEY": "only-for-tests",
+                "ROLLOUT_HOME": str(home),
+                "ROLLOUT_TESTING": "1",
+                "LOG_LEVEL": "WARNING",
+                RUN: str(os.getpid()),
+            }
+        )
+
+    def stop(self) -> None:
+        if self._given:
+            embedded.drop_database(template_url())
+        else:
+            embedded.remove(self.directory / "postgres")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def template_url() -> str:
+    return embedded.with_database(os.environ["DATABASE_URL"], f"rollout_template_{os.environ[RUN]}")
+
+
+def migrated_template() -> str:
+    """The name of a database in which every migration is applied and nobody writes.
+
+    The first worker that asks makes it, under a draft's name until it is whole; the others wait.
+    """
+    url = template_url()
+    name = embedded.database_name(url)
+    with psycopg.connect(embedded.with_database(url, "postgres"), autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
+        if known.fetchone() is None:
+            draft = embedded.with_database(url, f"{name}_draft")
+            embedded.drop_database(draft)
+            embedded.create_database(draft)
+            manage("migrate", "--verbosity", "0", url=draft)
+            embedded.create_database(url, template=f"{name}_draft")
+            embedded.drop_database(draft)
+    return name
+
+
+def manage(*arguments: str, url: str) -> str:
+    """Runs a management command against the database `url`; gives what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        env=Database(url).env(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of a test's own, whose data other processes see."""
+
+    url: str
+
+    def env(self, **more: str) -> dict[str, str]:
+        """The environment for a process of the site that is to use this database."""
+        return {**os.environ, "DATABASE_URL": self.url, "PYTHONUNBUFFERED": "1", **more}

@@ -1,0 +1,295 @@
+"""`make demo`, really run: what it starts, what it prints, and that nothing is left of it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from config import embedded
+from config.home import ROOT, Home, read_or_none
+from config.processes import marked
+from tests.processes import Running, answers, free_port, wait_until
+from tests.servers import Database
+
+# Each of these starts everything there is: one after the other, in one worker.
+pytestmark = pytest.mark.xdist_group("demo")
+
+START_SECONDS = 120
+COMMAND = [sys.executable, "-m", "config.demo"]
+
+
+def environ(**variables: str) -> dict[str, str]:
+    """What a person's shell has: none of the test run's own settings."""
+    ours = {"DATABASE_URL", "SECRET_KEY", "ROLLOUT_HOME", "ROLLOUT_TESTING", "LOG_LEVEL"}
+    return {name: value for name, value in os.environ.items() if name not in ours} | variables
+
+
+class Demo:
+    """One home, in which the demo is started as often as a test wants."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = Home(directory / "home")
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.log = directory / "output"
+        self.running: Running | None = None
+
+    def start(self, **variables: str) -> Running:
+        given = {"ROWS": "200", "PORT": str(self.port), "ROLLOUT_HOME": str(self.home.path)}
+        self.log.unlink(missing_ok=True)
+        self.running = Running(COMMAND, env=environ(**given | variables), log=self.log)
+        return self.running
+
+    def start_and_wait(self, **variables: str) -> Running:
+        running = self.start(**variables)
+        running.wait_for(lambda: "is ready" in running.output(), seconds=START_SECONDS)
+        return running
+
+    def url(self) -> str:
+        return read_or_none(self.home.database_url) or ""
+
+    def processes(self) -> list[psutil.Process]:
+        server = embedded.running(self.home.postgres)
+        return marked(self.home.path) + ([server] if server else [])
+
+    def process(self, *words: str) -> psutil.Process:
+        """The main process whose command line has these words."""
+        return next(
+            process
+            for process in marked(self.home.path)
+            if os.getsid(process.pid) == process.pid and set(words) <= set(process.cmdline())
+        )
+
+    def clear_away(self) -> None:
+        if self.running:
+            self.running.stop(signal.SIGTERM)
+        for process in self.processes():
+            process.kill()
+        embedded.remove(self.home.postgres)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path)
+    yield demo
+    demo.clear_away()
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that runs, for the tests that only look at it."""
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    demo.start_and_wait()
+    yield demo
+    demo.clear_away()
+
+
+def printed_password(demo: Demo) -> str:
+    found = re.search(r"password\s+(\S+)", demo.log.read_text())
+    assert found
+    return found[1]
+
+
+def log_in(demo: Demo, name: str, password: str) -> str:
+    """Logs in as a browser does; gives the address where it ends up."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    form = browser.open(f"{demo.address}/accounts/login/").read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+    assert token
+    fields = {"username": name, "password": password, "csrfmiddlewaretoken": token[1]}
+    answer = browser.open(
+        f"{demo.address}/accounts/login/", urllib.parse.urlencode(fields).encode()
+    )
+    return str(answer.geturl())
+
+
+def test_healthz_answers_once_it_is_ready(ready: Demo) -> None:
+    assert answers(f"{ready.address}/healthz")
+
+
+@pytest.mark.parametrize("name", ["lead", "lead2", "engineer", "viewer"])
+def test_the_printed_password_logs_every_user_in(ready: Demo, name: str) -> None:
+    assert log_in(ready, name, printed_password(ready)) == f"{ready.address}/rollout/"
+    assert log_in(ready, name, "another").endswith("/accounts/login/")
+
+
+def test_the_shell_uses_the_same_database_with_no_settings_but_the_home(ready: Demo) -> None:
+    listed = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "rollout", "list", "--json"],
+        env=environ(ROLLOUT_HOME=str(ready.home.path)),
+        capture_output=True,
+        check=True,
+    )
+    assert "property-classification" in json.dumps(json.loads(listed.stdout))
+
+
+def test_secrets_are_for_their_owner_only(ready: Demo) -> None:
+    for path in (ready.home.database_url, ready.home.secret_key, ready.home.demo_password):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_process_that_dies_is_started_again(ready: Demo) -> None:
+    first = ready.process("rollout", "watchdog")
+    first.kill()
+    wait_until(lambda: "watchdog ended (signal 9), starting it again" in ready.log.read_text())
+
+    def another_runs() -> bool:
+        try:
+            return ready.process("rollout", "watchdog") != first
+        except StopIteration:
+            return False
+
+    wait_until(another_runs)
+
+
+def test_a_second_demo_in_the_same_home_is_refused(ready: Demo) -> None:
+    environment = environ(ROLLOUT_HOME=str(ready.home.path), PORT=str(free_port()))
+    second = subprocess.run(COMMAND, env=environment, cwd=ROOT, capture_output=True, check=False)
+    assert second.returncode == 1
+    assert b"A demo is running in" in second.stderr
+    assert answers(f"{ready.address}/healthz")
+
+
+def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> None:
+    running = demo.start_and_wait()
+    password = printed_password(demo)
+    with psycopg.connect(demo.url()) as connection:
+        connection.execute("UPDATE properties SET title = 'kept' WHERE true")
+    assert running.stop(signal.SIGTERM) == 0
+    assert demo.processes() == []
+    assert not demo.home.database_url.exists()
+
+    began = time.monotonic()
+    demo.start_and_wait(TRAFFIC="0")
+    assert time.monotonic() - began < 15
+    assert printed_password(demo) == password
+    with psycopg.connect(demo.url()) as connection:
+        titles = connection.execute(
+            "SELECT count(*) FROM properties WHERE title = 'kept'"
+        ).fetchone()
+        assert titles
+        assert titles[0] >= 200
+    assert not [process for process in demo.processes() if "traffic" in process.cmdline()]
+
+
+def test_what_a_killed_demo_left_is_stopped_at_the_next_start(demo: Demo) -> None:
+    first = demo.start_and_wait(TRAFFIC="0")
+    first.process.kill()
+    first.process.wait()
+    left = marked(demo.home.path)
+    assert left
+
+    demo.start_and_wait(TRAFFIC="0")
+    assert not [process for process in left if process.is_running()]
+    assert answers(f"{demo.address}/healthz")
+
+
+@pytest.mark.parametrize("moment", ["Starting PostgreSQL", "Preparing the database"])
+def test_ctrl_c_while_it_starts_leaves_no_process(demo: Demo, moment: str) -> None:
+    running = demo.start()
+    running.wait_for(lambda: moment in running.output())
+    # A terminal's Ctrl-C reaches the whole process group.
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.process.wait(30) == 0
+    assert "Stopped." in running.output()
+    assert demo.processes() == []
+
+
+def test_reset_begins_anew_and_spares_what_is_not_its_own(demo: Demo) -> None:
+    demo.start_and_wait(TRAFFIC="0").stop()
+    (demo.home.path / "notes.txt").write_text("mine")
+    demo.start_and_wait(TRAFFIC="0", ROWS="7", RESET="1")
+    with psycopg.connect(demo.url()) as connection:
+        assert connection.execute("SELECT count(*) FROM properties").fetchone() == (7,)
+    assert (demo.home.path / "notes.txt").read_text() == "mine"
+
+
+def test_a_database_that_went_away_comes_back(demo: Demo) -> None:
+    running = demo.start_and_wait(TRAFFIC="0")
+    embedded.stop(demo.home.postgres)
+    assert not answers(f"{demo.address}/healthz")
+    running.wait_for(lambda: "starting it again" in running.output(), seconds=60)
+    running.wait_for(lambda: answers(f"{demo.address}/healthz"))
+
+
+def test_another_postgresql_can_be_used(committed_db: Database, demo: Demo) -> None:
+    demo.start_and_wait(DATABASE_URL=committed_db.url, TRAFFIC="0")
+    assert not demo.home.postgres.exists()
+    with psycopg.connect(committed_db.url) as connection:
+        assert connection.execute("SELECT count(*) FROM properties").fetchone() == (200,)
+
+
+def refused(tmp_path: Path, **variables: str) -> tuple[int, str]:
+    """Exit code and error of a demo that does not start."""
+    done = subprocess.run(
+        COMMAND,
+        env=environ(**{"ROLLOUT_HOME": str(tmp_path / "home")} | variables),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PORT": "abc"}, "PORT is to be a whole number from 1 to 65535, not 'abc'"),
+        ({"PORT": "65536"}, "PORT is to be"),
+        ({"ROWS": "-1"}, "ROWS is to be a whole number"),
+        ({"ROWS": "1e3"}, "ROWS is to be a whole number"),
+        ({"LISTINGS": "/no/such.csv"}, "/no/such.csv cannot be read: No such file"),
+        ({"LISTINGS": "/"}, "cannot be read: Is a directory"),
+        ({"TRAFFIC": "no"}, "TRAFFIC is to be 0 or 1"),
+        ({"RESET": "2"}, "RESET is to be 0 or 1"),
+        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL is to begin with postgresql://"),
+        ({"DATABASE_URL": "postgresql:///x", "RESET": "1"}, "RESET=1 starts the embedded"),
+    ],
+    ids=lambda value: (
+        " ".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else None
+    ),
+)
+def test_a_value_that_cannot_be_meant_gets_one_clear_line(
+    tmp_path: Path, variables: dict[str, str], message: str
+) -> None:
+    code, error = refused(tmp_path, **variables)
+    assert code == 2
+    assert message in error
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, error = refused(tmp_path, PORT=str(port))
+    assert code == 1
+    assert f"Port {port} cannot be used" in error
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path: Path) -> None:
+    code, error = refused(
+        tmp_path, DATABASE_URL=f"postgresql:///x?host={tmp_path}", PORT=str(free_port())
+    )
+    assert code == 1
+    assert "DATABASE_URL does not answer" in error

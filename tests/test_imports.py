@@ -1,0 +1,43 @@
+"""The architecture holds: who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.home import ROOT
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_run_one_way() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ["plan", "engine"])
+def test_the_plan_and_the_engine_know_no_orm(package: str) -> None:
+    files = list((ROOT / "rollout" / package).rglob("*.py"))
+    assert files
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in imported_names(path)
+        if name.startswith("django.db")
+    }
+    assert found == set()

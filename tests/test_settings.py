@@ -1,0 +1,130 @@
+"""The settings file: what it takes from the environment, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.home import ROOT
+
+SCRIPT = """
+import json
+from config import settings
+print(json.dumps({name: value for name, value in vars(settings).items() if name.isupper()},
+                 default=str))
+"""
+
+
+def run(**variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={"PATH": os.environ["PATH"], **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def settings(**variables: str) -> dict[str, object]:
+    done = run(**{"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x"} | variables)
+    assert done.returncode == 0, done.stderr
+    loaded: dict[str, object] = json.loads(done.stdout)
+    return loaded
+
+
+def default_database(url: str) -> dict[str, object]:
+    databases = settings(DATABASE_URL=url)["DATABASES"]
+    assert isinstance(databases, dict)
+    default: dict[str, object] = databases["default"]
+    return default
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
+def test_what_is_missing_is_named_with_the_command_that_supplies_it(
+    tmp_path: Path, missing: str
+) -> None:
+    given = {"DATABASE_URL": "postgresql:///x", "SECRET_KEY": "s", "ROLLOUT_HOME": str(tmp_path)}
+    del given[missing]
+    error = run(**given).stderr
+    assert f"ImproperlyConfigured: {missing} is not set" in error
+    assert "make demo" in error
+
+
+def test_the_shell_says_it_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "rollout", "list"],
+        env={"PATH": os.environ["PATH"], "ROLLOUT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "make demo" in done.stderr
+
+
+def test_a_running_demo_supplies_both(tmp_path: Path) -> None:
+    (tmp_path / "database-url").write_text("postgresql:///of_the_demo\n")
+    (tmp_path / "secret-key").write_text("k\n")
+    loaded = json.loads(run(ROLLOUT_HOME=str(tmp_path)).stdout)
+    assert loaded["DATABASES"]["default"]["NAME"] == "of_the_demo"
+    assert loaded["SECRET_KEY"] == "k"
+
+
+def test_the_environment_comes_before_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "database-url").write_text("postgresql:///of_the_demo\n")
+    loaded = settings(ROLLOUT_HOME=str(tmp_path))
+    assert "of_the_demo" not in json.dumps(loaded["DATABASES"])
+
+
+def test_a_relative_home_starts_at_the_repository() -> None:
+    assert settings(ROLLOUT_HOME="elsewhere")["MEDIA_ROOT"] == str(ROOT / "elsewhere" / "media")
+    assert settings()["MEDIA_ROOT"] == str(ROOT / ".rollout" / "media")
+
+
+def test_a_socket_address_is_understood() -> None:
+    default = default_database("postgresql://postgres@/rollout?host=/Some/where%20else&port=5433")
+    assert (default["HOST"], default["PORT"]) == ("/Some/where else", "5433")
+    assert (default["USER"], default["NAME"]) == ("postgres", "rollout")
+
+
+def test_a_tcp_address_is_understood() -> None:
+    default = default_database("postgresql://me:pa%40ss@db.example:5433/x?sslmode=require")
+    assert (default["HOST"], default["PORT"]) == ("db.example", "5433")
+    assert (default["USER"], default["PASSWORD"]) == ("me", "pa@ss")
+    assert default["OPTIONS"] == {"sslmode": "require", "connect_timeout": 5}
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x", "nonsense", "postgresql://h:port/x"])
+def test_an_address_that_is_no_postgresql_is_refused(url: str) -> None:
+    assert "ImproperlyConfigured: DATABASE_URL" in run(SECRET_KEY="s", DATABASE_URL=url).stderr
+
+
+def test_debug_is_off_unless_asked_for() -> None:
+    assert settings()["DEBUG"] is False
+    assert settings(DEBUG="1")["DEBUG"] is True
+
+
+def test_the_queue_never_repeats_work_by_itself() -> None:
+    queue = settings()["Q_CLUSTER"]
+    assert isinstance(queue, dict)
+    assert queue["retry"] > queue["timeout"]
+    assert queue["ack_failures"] is True
+    assert queue["orm"] == "default"
+    assert "redis" not in queue
+
+
+def test_one_setting_moves_the_queue_to_redis() -> None:
+    queue = settings(ROLLOUT_REDIS_URL="redis://127.0.0.1:6379/0")["Q_CLUSTER"]
+    assert isinstance(queue, dict)
+    assert queue["redis"] == "redis://127.0.0.1:6379/0"
+    assert "orm" not in queue
+
+
+def test_a_number_of_workers_that_is_none_is_refused() -> None:
+    given = {"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x", "ROLLOUT_WORKERS": "two"}
+    assert "ROLLOUT_WORKERS is to be a whole number" in run(**given).stderr
