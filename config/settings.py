@@ -108,7 +108,11 @@ DATABASES = {"default": database(setting_or_file("DATABASE_URL", HOME.database_u
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Environment -> alias of its database.
-ROLLOUT = {"ENVIRONMENTS": {"production": "default"}}
+ROLLOUT = {
+    "ENVIRONMENTS": {"production": "default"},
+    # Where the application shows a row of a table, for the links of mismatching rows.
+    "ROW_URLS": {"properties": "/properties/{key}/"},
+}
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
 # seconds. Everything here keeps the queue from repeating work by itself.

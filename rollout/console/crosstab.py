@@ -1,0 +1,103 @@
+"""An audit's crosstabs as pages show them: what mismatches first, the rest cut to a length."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.engine.audit import CATEGORIES, MISMATCHED
+from rollout.models import AuditReport
+
+LONGEST = 200
+MEANINGS = {
+    "ok": "The new value is what the legacy value says, to the letter.",
+    "ok_normalized": "The same but for white space and upper or lower case.",
+    "ok_mapped": "The mapping says that this lookup row stands for the legacy text.",
+    "both_null": "No legacy value, and no new value.",
+    "unmapped": "The legacy text has no lookup row yet.",
+    "missing": "The legacy value says what the new one should be, and it is empty.",
+    "unexpected": "A new value, and no legacy value that it could come from.",
+    "wrong": "Another value than the legacy value says.",
+    "orphan": "The lookup row that the new value names does not exist.",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A category: how many of the rows are in it, and what it means."""
+
+    name: str
+    rows: int
+    matched: bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair of legacy value and new value, and how many rows have it."""
+
+    legacy: str | None
+    new: str | None
+    rows: int
+    share: Share
+
+
+@dataclass(frozen=True)
+class Crosstab:
+    """One translation. ``left_out`` counts the pairs that do not fit, ``rows_left_out`` their rows.
+
+    A translation without a lookup table compares an expression; it has categories and no pairs.
+    """
+
+    column: str
+    legacy_column: str
+    lookup_table: str
+    shares: list[Share]
+    pairs: int
+    cells: list[Cell]
+    left_out: int
+    rows_left_out: int
+
+    @property
+    def mismatched(self) -> int:
+        return sum(share.rows for share in self.shares if not share.matched)
+
+
+def shares(categories: dict[str, int]) -> list[Share]:
+    """The categories of an audit, the worst first."""
+    ordered = sorted(categories.items(), key=lambda item: -_severity(item[0]))
+    return [_share(name, rows) for name, rows in ordered]
+
+
+def crosstabs(report: AuditReport) -> list[Crosstab]:
+    """One for each translation of the report."""
+    return [_crosstab(translation) for translation in report.translations]
+
+
+def _crosstab(translation: dict[str, Any]) -> Crosstab:
+    pairs = sorted(
+        translation["cells"] if translation["lookup_table"] else [],
+        key=lambda pair: (-_severity(pair["category"]), -pair["rows"]),
+    )
+    return Crosstab(
+        column=translation["column"],
+        legacy_column=translation["legacy_column"],
+        lookup_table=translation["lookup_table"],
+        shares=shares(translation["categories"]),
+        pairs=len(pairs),
+        cells=[
+            Cell(pair["legacy"], pair["new"], pair["rows"], _share(pair["category"], pair["rows"]))
+            for pair in pairs[:LONGEST]
+        ],
+        left_out=len(pairs[LONGEST:]),
+        rows_left_out=sum(pair["rows"] for pair in pairs[LONGEST:]),
+    )
+
+
+def _share(name: str, rows: int) -> Share:
+    return Share(name, rows, name not in MISMATCHED, MEANINGS.get(name, ""))
+
+
+def _severity(category: str) -> int:
+    """A category that this version does not know sorts as the mildest mismatch."""
+    known = category in CATEGORIES
+    # Matches of every kind are one group, so that in it the most frequent pairs come first.
+    return max(CATEGORIES.index(category) - CATEGORIES.index(MISMATCHED[0]), -1) if known else 0

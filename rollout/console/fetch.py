@@ -1,0 +1,41 @@
+"""Finding what an address names, or answering 404 with the names that there are."""
+
+from django.http import Http404
+
+from rollout.environments import UnknownEnvironment
+from rollout.models import AuditReport, BackfillJob, Rollout
+from rollout.plan.registry import UnknownPlan
+from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
+
+
+def rollout_or_404(plan: str, environment: str) -> Rollout:
+    try:
+        return find_rollout(plan, environment)
+    except (UnknownPlan, UnknownEnvironment) as error:
+        raise Http404(str(error)) from error
+
+
+def status_or_404(plan: str, environment: str) -> RolloutStatus:
+    return status_of(rollout_or_404(plan, environment))
+
+
+def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
+    for phase in status.phases:
+        if phase.number == number:
+            return phase
+    last = status.phases[-1].number
+    raise Http404(f"There is no phase {number}. The phases of a plan are 0 to {last}.")
+
+
+def job_or_404(job_id: int) -> BackfillJob:
+    job = BackfillJob.objects.select_related("step_run__run__rollout").filter(pk=job_id).first()
+    if job is None:
+        raise Http404(f"There is no backfill job {job_id}. A phase's page links to its jobs.")
+    return job
+
+
+def audit_or_404(audit_id: int) -> AuditReport:
+    audit = AuditReport.objects.select_related("rollout", "run").filter(pk=audit_id).first()
+    if audit is None:
+        raise Http404(f"There is no audit {audit_id}. A rollout's page links to its audits.")
+    return audit

@@ -1,0 +1,76 @@
+"""Which phase a page is about, and what of it is under way."""
+
+from dataclasses import dataclass
+
+from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
+from rollout.plan.steps import Step
+from rollout.progress import JobProgress, progress_of
+from rollout.status import PhaseStatus, RolloutStatus, StepStatus
+
+_STOPPED = (RunState.FAILED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A backfill job and how far it is."""
+
+    job: BackfillJob
+    progress: JobProgress
+
+
+def phase_in_focus(status: RolloutStatus) -> PhaseStatus:
+    """The phase that is active, else the one that stopped short, else the next, else the last."""
+    if status.active is not None:
+        return status.phases[status.active.phase]
+    newest = max(
+        (phase for phase in status.phases if phase.run is not None),
+        key=lambda phase: phase.run.pk if phase.run else 0,
+        default=None,
+    )
+    if newest is not None and newest.state in _STOPPED:
+        return newest
+    return status.phases[-1 if status.next_phase is None else status.next_phase]
+
+
+@dataclass(frozen=True)
+class CurrentStep:
+    """The step that a run is in, or stopped in, and its place in the plan."""
+
+    number: int
+    step: Step
+    run: StepRun
+
+
+def current_step(steps: list[StepStatus]) -> CurrentStep | None:
+    """The step that has begun and is not done; None between two steps."""
+    for number, status in enumerate(steps, start=1):
+        if status.run is not None and status.run.state != StepState.DONE:
+            return CurrentStep(number, status.step, status.run)
+    return None
+
+
+def is_at_work(status: RolloutStatus) -> bool:
+    """Whether a worker has something to do, so that a page is worth asking for again."""
+    return status.active is not None and status.active.state in WORKING
+
+
+def card_of(phase: PhaseStatus) -> str:
+    """The template that says where a phase stands: there is one for each state."""
+    return f"rollout/run/{phase.state}.html"
+
+
+def report_of(run: PhaseRun | None) -> AuditReport | None:
+    """The newest audit that was made as a step of a run."""
+    return None if run is None else AuditReport.objects.filter(run=run).first()
+
+
+def jobs_of(run: PhaseRun | None) -> list[JobView]:
+    """The backfill jobs of a run, in the order of its steps; their number is the plan's."""
+    if run is None:
+        return []
+    jobs = (
+        BackfillJob.objects.filter(step_run__run=run)
+        .select_related("step_run__run__rollout")
+        .order_by("step_run__position", "position")
+    )
+    return [JobView(job, progress_of(job)) for job in jobs]

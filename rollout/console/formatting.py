@@ -1,0 +1,105 @@
+"""Numbers, shares, durations and times as people read them: the one place that decides how."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def number(value: float | None) -> str:
+    """``1234567`` as ``1,234,567``; a fraction is rounded to a whole number."""
+    return "–" if value is None else f"{round(value):,}"
+
+
+def percent(fraction: float) -> str:
+    """``0.4321`` as ``43.2%``. Only all is ``100%``, and only nothing is ``0%``."""
+    if fraction <= 0:
+        return "0%"
+    if fraction >= 1:
+        return "100%"
+    return f"{min(max(fraction, 0.001), 0.999):.1%}"
+
+
+def plain(fraction: float) -> str:
+    """A fraction as attributes of HTML want it, whatever the language of the page."""
+    return f"{fraction:.4f}"
+
+
+def duration(value: timedelta | float | None) -> str:
+    """Two units at most: ``84 ms``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 1:
+        return f"{max(round(seconds * 1000), 0)} ms"
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    for size, unit, smaller, small_unit in (
+        (DAY, "d", HOUR, "h"),
+        (HOUR, "h", MINUTE, "min"),
+        (MINUTE, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
+    return f"{whole} s"
+
+
+def ago(moment: datetime, *, now: datetime | None = None) -> str:
+    """The one largest unit: ``just now``, ``42 s ago``, ``3 min ago``, ``5 d ago``."""
+    seconds = ((now or timezone.now()) - moment).total_seconds()
+    if seconds < 5:
+        return "just now"
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{int(seconds)} s ago"
+
+
+def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
+    """A time element: ``14:03:22 UTC`` on the same day, with the date before it on another."""
+    if moment is None:
+        return "–"
+    local = timezone.localtime(moment)
+    today = timezone.localdate(now)
+    day = "" if local.date() == today else f"{local.day} {local:%b %Y}, "
+    return format_html(
+        '<time datetime="{}" title="{}">{}{} {}</time>',
+        moment.isoformat(timespec="milliseconds"),
+        f"{local:%Y-%m-%d %H:%M:%S %Z}",
+        day,
+        f"{local:%H:%M:%S}",
+        f"{local:%Z}",
+    )
+
+
+def when(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
+    """The time and how long ago that was: ``14:03:22 UTC, 3 min ago``."""
+    if moment is None:
+        return "–"
+    return format_html("{}, {}", clock(moment, now=now), ago(moment, now=now))
+
+
+class Timed(Protocol):
+    """What began at some time, and may have ended at another."""
+
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def took(timed: Timed) -> str:
+    """How long it was under way, from its start to its end."""
+    if timed.started_at is None or timed.finished_at is None:
+        return "–"
+    return duration(timed.finished_at - timed.started_at)
+
+
+def json_text(data: object) -> str:
+    """JSON on several lines, for people."""
+    return json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True)

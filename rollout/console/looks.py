@@ -1,0 +1,86 @@
+"""How a state looks: a word, a tone and a shape, so that no state is told by colour alone."""
+
+from typing import NamedTuple
+
+from rollout.models import AuditStatus, RunState, StepState, Way
+
+
+class Look(NamedTuple):
+    """``tone`` is good, warn, bad, info or empty; ``icon`` names a symbol of ``icons.html``."""
+
+    label: str
+    tone: str
+    icon: str
+
+
+PENDING = "pending"
+"""The state of a phase of which nothing remains: not started, or rolled back."""
+
+_FORWARD: dict[str, Look] = {
+    PENDING: Look("Not started", "", "pending"),
+    RunState.QUEUED: Look("Queued", "info", "queued"),
+    RunState.RUNNING: Look("Running", "info", "running"),
+    RunState.PAUSING: Look("Pausing", "warn", "paused"),
+    RunState.PAUSED: Look("Paused", "warn", "paused"),
+    RunState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
+    RunState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
+    RunState.FAILED: Look("Failed", "bad", "failed"),
+    RunState.DONE: Look("Done", "good", "done"),
+}
+_BACKWARD: dict[str, Look] = {
+    PENDING: Look("Rolled back", "", "back"),
+    RunState.QUEUED: Look("Rollback queued", "info", "queued"),
+    RunState.RUNNING: Look("Rolling back", "info", "running"),
+    RunState.PAUSING: Look("Pausing rollback", "warn", "paused"),
+    RunState.PAUSED: Look("Rollback paused", "warn", "paused"),
+    RunState.CANCELLING: Look("Cancelling rollback", "warn", "cancelled"),
+    RunState.CANCELLED: Look("Rollback cancelled", "warn", "cancelled"),
+    RunState.FAILED: Look("Rollback failed", "bad", "failed"),
+    RunState.DONE: Look("Rolled back", "", "back"),
+}
+_STEP = {
+    StepState.RUNNING: Look("Running", "info", "running"),
+    StepState.DONE: Look("Done", "good", "done"),
+    StepState.FAILED: Look("Failed", "bad", "failed"),
+}
+_STEP_BACK = {
+    StepState.RUNNING: Look("Undoing", "info", "running"),
+    StepState.DONE: Look("Undone", "", "back"),
+    StepState.FAILED: Look("Undoing failed", "bad", "failed"),
+}
+_AUDIT = {
+    AuditStatus.RUNNING: Look("Running", "info", "running"),
+    AuditStatus.CLEAN: Look("Clean", "good", "done"),
+    AuditStatus.MISMATCHED: Look("Mismatched", "bad", "failed"),
+    AuditStatus.INCONCLUSIVE: Look("Inconclusive", "warn", "unknown"),
+}
+_GATE = {
+    "pass": Look("Pass", "good", "done"),
+    "fail": Look("Fail", "bad", "failed"),
+    "unknown": Look("Unknown", "warn", "unknown"),
+}
+
+
+_JOB = {"fill": "Backfill", "clear": "Clearing", "restore": "Restore"}
+
+
+def of_job(kind: str) -> str:
+    """The word for what a job does to its table."""
+    return _JOB[kind]
+
+
+def of_phase(state: str, way: str) -> Look:
+    """Of a phase, or of a run of it."""
+    return (_BACKWARD if way == Way.BACKWARD else _FORWARD)[state]
+
+
+def of_step(state: str, way: str) -> Look:
+    return (_STEP_BACK if way == Way.BACKWARD else _STEP)[StepState(state)]
+
+
+def of_audit(status: str) -> Look:
+    return _AUDIT[AuditStatus(status)]
+
+
+def of_gate(status: str) -> Look:
+    return _GATE[status]

@@ -1,0 +1,110 @@
+"""What a step would do, each way, as people read it before they press the button."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rollout.plan.actions import (
+    Action,
+    CompareSchema,
+    Direction,
+    Fill,
+    Lock,
+    LockMode,
+    Probe,
+    Statement,
+)
+from rollout.plan.plan import Plan
+from rollout.plan.steps import Step
+
+_STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One action: a sentence on how it is carried out, and its SQL where it has some."""
+
+    note: str
+    sql: str = ""
+
+
+@dataclass(frozen=True)
+class TableLock:
+    """A lock on a table and what it keeps others from."""
+
+    mode: str
+    table: str
+    blocks: str
+    harmless: bool
+
+
+@dataclass(frozen=True)
+class StepPreview:
+    """Both ways of a step. ``backward`` is empty when nothing is to undo."""
+
+    forward: list[Preview]
+    backward: list[Preview]
+    forward_locks: list[TableLock]
+    backward_locks: list[TableLock]
+
+    @property
+    def forward_blocks(self) -> str:
+        """What the strongest lock keeps the application from; empty where none does."""
+        return _blocked(self.forward_locks)
+
+    @property
+    def backward_blocks(self) -> str:
+        return _blocked(self.backward_locks)
+
+
+def _blocked(locks: list[TableLock]) -> str:
+    return next((lock.blocks for lock in locks if not lock.harmless), "")
+
+
+def of_step(plan: Plan, step: Step) -> StepPreview:
+    forward, backward = plan.forward(step), plan.backward(step)
+    return StepPreview(
+        [of_action(action) for action in forward.actions],
+        [of_action(action) for action in backward.actions],
+        table_locks([forward]),
+        table_locks([backward]),
+    )
+
+
+def of_action(action: Action) -> Preview:
+    match action:
+        case Statement(long=True):
+            return Preview(
+                "Takes the time it needs, without a lock timeout; the application goes on.",
+                action.text,
+            )
+        case Statement():
+            return Preview("", action.text)
+        case Fill():
+            return Preview(
+                "In short batches that yield to the application. Each batch puts its range of rows "
+                "in the place of “true”.",
+                action.text,
+            )
+        case Probe():
+            return Preview(f"Tries out {action.flow} in a transaction that is rolled back.")
+        case CompareSchema():
+            return Preview("Reads the catalog and compares it with the plan. Changes nothing.")
+        case _:
+            return Preview("Reads every row once, in one snapshot. Changes nothing.")
+
+
+def table_locks(directions: Iterable[Direction]) -> list[TableLock]:
+    """The locks of several directions, each once, the strongest first."""
+    seen: dict[Lock, None] = {}
+    for direction in directions:
+        seen.update(dict.fromkeys(direction.locks))
+    ordered = sorted(seen, key=lambda lock: (-_STRENGTH[lock.mode], lock.table))
+    return [
+        TableLock(
+            lock.mode.value,
+            lock.table,
+            lock.mode.blocks,
+            _STRENGTH[lock.mode] < _STRENGTH[LockMode.SHARE],
+        )
+        for lock in ordered
+    ]

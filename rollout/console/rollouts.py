@@ -1,0 +1,65 @@
+"""The overview of rollouts, and the page of one."""
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from rollout.console import focus
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import status_or_404
+from rollout.heartbeats import liveness
+from rollout.models import AuditReport, AuditStatus, LogEntry, Rollout
+from rollout.status import all_rollouts, status_of, steps_of
+
+RECENT = 5
+STEP_DONE = "step done"
+"""Left out of the short list of what was done last: a phase's page tells its steps better."""
+
+
+@may("view_rollout")
+@require_safe
+def overview(request: ConsoleRequest) -> HttpResponse:
+    statuses = [status_of(rollout) for rollout in all_rollouts()]
+    page = {
+        "rows": [
+            {
+                "status": status,
+                "phase": focus.phase_in_focus(status),
+                "last": entries_of(status.rollout).first(),
+            }
+            for status in statuses
+        ],
+        "liveness": liveness(),
+        "live": any(focus.is_at_work(status) for status in statuses),
+    }
+    template = "overview_live" if request.htmx else "overview"
+    return render(request, f"rollout/{template}.html", page)
+
+
+@may("view_rollout")
+@require_safe
+def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = focus.phase_in_focus(status)
+    steps = steps_of(status, phase.number)
+    audits = list(AuditReport.objects.filter(rollout=status.rollout)[:RECENT])
+    page = {
+        "status": status,
+        "phase": phase,
+        "card": focus.card_of(phase),
+        "steps": steps,
+        "current": focus.current_step(steps),
+        "jobs": focus.jobs_of(phase.run),
+        "report": focus.report_of(phase.run),
+        "audits": audits,
+        "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
+        "live": focus.is_at_work(status) or any(a.status == AuditStatus.RUNNING for a in audits),
+    }
+    template = "rollout_live" if request.htmx else "rollout"
+    return render(request, f"rollout/{template}.html", page)
+
+
+def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
+    """What was done with a rollout, newest first."""
+    return LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)

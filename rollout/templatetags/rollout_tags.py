@@ -1,0 +1,49 @@
+"""What the console's templates call: the formats and the looks, under short names."""
+
+from django import template
+
+from rollout.console import formatting, looks
+
+register = template.Library()
+
+register.filter("number", formatting.number)
+register.filter("percent", formatting.percent)
+register.filter("plain", formatting.plain)
+register.filter("duration", formatting.duration)
+register.filter("took", formatting.took)
+register.filter("json_text", formatting.json_text)
+register.filter("job_word", looks.of_job)
+register.simple_tag(formatting.clock, name="clock")
+register.simple_tag(formatting.when, name="when")
+
+BADGE = "rollout/parts/badge.html"
+
+
+@register.inclusion_tag(BADGE)
+def phase_badge(state: str, way: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_phase(state, way)}
+
+
+@register.inclusion_tag(BADGE)
+def step_badge(state: str, way: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_step(state, way)}
+
+
+@register.inclusion_tag(BADGE)
+def audit_badge(status: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_audit(status)}
+
+
+@register.inclusion_tag(BADGE)
+def gate_badge(status: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_gate(status)}
+
+
+@register.inclusion_tag("rollout/parts/shape.html")
+def phase_shape(state: str, way: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_phase(state, way)}
+
+
+@register.simple_tag
+def phase_word(state: str, way: str) -> str:
+    return looks.of_phase(state, way).label

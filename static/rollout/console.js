@@ -1,0 +1,59 @@
+"use strict";
+
+/* Three small things: live parts ask again, SQL is copied, and a lost connection is said. */
+(() => {
+  const PACE = 1000;
+
+  document.documentElement.classList.add("js");
+
+  const refresh = () => {
+    if (document.visibilityState !== "visible") return;
+    for (const part of document.querySelectorAll("[data-live]")) htmx.trigger(part, "refresh");
+  };
+  setInterval(refresh, PACE);
+  document.addEventListener("visibilitychange", refresh);
+
+  const select = (element) => {
+    const selection = window.getSelection();
+    selection.removeAllRanges();
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    selection.addRange(range);
+  };
+  const say = (button, text) => {
+    button.textContent = text;
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  };
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const code = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      say(button, "Copied");
+    } catch {
+      select(code);
+      say(button, "Selected");
+    }
+  });
+
+  const connection = (text) => {
+    const place = document.getElementById("connection");
+    if (place.textContent !== text) place.textContent = text;
+  };
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(name, () => {
+      connection("The server does not answer. What you see may be out of date; trying again.");
+    });
+  }
+  document.addEventListener("htmx:responseError", (event) => {
+    connection(
+      event.detail.xhr.status === 503
+        ? "The database does not answer. What you see may be out of date; trying again."
+        : `The server answered with an error (${event.detail.xhr.status}); trying again.`,
+    );
+  });
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    if (event.detail.successful) connection("");
+  });
+})();

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Loaded before Django is set up: what needs models is imported where it is used.
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from rollout.models import Rollout
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    """The property rollout, with nothing done yet."""
+    from tests.console import journal
+
+    return journal.the_rollout()
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    from tests.console import journal
+
+    return journal.browser_of("viewer")
+
+
+@pytest.fixture
+def engineer(db: None) -> Client:
+    from tests.console import journal
+
+    return journal.browser_of("engineer")
+
+
+@pytest.fixture
+def lead(db: None) -> Client:
+    from tests.console import journal
+
+    return journal.browser_of("lead")

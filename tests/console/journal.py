@@ -1,0 +1,136 @@
+"""A journal made by hand: what pages show, without the time it takes to happen."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from rollout import heartbeats, log
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Heartbeat,
+    LogEntry,
+    Mismatch,
+    PhaseRun,
+    Rollout,
+    StepRun,
+)
+from rollout.plan import plans
+from rollout.status import find_rollout
+
+PLAN = "property-classification"
+PAGE = f"/rollout/{PLAN}/production/"
+HTMX = {"HX-Request": "true"}
+
+
+def the_rollout() -> Rollout:
+    return find_rollout(PLAN, "production")
+
+
+def browser_of(role: str) -> Client:
+    """The browser of somebody who has a role, and bears its name."""
+    user = User.objects.create_user(role)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def text_of(client: Client, address: str, **query: str) -> str:
+    """What a page says; it answers 200."""
+    response = client.get(address, query)
+    assert response.status_code == 200, response.content
+    return response.content.decode()
+
+
+def fragment_of(client: Client, address: str) -> str:
+    """What htmx gets from a page's address."""
+    response = client.get(address, headers=HTMX)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def ran(rollout: Rollout, phase: int, state: str = "done", **fields: Any) -> PhaseRun:
+    """A run of a phase that took four seconds, or is under way for as long."""
+    ended = state in ("done", "failed", "cancelled")
+    now = timezone.now()
+    values = {
+        "actor_name": "grace",
+        "plan_digest": plans.get(rollout.plan).digest,
+        "started_at": None if state == "queued" else now - timedelta(seconds=4),
+        "finished_at": now if ended else None,
+        **fields,
+    }
+    return PhaseRun.objects.create(rollout=rollout, phase=phase, state=state, **values)
+
+
+def reached(run: PhaseRun, step: str, state: str = "done", **fields: Any) -> StepRun:
+    """A step of a run."""
+    now = timezone.now()
+    values = {
+        "position": run.steps.count(),
+        "attempts": 1,
+        "started_at": now - timedelta(seconds=2),
+        "finished_at": None if state == "running" else now,
+        **fields,
+    }
+    return StepRun.objects.create(run=run, step=step, state=state, **values)
+
+
+def job_of(step: StepRun, **fields: Any) -> BackfillJob:
+    """A backfill job, half of whose blocks are done unless it has ended."""
+    values = {
+        "table": "properties",
+        "kind": "fill",
+        "position": step.jobs.count(),
+        "blocks": 1000,
+        "estimated_rows": 25_000,
+        "stripes": 8,
+        "explanation": "8 stripes: <so many> rows a block.",
+        **fields,
+    }
+    return BackfillJob.objects.create(step_run=step, **values)
+
+
+def audited(rollout: Rollout, status: str = "clean", **fields: Any) -> AuditReport:
+    """A full audit of a million rows."""
+    now = timezone.now()
+    values = {
+        "rows": 1_000_000,
+        "matched": 1_000_000,
+        "categories": {"ok": 1_000_000},
+        "plan_digest": "0123456789ab",
+        "actor_name": "grace",
+        "started_at": now - timedelta(seconds=3),
+        "finished_at": None if status == "running" else now,
+        **fields,
+    }
+    return AuditReport.objects.create(rollout=rollout, status=status, **values)
+
+
+def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:
+    values = {
+        "table": "properties",
+        "column": "property_type_id",
+        "category": "wrong",
+        "legacy": "Loft",
+        "expected": "Loft",
+        "actual": "House",
+        **fields,
+    }
+    return Mismatch.objects.create(report=report, key=key, **values)
+
+
+def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) -> LogEntry:
+    """An entry of the audit log."""
+    values = {"message": f"It came to: {event}.", "actor": "grace", "source": "web", **fields}
+    return log.record(event, rollout=rollout, **values)
+
+
+def processes_run() -> None:
+    """A worker and a watchdog were seen just now."""
+    for kind in (heartbeats.WORKER, heartbeats.WATCHDOG):
+        Heartbeat.objects.create(name=kind, kind=kind, seen_at=timezone.now())

@@ -1,0 +1,155 @@
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+
+from rollout.models import AuditReport, Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, audited, fragment_of, mismatching, text_of
+
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+def a_mismatched_report(rollout: Rollout) -> AuditReport:
+    return audited(
+        rollout,
+        "mismatched",
+        rows=1000,
+        matched=990,
+        mismatched=10,
+        stored_mismatches=10,
+        categories={"ok": 900, "ok_mapped": 90, "wrong": 7, "missing": 3},
+        translations=[
+            {
+                "column": "property_type_id",
+                "legacy_column": "type",
+                "lookup_table": "property_types",
+                "categories": {"ok": 990, "wrong": 10},
+                "cells": [
+                    pair("Loft", "Loft", "ok", 990),
+                    pair(HOSTILE, "House", "wrong", 7),
+                    pair(None, "House", "wrong", 3),
+                ],
+            },
+            {
+                "column": "currency",
+                "legacy_column": "",
+                "lookup_table": "",
+                "categories": {"ok": 1000},
+                "cells": [pair(None, None, "ok", 1000)],
+            },
+        ],
+    )
+
+
+def pair(legacy: str | None, new: str | None, category: str, rows: int) -> dict[str, Any]:
+    return {"legacy": legacy, "new": new, "category": category, "rows": rows}
+
+
+def test_a_report_shows_counts_categories_and_pairs(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"/rollout/audits/{a_mismatched_report(rollout).pk}/")
+    assert "Some rows are not as they should be" in text
+    for count in ("1,000", "990", "900"):
+        assert count in text
+    assert "Another value than the legacy value says." in text
+    assert text.index("wrong") < text.index("ok_mapped")
+    assert "10 mismatched" in text
+    assert "a constant" in text
+
+
+def test_the_pairs_that_mismatch_come_first(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"/rollout/audits/{a_mismatched_report(rollout).pk}/")
+    table = text[text.index('class="crosstab"') :]
+    assert table.index("House") < table.index("Loft")
+
+
+def test_hostile_legacy_values_are_shown_as_text(rollout: Rollout, viewer: Client) -> None:
+    report = a_mismatched_report(rollout)
+    mismatching(report, HOSTILE, legacy=HOSTILE, expected=HOSTILE, actual=HOSTILE)
+    text = text_of(viewer, f"/rollout/audits/{report.pk}/")
+    assert "<img" not in text
+    assert "&quot;&gt;&lt;img src=x onerror=alert(1)&gt;" in text
+
+
+def test_null_and_an_empty_text_are_told_apart(rollout: Rollout, viewer: Client) -> None:
+    report = a_mismatched_report(rollout)
+    mismatching(report, "1", legacy=None, expected="", actual=" ")
+    text = text_of(viewer, f"/rollout/audits/{report.pk}/")
+    assert "NULL</span>" in text
+    assert "empty text</span>" in text
+    assert '<code class="value"> </code>' in text
+
+
+def test_a_mismatching_row_links_to_its_page(
+    rollout: Rollout, viewer: Client, settings: LazySettings
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "ROW_URLS": {"properties": "/properties/{key}/"}}
+    report = a_mismatched_report(rollout)
+    mismatching(report, "a/b?c")
+    mismatching(report, "7", table="other")
+    text = text_of(viewer, f"/rollout/audits/{report.pk}/")
+    assert 'href="/properties/a%2Fb%3Fc/"' in text
+    assert '<th scope="row"><code>7</code></th>' in text
+
+
+def test_mismatching_rows_are_paged_and_filtered(rollout: Rollout, viewer: Client) -> None:
+    report = a_mismatched_report(rollout)
+    for number in range(30):
+        mismatching(report, f"row-{number}-")
+    mismatching(report, "other-column", column="currency", category="missing")
+    page = f"/rollout/audits/{report.pk}/"
+    first = viewer.get(page)
+    assert "row-24-" in first.content.decode()
+    assert "row-25-" not in first.content.decode()
+    second = text_of(viewer, page, after=str(first.context["mismatches"].next))
+    assert "row-25-" in second
+    assert "other-column" in second
+    filtered = text_of(viewer, page, column="currency", category="missing")
+    assert "other-column" in filtered
+    assert "row-0-" not in filtered
+    assert "None with this filter." in text_of(viewer, page, column="no\0such")
+
+
+def test_a_running_audit_is_looked_at_until_it_ends(rollout: Rollout, viewer: Client) -> None:
+    report = audited(rollout, "running")
+    page = f"/rollout/audits/{report.pk}/"
+    assert f'hx-get="{page}"' in text_of(viewer, page)
+    assert f'hx-get="{PAGE}"' in text_of(viewer, PAGE)
+    AuditReport.objects.update(status="clean")
+    fragment = fragment_of(viewer, page)
+    assert "hx-get" not in fragment
+    assert "Every row is as it should be" in fragment
+
+
+def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
+    report = audited(rollout, "inconclusive", message="There is no column <x> yet.")
+    text = text_of(viewer, f"/rollout/audits/{report.pk}/")
+    assert "Nothing could be compared" in text
+    assert "There is no column &lt;x&gt; yet." in text
+
+
+def test_an_engineer_starts_an_audit_once(rollout: Rollout, engineer: Client) -> None:
+    text = engineer.post(f"{PAGE}audits/", follow=True).content.decode()
+    assert "You started a full audit." in text
+    again = engineer.post(f"{PAGE}audits/", follow=True).content.decode()
+    assert "An audit that engineer started is under way." in again
+    assert AuditReport.objects.count() == 1
+
+
+def test_the_list_of_audits_is_paged(rollout: Rollout, viewer: Client) -> None:
+    assert "No audit yet." in text_of(viewer, f"{PAGE}audits/")
+    reports = [audited(rollout) for _ in range(26)]
+    response = viewer.get(f"{PAGE}audits/")
+    assert f"Audit {reports[0].pk}<" not in response.content.decode()
+    assert f"Audit {reports[0].pk}<" in text_of(
+        viewer, f"{PAGE}audits/", after=str(response.context["reports"].next)
+    )
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "\0", "1.5", "²"])
+def test_a_page_key_that_makes_no_sense_shows_the_first_page(
+    rollout: Rollout, viewer: Client, after: str
+) -> None:
+    report = journal.audited(rollout)
+    assert f"Audit {report.pk}<" in text_of(viewer, f"{PAGE}audits/", after=after)

@@ -1,0 +1,59 @@
+import pytest
+from django.test import Client
+
+from rollout.models import Rollout
+from tests.console import journal
+from tests.console.journal import noted, text_of
+
+LOG = "/rollout/log/"
+
+
+def test_the_log_shows_who_did_what_with_its_data(rollout: Rollout, viewer: Client) -> None:
+    noted(rollout, "phase started", phase=2, message="<i>Started</i>", data={"rows": 7})
+    text = text_of(viewer, LOG)
+    assert "&lt;i&gt;Started&lt;/i&gt;" in text
+    assert "&quot;rows&quot;: 7" in text
+    assert "production, phase 2" in text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"phase": "2"},
+        {"phase": "2", "plan": journal.PLAN, "environment": "production"},
+        {"actor": "ADA"},
+        {"event": "pause"},
+        {"text": "100%_\\"},
+    ],
+)
+def test_filters_narrow_the_log(rollout: Rollout, viewer: Client, query: dict[str, str]) -> None:
+    noted(rollout, "pause asked for", phase=2, actor="ada", message="wanted: 100%_\\ sure")
+    noted(rollout, "phase started", phase=1, actor="grace", message="unwanted")
+    noted(None, "started", actor="grace", message="unwanted too")
+    text = text_of(viewer, LOG, **query)
+    assert "wanted: 100%_\\ sure" in text
+    assert "unwanted" not in text
+
+
+def test_pages_of_the_log_keep_the_filters(rollout: Rollout, viewer: Client) -> None:
+    for number in range(60):
+        noted(rollout, "step done", actor="ada", message=f"number {number}.")
+    first = viewer.get(LOG, {"actor": "ada"})
+    after = first.context["entries"].next
+    assert f'href="?actor=ada&amp;after={after}"' in first.content.decode()
+    second = text_of(viewer, LOG, actor="ada", after=str(after))
+    assert "number 9." in second
+    assert "number 10." not in second
+    assert 'href="?actor=ada"' in second
+
+
+def test_an_empty_log_and_an_empty_search_say_what_to_do(viewer: Client) -> None:
+    assert "The log is empty." in text_of(viewer, LOG)
+    assert "No entry matches." in text_of(viewer, LOG, actor="nobody")
+
+
+@pytest.mark.parametrize("query", [{"phase": "9"}, {"plan": "no-such"}, {"text": "a\0b"}])
+def test_a_filter_that_makes_no_sense_says_so(viewer: Client, query: dict[str, str]) -> None:
+    text = text_of(viewer, LOG, **query)
+    assert "please correct what is marked above" in text
+    assert "errorlist" in text

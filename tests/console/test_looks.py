@@ -1,0 +1,24 @@
+from rollout.console import looks
+from rollout.models import AuditStatus, RunState, StepState, Way
+
+
+def test_every_state_has_a_look_of_its_own() -> None:
+    for way in Way.values:
+        phases = [looks.of_phase(state, way) for state in RunState.values]
+        assert len({look.label for look in phases}) == len(phases)
+        assert len({looks.of_step(state, way) for state in StepState.values}) == 3
+    assert len({looks.of_audit(status) for status in AuditStatus.values}) == 4
+    assert len({looks.of_gate(status).icon for status in ("pass", "fail", "unknown")}) == 3
+
+
+def test_a_phase_that_was_rolled_back_is_told_from_one_that_never_began() -> None:
+    assert looks.of_phase(looks.PENDING, Way.FORWARD).label == "Not started"
+    assert looks.of_phase(looks.PENDING, Way.BACKWARD).label == "Rolled back"
+
+
+def test_no_two_tones_share_a_shape() -> None:
+    seen: dict[str, set[str]] = {}
+    for state in RunState.values:
+        look = looks.of_phase(state, Way.FORWARD)
+        seen.setdefault(look.icon, set()).add(look.tone)
+    assert all(len(tones) == 1 for tones in seen.values())

@@ -1,0 +1,150 @@
+import re
+
+import pytest
+from django.test import Client
+
+from rollout.models import LogEntry, Rollout
+from rollout.plan import plans
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
+
+
+def test_every_step_is_shown_with_its_sql_both_ways(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    for step in plans.get(journal.PLAN).phases[4].steps:
+        assert step.description in text
+        assert f'id="step-{step.id}"' in text
+    assert "DROP COLUMN IF EXISTS &quot;type&quot;" in text
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in text
+    assert "ACCESS EXCLUSIVE</strong> on <code>properties</code>" in text
+    assert "blocks reads and writes" in text
+    assert text.count("Destructive") == 2
+
+
+def test_the_phase_page_shows_what_each_step_came_to(rollout: Rollout, viewer: Client) -> None:
+    run = ran(rollout, 0, "failed", error="Drift.", advice="Put it right.")
+    reached(run, "compare-schema", result="2 tables are as the plan expects.")
+    reached(run, "probe-search", "failed", error="<script>x</script>")
+    text = text_of(viewer, f"{PAGE}phases/0/")
+    assert "2 tables are as the plan expects." in text
+    assert "&lt;script&gt;x&lt;/script&gt;" in text
+    assert "<script>x" not in text
+
+
+def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
+    rollout: Rollout, viewer: Client
+) -> None:
+    run = ran(rollout, 1, "running")
+    reached(run, "create-types")
+    fragment = fragment_of(viewer, f"{PAGE}phases/1/")
+    steps = plans.get(journal.PLAN).phases[1].steps
+    for step in steps:
+        assert f'id="state-of-{step.id}" hx-swap-oob="true"' in fragment
+    assert "CREATE TABLE" not in fragment
+    page = text_of(viewer, f"{PAGE}phases/1/")
+    assert "hx-swap-oob" not in page
+    assert len(re.findall('id="state-of-', page)) == len(steps)
+
+
+def test_a_rolled_back_phase_shows_its_steps_as_undone(rollout: Rollout, viewer: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    run = ran(rollout, 1, way="backward")
+    reached(run, "create-types")
+    text = text_of(viewer, f"{PAGE}phases/1/")
+    assert "Rolled back" in text
+    assert "Undone" in text
+    assert "Ready to start" in text
+
+
+def test_the_progress_of_a_backfill_is_shown_beside_its_step(
+    rollout: Rollout, viewer: Client
+) -> None:
+    step = reached(ran(rollout, 2, "running"), "backfill", "running")
+    job = journal.job_of(step)
+    text = text_of(viewer, f"{PAGE}phases/2/")
+    assert '<progress value="' in text
+    assert f'href="/rollout/jobs/{job.pk}/"' in text
+
+
+def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    text = text_of(lead, f"{PAGE}phases/1/start/")
+    assert "It may start" in text
+    assert "ADD COLUMN IF NOT EXISTS &quot;currency&quot;" in text
+    assert "Locks it takes" in text
+    assert "Start phase 1 in production" in text
+    assert rollout.runs.count() == 1
+
+
+def test_before_a_destructive_phase_the_lead_reads_how_it_is_undone(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+    text = text_of(lead, f"{PAGE}phases/4/start/")
+    section = text[text.index('class="card destructive"') : text.index("What will run")]
+    assert "Rolling the phase back runs exactly this:" in section
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in section
+    assert "<details" not in section
+
+
+def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
+    response = lead.post(f"{PAGE}phases/0/start/", follow=True)
+    assert response.redirect_chain == [(f"{PAGE}phases/0/", 302)]
+    text = response.content.decode()
+    assert "You started phase 0." in text
+    again = lead.post(f"{PAGE}phases/0/start/", follow=True).content.decode()
+    assert "lead&#x27;s phase 0 is queued." in again
+    assert "tone-bad" in again
+    assert rollout.runs.count() == 1
+    assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
+
+
+def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
+    assert "It may not start" in text_of(lead, f"{PAGE}phases/3/start/")
+    text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
+    assert "Phase 2 has not been carried out. Start it first." in text
+    assert not rollout.runs.exists()
+
+
+def test_rolling_back_asks_first_and_names_the_steps_newest_first(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    text = text_of(lead, f"{PAGE}phases/1/roll-back/")
+    assert "It may be rolled back" in text
+    assert text.index("add-image-columns") < text.index("create-types")
+    response = lead.post(f"{PAGE}phases/1/roll-back/", follow=True)
+    assert "You started the rollback of phase 1." in response.content.decode()
+    assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
+
+
+def test_a_rollback_that_is_not_its_turn_is_refused(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    assert "Phase 1 is newer. Roll that back first." in text_of(lead, f"{PAGE}phases/0/roll-back/")
+
+
+@pytest.mark.parametrize(
+    ("state", "buttons"),
+    [
+        ("queued", {"pause", "cancel"}),
+        ("running", {"pause", "cancel"}),
+        ("pausing", {"cancel"}),
+        ("paused", {"resume", "cancel"}),
+        ("cancelling", set()),
+        ("cancelled", {"retry"}),
+        ("failed", {"retry"}),
+        ("done", set()),
+    ],
+)
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_each_state_offers_what_can_be_done_in_it(
+    rollout: Rollout, lead: Client, state: str, way: str, buttons: set[str]
+) -> None:
+    ran(rollout, 0, state, way=way)
+    text = text_of(lead, f"{PAGE}phases/0/")
+    verbs = ("pause", "resume", "cancel", "retry")
+    assert {verb for verb in verbs if f'id="verb-{verb}"' in text} == buttons

@@ -1,0 +1,28 @@
+from rollout.console import previews
+from rollout.plan import plans
+from rollout.plan.actions import Statement
+from tests.console.journal import PLAN
+
+
+def test_every_statement_of_the_plan_is_shown_to_the_letter() -> None:
+    plan = plans.get(PLAN)
+    for phase in plan.phases:
+        for step in phase.steps:
+            shown = previews.of_step(plan, step)
+            for direction, ways in (
+                (plan.forward(step), shown.forward),
+                (plan.backward(step), shown.backward),
+            ):
+                assert len(ways) == len(direction.actions)
+                for action, preview in zip(direction.actions, ways, strict=True):
+                    assert preview.sql or preview.note
+                    if isinstance(action, Statement):
+                        assert preview.sql == action.text
+
+
+def test_locks_are_listed_once_the_strongest_first() -> None:
+    plan = plans.get(PLAN)
+    locks = previews.table_locks(plan.forward(step) for step in plan.phases[3].steps)
+    assert len(set(locks)) == len(locks)
+    assert [lock.mode for lock in locks[:2]] == ["ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"]
+    assert [lock.harmless for lock in locks] == sorted(lock.harmless for lock in locks)

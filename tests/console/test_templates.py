@@ -1,0 +1,101 @@
+"""What holds for every page: strict about scripts, forms that work without them."""
+
+import re
+from html.parser import HTMLParser
+
+from django.test import Client
+from django.urls import reverse
+
+from config.home import ROOT
+from rollout.models import Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, ran, reached, text_of
+
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Counts what a page must not have, and checks that what is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.inline: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in named:
+            self.ids.append(named["id"] or "")
+        self.inline += [
+            name for name in named if name == "style" or name.startswith(("on", "hx-on"))
+        ]
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.inline.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag, f"</{tag}> after {self.open[-3:]}"
+
+
+def every_page(rollout: Rollout) -> list[str]:
+    for phase in (0, 1):
+        ran(rollout, phase)
+    run = ran(rollout, 2, "running")
+    step = reached(run, "backfill", "running")
+    job = journal.job_of(step)
+    report = journal.audited(rollout, "mismatched", mismatched=1)
+    journal.mismatching(report, "1")
+    journal.noted(rollout)
+    return [
+        "/rollout/",
+        PAGE,
+        *(f"{PAGE}phases/{number}/" for number in range(5)),
+        f"{PAGE}phases/4/start/",
+        f"{PAGE}phases/4/roll-back/",
+        f"{PAGE}audits/",
+        f"/rollout/audits/{report.pk}/",
+        f"/rollout/jobs/{job.pk}/",
+        "/rollout/log/",
+    ]
+
+
+def test_pages_are_well_formed_and_have_nothing_inline(rollout: Rollout, lead: Client) -> None:
+    for address in every_page(rollout):
+        page = Page()
+        page.feed(text_of(lead, address))
+        assert page.open == [], address
+        assert page.inline == [], address
+        assert len(set(page.ids)) == len(page.ids), address
+
+
+def test_every_icon_that_a_page_uses_is_there(rollout: Rollout, lead: Client) -> None:
+    for address in every_page(rollout):
+        text = text_of(lead, address)
+        assert set(re.findall(r'href="#(icon-\w+)"', text)) <= set(
+            re.findall(r'id="(icon-\w+)"', text)
+        )
+
+
+def test_every_changing_form_carries_a_token(rollout: Rollout, lead: Client) -> None:
+    for address in every_page(rollout):
+        for form in re.findall(r'<form[^>]*method="post".*?</form>', text_of(lead, address), re.S):
+            assert "csrfmiddlewaretoken" in form
+
+
+def test_a_form_that_failed_to_log_in_says_so(client: Client, db: None) -> None:
+    response = client.post(reverse("login"), {"username": "ada", "password": "<x>"})
+    text = response.content.decode()
+    assert 'role="alert"' in text
+    assert "Please enter a correct username and password" in text
+
+
+def test_templates_have_nothing_inline() -> None:
+    inline = re.compile(r"""<style|\sstyle=|\son[a-z]+=["']|<script>""")
+    for template in (ROOT / "templates").rglob("*.html"):
+        assert not inline.search(template.read_text()), template

@@ -1,0 +1,63 @@
+import pytest
+from django.test import Client
+
+from rollout.models import Rollout
+from tests.console.journal import PAGE, ran
+
+
+def press(browser: Client, verb: str, **form: str) -> str:
+    return browser.post(f"{PAGE}{verb}/", form, follow=True).content.decode()
+
+
+def test_a_phase_is_paused_resumed_cancelled_and_retried(rollout: Rollout, lead: Client) -> None:
+    run = ran(rollout, 0, "queued")
+
+    def state() -> str:
+        run.refresh_from_db()
+        return run.state
+
+    assert "You asked to pause" in press(lead, "pause")
+    assert state() == "paused"
+    assert "You resumed" in press(lead, "resume")
+    assert state() == "queued"
+    assert "You asked to cancel" in press(lead, "cancel")
+    assert state() == "cancelled"
+    assert "You asked to try again" in press(lead, "retry")
+    assert state() == "queued"
+
+
+@pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        ("pause", "there is nothing to pause"),
+        ("resume", "there is nothing to resume"),
+        ("cancel", "there is nothing to cancel"),
+        ("retry", "there is nothing to retry"),
+    ],
+)
+def test_a_verb_that_does_not_fit_says_why(
+    rollout: Rollout, lead: Client, verb: str, message: str
+) -> None:
+    assert message in press(lead, verb)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
+def test_a_verb_of_an_unknown_rollout_is_not_found(lead: Client, verb: str) -> None:
+    assert lead.post(f"/rollout/no-such/production/{verb}/").status_code == 404
+
+
+def test_a_press_comes_back_to_the_page_it_was_made_on(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0, "queued")
+    response = lead.post(f"{PAGE}pause/", {"next": f"{PAGE}phases/0/"})
+    assert response["Location"] == f"{PAGE}phases/0/"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:alert(1)", "x"],
+)
+def test_a_press_never_leads_to_another_site(
+    rollout: Rollout, lead: Client, elsewhere: str
+) -> None:
+    response = lead.post(f"{PAGE}pause/", {"next": elsewhere})
+    assert response["Location"] == PAGE
