@@ -10,6 +10,7 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.steps import Step
 from rollout.plan.table import Table
+from rollout.plan.translations import Lookup
 
 
 @register("rollout")
@@ -70,6 +71,22 @@ def _columns(plan: Plan) -> Iterator[Error]:
                     2,
                     f"The translation of {table.label}.{translation.column} reads '{column}', "
                     "which the plan's table does not have.",
+                    f"Declare the column in the Table {table.label}, or correct its name.",
+                    plan,
+                )
+    for number, step in _steps(plan):
+        table = getattr(step, "table", None)
+        if table not in plan.tables or number not in step.phases:
+            continue
+        known = {
+            name for done in (number, number + 1) for name in plan.shape(done).get(table.label, {})
+        }
+        for column in step.needs:
+            if column not in known:
+                yield _error(
+                    2,
+                    f"Step '{step.id}' of phase {number} needs {table.label}.{column}, which is "
+                    "not there in that phase.",
                     f"Declare the column in the Table {table.label}, or correct its name.",
                     plan,
                 )
@@ -147,3 +164,24 @@ def _translations(plan: Plan) -> Iterator[Error]:
                     "Add it to the plan's translations.",
                     plan,
                 )
+
+    for lookup in plan.translations:
+        if not isinstance(lookup, Lookup):
+            continue
+        name = f"{lookup.table.label}.{lookup.column}"
+        if lookup.blank is None and lookup.required:
+            yield _error(
+                8,
+                f"The lookup of {name} requires a value but has none for blank texts.",
+                "Name a row for blanks with blank='...', or set required=False.",
+                plan,
+            )
+        legacy = lookup.table.columns.get(lookup.legacy)
+        if legacy is not None and not legacy.null:
+            yield _error(
+                9,
+                f"The legacy column {lookup.table.label}.{lookup.legacy} is NOT NULL: code that "
+                "no longer writes it would fail, and a rollback adds it nullable.",
+                "Drop its NOT NULL in a migration before the rollout.",
+                plan,
+            )

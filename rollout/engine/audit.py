@@ -281,7 +281,11 @@ def _lookup_mismatches(
         wrong = sql.SQL("({} OR {} IS DISTINCT FROM m.lookup_id{})").format(
             wrong,
             new,
-            sql.SQL(" OR (m.lookup_id IS NULL AND {} <> '')").format(normal(legacy)),
+            sql.SQL(" OR m.lookup_id IS NULL")
+            if rules.lookup.blank is not None
+            else sql.SQL(" OR m.legacy IS NULL OR (m.lookup_id IS NULL AND {} <> '')").format(
+                normal(legacy)
+            ),
         )
     elif rules.lookup.required:
         wrong = sql.SQL("({} OR {} IS NULL)").format(wrong, new)

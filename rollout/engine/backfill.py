@@ -70,7 +70,9 @@ def choose(connection: Connection, fill: Fill) -> FillPlan:
     index = connection.execute(
         sql.SQL(
             "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a"
-            " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+            " ON a.attrelid = i.indrelid AND (a.attnum = ANY (i.indkey) OR EXISTS ("
+            "SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+            " AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
             " WHERE i.indrelid = {} AND a.attname = ANY ({}) ORDER BY 1 LIMIT 1"
         ).format(fill.table.regclass, sql.Literal([a.column for a in fill.assignments]))
     ).fetchone()
@@ -331,6 +333,7 @@ def _finish(connection: Connection, lane: Lane) -> None:
 def count_unfilled(connection: Connection, fill: Fill) -> int:
     """The final sweep: how many rows are not right. Zero, and only that, ends a backfill."""
     connection.execute("SET statement_timeout = 0")
+    connection.execute("SET lock_timeout = 0")
     row = connection.execute(fill.unfilled()).fetchone()
     return int(row[0]) if row else 0
 
@@ -366,7 +369,8 @@ def totals(connection: Connection, job: int) -> Totals:
                coalesce(sum(working_seconds), 0),
                coalesce(sum(rows_per_second) FILTER (WHERE NOT done), 0),
                coalesce(sum(next_block - first_block)::float
-                        / nullif(sum(end_block - first_block), 0), 1),
+                        / nullif(sum(end_block - first_block), 0),
+                        count(*)::int::boolean::int),
                coalesce(max(round), 1),
                coalesce(array_agg(holder) FILTER (WHERE lease_until > now()), '{}')
           FROM rollout.lanes WHERE job = %s

@@ -47,13 +47,17 @@ def live_columns(connection: Connection, tables: Iterable[str]) -> Shape:
 
 
 def compare(plan: Plan, *, phases_done: int, live: Shape) -> list[Drift]:
-    """Every difference: columns that are missing or different, and new ones there too early.
+    """Every difference: columns missing or different, and new tables and columns there too early.
 
     Columns that the plan says nothing about are the application's own affair.
     """
     expected = plan.shape(phases_done)
     final = [plan.shape(number) for number in range(len(plan.phases) + 1)]
-    drifts: list[Drift] = []
+    drifts = [
+        Drift(table, "", "no table in this phase", "a table")
+        for table in live
+        if table not in expected
+    ]
     for table, columns in expected.items():
         if table not in live:
             drifts.append(Drift(table, "", "a table", "none"))

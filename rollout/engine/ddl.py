@@ -90,9 +90,12 @@ def lock_holders(connection: Connection, tables: list[str]) -> str:
                    extract(epoch FROM clock_timestamp() - a.xact_start)::int,
                    left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80)
               FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-             WHERE l.locktype IN ('relation', 'advisory') AND l.granted
-               AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
-               AND (l.locktype = 'advisory' OR l.relation::regclass::text = ANY (%s))
+              LEFT JOIN pg_class c ON c.oid = l.relation
+              LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND l.granted AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
+               AND (l.locktype = 'advisory' OR l.locktype = 'relation'
+                    AND concat_ws('.', nullif(n.nspname, 'public'), c.relname) = ANY (%s))
              GROUP BY 1, 2, 3, 4, 5 ORDER BY 4 DESC NULLS LAST LIMIT 3
             """,
             [tables],

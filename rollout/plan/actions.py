@@ -112,8 +112,9 @@ class Fill:
             sql.SQL(" LEFT JOIN {} ON {}").format(join, match)
             for join, match in zip(self.joins, self.matches, strict=True)
         )
-        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {}").format(
-            self.table.identifier, joins, self.wrong
+        unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in self.matches]
+        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {}{}").format(
+            self.table.identifier, joins, self.wrong, sql.SQL("").join(unmet)
         )
 
     @property

@@ -5,7 +5,8 @@ Three stages, one pair of triggers and one function per table:
 ``forward``  legacy text is right; the new columns follow it, and any write heals an unfilled row.
 ``reverse``  the new columns are right and the legacy text follows; a writer that still knows only
              the legacy text is understood. A text that already means its row keeps its spelling.
-``frozen``   as reverse, but a change of legacy text alone is refused: it is about to be archived.
+``frozen``   as reverse, but legacy text written alone is refused, and text written with its row is
+             that row's name: what is written after the archive needs no place in it.
 
 The ``WHEN`` of the update trigger is evaluated without calling the function, so that an update
 which has nothing to translate, the backfill's own above all, pays almost nothing.
@@ -248,24 +249,25 @@ class DualWriteTriggers:
                     f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
                 ),
             }
-            legacy_alone = (
-                "    RAISE EXCEPTION USING MESSAGE = {refusal};"
-                if frozen
-                else "    {new_column} := {to_new} ({new_legacy});"
-            )
+            refuse = "RAISE EXCEPTION USING MESSAGE = {refusal};"
+            legacy_alone = refuse if frozen else "{new_column} := {to_new} ({new_legacy});"
+            # An archive is made of what is there: text from now on says no more than its row.
+            spelling = "NULL" if frozen else "{new_legacy}"
             lines += [
                 code(line).format(**names)
                 for line in (
                     "  IF TG_OP = 'INSERT' THEN",
-                    "    IF {new_column} IS NULL THEN",
+                    "    IF {new_column} IS NULL AND {new_legacy} IS NOT NULL THEN",
+                    f"      {legacy_alone}",
+                    "    ELSIF {new_column} IS NULL THEN",
                     "      {new_column} := {to_new} ({new_legacy});",
                     "    ELSE",
-                    "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                    f"      {{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
                     "    END IF;",
                     "  ELSIF {new_column} IS DISTINCT FROM {old_column} THEN",
-                    "    {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                    f"    {{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
                     "  ELSIF {new_legacy} IS DISTINCT FROM {old_legacy} THEN",
-                    legacy_alone,
+                    f"    {legacy_alone}",
                     "  END IF;",
                 )
             ]
@@ -300,18 +302,41 @@ class DualWriteTriggers:
 
     def _update_condition(self, stage: Stage) -> sql.Composable:
         """Forward: the legacy side changed, or the row is unfilled. Else: either side changed."""
-        changed = [self._sources_changed(*self.translations)]
-        for t in self.translations:
-            new = sql.Identifier("new", t.column)
-            if stage != "forward" and isinstance(t, Lookup):
-                changed.append(
-                    sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("old", t.column), new)
+        changed = self._sources_changed(*self.translations)
+        if stage == "forward":
+            return sql.SQL("{} OR {}").format(changed, self._unfilled())
+        new_changed = [
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", lookup.column), sql.Identifier("new", lookup.column)
+            )
+            for lookup in self.lookups
+        ]
+        return sql.SQL(" OR ").join([changed, *new_changed])
+
+    def _unfilled(self) -> sql.Composable:
+        """A row is filled in all its columns at once, so a required one that is null tells it.
+
+        Where no column is required, only the values themselves can tell.
+        """
+        required = [t for t in self.translations if t.required]
+        if required:
+            return sql.SQL(" OR ").join(
+                sql.SQL("{} IS NULL").format(sql.Identifier("new", t.column)) for t in required
+            )
+        return sql.SQL(" OR ").join(
+            [
+                sql.SQL("({} IS NULL AND {} IS NOT NULL)").format(
+                    sql.Identifier("new", t.column), sql.Identifier("new", t.legacy)
                 )
-            elif stage == "forward" and isinstance(t, Lookup):
-                changed.append(sql.SQL("{} IS NULL").format(new))
-            elif stage == "forward" and isinstance(t, Derived):
-                changed.append(sql.SQL("{} IS DISTINCT FROM {}").format(new, t.value("new")))
-        return sql.SQL(" OR ").join(changed)
+                for t in self.lookups
+            ]
+            + [
+                sql.SQL("{} IS DISTINCT FROM {}").format(
+                    sql.Identifier("new", t.column), t.value("new")
+                )
+                for t in self.derived
+            ]
+        )
 
 
 def mapping_table(lookup: Lookup, plan: str) -> Statement:

@@ -17,7 +17,7 @@ from rollout.plan.actions import (
     Probe,
     Statement,
 )
-from rollout.plan.names import code, normal
+from rollout.plan.names import code, identifier, normal
 from rollout.plan.table import Column, Table
 from rollout.plan.translations import Lookup, Translation
 
@@ -59,6 +59,11 @@ class Step(ABC):
     @property
     def translations(self) -> tuple[Translation, ...]:
         """The translations that the step names; a plan check looks for each in the plan."""
+        return ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns of ``table`` that are to be there when the step is carried out."""
         return ()
 
 
@@ -109,7 +114,7 @@ class CreateLookupTable(Step):
                     "CREATE UNIQUE INDEX {} ON {} ({})"
                 ).format(
                     name,
-                    sql.Identifier(f"{self.lookup.lookup_table}_name_key"),
+                    sql.Identifier(identifier(self.lookup.lookup_table, "name_key")),
                     name,
                     normal(sql.Identifier("name")),
                 ),
@@ -186,7 +191,7 @@ class AddColumns(Step):
         )
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
-        shape[self.table.label].update(
+        shape.setdefault(self.table.label, {}).update(
             {name: Column(column.type) for name, column in self.added.items()}
         )
 
@@ -204,7 +209,7 @@ class AddForeignKey(Step):
 
     @property
     def name(self) -> str:
-        return f"{self.lookup.table.name}_{self.lookup.column}_fkey"
+        return identifier(self.lookup.table.name, self.lookup.column, "fkey")
 
     def forward(self, plan: "Plan") -> Actions:
         table = self.lookup.table
@@ -261,8 +266,12 @@ class RequireValues(Step):
     phases = frozenset({ENFORCE})
     destructive = True
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
+
     def _check(self, column: str) -> str:
-        return f"{self.table.name}_{column}_present"
+        return identifier(self.table.name, column, "present")
 
     def forward(self, plan: "Plan") -> Actions:
         exclusive = (Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),)
@@ -337,9 +346,10 @@ class RequireValues(Step):
         )
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
-        columns = shape[self.table.label]
+        columns = shape.get(self.table.label, {})
         for name in self.columns:
-            columns[name] = Column(columns[name].type, null=False)
+            if name in columns:
+                columns[name] = Column(columns[name].type, null=False)
 
 
 def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
@@ -387,6 +397,10 @@ class CreateIndex(Step):
     columns: tuple[str, ...]
     phases = frozenset({ENFORCE, CONTRACT})
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
+
     def forward(self, plan: "Plan") -> Actions:
         return _create_index(self.table, self.name, self.columns)
 
@@ -403,6 +417,10 @@ class DropIndex(Step):
     columns: tuple[str, ...]
     phases = frozenset({CONTRACT})
     destructive = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
 
     def forward(self, plan: "Plan") -> Actions:
         return _drop_index(self.table, self.name)
@@ -437,7 +455,7 @@ class CreateMaterializedView(Step):
         )
 
     def forward(self, plan: "Plan") -> Actions:
-        index = f"{self.name}_key"
+        index = identifier(self.name, "key")
         return (
             Statement(
                 sql=sql.SQL(

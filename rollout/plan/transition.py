@@ -43,7 +43,7 @@ class MapLegacyValues(Step):
             for lookup in plan.lookups_of(self.table)
             for statement in (
                 mapping_table(lookup, plan.name),
-                Statement(sql=lookup.add_missing_lookups(plan.name), done=None, long=True),
+                Statement(sql=lookup.add_missing_lookups(plan.name), done=None),
             )
         )
 
@@ -143,7 +143,7 @@ class Backfill(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         unknown = [
-            Statement(sql=lookup.add_missing_lookups(plan.name), done=None, long=True)
+            Statement(sql=lookup.add_missing_lookups(plan.name), done=None)
             for lookup in plan.lookups_of(self.table)
         ]
         return (*unknown, fill(plan, self.table))
@@ -278,7 +278,8 @@ class DropLegacy(Step):
 
     def _columns(self, plan: "Plan") -> dict[str, Column]:
         legacy = [lookup.legacy for lookup in plan.lookups_of(self.table)]
-        return {name: self.table.columns[name] for name in legacy}
+        # One that the table lacks is for the plan's check to name, not to stumble over here.
+        return {name: self.table.columns[name] for name in legacy if name in self.table.columns}
 
     def forward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
@@ -330,7 +331,7 @@ class DropLegacy(Step):
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
         for column in self._columns(plan):
-            del shape[self.table.label][column]
+            shape.get(self.table.label, {}).pop(column, None)
 
     def _rename(self, plan: "Plan", lookup: Lookup, *, restore: bool) -> Statement:
         """The mapping leaves the scene under another name, and comes back with its every row."""
@@ -351,8 +352,9 @@ class DropLegacy(Step):
         )
         return sql.SQL(
             "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy} ELSE nullif(l.name, {blank}) END"
-            " FROM {lookup} AS l LEFT JOIN {archive} AS a ON {same_key} AND a.{column} = l.id"
-            " WHERE l.id = t.{column})"
+            " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
+            " LEFT JOIN {archive} AS a ON {same_key}"
+            " AND a.{column} IS NOT DISTINCT FROM t.{column})"
         ).format(
             key=sql.Identifier(self.table.key[0]),
             legacy=sql.Identifier(lookup.legacy),

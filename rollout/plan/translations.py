@@ -43,7 +43,7 @@ class Lookup:
 
     @property
     def mapping_alias(self) -> str:
-        return f"m_{self.column}"
+        return identifier("m", self.column)
 
     def mapping_name(self, plan: str) -> str:
         return identifier(plan, self.table.label, self.legacy, "mapping")
@@ -74,7 +74,8 @@ class Lookup:
             "INSERT INTO {lookup} (name)\n"
             "  SELECT DISTINCT ON ({normal}) {tidy} FROM legacy_values AS d\n"
             "  WHERE {normal} <> '' AND length({tidy}) <= {longest}\n"
-            "  ORDER BY {normal}, d.rows DESC, d.legacy ON CONFLICT DO NOTHING;\n"
+            "  ORDER BY {normal}, sum(d.rows) OVER (PARTITION BY {tidy}) DESC, {tidy}\n"
+            "  ON CONFLICT DO NOTHING;\n"
             "INSERT INTO {mapping} (legacy, lookup_id)\n"
             "  SELECT d.legacy, l.id FROM legacy_values AS d\n"
             "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"

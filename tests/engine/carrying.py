@@ -1,0 +1,147 @@
+"""Carries a plan's actions out in order, as a worker does, without a journal."""
+
+import itertools
+import time
+from collections.abc import Iterator
+
+from rollout.engine import backfill, ddl
+from rollout.engine.audit import AuditResult, run_audit
+from rollout.engine.catalog import compare, live_columns, tables_of
+from rollout.engine.control import Interrupted
+from rollout.engine.target import Connection, Target
+from rollout.plan import Plan, Step
+from rollout.plan.actions import Action, Audit, CompareSchema, Fill, Probe, Statement
+
+_jobs: Iterator[int] = itertools.count(1)
+
+
+class NoControl:
+    """Nobody interrupts; what the work waited for is kept."""
+
+    def __init__(self) -> None:
+        self.waits: list[str] = []
+
+    def check(self) -> None:
+        """Nobody asks the work to stop."""
+
+    def waiting(self, reason: str) -> None:
+        self.waits.append(reason)
+
+    def using(self, connection: Connection) -> None:
+        """Nobody cancels a statement."""
+
+
+class StopAfter(NoControl):
+    """Asks the work to stop at the safe point after so many others."""
+
+    def __init__(self, points: int) -> None:
+        super().__init__()
+        self.left = points
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Interrupted("Enough.")
+
+
+def new_job(connection: Connection, fill: Fill, *, lanes: int = 1) -> tuple[int, int]:
+    """A job with its lanes in the target; its number and its stripes."""
+    job = next(_jobs)
+    chosen = backfill.choose(connection, fill)
+    backfill.create_lanes(connection, job, chosen.blocks, lanes=lanes)
+    return job, chosen.stripes
+
+
+def work_off(connection: Connection, fill: Fill, job: int, stripes: int) -> backfill.Totals:
+    """Work every lane of a job to its end."""
+    backfill.prepare_session(connection)
+    while not backfill.is_finished(connection, job):
+        lane = backfill.claim(connection, job, "test")
+        assert lane is not None, "nobody else holds a lane"
+        backfill.work(
+            connection,
+            fill,
+            lane,
+            stripes=stripes,
+            seconds=60,
+            control=NoControl(),
+            clock=time.monotonic,
+        )
+    return backfill.totals(connection, job)
+
+
+def run_fill(connection: Connection, fill: Fill) -> backfill.Totals:
+    """A whole pass, with its final sweep."""
+    job, stripes = new_job(connection, fill)
+    totals = work_off(connection, fill, job, stripes)
+    assert backfill.count_unfilled(connection, fill) == 0
+    return totals
+
+
+def audit(target: Target, plan: Plan) -> AuditResult:
+    with target.connect() as connection:
+        return run_audit(connection, plan)
+
+
+def act(target: Target, connection: Connection, plan: Plan, number: int, action: Action) -> bool:
+    """Carry one action out; whether anything was changed."""
+    match action:
+        case Statement():
+            return ddl.apply(connection, action, NoControl())
+        case Fill():
+            return run_fill(connection, action).updated > 0
+        case Audit():
+            result = audit(target, plan)
+            assert not result.inconclusive, result.inconclusive
+            assert not result.mismatches, result.mismatches[:5]
+            assert result.mismatched == 0
+        case CompareSchema():
+            live = live_columns(connection, tables_of(plan))
+            drifts = compare(plan, phases_done=number, live=live)
+            assert not drifts, drifts
+        case Probe():
+            """The application is not here to be tried out."""
+    return False
+
+
+def do_step(target: Target, connection: Connection, plan: Plan, number: int, step: Step) -> None:
+    for action in plan.forward(step).actions:
+        act(target, connection, plan, number, action)
+
+
+def undo_step(target: Target, connection: Connection, plan: Plan, number: int, step: Step) -> None:
+    for action in plan.backward(step).actions:
+        act(target, connection, plan, number, action)
+
+
+def do_phase(target: Target, connection: Connection, plan: Plan, number: int) -> None:
+    for step in plan.phases[number].steps:
+        do_step(target, connection, plan, number, step)
+
+
+def undo_phase(target: Target, connection: Connection, plan: Plan, number: int) -> None:
+    for step in reversed(plan.phases[number].steps):
+        undo_step(target, connection, plan, number, step)
+
+
+def do_until(target: Target, connection: Connection, plan: Plan, step_id: str) -> None:
+    """Carry a plan out from its beginning, up to and with the first step of that id."""
+    for number, phase in enumerate(plan.phases):
+        for step in phase.steps:
+            do_step(target, connection, plan, number, step)
+            if step.id == step_id:
+                return
+    raise KeyError(step_id)
+
+
+def wait_until_somebody_waits(connection: Connection) -> None:
+    """Until a session of the database waits for a lock that another one holds."""
+    for _ in range(1000):
+        waiting = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchone()
+        if waiting != (0,):
+            return
+        connection.execute("SELECT pg_sleep(0.01)")
+    raise AssertionError("nobody waits for a lock")

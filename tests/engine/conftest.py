@@ -1,0 +1,56 @@
+"""A database for each module of engine tests, swept clean for each test."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from psycopg import conninfo, sql
+
+from config import embedded
+from rollout.engine.target import Connection, Target, install
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """An empty database of the module's own."""
+    url = embedded.with_database(os.environ["DATABASE_URL"], f"rollout_engine_{uuid4().hex}")
+    embedded.create_database(url)
+    yield Target(conninfo.conninfo_to_dict(url))
+    embedded.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def module_connection(target: Target) -> Iterator[Connection]:
+    with target.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def connection(target: Target) -> Iterator[Connection]:
+    """The engine's connection to a database that has nothing in it but the engine's schema."""
+    with target.connect() as connection:
+        clear(connection)
+        yield connection
+
+
+@pytest.fixture
+def app(target: Target, connection: Connection) -> Iterator[Connection]:
+    """A connection of the application, autocommitting."""
+    with target.connect() as application:
+        application.execute("SET application_name = 'the application'")
+        yield application
+
+
+def clear(connection: Connection) -> None:
+    """Take away everything that a test left, and install the engine's schema."""
+    schemas = connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> "
+        "'information_schema'"
+    ).fetchall()
+    with connection.transaction():
+        connection.execute("SET LOCAL client_min_messages = warning")
+        for (schema,) in schemas:
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        connection.execute("CREATE SCHEMA public")
+    install(connection)

@@ -1,0 +1,200 @@
+"""Statements that wait briefly, try again, and are believed only when the catalog shows them."""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from rollout.engine import ddl
+from rollout.engine.control import Interrupted
+from rollout.engine.ddl import LockNotObtained, NotApplied
+from rollout.engine.target import Connection, Target
+from rollout.plan import CreateIndex, facts
+from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.switch import lock_key, switch_modes
+from tests.engine.carrying import NoControl, StopAfter, wait_until_somebody_waits
+from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
+
+TABLE = BIGINT.table
+
+
+@pytest.fixture(autouse=True)
+def table(connection: Connection) -> None:
+    BIGINT.create(connection)
+
+
+def add_column(sample: Sample = BIGINT) -> Statement:
+    return Statement(
+        sql=sql.SQL("ALTER TABLE {} ADD COLUMN extra text").format(sample.table.identifier),
+        done=facts.column_exists(sample.table, "extra"),
+        locks=(Lock(LockMode.ACCESS_EXCLUSIVE, sample.table.label),),
+    )
+
+
+def recording(seen: str, *, long: bool) -> Statement:
+    """A statement that writes its own lock and statement timeout down."""
+    return Statement(
+        sql=sql.SQL(
+            "CREATE TABLE {} AS SELECT current_setting('lock_timeout') AS lock,"
+            " current_setting('statement_timeout') AS statement"
+        ).format(sql.Identifier(seen)),
+        done=None,
+        long=long,
+    )
+
+
+class Watching(NoControl):
+    """Does something when the work says what it waits for."""
+
+    def __init__(self, on_wait: Callable[[str], object]) -> None:
+        super().__init__()
+        self.on_wait = on_wait
+
+    def waiting(self, reason: str) -> None:
+        super().waiting(reason)
+        if reason:
+            self.on_wait(reason)
+
+
+@pytest.fixture
+def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ddl, "ATTEMPTS", 2)
+    monkeypatch.setattr(ddl, "FIRST_LOCK_TIMEOUT", 0.02)
+    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+
+
+def test_a_statement_is_run_once_and_skipped_when_the_catalog_shows_it(
+    connection: Connection,
+) -> None:
+    assert ddl.apply(connection, add_column(), NoControl()) is True
+    assert ddl.apply(connection, add_column(), NoControl()) is False
+
+
+def test_a_statement_whose_result_is_not_in_the_catalog_is_found_out(
+    connection: Connection,
+) -> None:
+    pretends = Statement(sql=sql.SQL("SELECT 1").format(), done=facts.column_exists(TABLE, "extra"))
+    with pytest.raises(NotApplied, match="catalog does not show"):
+        ddl.apply(connection, pretends, NoControl())
+
+
+def test_a_statement_that_fails_leaves_nothing_of_itself(connection: Connection) -> None:
+    both = Statement(
+        sql=sql.SQL("ALTER TABLE things ADD COLUMN extra text; SELECT 1 / 0").format(), done=None
+    )
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        ddl.apply(connection, both, NoControl())
+    assert ddl.apply(connection, add_column(), NoControl()) is True
+
+
+def test_a_lock_in_the_way_is_waited_for_and_the_work_done_when_it_is_let_go(
+    connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    app.execute("BEGIN; LOCK TABLE things IN ACCESS SHARE MODE")
+    control = Watching(lambda _reason: app.execute("COMMIT"))
+    assert ddl.apply(connection, add_column(), control) is True
+    assert control.waits[0].startswith("a lock, attempt 1 of 30")
+    assert control.waits[-1] == ""
+
+
+@pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD], ids=str)
+def test_a_lock_that_is_never_let_go_is_named_with_its_session(
+    sample: Sample, few_attempts: None, connection: Connection, app: Connection
+) -> None:
+    if sample is not BIGINT:
+        sample.create(connection)
+    with app.transaction():
+        sample.count(app)
+        with pytest.raises(LockNotObtained) as refused:
+            ddl.apply(connection, add_column(sample), NoControl())
+        pid = app.info.backend_pid
+        assert f"pid {pid} (the application, idle in transaction" in str(refused.value)
+        assert "Nothing was changed" in str(refused.value)
+    assert ddl.apply(connection, add_column(sample), NoControl()) is True
+
+
+def test_sessions_that_use_other_tables_are_not_blamed(
+    connection: Connection, app: Connection
+) -> None:
+    connection.execute("CREATE TABLE others ()")
+    with app.transaction():
+        app.execute("SELECT FROM others")
+        assert ddl.lock_holders(connection, ["things"]) == "whoever held the lock has let it go"
+        assert "SELECT FROM others" in ddl.lock_holders(connection, ["others"])
+
+
+def test_whoever_holds_the_modes_still_is_named_when_a_switch_gives_up(
+    few_attempts: None, connection: Connection, app: Connection
+) -> None:
+    switch = switch_modes("some plan", read="legacy", write="both")
+    with app.transaction():
+        app.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key("some plan")])
+        with pytest.raises(LockNotObtained, match=f"pid {app.info.backend_pid} "):
+            ddl.apply(connection, switch, NoControl())
+    assert ddl.apply(connection, switch, NoControl()) is True
+
+
+def test_the_wait_for_a_lock_can_be_interrupted(connection: Connection, app: Connection) -> None:
+    with app.transaction():
+        BIGINT.count(app)
+        with pytest.raises(Interrupted):
+            ddl.apply(connection, add_column(), StopAfter(1))
+
+
+@pytest.mark.parametrize(("long", "timeouts"), [(True, ("0", "0")), (False, ("200ms", "0"))])
+def test_only_a_short_statement_gets_a_lock_timeout_and_none_a_statement_timeout(
+    long: bool, timeouts: tuple[str, str], connection: Connection
+) -> None:
+    connection.execute("SET lock_timeout = '7s'; SET statement_timeout = '7s'")
+    ddl.apply(connection, recording("seen", long=long), NoControl())
+    assert connection.execute("SELECT lock, statement FROM seen").fetchone() == timeouts
+
+
+def test_a_long_statement_waits_longer_than_a_lock_timeout(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    """CREATE INDEX CONCURRENTLY waits for the transactions that were there before it."""
+    step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
+    _clear, build = step.forward(BIGINT.plan)
+    assert isinstance(build, Statement)
+    app.execute("BEGIN")
+    app.execute("INSERT INTO things (id) VALUES (1)")
+    with target.connect() as other:
+        engine = threading.Thread(target=ddl.apply, args=(other, build, NoControl()))
+        engine.start()
+        wait_until_somebody_waits(connection)
+        app.execute("SELECT pg_sleep(%s)", [1.5 * ddl.FIRST_LOCK_TIMEOUT])
+        app.execute("COMMIT")
+        engine.join()
+    built = facts.index_is_valid("public", "things_kind")
+    assert connection.execute(sql.SQL("SELECT {}").format(built)).fetchone() == (True,)
+
+
+def test_what_an_interrupted_build_left_is_cleared_and_built_again(
+    connection: Connection,
+) -> None:
+    connection.execute("INSERT INTO things (id, kind) VALUES (1, 'a'), (2, 'a')")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY things_kind ON things (kind)")
+    broken = facts.index_is_valid("public", "things_kind")
+    assert connection.execute(sql.SQL("SELECT {}").format(broken)).fetchone() == (False,)
+    step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
+    clear, build = step.forward(BIGINT.plan)
+    assert isinstance(clear, Statement)
+    assert isinstance(build, Statement)
+    assert ddl.apply(connection, clear, NoControl()) is True
+    assert ddl.apply(connection, build, NoControl()) is True
+    assert connection.execute(sql.SQL("SELECT {}").format(broken)).fetchone() == (True,)
+    assert ddl.apply(connection, clear, NoControl()) is False
+    assert ddl.apply(connection, build, NoControl()) is False
+
+
+def test_a_commit_of_a_statement_waits_for_the_disk_whatever_the_session_did_before(
+    connection: Connection,
+) -> None:
+    connection.execute("SET synchronous_commit = off")
+    ddl.apply(connection, add_column(), NoControl())
+    assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)

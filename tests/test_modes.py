@@ -1,0 +1,134 @@
+"""What the application reads and writes holds still while it works, and no longer."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.db import ProgrammingError, transaction
+from django.db import connection as django_connection
+from psycopg import conninfo
+
+from rollout.engine import ddl
+from rollout.engine.target import Connection, Target, install
+from rollout.modes import Modes, current_modes, modes_now
+from rollout.plan.switch import lock_key, stop_using_feature, switch_modes, use_feature
+from tests.engine.carrying import NoControl, wait_until_somebody_waits
+from tests.servers import Database
+
+PLAN = "a plan"
+
+
+@pytest.fixture
+def target(committed_db: Database) -> Target:
+    return Target(conninfo.conninfo_to_dict(committed_db.url))
+
+
+@pytest.fixture
+def engine(target: Target) -> Iterator[Connection]:
+    """The engine's connection to a target that it has installed its schema in."""
+    with target.connect() as connection:
+        install(connection)
+        yield connection
+
+
+def test_a_database_that_no_rollout_has_touched_is_legacy(target: Target) -> None:
+    with current_modes(PLAN) as modes:
+        assert modes == Modes(read="legacy", write="legacy", features=frozenset())
+    assert modes_now(PLAN) == Modes()
+
+
+def test_a_schema_that_is_installed_later_is_noticed(target: Target) -> None:
+    assert modes_now(PLAN) == Modes()
+    with target.connect() as connection:
+        install(connection)
+        ddl.apply(connection, switch_modes(PLAN, read="new", write="new"), NoControl())
+    assert modes_now(PLAN) == Modes("new", "new")
+
+
+def test_a_plan_without_a_switch_is_legacy(engine: Connection) -> None:
+    ddl.apply(engine, switch_modes("another plan", read="new", write="new"), NoControl())
+    with current_modes(PLAN) as modes:
+        assert modes == Modes()
+
+
+def test_a_switch_is_seen_by_the_next_block(engine: Connection) -> None:
+    ddl.apply(engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
+    ddl.apply(engine, use_feature(PLAN, "counts"), NoControl())
+    with current_modes(PLAN) as modes:
+        assert modes == Modes("legacy", "both", frozenset({"counts"}))
+    ddl.apply(engine, stop_using_feature(PLAN, "counts"), NoControl())
+    with current_modes(PLAN) as modes:
+        assert modes.features == frozenset()
+
+
+def test_a_switch_that_is_made_already_is_not_made_again(engine: Connection) -> None:
+    for statement in (
+        switch_modes(PLAN, read="new", write="new"),
+        use_feature(PLAN, "counts"),
+        stop_using_feature(PLAN, "counts"),
+    ):
+        assert ddl.apply(engine, statement, NoControl()) is True
+        assert ddl.apply(engine, statement, NoControl()) is False
+
+
+def test_a_feature_is_there_once_however_often_it_is_switched_on(engine: Connection) -> None:
+    for _ in range(2):
+        engine.execute(use_feature(PLAN, "counts").sql)
+    stored = engine.execute("SELECT features FROM rollout.modes").fetchone()
+    assert stored == (["counts"],)
+
+
+def test_a_switch_waits_for_the_block_that_goes_by_the_old_modes_and_then_goes_through(
+    target: Target, engine: Connection
+) -> None:
+    switch = switch_modes(PLAN, read="new", write="new")
+    switching = threading.Thread(target=ddl.apply, args=(engine, switch, NoControl()))
+    with target.connect() as other:
+        with current_modes(PLAN) as modes:
+            switching.start()
+            wait_until_somebody_waits(other)
+            assert modes_now(PLAN) == modes == Modes()
+            assert switching.is_alive()
+        switching.join(20)
+    assert not switching.is_alive()
+    assert modes_now(PLAN) == Modes("new", "new")
+
+
+def test_a_block_inside_a_longer_transaction_holds_the_modes_until_that_ends(
+    engine: Connection,
+) -> None:
+    with transaction.atomic():
+        with current_modes(PLAN):
+            pass
+        assert not could_switch(engine)
+    assert could_switch(engine)
+
+
+def test_the_switch_of_another_plan_does_not_wait(engine: Connection) -> None:
+    with current_modes("another plan"):
+        assert could_switch(engine)
+
+
+def test_many_blocks_go_on_side_by_side(target: Target, engine: Connection) -> None:
+    with target.connect() as other, current_modes(PLAN), other.transaction():
+        other.execute("SET LOCAL lock_timeout = '1s'")
+        other.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(PLAN)])
+
+
+def test_a_block_that_fails_is_rolled_back_and_lets_go(engine: Connection) -> None:
+    engine.execute("CREATE TABLE written (what text)")
+    with pytest.raises(ProgrammingError), current_modes(PLAN):
+        django_connection.cursor().execute("INSERT INTO written VALUES ('half'); SELECT nonsense")
+    assert could_switch(engine)
+    assert engine.execute("SELECT count(*) FROM written").fetchone() == (0,)
+
+
+def could_switch(engine: Connection) -> bool:
+    try:
+        with engine.transaction(force_rollback=True):
+            engine.execute("SET LOCAL lock_timeout = '50ms'")
+            engine.execute(switch_modes(PLAN, read="new", write="new").sql)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
