@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from rollout.plan import plans
 from rollout.plan.plan import Plan
-from rollout.plan.steps import Step
+from rollout.plan.step import Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
@@ -75,19 +75,21 @@ def _columns(plan: Plan) -> Iterator[Error]:
                     plan,
                 )
     for number, step in _steps(plan):
-        table = getattr(step, "table", None)
-        if table not in plan.tables or number not in step.phases:
+        of_step: Table | None = getattr(step, "table", None)
+        if of_step not in plan.tables or number not in step.phases:
             continue
         known = {
-            name for done in (number, number + 1) for name in plan.shape(done).get(table.label, {})
+            name
+            for done in (number, number + 1)
+            for name in plan.shape(done).get(of_step.label, {})
         }
         for column in step.needs:
             if column not in known:
                 yield _error(
                     2,
-                    f"Step '{step.id}' of phase {number} needs {table.label}.{column}, which is "
+                    f"Step '{step.id}' of phase {number} needs {of_step.label}.{column}, which is "
                     "not there in that phase.",
-                    f"Declare the column in the Table {table.label}, or correct its name.",
+                    f"Declare the column in the Table {of_step.label}, or correct its name.",
                     plan,
                 )
 

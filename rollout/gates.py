@@ -14,7 +14,7 @@ from rollout.models import (
 )
 from rollout.plan.gates import Answer, AuditClean, BackfillComplete, EarlierPhaseDone, Gate
 from rollout.plan.plan import Plan
-from rollout.plan.steps import BACKFILL
+from rollout.plan.step import BACKFILL
 
 
 @dataclass(frozen=True)

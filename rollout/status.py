@@ -14,7 +14,7 @@ from rollout.modes import Modes, modes_now
 from rollout.plan import plans
 from rollout.plan.actions import Direction
 from rollout.plan.plan import ROLES, Plan
-from rollout.plan.steps import Step
+from rollout.plan.step import Step
 from rollout.runner.verbs import why_not_roll_back, why_not_start
 
 

@@ -23,7 +23,7 @@ from rollout.plan import (
     Table,
 )
 from rollout.plan.registry import Registry
-from rollout.plan.steps import Actions
+from rollout.plan.step import Actions
 from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample, with_step
 
 PLAN, TABLE = BIGINT.plan, BIGINT.table

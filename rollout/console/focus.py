@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
-from rollout.plan.steps import Step
+from rollout.plan.step import Step
 from rollout.progress import JobProgress, progress_of
 from rollout.status import PhaseStatus, RolloutStatus, StepStatus
 

@@ -14,7 +14,7 @@ from rollout.plan.actions import (
     Statement,
 )
 from rollout.plan.plan import Plan
-from rollout.plan.steps import Step
+from rollout.plan.step import Step
 
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rollout.engine.target import Connection
 from rollout.plan.plan import Plan
-from rollout.plan.steps import Shape
+from rollout.plan.step import Shape
 from rollout.plan.table import Column
 
 

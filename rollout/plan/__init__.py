@@ -1,21 +1,12 @@
 """The language a rollout is written in. Pure: it knows no connection and no journal."""
 
 from rollout.plan.gates import AuditClean, BackfillComplete
+from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
 from rollout.plan.registry import plans
-from rollout.plan.steps import (
-    AddColumns,
-    AddForeignKey,
-    CompareSchemaStep,
-    CreateIndex,
-    CreateLookupTable,
-    CreateMaterializedView,
-    DropIndex,
-    ProbeFlow,
-    RequireValues,
-    Step,
-)
+from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
+from rollout.plan.step import Step
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import (
     ArchiveLegacy,
@@ -30,6 +21,7 @@ from rollout.plan.transition import (
     WriteBoth,
 )
 from rollout.plan.translations import Derived, Lookup
+from rollout.plan.trials import CompareSchemaStep, ProbeFlow
 
 register = plans.register
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from rollout.plan.actions import Direction
 from rollout.plan.gates import EarlierPhaseDone, Gate
-from rollout.plan.steps import Shape, Step
+from rollout.plan.step import Shape, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup, Translation
 

@@ -9,7 +9,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Fill, Lock, LockMode, Statement
 from rollout.plan.dualwrite import DualWriteTriggers, mapping_table
 from rollout.plan.names import SCHEMA, code, identifier, in_target
-from rollout.plan.steps import (
+from rollout.plan.step import (
     BACKFILL,
     CONTRACT,
     ENFORCE,

@@ -1,94 +1,20 @@
-"""The steps that phases are made of: the schema, and the two checks. Each knows its way back."""
+"""The steps that add to the schema and enforce it: tables, columns, constraints."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import (
-    Action,
-    CompareSchema,
-    Lock,
-    LockMode,
-    Probe,
-    Statement,
-)
+from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code, identifier, normal
+from rollout.plan.step import ENFORCE, EXPAND, Actions, Shape, Step
 from rollout.plan.table import Column, Table
 from rollout.plan.translations import Lookup, Translation
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
-
-Actions = tuple[Action, ...]
-Shape = dict[str, dict[str, Column]]
-"""The expected columns: table label to column name to column."""
-
-PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT = range(5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step(ABC):
-    """One thing that a phase does, and how it is undone.
-
-    ``forward`` and ``backward`` give the actions of each way; every action can be run again.
-    ``backward`` answers ``None`` when there is no way back, and ``()`` when nothing is to undo.
-    """
-
-    id: str
-    description: str
-    phases: ClassVar[frozenset[int]] = frozenset(range(5))
-    """The phases in which the step is safe."""
-    destructive: ClassVar[bool] = False
-    changes_write_path: ClassVar[bool] = False
-    """Whether an audit made before the step says nothing about what is written after it."""
-
-    @abstractmethod
-    def forward(self, plan: "Plan") -> Actions: ...
-
-    @abstractmethod
-    def backward(self, plan: "Plan") -> Actions | None: ...
-
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
-        """Change the expected columns as the step changes the table."""
-
-    @property
-    def translations(self) -> tuple[Translation, ...]:
-        """The translations that the step names; a plan check looks for each in the plan."""
-        return ()
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Columns of ``table`` that are to be there when the step is carried out."""
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSchemaStep(Step):
-    """The live tables have the columns that the plan relies on."""
-
-    def forward(self, plan: "Plan") -> Actions:
-        return (CompareSchema(),)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeFlow(Step):
-    """A flow of the application works, tried out in a transaction that is rolled back."""
-
-    flow: str
-
-    def forward(self, plan: "Plan") -> Actions:
-        return (Probe(self.flow),)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,133 +276,3 @@ class RequireValues(Step):
         for name in self.columns:
             if name in columns:
                 columns[name] = Column(columns[name].type, null=False)
-
-
-def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
-    index = sql.Identifier(table.schema, name)
-    valid = facts.index_is_valid(table.schema, name)
-    locks = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
-    return (
-        Statement(
-            sql=sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index),
-            done=sql.SQL("({} OR {})").format(valid, facts.no(facts.relation_exists(index))),
-            locks=locks,
-            long=True,
-        ),
-        Statement(
-            sql=sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} ({})").format(
-                sql.Identifier(name),
-                table.identifier,
-                sql.SQL(", ").join(sql.Identifier(column) for column in columns),
-            ),
-            done=valid,
-            locks=locks,
-            long=True,
-        ),
-    )
-
-
-def _drop_index(table: Table, name: str) -> Actions:
-    index = sql.Identifier(table.schema, name)
-    return (
-        Statement(
-            sql=sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index),
-            done=facts.no(facts.relation_exists(index)),
-            locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),),
-            long=True,
-        ),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CreateIndex(Step):
-    """An index, built concurrently; what an interrupted build left is cleared away first."""
-
-    table: Table
-    name: str
-    columns: tuple[str, ...]
-    phases = frozenset({ENFORCE, CONTRACT})
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.columns
-
-    def forward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return _drop_index(self.table, self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropIndex(Step):
-    """An index of legacy columns goes, concurrently; its way back builds it again."""
-
-    table: Table
-    name: str
-    columns: tuple[str, ...]
-    phases = frozenset({CONTRACT})
-    destructive = True
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.columns
-
-    def forward(self, plan: "Plan") -> Actions:
-        return _drop_index(self.table, self.name)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CreateMaterializedView(Step):
-    """A materialized view, with the unique index that lets it be refreshed while it is read."""
-
-    name: str
-    query: str
-    key: tuple[str, ...]
-    schema: str = "public"
-    refresh_every: timedelta | None = None
-    """How often it is refreshed once its phase is done; None leaves that to others."""
-    phases = frozenset({CONTRACT})
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
-    @property
-    def refresh(self) -> Statement:
-        """Brings the view up to date while it is read."""
-        return Statement(
-            sql=sql.SQL("REFRESH MATERIALIZED VIEW CONCURRENTLY {}").format(self.identifier),
-            done=None,
-            long=True,
-        )
-
-    def forward(self, plan: "Plan") -> Actions:
-        index = identifier(self.name, "key")
-        return (
-            Statement(
-                sql=sql.SQL(
-                    "CREATE MATERIALIZED VIEW {} AS\n{};\nCREATE UNIQUE INDEX {} ON {} ({})"
-                ).format(
-                    self.identifier,
-                    code(self.query),
-                    sql.Identifier(index),
-                    self.identifier,
-                    sql.SQL(", ").join(sql.Identifier(column) for column in self.key),
-                ),
-                done=facts.all_of(
-                    facts.relation_exists(self.identifier), facts.index_is_valid(self.schema, index)
-                ),
-            ),
-        )
-
-    def backward(self, plan: "Plan") -> Actions:
-        return (
-            Statement(
-                sql=sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(self.identifier),
-                done=facts.no(facts.relation_exists(self.identifier)),
-            ),
-        )

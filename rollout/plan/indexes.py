@@ -1,0 +1,146 @@
+"""The steps that build indexes and views while the application goes on."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from rollout.plan import facts
+from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.names import code, identifier
+from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
+from rollout.plan.table import Table
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
+
+
+def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
+    index = sql.Identifier(table.schema, name)
+    valid = facts.index_is_valid(table.schema, name)
+    locks = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
+    return (
+        Statement(
+            sql=sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index),
+            done=sql.SQL("({} OR {})").format(valid, facts.no(facts.relation_exists(index))),
+            locks=locks,
+            long=True,
+        ),
+        Statement(
+            sql=sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} ({})").format(
+                sql.Identifier(name),
+                table.identifier,
+                sql.SQL(", ").join(sql.Identifier(column) for column in columns),
+            ),
+            done=valid,
+            locks=locks,
+            long=True,
+        ),
+    )
+
+
+def _drop_index(table: Table, name: str) -> Actions:
+    index = sql.Identifier(table.schema, name)
+    return (
+        Statement(
+            sql=sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index),
+            done=facts.no(facts.relation_exists(index)),
+            locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),),
+            long=True,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateIndex(Step):
+    """An index, built concurrently; what an interrupted build left is cleared away first."""
+
+    table: Table
+    name: str
+    columns: tuple[str, ...]
+    phases = frozenset({ENFORCE, CONTRACT})
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
+
+    def forward(self, plan: "Plan") -> Actions:
+        return _create_index(self.table, self.name, self.columns)
+
+    def backward(self, plan: "Plan") -> Actions:
+        return _drop_index(self.table, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropIndex(Step):
+    """An index of legacy columns goes, concurrently; its way back builds it again."""
+
+    table: Table
+    name: str
+    columns: tuple[str, ...]
+    phases = frozenset({CONTRACT})
+    destructive = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
+
+    def forward(self, plan: "Plan") -> Actions:
+        return _drop_index(self.table, self.name)
+
+    def backward(self, plan: "Plan") -> Actions:
+        return _create_index(self.table, self.name, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateMaterializedView(Step):
+    """A materialized view, with the unique index that lets it be refreshed while it is read."""
+
+    name: str
+    query: str
+    key: tuple[str, ...]
+    schema: str = "public"
+    refresh_every: timedelta | None = None
+    """How often it is refreshed once its phase is done; None leaves that to others."""
+    phases = frozenset({CONTRACT})
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def refresh(self) -> Statement:
+        """Brings the view up to date while it is read."""
+        return Statement(
+            sql=sql.SQL("REFRESH MATERIALIZED VIEW CONCURRENTLY {}").format(self.identifier),
+            done=None,
+            long=True,
+        )
+
+    def forward(self, plan: "Plan") -> Actions:
+        index = identifier(self.name, "key")
+        return (
+            Statement(
+                sql=sql.SQL(
+                    "CREATE MATERIALIZED VIEW {} AS\n{};\nCREATE UNIQUE INDEX {} ON {} ({})"
+                ).format(
+                    self.identifier,
+                    code(self.query),
+                    sql.Identifier(index),
+                    self.identifier,
+                    sql.SQL(", ").join(sql.Identifier(column) for column in self.key),
+                ),
+                done=facts.all_of(
+                    facts.relation_exists(self.identifier), facts.index_is_valid(self.schema, index)
+                ),
+            ),
+        )
+
+    def backward(self, plan: "Plan") -> Actions:
+        return (
+            Statement(
+                sql=sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(self.identifier),
+                done=facts.no(facts.relation_exists(self.identifier)),
+            ),
+        )

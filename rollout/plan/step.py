@@ -1,0 +1,54 @@
+"""What every step of a phase knows: what it does, how it is undone, and when it is safe."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rollout.plan.actions import Action
+from rollout.plan.table import Column
+from rollout.plan.translations import Translation
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
+
+Actions = tuple[Action, ...]
+Shape = dict[str, dict[str, Column]]
+"""The expected columns: table label to column name to column."""
+
+PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT = range(5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(ABC):
+    """One thing that a phase does, and how it is undone.
+
+    ``forward`` and ``backward`` give the actions of each way; every action can be run again.
+    ``backward`` answers ``None`` when there is no way back, and ``()`` when nothing is to undo.
+    """
+
+    id: str
+    description: str
+    phases: ClassVar[frozenset[int]] = frozenset(range(5))
+    """The phases in which the step is safe."""
+    destructive: ClassVar[bool] = False
+    changes_write_path: ClassVar[bool] = False
+    """Whether an audit made before the step says nothing about what is written after it."""
+
+    @abstractmethod
+    def forward(self, plan: "Plan") -> Actions: ...
+
+    @abstractmethod
+    def backward(self, plan: "Plan") -> Actions | None: ...
+
+    def reshape(self, plan: "Plan", shape: Shape) -> None:
+        """Change the expected columns as the step changes the table."""
+
+    @property
+    def translations(self) -> tuple[Translation, ...]:
+        """The translations that the step names; a plan check looks for each in the plan."""
+        return ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns of ``table`` that are to be there when the step is carried out."""
+        return ()

@@ -1,0 +1,34 @@
+"""The steps that only look: at the schema, and at the flows of the application."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rollout.plan.actions import CompareSchema, Probe
+from rollout.plan.step import Actions, Step
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSchemaStep(Step):
+    """The live tables have the columns that the plan relies on."""
+
+    def forward(self, plan: "Plan") -> Actions:
+        return (CompareSchema(),)
+
+    def backward(self, plan: "Plan") -> Actions:
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFlow(Step):
+    """A flow of the application works, tried out in a transaction that is rolled back."""
+
+    flow: str
+
+    def forward(self, plan: "Plan") -> Actions:
+        return (Probe(self.flow),)
+
+    def backward(self, plan: "Plan") -> Actions:
+        return ()
