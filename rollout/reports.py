@@ -79,10 +79,10 @@ def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
         for action in direction.actions:
             match action:
                 case Statement():
+                    # Only what builds or drops concurrently must stand outside a transaction.
+                    alone = action.long and "CONCURRENTLY" in action.text
                     lines += (
-                        ["BEGIN;", f"{action.text};", "COMMIT;"]
-                        if not action.long
-                        else [f"{action.text};"]
+                        [f"{action.text};"] if alone else ["BEGIN;", f"{action.text};", "COMMIT;"]
                     )
                 case Fill():
                     lines += [

@@ -16,7 +16,7 @@ from rollout.runner import lease
 from rollout.runner.lease import Lease
 
 
-def carry_out(report_id: int, token: int) -> None:
+def carry_out(report_id: int, token: int, *, from_queue: bool = True) -> None:
     """Make a report that was asked for, if the token is still the newest one."""
     report = (
         AuditReport.objects.select_related("rollout")
@@ -25,7 +25,7 @@ def carry_out(report_id: int, token: int) -> None:
     )
     if report is None or not lease.claim(report, token):
         return
-    with Lease(report, on_wait=lambda _reason: None) as held:
+    with Lease(report, on_wait=lambda _reason: None, from_queue=from_queue) as held:
         try:
             result = _compare(report, held)
         except Interrupted:
@@ -50,18 +50,14 @@ def make_now(rollout: Rollout, *, actor_name: str, source: str) -> AuditReport:
         rollout=rollout,
         data={"report": report.pk},
     )
-    carry_out(report.pk, report.token)
+    carry_out(report.pk, report.token, from_queue=False)
     report.refresh_from_db()
     return report
 
 
 def of_run(run: PhaseRun, held: Lease) -> AuditReport:
     """Make the report of a phase's audit step, under the lease of its run."""
-    AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
-        status=AuditStatus.INCONCLUSIVE,
-        message="Its worker died before the end; the step was done again.",
-        finished_at=timezone.now(),
-    )
+    give_up(run, "Its worker died before the end; the step was done again.")
     report = AuditReport.objects.create(
         rollout=run.rollout,
         run=run,
@@ -71,6 +67,13 @@ def of_run(run: PhaseRun, held: Lease) -> AuditReport:
     )
     _write(report, _compare(report, held))
     return report
+
+
+def give_up(run: PhaseRun, why: str) -> None:
+    """Close what audit a run has left unfinished, so that nobody waits for it."""
+    AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
+        status=AuditStatus.INCONCLUSIVE, message=why, finished_at=timezone.now()
+    )
 
 
 def _compare(report: AuditReport, held: Lease) -> AuditResult:

@@ -18,7 +18,7 @@ from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Action, Audit, CompareSchema, Fill, Probe, Statement
 from rollout.plan.plan import Plan
-from rollout.plan.steps import Step
+from rollout.plan.step import Step
 from rollout.runner import audits, filling, lease
 from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
@@ -117,18 +117,24 @@ class Execution:
 
     def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
         """Do a step; False when the slice ended before the step did."""
-        row, _created = StepRun.objects.get_or_create(
+        row, created = StepRun.objects.get_or_create(
             run=self.run, step=step.id, defaults={"position": position}
         )
         if row.state == StepState.DONE:
             return True
         held.check()
         self.step_run = row
-        row.state = StepState.RUNNING
         row.started_at = row.started_at or timezone.now()
-        row.attempts += 1
+        if created or row.state != StepState.RUNNING:
+            row.attempts += 1
+        row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
-        row.save(update_fields=["state", "started_at", "attempts", "error", "waiting_for"])
+        row.finished_at = None
+        row.save(
+            update_fields=[
+                *("state", "started_at", "finished_at", "attempts", "error", "waiting_for")
+            ]
+        )
         way = self.plan.forward(step) if self.run.way == Way.FORWARD else self.plan.backward(step)
         for number, action in enumerate(way.actions):
             if number < row.actions_done:
@@ -137,7 +143,8 @@ class Execution:
             if result is None:
                 return False
             row.actions_done = number + 1
-            row.result = f"{row.result} {result}".strip()
+            if not row.result.endswith(result):
+                row.result = f"{row.result} {result}".strip()
             row.save(update_fields=["actions_done", "result"])
             held.check()
         self._step_done(row, step)
@@ -159,7 +166,7 @@ class Execution:
         match action:
             case Statement():
                 ran = ddl.apply(connection, action, held)
-                return "" if ran else "Already applied."
+                return "Applied." if ran else "Already applied."
             case Fill():
                 return filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held
@@ -212,6 +219,7 @@ class Execution:
             return
         with transaction.atomic():
             if move(self.run, to, token=held.token, lease_until=None):
+                audits.give_up(self.run, f"The phase was {to} before its end.")
                 self._record(str(to), self._ended(str(to)))
 
     def _failed(self, held: Lease, error: Exception) -> None:
@@ -226,6 +234,7 @@ class Execution:
                 advice=advice_for(error),
             ):
                 return
+            audits.give_up(self.run, "The phase failed before its end.")
             if self.step_run is not None:
                 StepRun.objects.filter(pk=self.step_run.pk).update(
                     state=StepState.FAILED, error=text, finished_at=timezone.now(), waiting_for=""

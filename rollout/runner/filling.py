@@ -2,6 +2,7 @@
 
 import time
 
+from django.db import transaction
 from django.utils import timezone
 
 from rollout import heartbeats, log
@@ -53,6 +54,9 @@ def carry_on(
     Raises Interrupted, RowsRemain and psycopg.Error.
     """
     job = job_of(connection, fill, step_run, position)
+    if job.finished_at is not None:
+        # A worker died between the end of the job and the end of its step.
+        return _finished(connection, job)
     backfill.prepare_session(connection)
     control.using(connection)
     while not backfill.is_finished(connection, job.pk):
@@ -101,26 +105,32 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
     job.already_right = totals.scanned - totals.updated
     job.working_seconds = totals.working_seconds
     job.finished_at = timezone.now()
-    job.save(
-        update_fields=["scanned", "updated", "already_right", "working_seconds", "finished_at"]
-    )
     run = step_run.run
-    log.record(
-        "backfill done",
-        f"{job.kind.capitalize()} of {job.table}: {job.scanned:,} rows scanned, {job.updated:,} "
-        f"updated, {job.already_right:,} already right; the final sweep found none left.",
-        actor=run.actor_name,
-        source="worker",
-        rollout=run.rollout,
-        phase=run.phase,
-        data={
-            "job": job.pk,
-            "scanned": job.scanned,
-            "updated": job.updated,
-            "already_right": job.already_right,
-            "rounds": job.rounds,
-            "working_seconds": round(job.working_seconds, 3),
-        },
-    )
+    with transaction.atomic():
+        job.save(
+            update_fields=["scanned", "updated", "already_right", "working_seconds", "finished_at"]
+        )
+        log.record(
+            "backfill done",
+            f"{job.kind.capitalize()} of {job.table}: {job.scanned:,} rows scanned, "
+            f"{job.updated:,} updated, {job.already_right:,} already right; the final sweep found "
+            "none left.",
+            actor=run.actor_name,
+            source="worker",
+            rollout=run.rollout,
+            phase=run.phase,
+            data={
+                "job": job.pk,
+                "scanned": job.scanned,
+                "updated": job.updated,
+                "already_right": job.already_right,
+                "rounds": job.rounds,
+                "working_seconds": round(job.working_seconds, 3),
+            },
+        )
+    return _finished(connection, job)
+
+
+def _finished(connection: Connection, job: BackfillJob) -> str:
     backfill.forget(connection, job.pk)
     return f"{job.updated:,} of {job.scanned:,} rows written; the final sweep found none left."

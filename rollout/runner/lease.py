@@ -27,15 +27,23 @@ class Lease:
     """Holds a run or a report for this worker; the ``Control`` that its work asks.
 
     A thread moves the lease on and looks at the state, also while a long statement runs: the
-    statement of a cancelled run is cancelled in the database.
+    statement of a cancelled run is cancelled in the database. Who holds it from the queue
+    counts as a worker that lives; a shell that does its own work says nothing about the queue.
     """
 
-    def __init__(self, work: PhaseRun | AuditReport, *, on_wait: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        work: PhaseRun | AuditReport,
+        *,
+        on_wait: Callable[[str], None],
+        from_queue: bool = True,
+    ) -> None:
         self.work = work
         self.token = work.token
         self.lost = False
         self.asked_to: RunState | None = None
         self._on_wait = on_wait
+        self._from_queue = from_queue
         self._waiting_for = ""
         self._connection: Connection | None = None
         self._ended = threading.Event()
@@ -79,7 +87,8 @@ class Lease:
                     if now - extended >= _EXTEND_EVERY:
                         extended = now
                         self._extend()
-                        heartbeats.beat(heartbeats.WORKER)
+                        if self._from_queue:
+                            heartbeats.beat(heartbeats.WORKER)
                     self._look()
                     alive = now
                 except DatabaseError:

@@ -1,9 +1,11 @@
 """What people can do with a rollout. Each verb changes the journal and queues the work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from rollout import gates, log, queue
@@ -29,6 +31,14 @@ def plan_of(rollout: Rollout) -> Plan:
     return plans.get(rollout.plan)
 
 
+@contextmanager
+def _alone_with(rollout: Rollout) -> Iterator[None]:
+    """A transaction in which no other verb acts on the rollout: what was asked still holds."""
+    with transaction.atomic():
+        Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
+        yield
+
+
 def active_run(rollout: Rollout) -> PhaseRun | None:
     return PhaseRun.objects.filter(rollout=rollout, state__in=ACTIVE).first()
 
@@ -41,7 +51,10 @@ def why_not_start(
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
     if active is not None:
         return _is_busy(active)
-    if gates.is_done(runs.get(phase)):
+    newest = runs.get(phase)
+    if newest is not None and newest.way == Way.BACKWARD and newest.state != RunState.DONE:
+        return f"The rollback of phase {phase} has not come to its end. Retry it first."
+    if gates.is_done(newest):
         return f"Phase {phase} is done already. Roll it back to carry it out again."
     begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
     if begun_later:
@@ -62,7 +75,10 @@ def why_not_roll_back(
     if active is not None:
         return _is_busy(active)
     if gates.is_untouched(runs.get(phase)):
-        return f"Phase {phase} has not been carried out: there is nothing to roll back."
+        return (
+            f"Phase {phase} has not been carried out: there is nothing to roll back. "
+            "Look for the newest phase that has."
+        )
     begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
     if begun_later:
         return f"Phase {max(begun_later)} is newer. Roll that back first."
@@ -71,10 +87,12 @@ def why_not_roll_back(
 
 def _is_busy(active: PhaseRun) -> str:
     what = "rollback of phase" if active.way == Way.BACKWARD else "phase"
-    advice = (
-        "Resume or cancel it first"
-        if active.state == RunState.PAUSED
-        else "Wait for its end, or cancel it"
+    advice = {
+        RunState.PAUSED: "Resume or cancel it first",
+        RunState.CANCELLING: "Wait until it has stopped",
+    }.get(
+        RunState(active.state),
+        "Wait for its end, or cancel it" if active.active else "Look at the page again",
     )
     return (
         f"{active.actor_name}'s {what} {active.phase} is "
@@ -85,21 +103,23 @@ def _is_busy(active: PhaseRun) -> str:
 def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
     plan = plan_of(rollout)
-    runs = gates.newest_runs(rollout)
-    reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
-    if reason:
-        raise Refused(reason)
-    return _begin(rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source)
+    with _alone_with(rollout):
+        runs = gates.newest_runs(rollout)
+        reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
+        if reason:
+            raise Refused(reason)
+        return _begin(rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source)
 
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
     plan = plan_of(rollout)
-    runs = gates.newest_runs(rollout)
-    reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
-    if reason:
-        raise Refused(reason)
-    return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
+    with _alone_with(rollout):
+        runs = gates.newest_runs(rollout)
+        reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
+        if reason:
+            raise Refused(reason)
+        return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
 
 
 def _begin(
@@ -113,100 +133,88 @@ def _begin(
 ) -> PhaseRun:
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
         return retry(rollout, actor=actor, source=source)
-    try:
-        with transaction.atomic():
-            run = PhaseRun.objects.create(
-                rollout=rollout,
-                phase=phase,
-                way=way,
-                actor=actor if isinstance(actor, get_user_model()) else None,
-                actor_name=actor.get_username(),
-                plan_digest=plan.digest,
-                lease_until=lease.grace(),
-            )
-            event, verb = (
-                ("phase started", "Started")
-                if way == Way.FORWARD
-                else ("rollback started", "Started the rollback of")
-            )
-            log.record(
-                event,
-                f"{verb} phase {phase}.",
-                actor=run.actor_name,
-                source=source,
-                rollout=rollout,
-                phase=phase,
-                data={"run": run.pk, "plan_digest": plan.digest},
-            )
-            queue.send_run(run)
-    except IntegrityError:
-        other = active_run(rollout)
-        raise Refused(
-            _is_busy(other) if other else "Somebody else was faster. Look at the page again."
-        ) from None
+    run = PhaseRun.objects.create(
+        rollout=rollout,
+        phase=phase,
+        way=way,
+        actor=actor if isinstance(actor, get_user_model()) else None,
+        actor_name=actor.get_username(),
+        plan_digest=plan.digest,
+        lease_until=lease.grace(),
+    )
+    event, verb = (
+        ("phase started", "Started")
+        if way == Way.FORWARD
+        else ("rollback started", "Started the rollback of")
+    )
+    log.record(
+        event,
+        f"{verb} phase {phase}.",
+        actor=run.actor_name,
+        source=source,
+        rollout=rollout,
+        phase=phase,
+        data={"run": run.pk, "plan_digest": plan.digest},
+    )
+    queue.send_run(run)
     return run
 
 
 def retry(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Go on with the run that failed or was cancelled, at the step that did not end."""
-    busy = active_run(rollout)
-    if busy is not None:
-        raise Refused(_is_busy(busy))
-    run = PhaseRun.objects.filter(rollout=rollout).first()
-    if run is None or run.state not in (RunState.FAILED, RunState.CANCELLED):
-        raise Refused("Nothing has failed or was cancelled: there is nothing to retry.")
-    digest, former_digest = plan_of(rollout).digest, run.plan_digest
-    try:
-        with transaction.atomic():
-            moved = move(
-                run,
-                RunState.QUEUED,
-                token=run.token,
-                error="",
-                advice="",
-                lease_until=lease.grace(),
-                plan_digest=digest,
+    with _alone_with(rollout):
+        busy = active_run(rollout)
+        if busy is not None:
+            raise Refused(_is_busy(busy))
+        run = PhaseRun.objects.filter(rollout=rollout).first()
+        if run is None or run.state not in (RunState.FAILED, RunState.CANCELLED):
+            raise Refused(
+                "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
             )
-            if not moved:
-                raise Refused("Somebody else was faster. Look at the page again.")
-            if digest != former_digest:
-                # The plan is another by now: every step asks the catalog afresh what is applied.
-                run.steps.all().delete()
-            _record(run, "retried", f"Retried {_what(run)}.", actor, source)
-            queue.send_run(run)
-    except IntegrityError:
-        raise Refused("Somebody else was faster. Look at the page again.") from None
+        digest, former_digest = plan_of(rollout).digest, run.plan_digest
+        moved = move(
+            run,
+            RunState.QUEUED,
+            error="",
+            advice="",
+            lease_until=lease.grace(),
+            plan_digest=digest,
+        )
+        if not moved:
+            raise Refused("Its state has just changed. Look at the page again.")
+        if digest != former_digest:
+            # The plan is another by now: every step asks the catalog afresh what is applied.
+            run.steps.all().delete()
+        _record(run, "retried", f"Retried {_what(run)}.", actor, source)
+        queue.send_run(run)
     return run
 
 
 def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Ask the running phase to stop at its next safe point. Raises Refused."""
-    run = active_run(rollout)
-    if run is None:
-        raise Refused("Nothing is running: there is nothing to pause.")
-    with transaction.atomic():
-        # A run that no worker holds is paused here and now.
-        if run.state == RunState.QUEUED:
-            moved = move(run, RunState.PAUSED, token=run.token)
-        else:
-            moved = move(run, RunState.PAUSING)
-        if moved:
-            _record(run, "pause asked for", f"Asked {_what(run)} to pause.", actor, source)
-            return run
-    raise Refused(
-        f"{_what(run).capitalize()} is {run.get_state_display().lower()}: it cannot be paused."
-    )
+    with _alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is running: there is nothing to pause. Start a phase first.")
+        # A run that no worker has begun with is paused here and now; one may begin meanwhile.
+        waits = run.state == RunState.QUEUED
+        if not (waits and move(run, RunState.PAUSED)) and not move(run, RunState.PAUSING):
+            run.refresh_from_db()
+            raise Refused(f"It cannot be paused now: {_is_busy(run)}")
+        _record(run, "pause asked for", f"Asked {_what(run)} to pause.", actor, source)
+    return run
 
 
 def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Let a paused phase go on. Raises Refused."""
-    run = active_run(rollout)
-    if run is None or run.state != RunState.PAUSED:
-        state = run.get_state_display().lower() if run else "not running"
-        raise Refused(f"Only a paused phase can be resumed; this one is {state}.")
-    with transaction.atomic():
-        if not move(run, RunState.QUEUED, lease_until=lease.grace()):
-            raise Refused("Somebody else was faster. Look at the page again.")
+    with _alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is paused: there is nothing to resume. Start or retry a phase.")
+        if run.state != RunState.PAUSED or not move(
+            run, RunState.QUEUED, lease_until=lease.grace()
+        ):
+            raise Refused(f"Only a paused phase can be resumed: {_is_busy(run)}")
         _record(run, "resumed", f"Resumed {_what(run)}.", actor, source)
         queue.send_run(run)
     return run
@@ -214,29 +222,27 @@ def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
 
 def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Stop the active phase for good; it can be retried or rolled back then. Raises Refused."""
-    run = active_run(rollout)
-    if run is None:
-        raise Refused("Nothing is running: there is nothing to cancel.")
-    with transaction.atomic():
+    with _alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is running: there is nothing to cancel. Start a phase first.")
         # A run that no worker holds is cancelled here and now; its queued message is void.
-        if run.state in (RunState.QUEUED, RunState.PAUSED):
-            moved = move(run, RunState.CANCELLED, token=run.token)
-        else:
-            moved = move(run, RunState.CANCELLING)
-        if not moved:
-            raise Refused("Its state has just changed. Look at the page again.")
+        waits = run.state in (RunState.QUEUED, RunState.PAUSED)
+        if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
+            run.refresh_from_db()
+            raise Refused(f"It cannot be cancelled now: {_is_busy(run)}")
         _record(run, "cancel asked for", f"Cancelled {_what(run)}.", actor, source)
     return run
 
 
 def start_audit(rollout: Rollout, *, actor: Actor, source: str = "web") -> AuditReport:
     """Ask for a full audit of a rollout. Raises Refused while one is under way."""
-    running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
-    if running is not None:
-        raise Refused(
-            f"An audit that {running.actor_name} started is under way. Wait for its report."
-        )
-    with transaction.atomic():
+    with _alone_with(rollout):
+        running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
+        if running is not None:
+            raise Refused(
+                f"An audit that {running.actor_name} started is under way. Wait for its report."
+            )
         report = AuditReport.objects.create(
             rollout=rollout,
             plan_digest=plan_of(rollout).digest,

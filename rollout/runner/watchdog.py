@@ -1,16 +1,19 @@
 """Brings back the work of workers that died, and sees whether any worker lives."""
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from rollout import heartbeats, log, queue
 from rollout.models import WORKING, AuditReport, AuditStatus, PhaseRun, RunState
 from rollout.runner.lease import SECONDS, take_back
 from rollout.runner.views import Refresher
+
+_log = logging.getLogger(__name__)
 
 _LEADER_LOCK = 0x526F6C6C57617463  # "RollWatc": one watchdog acts, the others stand by.
 BEAT_EVERY = timedelta(seconds=3)
@@ -26,9 +29,16 @@ class Watchdog:
         self._refresher = Refresher()
 
     def run(self, *, stop: Callable[[float], bool]) -> None:
-        """Look until ``stop(seconds)``, which waits that long, answers that the end has come."""
+        """Look until ``stop(seconds)``, which waits that long, answers that the end has come.
+
+        A database that is away is waited for: afterwards there is most to bring back.
+        """
         while True:
-            self.look()
+            try:
+                self.look()
+            except Error as error:
+                _log.warning("The database did not answer: %s", str(error).strip())
+                connection.close()
             if stop(1.0):
                 return
 

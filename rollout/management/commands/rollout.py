@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from django.db import DatabaseError
 
 from rollout import log, reports, runner
 from rollout.environments import DEFAULT, UnknownEnvironment
+from rollout.heartbeats import liveness
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits
@@ -29,7 +31,10 @@ class ShellActor:
     """Whoever is logged in to the shell."""
 
     def get_username(self) -> str:
-        return getpass.getuser()
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid {os.getuid()}"
 
 
 class Command(BaseCommand):
@@ -126,7 +131,12 @@ class Command(BaseCommand):
         if not wait:
             self.stdout.write(f"Queued. Watch it: manage.py rollout show {rollout.plan}")
             return DONE
+        said = ""
         while run.active and run.state != RunState.PAUSED:
+            message = liveness().message
+            if message and message != said:
+                self.stderr.write(message)
+                said = message
             time.sleep(0.3)
             run.refresh_from_db()
         self.stdout.write(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())

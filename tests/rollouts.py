@@ -1,0 +1,194 @@
+"""Rollouts under test: who presses, a worker in this process, and small things to look at."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.core.management import call_command
+from django.db import connection
+from django.utils.module_loading import import_string
+from django_q.models import OrmQ
+
+from rollout import runner
+from rollout.engine.target import Connection
+from rollout.environments import target_of
+from rollout.models import PhaseRun, Rollout, RunState
+from rollout.plan import Phase, Plan, ProbeFlow, plans
+from rollout.status import find_rollout
+
+PLAN = "property-classification"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who presses, known by name alone."""
+
+    name: str = "ada"
+
+    def get_username(self) -> str:
+        return self.name
+
+
+ADA = Person()
+
+
+def the_rollout(plan: str = PLAN) -> Rollout:
+    return find_rollout(plan, "production")
+
+
+def load_listings(rows: int) -> None:
+    call_command("load_listings", rows=rows, verbosity=0, stdout=_Nowhere())
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextmanager
+def target() -> Iterator[Connection]:
+    """A connection to the database of the environment, with commits of its own."""
+    with target_of("production").connect() as opened:
+        yield opened
+
+
+def ask(question: str, *parameters: Any) -> Any:
+    """The first value of the first row of a query, asked on a connection of its own."""
+    with target() as opened:
+        row = opened.execute(question.encode(), parameters).fetchone()
+    return row[0] if row else None
+
+
+@dataclass(frozen=True)
+class Message:
+    """What waits in the queue: a function of ``rollout.tasks`` and its arguments."""
+
+    id: int
+    task: str
+    arguments: tuple[Any, ...]
+
+    def deliver(self) -> None:
+        """Carry it out in this process, whether or not it is still in the queue."""
+        import_string(self.task)(*self.arguments)
+
+
+def queued() -> list[Message]:
+    """The messages that wait, the oldest first."""
+    return [
+        Message(row.pk, row.task["func"], tuple(row.task["args"]))
+        for row in OrmQ.objects.order_by("pk")
+    ]
+
+
+def lose_the_queue() -> None:
+    """Whatever waited is gone, as with a broker that died."""
+    OrmQ.objects.all().delete()
+
+
+def deliver_next() -> Message | None:
+    """Take the oldest message from the queue and carry it out, as a worker does."""
+    for message in queued():
+        OrmQ.objects.filter(pk=message.id).delete()
+        message.deliver()
+        return message
+    return None
+
+
+def work(*, until: Callable[[], bool] = lambda: False, at_most: int = 200) -> None:
+    """Be the worker until the queue is empty or something is so."""
+    for _ in range(at_most):
+        if until() or deliver_next() is None:
+            return
+    raise AssertionError(f"after {at_most} messages there are still more")
+
+
+def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
+    """Start phases one after the other and work until each is done; the last one's run."""
+    return _each(runner.start, rollout, phases)
+
+
+def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
+    """Roll phases back one after the other; the last one's run."""
+    return _each(runner.roll_back, rollout, phases)
+
+
+def _each(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
+    for phase in phases:
+        run = verb(rollout, phase, actor=ADA)
+        work()
+        run.refresh_from_db()
+        assert run.state == RunState.DONE, f"{run}: {run.error}"
+    return run
+
+
+def state_of(run: PhaseRun) -> str:
+    return str(PhaseRun.objects.values_list("state", flat=True).get(pk=run.pk))
+
+
+def execute(statement: str) -> None:
+    """Run a statement on Django's connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@contextmanager
+def locked(statement: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A transaction of somebody else, that has carried a statement out and stays open."""
+    with target() as opened, opened.transaction():
+        opened.execute(statement.encode())
+        yield opened
+
+
+class Flow:
+    """A flow of a tiny plan; each test says what happens meanwhile, elsewhere."""
+
+    def __init__(self) -> None:
+        self.does: Callable[[], None] = lambda: None
+        self.calls = 0
+
+    def __call__(self, *, using: str) -> str:
+        self.calls += 1
+        # On a connection of its own: what a flow does on the given one is rolled back.
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(self._do).result()
+        return "It works."
+
+    def _do(self) -> None:
+        try:
+            self.does()
+        finally:
+            connection.close()
+
+
+flow = Flow()
+
+TINY = Plan(
+    name="tiny",
+    title="Tiny",
+    description="Five phases that change nothing.",
+    tables=(),
+    translations=(),
+    phases=tuple(  # type: ignore[arg-type]
+        Phase(
+            steps=(
+                ProbeFlow(id="first", description="Try it out", flow="tests.rollouts.flow"),
+                ProbeFlow(id="second", description="Try again", flow="tests.rollouts.flow"),
+            )
+        )
+        for _ in range(5)
+    ),
+)
+
+
+@contextmanager
+def tiny_plan() -> Iterator[Plan]:
+    """The tiny plan, known for as long as this lasts."""
+    plans._plans.append(TINY)
+    flow.does, flow.calls = lambda: None, 0
+    try:
+        yield TINY
+    finally:
+        plans._plans.remove(TINY)

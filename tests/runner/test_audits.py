@@ -1,0 +1,71 @@
+"""Audit reports: asked for by people, by a shell, or by a phase."""
+
+from rollout import heartbeats, runner
+from rollout.models import AuditReport, AuditStatus, LogEntry, Rollout
+from rollout.runner import audits
+from rollout.runner.lease import Lease
+from tests import rollouts
+from tests.rollouts import ADA
+
+
+def spoil(rows: int) -> None:
+    """Change values behind the triggers' back."""
+    with rollouts.target() as other:
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        other.execute(
+            "UPDATE properties SET currency = 'EUR' WHERE id IN"
+            " (SELECT id FROM properties ORDER BY id LIMIT %s)",
+            [rows],
+        )
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+
+
+def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
+    properties: Rollout,
+) -> None:
+    report = audits.make_now(properties, actor_name="ada", source="shell")
+    assert report.status == AuditStatus.INCONCLUSIVE
+    assert "Start phase 1 and phase 2 first." in report.message
+
+
+def test_an_audit_from_the_queue_accounts_for_every_row(properties: Rollout) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    report = runner.start_audit(properties, actor=ADA)
+    assert report.status == AuditStatus.RUNNING
+    rollouts.work()
+    report.refresh_from_db()
+    assert report.status == AuditStatus.CLEAN
+    assert report.rows == report.matched == sum(report.categories.values()) == 300
+    assert report.finished_at is not None
+    entry = LogEntry.objects.filter(event="audit done").latest("pk")
+    assert entry.data == {"report": report.pk, "rows": 300, "categories": report.categories}
+
+
+def test_mismatching_rows_are_kept_with_what_was_expected(properties: Rollout) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    spoil(7)
+    report = audits.make_now(properties, actor_name="ada", source="shell")
+    assert (report.status, report.mismatched, report.matched) == (AuditStatus.MISMATCHED, 7, 293)
+    assert report.stored_mismatches == report.found.count() == 7
+    found = report.found.all()[0]
+    assert (found.column, found.expected, found.actual) == ("currency", "USD", "EUR")
+
+
+def test_an_audit_message_delivered_twice_makes_one_report(properties: Rollout) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    done = LogEntry.objects.filter(event="audit done").count()
+    runner.start_audit(properties, actor=ADA)
+    (message,) = rollouts.queued()
+    message.deliver()
+    message.deliver()
+    assert LogEntry.objects.filter(event="audit done").count() == done + 1
+
+
+def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(properties: Rollout) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    report = AuditReport.objects.create(
+        rollout=properties, actor_name="ada", started_at=properties.created_at
+    )
+    with Lease(report, on_wait=lambda _: None, from_queue=False) as held:
+        held._extend()
+    assert not heartbeats.liveness().worker_alive

@@ -1,0 +1,260 @@
+"""Whatever dies in the middle of a backfill: it ends, and every row was counted once."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from django.utils import timezone
+
+from config import embedded
+from rollout import log, runner
+from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from tests import rollouts
+from tests.processes import Running, manage_process, stopped_after, wait_until
+from tests.rollouts import ADA, PLAN
+from tests.servers import Database, manage
+
+pytestmark = pytest.mark.xdist_group("crashes")
+
+MANY = 60_000
+FEW = 10_000
+# Every batch takes a while, in its transaction, so that there is time to die in the middle of it.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+SCANNED = "SELECT coalesce(sum(scanned), 0)::bigint FROM rollout.lanes"
+# One statement, one snapshot: the rows that are filled are those that the checkpoint counts.
+CHECKPOINT_IS_TRUE = """
+SELECT (SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL)
+     = (SELECT sum(updated) FROM rollout.lanes)
+"""
+EVERYTHING = "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p"
+TWICE = """
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO django_q_ormq (key, payload, lock) VALUES (new.key, new.payload, new.lock);
+  RETURN NULL; END $$;
+CREATE TRIGGER twice AFTER INSERT ON django_q_ormq
+  FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION twice();
+"""
+
+
+def before_the_backfill(rows: int, *, slow: float = 0.05) -> Rollout:
+    rollouts.load_listings(rows)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1)
+    rollouts.execute(SLOW.format(seconds=slow))
+    return rollout
+
+
+def wait_for(run: PhaseRun, state: RunState, *, seconds: float = 60) -> None:
+    def told() -> str:
+        run.refresh_from_db()
+        return f"{run}, token {run.token}, {run.worker}: {run.error} {list(run.steps.values())}"
+
+    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=told)
+
+
+def wait_for_rows(rows: int) -> None:
+    wait_until(lambda: rollouts.ask(SCANNED) >= rows)
+
+
+def kill_the_worker_at_its_work(run: PhaseRun) -> str:
+    """SIGKILL to the process that is filling rows; its name.
+
+    An idle one is spared: its death could take the queue's lock along.
+    """
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
+            process = psutil.Process(int(run.worker.rpartition(":")[2]))
+            process.suspend()
+            if rollouts.ask("SELECT max(holder) FROM rollout.lanes") == run.worker:
+                process.kill()
+                return run.worker
+            process.resume()
+    raise AssertionError(f"no worker was seen at work on {run}")
+
+
+def ten_seconds_pass(run: PhaseRun) -> None:
+    """Nothing was heard of the dead worker for as long as a lease."""
+    ago = timezone.now() - timedelta(seconds=1)
+    PhaseRun.objects.filter(pk=run.pk).update(lease_until=ago)
+    rollouts.execute("UPDATE rollout.lanes SET lease_until = now() - interval '1 second'")
+
+
+def another_has_it(run: PhaseRun, dead: str) -> Callable[[], bool]:
+    def is_so() -> bool:
+        run.refresh_from_db()
+        return run.worker not in ("", dead)
+
+    return is_so
+
+
+@contextlib.contextmanager
+def a_cluster(database: Database, log_file: Path) -> Iterator[Running]:
+    with stopped_after(
+        manage_process("qcluster", env=database.env(LOG_LEVEL="INFO"), log=log_file)
+    ) as cluster:
+        cluster.wait_for(lambda: "running" in cluster.output())
+        yield cluster
+
+
+def assert_every_row_was_counted_once(rows: int) -> None:
+    job = BackfillJob.objects.get(kind="fill")
+    assert job.updated == rows
+    assert job.scanned == job.updated + job.already_right
+    # What was met again had been moved ahead of the scan by its own update.
+    assert job.already_right < rows / 20
+    report = AuditReport.objects.filter(run=job.step_run.run).latest("pk")
+    assert (report.status, report.rows) == ("clean", rows)
+    assert log.verify().broken is None
+
+
+def test_workers_and_a_whole_cluster_are_killed_and_the_backfill_ends(
+    committed_db: Database, watchdog: Running, tmp_path: Path
+) -> None:
+    rollout = before_the_backfill(MANY)
+    run = runner.start(rollout, 2, actor=ADA)
+    with a_cluster(committed_db, tmp_path / "first.log") as cluster:
+        wait_for_rows(3_000)
+        dead = kill_the_worker_at_its_work(run)
+        assert rollouts.ask(CHECKPOINT_IS_TRUE)
+        # The first time in full: only the watchdog brings it back.
+        wait_until(another_has_it(run, dead), seconds=25, seen=cluster.output)
+        for rows in (12_000, 24_000):
+            wait_for_rows(rows)
+            dead = kill_the_worker_at_its_work(run)
+            assert rollouts.ask(CHECKPOINT_IS_TRUE)
+            ten_seconds_pass(run)
+            wait_until(another_has_it(run, dead), seen=cluster.output)
+        wait_for_rows(30_000)
+        for process in cluster.session():
+            process.kill()
+    assert rollouts.ask(CHECKPOINT_IS_TRUE)
+    ten_seconds_pass(run)
+    with a_cluster(committed_db, tmp_path / "second.log"):
+        wait_for(run, RunState.DONE)
+    assert_every_row_was_counted_once(MANY)
+    brought_back = LogEntry.objects.filter(event="brought back")
+    assert brought_back.count() >= 3
+    assert all("has not been heard of for 10 s" in entry.message for entry in brought_back)
+
+
+def test_a_pause_takes_effect_within_a_second_and_a_resume_goes_on_from_there(
+    committed_db: Database, qcluster: Running, watchdog: Running
+) -> None:
+    run = runner.start(before_the_backfill(FEW), 2, actor=ADA)
+    wait_for_rows(1_000)
+    for rows in (3_000, 5_000):
+        pressed = time.monotonic()
+        runner.pause(run.rollout, actor=ADA)
+        wait_for(run, RunState.PAUSED)
+        assert time.monotonic() - pressed < 1.5
+        assert rollouts.ask("SELECT max(holder) FROM rollout.lanes") == ""
+        assert rollouts.ask(CHECKPOINT_IS_TRUE)
+        assert 0 < rollouts.ask(SCANNED) < FEW
+        runner.resume(run.rollout, actor=ADA)
+        wait_for_rows(rows)
+    wait_for(run, RunState.DONE)
+    assert_every_row_was_counted_once(FEW)
+
+
+def test_a_backfill_that_was_cancelled_is_rolled_back_to_what_was_there(
+    committed_db: Database, qcluster: Running, watchdog: Running
+) -> None:
+    rollout = before_the_backfill(FEW)
+    before = rollouts.ask(EVERYTHING)
+    run = runner.start(rollout, 2, actor=ADA)
+    wait_for_rows(2_000)
+    pressed = time.monotonic()
+    runner.cancel(rollout, actor=ADA)
+    wait_for(run, RunState.CANCELLED)
+    assert time.monotonic() - pressed < 1.5
+    assert 0 < rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'USD'") < FEW
+    wait_for(runner.roll_back(rollout, 2, actor=ADA), RunState.DONE)
+    assert rollouts.ask(EVERYTHING) == before
+    assert rollouts.ask("SELECT count(*) FROM property_types") == 0
+    assert rollouts.ask("SELECT write_mode FROM rollout.modes") == "legacy"
+    wait_for(runner.start(rollout, 2, actor=ADA), RunState.DONE)
+
+
+def test_every_message_delivered_twice_does_everything_once(
+    committed_db: Database, qcluster: Running, watchdog: Running
+) -> None:
+    rollouts.load_listings(FEW)
+    rollouts.execute(TWICE)
+    rollouts.execute(SLOW.format(seconds=0.05))
+    rollout = rollouts.the_rollout()
+    for phase in (0, 1, 2):
+        wait_for(runner.start(rollout, phase, actor=ADA), RunState.DONE)
+    assert_every_row_was_counted_once(FEW)
+    done = LogEntry.objects.filter(event="phase done").order_by("pk")
+    assert list(done.values_list("phase", flat=True)) == [0, 1, 2]
+    steps = LogEntry.objects.filter(event="step done").values_list("phase", "data__step")
+    assert len(steps) == len(set(steps))
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Path]:
+    """A PostgreSQL of the test's own: what it has committed survives, as on any real one."""
+    data = tmp_path / "postgres"
+    yield data
+    embedded.remove(data)
+
+
+def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
+    own_server: Path, tmp_path: Path
+) -> None:
+    settings = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
+    database = Database(embedded.start(own_server, settings=settings))
+
+    def ask(question: str) -> object:
+        try:
+            with psycopg.connect(database.url) as connection:
+                row = connection.execute(question.encode()).fetchone()
+        except psycopg.OperationalError as error:
+            return str(error)
+        return row[0] if row else None
+
+    manage("migrate", "--verbosity", "0", url=database.url)
+    manage("load_listings", "--rows", str(FEW), url=database.url)
+    env = database.env(LOG_LEVEL="INFO")
+    with (
+        stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")),
+        stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
+    ):
+        for phase in ("0", "1"):
+            manage("rollout", "start", PLAN, phase, "--wait", url=database.url)
+        with psycopg.connect(database.url) as connection:
+            connection.execute(SLOW.format(seconds=0.1).encode())
+        manage("rollout", "start", PLAN, "2", url=database.url)
+        wait_until(lambda: isinstance(rows := ask(SCANNED), int) and rows > 1_000)
+        server = embedded.running(own_server)
+        assert server
+        # An immediate shutdown: nobody is asked, the next start recovers from the log.
+        server.send_signal(signal.SIGQUIT)
+        wait_until(lambda: embedded.running(own_server) is None)
+        embedded.start(own_server, settings=settings)
+        assert ask(CHECKPOINT_IS_TRUE) is True
+        assert isinstance(scanned := ask(SCANNED), int)
+        assert 1_000 < scanned < FEW
+        wait_until(
+            lambda: ask("SELECT state FROM rollout_phaserun WHERE phase = 2") == "done",
+            seconds=90,
+            seen=lambda: (
+                (tmp_path / "dog.log").read_text() + (tmp_path / "qcluster.log").read_text()
+            ),
+        )
+    assert ask("SELECT updated FROM rollout_backfilljob") == FEW
+    assert ask("SELECT status FROM rollout_auditreport ORDER BY id DESC LIMIT 1") == "clean"
+    assert ask("SELECT count(*) > 0 FROM rollout_logentry WHERE event = 'brought back'") is True
+    assert "The chain of" in manage("rollout", "verify-log", url=database.url)
