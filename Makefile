@@ -1,5 +1,6 @@
 # make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
+# make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
 # make lint   ruff, mypy, import rules
 # make clean  removes what the other targets made, the demo's data included
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -16,6 +17,10 @@ demo: .venv/.demo
 
 test: .venv/.development
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+bench: ROWS ?= 2000000
+bench: .venv/.demo
+	@exec .venv/bin/python -m bench.backfill --rows $(ROWS)
 
 # mypy's Django plugin loads the settings; it connects to nothing.
 lint: .venv/.development

@@ -245,8 +245,9 @@ def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
         wait_until(lambda: embedded.running(own_server) is None)
         embedded.start(own_server, settings=settings)
         assert ask(CHECKPOINT_IS_TRUE) is True
+        # The last moments before it are lost, rows and checkpoint together.
         assert isinstance(scanned := ask(SCANNED), int)
-        assert 1_000 < scanned < FEW
+        assert scanned < FEW
         wait_until(
             lambda: ask("SELECT state FROM rollout_phaserun WHERE phase = 2") == "done",
             seconds=90,
