@@ -136,7 +136,7 @@ Q_CLUSTER: dict[str, object] = {
     # With another value a task was seen to outlive its timeout.
     "guard_cycle": 0.5,
     # How long a pressed button waits for a worker.
-    "poll": 0.2,
+    "poll": 0.1,
 }
 if redis_url := os.environ.get("ROLLOUT_REDIS_URL"):
     Q_CLUSTER["redis"] = redis_url

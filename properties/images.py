@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.base import File
+from django.core.files.storage import default_storage
 from PIL import Image
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -76,3 +81,26 @@ def _checksum(upload: File[Any]) -> str:
         digest.update(chunk)
     upload.seek(0)
     return digest.hexdigest()
+
+
+def facts_of_stored(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | Exception]:
+    """Storage key, checksum and size of each row's image, read through the default storage.
+
+    The image is found by the row's ``url``. A missing or broken file is answered with the reason.
+    """
+    return [_facts_of(str(row["url"])) for row in rows]
+
+
+def _facts_of(url: str) -> dict[str, Any] | Exception:
+    key = unquote(url.removeprefix(settings.MEDIA_URL))
+    try:
+        with default_storage.open(key) as file:
+            facts = examine(file)
+    except (OSError, SuspiciousOperation, ImageRefused) as error:
+        return error
+    return {
+        "storage_key": key,
+        "checksum": facts.checksum,
+        "width": facts.width,
+        "height": facts.height,
+    }

@@ -50,6 +50,18 @@ PUBLISHED_AT = r.Derived(
     required=False,
 )
 
+IMAGE_FACTS = r.Computed(
+    table=IMAGES,
+    columns={
+        "storage_key": r.Column("text"),
+        "checksum": r.Column("text"),
+        "width": r.Column("integer"),
+        "height": r.Column("integer"),
+    },
+    reads=("url",),
+    function="properties.images.facts_of_stored",
+)
+
 COUNTS = """
   SELECT t.name AS type, s.name AS status, p.city, count(*) AS listings
     FROM properties AS p
@@ -105,12 +117,7 @@ EXPAND = r.Phase(
             id="add-image-columns",
             description="Add the new columns of images, nullable",
             table=IMAGES,
-            columns={
-                "storage_key": r.Column("text"),
-                "checksum": r.Column("text"),
-                "width": r.Column("integer"),
-                "height": r.Column("integer"),
-            },
+            of=(IMAGE_FACTS,),
         ),
         *flows("with the new columns there"),
     ),
@@ -130,9 +137,19 @@ BACKFILL = r.Phase(
             description="Let triggers fill the new columns of every row written from now on",
             table=PROPERTIES,
         ),
+        r.StartDualWrite(
+            id="watch-images",
+            description="Let a trigger empty the facts of an image whose file is another now",
+            table=IMAGES,
+        ),
         r.WriteBoth(id="write-both", description="Let the application write both shapes"),
         r.Backfill(
             id="backfill", description="Fill in the rows that were there before", table=PROPERTIES
+        ),
+        r.Backfill(
+            id="backfill-images",
+            description="Compute checksum and size of the images that were there before",
+            table=IMAGES,
         ),
         *flows("in both shapes"),
         r.FullAudit(id="audit", description="Compare old and new values of every row"),
@@ -195,6 +212,9 @@ CONTRACT = r.Phase(
             description="Drop the legacy columns, the triggers and the mapping",
             table=PROPERTIES,
         ),
+        r.StopDualWrite(
+            id="stop-watching-images", description="Drop the trigger of images", table=IMAGES
+        ),
         r.CreateIndex(
             id="index-type",
             description="Build the index of properties by type and status",
@@ -234,7 +254,7 @@ PLAN = r.register(
             "The free-text type and status of a property become foreign keys to lookup tables."
         ),
         tables=(PROPERTIES, IMAGES),
-        translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT),
+        translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_FACTS),
         phases=(PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT),
     )
 )

@@ -17,7 +17,7 @@ from rollout.plan import facts
 from rollout.plan.names import SCHEMA, in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
-from rollout.plan.translations import Derived, Lookup, Translation
+from rollout.plan.translations import ColumnTranslation, Derived, Lookup
 
 MATCHED = ("both_null", "ok", "ok_normalized", "ok_mapped")
 MISMATCHED = ("unmapped", "missing", "unexpected", "wrong", "orphan")
@@ -163,7 +163,7 @@ def run_audit(connection: Connection, plan: Plan) -> AuditResult:
     with connection.transaction():
         live = live_columns(connection, tables_of(plan))
         result = AuditResult()
-        for table in plan.translated_tables:
+        for table in plan.audited_tables:
             reason = _why_not(connection, plan, table, set(live.get(table.label, {})))
             if reason:
                 return AuditResult(inconclusive=reason)
@@ -223,7 +223,7 @@ def _audit_table(
         per_row[max(categories, key=CATEGORIES.index)] += rows
     for category, rows in per_row.items():
         result.categories[category] = result.categories.get(category, 0) + rows
-    translations: list[Translation] = [*(rules.lookup for rules in lookups), *derived]
+    translations: list[ColumnTranslation] = [*(rules.lookup for rules in lookups), *derived]
     for translation, counted in zip(translations, cells, strict=True):
         result.translations.append(
             TranslationResult(

@@ -12,6 +12,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION_NAME = "rollout"
 
+_VERSION = "rollout: what it keeps in this database, version 2"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -21,9 +22,12 @@ CREATE TABLE IF NOT EXISTS rollout.modes (
   features text[] NOT NULL DEFAULT '{}',
   changed_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE TABLE IF NOT EXISTS rollout.lanes (
+DROP TABLE IF EXISTS rollout.lanes;
+CREATE TABLE rollout.lanes (
   job bigint NOT NULL,
-  lane smallint NOT NULL,
+  lane integer NOT NULL,
+  schema_name text NOT NULL,
+  relation text NOT NULL,
   first_block bigint NOT NULL,
   end_block bigint NOT NULL,
   next_block bigint NOT NULL,
@@ -32,15 +36,38 @@ CREATE TABLE IF NOT EXISTS rollout.lanes (
   stripe smallint NOT NULL DEFAULT 0,
   scanned bigint NOT NULL DEFAULT 0,
   updated bigint NOT NULL DEFAULT 0,
+  quarantined bigint NOT NULL DEFAULT 0,
   working_seconds double precision NOT NULL DEFAULT 0,
   token bigint NOT NULL DEFAULT 0,
   holder text NOT NULL DEFAULT '',
   lease_until timestamptz,
   done boolean NOT NULL DEFAULT false,
   round smallint NOT NULL DEFAULT 1,
-  rows_per_second double precision NOT NULL DEFAULT 0,
   PRIMARY KEY (job, lane)
 ) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS rollout.quarantine (
+  job bigint NOT NULL,
+  key text[] NOT NULL,
+  error text NOT NULL,
+  attempts integer NOT NULL DEFAULT 1,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (job, key)
+);
+CREATE TABLE IF NOT EXISTS rollout.samples (
+  job bigint NOT NULL,
+  at timestamptz NOT NULL,
+  scanned bigint NOT NULL,
+  updated bigint NOT NULL,
+  working_seconds double precision NOT NULL,
+  lost_seconds double precision NOT NULL,
+  PRIMARY KEY (job, at)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS rollout.losses (
+  job bigint NOT NULL,
+  signal text NOT NULL,
+  seconds double precision NOT NULL,
+  PRIMARY KEY (job, signal)
+);
 """
 
 
@@ -73,10 +100,26 @@ class Target:
 
 
 def install(connection: Connection) -> None:
-    """Make the engine's schema and its tables where they are absent."""
+    """Make the engine's schema and its tables, or bring those of an older version up to date.
+
+    A job that runs over an update starts its lanes anew: it finds most rows right.
+    """
+    if _is_installed(connection):
+        return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('rollout install'))")
-        connection.execute(_SCHEMA)
+        if not _is_installed(connection):
+            connection.execute(_SCHEMA)
+            connection.execute(
+                sql.SQL("COMMENT ON SCHEMA rollout IS {}").format(sql.Literal(_VERSION))
+            )
+
+
+def _is_installed(connection: Connection) -> bool:
+    row = connection.execute(
+        "SELECT obj_description(to_regnamespace('rollout'), 'pg_namespace')"
+    ).fetchone()
+    return bool(row and row[0] == _VERSION)
 
 
 def ask(connection: Connection, question: sql.Composable) -> bool:

@@ -17,10 +17,11 @@ from rollout.plan.transition import (
     FullAudit,
     MapLegacyValues,
     StartDualWrite,
+    StopDualWrite,
     UseFeature,
     WriteBoth,
 )
-from rollout.plan.translations import Derived, Lookup
+from rollout.plan.translations import Computed, Derived, Lookup
 from rollout.plan.trials import CompareSchemaStep, ProbeFlow
 
 register = plans.register
@@ -34,6 +35,7 @@ __all__ = [
     "BackfillComplete",
     "Column",
     "CompareSchemaStep",
+    "Computed",
     "CreateIndex",
     "CreateLookupTable",
     "CreateMaterializedView",
@@ -51,6 +53,7 @@ __all__ = [
     "RequireValues",
     "StartDualWrite",
     "Step",
+    "StopDualWrite",
     "Table",
     "UseFeature",
     "WriteBoth",

@@ -1,8 +1,8 @@
 """What steps are made of. An action says what to do; the engine knows how."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from psycopg import sql
 from psycopg.sql import Composable, Composed
@@ -73,7 +73,9 @@ class Fill:
     """Bring columns of every row to their right value, in short batches while writers go on.
 
     ``joins`` are FROM items of which each row meets exactly one row by ``matches``; a row that
-    meets none is left as it is.
+    meets none is left as it is. ``trial_joins`` stand in for them, each of one row, where a pass is
+    only tried out: what they name may not be there yet. Of the rows that the database refuses,
+    ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
     """
 
     kind: Literal["fill", "clear", "restore"]
@@ -81,6 +83,8 @@ class Fill:
     assignments: tuple[Assignment, ...]
     joins: tuple[sql.Composable, ...] = ()
     matches: tuple[sql.Composable, ...] = ()
+    trial_joins: tuple[sql.Composable, ...] = ()
+    poison_share: float = 0.01
 
     @property
     def wrong(self) -> sql.Composable:
@@ -92,10 +96,23 @@ class Fill:
             )
         )
 
-    def update(self, condition: sql.Composable) -> sql.Composed:
-        """The UPDATE of those rows that meet a condition and are not already right."""
+    @property
+    def left_joins(self) -> sql.Composable:
+        """The joins as LEFT JOINs on row ``t``, for queries that are to see every row."""
+        return sql.SQL("").join(
+            sql.SQL(" LEFT JOIN {} ON {}").format(join, match)
+            for join, match in zip(self.joins, self.matches, strict=True)
+        )
+
+    def update(
+        self, condition: sql.Composable, *, relation: sql.Identifier | None = None
+    ) -> sql.Composed:
+        """The UPDATE of those rows that meet a condition and are not already right.
+
+        ``relation`` is the partition that holds them, where the table has partitions.
+        """
         return sql.SQL("UPDATE {} AS t SET {}{} WHERE {}").format(
-            self.table.identifier,
+            relation or self.table.identifier,
             sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(a.column), a.value)
                 for a in self.assignments
@@ -106,21 +123,86 @@ class Fill:
             sql.SQL(" AND ").join((condition, *self.matches, self.wrong)),
         )
 
-    def unfilled(self) -> sql.Composed:
-        """A query of one number: the rows that are not right, those that meet no join included."""
-        joins = sql.SQL("").join(
-            sql.SQL(" LEFT JOIN {} ON {}").format(join, match)
-            for join, match in zip(self.joins, self.matches, strict=True)
-        )
+    def unfilled(self, except_for: sql.Composable) -> sql.Composed:
+        """A query of one number: the rows that are not right, those that meet no join included.
+
+        Only rows ``t`` that meet the condition ``except_for`` count.
+        """
         unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in self.matches]
-        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {}{}").format(
-            self.table.identifier, joins, self.wrong, sql.SQL("").join(unmet)
+        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE ({}{}) AND {}").format(
+            self.table.identifier, self.left_joins, self.wrong, sql.SQL("").join(unmet), except_for
         )
+
+    def with_constants(self) -> "Fill":
+        """The same pass with constants for its joins: to be tried out and rolled back."""
+        return replace(self, joins=self.trial_joins, matches=())
 
     @property
     def text(self) -> str:
         where = sql.SQL("/* rows of the batch */ true")
         return self.update(where).as_string()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Have a Python function compute columns of every row in which one of them is null.
+
+    ``function`` is the dotted path of ``function(rows)``: it takes a sequence of mappings of the
+    columns in ``reads`` and answers with as many mappings of ``columns``, or exceptions for the
+    rows that it has no answer for.
+    """
+
+    kind: ClassVar[str] = "compute"
+    table: Table
+    columns: tuple[str, ...]
+    reads: tuple[str, ...]
+    function: str
+    poison_share: float = 0.01
+
+    @property
+    def wrong(self) -> sql.Composable:
+        """SQL condition: a computed column of row ``t`` is null."""
+        return sql.SQL("({})").format(
+            sql.SQL(" OR ").join(
+                sql.SQL("{} IS NULL").format(sql.Identifier("t", column)) for column in self.columns
+            )
+        )
+
+    @property
+    def sources(self) -> sql.Composable:
+        """SQL of the columns read, as one text: whether it is another tells a change of any."""
+        return sql.SQL("ROW({})::text").format(
+            sql.SQL(", ").join(sql.Identifier("t", column) for column in self.reads)
+        )
+
+    def update_one(self, relation: sql.Identifier) -> sql.Composed:
+        """The UPDATE of one row; parameters are columns, key and the ``sources`` it had."""
+        return sql.SQL("UPDATE {} AS t SET {} WHERE {}").format(
+            relation,
+            sql.SQL(", ").join(
+                sql.SQL("{} = %s").format(sql.Identifier(column)) for column in self.columns
+            ),
+            sql.SQL(" AND ").join(
+                [
+                    # The key's text takes the column's type, so that its index is used.
+                    sql.SQL("{} = %s").format(sql.Identifier("t", column))
+                    for column in self.table.key
+                ]
+                + [sql.SQL("{} = %s").format(self.sources), self.wrong]
+            ),
+        )
+
+    def unfilled(self, except_for: sql.Composable) -> sql.Composed:
+        """A query of one number: the rows ``t`` left to compute that meet a condition."""
+        return sql.SQL("SELECT count(*) FROM {} AS t WHERE {} AND {}").format(
+            self.table.identifier, self.wrong, except_for
+        )
+
+    @property
+    def text(self) -> str:
+        return f"-- {self.function}({', '.join(self.reads)}) for each row gives: " + ", ".join(
+            self.columns
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +226,7 @@ class CompareSchema:
     """Compare the live tables with what the plan expects at this point; drift fails the step."""
 
 
-Action = Statement | Fill | Audit | Probe | CompareSchema
+Action = Statement | Fill | Compute | Audit | Probe | CompareSchema
 
 
 @dataclass(frozen=True)
@@ -159,6 +241,6 @@ class Direction:
         for action in self.actions:
             if isinstance(action, Statement):
                 seen.update(dict.fromkeys(action.locks))
-            elif isinstance(action, Fill):
+            elif isinstance(action, Fill | Compute):
                 seen[Lock(LockMode.ROW_EXCLUSIVE, action.table.label)] = None
         return tuple(seen)

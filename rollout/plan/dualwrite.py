@@ -32,7 +32,7 @@ from rollout.plan.names import (
     tidy,
 )
 from rollout.plan.table import Table
-from rollout.plan.translations import Derived, Lookup, Translation
+from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
 Stage = Literal["forward", "reverse", "frozen"]
 
@@ -45,7 +45,8 @@ class DualWriteTriggers:
 
     plan: str
     table: Table
-    translations: tuple[Translation, ...]
+    translations: tuple[ColumnTranslation, ...]
+    computed: tuple[Computed, ...] = ()
 
     @property
     def function(self) -> str:
@@ -121,6 +122,7 @@ class DualWriteTriggers:
 
     def _definition(self, stage: Stage) -> sql.Composable:
         body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
+        body += [*self._outdated(), sql.SQL("  RETURN new;")]
         functions: list[sql.Composable] = [self._to_new(lookup) for lookup in self.lookups]
         functions += [self._to_legacy(lookup) for lookup in self.lookups]
         functions.append(self._function(self.function, "", "trigger", "", body))
@@ -233,7 +235,7 @@ class DualWriteTriggers:
             )
             for derived in self.derived
         ]
-        return [*lines, sql.SQL("  RETURN new;")]
+        return lines
 
     def _reverse(self, *, frozen: bool) -> list[sql.Composable]:
         lines: list[sql.Composable] = []
@@ -288,9 +290,31 @@ class DualWriteTriggers:
                     "  END IF;",
                 )
             ]
-        return [*lines, sql.SQL("  RETURN new;")]
+        return lines
 
-    def _sources_changed(self, *translations: Translation) -> sql.Composable:
+    def _outdated(self) -> list[sql.Composable]:
+        """Computed columns whose sources a write changed, and which it brought no values for."""
+        lines: list[sql.Composable] = []
+        for computed in self.computed:
+            kept = sql.SQL(" AND ").join(
+                sql.SQL("{} IS NOT DISTINCT FROM {}").format(
+                    sql.Identifier("new", column), sql.Identifier("old", column)
+                )
+                for column in computed.columns
+            )
+            lines.append(
+                sql.SQL("  IF TG_OP = 'UPDATE' AND ({}) AND {} THEN").format(
+                    self._sources_changed(computed), kept
+                )
+            )
+            lines += [
+                sql.SQL("    {} := NULL;").format(sql.Identifier("new", column))
+                for column in computed.columns
+            ]
+            lines.append(sql.SQL("  END IF;"))
+        return lines
+
+    def _sources_changed(self, *translations: ColumnTranslation | Computed) -> sql.Composable:
         columns = dict.fromkeys(column for t in translations for column in t.reads)
         changes = [
             sql.SQL("{} IS DISTINCT FROM {}").format(
@@ -302,7 +326,7 @@ class DualWriteTriggers:
 
     def _update_condition(self, stage: Stage) -> sql.Composable:
         """Forward: the legacy side changed, or the row is unfilled. Else: either side changed."""
-        changed = self._sources_changed(*self.translations)
+        changed = self._sources_changed(*self.translations, *self.computed)
         if stage == "forward":
             return sql.SQL("{} OR {}").format(changed, self._unfilled())
         new_changed = [
@@ -318,6 +342,8 @@ class DualWriteTriggers:
 
         Where no column is required, only the values themselves can tell.
         """
+        if not self.translations:
+            return sql.SQL("false")
         required = [t for t in self.translations if t.required]
         if required:
             return sql.SQL(" OR ").join(
@@ -345,7 +371,11 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
     return Statement(
         sql=sql.SQL(
             "CREATE TABLE IF NOT EXISTS {} (\n"
-            "  legacy text NOT NULL, lookup_id integer, EXCLUDE USING hash (legacy WITH =)\n)"
-        ).format(in_target(name)),
+            "  legacy text NOT NULL,\n"
+            "  lookup_id integer,\n"
+            "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
+            "  EXCLUDE USING hash (legacy WITH =)\n"
+            ")"
+        ).format(in_target(name), normal(sql.Identifier("legacy"))),
         done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
     )

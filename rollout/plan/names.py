@@ -47,4 +47,4 @@ def normal(text: sql.Composable) -> sql.Composable:
 
 def normal_form(column: str) -> str:
     """The normal form of a column, to be written into a ``Derived`` expression."""
-    return "lower(" + _TIDY.format("{" + column + "}") + ")"
+    return "{" + column + ":normal}"

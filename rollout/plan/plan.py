@@ -9,7 +9,13 @@ from rollout.plan.actions import Direction
 from rollout.plan.gates import EarlierPhaseDone, Gate
 from rollout.plan.step import Shape, Step
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup, Translation
+from rollout.plan.translations import (
+    ColumnTranslation,
+    Computed,
+    Derived,
+    Lookup,
+    Translation,
+)
 
 ROLES = ("prepare", "expand", "backfill", "enforce", "contract")
 
@@ -35,14 +41,25 @@ class Plan:
     translations: tuple[Translation, ...]
     phases: tuple[Phase, Phase, Phase, Phase, Phase]
 
-    def translations_of(self, table: Table) -> tuple[Translation, ...]:
-        return tuple(t for t in self.translations if t.table == table)
+    def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
+        """The translations of a table that SQL computes."""
+        return tuple(
+            t for t in self.translations if t.table == table and isinstance(t, Lookup | Derived)
+        )
+
+    def computed_of(self, table: Table) -> tuple[Computed, ...]:
+        return tuple(t for t in self.translations if t.table == table and isinstance(t, Computed))
 
     def lookups_of(self, table: Table) -> tuple[Lookup, ...]:
         return tuple(t for t in self.translations_of(table) if isinstance(t, Lookup))
 
     @property
-    def translated_tables(self) -> tuple[Table, ...]:
+    def backfilled_tables(self) -> tuple[Table, ...]:
+        return tuple(t for t in self.tables if self.translations_of(t) or self.computed_of(t))
+
+    @property
+    def audited_tables(self) -> tuple[Table, ...]:
+        """The tables of which SQL can tell whether a row is right."""
         return tuple(table for table in self.tables if self.translations_of(table))
 
     def gates_of(self, number: int) -> tuple[Gate, ...]:

@@ -80,7 +80,7 @@ class AddColumns(Step):
 
     @property
     def added(self) -> dict[str, Column]:
-        return {**{t.column: t.new for t in self.of}, **self.columns}
+        return {**{n: c for t in self.of for n, c in t.added.items()}, **self.columns}
 
     def forward(self, plan: "Plan") -> Actions:
         return (

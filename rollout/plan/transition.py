@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Assignment, Audit, Fill, Lock, LockMode, Statement
+from rollout.plan.actions import Assignment, Audit, Compute, Fill, Lock, LockMode, Statement
 from rollout.plan.dualwrite import DualWriteTriggers, mapping_table
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.step import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def triggers(plan: "Plan", table: Table) -> DualWriteTriggers:
-    return DualWriteTriggers(plan.name, table, plan.translations_of(table))
+    return DualWriteTriggers(plan.name, table, plan.translations_of(table), plan.computed_of(table))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +85,27 @@ class StartDualWrite(Step):
                 kind="clear",
                 table=self.table,
                 assignments=tuple(
-                    Assignment(t.column, sql.SQL("NULL")) for t in plan.translations_of(self.table)
+                    Assignment(column, sql.SQL("NULL"))
+                    for t in (*plan.translations_of(self.table), *plan.computed_of(self.table))
+                    for column in t.added
                 ),
             ),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopDualWrite(Step):
+    """The triggers of a table that loses no column go."""
+
+    table: Table
+    phases = frozenset({CONTRACT})
+    changes_write_path = True
+
+    def forward(self, plan: "Plan") -> Actions:
+        return (triggers(plan, self.table).remove(),)
+
+    def backward(self, plan: "Plan") -> Actions:
+        return (triggers(plan, self.table).install("forward"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +125,13 @@ class WriteBoth(Step):
 def fill(plan: "Plan", table: Table) -> Fill:
     """The pass that brings every translation of a table to what the legacy values say."""
     lookups = plan.lookups_of(table)
+    normal_forms = {
+        lookup.legacy: sql.Identifier(lookup.mapping_alias, "normal") for lookup in lookups
+    }
     assignments = [
         Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))
         if isinstance(t, Lookup)
-        else Assignment(t.column, t.value("t"))
+        else Assignment(t.column, t.value("t", normal_forms))
         for t in plan.translations_of(table)
     ]
     return Fill(
@@ -127,6 +147,12 @@ def fill(plan: "Plan", table: Table) -> Fill:
         matches=tuple(
             sql.SQL("{} = {}").format(
                 sql.Identifier(lookup.mapping_alias, "legacy"), lookup.legacy_text("t")
+            )
+            for lookup in lookups
+        ),
+        trial_joins=tuple(
+            sql.SQL("(SELECT 1 AS lookup_id, ''::text AS normal) AS {}").format(
+                sql.Identifier(lookup.mapping_alias)
             )
             for lookup in lookups
         ),
@@ -146,7 +172,18 @@ class Backfill(Step):
             Statement(sql=lookup.add_missing_lookups(plan.name), done=None)
             for lookup in plan.lookups_of(self.table)
         ]
-        return (*unknown, fill(plan, self.table))
+        passes: Actions = tuple(
+            Compute(
+                table=self.table,
+                columns=tuple(computed.columns),
+                reads=computed.reads,
+                function=computed.function,
+            )
+            for computed in plan.computed_of(self.table)
+        )
+        if plan.translations_of(self.table):
+            passes = (fill(plan, self.table), *passes)
+        return (*unknown, *passes)
 
     def backward(self, plan: "Plan") -> Actions:
         """Nothing: the values are cleared when the dual write is taken away."""

@@ -1,6 +1,7 @@
 """Translations: one legacy expression to one new column. Everything else follows from them."""
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +31,10 @@ class Lookup:
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.legacy,)
+
+    @property
+    def added(self) -> Mapping[str, Column]:
+        return {self.column: self.new}
 
     @property
     def lookup_sql(self) -> sql.Identifier:
@@ -100,8 +105,8 @@ class Lookup:
 class Derived:
     """A new column whose value is a SQL expression over the row.
 
-    The expression names columns in braces: ``"CASE WHEN {status} = 'sold' THEN {updated_at} END"``;
-    a brace of its own is doubled.
+    The expression names columns in braces, ``"CASE WHEN {status} = 'sold' THEN {updated_at} END"``,
+    or their normal forms, ``"{status:normal} = 'sold'"``; a brace of its own is doubled.
     """
 
     table: Table
@@ -114,16 +119,63 @@ class Derived:
     def new(self) -> Column:
         return Column(self.type)
 
-    @cached_property
-    def reads(self) -> tuple[str, ...]:
-        names = (name for _, name, _, _ in string.Formatter().parse(self.expression) if name)
-        return tuple(dict.fromkeys(names))
+    @property
+    def added(self) -> Mapping[str, Column]:
+        return {self.column: self.new}
 
-    def value(self, row: str) -> sql.Composable:
-        """The expression over the row variable or alias ``row``."""
-        return sql.SQL("({})").format(
-            code(self.expression).format(**{name: sql.Identifier(row, name) for name in self.reads})
+    @cached_property
+    def _parts(self) -> tuple[tuple[str, str | None, str], ...]:
+        """The expression as literal text, column and form of the column, in turn."""
+        return tuple(
+            (literal, name, form or "")
+            for literal, name, form, _conversion in string.Formatter().parse(self.expression)
         )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for _, name, _ in self._parts if name))
 
-Translation = Lookup | Derived
+    def value(
+        self, row: str, normal_forms: Mapping[str, sql.Composable] | None = None
+    ) -> sql.Composed:
+        """The expression over the row variable or alias ``row``.
+
+        ``normal_forms`` says where the normal form of a column is at hand already.
+        """
+        parts: list[sql.Composable] = [sql.SQL("(")]
+        for literal, name, form in self._parts:
+            parts.append(code(literal))
+            if name is None:
+                continue
+            column: sql.Composable = sql.Identifier(row, name)
+            if form == "normal":
+                # The normal form of NULL is the empty text, as in the mapping.
+                column = (normal_forms or {}).get(name) or normal(
+                    sql.SQL("coalesce({}, '')").format(column)
+                )
+            parts.append(column)
+        return sql.Composed([*parts, sql.SQL(")")])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """New columns whose values a Python function computes from a row's other columns.
+
+    ``function`` is the dotted path of a function as ``rollout.plan.actions.Compute`` describes it.
+    A write that changes a column in ``reads`` and brings no new values empties the computed
+    columns, so that the final sweep of the backfill finds the row.
+    """
+
+    table: Table
+    columns: Mapping[str, Column] = field(hash=False)
+    reads: tuple[str, ...]
+    function: str
+
+    @property
+    def added(self) -> Mapping[str, Column]:
+        return self.columns
+
+
+ColumnTranslation = Lookup | Derived
+"""Translations that SQL computes, so that triggers and audits can follow them."""
+Translation = ColumnTranslation | Computed

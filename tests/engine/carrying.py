@@ -1,16 +1,20 @@
 """Carries a plan's actions out in order, as a worker does, without a journal."""
 
 import itertools
-import time
 from collections.abc import Iterator
+from typing import Any
 
-from rollout.engine import backfill, ddl
+from django.utils.module_loading import import_string
+
+from rollout.engine import backfill, ddl, lanes, planner
 from rollout.engine.audit import AuditResult, run_audit
+from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, live_columns, tables_of
-from rollout.engine.control import Interrupted
+from rollout.engine.control import Control, Interrupted
+from rollout.engine.lanes import Lane, Totals
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
-from rollout.plan.actions import Action, Audit, CompareSchema, Fill, Probe, Statement
+from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
 
 _jobs: Iterator[int] = itertools.count(1)
 
@@ -44,37 +48,51 @@ class StopAfter(NoControl):
             raise Interrupted("Enough.")
 
 
-def new_job(connection: Connection, fill: Fill, *, lanes: int = 1) -> tuple[int, int]:
+def new_job(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
     """A job with its lanes in the target; its number and its stripes."""
     job = next(_jobs)
-    chosen = backfill.choose(connection, fill)
-    backfill.create_lanes(connection, job, chosen.blocks, lanes=lanes)
+    chosen = planner.choose(connection, action)
+    lanes.create(connection, job, action.table)
     return job, chosen.stripes
 
 
-def work_off(connection: Connection, fill: Fill, job: int, stripes: int) -> backfill.Totals:
-    """Work every lane of a job to its end."""
+def worker(
+    connection: Connection,
+    action: Fill | Compute,
+    *,
+    stripes: int,
+    control: Control | None = None,
+    **more: Any,
+) -> Worker:
+    """A worker on a connection that is set up for it."""
     backfill.prepare_session(connection)
-    while not backfill.is_finished(connection, job):
-        lane = backfill.claim(connection, job, "test")
-        assert lane is not None, "nobody else holds a lane"
-        backfill.work(
-            connection,
-            fill,
-            lane,
-            stripes=stripes,
-            seconds=60,
-            control=NoControl(),
-            clock=time.monotonic,
-        )
-    return backfill.totals(connection, job)
+    if isinstance(action, Compute):
+        more.setdefault("function", import_string(action.function))
+    return Worker(connection, action, stripes=stripes, control=control or NoControl(), **more)
 
 
-def run_fill(connection: Connection, fill: Fill) -> backfill.Totals:
+def claimed(connection: Connection, job: int, holder: str = "test") -> Lane:
+    """A lane that there must be."""
+    lane = lanes.claim(connection, job, holder)
+    assert lane is not None, "nobody else holds a lane"
+    return lane
+
+
+def work_off(
+    connection: Connection, action: Fill | Compute, job: int, stripes: int, **more: Any
+) -> Totals:
+    """Work every lane of a job to its end."""
+    working = worker(connection, action, stripes=stripes, **more)
+    while not lanes.is_finished(connection, job):
+        working.work(claimed(connection, job), seconds=60)
+    return lanes.totals(connection, job)
+
+
+def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
     """A whole pass, with its final sweep."""
-    job, stripes = new_job(connection, fill)
-    totals = work_off(connection, fill, job, stripes)
-    assert backfill.count_unfilled(connection, fill) == 0
+    job, stripes = new_job(connection, action)
+    totals = work_off(connection, action, job, stripes)
+    assert backfill.count_unfilled(connection, action, job) == 0
     return totals
 
 
@@ -88,7 +106,7 @@ def act(target: Target, connection: Connection, plan: Plan, number: int, action:
     match action:
         case Statement():
             return ddl.apply(connection, action, NoControl())
-        case Fill():
+        case Fill() | Compute():
             return run_fill(connection, action).updated > 0
         case Audit():
             result = audit(target, plan)

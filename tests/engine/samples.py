@@ -29,6 +29,9 @@ class Sample:
     make_key: Callable[[int], Key] = lambda number: (number,)
     names: Mapping[str, str] = field(default_factory=dict)
     text_type: str = "text"
+    partition_by: str = ""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    """Name to bounds."""
 
     def __str__(self) -> str:
         return self.name
@@ -103,7 +106,7 @@ class Sample:
             sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
         )
         connection.execute(
-            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})){}").format(
                 self.table.identifier,
                 sql.SQL(", ").join(
                     sql.SQL("{} {}{}").format(
@@ -116,14 +119,27 @@ class Sample:
                     for name, column in self.table.columns.items()
                 ),
                 sql.SQL(", ").join(map(sql.Identifier, self.table.key)),
+                sql.SQL(f" PARTITION BY {self.partition_by}" if self.partition_by else ""),
             )
         )
+        for name, bounds in self.partitions.items():
+            self.add_partition(connection, name, bounds)
+        if self.partitions:
+            # Its index could not be dropped concurrently.
+            return
         connection.execute(
             sql.SQL("CREATE INDEX {} ON {} ({}, {})").format(
                 sql.Identifier(self.column("legacy_idx")),
                 self.table.identifier,
                 sql.Identifier(self.column("kind")),
                 sql.Identifier(self.column("state")),
+            )
+        )
+
+    def add_partition(self, connection: Connection, name: str, bounds: str) -> None:
+        connection.execute(
+            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES {}").format(
+                sql.Identifier(self.schema, name), self.table.identifier, sql.SQL(bounds)
             )
         )
 
@@ -236,6 +252,16 @@ def plan_over(sample: Sample) -> r.Plan:
     def words(step: str) -> dict[str, str]:
         return {"id": step, "description": step.replace("-", " ").capitalize()}
 
+    # PostgreSQL neither builds nor drops an index of a partitioned table concurrently.
+    drop_index = r.DropIndex(
+        **words("drop-index"),
+        table=table,
+        name=sample.column("legacy_idx"),
+        columns=(kind.legacy, state.legacy),
+    )
+    index = r.CreateIndex(
+        **words("index"), table=table, name=sample.column("kind_idx"), columns=(kind.column,)
+    )
     return r.Plan(
         name=f"sample-{sample.name}",
         title="A sample",
@@ -282,19 +308,9 @@ def plan_over(sample: Sample) -> r.Plan:
                 steps=(
                     r.FreezeLegacy(**words("freeze"), table=table),
                     r.ArchiveLegacy(**words("archive"), table=table),
-                    r.DropIndex(
-                        **words("drop-index"),
-                        table=table,
-                        name=sample.column("legacy_idx"),
-                        columns=(kind.legacy, state.legacy),
-                    ),
+                    *([] if sample.partitions else [drop_index]),
                     r.DropLegacy(**words("drop"), table=table),
-                    r.CreateIndex(
-                        **words("index"),
-                        table=table,
-                        name=sample.column("kind_idx"),
-                        columns=(kind.column,),
-                    ),
+                    *([] if sample.partitions else [index]),
                     r.UseFeature(**words("use-feature"), feature="counts"),
                 )
             ),
@@ -355,7 +371,22 @@ LONG = Sample(
     },
 )
 VARCHARS = Sample(name="varchar", text_type="character varying(300)")
-SAMPLES = (BIGINT, UUIDS, TEXTS, COMPOSITE, ODD, LONG, VARCHARS)
+PARTITIONED = Sample(
+    name="partitioned",
+    schema="parted",
+    key_types={"place": "integer", "id": "bigint"},
+    make_key=lambda number: (number % 20, number),
+    partition_by="RANGE (place)",
+    partitions={"early": "FROM (MINVALUE) TO (7)", "late": "FROM (7) TO (MAXVALUE)"},
+)
+LISTED = Sample(
+    name="listed",
+    key_types={"id": "uuid", "Re gion": "text"},
+    make_key=lambda number: (UUID(int=number), ("north", "south", "it's far")[number % 3]),
+    partition_by='LIST ("Re gion")',
+    partitions={'No"rth': "IN ('north')", "others": "IN ('south', 'it''s far')"},
+)
+SAMPLES = (BIGINT, UUIDS, TEXTS, COMPOSITE, ODD, LONG, VARCHARS, PARTITIONED, LISTED)
 
 DIRTY = (
     *("House", "house", " HOUSE ", "House", "Ho  use", "ho\u00a0use", None, "", "  ", "\u00a0"),

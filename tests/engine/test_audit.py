@@ -19,7 +19,7 @@ from rollout.plan.transition import fill as fill_of
 from tests.engine.carrying import audit, do_phase, do_step, do_until, run_fill
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, ODD, SAMPLES, Sample
-from tests.engine.test_backfill import writing
+from tests.engine.things import writing
 
 PLAN = BIGINT.plan
 KIND_MAPPING = 'rollout."sample-bigint_things_kind_mapping"'

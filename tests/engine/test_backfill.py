@@ -4,17 +4,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
 from config.home import ROOT
-from rollout.engine import backfill, ddl
-from rollout.engine.backfill import Totals
+from rollout.engine import backfill, ddl, lanes
+from rollout.engine.backfill import next_position, shorter
 from rollout.engine.control import Interrupted
+from rollout.engine.lanes import Lane
+from rollout.engine.pace import TARGET_SECONDS
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill as fill_of
@@ -23,34 +24,26 @@ from tests.engine.carrying import (
     NoControl,
     StopAfter,
     audit,
+    claimed,
     do_until,
     new_job,
     run_fill,
     wait_until_somebody_waits,
     work_off,
+    worker,
 )
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
-
-PLAN = BIGINT.plan
-FILL = fill_of(PLAN, BIGINT.table)
-
-
-def legacy_rows(target: Target, connection: Connection, rows: int) -> None:
-    """A table of rows that nothing has filled, with the dual write on."""
-    BIGINT.create(connection)
-    # The rows of a page have room to move in, as in a table that is written to.
-    connection.execute("ALTER TABLE things SET (autovacuum_enabled = off)")
-    connection.execute(
-        "INSERT INTO things (id, kind, state) SELECT n,"
-        " (ARRAY['House', ' house', 'FLAT', 'castle', '', NULL])[1 + mod(n, 6)],"
-        " (ARRAY['open', 'sold', NULL])[1 + mod(n, 3)] FROM generate_series(1, %s) AS n",
-        [rows],
-    )
-    do_until(target, connection, PLAN, "write-both")
-
-
-def unfilled(connection: Connection) -> int:
-    return BIGINT.count(connection, "t.kind_id IS NULL OR t.is_open IS NULL")
+from tests.engine.things import (
+    FILL,
+    PLAN,
+    WRITES,
+    LetGoWhenItWaits,
+    counted,
+    expire_leases,
+    legacy_rows,
+    unfilled,
+    writing,
+)
 
 
 class TestAWholePass:
@@ -65,6 +58,7 @@ class TestAWholePass:
         sample.update(connection, 0, note="healed by the trigger")
         totals = run_fill(connection, fill_of(sample.plan, sample.table))
         assert (totals.scanned, totals.updated) == (len(DIRTY), len(DIRTY) - 1)
+        assert totals.already_right == 1
         assert audit(target, sample.plan).mismatched == 0
 
     def test_a_second_pass_updates_nothing(self, target: Target, connection: Connection) -> None:
@@ -72,7 +66,7 @@ class TestAWholePass:
         assert run_fill(connection, FILL).updated == 3_000
         totals = run_fill(connection, FILL)
         assert totals.updated == 0
-        assert totals.scanned == 3_000
+        assert totals.scanned == totals.already_right == 3_000
 
     @pytest.mark.parametrize("rows", [0, 1])
     def test_a_table_of_no_row_or_one_is_done_at_once(
@@ -81,15 +75,6 @@ class TestAWholePass:
         legacy_rows(target, connection, rows)
         totals = run_fill(connection, FILL)
         assert (totals.scanned, totals.updated, totals.fraction) == (rows, rows, 1)
-
-    def test_several_lanes_share_the_table_without_a_row_in_two(
-        self, target: Target, connection: Connection
-    ) -> None:
-        legacy_rows(target, connection, 4_000)
-        job, stripes = new_job(connection, FILL, lanes=3)
-        totals = work_off(connection, FILL, job, stripes)
-        assert totals.updated == 4_000
-        assert backfill.count_unfilled(connection, FILL) == 0
 
     def test_clearing_puts_every_new_column_back_to_null(
         self, target: Target, connection: Connection
@@ -118,108 +103,27 @@ class TestAWholePass:
         )
         job, stripes = new_job(connection, only_lookup)
         assert work_off(connection, only_lookup, job, stripes).updated == 10
-        assert backfill.count_unfilled(connection, only_lookup) == 2
-
-
-class TestTheChoiceOfStripes:
-    def test_follows_the_rows_in_a_page_and_says_why(
-        self, target: Target, connection: Connection
-    ) -> None:
-        legacy_rows(target, connection, 2_000)
-        connection.execute("ANALYZE things")
-        chosen = backfill.choose(connection, FILL)
-        assert chosen.stripes == 16
-        assert chosen.blocks == backfill.blocks_of(connection, FILL)
-        assert 1_800 < chosen.estimated_rows < 2_200
-        assert "16 stripes" in chosen.explanation
-        assert "HOT" in chosen.explanation
-
-    def test_is_one_stripe_for_wide_rows(self, target: Target, connection: Connection) -> None:
-        legacy_rows(target, connection, 0)
-        connection.execute(
-            "ALTER TABLE things ALTER note SET STORAGE PLAIN;"
-            "INSERT INTO things (id, note)"
-            " SELECT n, repeat('x', 3000) FROM generate_series(1, 50) AS n"
-        )
-        assert backfill.choose(connection, FILL).stripes == 1
-
-    @pytest.mark.parametrize(
-        "definition",
-        ["(note, is_open)", "(note) INCLUDE (is_open)", "(note) WHERE is_open", "((NOT is_open))"],
-    )
-    def test_names_the_index_that_makes_striping_useless(
-        self, definition: str, target: Target, connection: Connection
-    ) -> None:
-        legacy_rows(target, connection, 2_000)
-        connection.execute(f'CREATE INDEX "In the way" ON things {definition}'.encode())
-        chosen = backfill.choose(connection, FILL)
-        assert chosen.stripes == 1
-        assert '"In the way"' in chosen.explanation
-
-    def test_needs_no_statistics(self, target: Target, connection: Connection) -> None:
-        legacy_rows(target, connection, 2_000)
-        chosen = backfill.choose(connection, FILL)
-        assert chosen.stripes > 1
-        assert 1_800 < chosen.estimated_rows < 2_200
-
-
-@contextmanager
-def writing(target: Target, *statements: str) -> Iterator[list[int]]:
-    """A writer with a connection of its own, over and over until the block ends.
-
-    Gives a list of one number, how many rounds there were.
-    """
-    rounds = [0]
-    failures: list[BaseException] = []
-    enough = threading.Event()
-
-    def write() -> None:
-        try:
-            with target.connect() as connection:
-                while not enough.is_set():
-                    for statement in statements:
-                        connection.execute(statement.encode(), {"n": rounds[0]})
-                    rounds[0] += 1
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield rounds
-    finally:
-        enough.set()
-        thread.join()
-    assert failures == []
-    assert rounds[0] > 0
+        assert backfill.count_unfilled(connection, only_lookup, job) == 2
 
 
 class TestBesideWriters:
     @pytest.fixture(autouse=True)
     def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Many batches, so that much happens between them."""
-        monkeypatch.setattr(backfill, "FIRST_RANGE_BLOCKS", 2)
+        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
         monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 2)
 
     def test_no_row_is_missed_that_is_inserted_updated_moved_or_deleted_meanwhile(
         self, target: Target, connection: Connection
     ) -> None:
         legacy_rows(target, connection, 6_000)
-        with writing(
-            target,
-            "INSERT INTO things (id, kind, state) VALUES (100000 + %(n)s, ' New', 'Open')",
-            "UPDATE things SET kind = 'Tower' WHERE id = 1 + (%(n)s * 71) %% 6000",
-            # Too wide for its page: the row moves to the end of the table, or to a hole.
-            "UPDATE things SET note = repeat('wide', 400) WHERE id = 1 + (%(n)s * 37) %% 6000",
-            "UPDATE things SET note = NULL WHERE id = 1 + (%(n)s * 53) %% 6000",
-            "DELETE FROM things WHERE id = 1 + (%(n)s * 101) %% 6000",
-        ) as rounds:
+        with writing(target, *WRITES) as rounds:
             job, stripes = new_job(connection, FILL)
             before = rounds[0]
             totals = work_off(connection, FILL, job, stripes)
             assert rounds[0] > before + 10
-            assert backfill.count_unfilled(connection, FILL) == 0
-        assert totals.updated <= totals.scanned
+            assert backfill.count_unfilled(connection, FILL, job) == 0
+        assert 0 < totals.updated <= totals.scanned
         result = audit(target, PLAN)
         assert result.mismatches == []
         assert result.rows == BIGINT.count(connection)
@@ -230,31 +134,19 @@ class TestBesideWriters:
         legacy_rows(target, connection, 6_000)
         connection.execute("DELETE FROM things WHERE id % 3 = 0")
         job, _ = new_job(connection, FILL)
-        lane = backfill.claim(connection, job, "test")
-        assert lane is not None
+        lane = claimed(connection, job)
         with pytest.raises(Interrupted):
-            backfill.work(connection, FILL, lane, stripes=1, seconds=60, control=StopAfter(1))
-        backfill.release(connection, lane)
+            worker(connection, FILL, stripes=1, control=StopAfter(1)).work(lane, seconds=60)
+        lanes.release(connection, lane)
         connection.execute("VACUUM FULL things")
         assert work_off(connection, FILL, job, 1).updated < 4_000
-        left = backfill.count_unfilled(connection, FILL)
-        backfill.another_round(connection, job, backfill.blocks_of(connection, FILL))
+        left = backfill.count_unfilled(connection, FILL, job)
+        lanes.another_round(connection, job, FILL.table)
         totals = work_off(connection, FILL, job, 1)
         assert left > 0
         assert (totals.updated, totals.round) == (4_000, 2)
-        assert backfill.count_unfilled(connection, FILL) == 0
-
-    def test_another_round_reaches_the_blocks_that_the_table_has_gained(
-        self, target: Target, connection: Connection
-    ) -> None:
-        legacy_rows(target, connection, 0)
-        job, stripes = new_job(connection, FILL)
-        assert backfill.is_finished(connection, job)
-        ddl.apply(connection, triggers(PLAN, BIGINT.table).remove(), NoControl())
-        BIGINT.insert(connection, 1, kind=None)
-        assert backfill.count_unfilled(connection, FILL) == 1
-        backfill.another_round(connection, job, backfill.blocks_of(connection, FILL))
-        assert work_off(connection, FILL, job, stripes).updated == 1
+        assert totals.scanned >= totals.updated
+        assert backfill.count_unfilled(connection, FILL, job) == 0
 
 
 class TestConflicts:
@@ -266,14 +158,10 @@ class TestConflicts:
         control = LetGoWhenItWaits(app)
         app.execute("BEGIN")
         app.execute("SELECT FROM things WHERE id = 150 FOR UPDATE")
-        backfill.prepare_session(connection)
-        lane = backfill.claim(connection, job, "test")
-        assert lane is not None
-        backfill.work(connection, FILL, lane, stripes=stripes, seconds=60, control=control)
-        assert control.waits[0] == "rows that a transaction of the application holds"
+        work_off(connection, FILL, job, stripes, control=control)
+        assert "rows that a transaction of the application holds" in control.waits
         assert control.waits[-1] == ""
-        totals = backfill.totals(connection, job)
-        assert (totals.scanned, totals.updated) == (300, 300)
+        assert counted(connection, job) == (300, 300)
 
     def test_the_application_waits_no_longer_than_a_batch_and_its_lock_timeout(
         self, target: Target, connection: Connection, app: Connection
@@ -284,8 +172,8 @@ class TestConflicts:
         longest = 0.0
         app.execute("BEGIN")
         app.execute("SELECT FROM things WHERE id = 300 FOR UPDATE")
-        worker = threading.Thread(target=work_off, args=(connection, FILL, job, 1))
-        worker.start()
+        engine = threading.Thread(target=work_off, args=(connection, FILL, job, 1))
+        engine.start()
         with target.connect() as other:
             wait_until_somebody_waits(other)
             for number in range(1, 40):
@@ -293,129 +181,145 @@ class TestConflicts:
                 other.execute("UPDATE things SET note = 'x' WHERE id = %s", [number])
                 longest = max(longest, time.monotonic() - started)
         app.execute("COMMIT")
-        worker.join()
-        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * backfill.TARGET_SECONDS) / 1000 + 0.5
+        engine.join()
+        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
         assert unfilled(connection) == 0
 
+    def test_the_backfill_is_the_victim_of_a_deadlock_and_never_the_application(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        """The application takes the last row, then the first; the batch goes the other way."""
+        legacy_rows(target, connection, 300)
+        job, _ = new_job(connection, FILL)
+        app.execute("SET deadlock_timeout = '1s'")
+        app.execute("BEGIN")
+        app.execute("UPDATE things SET note = 'held' WHERE id = 300")
+        engine = threading.Thread(target=work_off, args=(connection, FILL, job, 1))
+        engine.start()
+        with target.connect() as other:
+            wait_until_somebody_waits(other)
+        app.execute("UPDATE things SET note = 'held' WHERE id < 300")
+        app.execute("COMMIT")
+        engine.join()
+        assert BIGINT.count(connection, "t.note = 'held'") == 300
+        assert unfilled(connection) == 0
 
-class LetGoWhenItWaits(NoControl):
-    """Ends the application's transaction as soon as the backfill says that it waits."""
+    def test_a_conflict_makes_the_next_batch_shorter_so_that_a_slow_one_comes_to_an_end(
+        self, target: Target, connection: Connection
+    ) -> None:
+        """A batch that always runs into the statement's timeout would be tried for ever."""
+        legacy_rows(target, connection, 2_000)
+        connection.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(0.001); RETURN new; END $$;"
+            " CREATE TRIGGER slow BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION slow()"
+        )
+        job, _ = new_job(connection, FILL)
+        working = worker(connection, FILL, stripes=1)
+        connection.execute("SET statement_timeout = '400ms'")
+        while not lanes.is_finished(connection, job):
+            working.work(claimed(connection, job), seconds=30)
+        assert counted(connection, job)[1] == 2_000
+        assert unfilled(connection) == 0
 
-    def __init__(self, app: Connection) -> None:
-        super().__init__()
-        self.app = app
-
-    def waiting(self, reason: str) -> None:
-        super().waiting(reason)
-        if reason:
-            self.app.execute("COMMIT")
+    def test_a_range_keeps_its_length_once_a_stripe_of_it_is_done(self) -> None:
+        lane = Lane(1, 0, 1, "public", "things", 100, 20, 60, 40, 0)
+        assert (shorter(lane).range_end, shorter(lane).range_blocks) == (30, 10)
+        begun = replace(lane, stripe=1)
+        assert shorter(begun) == begun
 
 
-class TestLanes:
+class TestTheLengthOfARange:
+    """The batch's time is held near its target: fast down, slow up."""
+
+    LANE = Lane(1, 0, 1, "public", "things", 10**9, 0, 100, 100, 0)
+
+    def after(self, elapsed: float, lane: Lane = LANE, *, stripes: int = 1) -> Lane:
+        return next_position(lane, stripes, lane.range_end, elapsed, target_seconds=0.1)
+
+    def test_is_cut_to_a_quarter_at_once_when_a_batch_took_far_too_long(self) -> None:
+        assert self.after(10.0).range_blocks == 25
+
+    def test_follows_the_time_down(self) -> None:
+        assert self.after(0.2).range_blocks == 50
+
+    def test_grows_by_less_than_a_third_however_short_the_batch_was(self) -> None:
+        assert self.after(0.0001).range_blocks == 131
+
+    def test_stays_when_the_batch_took_as_long_as_it_should(self) -> None:
+        assert self.after(0.1).range_blocks == 100
+
+    def test_is_never_less_than_a_block_and_grows_again_from_there(self) -> None:
+        one = replace(self.LANE, range_end=1, range_blocks=1)
+        assert self.after(10.0, one).range_blocks == 1
+        assert self.after(0.01, one).range_blocks == 2
+
+    def test_is_what_the_slowest_of_its_stripes_allows(self) -> None:
+        lane = self.LANE
+        for elapsed in (0.05, 0.2, 0.05, 0.05):
+            lane = self.after(elapsed, lane, stripes=4)
+        assert (lane.next_block, lane.range_end, lane.stripe) == (100, 150, 0)
+
+    def test_holds_the_time_near_the_target_whatever_a_block_costs(self) -> None:
+        lane, cost, times = self.LANE, 0.004, []
+        for number in range(60):
+            elapsed = (lane.range_end - lane.next_block) * cost
+            lane = self.after(elapsed, lane)
+            times.append(elapsed)
+            if number == 30:
+                cost /= 20
+        assert times[0] == pytest.approx(0.4)
+        assert all(0.07 < elapsed < 0.13 for elapsed in times[2:31])
+        assert all(0.07 < elapsed < 0.13 for elapsed in times[45:])
+
+
+class TestAWorker:
     @pytest.fixture(autouse=True)
     def rows(self, target: Target, connection: Connection) -> None:
         legacy_rows(target, connection, 2_000)
 
-    def test_a_lane_that_is_held_is_nobody_elses(self, connection: Connection) -> None:
-        job, _ = new_job(connection, FILL)
-        lane = backfill.claim(connection, job, "first")
-        assert lane is not None
-        assert backfill.claim(connection, job, "second") is None
-        assert backfill.totals(connection, job).holders == ("first",)
-        backfill.release(connection, lane)
-        assert backfill.claim(connection, job, "second") is not None
-
-    def test_a_worker_whose_lane_was_taken_over_cannot_commit(
+    def test_whose_lane_was_taken_over_cannot_commit(
         self, target: Target, connection: Connection
     ) -> None:
         job, stripes = new_job(connection, FILL)
-        zombie = backfill.claim(connection, job, "zombie")
-        assert zombie is not None
+        zombie = claimed(connection, job, "zombie")
         expire_leases(connection, job)
-        heir = backfill.claim(connection, job, "heir")
-        assert heir is not None
+        heir = claimed(connection, job, "heir")
         with target.connect() as other, pytest.raises(Interrupted, match="taken this lane over"):
-            backfill.work(other, FILL, zombie, stripes=stripes, seconds=60, control=NoControl())
+            worker(other, FILL, stripes=stripes).work(zombie, seconds=60)
         assert unfilled(connection) == 2_000
-        assert backfill.totals(connection, job).scanned == 0
-        backfill.release(connection, zombie)
-        assert backfill.totals(connection, job).holders == ("heir",)
-        backfill.work(connection, FILL, heir, stripes=stripes, seconds=60, control=NoControl())
+        assert counted(connection, job) == (0, 0)
+        lanes.release(connection, zombie)
+        assert lanes.totals(connection, job).holders == ("heir",)
+        worker(connection, FILL, stripes=stripes).work(heir, seconds=60)
         assert counted(connection, job) == (2_000, 2_000)
 
-    def test_an_interrupted_lane_goes_on_where_it_was(self, connection: Connection) -> None:
+    def test_that_is_interrupted_leaves_a_lane_that_goes_on_where_it_was(
+        self, connection: Connection
+    ) -> None:
         job, stripes = new_job(connection, FILL)
         interruptions = 0
-        while not backfill.is_finished(connection, job):
-            lane = backfill.claim(connection, job, "test")
-            assert lane is not None
+        while not lanes.is_finished(connection, job):
+            lane = claimed(connection, job)
+            working = worker(connection, FILL, stripes=stripes, control=StopAfter(3))
             try:
-                backfill.work(
-                    connection, FILL, lane, stripes=stripes, seconds=60, control=StopAfter(3)
-                )
+                working.work(lane, seconds=60)
             except Interrupted:
                 interruptions += 1
-                backfill.release(connection, lane)
+                lanes.release(connection, lane)
         assert interruptions > 3
         assert counted(connection, job) == (2_000, 2_000)
 
-    def test_a_lane_ends_with_its_slice_of_time_and_keeps_its_place(
-        self, connection: Connection
-    ) -> None:
+    def test_ends_with_its_slice_of_time_and_keeps_its_place(self, connection: Connection) -> None:
         job, stripes = new_job(connection, FILL)
-        lane = backfill.claim(connection, job, "test")
-        assert lane is not None
         ticks = iter(range(1_000))
-        lane = backfill.work(
-            connection,
-            FILL,
-            lane,
-            stripes=stripes,
-            seconds=8,
-            control=NoControl(),
-            clock=lambda: float(next(ticks)),
-        )
+        working = worker(connection, FILL, stripes=stripes, clock=lambda: float(next(ticks)))
+        working.work(claimed(connection, job), seconds=8)
         scanned, updated = counted(connection, job)
-        assert 0 < scanned == updated < 2_000
-        assert not backfill.is_finished(connection, job)
-
-    def test_lanes_are_made_once_and_forgotten_when_the_journal_has_their_totals(
-        self, connection: Connection
-    ) -> None:
-        job, stripes = new_job(connection, FILL)
-        work_off(connection, FILL, job, stripes)
-        backfill.create_lanes(connection, job, 1)
-        assert backfill.is_finished(connection, job)
-        backfill.forget(connection, job)
-        assert backfill.totals(connection, job).scanned == 0
-
-    def test_slow_batches_make_the_next_range_shorter(self, connection: Connection) -> None:
-        job, _ = new_job(connection, FILL)
-        lane = backfill.claim(connection, job, "test")
-        assert lane is not None
-        times = iter([0.0, 0.0, 0.0, 10 * backfill.TARGET_SECONDS, 1e9])
-        after = backfill.work(
-            connection,
-            FILL,
-            lane,
-            stripes=1,
-            seconds=60,
-            control=NoControl(),
-            clock=lambda: next(times),
-        )
-        assert after.range_blocks < lane.range_end
-
-
-def expire_leases(connection: Connection, job: int) -> None:
-    """As if the holder had been silent for longer than a lease."""
-    connection.execute(
-        "UPDATE rollout.lanes SET lease_until = now() - interval '1 s' WHERE job = %s", [job]
-    )
-
-
-def counted(connection: Connection, job: int) -> tuple[int, int]:
-    totals: Totals = backfill.totals(connection, job)
-    return totals.scanned, totals.updated
+        assert 0 < updated <= scanned
+        assert updated < 2_000
+        assert unfilled(connection) == 2_000 - updated
+        assert not lanes.is_finished(connection, job)
 
 
 class TestCrashes:
@@ -429,16 +333,15 @@ class TestCrashes:
         app.execute("BEGIN")
         app.execute("SELECT FROM things WHERE id = 1000 FOR UPDATE")
         lost: list[BaseException] = []
-        with target.connect() as worker:
-            worker.execute("SELECT set_config('application_name', 'worker', false)")
-            lane = backfill.claim(worker, job, "worker")
-            assert lane is not None
+        with target.connect() as mine:
+            mine.execute("SELECT set_config('application_name', 'worker', false)")
+            working = worker(mine, FILL, stripes=stripes)
+            mine.execute("SET lock_timeout = 0")
+            lane = claimed(mine, job, "worker")
 
             def work() -> None:
                 try:
-                    backfill.work(
-                        worker, FILL, lane, stripes=stripes, seconds=60, control=NoControl()
-                    )
+                    working.work(lane, seconds=60)
                 except psycopg.OperationalError as error:
                     lost.append(error)
 
@@ -466,28 +369,28 @@ class TestCrashes:
             [sys.executable, "-m", "tests.engine.worker", address, str(job), str(stripes)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-        ) as worker:
-            assert worker.stdout is not None
-            assert worker.stdout.readline() == b"working\n"
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"working\n"
             wait_until_somebody_waits(connection)
-            worker.kill()
+            process.kill()
         app.execute("COMMIT")
         self.recover(target, connection, job, stripes)
 
     @staticmethod
     def recover(target: Target, connection: Connection, job: int, stripes: int) -> None:
-        scanned, updated = counted(connection, job)
-        assert scanned == updated == 2_000 - unfilled_once_settled(connection, updated)
-        assert scanned < 2_000
-        assert backfill.claim(connection, job, "too early") is None
+        _, updated = counted(connection, job)
+        assert updated == 2_000 - unfilled_once_settled(connection)
+        assert updated < 2_000
+        assert lanes.claim(connection, job, "too early") is None
         expire_leases(connection, job)
         work_off(connection, FILL, job, stripes)
         assert counted(connection, job) == (2_000, 2_000)
-        assert backfill.count_unfilled(connection, FILL) == 0
+        assert backfill.count_unfilled(connection, FILL, job) == 0
         assert audit(target, PLAN).mismatched == 0
 
 
-def unfilled_once_settled(connection: Connection, updated: int) -> int:
+def unfilled_once_settled(connection: Connection) -> int:
     """The rows without values, once the transaction of a dead client has been rolled back."""
     connection.execute("SET lock_timeout = '10s'")
     connection.execute("BEGIN; LOCK TABLE things IN SHARE MODE; COMMIT")

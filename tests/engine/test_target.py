@@ -29,6 +29,48 @@ def test_the_schema_is_installed_by_several_workers_at_once_without_an_error(
     assert ask(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL"))
 
 
+def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_knows(
+    connection: Connection,
+) -> None:
+    columns = columns_of(connection)
+    connection.execute(
+        "DROP TABLE rollout.lanes, rollout.quarantine, rollout.samples, rollout.losses;"
+        "CREATE TABLE rollout.lanes (job bigint, lane integer, next_block bigint,"
+        " PRIMARY KEY (job, lane));"
+        "INSERT INTO rollout.lanes VALUES (1, 0, 17);"
+        "INSERT INTO rollout.modes (plan, write_mode) VALUES ('p', 'both');"
+        "COMMENT ON SCHEMA rollout IS NULL"
+    )
+    install(connection)
+    assert columns_of(connection) == columns
+    assert ask(connection, sql.SQL("(SELECT count(*) = 0 FROM rollout.lanes)"))
+    assert ask(connection, sql.SQL("(SELECT write_mode = 'both' FROM rollout.modes)"))
+
+
+def columns_of(connection: Connection) -> list[tuple[object, ...]]:
+    return connection.execute(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default"
+        " FROM information_schema.columns WHERE table_schema = 'rollout' ORDER BY 1, 2"
+    ).fetchall()
+
+
+def test_a_schema_that_is_up_to_date_costs_one_question_and_keeps_its_lanes(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block, end_block,"
+        " next_block, range_blocks, range_end) VALUES (1, 0, 'public', 'things', 0, 9, 7, 1, 8)"
+    )
+    with target.connect() as locking, target.connect() as other:
+        locking.execute("BEGIN")
+        locking.execute("LOCK TABLE rollout.lanes, rollout.modes IN ACCESS EXCLUSIVE MODE")
+        locking.execute("SELECT pg_advisory_xact_lock(hashtext('rollout install'))")
+        other.execute("SET lock_timeout = '1ms'")
+        install(other)
+        assert other.info.transaction_status.name == "IDLE"
+    assert ask(connection, sql.SQL("(SELECT next_block = 7 FROM rollout.lanes)"))
+
+
 def test_a_question_without_an_answer_is_answered_no(connection: Connection) -> None:
     assert ask(connection, sql.SQL("NULL::boolean")) is False
     assert ask(connection, sql.SQL("true")) is True

@@ -1,34 +1,26 @@
-"""A worker in a process of its own, to be killed: works on one job of the sample until it ends.
+"""A worker in a process of its own: works on the lanes of one job of the sample until they end.
 
-Prints "working" before its first batch.
+Prints "working" before its first batch. It is there to be killed, so nothing makes it yield.
 """
 
 import sys
 
 from psycopg import conninfo
 
-from rollout.engine import backfill
+from rollout.engine import lanes
 from rollout.engine.target import Target
 from rollout.plan.transition import fill
-from tests.engine.carrying import NoControl
+from tests.engine import carrying
 from tests.engine.samples import BIGINT
 
 
 def main(address: str, job: int, stripes: int) -> None:
     with Target(conninfo.conninfo_to_dict(address)).connect() as connection:
-        backfill.prepare_session(connection)
+        working = carrying.worker(connection, fill(BIGINT.plan, BIGINT.table), stripes=stripes)
         connection.execute("SET lock_timeout = 0")
-        lane = backfill.claim(connection, job, "to be killed")
-        assert lane is not None
         print("working", flush=True)
-        backfill.work(
-            connection,
-            fill(BIGINT.plan, BIGINT.table),
-            lane,
-            stripes=stripes,
-            seconds=600,
-            control=NoControl(),
-        )
+        while lane := lanes.claim(connection, job, "a process"):
+            working.work(lane, seconds=600)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ def test_every_phase_but_the_first_waits_for_the_one_before_it() -> None:
 def test_translations_belong_to_their_table() -> None:
     assert PLAN.translations_of(COMPOSITE.table) == ()
     assert PLAN.lookups_of(BIGINT.table) == (BIGINT.kind, BIGINT.state)
-    assert PLAN.translated_tables == (BIGINT.table,)
+    assert PLAN.audited_tables == (BIGINT.table,)
+    assert PLAN.backfilled_tables == (BIGINT.table,)
 
 
 def test_a_direction_names_each_lock_that_it_takes_once() -> None:

@@ -1,0 +1,288 @@
+"""Lanes: block ranges of a table that workers hold, and counters that commit with the data.
+
+A table is cut into lanes of about ``LANE_BLOCKS``, each partition for itself, and every worker
+takes the next free one, so that workers can come and go while a job runs.
+"""
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.table import Table
+
+LEASE_SECONDS = 10
+LANE_BLOCKS = 16_384
+FIRST_RANGE_BLOCKS = 128
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A relation that holds rows: the table itself, or one of its partitions."""
+
+    schema: str
+    name: str
+    blocks: int
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A worker's hold on a block range: where it is, and the token that fences off all others."""
+
+    job: int
+    number: int
+    token: int
+    schema: str
+    relation: str
+    end_block: int
+    next_block: int
+    range_end: int
+    range_blocks: int
+    stripe: int
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.relation)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The counters of a job's lanes, added up. ``fraction`` is of blocks, from 0 to 1.
+
+    scanned = updated + already right + quarantined.
+    """
+
+    scanned: int
+    updated: int
+    quarantined: int
+    working_seconds: float
+    fraction: float
+    round: int
+    holders: tuple[str, ...]
+
+    @property
+    def already_right(self) -> int:
+        # Rows of a range that is searched for poison are counted as scanned when it is done.
+        return max(0, self.scanned - self.updated - self.quarantined)
+
+
+def leaves(connection: Connection, table: Table) -> list[Leaf]:
+    """The relations that hold a table's rows, with their sizes in blocks, now."""
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT n.nspname, c.relname,"
+            " pg_relation_size(c.oid) / current_setting('block_size')::int"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'r' AND (c.oid = {0}"
+            "   OR c.oid IN (SELECT relid FROM pg_partition_tree({0}) WHERE isleaf))"
+            " ORDER BY 1, 2"
+        ).format(table.regclass)
+    ).fetchall()
+    return [Leaf(*row) for row in rows]
+
+
+def create(
+    connection: Connection, job: int, table: Table, *, range_blocks: int | None = None
+) -> None:
+    """Cut the table into lanes. Doing it twice changes nothing.
+
+    ``range_blocks`` is how far the first batches reach, until their time says more.
+    """
+    with connection.transaction():
+        if not connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
+            relations = leaves(connection, table)
+            _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS)
+
+
+def _cut(
+    connection: Connection, job: int, relations: list[Leaf], number: int, range_blocks: int
+) -> None:
+    """Make the lanes of some relations, numbered from ``number`` on."""
+    for leaf in relations:
+        for first in range(0, max(leaf.blocks, 1), LANE_BLOCKS):
+            end = min(first + LANE_BLOCKS, leaf.blocks)
+            connection.execute(
+                "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block,"
+                " end_block, next_block, range_blocks, range_end, done)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                [
+                    *(job, number, leaf.schema, leaf.name, first, end, first),
+                    *(range_blocks, min(end, first + range_blocks), first >= end),
+                ],
+            )
+            number += 1
+
+
+def another_round(connection: Connection, job: int, table: Table) -> None:
+    """Send the lanes over the whole table once more, up to the blocks it has by now.
+
+    Partitions that it has gained get lanes of their own.
+    """
+    with connection.transaction():
+        present = leaves(connection, table)
+        connection.execute(
+            "UPDATE rollout.lanes SET next_block = first_block, stripe = 0, round = round + 1,"
+            " range_end = first_block, done = first_block >= end_block"
+            " WHERE job = %s AND done",
+            [job],
+        )
+        new: list[Leaf] = []
+        for leaf in present:
+            known = connection.execute(
+                "UPDATE rollout.lanes SET end_block = greatest(end_block, %(blocks)s), done = false"
+                " WHERE job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s"
+                " AND first_block = (SELECT max(first_block) FROM rollout.lanes WHERE"
+                "  job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s)",
+                {
+                    "job": job,
+                    "blocks": leaf.blocks,
+                    "schema": leaf.schema,
+                    "name": leaf.name,
+                },
+            ).rowcount
+            if not known:
+                new.append(leaf)
+        last = connection.execute(
+            "SELECT max(lane), max(round), max(range_blocks) FROM rollout.lanes WHERE job = %s",
+            [job],
+        ).fetchone()
+        number, turn, range_blocks = last or (None, None, None)
+        if new:
+            first = 0 if number is None else number + 1
+            _cut(connection, job, new, first, range_blocks or 1)
+            connection.execute(
+                "UPDATE rollout.lanes SET round = %s WHERE job = %s AND lane >= %s",
+                [turn or 1, job, first],
+            )
+
+
+def claim(connection: Connection, job: int, holder: str) -> Lane | None:
+    """Take a lane that nobody holds, or whose holder let its lease run out; None if there is none.
+
+    The new token makes every commit of the former holder impossible.
+    """
+    row = connection.execute(
+        """
+        UPDATE rollout.lanes SET token = token + 1, holder = %(holder)s,
+               lease_until = now() + make_interval(secs => %(lease)s)
+         WHERE job = %(job)s AND lane = (
+               SELECT lane FROM rollout.lanes
+                WHERE job = %(job)s AND NOT done AND (lease_until IS NULL OR lease_until < now())
+                ORDER BY lane LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING job, lane, token, schema_name, relation, end_block, next_block, range_end,
+                  range_blocks, stripe
+        """,
+        {"job": job, "holder": holder, "lease": LEASE_SECONDS},
+    ).fetchone()
+    return Lane(*row) if row else None
+
+
+def is_there(connection: Connection, lane: Lane) -> bool:
+    """Whether the lane's relation still exists."""
+    return ask(connection, facts.relation_exists(lane.identifier))
+
+
+def keep(connection: Connection, lane: Lane) -> None:
+    """Move the lease on without progress: while its worker rests or waits."""
+    connection.execute(
+        "UPDATE rollout.lanes SET lease_until = now() + make_interval(secs => %s)"
+        " WHERE job = %s AND lane = %s AND token = %s",
+        [LEASE_SECONDS, lane.job, lane.number, lane.token],
+    )
+
+
+def advance(
+    connection: Connection,
+    lane: Lane,
+    after: Lane,
+    *,
+    scanned: int,
+    updated: int,
+    quarantined: int,
+    seconds: float,
+) -> bool:
+    """Write the checkpoint of a batch, in its transaction; False when the lane is another's."""
+    return bool(
+        connection.execute(
+            """
+            UPDATE rollout.lanes SET next_block = %s, range_end = %s, range_blocks = %s,
+                   stripe = %s, scanned = scanned + %s, updated = updated + %s,
+                   quarantined = quarantined + %s, working_seconds = working_seconds + %s,
+                   lease_until = now() + make_interval(secs => %s)
+             WHERE job = %s AND lane = %s AND token = %s
+            """,
+            [
+                *(after.next_block, after.range_end, after.range_blocks, after.stripe),
+                *(scanned, updated, quarantined, seconds),
+                *(LEASE_SECONDS, lane.job, lane.number, lane.token),
+            ],
+        ).rowcount
+    )
+
+
+def finish(connection: Connection, lane: Lane) -> None:
+    """Mark the end of a lane, durably: what the journal is told next must not be lost here."""
+    with connection.transaction():
+        connection.execute("SET LOCAL synchronous_commit = on")
+        connection.execute(
+            "UPDATE rollout.lanes SET done = true, lease_until = NULL, holder = ''"
+            " WHERE job = %s AND lane = %s AND token = %s",
+            [lane.job, lane.number, lane.token],
+        )
+
+
+def release(connection: Connection, lane: Lane) -> None:
+    """Let go of a lane that is still this worker's."""
+    connection.execute(
+        "UPDATE rollout.lanes SET lease_until = NULL, holder = ''"
+        " WHERE job = %s AND lane = %s AND token = %s",
+        [lane.job, lane.number, lane.token],
+    )
+
+
+def is_finished(connection: Connection, job: int) -> bool:
+    """Whether every lane has come to its end."""
+    row = connection.execute(
+        "SELECT bool_and(done) FROM rollout.lanes WHERE job = %s", [job]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def totals(connection: Connection, job: int) -> Totals:
+    """Add up a job's lanes. A job without lanes has done nothing yet."""
+    row = connection.execute(
+        """
+        SELECT coalesce(sum(scanned), 0)::bigint, coalesce(sum(updated), 0)::bigint,
+               coalesce(sum(quarantined), 0)::bigint, coalesce(sum(working_seconds), 0),
+               coalesce(sum(next_block - first_block)::float
+                        / nullif(sum(end_block - first_block), 0),
+                        count(*)::int::boolean::int),
+               coalesce(max(round), 1),
+               coalesce(array_agg(DISTINCT holder) FILTER (WHERE lease_until > now()), '{}')
+          FROM rollout.lanes WHERE job = %s
+        """,
+        [job],
+    ).fetchone()
+    assert row is not None
+    scanned, updated, quarantined, working_seconds, fraction, round_, holders = row
+    return Totals(scanned, updated, quarantined, working_seconds, fraction, round_, tuple(holders))
+
+
+def move_from_quarantine(connection: Connection, job: int) -> None:
+    """Count a row that was in quarantine as updated, where the job's lanes are still there."""
+    connection.execute(
+        "UPDATE rollout.lanes SET quarantined = quarantined - 1, updated = updated + 1"
+        " WHERE job = %(job)s AND lane = (SELECT lane FROM rollout.lanes"
+        " WHERE job = %(job)s AND quarantined > 0 ORDER BY lane LIMIT 1)",
+        {"job": job},
+    )
+
+
+def forget(connection: Connection, job: int) -> None:
+    """Remove the lanes of a job whose totals the journal has."""
+    connection.execute("DELETE FROM rollout.lanes WHERE job = %s", [job])

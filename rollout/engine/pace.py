@@ -1,0 +1,104 @@
+"""Keeps a backfill gentle: how long a batch may take, how long it rests, what it waits for."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rollout.engine.control import Control
+from rollout.engine.health import Signal
+
+TARGET_SECONDS = 0.075
+"""How long a batch should take: the longest that the application waits for a row of it."""
+THROTTLED_DUTY = 0.25
+"""The share of time in which batches run while a sign says to slow down."""
+LOOK_EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What people may change while a job runs; it holds from the next batch on.
+
+    ``duty`` is the share of time in which batches run, above 0 and at most 1.
+    """
+
+    target_seconds: float = TARGET_SECONDS
+    duty: float = 1.0
+
+
+class Pace:
+    """Rests after each batch as the settings and the health of the database ask.
+
+    ``lost`` counts, in seconds for each signal, the rest that was taken because of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings] = Settings,
+        look: Callable[[], Iterable[Signal]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._look = look
+        self._clock = clock
+        self._sleep = sleep
+        self._signals: list[Signal] = []
+        self._looked = float("-inf")
+        self.lost: dict[str, float] = {}
+
+    @property
+    def target_seconds(self) -> float:
+        return self._settings().target_seconds
+
+    def before_batch(self, control: Control, keep: Callable[[], None]) -> None:
+        """Wait for as long as a sign says to stop, keeping the lane. Raises Interrupted."""
+        self._look_again()
+        stops = [signal for signal in self._signals if signal.status == "stop"]
+        while stops:
+            control.waiting(stops[0].reason)
+            self._rest(LOOK_EVERY, control, keep, because=stops[0])
+            self._look_again()
+            stops = [signal for signal in self._signals if signal.status == "stop"]
+
+    def after_batch(self, worked: float, control: Control, keep: Callable[[], None]) -> None:
+        """Rest in proportion to the seconds worked, keeping the lane. Raises Interrupted."""
+        duty = self._settings().duty
+        slow = [signal for signal in self._signals if signal.status == "throttle"]
+        if not slow:
+            control.waiting("")
+            self._rest(worked * (1 / duty - 1), control, keep)
+            return
+        control.waiting(f"slowed down: {slow[0].reason}")
+        self._rest(worked * (1 / duty - 1), control, keep)
+        share = min(duty, THROTTLED_DUTY)
+        self._rest(worked * (1 / share - 1 / duty), control, keep, because=slow[0])
+
+    def _look_again(self) -> None:
+        now = self._clock()
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            self._signals = list(self._look())
+
+    def _rest(
+        self,
+        seconds: float,
+        control: Control,
+        keep: Callable[[], None],
+        *,
+        because: Signal | None = None,
+    ) -> None:
+        started = self._clock()
+        until = started + seconds
+        kept = float("-inf") if because else started
+        try:
+            while (left := until - self._clock()) > 0:
+                control.check()
+                if self._clock() - kept >= LOOK_EVERY:
+                    kept = self._clock()
+                    keep()
+                self._sleep(min(left, 0.2))
+        finally:
+            if because is not None:
+                lost = self.lost.get(because.name, 0.0)
+                self.lost[because.name] = lost + self._clock() - started

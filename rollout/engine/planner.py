@@ -1,0 +1,189 @@
+"""Chooses how a pass over a table is done, says why, and estimates what it will cost."""
+
+import time
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors, sql
+
+from rollout.engine import lanes, quarantine
+from rollout.engine.backfill import LOCK_TIMEOUT_MS
+from rollout.engine.pace import TARGET_SECONDS
+from rollout.engine.target import Connection
+from rollout.plan.actions import Compute, Fill
+
+MOST_STRIPES = 16
+_ROWS_PER_STRIPE_AND_PAGE = 2
+_SAMPLE_BLOCKS = 100
+_SAMPLES = 5
+_BLOCKS_OF_A_SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class FillPlan:
+    """What was chosen for a pass, and why, in words."""
+
+    blocks: int
+    estimated_rows: int
+    stripes: int
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a pass will cost, from a sample that was rolled back. Bytes, rows and seconds."""
+
+    rows: int
+    seconds: float
+    wal_bytes: int
+    disk_bytes: int
+    sampled_rows: int
+
+
+def choose(connection: Connection, action: Fill | Compute) -> FillPlan:
+    """Choose the number of stripes from rows per page and from whether HOT updates are possible."""
+    blocks, rows = _size(connection, action)
+    per_page = rows / max(blocks, 1)
+    size = f"{blocks:,} blocks hold about {per_page:.0f} rows each"
+    manner = (
+        f"Batches aim at {TARGET_SECONDS * 1000:.0f} ms and yield to the application after "
+        f"{LOCK_TIMEOUT_MS} ms. A lane is {lanes.LANE_BLOCKS:,} blocks; one worker goes through "
+        "them one by one, more workers share them."
+    )
+    if isinstance(action, Compute):
+        return FillPlan(
+            blocks,
+            rows,
+            1,
+            f"One stripe: the time goes into the Python function, not into writing. {size}. "
+            f"{manner}",
+        )
+    index = connection.execute(
+        sql.SQL(
+            "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a"
+            " ON a.attrelid = i.indrelid AND (a.attnum = ANY (i.indkey) OR EXISTS ("
+            "SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+            " AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
+            " WHERE (i.indrelid = {0} OR i.indrelid IN (SELECT relid FROM pg_partition_tree({0})))"
+            " AND a.attname = ANY ({1}) ORDER BY 1 LIMIT 1"
+        ).format(action.table.regclass, sql.Literal([a.column for a in action.assignments]))
+    ).fetchone()
+    if index:
+        return FillPlan(
+            blocks,
+            rows,
+            1,
+            f"One stripe: index {index[0]} covers a column that is written, so an update can never "
+            "stay in its page (no HOT). Building that index after the backfill would be faster. "
+            f"{size}. {manner}",
+        )
+    stripes = 1
+    while stripes < MOST_STRIPES and per_page / stripes > _ROWS_PER_STRIPE_AND_PAGE * 1.5:
+        stripes *= 2
+    return FillPlan(
+        blocks,
+        rows,
+        stripes,
+        f"{stripes} stripes: {size}, so a stripe writes about {per_page / stripes:.0f} of a page's "
+        "rows and the next one finds the room that it left. No index covers a column that is "
+        f"written: updates can stay in their page (HOT). {manner}",
+    )
+
+
+def _size(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
+    """Blocks, and rows as the statistics or a look at the first blocks suggest."""
+    blocks = rows = 0
+    for leaf in lanes.leaves(connection, action.table):
+        row = connection.execute(
+            sql.SQL("SELECT reltuples, relpages FROM pg_class WHERE oid = {}::regclass").format(
+                sql.Literal(leaf.identifier.as_string())
+            )
+        ).fetchone()
+        assert row is not None
+        tuples, pages = row
+        if tuples <= 0 or pages <= 0:
+            pages = min(leaf.blocks, _SAMPLE_BLOCKS)
+            counted = connection.execute(
+                sql.SQL("SELECT count(*) FROM {} AS t WHERE t.ctid < {}::tid").format(
+                    leaf.identifier, sql.Literal(f"({pages},0)")
+                )
+            ).fetchone()
+            tuples = counted[0] if counted else 0
+        blocks += leaf.blocks
+        rows += int(tuples / max(pages, 1) * leaf.blocks)
+    return blocks, rows
+
+
+def estimate(connection: Connection, fill: Fill) -> Estimate:
+    """Try the pass out on a few short ranges, each in a transaction that is rolled back.
+
+    The sample's WAL holds whatever else the server wrote meanwhile, so it errs upwards. The disk is
+    what the updated rows would take if none found room in its page: an upper bound. A range that
+    the application holds rows of, or that has rows which the database refuses, is left out.
+    """
+    chosen = choose(connection, fill)
+    trial = fill.with_constants()
+    tried: list[_Trial] = []
+    for leaf in lanes.leaves(connection, fill.table):
+        step = max(leaf.blocks // _SAMPLES, 1)
+        for first in range(0, leaf.blocks, step):
+            condition = sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
+                sql.Literal(f"({first},0)"), sql.Literal(f"({first + _BLOCKS_OF_A_SAMPLE},0)")
+            )
+            try:
+                tried.append(
+                    _try_out(connection, trial.update(condition, relation=leaf.identifier))
+                )
+            except (errors.LockNotAvailable, errors.DeadlockDetected):
+                continue
+            except psycopg.Error as error:
+                if not quarantine.is_of_a_row(error):
+                    raise
+    rows = sum(trial.rows for trial in tried)
+    if not rows:
+        return Estimate(chosen.estimated_rows, 0.0, 0, 0, 0)
+    share = chosen.estimated_rows / rows
+    return Estimate(
+        rows=chosen.estimated_rows,
+        seconds=sum(trial.seconds for trial in tried) * share,
+        wal_bytes=int(sum(trial.wal_bytes for trial in tried) * share),
+        disk_bytes=int(sum(trial.row_bytes for trial in tried) * share),
+        sampled_rows=rows,
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What updating one range cost; ``row_bytes`` is what its rows take, all together."""
+
+    rows: int
+    row_bytes: int
+    seconds: float
+    wal_bytes: int
+
+
+def _try_out(connection: Connection, update: sql.Composed) -> _Trial:
+    """Run an UPDATE and roll it back. Raises psycopg.Error."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS))
+        )
+        before = _position(connection)
+        started = time.perf_counter()
+        row = connection.execute(
+            sql.SQL(
+                "WITH written AS ({} RETURNING pg_column_size(t.*) AS size)"
+                " SELECT count(*), coalesce(sum(size), 0)::bigint FROM written"
+            ).format(update)
+        ).fetchone()
+        assert row is not None
+        return _Trial(row[0], row[1], time.perf_counter() - started, _position(connection) - before)
+
+
+def _position(connection: Connection) -> int:
+    """How many bytes of WAL have ever been written."""
+    row = connection.execute(
+        "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,112 @@
+"""Rows that the database refuses to write: kept aside with the reason, so that the rest goes on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from rollout.engine.target import Connection
+from rollout.plan.table import Table
+
+NOT_OF_A_ROW = frozenset(
+    {"08", "0A", "25", "26", "28", "40", "42", "53", "55", "57", "58", "72", "F0", "XX"}
+)
+"""Classes of SQLSTATE that no row causes: connection, rights, conflicts, the server itself.
+
+A trigger may raise any other class, its author's own included.
+"""
+
+
+class TooManyPoisonRows(Exception):
+    """More rows were refused than the plan's share; the message says what to look at."""
+
+
+@dataclass(frozen=True)
+class PoisonRow:
+    """A row in quarantine: its key's parts as text, and what was said of it last."""
+
+    key: tuple[str, ...]
+    error: str
+    attempts: int
+    at: datetime
+
+
+def is_of_a_row(error: psycopg.Error) -> bool:
+    """Whether an error can come from a single row, so that the others are worth another try."""
+    if error.sqlstate is None:
+        # A value that cannot even be sent, a text with a NUL in it for instance.
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate[:2] not in NOT_OF_A_ROW
+
+
+def key_of(table: Table) -> sql.Composed:
+    """SQL of a row's key as an array of texts; the row is called ``t``."""
+    return sql.SQL("ARRAY[{}]").format(
+        sql.SQL(", ").join(
+            sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key
+        )
+    )
+
+
+def is_row(table: Table, key: Sequence[str]) -> sql.Composed:
+    """SQL condition: ``t`` is the row of a key's texts. The primary key's index serves it."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier("t", column), sql.Literal(text))
+        for column, text in zip(table.key, key, strict=True)
+    )
+
+
+def put(connection: Connection, job: int, key: Sequence[str], error: str) -> bool:
+    """Put a row in quarantine, or write down that it failed again; whether it is new there."""
+    row = connection.execute(
+        "INSERT INTO rollout.quarantine (job, key, error) VALUES (%s, %s, %s)"
+        " ON CONFLICT (job, key) DO UPDATE SET error = excluded.error, at = now(),"
+        " attempts = quarantine.attempts + 1 RETURNING attempts = 1",
+        [job, list(key), error.replace("\x00", "")],
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def count(connection: Connection, job: int) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM rollout.quarantine WHERE job = %s", [job]
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def rows(connection: Connection, job: int, *, limit: int | None = 100) -> list[PoisonRow]:
+    """The rows in quarantine, by key; all of them without a limit."""
+    found = connection.execute(
+        "SELECT key, error, attempts, at FROM rollout.quarantine WHERE job = %s"
+        " ORDER BY key LIMIT %s",
+        [job, limit],
+    ).fetchall()
+    return [PoisonRow(tuple(key), error, attempts, at) for key, error, attempts, at in found]
+
+
+def absolve(connection: Connection, job: int, key: Sequence[str]) -> bool:
+    """Take a row out of quarantine; whether it was there."""
+    return bool(
+        connection.execute(
+            "DELETE FROM rollout.quarantine WHERE job = %s AND key = %s", [job, list(key)]
+        ).rowcount
+    )
+
+
+def none_of(job: int, table: Table) -> sql.Composed:
+    """SQL condition: row ``t`` is not in a job's quarantine."""
+    return sql.SQL(
+        "NOT EXISTS (SELECT FROM rollout.quarantine AS q WHERE q.job = {} AND q.key = {})"
+    ).format(sql.Literal(job), key_of(table))
+
+
+def refuse_too_many(connection: Connection, job: int, *, most: int) -> None:
+    """Raises TooManyPoisonRows when more rows are in quarantine than that."""
+    found = count(connection, job)
+    if found > most:
+        raise TooManyPoisonRows(
+            f"{found:,} rows were refused by the database, more than the {most:,} that the plan "
+            "lets pass. The job's page names them and the reasons. Put the cause right, then retry."
+        )

@@ -1,0 +1,103 @@
+"""How fast a job went over time, and what it lost to which sign: for the chart on its page."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollout.engine.target import Connection
+
+BUCKET_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What all workers of a job did in the ``BUCKET_SECONDS`` that began at ``at``."""
+
+    at: datetime
+    scanned: int
+    updated: int
+    working_seconds: float
+    lost_seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.scanned / BUCKET_SECONDS
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The seconds that a job has rested because of one sign."""
+
+    signal: str
+    seconds: float
+
+
+class Sampler:
+    """Adds batches up and writes them about once a second, beside the batches' transactions."""
+
+    def __init__(self, connection: Connection, job: int, lost: dict[str, float]) -> None:
+        self._connection = connection
+        self._job = job
+        self._lost = lost
+        self._written = dict(lost)
+        self._flushed = time.monotonic()
+        self._scanned = self._updated = 0
+        self._worked = 0.0
+
+    def add(self, scanned: int, updated: int, worked: float) -> None:
+        self._scanned += scanned
+        self._updated += updated
+        self._worked += worked
+        if time.monotonic() - self._flushed >= 1.0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come together."""
+        self._flushed = time.monotonic()
+        lost = {name: s - self._written.get(name, 0.0) for name, s in self._lost.items()}
+        self._connection.execute(
+            "INSERT INTO rollout.samples AS s (job, at, scanned, updated, working_seconds,"
+            " lost_seconds) VALUES (%s, to_timestamp(floor(extract(epoch FROM now()) / %s) * %s),"
+            " %s, %s, %s, %s) ON CONFLICT (job, at) DO UPDATE SET"
+            " scanned = s.scanned + excluded.scanned, updated = s.updated + excluded.updated,"
+            " working_seconds = s.working_seconds + excluded.working_seconds,"
+            " lost_seconds = s.lost_seconds + excluded.lost_seconds",
+            [
+                *(self._job, BUCKET_SECONDS, BUCKET_SECONDS),
+                *(self._scanned, self._updated, self._worked, sum(lost.values())),
+            ],
+        )
+        for name, seconds in lost.items():
+            if seconds:
+                self._connection.execute(
+                    "INSERT INTO rollout.losses AS l (job, signal, seconds) VALUES (%s, %s, %s)"
+                    " ON CONFLICT (job, signal) DO UPDATE SET seconds = l.seconds"
+                    " + excluded.seconds",
+                    [self._job, name, seconds],
+                )
+        self._written = dict(self._lost)
+        self._scanned = self._updated = 0
+        self._worked = 0.0
+
+
+def samples(connection: Connection, job: int, *, most: int = 120) -> list[Sample]:
+    """A job's samples in order of time, put together so that there are at most that many."""
+    rows = connection.execute(
+        """
+        SELECT min(at), avg(scanned)::bigint, avg(updated)::bigint, avg(working_seconds),
+               avg(lost_seconds)
+          FROM (SELECT *, ntile(%s) OVER (ORDER BY at) AS part FROM rollout.samples
+                 WHERE job = %s) AS s
+         GROUP BY part ORDER BY 1
+        """,
+        [most, job],
+    ).fetchall()
+    return [Sample(*row) for row in rows]
+
+
+def losses(connection: Connection, job: int) -> list[Loss]:
+    """What a job has lost to each sign, most first."""
+    rows = connection.execute(
+        "SELECT signal, seconds FROM rollout.losses WHERE job = %s ORDER BY seconds DESC", [job]
+    ).fetchall()
+    return [Loss(*row) for row in rows]

@@ -1,0 +1,239 @@
+"""Signs of the database's health, each read from a real server."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from rollout.engine import health
+from rollout.engine.health import Signal, read_signals
+from rollout.engine.target import Connection, Target
+from tests.engine.carrying import wait_until_somebody_waits
+from tests.engine.samples import BIGINT, PARTITIONED
+
+
+@pytest.fixture(autouse=True)
+def table(connection: Connection) -> None:
+    BIGINT.create(connection)
+    BIGINT.insert(connection, 1, kind="House")
+
+
+def signal(connection: Connection, name: str) -> Signal:
+    (found,) = [s for s in read_signals(connection, BIGINT.table) if s.name == name]
+    return found
+
+
+def test_every_sign_of_a_server_at_rest_is_ok_and_says_so_in_a_sentence(
+    connection: Connection,
+) -> None:
+    signals = read_signals(connection, BIGINT.table)
+    assert {s.status for s in signals} == {"ok"}, signals
+    assert all(s.reason.endswith(".") for s in signals)
+    assert len({s.name for s in signals}) == len(signals) == 7
+
+
+def test_a_server_without_a_replica_is_well(connection: Connection) -> None:
+    found = signal(connection, "replication lag")
+    assert (found.status, found.reason, found.value) == ("ok", "There is no replica.", 0.0)
+
+
+class TestAnOldTransaction:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 0)
+
+    def test_with_a_snapshot_is_named_with_its_process_and_its_query(
+        self, connection: Connection, app: Connection
+    ) -> None:
+        app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        app.execute("SELECT 'the reason   why' FROM things")
+        found = signal(connection, "old transaction")
+        app.execute("COMMIT")
+        assert found.status == "throttle"
+        assert f"Process {app.info.backend_pid} (the application, idle in transaction)" in (
+            found.reason
+        )
+        assert "SELECT 'the reason why' FROM things" in found.reason
+        assert found.value is not None
+        assert found.value > 0
+
+    def test_that_has_written_is_named_too(self, connection: Connection, app: Connection) -> None:
+        app.execute("BEGIN")
+        BIGINT.insert(app, 2)
+        found = signal(connection, "old transaction")
+        app.execute("COMMIT")
+        assert found.status == "throttle"
+
+    def test_that_holds_no_row_version_is_nobodys_business(
+        self, connection: Connection, app: Connection
+    ) -> None:
+        app.execute("BEGIN")
+        app.execute("SELECT 1")
+        assert signal(connection, "old transaction").status == "ok"
+        app.execute("COMMIT")
+
+    def test_that_is_young_is_well(
+        self, connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 30)
+        app.execute("BEGIN")
+        BIGINT.insert(app, 2)
+        found = signal(connection, "old transaction")
+        app.execute("COMMIT")
+        assert found.status == "ok"
+        assert found.value is not None
+        assert 0 <= found.value < 30
+
+
+class TestLockWaits:
+    def test_for_the_table_and_for_its_rows_are_counted(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        app.execute("BEGIN")
+        app.execute("UPDATE things SET state = 'x' WHERE id = 1")
+        with waiting(target, "UPDATE things SET state = 'y' WHERE id = 1") as looked:
+            wait_until_somebody_waits(connection)
+            looked.append(signal(connection, "lock waits"))
+            app.execute("COMMIT")
+        (found,) = looked
+        assert (found.status, found.value) == ("throttle", 1.0)
+        assert found.reason == "1 sessions wait for locks on things."
+        assert signal(connection, "lock waits").status == "ok"
+
+    def test_for_another_table_do_not_count(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        app.execute("CREATE TABLE elsewhere ()")
+        app.execute("BEGIN")
+        app.execute("LOCK TABLE elsewhere")
+        with waiting(target, "SELECT FROM elsewhere") as looked:
+            wait_until_somebody_waits(connection)
+            looked.append(signal(connection, "lock waits"))
+            app.execute("COMMIT")
+        assert looked[0].status == "ok"
+
+    def test_for_a_row_of_a_partition_count_for_its_table(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        PARTITIONED.create(connection)
+        PARTITIONED.insert(connection, 1)
+        app.execute("BEGIN; UPDATE parted.early SET state = 'x'")
+        with waiting(target, "UPDATE parted.early SET state = 'y'") as looked:
+            wait_until_somebody_waits(connection)
+            looked += [
+                s for s in read_signals(connection, PARTITIONED.table) if s.name == "lock waits"
+            ]
+            app.execute("COMMIT")
+        assert looked[0].status == "throttle"
+
+
+@contextmanager
+def waiting(target: Target, statement: str) -> Iterator[list[Signal]]:
+    """Somebody who has to wait for as long as the block goes on."""
+
+    def wait() -> None:
+        with target.connect() as other:
+            other.execute(statement.encode())
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield []
+    finally:
+        thread.join(20)
+
+
+class TestNumbers:
+    def test_connections_near_their_maximum_throttle(
+        self, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = signal(connection, "connections")
+        assert found.status == "ok"
+        assert found.value is not None
+        assert found.value >= 1
+        monkeypatch.setattr(health, "CONNECTIONS_SHARE", 0.0)
+        found = signal(connection, "connections")
+        assert found.status == "throttle"
+        assert f"{found.value:.0f} of " in found.reason
+
+    @pytest.mark.parametrize(
+        ("constant", "status"), [("XID_AGE", "throttle"), ("LAST_XID_AGE", "stop")]
+    )
+    def test_old_transaction_ids_throttle_and_then_stop(
+        self,
+        constant: str,
+        status: str,
+        connection: Connection,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert signal(connection, "transaction ids").status == "ok"
+        monkeypatch.setattr(health, constant, -1)
+        found = signal(connection, "transaction ids")
+        assert found.status == status
+        assert found.value is not None
+        assert found.value > 0
+
+    def test_a_replication_slot_that_holds_wal_throttles(
+        self, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "RETAINED_BYTES", -1)
+        found = signal(connection, "WAL")
+        assert found.status == "throttle"
+        assert "GiB of WAL" in found.reason
+
+
+class TestARoleWithoutRights:
+    @pytest.fixture
+    def plain(self, target: Target, connection: Connection) -> Iterator[Connection]:
+        """A connection of a role that may see nothing of others."""
+        name = sql.Identifier("plain_" + str(connection.info.dbname)[-12:])
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+        parameters = {**target.parameters, "user": name.as_string().strip('"')}
+        try:
+            with Target(parameters).connect() as plain:
+                yield plain
+        finally:
+            connection.execute(sql.SQL("DROP OWNED BY {}").format(name))
+            connection.execute(sql.SQL("DROP ROLE {}").format(name))
+
+    def test_does_not_take_a_transaction_that_is_hidden_for_none(
+        self, plain: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 0)
+        app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        app.execute("SELECT FROM things")
+        found = signal(plain, "old transaction")
+        app.execute("COMMIT")
+        assert found.status == "unknown"
+        assert "Grant pg_read_all_stats" in found.reason
+
+    def test_counts_connections_whosoever_they_are(
+        self, plain: Connection, connection: Connection, app: Connection
+    ) -> None:
+        mine, theirs = signal(plain, "connections"), signal(connection, "connections")
+        assert mine.status == "ok"
+        assert mine.value is not None
+        assert mine.value >= 3
+        assert theirs.value is not None
+
+    def test_knows_all_when_it_is_given_the_right(
+        self, plain: Connection, connection: Connection, app: Connection
+    ) -> None:
+        name = plain.info.user
+        connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(name)))
+        assert signal(plain, "old transaction").status == "ok"
+
+
+def test_a_sign_that_the_server_refuses_to_tell_is_unknown(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(connection: Connection, table: object) -> tuple[health.Status, str, float | None]:
+        raise psycopg.errors.InsufficientPrivilege("permission denied")
+
+    monkeypatch.setitem(health._READERS, "WAL", refused)
+    found = signal(connection, "WAL")
+    assert found.status == "unknown"
+    assert found.value is None

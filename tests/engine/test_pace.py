@@ -1,0 +1,222 @@
+"""The pace: rests, signs and settings, on a clock that only sleeping and working move."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from rollout.engine import lanes
+from rollout.engine.control import Interrupted
+from rollout.engine.health import Signal
+from rollout.engine.pace import LOOK_EVERY, Pace, Settings
+from rollout.engine.samples import losses, samples
+from rollout.engine.target import Connection, Target
+from tests.engine.carrying import NoControl, StopAfter, claimed, new_job, work_off, worker
+from tests.engine.things import FILL, counted, legacy_rows, unfilled
+
+
+def sign(status: Literal["ok", "throttle", "stop", "unknown"], name: str = "lag") -> Signal:
+    return Signal(name, status, f"{name} says {status}.", 1.0)
+
+
+@dataclass
+class World:
+    """A clock, the signs of the moment and the settings of the moment."""
+
+    now: float = 0.0
+    signals: list[Signal] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
+    kept: int = 0
+    looks: int = 0
+    until_well: float = float("inf")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def look(self) -> list[Signal]:
+        self.looks += 1
+        if self.now >= self.until_well:
+            self.signals = []
+        return self.signals
+
+    def keep(self) -> None:
+        self.kept += 1
+
+    def pace(self) -> Pace:
+        return Pace(
+            settings=lambda: self.settings,
+            look=self.look,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+        )
+
+    def batch(self, pace: Pace, control: NoControl, *, seconds: float = 0.1) -> float:
+        """One batch of a worker; how long it rested before and after."""
+        started = self.now
+        pace.before_batch(control, self.keep)
+        self.now += seconds
+        pace.after_batch(seconds, control, self.keep)
+        return round(self.now - started - seconds, 9)
+
+
+class TestRests:
+    def test_are_none_at_full_duty(self) -> None:
+        world = World()
+        assert world.batch(world.pace(), NoControl()) == 0
+
+    @pytest.mark.parametrize(("duty", "rest"), [(0.5, 0.1), (0.25, 0.3), (0.05, 1.9)])
+    def test_make_batches_run_in_their_share_of_the_time(self, duty: float, rest: float) -> None:
+        world = World(settings=Settings(duty=duty))
+        pace = world.pace()
+        assert world.batch(pace, NoControl()) == pytest.approx(rest)
+        assert pace.lost == {}, "what people asked for is no loss"
+
+    def test_change_with_the_settings_from_the_next_batch_on(self) -> None:
+        world = World()
+        pace, control = world.pace(), NoControl()
+        assert world.batch(pace, control) == 0
+        world.settings = Settings(duty=0.5, target_seconds=0.5)
+        assert world.batch(pace, control) == pytest.approx(0.1)
+        assert pace.target_seconds == 0.5
+        world.settings = Settings()
+        assert world.batch(pace, control) == 0
+
+    def test_keep_the_lane_however_long_they_are(self) -> None:
+        """A batch of two seconds in a twentieth of the time rests for far more than a lease."""
+        world = World(settings=Settings(duty=0.05))
+        rest = world.batch(world.pace(), NoControl(), seconds=2.0)
+        assert rest == pytest.approx(38)
+        assert world.kept >= rest / lanes.LEASE_SECONDS
+
+    def test_can_be_interrupted(self) -> None:
+        world = World(settings=Settings(duty=0.05))
+        with pytest.raises(Interrupted):
+            world.batch(world.pace(), StopAfter(3), seconds=2.0)
+        assert world.now < 4
+
+
+class TestASignToThrottle:
+    def test_slows_down_and_says_why_and_counts_the_seconds(self) -> None:
+        world = World(signals=[sign("throttle")])
+        pace, control = world.pace(), NoControl()
+        assert world.batch(pace, control) == pytest.approx(0.3)
+        assert control.waits == ["slowed down: lag says throttle."]
+        assert pace.lost == {"lag": pytest.approx(0.3)}
+
+    def test_loses_only_what_the_settings_would_not_have_rested_anyway(self) -> None:
+        world = World(signals=[sign("throttle")], settings=Settings(duty=0.5))
+        pace = world.pace()
+        assert world.batch(pace, NoControl()) == pytest.approx(0.3)
+        assert pace.lost == {"lag": pytest.approx(0.2)}
+
+    def test_loses_nothing_where_the_settings_are_slower(self) -> None:
+        world = World(signals=[sign("throttle")], settings=Settings(duty=0.1))
+        pace = world.pace()
+        assert world.batch(pace, NoControl()) == pytest.approx(0.9)
+        assert sum(pace.lost.values()) == 0
+
+    def test_is_over_when_it_is_gone(self) -> None:
+        world = World(signals=[sign("throttle")])
+        pace, control = world.pace(), NoControl()
+        world.batch(pace, control)
+        world.signals = []
+        world.now += LOOK_EVERY
+        assert world.batch(pace, control) == 0
+        assert control.waits[-1] == ""
+
+    def test_that_is_interrupted_counts_what_was_lost_until_then(self) -> None:
+        world = World(signals=[sign("throttle")])
+        pace = world.pace()
+        with pytest.raises(Interrupted):
+            world.batch(pace, StopAfter(2), seconds=1.0)
+        assert pace.lost == {"lag": pytest.approx(0.4)}
+
+
+class TestASignToStop:
+    def test_holds_the_work_before_a_batch_until_it_is_gone(self) -> None:
+        world = World(signals=[sign("ok", "a"), sign("stop")], until_well=5.0)
+        pace, control = world.pace(), NoControl()
+        assert world.batch(pace, control) == pytest.approx(5.0)
+        assert control.waits[0] == "lag says stop."
+        assert control.waits[-1] == ""
+        assert pace.lost == {"lag": pytest.approx(5.0)}
+        assert world.kept >= 5
+        assert world.batch(pace, control) == 0
+
+    def test_can_be_interrupted(self) -> None:
+        world = World(signals=[sign("stop")])
+        with pytest.raises(Interrupted):
+            world.batch(world.pace(), StopAfter(30))
+        assert 5 < world.now < 7
+
+
+@pytest.mark.parametrize("status", ["ok", "unknown"])
+def test_a_sign_that_is_well_or_unknown_holds_nothing(status: Literal["ok", "unknown"]) -> None:
+    world = World(signals=[sign(status)])
+    assert world.batch(world.pace(), NoControl()) == 0
+
+
+def test_the_signs_are_read_about_once_a_second_however_many_batches_there_are() -> None:
+    world = World()
+    pace = world.pace()
+    for _ in range(100):
+        world.batch(pace, NoControl())
+    assert 9 <= world.looks <= 11
+
+
+class TestAWorkerOfARealTable:
+    @pytest.fixture(autouse=True)
+    def rows(self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
+        legacy_rows(target, connection, 1_000)
+
+    def test_is_held_by_a_stop_and_goes_on_and_the_seconds_are_written_down(
+        self, connection: Connection
+    ) -> None:
+        world = World(signals=[sign("stop")], until_well=3.0)
+        job, stripes = new_job(connection, FILL)
+        control = NoControl()
+        work_off(connection, FILL, job, stripes, pace=world.pace(), control=control)
+        assert "lag says stop." in control.waits
+        assert counted(connection, job)[1] == 1_000
+        (loss,) = losses(connection, job)
+        assert loss.signal == "lag"
+        assert loss.seconds == pytest.approx(3.0)
+        assert sum(s.lost_seconds for s in samples(connection, job)) == pytest.approx(3.0)
+
+    def test_that_is_interrupted_while_it_is_held_has_written_nothing_and_keeps_its_lane(
+        self, connection: Connection
+    ) -> None:
+        world = World(signals=[sign("stop")])
+        job, stripes = new_job(connection, FILL)
+        lane = claimed(connection, job)
+        held = worker(connection, FILL, stripes=stripes, pace=world.pace(), control=StopAfter(20))
+        with pytest.raises(Interrupted):
+            held.work(lane, seconds=60)
+        assert unfilled(connection) == 1_000
+        assert lanes.totals(connection, job).holders == ("test",)
+        assert losses(connection, job)[0].seconds > 0
+
+    def test_aims_at_the_time_that_people_set_meanwhile(self, connection: Connection) -> None:
+        """A clock by which a batch takes a tenth of a second: the target decides the range."""
+
+        def ranges(target_seconds: Iterator[float]) -> list[int]:
+            job, _ = new_job(connection, FILL)
+            lengths: list[int] = []
+            lane = claimed(connection, job)
+            ticks = iter(n * 0.05 for n in range(10_000))
+            working = worker(
+                connection,
+                FILL,
+                stripes=1,
+                clock=lambda: next(ticks),
+                pace=Pace(settings=lambda: Settings(target_seconds=next(target_seconds))),
+            )
+            for _ in range(2):
+                lane = working.work(lane, seconds=0.3)
+                lengths.append(lane.range_blocks)
+            return lengths
+
+        assert ranges(iter([10.0] * 1_000))[1] > 2
+        assert ranges(iter([0.001] * 1_000))[1] == 1

@@ -1,0 +1,76 @@
+"""What a job did over time: added up in buckets, by however many workers."""
+
+import pytest
+
+from rollout.engine.samples import BUCKET_SECONDS, Sampler, losses, samples
+from rollout.engine.target import Connection, Target
+from tests.engine.carrying import new_job, work_off
+from tests.engine.things import FILL, counted, legacy_rows
+
+
+def in_one_bucket(connection: Connection) -> None:
+    """Start early in a bucket, so that its end does not come in between."""
+    connection.execute(
+        "SELECT pg_sleep(CASE WHEN left_over < 1 THEN left_over ELSE 0 END) FROM (SELECT"
+        " %(size)s - mod(extract(epoch FROM clock_timestamp()), %(size)s) AS left_over) AS s",
+        {"size": BUCKET_SECONDS},
+    )
+
+
+def test_what_several_workers_do_in_the_same_moments_is_added_up(connection: Connection) -> None:
+    in_one_bucket(connection)
+    for _worker in range(2):
+        lost: dict[str, float] = {"lag": 5.0}
+        sampler = Sampler(connection, 1, lost)
+        sampler.add(100, 60, 0.5)
+        sampler.add(10, 10, 0.25)
+        lost["lag"] += 2.0
+        lost["WAL"] = 1.0
+        sampler.flush()
+        sampler.add(1, 0, 0.0)
+        lost["lag"] += 0.5
+        sampler.flush()
+    (sample,) = samples(connection, 1)
+    assert (sample.scanned, sample.updated) == (222, 140)
+    assert sample.working_seconds == pytest.approx(1.5)
+    assert sample.lost_seconds == pytest.approx(7.0)
+    assert sample.rows_per_second == pytest.approx(222 / BUCKET_SECONDS)
+    first, second = losses(connection, 1)
+    assert (first.signal, second.signal) == ("lag", "WAL")
+    assert first.seconds == pytest.approx(5.0)
+    assert second.seconds == pytest.approx(2.0)
+
+
+def test_nothing_is_written_for_each_batch(connection: Connection) -> None:
+    sampler = Sampler(connection, 1, {})
+    for _batch in range(20):
+        sampler.add(1, 1, 0.001)
+    assert samples(connection, 1) == []
+    sampler.flush()
+    assert sum(s.scanned for s in samples(connection, 1)) == 20
+
+
+def test_a_job_has_samples_of_its_own_in_order_of_time_and_no_more_than_asked_for(
+    connection: Connection,
+) -> None:
+    connection.execute(
+        "INSERT INTO rollout.samples SELECT 7, to_timestamp(n * 5), n, 0, 1, 0"
+        " FROM generate_series(1, 300) AS n"
+    )
+    found = samples(connection, 7, most=100)
+    assert len(found) == 100
+    assert [s.at for s in found] == sorted(s.at for s in found)
+    assert [s.scanned for s in found[:2]] == [2, 5]
+    assert samples(connection, 8) == []
+
+
+def test_the_samples_of_a_whole_pass_add_up_to_its_counters(
+    target: Target, connection: Connection
+) -> None:
+    legacy_rows(target, connection, 3_000)
+    job, stripes = new_job(connection, FILL)
+    work_off(connection, FILL, job, stripes)
+    found = samples(connection, job)
+    assert (sum(s.scanned for s in found), sum(s.updated for s in found)) == counted(
+        connection, job
+    )
