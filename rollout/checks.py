@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
 
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup
+from rollout.plan.translations import Computed, Lookup, Translation
 
 
 @register("rollout")
@@ -36,11 +37,17 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_phases(plan),
         *_tables(plan),
         *_translations(plan),
+        *_lookups(plan),
+        *_functions(plan),
     ]
 
 
 def _error(number: int, message: str, hint: str, plan: Plan | None = None) -> Error:
     return Error(message, hint=hint, obj=plan and plan.name, id=f"rollout.E{number:03}")
+
+
+def _name(translation: Translation) -> str:
+    return ", ".join(translation.added)
 
 
 def _steps(plan: Plan) -> Iterator[tuple[int, Step]]:
@@ -69,7 +76,7 @@ def _columns(plan: Plan) -> Iterator[Error]:
             if column not in shape.get(table.label, {}):
                 yield _error(
                     2,
-                    f"The translation of {table.label}.{translation.column} reads '{column}', "
+                    f"The translation of {table.label}.{_name(translation)} reads '{column}', "
                     "which the plan's table does not have.",
                     f"Declare the column in the Table {table.label}, or correct its name.",
                     plan,
@@ -105,7 +112,7 @@ def _names(plan: Plan) -> Iterator[Error]:
                     plan,
                 )
     for (table, column), count in Counter(
-        (t.table.label, t.column) for t in plan.translations
+        (t.table.label, column) for t in plan.translations for column in t.added
     ).items():
         if count > 1:
             yield _error(
@@ -138,7 +145,7 @@ def _tables(plan: Plan) -> Iterator[Error]:
                 plan,
             )
     used: list[tuple[str, Table]] = [
-        (f"The translation of {t.column}", t.table) for t in plan.translations
+        (f"The translation of {_name(t)}", t.table) for t in plan.translations
     ]
     used += [
         (f"Step '{step.id}'", found)
@@ -162,11 +169,13 @@ def _translations(plan: Plan) -> Iterator[Error]:
                 yield _error(
                     7,
                     f"Step '{step.id}' of phase {number} names the translation of "
-                    f"{translation.table.label}.{translation.column}, which the plan lacks.",
+                    f"{translation.table.label}.{_name(translation)}, which the plan lacks.",
                     "Add it to the plan's translations.",
                     plan,
                 )
 
+
+def _lookups(plan: Plan) -> Iterator[Error]:
     for lookup in plan.translations:
         if not isinstance(lookup, Lookup):
             continue
@@ -185,5 +194,21 @@ def _translations(plan: Plan) -> Iterator[Error]:
                 f"The legacy column {lookup.table.label}.{lookup.legacy} is NOT NULL: code that "
                 "no longer writes it would fail, and a rollback adds it nullable.",
                 "Drop its NOT NULL in a migration before the rollout.",
+                plan,
+            )
+
+
+def _functions(plan: Plan) -> Iterator[Error]:
+    for computed in plan.translations:
+        if not isinstance(computed, Computed):
+            continue
+        try:
+            import_string(computed.function)
+        except ImportError as error:
+            yield _error(
+                10,
+                f"The function '{computed.function}' that computes "
+                f"{computed.table.label}.{_name(computed)} cannot be imported: {error}.",
+                "Name it by its dotted path: 'app.module.function'.",
                 plan,
             )

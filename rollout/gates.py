@@ -85,10 +85,10 @@ def _backfill(rollout: Rollout, plan: Plan, runs: dict[int, PhaseRun]) -> GateSt
     jobs = {
         job.table: job
         for job in BackfillJob.objects.filter(
-            step_run__run=run, kind="fill", finished_at__isnull=False
+            step_run__run=run, kind__in=("fill", "compute"), finished_at__isnull=False
         )
     }
-    for table in plan.translated_tables:
+    for table in plan.backfilled_tables:
         if table.label not in jobs:
             return GateStatus(
                 name,

@@ -6,7 +6,7 @@ from rollout.engine.catalog import compare, describe, live_columns, tables_of
 from rollout.environments import target_of
 from rollout.models import AuditReport, Rollout
 from rollout.plan import plans
-from rollout.plan.actions import Audit, CompareSchema, Fill, Probe, Statement
+from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.status import RolloutStatus, status_of
 
@@ -84,7 +84,7 @@ def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
                     lines += (
                         [f"{action.text};"] if alone else ["BEGIN;", f"{action.text};", "COMMIT;"]
                     )
-                case Fill():
+                case Fill() | Compute():
                     lines += [
                         f"-- in batches, until no row is left ({action.kind}):",
                         f"{action.text};",

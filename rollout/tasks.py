@@ -1,7 +1,7 @@
 """What workers are asked to do."""
 
 from rollout import heartbeats
-from rollout.runner import audits, execution, views
+from rollout.runner import assistance, audits, estimates, execution, views
 
 
 def advance(run_id: int, token: int) -> None:
@@ -12,6 +12,21 @@ def advance(run_id: int, token: int) -> None:
 def audit(report_id: int, token: int) -> None:
     """Make an audit report that somebody asked for."""
     audits.carry_out(report_id, token)
+
+
+def assist(job_id: int, until: float) -> None:
+    """Work on a backfill job beside the worker that holds its run."""
+    assistance.assist(job_id, until)
+
+
+def retry_quarantined(job_id: int, actor_name: str) -> None:
+    """Try the rows that the database refused once more."""
+    assistance.retry_quarantined(job_id, actor_name)
+
+
+def estimate(estimate_id: int) -> None:
+    """Try a pass over a table out on a sample that is rolled back."""
+    estimates.carry_out(estimate_id)
 
 
 def refresh_view(rollout_id: int, step_id: str) -> None:

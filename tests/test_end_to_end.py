@@ -254,7 +254,13 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert_nothing_else_changed(before, after)
     assert catalog_of(committed_db) == catalog_before
     left = "SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relkind = 'r'"
-    assert rollouts.ask(f"{left} AND relnamespace = 'rollout'::regnamespace") == ["lanes", "modes"]
+    assert rollouts.ask(f"{left} AND relnamespace = 'rollout'::regnamespace") == [
+        "lanes",
+        "losses",
+        "modes",
+        "quarantine",
+        "samples",
+    ]
     assert not rollouts.ask(
         "SELECT count(*) FROM pg_proc WHERE pronamespace = 'rollout'::regnamespace"
     )

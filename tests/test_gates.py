@@ -54,18 +54,21 @@ def backfilled(rollout: Rollout) -> PhaseRun:
     phase_run(rollout, 0)
     phase_run(rollout, 1)
     run = phase_run(rollout, 2)
-    step = step_run(run, "backfill", timedelta())
-    BackfillJob.objects.create(
-        step_run=step,
-        position=2,
-        table="properties",
-        kind="fill",
-        blocks=1,
-        estimated_rows=10,
-        stripes=1,
-        scanned=10,
-        finished_at=NOW,
-    )
+    for name, table, kind, rows in (
+        ("backfill-images", "property_images", "compute", 3),
+        ("backfill", "properties", "fill", 10),
+    ):
+        BackfillJob.objects.create(
+            step_run=step_run(run, name, timedelta()),
+            position=2,
+            table=table,
+            kind=kind,
+            blocks=1,
+            estimated_rows=rows,
+            stripes=1,
+            scanned=rows,
+            finished_at=NOW,
+        )
     return run
 
 
@@ -135,7 +138,7 @@ def test_a_backfill_passes_with_the_rows_it_scanned(rollout: Rollout) -> None:
     backfilled(rollout)
     assert answer(BackfillComplete(), 3, rollout) == (
         "pass",
-        "The final sweep found no row left; 10 rows were scanned.",
+        "The final sweep found no row left; 13 rows were scanned.",
     )
 
 
@@ -152,9 +155,18 @@ def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
     rollout: Rollout, change: dict[str, object]
 ) -> None:
     backfilled(rollout)
-    BackfillJob.objects.update(**change)
+    BackfillJob.objects.filter(kind="fill").update(**change)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
     assert "There is no finished backfill of properties." in why_not_start(rollout, 3)
+
+
+def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    BackfillJob.objects.filter(kind="compute").update(finished_at=None)
+    assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
+    assert "no finished backfill of property_images." in why_not_start(rollout, 3)
 
 
 def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
@@ -253,9 +265,12 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
     assert changing == [
         "map-values",
         "dual-write",
+        "watch-images",
         "write-both",
         "backfill",
+        "backfill-images",
         "cut-over",
         "freeze-legacy",
         "drop-legacy",
+        "stop-watching-images",
     ]

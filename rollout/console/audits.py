@@ -1,8 +1,5 @@
 """Audits: the list of a rollout's, and the report of one."""
 
-from urllib.parse import quote
-
-from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -12,9 +9,10 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.crosstab import crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
 from rollout.console.paging import page_of
+from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.heartbeats import liveness
-from rollout.models import AuditReport, AuditStatus, Mismatch
+from rollout.models import AuditReport, AuditStatus
 
 
 @may("view_rollout", to_post="audit_rollout")
@@ -57,7 +55,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "shares": shares(report.categories),
         "crosstabs": crosstabs(report),
         "mismatches": mismatches,
-        "rows": [(mismatch, _row_url(mismatch)) for mismatch in mismatches],
+        "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "column": column,
         "category": category,
         "liveness": liveness() if running else None,
@@ -69,9 +67,3 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
 def _words(request: ConsoleRequest, name: str) -> str:
     """A text of the address that the database can be asked about."""
     return request.GET.get(name, "").replace("\x00", "")
-
-
-def _row_url(mismatch: Mismatch) -> str:
-    """The page of a row in the application, where ``ROLLOUT["ROW_URLS"]`` says how it is made."""
-    pattern: str = settings.ROLLOUT.get("ROW_URLS", {}).get(mismatch.table, "")
-    return pattern.format(key=quote(mismatch.key, safe=""))

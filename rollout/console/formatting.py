@@ -1,6 +1,7 @@
 """Numbers, shares, durations and times as people read them: the one place that decides how."""
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -8,12 +9,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from rollout.progress import TimeLeft
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def number(value: float | None) -> str:
     """``1234567`` as ``1,234,567``; a fraction is rounded to a whole number."""
     return "–" if value is None else f"{round(value):,}"
+
+
+def roughly(value: float | None) -> str:
+    """An estimate in three digits: ``300,106`` as ``300,000``."""
+    if not value:
+        return number(value)
+    return number(round(value, 2 - math.floor(math.log10(abs(value)))))
 
 
 def percent(fraction: float) -> str:
@@ -51,6 +61,44 @@ def duration(value: timedelta | float | None) -> str:
     return f"{whole} s"
 
 
+def duration_range(left: TimeLeft | None) -> str:
+    """A range as honest as it is: ``about 31 s``, ``about 4-6 min``, ``at least 40 s``."""
+    if left is None:
+        return "–"
+    if left.longest is None:
+        return f"at least {_rough(left.shortest, left.shortest)}"
+    return f"about {_rough(left.shortest, left.longest)}"
+
+
+def _rough(low: float, high: float) -> str:
+    """Both ends in the unit of the longer one, down and up to what can be known."""
+    if high < 90:
+        step, unit = (1.0 if high < 20 else 5.0), "s"
+    elif high < 90 * MINUTE:
+        step, unit = MINUTE, "min"
+    else:
+        step, unit = HOUR / 2, "h"
+    scale = {"s": 1, "min": MINUTE, "h": HOUR}[unit]
+    nearest = max(round((low + high) / 2 / step) * step, step)
+    if high - low <= max(step, 0.1 * high):
+        return f"{nearest / scale:g} {unit}"
+    first, last = math.floor(low / step) * step, math.ceil(high / step) * step
+    if first == 0 and unit != "s":
+        return f"{_rough(low, low)}–{last / scale:g} {unit}"
+    return f"{max(first / scale, 1):g}–{last / scale:g} {unit}"
+
+
+def byte_size(value: float | None) -> str:
+    """Three digits and a decimal unit, as disks are sold: ``560 MB``, ``1.3 GB``."""
+    if value is None:
+        return "–"
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size * 0.9995:
+            scaled = value / size
+            return f"{scaled:.1f} {unit}" if scaled < 9.95 else f"{scaled:,.0f} {unit}"
+    return f"{value:.0f} bytes"
+
+
 def ago(moment: datetime, *, now: datetime | None = None) -> str:
     """The one largest unit: ``just now``, ``42 s ago``, ``3 min ago``, ``5 d ago``."""
     seconds = ((now or timezone.now()) - moment).total_seconds()
@@ -77,6 +125,19 @@ def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString
         f"{local:%H:%M:%S}",
         f"{local:%Z}",
     )
+
+
+def time_of_day(moment: datetime) -> str:
+    """``14:03:22``, for places that say the zone themselves."""
+    return f"{timezone.localtime(moment):%H:%M:%S}"
+
+
+def waiting(reason: str) -> str:
+    """What work waits for as a sentence: a thing, a health signal's word, or how it is slowed."""
+    text = reason.removesuffix(".")
+    if text.startswith("slowed down: "):
+        return f"S{text[1:]}."
+    return f"Held: {text}." if text[:1].isupper() else f"Waits for {text}."
 
 
 def when(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:

@@ -1,27 +1,145 @@
-"""A backfill's page."""
+"""A backfill's page, and the two things people can have it do: another pace, another try."""
 
+from datetime import timedelta
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
+from rollout import runner
+from rollout.console import history
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.chart import chart_of
 from rollout.console.fetch import job_or_404
+from rollout.console.health import health_of
+from rollout.console.rows import row_url
+from rollout.console.verbs import carry_out
+from rollout.engine.quarantine import PoisonRow
 from rollout.heartbeats import liveness
-from rollout.models import WORKING
-from rollout.progress import progress_of
+from rollout.models import WORKING, BackfillJob, LogEntry, RunState
+from rollout.progress import report_of
+
+RETRY_ASKED, RETRY_DONE = "quarantine retry", "quarantine retried"
+"""The log's events around another try of the rows in quarantine."""
+RETRY_TAKES = timedelta(minutes=2)
+"""After that long without an answer a page stops asking for one."""
+
+
+def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        min_value=least,
+        max_value=most,
+        help_text=help_text.format(f"{least:,}", f"{most:,}"),
+        error_messages={
+            "required": "A number is needed.",
+            "invalid": "Only a whole number will do.",
+            "min_value": f"{least:,} is the least.",
+            "max_value": f"{most:,} is the most.",
+        },
+    )
+
+
+class PaceForm(forms.Form):
+    """How fast a job goes. The runner has the last word on what is possible."""
+
+    target_ms = _whole_number("Batch target", 10, 2000, "The longest wait for a row: {} to {}.")
+    duty_percent = _whole_number("Duty", 5, 100, "The share of time at work: {} to {}.")
+    workers = _whole_number("Workers", 1, 32, "How many share the table: {} to {}.")
+    units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
 
 
 @may("view_rollout")
 @require_safe
 def job(request: ConsoleRequest, job_id: int) -> HttpResponse:
+    return _page(request, job_or_404(job_id))
+
+
+@may("pause_rollout")
+@require_POST
+def pace(request: ConsoleRequest, job_id: int) -> HttpResponse:
     job = job_or_404(job_id)
+    form = PaceForm(request.POST)
+    if form.is_valid():
+        try:
+            runner.set_pace(job, **form.cleaned_data, actor=request.user)
+        except runner.Refused as refusal:
+            if job.finished_at is not None:
+                messages.error(request, str(refusal))
+                return redirect("rollout:job", job_id)
+            form.add_error(None, str(refusal))
+    if form.errors:
+        return _page(request, job, form=form)
+    messages.success(request, "You set the pace. It holds from the next batch on.")
+    return redirect("rollout:job", job_id)
+
+
+@may("pause_rollout")
+@require_POST
+def retry_quarantined(request: ConsoleRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(job_id)
+    carry_out(
+        request,
+        lambda: runner.retry_quarantined(job, actor=request.user),
+        "You had the rows in quarantine tried again. What comes of it appears below.",
+    )
+    return redirect("rollout:job", job_id)
+
+
+def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = None) -> HttpResponse:
     run = job.step_run.run
+    report = report_of(job)
+    at_work = job.finished_at is None and run.state in WORKING
+    last_retry = _last_retry(job) if report.poisoned else None
+    retrying = (
+        last_retry is not None
+        and last_retry.event == RETRY_ASKED
+        and timezone.now() - last_retry.at < RETRY_TAKES
+    )
     page = {
+        "here": reverse("rollout:job", args=[job.pk]),
         "job": job,
         "run": run,
         "rollout": run.rollout,
-        "progress": progress_of(job),
+        "report": report,
+        "progress": report.progress,
+        "chart": chart_of(
+            report.samples, began=job.created_at, ended=job.finished_at, now=timezone.now()
+        ),
+        "health": health_of(report),
+        "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
+        "last_retry": last_retry,
+        "retrying": retrying,
+        "may_retry": not run.active or run.state == RunState.PAUSED,
         "liveness": liveness(),
-        "live": job.finished_at is None and run.state in WORKING,
+        "at_work": at_work,
+        "live": at_work or retrying,
     }
-    return render(request, f"rollout/{'job_live' if request.htmx else 'job'}.html", page)
+    if request.htmx:
+        return render(request, "rollout/job_live.html", page)
+    shown = form or PaceForm(initial={name: getattr(job, name) for name in PaceForm.base_fields})
+    page["form"] = shown
+    page["fields"] = [(field, PaceForm.units[field.name]) for field in shown]
+    page["history"] = history.before_job(job)
+    return render(request, "rollout/job.html", {**page, "full": True}, status=422 if form else 200)
+
+
+def _last_retry(job: BackfillJob) -> LogEntry | None:
+    """The newest word about another try of a job's rows in quarantine: the wish or what came."""
+    run = job.step_run.run
+    asked = Q(event=RETRY_ASKED, data__run=run.pk, message__contains=f" of {job.table} ")
+    return LogEntry.objects.filter(
+        asked | Q(event=RETRY_DONE, data__job=job.pk),
+        plan=run.rollout.plan,
+        environment=run.rollout.environment,
+        at__gte=job.created_at,
+    ).first()
+
+
+def _url(job: BackfillJob, row: PoisonRow) -> str:
+    return row_url(job.table, ",".join(row.key))

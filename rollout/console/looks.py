@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from rollout.engine.health import Status
 from rollout.models import AuditStatus, RunState, StepState, Way
 
 
@@ -59,9 +60,19 @@ _GATE = {
     "fail": Look("Fail", "bad", "failed"),
     "unknown": Look("Unknown", "warn", "unknown"),
 }
+_SIGNAL: dict[Status, Look] = {
+    "ok": Look("OK", "good", "done"),
+    "throttle": Look("Slowed down", "warn", "warning"),
+    "stop": Look("Held", "bad", "failed"),
+    "unknown": Look("Unknown", "", "unknown"),
+}
 
-
-_JOB = {"fill": "Backfill", "clear": "Clearing", "restore": "Restore"}
+_JOB = {
+    "fill": "Backfill",
+    "compute": "Computing",
+    "clear": "Clearing",
+    "restore": "Restore",
+}
 
 
 def of_job(kind: str) -> str:
@@ -84,3 +95,8 @@ def of_audit(status: str) -> Look:
 
 def of_gate(status: str) -> Look:
     return _GATE[status]
+
+
+def of_signal(status: Status) -> Look:
+    """Of a health signal: what it has the job do."""
+    return _SIGNAL[status]

@@ -2,13 +2,15 @@
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
-from rollout.console import focus, previews
+from rollout.console import focus, history, previews
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
+from rollout.console.forecasts import forecasts
 from rollout.console.verbs import carry_out
+from rollout.runner import estimates
 from rollout.status import PhaseStatus, RolloutStatus, steps_of
 
 
@@ -31,7 +33,11 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     }
     if request.htmx:
         return render(request, "rollout/phase_live.html", page)
-    page["described"] = [(step, previews.of_step(status.plan, step.step)) for step in steps]
+    earlier = history.by_step(status.rollout, number, phase.run)
+    page["described"] = [
+        (step, previews.of_step(status.plan, step.step), earlier.get(step.step.id, []))
+        for step in steps
+    ]
     return render(request, "rollout/phase.html", page)
 
 
@@ -47,7 +53,23 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
             f"You started phase {number}.",
         )
         return redirect("rollout:phase", plan, environment, number)
-    return render(request, "rollout/confirm_start.html", _confirmation(status, phase))
+    page = _forecast(status, phase)
+    if request.htmx:
+        return render(request, "rollout/forecasts_live.html", page)
+    return render(request, "rollout/confirm_start.html", {**_confirmation(status, phase), **page})
+
+
+@may("start_rollout")
+@require_POST
+def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase_or_404(status, number)
+    carry_out(
+        request,
+        lambda: estimates.ask_for(status.rollout, number, actor=request.user),
+        "You asked for an estimate. It appears below in a moment.",
+    )
+    return redirect("rollout:start", plan, environment, number)
 
 
 @may("roll_back_rollout")
@@ -63,6 +85,15 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         )
         return redirect("rollout:phase", plan, environment, number)
     return render(request, "rollout/confirm_roll_back.html", _confirmation(status, phase))
+
+
+def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
+    return {
+        "status": status,
+        "phase": phase,
+        "forecasts": forecasts(status, phase.number),
+        "live": estimates.waiting(status.rollout, phase.number),
+    }
 
 
 def _confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rollout.plan.actions import (
     Action,
     CompareSchema,
+    Compute,
     Direction,
     Fill,
     Lock,
@@ -83,6 +84,12 @@ def of_action(action: Action) -> Preview:
             return Preview(
                 "In short batches that yield to the application. Each batch puts its range of rows "
                 "in the place of “true”.",
+                action.text,
+            )
+        case Compute():
+            return Preview(
+                "In short batches: the rows are read, a Python function computes their values, and "
+                "each row is written unless its sources have changed meanwhile.",
                 action.text,
             )
         case Probe():

@@ -6,7 +6,9 @@ from rollout.runner.verbs import (
     pause,
     resume,
     retry,
+    retry_quarantined,
     roll_back,
+    set_pace,
     start,
     start_audit,
 )
@@ -17,7 +19,9 @@ __all__ = [
     "pause",
     "resume",
     "retry",
+    "retry_quarantined",
     "roll_back",
+    "set_pace",
     "start",
     "start_audit",
 ]

@@ -16,7 +16,7 @@ from rollout.engine.target import Connection, install
 from rollout.environments import alias_of, target_of
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
-from rollout.plan.actions import Action, Audit, CompareSchema, Fill, Probe, Statement
+from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.runner import audits, filling, lease
@@ -167,7 +167,7 @@ class Execution:
             case Statement():
                 ran = ddl.apply(connection, action, held)
                 return "Applied." if ran else "Already applied."
-            case Fill():
+            case Fill() | Compute():
                 return filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held
                 )

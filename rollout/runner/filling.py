@@ -1,94 +1,158 @@
-"""Carries a fill action on: its job in the journal, its lanes in the target, its final sweep."""
+"""Carries a fill or compute action on: its job in the journal, its lanes, its final sweep."""
 
 import time
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from rollout import heartbeats, log
-from rollout.engine import backfill
+from rollout import heartbeats, log, queue
+from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control
+from rollout.engine.health import read_signals
+from rollout.engine.pace import Pace, Settings
 from rollout.engine.target import Connection
 from rollout.models import BackfillJob, StepRun
-from rollout.plan.actions import Fill
+from rollout.plan.actions import Compute, Fill
 
 ROUNDS = 5
 """A row can be missed only while somebody holds it; so many passes over the rest must do."""
+FEWEST_POISON_ROWS = 50
+"""So many refused rows never stop a job, however small its table."""
 
 
 class RowsRemain(Exception):
     """Rows are still not right after every round."""
 
 
-def job_of(connection: Connection, fill: Fill, step_run: StepRun, position: int) -> BackfillJob:
-    """The journal's job for a fill action, and its lanes, made where they are absent."""
+class LiveSettings:
+    """A job's settings as people have them now, read again about twice a second."""
+
+    def __init__(self, job: BackfillJob) -> None:
+        self._job = job
+        self._read_at = float("-inf")
+        self._settings = Settings()
+
+    def __call__(self) -> Settings:
+        now = time.monotonic()
+        if now - self._read_at > 0.5:
+            self._read_at = now
+            self._job.refresh_from_db(fields=["target_ms", "duty_percent", "workers"])
+            self._settings = Settings(
+                target_seconds=self._job.target_ms / 1000, duty=self._job.duty_percent / 100
+            )
+        return self._settings
+
+
+def job_of(
+    connection: Connection, action: Fill | Compute, step_run: StepRun, position: int
+) -> BackfillJob:
+    """The journal's job for an action, and its lanes, made where they are absent."""
     job = BackfillJob.objects.filter(step_run=step_run, position=position).first()
     if job is None:
-        chosen = backfill.choose(connection, fill)
+        chosen = planner.choose(connection, action)
         job = BackfillJob.objects.create(
             step_run=step_run,
             position=position,
-            table=fill.table.label,
-            kind=fill.kind,
+            table=action.table.label,
+            kind=action.kind,
             blocks=chosen.blocks,
             estimated_rows=chosen.estimated_rows,
             stripes=chosen.stripes,
             explanation=chosen.explanation,
+            most_poison_rows=max(
+                FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)
+            ),
         )
-    backfill.create_lanes(connection, job.pk, job.blocks)
+    if job.finished_at is None:
+        lanes.create(
+            connection,
+            job.pk,
+            action.table,
+            # A function may take seconds for a page of rows: nobody knows before the first.
+            range_blocks=1 if isinstance(action, Compute) else None,
+        )
     return job
+
+
+def worker_of(
+    connection: Connection, action: Fill | Compute, job: BackfillJob, control: Control
+) -> backfill.Worker:
+    """What works on a job's lanes, at the pace that people and the database's health set."""
+    backfill.prepare_session(connection)
+    control.using(connection)
+    return backfill.Worker(
+        connection,
+        action,
+        stripes=job.stripes,
+        control=control,
+        pace=Pace(settings=LiveSettings(job), look=partial(read_signals, connection, action.table)),
+        function=import_string(action.function) if isinstance(action, Compute) else None,
+        most_poison_rows=job.most_poison_rows,
+    )
+
+
+def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: bool) -> None:
+    """Work on free lanes until a moment of the monotonic clock, or until there is none.
+
+    With ``wait``, wait for lanes that others hold: one of them may have died.
+    """
+    connection = worker.connection
+    while not lanes.is_finished(connection, job.pk) and time.monotonic() < until:
+        lane = lanes.claim(connection, job.pk, heartbeats.process_name())
+        if lane is None:
+            if not wait:
+                return
+            worker.control.waiting("the lanes that other workers hold")
+            worker.control.check()
+            time.sleep(0.2)
+            continue
+        worker.control.waiting("")
+        try:
+            worker.work(lane, seconds=until - time.monotonic())
+        except backfill.LaneLost:
+            continue
+        finally:
+            if not connection.closed:
+                lanes.release(connection, lane)
 
 
 def carry_on(
     connection: Connection,
-    fill: Fill,
+    action: Fill | Compute,
     step_run: StepRun,
     position: int,
     *,
     until: float,
     control: Control,
 ) -> str | None:
-    """Work on a fill until a moment of the monotonic clock.
+    """Work on an action until a moment of the monotonic clock.
 
     A sentence of its counts when the final sweep found nothing left, None when time ran out first.
-    Raises Interrupted, RowsRemain and psycopg.Error.
+    Raises Interrupted, RowsRemain, TooManyPoisonRows and psycopg.Error.
     """
-    job = job_of(connection, fill, step_run, position)
+    job = job_of(connection, action, step_run, position)
     if job.finished_at is not None:
         # A worker died between the end of the job and the end of its step.
         return _finished(connection, job)
-    backfill.prepare_session(connection)
-    control.using(connection)
-    while not backfill.is_finished(connection, job.pk):
-        lane = backfill.claim(connection, job.pk, heartbeats.process_name())
-        if lane is None:
-            control.waiting("a lane that another worker held until a moment ago")
-            control.check()
-            time.sleep(0.5)
-        else:
-            control.waiting("")
-            try:
-                backfill.work(
-                    connection,
-                    fill,
-                    lane,
-                    stripes=job.stripes,
-                    seconds=until - time.monotonic(),
-                    control=control,
-                )
-            finally:
-                if not connection.closed:
-                    backfill.release(connection, lane)
-        if time.monotonic() >= until:
-            return None
-    left = backfill.count_unfilled(connection, fill)
+    for _number in range(job.workers - 1):
+        queue.send("assist", job.pk, time.time() + until - time.monotonic())
+    work_on_lanes(worker_of(connection, action, job, control), job, until=until, wait=True)
+    if not lanes.is_finished(connection, job.pk):
+        return None
+    if step_run.attempts > 1:
+        # Somebody pressed retry, and may have put right what the rows were refused for.
+        retry_quarantined(connection, action, job, control)
+    quarantine.refuse_too_many(connection, job.pk, most=job.most_poison_rows)
+    left = backfill.count_unfilled(connection, action, job.pk)
     if left:
-        _again(connection, fill, job, left)
+        _again(connection, action, job, left)
         return None
     return _finish(connection, job, step_run)
 
 
-def _again(connection: Connection, fill: Fill, job: BackfillJob, left: int) -> None:
+def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, left: int) -> None:
     if job.rounds >= ROUNDS:
         raise RowsRemain(
             f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. Start an "
@@ -96,25 +160,26 @@ def _again(connection: Connection, fill: Fill, job: BackfillJob, left: int) -> N
         )
     job.rounds += 1
     job.save(update_fields=["rounds"])
-    backfill.another_round(connection, job.pk, backfill.blocks_of(connection, fill))
+    lanes.another_round(connection, job.pk, action.table)
 
 
 def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
-    totals = backfill.totals(connection, job.pk)
+    totals = lanes.totals(connection, job.pk)
     job.scanned, job.updated = totals.scanned, totals.updated
-    job.already_right = totals.scanned - totals.updated
+    job.already_right, job.quarantined = totals.already_right, totals.quarantined
     job.working_seconds = totals.working_seconds
     job.finished_at = timezone.now()
     run = step_run.run
     with transaction.atomic():
         job.save(
-            update_fields=["scanned", "updated", "already_right", "working_seconds", "finished_at"]
+            update_fields=[
+                *("scanned", "updated", "already_right", "quarantined"),
+                *("working_seconds", "finished_at"),
+            ]
         )
         log.record(
             "backfill done",
-            f"{job.kind.capitalize()} of {job.table}: {job.scanned:,} rows scanned, "
-            f"{job.updated:,} updated, {job.already_right:,} already right; the final sweep found "
-            "none left.",
+            f"{job.kind.capitalize()} of {job.table}: {_counts(job)}",
             actor=run.actor_name,
             source="worker",
             rollout=run.rollout,
@@ -124,6 +189,7 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
                 "scanned": job.scanned,
                 "updated": job.updated,
                 "already_right": job.already_right,
+                "quarantined": job.quarantined,
                 "rounds": job.rounds,
                 "working_seconds": round(job.working_seconds, 3),
             },
@@ -131,6 +197,59 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
     return _finished(connection, job)
 
 
+def _counts(job: BackfillJob) -> str:
+    quarantined = (
+        f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
+    )
+    return (
+        f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} already "
+        f"right, {quarantined}; the final sweep found no other row left."
+    )
+
+
 def _finished(connection: Connection, job: BackfillJob) -> str:
-    backfill.forget(connection, job.pk)
-    return f"{job.updated:,} of {job.scanned:,} rows written; the final sweep found none left."
+    lanes.forget(connection, job.pk)
+    return _counts(job)
+
+
+def retry_quarantined(
+    connection: Connection,
+    action: Fill | Compute,
+    job: BackfillJob,
+    control: Control | None = None,
+) -> int:
+    """Try every row in quarantine once more, each by itself; how many are written now."""
+    control = control or _Patient()
+    worker = backfill.Worker(
+        connection,
+        action,
+        stripes=1,
+        control=control,
+        function=import_string(action.function) if isinstance(action, Compute) else None,
+    )
+    written = 0
+    for row in quarantine.rows(connection, job.pk, limit=None):
+        control.check()
+        with connection.transaction():
+            if worker.try_again(job.pk, row.key):
+                written += 1
+                quarantine.absolve(connection, job.pk, row.key)
+                lanes.move_from_quarantine(connection, job.pk)
+    if job.finished_at is not None and written:
+        job.quarantined -= written
+        job.updated += written
+        job.save(update_fields=["quarantined", "updated"])
+    return written
+
+
+class _Patient:
+    """Nobody stops a handful of rows."""
+
+    def check(self) -> None:
+        pass
+
+    def waiting(self, reason: str) -> None:
+        pass
+
+    def using(self, connection: Connection) -> None:
+        pass

@@ -9,7 +9,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from rollout import gates, log, queue
-from rollout.models import ACTIVE, AuditReport, AuditStatus, PhaseRun, Rollout, RunState, Way
+from rollout.models import (
+    ACTIVE,
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    PhaseRun,
+    Rollout,
+    RunState,
+    Way,
+)
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.runner import lease
@@ -233,6 +242,54 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
             raise Refused(f"It cannot be cancelled now: {_is_busy(run)}")
         _record(run, "cancel asked for", f"Cancelled {_what(run)}.", actor, source)
     return run
+
+
+def set_pace(
+    job: BackfillJob,
+    *,
+    target_ms: int,
+    duty_percent: int,
+    workers: int,
+    actor: Actor,
+    source: str = "web",
+) -> None:
+    """Change how fast a job goes, from its next batch on. Raises Refused on values out of range."""
+    if not 10 <= target_ms <= 2000:
+        raise Refused("A batch may aim at 10 to 2,000 ms. 75 is a good start.")
+    if not 5 <= duty_percent <= 100:
+        raise Refused("Batches may run in 5 to 100 percent of the time.")
+    if not 1 <= workers <= 32:
+        raise Refused("1 to 32 workers may share a job.")
+    with transaction.atomic():
+        changed = BackfillJob.objects.filter(pk=job.pk, finished_at=None).update(
+            target_ms=target_ms, duty_percent=duty_percent, workers=workers
+        )
+        if not changed:
+            raise Refused("The job has ended: its pace cannot change any more.")
+        _record(
+            job.step_run.run,
+            "pace changed",
+            f"Batches of {job.table} aim at {target_ms} ms in {duty_percent} % of the time, with "
+            f"{workers} workers.",
+            actor,
+            source,
+        )
+
+
+def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") -> None:
+    """Have the rows that the database refused tried once more. Raises Refused."""
+    run = job.step_run.run
+    if run.active and run.state != RunState.PAUSED:
+        raise Refused("The job is at work. Retry its refused rows when it has ended or is paused.")
+    with transaction.atomic():
+        _record(
+            run,
+            "quarantine retry",
+            f"Had the refused rows of {job.table} tried again.",
+            actor,
+            source,
+        )
+        queue.send("retry_quarantined", job.pk, actor.get_username())
 
 
 def start_audit(rollout: Rollout, *, actor: Actor, source: str = "web") -> AuditReport:

@@ -2,19 +2,29 @@
 
 from django import template
 
+from rollout import progress
 from rollout.console import formatting, looks
+from rollout.engine.health import Status
 
 register = template.Library()
 
 register.filter("number", formatting.number)
+register.filter("roughly", formatting.roughly)
 register.filter("percent", formatting.percent)
 register.filter("plain", formatting.plain)
 register.filter("duration", formatting.duration)
 register.filter("took", formatting.took)
+register.filter("duration_range", formatting.duration_range)
+register.filter("byte_size", formatting.byte_size)
+register.filter("waiting", formatting.waiting)
+register.filter("job_took", progress.took)
+register.filter("job_speed", progress.speed_of)
 register.filter("json_text", formatting.json_text)
 register.filter("job_word", looks.of_job)
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
+register.simple_tag(formatting.ago, name="ago")
+register.simple_tag(formatting.time_of_day, name="time_of_day")
 
 BADGE = "rollout/parts/badge.html"
 
@@ -37,6 +47,11 @@ def audit_badge(status: str) -> dict[str, looks.Look]:
 @register.inclusion_tag(BADGE)
 def gate_badge(status: str) -> dict[str, looks.Look]:
     return {"look": looks.of_gate(status)}
+
+
+@register.inclusion_tag(BADGE)
+def signal_badge(status: Status) -> dict[str, looks.Look]:
+    return {"look": looks.of_signal(status)}
 
 
 @register.inclusion_tag("rollout/parts/shape.html")

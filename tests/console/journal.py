@@ -95,6 +95,15 @@ def job_of(step: StepRun, **fields: Any) -> BackfillJob:
     return BackfillJob.objects.create(step_run=step, **values)
 
 
+def ended_job(step: StepRun, *, seconds: float = 10, **fields: Any) -> BackfillJob:
+    """A backfill job that took so long and has just come to its end."""
+    now = timezone.now()
+    job = job_of(step, finished_at=now, **fields)
+    job.created_at = now - timedelta(seconds=seconds)
+    job.save(update_fields=["created_at"])
+    return job
+
+
 def audited(rollout: Rollout, status: str = "clean", **fields: Any) -> AuditReport:
     """A full audit of a million rows."""
     now = timezone.now()

@@ -19,10 +19,13 @@ WHO_MAY = {
     "": (READERS, READERS),
     "log/": (READERS, READERS),
     "jobs/{job}/": (READERS, READERS),
+    "jobs/{job}/pace/": (AUDITORS, AUDITORS),
+    "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
     "audits/{audit}/": (READERS, READERS),
     "{rollout}/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
+    "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
     "{rollout}/resume/": (AUDITORS, AUDITORS),
@@ -30,8 +33,9 @@ WHO_MAY = {
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
 }
-MADE_FOR_POST = {"start", "roll-back", "pause", "resume", "cancel", "retry", "audits"}
-POST_ONLY = {"pause", "resume", "cancel", "retry"}
+POST_ONLY = {"pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"}
+MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits"}
+PACE = {"target_ms": "50", "duty_percent": "50", "workers": "2"}
 
 
 def address_of(pattern: str, rollout: Rollout) -> str:
@@ -59,7 +63,7 @@ def test_every_address_asks_who_is_there(
 ) -> None:
     address, browser = address_of(pattern, rollout), browser_of(who)
     entries = LogEntry.objects.count()
-    response = getattr(browser, method)(address)
+    response = getattr(browser, method)(address, PACE)
     who_may = WHO_MAY[pattern][method == "post"]
     if who == "anonymous":
         assert response.status_code == 302

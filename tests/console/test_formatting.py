@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rollout.console import formatting
+from rollout.progress import TimeLeft
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -63,6 +64,68 @@ def test_durations_have_two_units_at_most(seconds: float | None, shown: str) -> 
 )
 def test_a_moment_is_told_by_its_largest_unit(seconds: int, shown: str) -> None:
     assert formatting.ago(NOON - timedelta(seconds=seconds), now=NOON) == shown
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "shown"),
+    [
+        (2.1, 2.2, "about 2 s"),
+        (0.2, 0.3, "about 1 s"),
+        (4, 9, "about 4–9 s"),
+        (0.4, 9, "about 1–9 s"),
+        (31, 33, "about 30 s"),
+        (33, 58, "about 30–60 s"),
+        (30, 350, "about 30 s–6 min"),
+        (240, 350, "about 4–6 min"),
+        (300, 310, "about 5 min"),
+        (1200, 10_000, "about 20 min–3 h"),
+        (5400, 9000, "about 1.5–2.5 h"),
+        (40, None, "at least 40 s"),
+    ],
+)
+def test_the_time_left_is_no_more_exact_than_it_is_known(
+    shortest: float, longest: float | None, shown: str
+) -> None:
+    assert formatting.duration_range(TimeLeft(shortest, longest)) == shown
+
+
+def test_of_an_unknown_time_nothing_is_said() -> None:
+    assert formatting.duration_range(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1_310_000_000, "1.3 GB"),
+        (560_400_000, "560 MB"),
+        (999_960, "1.0 MB"),
+        (9.96e6, "10 MB"),
+    ],
+)
+def test_sizes_have_two_or_three_digits(value: float | None, shown: str) -> None:
+    assert formatting.byte_size(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(300_106, "300,000"), (4, "4"), (0, "0"), (None, "–"), (1_234, "1,230")]
+)
+def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:
+    assert formatting.roughly(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("a lock on properties", "Waits for a lock on properties."),
+        ("slowed down: Process 7 is old.", "Slowed down: Process 7 is old."),
+        ("Replication slot x is losing its WAL.", "Held: Replication slot x is losing its WAL."),
+    ],
+)
+def test_what_is_waited_for_is_a_sentence(reason: str, sentence: str) -> None:
+    assert formatting.waiting(reason) == sentence
 
 
 def test_times_carry_their_zone_and_another_day_its_date() -> None:

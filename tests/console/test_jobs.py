@@ -1,69 +1,409 @@
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
 import pytest
+from django.conf import LazySettings
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rollout.models import BackfillJob, Rollout
+from rollout.engine import lanes, quarantine
+from rollout.models import BackfillJob, LogEntry, Rollout
 from tests.console import journal
 from tests.console.journal import fragment_of, ran, reached, text_of
 from tests.rollouts import target
-from tests.servers import Database
+
+HOSTILE = '"><script>alert(1)</script>'
+PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3"}
 
 
 def a_job(rollout: Rollout, state: str = "running", **fields: object) -> BackfillJob:
     return journal.job_of(reached(ran(rollout, 2, state), "backfill", "running"), **fields)
 
 
-def test_a_running_job_shows_what_its_lanes_count(committed_db: Database) -> None:
-    lead, job = journal.browser_of("lead"), a_job(journal.the_rollout())
-    with target() as connection:
-        connection.execute(
-            "INSERT INTO rollout.lanes (job, lane, first_block, end_block, next_block,"
-            " range_blocks, range_end, scanned, updated, rows_per_second)"
-            " VALUES (%s, 0, 0, 1000, 250, 8, 258, 6250, 6000, 12500)",
-            [job.pk],
+def an_ended_job(rollout: Rollout, **fields: Any) -> BackfillJob:
+    return journal.ended_job(reached(ran(rollout, 2), "backfill"), **fields)
+
+
+def page_of(job: BackfillJob) -> str:
+    return f"/rollout/jobs/{job.pk}/"
+
+
+def a_lane(job: BackfillJob, **fields: Any) -> None:
+    """A quarter of the job's blocks done by a worker that is at it."""
+    values = {
+        "job": job.pk,
+        "lane": 0,
+        "schema_name": "public",
+        "relation": "properties",
+        "first_block": 0,
+        "end_block": 1000,
+        "next_block": 250,
+        "range_blocks": 8,
+        "range_end": 258,
+        "scanned": 6250,
+        "updated": 6000,
+        "working_seconds": 0.5,
+        "holder": "host:7",
+        "lease_until": timezone.now() + timedelta(seconds=60),
+        **fields,
+    }
+    with target() as opened:
+        opened.execute(
+            f"INSERT INTO rollout.lanes ({', '.join(values)})"
+            f" VALUES ({', '.join(['%s'] * len(values))})".encode(),
+            list(values.values()),
         )
-    text = text_of(lead, f"/rollout/jobs/{job.pk}/")
+
+
+def measured(job: BackfillJob, buckets: int, *, lost: float = 0.0, scanned: int = 5000) -> None:
+    """So many samples of a job, the last one two buckets ago."""
+    with target() as opened:
+        opened.execute(
+            "INSERT INTO rollout.samples SELECT %s, to_timestamp((floor(extract(epoch FROM now())"
+            " / 5) - 2 - n) * 5), %s, %s, 4.0, %s FROM generate_series(0, %s - 1) AS n",
+            [job.pk, scanned, scanned, lost, buckets],
+        )
+
+
+def refused(job: BackfillJob, *keys: str, error: str = "no such kind") -> None:
+    with target() as opened:
+        for key in keys:
+            quarantine.put(opened, job.pk, [key], error)
+
+
+@pytest.fixture
+def clean_target(db: None) -> Iterator[None]:
+    """What a test commits to the engine's tables beside Django's transaction goes with it."""
+    yield
+    with target() as opened:
+        opened.execute(
+            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine"
+        )
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_a_running_job_shows_what_its_lanes_count(rollout: Rollout, lead: Client) -> None:
+    job = a_job(rollout)
+    a_lane(job)
+    text = text_of(lead, page_of(job))
     assert '<progress value="0.2500" max="1"' in text
-    for shown in ("25.0%", "6,250", "6,000", "<dd>250</dd>", "12,500", "1.5 s"):
+    for shown in ("25.0%", "6,250", "6,000", "<dd>250</dd>", "12,500", "about 2 s"):
         assert shown in text
+    assert "1 of 1 at it: <code>host:7</code>" in text
+    assert "quarantine" not in text.lower().replace('id="quarantine"', "")
     assert 'id="verb-pause"' in text
-    assert f'hx-get="/rollout/jobs/{job.pk}/"' in text
+    assert f'hx-get="{page_of(job)}"' in text
     assert "8 stripes: &lt;so many&gt; rows a block." in text
 
 
+@pytest.mark.usefixtures("clean_target")
+def test_scanned_is_updated_and_already_right_and_in_quarantine(
+    rollout: Rollout, viewer: Client
+) -> None:
+    job = a_job(rollout)
+    a_lane(job, quarantined=40)
+    text = text_of(viewer, page_of(job))
+    assert '<a href="#quarantine">40</a>' in text
+    assert "<dd>210</dd>" in text
+    ended = an_ended_job(rollout, scanned=100, updated=90, already_right=7, quarantined=3)
+    text = text_of(viewer, page_of(ended))
+    for shown in ("100", "90", "7"):
+        assert f"<dd>{shown}</dd>" in text
+    assert '<a href="#quarantine">3</a>' in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_a_job_whose_blocks_are_done_is_in_its_final_sweep(
+    rollout: Rollout, viewer: Client
+) -> None:
+    job = a_job(rollout)
+    a_lane(job, next_block=1000, done=True)
+    text = text_of(viewer, page_of(job))
+    assert "Final sweep" in text
+    assert "about" not in text[text.index('id="live"') : text.index('id="pace"')]
+
+
 def test_a_finished_job_shows_its_totals_and_stops_asking(rollout: Rollout, lead: Client) -> None:
-    job = a_job(
+    job = an_ended_job(
         rollout,
-        "done",
-        finished_at=timezone.now(),
+        seconds=40,
         scanned=2_000_000,
         updated=1_999_000,
         already_right=1_000,
         working_seconds=31.4,
     )
-    text = text_of(lead, f"/rollout/jobs/{job.pk}/")
-    for shown in ("2,000,000", "1,999,000", "1,000", "63,694", "31 s"):
+    text = text_of(lead, page_of(job))
+    for shown in ("2,000,000", "1,999,000", "1,000", "50,000", "<dd>40 s</dd>", "31 s"):
         assert shown in text
     assert "hx-get" not in text
     assert 'id="verb-' not in text
+    assert 'id="set-pace"' not in text
 
 
 def test_a_paused_job_can_be_resumed_and_stops_asking(rollout: Rollout, engineer: Client) -> None:
     job = a_job(rollout, "paused")
-    text = text_of(engineer, f"/rollout/jobs/{job.pk}/")
+    text = text_of(engineer, page_of(job))
     assert 'id="verb-resume"' in text
     assert 'id="verb-cancel"' not in text
     assert "hx-get" not in text
+    assert 'id="set-pace"' in text
 
 
-def test_the_fragment_of_a_job_is_its_living_part(rollout: Rollout, viewer: Client) -> None:
-    fragment = fragment_of(viewer, f"/rollout/jobs/{a_job(rollout).pk}/")
+@pytest.mark.usefixtures("clean_target")
+def test_a_fragment_is_the_living_parts_and_leaves_the_form_alone(
+    rollout: Rollout, lead: Client
+) -> None:
+    job = a_job(rollout)
+    fragment = fragment_of(lead, page_of(job))
     assert "<html" not in fragment
     assert "How it was planned" not in fragment
+    assert "<details" not in fragment
+    for part in ("plot", "numbers", "health", "quarantine"):
+        assert f'id="{part}" hx-swap-oob="true"' in fragment
+    assert 'id="pace"' not in fragment
+    assert "hx-swap-oob" not in text_of(lead, page_of(job))
 
 
-@pytest.mark.parametrize("kind", ["fill", "clear", "restore"])
-def test_a_job_says_what_it_does(rollout: Rollout, viewer: Client, kind: str) -> None:
-    words = {"fill": "Backfill of", "clear": "Clearing of", "restore": "Restore of"}
+def test_the_last_fragment_takes_the_form_away(rollout: Rollout, lead: Client) -> None:
+    fragment = fragment_of(lead, page_of(an_ended_job(rollout)))
+    assert 'id="pace" hx-swap-oob="true"' in fragment
+    assert "<form" not in fragment
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("fill", "Backfill"),
+        ("compute", "Computing"),
+        ("clear", "Clearing"),
+        ("restore", "Restore"),
+    ],
+)
+def test_a_job_says_what_it_does(rollout: Rollout, viewer: Client, kind: str, words: str) -> None:
     job = a_job(rollout, kind=kind)
-    assert f"{words[kind]} properties" in text_of(viewer, f"/rollout/jobs/{job.pk}/")
+    assert f"{words} of properties" in text_of(viewer, page_of(job))
+
+
+# Pace
+
+
+def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engineer: Client) -> None:
+    job = a_job(rollout)
+    response = engineer.post(f"{page_of(job)}pace/", PACE, follow=True)
+    assert response.redirect_chain == [(page_of(job), 302)]
+    text = response.content.decode()
+    assert "You set the pace." in text
+    assert "40 ms a batch, 25% duty" in text
+    assert 'value="40"' in text
+    job.refresh_from_db()
+    assert (job.target_ms, job.duty_percent, job.workers) == (40, 25, 3)
+    assert LogEntry.objects.get(event="pace changed").actor == "engineer"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("target_ms", "5", "10 is the least."),
+        ("target_ms", "9999", "2,000 is the most."),
+        ("duty_percent", "1.5", "Only a whole number will do."),
+        ("workers", "", "A number is needed."),
+        ("workers", HOSTILE, "Only a whole number will do."),
+    ],
+)
+def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
+    rollout: Rollout, engineer: Client, field: str, value: str, message: str
+) -> None:
+    job = a_job(rollout)
+    response = engineer.post(f"{page_of(job)}pace/", {**PACE, field: value})
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert message in text
+    assert "<script>alert" not in text
+    for kept in {**PACE, field: value}.values():
+        assert kept == "" or f'value="{kept}"' in text or "&lt;script&gt;" in text
+    assert f'hx-get="{page_of(job)}"' in text
+    assert f'name="next" value="{page_of(job)}"' in text
+    job.refresh_from_db()
+    assert (job.target_ms, job.duty_percent, job.workers) == (75, 100, 1)
+
+
+def test_the_pace_of_a_job_that_has_ended_stays(rollout: Rollout, lead: Client) -> None:
+    job = an_ended_job(rollout)
+    text = lead.post(f"{page_of(job)}pace/", PACE, follow=True).content.decode()
+    assert "The job has ended: its pace cannot change any more." in text
+
+
+def test_who_may_not_pause_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, page_of(a_job(rollout)))
+    assert "75 ms a batch, 100% duty" in text
+    assert 'id="set-pace"' not in text
+
+
+# Health
+
+
+def test_every_signal_is_shown_by_a_word_while_the_job_runs(
+    rollout: Rollout, viewer: Client
+) -> None:
+    text = text_of(viewer, page_of(a_job(rollout)))
+    for shown in ("Old transaction", "Lock waits", "WAL", "Transaction ids", "are in use."):
+        assert shown in text
+    assert "OK</span>" in text
+
+
+def test_a_job_of_a_table_that_the_plan_knows_no_more_has_no_signals(
+    rollout: Rollout, viewer: Client
+) -> None:
+    assert "Lock waits" not in text_of(viewer, page_of(a_job(rollout, table="gone")))
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_afterwards_the_time_lost_to_each_signal_is_shown(rollout: Rollout, viewer: Client) -> None:
+    job = an_ended_job(rollout)
+    with target() as opened:
+        opened.execute(
+            "INSERT INTO rollout.losses VALUES (%s, 'old transaction', 12.4), (%s, %s, 3)",
+            [job.pk, job.pk, HOSTILE],
+        )
+    text = text_of(viewer, page_of(job))
+    assert "Old transaction</dt><dd>12 s</dd>" in text
+    assert "<script>alert" not in text
+    assert "Lock waits" not in text
+
+
+# Quarantine
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_rows_in_quarantine_are_shown_with_the_reason(
+    rollout: Rollout, lead: Client, settings: LazySettings
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "ROW_URLS": {"properties": "/properties/{key}/"}}
+    job = an_ended_job(rollout, quarantined=2)
+    refused(job, "a/b", HOSTILE, error=HOSTILE)
+    text = text_of(lead, page_of(job))
+    assert '<a href="/properties/a%2Fb/"><code>a/b</code></a>' in text
+    assert "<script>alert" not in text
+    assert text.count("&quot;&gt;&lt;script&gt;") == 3
+    assert 'id="retry-quarantined"' in text
+    assert "More than 50 stop the job." in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_only_the_first_hundred_are_listed(rollout: Rollout, viewer: Client) -> None:
+    job = an_ended_job(rollout, quarantined=130)
+    refused(job, *(f"row-{n:03}" for n in range(130)))
+    text = text_of(viewer, page_of(job))
+    assert "row-099" in text
+    assert "row-100" not in text
+    assert "The first 100 of 130 rows." in text
+    assert 'id="retry-quarantined"' not in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_rows_are_tried_again_once_the_job_is_not_at_work(
+    rollout: Rollout, engineer: Client
+) -> None:
+    running = a_job(rollout)
+    refused(running, "a")
+    assert 'id="retry-quarantined"' not in text_of(engineer, page_of(running))
+    text = engineer.post(f"{page_of(running)}retry-quarantined/", follow=True).content.decode()
+    assert "The job is at work." in text
+    running.step_run.run.delete()
+
+    job = an_ended_job(rollout, quarantined=1)
+    refused(job, "a")
+    response = engineer.post(f"{page_of(job)}retry-quarantined/", follow=True)
+    text = response.content.decode()
+    assert response.redirect_chain == [(page_of(job), 302)]
+    assert "You had the rows in quarantine tried again." in text
+    assert "Trying again" in text
+    assert f'hx-get="{page_of(job)}"' in text
+    journal.noted(
+        rollout,
+        "quarantine retried",
+        data={"job": job.pk},
+        message="0 rows of properties that had been refused are written now.",
+    )
+    fragment = fragment_of(engineer, page_of(job))
+    assert "hx-get" not in fragment
+    assert "0 rows of properties that had been refused are written now." in fragment
+    assert 'id="retry-quarantined"' in fragment
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_what_came_of_another_job_s_rows_is_not_told_here(rollout: Rollout, lead: Client) -> None:
+    earlier = an_ended_job(rollout)
+    journal.noted(rollout, "quarantine retried", data={"job": earlier.pk}, message="All of them.")
+    job = an_ended_job(rollout)
+    refused(job, "a")
+    assert "Last try" not in text_of(lead, page_of(job))
+
+
+# History
+
+
+def test_earlier_jobs_of_the_step_are_listed(rollout: Rollout, viewer: Client) -> None:
+    first = an_ended_job(rollout, scanned=5000, seconds=10)
+    other = journal.ended_job(reached(ran(rollout, 2), "backfill-images"), scanned=777_777)
+    job = a_job(rollout)
+    for page in (page_of(job), f"{journal.PAGE}phases/2/"):
+        text = text_of(viewer, page)
+        earlier = text[text.index("Earlier jobs of this step") :]
+        assert f'href="{page_of(first)}"' in earlier
+        for shown in ("5,000", "500", "10 s", "grace"):
+            assert shown in earlier
+    assert f'href="{page_of(other)}"' not in text_of(viewer, page_of(job))
+    assert "Earlier jobs" not in text_of(viewer, page_of(first))
+
+
+# All of it
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_the_number_of_queries_does_not_grow_with_what_there_is(
+    rollout: Rollout, lead: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    execute = psycopg.Connection.execute
+
+    def counting(self: Any, *arguments: Any, **named: Any) -> Any:
+        asked.append(arguments[0])
+        return execute(self, *arguments, **named)
+
+    def queries() -> int:
+        asked.clear()
+        with CaptureQueriesContext(connection) as captured:
+            text_of(lead, page_of(job))
+        return len(captured) + len(asked)
+
+    an_ended_job(rollout)
+    job = a_job(rollout)
+    a_lane(job)
+    measured(job, 1)
+    refused(job, "a")
+    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    before = queries()
+    monkeypatch.undo()
+    for number in range(1, 5):
+        a_lane(job, lane=number)
+    with target() as opened:
+        opened.execute("DELETE FROM rollout.samples")
+        assert lanes.totals(opened, job.pk).scanned == 5 * 6250
+    measured(job, 100)
+    refused(job, *"bcdefgh")
+    job.step_run.run.steps.exclude(pk=job.step_run.pk).delete()
+    run = job.step_run.run
+    for _ in range(3):
+        run.state, run.finished_at = "done", timezone.now()
+        run.save()
+        an_ended_job(rollout)
+        run.state, run.finished_at = "running", None
+        run.save()
+    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    assert queries() == before
+    assert before < 35

@@ -1,4 +1,7 @@
+from typing import get_args
+
 from rollout.console import looks
+from rollout.engine.health import Status
 from rollout.models import AuditStatus, RunState, StepState, Way
 
 
@@ -8,6 +11,8 @@ def test_every_state_has_a_look_of_its_own() -> None:
         assert len({look.label for look in phases}) == len(phases)
         assert len({looks.of_step(state, way) for state in StepState.values}) == 3
     assert len({looks.of_audit(status) for status in AuditStatus.values}) == 4
+    signals = [looks.of_signal(status) for status in get_args(Status)]
+    assert len({look.icon for look in signals}) == len({look.label for look in signals}) == 4
     assert len({looks.of_gate(status).icon for status in ("pass", "fail", "unknown")}) == 3
 
 

@@ -44,7 +44,7 @@ def test_a_running_phase_is_shown_with_its_step(rollout: Rollout, viewer: Client
     reached(run, "map-values")
     reached(run, "dual-write", "running", waiting_for="a lock on properties")
     text = text_of(viewer, PAGE)
-    assert "Step 2 of 8: Let triggers fill the new columns" in text
+    assert "Step 2 of 10: Let triggers fill the new columns" in text
     assert "Waits for a lock on properties." in text
 
 

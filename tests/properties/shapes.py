@@ -82,7 +82,7 @@ def raw(column: str, property_id: UUID) -> Any:
     """What the database holds, read past the models."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f'SELECT "{column}" FROM properties WHERE id = %s',  # noqa: S608
+            f'SELECT "{column}" FROM properties WHERE id = %s',
             [property_id],
         )
         (value,) = cursor.fetchone()

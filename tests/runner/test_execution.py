@@ -152,15 +152,16 @@ def test_the_end_of_a_backfill_is_counted_once_though_its_worker_dies_there(
     properties: Rollout,
 ) -> None:
     run = rollouts.carry_out(properties, 0, 1, 2)
-    before = BackfillJob.objects.values().get()
+    before = BackfillJob.objects.values().get(kind="fill")
     assert before["updated"] == before["scanned"] == 300
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, finished_at=None)
     step = run.steps.get(step="backfill")
     StepRun.objects.filter(pk=step.pk).update(state="running", actions_done=step.actions_done - 1)
     tasks.advance(run.pk, PhaseRun.objects.get(pk=run.pk).token)
     assert rollouts.state_of(run) == RunState.DONE
-    assert BackfillJob.objects.values().get() == before
-    assert LogEntry.objects.filter(event="backfill done").count() == 1
+    assert BackfillJob.objects.values().get(kind="fill") == before
+    ended = LogEntry.objects.filter(event="backfill done", data__job=before["id"])
+    assert ended.count() == 1
     assert rollouts.ask("SELECT count(*) FROM rollout.lanes") == 0
 
 

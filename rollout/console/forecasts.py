@@ -1,0 +1,51 @@
+"""What a phase's passes over tables will be like: the planner's choice and the newest estimate."""
+
+from dataclasses import dataclass
+
+from rollout.engine import planner
+from rollout.engine.planner import FillPlan
+from rollout.environments import target_of
+from rollout.models import BackfillEstimate
+from rollout.plan.step import Step
+from rollout.runner.estimates import Pass, columns_exist, passes_of
+from rollout.status import RolloutStatus
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A pass to come. ``chosen`` is None while the columns that it writes are not there."""
+
+    step: Step
+    kind: str
+    table: str
+    chosen: FillPlan | None
+    estimate: BackfillEstimate | None
+
+
+def forecasts(status: RolloutStatus, number: int) -> list[Forecast]:
+    """The passes of a phase that has not begun, by a few looks at the target's catalog."""
+    passes = passes_of(status.plan, number) if status.phases[number].state == "pending" else []
+    if not passes:
+        return []
+    newest = {
+        (estimate.step, estimate.position): estimate
+        for estimate in BackfillEstimate.objects.filter(rollout=status.rollout, phase=number)
+        .order_by("step", "position", "-id")
+        .distinct("step", "position")
+    }
+    with target_of(status.rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        chosen = [
+            planner.choose(connection, each.action)
+            if columns_exist(connection, each.action)
+            else None
+            for each in passes
+        ]
+    return [
+        _forecast(each, plan, newest.get((each.step.id, each.position)))
+        for each, plan in zip(passes, chosen, strict=True)
+    ]
+
+
+def _forecast(each: Pass, plan: FillPlan | None, estimate: BackfillEstimate | None) -> Forecast:
+    return Forecast(each.step, each.action.kind, each.action.table.label, plan, estimate)

@@ -1,0 +1,38 @@
+"""Earlier jobs of a step: how many rows, how fast, when, by whom."""
+
+from collections import defaultdict
+
+from django.db.models import QuerySet
+
+from rollout.models import BackfillJob, PhaseRun, Rollout
+
+MOST = 20
+"""So many are shown of a phase, or beside a job; older ones are not what people look for."""
+
+
+def before_job(job: BackfillJob) -> list[BackfillJob]:
+    """The jobs that were made for the same action before this one, newest first."""
+    run = job.step_run.run
+    return list(
+        _jobs(run.rollout, run.phase).filter(
+            step_run__step=job.step_run.step,
+            step_run__run__way=run.way,
+            position=job.position,
+            pk__lt=job.pk,
+        )[:MOST]
+    )
+
+
+def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, list[BackfillJob]]:
+    """The jobs of a phase's steps in runs before the newest one; step id to jobs."""
+    steps: dict[str, list[BackfillJob]] = defaultdict(list)
+    if newest is not None:
+        for job in _jobs(rollout, phase).exclude(step_run__run=newest)[:MOST]:
+            steps[job.step_run.step].append(job)
+    return steps
+
+
+def _jobs(rollout: Rollout, phase: int) -> QuerySet[BackfillJob]:
+    return BackfillJob.objects.filter(
+        step_run__run__rollout=rollout, step_run__run__phase=phase
+    ).select_related("step_run__run")

@@ -1,0 +1,82 @@
+"""Other workers' part in a job: they hold lanes for a slice of time and write nothing else."""
+
+import time
+
+from rollout import log
+from rollout.engine.control import Interrupted
+from rollout.engine.target import Connection
+from rollout.environments import target_of
+from rollout.models import BackfillJob, PhaseRun, RunState, Way
+from rollout.plan import plans
+from rollout.plan.actions import Compute, Fill
+from rollout.runner import filling
+
+
+class Assistant:
+    """The control of a worker that helps: it stops as soon as the run does not simply run."""
+
+    def __init__(self, run_id: int) -> None:
+        self._run_id = run_id
+        self._looked = 0.0
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > 0.3:
+            self._looked = now
+            state = PhaseRun.objects.filter(pk=self._run_id).values_list("state", flat=True).get()
+            if state != RunState.RUNNING:
+                raise Interrupted(f"The run is {state}.")
+
+    def waiting(self, reason: str) -> None:
+        """The worker that holds the run tells people what it waits for."""
+
+    def using(self, connection: Connection) -> None:
+        """An assistant's batches are short: they end by themselves."""
+
+
+def _job(job_id: int) -> BackfillJob:
+    return BackfillJob.objects.select_related("step_run__run__rollout").get(pk=job_id)
+
+
+def action_of(job: BackfillJob) -> Fill | Compute:
+    """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
+    run = job.step_run.run
+    plan = plans.get(run.rollout.plan)
+    step = plan.step(run.phase, job.step_run.step)
+    way = plan.forward(step) if run.way == Way.FORWARD else plan.backward(step)
+    action = way.actions[job.position]
+    assert isinstance(action, Fill | Compute)
+    return action
+
+
+def assist(job_id: int, until: float) -> None:
+    """Work on a job's free lanes until a moment of the wall clock, if the job still runs."""
+    seconds = until - time.time()
+    if seconds <= 0:
+        return
+    job = _job(job_id)
+    control = Assistant(job.step_run.run_id)
+    try:
+        control.check()
+        with target_of(job.step_run.run.rollout.environment).connect() as connection:
+            worker = filling.worker_of(connection, action_of(job), job, control)
+            filling.work_on_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
+    except Interrupted:
+        return
+
+
+def retry_quarantined(job_id: int, actor_name: str) -> None:
+    """Try the rows that the database refused once more."""
+    job = _job(job_id)
+    run = job.step_run.run
+    with target_of(run.rollout.environment).connect() as connection:
+        written = filling.retry_quarantined(connection, action_of(job), job)
+    log.record(
+        "quarantine retried",
+        f"{written:,} rows of {job.table} that had been refused are written now.",
+        actor=actor_name,
+        source="worker",
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"job": job.pk, "written": written},
+    )

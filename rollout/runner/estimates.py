@@ -1,0 +1,139 @@
+"""Estimates of a phase's passes over tables, asked for before it starts and made by a worker."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+from django.db import transaction
+from django.utils import timezone
+from psycopg import errors
+
+from rollout import gates, log, queue
+from rollout.engine import planner
+from rollout.engine.target import Connection, ask
+from rollout.environments import target_of
+from rollout.models import BackfillEstimate, Rollout
+from rollout.plan import facts, plans
+from rollout.plan.actions import Compute, Fill
+from rollout.plan.plan import Plan
+from rollout.plan.step import Step
+from rollout.runner.verbs import Actor, Refused, active_run, plan_of
+
+PATIENCE = timedelta(minutes=2)
+"""An estimate that has had no answer for so long may be asked for again."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass over a table that a phase will make: the step's action at ``position``."""
+
+    step: Step
+    position: int
+    action: Fill | Compute
+
+
+def passes_of(plan: Plan, phase: int) -> list[Pass]:
+    """The passes over tables that a phase makes on its way forward, in their order."""
+    return [
+        Pass(step, position, action)
+        for step in plan.phases[phase].steps
+        for position, action in enumerate(plan.forward(step).actions)
+        if isinstance(action, Fill | Compute)
+    ]
+
+
+def columns_exist(connection: Connection, action: Fill | Compute) -> bool:
+    """Whether the columns that a pass writes are there already."""
+    columns = (
+        action.columns
+        if isinstance(action, Compute)
+        else tuple(assignment.column for assignment in action.assignments)
+    )
+    return ask(
+        connection, facts.all_of(*(facts.column_exists(action.table, name) for name in columns))
+    )
+
+
+def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> None:
+    """Have every pass of a phase estimated that has not begun. Raises Refused."""
+    plan = plan_of(rollout)
+    passes = passes_of(plan, phase)
+    if not passes:
+        raise Refused(f"Phase {phase} goes over no table row by row: there is nothing to estimate.")
+    with transaction.atomic():
+        Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
+        if not gates.is_untouched(gates.newest_runs(rollout).get(phase)):
+            raise Refused(f"Phase {phase} has begun: its page shows what it really takes.")
+        if active_run(rollout) is not None:
+            raise Refused("Another phase is at work and would spoil the sample. Wait for its end.")
+        if waiting(rollout, phase):
+            raise Refused("An estimate is being made. It appears here in a moment.")
+        for each in passes:
+            estimate = BackfillEstimate.objects.create(
+                rollout=rollout,
+                phase=phase,
+                step=each.step.id,
+                position=each.position,
+                table=each.action.table.label,
+                actor_name=actor.get_username(),
+            )
+            queue.send("estimate", estimate.pk)
+        log.record(
+            "estimate asked for",
+            f"Asked for an estimate of phase {phase}; its sample is rolled back.",
+            actor=actor.get_username(),
+            source=source,
+            rollout=rollout,
+            phase=phase,
+        )
+
+
+def waiting(rollout: Rollout, phase: int) -> bool:
+    """Whether an estimate of a phase is still to be made."""
+    return BackfillEstimate.objects.filter(
+        rollout=rollout,
+        phase=phase,
+        finished_at=None,
+        created_at__gt=timezone.now() - PATIENCE,
+    ).exists()
+
+
+def carry_out(estimate_id: int) -> None:
+    """Make an estimate, or write down why it cannot be made. Doing it twice changes nothing."""
+    estimate = (
+        BackfillEstimate.objects.select_related("rollout")
+        .filter(pk=estimate_id, finished_at=None)
+        .first()
+    )
+    if estimate is None:
+        return
+    try:
+        _make(estimate)
+    except errors.LockNotAvailable:
+        estimate.error = "The application held rows of the sample. Ask again in a moment."
+    except psycopg.Error as error:
+        estimate.error = error.diag.message_primary or str(error).strip() or type(error).__name__
+    estimate.finished_at = timezone.now()
+    estimate.save()
+
+
+def _make(estimate: BackfillEstimate) -> None:
+    passes = passes_of(plans.get(estimate.rollout.plan), estimate.phase)
+    place = (estimate.step, estimate.position)
+    actions = {(each.step.id, each.position): each.action for each in passes}
+    if place not in actions:
+        estimate.error = "The plan has changed since. Ask again."
+        return
+    action = actions[place]
+    with target_of(estimate.rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '60s'")
+        if not columns_exist(connection, action):
+            estimate.error = f"The new columns of {action.table.label} are not there yet."
+        elif isinstance(action, Compute):
+            estimate.rows = planner.choose(connection, action).estimated_rows
+        else:
+            found = planner.estimate(connection, action)
+            estimate.rows, estimate.sampled_rows = found.rows, found.sampled_rows
+            if found.sampled_rows:
+                estimate.seconds = found.seconds
+                estimate.wal_bytes, estimate.disk_bytes = found.wal_bytes, found.disk_bytes

@@ -1,0 +1,193 @@
+"""What stands before the start of a phase that goes over tables."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from rollout.models import BackfillEstimate, LogEntry, Rollout
+from tests import rollouts
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, ran, text_of
+from tests.rollouts import ADA
+from tests.servers import Database
+
+START = f"{PAGE}phases/2/start/"
+
+
+def expanded(rollout: Rollout) -> None:
+    for phase in (0, 1):
+        ran(rollout, phase)
+
+
+def an_estimate(rollout: Rollout, **fields: object) -> BackfillEstimate:
+    values = {
+        "rollout": rollout,
+        "phase": 2,
+        "step": "backfill",
+        "table": "properties",
+        "position": 2,
+        "actor_name": "grace",
+        "finished_at": timezone.now(),
+        **fields,
+    }
+    return BackfillEstimate.objects.create(**values)
+
+
+def position_of_the_fill(rollout: Rollout) -> int:
+    from rollout.plan import plans
+    from rollout.runner.estimates import passes_of
+
+    return passes_of(plans.get(rollout.plan), 2)[0].position
+
+
+def test_before_the_columns_are_there_nothing_is_planned(rollout: Rollout, lead: Client) -> None:
+    text = text_of(lead, START)
+    assert "Backfill of properties" in text
+    assert "The columns that it writes are not there yet" in text
+
+
+def test_a_phase_that_goes_over_no_table_has_no_forecast(rollout: Rollout, lead: Client) -> None:
+    assert "Passes over tables" not in text_of(lead, f"{PAGE}phases/0/start/")
+    text = lead.post(f"{PAGE}phases/0/estimate/", follow=True).content.decode()
+    assert "there is nothing to estimate" in text
+
+
+def test_a_phase_that_has_begun_has_no_forecast(rollout: Rollout, lead: Client) -> None:
+    expanded(rollout)
+    ran(rollout, 2, "failed")
+    assert "Passes over tables" not in text_of(lead, START)
+    text = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
+    assert "Phase 2 has begun" in text
+
+
+def test_no_sample_is_taken_while_a_phase_is_at_work(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1, "running")
+    text = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
+    assert "Another phase is at work" in text
+
+
+def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead: Client) -> None:
+    expanded(rollout)
+    response = lead.post(f"{PAGE}phases/2/estimate/", follow=True)
+    assert response.redirect_chain == [(START, 302)]
+    text = response.content.decode()
+    assert "lead asked for an estimate, just now." in text
+    assert 'id="estimate"' not in text
+    assert f'hx-get="{START}"' in text
+    fragment = fragment_of(lead, START)
+    assert "<html" not in fragment
+    assert "What will run" not in fragment
+    again = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
+    assert "An estimate is being made." in again
+    assert [e.table for e in BackfillEstimate.objects.order_by("pk")] == [
+        "properties",
+        "property_images",
+    ]
+    assert LogEntry.objects.get(event="estimate asked for").actor == "lead"
+
+
+def test_an_estimate_that_was_never_made_can_be_asked_for_again(
+    rollout: Rollout, lead: Client
+) -> None:
+    expanded(rollout)
+    position = position_of_the_fill(rollout)
+    old = an_estimate(rollout, finished_at=None, position=position)
+    old.created_at -= timedelta(hours=1)
+    old.save()
+    text = text_of(lead, START)
+    assert "was never made. Ask again." in text
+    assert 'id="estimate"' in text
+    assert "hx-get" not in text
+
+
+def test_the_newest_estimate_is_shown_with_its_age(rollout: Rollout, lead: Client) -> None:
+    expanded(rollout)
+    position = position_of_the_fill(rollout)
+    an_estimate(rollout, position=position, error="an older one")
+    an_estimate(
+        rollout,
+        position=position,
+        finished_at=timezone.now() - timedelta(minutes=2),
+        rows=2_000_000,
+        seconds=31.2,
+        sampled_rows=2900,
+        wal_bytes=1_310_000_000,
+        disk_bytes=560_000_000,
+    )
+    text = " ".join(text_of(lead, START).split())
+    assert (
+        "<strong>About 31 s</strong>, 1.3 GB of WAL, at most 560 MB of disk, "
+        '<span class="muted">from a sample of 2,900 rows, rolled back; grace, 2 min ago</span>'
+    ) in text
+    assert "an older one" not in text
+
+
+def test_why_an_estimate_failed_is_shown_as_text(rollout: Rollout, lead: Client) -> None:
+    expanded(rollout)
+    an_estimate(rollout, position=position_of_the_fill(rollout), error="<script>x</script>")
+    text = text_of(lead, START)
+    assert "It could not be estimated" in text
+    assert "&lt;script&gt;x" in text
+    assert "<script>x" not in text
+
+
+def test_the_number_of_queries_does_not_grow_with_the_estimates(
+    rollout: Rollout, lead: Client
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            text_of(lead, START)
+        return len(captured)
+
+    expanded(rollout)
+    an_estimate(rollout)
+    before = queries()
+    for _ in range(5):
+        an_estimate(rollout)
+    assert queries() == before < 25
+
+
+@pytest.mark.parametrize("delivered", [1, 2])
+def test_a_worker_makes_the_estimate_and_leaves_no_trace(
+    committed_db: Database, delivered: int
+) -> None:
+    from rollout.runner import estimates
+
+    rollouts.load_listings(2000)
+    rollout = rollouts.the_rollout()
+    lead = journal.browser_of("lead")
+    rollouts.carry_out(rollout, 0, 1)
+    text = text_of(lead, START)
+    assert "stripes: " in text
+    assert "No index covers a column that is written" in text
+    estimates.ask_for(rollout, 2, actor=ADA)
+    for message in rollouts.queued():
+        for _ in range(delivered):
+            message.deliver()
+    fill, compute = BackfillEstimate.objects.order_by("pk")
+    assert (fill.error, compute.error) == ("", "")
+    assert 1_800 < (fill.rows or 0) < 2_200
+    assert fill.sampled_rows
+    assert fill.seconds
+    assert fill.wal_bytes
+    assert compute.seconds is None
+    assert compute.rows is not None
+    assert rollouts.ask("SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL") == 0
+    text = text_of(lead, START)
+    assert "rolled back; ada, just now" in text
+    assert "how long the Python function takes cannot be told beforehand" in text
+
+
+def test_an_estimate_before_the_columns_are_there_says_so(committed_db: Database) -> None:
+    from rollout.runner import estimates
+
+    rollout = rollouts.the_rollout()
+    estimates.ask_for(rollout, 2, actor=ADA)
+    rollouts.work()
+    errors = {e.error for e in BackfillEstimate.objects.all()}
+    assert "The new columns of properties are not there yet." in errors
