@@ -1,0 +1,28 @@
+"""The engine's striped loop alone: no queue, no journal, no final sweep."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.control import UNDISTURBED
+from bench.loops.base import Bounds, Copy, Run, Stopwatch, Work
+from rollout.engine import backfill, lanes, planner
+
+JOB = 1
+
+
+@contextmanager
+def bare(copy: Copy) -> Iterator[Run]:
+    fill = copy.fill
+    with copy.database.connect() as connection:
+
+        def run(bounds: Bounds) -> Work:
+            watch = Stopwatch(bounds)
+            chosen = planner.choose(connection, fill)
+            lanes.create(connection, JOB, fill.table)
+            backfill.prepare_session(connection)
+            worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=UNDISTURBED)
+            while lane := lanes.claim(connection, JOB, "bench"):
+                worker.work(lane, seconds=bounds.seconds)
+            return watch.work(lanes.totals(connection, JOB).updated)
+
+        yield run

@@ -1,0 +1,55 @@
+"""A Django iterator, its rows computed in Python and written by bulk_update, 1000 at a time."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from psycopg import sql
+
+from bench.loops.base import BATCH, Bounds, Copy, Run, Stopwatch, Work
+from bench.models import BigintListing, Listing, UuidListing
+from bench.server import Connection, django_uses
+from rollout.plan.names import in_target
+
+MODELS: dict[str, type[Listing]] = {"uuid": UuidListing, "bigint": BigintListing}
+READ = ("pk", "type", "status", "created_at")
+WRITTEN = ["type_id", "status_id", "currency", "is_listed", "published_at"]
+LISTED = {"for sale", "active", "coming soon"}
+
+
+@contextmanager
+def bulk_update(copy: Copy) -> Iterator[Run]:
+    with copy.database.connect() as connection:
+        types, statuses = (_mapping(connection, copy, column) for column in ("type", "status"))
+
+    def run(bounds: Bounds) -> Work:
+        objects = MODELS[copy.key]._default_manager
+        watch = Stopwatch(bounds)
+        found = objects.order_by("pk").only(*READ)[: bounds.rows].iterator(chunk_size=BATCH)
+        while watch.goes_on and (batch := list(islice(found, BATCH))):
+            for listing in batch:
+                state = re.sub(r"[\s\u00a0]+", " ", listing.status or "").strip().lower()
+                listing.type_id = types[listing.type or ""]
+                listing.status_id = statuses[listing.status or ""]
+                listing.currency = "USD"
+                listing.is_listed = state in LISTED
+                listing.published_at = listing.created_at if listing.is_listed else None
+            objects.bulk_update(batch, WRITTEN, batch_size=BATCH)
+            watch.rows += len(batch)
+        return watch.work()
+
+    with django_uses(copy.database):
+        yield run
+
+
+def _mapping(connection: Connection, copy: Copy, column: str) -> dict[str, int]:
+    lookup = next(
+        found for found in copy.plan.lookups_of(copy.plan.tables[0]) if found.legacy == column
+    )
+    rows = connection.execute(
+        sql.SQL("SELECT legacy, lookup_id FROM {}").format(
+            in_target(lookup.mapping_name(copy.plan.name))
+        )
+    )
+    return dict(rows.fetchall())

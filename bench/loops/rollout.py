@@ -1,0 +1,81 @@
+"""This engine as people use it: a phase started in the journal, real queue, workers, watchdog."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.control import BENCHMARK
+from bench.loops.base import Copy, Run, Work
+from bench.server import django_uses
+from config import processes
+from config.home import ROOT
+from rollout import runner
+from rollout.heartbeats import liveness
+from rollout.models import BackfillJob, PhaseRun, RunState
+from rollout.status import find_rollout
+
+START_SECONDS = 60
+
+
+class DidNotEnd(Exception):
+    """The phase did not come to its end; the message is the journal's."""
+
+
+@contextmanager
+def whole_path(copy: Copy) -> Iterator[Run]:
+    home = copy.database.home
+    with django_uses(copy.database), (home / "site.log").open("ab") as log:
+        for command in (["qcluster"], ["rollout", "watchdog"]):
+            processes.spawn(
+                [sys.executable, str(ROOT / "manage.py"), *command],
+                home=home,
+                environ=copy.database.environ,
+                output=log,
+            )
+        try:
+            _await_workers()
+            yield lambda bounds: _phase(copy)
+        finally:
+            processes.stop_all(home)
+
+
+def _await_workers() -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while message := liveness().message:
+        if time.monotonic() > deadline:
+            raise DidNotEnd(message)
+        time.sleep(0.1)
+
+
+def _phase(copy: Copy) -> Work:
+    """Phase 2, its audit included; of that the backfill, from its job's first moment to its last.
+
+    The final sweep is part of it: before that nobody knows that the backfill has ended.
+    """
+    run = runner.start(find_rollout(copy.plan.name, "production"), 2, actor=BENCHMARK)
+    while run.active:
+        time.sleep(0.2)
+        run.refresh_from_db()
+    if run.state != RunState.DONE:
+        raise DidNotEnd(f"{run}: {run.error}")
+    job = BackfillJob.objects.get(step_run__run=run)
+    assert job.finished_at is not None
+    return Work(
+        job.updated,
+        job.created_at.timestamp(),
+        job.finished_at.timestamp(),
+        {
+            "step_seconds": _step_seconds(run, job),
+            "working_seconds": job.working_seconds,
+            "stripes": job.stripes,
+            "rounds": job.rounds,
+        },
+    )
+
+
+def _step_seconds(run: PhaseRun, job: BackfillJob) -> float:
+    step = job.step_run
+    assert step.started_at is not None
+    assert step.finished_at is not None
+    return (step.finished_at - step.started_at).total_seconds()
