@@ -82,20 +82,21 @@ def _backfill(rollout: Rollout, plan: Plan, runs: dict[int, PhaseRun]) -> GateSt
         return GateStatus(
             name, "fail", "The backfill has not come to its end. Carry out phase 2 first."
         )
-    jobs = {
-        job.table: job
-        for job in BackfillJob.objects.filter(
-            step_run__run=run, kind__in=("fill", "compute"), finished_at__isnull=False
-        )
-    }
+    jobs = BackfillJob.objects.filter(
+        step_run__run=run, kind__in=("fill", "compute"), finished_at__isnull=False
+    )
+    finished = {(job.table, job.kind) for job in jobs}
     for table in plan.backfilled_tables:
-        if table.label not in jobs:
-            return GateStatus(
-                name,
-                "unknown",
-                f"There is no finished backfill of {table.label}. Roll phase 2 back and start it.",
-            )
-    rows = sum(job.scanned for job in jobs.values())
+        needed = {"fill": plan.translations_of(table), "compute": plan.computed_of(table)}
+        for kind, translations in needed.items():
+            if translations and (table.label, kind) not in finished:
+                return GateStatus(
+                    name,
+                    "unknown",
+                    f"There is no finished {kind} of {table.label}. Roll phase 2 back and start it "
+                    "again.",
+                )
+    rows = sum(job.scanned for job in jobs)
     return GateStatus(
         name, "pass", f"The final sweep found no row left; {rows:,} rows were scanned."
     )

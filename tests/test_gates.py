@@ -157,7 +157,7 @@ def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="fill").update(**change)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "There is no finished backfill of properties." in why_not_start(rollout, 3)
+    assert "There is no finished fill of properties." in why_not_start(rollout, 3)
 
 
 def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
@@ -166,7 +166,7 @@ def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="compute").update(finished_at=None)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "no finished backfill of property_images." in why_not_start(rollout, 3)
+    assert "no finished compute of property_images." in why_not_start(rollout, 3)
 
 
 def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
