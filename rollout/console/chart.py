@@ -92,7 +92,12 @@ class Chart:
 def chart_of(
     samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
 ) -> Chart | None:
-    """The chart of a job, to its end or, while it has none, to now; None without a whole sample."""
+    """The chart of a job, to its end or, while it has none, to now; None without a whole sample.
+
+    Nor is there one of a job that ended within a second: its samples cannot tell its speed.
+    """
+    if ended is not None and (ended - began).total_seconds() < 1:
+        return None
     spans = spans_of(samples, began=began, ended=ended, now=now)
     if not spans:
         return None

@@ -5,20 +5,17 @@ from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
 from rollout.plan.registry import plans
+from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy, UseFeature
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.step import Step
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import (
-    ArchiveLegacy,
     Backfill,
     CutOver,
-    DropLegacy,
-    FreezeLegacy,
     FullAudit,
     MapLegacyValues,
     StartDualWrite,
     StopDualWrite,
-    UseFeature,
     WriteBoth,
 )
 from rollout.plan.translations import Computed, Derived, Lookup

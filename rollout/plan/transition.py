@@ -1,4 +1,4 @@
-"""The steps that carry the data over: mapping, dual write, backfill, audit, cutover, removal."""
+"""The steps that carry the data over: mapping, dual write, backfill, audit, cutover."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Assignment, Audit, Compute, Fill, Lock, LockMode, Statement
+from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
 from rollout.plan.dualwrite import DualWriteTriggers, mapping_table
-from rollout.plan.names import SCHEMA, code, identifier, in_target
+from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.step import (
     BACKFILL,
     CONTRACT,
     ENFORCE,
     Actions,
-    Shape,
     Step,
 )
-from rollout.plan.switch import stop_using_feature, switch_modes, use_feature
-from rollout.plan.table import Column, Table
+from rollout.plan.switch import switch_modes
+from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
 if TYPE_CHECKING:
@@ -218,200 +217,3 @@ class CutOver(Step):
     def backward(self, plan: "Plan") -> Actions:
         turn = triggers(plan, self.table).install("forward")
         return (switch_modes(plan.name, read="legacy", write="both", together_with=turn),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreezeLegacy(Step):
-    """A write that changes only a legacy column is refused from now on: its text is archived."""
-
-    table: Table
-    phases = frozenset({CONTRACT})
-    changes_write_path = True
-
-    def forward(self, plan: "Plan") -> Actions:
-        gone = facts.all_of(
-            *(
-                facts.no(facts.column_exists(self.table, lookup.legacy))
-                for lookup in plan.lookups_of(self.table)
-            )
-        )
-        return (unless(gone, triggers(plan, self.table).install("frozen")),)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return (triggers(plan, self.table).install("reverse"),)
-
-
-def unless(fact: sql.Composable, statement: Statement) -> Statement:
-    """A statement that a later step makes needless: with the fact it counts as done."""
-    assert statement.done is not None
-    return Statement(
-        sql=statement.sql,
-        done=sql.SQL("({} OR {})").format(fact, statement.done),
-        locks=statement.locks,
-        long=statement.long,
-    )
-
-
-def _archive_name(plan: "Plan", table: Table) -> str:
-    return identifier(plan.name, table.label, "archive")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveLegacy(Step):
-    """The exact legacy text of every row, beside the lookup row it meant, is kept in the target.
-
-    A row's text can change from here on only together with its lookup row, and the archive tells
-    that from the row, so what is written after the archive needs no place in it.
-    """
-
-    table: Table
-    phases = frozenset({CONTRACT})
-
-    def forward(self, plan: "Plan") -> Actions:
-        name = _archive_name(plan, self.table)
-        columns = [*self.table.key]
-        for lookup in plan.lookups_of(self.table):
-            columns += [lookup.legacy, lookup.column]
-        return (
-            Statement(
-                sql=sql.SQL(
-                    "CREATE TABLE {archive} AS SELECT {columns} FROM {table};\n"
-                    "ALTER TABLE {archive} ADD PRIMARY KEY ({key});\n"
-                    "ANALYZE {archive}"
-                ).format(
-                    archive=in_target(name),
-                    columns=sql.SQL(", ").join(sql.Identifier(c) for c in columns),
-                    table=self.table.identifier,
-                    key=sql.SQL(", ").join(sql.Identifier(c) for c in self.table.key),
-                ),
-                done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
-                locks=(Lock(LockMode.ACCESS_SHARE, self.table.label),),
-                long=True,
-            ),
-        )
-
-    def backward(self, plan: "Plan") -> Actions:
-        name = _archive_name(plan, self.table)
-        return (
-            Statement(
-                sql=sql.SQL("DROP TABLE IF EXISTS {}").format(in_target(name)),
-                done=facts.no(facts.relation_exists(sql.Identifier(SCHEMA, name))),
-            ),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropLegacy(Step):
-    """The legacy columns go, and with them the triggers and the mapping.
-
-    The way back adds the columns again, turns the dual write on, and restores every row's text: the
-    archived one where the row still means the same lookup row, that row's name otherwise.
-    """
-
-    table: Table
-    phases = frozenset({CONTRACT})
-    destructive = True
-    changes_write_path = True
-
-    def _columns(self, plan: "Plan") -> dict[str, Column]:
-        legacy = [lookup.legacy for lookup in plan.lookups_of(self.table)]
-        # One that the table lacks is for the plan's check to name, not to stumble over here.
-        return {name: self.table.columns[name] for name in legacy if name in self.table.columns}
-
-    def forward(self, plan: "Plan") -> Actions:
-        columns = self._columns(plan)
-        return (
-            triggers(plan, self.table).remove(),
-            *(self._rename(plan, lookup, restore=False) for lookup in plan.lookups_of(self.table)),
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} {}").format(
-                    self.table.identifier,
-                    sql.SQL(", ").join(
-                        sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(c))
-                        for c in columns
-                    ),
-                ),
-                done=facts.all_of(
-                    *(facts.no(facts.column_exists(self.table, column)) for column in columns)
-                ),
-                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
-            ),
-        )
-
-    def backward(self, plan: "Plan") -> Actions:
-        columns = self._columns(plan)
-        return (
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} {}").format(
-                    self.table.identifier,
-                    sql.SQL(", ").join(
-                        sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
-                            sql.Identifier(name), code(column.type)
-                        )
-                        for name, column in columns.items()
-                    ),
-                ),
-                done=facts.all_of(*(facts.column_exists(self.table, c) for c in columns)),
-                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
-            ),
-            *(self._rename(plan, lookup, restore=True) for lookup in plan.lookups_of(self.table)),
-            triggers(plan, self.table).install("reverse"),
-            Fill(
-                kind="restore",
-                table=self.table,
-                assignments=tuple(
-                    Assignment(lookup.legacy, self._legacy_text(plan, lookup))
-                    for lookup in plan.lookups_of(self.table)
-                ),
-            ),
-        )
-
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
-        for column in self._columns(plan):
-            shape.get(self.table.label, {}).pop(column, None)
-
-    def _rename(self, plan: "Plan", lookup: Lookup, *, restore: bool) -> Statement:
-        """The mapping leaves the scene under another name, and comes back with its every row."""
-        name = lookup.mapping_name(plan.name)
-        archived = identifier(name, "archived")
-        source, result = (archived, name) if restore else (name, archived)
-        return Statement(
-            sql=sql.SQL("ALTER TABLE {} RENAME TO {}").format(
-                in_target(source), sql.Identifier(result)
-            ),
-            done=facts.relation_exists(sql.Identifier(SCHEMA, result)),
-        )
-
-    def _legacy_text(self, plan: "Plan", lookup: Lookup) -> sql.Composable:
-        same_key = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c))
-            for c in self.table.key
-        )
-        return sql.SQL(
-            "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy} ELSE nullif(l.name, {blank}) END"
-            " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
-            " LEFT JOIN {archive} AS a ON {same_key}"
-            " AND a.{column} IS NOT DISTINCT FROM t.{column})"
-        ).format(
-            key=sql.Identifier(self.table.key[0]),
-            legacy=sql.Identifier(lookup.legacy),
-            blank=sql.Literal(lookup.blank),
-            lookup=lookup.lookup_sql,
-            archive=in_target(_archive_name(plan, self.table)),
-            same_key=same_key,
-            column=sql.Identifier(lookup.column),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class UseFeature(Step):
-    """The application starts to use what the plan has made, a view for instance."""
-
-    feature: str
-    phases = frozenset({CONTRACT})
-
-    def forward(self, plan: "Plan") -> Actions:
-        return (use_feature(plan.name, self.feature),)
-
-    def backward(self, plan: "Plan") -> Actions:
-        return (stop_using_feature(plan.name, self.feature),)
