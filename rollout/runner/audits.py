@@ -33,23 +33,30 @@ def carry_out(report_id: int, token: int, *, from_queue: bool = True) -> None:
         _write(report, result)
 
 
+def asked_for(rollout: Rollout, *, actor_name: str, source: str) -> AuditReport:
+    """A report that somebody asks for, written down and yet to be made."""
+    with transaction.atomic():
+        report = AuditReport.objects.create(
+            rollout=rollout,
+            plan_digest=plans.get(rollout.plan).digest,
+            actor_name=actor_name,
+            started_at=timezone.now(),
+            lease_until=lease.grace(),
+        )
+        log.record(
+            "audit asked for",
+            "Asked for a full audit.",
+            actor=actor_name,
+            source=source,
+            rollout=rollout,
+            data={"report": report.pk},
+        )
+    return report
+
+
 def make_now(rollout: Rollout, *, actor_name: str, source: str) -> AuditReport:
     """Make a report in this process, without the queue: for a shell that waits for the answer."""
-    report = AuditReport.objects.create(
-        rollout=rollout,
-        plan_digest=plans.get(rollout.plan).digest,
-        actor_name=actor_name,
-        started_at=timezone.now(),
-        lease_until=lease.grace(),
-    )
-    log.record(
-        "audit asked for",
-        "Asked for a full audit.",
-        actor=actor_name,
-        source=source,
-        rollout=rollout,
-        data={"report": report.pk},
-    )
+    report = asked_for(rollout, actor_name=actor_name, source=source)
     carry_out(report.pk, report.token, from_queue=False)
     report.refresh_from_db()
     return report

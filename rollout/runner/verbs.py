@@ -6,7 +6,6 @@ from typing import Protocol
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.utils import timezone
 
 from rollout import gates, log, queue
 from rollout.models import (
@@ -21,7 +20,7 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.plan import Plan
-from rollout.runner import lease
+from rollout.runner import audits, lease
 from rollout.runner.transitions import move
 
 
@@ -300,21 +299,7 @@ def start_audit(rollout: Rollout, *, actor: Actor, source: str = "web") -> Audit
             raise Refused(
                 f"An audit that {running.actor_name} started is under way. Wait for its report."
             )
-        report = AuditReport.objects.create(
-            rollout=rollout,
-            plan_digest=plan_of(rollout).digest,
-            actor_name=actor.get_username(),
-            started_at=timezone.now(),
-            lease_until=lease.grace(),
-        )
-        log.record(
-            "audit asked for",
-            "Asked for a full audit.",
-            actor=report.actor_name,
-            source=source,
-            rollout=rollout,
-            data={"report": report.pk},
-        )
+        report = audits.asked_for(rollout, actor_name=actor.get_username(), source=source)
         queue.send_audit(report)
     return report
 
