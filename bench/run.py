@@ -16,7 +16,7 @@ from bench.loops.base import Bounds, Copy, Loop, Work
 from bench.measure import hot_share, sizes
 from bench.report import KeyReport
 from bench.server import Database, copy_of
-from bench.traffic import Latencies, Traffic, traffic
+from bench.traffic import Latencies, Traffic, busy_core, traffic
 
 SAMPLED = ("trigger_touch", "bulk_update")
 """Loops too slow to go to the end: they are stopped after a while."""
@@ -58,7 +58,9 @@ class KeyRun:
         say(f"{self.key}: making {self.settings.rows:,} rows")
         self.template = template.make(self.server, self.key, self.settings.rows)
         say(f"{self.key}: made in {time.monotonic() - started:.0f} s")
-        report = KeyReport(self.settings.rows, self.key, idle=self._idle())
+        report = KeyReport(
+            self.settings.rows, self.key, idle=self._idle(), busy_core=self._busy_core()
+        )
         report.bare = self._alone("bare", bare)
         for name in self.settings.loops:
             loop = LOOPS[name]
@@ -75,7 +77,10 @@ class KeyRun:
             with loop(copy) as run:
                 before = sizes(connection)
                 work = run(Bounds(self.settings.rows, seconds))
-                after = sizes(connection)
+            # The first reader of what a loop wrote marks it in the WAL as committed: part of the
+            # loop's price. Only this engine has read everything by itself by now.
+            left = connection.execute(copy.fill.unfilled(sql.SQL("true"))).fetchone()
+            after = sizes(connection)
             figures: dict[str, Any] = {
                 "rows_per_s": work.rows_per_second,
                 "share": self._share(work),
@@ -86,7 +91,6 @@ class KeyRun:
                 "hot_share": hot_share(connection),
                 **work.extra,
             }
-            left = connection.execute(copy.fill.unfilled(sql.SQL("true"))).fetchone()
             if left is None or left[0] != self.settings.rows - work.rows:
                 raise WrongResult(f"{name}: {work.rows} rows written, {left} left unfilled")
         say(
@@ -121,7 +125,15 @@ class KeyRun:
             "app_rows_per_s": work.rows_per_second,
         }
 
-    def _idle(self) -> dict[str, Any]:
+    def _busy_core(self) -> dict[str, Any]:
+        """The application beside a process that computes and never touches the database.
+
+        What any loop costs that keeps one core busy, on this machine.
+        """
+        with busy_core(self.template):
+            return self._idle("busy core")
+
+    def _idle(self, name: str = "idle") -> dict[str, Any]:
         """The application with the server to itself."""
         with (
             copy_of(self.template) as database,
@@ -132,7 +144,7 @@ class KeyRun:
             ended = time.time()
             application.stop(drain=0)
         latencies = application.between(started, ended)
-        self._say_latencies("idle", latencies)
+        self._say_latencies(name, latencies)
         return latencies.as_dict()
 
     def _traffic(self, database: Database) -> AbstractContextManager[Traffic]:

@@ -7,6 +7,7 @@ counts a transaction's time from the moment it was due: waiting in a queue is wa
 import math
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,19 @@ def traffic(database: Database, key: str, rows: int, *, warm_up: float) -> Itera
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def busy_core(database: Database) -> Iterator[None]:
+    """A process that keeps one core busy."""
+    process = processes.spawn(
+        [sys.executable, "-c", "while True: pass"], home=database.home, environ={}, output=None
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _await_clients(database: Database) -> None:

@@ -26,7 +26,7 @@ FIGURES = APPLICATION | {
 }
 TARGETS = {
     *("speed_to_keyset", "speed_to_single_update", "wal_to_single_update", "table_growth"),
-    *("app_p99_to_idle", "app_errors", "path_ratio"),
+    *("app_p99_to_idle", "app_p99_to_busy_core", "app_errors", "path_ratio"),
 }
 
 
@@ -75,6 +75,7 @@ def test_the_last_line_has_every_figure_of_every_loop(report: dict[str, Any]) ->
         assert figures["rows_per_s"] > 0
         assert figures["app_errors"] == 0, name
     assert set(report["idle"]) >= APPLICATION
+    assert set(report["busy_core"]) >= APPLICATION
     assert report["bare"]["rows_per_s"] > 0
     assert report["path_ratio"] > 0
 

@@ -47,7 +47,8 @@ class LaneLost(Interrupted):
 def prepare_session(connection: Connection) -> None:
     """Settings of a worker's session.
 
-    Commits need not wait for the disk: rows and checkpoint are lost together or not at all.
+    Commits need not wait for the disk: rows and checkpoint are lost together or not at all. Only
+    a range's last stripe waits.
     """
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
     connection.execute("SET statement_timeout = '60s'")
@@ -125,14 +126,20 @@ class Worker:
         rows = self._rows(lane, range_end)
         if isinstance(self.action, Compute):
             return self._computed_batch(self.action, lane, range_end, rows, started)
+        last = lane.stripe == self.stripes - 1
         try:
             with self.connection.transaction():
+                if last:
+                    self.connection.execute("SET LOCAL synchronous_commit = on")
                 counts = batches.update_rows(
                     self.connection, self.action, lane, rows, some_refused=self.some_refused
                 )
                 if rows.first:
                     counts += Counts(scanned=counts.quarantined)
-                return self._checkpoint(lane, range_end, counts, started), counts
+                after = self._checkpoint(lane, range_end, counts, started)
+            if last:
+                batches.settle(self.connection, lane, rows)
+            return after, counts
         except psycopg.Error as error:
             if not quarantine.is_of_a_row(error):
                 raise

@@ -122,6 +122,18 @@ def scanned(connection: Connection, lane: Lane, rows: Range) -> int:
     return int(row[0])
 
 
+def settle(connection: Connection, lane: Lane, rows: Range) -> None:
+    """Read a range once more when its last stripe is safely on disk.
+
+    The first reader of a new row version notes on its page that its transaction has committed.
+    Where pages have checksums the note goes to the WAL with the whole page, unless the page went
+    there since the last checkpoint: so the note had better be made now than by whoever comes later.
+    """
+    connection.execute(
+        sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(lane.identifier, rows.blocks)
+    )
+
+
 def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> list[Place]:
     """The rows of a batch that are not right."""
     return connection.execute(
