@@ -35,8 +35,11 @@ WORKING = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSING, RunState.CANCELL
 
 
 class Way(models.TextChoices):
+    """What a run is for. A repair changes nothing of where its phase stands."""
+
     FORWARD = "forward", "Forward"
     BACKWARD = "backward", "Rollback"
+    REPAIR = "repair", "Repair"
 
 
 class Rollout(models.Model):
@@ -53,6 +56,9 @@ class Rollout(models.Model):
             ("pause_rollout", "Can pause and resume phases"),
             ("start_rollout", "Can start, retry and cancel phases"),
             ("roll_back_rollout", "Can roll phases back"),
+            ("review_mapping", "Can decide what legacy values become"),
+            ("repair_rows", "Can have mismatched rows put right"),
+            ("waive_mismatch", "Can accept a mismatch for a while"),
         ]
 
     def __str__(self) -> str:
@@ -230,13 +236,19 @@ class AuditStatus(models.TextChoices):
     INCONCLUSIVE = "inconclusive", "Inconclusive"
 
 
+class AuditMode(models.TextChoices):
+    FULL = "full", "Full"
+    SAMPLED = "sampled", "Sampled"
+
+
 class AuditReport(Leased):
-    """A full audit: one scan of each table in one snapshot.
+    """A full audit of every row, or of a random sample of rows; each table in one snapshot.
 
     ``categories`` maps a category to its rows; each row counts once, in its worst category, so
     that they add up to ``rows``. ``translations`` holds, for each translation, its own categories
-    and its crosstab: [{"column", "legacy_column", "lookup_table", "categories": {name: rows},
-    "cells": [{"legacy": text or null, "new": text or null, "category": name, "rows": count}]}].
+    and its crosstab: [{"table", "column", "legacy_column", "lookup_table",
+    "categories": {name: rows}, "cells": [{"legacy": text or null, "new": text or null,
+    "category": name, "rows": count}]}].
     """
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="audits")
@@ -244,34 +256,128 @@ class AuditReport(Leased):
     status = models.CharField(
         max_length=12, choices=AuditStatus.choices, default=AuditStatus.RUNNING
     )
-    mode = models.CharField(max_length=10, default="full")
+    mode = models.CharField(max_length=10, choices=AuditMode.choices, default=AuditMode.FULL)
+    scheduled = models.BooleanField(default=False)
+    """Whether the plan's schedule asked for it, rather than a person or a phase."""
+    tables: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """Labels of the tables that it is confined to; empty for all."""
     rows = models.BigIntegerField(default=0)
+    """Rows compared."""
     matched = models.BigIntegerField(default=0)
     mismatched = models.BigIntegerField(default=0)
+    """Rows that mismatch, waived ones included."""
+    waived = models.BigIntegerField(default=0)
+    transient = models.BigIntegerField(default=0)
+    """Rows that differed in the snapshot and were right a moment later: they count as matched."""
     categories: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     translations: models.JSONField[Any, Any] = models.JSONField(default=list)
     stored_mismatches = models.PositiveIntegerField(default=0)
     message = models.TextField(blank=True)
     """Why an audit is inconclusive."""
+
+    seed = models.BigIntegerField(null=True)
+    """Of a sample: the same seed picks the same rows again."""
+    population = models.BigIntegerField(null=True)
+    """Of a sample: how many rows there are in total."""
+    confidence = models.FloatField(null=True)
+    upper_rate = models.FloatField(null=True)
+    """Of a sample: with that confidence no larger share of all rows mismatches."""
+
+    blocks = models.BigIntegerField(default=0)
+    blocks_done = models.BigIntegerField(default=0)
+    waiting_for = models.TextField(blank=True)
+
     plan_digest = models.CharField(max_length=12)
+    mapping_digest = models.CharField(max_length=12, blank=True)
+    """Of every mapping and lookup row that values were compared by."""
+    sql_digest = models.CharField(max_length=12, blank=True)
+    snapshot = models.CharField(max_length=200, blank=True)
+    """PostgreSQL's snapshot, and the WAL position beside it."""
+    code_version = models.CharField(max_length=40, blank=True)
+    direction = models.CharField(max_length=10, default="forward")
+    """forward: the legacy text is right; reverse: the new value is; archive: the text is gone."""
+    database = models.CharField(max_length=100, blank=True)
+    """The database alias that was read."""
     actor_name = models.CharField(max_length=150)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["rollout", "mode", "-id"])]
 
     def __str__(self) -> str:
         return f"audit {self.pk} of {self.rollout}: {self.status}"
 
 
+class FindingState(models.TextChoices):
+    OPEN = "open", "Open"
+    REPAIRED = "repaired", "Repaired"
+
+
+class Finding(models.Model):
+    """A row's mismatch in one column, through all the reports that looked at it."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="findings")
+    table = models.CharField(max_length=130)
+    key = models.TextField()
+    column = models.CharField(max_length=63)
+    category = models.CharField(max_length=20)
+    state = models.CharField(max_length=10, choices=FindingState.choices, default=FindingState.OPEN)
+    first_report = models.ForeignKey(
+        AuditReport, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    last_report = models.ForeignKey(
+        AuditReport, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    """The newest report that found it."""
+    repaired_report = models.ForeignKey(
+        AuditReport, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    """The newest report that found the row right again."""
+    regressions = models.PositiveIntegerField(default=0)
+    """How often it came back after it was right: a sign of a wrong write path."""
+    waived_by = models.CharField(max_length=150, blank=True)
+    waived_reason = models.TextField(blank=True)
+    waived_at = models.DateTimeField(null=True)
+    waived_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "table", "key", "column"], name="rollout_finding_once"
+            )
+        ]
+        indexes = [models.Index(fields=["rollout", "state", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.key} {self.column}: {self.state}"
+
+
+class MismatchState(models.TextChoices):
+    NEW = "new", "New"
+    PERSISTING = "persisting", "Persisting"
+    REGRESSED = "regressed", "Regressed"
+    WAIVED = "waived", "Waived"
+
+
 class Mismatch(models.Model):
-    """A row that is not what it should be, in one of its translations."""
+    """A row that a report found not to be what it should be, in one of its translations."""
 
     report = models.ForeignKey(AuditReport, on_delete=models.CASCADE, related_name="found")
+    finding = models.ForeignKey(
+        Finding, null=True, on_delete=models.SET_NULL, related_name="mismatches"
+    )
+    state = models.CharField(
+        max_length=10, choices=MismatchState.choices, default=MismatchState.NEW
+    )
+    """What it was to the reports before."""
     table = models.CharField(max_length=130)
     key = models.TextField()
     """The primary key; the parts of a composite one are joined by a comma."""
+    key_parts: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """The texts of the key's columns."""
     column = models.CharField(max_length=63)
     category = models.CharField(max_length=20)
     legacy = models.TextField(null=True)
@@ -280,9 +386,66 @@ class Mismatch(models.Model):
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["report", "column", "category", "id"])]
 
     def __str__(self) -> str:
         return f"{self.table} {self.key}: {self.category}"
+
+
+class MappingChange(models.Model):
+    """A review of legacy values that somebody applied to a lookup's mapping.
+
+    ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
+    null (no value), "rows": how many rows had the text then}.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
+    table = models.CharField(max_length=130)
+    legacy_column = models.CharField(max_length=63)
+    reviewer = models.CharField(max_length=150)
+    at = models.DateTimeField()
+    changes: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
+    rows_affected = models.BigIntegerField(default=0)
+    """Filled rows whose value was another than the mapping says from then on."""
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["rollout", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{len(self.changes)} values of {self.table}.{self.legacy_column}"
+
+
+class Repair(models.Model):
+    """What a run of the way "repair" puts right, beside what was found before it.
+
+    ``selection`` is {"columns": [...], "categories": [...], "legacy": [texts] or null,
+    "keys": [[key texts], ...] or null}: rows are those that meet all that is given.
+    ``examples`` are rows as they were: [{"key", "column", "legacy", "before", "after"}].
+    """
+
+    run = models.OneToOneField(PhaseRun, on_delete=models.CASCADE, related_name="repair")
+    report = models.ForeignKey(
+        AuditReport, null=True, on_delete=models.SET_NULL, related_name="repairs"
+    )
+    change = models.ForeignKey(
+        MappingChange, null=True, on_delete=models.SET_NULL, related_name="repairs"
+    )
+    table = models.CharField(max_length=130)
+    selection: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    rows_expected = models.BigIntegerField(default=0)
+    rows_repaired = models.BigIntegerField(null=True)
+    before: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Categories to rows, before."""
+    after: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    examples: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
+
+    def __str__(self) -> str:
+        return f"repair of {self.table}"
 
 
 class LogEntry(models.Model):

@@ -4,13 +4,13 @@ from typing import Any
 
 PERMISSIONS = {
     "viewer": ("view_rollout",),
-    "engineer": ("view_rollout", "audit_rollout", "pause_rollout"),
+    "engineer": (
+        *("view_rollout", "audit_rollout", "pause_rollout"),
+        *("review_mapping", "repair_rows"),
+    ),
     "lead": (
-        "view_rollout",
-        "audit_rollout",
-        "pause_rollout",
-        "start_rollout",
-        "roll_back_rollout",
+        *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
+        *("start_rollout", "roll_back_rollout", "waive_mismatch"),
     ),
 }
 
