@@ -15,6 +15,13 @@ from config.home import ROOT
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
+DELIVERED_TWICE = """
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO django_q_ormq (key, payload, lock) VALUES (new.key, new.payload, new.lock);
+  RETURN NULL; END $$;
+CREATE TRIGGER twice AFTER INSERT ON django_q_ormq
+  FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION twice();
+"""
 
 
 class TestServer:

@@ -18,7 +18,7 @@ from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, PLAN
-from tests.servers import Database, manage
+from tests.servers import DELIVERED_TWICE, Database, manage
 
 pytestmark = pytest.mark.xdist_group("crashes")
 
@@ -37,13 +37,6 @@ SELECT (SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL)
      = (SELECT sum(updated) FROM rollout.lanes)
 """
 EVERYTHING = "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p"
-TWICE = """
-CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO django_q_ormq (key, payload, lock) VALUES (new.key, new.payload, new.lock);
-  RETURN NULL; END $$;
-CREATE TRIGGER twice AFTER INSERT ON django_q_ormq
-  FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION twice();
-"""
 
 
 def before_the_backfill(rows: int, *, slow: float = 0.05) -> Rollout:
@@ -191,7 +184,7 @@ def test_every_message_delivered_twice_does_everything_once(
     committed_db: Database, qcluster: Running, watchdog: Running
 ) -> None:
     rollouts.load_listings(FEW)
-    rollouts.execute(TWICE)
+    rollouts.execute(DELIVERED_TWICE)
     rollouts.execute(SLOW.format(seconds=0.05))
     rollout = rollouts.the_rollout()
     for phase in (0, 1, 2):

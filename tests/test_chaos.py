@@ -1,0 +1,262 @@
+"""Everything goes wrong at once in one backfill, beside writers: nothing is lost or doubled."""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from config import embedded
+from tests.processes import manage_process, stopped_after, wait_until
+from tests.rollouts import PLAN
+from tests.servers import DELIVERED_TWICE, Database, manage
+
+pytestmark = pytest.mark.xdist_group("chaos")
+
+ROWS = 60_000
+KILLS = 50
+RESTARTS = 5
+SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
+# Batches take a while, in their transactions, and what the engine wrote is counted in them as well.
+COUNTED = """
+CREATE TABLE written_by_the_engine (rows bigint NOT NULL);
+CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF current_setting('application_name') = 'rollout' THEN
+    PERFORM pg_sleep(0.06);
+    INSERT INTO written_by_the_engine SELECT count(*) FROM these;
+  END IF;
+  RETURN NULL; END $$;
+CREATE TRIGGER counted AFTER UPDATE ON properties REFERENCING NEW TABLE AS these
+  FOR EACH STATEMENT EXECUTE FUNCTION counted();
+"""
+HOLDERS = "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done ORDER BY random()"
+RUN = "SELECT state FROM rollout_phaserun WHERE phase = 2"
+WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes"
+# Nothing was heard of the dead worker for as long as a lease.
+TEN_SECONDS_PASS = """
+UPDATE rollout_phaserun SET lease_until = now() - interval '1 second' WHERE state = 'running';
+UPDATE rollout.lanes SET lease_until = now() - interval '1 second' WHERE holder = '{}'
+"""
+
+
+class Server:
+    """A PostgreSQL of the test's own, with the site's processes on it."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.database = Database(embedded.start(data, settings=SETTINGS))
+
+    def ask(self, question: str) -> Any:
+        """The answer; None while the database is away."""
+        try:
+            with psycopg.connect(self.database.url, autocommit=True) as connection:
+                cursor = connection.execute(question.encode())
+                row = cursor.fetchone() if cursor.description else None
+        except psycopg.OperationalError:
+            return None
+        return row[0] if row else None
+
+    def crash(self) -> None:
+        """An immediate shutdown: nobody is asked, the next start recovers from the log."""
+        server = embedded.running(self.data)
+        assert server
+        server.send_signal(signal.SIGQUIT)
+        wait_until(lambda: embedded.running(self.data) is None)
+        embedded.start(self.data, settings=SETTINGS)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    data = tmp_path / "postgres"
+    try:
+        yield Server(data)
+    finally:
+        embedded.remove(data)
+
+
+class Application(threading.Thread):
+    """Changes legacy texts and adds listings; remembers what was committed for certain."""
+
+    def __init__(self, url: str, keys: list[uuid.UUID]) -> None:
+        super().__init__(name="application")
+        self.url, self.keys = url, keys
+        self.known: dict[uuid.UUID, str] = {}
+        self.touched: set[uuid.UUID] = set()
+        self.added = 0
+        self.refused: list[str] = []
+        self._random = random.Random(7)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            with (
+                contextlib.suppress(psycopg.OperationalError),
+                psycopg.connect(self.url, autocommit=True) as connection,
+            ):
+                while not self._ended.wait(0.01):
+                    self._write(connection)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def _write(self, connection: psycopg.Connection[Any]) -> None:
+        text = f"{self._random.choice(('House', 'Loft', ' condo', 'Yurt'))} "
+        new = self._random.random() < 0.2
+        key = (
+            uuid.UUID(int=self._random.getrandbits(128)) if new else self._random.choice(self.keys)
+        )
+        # Until it is known to be committed, nobody can say what the row holds.
+        self.known.pop(key, None)
+        self.touched.add(key)
+        try:
+            if new:
+                connection.execute(
+                    "INSERT INTO properties (id, title, description, address, city, postal_code,"
+                    " type, created_at, updated_at) VALUES (%s, '', '', '', '', '', %s, now(),"
+                    " now())",
+                    [key, text],
+                )
+            else:
+                connection.execute("UPDATE properties SET type = %s WHERE id = %s", [text, key])
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            self.refused.append(str(error))
+        else:
+            self.known[key] = text
+
+
+def kill_one_at_its_work(server: Server, generator: random.Random) -> bool:
+    """SIGKILL, at a random moment, to a process that holds a lane; whether there was one.
+
+    An idle one is spared: its death could take the queue's lock along.
+    """
+    time.sleep(generator.uniform(0, 0.1))
+    holder = server.ask(HOLDERS)
+    if not holder:
+        return False
+    try:
+        process = psutil.Process(int(holder.rpartition(":")[2]))
+        process.suspend()
+        if server.ask(f"SELECT count(*) FROM rollout.lanes WHERE holder = '{holder}'"):
+            process.kill()
+            server.ask(TEN_SECONDS_PASS.format(holder))
+            return True
+        process.resume()
+    except psutil.NoSuchProcess:
+        pass
+    return False
+
+
+def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_and_double_nothing(
+    server: Server, tmp_path: Path
+) -> None:
+    url = server.database.url
+    manage("migrate", "--verbosity", "0", url=url)
+    manage("load_listings", "--rows", str(ROWS), url=url)
+    env = server.database.env(LOG_LEVEL="INFO")
+    logs = [tmp_path / name for name in ("qcluster.log", "dog.log", "first.log", "second.log")]
+    generator = random.Random(1)
+    with (
+        stopped_after(manage_process("qcluster", env=env, log=logs[0])),
+        stopped_after(manage_process("rollout", "watchdog", env=env, log=logs[1])),
+    ):
+        for phase in ("0", "1"):
+            manage("rollout", "start", PLAN, phase, "--wait", url=url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(COUNTED.encode())
+            connection.execute(DELIVERED_TWICE.encode())
+            rows = connection.execute("SELECT id, type, status FROM properties").fetchall()
+        before = {key: (type_, status) for key, type_, status in rows}
+        application = Application(url, list(before)[: ROWS // 2])
+        application.start()
+        try:
+            _start_twice(env, logs[2:])
+            _until_it_ends(server, generator, logs)
+        finally:
+            application.stop()
+    _assert_nothing_was_lost(url, application, before)
+
+
+def _start_twice(env: dict[str, str], logs: list[Path]) -> None:
+    """Two processes start the phase at the same moment: one of them does."""
+    both = [manage_process("rollout", "start", PLAN, "2", env=env, log=log) for log in logs]
+    for running in both:
+        running.process.wait(60)
+    assert sorted(running.process.returncode for running in both) == [0, 1], both[0].output()
+
+
+def _until_it_ends(server: Server, generator: random.Random, logs: list[Path]) -> None:
+    kills = crashes = 0
+    written = 0
+    deadline = time.monotonic() + 420
+    while (state := server.ask(RUN)) != "done":
+        told = "".join(log.read_text()[-3000:] for log in logs[:2])
+        assert time.monotonic() < deadline, f"{kills} kills, {crashes} crashes: {state}\n{told}"
+        assert state != "failed", server.ask("SELECT max(error) FROM rollout_phaserun")
+        now = server.ask(WRITTEN) or 0
+        if kills < KILLS and now > written:
+            if kill_one_at_its_work(server, generator):
+                kills += 1
+                written = now
+                server.ask("UPDATE rollout_backfilljob SET workers = 2 WHERE finished_at IS NULL")
+            if kills // 9 > crashes < RESTARTS:
+                crashes += 1
+                server.crash()
+                written = 0
+        else:
+            time.sleep(0.05)
+    assert (kills, crashes) == (KILLS, RESTARTS)
+
+
+def _assert_nothing_was_lost(
+    url: str, application: Application, before: dict[uuid.UUID, tuple[str | None, str | None]]
+) -> None:
+    assert application.refused == []
+    assert len(application.known) > 100
+    with psycopg.connect(url) as connection:
+        job = connection.execute(
+            "SELECT scanned, updated, already_right, quarantined FROM rollout_backfilljob"
+            " WHERE kind = 'fill'"
+        ).fetchone()
+        truth = connection.execute("SELECT sum(rows) FROM written_by_the_engine").fetchone()
+        report = connection.execute(
+            "SELECT status, rows FROM rollout_auditreport ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        now = {
+            key: (type_, status, id_)
+            for key, type_, status, id_ in connection.execute(
+                "SELECT id, type, status, property_type_id FROM properties"
+            )
+        }
+        done = connection.execute(
+            "SELECT count(*), count(DISTINCT data->>'step') FROM rollout_logentry"
+            " WHERE event = 'step done' AND phase = 2"
+        ).fetchone()
+    assert job
+    assert truth
+    assert report
+    assert done
+    scanned, updated, already_right, quarantined = job
+    assert scanned == updated + already_right + quarantined
+    assert (updated, quarantined) == (truth[0], 0)
+    # Rows may have come after the audit.
+    assert report[0] == "clean"
+    assert len(before) <= report[1] <= len(now)
+    assert done[0] == done[1]
+    for key, text in application.known.items():
+        assert now[key][0] == text
+    for key, legacy in before.items():
+        if key not in application.touched:
+            assert now[key][:2] == legacy
+    assert all(id_ is not None for _type, _status, id_ in now.values())
+    assert "The chain of" in manage("rollout", "verify-log", url=url)
