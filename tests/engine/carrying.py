@@ -84,7 +84,7 @@ def work_off(
     """Work every lane of a job to its end."""
     working = worker(connection, action, stripes=stripes, **more)
     while not lanes.is_finished(connection, job):
-        working.work(claimed(connection, job), seconds=60)
+        lanes.release(connection, working.work(claimed(connection, job), seconds=60))
     return lanes.totals(connection, job)
 
 
