@@ -10,8 +10,8 @@ from config.home import ROOT, Home, read_or_none
 HOME = Home.from_environ(os.environ)
 
 
-def flag(name: str) -> bool:
-    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+def flag(name: str, *, default: str = "") -> bool:
+    return os.environ.get(name, default).lower() in {"1", "true", "yes", "on"}
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "rollout.telemetry.middleware.Telemetry",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -112,6 +113,8 @@ ROLLOUT = {
     "ENVIRONMENTS": {"production": "default"},
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
+    # A test's own process is not to write what it measures behind the test's back.
+    "TELEMETRY": flag("ROLLOUT_TELEMETRY", default="" if TESTING else "yes"),
 }
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within

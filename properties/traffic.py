@@ -17,6 +17,7 @@ from properties import catalog
 from properties.listings import Filters, PropertyFields
 from properties.sample_images import sample_png
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
+from rollout.telemetry import operation
 
 T = TypeVar("T")
 
@@ -64,7 +65,8 @@ class Traffic:
         verbs, weights = list(self._verbs), list(self._verbs.values())
         (verb,) = self._random.choices(verbs, weights)
         try:
-            verb()
+            with operation("detail" if verb == self.show else verb.__name__):
+                verb()
         except Exception as error:
             self.errors += 1
             self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]

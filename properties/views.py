@@ -14,10 +14,12 @@ from properties import catalog
 from properties.forms import ImageForm, PropertyForm, SearchForm, editable_values
 from properties.images import ImageRefused
 from properties.listings import Cursor, Listing, Page
+from rollout.telemetry import operation
 
 
 @login_required
 @require_GET
+@operation("search")
 def listings(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     page = Page(listings=())
@@ -31,12 +33,14 @@ def listings(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_GET
+@operation("detail")
 def detail(request: HttpRequest, property_id: UUID) -> HttpResponse:
     return _detail_page(request, _listing_or_404(property_id), ImageForm())
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@operation("create")
 def create(request: HttpRequest) -> HttpResponse:
     form = PropertyForm(_posted(request))
     if request.method == "POST" and form.is_valid():
@@ -49,6 +53,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@operation("update")
 def edit(request: HttpRequest, property_id: UUID) -> HttpResponse:
     listing = _listing_or_404(property_id)
     form = PropertyForm(_posted(request), initial=editable_values(listing))
@@ -62,6 +67,7 @@ def edit(request: HttpRequest, property_id: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
+@operation("upload")
 def upload(request: HttpRequest, property_id: UUID) -> HttpResponse:
     listing = _listing_or_404(property_id)
     form = ImageForm(request.POST, request.FILES)

@@ -7,6 +7,7 @@ from typing import cast
 
 from django.db import connections, transaction
 
+from rollout import telemetry
 from rollout.plan.switch import ReadMode, WriteMode, lock_key
 
 
@@ -44,7 +45,9 @@ def current_modes(plan: str, *, using: str = "default") -> Iterator[Modes]:
         if _modes_table_exists(using):
             with connections[using].cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(plan)])
-        yield modes_now(plan, using=using)
+        modes = modes_now(plan, using=using)
+        telemetry.using_modes(read=modes.read, write=modes.write)
+        yield modes
 
 
 def modes_now(plan: str, *, using: str = "default") -> Modes:

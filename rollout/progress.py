@@ -16,6 +16,7 @@ from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
+from rollout.telemetry.signal import application_signals
 
 MOST_SAMPLES = 120
 """With more than that, samples are put together; each of the buckets then counts as an average."""
@@ -238,4 +239,5 @@ def _signals(connection: Connection, job: BackfillJob) -> list[Signal]:
     tables = plans.get(job.step_run.run.rollout.plan).tables
     # The plan may be another by now than the one that the job was made from.
     table = next((table for table in tables if table.label == job.table), None)
-    return read_signals(connection, table) if table is not None else []
+    signals = read_signals(connection, table) if table is not None else []
+    return [*signals, *application_signals(job.step_run.run)]

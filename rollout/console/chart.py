@@ -1,11 +1,13 @@
 """The chart of a job's speed over time: where its bars stand, in percent of the plot."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rollout.engine.samples import BUCKET_SECONDS, Sample
 from rollout.progress import MOST_SAMPLES
+from rollout.telemetry.reading import Point
 
 SHORTEST_SECONDS = 60
 """A plot is at least that long, so that one sample is a bar and not a wall."""
@@ -62,6 +64,33 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A piece of a line between two points, in percent."""
+
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """The application's p95 in milliseconds over time; ``top`` is the plot's top."""
+
+    points: list[tuple[datetime, float]]
+    segments: list[Segment]
+    top: float
+
+    @property
+    def half(self) -> float:
+        return self.top / 2
+
+    @property
+    def highest(self) -> float:
+        return max(value for _, value in self.points)
+
+
+@dataclass(frozen=True)
 class Chart:
     """The plot from ``start`` to ``end``; its top is ``top`` rows a second."""
 
@@ -71,6 +100,7 @@ class Chart:
     start: datetime
     end: datetime
     top: float
+    application: Line | None = None
 
     @property
     def middle(self) -> datetime:
@@ -122,6 +152,27 @@ def chart_of(
         Band(_percent(at(first)), _percent(at(last) - at(first))) for first, last in _slow(spans)
     ]
     return Chart(spans, bars, bands, start, start + timedelta(seconds=length), top)
+
+
+def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | None:
+    """The chart with the application's p95 as a line on a scale of its own."""
+    if chart is None:
+        return None
+    values = [(p.at, p.figures.p95) for p in points if chart.start <= p.at <= chart.end]
+    known = [(at, value) for at, value in values if value is not None]
+    if len(known) < 2:
+        return chart
+    top = round_above(max(value for _, value in known))
+    length = (chart.end - chart.start).total_seconds()
+    places = [
+        (
+            _percent((at - chart.start).total_seconds() / length * 100),
+            _percent(100 - value / top * 100),
+        )
+        for at, value in known
+    ]
+    segments = [Segment(*first, *second) for first, second in pairwise(places)]
+    return replace(chart, application=Line(known, segments, top))
 
 
 def spans_of(

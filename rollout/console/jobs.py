@@ -14,15 +14,17 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout import runner
 from rollout.console import history
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.chart import chart_of
+from rollout.console.chart import Chart, chart_of, with_application
 from rollout.console.fetch import job_or_404
 from rollout.console.health import health_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.quarantine import PoisonRow
+from rollout.environments import DEFAULT
 from rollout.heartbeats import liveness
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
-from rollout.progress import report_of
+from rollout.progress import JobReport, report_of
+from rollout.telemetry.reading import over_time
 
 RETRY_ASKED, RETRY_DONE = "quarantine retry", "quarantine retried"
 """The log's events around another try of the rows in quarantine."""
@@ -52,6 +54,10 @@ class PaceForm(forms.Form):
     duty_percent = _whole_number("Duty", 5, 100, "The share of time at work: {} to {}.")
     workers = _whole_number("Workers", 1, 32, "How many share the table: {} to {}.")
     units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
+
+
+POINTS = 60
+"""Of the application's p95 in a job's chart."""
 
 
 @may("view_rollout")
@@ -108,9 +114,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "rollout": run.rollout,
         "report": report,
         "progress": report.progress,
-        "chart": chart_of(
-            report.samples, began=job.created_at, ended=job.finished_at, now=timezone.now()
-        ),
+        "chart": _chart(job, report),
         "health": health_of(report),
         "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
         "last_retry": last_retry,
@@ -127,6 +131,15 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     page["fields"] = [(field, PaceForm.units[field.name]) for field in shown]
     page["history"] = history.before_job(job)
     return render(request, "rollout/job.html", {**page, "full": True}, status=422 if form else 200)
+
+
+def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
+    chart = chart_of(
+        report.samples, began=job.created_at, ended=job.finished_at, now=timezone.now()
+    )
+    if chart is None or job.step_run.run.rollout.environment != DEFAULT:
+        return chart
+    return with_application(chart, over_time(chart.start, chart.end, points=POINTS))
 
 
 def _last_retry(job: BackfillJob) -> LogEntry | None:

@@ -10,11 +10,12 @@ from django.utils.module_loading import import_string
 from rollout import heartbeats, log, queue
 from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control
-from rollout.engine.health import read_signals
+from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.target import Connection
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill
+from rollout.telemetry.signal import application_signals
 
 ROUNDS = 5
 """A row can be missed only while somebody holds it; so many passes over the rest must do."""
@@ -87,10 +88,15 @@ def worker_of(
         action,
         stripes=job.stripes,
         control=control,
-        pace=Pace(settings=LiveSettings(job), look=partial(read_signals, connection, action.table)),
+        pace=Pace(settings=LiveSettings(job), look=partial(signals_of, connection, action, job)),
         function=import_string(action.function) if isinstance(action, Compute) else None,
         most_poison_rows=job.most_poison_rows,
     )
+
+
+def signals_of(connection: Connection, action: Fill | Compute, job: BackfillJob) -> list[Signal]:
+    """A look at the health of a job's database, and of the application that it is for."""
+    return [*read_signals(connection, action.table), *application_signals(job.step_run.run)]
 
 
 def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: bool) -> None:

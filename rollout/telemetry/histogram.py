@@ -1,0 +1,63 @@
+"""Durations as a histogram with a bounded relative error, so that many can be added up exactly.
+
+The buckets grow by a fixed ratio, as in DDSketch (Masson, Rim, Lee: DDSketch, VLDB 2019): a
+quantile read from any sum of histograms is off by at most ``ERROR``.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+ERROR = 0.05
+_RATIO = (1 + ERROR) / (1 - ERROR)
+_LOG = math.log(_RATIO)
+_SHORTEST = 1e-6
+"""Seconds; what is shorter counts as this."""
+
+
+class Histogram:
+    """Counts of durations in seconds."""
+
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        self._counts = Counter(counts or {})
+
+    @classmethod
+    def of_json(cls, counts: Mapping[str, int]) -> "Histogram":
+        return cls({int(bucket): count for bucket, count in counts.items()})
+
+    def as_json(self) -> dict[str, int]:
+        return {str(bucket): count for bucket, count in sorted(self._counts.items())}
+
+    def add(self, seconds: float) -> None:
+        self._counts[math.ceil(math.log(max(seconds, _SHORTEST)) / _LOG)] += 1
+
+    def merge(self, other: "Histogram") -> None:
+        self._counts.update(other._counts)
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and self._counts == other._counts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def quantile(self, share: float) -> float | None:
+        """The duration in seconds that this share of all did not exceed; None without any."""
+        if not self._counts:
+            return None
+        rank = max(1, math.ceil(share * len(self)))
+        seen = 0
+        for bucket in sorted(self._counts):
+            seen += self._counts[bucket]
+            if seen >= rank:
+                return 2 * _RATIO**bucket / (_RATIO + 1)
+        raise AssertionError("the counts add up to the total")
+
+
+def total(histograms: Iterable[Histogram]) -> Histogram:
+    """The sum of histograms."""
+    result = Histogram()
+    for histogram in histograms:
+        result.merge(histogram)
+    return result

@@ -1,0 +1,126 @@
+"""Measures an operation: its time, its time in the database, its queries, and whether it failed."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from django.db import connections
+
+from rollout.telemetry.recorder import recorder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Measured:
+    """An operation under way."""
+
+    name: str
+    started: float = field(default_factory=time.perf_counter)
+    queries: int = 0
+    database_seconds: float = 0.0
+    modes: tuple[str, str] = ("", "")
+    failed: bool = False
+
+    def query(
+        self,
+        execute: Callable[[str, Any, bool, dict[str, Any]], Any],
+        statement: str,
+        parameters: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        """A wrapper around each statement, as Django's ``execute_wrapper`` takes it."""
+        started = time.perf_counter()
+        try:
+            return execute(statement, parameters, many, context)
+        finally:
+            self.queries += 1
+            self.database_seconds += time.perf_counter() - started
+
+
+_current: ContextVar[Measured | None] = ContextVar("measured operation", default=None)
+
+
+class operation(ContextDecorator):
+    """Measure what runs inside, as a decorator of a view or a function, or as a block.
+
+    An operation inside another is part of it and not measured by itself. It failed when an
+    exception leaves it, or when a decorated view answers with a status of 500 or above.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _recreate_cm(self) -> "operation":
+        # One instance decorates a function that many threads call at once.
+        return operation(self.name)
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def measured(*arguments: Any, **named: Any) -> Any:
+            answer = function(*arguments, **named)
+            if getattr(answer, "status_code", 200) >= 500 and (present := _current.get()):
+                present.failed = True
+            return answer
+
+        return super().__call__(cast(F, measured))
+
+    def __enter__(self) -> None:
+        self._stack: ExitStack | None = None
+        if _current.get() is not None:
+            return
+        measured = Measured(self.name)
+        self._measured = measured
+        self._stack = ExitStack()
+        self._token = _current.set(measured)
+        for connection in connections.all(initialized_only=True):
+            self._stack.enter_context(connection.execute_wrapper(measured.query))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stack is None:
+            return
+        self._stack.close()
+        _current.reset(self._token)
+        self._measured.failed |= error is not None
+        _record(self._measured)
+
+
+def using_modes(*, read: str, write: str) -> None:
+    """Tell the operation under way, if any, which shape it reads and writes."""
+    if (measured := _current.get()) is not None:
+        measured.modes = (read, write)
+
+
+@contextmanager
+def unless_measured() -> Iterator[Measured]:
+    """Measure what runs inside, unless it names an operation of its own or gets no name here."""
+    measured = Measured("", failed=True)
+    before = recorder.added_here()
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            stack.enter_context(connection.execute_wrapper(measured.query))
+        yield measured
+    if measured.name and recorder.added_here() == before:
+        _record(measured)
+
+
+def _record(measured: Measured) -> None:
+    recorder.add(
+        measured.name,
+        modes=measured.modes,
+        seconds=time.perf_counter() - measured.started,
+        database_seconds=measured.database_seconds,
+        queries=measured.queries,
+        failed=measured.failed,
+    )

@@ -1,0 +1,89 @@
+"""What the journal knows of the application's operations: over a span of time, or over time."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rollout.models import Measurement
+from rollout.telemetry.histogram import Histogram
+
+
+@dataclass
+class Figures:
+    """Calls of an operation, or of all, in a span of time."""
+
+    calls: int = 0
+    errors: int = 0
+    queries: int = 0
+    database_seconds: float = 0.0
+    durations: Histogram = field(default_factory=Histogram)
+
+    def add(self, row: Measurement) -> None:
+        self.calls += row.calls
+        self.errors += row.errors
+        self.queries += row.queries
+        self.database_seconds += row.database_seconds
+        self.durations.merge(Histogram.of_json(row.durations))
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors / self.calls if self.calls else 0.0
+
+    def milliseconds(self, share: float) -> float | None:
+        """A quantile of the durations."""
+        seconds = self.durations.quantile(share)
+        return None if seconds is None else seconds * 1000
+
+    @property
+    def p50(self) -> float | None:
+        return self.milliseconds(0.50)
+
+    @property
+    def p95(self) -> float | None:
+        return self.milliseconds(0.95)
+
+    @property
+    def p99(self) -> float | None:
+        return self.milliseconds(0.99)
+
+
+@dataclass(frozen=True)
+class Point:
+    """All operations, or one, in the bucket that began at ``at``."""
+
+    at: datetime
+    figures: Figures
+
+
+def figures(since: datetime, until: datetime) -> dict[str, Figures]:
+    """Each operation in a span of time, by name."""
+    found: dict[str, Figures] = defaultdict(Figures)
+    for row in _rows(since, until):
+        found[row.operation].add(row)
+    return dict(sorted(found.items()))
+
+
+def together(several: Iterable[Figures]) -> Figures:
+    """All of them added up."""
+    result = Figures()
+    for one in several:
+        result.calls += one.calls
+        result.errors += one.errors
+        result.queries += one.queries
+        result.database_seconds += one.database_seconds
+        result.durations.merge(one.durations)
+    return result
+
+
+def over_time(since: datetime, until: datetime, *, points: int) -> list[Point]:
+    """All operations in at most that many buckets of equal length, those with calls alone."""
+    width = max((until - since) / points, timedelta(seconds=1))
+    found: dict[int, Figures] = defaultdict(Figures)
+    for row in _rows(since, until):
+        found[(row.at - since) // width].add(row)
+    return [Point(since + number * width, found[number]) for number in sorted(found)]
+
+
+def _rows(since: datetime, until: datetime) -> Iterator[Measurement]:
+    return Measurement.objects.filter(at__gte=since, at__lt=until).iterator(chunk_size=2000)

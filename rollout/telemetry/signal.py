@@ -1,0 +1,70 @@
+"""Whether the application suffers: its latency and errors now, against those before."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from django.utils import timezone
+
+from rollout.engine.health import Signal
+from rollout.environments import DEFAULT
+from rollout.models import PhaseRun
+from rollout.telemetry.reading import Figures, figures, together
+
+NAME = "application"
+WINDOW = timedelta(seconds=30)
+BASELINE = timedelta(hours=1)
+FEWEST_CALLS = 20
+"""With fewer in the window nothing can be said."""
+SLOWER_TIMES = 2.0
+SLOWER_MS = 25.0
+"""The p95 is too high when it is both so many times and so many ms above the baseline's."""
+ERROR_RATE = 0.05
+"""The error rate is too high when it is this far above the baseline's."""
+
+
+def application_signals(run: PhaseRun) -> list[Signal]:
+    """The application's state now, compared with the hour before a run was asked for.
+
+    Only production has an application.
+    """
+    if run.rollout.environment != DEFAULT:
+        return []
+    now = timezone.now()
+    return [judge(together(figures(now - WINDOW, now).values()), _baseline(run.created_at))]
+
+
+@lru_cache(maxsize=16)
+def _baseline(since: datetime) -> Figures:
+    return together(figures(since - BASELINE, since).values())
+
+
+def judge(now: Figures, before: Figures) -> Signal:
+    """Compare what the application does with what it did."""
+    if now.calls < FEWEST_CALLS:
+        return Signal(
+            NAME,
+            "unknown",
+            f"{now.calls:,} operations were measured in the last {WINDOW.total_seconds():.0f} s: "
+            "too few to judge by.",
+        )
+    if now.error_rate > before.error_rate + ERROR_RATE:
+        return Signal(
+            NAME,
+            "stop",
+            f"{now.error_rate:.1%} of the application's operations fail; before the phase it was "
+            f"{before.error_rate:.1%}.",
+            now.error_rate,
+        )
+    p95, usual = now.p95 or 0.0, before.p95
+    if usual is None or before.calls < FEWEST_CALLS:
+        return Signal(
+            NAME,
+            "unknown",
+            f"The application's p95 is {p95:,.0f} ms; nothing was measured before the phase to "
+            "compare it with.",
+            p95,
+        )
+    against = f"its p95 is {p95:,.0f} ms; before the phase it was {usual:,.0f} ms."
+    if p95 > usual * SLOWER_TIMES and p95 > usual + SLOWER_MS:
+        return Signal(NAME, "throttle", f"The application is slow: {against}", p95)
+    return Signal(NAME, "ok", f"The application is as quick as before: {against}", p95)

@@ -1,0 +1,93 @@
+"""What is counted of an operation, and under which name."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from rollout import telemetry
+from rollout.models import Measurement
+from rollout.modes import current_modes
+from rollout.telemetry import operation
+from rollout.telemetry.recorder import recorder
+from tests.rollouts import PLAN
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_measured_yet(db: None) -> Iterator[None]:
+    recorder.flush()
+    Measurement.objects.all().delete()
+    yield
+    recorder.flush()
+
+
+def measured() -> dict[str, Measurement]:
+    """What was measured since the test began, by operation, whatever the interval."""
+    recorder.flush()
+    found: dict[str, Measurement] = {}
+    for row in Measurement.objects.all():
+        if row.operation in found:
+            found[row.operation].calls += row.calls
+            found[row.operation].errors += row.errors
+        else:
+            found[row.operation] = row
+    return found
+
+
+def test_a_block_counts_its_calls_queries_and_time_in_the_database() -> None:
+    for _ in range(3):
+        with operation("search"), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.01)")
+            cursor.execute("SELECT 1")
+    found = measured()["search"]
+    assert (found.calls, found.errors, found.queries) == (3, 0, 6)
+    assert found.database_seconds >= 0.03
+    assert sum(found.durations.values()) == 3
+
+
+def test_an_exception_is_an_error_and_goes_on() -> None:
+    with pytest.raises(ZeroDivisionError), operation("search"):
+        raise ZeroDivisionError
+    assert (measured()["search"].calls, measured()["search"].errors) == (1, 1)
+
+
+def test_a_view_that_answers_with_500_has_failed() -> None:
+    @operation("detail")
+    def view(request: HttpRequest, status: int) -> HttpResponse:
+        return HttpResponse(status=status)
+
+    for status in (200, 404, 500, 503):
+        view(HttpRequest(), status)
+    assert (measured()["detail"].calls, measured()["detail"].errors) == (4, 2)
+
+
+def test_an_operation_inside_another_is_part_of_it() -> None:
+    with operation("outer"), operation("inner"):
+        pass
+    assert list(measured()) == ["outer"]
+
+
+def test_the_modes_in_which_it_ran_are_known() -> None:
+    with operation("update"), current_modes(PLAN):
+        pass
+    found = measured()["update"]
+    assert (found.read_mode, found.write_mode) == ("legacy", "legacy")
+
+
+def test_a_request_is_measured_under_the_name_that_its_view_gives(
+    client: Client, django_user_model: type
+) -> None:
+    client.force_login(django_user_model.objects.create_user("ada"))  # type: ignore[attr-defined]
+    assert client.get(reverse("properties:list")).status_code == 200
+    assert client.get(reverse("rollout:overview")).status_code in (200, 403)
+    assert list(measured()) == ["search"]
+
+
+def test_nothing_is_told_of_modes_outside_an_operation() -> None:
+    telemetry.using_modes(read="new", write="new")
+    assert measured() == {}

@@ -1,0 +1,34 @@
+"""When the application counts as suffering."""
+
+import pytest
+
+from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.reading import Figures
+from rollout.telemetry.signal import judge
+
+
+def figures(*, ms: float, calls: int = 100, errors: int = 0) -> Figures:
+    durations = Histogram()
+    for _ in range(calls):
+        durations.add(ms / 1000)
+    return Figures(calls=calls, errors=errors, durations=durations)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "status"),
+    [
+        (figures(ms=10), figures(ms=10), "ok"),
+        (figures(ms=30), figures(ms=10), "ok"),
+        (figures(ms=60), figures(ms=40), "ok"),
+        (figures(ms=60), figures(ms=10), "throttle"),
+        (figures(ms=10, errors=4), figures(ms=10), "ok"),
+        (figures(ms=10, errors=6), figures(ms=10), "stop"),
+        (figures(ms=10, errors=6), figures(ms=10, errors=3), "ok"),
+        (figures(ms=500, calls=19), figures(ms=10), "unknown"),
+        (figures(ms=500), figures(ms=10, calls=19), "unknown"),
+    ],
+)
+def test_it_is_judged_by_what_it_was_before(now: Figures, before: Figures, status: str) -> None:
+    found = judge(now, before)
+    assert found.status == status
+    assert found.reason
