@@ -162,17 +162,35 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
     known = [(at, value) for at, value in values if value is not None]
     if len(known) < 2:
         return chart
-    top = round_above(max(value for _, value in known))
-    length = (chart.end - chart.start).total_seconds()
+    return replace(chart, application=line_of(known, chart.start, chart.end))
+
+
+def line_of(
+    points: Sequence[tuple[datetime, float]],
+    start: datetime,
+    end: datetime,
+    *,
+    at_least: float = 0.0,
+) -> Line:
+    """A line over the time of a plot, whose top is a plain number above every point."""
+    top = round_above(max([at_least, *(value for _, value in points)]) or 1.0)
+    length = (end - start).total_seconds()
     places = [
         (
-            _percent((at - chart.start).total_seconds() / length * 100),
+            _percent((at - start).total_seconds() / length * 100),
             _percent(100 - value / top * 100),
         )
-        for at, value in known
+        for at, value in points
     ]
-    segments = [Segment(*first, *second) for first, second in pairwise(places)]
-    return replace(chart, application=Line(known, segments, top))
+    return Line(list(points), [Segment(*first, *second) for first, second in pairwise(places)], top)
+
+
+def band_of(first: datetime, last: datetime, start: datetime, end: datetime) -> Band:
+    """A stretch of time in a plot; at least so wide that it can be seen."""
+    length = (end - start).total_seconds()
+    left = max((first - start).total_seconds(), 0.0) / length * 100
+    right = min((last - start).total_seconds() / length * 100, 100.0)
+    return Band(_percent(left), _percent(max(right - left, 0.3)))
 
 
 def spans_of(

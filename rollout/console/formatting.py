@@ -40,6 +40,25 @@ def plain(fraction: float) -> str:
     return f"{fraction:.4f}"
 
 
+def figure(value: float | None) -> str:
+    """Three digits: ``0.25``, ``6.4``, ``120``, ``1,234``."""
+    if value is None:
+        return "–"
+    places = 0 if value >= 99.5 or value == 0 else 1 if value >= 9.95 else 2
+    return f"{value:,.{places}f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits and the unit: ``6.41 ms``."""
+    return "–" if value is None else f"{figure(value)} ms"
+
+
+def signed_milliseconds(value: float | None) -> str:
+    """A difference: its sign, three digits and the unit, as in ``+6.41 ms``."""
+    sign = "\N{MINUS SIGN}" if (value or 0) < 0 else "+"
+    return "–" if value is None else f"{sign}{figure(abs(value))} ms"
+
+
 def duration(value: timedelta | float | None) -> str:
     """Two units at most: ``84 ms``, ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if value is None:

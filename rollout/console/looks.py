@@ -100,3 +100,13 @@ def of_gate(status: str) -> Look:
 def of_signal(status: Status) -> Look:
     """Of a health signal: what it has the job do."""
     return _SIGNAL[status]
+
+
+def of_verdict(verdict: str) -> Look:
+    """What an operation's latency and errors came to."""
+    tone, icon = {
+        "as before": ("good", "done"),
+        "slower": ("warn", "failed"),
+        "failing": ("bad", "failed"),
+    }.get(verdict, ("", "unknown"))
+    return Look(verdict.capitalize(), tone, icon)

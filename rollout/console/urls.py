@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from rollout.console import audits, jobs, log, phases, rollouts, verbs
+from rollout.console import audits, jobs, log, monitoring, phases, rollouts, verbs
 
 app_name = "rollout"
 
@@ -17,6 +17,7 @@ of_a_rollout = [
     path("cancel/", verbs.cancel, name="cancel"),
     path("retry/", verbs.retry, name="retry"),
     path("audits/", audits.audits, name="audits"),
+    path("monitoring/", monitoring.monitoring, name="monitoring"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

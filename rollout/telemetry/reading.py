@@ -76,11 +76,13 @@ def together(several: Iterable[Figures]) -> Figures:
     return result
 
 
-def over_time(since: datetime, until: datetime, *, points: int) -> list[Point]:
-    """All operations in at most that many buckets of equal length, those with calls alone."""
+def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
+    """One operation, or all, in so many equal stretches; those without calls are left out."""
     width = max((until - since) / points, timedelta(seconds=1))
     found: dict[int, Figures] = defaultdict(Figures)
     for row in _rows(since, until):
+        if operation and row.operation != operation:
+            continue
         found[(row.at - since) // width].add(row)
     return [Point(since + number * width, found[number]) for number in sorted(found)]
 

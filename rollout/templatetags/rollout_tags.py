@@ -12,6 +12,9 @@ register.filter("number", formatting.number)
 register.filter("roughly", formatting.roughly)
 register.filter("percent", formatting.percent)
 register.filter("plain", formatting.plain)
+register.filter("figure", formatting.figure)
+register.filter("milliseconds", formatting.milliseconds)
+register.filter("signed_milliseconds", formatting.signed_milliseconds)
 register.filter("duration", formatting.duration)
 register.filter("took", formatting.took)
 register.filter("duration_range", formatting.duration_range)
@@ -62,3 +65,8 @@ def phase_shape(state: str, way: str) -> dict[str, looks.Look]:
 @register.simple_tag
 def phase_word(state: str, way: str) -> str:
     return looks.of_phase(state, way).label
+
+
+@register.inclusion_tag(BADGE)
+def verdict_badge(verdict: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_verdict(verdict)}

@@ -1,0 +1,81 @@
+"""Old measurements are put together: fewer rows, the same sums."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from rollout.models import Measurement
+from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.reading import figures
+from rollout.telemetry.thinning import KEPT, thin
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
+
+
+def measured(seconds_ago: int, operation: str, calls: int) -> None:
+    durations = Histogram()
+    for number in range(calls):
+        durations.add(0.001 * (number + 1))
+    Measurement.objects.create(
+        at=NOW - timedelta(seconds=seconds_ago),
+        seconds=5,
+        operation=operation,
+        process="host:1",
+        calls=calls,
+        errors=calls // 3,
+        queries=calls * 2,
+        database_seconds=calls / 100,
+        durations=durations.as_json(),
+    )
+
+
+@hypothesis_settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, int(timedelta(days=20).total_seconds())),
+            st.sampled_from(["search", "create"]),
+            st.integers(1, 9),
+        ),
+        max_size=30,
+    )
+)
+def test_sums_and_quantiles_stay_what_they_were(rows: list[tuple[int, str, int]]) -> None:
+    Measurement.objects.all().delete()
+    for row in rows:
+        measured(*row)
+    long_ago = NOW - timedelta(days=60)
+    before = figures(long_ago, NOW)
+    thin(now=NOW)
+    after = figures(long_ago, NOW)
+    assert set(after) == set(before)
+    for operation, found in after.items():
+        then = before[operation]
+        assert (found.calls, found.errors, found.queries) == (then.calls, then.errors, then.queries)
+        assert found.durations == then.durations
+        assert found.database_seconds == pytest.approx(then.database_seconds)
+    assert thin(now=NOW) == 0
+
+
+def test_what_is_older_is_kept_in_longer_intervals() -> None:
+    for hours in (1, 5, 100):
+        for second in range(0, 50, 5):
+            measured(hours * 3600 + 4 + second, "search", 1)
+    thin(now=NOW)
+    rows = Measurement.objects.order_by("at").values_list("seconds", "calls")
+    assert [seconds for seconds, _ in rows if seconds > 5] == [1800, 60]
+    assert [calls for _, calls in rows] == [10, 10, *[1] * 10]
+
+
+def test_what_is_too_old_is_forgotten() -> None:
+    measured(int(KEPT.total_seconds()) + 1, "search", 1)
+    measured(60, "search", 1)
+    thin(now=NOW)
+    assert Measurement.objects.count() == 1
