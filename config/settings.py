@@ -1,6 +1,7 @@
 """One settings file, driven by the environment. `make demo` sets what it needs by itself."""
 
 import os
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -109,7 +110,7 @@ DATABASES = {"default": database(setting_or_file("DATABASE_URL", HOME.database_u
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Environment -> alias of its database.
-ROLLOUT = {
+ROLLOUT: dict[str, Any] = {
     "ENVIRONMENTS": {"production": "default"},
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},

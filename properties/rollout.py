@@ -256,5 +256,6 @@ PLAN = r.register(
         tables=(PROPERTIES, IMAGES),
         translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_FACTS),
         phases=(PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT),
+        sample_every=timedelta(minutes=15),
     )
 )

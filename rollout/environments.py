@@ -13,8 +13,19 @@ class UnknownEnvironment(LookupError):
 
 
 def environments() -> dict[str, str]:
-    """Environment name to Django database alias, from ``ROLLOUT["ENVIRONMENTS"]``."""
-    configured: dict[str, str] = getattr(settings, "ROLLOUT", {}).get(
+    """Environment name to Django database alias, from ``ROLLOUT["ENVIRONMENTS"]``.
+
+    There an environment is an alias, or {"DATABASE": alias, "AUDIT_DATABASE": alias of a replica
+    that audits read}.
+    """
+    return {
+        name: value if isinstance(value, str) else value["DATABASE"]
+        for name, value in _configured().items()
+    }
+
+
+def _configured() -> dict[str, str | dict[str, str]]:
+    configured: dict[str, str | dict[str, str]] = getattr(settings, "ROLLOUT", {}).get(
         "ENVIRONMENTS", {DEFAULT: "default"}
     )
     return configured
@@ -33,7 +44,20 @@ def alias_of(environment: str) -> str:
 
 def target_of(environment: str) -> Target:
     """The database of an environment, as the engine sees it."""
-    settings_of = connections[alias_of(environment)].settings_dict
+    return _target(alias_of(environment))
+
+
+def audit_target_of(environment: str) -> tuple[Target, str]:
+    """The database that audits of an environment read, and its alias."""
+    alias = alias_of(environment)
+    configured = _configured()[environment]
+    if isinstance(configured, dict):
+        alias = configured.get("AUDIT_DATABASE", alias)
+    return _target(alias), alias
+
+
+def _target(alias: str) -> Target:
+    settings_of = connections[alias].settings_dict
     parameters = {
         "dbname": settings_of["NAME"],
         "user": settings_of["USER"],

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from rollout.bounds import statement_of
 from rollout.engine.catalog import compare, describe, live_columns, tables_of
 from rollout.environments import target_of
-from rollout.models import AuditReport, Rollout
+from rollout.models import AuditMode, AuditReport, Rollout
 from rollout.plan import plans
 from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
@@ -53,7 +54,14 @@ def as_text(status: RolloutStatus) -> str:
 
 
 def of_audit(report: AuditReport) -> dict[str, Any]:
-    """An audit for ``audit --json``."""
+    """An audit for ``audit --json``; of a sample also what it proves."""
+    of_sample = {
+        "population": report.population,
+        "seed": report.seed,
+        "confidence": report.confidence,
+        "upper_rate": report.upper_rate,
+        "statement": statement_of(report),
+    }
     return {
         "plan": report.rollout.plan,
         "environment": report.rollout.environment,
@@ -63,6 +71,7 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
         "mismatched": report.mismatched,
         "categories": report.categories,
         "status": report.status,
+        **(of_sample if report.mode == AuditMode.SAMPLED else {}),
     }
 
 

@@ -258,7 +258,7 @@ def test_mismatches_are_answered_with_no(rollout: Rollout, backfilled: None) -> 
     assert (found["status"], found["mismatched"], found["categories"]) == (
         "mismatched",
         100,
-        {"wrong": 100},
+        {"computed_differs": 100},
     )
     code, out, _ = rollout("audit", PLAN)
     assert code == 1

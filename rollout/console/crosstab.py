@@ -12,10 +12,15 @@ MEANINGS = {
     "ok_normalized": "The same but for white space and upper or lower case.",
     "ok_mapped": "The mapping says that this lookup row stands for the legacy text.",
     "both_null": "No legacy value, and no new value.",
+    "quarantined": "The function has no answer for the row; it is kept aside with its error.",
+    "transient": "It differed in the snapshot and was right a moment later: a write in flight.",
     "unmapped": "The legacy text has no lookup row yet.",
     "missing": "The legacy value says what the new one should be, and it is empty.",
     "unexpected": "A new value, and no legacy value that it could come from.",
-    "wrong": "Another value than the legacy value says.",
+    "ambiguous": "Texts that differ only in white space or case have different lookup rows.",
+    "inactive": "The right lookup row, but one that is no longer in use.",
+    "computed_differs": "Another value than the expression or the function says.",
+    "wrong": "Another lookup row than the mapping says.",
     "orphan": "The lookup row that the new value names does not exist.",
 }
 

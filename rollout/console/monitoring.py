@@ -22,6 +22,8 @@ NOW = timedelta(minutes=5)
 """The last figures are those of so much time."""
 SPANS = {"1": "Last hour", "6": "Last 6 hours", "24": "Last day", "168": "Last week"}
 
+Values = list[tuple[datetime, float | None]]
+
 
 class Chosen(forms.Form):
     """What is looked at."""
@@ -134,23 +136,23 @@ def _compared(since: datetime | None, until: datetime) -> list[Compared]:
 
 def _plots(points: list[Point], since: datetime, until: datetime) -> list[Plot]:
     seconds = (until - since).total_seconds() / POINTS
-    latencies = [
+    latencies: list[tuple[str, Values]] = [
         (f"p{share:.0f}", [(p.at, p.figures.milliseconds(share / 100)) for p in points])
         for share in (99, 95, 50)
     ]
-    rate = [("calls", [(p.at, p.figures.calls / seconds) for p in points])]
-    errors = [("errors", [(p.at, p.figures.error_rate * 100) for p in points])]
+    calls: Values = [(p.at, p.figures.calls / seconds) for p in points]
+    errors: Values = [(p.at, p.figures.error_rate * 100) for p in points]
     return [
         _plot("Latency", "ms", latencies, since, until),
-        _plot("Calls", "a second", rate, since, until),
-        _plot("Errors", "% of calls", errors, since, until, least=1.0),
+        _plot("Calls", "a second", [("calls", calls)], since, until),
+        _plot("Errors", "% of calls", [("errors", errors)], since, until, least=1.0),
     ]
 
 
 def _plot(
     heading: str,
     unit: str,
-    lines: list[tuple[str, list[tuple[datetime, float | None]]]],
+    lines: list[tuple[str, Values]],
     since: datetime,
     until: datetime,
     *,

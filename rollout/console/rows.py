@@ -10,5 +10,6 @@ def row_url(table: str, key: str) -> str:
 
     The parts of a composite key are joined by a comma.
     """
-    pattern: str = settings.ROLLOUT.get("ROW_URLS", {}).get(table, "")
+    patterns: dict[str, str] = settings.ROLLOUT.get("ROW_URLS", {})
+    pattern = patterns.get(table, "")
     return pattern.format(key=quote(key, safe=""))

@@ -13,7 +13,7 @@ from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill
 
 MOST_STRIPES = 16
-_ROWS_PER_STRIPE_AND_PAGE = 4
+_ROWS_PER_STRIPE_AND_PAGE = 2
 _SAMPLE_BLOCKS = 100
 _SAMPLES = 5
 _BLOCKS_OF_A_SAMPLE = 20

@@ -40,6 +40,9 @@ class Plan:
     tables: tuple[Table, ...]
     translations: tuple[Translation, ...]
     phases: tuple[Phase, Phase, Phase, Phase, Phase]
+    sample_every: timedelta | None = None
+    """How often random rows are audited once phase 2 is done and until phase 4 begins."""
+    sample_rows: int = 1000
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""
@@ -59,8 +62,8 @@ class Plan:
 
     @property
     def audited_tables(self) -> tuple[Table, ...]:
-        """The tables of which SQL can tell whether a row is right."""
-        return tuple(table for table in self.tables if self.translations_of(table))
+        """The tables of which an audit can tell whether a row is right."""
+        return self.backfilled_tables
 
     def gates_of(self, number: int) -> tuple[Gate, ...]:
         own = self.phases[number].gates

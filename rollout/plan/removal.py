@@ -176,7 +176,7 @@ class DropLegacy(Step):
     def _rename(self, plan: "Plan", lookup: Lookup, *, restore: bool) -> Statement:
         """The mapping leaves the scene under another name, and comes back with its every row."""
         name = lookup.mapping_name(plan.name)
-        archived = identifier(name, "archived")
+        archived = lookup.archived_mapping_name(plan.name)
         source, result = (archived, name) if restore else (name, archived)
         return Statement(
             sql=sql.SQL("ALTER TABLE {} RENAME TO {}").format(

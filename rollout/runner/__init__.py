@@ -11,7 +11,9 @@ from rollout.runner.verbs import (
     set_pace,
     start,
     start_audit,
+    why_not_audit,
 )
+from rollout.runner.waivers import unwaive, waive
 
 __all__ = [
     "Refused",
@@ -24,4 +26,7 @@ __all__ = [
     "set_pace",
     "start",
     "start_audit",
+    "unwaive",
+    "waive",
+    "why_not_audit",
 ]

@@ -1,6 +1,6 @@
 """What people can do with a rollout. Each verb changes the journal and queues the work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -22,6 +22,8 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.runner import audits, lease
 from rollout.runner.transitions import move
+
+LARGEST_SAMPLE = 1_000_000
 
 
 class Refused(Exception):
@@ -291,15 +293,51 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
         queue.send("retry_quarantined", job.pk, actor.get_username())
 
 
-def start_audit(rollout: Rollout, *, actor: Actor, source: str = "web") -> AuditReport:
-    """Ask for a full audit of a rollout. Raises Refused while one is under way."""
+def why_not_audit(
+    rollout: Rollout, *, sample: int | None, seed: int | None, tables: Sequence[str]
+) -> str:
+    """Why there can be no such audit, with what to do about it; empty where there can."""
+    known = [table.label for table in plan_of(rollout).audited_tables]
+    unknown = sorted(set(tables) - set(known))
+    if unknown:
+        return f"There is no audited table {unknown[0]}. There are: {', '.join(known)}."
+    if sample is not None and not 1 <= sample <= LARGEST_SAMPLE:
+        return f"A sample may have 1 to {LARGEST_SAMPLE:,} rows. 10,000 is a good start."
+    if seed is not None and not 0 <= seed <= audits.LARGEST_SEED:
+        return f"A seed is a number from 0 to {audits.LARGEST_SEED:,}."
+    return ""
+
+
+def start_audit(
+    rollout: Rollout,
+    *,
+    actor: Actor,
+    source: str = "web",
+    sample: int | None = None,
+    seed: int | None = None,
+    tables: Sequence[str] = (),
+) -> AuditReport:
+    """Ask for a full audit of a rollout, or one of so many random rows of each table.
+
+    Raises Refused while one is under way, and for a size, seed or table that cannot be.
+    """
+    why_not = why_not_audit(rollout, sample=sample, seed=seed, tables=tables)
+    if why_not:
+        raise Refused(why_not)
     with _alone_with(rollout):
         running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
         if running is not None:
             raise Refused(
                 f"An audit that {running.actor_name} started is under way. Wait for its report."
             )
-        report = audits.asked_for(rollout, actor_name=actor.get_username(), source=source)
+        report = audits.asked_for(
+            rollout,
+            actor_name=actor.get_username(),
+            source=source,
+            sample=sample,
+            seed=seed,
+            tables=tables,
+        )
         queue.send_audit(report)
     return report
 

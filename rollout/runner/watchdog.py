@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from rollout import heartbeats, log, queue
 from rollout.models import WORKING, AuditReport, AuditStatus, PhaseRun, RunState
+from rollout.runner import schedule
 from rollout.runner.lease import SECONDS, take_back
 from rollout.runner.views import Refresher
+from rollout.telemetry.thinning import thin
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +54,11 @@ class Watchdog:
             # Without a living worker it would only pile messages up.
             self._bring_back()
             self._refresher.send_due()
+            schedule.send_due()
         if time.monotonic() - self._forgotten > 3600:
             self._forgotten = time.monotonic()
             heartbeats.forget_old()
+            thin()
 
     def _leads(self) -> bool:
         """The lock is the session's: a leader that dies or loses its connection leads no more."""

@@ -1,7 +1,7 @@
 """Puts old measurements together, so that weeks of them are read as quickly as an hour."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,7 +45,7 @@ def thin(*, now: datetime | None = None) -> int:
     return saved
 
 
-def _together(keys: Sequence[int], rule: Rule) -> int:
+def _together(keys: Iterable[int], rule: Rule) -> int:
     with transaction.atomic():
         rows = list(Measurement.objects.select_for_update().filter(pk__in=list(keys)))
         parts: dict[tuple[datetime, str, str, str], list[Measurement]] = defaultdict(list)

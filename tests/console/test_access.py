@@ -32,6 +32,7 @@ WHO_MAY = {
     "{rollout}/cancel/": (LEADS, LEADS),
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
+    "{rollout}/monitoring/": (READERS, READERS),
 }
 POST_ONLY = {"pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"}
 MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits"}

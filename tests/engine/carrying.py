@@ -96,9 +96,9 @@ def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
     return totals
 
 
-def audit(target: Target, plan: Plan) -> AuditResult:
+def audit(target: Target, plan: Plan, **how: Any) -> AuditResult:
     with target.connect() as connection:
-        return run_audit(connection, plan)
+        return run_audit(connection, plan, **{"recheck_after": 0.0, **how})
 
 
 def act(target: Target, connection: Connection, plan: Plan, number: int, action: Action) -> bool:

@@ -24,6 +24,7 @@ def test_the_shape_starts_as_the_tables_and_changes_phase_by_phase() -> None:
     assert expanded["kinds"] == {
         "id": Column("integer", null=False),
         "name": Column("text", null=False),
+        "active": Column("boolean", null=False),
     }
     assert expanded["things"]["kind_id"] == Column("integer")
     assert PLAN.shape(3) == expanded

@@ -38,7 +38,13 @@ def test_an_audit_from_the_queue_accounts_for_every_row(properties: Rollout) -> 
     assert report.rows == report.matched == sum(report.categories.values()) == 300
     assert report.finished_at is not None
     entry = LogEntry.objects.filter(event="audit done").latest("pk")
-    assert entry.data == {"report": report.pk, "rows": 300, "categories": report.categories}
+    assert entry.data == {
+        "report": report.pk,
+        "mode": "full",
+        "rows": 300,
+        "categories": report.categories,
+        "mapping": report.mapping_digest,
+    }
 
 
 def test_mismatching_rows_are_kept_with_what_was_expected(properties: Rollout) -> None:

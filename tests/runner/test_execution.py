@@ -258,5 +258,5 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(properties: Rollout) -> No
     run.refresh_from_db()
     assert run.state == RunState.FAILED
     assert "is mismatched: 3 of 300 rows" in run.error
-    assert AuditReport.objects.get(run=run).categories["wrong"] == 3
+    assert AuditReport.objects.get(run=run).categories["computed_differs"] == 3
     assert "retry" in run.advice

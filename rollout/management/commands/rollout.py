@@ -15,7 +15,8 @@ import psycopg
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from rollout import log, reports, runner
+from rollout import exports, log, reports, runner
+from rollout.bounds import statement_of
 from rollout.environments import DEFAULT, UnknownEnvironment
 from rollout.heartbeats import liveness
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
@@ -71,7 +72,15 @@ class Command(BaseCommand):
         verb("resume", "Resume what is paused.")
         verb("cancel", "Cancel what is active.")
         verb("retry", "Go on with what failed or was cancelled.")
-        verb("audit", "Compare old and new values of every row.", as_json=True)
+        audit = verb("audit", "Compare old and new values of every row.")
+        audit.add_argument("--sample", type=int, metavar="N", help="only N rows, picked at random")
+        audit.add_argument(
+            "--seed", type=int, metavar="S", help="the same seed picks the same rows"
+        )
+        audit.add_argument("--table", action="append", default=[], help="only this table")
+        form = audit.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="print JSON")
+        form.add_argument("--csv", action="store_true", help="print the mismatching rows as CSV")
         verb("introspect", "Compare the live schema with the plan.", plan="optional", as_json=True)
         verb("verify-log", "Check the audit log's chain.", plan=False)
         verb("watchdog", "Bring back the work of workers that died; runs for ever.", plan=False)
@@ -161,11 +170,39 @@ class Command(BaseCommand):
         self.stdout.write(f"Phase {run.phase} is {run.state}.")
         return DONE
 
-    def do_audit(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+    def do_audit(
+        self,
+        *,
+        plan: str,
+        env: str,
+        json: bool,
+        csv: bool,
+        sample: int | None,
+        seed: int | None,
+        table: list[str],
+        **_: Any,
+    ) -> int:
         rollout = find_rollout(plan, env)
-        report = audits.make_now(rollout, actor_name=ShellActor().get_username(), source="shell")
+        if seed is not None and sample is None:
+            self.stderr.write("A seed picks rows of a sample. Say how many: --sample 10000.")
+            return ERROR
+        why_not = runner.why_not_audit(rollout, sample=sample, seed=seed, tables=table)
+        if why_not:
+            self.stderr.write(why_not)
+            return ERROR
+        report = audits.make_now(
+            rollout,
+            actor_name=ShellActor().get_username(),
+            source="shell",
+            sample=sample,
+            seed=seed,
+            tables=table,
+        )
         if json:
             self._print_json(reports.of_audit(report))
+        elif csv:
+            for line in exports.as_csv(exports.rows_of(report)):
+                self.stdout.write(line, ending="")
         else:
             self._write_audit(report)
         answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
@@ -177,7 +214,9 @@ class Command(BaseCommand):
             f"{report.mismatched:,} mismatched. {report.message}".strip()
         )
         for category, rows in sorted(report.categories.items()):
-            self.stdout.write(f"  {category:<14} {rows:>14,}")
+            self.stdout.write(f"  {category:<16} {rows:>14,}")
+        if said := statement_of(report):
+            self.stdout.write(said)
 
     def do_introspect(self, *, plan: str | None, env: str, json: bool, **_: Any) -> int:
         rollouts = [find_rollout(plan, env)] if plan else all_rollouts()

@@ -1,0 +1,96 @@
+"""What a pair of legacy and new value means, by a lookup's mapping in the audit's snapshot."""
+
+import hashlib
+from typing import Any
+
+from psycopg import sql
+
+from rollout.engine.audit.categories import MATCHED
+from rollout.engine.target import Connection
+from rollout.plan.names import in_target, normal
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+
+class LookupRules:
+    """How one lookup's pairs are classified. ``legacy`` says whether its text is still there."""
+
+    def __init__(self, connection: Connection, plan: Plan, lookup: Lookup, *, legacy: bool) -> None:
+        self.lookup = lookup
+        self.legacy = legacy
+        rows = connection.execute(
+            sql.SQL("SELECT id, name, active FROM {} ORDER BY id").format(lookup.lookup_sql)
+        ).fetchall()
+        self.names: dict[int, str] = {id_: name for id_, name, _ in rows}
+        self.inactive = {id_ for id_, _, active in rows if not active}
+        self.mapping: dict[str, tuple[int | None, str]] = {}
+        self.ambiguous: set[str] = set()
+        if legacy:
+            self._read_mapping(connection, plan)
+
+    def _read_mapping(self, connection: Connection, plan: Plan) -> None:
+        lookup = self.lookup
+        rows = connection.execute(
+            sql.SQL(
+                "SELECT m.legacy, m.lookup_id, CASE WHEN l.name = m.legacy THEN 'ok'"
+                " WHEN {name} = {text} THEN 'ok_normalized'"
+                " WHEN {text} = '' AND l.id IS NULL THEN 'both_null' ELSE 'ok_mapped' END,"
+                " {text} <> '' AND min(m.lookup_id) OVER same IS DISTINCT FROM"
+                " max(m.lookup_id) OVER same"
+                " FROM {mapping} AS m LEFT JOIN {lookup} AS l ON l.id = m.lookup_id"
+                " WINDOW same AS (PARTITION BY {text}) ORDER BY m.legacy"
+            ).format(
+                name=normal(sql.Identifier("l", "name")),
+                text=normal(sql.Identifier("m", "legacy")),
+                mapping=in_target(lookup.mapping_name(plan.name)),
+                lookup=lookup.lookup_sql,
+            )
+        ).fetchall()
+        self.mapping = {text: (row, category) for text, row, category, _ in rows}
+        self.ambiguous = {text for text, _, _, ambiguous in rows if ambiguous}
+
+    @property
+    def columns(self) -> list[str]:
+        """What the scan groups by for this lookup."""
+        legacy = [self.lookup.legacy] if self.legacy else []
+        return [*legacy, self.lookup.column]
+
+    @property
+    def digest(self) -> str:
+        """Of all that values are compared by."""
+        content = repr((self.names, sorted(self.inactive), sorted(self.mapping.items())))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def classify(self, legacy: str | None, new: int | None) -> str:
+        category = self._by_mapping(legacy, new)
+        if category not in MATCHED:
+            return category
+        if (legacy or "") in self.ambiguous:
+            return "ambiguous"
+        return "inactive" if new in self.inactive else category
+
+    def _by_mapping(self, legacy: str | None, new: int | None) -> str:
+        if new is not None and new not in self.names:
+            return "orphan"
+        if not self.legacy:
+            return "missing" if new is None and self.lookup.required else "ok"
+        expected, same = self.mapping.get(legacy or "", (None, ""))
+        if expected is None:
+            if same != "both_null" or self.lookup.blank is not None:
+                return "unmapped"
+            return same if new is None else "unexpected"
+        if new is None:
+            return "missing"
+        return same if new == expected else "wrong"
+
+    def expected_name(self, legacy: str | None) -> str | None:
+        expected, _ = self.mapping.get(legacy or "", (None, ""))
+        return self.names.get(expected) if expected is not None else None
+
+    def new_name(self, new: int | None) -> str | None:
+        return None if new is None else self.names.get(new, f"#{new} (no such row)")
+
+    def values(self, row: dict[str, Any]) -> tuple[str | None, int | None]:
+        """Legacy text and lookup row of a row that the scan gave."""
+        legacy = row[self.lookup.legacy] if self.legacy else None
+        return legacy, row[self.lookup.column]

@@ -1,0 +1,233 @@
+"""The scan of one table: all its translations at once, grouped, so that no row needs a join.
+
+``GROUP BY`` all legacy and new values gives the distinct combinations with their counts; those are
+few, and classifying them accounts for every row.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
+from rollout.engine.audit.rules import LookupRules
+from rollout.engine.quarantine import key_of
+from rollout.engine.target import Connection
+from rollout.plan.names import in_target, normal
+from rollout.plan.plan import Plan
+from rollout.plan.table import Table
+from rollout.plan.translations import Computed, Derived, Lookup
+
+Combination = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A derived or computed translation, and the SQL of a row's category in it."""
+
+    translation: Derived | Computed
+    state: sql.Composable
+
+    @property
+    def column(self) -> str:
+        """The name under which pages show it."""
+        if isinstance(self.translation, Derived):
+            return self.translation.column
+        return ", ".join(self.translation.columns)
+
+
+class TableScan:
+    """Everything that is asked of one table."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        plan: Plan,
+        table: Table,
+        columns: set[str],
+        jobs: Sequence[int] = (),
+    ) -> None:
+        self.plan, self.table = plan, table
+        self.lookups = [
+            LookupRules(connection, plan, lookup, legacy=lookup.legacy in columns)
+            for lookup in plan.lookups_of(table)
+        ]
+        self.grouped = list(dict.fromkeys(c for rules in self.lookups for c in rules.columns))
+        derived = [
+            t
+            for t in plan.translations_of(table)
+            if isinstance(t, Derived) and columns.issuperset(t.reads)
+        ]
+        # An expression over grouped columns alone is worked out for each group, not for each row.
+        self.of_groups = [
+            Question(t, derived_state(t)) for t in derived if set(t.reads) <= set(self.grouped)
+        ]
+        of_groups = [question.translation for question in self.of_groups]
+        self.of_rows = [
+            Question(t, derived_state(t, self.normal_forms)) for t in derived if t not in of_groups
+        ] + [Question(t, computed_state(t, jobs)) for t in plan.computed_of(table)]
+        self.grouped += [question.column for question in self.of_groups]
+
+    @property
+    def normal_forms(self) -> dict[str, sql.Composable]:
+        """Where the normal form of a legacy column is at hand: in its mapping, for almost all."""
+        return {
+            rules.lookup.legacy: sql.SQL("coalesce({}, {})").format(
+                sql.Identifier(rules.lookup.mapping_alias, "normal"),
+                normal(rules.lookup.legacy_text("t")),
+            )
+            for rules in self.lookups
+            if rules.legacy
+        }
+
+    @property
+    def joins(self) -> sql.Composable:
+        """The mappings whose normal forms the expressions over rows read."""
+        return self._joins_for(
+            {
+                column
+                for question in self.of_rows
+                if isinstance(question.translation, Derived)
+                for column in question.translation.reads
+            }
+        )
+
+    @property
+    def all_joins(self) -> sql.Composable:
+        """Every mapping of the table."""
+        return self._joins_for({rules.lookup.legacy for rules in self.lookups})
+
+    def _joins_for(self, read: set[str]) -> sql.Composable:
+        return sql.SQL("").join(
+            sql.SQL(" LEFT JOIN {} AS {} ON {} = {}").format(
+                in_target(rules.lookup.mapping_name(self.plan.name)),
+                sql.Identifier(rules.lookup.mapping_alias),
+                sql.Identifier(rules.lookup.mapping_alias, "legacy"),
+                rules.lookup.legacy_text("t"),
+            )
+            for rules in self.lookups
+            if rules.legacy and rules.lookup.legacy in read
+        )
+
+    def query(self, relation: sql.Composable, condition: sql.Composable) -> sql.Composed:
+        """Combinations of values with the states of the questions and their number of rows."""
+        states = [sql.Identifier(f"state {n}") for n in range(len(self.of_rows))]
+        inner = sql.SQL("SELECT {} FROM {} AS t{} WHERE {}{}").format(
+            sql.SQL(", ").join(
+                [
+                    *(sql.Identifier("t", column) for column in self.grouped),
+                    *(
+                        sql.SQL("{} AS {}").format(question.state, state)
+                        for question, state in zip(self.of_rows, states, strict=True)
+                    ),
+                    sql.SQL('count(*) AS "how many"'),
+                ]
+            ),
+            relation,
+            self.joins,
+            condition,
+            sql.SQL(" GROUP BY {}").format(
+                sql.SQL(", ").join(
+                    sql.Literal(n + 1) for n in range(len(self.grouped) + len(states))
+                )
+            )
+            if self.grouped or states
+            else sql.SQL(""),
+        )
+        return sql.SQL("SELECT {} FROM ({}) AS t").format(
+            sql.SQL(", ").join(
+                [
+                    *(sql.Identifier("t", column) for column in self.grouped),
+                    *(question.state for question in self.of_groups),
+                    *(sql.Identifier("t", f"state {n}") for n in range(len(states))),
+                    sql.Identifier("t", "how many"),
+                ]
+            ),
+            inner,
+        )
+
+    def classified(self, values: Combination) -> list[tuple[str | None, str | None, str]]:
+        """Legacy value, new value and category in each translation, lookups first."""
+        row = dict(zip(self.grouped, values, strict=False))
+        found = []
+        for rules in self.lookups:
+            legacy, new = rules.values(row)
+            found.append((legacy, rules.new_name(new), rules.classify(legacy, new)))
+        states = values[len(self.grouped) : len(self.grouped) + len(self.questions)]
+        found += [(None, None, state) for state in states]
+        return found
+
+    @property
+    def questions(self) -> list[Question]:
+        return [*self.of_groups, *self.of_rows]
+
+    def results(
+        self, combinations: Counter[Combination]
+    ) -> tuple[Counter[str], list[TranslationResult]]:
+        """Rows by their worst category, and each translation's crosstab."""
+        per_row: Counter[str] = Counter()
+        cells: list[Counter[tuple[str | None, str | None, str]]] = [
+            Counter() for _ in (*self.lookups, *self.questions)
+        ]
+        for values, rows in combinations.items():
+            found = self.classified(values)
+            for counted, cell in zip(cells, found, strict=True):
+                counted[cell] += rows
+            per_row[worst([category for _, _, category in found])] += rows
+        translations = [
+            *(self._of_lookup(rules.lookup) for rules in self.lookups),
+            *(self._of_question(question) for question in self.questions),
+        ]
+        for translation, counted in zip(translations, cells, strict=True):
+            translation.cells = sorted_cells(Cell(*pair, rows) for pair, rows in counted.items())
+        return per_row, translations
+
+    def _of_lookup(self, lookup: Lookup) -> TranslationResult:
+        return TranslationResult(
+            self.table.label, lookup.column, lookup.legacy, lookup.lookup_label, []
+        )
+
+    def _of_question(self, question: Question) -> TranslationResult:
+        return TranslationResult(
+            self.table.label, question.column, ", ".join(question.translation.reads), "", []
+        )
+
+
+def sorted_cells(cells: Iterable[Cell]) -> list[Cell]:
+    """The worst category first, in it the cell with most rows."""
+    return sorted(cells, key=lambda cell: (-CATEGORIES.index(cell.category), -cell.rows))
+
+
+def derived_state(
+    translation: Derived, normal_forms: dict[str, sql.Composable] | None = None
+) -> sql.Composable:
+    return sql.SQL(
+        "CASE WHEN {column} IS NOT DISTINCT FROM {value}"
+        " THEN CASE WHEN {column} IS NULL THEN 'both_null' ELSE 'ok' END"
+        " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
+        " ELSE 'computed_differs' END"
+    ).format(
+        column=sql.Identifier("t", translation.column), value=translation.value("t", normal_forms)
+    )
+
+
+def computed_state(translation: Computed, jobs: Sequence[int]) -> sql.Composable:
+    """A full scan can see that a value is there; whether it is right a sample tells.
+
+    ``jobs`` are those whose quarantine has the rows that the function has no answer for.
+    """
+    absent = sql.SQL("({})").format(
+        sql.SQL(" OR ").join(
+            sql.SQL("{} IS NULL").format(sql.Identifier("t", column))
+            for column in translation.columns
+        )
+    )
+    kept_aside: sql.Composable = sql.SQL("")
+    if jobs:
+        kept_aside = sql.SQL(
+            " WHEN {absent} AND {key} IN (SELECT key FROM rollout.quarantine"
+            " WHERE job = ANY ({jobs})) THEN 'quarantined'"
+        ).format(absent=absent, key=key_of(translation.table), jobs=sql.Literal(list(jobs)))
+    return sql.SQL("CASE{} WHEN {} THEN 'missing' ELSE 'ok' END").format(kept_aside, absent)

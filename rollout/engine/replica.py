@@ -1,0 +1,49 @@
+"""A replica that audits read: it must know all that the primary knew when the audit was asked."""
+
+import time
+
+from rollout.engine.control import Control
+from rollout.engine.target import Connection
+
+LONGEST_WAIT = 30.0
+_LOOK_EVERY = 0.1
+
+
+def wait_until_level(
+    primary: Connection,
+    replica: Connection,
+    control: Control,
+    *,
+    seconds: float = LONGEST_WAIT,
+) -> str:
+    """Wait until a replica has replayed what its primary has written by now.
+
+    Why it cannot be read, with what to do about it; empty when it can. Raises Interrupted.
+    """
+    row = replica.execute("SELECT pg_is_in_recovery()").fetchone()
+    if not row or not row[0]:
+        return (
+            "The database for audits is no replica: AUDIT_DATABASE names one that takes writes "
+            "of its own. Name a replica, or leave the setting out."
+        )
+    reached = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    assert reached is not None
+    until = time.monotonic() + seconds
+    while True:
+        row = replica.execute(
+            "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn,"
+            " pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())::bigint",
+            [reached[0], reached[0]],
+        ).fetchone()
+        if row and row[0]:
+            control.waiting("")
+            return ""
+        behind = f"{row[1]:,}" if row and row[1] is not None else "an unknown number of"
+        if time.monotonic() > until:
+            return (
+                f"The replica is {behind} bytes of WAL behind, after {seconds:.0f} s of waiting. "
+                "Audit again when it has caught up, or leave AUDIT_DATABASE out."
+            )
+        control.waiting(f"the replica, which is {behind} bytes of WAL behind")
+        control.check()
+        time.sleep(_LOOK_EVERY)

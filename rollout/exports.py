@@ -1,0 +1,81 @@
+"""Mismatching rows for a download, streamed: those that a report kept, or all that there are."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rollout.engine.audit import MISMATCHED, mismatching_rows
+from rollout.environments import audit_target_of
+from rollout.models import AuditReport
+from rollout.plan import plans
+
+COLUMNS = ("table", "key", "column", "category", "state", "legacy", "expected", "actual")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+AT_ONCE = 1000
+
+
+def in_cells(report: AuditReport) -> int:
+    """How many mismatches a report counted; a row counts once for each of its columns."""
+    return sum(
+        cell["rows"]
+        for translation in report.translations
+        for cell in translation["cells"]
+        if cell["category"] in MISMATCHED
+    )
+
+
+def keeps_all(report: AuditReport) -> bool:
+    """Whether a report kept every mismatch that it counted."""
+    return report.stored_mismatches >= in_cells(report)
+
+
+def rows_of(report: AuditReport) -> Iterator[dict[str, Any]]:
+    """A report's mismatching rows by ``COLUMNS``.
+
+    Where it kept only some, all rows that mismatch now are read from the database instead; their
+    state is "now". Raises psycopg.Error.
+    """
+    if keeps_all(report):
+        yield from report.found.values(*COLUMNS).iterator(chunk_size=AT_ONCE)
+        return
+    plan = plans.get(report.rollout.plan)
+    target, _alias = audit_target_of(report.rollout.environment)
+    with target.connect() as connection:
+        for table in plan.audited_tables:
+            if report.tables and table.label not in report.tables:
+                continue
+            for row in mismatching_rows(connection, plan, table):
+                yield {name: getattr(row, name, "now") for name in COLUMNS}
+
+
+class _Echo:
+    """What csv writes to: it gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Lines of CSV with a heading; no cell is taken for a formula by a spreadsheet."""
+    writer = csv.writer(_Echo())
+    yield writer.writerow(COLUMNS)
+    for row in rows:
+        yield writer.writerow([safe_cell(row[name]) for name in COLUMNS])
+
+
+def safe_cell(value: object) -> str:
+    """A text that a spreadsheet shows as it is: what it would calculate gets an apostrophe."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
+
+
+def as_json(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """An array of objects, one a line."""
+    yield "["
+    separator = "\n"
+    for row in rows:
+        yield separator + json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False)
+        separator = ",\n"
+    yield "\n]\n"

@@ -1,0 +1,58 @@
+"""Accepting a mismatch for a while: by whom, why, and until when."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from rollout import log
+from rollout.models import Finding
+from rollout.runner.verbs import Actor, Refused
+
+LONGEST = timedelta(days=90)
+
+
+def waive(
+    finding: Finding, *, reason: str, until: datetime, actor: Actor, source: str = "web"
+) -> None:
+    """Accept a mismatch until a moment: reports count it, and it stops no phase.
+
+    Raises Refused without a reason, or for a moment that is past or further off than 90 days.
+    """
+    now = timezone.now()
+    if not reason.strip():
+        raise Refused("Say why this mismatch is accepted: the reason stays in the audit log.")
+    if not now < until <= now + LONGEST:
+        raise Refused(f"A mismatch may be accepted until a day of the next {LONGEST.days}.")
+    with transaction.atomic():
+        Finding.objects.filter(pk=finding.pk).update(
+            waived_by=actor.get_username(),
+            waived_reason=reason.strip(),
+            waived_at=now,
+            waived_until=until,
+        )
+        _record(finding, "mismatch accepted", f"until {until:%Y-%m-%d}: {reason}", actor, source)
+
+
+def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
+    """Accept a mismatch no longer. Raises Refused when nobody does."""
+    with transaction.atomic():
+        changed = Finding.objects.filter(pk=finding.pk, waived_until__gt=timezone.now()).update(
+            waived_until=timezone.now()
+        )
+        if not changed:
+            raise Refused("Nobody accepts this mismatch: there is nothing to take back.")
+        _record(finding, "acceptance taken back", "is no longer accepted", actor, source)
+
+
+def _record(finding: Finding, event: str, how: str, actor: Actor, source: str) -> None:
+    log.record(
+        event,
+        f"{finding.column} of {finding.table} {finding.key} {how}"
+        if event != "mismatch accepted"
+        else f"Accepted {finding.column} of {finding.table} {finding.key} {how}",
+        actor=actor.get_username(),
+        source=source,
+        rollout=finding.rollout,
+        data={"finding": finding.pk},
+    )

@@ -1,0 +1,58 @@
+"""Samples that the plan asks for: when, and how they stay honest together."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from rollout.models import AuditReport, Rollout
+from rollout.plan import plans
+from rollout.runner import schedule
+from tests import rollouts
+from tests.servers import Database
+
+
+@pytest.fixture
+def filled(committed_db: Database) -> Rollout:
+    rollouts.load_listings(200)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1, 2)
+    return rollout
+
+
+def test_a_sample_is_asked_for_once_in_each_interval_while_both_shapes_exist(
+    filled: Rollout,
+) -> None:
+    assert schedule.send_due() == 1
+    report = AuditReport.objects.filter(rollout=filled, scheduled=True).get()
+    # While it is under way no other is asked for.
+    assert schedule.send_due() == 0
+    rollouts.work()
+    report.refresh_from_db()
+    assert (report.status, report.mode, report.actor_name) == ("clean", "sampled", "schedule")
+    assert schedule.send_due() == 0
+    AuditReport.objects.update(started_at=timezone.now() - timedelta(hours=1))
+    assert schedule.send_due() == 1
+
+
+def test_each_sample_of_a_schedule_claims_less_so_that_all_hold_together(filled: Rollout) -> None:
+    for _ in range(3):
+        schedule.send_due()
+        rollouts.work()
+        AuditReport.objects.update(started_at=timezone.now() - timedelta(hours=1))
+    samples = AuditReport.objects.filter(scheduled=True).order_by("pk")
+    risks = [1 - (report.confidence or 0) for report in samples]
+    assert risks == [pytest.approx(0.05 / (n * (n + 1))) for n in (1, 2, 3)]
+    assert all(0 < (report.upper_rate or 0) < 1 for report in samples)
+
+
+def test_none_is_asked_for_before_phase_2_after_phase_3_or_without_an_interval(
+    filled: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plans.get(filled.plan)
+    monkeypatch.setattr(plans, "get", lambda name: replace(plan, sample_every=None))
+    assert schedule.send_due() == 0
+    monkeypatch.undo()
+    rollouts.carry_back(filled, 2)
+    assert schedule.send_due() == 0
