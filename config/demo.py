@@ -106,7 +106,7 @@ class Demo:
         """Removes what the demo keeps; whatever else lies in that directory stays."""
         home = self.home
         embedded.remove(home.postgres)
-        for directory in (home.media, home.static, home.logs):
+        for directory in (home.media, home.static, home.logs, home.snapshots):
             shutil.rmtree(directory, ignore_errors=True)
         for file in (
             home.database_url,

@@ -53,6 +53,10 @@ class Home:
         return self.path / "media"
 
     @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots"
+
+    @property
     def lock(self) -> Path:
         return self.path / "lock"
 

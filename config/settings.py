@@ -114,6 +114,10 @@ ROLLOUT: dict[str, Any] = {
     "ENVIRONMENTS": {"production": "default"},
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
+    # Dumps hold all that the tables hold: never among the files that the site serves.
+    "SNAPSHOTS": {"STORAGE": "snapshots"},
+    # The directory of pg_dump and pg_restore; else they are looked for.
+    "PG_BIN": os.environ.get("PG_BIN", ""),
     # A test's own process is not to write what it measures behind the test's back.
     "TELEMETRY": flag("ROLLOUT_TELEMETRY", default="" if TESTING else "yes"),
 }
@@ -172,6 +176,15 @@ PLAIN_STATIC = DEBUG or TESTING
 WHITENOISE_USE_FINDERS = PLAIN_STATIC
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "snapshots": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": HOME.snapshots,
+            "base_url": None,
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if PLAIN_STATIC

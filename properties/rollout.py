@@ -100,6 +100,7 @@ PREPARE = r.Phase(
 EXPAND = r.Phase(
     description="Lookup tables and nullable columns are added; the application goes on as it was.",
     estimate=timedelta(seconds=10),
+    gates=(r.NoDrift(),),
     steps=(
         r.CreateLookupTable(
             id="create-types", description="Create the table of property types", lookup=TYPE
@@ -126,6 +127,7 @@ EXPAND = r.Phase(
 BACKFILL = r.Phase(
     description="New rows are written in both shapes; every row that was there is filled in.",
     estimate=timedelta(minutes=5),
+    gates=(r.NoDrift(),),
     steps=(
         r.MapLegacyValues(
             id="map-values",
@@ -159,7 +161,7 @@ BACKFILL = r.Phase(
 ENFORCE = r.Phase(
     description="The database enforces the new shape, and the application reads and writes it.",
     estimate=timedelta(minutes=2),
-    gates=(r.BackfillComplete(), r.AuditClean()),
+    gates=(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift()),
     steps=(
         r.AddForeignKey(
             id="type-foreign-key", description="Enforce that a property's type exists", lookup=TYPE
@@ -188,7 +190,7 @@ ENFORCE = r.Phase(
 CONTRACT = r.Phase(
     description="The legacy columns are archived and removed; search gets indexes and counts.",
     estimate=timedelta(minutes=3),
-    gates=(r.BackfillComplete(), r.AuditClean()),
+    gates=(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift()),
     steps=(
         r.FreezeLegacy(
             id="freeze-legacy",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rollout import drift, snapshots
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -13,7 +14,15 @@ from rollout.models import (
     StepRun,
     Way,
 )
-from rollout.plan.gates import Answer, AuditClean, BackfillComplete, EarlierPhaseDone, Gate
+from rollout.plan.gates import (
+    Answer,
+    AuditClean,
+    BackfillComplete,
+    EarlierPhaseDone,
+    Gate,
+    NoDrift,
+    SnapshotVerified,
+)
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
 
@@ -28,8 +37,13 @@ class GateStatus:
 
 
 def newest_runs(rollout: Rollout) -> dict[int, PhaseRun]:
-    """The newest run of each phase that has one."""
-    runs = PhaseRun.objects.filter(rollout=rollout).order_by("phase", "-id").distinct("phase")
+    """The newest run of each phase that has one. Where a phase stands no repair changes."""
+    runs = (
+        PhaseRun.objects.filter(rollout=rollout)
+        .exclude(way=Way.REPAIR)
+        .order_by("phase", "-id")
+        .distinct("phase")
+    )
     return {run.phase: run for run in runs}
 
 
@@ -54,6 +68,20 @@ def answer(
             return _backfill(rollout, plan, runs)
         case AuditClean():
             return _audit(rollout, plan)
+        case NoDrift():
+            begun = not is_untouched(runs.get(number))
+            return GateStatus(
+                gate.name, *drift.answer(rollout, plan, number, runs.get(number), under_way=begun)
+            )
+        case SnapshotVerified(fresh_for=fresh_for):
+            status, message = snapshots.answer(
+                rollout,
+                number=number,
+                before=runs.get(number - 1),
+                changed=lambda: last_write_path_change(rollout, plan),
+                fresh_for=fresh_for,
+            )
+            return GateStatus(gate.name, status, message)
 
 
 def _earlier_phase(number: int, runs: dict[int, PhaseRun]) -> GateStatus:

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django_q.tasks import async_task
 
-from rollout.models import AuditReport, PhaseRun
+from rollout.models import AuditReport, PhaseRun, Snapshot
 
 
 def send(task: str, *arguments: Any) -> None:
@@ -21,3 +21,8 @@ def send_run(run: PhaseRun) -> None:
 def send_audit(report: AuditReport) -> None:
     """Have a worker make an audit report."""
     send("audit", report.pk, report.token)
+
+
+def send_snapshot(snapshot: Snapshot) -> None:
+    """Have a worker take a snapshot, or go on with it where another worker stopped."""
+    send("snapshot", snapshot.pk, snapshot.token)

@@ -3,13 +3,12 @@
 from typing import Any
 
 from rollout.bounds import statement_of
-from rollout.engine.catalog import compare, describe, live_columns, tables_of
-from rollout.environments import target_of
+from rollout.engine.catalog import Drift
 from rollout.models import AuditMode, AuditReport, Rollout
-from rollout.plan import plans
 from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
-from rollout.status import RolloutStatus, status_of
+from rollout.schemas import differences, schema_of
+from rollout.status import RolloutStatus
 
 
 def of_status(status: RolloutStatus) -> dict[str, Any]:
@@ -110,38 +109,52 @@ def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
 
 def introspect(rollout: Rollout) -> dict[str, Any]:
     """The live tables of a plan, and where they differ from what it expects in its phase."""
-    plan = plans.get(rollout.plan)
-    done = sum(phase.state == "done" for phase in status_of(rollout).phases)
-    with target_of(rollout.environment).connect() as connection:
-        live = live_columns(connection, tables_of(plan))
+    schema = schema_of(rollout)
     return {
-        "plan": plan.name,
+        "plan": schema.plan.name,
         "environment": rollout.environment,
-        "phases_done": done,
+        "phases_done": schema.phases_done,
         "tables": {
-            table: {name: describe(column) for name, column in columns.items()}
-            for table, columns in live.items()
+            table: {part.name: text for part, text in parts.items() if part.kind == "column"}
+            for table, parts in schema.live.tables.items()
         },
-        "drift": [
-            {
-                "table": drift.table,
-                "column": drift.column,
-                "expected": drift.expected,
-                "found": drift.found,
-            }
-            for drift in compare(plan, phases_done=done, live=live)
-        ],
+        "drift": [of_drift(drift) for drift in schema.drifts],
+    }
+
+
+def introspect_against(rollout: Rollout, other: Rollout) -> dict[str, Any]:
+    """The live tables of a plan in one environment, and where another's differ from them."""
+    one, two = schema_of(rollout, in_full=True), schema_of(other, in_full=True)
+    return {
+        **introspect(rollout),
+        "against": other.environment,
+        "drift": [of_drift(drift) for drift in differences(one, two)],
+    }
+
+
+def of_drift(drift: Drift) -> dict[str, str]:
+    """A difference for ``introspect --json``; of what is no column, ``part`` says what it is."""
+    is_column = drift.kind == "column"
+    return {
+        "table": drift.table,
+        "column": drift.column if is_column else "",
+        **({} if is_column else {"part": drift.part}),
+        "expected": drift.expected,
+        "found": drift.found,
     }
 
 
 def introspection_as_text(found: dict[str, Any]) -> str:
     """An introspection for people."""
     lines = [f"{found['plan']} in {found['environment']}, {found['phases_done']} phases done"]
+    if "against" in found:
+        lines[0] += f", against {found['against']}"
     for table, columns in found["tables"].items():
         lines.append(f"  {table}")
         lines += [f"    {name:<22} {column}" for name, column in columns.items()]
     for drift in found["drift"]:
         name = ".".join(part for part in (drift["table"], drift["column"]) if part)
+        name = f"{name} {drift.get('part', '')}".strip()
         lines.append(f"  DRIFT {name}: expected {drift['expected']}, found {drift['found']}")
     if not found["drift"]:
         lines.append("  No drift.")

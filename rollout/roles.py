@@ -6,11 +6,11 @@ PERMISSIONS = {
     "viewer": ("view_rollout",),
     "engineer": (
         *("view_rollout", "audit_rollout", "pause_rollout"),
-        *("review_mapping", "repair_rows"),
+        *("review_mapping", "repair_rows", "take_snapshot"),
     ),
     "lead": (
         *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
-        *("start_rollout", "roll_back_rollout", "waive_mismatch"),
+        *("start_rollout", "roll_back_rollout", "waive_mismatch", "take_snapshot"),
     ),
 }
 

@@ -15,7 +15,7 @@ from rollout.plan import plans
 from rollout.plan.actions import Direction
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import Step
-from rollout.runner.verbs import why_not_roll_back, why_not_start
+from rollout.runner.verbs import unfinished_repair, why_not_roll_back, why_not_start
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ class PhaseStatus:
 
 @dataclass(frozen=True)
 class RolloutStatus:
-    """A rollout with its phases. ``phase`` is the newest one begun, ``next_phase`` the one due."""
+    """A rollout with its phases. ``phase`` is the newest one begun, ``next_phase`` the one due.
+
+    ``active`` is a run of a phase or a repair; ``repair`` one that is active or stopped short.
+    """
 
     rollout: Rollout
     plan: Plan
@@ -54,6 +57,7 @@ class RolloutStatus:
     modes: Modes
     phase: int | None
     next_phase: int | None
+    repair: PhaseRun | None
     liveness: Liveness = field(repr=False)
 
 
@@ -84,7 +88,8 @@ def status_of(rollout: Rollout) -> RolloutStatus:
     """Where a rollout stands now."""
     plan = plans.get(rollout.plan)
     runs = gates.newest_runs(rollout)
-    active = next((run for run in runs.values() if run.active), None)
+    repair = unfinished_repair(rollout, runs)
+    active = next((run for run in (*runs.values(), repair) if run and run.active), None)
     begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
     done = [number for number, run in runs.items() if gates.is_done(run)]
     next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
@@ -100,6 +105,7 @@ def status_of(rollout: Rollout) -> RolloutStatus:
         modes=modes_now(plan.name, using=alias_of(rollout.environment)),
         phase=max(begun, default=None),
         next_phase=next_phase,
+        repair=repair,
         liveness=liveness(),
     )
 
@@ -124,7 +130,7 @@ def _phase_status(
         state="pending" if untouched or run is None else run.state,
         way=run.way if run is not None else Way.FORWARD,
         run=run,
-        duration=_duration(run),
+        duration=duration_of(run),
         gates=[
             gates.answer(gate, number=number, rollout=rollout, plan=plan, runs=runs)
             for gate in (plan.gates_of(number) if is_next else ())
@@ -134,7 +140,8 @@ def _phase_status(
     )
 
 
-def _duration(run: PhaseRun | None) -> timedelta | None:
+def duration_of(run: PhaseRun | None) -> timedelta | None:
+    """How long a run has taken, until now or until its end."""
     if run is None or run.started_at is None:
         return None
     return (run.finished_at or timezone.now()) - run.started_at

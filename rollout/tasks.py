@@ -1,7 +1,7 @@
 """What workers are asked to do."""
 
 from rollout import heartbeats
-from rollout.runner import assistance, audits, estimates, execution, views
+from rollout.runner import assistance, audits, estimates, execution, snapshots, views
 
 
 def advance(run_id: int, token: int) -> None:
@@ -27,6 +27,11 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
 def estimate(estimate_id: int) -> None:
     """Try a pass over a table out on a sample that is rolled back."""
     estimates.carry_out(estimate_id)
+
+
+def snapshot(snapshot_id: int, token: int) -> None:
+    """Take and verify a snapshot."""
+    snapshots.carry_out(snapshot_id, token)
 
 
 def refresh_view(rollout_id: int, step_id: str) -> None:

@@ -1,5 +1,6 @@
 """What the tests share: one PostgreSQL for the run, and databases and processes for one test."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import django
 import pytest
 
 from config import embedded
+from config.home import Home
 from tests.processes import Running, answers, free_port, manage_process, stopped_after
 from tests.servers import Database, TestServer, migrated_template, template_url
 
@@ -26,6 +28,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         _start_server(config)
     django.setup()
+    if hasattr(config, "workerinput"):
+        _take_a_home_of_its_own(config.workerinput["workerid"])
+
+
+def _take_a_home_of_its_own(worker: str) -> None:
+    """What one worker's tests put into a storage is none of another's business.
+
+    Its processes read the environment; this one has read it already.
+    """
+    from django.conf import settings
+
+    home = Path(os.environ["ROLLOUT_HOME"]) / worker
+    home.mkdir(exist_ok=True)
+    os.environ["ROLLOUT_HOME"] = str(home)
+    own = Home.from_environ(os.environ)
+    settings.MEDIA_ROOT = own.media
+    settings.STORAGES["snapshots"]["OPTIONS"]["location"] = own.snapshots
 
 
 def _start_server(config: pytest.Config) -> None:

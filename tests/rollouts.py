@@ -15,8 +15,9 @@ from django_q.models import OrmQ
 from rollout import runner
 from rollout.engine.target import Connection
 from rollout.environments import target_of
-from rollout.models import PhaseRun, Rollout, RunState
+from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.plan import Phase, Plan, ProbeFlow, plans
+from rollout.plan.gates import SnapshotVerified
 from rollout.status import find_rollout
 
 PLAN = "property-classification"
@@ -110,6 +111,20 @@ def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
     return _each(runner.start, rollout, phases)
 
 
+def snapshot_of(rollout: Rollout) -> Snapshot:
+    """Take a snapshot and work until it is verified: phases 3 and 4 ask for one."""
+    snapshot = runner.take_snapshot(rollout, actor=ADA)
+    work()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.VERIFIED, f"{snapshot}: {snapshot.error}"
+    return snapshot
+
+
+def needs_snapshot(rollout: Rollout, phase: int) -> bool:
+    gates = plans.get(rollout.plan).gates_of(phase)
+    return any(isinstance(gate, SnapshotVerified) for gate in gates)
+
+
 def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
     """Roll phases back one after the other; the last one's run."""
     return _each(runner.roll_back, rollout, phases)
@@ -117,6 +132,8 @@ def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
 
 def _each(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
     for phase in phases:
+        if verb is runner.start and needs_snapshot(rollout, phase):
+            snapshot_of(rollout)
         run = verb(rollout, phase, actor=ADA)
         work()
         run.refresh_from_db()

@@ -16,7 +16,15 @@ from config import embedded
 from config.home import ROOT
 from config.prepare import make_people
 from properties.vocabulary import STATUSES, TYPES
-from rollout.models import ACTIVE, AuditReport, LogEntry, PhaseRun, RunState
+from rollout.models import (
+    ACTIVE,
+    AuditReport,
+    LogEntry,
+    PhaseRun,
+    RunState,
+    Snapshot,
+    SnapshotState,
+)
 from tests import rollouts
 from tests.browser import Browser
 from tests.processes import Running, manage_process, stopped_after, wait_until
@@ -144,6 +152,16 @@ def start(browser: Browser, phase: int) -> None:
     wait_for_end("forward", phase)
 
 
+def take_snapshot(browser: Browser) -> None:
+    answer = browser.press(f"{HERE}/snapshots/", "Take a snapshot")
+    assert "You asked for a snapshot." in answer.text
+    wait_until(lambda: not Snapshot.objects.latest("pk").under_way, seconds=60)
+    snapshot = Snapshot.objects.latest("pk")
+    assert snapshot.state == SnapshotState.VERIFIED, snapshot.error
+    page = browser.get(f"/rollout/snapshots/{snapshot.pk}/")
+    assert "It was restored, and all of it was there" in page.text
+
+
 def roll_back(browser: Browser, phase: int) -> None:
     path = f"{HERE}/phases/{phase}/roll-back/"
     answer = browser.press(path, f"Roll back phase {phase} in production")
@@ -233,6 +251,8 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
     for phase in (1, 2, 3, 4):
+        if phase in (3, 4):
+            take_snapshot(lead)
         start(lead, phase)
         assert lead.get(f"{HERE}/phases/{phase}/").status == 200
         assert lead.get("/properties/").status == 200

@@ -1,18 +1,42 @@
 """Audits: the list of a rollout's, and the report of one."""
 
+from django import forms
+from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from rollout import runner
+from rollout.bounds import statement_of
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.crosstab import crosstabs, shares
+from rollout.console.chart import line_of
+from rollout.console.crosstab import cell_at, crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
+from rollout.console.monitoring import Plot
 from rollout.console.paging import page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
+from rollout.findings import came_back
 from rollout.heartbeats import liveness
-from rollout.models import AuditReport, AuditStatus
+from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
+from rollout.runner.audits import LARGEST_SEED
+from rollout.runner.verbs import LARGEST_SAMPLE
+
+MOST_IN_PLOT = 60
+
+
+class SampleForm(forms.Form):
+    """How many rows of each table are to be picked at random, and by which seed."""
+
+    sample = forms.IntegerField(label="Rows", min_value=1, max_value=LARGEST_SAMPLE, initial=10_000)
+    seed = forms.IntegerField(
+        label="Seed",
+        min_value=0,
+        max_value=LARGEST_SEED,
+        required=False,
+        help_text="The same seed picks the same rows. Empty: a new one.",
+    )
 
 
 @may("view_rollout", to_post="audit_rollout")
@@ -20,16 +44,25 @@ from rollout.models import AuditReport, AuditStatus
 def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
+        form = SampleForm(request.POST)
+        sampled = "sample" in request.POST
+        if sampled and not form.is_valid():
+            messages.error(request, " ".join(str(e) for es in form.errors.values() for e in es))
+            return redirect("rollout:audits", plan, environment)
+        chosen = form.cleaned_data if sampled else {}
         carry_out(
             request,
-            lambda: runner.start_audit(rollout, actor=request.user),
-            "You started a full audit. Its report appears below.",
+            lambda: runner.start_audit(rollout, actor=request.user, **chosen),
+            f"You started a {'sampled' if sampled else 'full'} audit. Its report appears below.",
         )
         return redirect("rollout:audits", plan, environment)
     reports = page_of(AuditReport.objects.filter(rollout=rollout), request.GET, size=25)
     page = {
         "rollout": rollout,
         "reports": reports,
+        "form": SampleForm(),
+        "plot": _over_time(rollout),
+        "came_back": came_back(rollout),
         "liveness": liveness(),
         "live": any(report.status == AuditStatus.RUNNING for report in reports),
     }
@@ -47,7 +80,15 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         found = found.filter(column=column)
     if category:
         found = found.filter(category=category)
-    mismatches = page_of(found, request.GET, size=25, newest_first=False)
+    cell = cell_at(report, _words(request, "cell"))
+    if cell is not None:
+        found = found.filter(
+            column=cell["column"],
+            category=cell["category"],
+            legacy=cell["legacy"],
+            actual=cell["new"],
+        )
+    mismatches = page_of(found.select_related("finding"), request.GET, size=25, newest_first=False)
     page = {
         "report": report,
         "report_card": f"rollout/report/{report.status}.html",
@@ -58,10 +99,44 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "column": column,
         "category": category,
+        "cell": cell,
+        "statement": statement_of(report),
+        "time_left": _time_left(report) if running else None,
+        "before": _one_before(report),
         "liveness": liveness() if running else None,
         "live": running,
     }
     return render(request, f"rollout/{'audit_live' if request.htmx else 'audit'}.html", page)
+
+
+def _one_before(report: AuditReport) -> AuditReport | None:
+    """The report before, of the same kind: to compare with."""
+    return (
+        AuditReport.objects.filter(rollout=report.rollout, mode=report.mode, pk__lt=report.pk)
+        .exclude(status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE))
+        .first()
+    )
+
+
+def _time_left(report: AuditReport) -> float | None:
+    """Seconds, by the blocks read so far; None before the first of them."""
+    if not report.blocks_done:
+        return None
+    gone = (timezone.now() - report.started_at).total_seconds()
+    return gone * (report.blocks - report.blocks_done) / report.blocks_done
+
+
+def _over_time(rollout: Rollout) -> Plot | None:
+    """Mismatched rows of the last full audits; None with fewer than two."""
+    reports = AuditReport.objects.filter(
+        rollout=rollout, mode=AuditMode.FULL, finished_at__isnull=False, tables=[]
+    ).exclude(status=AuditStatus.INCONCLUSIVE)
+    newest = list(reports.values_list("started_at", "mismatched")[:MOST_IN_PLOT])[::-1]
+    if len(newest) < 2:
+        return None
+    points = [(at, float(rows)) for at, rows in newest]
+    line = line_of(points, points[0][0], points[-1][0], at_least=1.0)
+    return Plot("Mismatched rows over time", "rows", [("mismatched", line)], line.top)
 
 
 def _words(request: ConsoleRequest, name: str) -> str:

@@ -43,15 +43,19 @@ class Cell:
     new: str | None
     rows: int
     share: Share
+    place: str = ""
+    """Which cell of the report it is, for an address."""
 
 
 @dataclass(frozen=True)
 class Crosstab:
-    """One translation. ``left_out`` counts the pairs that do not fit, ``rows_left_out`` their rows.
+    """One translation of ``table``.
 
+    ``left_out`` counts the pairs that do not fit on the page, ``rows_left_out`` their rows.
     A translation without a lookup table compares an expression; it has categories and no pairs.
     """
 
+    table: str
     column: str
     legacy_column: str
     lookup_table: str
@@ -69,27 +73,47 @@ class Crosstab:
 def shares(categories: dict[str, int]) -> list[Share]:
     """The categories of an audit, the worst first."""
     ordered = sorted(categories.items(), key=lambda item: -_severity(item[0]))
-    return [_share(name, rows) for name, rows in ordered]
+    return [share_of(name, rows) for name, rows in ordered]
 
 
 def crosstabs(report: AuditReport) -> list[Crosstab]:
     """One for each translation of the report."""
-    return [_crosstab(translation) for translation in report.translations]
+    return [_crosstab(n, translation) for n, translation in enumerate(report.translations)]
 
 
-def _crosstab(translation: dict[str, Any]) -> Crosstab:
+def cell_at(report: AuditReport, place: str) -> dict[str, Any] | None:
+    """The cell that an address names, with its translation's column; None where there is none."""
+    first, _, second = place.partition(".")
+    if not (first.isdecimal() and second.isdecimal()):
+        return None
+    try:
+        translation = report.translations[int(first)]
+        return {**translation["cells"][int(second)], "column": translation["column"]}
+    except IndexError:
+        return None
+
+
+def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
+    cells = translation["cells"] if translation["lookup_table"] else []
     pairs = sorted(
-        translation["cells"] if translation["lookup_table"] else [],
+        ({**cell, "place": f"{number}.{n}"} for n, cell in enumerate(cells)),
         key=lambda pair: (-_severity(pair["category"]), -pair["rows"]),
     )
     return Crosstab(
+        table=translation.get("table", ""),
         column=translation["column"],
         legacy_column=translation["legacy_column"],
         lookup_table=translation["lookup_table"],
         shares=shares(translation["categories"]),
         pairs=len(pairs),
         cells=[
-            Cell(pair["legacy"], pair["new"], pair["rows"], _share(pair["category"], pair["rows"]))
+            Cell(
+                pair["legacy"],
+                pair["new"],
+                pair["rows"],
+                share_of(pair["category"], pair["rows"]),
+                pair["place"],
+            )
             for pair in pairs[:LONGEST]
         ],
         left_out=len(pairs[LONGEST:]),
@@ -97,7 +121,8 @@ def _crosstab(translation: dict[str, Any]) -> Crosstab:
     )
 
 
-def _share(name: str, rows: int) -> Share:
+def share_of(name: str, rows: int) -> Share:
+    """A category with its rows, and what it means."""
     return Share(name, rows, name not in MISMATCHED, MEANINGS.get(name, ""))
 
 

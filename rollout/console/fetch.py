@@ -3,7 +3,7 @@
 from django.http import Http404
 
 from rollout.environments import UnknownEnvironment
-from rollout.models import AuditReport, BackfillJob, Rollout
+from rollout.models import AuditReport, BackfillJob, PhaseRun, Rollout, Snapshot
 from rollout.plan.registry import UnknownPlan
 from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
 
@@ -27,6 +27,14 @@ def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
     raise Http404(f"There is no phase {number}. The phases of a plan are 0 to {last}.")
 
 
+def run_or_404(rollout: Rollout, number: str) -> PhaseRun:
+    runs = PhaseRun.objects.filter(rollout=rollout)
+    run = runs.filter(pk=number).first() if number.isdecimal() else None
+    if run is None:
+        raise Http404(f"There is no run {number} of {rollout}. Its page shows what can go on.")
+    return run
+
+
 def job_or_404(job_id: int) -> BackfillJob:
     job = BackfillJob.objects.select_related("step_run__run__rollout").filter(pk=job_id).first()
     if job is None:
@@ -39,3 +47,12 @@ def audit_or_404(audit_id: int) -> AuditReport:
     if audit is None:
         raise Http404(f"There is no audit {audit_id}. A rollout's page links to its audits.")
     return audit
+
+
+def snapshot_or_404(snapshot_id: int) -> Snapshot:
+    found = Snapshot.objects.select_related("rollout", "run").filter(pk=snapshot_id).first()
+    if found is None:
+        raise Http404(
+            f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
+        )
+    return found

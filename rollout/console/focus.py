@@ -1,11 +1,12 @@
 """Which phase a page is about, and what of it is under way."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import Step
 from rollout.progress import JobProgress, progress_of
-from rollout.status import PhaseStatus, RolloutStatus, StepStatus
+from rollout.status import PhaseStatus, RolloutStatus, StepStatus, duration_of
 
 _STOPPED = (RunState.FAILED, RunState.CANCELLED)
 
@@ -52,6 +53,24 @@ def current_step(steps: list[StepStatus]) -> CurrentStep | None:
 def is_at_work(status: RolloutStatus) -> bool:
     """Whether a worker has something to do, so that a page is worth asking for again."""
     return status.active is not None and status.active.state in WORKING
+
+
+@dataclass(frozen=True)
+class RepairView:
+    """A repair that is active or stopped short, how far it is and what it waits for."""
+
+    run: PhaseRun
+    step: StepRun | None
+    jobs: list[JobView]
+    duration: timedelta | None
+
+
+def repair_of(status: RolloutStatus) -> RepairView | None:
+    """The repair that a page shows before the phase that it stands beside."""
+    run = status.repair
+    if run is None or (status.active is not None and status.active.pk != run.pk):
+        return None
+    return RepairView(run=run, step=run.steps.first(), jobs=jobs_of(run), duration=duration_of(run))
 
 
 def card_of(phase: PhaseStatus) -> str:

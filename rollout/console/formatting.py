@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -46,6 +47,13 @@ def figure(value: float | None) -> str:
         return "–"
     places = 0 if value >= 99.5 or value == 0 else 1 if value >= 9.95 else 2
     return f"{value:,.{places}f}"
+
+
+def signed(value: int) -> str:
+    """A change in numbers of rows: its sign and thousands, or a dash for none."""
+    if not value:
+        return "–"
+    return f"{'+' if value > 0 else chr(0x2212)}{abs(value):,}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -151,6 +159,14 @@ def time_of_day(moment: datetime) -> str:
     return f"{timezone.localtime(moment):%H:%M:%S}"
 
 
+def day_and_time(moment: datetime, *, now: datetime | None = None) -> str:
+    """``14:03:22`` today, ``3 Nov 14:03`` on another day; the zone is said beside it."""
+    local = timezone.localtime(moment)
+    if local.date() == timezone.localdate(now):
+        return f"{local:%H:%M:%S}"
+    return f"{local.day} {local:%b %H:%M}"
+
+
 def waiting(reason: str) -> str:
     """What work waits for as a sentence: a thing, a health signal's word, or how it is slowed."""
     text = reason.removesuffix(".")
@@ -178,6 +194,11 @@ def took(timed: Timed) -> str:
     if timed.started_at is None or timed.finished_at is None:
         return "–"
     return duration(timed.finished_at - timed.started_at)
+
+
+def total(counts: Mapping[str, int]) -> int:
+    """What the counts of several things add up to."""
+    return sum(counts.values())
 
 
 def json_text(data: object) -> str:

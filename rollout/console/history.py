@@ -4,19 +4,23 @@ from collections import defaultdict
 
 from django.db.models import QuerySet
 
-from rollout.models import BackfillJob, PhaseRun, Rollout
+from rollout.models import BackfillJob, PhaseRun, Rollout, Way
 
 MOST = 20
 """So many are shown of a phase, or beside a job; older ones are not what people look for."""
 
 
 def before_job(job: BackfillJob) -> list[BackfillJob]:
-    """The jobs that were made for the same action before this one, newest first."""
+    """The jobs that were made for the same action before this one, newest first.
+
+    Of a repair they are the repairs of the same table.
+    """
     run = job.step_run.run
     return list(
         _jobs(run.rollout, run.phase).filter(
             step_run__step=job.step_run.step,
             step_run__run__way=run.way,
+            table=job.table,
             position=job.position,
             pk__lt=job.pk,
         )[:MOST]
@@ -27,7 +31,8 @@ def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, 
     """The jobs of a phase's steps in runs before the newest one; step id to jobs."""
     steps: dict[str, list[BackfillJob]] = defaultdict(list)
     if newest is not None:
-        for job in _jobs(rollout, phase).exclude(step_run__run=newest)[:MOST]:
+        of_phase = _jobs(rollout, phase).exclude(step_run__run__way=Way.REPAIR)
+        for job in of_phase.exclude(step_run__run=newest)[:MOST]:
             steps[job.step_run.step].append(job)
     return steps
 

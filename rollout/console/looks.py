@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from rollout.engine.health import Status
-from rollout.models import AuditStatus, RunState, StepState, Way
+from rollout.models import AuditStatus, RunState, SnapshotState, StepState, Way
 
 
 class Look(NamedTuple):
@@ -39,6 +39,21 @@ _BACKWARD: dict[str, Look] = {
     RunState.FAILED: Look("Rollback failed", "bad", "failed"),
     RunState.DONE: Look("Rolled back", "", "back"),
 }
+_REPAIR: dict[str, Look] = {
+    RunState.QUEUED: Look("Repair queued", "info", "queued"),
+    RunState.RUNNING: Look("Repairing", "info", "running"),
+    RunState.PAUSING: Look("Pausing repair", "warn", "paused"),
+    RunState.PAUSED: Look("Repair paused", "warn", "paused"),
+    RunState.CANCELLING: Look("Cancelling repair", "warn", "cancelled"),
+    RunState.CANCELLED: Look("Repair cancelled", "warn", "cancelled"),
+    RunState.FAILED: Look("Repair failed", "bad", "failed"),
+    RunState.DONE: Look("Repaired", "good", "done"),
+}
+_WAYS: dict[str, dict[str, Look]] = {
+    Way.FORWARD: _FORWARD,
+    Way.BACKWARD: _BACKWARD,
+    Way.REPAIR: _REPAIR,
+}
 _STEP = {
     StepState.RUNNING: Look("Running", "info", "running"),
     StepState.DONE: Look("Done", "good", "done"),
@@ -54,6 +69,14 @@ _AUDIT = {
     AuditStatus.CLEAN: Look("Clean", "good", "done"),
     AuditStatus.MISMATCHED: Look("Mismatched", "bad", "failed"),
     AuditStatus.INCONCLUSIVE: Look("Inconclusive", "warn", "unknown"),
+}
+_SNAPSHOT = {
+    SnapshotState.TAKING: Look("Taking", "info", "running"),
+    SnapshotState.TAKEN: Look("Taken", "info", "queued"),
+    SnapshotState.VERIFYING: Look("Verifying", "info", "running"),
+    SnapshotState.VERIFIED: Look("Verified", "good", "done"),
+    SnapshotState.FAILED: Look("Failed", "bad", "failed"),
+    SnapshotState.DELETED: Look("Deleted", "", "cancelled"),
 }
 _GATE = {
     "pass": Look("Pass", "good", "done"),
@@ -72,6 +95,7 @@ _JOB = {
     "compute": "Computing",
     "clear": "Clearing",
     "restore": "Restore",
+    "repair": "Repair",
 }
 
 
@@ -81,8 +105,8 @@ def of_job(kind: str) -> str:
 
 
 def of_phase(state: str, way: str) -> Look:
-    """Of a phase, or of a run of it."""
-    return (_BACKWARD if way == Way.BACKWARD else _FORWARD)[state]
+    """Of a phase, or of a run of it or beside it."""
+    return _WAYS[way][state]
 
 
 def of_step(state: str, way: str) -> Look:
@@ -91,6 +115,10 @@ def of_step(state: str, way: str) -> Look:
 
 def of_audit(status: str) -> Look:
     return _AUDIT[AuditStatus(status)]
+
+
+def of_snapshot(state: str) -> Look:
+    return _SNAPSHOT[SnapshotState(state)]
 
 
 def of_gate(status: str) -> Look:

@@ -57,6 +57,18 @@ class Plot:
     top: float
 
     @property
+    def start(self) -> datetime:
+        return min(at for _, line in self.lines for at, _ in line.points)
+
+    @property
+    def end(self) -> datetime:
+        return max(at for _, line in self.lines for at, _ in line.points)
+
+    @property
+    def middle(self) -> datetime:
+        return self.start + (self.end - self.start) / 2
+
+    @property
     def half(self) -> float:
         return self.top / 2
 

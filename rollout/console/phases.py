@@ -24,6 +24,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "status": status,
         "phase": phase,
         "card": focus.card_of(phase),
+        "repair": focus.repair_of(status),
         "on_phase_page": True,
         "steps": steps,
         "current": focus.current_step(steps),

@@ -10,9 +10,11 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import status_or_404
 from rollout.heartbeats import liveness
 from rollout.models import AuditReport, AuditStatus, LogEntry, Rollout
+from rollout.snapshots import listed
 from rollout.status import all_rollouts, status_of, steps_of
 
 RECENT = 5
+RECENT_SNAPSHOTS = 3
 STEP_DONE = "step done"
 """Left out of the short list of what was done last: a phase's page tells its steps better."""
 
@@ -44,17 +46,22 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     phase = focus.phase_in_focus(status)
     steps = steps_of(status, phase.number)
     audits = list(AuditReport.objects.filter(rollout=status.rollout)[:RECENT])
+    snapshots = list(listed(status.rollout)[:RECENT_SNAPSHOTS])
     page = {
         "status": status,
         "phase": phase,
         "card": focus.card_of(phase),
+        "repair": focus.repair_of(status),
         "steps": steps,
         "current": focus.current_step(steps),
         "jobs": focus.jobs_of(phase.run),
         "report": focus.report_of(phase.run),
         "audits": audits,
+        "snapshots": snapshots,
         "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
-        "live": focus.is_at_work(status) or any(a.status == AuditStatus.RUNNING for a in audits),
+        "live": focus.is_at_work(status)
+        or any(a.status == AuditStatus.RUNNING for a in audits)
+        or any(snapshot.under_way for snapshot in snapshots),
     }
     template = "rollout_live" if request.htmx else "rollout"
     return render(request, f"rollout/{template}.html", page)

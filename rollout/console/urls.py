@@ -2,7 +2,22 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from rollout.console import audits, jobs, log, monitoring, phases, rollouts, verbs
+from rollout.console import (
+    audits,
+    comparing,
+    downloads,
+    findings,
+    jobs,
+    log,
+    monitoring,
+    phases,
+    preflights,
+    repairs,
+    rollouts,
+    schema,
+    snapshots,
+    verbs,
+)
 
 app_name = "rollout"
 
@@ -10,6 +25,9 @@ of_a_rollout = [
     path("", rollouts.rollout, name="rollout"),
     path("phases/<int:number>/", phases.phase, name="phase"),
     path("phases/<int:number>/start/", phases.start, name="start"),
+    path("phases/<int:number>/preflight/", preflights.preflight, name="preflight"),
+    path("phases/<int:number>/roll-back/locks/", preflights.rollback_locks, name="rollback_locks"),
+    path("schema/", schema.schema, name="schema"),
     path("phases/<int:number>/estimate/", phases.estimate, name="estimate"),
     path("phases/<int:number>/roll-back/", phases.roll_back, name="roll_back"),
     path("pause/", verbs.pause, name="pause"),
@@ -17,6 +35,7 @@ of_a_rollout = [
     path("cancel/", verbs.cancel, name="cancel"),
     path("retry/", verbs.retry, name="retry"),
     path("audits/", audits.audits, name="audits"),
+    path("snapshots/", snapshots.snapshots, name="snapshots"),
     path("monitoring/", monitoring.monitoring, name="monitoring"),
 ]
 
@@ -27,5 +46,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<int:job_id>/pace/", jobs.pace, name="pace"),
     path("jobs/<int:job_id>/retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),
     path("audits/<int:audit_id>/", audits.audit, name="audit"),
+    path("audits/<int:audit_id>/compare/<int:other_id>/", comparing.compare, name="compare"),
+    path("audits/<int:audit_id>/export.csv", downloads.export, {"form": "csv"}, name="export_csv"),
+    path(
+        "audits/<int:audit_id>/export.json", downloads.export, {"form": "json"}, name="export_json"
+    ),
+    path("audits/<int:audit_id>/repair/", repairs.repair, name="repair"),
+    path("findings/<int:finding_id>/", findings.finding, name="finding"),
+    path("findings/<int:finding_id>/waive/", findings.waive, name="waive"),
+    path("findings/<int:finding_id>/unwaive/", findings.unwaive, name="unwaive"),
+    path("snapshots/<int:snapshot_id>/", snapshots.snapshot, name="snapshot"),
+    path("snapshots/<int:snapshot_id>/verify/", snapshots.verify, name="verify_snapshot"),
+    path("snapshots/<int:snapshot_id>/delete/", snapshots.delete, name="delete_snapshot"),
     path("<str:plan>/<str:environment>/", include(of_a_rollout)),
 ]

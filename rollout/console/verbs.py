@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.fetch import rollout_or_404
+from rollout.console.fetch import rollout_or_404, run_or_404
 
 
 @may("pause_rollout")
@@ -54,9 +54,10 @@ def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 @require_POST
 def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
+    run = run_or_404(rollout, request.POST["run"]) if request.POST.get("run") else None
     carry_out(
         request,
-        lambda: runner.retry(rollout, actor=request.user),
+        lambda: runner.retry(rollout, run=run, actor=request.user),
         "You asked to try again, from the step that did not end.",
     )
     return back(request, plan, environment)

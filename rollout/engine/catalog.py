@@ -1,9 +1,28 @@
-"""What the live tables look like, and how that differs from what a plan expects."""
+"""What the live database looks like, and how that differs from what a plan expects."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from rollout.engine import catalog_sql
 from rollout.engine.target import Connection
+from rollout.plan.catalog import (
+    A_TABLE,
+    A_VIEW,
+    EXPRESSION,
+    POPULATED,
+    VIEW,
+    Catalog,
+    Kind,
+    Part,
+    changed_by,
+    column_text,
+    expected,
+    foreign_key_text,
+    known_parts,
+    labels,
+    trigger_text,
+)
 from rollout.plan.plan import Plan
 from rollout.plan.step import Shape
 from rollout.plan.table import Column
@@ -11,16 +30,35 @@ from rollout.plan.table import Column
 
 @dataclass(frozen=True)
 class Drift:
-    """One difference between the expected and the live schema."""
+    """One difference between the expected and the live schema.
+
+    ``column`` names a column, or the part of the table that ``kind`` says; it is empty where the
+    table itself is what differs.
+    """
 
     table: str
     column: str
     expected: str
     found: str
+    kind: Kind = "column"
+
+    @property
+    def name(self) -> str:
+        if self.kind == "column":
+            return f"{self.table}.{self.column}" if self.column else self.table
+        return f"{self.table} {self.part}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the table itself is what differs."""
+        return self.kind == "column" and not self.column
+
+    @property
+    def part(self) -> str:
+        return f"{self.kind} {self.column}".strip()
 
     def __str__(self) -> str:
-        name = f"{self.table}.{self.column}" if self.column else self.table
-        return f"{name}: expected {self.expected}, found {self.found}"
+        return f"{self.name}: expected {self.expected}, found {self.found}"
 
 
 def live_columns(connection: Connection, tables: Iterable[str]) -> Shape:
@@ -46,35 +84,112 @@ def live_columns(connection: Connection, tables: Iterable[str]) -> Shape:
     return shape
 
 
-def compare(plan: Plan, *, phases_done: int, live: Shape) -> list[Drift]:
-    """Every difference: columns missing or different, and new tables and columns there too early.
+def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False) -> Catalog:
+    """The live catalog of those of the tables and views that exist, named by their labels.
 
-    Columns that the plan says nothing about are the application's own affair.
+    An index's expressions are told only ``in_full``: a plan's own text of them is not the server's.
     """
-    expected = plan.shape(phases_done)
-    final = [plan.shape(number) for number in range(len(plan.phases) + 1)]
-    drifts = [
-        Drift(table, "", "no table in this phase", "a table")
-        for table in live
-        if table not in expected
-    ]
-    for table, columns in expected.items():
-        if table not in live:
-            drifts.append(Drift(table, "", "a table", "none"))
+    wanted = list(tables)
+    catalog = Catalog()
+    for label, kind, populated in _rows(connection, catalog_sql.TABLES, wanted):
+        catalog.tables[label] = {}
+        if kind == "m":
+            catalog.put(label, VIEW, POPULATED if populated else "not populated")
+    for label, name, type_, null, default in _rows(connection, catalog_sql.COLUMNS, wanted):
+        catalog.put(label, Part("column", name), column_text(Column(type_, null)))
+        if default:
+            catalog.put(label, Part("default", name), default)
+    for label, name, definition, expressions, valid, where in _rows(
+        connection, catalog_sql.INDEXES, wanted
+    ):
+        columns = ", ".join(
+            text if in_full or is_expression == "false" else EXPRESSION
+            for text, is_expression in expressions
+        )
+        text = f"{definition} ({columns}){where}, {'valid' if valid else 'invalid'}"
+        catalog.put(label, Part("index", name), text)
+    for label, name, kind, definition, key, target, far, valid, acts in _rows(
+        connection, catalog_sql.CONSTRAINTS, wanted
+    ):
+        if kind == "p":
+            catalog.put(label, Part("primary key"), f"({', '.join(key)})")
             continue
-        for name, column in columns.items():
-            found = live[table].get(name)
-            if found != column:
-                drifts.append(
-                    Drift(table, name, describe(column), describe(found) if found else "no column")
-                )
-        of_other_phases = {name for shape in final for name in shape.get(table, {})}
-        drifts += [
-            Drift(table, name, "no column in this phase", describe(live[table][name]))
-            for name in live[table]
-            if name in of_other_phases and name not in columns
-        ]
+        text = definition
+        if kind == "f":
+            text = foreign_key_text(tuple(key), target, tuple(far), valid=valid) + acts
+        catalog.put(label, Part("constraint", name), text)
+    for label, name, enabled, stage, function in _rows(connection, catalog_sql.TRIGGERS, wanted):
+        text = trigger_text(stage or f"calls {function}", enabled=enabled)
+        catalog.put(label, Part("trigger", name), text)
+    return catalog
+
+
+def _rows(connection: Connection, query: str, tables: list[str]) -> list[tuple[Any, ...]]:
+    return connection.execute(query.encode(), {"tables": tables}).fetchall()
+
+
+def compare(plan: Plan, *, phases_done: int, live: Catalog, under_way: bool = False) -> list[Drift]:
+    """Every difference: parts missing or different, and parts of other phases that are there.
+
+    What the plan says nothing about is the application's own affair. While the next phase is
+    ``under_way``, or has stopped in its middle, what that phase changes is left out.
+    """
+    right = expected(plan, phases_done)
+    left_out = changed_by(plan, phases_done) if under_way else set()
+    known = known_parts(plan)
+    drifts: list[Drift] = []
+    for table in sorted(right.tables.keys() | live.tables.keys()):
+        wanted, found = right.tables.get(table), live.tables.get(table)
+        changing = {part for name, part in left_out if name == table}
+        if wanted is None or found is None:
+            if not changing:
+                drifts.append(_table_drift(table, wanted, found))
+            continue
+        drifts += differences(
+            table,
+            wanted,
+            {p: text for p, text in found.items() if (table, p) in known},
+            besides=changing,
+        )
     return drifts
+
+
+def _table_drift(
+    table: str, wanted: dict[Part, str] | None, found: dict[Part, str] | None
+) -> Drift:
+    def what(parts: dict[Part, str] | None) -> str:
+        return A_VIEW if parts and VIEW in parts else A_TABLE
+
+    if wanted is None:
+        there = what(found)
+        return Drift(table, "", f"no {there.removeprefix('a ')} in this phase", there)
+    return Drift(table, "", what(wanted), "none")
+
+
+def differences(
+    table: str,
+    wanted: Mapping[Part, str],
+    found: Mapping[Part, str],
+    *,
+    besides: Collection[Part] = (),
+) -> list[Drift]:
+    """How the parts of one table differ from those of another."""
+    return [
+        Drift(
+            table,
+            part.name,
+            wanted.get(part) or f"no {part.kind} in this phase",
+            found.get(part) or f"no {part.kind}",
+            part.kind,
+        )
+        for part in sorted(wanted.keys() | found.keys())
+        if part not in besides and wanted.get(part) != found.get(part)
+    ]
+
+
+def labels_of(plan: Plan) -> list[str]:
+    """Every table and view that the plan knows in some phase."""
+    return labels(plan)
 
 
 def tables_of(plan: Plan) -> list[str]:
@@ -83,4 +198,4 @@ def tables_of(plan: Plan) -> list[str]:
 
 
 def describe(column: Column) -> str:
-    return column.type if column.null else f"{column.type} not null"
+    return column_text(column)

@@ -1,6 +1,6 @@
 """The language a rollout is written in. Pure: it knows no connection and no journal."""
 
-from rollout.plan.gates import AuditClean, BackfillComplete
+from rollout.plan.gates import AuditClean, BackfillComplete, NoDrift, SnapshotVerified
 from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
@@ -44,10 +44,12 @@ __all__ = [
     "FullAudit",
     "Lookup",
     "MapLegacyValues",
+    "NoDrift",
     "Phase",
     "Plan",
     "ProbeFlow",
     "RequireValues",
+    "SnapshotVerified",
     "StartDualWrite",
     "Step",
     "StopDualWrite",

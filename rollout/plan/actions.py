@@ -48,16 +48,22 @@ class Statement:
     skipped, and after, so that a statement that only seemed to succeed is found out. ``None`` means
     that the statement may simply be run again.
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
+    ``scans`` says how many times it reads the whole of the first table that it locks.
     """
 
     sql: Composed
     done: Composable | None
     locks: tuple[Lock, ...] = ()
     long: bool = False
+    scans: int = 0
 
     @property
     def text(self) -> str:
         return self.sql.as_string()
+
+
+def _confined(condition: sql.Composable, only: sql.Composable | None) -> sql.Composable:
+    return condition if only is None else sql.SQL("({} AND {})").format(condition, only)
 
 
 @dataclass(frozen=True)
@@ -76,25 +82,28 @@ class Fill:
     meets none is left as it is. ``trial_joins`` stand in for them, each of one row, where a pass is
     only tried out: what they name may not be there yet. Of the rows that the database refuses,
     ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
+    With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
     """
 
-    kind: Literal["fill", "clear", "restore"]
+    kind: Literal["fill", "clear", "restore", "repair"]
     table: Table
     assignments: tuple[Assignment, ...]
     joins: tuple[sql.Composable, ...] = ()
     matches: tuple[sql.Composable, ...] = ()
     trial_joins: tuple[sql.Composable, ...] = ()
     poison_share: float = 0.01
+    only: sql.Composable | None = None
 
     @property
     def wrong(self) -> sql.Composable:
         """SQL condition: at least one column of row ``t`` is not at its right value."""
-        return sql.SQL("({})").format(
+        differs = sql.SQL("({})").format(
             sql.SQL(" OR ").join(
                 sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("t", a.column), a.value)
                 for a in self.assignments
             )
         )
+        return _confined(differs, self.only)
 
     @property
     def left_joins(self) -> sql.Composable:
@@ -129,13 +138,14 @@ class Fill:
         Only rows ``t`` that meet the condition ``except_for`` count.
         """
         unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in self.matches]
-        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE ({}{}) AND {}").format(
-            self.table.identifier, self.left_joins, self.wrong, sql.SQL("").join(unmet), except_for
+        unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
+        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {} AND {}").format(
+            self.table.identifier, self.left_joins, _confined(unfilled, self.only), except_for
         )
 
     def with_constants(self) -> "Fill":
         """The same pass with constants for its joins: to be tried out and rolled back."""
-        return replace(self, joins=self.trial_joins, matches=())
+        return replace(self, joins=self.trial_joins, matches=(), only=None)
 
     @property
     def text(self) -> str:
@@ -149,7 +159,7 @@ class Compute:
 
     ``function`` is the dotted path of ``function(rows)``: it takes a sequence of mappings of the
     columns in ``reads`` and answers with as many mappings of ``columns``, or exceptions for the
-    rows that it has no answer for.
+    rows that it has no answer for. With ``only``, a condition on row ``t``, it computes no other.
     """
 
     kind: ClassVar[str] = "compute"
@@ -158,15 +168,17 @@ class Compute:
     reads: tuple[str, ...]
     function: str
     poison_share: float = 0.01
+    only: sql.Composable | None = None
 
     @property
     def wrong(self) -> sql.Composable:
         """SQL condition: a computed column of row ``t`` is null."""
-        return sql.SQL("({})").format(
+        empty = sql.SQL("({})").format(
             sql.SQL(" OR ").join(
                 sql.SQL("{} IS NULL").format(sql.Identifier("t", column)) for column in self.columns
             )
         )
+        return _confined(empty, self.only)
 
     @property
     def sources(self) -> sql.Composable:

@@ -22,6 +22,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.names import (
     LONGEST_LOOKUP_VALUE,
     SCHEMA,
@@ -30,6 +31,7 @@ from rollout.plan.names import (
     in_target,
     normal,
     tidy,
+    why_mapped,
 )
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
@@ -67,6 +69,15 @@ class DualWriteTriggers:
     @cached_property
     def derived(self) -> tuple[Derived, ...]:
         return tuple(t for t in self.translations if isinstance(t, Derived))
+
+    def put_into(self, catalog: Catalog, stage: Stage) -> None:
+        """Have the expected catalog tell of the triggers in a stage."""
+        for name in (self.insert_trigger, self.update_trigger):
+            catalog.put(self.table.label, Part("trigger", name), trigger_text(stage))
+
+    def take_from(self, catalog: Catalog) -> None:
+        for name in (self.insert_trigger, self.update_trigger):
+            catalog.take(self.table.label, Part("trigger", name))
 
     def to_new(self, lookup: Lookup) -> str:
         """The function that gives the lookup row of a legacy text, making it when it is unknown."""
@@ -183,6 +194,7 @@ class DualWriteTriggers:
             "wanted": wanted,
             "name": name,
             "longest": sql.Literal(LONGEST_LOOKUP_VALUE),
+            "why": why_mapped(_VALUE, sql.SQL("l")),
         }
         lines = (
             "  value := coalesce(value, '');",
@@ -192,7 +204,8 @@ class DualWriteTriggers:
             "    INSERT INTO {lookup} (name) VALUES ({name}) ON CONFLICT DO NOTHING;",
             "  END IF;",
             "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
-            "  INSERT INTO {mapping} (legacy, lookup_id) VALUES (value, row_id)",
+            "  INSERT INTO {mapping} (legacy, lookup_id, why) SELECT value, row_id, {why}",
+            "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
             "    ON CONFLICT DO NOTHING;",
             "  RETURN row_id;",
         )
@@ -211,7 +224,7 @@ class DualWriteTriggers:
             "  IF FOUND THEN RETURN given; END IF;",
             "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
             "  IF canonical = {blank} THEN RETURN NULL; END IF;",
-            "  INSERT INTO {mapping} (legacy, lookup_id) SELECT canonical, wanted",
+            "  INSERT INTO {mapping} (legacy, lookup_id, why) SELECT canonical, wanted, 'exact'",
             "    WHERE canonical IS NOT NULL ON CONFLICT DO NOTHING;",
             "  RETURN canonical;",
         )
@@ -374,6 +387,7 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
             "  legacy text NOT NULL,\n"
             "  lookup_id integer,\n"
             "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
+            "  why text NOT NULL,\n"
             "  EXCLUDE USING hash (legacy WITH =)\n"
             ")"
         ).format(in_target(name), normal(sql.Identifier("legacy"))),

@@ -1,6 +1,7 @@
 """Gates that a plan puts before a phase. The plan names the condition; the journal answers it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 Answer = Literal["pass", "fail", "unknown"]
@@ -27,4 +28,19 @@ class AuditClean:
     name = "audit clean"
 
 
-Gate = EarlierPhaseDone | BackfillComplete | AuditClean
+@dataclass(frozen=True)
+class SnapshotVerified:
+    """A snapshot of the plan's tables was taken lately, after the phase before, and verified."""
+
+    fresh_for: timedelta = timedelta(hours=1)
+    name = "snapshot verified"
+
+
+@dataclass(frozen=True)
+class NoDrift:
+    """The live schema is what the plan expects before the phase."""
+
+    name = "no drift"
+
+
+Gate = EarlierPhaseDone | BackfillComplete | AuditClean | SnapshotVerified | NoDrift

@@ -8,6 +8,8 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.catalog import POPULATED, VIEW, Catalog, Part, index_text
+from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of
 from rollout.plan.names import code, identifier
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Table
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from rollout.plan.plan import Plan
 
 
-def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
+def _create_index(
+    table: Table, name: str, columns: tuple[str, ...], *, unique: bool = False
+) -> Actions:
     index = sql.Identifier(table.schema, name)
     valid = facts.index_is_valid(table.schema, name)
     locks = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
@@ -28,7 +32,8 @@ def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
             long=True,
         ),
         Statement(
-            sql=sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} ({})").format(
+            sql=sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} ({})").format(
+                sql.SQL("UNIQUE " if unique else ""),
                 sql.Identifier(name),
                 table.identifier,
                 sql.SQL(", ").join(sql.Identifier(column) for column in columns),
@@ -36,6 +41,8 @@ def _create_index(table: Table, name: str, columns: tuple[str, ...]) -> Actions:
             done=valid,
             locks=locks,
             long=True,
+            # The build reads the table, and once more for what was written meanwhile.
+            scans=2,
         ),
     )
 
@@ -59,6 +66,7 @@ class CreateIndex(Step):
     table: Table
     name: str
     columns: tuple[str, ...]
+    unique: bool = False
     phases = frozenset({ENFORCE, CONTRACT})
 
     @property
@@ -66,10 +74,17 @@ class CreateIndex(Step):
         return self.columns
 
     def forward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns)
+        return _create_index(self.table, self.name, self.columns, unique=self.unique)
 
     def backward(self, plan: "Plan") -> Actions:
         return _drop_index(self.table, self.name)
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        text = index_text(self.columns, unique=self.unique)
+        catalog.put(self.table.label, Part("index", self.name), text)
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        return (duplicates_of(self.table, self.columns),) if self.unique else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +107,12 @@ class DropIndex(Step):
     def backward(self, plan: "Plan") -> Actions:
         return _create_index(self.table, self.name, self.columns)
 
+    def assume(self, plan: "Plan", catalog: Catalog) -> None:
+        catalog.put(self.table.label, Part("index", self.name), index_text(self.columns))
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        catalog.take(self.table.label, Part("index", self.name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class CreateMaterializedView(Step):
@@ -108,6 +129,10 @@ class CreateMaterializedView(Step):
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def label(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
     def refresh(self) -> Statement:
@@ -144,3 +169,11 @@ class CreateMaterializedView(Step):
                 done=facts.no(facts.relation_exists(self.identifier)),
             ),
         )
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        catalog.put(self.label, VIEW, POPULATED)
+        index = Part("index", identifier(self.name, "key"))
+        catalog.put(self.label, index, index_text(self.key, unique=True))
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        return (duplicates_in(self.label, self.query, self.key),)

@@ -40,6 +40,7 @@ class Plan:
     tables: tuple[Table, ...]
     translations: tuple[Translation, ...]
     phases: tuple[Phase, Phase, Phase, Phase, Phase]
+    keep_snapshots: timedelta = timedelta(days=30)
     sample_every: timedelta | None = None
     """How often random rows are audited once phase 2 is done and until phase 4 begins."""
     sample_rows: int = 1000

@@ -7,6 +7,9 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
+from rollout.plan.catalog import Catalog
+from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
+from rollout.plan.indexes import DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.step import (
     CONTRACT,
@@ -43,6 +46,9 @@ class FreezeLegacy(Step):
     def backward(self, plan: "Plan") -> Actions:
         return (triggers(plan, self.table).install("reverse"),)
 
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        triggers(plan, self.table).put_into(catalog, "frozen")
+
 
 def unless(fact: sql.Composable, statement: Statement) -> Statement:
     """A statement that a later step makes needless: with the fact it counts as done."""
@@ -52,10 +58,11 @@ def unless(fact: sql.Composable, statement: Statement) -> Statement:
         done=sql.SQL("({} OR {})").format(fact, statement.done),
         locks=statement.locks,
         long=statement.long,
+        scans=statement.scans,
     )
 
 
-def _archive_name(plan: "Plan", table: Table) -> str:
+def archive_name(plan: "Plan", table: Table) -> str:
     return identifier(plan.name, table.label, "archive")
 
 
@@ -71,7 +78,7 @@ class ArchiveLegacy(Step):
     phases = frozenset({CONTRACT})
 
     def forward(self, plan: "Plan") -> Actions:
-        name = _archive_name(plan, self.table)
+        name = archive_name(plan, self.table)
         columns = [*self.table.key]
         for lookup in plan.lookups_of(self.table):
             columns += [lookup.legacy, lookup.column]
@@ -90,11 +97,13 @@ class ArchiveLegacy(Step):
                 done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
                 locks=(Lock(LockMode.ACCESS_SHARE, self.table.label),),
                 long=True,
+                # The table is read, and its copy once for the key and once for statistics.
+                scans=3,
             ),
         )
 
     def backward(self, plan: "Plan") -> Actions:
-        name = _archive_name(plan, self.table)
+        name = archive_name(plan, self.table)
         return (
             Statement(
                 sql=sql.SQL("DROP TABLE IF EXISTS {}").format(in_target(name)),
@@ -173,6 +182,24 @@ class DropLegacy(Step):
         for column in self._columns(plan):
             shape.get(self.table.label, {}).pop(column, None)
 
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        triggers(plan, self.table).take_from(catalog)
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        columns = tuple(self._columns(plan))
+        own = triggers(plan, self.table)
+        dropped_before = tuple(
+            step.name
+            for phase in plan.phases
+            for step in phase.steps
+            if isinstance(step, DropIndex) and step.table == self.table
+        )
+        return (
+            depends_on(self.table, columns, besides=(own.insert_trigger, own.update_trigger)),
+            goes_with(self.table, columns, besides=dropped_before),
+            mentions(self.table, columns),
+        )
+
     def _rename(self, plan: "Plan", lookup: Lookup, *, restore: bool) -> Statement:
         """The mapping leaves the scene under another name, and comes back with its every row."""
         name = lookup.mapping_name(plan.name)
@@ -200,7 +227,7 @@ class DropLegacy(Step):
             legacy=sql.Identifier(lookup.legacy),
             blank=sql.Literal(lookup.blank),
             lookup=lookup.lookup_sql,
-            archive=in_target(_archive_name(plan, self.table)),
+            archive=in_target(archive_name(plan, self.table)),
             same_key=same_key,
             column=sql.Identifier(lookup.column),
         )

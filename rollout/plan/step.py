@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rollout.plan.actions import Action
+from rollout.plan.catalog import Catalog
+from rollout.plan.hazards import Hazard
 from rollout.plan.table import Column
 from rollout.plan.translations import Translation
 
@@ -42,6 +44,16 @@ class Step(ABC):
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
         """Change the expected columns as the step changes the table."""
+
+    def assume(self, plan: "Plan", catalog: Catalog) -> None:
+        """Put into the expected catalog what the step relies on being there before the plan."""
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        """Change the expected catalog, columns aside, as the step changes the database."""
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        """Questions to the data whose answers would make the step fail, or cost something."""
+        return ()
 
     @property
     def translations(self) -> tuple[Translation, ...]:

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
+from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.step import (
@@ -91,6 +92,9 @@ class StartDualWrite(Step):
             ),
         )
 
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        triggers(plan, self.table).put_into(catalog, "forward")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StopDualWrite(Step):
@@ -105,6 +109,9 @@ class StopDualWrite(Step):
 
     def backward(self, plan: "Plan") -> Actions:
         return (triggers(plan, self.table).install("forward"),)
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        triggers(plan, self.table).take_from(catalog)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,3 +224,6 @@ class CutOver(Step):
     def backward(self, plan: "Plan") -> Actions:
         turn = triggers(plan, self.table).install("forward")
         return (switch_modes(plan.name, read="legacy", write="both", together_with=turn),)
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        triggers(plan, self.table).put_into(catalog, "reverse")

@@ -7,7 +7,15 @@ from functools import cached_property
 
 from psycopg import sql
 
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, in_target, normal, tidy
+from rollout.plan.names import (
+    LONGEST_LOOKUP_VALUE,
+    code,
+    identifier,
+    in_target,
+    normal,
+    tidy,
+    why_mapped,
+)
 from rollout.plan.table import Column, Table
 
 
@@ -85,8 +93,8 @@ class Lookup:
             "  WHERE {normal} <> '' AND length({tidy}) <= {longest}\n"
             "  ORDER BY {normal}, sum(d.rows) OVER (PARTITION BY {tidy}) DESC, {tidy}\n"
             "  ON CONFLICT DO NOTHING;\n"
-            "INSERT INTO {mapping} (legacy, lookup_id)\n"
-            "  SELECT d.legacy, l.id FROM legacy_values AS d\n"
+            "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
+            "  SELECT d.legacy, l.id, {why} FROM legacy_values AS d\n"
             "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"
             "  WHERE NOT EXISTS (SELECT FROM {mapping} AS m WHERE m.legacy = d.legacy)\n"
             "  ON CONFLICT DO NOTHING;\n"
@@ -102,6 +110,7 @@ class Lookup:
             mapping=in_target(self.mapping_name(plan)),
             normal_name=normal(sql.Identifier("l", "name")),
             wanted=wanted,
+            why=why_mapped(text, sql.SQL("l")),
         )
 
 

@@ -1,5 +1,14 @@
 """The runner: the only writer of a rollout's state."""
 
+from rollout.runner.repairs import (
+    RepairPreview,
+    correct,
+    preview_correction,
+    preview_repair,
+    repair,
+)
+from rollout.runner.restoring import restore_snapshot
+from rollout.runner.snapshots import delete_snapshot, take_snapshot, verify_snapshot
 from rollout.runner.verbs import (
     Refused,
     cancel,
@@ -17,8 +26,15 @@ from rollout.runner.waivers import unwaive, waive
 
 __all__ = [
     "Refused",
+    "RepairPreview",
     "cancel",
+    "correct",
+    "delete_snapshot",
     "pause",
+    "preview_correction",
+    "preview_repair",
+    "repair",
+    "restore_snapshot",
     "resume",
     "retry",
     "retry_quarantined",
@@ -26,7 +42,9 @@ __all__ = [
     "set_pace",
     "start",
     "start_audit",
+    "take_snapshot",
     "unwaive",
+    "verify_snapshot",
     "waive",
     "why_not_audit",
 ]

@@ -9,7 +9,7 @@ from rollout.environments import target_of
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill
-from rollout.runner import filling
+from rollout.runner import filling, repairs
 
 
 class Assistant:
@@ -42,8 +42,11 @@ def action_of(job: BackfillJob) -> Fill | Compute:
     """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
     run = job.step_run.run
     plan = plans.get(run.rollout.plan)
-    step = plan.step(run.phase, job.step_run.step)
-    way = plan.forward(step) if run.way == Way.FORWARD else plan.backward(step)
+    if run.way == Way.REPAIR:
+        step = repairs.step_of(run)
+    else:
+        step = plan.step(run.phase, job.step_run.step)
+    way = plan.backward(step) if run.way == Way.BACKWARD else plan.forward(step)
     action = way.actions[job.position]
     assert isinstance(action, Fill | Compute)
     return action

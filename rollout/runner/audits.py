@@ -4,7 +4,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,7 +17,15 @@ from django.utils.module_loading import import_string
 from rollout import findings, log
 from rollout.bounds import CONFIDENCE, confidence_of_look, upper_bound
 from rollout.engine import replica
-from rollout.engine.audit import MISMATCHED, AuditResult, Sample, run_audit
+from rollout.engine.audit import (
+    MISMATCHED,
+    AuditResult,
+    CellNow,
+    Sample,
+    cells_of_row,
+    last_written,
+    run_audit,
+)
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace
@@ -127,6 +136,26 @@ def of_run(run: PhaseRun, held: Lease) -> AuditReport:
     )
     _write(report, _compare(report, held))
     return report
+
+
+@dataclass(frozen=True)
+class RowNow:
+    """A row as it is now, in each translation, and when it was written where that is known."""
+
+    cells: list[CellNow]
+    written_at: datetime | None
+
+
+def row_now(rollout: Rollout, table_label: str, key: Sequence[str]) -> RowNow:
+    """What a row holds at this moment. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    table = next((t for t in plan.audited_tables if t.label == table_label), None)
+    if table is None:
+        return RowNow([], None)
+    with target_of(rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        cells = cells_of_row(connection, plan, table, key)
+        return RowNow(cells, last_written(connection, table, key) if cells else None)
 
 
 def give_up(run: PhaseRun, why: str) -> None:

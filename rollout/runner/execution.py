@@ -9,8 +9,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout import log, queue
-from rollout.engine import ddl
-from rollout.engine.catalog import compare, live_columns, tables_of
+from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, install
 from rollout.environments import alias_of, target_of
@@ -19,9 +18,10 @@ from rollout.plan import plans
 from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.runner import audits, filling, lease
+from rollout.runner import audits, filling, lease, repairs
 from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
+from rollout.runner.verbs import sentence_name_of
 
 SLICE_SECONDS = 5.0
 """How long a worker goes on before it lets the queue have its turn."""
@@ -56,6 +56,8 @@ class Execution:
     @cached_property
     def steps(self) -> list[Step]:
         """The steps of the run in order. A rollback undoes, newest first, those that were begun."""
+        if self.run.way == Way.REPAIR:
+            return [repairs.step_of(self.run)]
         steps = list(self.plan.phases[self.run.phase].steps)
         if self.run.way == Way.FORWARD:
             return steps
@@ -94,7 +96,11 @@ class Execution:
                 raise Interrupted(f"The run is {self.run.state}.")
             with target_of(self.run.rollout.environment).connect() as connection:
                 install(connection)
+                if self._repairs:
+                    repairs.count_before(self.run, connection, held)
                 ended = all(self._step(n, step, connection, held) for n, step in self._numbered)
+                if ended and self._repairs:
+                    repairs.count_after(self.run, connection, held)
         except Interrupted:
             self._stopped(held)
         except Exception as error:
@@ -135,7 +141,7 @@ class Execution:
                 *("state", "started_at", "finished_at", "attempts", "error", "waiting_for")
             ]
         )
-        way = self.plan.forward(step) if self.run.way == Way.FORWARD else self.plan.backward(step)
+        way = self.plan.backward(step) if self._backward else self.plan.forward(step)
         for number, action in enumerate(way.actions):
             if number < row.actions_done:
                 continue
@@ -195,17 +201,20 @@ class Execution:
         return evidence
 
     def _compare(self, connection: Connection) -> str:
-        live = live_columns(connection, tables_of(self.plan))
-        drifts = compare(self.plan, phases_done=self.run.phase, live=live)
+        live = catalog.read(connection, catalog.labels_of(self.plan))
+        drifts = catalog.compare(self.plan, phases_done=self.run.phase, live=live)
         if drifts:
             raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
-        return f"{len(live)} tables are as the plan expects."
+        return f"{len(live.tables)} tables are as the plan expects."
 
     def _done(self, held: Lease) -> None:
         with transaction.atomic():
             if move(self.run, RunState.DONE, token=held.token, lease_until=None):
+                if self._repairs:
+                    repairs.record_end(self.run)
+                    return
                 self._record(
-                    "phase done" if self._forward else "rollback done", self._ended("done")
+                    "rollback done" if self._backward else "phase done", self._ended("done")
                 )
 
     def _stopped(self, held: Lease) -> None:
@@ -231,7 +240,7 @@ class Execution:
                 token=held.token,
                 lease_until=None,
                 error=text,
-                advice=advice_for(error),
+                advice=advice_for(error, repairs=self._repairs),
             ):
                 return
             audits.give_up(self.run, "The phase failed before its end.")
@@ -240,15 +249,19 @@ class Execution:
                     state=StepState.FAILED, error=text, finished_at=timezone.now(), waiting_for=""
                 )
             step = self.step_run.step if self.step_run else ""
-            self._record("phase failed", f"{self._ended('failed')} {text}", step=step)
+            event = "repair failed" if self._repairs else "phase failed"
+            self._record(event, f"{self._ended('failed')} {text}", step=step)
 
     @property
-    def _forward(self) -> bool:
-        return self.run.way == Way.FORWARD
+    def _backward(self) -> bool:
+        return self.run.way == Way.BACKWARD
+
+    @property
+    def _repairs(self) -> bool:
+        return self.run.way == Way.REPAIR
 
     def _ended(self, how: str) -> str:
-        what = "Phase" if self._forward else "Rollback of phase"
-        return f"{what} {self.run.phase} is {how}."
+        return f"{sentence_name_of(self.run)} is {how}."
 
     def _record(self, event: str, message: str, **data: object) -> None:
         log.record(
@@ -273,18 +286,19 @@ def _connection_lost(error: Exception) -> bool:
     return False
 
 
-def advice_for(error: Exception) -> str:
-    """What to do next about an error that stopped a phase."""
+def advice_for(error: Exception, *, repairs: bool = False) -> str:
+    """What to do next about an error that stopped a phase, or a repair."""
+    again = "then retry." if repairs else "then retry; or roll the phase back."
     match error:
         case ddl.LockNotObtained():
             return "Let the transactions that were named end, then retry."
         case StepFailed():
-            return "Put right what was found, then retry; or roll the phase back."
+            return f"Put right what was found, {again}"
         case psycopg.errors.InsufficientPrivilege():
             return "Give the rollout's database role the right that is named, then retry."
         case psycopg.Error():
             return (
                 "The database refused the statement and nothing of it remains. Put right what it "
-                "names, then retry; or roll the phase back."
+                f"names, {again}"
             )
-    return "Put right what is named, then retry; or roll the phase back."
+    return f"Put right what is named, {again}"

@@ -207,9 +207,10 @@ def _counts(job: BackfillJob) -> str:
     quarantined = (
         f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
     )
+    others = "not selected or already right" if job.kind == "repair" else "already right"
     return (
-        f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} already "
-        f"right, {quarantined}; the final sweep found no other row left."
+        f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
+        f"{quarantined}; the final sweep found no other row left."
     )
 
 

@@ -15,8 +15,9 @@ from django.utils import timezone
 from rollout import heartbeats
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection
-from rollout.models import AuditReport, Leased, PhaseRun, RunState
+from rollout.models import AuditReport, Leased, PhaseRun, RunState, Snapshot
 
+Work = PhaseRun | AuditReport | Snapshot
 SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
@@ -24,7 +25,7 @@ _LOOK_EVERY = 0.3
 
 
 class Lease:
-    """Holds a run or a report for this worker; the ``Control`` that its work asks.
+    """Holds a run, a report or a snapshot for this worker; the ``Control`` that its work asks.
 
     A thread moves the lease on and looks at the state, also while a long statement runs: the
     statement of a cancelled run is cancelled in the database. Who holds it from the queue
@@ -33,7 +34,7 @@ class Lease:
 
     def __init__(
         self,
-        work: PhaseRun | AuditReport,
+        work: Work,
         *,
         on_wait: Callable[[str], None],
         from_queue: bool = True,
@@ -121,7 +122,7 @@ class Lease:
                 self.lost = self.lost or self._connection.closed
 
 
-def claim(work: PhaseRun | AuditReport, token: int) -> bool:
+def claim(work: Work, token: int) -> bool:
     """Take work that was sent with a token; False when that token is no longer the newest."""
     claimed = (
         _rows(work)
@@ -133,12 +134,12 @@ def claim(work: PhaseRun | AuditReport, token: int) -> bool:
     return bool(claimed) and work.token == token + 1
 
 
-def extend(work: PhaseRun | AuditReport, token: int) -> bool:
+def extend(work: Work, token: int) -> bool:
     """Move a lease on; False when the work is another's by now."""
     return bool(_rows(work).filter(pk=work.pk, token=token).update(lease_until=grace()))
 
 
-def take_back(work: PhaseRun | AuditReport) -> bool:
+def take_back(work: Work) -> bool:
     """Take work from a worker that has not been heard of: its token is void from now on."""
     taken = (
         _rows(work)

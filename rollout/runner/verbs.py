@@ -7,7 +7,7 @@ from typing import Protocol
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from rollout import gates, log, queue
+from rollout import drift, gates, log, preflight, queue
 from rollout.models import (
     ACTIVE,
     AuditReport,
@@ -23,6 +23,8 @@ from rollout.plan.plan import Plan
 from rollout.runner import audits, lease
 from rollout.runner.transitions import move
 
+STOPPED = (RunState.FAILED, RunState.CANCELLED)
+"""States of a run that came to no end and can go on."""
 LARGEST_SAMPLE = 1_000_000
 
 
@@ -42,7 +44,7 @@ def plan_of(rollout: Rollout) -> Plan:
 
 
 @contextmanager
-def _alone_with(rollout: Rollout) -> Iterator[None]:
+def alone_with(rollout: Rollout) -> Iterator[None]:
     """A transaction in which no other verb acts on the rollout: what was asked still holds."""
     with transaction.atomic():
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
@@ -60,7 +62,7 @@ def why_not_start(
     if not 0 <= phase < len(plan.phases):
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
     if active is not None:
-        return _is_busy(active)
+        return is_busy(active)
     newest = runs.get(phase)
     if newest is not None and newest.way == Way.BACKWARD and newest.state != RunState.DONE:
         return f"The rollback of phase {phase} has not come to its end. Retry it first."
@@ -83,7 +85,7 @@ def why_not_roll_back(
     if not 0 <= phase < len(plan.phases):
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
     if active is not None:
-        return _is_busy(active)
+        return is_busy(active)
     if gates.is_untouched(runs.get(phase)):
         return (
             f"Phase {phase} has not been carried out: there is nothing to roll back. "
@@ -95,8 +97,7 @@ def why_not_roll_back(
     return ""
 
 
-def _is_busy(active: PhaseRun) -> str:
-    what = "rollback of phase" if active.way == Way.BACKWARD else "phase"
+def is_busy(active: PhaseRun) -> str:
     advice = {
         RunState.PAUSED: "Resume or cancel it first",
         RunState.CANCELLING: "Wait until it has stopped",
@@ -105,26 +106,54 @@ def _is_busy(active: PhaseRun) -> str:
         "Wait for its end, or cancel it" if active.active else "Look at the page again",
     )
     return (
-        f"{active.actor_name}'s {what} {active.phase} is "
+        f"{active.actor_name}'s {name_of(active)} is "
         f"{active.get_state_display().lower()}. {advice}."
     )
+
+
+def name_of(run: PhaseRun) -> str:
+    """What people call a run, within a sentence."""
+    if run.way == Way.REPAIR:
+        return f"repair of {run.repair.table}"
+    return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
+
+
+def sentence_name_of(run: PhaseRun) -> str:
+    """The same at the beginning of a sentence."""
+    name = name_of(run)
+    return name[0].upper() + name[1:]
 
 
 def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
     plan = plan_of(rollout)
-    with _alone_with(rollout):
-        runs = gates.newest_runs(rollout)
-        reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
-        if reason:
-            raise Refused(reason)
-        return _begin(rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source)
+    drift.forget()
+    _refuse_start(plan, rollout, phase)
+    # Before anybody is kept waiting: it may take seconds.
+    found = preflight.look_before(rollout, phase)
+    if found.refusal:
+        raise Refused(found.refusal)
+    with alone_with(rollout):
+        runs = _refuse_start(plan, rollout, phase)
+        seen = preflight.as_data(found)
+        return _begin(
+            rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source, preflight=seen
+        )
+
+
+def _refuse_start(plan: Plan, rollout: Rollout, phase: int) -> dict[int, PhaseRun]:
+    """The newest runs of the phases, where a phase may start. Raises Refused."""
+    runs = gates.newest_runs(rollout)
+    reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
+    if reason:
+        raise Refused(reason)
+    return runs
 
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
     plan = plan_of(rollout)
-    with _alone_with(rollout):
+    with alone_with(rollout):
         runs = gates.newest_runs(rollout)
         reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
         if reason:
@@ -140,9 +169,10 @@ def _begin(
     newest: PhaseRun | None,
     actor: Actor,
     source: str,
+    **more: object,
 ) -> PhaseRun:
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
-        return retry(rollout, actor=actor, source=source)
+        return retry(rollout, run=newest, actor=actor, source=source)
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
@@ -164,20 +194,56 @@ def _begin(
         source=source,
         rollout=rollout,
         phase=phase,
-        data={"run": run.pk, "plan_digest": plan.digest},
+        data={"run": run.pk, "plan_digest": plan.digest, **more},
     )
     queue.send_run(run)
     return run
 
 
-def retry(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Go on with the run that failed or was cancelled, at the step that did not end."""
-    with _alone_with(rollout):
+def unfinished_repair(rollout: Rollout, runs: dict[int, PhaseRun]) -> PhaseRun | None:
+    """The newest repair, if it is active, or failed or was cancelled and can go on."""
+    repairs = PhaseRun.objects.filter(rollout=rollout, way=Way.REPAIR).select_related("repair")
+    newest = repairs.first()
+    if newest is None or newest.active:
+        return newest
+    return newest if newest.state in STOPPED and not _is_outdated(newest, runs) else None
+
+
+def _stopped_run(rollout: Rollout, wanted: PhaseRun | None) -> PhaseRun | None:
+    """The run that can go on: the newest, a repair's or a phase's, or the one that is wanted."""
+    runs = gates.newest_runs(rollout)
+    phase = max(runs.values(), key=lambda run: run.pk, default=None)
+    stopped = [
+        run
+        for run in (unfinished_repair(rollout, runs), phase)
+        if run is not None and run.state in STOPPED
+    ]
+    if wanted is not None:
+        stopped = [run for run in stopped if run.pk == wanted.pk]
+    return max(stopped, key=lambda run: run.pk, default=None)
+
+
+def _is_outdated(repair: PhaseRun, runs: dict[int, PhaseRun]) -> bool:
+    """Whether a phase was at work since a repair was asked for: it may be another repair by now."""
+    return any(
+        run.pk > repair.pk or (run.finished_at is not None and run.finished_at > repair.created_at)
+        for run in runs.values()
+    )
+
+
+def retry(
+    rollout: Rollout, *, run: PhaseRun | None = None, actor: Actor, source: str = "web"
+) -> PhaseRun:
+    """Go on with the run that failed or was cancelled, at the step that did not end.
+
+    ``run`` says which, where a repair stopped after a phase did. Raises Refused.
+    """
+    with alone_with(rollout):
         busy = active_run(rollout)
         if busy is not None:
-            raise Refused(_is_busy(busy))
-        run = PhaseRun.objects.filter(rollout=rollout).first()
-        if run is None or run.state not in (RunState.FAILED, RunState.CANCELLED):
+            raise Refused(is_busy(busy))
+        run = _stopped_run(rollout, run)
+        if run is None:
             raise Refused(
                 "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
             )
@@ -195,14 +261,14 @@ def retry(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if digest != former_digest:
             # The plan is another by now: every step asks the catalog afresh what is applied.
             run.steps.all().delete()
-        _record(run, "retried", f"Retried {_what(run)}.", actor, source)
+        _record(run, "retried", f"Retried {name_of(run)}.", actor, source)
         queue.send_run(run)
     return run
 
 
 def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Ask the running phase to stop at its next safe point. Raises Refused."""
-    with _alone_with(rollout):
+    with alone_with(rollout):
         run = active_run(rollout)
         if run is None:
             raise Refused("Nothing is running: there is nothing to pause. Start a phase first.")
@@ -210,29 +276,29 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         waits = run.state == RunState.QUEUED
         if not (waits and move(run, RunState.PAUSED)) and not move(run, RunState.PAUSING):
             run.refresh_from_db()
-            raise Refused(f"It cannot be paused now: {_is_busy(run)}")
-        _record(run, "pause asked for", f"Asked {_what(run)} to pause.", actor, source)
+            raise Refused(f"It cannot be paused now: {is_busy(run)}")
+        _record(run, "pause asked for", f"Asked {name_of(run)} to pause.", actor, source)
     return run
 
 
 def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Let a paused phase go on. Raises Refused."""
-    with _alone_with(rollout):
+    with alone_with(rollout):
         run = active_run(rollout)
         if run is None:
             raise Refused("Nothing is paused: there is nothing to resume. Start or retry a phase.")
         if run.state != RunState.PAUSED or not move(
             run, RunState.QUEUED, lease_until=lease.grace()
         ):
-            raise Refused(f"Only a paused phase can be resumed: {_is_busy(run)}")
-        _record(run, "resumed", f"Resumed {_what(run)}.", actor, source)
+            raise Refused(f"Only a paused phase can be resumed: {is_busy(run)}")
+        _record(run, "resumed", f"Resumed {name_of(run)}.", actor, source)
         queue.send_run(run)
     return run
 
 
 def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Stop the active phase for good; it can be retried or rolled back then. Raises Refused."""
-    with _alone_with(rollout):
+    with alone_with(rollout):
         run = active_run(rollout)
         if run is None:
             raise Refused("Nothing is running: there is nothing to cancel. Start a phase first.")
@@ -240,8 +306,8 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         waits = run.state in (RunState.QUEUED, RunState.PAUSED)
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
-            raise Refused(f"It cannot be cancelled now: {_is_busy(run)}")
-        _record(run, "cancel asked for", f"Cancelled {_what(run)}.", actor, source)
+            raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
+        _record(run, "cancel asked for", f"Cancelled {name_of(run)}.", actor, source)
     return run
 
 
@@ -280,6 +346,8 @@ def set_pace(
 def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") -> None:
     """Have the rows that the database refused tried once more. Raises Refused."""
     run = job.step_run.run
+    if run.way == Way.REPAIR and _is_outdated(run, gates.newest_runs(run.rollout)):
+        raise Refused("More has been carried out since that repair. Start a new one.")
     if run.active and run.state != RunState.PAUSED:
         raise Refused("The job is at work. Retry its refused rows when it has ended or is paused.")
     with transaction.atomic():
@@ -324,7 +392,7 @@ def start_audit(
     why_not = why_not_audit(rollout, sample=sample, seed=seed, tables=tables)
     if why_not:
         raise Refused(why_not)
-    with _alone_with(rollout):
+    with alone_with(rollout):
         running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
         if running is not None:
             raise Refused(
@@ -340,10 +408,6 @@ def start_audit(
         )
         queue.send_audit(report)
     return report
-
-
-def _what(run: PhaseRun) -> str:
-    return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
 
 
 def _record(run: PhaseRun, event: str, message: str, actor: Actor, source: str) -> None:

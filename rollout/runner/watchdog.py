@@ -9,9 +9,19 @@ from django.db import Error, connection
 from django.utils import timezone
 
 from rollout import heartbeats, log, queue
-from rollout.models import WORKING, AuditReport, AuditStatus, PhaseRun, RunState
+from rollout.models import (
+    SNAPSHOT_UNDER_WAY,
+    WORKING,
+    AuditReport,
+    AuditStatus,
+    PhaseRun,
+    RunState,
+    Snapshot,
+)
 from rollout.runner import schedule
 from rollout.runner.lease import SECONDS, take_back
+from rollout.runner.snapshots import remove_expired
+from rollout.runner.verbs import sentence_name_of
 from rollout.runner.views import Refresher
 from rollout.telemetry.thinning import thin
 
@@ -55,6 +65,7 @@ class Watchdog:
             self._bring_back()
             self._refresher.send_due()
             schedule.send_due()
+        remove_expired()
         if time.monotonic() - self._forgotten > 3600:
             self._forgotten = time.monotonic()
             heartbeats.forget_old()
@@ -93,8 +104,8 @@ class Watchdog:
                 if state != RunState.QUEUED:
                     log.record(
                         "brought back",
-                        f"Phase {run.phase} goes on with another worker: {dead or 'its worker'} "
-                        f"has not been heard of for {SECONDS} s.",
+                        f"{sentence_name_of(run)} goes on with another worker: "
+                        f"{dead or 'its worker'} has not been heard of for {SECONDS} s.",
                         actor="watchdog",
                         source="watchdog",
                         rollout=run.rollout,
@@ -107,3 +118,6 @@ class Watchdog:
         for report in reports:
             if take_back(report):
                 queue.send_audit(report)
+        for snapshot in Snapshot.objects.filter(lease_until__lt=now, state__in=SNAPSHOT_UNDER_WAY):
+            if take_back(snapshot):
+                queue.send_snapshot(snapshot)

@@ -13,6 +13,7 @@ register.filter("roughly", formatting.roughly)
 register.filter("percent", formatting.percent)
 register.filter("plain", formatting.plain)
 register.filter("figure", formatting.figure)
+register.filter("signed", formatting.signed)
 register.filter("milliseconds", formatting.milliseconds)
 register.filter("signed_milliseconds", formatting.signed_milliseconds)
 register.filter("duration", formatting.duration)
@@ -22,12 +23,14 @@ register.filter("byte_size", formatting.byte_size)
 register.filter("waiting", formatting.waiting)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
+register.filter("total", formatting.total)
 register.filter("json_text", formatting.json_text)
 register.filter("job_word", looks.of_job)
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
 register.simple_tag(formatting.ago, name="ago")
 register.simple_tag(formatting.time_of_day, name="time_of_day")
+register.simple_tag(formatting.day_and_time, name="day_and_time")
 
 BADGE = "rollout/parts/badge.html"
 
@@ -45,6 +48,11 @@ def step_badge(state: str, way: str) -> dict[str, looks.Look]:
 @register.inclusion_tag(BADGE)
 def audit_badge(status: str) -> dict[str, looks.Look]:
     return {"look": looks.of_audit(status)}
+
+
+@register.inclusion_tag(BADGE)
+def snapshot_badge(state: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_snapshot(state)}
 
 
 @register.inclusion_tag(BADGE)

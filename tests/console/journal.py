@@ -16,6 +16,7 @@ from rollout.models import (
     Mismatch,
     PhaseRun,
     Rollout,
+    Snapshot,
     StepRun,
 )
 from rollout.plan import plans
@@ -118,6 +119,41 @@ def audited(rollout: Rollout, status: str = "clean", **fields: Any) -> AuditRepo
         **fields,
     }
     return AuditReport.objects.create(rollout=rollout, status=status, **values)
+
+
+def taken(rollout: Rollout, state: str = "verified", **fields: Any) -> Snapshot:
+    """A snapshot of fifty thousand rows, with its evidence."""
+    now = timezone.now()
+    done = state == "verified"
+    values = {
+        "actor_name": "grace",
+        "plan_digest": "0123456789ab",
+        "size": 5_400_000,
+        "sha256": "ab" * 32,
+        "storage_name": "snapshots/plan/production/1-1-aa.dump",
+        "server_version": "18.6",
+        "dump_version": "18.6",
+        "counts": {"properties": 50_000, "property_types": 12},
+        "restored_counts": {"properties": 50_000, "property_types": 12},
+        "crosstabs": [
+            {
+                "table": "properties",
+                "legacy_column": "type",
+                "column": "property_type_id",
+                "cells": [{"legacy": "<House>", "new": "House", "rows": 49_000}],
+                "pairs": 31,
+                "digest": "x",
+            }
+        ],
+        "contents": ["1; TABLE public properties", "2; TABLE public <types>"],
+        "taken_at": now,
+        "verified_at": now if done else None,
+        "expires_at": now + timedelta(days=30),
+        "seconds": 4.2,
+        "verify_seconds": 6.3,
+        **fields,
+    }
+    return Snapshot.objects.create(rollout=rollout, state=state, **values)
 
 
 def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:

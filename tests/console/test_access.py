@@ -1,11 +1,14 @@
 """Who may do what: every address and method, for everybody."""
 
+from datetime import date, timedelta
+
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 
 from rollout.console import urls
-from rollout.models import LogEntry, Rollout
+from rollout.models import Finding, LogEntry, Rollout
 from tests.console import journal
 
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
@@ -22,9 +25,23 @@ WHO_MAY = {
     "jobs/{job}/pace/": (AUDITORS, AUDITORS),
     "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
     "audits/{audit}/": (READERS, READERS),
+    "audits/{audit}/compare/{other}/": (READERS, READERS),
+    "audits/{audit}/export.csv": (READERS, READERS),
+    "audits/{audit}/export.json": (READERS, READERS),
+    "audits/{audit}/repair/": (AUDITORS, AUDITORS),
+    "findings/{finding}/": (READERS, READERS),
+    "findings/{finding}/waive/": (LEADS, LEADS),
+    "findings/{finding}/unwaive/": (LEADS, LEADS),
+    "snapshots/{snapshot}/": (READERS, READERS),
+    "snapshots/{snapshot}/verify/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/delete/": (AUDITORS, AUDITORS),
     "{rollout}/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
+    "{rollout}/phases/0/preflight/": (READERS, READERS),
+    "{rollout}/phases/0/roll-back/locks/": (READERS, READERS),
+    "{rollout}/schema/": (READERS, READERS),
+    "{rollout}/snapshots/": (READERS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
@@ -34,17 +51,42 @@ WHO_MAY = {
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
 }
-POST_ONLY = {"pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"}
-MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits"}
-PACE = {"target_ms": "50", "duty_percent": "50", "workers": "2"}
+POST_ONLY = {
+    *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
+    *("waive", "unwaive", "verify", "delete"),
+}
+MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits", "snapshots", "repair"}
+SENT = {
+    "target_ms": "50",
+    "duty_percent": "50",
+    "workers": "2",
+    "reason": "It was sold in 1999.",
+    "until": f"{date.today() + timedelta(days=3)}",
+    "table": "properties",
+    "column": "currency",
+}
 
 
 def address_of(pattern: str, rollout: Rollout) -> str:
     step = journal.reached(journal.ran(rollout, 2), "backfill")
+    compared = {"table": "properties", "column": "currency", "categories": {"ok": 1}, "cells": []}
+    nothing = {"legacy_column": "", "lookup_table": ""}
+    report = journal.audited(rollout, translations=[{**compared, **nothing}])
+    finding = Finding.objects.create(
+        rollout=rollout,
+        table="properties",
+        key="1",
+        column="currency",
+        category="wrong",
+        waived_until=timezone.now() + timedelta(days=1) if pattern.endswith("unwaive/") else None,
+    )
     return "/rollout/" + pattern.format(
         rollout=f"{journal.PLAN}/production",
         job=journal.job_of(step, finished_at=step.finished_at).pk,
-        audit=journal.audited(rollout).pk,
+        audit=report.pk,
+        other=journal.audited(rollout).pk,
+        finding=finding.pk,
+        snapshot=journal.taken(rollout).pk,
     )
 
 
@@ -64,7 +106,7 @@ def test_every_address_asks_who_is_there(
 ) -> None:
     address, browser = address_of(pattern, rollout), browser_of(who)
     entries = LogEntry.objects.count()
-    response = getattr(browser, method)(address, PACE)
+    response = getattr(browser, method)(address, SENT)
     who_may = WHO_MAY[pattern][method == "post"]
     if who == "anonymous":
         assert response.status_code == 302
@@ -92,7 +134,12 @@ def test_the_table_above_names_every_address() -> None:
 
     shown = {
         pattern.format(
-            rollout="<str:plan>/<str:environment>", job="<int:job_id>", audit="<int:audit_id>"
+            rollout="<str:plan>/<str:environment>",
+            job="<int:job_id>",
+            audit="<int:audit_id>",
+            other="<int:other_id>",
+            finding="<int:finding_id>",
+            snapshot="<int:snapshot_id>",
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from rollout.engine import backfill, ddl, lanes, planner
 from rollout.engine.audit import AuditResult, run_audit
 from rollout.engine.backfill import Worker
-from rollout.engine.catalog import compare, live_columns, tables_of
+from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.lanes import Lane, Totals
 from rollout.engine.target import Connection, Target
@@ -114,7 +114,7 @@ def act(target: Target, connection: Connection, plan: Plan, number: int, action:
             assert not result.mismatches, result.mismatches[:5]
             assert result.mismatched == 0
         case CompareSchema():
-            live = live_columns(connection, tables_of(plan))
+            live = read(connection, labels_of(plan))
             drifts = compare(plan, phases_done=number, live=live)
             assert not drifts, drifts
         case Probe():

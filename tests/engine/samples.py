@@ -249,7 +249,7 @@ def plan_over(sample: Sample) -> r.Plan:
     table, kind, state = sample.table, sample.kind, sample.state
     translations = (kind, state, sample.is_open, sample.opened_at)
 
-    def words(step: str) -> dict[str, str]:
+    def words(step: str) -> dict[str, Any]:
         return {"id": step, "description": step.replace("-", " ").capitalize()}
 
     # PostgreSQL neither builds nor drops an index of a partitioned table concurrently.

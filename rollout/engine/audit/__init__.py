@@ -8,12 +8,14 @@ import hashlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from psycopg import IsolationLevel, sql
 from psycopg.pq import TransactionStatus
 
-from rollout.engine import lanes
+from rollout.engine import lanes, quarantine
 from rollout.engine.audit.categories import (
     CATEGORIES,
     MATCHED,
@@ -46,9 +48,12 @@ __all__ = [
     "STORED",
     "AuditResult",
     "Cell",
+    "CellNow",
     "RowMismatch",
     "Sample",
     "TranslationResult",
+    "cells_of_row",
+    "last_written",
     "mismatching_rows",
     "run_audit",
 ]
@@ -120,6 +125,52 @@ def mismatching_rows(connection: Connection, plan: Plan, table: Table) -> Iterat
         scan = TableScan(connection, plan, table, columns)
         rows = connection.execute(scan.query(table.identifier, _EVERY_ROW)).fetchall()
         yield from mismatches_of(connection, scan, [row[:-1] for row in rows], _EVERY_ROW)
+
+
+@dataclass(frozen=True)
+class CellNow:
+    """What a row holds now in one translation."""
+
+    column: str
+    legacy: str | None
+    new: str | None
+    category: str
+    lookup: bool
+    """Whether legacy text and lookup row are told; an expression has a category alone."""
+
+
+def cells_of_row(
+    connection: Connection, plan: Plan, table: Table, key: Sequence[str]
+) -> list[CellNow]:
+    """What a row holds now, by the same rules as an audit; nothing when it is gone."""
+    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    if why_not(connection, plan, table, columns):
+        return []
+    scan = TableScan(connection, plan, table, columns)
+    condition = is_one_of(scan, [list(key)])
+    rows = connection.execute(scan.query(table.identifier, condition)).fetchall()
+    names = [rules.lookup.column for rules in scan.lookups]
+    names += [question.column for question in scan.questions]
+    return [
+        CellNow(name, *cell, lookup=number < len(scan.lookups))
+        for *values, _ in rows
+        for number, (name, cell) in enumerate(
+            zip(names, scan.classified(tuple(values)), strict=True)
+        )
+    ]
+
+
+def last_written(connection: Connection, table: Table, key: Sequence[str]) -> datetime | None:
+    """When the row was last written, where the server keeps the times of commits."""
+    setting = connection.execute("SHOW track_commit_timestamp").fetchone()
+    if not setting or setting[0] != "on":
+        return None
+    row = connection.execute(
+        sql.SQL("SELECT pg_xact_commit_timestamp(xmin) FROM {} AS t WHERE {}").format(
+            table.identifier, quarantine.is_row(table, key)
+        )
+    ).fetchone()
+    return row[0] if row else None
 
 
 class _Auditor:

@@ -19,6 +19,7 @@ from rollout import exports, log, reports, runner
 from rollout.bounds import statement_of
 from rollout.environments import DEFAULT, UnknownEnvironment
 from rollout.heartbeats import liveness
+from rollout.management import schema, snapshots
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits
@@ -81,7 +82,8 @@ class Command(BaseCommand):
         form = audit.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print JSON")
         form.add_argument("--csv", action="store_true", help="print the mismatching rows as CSV")
-        verb("introspect", "Compare the live schema with the plan.", plan="optional", as_json=True)
+        snapshots.add_verbs(verb)
+        schema.add_verbs(verb)
         verb("verify-log", "Check the audit log's chain.", plan=False)
         verb("watchdog", "Bring back the work of workers that died; runs for ever.", plan=False)
 
@@ -167,7 +169,7 @@ class Command(BaseCommand):
 
     def _verb(self, verb: Callable[..., PhaseRun], plan: str, env: str) -> int:
         run = verb(find_rollout(plan, env), actor=ShellActor(), source="shell")
-        self.stdout.write(f"Phase {run.phase} is {run.state}.")
+        self.stdout.write(f"{sentence_name_of(run)} is {run.state}.")
         return DONE
 
     def do_audit(
@@ -218,14 +220,34 @@ class Command(BaseCommand):
         if said := statement_of(report):
             self.stdout.write(said)
 
-    def do_introspect(self, *, plan: str | None, env: str, json: bool, **_: Any) -> int:
-        rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
-        found = [reports.introspect(rollout) for rollout in rollouts]
-        if json:
-            self._print_json(found[0] if plan else found)
-        for one in [] if json else found:
-            self.stdout.write(reports.introspection_as_text(one))
-        return NO if any(one["drift"] for one in found) else DONE
+    def do_snapshot(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+        text, verified = snapshots.take(find_rollout(plan, env), ShellActor(), as_json=json)
+        self.stdout.write(text)
+        return DONE if verified else NO
+
+    def do_snapshots(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+        self.stdout.write(snapshots.list_of(find_rollout(plan, env), as_json=json))
+        return DONE
+
+    def do_restore(self, *, plan: str, env: str, snapshot: int, yes: bool, **_: Any) -> int:
+        rollout = find_rollout(plan, env)
+        self.stdout.write(snapshots.restore(rollout, snapshot, ShellActor(), replace=yes))
+        return DONE
+
+    def do_introspect(
+        self, *, plan: str | None, env: str, against: str | None, json: bool, **_: Any
+    ) -> int:
+        return schema.introspect(
+            self.stdout.write, plan=plan, env=env, against=against, as_json=json
+        )
+
+    def do_types(self, *, plan: str, env: str, check: str | None, **_: Any) -> int:
+        return schema.types(self.stdout.write, self.stderr.write, plan=plan, env=env, check=check)
+
+    def do_preflight(self, *, plan: str, env: str, phase: int, json: bool, **_: Any) -> int:
+        return schema.before_phase(
+            self.stdout.write, self.stderr.write, plan=plan, env=env, phase=phase, as_json=json
+        )
 
     def do_verify_log(self, **_: Any) -> int:
         verdict = log.verify()

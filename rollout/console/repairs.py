@@ -1,0 +1,65 @@
+"""A repair: what it would do, and starting it."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from rollout import runner
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import audit_or_404
+from rollout.console.findings import finding_or_404
+from rollout.console.verbs import carry_out
+from rollout.models import AuditReport
+
+
+@may("repair_rows")
+@require_http_methods(["GET", "HEAD", "POST"])
+def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
+    """Before: which rows, which values, which SQL. A POST starts it."""
+    report = audit_or_404(audit_id)
+    asked = request.POST if request.method == "POST" else request.GET
+    table, selection = _selected(report, {name: asked.get(name, "") for name in FIELDS})
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.repair(
+                report.rollout, table=table, selection=selection, report=report, actor=request.user
+            ),
+            "You started a repair. When it is done a full audit follows by itself.",
+        )
+        return redirect("rollout:rollout", report.rollout.plan, report.rollout.environment)
+    page = {
+        "report": report,
+        "rollout": report.rollout,
+        "table": table,
+        "selection": selection,
+        "fields": {name: asked.get(name, "") for name in FIELDS if asked.get(name)},
+        "preview": runner.preview_repair(report.rollout, table, selection),
+    }
+    return render(request, "rollout/repair.html", page)
+
+
+FIELDS = ("table", "column", "category", "finding")
+
+
+def _selected(report: AuditReport, asked: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """The table and the selection that an address or a form names."""
+    if asked["finding"]:
+        if not asked["finding"].isdecimal():
+            raise Http404("That is no finding.")
+        found = finding_or_404(int(asked["finding"]))
+        newest = found.mismatches.order_by("-report_id").first()
+        if found.rollout_id != report.rollout_id or newest is None:
+            raise Http404("That finding is another rollout's.")
+        return found.table, {"columns": [found.column], "keys": [newest.key_parts]}
+    tables = {translation["table"] for translation in report.translations}
+    if asked["table"] not in tables:
+        raise Http404(f"Audit {report.pk} looked at: {', '.join(sorted(tables)) or 'no table'}.")
+    selection: dict[str, Any] = {}
+    if asked["column"]:
+        selection["columns"] = [asked["column"]]
+    if asked["category"]:
+        selection["categories"] = [asked["category"]]
+    return asked["table"], selection

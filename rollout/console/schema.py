@@ -1,0 +1,38 @@
+"""The schema page: the live tables beside what the plan expects, or beside another environment."""
+
+import psycopg
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import rollout_or_404
+from rollout.environments import environments
+from rollout.schemas import against, against_plan, differences, schema_of
+
+
+@may("view_rollout")
+@require_safe
+def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    other = request.GET.get("against", "")
+    page: dict[str, object] = {
+        "rollout": rollout,
+        "others": [name for name in environments() if name != environment],
+        "against": other,
+    }
+    second = rollout_or_404(plan, other) if other else None
+    try:
+        here = schema_of(rollout, in_full=second is not None)
+        there = schema_of(second, in_full=True) if second else None
+    except psycopg.Error as error:
+        page["error"] = str(error).strip()
+        return render(request, "rollout/schema.html", page)
+    page |= {
+        "schema": here,
+        "drifts": differences(here, there) if there else here.drifts,
+        "tables": against(here, there) if there else against_plan(here),
+        "left": environment if there else "The plan expects",
+        "right": other if there else f"In {environment}",
+    }
+    return render(request, "rollout/schema.html", page)

@@ -1,0 +1,112 @@
+"""Snapshots: the list of a rollout's, and the evidence of one."""
+
+from dataclasses import dataclass
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import runner
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import rollout_or_404, snapshot_or_404
+from rollout.console.paging import page_of
+from rollout.console.verbs import carry_out
+from rollout.heartbeats import liveness
+from rollout.models import Snapshot, SnapshotState
+from rollout.snapshots import listed
+
+SHOWN_PAIRS = 100
+
+
+@dataclass(frozen=True)
+class Count:
+    """A table's rows: in the snapshot, and in the restored copy where there was one."""
+
+    table: str
+    rows: int
+    restored: int | None
+
+    @property
+    def is_equal(self) -> bool:
+        return self.rows == self.restored
+
+
+@may("view_rollout", to_post="take_snapshot")
+@require_http_methods(["GET", "HEAD", "POST"])
+def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.take_snapshot(rollout, actor=request.user),
+            "You asked for a snapshot. It is verified as soon as it is taken.",
+        )
+        return redirect("rollout:snapshots", plan, environment)
+    found = page_of(listed(rollout), request.GET, size=25)
+    page = {
+        "rollout": rollout,
+        "snapshots": found,
+        "liveness": liveness(),
+        "live": any(snapshot.under_way for snapshot in found),
+    }
+    return render(
+        request, f"rollout/{'snapshots_live' if request.htmx else 'snapshots'}.html", page
+    )
+
+
+@may("view_rollout")
+@require_safe
+def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    page = {
+        "snapshot": snapshot,
+        "rollout": snapshot.rollout,
+        "counts": counts_of(snapshot),
+        "crosstabs": [
+            {
+                **crosstab,
+                "cells": crosstab["cells"][:SHOWN_PAIRS],
+                "left_out": crosstab["pairs"] - len(crosstab["cells"][:SHOWN_PAIRS]),
+            }
+            for crosstab in snapshot.crosstabs
+        ],
+        "may_verify": snapshot.sha256
+        and snapshot.state in (SnapshotState.VERIFIED, SnapshotState.FAILED),
+        "may_delete": not snapshot.under_way and snapshot.state != SnapshotState.DELETED,
+        "liveness": liveness() if snapshot.under_way else None,
+        "live": snapshot.under_way,
+    }
+    return render(request, f"rollout/{'snapshot_live' if request.htmx else 'snapshot'}.html", page)
+
+
+@may("take_snapshot")
+@require_POST
+def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.verify_snapshot(snapshot, actor=request.user),
+        "You asked to have it verified once more.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+@may("take_snapshot")
+@require_POST
+def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.delete_snapshot(snapshot, actor=request.user),
+        "You deleted its dump. What is known of it stays here.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+def counts_of(snapshot: Snapshot) -> list[Count]:
+    """The rows of each table, those that differ first."""
+    counts = [
+        Count(table, rows, snapshot.restored_counts.get(table))
+        for table, rows in snapshot.counts.items()
+    ]
+    return sorted(counts, key=lambda count: (count.is_equal, count.table))

@@ -1,0 +1,67 @@
+"""Whether a rollout's live schema is what its plan expects: the answer to the gate ``NoDrift``."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from rollout.engine import catalog
+from rollout.engine.target import Target
+from rollout.environments import target_of
+from rollout.models import PhaseRun, Rollout
+from rollout.plan.gates import Answer
+from rollout.plan.plan import Plan
+
+KEPT_SECONDS = 5.0
+"""Pages ask every second: the answer to one of them serves the next ones too."""
+CONNECT_SECONDS = 3
+SHOWN = 3
+
+_kept: dict[tuple[Any, ...], tuple[float, Answer, str]] = {}
+
+
+def patient_target(rollout: Rollout) -> Target:
+    """The rollout's target, given up soon when it does not answer: people wait for a page."""
+    target = target_of(rollout.environment)
+    return replace(target, parameters={"connect_timeout": CONNECT_SECONDS, **target.parameters})
+
+
+def answer(
+    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, under_way: bool
+) -> tuple[Answer, str]:
+    """Whether the schema is what the plan expects before a phase, as it was seconds ago."""
+    target = patient_target(rollout)
+    key = (
+        *(target.parameters.get(name) for name in ("host", "port", "dbname")),
+        *(rollout.pk, plan.digest, number),
+        *((run.pk, run.state) if run else (None, None)),
+    )
+    now = time.monotonic()
+    kept = _kept.get(key)
+    if kept is None or now - kept[0] > KEPT_SECONDS:
+        for old in [k for k, value in _kept.items() if now - value[0] > KEPT_SECONDS]:
+            _kept.pop(old, None)
+        _kept[key] = kept = (now, *_look(target, plan, number, under_way=under_way))
+    return kept[1], kept[2]
+
+
+def forget() -> None:
+    """Let the next answer be read afresh."""
+    _kept.clear()
+
+
+def _look(target: Target, plan: Plan, number: int, *, under_way: bool) -> tuple[Answer, str]:
+    try:
+        with target.connect() as connection:
+            connection.execute("SET statement_timeout = '3s'")
+            live = catalog.read(connection, catalog.labels_of(plan))
+    except psycopg.Error as error:
+        said = str(error).strip().splitlines() or ["no reason was given"]
+        return "unknown", f"The live schema could not be read: {said[0]}. Look again."
+    drifts = catalog.compare(plan, phases_done=number, live=live, under_way=under_way)
+    if not drifts:
+        return "pass", f"{len(live.tables)} tables are as the plan expects before phase {number}."
+    more = f"; and {len(drifts) - SHOWN} more" if len(drifts) > SHOWN else ""
+    named = "; ".join(map(str, drifts[:SHOWN]))
+    return "fail", f"The live schema differs: {named}{more}. Look at the schema page."

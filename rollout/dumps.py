@@ -1,0 +1,182 @@
+"""Where dumps are kept: a storage of the project, in which a name tells a whole dump from a part.
+
+What is being written bears a name that ends in ``.part``. A local file is renamed when all of it is
+on disk; other storages let a file appear only when all of it has arrived.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.utils.text import get_valid_filename
+
+from rollout.engine.snapshot import problem
+from rollout.engine.snapshot.pipe import CHUNK, Readable
+from rollout.engine.snapshot.problem import SnapshotError
+
+PART = ".part"
+_TELL_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A dump in the storage."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def storage() -> Storage:
+    """The storage that ``ROLLOUT["SNAPSHOTS"]["STORAGE"]`` names, an alias of STORAGES."""
+    configured = getattr(settings, "ROLLOUT", {}).get("SNAPSHOTS", {})
+    return storages[configured.get("STORAGE", "default")]
+
+
+def name_of(plan: str, environment: str, snapshot: int, token: int) -> str:
+    """A name of its own for each try, so that no two workers ever write to one file."""
+    random = os.urandom(4).hex()
+    places = (get_valid_filename(part) for part in (plan, environment))
+    return "/".join(["snapshots", *places, f"{snapshot}-{token}-{random}.dump"])
+
+
+def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) -> Stored:
+    """Write a dump as it comes and tell its bytes so far; nothing remains of one that failed.
+
+    Raises SnapshotError, and whatever the chunks raise.
+    """
+    kept = storage()
+    stream = _Stream(chunks, tell)
+    part = f"{name}{PART}" if _is_local(kept) else name
+    try:
+        written = kept.save(part, stream)
+        size = kept.size(written)
+        if size != stream.written:
+            raise SnapshotError(
+                f"The storage kept {size:,} bytes of {stream.written:,}.", problem.FREE_SPACE
+            )
+        if _is_local(kept):
+            _settle(kept.path(written), kept.path(name))
+            written = name
+    except BaseException as error:
+        for left in {part, name}:
+            with contextlib.suppress(OSError):
+                kept.delete(left)
+        if isinstance(error, OSError):
+            raise problem.of_storage(error) from error
+        raise
+    return Stored(written, stream.written, stream.sha256)
+
+
+def remove(name: str) -> None:
+    """Remove a dump, and what there is of it when it is not whole. Raises OSError."""
+    if name:
+        storage().delete(name)
+        storage().delete(f"{name}{PART}")
+
+
+def open_dump(name: str) -> Readable:
+    """Open a dump for reading. Raises OSError."""
+    return storage().open(name, "rb")
+
+
+def exists(name: str) -> bool:
+    """Whether a dump is there."""
+    return bool(name) and storage().exists(name)
+
+
+def measured(name: str, *, check: Callable[[], None]) -> Stored:
+    """Read a dump through: how long it is and what its hash is. Raises SnapshotError."""
+    content, size = hashlib.sha256(), 0
+    try:
+        dump = open_dump(name)
+        try:
+            while chunk := dump.read(CHUNK):
+                check()
+                content.update(chunk)
+                size += len(chunk)
+        finally:
+            dump.close()
+    except FileNotFoundError as error:
+        raise SnapshotError(
+            f"Its dump {name} is no longer in the storage.", "Take another snapshot."
+        ) from error
+    except OSError as error:
+        raise problem.of_storage(error) from error
+    return Stored(name, size, content.hexdigest())
+
+
+class _Stream(File):  # type: ignore[type-arg]  # known to the checker alone
+    """What a storage reads: the chunks as they come, hashed and counted on their way."""
+
+    def __init__(self, chunks: Iterator[bytes], tell: Callable[[int], None]) -> None:
+        super().__init__(None)
+        self._chunks = chunks
+        self._tell = tell
+        self._told = time.monotonic()
+        self._rest = b""
+        self._hash = hashlib.sha256()
+        self.written = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        while chunk := self._next():
+            yield chunk
+
+    def read(self, size: int = -1) -> bytes:
+        """For storages that ask for so many bytes."""
+        parts, wanted = [self._rest], size - len(self._rest)
+        while size < 0 or wanted > 0:
+            chunk = self._next()
+            if not chunk:
+                break
+            parts.append(chunk)
+            wanted -= len(chunk)
+        whole = b"".join(parts)
+        cut = len(whole) if size < 0 else size
+        self._rest = whole[cut:]
+        return whole[:cut]
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Some storages go to the beginning before they read; there is no other place to go."""
+        if offset or whence != os.SEEK_SET or self.written:
+            raise io.UnsupportedOperation("a dump is read once, from its beginning")
+        return 0
+
+    def _next(self) -> bytes:
+        chunk = next(self._chunks, b"")
+        self._hash.update(chunk)
+        self.written += len(chunk)
+        if time.monotonic() - self._told > _TELL_EVERY:
+            self._told = time.monotonic()
+            self._tell(self.written)
+        return chunk
+
+
+def _is_local(kept: Storage) -> bool:
+    return isinstance(kept, FileSystemStorage)
+
+
+def _settle(part: str, path: str) -> None:
+    """Give a dump its name once all of it is on disk, so that a crash leaves it whole or a part."""
+    with open(part, "rb") as written:
+        os.fsync(written.fileno())
+    os.rename(part, path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

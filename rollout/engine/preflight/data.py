@@ -1,0 +1,52 @@
+"""What the steps would stumble over in the data, and the signs of the server's health."""
+
+from rollout.engine import health
+from rollout.engine.preflight.item import Item, Scope
+from rollout.engine.target import Connection
+from rollout.plan.hazards import MOST, Hazard
+
+_HEALTH = ("WAL", "transaction ids", "connections")
+_HEALTH_ADVICE = {
+    "WAL": "Have WAL archived and read, or its disk fills up.",
+    "transaction ids": "Let vacuum catch up first.",
+    "connections": "Leave room for the rollout's own connections.",
+}
+
+
+def hazards_of(scope: Scope) -> list[Hazard]:
+    """The questions of the phase's steps, each once."""
+    seen: dict[str, Hazard] = {}
+    for step in scope.plan.phases[scope.phase].steps:
+        for hazard in step.hazards(scope.plan):
+            seen.setdefault(hazard.name, hazard)
+    return list(seen.values())
+
+
+def hazard(connection: Connection, question: Hazard) -> Item:
+    """Ask the data. Raises UndefinedTable and UndefinedColumn where it cannot be asked yet."""
+    row = connection.execute(question.sql).fetchone()
+    count, examples = (int(row[0]), row[1]) if row else (0, None)
+    if not count:
+        return Item(question.name, "pass", question.none)
+    said = question.found.format(count=f"{count:,}{' or more' if count >= MOST else ''}")
+    if examples:
+        said = f"{said} Among them: {examples[:400]}."
+    return Item(question.name, "fail", said, question.advice, blocks=question.blocks)
+
+
+def health_items(connection: Connection, scope: Scope) -> list[Item]:
+    """The signs that slow a backfill down, as they are before it begins."""
+    if not scope.plan.tables:
+        return []
+    statuses = {"ok": "pass", "throttle": "fail", "stop": "fail", "unknown": "unknown"}
+    return [
+        Item(
+            signal.name,
+            statuses[signal.status],  # type: ignore[arg-type]
+            signal.reason,
+            "" if signal.status == "ok" else _HEALTH_ADVICE[signal.name],
+            blocks=signal.status == "stop",
+        )
+        for signal in health.read_signals(connection, scope.plan.tables[0])
+        if signal.name in _HEALTH
+    ]

@@ -1,0 +1,259 @@
+"""Which locks a phase takes, for how long about, and who would wait for them if it began now."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import psycopg
+from psycopg import sql
+
+from rollout.engine.preflight.item import oids_of, one, rows
+from rollout.engine.target import Connection, ask
+from rollout.plan.actions import Compute, Direction, Fill, LockMode, Statement
+from rollout.plan.step import Step
+
+_CONFLICTS: dict[LockMode, tuple[str, ...]] = {
+    LockMode.ACCESS_EXCLUSIVE: tuple(LockMode.__members__),
+    LockMode.EXCLUSIVE: tuple(m for m in LockMode.__members__ if m != "ACCESS_SHARE"),
+    LockMode.SHARE_ROW_EXCLUSIVE: tuple(
+        m for m in LockMode.__members__ if m not in ("ACCESS_SHARE", "ROW_SHARE")
+    ),
+    LockMode.SHARE: (
+        *("ROW_EXCLUSIVE", "SHARE_UPDATE_EXCLUSIVE", "SHARE_ROW_EXCLUSIVE"),
+        *("EXCLUSIVE", "ACCESS_EXCLUSIVE"),
+    ),
+    LockMode.SHARE_UPDATE_EXCLUSIVE: (
+        *("SHARE_UPDATE_EXCLUSIVE", "SHARE", "SHARE_ROW_EXCLUSIVE"),
+        *("EXCLUSIVE", "ACCESS_EXCLUSIVE"),
+    ),
+    LockMode.ROW_EXCLUSIVE: ("SHARE", "SHARE_ROW_EXCLUSIVE", "EXCLUSIVE", "ACCESS_EXCLUSIVE"),
+    LockMode.ROW_SHARE: ("EXCLUSIVE", "ACCESS_EXCLUSIVE"),
+    LockMode.ACCESS_SHARE: ("ACCESS_EXCLUSIVE",),
+}
+"""The modes of others that each mode waits for."""
+
+SAMPLE_BLOCKS = 2000
+AT_ONCE = "milliseconds"
+IN_BATCHES = "milliseconds, batch by batch"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A transaction that is open on a table now."""
+
+    pid: int
+    application: str
+    state: str
+    seconds: int
+    query: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.application}, {self.state}, open for {self.seconds:,} s)"
+
+
+@dataclass(frozen=True)
+class LockForecast:
+    """Locks that a step takes together, ``times`` times over.
+
+    ``in_the_way`` are the transactions that hold what this lock has to wait for, and that would
+    have waited had it come first. ``applied`` statements are not run again.
+    """
+
+    step: str
+    description: str
+    mode: LockMode
+    tables: tuple[str, ...]
+    hold: str
+    hold_seconds: float | None = None
+    rows: int | None = None
+    applied: bool = False
+    times: int = 1
+    in_the_way: list[Session] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> str:
+        return self.mode.blocks
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the application can go on reading and writing under it."""
+        return self.mode in (
+            LockMode.ACCESS_SHARE,
+            LockMode.ROW_SHARE,
+            LockMode.ROW_EXCLUSIVE,
+            LockMode.SHARE_UPDATE_EXCLUSIVE,
+        )
+
+    @property
+    def longest(self) -> int | None:
+        """Seconds that the oldest of the transactions in the way has been open."""
+        return max((session.seconds for session in self.in_the_way), default=None)
+
+
+@dataclass(frozen=True)
+class _Size:
+    rows: int
+    scan_seconds: float
+
+
+class Forecaster:
+    """Asks each table once, however many steps lock it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sizes: dict[str, _Size | None] = {}
+        self._sessions: dict[tuple[LockMode, tuple[str, ...]], list[Session]] = {}
+
+    def of_step(self, step: Step, direction: Direction) -> list[LockForecast]:
+        """The locks of a step one way, in the order in which they are taken."""
+        found: list[LockForecast] = []
+        for action in direction.actions:
+            if isinstance(action, Statement):
+                found += self._of_statement(step, action)
+            elif isinstance(action, Fill | Compute):
+                tables = (action.table.label,)
+                found.append(self._forecast(step, LockMode.ROW_EXCLUSIVE, tables, hold=IN_BATCHES))
+        return _counted(found)
+
+    def _of_statement(self, step: Step, statement: Statement) -> list[LockForecast]:
+        applied = statement.done is not None and self._is_applied(statement)
+        together: dict[LockMode, list[str]] = {}
+        for lock in statement.locks:
+            together.setdefault(lock.mode, []).append(lock.table)
+        return [
+            self._forecast(step, mode, tuple(tables), statement=statement, applied=applied)
+            for mode, tables in together.items()
+        ]
+
+    def _forecast(
+        self,
+        step: Step,
+        mode: LockMode,
+        tables: tuple[str, ...],
+        *,
+        hold: str = AT_ONCE,
+        statement: Statement | None = None,
+        applied: bool = False,
+    ) -> LockForecast:
+        seconds = rows_ = None
+        if statement is not None and statement.scans:
+            size = self._size(statement.locks[0].table)
+            hold = "as long as it reads the table"
+            if size is not None:
+                seconds, rows_ = size.scan_seconds * statement.scans, size.rows
+        return LockForecast(
+            step.id,
+            step.description,
+            mode,
+            tables,
+            hold,
+            seconds,
+            rows_,
+            applied,
+            in_the_way=[] if applied else self._in_the_way(mode, tables),
+        )
+
+    def _in_the_way(self, mode: LockMode, tables: tuple[str, ...]) -> list[Session]:
+        if (mode, tables) not in self._sessions:
+            found = sessions_in_the_way(self._connection, mode, tables)
+            self._sessions[mode, tables] = found
+        return self._sessions[mode, tables]
+
+    def _is_applied(self, statement: Statement) -> bool:
+        assert statement.done is not None
+        try:
+            with self._connection.transaction():
+                return ask(self._connection, statement.done)
+        except psycopg.DatabaseError:
+            return False
+
+    def _size(self, label: str) -> _Size | None:
+        if label not in self._sizes:
+            try:
+                with self._connection.transaction():
+                    self._sizes[label] = _measure(self._connection, label)
+            except psycopg.DatabaseError:
+                self._sizes[label] = None
+        return self._sizes[label]
+
+
+def _counted(locks: list[LockForecast]) -> list[LockForecast]:
+    """Each lock of a step once, in the order in which it is first taken."""
+    times: dict[tuple[object, ...], list[LockForecast]] = {}
+    for lock in locks:
+        key = (lock.mode, lock.tables, lock.hold, lock.hold_seconds, lock.applied)
+        times.setdefault(key, []).append(lock)
+    return [replace(same[0], times=len(same)) for same in times.values()]
+
+
+def _measure(connection: Connection, label: str) -> _Size | None:
+    """Rows by the statistics, and the time of a scan from that of the first blocks."""
+    parts = rows(
+        connection,
+        """
+        SELECT n.nspname, c.relname, greatest(c.reltuples, 0)::bigint,
+               pg_relation_size(c.oid) / current_setting('block_size')::int
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relkind = 'r' ORDER BY 4 DESC
+        """,
+        oids=oids_of(connection, [label]),
+    )
+    blocks = sum(part[3] for part in parts)
+    if not parts or not blocks:
+        return _Size(0, 0.0)
+    schema, name, _, first_blocks = parts[0]
+    sampled = min(SAMPLE_BLOCKS, first_blocks)
+    began = time.perf_counter()
+    connection.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE ctid < {}").format(
+            sql.Identifier(schema, name), sql.Literal(f"({sampled},0)")
+        )
+    )
+    took = time.perf_counter() - began
+    return _Size(sum(part[2] for part in parts), took * blocks / sampled)
+
+
+_SESSIONS = """
+SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'),
+       coalesce(a.state, 'unknown'),
+       coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::int,
+       coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80), '')
+  FROM pg_stat_activity a
+ WHERE a.pid <> pg_backend_pid() AND EXISTS (
+       SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation'
+          AND l.relation = ANY (%(oids)s::oid[]) AND l.mode = ANY (%(modes)s))
+ ORDER BY a.xact_start NULLS LAST LIMIT 5
+"""
+
+
+def sessions_in_the_way(
+    connection: Connection, mode: LockMode, tables: Sequence[str]
+) -> list[Session]:
+    """Transactions that hold a lock on one of the tables which the mode does not go with."""
+    modes = [_catalog_name(LockMode[name]) for name in _CONFLICTS[mode]]
+    try:
+        with connection.transaction():
+            oids = oids_of(connection, list(tables))
+            found = rows(connection, _SESSIONS, oids=oids, modes=modes)
+    except psycopg.DatabaseError:
+        return []
+    return [Session(*row) for row in found]
+
+
+def _catalog_name(mode: LockMode) -> str:
+    """How pg_locks writes a mode."""
+    return "".join(word.capitalize() for word in mode.value.split()) + "Lock"
+
+
+def longest_transaction(connection: Connection) -> int:
+    """Seconds that the oldest transaction of the database has been open."""
+    (age,) = one(
+        connection,
+        """
+        SELECT coalesce(extract(epoch FROM clock_timestamp() - min(xact_start)), 0)::int
+          FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()
+           AND backend_type = 'client backend'
+        """,
+    )
+    return int(age)

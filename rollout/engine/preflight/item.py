@@ -1,0 +1,126 @@
+"""What a preflight asks about, and what it answers."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from rollout.engine.target import Connection
+from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement
+from rollout.plan.gates import Answer
+from rollout.plan.plan import Plan
+
+_STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
+STRONG = _STRENGTH[LockMode.SHARE_UPDATE_EXCLUSIVE]
+"""From here on a lock mode conflicts with itself, with a vacuum and with most other changes."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that was looked at. A failing item that ``blocks`` keeps the phase from starting.
+
+    Unknown is said with its reason; it keeps nothing from starting, and is written down.
+    """
+
+    name: str
+    status: Answer
+    evidence: str
+    advice: str = ""
+    blocks: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        return self.blocks and self.status == "fail"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient a preflight is."""
+
+    question: timedelta = timedelta(seconds=5)
+    """The longest that one question may take; it is unknown then."""
+    altogether: timedelta = timedelta(seconds=15)
+    long_transaction: timedelta = timedelta(seconds=30)
+    idle_transaction: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The phase that is looked at, and the relations of its plan that are there."""
+
+    plan: Plan
+    phase: int
+    oids: list[int]
+    limits: Limits = Limits()
+    under_way: bool = False
+    """Whether the phase was begun already and stopped in its middle."""
+
+    @cached_property
+    def statements(self) -> list[Statement]:
+        return [
+            action
+            for step in self.plan.phases[self.phase].steps
+            for action in self.plan.forward(step).actions
+            if isinstance(action, Statement)
+        ]
+
+    @cached_property
+    def passes(self) -> list[Fill | Compute]:
+        return [
+            action
+            for step in self.plan.phases[self.phase].steps
+            for action in self.plan.forward(step).actions
+            if isinstance(action, Fill | Compute)
+        ]
+
+    @cached_property
+    def strong_locks(self) -> list[Lock]:
+        """Locks that others can stand in the way of, and that can stand in others'."""
+        seen: dict[Lock, None] = {}
+        for statement in self.statements:
+            seen.update(dict.fromkeys(statement.locks))
+        return [lock for lock in seen if _STRENGTH[lock.mode] >= STRONG]
+
+    @property
+    def tables(self) -> str:
+        """The tables of the plan, for a sentence."""
+        return ", ".join(table.label for table in self.plan.tables) or "the plan's tables"
+
+
+def oids_of(connection: Connection, tables: list[str]) -> list[int]:
+    """The oids of tables by label, with their partitions."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT coalesce(p.relid, c.oid)::oid
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON c.relkind = 'p'
+         WHERE c.relkind IN ('r', 'p', 'm')
+           AND CASE WHEN n.nspname = 'public' THEN c.relname
+                    ELSE n.nspname || '.' || c.relname END = ANY (%s)
+        """,
+        [tables],
+    ).fetchall()
+    return [int(oid) for (oid,) in rows]
+
+
+def rows(connection: Connection, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    return connection.execute(query.encode(), parameters).fetchall()
+
+
+def one(connection: Connection, query: str, **parameters: Any) -> tuple[Any, ...]:
+    """The row of a query that has one."""
+    found = connection.execute(query.encode(), parameters).fetchone()
+    assert found is not None
+    return found
+
+
+def seconds(span: timedelta) -> float:
+    return span.total_seconds()
+
+
+def size_text(size: float) -> str:
+    """Two digits and a decimal unit, as disks are sold."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size / 1e3:,.0f} kB"

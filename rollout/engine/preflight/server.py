@@ -1,0 +1,220 @@
+"""The server and the way to it: version, rights, pooler, disk."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from rollout.engine.preflight.item import Item, Scope, one, rows, size_text
+from rollout.engine.target import Connection, Target
+from rollout.plan.indexes import CreateIndex
+from rollout.plan.names import SCHEMA
+
+OLDEST = 14
+LAG = timedelta(seconds=10)
+LAG_BYTES = 64 * 1024**2
+SPARE = 1.1
+
+
+def version(connection: Connection, scope: Scope) -> Item:
+    """The oldest server on which every statement is known to work."""
+    name = "server version"
+    number = connection.info.server_version
+    said = f"PostgreSQL {number // 10000}.{number % 10000}."
+    if number < OLDEST * 10000:
+        return Item(name, "fail", said, f"Upgrade to PostgreSQL {OLDEST} or newer.", blocks=True)
+    return Item(name, "pass", said)
+
+
+def rights(connection: Connection, scope: Scope) -> Item:
+    """Only a table's owner may alter it, and making tables needs a right on the schema."""
+    name = "rights"
+    lacking = [
+        f"{role} does not own {table}: {owner} does"
+        for role, table, owner in rows(
+            connection,
+            """
+            SELECT current_user, c.oid::regclass::text, pg_get_userbyid(c.relowner)
+              FROM pg_class c
+             WHERE c.oid = ANY (%(oids)s::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')
+             ORDER BY 2
+            """,
+            oids=scope.oids,
+        )
+    ]
+    lacking += [
+        f"{role} may not create in schema {schema}"
+        for role, schema in rows(
+            connection,
+            """
+            SELECT current_user, n.nspname FROM pg_namespace n
+             WHERE n.nspname = ANY (%(schemas)s) AND NOT has_schema_privilege(n.oid, 'CREATE')
+             ORDER BY 2
+            """,
+            schemas=sorted({table.schema for table in scope.plan.tables} | {SCHEMA}),
+        )
+    ]
+    lacking += [
+        f"{role} may not create the schema {SCHEMA} in database {database}"
+        for role, database in rows(
+            connection,
+            """
+            SELECT current_user, current_database()
+             WHERE to_regnamespace(%(own)s) IS NULL
+               AND NOT has_database_privilege(current_database(), 'CREATE')
+            """,
+            own=SCHEMA,
+        )
+    ]
+    if lacking:
+        return Item(
+            name,
+            "fail",
+            "; ".join(lacking),
+            "Make the rollout's role a member of the owner, or grant what is named.",
+            blocks=bool(scope.statements),
+        )
+    (role,) = one(connection, "SELECT current_user")
+    return Item(name, "pass", f"{role} may change {scope.tables}.")
+
+
+def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
+    """Whether a pooler gives each transaction another session: settings do not hold then."""
+    name = "direct connection"
+    advice = (
+        "Give the environment's database an address that goes to PostgreSQL itself, or a pool in "
+        "session mode."
+    )
+    told = connection.info.backend_pid
+    (at_first,) = one(connection, "SELECT pg_backend_pid()")
+    if told == at_first:
+        return Item(name, "pass", "The connection goes to PostgreSQL itself.")
+    with target.connect() as other, other.transaction():
+        # A pooler in transaction mode lends this session to whoever asks first.
+        (borrowed,) = one(other, "SELECT pg_backend_pid()")
+        (now,) = one(connection, "SELECT pg_backend_pid()")
+    if borrowed == at_first or now != at_first:
+        return Item(
+            name,
+            "fail",
+            "A pooler in transaction mode is in between: settings of a session do not hold.",
+            advice,
+            blocks=True,
+        )
+    return Item(
+        name, "unknown", "A pooler is in between; it may or may not keep sessions apart.", advice
+    )
+
+
+def replication(connection: Connection, scope: Scope) -> Item:
+    """How far replicas are behind: what the phase writes comes on top of that."""
+    name = "replication lag"
+    found = rows(
+        connection,
+        """
+        SELECT coalesce(nullif(application_name, ''), 'unnamed'), state, replay_lag,
+               pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint
+          FROM pg_stat_replication ORDER BY 4 DESC NULLS FIRST
+        """,
+    )
+    if not found:
+        return Item(name, "pass", "There is no replica.")
+    if any(state is None for _, state, _, _ in found):
+        advice = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
+        return Item(name, "unknown", "How far replicas are behind is hidden.", advice)
+    # One that has caught up while nothing is written tells no time, nor does one that stands still.
+    behind = [
+        f"{replica} ({state}) is {size_text(size or 0)}"
+        f"{f' and {lag.total_seconds():,.1f} s' if lag else ''} behind"
+        for replica, state, lag, size in found
+        if (lag or timedelta()) > LAG or (size or 0) > LAG_BYTES
+    ]
+    if behind:
+        advice = "Let the replicas catch up first: the phase writes more for them."
+        return Item(name, "fail", "; ".join(behind), advice)
+    return Item(name, "pass", f"{len(found)} replicas are close behind.")
+
+
+def disk(connection: Connection, scope: Scope) -> Item:
+    """The room that the phase needs, where the disk of the server can be seen from here."""
+    name = "free disk"
+    need = _needed(connection, scope)
+    if not need:
+        return Item(name, "pass", "The phase needs next to none.")
+    said = f"The phase needs about {size_text(need)}"
+    free = _free(connection)
+    if free is None:
+        return Item(
+            name,
+            "unknown",
+            f"{said}; the server's disk cannot be seen from here.",
+            "Look at the server, or at the monitoring of whoever runs it.",
+        )
+    said = f"{said}; {size_text(free)} are free."
+    if free < need * SPARE:
+        return Item(name, "fail", said, "Make room first.", blocks=True)
+    return Item(name, "pass", said)
+
+
+def _needed(connection: Connection, scope: Scope) -> int:
+    """Bytes: what a pass rewrites at most, what a statement copies, what an index takes."""
+    tables = {table.label: table for table in scope.plan.tables}
+    need = 0
+    for action in scope.passes:
+        need += _size(connection, action.table.identifier.as_string())
+    for statement in scope.statements:
+        if statement.text.startswith("CREATE TABLE") and statement.scans:
+            table = tables.get(statement.locks[0].table)
+            need += _size(connection, table.identifier.as_string()) if table else 0
+    for step in scope.plan.phases[scope.phase].steps:
+        if isinstance(step, CreateIndex):
+            need += _index_size(connection, step)
+    return need
+
+
+def _size(connection: Connection, table: str) -> int:
+    (size,) = one(
+        connection,
+        """
+        SELECT coalesce(sum(pg_table_size(relid)), pg_table_size(to_regclass(%(table)s)), 0)::bigint
+          FROM pg_partition_tree(to_regclass(%(table)s))
+        """,
+        table=table,
+    )
+    return int(size)
+
+
+def _index_size(connection: Connection, step: CreateIndex) -> int:
+    (size,) = one(
+        connection,
+        """
+        SELECT (greatest(c.reltuples, 0) * (16 + coalesce((SELECT sum(s.avg_width)
+                  FROM pg_stats s WHERE s.schemaname = %(schema)s AND s.tablename = %(table)s
+                   AND s.attname = ANY (%(columns)s)), 8 * %(count)s)))::bigint
+          FROM (SELECT) AS one_row
+          LEFT JOIN pg_class c ON c.oid = to_regclass(%(name)s)
+        """,
+        schema=step.table.schema,
+        table=step.table.name,
+        columns=list(step.columns),
+        count=len(step.columns),
+        name=step.table.identifier.as_string(),
+    )
+    return int(size or 0)
+
+
+def _free(connection: Connection) -> int | None:
+    """Bytes free for the server's data; None where that is another machine's, or not ours to see.
+
+    Only over a socket of this machine is the path that the server names a path of ours.
+    """
+    if not connection.info.host.startswith(("/", "@")):
+        return None
+    setting = rows(connection, "SELECT current_setting('data_directory', true)")
+    directory = Path(setting[0][0] or "") if setting else Path()
+    if not directory.is_absolute():
+        return None
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return None
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,179 @@
+"""Who else is at work on the tables: long transactions, forgotten ones, waiters, vacuum."""
+
+from datetime import timedelta
+
+from rollout.engine.preflight.item import Item, Scope, rows
+from rollout.engine.target import Connection
+
+HIDDEN = "Other roles' sessions are hidden from the rollout's role."
+SEE_ALL = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
+
+_SESSIONS = """
+SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'), a.state,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::int,
+       left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80),
+       EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted
+                AND l.locktype = 'relation' AND l.relation = ANY (%(oids)s::oid[]))
+  FROM pg_stat_activity a
+ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+   AND a.backend_type = 'client backend' AND a.xact_start IS NOT NULL
+   AND clock_timestamp() - a.xact_start >= %(age)s
+   AND (a.state LIKE 'idle in transaction%%') = %(idle)s
+ ORDER BY 6 DESC, a.xact_start LIMIT 5
+"""
+
+
+def long_transactions(connection: Connection, scope: Scope) -> Item:
+    """Transactions at work for long: a lock has to wait for them, and a pruning too."""
+    return _transactions(
+        connection,
+        scope,
+        name="long transactions",
+        idle=False,
+        age=scope.limits.long_transaction,
+        none="No transaction has been at work for long.",
+        advice="Wait for its end, or have its owner end it; then look again.",
+    )
+
+
+def idle_in_transaction(connection: Connection, scope: Scope) -> Item:
+    """Transactions that do nothing and hold on to what they have."""
+    return _transactions(
+        connection,
+        scope,
+        name="idle in transaction",
+        idle=True,
+        age=scope.limits.idle_transaction,
+        none="No session is idle in a transaction for long.",
+        advice="Have its owner end it: nobody knows when a forgotten transaction ends.",
+    )
+
+
+def _transactions(
+    connection: Connection,
+    scope: Scope,
+    *,
+    name: str,
+    idle: bool,
+    age: timedelta,
+    none: str,
+    advice: str,
+) -> Item:
+    found = rows(connection, _SESSIONS, oids=scope.oids, age=age, idle=idle)
+    if not found:
+        if _some_are_hidden(connection):
+            return Item(name, "unknown", HIDDEN, SEE_ALL)
+        return Item(name, "pass", none)
+    said = "; ".join(
+        f"pid {pid} ({application}, {state}, open for {open_for:,} s"
+        f"{', holds a lock on a table of the plan' if holds else ''}): {query}"
+        for pid, application, state, open_for, query, holds in found
+    )
+    in_the_way = bool(scope.strong_locks) and any(row[5] for row in found)
+    return Item(name, "fail", said, advice, blocks=in_the_way)
+
+
+def _some_are_hidden(connection: Connection) -> bool:
+    return bool(
+        rows(
+            connection,
+            "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query = '<insufficient privilege>' LIMIT 1",
+        )
+    )
+
+
+def prepared_transactions(connection: Connection, scope: Scope) -> Item:
+    """Transactions that were prepared and never ended: they hold their locks over a restart."""
+    name = "prepared transactions"
+    found = rows(
+        connection,
+        """
+        SELECT p.gid, p.owner::text, extract(epoch FROM clock_timestamp() - p.prepared)::int,
+               EXISTS (SELECT FROM pg_locks x
+                         JOIN pg_locks l ON l.virtualtransaction = x.virtualtransaction
+                        WHERE x.locktype = 'transactionid' AND x.transactionid = p.transaction
+                          AND x.pid IS NULL AND l.locktype = 'relation'
+                          AND l.relation = ANY (%(oids)s::oid[]))
+          FROM pg_prepared_xacts p WHERE p.database = current_database()
+         ORDER BY 4 DESC, p.prepared LIMIT 5
+        """,
+        oids=scope.oids,
+    )
+    if not found:
+        return Item(name, "pass", "There is none.")
+    said = "; ".join(
+        f"“{gid}” of {owner}, prepared {age:,} s ago"
+        f"{', holds a lock on a table of the plan' if holds else ''}"
+        for gid, owner, age, holds in found
+    )
+    return Item(
+        name,
+        "fail",
+        said,
+        "End each with COMMIT PREPARED or ROLLBACK PREPARED: none ends by itself.",
+        blocks=bool(scope.strong_locks) and any(row[3] for row in found),
+    )
+
+
+def waiting_locks(connection: Connection, scope: Scope) -> Item:
+    """Sessions that wait for a lock on the tables even now."""
+    name = "ungranted locks"
+    found = rows(
+        connection,
+        """
+        SELECT l.pid, l.mode, l.relation::regclass::text,
+               coalesce(nullif(a.application_name, ''), 'unnamed application'),
+               pg_blocking_pids(l.pid)
+          FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE NOT l.granted AND l.locktype = 'relation' AND l.relation = ANY (%(oids)s::oid[])
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+         ORDER BY l.waitstart NULLS LAST LIMIT 5
+        """,
+        oids=scope.oids,
+    )
+    if not found:
+        return Item(name, "pass", f"Nobody waits for a lock on {scope.tables}.")
+    said = "; ".join(
+        f"pid {pid} ({application}) waits for {mode} on {table}, "
+        f"behind pid {', '.join(map(str, blockers)) or 'nobody now'}"
+        for pid, mode, table, application, blockers in found
+    )
+    return Item(name, "fail", said, "Let that queue dissolve first; then look again.")
+
+
+def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
+    """A vacuum against wraparound keeps its lock, whoever waits for it."""
+    name = "vacuum against wraparound"
+    found = rows(
+        connection,
+        """
+        SELECT a.pid, min(l.relation::regclass::text),
+               max(extract(epoch FROM clock_timestamp() - a.xact_start)::int)
+          FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+         WHERE a.query LIKE 'autovacuum:%%to prevent wraparound%%'
+           AND l.locktype = 'relation' AND l.relation = ANY (%(oids)s::oid[])
+         GROUP BY a.pid LIMIT 5
+        """,
+        oids=scope.oids,
+    )
+    if found:
+        said = "; ".join(
+            f"autovacuum (pid {pid}) works on {table} since {age or 0:,} s"
+            for pid, table, age in found
+        )
+        return Item(
+            name,
+            "fail",
+            said,
+            "Wait for its end: it does not give way to a change of the table.",
+            blocks=bool(scope.strong_locks),
+        )
+    hidden = rows(
+        connection,
+        "SELECT FROM pg_stat_activity WHERE query = '<insufficient privilege>'"
+        " AND datname = current_database() AND usesysid IS NULL LIMIT 1",
+    )
+    if hidden:
+        return Item(name, "unknown", "What autovacuum works on is hidden.", SEE_ALL)
+    return Item(name, "pass", f"None works on {scope.tables}.")

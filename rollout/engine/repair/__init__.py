@@ -1,0 +1,48 @@
+"""Puts right what an audit found wrong: which rows, which passes, and what these would write.
+
+A repair is one or more passes of the backfill, confined to the cells that are selected and whose
+right value is known. Forward the legacy text is right and the new column follows the mapping;
+after the cutover, in reverse, the new value is right and the text follows the lookup row.
+"""
+
+from psycopg import sql
+
+from rollout.engine.repair.counting import Counted, Example, count, examples
+from rollout.engine.repair.passes import Direction, Repairing, RepairRows
+from rollout.engine.repair.selection import NothingSelected, Selection
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.names import SCHEMA
+from rollout.plan.plan import Plan
+from rollout.plan.table import Table
+
+__all__ = [
+    "Counted",
+    "Direction",
+    "Example",
+    "NothingSelected",
+    "RepairRows",
+    "Repairing",
+    "Selection",
+    "count",
+    "examples",
+    "why_not",
+]
+
+
+def why_not(connection: Connection, plan: Plan, table: Table) -> str:
+    """Why no row of a table can be repaired as its schema is now; empty where they can."""
+    for translation in (*plan.translations_of(table), *plan.computed_of(table)):
+        for column in translation.added:
+            if not ask(connection, facts.column_exists(table, column)):
+                return f"{table.label} has no column {column} yet. Carry out phases 1 and 2 first."
+    for lookup in plan.lookups_of(table):
+        if not ask(connection, facts.column_exists(table, lookup.legacy)):
+            return (
+                f"{table.label}.{lookup.legacy} is gone, so nothing says what is right. Roll phase "
+                "4 back to repair rows."
+            )
+        mapping = sql.Identifier(SCHEMA, lookup.mapping_name(plan.name))
+        if not ask(connection, facts.relation_exists(mapping)):
+            return f"{table.label}.{lookup.legacy} has no mapping yet. Carry out phase 2 first."
+    return ""

@@ -1,0 +1,343 @@
+"""What is wrong in one column of a row and what would be right, as SQL over ``t`` and its mapping.
+
+The categories are those of the audit. They are asked here of the live table, row by row, so that a
+pass of the backfill can tell in its own statement which rows it is to write.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from rollout.engine.quarantine import key_of
+from rollout.plan.actions import Statement
+from rollout.plan.names import in_target, normal
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Computed, Derived, Lookup, Translation
+
+ADVICE = {
+    "unmapped": "Nothing says what an unmapped text becomes. Review the mapping, then repair.",
+    "ambiguous": (
+        "The mapping leads texts that differ in case or white space alone to different values. "
+        "Review the mapping, then repair."
+    ),
+    "inactive": (
+        "The mapping leads to a value that is no longer in use. Review the mapping, then correct "
+        "the rows of that review."
+    ),
+}
+"""Categories of which no right value can be known, and what to do first."""
+REPAIRABLE = ("missing", "unexpected", "computed_differs", "wrong", "orphan")
+SELECTABLE = (*ADVICE, *REPAIRABLE)
+"""The audit's categories of mismatches, mildest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """A value that a repair writes where a condition is met; the rest is for people to read."""
+
+    column: str
+    condition: sql.Composable
+    value: sql.Composable
+    category: sql.Composable
+    legacy: sql.Composable
+    before: sql.Composable
+    after: sql.Composable
+    from_lookup: bool = False
+    """Whether the value is the name of a lookup row, rather than what the mapping says."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A translation's column in row ``t``: its category, null where it is right, and its cure."""
+
+    translation: Translation
+    category: sql.Composable
+    writes: tuple[Write, ...]
+
+
+def lookup_cell(
+    plan: Plan,
+    lookup: Lookup,
+    wanted: Sequence[str],
+    filtered: sql.Composable | None,
+    *,
+    reverse: bool,
+) -> Cell:
+    """The cell of a lookup. ``wanted`` are the categories to repair, ``filtered`` picks texts."""
+    rules = _Rules(plan, lookup)
+    category = _where(filtered, rules.category)
+    # Without a row of its own a value says nothing, not even after the cutover.
+    forward = [
+        c
+        for c in wanted
+        if c in ("missing", "unexpected", "wrong", "orphan")
+        and (not reverse or c == "orphan" or (c == "missing" and lookup.blank is not None))
+    ]
+    back = [
+        c
+        for c in wanted
+        if c in ("missing", "unexpected", "wrong") and reverse and c not in forward
+    ]
+    column = sql.Identifier("t", lookup.column)
+    legacy = sql.Identifier("t", lookup.legacy)
+    writes: list[Write] = []
+    if forward:
+        writes.append(
+            Write(
+                column=lookup.column,
+                condition=_is_one_of(category, forward, rules.known),
+                value=rules.mapped,
+                category=category,
+                legacy=legacy,
+                before=rules.name_of(column),
+                after=rules.name_of(rules.mapped),
+            )
+        )
+    if back:
+        writes.append(
+            Write(
+                column=lookup.legacy,
+                condition=_is_one_of(category, back, rules.name_means_its_row),
+                value=rules.text_of_row,
+                category=category,
+                legacy=legacy,
+                before=legacy,
+                after=rules.text_of_row,
+                from_lookup=True,
+            )
+        )
+    return Cell(lookup, category, tuple(writes))
+
+
+def derived_cell(
+    plan: Plan,
+    derived: Derived,
+    wanted: Sequence[str],
+    filtered: sql.Composable | None,
+    *,
+    unless: Sequence[sql.Composable],
+) -> Cell:
+    """The cell of a derived column; it is left alone where a condition of ``unless`` is met."""
+    column = sql.Identifier("t", derived.column)
+    value = derived.value("t", _normal_forms(plan, derived))
+    category = _where(
+        filtered,
+        sql.SQL(
+            "CASE WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
+            " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
+            " ELSE 'computed_differs' END"
+        ).format(column=column, value=value),
+    )
+    kinds = [c for c in wanted if c in ("missing", "unexpected", "computed_differs")]
+    if not kinds:
+        return Cell(derived, category, ())
+    condition = _is_one_of(
+        category, kinds, *(sql.SQL("({}) IS NOT TRUE").format(other) for other in unless)
+    )
+    write = Write(
+        column=derived.column,
+        condition=condition,
+        value=value,
+        category=category,
+        legacy=_joined(derived.reads),
+        before=column,
+        after=value,
+    )
+    return Cell(derived, category, (write,))
+
+
+def computed_cell(computed: Computed, jobs: Sequence[int], *, anew: bool) -> Cell:
+    """The cell of computed columns. With ``anew`` values that are there count as wrong.
+
+    Rows in the quarantine of ``jobs`` are left: the function has no answer for them.
+    """
+    column = ", ".join(computed.columns)
+    category = sql.SQL("CASE WHEN {} THEN 'missing' WHEN NOT {} THEN {}::text END").format(
+        all_of([is_empty(computed), not_kept_aside(computed, jobs)]),
+        is_empty(computed),
+        sql.Literal("computed_differs" if anew else None),
+    )
+    write = Write(
+        column=column,
+        condition=sql.SQL("({} IS NOT NULL)").format(category),
+        value=sql.SQL("NULL"),
+        category=category,
+        legacy=_joined(computed.reads),
+        before=_joined(computed.columns),
+        after=sql.SQL("NULL"),
+    )
+    return Cell(computed, category, (write,))
+
+
+def is_empty(computed: Computed) -> sql.Composable:
+    """SQL condition: a computed column of row ``t`` is null."""
+    return sql.SQL("(num_nulls({}) > 0)").format(
+        sql.SQL(", ").join(sql.Identifier("t", column) for column in computed.columns)
+    )
+
+
+def not_kept_aside(computed: Computed, jobs: Sequence[int]) -> sql.Composable:
+    """SQL condition: row ``t`` is not in the quarantine of those jobs."""
+    if not jobs:
+        return sql.SQL("true")
+    return sql.SQL(
+        "({} NOT IN (SELECT q.key FROM rollout.quarantine AS q WHERE q.job = ANY ({})))"
+    ).format(key_of(computed.table), sql.Literal(list(jobs)))
+
+
+def name_the_rows(plan: Plan, lookup: Lookup) -> Statement:
+    """Give the names of lookup rows their place in the mapping, as the reverse trigger does.
+
+    A name whose normal form leads to another row already is left out: it does not mean its row.
+    """
+    return Statement(
+        sql=sql.SQL(
+            "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
+            "  SELECT l.name, l.id, 'exact' FROM {lookup} AS l\n"
+            "  WHERE l.active AND l.name IS DISTINCT FROM {blank} AND NOT EXISTS (\n"
+            "    SELECT FROM {mapping} AS m\n"
+            "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)\n"
+            "  ON CONFLICT DO NOTHING"
+        ).format(
+            mapping=in_target(lookup.mapping_name(plan.name)),
+            lookup=lookup.lookup_sql,
+            blank=sql.Literal(lookup.blank),
+            name=normal(sql.Identifier("l", "name")),
+        ),
+        done=None,
+    )
+
+
+class _Rules:
+    """How a lookup's pairs of text and value are told apart, where its mapping is joined."""
+
+    def __init__(self, plan: Plan, lookup: Lookup) -> None:
+        self.lookup = lookup
+        self.mapping = in_target(lookup.mapping_name(plan.name))
+        self.column = sql.Identifier("t", lookup.column)
+        self.mapped = sql.Identifier(lookup.mapping_alias, "lookup_id")
+        self._fill = {
+            "column": self.column,
+            "mapped": self.mapped,
+            "normal": sql.Identifier(lookup.mapping_alias, "normal"),
+            "why": sql.Identifier(lookup.mapping_alias, "why"),
+            "ids": sql.SQL("SELECT l.id FROM {} AS l").format(lookup.lookup_sql),
+            "idle": sql.SQL("SELECT l.id FROM {} AS l WHERE NOT l.active").format(
+                lookup.lookup_sql
+            ),
+            "mapping": self.mapping,
+        }
+
+    def _sql(self, template: sql.SQL, **more: sql.Composable) -> sql.Composable:
+        return template.format(**self._fill, **more)
+
+    @property
+    def no_value(self) -> sql.Composable:
+        """SQL condition: the text becomes no row, by rule or by decision."""
+        if self.lookup.blank is not None:
+            return self._sql(sql.SQL("({why} = 'no_value') IS TRUE"))
+        return self._sql(sql.SQL("({why} = 'no_value' OR {normal} = '') IS TRUE"))
+
+    @property
+    def ambiguous(self) -> sql.Composable:
+        """SQL condition: another text of the same normal form leads to another row."""
+        return self._sql(
+            sql.SQL(
+                "({normal} <> '' AND {normal} IN (SELECT a.normal FROM {mapping} AS a"
+                " GROUP BY a.normal HAVING count(DISTINCT a.lookup_id) > 1)) IS TRUE"
+            )
+        )
+
+    @property
+    def known(self) -> sql.Composable:
+        """SQL condition: the mapping says without doubt what the text becomes."""
+        return self._sql(
+            sql.SQL(
+                "({mapped} IN ({ids}) OR ({mapped} IS NULL AND {no_value})) IS TRUE"
+                " AND NOT {ambiguous}"
+            ),
+            no_value=self.no_value,
+            ambiguous=self.ambiguous,
+        )
+
+    @property
+    def category(self) -> sql.Composable:
+        return self._sql(
+            sql.SQL(
+                "CASE WHEN {column} IS NOT NULL AND {column} NOT IN ({ids}) THEN 'orphan'"
+                " WHEN {mapped} IS NULL AND NOT {no_value} THEN 'unmapped'"
+                " WHEN {mapped} IS NULL AND {column} IS NOT NULL THEN 'unexpected'"
+                " WHEN {mapped} IS NOT NULL AND {column} IS NULL THEN 'missing'"
+                " WHEN {column} <> {mapped} THEN 'wrong'"
+                " WHEN {ambiguous} THEN 'ambiguous'"
+                " WHEN {column} IN ({idle}) THEN 'inactive' END"
+            ),
+            no_value=self.no_value,
+            ambiguous=self.ambiguous,
+        )
+
+    def name_of(self, value: sql.Composable) -> sql.Composable:
+        """SQL of a lookup row's name, for people."""
+        return sql.SQL(
+            "(SELECT coalesce((SELECT l.name FROM {lookup} AS l WHERE l.id = {value}),"
+            " '#' || {value} || ' (no such row)'))"
+        ).format(lookup=self.lookup.lookup_sql, value=value)
+
+    @property
+    def text_of_row(self) -> sql.Composable:
+        """SQL of the legacy text that the new value is written as."""
+        return sql.SQL(
+            "(SELECT nullif(l.name, {blank}) FROM {lookup} AS l WHERE l.id = {column})"
+        ).format(
+            blank=sql.Literal(self.lookup.blank), lookup=self.lookup.lookup_sql, column=self.column
+        )
+
+    @property
+    def name_means_its_row(self) -> sql.Composable:
+        """SQL condition: the trigger that reads the written text understands the same row."""
+        return self._sql(
+            sql.SQL(
+                "({column} IN ({idle})) IS NOT TRUE AND NOT EXISTS (SELECT FROM {mapping} AS o"
+                " WHERE o.normal = {text} AND o.lookup_id IS DISTINCT FROM {column})"
+            ),
+            text=normal(sql.SQL("coalesce({}, '')").format(self.text_of_row)),
+        )
+
+
+def _is_one_of(
+    category: sql.Composable, kinds: Sequence[str], *conditions: sql.Composable
+) -> sql.Composable:
+    is_one = sql.SQL("({} IN ({})) IS TRUE").format(
+        category, sql.SQL(", ").join(map(sql.Literal, kinds))
+    )
+    return all_of([is_one, *conditions])
+
+
+def all_of(conditions: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL("({})").format(sql.SQL(" AND ").join(conditions))
+
+
+def _joined(columns: Collection[str]) -> sql.Composable:
+    if not columns:
+        return sql.SQL("NULL")
+    return sql.SQL("concat_ws(', ', {})").format(
+        sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+    )
+
+
+def _where(filtered: sql.Composable | None, category: sql.Composable) -> sql.Composable:
+    if filtered is None:
+        return category
+    return sql.SQL("CASE WHEN {} THEN {} END").format(filtered, category)
+
+
+def _normal_forms(plan: Plan, derived: Derived) -> dict[str, sql.Composable]:
+    """The mapping has a text's normal form at hand; a text that is new there is worked out."""
+    forms: dict[str, sql.Composable] = {}
+    for lookup in plan.lookups_of(derived.table):
+        form = sql.Identifier(lookup.mapping_alias, "normal")
+        forms[lookup.legacy] = sql.SQL("coalesce({}, {})").format(
+            form, normal(lookup.legacy_text("t"))
+        )
+    return forms

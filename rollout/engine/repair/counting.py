@@ -1,0 +1,123 @@
+"""How many rows a repair is about, and some of them: asked before it and after it."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from psycopg import sql
+
+from rollout.engine.quarantine import key_of
+from rollout.engine.repair.cells import SELECTABLE, Write, all_of
+from rollout.engine.repair.passes import Repairing
+from rollout.engine.target import Connection
+
+EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Example:
+    """A cell that a repair writes: what it holds, and what it will hold."""
+
+    key: str
+    column: str
+    category: str
+    legacy: str | None
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The selected rows by their worst selected category, and how many of them can be written."""
+
+    categories: dict[str, int]
+    writable: int
+
+    @property
+    def rows(self) -> int:
+        return sum(self.categories.values())
+
+
+def count(connection: Connection, repairing: Repairing, *, before: bool = True) -> Counted:
+    """Count the selected rows. Afterwards, what was computed anew counts as right."""
+    cells = [*repairing.cells, *repairing.computed_cells(before=before)]
+    if not cells:
+        return Counted({}, 0)
+    names = [sql.Identifier(f"c{number}") for number in range(len(cells))]
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT {names}, writable, count(*) FROM (SELECT {columns}, {writable} AS writable"
+            " FROM {table} AS t{joins} WHERE {keys}) AS found"
+            " WHERE num_nonnulls({names}) > 0 GROUP BY {numbers}"
+        ).format(
+            names=sql.SQL(", ").join(names),
+            columns=sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(cell.category, name)
+                for cell, name in zip(cells, names, strict=True)
+            ),
+            writable=_writable(repairing),
+            table=repairing.table.identifier,
+            joins=repairing.whole.left_joins,
+            keys=repairing.has_key,
+            numbers=sql.SQL(", ").join(sql.Literal(n + 1) for n in range(len(cells) + 1)),
+        )
+    ).fetchall()
+    categories: Counter[str] = Counter()
+    writable = 0
+    for *found, writes, number in rows:
+        selected = [category for category in found if category in repairing.categories]
+        if selected:
+            categories[max(selected, key=SELECTABLE.index)] += number
+            writable += number if writes else 0
+    return Counted(dict(categories), writable)
+
+
+def examples(
+    connection: Connection, repairing: Repairing, *, most: int = EXAMPLES
+) -> list[Example]:
+    """Some of the cells that are to be written, as they are and as they will be."""
+    writes = [*repairing.writes, *_computed_writes(repairing)]
+    if not writes:
+        return []
+    rows = connection.execute(
+        sql.SQL("SELECT {key}, {cells} FROM {table} AS t{joins} WHERE {where} LIMIT {most}").format(
+            key=key_of(repairing.table),
+            cells=sql.SQL(", ").join(
+                sql.SQL("CASE WHEN {} THEN ARRAY[{}, {}::text, {}::text, {}::text] END").format(
+                    w.condition, w.category, w.legacy, w.before, w.after
+                )
+                for w in writes
+            ),
+            table=repairing.table.identifier,
+            joins=repairing.whole.left_joins,
+            where=all_of([repairing.has_key, _writable(repairing)]),
+            most=sql.Literal(most),
+        )
+    ).fetchall()
+    found = [
+        Example(",".join(key), write.column, *cell)
+        for key, *cells in rows
+        for write, cell in zip(writes, cells, strict=True)
+        if cell is not None
+    ]
+    return found[:most]
+
+
+def _computed_writes(repairing: Repairing) -> list[Write]:
+    return [
+        replace(
+            write,
+            condition=sql.SQL("({} IN ({}))").format(
+                write.category, sql.SQL(", ").join(map(sql.Literal, repairing.categories))
+            ),
+        )
+        for cell in repairing.computed_cells()
+        for write in cell.writes
+    ]
+
+
+def _writable(repairing: Repairing) -> sql.Composable:
+    """SQL condition: a pass of the repair writes row ``t``."""
+    conditions = [w.condition for w in _computed_writes(repairing)]
+    return sql.SQL("(({}) IS TRUE)").format(
+        sql.SQL(" OR ").join([repairing.has_a_write, *conditions])
+    )

@@ -1,0 +1,230 @@
+"""A repair as passes of the backfill, each confined to what is selected and known to be wrong."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from psycopg import sql
+
+from rollout.engine.repair.cells import (
+    ADVICE,
+    REPAIRABLE,
+    SELECTABLE,
+    Cell,
+    Write,
+    all_of,
+    computed_cell,
+    derived_cell,
+    is_empty,
+    lookup_cell,
+    name_the_rows,
+    not_kept_aside,
+)
+from rollout.engine.repair.selection import Selection
+from rollout.plan.actions import Action, Assignment, Compute, Fill, Statement
+from rollout.plan.plan import Plan
+from rollout.plan.step import Actions, Step
+from rollout.plan.table import Table
+from rollout.plan.transition import fill
+from rollout.plan.translations import Computed, Derived, Lookup
+
+Direction = Literal["forward", "reverse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairRows(Step):
+    """The one step of a repair: its passes are made from a selection, not from the plan."""
+
+    passes: Actions
+
+    def forward(self, plan: Plan) -> Actions:
+        return self.passes
+
+    def backward(self, plan: Plan) -> None:
+        """What was wrong is not brought back; the audit log has what it was."""
+
+
+class Repairing:
+    """A selection of a table's rows, and what puts them right. Raises NothingSelected.
+
+    ``jobs`` are those whose quarantine has the rows that a function has no answer for.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        table: Table,
+        selection: Selection,
+        *,
+        direction: Direction,
+        jobs: Sequence[int] = (),
+    ) -> None:
+        selection.check(plan, table)
+        self.plan, self.table, self.selection = plan, table, selection
+        self.direction = direction
+        self.jobs = jobs
+        self.has_key = selection.has_key(table)
+        self.whole = fill(plan, table)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.selection.categories or SELECTABLE
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The selected columns that SQL repairs."""
+        selected = [t for t in self.plan.translations_of(self.table) if self.selection.includes(t)]
+        wanted = [category for category in self.categories if category in REPAIRABLE]
+        reverse = self.direction == "reverse"
+        lookups = [
+            lookup_cell(self.plan, lookup, wanted, self.selection.has_text(lookup), reverse=reverse)
+            for lookup in selected
+            if isinstance(lookup, Lookup)
+        ]
+        texts = {w.column: w.condition for cell in lookups for w in cell.writes if w.from_lookup}
+        return lookups + [
+            derived_cell(
+                self.plan,
+                derived,
+                wanted,
+                self.selection.has_text(derived),
+                # Where its text is written too, the trigger derives it from the new text.
+                unless=[texts[column] for column in derived.reads if column in texts],
+            )
+            for derived in selected
+            if isinstance(derived, Derived)
+        ]
+
+    @cached_property
+    def computed(self) -> list[Computed]:
+        """The selected translations that a function repairs."""
+        if self.selection.legacy is not None:
+            # A function's value has no one text that it comes from.
+            return []
+        return [t for t in self.plan.computed_of(self.table) if self.selection.includes(t)]
+
+    @property
+    def computes_anew(self) -> bool:
+        """Whether values that are there are computed anew. No SQL tells a wrong one, so keys do."""
+        return "computed_differs" in self.selection.categories and self.selection.keys is not None
+
+    def computed_cells(self, *, before: bool = True) -> list[Cell]:
+        """Their cells. Once they are computed anew, they count as right."""
+        return [
+            computed_cell(computed, self.jobs, anew=self.computes_anew and before)
+            for computed in self.computed
+        ]
+
+    @cached_property
+    def writes(self) -> list[Write]:
+        """What SQL writes."""
+        return [write for cell in self.cells for write in cell.writes]
+
+    @cached_property
+    def has_a_write(self) -> sql.Composable:
+        """SQL condition: the pass that repairs by SQL has something to write into row ``t``."""
+        if not self.writes:
+            return sql.SQL("false")
+        # No text of the row is new, so no trigger has to decide what one becomes.
+        mapped = [
+            sql.SQL("{} IS NOT NULL").format(sql.Identifier(lookup.mapping_alias, "legacy"))
+            for lookup in self.plan.lookups_of(self.table)
+        ]
+        any_write = sql.SQL(" OR ").join(write.condition for write in self.writes)
+        return all_of([self.has_key, *mapped, sql.SQL("({})").format(any_write)])
+
+    @property
+    def _repair(self) -> Fill:
+        by_column: dict[str, list[Write]] = {}
+        for write in self.writes:
+            by_column.setdefault(write.column, []).append(write)
+        return Fill(
+            kind="repair",
+            table=self.table,
+            joins=self.whole.joins,
+            matches=self.whole.matches,
+            only=self.has_a_write,
+            assignments=tuple(
+                Assignment(column, self._value(column, writes))
+                for column, writes in by_column.items()
+            ),
+        )
+
+    def _value(self, column: str, writes: Sequence[Write]) -> sql.Composable:
+        if len(self.writes) == 1:
+            return writes[0].value
+        return sql.SQL("CASE {} ELSE {} END").format(
+            sql.SQL(" ").join(
+                sql.SQL("WHEN {} THEN {}").format(write.condition, write.value) for write in writes
+            ),
+            sql.Identifier("t", column),
+        )
+
+    @cached_property
+    def passes(self) -> Actions:
+        """What a repair carries out, in order; nothing where no right value can be known."""
+        actions: list[Action] = [
+            name_the_rows(self.plan, cell.translation)
+            for cell in self.cells
+            if isinstance(cell.translation, Lookup)
+            and any(write.from_lookup for write in cell.writes)
+        ]
+        if self.writes:
+            actions.append(self._repair)
+        for computed in self.computed:
+            actions += self._passes_of(computed)
+        return tuple(actions)
+
+    def _passes_of(self, computed: Computed) -> list[Fill | Compute]:
+        passes: list[Fill | Compute] = []
+        if self.computes_anew:
+            passes.append(
+                Fill(
+                    kind="clear",
+                    table=self.table,
+                    assignments=tuple(Assignment(c, sql.SQL("NULL")) for c in computed.columns),
+                    only=all_of([self.has_key, sql.SQL("NOT {}").format(is_empty(computed))]),
+                )
+            )
+        if self.computes_anew or "missing" in self.categories:
+            passes.append(
+                Compute(
+                    table=self.table,
+                    columns=tuple(computed.columns),
+                    reads=computed.reads,
+                    function=computed.function,
+                    only=all_of([self.has_key, not_kept_aside(computed, self.jobs)]),
+                )
+            )
+        return passes
+
+    @property
+    def step(self) -> RepairRows:
+        return RepairRows(
+            id="repair", description=f"Repair rows of {self.table.label}", passes=self.passes
+        )
+
+    @property
+    def text(self) -> str:
+        """What is carried out, as people read it."""
+        return ";\n\n".join(
+            action.text for action in self.passes if isinstance(action, Statement | Fill | Compute)
+        )
+
+    @property
+    def refusal(self) -> str:
+        """Why rows of such categories cannot be repaired, whichever they are; empty if they can."""
+        if self.passes:
+            return ""
+        if self.selection.categories == ("computed_differs",) and self.computed:
+            return (
+                "A value that a function computes is told wrong only by the function. Select the "
+                "rows by their keys, from a sampled audit's report."
+            )
+        return self.advice(self.categories) or "No column that is selected can be repaired."
+
+    @staticmethod
+    def advice(categories: Collection[str]) -> str:
+        """What to do about rows that a repair leaves as they are."""
+        return " ".join(ADVICE[category] for category in ADVICE if category in categories)

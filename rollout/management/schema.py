@@ -1,0 +1,107 @@
+"""The shell's verbs that only look: at the schema, at its types, at what a phase would meet."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rollout import preflight, reports, typescript
+from rollout.drift import patient_target
+from rollout.engine.catalog import live_columns, tables_of
+from rollout.models import Rollout
+from rollout.plan import plans
+from rollout.status import all_rollouts, find_rollout
+
+DONE, NO, ERROR = 0, 1, 2
+AddVerb = Callable[..., ArgumentParser]
+Write = Callable[[str], Any]
+
+
+def add_verbs(verb: AddVerb) -> None:
+    """Add the arguments of these verbs to the command's own."""
+    introspect = verb(
+        "introspect", "Compare the live schema with the plan.", plan="optional", as_json=True
+    )
+    introspect.add_argument("--against", metavar="ENV", help="compare with another environment")
+    types = verb("types", "Print TypeScript interfaces of the plan's tables as they are now.")
+    types.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
+    before = verb("preflight", "Look at what could go wrong with a phase.", as_json=True)
+    before.add_argument("phase", type=int)
+
+
+def introspect(
+    write: Write, *, plan: str | None, env: str, against: str | None, as_json: bool
+) -> int:
+    if against and not plan:
+        write("Name a plan to compare with another environment.")
+        return ERROR
+    rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
+    other = find_rollout(plan, against) if plan and against else None
+    found = [
+        reports.introspect_against(rollout, other) if other else reports.introspect(rollout)
+        for rollout in rollouts
+    ]
+    if as_json:
+        write(_json(found[0] if plan else found))
+    for one in [] if as_json else found:
+        write(reports.introspection_as_text(one))
+    return NO if any(one["drift"] for one in found) else DONE
+
+
+def types(write: Write, complain: Write, *, plan: str, env: str, check: str | None) -> int:
+    text = interfaces_of(find_rollout(plan, env))
+    if check is None:
+        write(text)
+        return DONE
+    try:
+        found = Path(check).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"{check} cannot be read: {error}")
+        return ERROR
+    difference = typescript.first_difference(text, found)
+    if difference:
+        write(f"{check} does not match. {difference}")
+        write(f"Make it anew: manage.py rollout types {plan} > {check}")
+        return NO
+    write(f"{check} matches.")
+    return DONE
+
+
+def interfaces_of(rollout: Rollout) -> str:
+    """The interfaces of the live tables of a rollout, in the order of their names."""
+    plan = plans.get(rollout.plan)
+    with patient_target(rollout).connect() as connection:
+        return typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
+
+
+def before_phase(
+    write: Write, complain: Write, *, plan: str, env: str, phase: int, as_json: bool
+) -> int:
+    if phase not in range(5):
+        complain(f"There is no phase {phase}: phases are 0 to 4.")
+        return ERROR
+    found = preflight.look_before(find_rollout(plan, env), phase)
+    if as_json:
+        items = [
+            {
+                "name": item.name,
+                "status": item.status,
+                "blocks": item.refuses,
+                "evidence": item.evidence,
+                "advice": item.advice,
+            }
+            for item in found.items
+        ]
+        write(_json({"plan": plan, "environment": env, "phase": phase, "items": items}))
+    else:
+        for item in found.items:
+            mark = "BLOCKS" if item.refuses else item.status
+            write(f"{mark:<8} {item.name}: {item.evidence}")
+            if item.status != "pass" and item.advice:
+                write(f"         {item.advice}")
+    return NO if found.refusal else DONE
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

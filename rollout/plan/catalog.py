@@ -1,0 +1,137 @@
+"""What is to be there in a phase: columns, defaults, keys, indexes, constraints, triggers, views.
+
+Everything is a part of a table with a text that people read, so that two catalogs are compared by
+comparing texts. The engine reads the live catalog into the same form.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from rollout.plan.table import Column
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
+    from rollout.plan.step import Shape, Step
+
+Kind = Literal["column", "default", "primary key", "index", "constraint", "trigger", "view"]
+
+A_TABLE, A_VIEW = "a table", "a materialized view"
+
+
+class Part(NamedTuple):
+    """One thing that belongs to a table. A primary key and a view's own state bear no name."""
+
+    kind: Kind
+    name: str = ""
+
+
+VIEW = Part("view")
+POPULATED = "populated"
+
+
+@dataclass
+class Catalog:
+    """The parts of tables, by a table's label. ``known`` parts are to be missing where none is put.
+
+    A part that is neither put nor known anywhere in a plan is the application's own affair.
+    """
+
+    tables: "dict[str, dict[Part, str]]" = field(default_factory=dict)
+    known: set[tuple[str, Part]] = field(default_factory=set)
+
+    def put(self, table: str, part: Part, text: str) -> None:
+        self.tables.setdefault(table, {})[part] = text
+        self.known.add((table, part))
+
+    def take(self, table: str, part: Part) -> None:
+        """The part is to be gone from here on."""
+        self.tables.get(table, {}).pop(part, None)
+        self.known.add((table, part))
+
+    def know(self, table: str, part: Part) -> None:
+        """Unless it is put, the part is to be missing."""
+        self.known.add((table, part))
+
+    def take_table(self, table: str) -> None:
+        self.tables.pop(table, None)
+
+
+def column_text(column: Column) -> str:
+    return column.type if column.null else f"{column.type} not null"
+
+
+def index_text(columns: tuple[str, ...], *, unique: bool = False, valid: bool = True) -> str:
+    """An index as the catalogs tell it; a column that is an expression is ``EXPRESSION``."""
+    kind = "unique btree" if unique else "btree"
+    return f"{kind} ({', '.join(columns)}), {'valid' if valid else 'invalid'}"
+
+
+EXPRESSION = "an expression"
+
+
+def foreign_key_text(
+    columns: tuple[str, ...], target: str, target_columns: tuple[str, ...], *, valid: bool = True
+) -> str:
+    there = f"{target} ({', '.join(target_columns)})"
+    state = "validated" if valid else "not validated"
+    return f"foreign key ({', '.join(columns)}) to {there}, {state}"
+
+
+def trigger_text(what: str, *, enabled: bool = True) -> str:
+    """A trigger of the engine by its stage, another one by its function."""
+    return f"{what}, {'enabled' if enabled else 'disabled'}"
+
+
+def expected(plan: "Plan", phases_done: int, steps_done: int = 0) -> Catalog:
+    """The catalog once that many phases are done, and that many steps of the next one."""
+    begun = [step for phase in plan.phases[:phases_done] for step in phase.steps]
+    if phases_done < len(plan.phases):
+        begun += plan.phases[phases_done].steps[:steps_done]
+    shape: Shape = {table.label: dict(table.columns) for table in plan.tables}
+    catalog = Catalog()
+    for table in plan.tables:
+        catalog.put(table.label, Part("primary key"), f"({', '.join(table.key)})")
+    for step in _steps(plan):
+        step.assume(plan, catalog)
+    for step in begun:
+        step.reshape(plan, shape)
+        step.recatalog(plan, catalog)
+    for label, columns in shape.items():
+        catalog.tables.setdefault(label, {})
+        for name, column in columns.items():
+            catalog.put(label, Part("column", name), column_text(column))
+    return catalog
+
+
+def known_parts(plan: "Plan") -> set[tuple[str, Part]]:
+    """Every part that the plan has a say in, in whichever phase."""
+    return {
+        known for number in range(len(plan.phases) + 1) for known in expected(plan, number).known
+    }
+
+
+def changed_by(plan: "Plan", number: int) -> set[tuple[str, Part]]:
+    """The parts that a phase changes, those included that it has there only for a moment."""
+    before = expected(plan, number)
+    changed: set[tuple[str, Part]] = set()
+    for done in range(1, len(plan.phases[number].steps) + 1):
+        after = expected(plan, number, done)
+        changed |= after.known - before.known
+        for table in before.tables.keys() | after.tables.keys():
+            was, now = before.tables.get(table, {}), after.tables.get(table, {})
+            changed |= {
+                (table, part) for part in was.keys() | now.keys() if was.get(part) != now.get(part)
+            }
+        before = after
+    return changed
+
+
+def labels(plan: "Plan") -> list[str]:
+    """The tables and views that the plan knows in some phase."""
+    return sorted(
+        {t for number in range(len(plan.phases) + 1) for t in expected(plan, number).tables}
+    )
+
+
+def _steps(plan: "Plan") -> "list[Step]":
+    return [step for phase in plan.phases for step in phase.steps]

@@ -1,0 +1,233 @@
+"""Questions to the data whose answers would make a step fail, or take something with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from rollout.plan.names import SCHEMA, code
+from rollout.plan.table import Table
+
+if TYPE_CHECKING:
+    from rollout.plan.translations import Lookup
+
+MOST = 1000
+"""No more rows than that are counted: one is enough to stop a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hazard:
+    """A query of one row: how many there are, counted up to ``MOST``, and a text of the first few.
+
+    ``found`` is a sentence with ``{count}`` in it; with none found, ``none`` is said instead.
+    ``reads`` is the label of a table that the query reads in full, empty where it reads none.
+    """
+
+    name: str
+    sql: sql.Composed
+    found: str
+    none: str
+    advice: str
+    reads: str = ""
+    blocks: bool = True
+
+
+def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Composed:
+    """Count the rows of a FROM and WHERE, and name the first three by their keys."""
+    return sql.SQL(
+        "SELECT count(*), array_to_string((array_agg(k))[1:3], ', ')"
+        " FROM (SELECT concat_ws(' ', {}) AS k FROM {} AS t {} LIMIT {}) AS found"
+    ).format(key, table.identifier, source, sql.Literal(MOST))
+
+
+def missing_values(table: Table, column: str) -> Hazard:
+    """Rows in which a column that is to be NOT NULL is null."""
+    name = f"{table.label}.{column}"
+    return Hazard(
+        name=f"nulls in {name}",
+        sql=_rows(
+            table,
+            table.key_of("t"),
+            sql.SQL("WHERE t.{} IS NULL").format(sql.Identifier(column)),
+        ),
+        found=f"{{count}} rows of {table.label} have no {column}.",
+        none=f"Every row of {table.label} has a {column}.",
+        advice="Fill them in first: audit, correct the rows, then look again.",
+        reads=table.label,
+    )
+
+
+def orphans(lookup: "Lookup") -> Hazard:
+    """Rows that point to a lookup row that is not there."""
+    table = lookup.table
+    return Hazard(
+        name=f"orphans in {table.label}.{lookup.column}",
+        sql=_rows(
+            table,
+            table.key_of("t"),
+            sql.SQL(
+                "WHERE t.{} IS NOT NULL AND NOT EXISTS (SELECT FROM {} AS l WHERE l.id = t.{})"
+            ).format(
+                sql.Identifier(lookup.column), lookup.lookup_sql, sql.Identifier(lookup.column)
+            ),
+        ),
+        found=(
+            f"{{count}} rows of {table.label} point to no row of {lookup.lookup_label} "
+            f"by {lookup.column}."
+        ),
+        none=f"Every {lookup.column} of {table.label} is a row of {lookup.lookup_label}.",
+        advice="Correct those rows first: a full audit lists them as orphans.",
+        reads=table.label,
+    )
+
+
+def types_differ(lookup: "Lookup") -> Hazard:
+    """A foreign key between columns of different types or collations."""
+    both = f"{lookup.table.label}.{lookup.column} and {lookup.lookup_label}.id"
+    return Hazard(
+        name=f"types of {both}",
+        sql=sql.SQL(
+            "SELECT count(*), min(format_type(c.atttypid, c.atttypmod) || ' and '"
+            " || format_type(k.atttypid, k.atttypmod)) FROM pg_attribute c, pg_attribute k"
+            " WHERE c.attrelid = {}::regclass AND c.attname = {}"
+            " AND k.attrelid = {}::regclass AND k.attname = 'id'"
+            " AND (c.atttypid, c.atttypmod, c.attcollation)"
+            " <> (k.atttypid, k.atttypmod, k.attcollation)"
+        ).format(
+            sql.Literal(lookup.table.identifier.as_string()),
+            sql.Literal(lookup.column),
+            sql.Literal(lookup.lookup_sql.as_string()),
+        ),
+        found=f"{both} differ in type or collation.",
+        none=f"{both} have one type and collation.",
+        advice="Make them one type in the plan, roll phase 1 back and start it again.",
+    )
+
+
+def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
+    """Values of which a unique index could take one only."""
+    listed = ", ".join(columns)
+    names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+    present = sql.SQL(" AND ").join(
+        sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", column)) for column in columns
+    )
+    return Hazard(
+        name=f"duplicates of {table.label} ({listed})",
+        sql=_rows(
+            table,
+            names,
+            sql.SQL("WHERE {} GROUP BY {} HAVING count(*) > 1").format(present, names),
+        ),
+        found=f"{{count}} values of {table.label} ({listed}) are there more than once.",
+        none=f"No value of {table.label} ({listed}) is there twice.",
+        advice="Decide which rows are to stay, then look again.",
+        reads=table.label,
+    )
+
+
+def duplicates_in(view: str, query: str, key: Sequence[str]) -> Hazard:
+    """Rows of a view to come that its unique index could not tell apart."""
+    listed = ", ".join(key)
+    names = sql.SQL(", ").join(sql.Identifier("q", column) for column in key)
+    return Hazard(
+        name=f"duplicates of {view} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), array_to_string((array_agg(k))[1:3], ', ')"
+            " FROM (SELECT concat_ws(' ', {names}) AS k FROM ({query}) AS q"
+            " GROUP BY {names} HAVING count(*) > 1 LIMIT {most}) AS found"
+        ).format(names=names, query=code(query), most=sql.Literal(MOST)),
+        found=f"{{count}} rows of {view} would have the same {listed}.",
+        none=f"No two rows of {view} would have the same {listed}.",
+        advice="Group the view's query by its key.",
+    )
+
+
+_OF_COLUMNS = (
+    "FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+    " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}::regclass"
+    " AND a.attname = ANY ({columns})"
+)
+
+
+def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) -> Hazard:
+    """Views, functions, policies and the like that keep a column from being dropped."""
+    listed = ", ".join(columns)
+    return Hazard(
+        name=f"what needs {table.label} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+            "SELECT DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass"
+            " THEN pg_describe_object('pg_class'::regclass, r.ev_class, 0)"
+            " ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS what {of_columns}"
+            " AND d.deptype = 'n' AND NOT (d.classid = 'pg_trigger'::regclass"
+            " AND EXISTS (SELECT FROM pg_trigger g WHERE g.oid = d.objid"
+            " AND g.tgname = ANY ({besides})))) AS found"
+        ).format(
+            of_columns=sql.SQL(
+                _OF_COLUMNS.replace(
+                    " WHERE ",
+                    " LEFT JOIN pg_rewrite r ON r.oid = d.objid"
+                    " AND d.classid = 'pg_rewrite'::regclass WHERE ",
+                )
+            ).format(
+                table=sql.Literal(table.identifier.as_string()), columns=sql.Literal(list(columns))
+            ),
+            besides=sql.Literal(list(besides)),
+        ),
+        found=f"{{count}} objects need the columns {listed} of {table.label}, which are dropped.",
+        none=f"Nothing else in the database needs the columns {listed} of {table.label}.",
+        advice="Drop or change them first: the columns are never dropped with CASCADE.",
+    )
+
+
+def goes_with(table: Table, columns: Sequence[str], *, besides: Sequence[str]) -> Hazard:
+    """Indexes, constraints and defaults that a dropped column silently takes with it."""
+    listed = ", ".join(columns)
+    return Hazard(
+        name=f"what goes with {table.label} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+            "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
+            " {of_columns} AND d.deptype = 'a' AND NOT (d.classid = 'pg_class'::regclass"
+            " AND EXISTS (SELECT FROM pg_class i WHERE i.oid = d.objid"
+            " AND i.relname = ANY ({besides})))) AS found"
+        ).format(
+            of_columns=sql.SQL(_OF_COLUMNS).format(
+                table=sql.Literal(table.identifier.as_string()), columns=sql.Literal(list(columns))
+            ),
+            besides=sql.Literal(list(besides)),
+        ),
+        found=(
+            f"{{count}} objects go silently with the columns {listed} of {table.label}, and the "
+            "rollback does not bring them back."
+        ),
+        none=f"Nothing goes silently with the columns {listed} of {table.label}.",
+        advice="Put a step for each into the plan, or make sure that nobody will miss them.",
+        blocks=False,
+    )
+
+
+def mentions(table: Table, columns: Sequence[str]) -> Hazard:
+    """Functions whose text names the table and a column; PostgreSQL keeps no record of these."""
+    listed = ", ".join(columns)
+    return Hazard(
+        name=f"functions that mention {table.label} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+            "SELECT p.oid::regprocedure::text AS what FROM pg_proc p"
+            " JOIN pg_namespace n ON n.oid = p.pronamespace"
+            " WHERE n.nspname <> ALL (ARRAY['pg_catalog', 'information_schema', {own}])"
+            " AND position(lower({table}) IN lower(p.prosrc)) > 0"
+            " AND EXISTS (SELECT FROM unnest({columns}::text[]) AS c"
+            " WHERE position(lower(c) IN lower(p.prosrc)) > 0)) AS found"
+        ).format(
+            own=sql.Literal(SCHEMA),
+            table=sql.Literal(table.name),
+            columns=sql.Literal(list(columns)),
+        ),
+        found=f"{{count}} functions mention {table.label} and {listed}, which is dropped.",
+        none=f"No function's text mentions {table.label} and one of {listed}.",
+        advice="Read them: a function that reads a dropped column fails when it is called.",
+        blocks=False,
+    )

@@ -1,0 +1,368 @@
+"""Repairs: rows that an audit found wrong, or that a mapping review changed, are put right.
+
+A repair is a run beside the phases: it has the lease, the states and the jobs of every run, and
+where a phase stands it leaves as it is.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from psycopg import errors
+
+from rollout import gates, log, queue
+from rollout.engine.control import Control
+from rollout.engine.repair import (
+    Direction,
+    Example,
+    NothingSelected,
+    Repairing,
+    Selection,
+    count,
+    examples,
+    why_not,
+)
+from rollout.engine.target import Connection
+from rollout.environments import alias_of, target_of
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    MappingChange,
+    PhaseRun,
+    Repair,
+    Rollout,
+    RunState,
+    Way,
+)
+from rollout.modes import modes_now
+from rollout.plan.plan import Plan
+from rollout.plan.step import BACKFILL, CONTRACT, Step
+from rollout.plan.table import Table
+from rollout.runner import audits, lease
+from rollout.runner.verbs import Actor, Refused, active_run, alone_with, is_busy, plan_of
+
+PREVIEW_SECONDS = 20
+"""A page waits no longer for a count; the run then counts for itself."""
+_KEYS_LOGGED = 20
+
+
+@dataclass(frozen=True)
+class RepairPreview:
+    """What a repair would do. ``before`` holds the selected rows by their worst category.
+
+    ``rows`` of them would be written and ``left`` would not, for which ``advice`` says why.
+    ``refusal`` says why it cannot be started; ``uncounted`` why the numbers are not known.
+    """
+
+    rows: int = 0
+    before: dict[str, int] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    sql: str = ""
+    refusal: str = ""
+    left: int = 0
+    advice: str = ""
+    uncounted: str = ""
+
+
+def preview_repair(
+    rollout: Rollout,
+    table_label: str,
+    selection: dict[str, Any],
+    *,
+    change: MappingChange | None = None,
+) -> RepairPreview:
+    """What a repair of those rows would do now; nothing is changed."""
+    plan = plan_of(rollout)
+    refusal = _why_not(plan, rollout)
+    if refusal:
+        return RepairPreview(refusal=refusal)
+    try:
+        table = _table(plan, table_label)
+        with target_of(rollout.environment).connect() as connection:
+            refusal = why_not(connection, plan, table)
+            if refusal:
+                return RepairPreview(refusal=refusal)
+            chosen = Selection.of(selection)
+            direction = _direction(rollout, change)
+            jobs = _computing_jobs(rollout, table)
+            repairing = Repairing(plan, table, chosen, direction=direction, jobs=jobs)
+            return _preview(connection, repairing)
+    except NothingSelected as problem:
+        return RepairPreview(refusal=str(problem))
+    except errors.DataError as error:
+        return RepairPreview(
+            refusal=f"Not a key of {table_label}: {error.diag.message_primary}. Take keys from a "
+            "report."
+        )
+
+
+def _preview(connection: Connection, repairing: Repairing) -> RepairPreview:
+    connection.execute(f"SET statement_timeout = '{PREVIEW_SECONDS}s'".encode())
+    connection.execute("SET default_transaction_read_only = on")
+    try:
+        counted = count(connection, repairing)
+        shown = examples(connection, repairing) if counted.writable else []
+    except errors.QueryCanceled:
+        return RepairPreview(
+            sql=repairing.text,
+            refusal=repairing.refusal,
+            uncounted=f"Counting the rows takes longer than {PREVIEW_SECONDS} s. The repair counts "
+            "them before it writes.",
+        )
+    left = counted.rows - counted.writable
+    advice = ""
+    if left:
+        advice = repairing.advice(counted.categories) or (
+            "A text of these rows is not mapped without doubt. Review the mapping, then repair."
+        )
+    refusal = ""
+    if not counted.rows:
+        refusal = (
+            "No row is as selected any more: there is nothing to repair. Start a new audit to see "
+            "what is."
+        )
+    elif not counted.writable:
+        refusal = repairing.refusal or advice
+    return RepairPreview(
+        rows=counted.writable,
+        before=counted.categories,
+        examples=shown,
+        sql=repairing.text,
+        refusal=refusal,
+        left=left,
+        advice=advice,
+    )
+
+
+def repair(
+    rollout: Rollout,
+    *,
+    table: str,
+    selection: dict[str, Any],
+    report: AuditReport | None = None,
+    change: MappingChange | None = None,
+    actor: Actor,
+    source: str = "web",
+) -> PhaseRun:
+    """Have the selected rows of a table put right. Raises Refused."""
+    plan = plan_of(rollout)
+    preview = preview_repair(rollout, table, selection, change=change)
+    if preview.refusal:
+        raise Refused(preview.refusal)
+    with alone_with(rollout):
+        reason = _why_not(plan, rollout)
+        if reason:
+            raise Refused(reason)
+        run = PhaseRun.objects.create(
+            rollout=rollout,
+            phase=_newest_phase(gates.newest_runs(rollout)),
+            way=Way.REPAIR,
+            actor=actor if isinstance(actor, get_user_model()) else None,
+            actor_name=actor.get_username(),
+            plan_digest=plan.digest,
+            lease_until=lease.grace(),
+        )
+        wanted = Repair.objects.create(
+            run=run,
+            report=report,
+            change=change,
+            table=table,
+            selection=Selection.of(selection).as_json,
+            rows_expected=preview.rows,
+            before=preview.before,
+            examples=[asdict(example) for example in preview.examples],
+        )
+        _record(
+            run,
+            "repair started",
+            f"Started a repair of {table}{_because(wanted)}: {_counts(wanted)}.",
+            source=source,
+            selection=_for_the_log(wanted.selection),
+            rows=wanted.rows_expected,
+            before=wanted.before,
+            examples=wanted.examples,
+            plan_digest=plan.digest,
+        )
+        queue.send_run(run)
+    return run
+
+
+def preview_correction(change: MappingChange) -> RepairPreview:
+    """What ``correct`` would do now."""
+    return preview_repair(change.rollout, change.table, _selection_of(change), change=change)
+
+
+def correct(change: MappingChange, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Have the rows put right whose legacy texts a mapping review changed. Raises Refused."""
+    return repair(
+        change.rollout,
+        table=change.table,
+        selection=_selection_of(change),
+        change=change,
+        actor=actor,
+        source=source,
+    )
+
+
+def _selection_of(change: MappingChange) -> dict[str, Any]:
+    plan = plan_of(change.rollout)
+    lookups = plan.lookups_of(_table(plan, change.table))
+    return {
+        "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
+        "legacy": [each["legacy"] for each in change.changes],
+    }
+
+
+def _table(plan: Plan, label: str) -> Table:
+    """Raises NothingSelected."""
+    for table in plan.backfilled_tables:
+        if table.label == label:
+            return table
+    known = ", ".join(table.label for table in plan.backfilled_tables)
+    raise NothingSelected(f"The plan fills no table {label}. It fills {known}.")
+
+
+def _newest_phase(runs: dict[int, PhaseRun]) -> int:
+    """The newest phase that was begun; none is below them all."""
+    begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
+    return max(begun, default=-1)
+
+
+def _why_not(plan: Plan, rollout: Rollout) -> str:
+    """Why no repair can be started now, with what to do about it; empty where one can."""
+    active = active_run(rollout)
+    if active is not None:
+        return is_busy(active)
+    runs = gates.newest_runs(rollout)
+    phase = _newest_phase(runs)
+    if phase < BACKFILL:
+        return "Nothing has been filled in yet, so there is nothing to repair. Start phase 2 first."
+    if runs[phase].way == Way.BACKWARD and runs[phase].state != RunState.DONE:
+        return f"The rollback of phase {phase} has not come to its end. Retry it first."
+    if phase >= CONTRACT:
+        return (
+            f"Phase {phase} has begun: the legacy text is archived, so nothing can be told right "
+            "by it any more. Roll that phase back to repair rows."
+        )
+    return ""
+
+
+def _direction(rollout: Rollout, change: MappingChange | None) -> Direction:
+    """A review says what texts become, so its rows follow them; after the cutover others do not."""
+    modes = modes_now(rollout.plan, using=alias_of(rollout.environment))
+    return "reverse" if modes.write == "new" and change is None else "forward"
+
+
+def _computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = None) -> list[int]:
+    """The jobs whose quarantine has rows that a function has no answer for."""
+    jobs = BackfillJob.objects.filter(
+        step_run__run__rollout=rollout, table=table.label, kind="compute"
+    )
+    if before is not None:
+        # What the run itself puts aside it tries again when it is retried.
+        jobs = jobs.filter(step_run__run__lt=before)
+    return list(jobs.values_list("pk", flat=True))
+
+
+def _repairing(run: PhaseRun) -> Repairing:
+    plan = plan_of(run.rollout)
+    table = _table(plan, run.repair.table)
+    return Repairing(
+        plan,
+        table,
+        Selection.of(run.repair.selection),
+        direction=_direction(run.rollout, run.repair.change),
+        jobs=_computing_jobs(run.rollout, table, before=run),
+    )
+
+
+def step_of(run: PhaseRun) -> Step:
+    """The one step of a repair."""
+    return _repairing(run).step
+
+
+def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
+    """Count the selected rows where the page could not wait for it, before any is written."""
+    found = run.repair
+    if found.before or run.steps.exists():
+        return
+    control.using(connection)
+    repairing = _repairing(run)
+    counted = count(connection, repairing)
+    found.before, found.rows_expected = counted.categories, counted.writable
+    found.examples = [asdict(example) for example in examples(connection, repairing)]
+    found.save(update_fields=["before", "rows_expected", "examples"])
+    _record(
+        run,
+        "repair counted",
+        f"Counted what is to be repaired of {found.table}: {_counts(found)}.",
+        source="worker",
+        rows=found.rows_expected,
+        before=found.before,
+        examples=found.examples,
+    )
+
+
+def count_after(run: PhaseRun, connection: Connection, control: Control) -> None:
+    """Count what is left of the selected rows, and what was written. Twice is as good as once."""
+    control.using(connection)
+    connection.execute("SET statement_timeout = 0")
+    found = run.repair
+    found.after = count(connection, _repairing(run), before=False).categories
+    jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
+    found.rows_repaired = sum(job.updated for job in jobs)
+    found.save(update_fields=["after", "rows_repaired"])
+
+
+def record_end(run: PhaseRun) -> None:
+    """Write down what a repair did, and ask for the audit that shows it."""
+    found = run.repair
+    _record(
+        run,
+        "repair done",
+        f"Repair of {found.table} is done: {found.rows_repaired or 0:,} rows written. Before: "
+        f"{_words(found.before)}. After: {_words(found.after)}.",
+        source="worker",
+        rows=found.rows_repaired,
+        before=found.before,
+        after=found.after,
+    )
+    report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
+    queue.send_audit(report)
+
+
+def _counts(found: Repair) -> str:
+    if not found.before:
+        return "the rows are counted before any is written"
+    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)})"
+
+
+def _words(categories: dict[str, int]) -> str:
+    counts = sorted(categories.items(), key=lambda item: -item[1])
+    return ", ".join(f"{rows:,} {category}" for category, rows in counts) or "no row"
+
+
+def _because(found: Repair) -> str:
+    if found.change is not None:
+        return f" after {found.change.reviewer}'s review of {found.change.legacy_column}"
+    return f" after audit {found.report_id}" if found.report_id else ""
+
+
+def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:
+    """Of very many keys the log holds the first and how many there are."""
+    keys = selection["keys"]
+    if keys is None or len(keys) <= _KEYS_LOGGED:
+        return selection
+    return {**selection, "keys": keys[:_KEYS_LOGGED], "keys_in_total": len(keys)}
+
+
+def _record(run: PhaseRun, event: str, message: str, *, source: str, **data: Any) -> None:
+    log.record(
+        event,
+        message,
+        actor=run.actor_name,
+        source=source,
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"run": run.pk, **data},
+    )

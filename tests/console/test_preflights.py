@@ -1,0 +1,63 @@
+"""The preflight as pages show it: it comes after the page, and stands alone without scripts."""
+
+import pytest
+from django.test import Client
+
+from rollout.models import Rollout
+from tests.console.journal import PAGE, fragment_of, ran, text_of
+
+
+def test_the_page_that_asks_before_a_start_has_the_preflight_come_after_it(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0)
+    text = text_of(lead, f"{PAGE}phases/1/start/")
+    address = f"{PAGE}phases/1/preflight/"
+    assert f'hx-get="{address}" hx-trigger="load"' in text
+    assert f'href="{address}"' in text
+    assert text.index('id="preflight"') < text.index("Start phase 1 in production")
+    assert "Lock forecast" not in text
+
+
+def test_only_the_page_of_the_phase_that_is_due_has_it(rollout: Rollout, viewer: Client) -> None:
+    ran(rollout, 0)
+    assert 'id="preflight"' in text_of(viewer, f"{PAGE}phases/1/")
+    assert 'id="preflight"' not in text_of(viewer, f"{PAGE}phases/0/")
+    assert 'id="preflight"' not in text_of(viewer, f"{PAGE}phases/2/")
+
+
+def test_it_tells_each_item_and_the_locks(rollout: Rollout, viewer: Client) -> None:
+    ran(rollout, 0)
+    fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
+    assert "<html" not in fragment
+    assert "Nothing stands in the way of phase 1." in fragment or "Nothing keeps" in fragment
+    assert "Prepared transactions" in fragment
+    assert "ACCESS EXCLUSIVE" in fragment
+    assert "<code>add-property-columns</code>" in fragment
+    assert "Look again" in fragment
+
+
+def test_without_scripts_it_is_a_page(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"{PAGE}phases/0/preflight/")
+    assert "<h1>Preflight of phase 0: Prepare</h1>" in text
+    assert "No lock on a table of the application." in text
+
+
+def test_a_phase_that_there_is_not_is_not_found(rollout: Rollout, viewer: Client) -> None:
+    assert viewer.get(f"{PAGE}phases/5/preflight/").status_code == 404
+
+
+def test_the_locks_of_a_rollback_come_after_its_page_too(rollout: Rollout, lead: Client) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+    address = f"{PAGE}phases/3/roll-back/locks/"
+    assert f'hx-get="{address}"' in text_of(lead, f"{PAGE}phases/3/roll-back/")
+    fragment = fragment_of(lead, address)
+    both = "<code>properties</code>, <code>property_types</code>"
+    assert both in fragment
+    assert "Locks of the rollback of phase 3" in text_of(lead, address)
+
+
+@pytest.mark.parametrize("address", ["phases/1/preflight/", "schema/"])
+def test_a_stranger_is_sent_to_log_in(rollout: Rollout, client: Client, address: str) -> None:
+    assert client.get(f"{PAGE}{address}").status_code == 302

@@ -1,0 +1,99 @@
+"""A repair on the pages of the phase that it stands beside, and on those of its job."""
+
+import pytest
+from django.test import Client
+
+from rollout.models import PhaseRun, Repair, Rollout, RunState
+from tests.console import journal
+from tests.console.journal import PAGE, ran, reached, text_of
+
+BESIDE = f"{PAGE}phases/2/"
+
+
+def a_repair(rollout: Rollout, state: str = "running", **fields: object) -> PhaseRun:
+    for phase in range(3):
+        ran(rollout, phase)
+    run = ran(rollout, 2, state, way="repair", **fields)
+    Repair.objects.create(
+        run=run, table="properties", rows_expected=1234, before={"missing": 1200, "wrong": 34}
+    )
+    return run
+
+
+@pytest.mark.parametrize("state", [state for state in RunState.values if state != "done"])
+def test_it_is_shown_for_as_long_as_it_is_not_done(
+    rollout: Rollout, lead: Client, state: str
+) -> None:
+    run = a_repair(rollout, state)
+    step = reached(run, "repair", "running", waiting_for="rows of a transaction")
+    journal.job_of(step, kind="repair")
+    for page in (PAGE, BESIDE):
+        text = text_of(lead, page)
+        assert 'id="repair-heading"' in text
+        assert "1,234 rows to be put right" in text
+        assert "1,200 missing" in text
+        assert "34 wrong" in text
+        assert "Repair of properties: rows, speed" in text
+    # The phase itself is as done as before.
+    assert "All 10 steps are done" in text_of(lead, BESIDE)
+    assert 'id="repair-heading"' not in text_of(lead, f"{PAGE}phases/1/")
+    assert "Rollback" not in text_of(lead, PAGE)
+
+
+def test_once_it_is_done_the_pages_are_the_phase_s_again(rollout: Rollout, lead: Client) -> None:
+    a_repair(rollout, "done")
+    for page in (PAGE, BESIDE):
+        assert 'id="repair-heading"' not in text_of(lead, page)
+
+
+def test_while_it_runs_no_phase_can_be_started_or_rolled_back(
+    rollout: Rollout, lead: Client
+) -> None:
+    a_repair(rollout)
+    text = text_of(lead, BESIDE)
+    assert 'id="roll-back"' not in text
+    assert 'id="verb-pause-repair"' in text
+    assert 'id="verb-cancel-repair"' in text
+    text = text_of(lead, "/rollout/")
+    assert "Repairing" in text
+
+
+def test_a_failed_one_says_what_to_do_next_and_is_retried_by_its_own_button(
+    rollout: Rollout, lead: Client
+) -> None:
+    run = a_repair(rollout, "failed", error="no <room>", advice="Make room, then retry.")
+    text = text_of(lead, BESIDE)
+    assert "no &lt;room&gt;" in text
+    assert "Make room, then retry." in text
+    assert f'name="run" value="{run.pk}"' in text
+    lead.post(f"{PAGE}retry/", {"run": str(run.pk)})
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED
+
+
+@pytest.mark.parametrize("number", ["0", "x", "9" * 40])
+def test_a_run_that_is_not_there_is_not_found(rollout: Rollout, lead: Client, number: str) -> None:
+    assert lead.post(f"{PAGE}retry/", {"run": number}).status_code == 404
+
+
+def test_its_job_is_no_backfill(rollout: Rollout, lead: Client) -> None:
+    earlier = reached(a_repair(rollout, "done"), "repair")
+    journal.ended_job(earlier, kind="repair", updated=3, scanned=10)
+    run = ran(rollout, 2, "failed", way="repair")
+    Repair.objects.create(run=run, table="properties")
+    job = journal.job_of(reached(run, "repair", "failed"), kind="repair")
+    text = text_of(lead, f"/rollout/jobs/{job.pk}/")
+    assert "Repair of properties" in text
+    assert "Puts right the rows that were selected" in text
+    assert "Not selected, right or next" in text
+    assert "The repair failed." in text
+    assert "Earlier repairs of this table" in text
+    assert "Backfill" not in text
+
+
+def test_it_is_none_of_the_earlier_jobs_of_a_phase(rollout: Rollout, lead: Client) -> None:
+    backfill = reached(ran(rollout, 2), "backfill")
+    journal.ended_job(backfill)
+    run = a_repair(rollout, "done")
+    repaired = journal.ended_job(reached(run, "repair"), kind="repair")
+    assert f"/rollout/jobs/{repaired.pk}/" not in text_of(lead, BESIDE)

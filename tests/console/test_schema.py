@@ -1,0 +1,80 @@
+"""The schema page: expected and found, or one environment and another, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers import Database
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+
+@pytest.fixture
+def browser(committed_db: Database) -> Client:
+    from tests.console import journal
+
+    return journal.browser_of("viewer")
+
+
+def page(browser: Client, **query: str) -> str:
+    from tests.console.journal import PAGE, text_of
+
+    return text_of(browser, f"{PAGE}schema/", **query)
+
+
+def test_a_schema_without_drift_says_so_and_shows_both_sides(browser: Client) -> None:
+    text = page(browser)
+    assert "No drift" in text
+    assert text.count("<code>numeric(12,2)</code>") == 2
+    assert "btree (type, status), valid" in text
+    assert 'class="bad"' not in text
+
+
+def test_what_differs_is_marked_and_told_in_words(browser: Client) -> None:
+    from tests import rollouts
+
+    rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
+    rollouts.execute("DROP INDEX properties_type_status_idx")
+    rollouts.execute("ALTER TABLE properties ADD colour text")
+    text = page(browser)
+    assert "2 differences" in text
+    assert text.count('<tr class="bad">') == 2
+    assert "<strong>missing</strong>" in text
+    assert "<strong>different</strong>" in text
+    assert "the application&#x27;s own" in text or "the application's own" in text
+
+
+def test_a_table_that_is_gone_is_marked(browser: Client) -> None:
+    from tests import rollouts
+
+    rollouts.execute("DROP TABLE property_images")
+    text = page(browser)
+    assert "1 difference<" in text
+    assert '<span class="badge tone-bad">Missing</span>' in text
+
+
+def test_environments_are_shown_side_by_side(browser: Client, settings: Any, template: str) -> None:
+    from tests.staging import staging_environment
+
+    with staging_environment(settings, template) as staging:
+        assert 'href="?against=staging"' in page(browser)
+        assert "No drift" in page(browser, against="staging")
+        staging.execute("ALTER TABLE properties ADD colour text")
+        text = page(browser, against="staging")
+    assert "production has <strong>no column</strong>, staging has <strong>text</strong>" in text
+    assert "<strong>unexpected</strong>" in text
+
+
+def test_an_environment_that_there_is_not_is_not_found(browser: Client) -> None:
+    from tests.console.journal import PAGE
+
+    assert browser.get(f"{PAGE}schema/", {"against": "nowhere"}).status_code == 404
+
+
+def test_the_rollouts_page_leads_to_it(browser: Client) -> None:
+    from tests.console.journal import PAGE, text_of
+
+    assert f'href="{PAGE}schema/"' in text_of(browser, PAGE)

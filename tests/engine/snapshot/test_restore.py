@@ -1,0 +1,247 @@
+"""A dump of every kind of table comes back as it was, and a difference is named."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from psycopg import sql
+
+from rollout.engine.snapshot import scratch
+from rollout.engine.snapshot.archive import Archive
+from rollout.engine.snapshot.contents import Contents, contents_of, differences, relations_of
+from rollout.engine.snapshot.dump import dump, exported
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.programs import find_programs
+from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
+from rollout.engine.target import Connection, Target
+from rollout.plan import Plan
+from tests.engine.carrying import NoControl, do_phase
+from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
+
+CONTROL = NoControl()
+
+
+ROWS = 60
+
+
+def filled(target: Target, connection: Connection, sample: Sample = BIGINT) -> Plan:
+    """A table of things, carried to the end of phase 2."""
+    sample.create(connection)
+    for number in range(ROWS):
+        sample.insert(connection, number, kind=DIRTY[number % len(DIRTY)], state="open")
+    for phase in (0, 1, 2):
+        do_phase(target, connection, sample.plan, phase)
+    return sample.plan
+
+
+@contextmanager
+def taken(target: Target, plan: Plan) -> Iterator[tuple[Archive, Recorded]]:
+    programs = find_programs(18)
+    with target.connect() as connection, exported(connection, plan, CONTROL) as found:
+        whole = b"".join(dump(programs, target, found, CONTROL))
+    recorded = Recorded(found.contents, found.prerequisites, found.left_out)
+    yield Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
+
+
+def rows_of(connection: Connection, sample: Sample) -> list[str]:
+    rows = connection.execute(
+        sql.SQL("SELECT to_jsonb(t)::text FROM {} AS t").format(sample.table.identifier)
+    ).fetchall()
+    return sorted(row[0] for row in rows)
+
+
+def scratch_databases(connection: Connection, snapshot: int) -> list[str]:
+    rows = connection.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)",
+        [scratch.prefix_of(connection, snapshot)],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@pytest.mark.parametrize("phases", [(), (3, 4)], ids=["both shapes", "the new shape"])
+def test_a_dump_restored_elsewhere_holds_what_it_held(
+    target: Target, connection: Connection, sample: Sample, phases: tuple[int, ...]
+) -> None:
+    plan = filled(target, connection, sample)
+    for phase in phases:
+        do_phase(target, connection, plan, phase)
+    with taken(target, plan) as (archive, recorded):
+        verification = verify(target, plan, archive, recorded, CONTROL, snapshot=1, token=1)
+    assert verification.differences == []
+    assert sum(verification.contents.counts.values()) >= ROWS
+    assert verification.contents.crosstabs[0].digest == recorded.contents.crosstabs[0].digest
+
+
+def test_what_is_written_after_the_moment_of_a_dump_is_not_in_it(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    with target.connect() as other, exported(other, plan, CONTROL) as found:
+        connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'Castle', 'new')")
+        connection.execute("DELETE FROM things WHERE id < 10")
+        whole = b"".join(dump(find_programs(18), target, found, CONTROL))
+    archive = Archive(find_programs(18), lambda: io.BytesIO(whole), CONTROL)
+    recorded = Recorded(found.contents, found.prerequisites, found.left_out)
+    verification = verify(target, plan, archive, recorded, CONTROL, snapshot=1, token=1)
+    assert verification.differences == []
+    assert verification.contents.counts["things"] == ROWS
+
+
+def test_a_copy_with_other_rows_or_pairs_differs_by_name(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    before = contents_of(connection, plan, relations_of(connection, plan))
+    connection.execute("UPDATE things SET kind = 'Castle' WHERE id = 1")
+    connection.execute("DELETE FROM things WHERE id = 2")
+    after = contents_of(connection, plan, relations_of(connection, plan))
+    said = " ".join(differences(before, after))
+    assert "things has 59 rows instead of 60." in said
+    assert "The pairs of things.kind and kind_id differ" in said
+    assert differences(before, before) == []
+    assert "things is not in the restored copy." in differences(before, Contents())
+
+
+def test_a_row_that_points_to_another_value_differs_though_the_counts_are_equal(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    relations = relations_of(connection, plan)
+    before = contents_of(connection, plan, relations)
+    connection.execute("ALTER TABLE things DISABLE TRIGGER USER")
+    connection.execute(
+        "UPDATE things SET kind_id = (SELECT id FROM kinds WHERE name = 'open')"
+        " WHERE kind = 'House' AND id = 0"
+    )
+    assert len(differences(before, contents_of(connection, plan, relations))) == 1
+
+
+def test_the_scratch_database_is_gone_afterwards_whatever_happened(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    with taken(target, plan) as (archive, recorded):
+        torn = Archive(archive.programs, lambda: io.BytesIO(archive.opens().read(3000)), CONTROL)
+        with pytest.raises(SnapshotError, match="pg_restore"):
+            verify(target, plan, torn, recorded, CONTROL, snapshot=1, token=1)
+    assert scratch_databases(connection, 1) == []
+
+
+def test_what_a_dead_worker_left_is_dropped_and_nothing_else(
+    target: Target, connection: Connection
+) -> None:
+    prefix = scratch.prefix_of(connection, 1)
+    other = scratch.prefix_of(connection, 11)
+    for name in (f"{prefix}7", f"{other}7"):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with scratch.scratch_database(connection, target, 1, 8) as made:
+        assert scratch_databases(connection, 1) == [made.parameters["dbname"]]
+    assert scratch_databases(connection, 1) == []
+    assert scratch_databases(connection, 11) == [f"{other}7"]
+    scratch.drop_leftovers(connection, 11)
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_to_run(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN")
+    modest = Target({**target.parameters, "user": "modest"})
+    with (
+        modest.connect() as theirs,
+        pytest.raises(SnapshotError, match="may not create one") as error,
+        scratch.scratch_database(theirs, modest, 1, 1),
+    ):
+        pass
+    assert "ALTER ROLE modest CREATEDB" in error.value.advice
+    connection.execute("DROP ROLE modest")
+
+
+def test_a_role_that_may_not_read_the_tables_is_told_so(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    connection.execute("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN")
+    modest = Target({**target.parameters, "user": "modest"})
+    try:
+        with (
+            target.connect() as other,
+            exported(other, plan, CONTROL) as found,
+            pytest.raises(SnapshotError, match="may not read the tables") as error,
+        ):
+            b"".join(dump(find_programs(18), modest, found, CONTROL))
+        assert "grant it SELECT" in error.value.advice
+    finally:
+        connection.execute("DROP ROLE modest")
+
+
+def test_types_functions_and_triggers_of_the_application_come_back(
+    target: Target, connection: Connection
+) -> None:
+    BIGINT.create(connection)
+    connection.execute(
+        """
+        CREATE SCHEMA own;
+        CREATE TYPE own.mood AS ENUM ('good', 'it''s bad');
+        ALTER TABLE things ADD COLUMN mood own.mood DEFAULT 'it''s bad';
+        CREATE FUNCTION own.shout() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN new.state := upper(new.state); RETURN new; END $$;
+        CREATE TRIGGER shout BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION own.shout();
+        CREATE FUNCTION own.short(text) RETURNS text LANGUAGE sql IMMUTABLE AS
+          $$ SELECT left($1, 2) $$;
+        CREATE INDEX short ON things (own.short(state));
+        CREATE TABLE elsewhere (id bigint PRIMARY KEY);
+        ALTER TABLE things ADD COLUMN other bigint REFERENCES elsewhere;
+        INSERT INTO things (id, state) VALUES (1, 'quiet');
+        """
+    )
+    with taken(target, BIGINT.plan) as (archive, recorded):
+        assert recorded.left_out == ["FK CONSTRAINT public things things_other_fkey"]
+        verification = verify(target, BIGINT.plan, archive, recorded, CONTROL, snapshot=1, token=1)
+        assert verification.differences == []
+        replace_tables(connection, BIGINT.plan, archive, recorded, CONTROL)
+    row = connection.execute(
+        "INSERT INTO things (id, state) VALUES (2, 'loud') RETURNING state, mood::text"
+    ).fetchone()
+    assert row == ("LOUD", "it's bad")
+
+
+def test_tables_are_replaced_with_their_triggers_mapping_and_modes(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    connection.execute("INSERT INTO rollout.modes (plan) VALUES ('another')")
+    before = rows_of(connection, BIGINT)
+    with taken(target, plan) as (archive, recorded):
+        for phase in (3, 4):
+            do_phase(target, connection, plan, phase)
+        connection.execute("UPDATE rollout.modes SET read_mode = 'new' WHERE plan = 'another'")
+        connection.execute("DELETE FROM things WHERE id < 20")
+        replace_tables(connection, plan, archive, recorded, CONTROL)
+    assert rows_of(connection, BIGINT) == before
+    modes = connection.execute("SELECT plan, read_mode FROM rollout.modes").fetchall()
+    assert sorted(modes) == [("another", "new"), (plan.name, "legacy")]
+    connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'HOUSE', 'open')")
+    assert connection.execute(
+        "SELECT l.name FROM things JOIN kinds AS l ON l.id = kind_id WHERE things.id = 1000"
+    ).fetchone() == ("House",)
+
+
+def test_a_replacement_that_fails_changes_nothing(target: Target, connection: Connection) -> None:
+    plan = filled(target, connection)
+    before = rows_of(connection, BIGINT)
+    with taken(target, plan) as (archive, recorded):
+        connection.execute("CREATE VIEW on_top AS SELECT id FROM things")
+        with pytest.raises(SnapshotError, match="hangs on the plan's tables") as error:
+            replace_tables(connection, plan, archive, recorded, CONTROL)
+        assert "on_top" in str(error.value)
+        connection.execute("DROP VIEW on_top")
+        wrong = Recorded(
+            Contents({**recorded.contents.counts, "things": 61}, recorded.contents.crosstabs),
+            recorded.prerequisites,
+            recorded.left_out,
+        )
+        with pytest.raises(SnapshotError, match="things has 60 rows instead of 61"):
+            replace_tables(connection, plan, archive, wrong, CONTROL)
+    assert rows_of(connection, BIGINT) == before

@@ -1,0 +1,136 @@
+"""The locks that a phase takes, for how long, and who would be in their way."""
+
+import pytest
+
+from rollout.engine import preflight
+from rollout.engine.preflight import LockForecast, forecast_locks
+from rollout.engine.target import Connection, Target
+from rollout.plan.actions import LockMode
+from tests.engine.carrying import do_phase, do_until
+from tests.engine.samples import BIGINT, PARTITIONED
+
+PLAN = BIGINT.plan
+
+
+@pytest.fixture(autouse=True)
+def table(connection: Connection) -> None:
+    BIGINT.create(connection)
+    connection.execute(
+        "INSERT INTO things (id, kind, state) SELECT n, 'House', 'open'"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    connection.execute("ANALYZE things")
+
+
+def of_step(locks: list[LockForecast], step: str) -> list[tuple[LockMode, tuple[str, ...]]]:
+    return [(lock.mode, lock.tables) for lock in locks if lock.step == step]
+
+
+def test_of_a_foreign_key_both_tables_are_named_each_way(
+    target: Target, connection: Connection
+) -> None:
+    for number in range(3):
+        do_phase(target, connection, PLAN, number)
+    forward = preflight.look(target, PLAN, 3).locks
+    assert of_step(forward, "kind-key") == [
+        (LockMode.SHARE_ROW_EXCLUSIVE, ("things", "kinds")),
+        (LockMode.SHARE_UPDATE_EXCLUSIVE, ("things",)),
+        (LockMode.ROW_SHARE, ("kinds",)),
+    ]
+    do_phase(target, connection, PLAN, 3)
+    backward = forecast_locks(target, PLAN, 3, forward=False)
+    assert of_step(backward, "kind-key") == [(LockMode.ACCESS_EXCLUSIVE, ("things", "kinds"))]
+    assert backward[0].step == "cut-over"
+
+
+def test_a_validation_is_held_for_a_scan_and_the_rest_for_milliseconds(
+    target: Target, connection: Connection
+) -> None:
+    for number in range(3):
+        do_phase(target, connection, PLAN, number)
+    add, validate, _ = [
+        lock for lock in preflight.look(target, PLAN, 3).locks if lock.step == "kind-key"
+    ]
+    assert (add.hold, add.hold_seconds) == ("milliseconds", None)
+    assert validate.rows == 5000
+    assert validate.hold_seconds is not None
+    assert 0 < validate.hold_seconds < 5
+    assert validate.blocks == "nothing the application does"
+
+
+def test_a_lock_that_a_step_takes_again_and_again_is_told_once_with_its_times(
+    target: Target, connection: Connection
+) -> None:
+    for number in range(3):
+        do_phase(target, connection, PLAN, number)
+    locks = [lock for lock in preflight.look(target, PLAN, 3).locks if lock.step == "require"]
+    assert [(lock.mode, lock.times) for lock in locks] == [
+        (LockMode.ACCESS_EXCLUSIVE, 6),
+        (LockMode.SHARE_UPDATE_EXCLUSIVE, 2),
+    ]
+
+
+def test_a_table_that_was_never_analyzed_has_its_time_told_all_the_same(
+    target: Target, connection: Connection
+) -> None:
+    PARTITIONED.create(connection)
+    for number in range(3):
+        do_phase(target, connection, PARTITIONED.plan, number)
+    locks = preflight.look(target, PARTITIONED.plan, 3).locks
+    assert [lock.hold_seconds for lock in locks if lock.step == "require"][1] == 0.0
+
+
+def test_what_is_applied_already_is_told(target: Target, connection: Connection) -> None:
+    do_until(target, connection, PLAN, "kind-key")
+    locks = preflight.look(target, PLAN, 3).locks
+    assert {lock.applied for lock in locks if lock.step == "kind-key"} == {True}
+    assert {lock.applied for lock in locks if lock.step == "state-key"} == {False}
+
+
+def test_a_pass_over_the_rows_locks_batch_by_batch(target: Target, connection: Connection) -> None:
+    for number in range(2):
+        do_phase(target, connection, PLAN, number)
+    locks = preflight.look(target, PLAN, 2).locks
+    (fill,) = [lock for lock in locks if lock.step == "backfill"]
+    assert (fill.mode, fill.hold) == (LockMode.ROW_EXCLUSIVE, "milliseconds, batch by batch")
+
+
+@pytest.mark.parametrize(
+    ("statement", "in_the_way"),
+    [
+        ("SELECT count(*) FROM things", {LockMode.ACCESS_EXCLUSIVE}),
+        (
+            "UPDATE things SET kind = 'Flat' WHERE id = 1",
+            {LockMode.ACCESS_EXCLUSIVE, LockMode.SHARE_ROW_EXCLUSIVE},
+        ),
+    ],
+    ids=["reader", "writer"],
+)
+def test_who_is_in_the_way_is_named_for_those_modes_that_wait_for_him(
+    statement: str,
+    in_the_way: set[LockMode],
+    target: Target,
+    connection: Connection,
+    app: Connection,
+) -> None:
+    for number in range(3):
+        do_phase(target, connection, PLAN, number)
+    app.execute("BEGIN")
+    app.execute(statement.encode())
+    found = preflight.look(target, PLAN, 3)
+    app.execute("ROLLBACK")
+    named = {lock.mode for lock in found.locks if lock.in_the_way}
+    assert named == in_the_way
+    session = next(lock for lock in found.locks if lock.in_the_way).in_the_way[0]
+    assert str(session).startswith(f"pid {app.info.backend_pid} (the application, idle")
+    assert found.longest_transaction is not None
+
+
+def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Connection) -> None:
+    app.execute("BEGIN")
+    app.execute("SELECT 1")
+    app.execute("SELECT pg_sleep(1.1)")
+    found = preflight.look(target, PLAN, 1)
+    app.execute("COMMIT")
+    assert found.longest_transaction is not None
+    assert found.longest_transaction >= 1

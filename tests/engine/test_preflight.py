@@ -1,0 +1,516 @@
+"""What is looked at before a phase, each with the real situation that it is there for."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from psycopg import sql
+
+from rollout import plan as r
+from rollout.engine import preflight
+from rollout.engine.preflight import Item, Limits, Preflight
+from rollout.engine.preflight import server as server_questions
+from rollout.engine.target import Connection, Target
+from tests.engine.carrying import do_phase, do_until, wait_until_somebody_waits
+from tests.engine.pooler import transaction_pooler
+from tests.engine.samples import BIGINT, PARTITIONED, with_step
+
+PLAN = BIGINT.plan
+IMPATIENT = Limits(long_transaction=timedelta(), idle_transaction=timedelta())
+
+
+@pytest.fixture(autouse=True)
+def table(connection: Connection) -> None:
+    BIGINT.create(connection)
+    BIGINT.insert(connection, 1, kind="House", state="open")
+
+
+def look(target: Target, phase: int = 1, plan: r.Plan = PLAN, **more: object) -> Preflight:
+    return preflight.look(target, plan, phase, limits=IMPATIENT, **more)  # type: ignore[arg-type]
+
+
+def item(found: Preflight, name: str) -> Item:
+    (one,) = [i for i in found.items if i.name == name]
+    return one
+
+
+def names(found: Preflight, status: str) -> list[str]:
+    return [i.name for i in found.items if i.status == status]
+
+
+def done_until(target: Target, connection: Connection, phases: int, plan: r.Plan = PLAN) -> None:
+    for number in range(phases):
+        do_phase(target, connection, plan, number)
+
+
+@contextmanager
+def lower_role(target: Target, connection: Connection) -> Iterator[Target]:
+    """The target by way of a role that has no rights but to connect."""
+    role = f"role_{uuid4().hex}"
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+    try:
+        yield Target({**target.parameters, "user": role})
+    finally:
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_of_a_database_at_rest_every_item_passes_in_every_phase(
+    target: Target, connection: Connection
+) -> None:
+    for number in range(5):
+        found = look(target, number)
+        assert names(found, "fail") == []
+        assert names(found, "unknown") == []
+        assert found.refusal == ""
+        assert len({i.name for i in found.items}) == len(found.items)
+        assert all(i.evidence for i in found.items)
+        do_phase(target, connection, PLAN, number)
+
+
+def test_looking_changes_nothing_and_leaves_no_session_behind(
+    target: Target, connection: Connection
+) -> None:
+    before = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+    look(target, 3)
+    assert connection.execute("SELECT pg_current_snapshot()::text").fetchone() == before
+    others = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend' AND state <> 'idle'"
+    ).fetchone()
+    assert others == (0,)
+
+
+def test_a_plan_without_tables_can_be_looked_at(target: Target) -> None:
+    empty = replace(PLAN, tables=(), translations=(), phases=(r.Phase(steps=()),) * 5)
+    assert look(target, 2, empty).refusal == ""
+
+
+def test_a_database_that_is_away_is_one_unknown_item() -> None:
+    found = preflight.look(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
+    assert [(i.name, i.status) for i in found.items] == [("the database", "unknown")]
+    assert found.refusal == ""
+
+
+def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    done_until(target, connection, 3)
+    app.execute("BEGIN")
+    app.execute("LOCK TABLE things")
+    found = look(target, 3)
+    app.execute("ROLLBACK")
+    assert item(found, "nulls in things.kind_id").status == "unknown"
+    assert item(found, "server version").status == "pass"
+
+
+def test_when_the_time_for_all_has_passed_the_rest_is_unknown(target: Target) -> None:
+    found = preflight.look(target, PLAN, 1, limits=Limits(altogether=timedelta()))
+    assert item(found, "rights").evidence == ("The answer took too long, and was not waited for.")
+    assert found.refusal == ""
+
+
+class TestATransactionOfSomebodyElse:
+    def test_that_is_idle_with_a_lock_on_a_table_keeps_the_phase_from_starting(
+        self, target: Target, app: Connection
+    ) -> None:
+        app.execute("BEGIN")
+        app.execute("SELECT count(*) FROM things")
+        found = look(target)
+        app.execute("COMMIT")
+        idle = item(found, "idle in transaction")
+        assert idle.refuses
+        assert f"pid {app.info.backend_pid} (the application, idle in transaction" in idle.evidence
+        assert "holds a lock on a table of the plan" in idle.evidence
+        assert found.refusal.startswith("Preflight “idle in transaction”: pid")
+
+    def test_that_holds_no_lock_on_a_table_is_told_and_keeps_nothing(
+        self, target: Target, app: Connection
+    ) -> None:
+        app.execute("BEGIN")
+        app.execute("SELECT 1")
+        found = look(target)
+        app.execute("COMMIT")
+        idle = item(found, "idle in transaction")
+        assert (idle.status, idle.refuses) == ("fail", False)
+        assert found.refusal == ""
+
+    def test_is_no_obstacle_to_a_phase_that_locks_nothing(
+        self, target: Target, app: Connection
+    ) -> None:
+        app.execute("BEGIN")
+        app.execute("SELECT count(*) FROM things")
+        found = look(target, 0)
+        app.execute("COMMIT")
+        assert item(found, "idle in transaction").status == "fail"
+        assert found.refusal == ""
+
+    def test_that_works_for_long_is_told_from_an_idle_one(
+        self, target: Target, app: Connection, connection: Connection
+    ) -> None:
+        connection.execute("SELECT pg_advisory_lock(4711)")
+        waiter = threading.Thread(
+            target=lambda: app.execute("SELECT pg_advisory_lock(4711) FROM things")
+        )
+        waiter.start()
+        wait_until_somebody_waits(connection)
+        found = look(target)
+        connection.execute("SELECT pg_advisory_unlock(4711)")
+        waiter.join()
+        long = item(found, "long transactions")
+        assert long.refuses
+        assert "(the application, active, open for 0 s" in long.evidence
+        assert item(found, "idle in transaction").status == "pass"
+
+    def test_that_has_just_begun_is_nobodys_business(self, target: Target, app: Connection) -> None:
+        app.execute("BEGIN")
+        app.execute("SELECT count(*) FROM things")
+        found = preflight.look(target, PLAN, 1)
+        app.execute("COMMIT")
+        assert item(found, "idle in transaction").status == "pass"
+
+    def test_is_unknown_to_a_role_that_may_not_see_it(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        with lower_role(target, connection) as lower:
+            found = look(lower)
+        hidden = item(found, "long transactions")
+        assert hidden.status == "unknown"
+        assert "pg_read_all_stats" in hidden.advice
+
+
+def test_who_waits_for_a_lock_is_named_with_whom_he_waits_for(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    connection.execute("BEGIN")
+    connection.execute("LOCK TABLE things IN SHARE MODE")
+    waiter = threading.Thread(target=lambda: BIGINT.insert(app, 2))
+    waiter.start()
+    wait_until_somebody_waits(connection)
+    found = look(target)
+    connection.execute("COMMIT")
+    waiter.join()
+    waiting = item(found, "ungranted locks")
+    assert waiting.status == "fail"
+    assert waiting.evidence == (
+        f"pid {app.info.backend_pid} (the application) waits for RowExclusiveLock on things, "
+        f"behind pid {connection.info.backend_pid}"
+    )
+
+
+def test_a_waiter_on_a_partition_is_a_waiter_on_its_table(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    PARTITIONED.create(connection)
+    connection.execute("BEGIN")
+    connection.execute("LOCK TABLE parted.early IN SHARE MODE")
+    waiter = threading.Thread(
+        target=lambda: app.execute("INSERT INTO parted.early (place, id) VALUES (1, 1)")
+    )
+    waiter.start()
+    wait_until_somebody_waits(connection)
+    found = look(target, plan=PARTITIONED.plan)
+    connection.execute("COMMIT")
+    waiter.join()
+    assert "RowExclusiveLock on parted.early" in item(found, "ungranted locks").evidence
+
+
+def test_an_index_that_an_interrupted_build_left_is_named(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("INSERT INTO things (id, kind) VALUES (2, 'House')")
+    with pytest.raises(Exception, match="could not create unique index"):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON things (kind)")
+    found = item(look(target), "invalid indexes")
+    assert (found.status, found.evidence) == ("fail", "broken of things")
+
+
+class TestATriggerOfTheApplication:
+    @pytest.fixture(autouse=True)
+    def trigger(self, connection: Connection) -> None:
+        connection.execute(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER note BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION noted()"
+        )
+
+    def test_is_named(self, target: Target) -> None:
+        found = item(look(target, 1), "other triggers")
+        assert found.status == "pass"
+        assert found.evidence == "note on things, for each updated row"
+
+    def test_is_warned_of_where_the_phase_writes_every_row(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 2)
+        found = item(look(target, 2), "other triggers")
+        assert (found.status, found.refuses) == ("fail", False)
+
+    def test_is_told_from_the_engines_own(self, target: Target, connection: Connection) -> None:
+        connection.execute("DROP TRIGGER note ON things")
+        done_until(target, connection, 3)
+        assert item(look(target, 3), "other triggers").evidence == (
+            "things: none but the engine's."
+        )
+
+
+class TestWhatDependsOnATable:
+    def test_is_named_and_keeps_a_phase_that_drops_no_column_from_nothing(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
+        found = look(target, 1)
+        assert item(found, "dependent views, functions and policies").evidence == "view houses"
+        assert found.refusal == ""
+
+    @pytest.mark.parametrize(
+        ("made", "named"),
+        [
+            ("CREATE VIEW houses AS SELECT id, kind FROM things", "view houses"),
+            (
+                "CREATE MATERIALIZED VIEW counts AS SELECT kind, count(*) FROM things GROUP BY 1",
+                "materialized view counts",
+            ),
+            (
+                "CREATE FUNCTION kinds_of(bigint) RETURNS text LANGUAGE sql"
+                " BEGIN ATOMIC SELECT kind FROM things WHERE id = $1; END",
+                "function kinds_of(bigint)",
+            ),
+            ("CREATE POLICY only_houses ON things USING (kind = 'House')", "policy only_houses"),
+            (
+                "CREATE TRIGGER on_kind AFTER UPDATE OF kind ON things"
+                " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+                "trigger on_kind",
+            ),
+            ("CREATE PUBLICATION a_few FOR TABLE things (id, kind)", "publication a_few"),
+            (
+                "ALTER TABLE things ADD shout text GENERATED ALWAYS AS (upper(kind)) STORED",
+                "column shout",
+            ),
+        ],
+        ids=["view", "materialized view", "function", "policy", "trigger", "publication", "column"],
+    )
+    def test_keeps_the_phase_that_drops_its_column_from_starting(
+        self, made: str, named: str, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        connection.execute(made.encode())
+        try:
+            found = item(look(target, 4), "what needs things (kind, state)")
+        finally:
+            connection.execute("DROP PUBLICATION IF EXISTS a_few")
+        assert found.refuses
+        assert named in found.evidence
+
+    def test_and_what_is_said_to_be_in_the_way_is(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
+        with pytest.raises(Exception, match="other objects depend on it"):
+            do_phase(target, connection, PLAN, 4)
+
+    def test_a_function_that_only_mentions_it_is_told(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        connection.execute(
+            "CREATE FUNCTION teller() RETURNS bigint LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN (SELECT count(*) FROM Things WHERE KIND IS NULL); END'"
+        )
+        found = item(look(target, 4), "functions that mention things (kind, state)")
+        assert (found.status, found.refuses) == ("fail", False)
+        assert "teller()" in found.evidence
+
+    def test_what_goes_silently_is_named_and_what_the_plan_drops_itself_is_not(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        name = "what goes with things (kind, state)"
+        assert item(look(target, 4), name).status == "pass"
+        connection.execute("CREATE INDEX of_the_application ON things (lower(state))")
+        connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
+        connection.execute("ALTER TABLE things ADD CONSTRAINT short CHECK (length(kind) < 500)")
+        found = item(look(target, 4), name)
+        assert (found.status, found.refuses) == ("fail", False)
+        for thing in (
+            "index of_the_application",
+            "default value for column state",
+            "constraint short",
+        ):
+            assert thing in found.evidence
+        assert "legacy_idx" not in found.evidence
+
+
+def test_a_table_in_a_publication_is_told_where_its_columns_change(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    try:
+        found = item(look(target, 1), "publications")
+        still = item(look(target, 0), "publications")
+    finally:
+        connection.execute("DROP PUBLICATION everything")
+    assert found.status == "fail"
+    assert "everything publishes public.things" in found.evidence
+    assert still.status == "pass"
+
+
+class TestWhatTheDataHolds:
+    @pytest.fixture(autouse=True)
+    def backfilled(self, target: Target, connection: Connection) -> None:
+        done_until(target, connection, 3)
+
+    def test_nulls_that_a_step_would_stumble_over_are_counted(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 14) AS n")
+        connection.execute("SET session_replication_role = DEFAULT")
+        found = item(look(target, 3), "nulls in things.kind_id")
+        assert found.refuses
+        assert found.evidence == "5 rows of things have no kind_id. Among them: 10, 11, 12."
+
+    def test_no_more_are_counted_than_it_takes(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 2010) AS n")
+        connection.execute("SET session_replication_role = DEFAULT")
+        found = item(look(target, 3), "nulls in things.is_open")
+        assert found.evidence.startswith("1,000 or more rows of things have no is_open.")
+
+    def test_orphans_are_named_by_their_keys(self, target: Target, connection: Connection) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE things SET kind_id = 999")
+        connection.execute("SET session_replication_role = DEFAULT")
+        found = item(look(target, 3), "orphans in things.kind_id")
+        assert found.refuses
+        assert found.evidence == (
+            "1 rows of things point to no row of kinds by kind_id. Among them: 1."
+        )
+
+    def test_duplicates_that_a_unique_index_would_refuse_are_named(
+        self, target: Target, connection: Connection
+    ) -> None:
+        unique = r.CreateIndex(
+            id="unique",
+            description="One of each",
+            table=BIGINT.table,
+            name="one_of_each",
+            columns=("made_at", "is_open"),
+            unique=True,
+        )
+        plan = with_step(PLAN, 3, unique)
+        name = "duplicates of things (made_at, is_open)"
+        assert item(look(target, 3, plan), name).status == "pass"
+        BIGINT.insert(connection, 2, kind="Flat", state="open")
+        found = item(look(target, 3, plan), name)
+        assert found.refuses
+        assert "1 values of things (made_at, is_open) are there more than once." in found.evidence
+
+    def test_duplicates_of_a_view_to_come_are_named(
+        self, target: Target, connection: Connection
+    ) -> None:
+        view = r.CreateMaterializedView(
+            id="view",
+            description="Count them",
+            name="counts",
+            query="SELECT kind_id, state_id FROM things",
+            key=("kind_id",),
+        )
+        BIGINT.insert(connection, 2, kind="House")
+        found = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
+        assert found.refuses
+        assert "1 rows of counts would have the same kind_id." in found.evidence
+
+
+def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:
+    done_until(target, connection, 2)
+    connection.execute("ALTER TABLE things ALTER kind_id TYPE bigint")
+    found = item(look(target, 3), "types of things.kind_id and kinds.id")
+    assert found.refuses
+    assert "bigint and integer" in found.evidence
+
+
+def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
+    found = item(look(target, 3), "nulls in things.kind_id")
+    assert found.status == "unknown"
+    assert found.evidence == "It cannot be asked yet: column t.kind_id does not exist."
+
+
+def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
+    connection.execute("ALTER TABLE things ADD is_open boolean")
+    found = item(look(target, 1), "schema")
+    assert (found.status, found.refuses) == ("fail", False)
+    assert found.evidence == "things.is_open: expected no column in this phase, found boolean"
+
+
+def test_a_role_that_owns_nothing_may_not_start(target: Target, connection: Connection) -> None:
+    connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with lower_role(target, connection) as lower:
+        found = item(look(lower), "rights")
+        role = lower.parameters["user"]
+    assert found.refuses
+    assert f"{role} does not own public.things: postgres does" in found.evidence
+    assert f"{role} may not create in schema public" in found.evidence
+
+
+def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(
+    target: Target,
+) -> None:
+    assert item(look(target), "direct connection").status == "pass"
+    # A socket's path has room for no long name.
+    with (
+        tempfile.TemporaryDirectory(prefix="pooler-") as directory,
+        transaction_pooler(target, Path(directory)) as pooled,
+    ):
+        found = item(look(pooled), "direct connection")
+    assert found.refuses
+    assert found.evidence.startswith("A pooler in transaction mode is in between")
+
+
+class TestTheDisk:
+    def test_is_seen_over_a_socket_of_this_machine(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 2)
+        found = item(look(target, 2), "free disk")
+        assert found.status == "pass"
+        assert "are free." in found.evidence
+
+    def test_without_room_enough_keeps_the_phase_from_starting(
+        self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done_until(target, connection, 2)
+        monkeypatch.setattr(server_questions, "SPARE", 1e12)
+        assert item(look(target, 2), "free disk").refuses
+
+    def test_of_another_machine_is_unknown(
+        self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done_until(target, connection, 2)
+        connection.execute("SELECT 1")
+        monkeypatch.setattr("os.statvfs", _refused)
+        found = item(look(target, 2), "free disk")
+        assert found.status == "unknown"
+        assert "the server's disk cannot be seen from here" in found.evidence
+
+
+def _refused(path: object) -> None:
+    raise PermissionError
+
+
+def test_a_phase_that_stopped_in_its_middle_is_looked_at_without_what_it_changes(
+    target: Target, connection: Connection
+) -> None:
+    do_until(target, connection, PLAN, "create-kinds")
+    assert item(look(target, 1), "schema").status == "fail"
+    assert item(look(target, 1, under_way=True), "schema").status == "pass"

@@ -1,0 +1,105 @@
+"""A start looks once more at what could go wrong, refuses on it, and writes down what it saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import Database
+
+if TYPE_CHECKING:
+    from rollout.models import Rollout
+
+
+@pytest.fixture
+def backfilled(properties: Rollout) -> Rollout:
+    from tests import rollouts
+
+    rollouts.carry_out(properties, 0, 1, 2)
+    rollouts.snapshot_of(properties)
+    return properties
+
+
+def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> None:
+    from rollout import runner
+    from rollout.models import LogEntry
+    from tests.rollouts import ADA
+
+    runner.start(properties, 0, actor=ADA)
+    entry = LogEntry.objects.get(event="phase started")
+    seen = {item["name"]: item for item in entry.data["preflight"]}
+    assert seen["server version"] == {"name": "server version", "status": "pass", "blocks": False}
+    assert "schema" in seen
+
+
+def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
+    backfilled: Rollout,
+) -> None:
+    from rollout import runner
+    from tests import rollouts
+    from tests.rollouts import ADA
+
+    with rollouts.target() as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute("UPDATE properties SET property_type_id = 999 WHERE city <> ''")
+    with pytest.raises(
+        runner.Refused, match=r"Preflight “orphans in properties.property_type_id”: 300 rows"
+    ):
+        runner.start(backfilled, 3, actor=ADA)
+    assert not backfilled.runs.filter(phase=3).exists()
+    with rollouts.target() as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute(
+            "UPDATE properties p SET property_type_id = m.lookup_id"
+            ' FROM rollout."property-classification_properties_type_mapping" m'
+            " WHERE m.legacy = coalesce(p.type, '')"
+        )
+    assert runner.start(backfilled, 3, actor=ADA).phase == 3
+
+
+def test_what_is_unknown_refuses_nothing_and_is_written_down(
+    backfilled: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout import preflight, runner
+    from rollout.engine.preflight import Item, Preflight
+    from rollout.models import LogEntry
+    from tests.rollouts import ADA
+
+    unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", blocks=True)], [])
+    monkeypatch.setattr(preflight, "look_before", lambda rollout, phase: unknown)
+    runner.start(backfilled, 3, actor=ADA)
+    entry = LogEntry.objects.filter(event="phase started", phase=3).get()
+    assert entry.data["preflight"] == [
+        {
+            "name": "free disk",
+            "status": "unknown",
+            "blocks": False,
+            "evidence": "It cannot be seen.",
+        }
+    ]
+
+
+def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_starting(
+    properties: Rollout, committed_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+    from datetime import timedelta
+
+    from rollout import runner
+    from rollout.engine import preflight
+    from tests import rollouts
+    from tests.rollouts import ADA
+
+    rollouts.carry_out(properties, 0)
+    impatient = replace(preflight.USUAL, idle_transaction=timedelta())
+    look = preflight.look
+    monkeypatch.setattr(
+        preflight, "look", lambda *args, **more: look(*args, **more, limits=impatient)
+    )
+    with (
+        rollouts.locked("SELECT count(*) FROM properties"),
+        pytest.raises(runner.Refused, match="Preflight “idle in transaction”: pid"),
+    ):
+        runner.start(properties, 1, actor=ADA)
+    runner.start(properties, 1, actor=ADA)

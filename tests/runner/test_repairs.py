@@ -1,0 +1,523 @@
+"""Repairs from the journal's side: asked for, carried out by workers, seen by the next audit."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from rollout import log, runner
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    LogEntry,
+    MappingChange,
+    Mismatch,
+    PhaseRun,
+    Rollout,
+    RunState,
+    Way,
+)
+from rollout.runner import execution, repairs
+from rollout.runner.lease import Lease
+from rollout.status import status_of
+from tests import rollouts
+from tests.processes import Running, manage_process, stopped_after, wait_until
+from tests.rollouts import ADA
+from tests.servers import Database
+
+TABLE = "properties"
+# Of each kind of damage so many rows, by the row's number in the order of their keys.
+DAMAGE = {
+    "missing": "property_type_id = NULL",
+    "wrong": "property_status_id = 1 + mod(property_status_id, 3)",
+    "orphan": "property_type_id = 4711",
+    "unexpected": "published_at = '2000-01-01'",
+    "computed_differs": "currency = 'EUR'",
+}
+# A batch takes a while, in its transaction, so that there is time to do something meanwhile.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.fixture
+def filled(properties: Rollout) -> Rollout:
+    """The property rollout at the end of phase 2."""
+    rollouts.carry_out(properties, 0, 1, 2)
+    return properties
+
+
+def damage(change: str, rows: int = 1, *, where: str = "true") -> list[str]:
+    """Write so many rows as no trigger sees it; their keys."""
+    with rollouts.target() as other, other.transaction():
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        found = other.execute(
+            f"UPDATE properties SET {change} WHERE id IN (SELECT id FROM properties WHERE {where}"
+            " ORDER BY id LIMIT %s) RETURNING id::text".encode(),
+            [rows],
+        ).fetchall()
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+    assert len(found) == rows
+    return [key for (key,) in found]
+
+
+def versions() -> dict[str, Any]:
+    """Every row with the transaction that wrote it."""
+    with rollouts.target() as other:
+        return {
+            key: rest
+            for key, *rest in other.execute(
+                "SELECT id::text, xmin::text, ctid::text, to_jsonb(p)::text FROM properties AS p"
+            )
+        }
+
+
+def changed(before: dict[str, Any]) -> set[str]:
+    return {key for key, version in versions().items() if before[key] != version}
+
+
+def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:
+    """Have rows repaired, and work until they are."""
+    run = runner.repair(rollout, table=table, selection=selection, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.DONE, run.error
+    return run
+
+
+def newest_report() -> AuditReport:
+    report = AuditReport.objects.first()
+    assert report is not None
+    return report
+
+
+def forget_a_type() -> str:
+    """A legacy text of which the mapping says no more; one of its spellings in the table."""
+    with rollouts.target() as other:
+        row = other.execute(
+            'UPDATE rollout."property-classification_properties_type_mapping"'
+            " SET lookup_id = NULL, why = 'unmapped' WHERE legacy = (SELECT type FROM properties"
+            " WHERE btrim(type) <> '' ORDER BY id LIMIT 1) RETURNING legacy"
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+class TestAPreview:
+    def test_it_says_how_many_rows_which_values_and_by_what_sql_and_changes_nothing(
+        self, filled: Rollout
+    ) -> None:
+        (key,) = damage("property_type_id = 4711")
+        before = versions()
+        preview = runner.preview_repair(filled, TABLE, {"categories": ["orphan"]})
+        assert (preview.rows, preview.before, preview.refusal) == (1, {"orphan": 1}, "")
+        (example,) = preview.examples
+        assert (example.key, example.column) == (key, "property_type_id")
+        assert example.before == "#4711 (no such row)"
+        assert example.after
+        assert 'UPDATE "public"."properties" AS t SET "property_type_id" =' in preview.sql
+        assert versions() == before
+        assert not PhaseRun.objects.filter(way=Way.REPAIR).exists()
+
+    def test_rows_that_no_mapping_decides_are_refused_with_what_to_do_first(
+        self, filled: Rollout
+    ) -> None:
+        text = forget_a_type()
+        damage("property_type_id = NULL", where=f"type = '{text}'")
+        preview = runner.preview_repair(filled, TABLE, {"legacy": [text]})
+        assert preview.rows == 0
+        assert preview.before["unmapped"] >= 1
+        assert "Review the mapping" in preview.refusal
+        with pytest.raises(runner.Refused, match="Review the mapping"):
+            runner.repair(filled, table=TABLE, selection={"legacy": [text]}, actor=ADA)
+
+    def test_rows_that_are_left_are_told_from_those_that_are_repaired(
+        self, filled: Rollout
+    ) -> None:
+        text = forget_a_type()
+        damage("currency = 'EUR'", where=f"type IS DISTINCT FROM '{text}'")
+        preview = runner.preview_repair(filled, TABLE, {})
+        assert preview.refusal == ""
+        assert (preview.rows, preview.left) == (1, preview.before["unmapped"])
+        assert "unmapped" in preview.advice
+
+    def test_a_count_that_takes_too_long_is_left_to_the_repair(
+        self, filled: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        damage("currency = 'EUR'", 2)
+        monkeypatch.setattr(repairs, "PREVIEW_SECONDS", 0.2)
+        with rollouts.locked("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE"):
+            preview = runner.preview_repair(filled, TABLE, {})
+            assert "counts them before it writes" in preview.uncounted
+            assert preview.sql
+            run = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.repair.before == {"computed_differs": 2}
+        assert (run.repair.rows_expected, run.repair.rows_repaired) == (2, 2)
+        assert LogEntry.objects.get(event="repair counted").data["before"] == run.repair.before
+
+    @pytest.mark.parametrize(
+        ("table", "selection", "message"),
+        [
+            ("houses", {}, "The plan fills no table houses"),
+            (TABLE, {"columns": ["price"]}, "The plan fills no column price"),
+            (TABLE, {"keys": [["seven"]]}, "Not a key of properties"),
+            (TABLE, {}, "there is nothing to repair"),
+        ],
+    )
+    def test_what_cannot_be_selected_is_said(
+        self, filled: Rollout, table: str, selection: dict[str, Any], message: str
+    ) -> None:
+        assert message in runner.preview_repair(filled, table, selection).refusal
+
+
+class TestARepair:
+    def test_what_it_found_and_what_it_left_is_in_the_log(self, filled: Rollout) -> None:
+        keys = damage("currency = 'EUR'", 3)
+        before = versions()
+        run = repair(filled, categories=["computed_differs"])
+        assert changed(before) == set(keys)
+        assert run.phase == 2
+        found = run.repair
+        assert (found.before, found.after) == ({"computed_differs": 3}, {})
+        assert (found.rows_expected, found.rows_repaired) == (3, 3)
+        assert {example["before"] for example in found.examples} == {"EUR"}
+        started = LogEntry.objects.get(event="repair started")
+        assert started.data["before"] == {"computed_differs": 3}
+        assert len(started.data["examples"]) == 3
+        done = LogEntry.objects.get(event="repair done")
+        assert done.data["before"] == {"computed_differs": 3}
+        assert done.data["after"] == {}
+        assert done.message == (
+            "Repair of properties is done: 3 rows written. Before: 3 computed_differs. "
+            "After: no row."
+        )
+        assert {started.actor, done.actor} == {"ada"}
+        assert log.verify().broken is None
+
+    def test_an_audit_is_made_in_the_name_of_whoever_started_it(self, filled: Rollout) -> None:
+        damage("currency = 'EUR'")
+        run = repair(filled)
+        report = newest_report()
+        assert (report.status, report.actor_name) == (AuditStatus.CLEAN, "ada")
+        assert run.finished_at is not None
+        assert report.started_at >= run.finished_at
+
+    def test_where_the_phases_stand_is_as_before(self, filled: Rollout) -> None:
+        before = status_of(filled)
+        damage("currency = 'EUR'")
+        run = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+        during = status_of(filled)
+        assert during.active == during.repair == run
+        assert [phase.state for phase in during.phases] == [phase.state for phase in before.phases]
+        assert "ada's repair of properties is queued" in during.phases[3].start_refusal
+        rollouts.work()
+        after = status_of(filled)
+        assert (after.active, after.repair) == (None, None)
+        assert (after.phase, after.next_phase) == (before.phase, before.next_phase)
+        assert after.phases[2].run == before.phases[2].run
+        assert after.phases[2].can_roll_back
+
+    def test_what_the_function_of_a_plan_computes_is_computed_again(self, filled: Rollout) -> None:
+        selection = {"categories": ["missing"]}
+        preview = runner.preview_repair(filled, "property_images", selection)
+        assert "there is nothing to repair" in preview.refusal
+
+    def test_a_row_that_the_database_refuses_is_kept_aside_and_the_others_are_repaired(
+        self, filled: Rollout
+    ) -> None:
+        keys = damage("currency = 'EUR'", 3)
+        with rollouts.target() as other:
+            other.execute(
+                "ALTER TABLE properties ADD CONSTRAINT picky CHECK"
+                f" (id <> '{keys[1]}') NOT VALID".encode()
+            )
+        run = repair(filled)
+        job = BackfillJob.objects.get(step_run__run=run)
+        assert (job.kind, job.updated, job.quarantined) == ("repair", 2, 1)
+        assert run.repair.after == {"computed_differs": 1}
+        rollouts.execute("ALTER TABLE properties DROP CONSTRAINT picky")
+        runner.retry_quarantined(job, actor=ADA)
+        rollouts.work()
+        assert rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'EUR'") == 0
+
+    def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, properties: Rollout) -> None:
+        rollouts.carry_out(properties, 0, 1)
+        run = runner.start(properties, 2, actor=ADA)
+        audit = execution.Execution._audit
+
+        def spoiled(self: execution.Execution, held: Lease) -> str:
+            damage("currency = 'EUR'")
+            return audit(self, held)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(execution.Execution, "_audit", spoiled)
+            rollouts.work()
+        assert rollouts.state_of(run) == RunState.FAILED
+        repair(properties)
+        assert runner.retry(properties, actor=ADA) == run
+        rollouts.work()
+        assert rollouts.state_of(run) == RunState.DONE
+
+
+class TestRefusals:
+    def test_there_is_nothing_to_repair_before_the_backfill(self, properties: Rollout) -> None:
+        rollouts.carry_out(properties, 0, 1)
+        assert "Start phase 2 first" in runner.preview_repair(properties, TABLE, {}).refusal
+
+    def test_none_is_started_beside_another(self, filled: Rollout) -> None:
+        damage("currency = 'EUR'")
+        runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+        runner.pause(filled, actor=ADA)
+        with pytest.raises(runner.Refused, match=r"repair of properties is paused\. Resume"):
+            runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+
+    def test_none_is_started_beside_a_phase(self, filled: Rollout) -> None:
+        damage("currency = 'EUR'")
+        runner.roll_back(filled, 2, actor=ADA)
+        with pytest.raises(runner.Refused, match="rollback of phase 2 is queued"):
+            runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+
+    def test_none_is_started_where_a_rollback_stopped_short(self, filled: Rollout) -> None:
+        damage("currency = 'EUR'")
+        runner.roll_back(filled, 2, actor=ADA)
+        runner.cancel(filled, actor=ADA)
+        with pytest.raises(runner.Refused, match="The rollback of phase 2 has not come to its"):
+            runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+
+    def test_none_is_started_once_the_legacy_text_is_archived(self, filled: Rollout) -> None:
+        rollouts.carry_out(filled, 3, 4)
+        with pytest.raises(runner.Refused, match="Roll that phase back to repair rows"):
+            runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+
+
+class TestSteering:
+    @pytest.fixture
+    def under_way(self, filled: Rollout) -> PhaseRun:
+        damage("currency = 'EUR'", 3)
+        return runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+
+    def test_it_is_paused_and_resumed(self, under_way: PhaseRun) -> None:
+        runner.pause(under_way.rollout, actor=ADA)
+        rollouts.work()
+        assert rollouts.state_of(under_way) == RunState.PAUSED
+        runner.resume(under_way.rollout, actor=ADA)
+        rollouts.work()
+        assert rollouts.state_of(under_way) == RunState.DONE
+        assert LogEntry.objects.filter(message="Asked repair of properties to pause.").exists()
+
+    def test_cancelled_it_can_go_on(self, under_way: PhaseRun) -> None:
+        runner.cancel(under_way.rollout, actor=ADA)
+        rollouts.work()
+        assert rollouts.state_of(under_way) == RunState.CANCELLED
+        assert status_of(under_way.rollout).repair == under_way
+        assert runner.retry(under_way.rollout, actor=ADA) == under_way
+        rollouts.work()
+        under_way.refresh_from_db()
+        assert (under_way.state, under_way.repair.rows_repaired) == (RunState.DONE, 3)
+
+    def test_after_another_phase_it_cannot_go_on(self, under_way: PhaseRun) -> None:
+        runner.cancel(under_way.rollout, actor=ADA)
+        rollouts.lose_the_queue()
+        repair(under_way.rollout)
+        rollouts.carry_out(under_way.rollout, 3)
+        with pytest.raises(runner.Refused, match="nothing to retry"):
+            runner.retry(under_way.rollout, run=under_way, actor=ADA)
+
+    def test_a_failed_one_says_what_to_do_next(self, under_way: PhaseRun) -> None:
+        rollouts.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE insufficient_privilege; END $$"
+        )
+        rollouts.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON properties FOR EACH STATEMENT"
+            " EXECUTE FUNCTION refuse()"
+        )
+        rollouts.work()
+        under_way.refresh_from_db()
+        assert under_way.state == RunState.FAILED
+        assert "then retry" in under_way.advice
+        assert "roll the phase back" not in under_way.advice
+        assert LogEntry.objects.filter(event="repair failed").count() == 1
+
+    def test_of_a_phase_and_a_repair_that_stopped_each_can_be_retried(
+        self, filled: Rollout
+    ) -> None:
+        rollouts.snapshot_of(filled)
+        phase = runner.start(filled, 3, actor=ADA)
+        runner.cancel(filled, actor=ADA)
+        damage("currency = 'EUR'")
+        stopped = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+        runner.cancel(filled, actor=ADA)
+        assert runner.retry(filled, run=phase, actor=ADA) == phase
+        runner.cancel(filled, actor=ADA)
+        with pytest.raises(runner.Refused, match="nothing to retry"):
+            # The phase was at work since.
+            runner.retry(filled, run=stopped, actor=ADA)
+        assert runner.start(filled, 3, actor=ADA) == phase
+
+
+class TestBothDirections:
+    def test_after_the_cutover_the_legacy_text_is_put_right(self, filled: Rollout) -> None:
+        rollouts.carry_out(filled, 3)
+        keys = damage("type = 'Castle in the air'", 2)
+        rows = rollouts.ask("SELECT jsonb_object_agg(id, property_type_id) FROM properties")
+        with rollouts.target() as other:
+            # The mapping knows the text, as another kind.
+            other.execute(
+                'INSERT INTO rollout."property-classification_properties_type_mapping"'
+                " (legacy, lookup_id, why) SELECT 'Castle in the air', id, 'reviewed'"
+                " FROM property_types WHERE NOT EXISTS (SELECT FROM properties"
+                "  WHERE id = ANY (%s::uuid[]) AND property_type_id = property_types.id) LIMIT 1",
+                [keys],
+            )
+        before = versions()
+        run = repair(filled, categories=["wrong"])
+        assert run.phase == 3
+        assert changed(before) == set(keys)
+        assert rows == rollouts.ask("SELECT jsonb_object_agg(id, property_type_id) FROM properties")
+        assert rollouts.ask(
+            "SELECT bool_and(p.type IS NOT DISTINCT FROM nullif(t.name, 'Unspecified'))"
+            " FROM properties AS p JOIN property_types AS t ON t.id = p.property_type_id"
+            " WHERE p.id = ANY (%s::uuid[])",
+            keys,
+        )
+        assert newest_report().status == AuditStatus.CLEAN
+
+    @pytest.mark.parametrize("phases", [(), (3,)])
+    def test_the_rows_of_a_mapping_review_follow_it_either_side_of_the_cutover(
+        self, filled: Rollout, phases: tuple[int, ...]
+    ) -> None:
+        for phase in phases:
+            rollouts.carry_out(filled, phase)
+        with rollouts.target() as other:
+            decided = other.execute(
+                'UPDATE rollout."property-classification_properties_type_mapping" AS m'
+                " SET lookup_id = (SELECT min(id) FROM property_types WHERE id <> m.lookup_id),"
+                " why = 'reviewed' WHERE normal = (SELECT lower(btrim(type)) FROM properties"
+                " WHERE type ~ '^[A-Z]' ORDER BY id LIMIT 1) RETURNING legacy, lookup_id"
+            ).fetchall()
+        texts = [text for text, _ in decided]
+        change = MappingChange.objects.create(
+            rollout=filled,
+            table=TABLE,
+            legacy_column="type",
+            reviewer="grace",
+            at=timezone.now(),
+            changes=[{"legacy": text, "before": None, "after": None, "rows": 1} for text in texts],
+        )
+        affected = rollouts.ask("SELECT count(*) FROM properties WHERE type = ANY (%s)", texts)
+        assert affected > 1
+        before = versions()
+        assert runner.preview_correction(change).rows == affected
+        run = runner.correct(change, actor=ADA)
+        rollouts.work()
+        assert rollouts.state_of(run) == RunState.DONE
+        assert len(changed(before)) == affected
+        assert affected == rollouts.ask(
+            "SELECT count(*) FROM properties WHERE type = ANY (%s) AND property_type_id = %s",
+            *(texts, decided[0][1]),
+        )
+        started = LogEntry.objects.get(event="repair started")
+        assert "after grace's review of type" in started.message
+
+
+def wait_for(run: PhaseRun, state: RunState, seconds: float = 60) -> None:
+    def told() -> str:
+        run.refresh_from_db()
+        return f"{run}: {run.error}"
+
+    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=told)
+
+
+def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(
+    filled: Rollout, committed_db: Database, tmp_path: Path
+) -> None:
+    for number, change in enumerate(DAMAGE.values()):
+        damage(change, 2, where=f"right(id::text, 1) IN ('{number}', '{number + 5}')")
+    log_file = tmp_path / "qcluster.log"
+    with stopped_after(
+        manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log_file)
+    ) as cluster:
+        asked = runner.start_audit(filled, actor=ADA)
+        wait_until(
+            lambda: AuditReport.objects.get(pk=asked.pk).status != AuditStatus.RUNNING,
+            seen=cluster.output,
+        )
+        report = AuditReport.objects.get(pk=asked.pk)
+        assert report.mismatched == 10
+        before = versions()
+        keys = Mismatch.objects.filter(report=report, category="orphan").values_list(
+            "key", flat=True
+        )
+        by_keys = runner.repair(
+            filled,
+            table=TABLE,
+            selection={"keys": [[key] for key in keys], "categories": ["orphan"]},
+            report=report,
+            actor=ADA,
+        )
+        wait_for(by_keys, RunState.DONE)
+        assert changed(before) == set(keys)
+        rest = runner.repair(filled, table=TABLE, selection={}, report=report, actor=ADA)
+        wait_for(rest, RunState.DONE)
+        wait_until(lambda: newest_report().status == AuditStatus.CLEAN, seen=cluster.output)
+    mismatched = set(Mismatch.objects.filter(report=report).values_list("key", flat=True))
+    assert changed(before) == mismatched
+    assert list(report.repairs.values_list("run", flat=True)) == [by_keys.pk, rest.pk]
+    assert log.verify().broken is None
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
+    committed_db: Database, watchdog: Running, tmp_path: Path
+) -> None:
+    rows = 6_000
+    rollouts.load_listings(rows)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1, 2)
+    damage("currency = 'EUR'", rows)
+    rollouts.execute(SLOW)
+    run = runner.repair(rollout, table=TABLE, selection={}, actor=ADA)
+    job = BackfillJob.objects.filter(step_run__run=run)
+    log_file = tmp_path / "qcluster.log"
+    with stopped_after(
+        manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log_file)
+    ) as cluster:
+        wait_until(lambda: job.exists() and rollouts.ask(WRITTEN, job.get().pk) > 100)
+        kill_the_worker_of(run)
+        assert rollouts.ask(
+            "SELECT (SELECT count(*) FROM properties WHERE currency = 'USD')"
+            " = (SELECT sum(updated) FROM rollout.lanes WHERE job = %s)",
+            job.get().pk,
+        )
+        assert rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'EUR'") > 0
+        wait_for(run, RunState.DONE)
+        wait_until(lambda: newest_report().status == AuditStatus.CLEAN, seen=cluster.output)
+    assert job.get().updated == rows
+    run.refresh_from_db()
+    assert run.repair.rows_repaired == rows
+    brought_back = LogEntry.objects.get(event="brought back")
+    assert brought_back.message.startswith("Repair of properties goes on with another worker")
+
+
+WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
+
+
+def kill_the_worker_of(run: PhaseRun) -> None:
+    """SIGKILL to the process that holds a lane, while it does."""
+
+    def holds_a_lane() -> bool:
+        run.refresh_from_db()
+        return bool(run.worker) and run.worker == rollouts.ask(
+            "SELECT max(holder) FROM rollout.lanes"
+        )
+
+    wait_until(holds_a_lane)
+    os.kill(int(run.worker.rpartition(":")[2]), signal.SIGKILL)

@@ -1,0 +1,153 @@
+"""A snapshot becomes another environment's data, and never production's."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+
+from config import embedded
+from rollout import runner
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState, Way
+from rollout.status import find_rollout, status_of
+from tests import rollouts
+from tests.rollouts import ADA, PLAN
+from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
+from tests.servers import Database
+
+
+@pytest.fixture
+def staging(properties: Rollout, committed_db: Database, settings: Any) -> Iterator[Rollout]:
+    """The rollout in an environment whose database is empty."""
+    name = f"rollout_staging_{uuid4().hex}"
+    url = embedded.with_database(committed_db.url, name)
+    embedded.create_database(url)
+    connections.databases["staging"] = {**connections.databases["default"], "NAME": name}
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": "default", "staging": "staging"},
+    }
+    yield find_rollout(PLAN, "staging")
+    connections["staging"].close()
+    del connections["staging"]
+    del connections.databases["staging"]
+    embedded.drop_database(url)
+
+
+def restore(snapshot: Snapshot, into: Rollout, *, replace: bool = False) -> None:
+    runner.restore_snapshot(snapshot, into, replace=replace, actor=ADA)
+
+
+def refusal(snapshot: Snapshot, into: Rollout) -> str:
+    with pytest.raises(runner.Refused) as refused:
+        restore(snapshot, into)
+    return str(refused.value)
+
+
+def rows_of(environment: str) -> Any:
+    from rollout.environments import target_of
+
+    with target_of(environment).connect() as connection:
+        row = connection.execute(
+            "SELECT jsonb_object_agg(p.id, to_jsonb(p) || to_jsonb(t)) FROM properties AS p"
+            " LEFT JOIN property_types AS t ON t.id = p.property_type_id"
+        ).fetchone()
+    return row and row[0]
+
+
+def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
+    properties: Rollout, staging: Rollout
+) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    snapshot = rollouts.snapshot_of(properties)
+    before = rows_of("production")
+    restore(snapshot, staging)
+    assert rows_of("staging") == before == rows_of("production")
+    status = status_of(staging)
+    assert [phase.state for phase in status.phases] == [*["done"] * 3, "pending", "pending"]
+    assert (status.modes.read, status.modes.write) == ("legacy", "both")
+    entry = LogEntry.objects.get(event="snapshot restored")
+    assert (entry.environment, entry.actor) == ("staging", "ada")
+    assert entry.data["sha256"] == snapshot.sha256
+
+
+def test_what_was_restored_can_be_rolled_back_there_and_carried_out_anew(
+    properties: Rollout, staging: Rollout
+) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    restore(rollouts.snapshot_of(properties), staging)
+    rollouts.carry_back(staging, 2, 1)
+    rollouts.carry_out(staging, 1, 2, 3, 4)
+    assert status_of(staging).modes.read == "new"
+    assert status_of(properties).modes.read == "legacy"
+
+
+def test_tables_that_are_there_are_replaced_only_when_that_was_said(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    restore(snapshot, staging)
+    said = refusal(snapshot, staging)
+    assert "staging has properties, property_images already" in said
+    rollouts.carry_out(staging, 0, 1, 2)
+    restore(snapshot, staging, replace=True)
+    assert {phase.state for phase in status_of(staging).phases} == {"pending"}
+    assert status_of(staging).modes.write == "legacy"
+    rollouts.carry_out(staging, 0, 1, 2)
+
+
+def test_production_is_refused(properties: Rollout) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    assert "needs the approval of a second lead" in refusal(snapshot, properties)
+
+
+def test_an_environment_that_is_productions_database_under_another_name_is_refused(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    connections["staging"].close()
+    del connections["staging"]
+    connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
+    assert "staging is the very database of production" in refusal(snapshot, staging)
+
+
+@pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
+def test_only_a_verified_snapshot_is_restored(
+    properties: Rollout, staging: Rollout, state: SnapshotState
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    snapshot.state = state
+    assert "Only a verified one is restored" in refusal(snapshot, staging)
+
+
+def test_a_dump_that_somebody_changed_is_not_restored(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    snapshot.sha256 = "0" * 64
+    assert "is not what was written" in refusal(snapshot, staging)
+
+
+def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    PhaseRun.objects.create(
+        rollout=staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
+    )
+    assert "bob's phase 0 is running" in refusal(snapshot, staging)
+
+
+def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
+    properties: Rollout, staging: Rollout
+) -> None:
+    rollouts.carry_out(properties, 0, 1, 2)
+    PhaseRun.objects.filter(rollout=properties, phase=2).update(state=RunState.FAILED)
+    restore(rollouts.snapshot_of(properties), staging)
+    run = PhaseRun.objects.get(rollout=staging, phase=2)
+    assert (run.way, run.state) == (Way.FORWARD, RunState.CANCELLED)
+    assert "in the middle of this phase" in run.error
+    run = runner.retry(staging, actor=ADA)
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE

@@ -1,0 +1,33 @@
+"""A second environment, in a database of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from django.db import connections
+
+from config import embedded
+from tests.servers import template_url
+
+
+@contextmanager
+def staging_environment(settings: Any, template: str) -> Iterator[psycopg.Connection]:
+    """The environment `staging`, migrated and empty, for as long as this lasts; a connection."""
+    name = f"rollout_{uuid4().hex}"
+    url = embedded.with_database(template_url(), name)
+    embedded.create_database(url, template=template)
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": "default", "staging": "staging"},
+    }
+    connections.databases["staging"] = {**connections["default"].settings_dict, "NAME": name}
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+    finally:
+        connections["staging"].close()
+        del connections["staging"]
+        connections.databases.pop("staging")
+        embedded.drop_database(url)

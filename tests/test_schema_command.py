@@ -1,0 +1,122 @@
+"""The shell's verbs that look at the schema: drift, another environment, types, preflight."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import rollouts
+from tests.rollouts import PLAN
+from tests.staging import staging_environment
+from tests.test_command import Rollout, backfilled, rollout
+
+__all__ = ["backfilled", "rollout"]
+
+
+@pytest.fixture
+def staging(rollout: Rollout, settings: Any, template: str) -> Iterator[psycopg.Connection]:
+    with staging_environment(settings, template) as connection:
+        yield connection
+
+
+def test_drift_beyond_columns_says_which_part_it_is(rollout: Rollout) -> None:
+    rollouts.execute("DROP INDEX properties_type_status_idx")
+    code, out, _ = rollout("introspect", PLAN, "--json")
+    assert code == 1
+    assert json.loads(out)["drift"] == [
+        {
+            "table": "properties",
+            "column": "",
+            "part": "index properties_type_status_idx",
+            "expected": "btree (type, status), valid",
+            "found": "no index",
+        }
+    ]
+    assert (
+        "DRIFT properties index properties_type_status_idx: expected btree"
+        in rollout("introspect", PLAN)[1]
+    )
+
+
+def test_environments_alike_do_not_differ(rollout: Rollout, staging: psycopg.Connection) -> None:
+    code, out, _ = rollout("introspect", PLAN, "--against", "staging")
+    assert code == 0
+    assert "against staging" in out
+    assert "No drift." in out
+
+
+def test_environments_that_differ_are_answered_with_no_and_the_difference(
+    rollout: Rollout, staging: psycopg.Connection
+) -> None:
+    staging.execute("ALTER TABLE properties ADD colour text")
+    staging.execute("CREATE INDEX of_staging ON properties (lower(city))")
+    code, out, _ = rollout("introspect", PLAN, "--against", "staging", "--json")
+    assert code == 1
+    found = json.loads(out)
+    assert found["against"] == "staging"
+    assert found["drift"] == [
+        {"table": "properties", "column": "colour", "expected": "no column", "found": "text"},
+        {
+            "table": "properties",
+            "column": "",
+            "part": "index of_staging",
+            "expected": "no index",
+            "found": "btree (lower(city)), valid",
+        },
+    ]
+
+
+def test_another_environment_needs_a_plan_and_a_name_that_there_is(rollout: Rollout) -> None:
+    assert rollout("introspect", "--against", "staging")[0] == 2
+    code, _, err = rollout("introspect", PLAN, "--against", "nowhere")
+    assert code == 2
+    assert "There is no environment 'nowhere'." in err
+
+
+def test_types_are_those_of_the_phase(rollout: Rollout) -> None:
+    code, out, _ = rollout("types", PLAN)
+    assert code == 0
+    assert out.startswith(f"// Made by: manage.py rollout types {PLAN}\n")
+    assert "  id: string;\n" in out
+    assert "  price: string | null;\n" in out
+    assert "  type: string | null;\n" in out
+    assert "PropertyTypes" not in out
+    rollouts.carry_out(rollouts.the_rollout(), 0, 1)
+    out = rollout("types", PLAN)[1]
+    assert "export interface PropertyTypes {\n  id: number;\n  name: string;\n" in out
+    assert "  is_listed: boolean | null;\n" in out
+
+
+def test_a_file_of_types_is_checked_against_the_schema(rollout: Rollout, tmp_path: Path) -> None:
+    file = tmp_path / "rollout.ts"
+    file.write_text(rollout("types", PLAN)[1])
+    assert rollout("types", PLAN, "--check", str(file))[0] == 0
+    rollouts.execute("ALTER TABLE properties ALTER price SET NOT NULL")
+    code, out, _ = rollout("types", PLAN, "--check", str(file))
+    assert code == 1
+    assert "expected “price: string;”, found “price: string | null;”." in out
+
+
+def test_a_file_of_types_that_is_not_there_is_an_error(rollout: Rollout, tmp_path: Path) -> None:
+    code, _, err = rollout("types", PLAN, "--check", str(tmp_path / "none.ts"))
+    assert code == 2
+    assert "cannot be read" in err
+
+
+def test_a_preflight_tells_what_blocks_and_answers_no(rollout: Rollout, backfilled: None) -> None:
+    code, out, _ = rollout("preflight", PLAN, "3")
+    assert code == 0
+    assert "BLOCKS" not in out
+    with rollouts.target() as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute("UPDATE properties SET currency = NULL")
+    code, out, _ = rollout("preflight", PLAN, "3")
+    assert code == 1
+    assert "BLOCKS   nulls in properties.currency: 100 rows of properties have no currency." in out
+    code, out, _ = rollout("preflight", PLAN, "3", "--json")
+    assert code == 1
+    assert json.loads(out)["items"][0]["blocks"] is True
+    assert rollout("preflight", PLAN, "7")[0] == 2
