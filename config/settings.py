@@ -174,7 +174,7 @@ STATIC_ROOT = HOME.static
 STATICFILES_DIRS = [ROOT / "static"]
 PLAIN_STATIC = DEBUG or TESTING
 WHITENOISE_USE_FINDERS = PLAIN_STATIC
-STORAGES = {
+STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "snapshots": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",

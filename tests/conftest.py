@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import django
@@ -44,7 +44,8 @@ def _take_a_home_of_its_own(worker: str) -> None:
     os.environ["ROLLOUT_HOME"] = str(home)
     own = Home.from_environ(os.environ)
     settings.MEDIA_ROOT = own.media
-    settings.STORAGES["snapshots"]["OPTIONS"]["location"] = own.snapshots
+    storages: dict[str, Any] = settings.STORAGES
+    storages["snapshots"]["OPTIONS"]["location"] = own.snapshots
 
 
 def _start_server(config: pytest.Config) -> None:

@@ -23,6 +23,7 @@ from rollout.management import schema, snapshots
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits
+from rollout.runner.verbs import sentence_name_of
 from rollout.runner.watchdog import Watchdog
 from rollout.status import all_rollouts, find_rollout, status_of
 
