@@ -13,7 +13,8 @@ from tests.processes import Running, stopped_after, wait_until
 from tests.servers import Database
 
 WORK = """
-import time, django
+import signal, sys, time, django
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 django.setup()
 from rollout.telemetry import operation
 while True:
@@ -37,7 +38,7 @@ def test_a_process_writes_every_few_seconds_and_what_is_left_at_its_end(
     with stopped_after(at_work(committed_db, tmp_path / "log")) as process:
         process.wait_for(lambda: calls() > 0)
         before = calls()
-        process.process.send_signal(signal.SIGINT)
+        process.process.send_signal(signal.SIGTERM)
         process.process.wait(10)
     assert calls() > before
     assert set(Measurement.objects.values_list("operation", flat=True)) == {"work"}
