@@ -7,6 +7,7 @@ from rollout.engine.catalog import Drift
 from rollout.models import AuditMode, AuditReport, Rollout
 from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
+from rollout.plan.psql import rollback_script
 from rollout.schemas import differences, schema_of
 from rollout.status import RolloutStatus
 
@@ -75,13 +76,16 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
 
 
 def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
-    """The SQL of a phase one way, step by step, in the order in which it is carried out."""
-    way = "Rollback of phase" if rollback else "Phase"
-    lines = [f"-- {way} {number} of {plan.name}", ""]
-    steps = plan.phases[number].steps
-    for step in reversed(steps) if rollback else steps:
+    """The SQL of a phase, step by step, in the order in which it is carried out.
+
+    That of a rollback is a script that psql carries out as it is.
+    """
+    if rollback:
+        return rollback_script(plan, number)
+    lines = [f"-- Phase {number} of {plan.name}", ""]
+    for step in plan.phases[number].steps:
         lines.append(f"-- {step.id}: {step.description}")
-        direction = plan.backward(step) if rollback else plan.forward(step)
+        direction = plan.forward(step)
         if not direction.actions:
             lines.append("-- (nothing is to be done)")
         for action in direction.actions:

@@ -83,6 +83,7 @@ class Fill:
     only tried out: what they name may not be there yet. Of the rows that the database refuses,
     ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
     With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
+    ``source`` is a table of the engine's own that the values are read from, and that goes later.
     """
 
     kind: Literal["fill", "clear", "restore", "repair"]
@@ -93,6 +94,7 @@ class Fill:
     trial_joins: tuple[sql.Composable, ...] = ()
     poison_share: float = 0.01
     only: sql.Composable | None = None
+    source: sql.Identifier | None = None
 
     @property
     def wrong(self) -> sql.Composable:

@@ -5,6 +5,8 @@ from psycopg import sql
 from rollout.plan.names import SCHEMA
 from rollout.plan.table import Table
 
+TRUE = sql.SQL("true")
+
 
 def _column(table: Table, column: str, condition: str) -> sql.Composable:
     return sql.SQL(

@@ -175,6 +175,7 @@ class DropLegacy(Step):
                     Assignment(lookup.legacy, self._legacy_text(plan, lookup))
                     for lookup in plan.lookups_of(self.table)
                 ),
+                source=in_target(archive_name(plan, self.table)),
             ),
         )
 

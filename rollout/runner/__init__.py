@@ -1,5 +1,6 @@
 """The runner: the only writer of a rollout's state."""
 
+from rollout.runner.recognising import recognise
 from rollout.runner.repairs import (
     RepairPreview,
     correct,
@@ -33,6 +34,7 @@ __all__ = [
     "pause",
     "preview_correction",
     "preview_repair",
+    "recognise",
     "repair",
     "restore_snapshot",
     "resume",

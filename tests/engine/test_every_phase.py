@@ -27,12 +27,21 @@ TEXT = st.none() | st.text(
 
 def schema_of(target: Target) -> list[str]:
     """The lines of a dump of everything but the engine's own, whatever the order of columns."""
+    return _dumped([], {**os.environ, **target.environment})
+
+
+def schema_lines(url: str) -> list[str]:
+    """The same of the database that an address names."""
+    return _dumped([url], dict(os.environ))
+
+
+def _dumped(database: list[str], environ: dict[str, str]) -> list[str]:
     pg_dump = embedded.program("pg_dump")
     if not pg_dump.exists():
         pytest.skip("there is no pg_dump of the embedded PostgreSQL")
     dump = subprocess.run(
-        [pg_dump, "--schema-only", "--no-owner", "--exclude-schema=rollout"],
-        env={**os.environ, **target.environment},
+        [pg_dump, "--schema-only", "--no-owner", "--exclude-schema=rollout", *database],
+        env=environ,
         capture_output=True,
         text=True,
         check=True,

@@ -65,7 +65,11 @@ class Command(BaseCommand):
         verb("show", "Show where a rollout stands.", as_json=True)
         sql = verb("sql", "Print the SQL of a phase.")
         sql.add_argument("phase", type=int)
-        sql.add_argument("--rollback", action="store_true", help="the SQL that undoes it")
+        sql.add_argument(
+            "--rollback", action="store_true", help="a psql script that undoes it by hand"
+        )
+        by_hand = verb("recognise", "Write down that a phase was rolled back by hand.")
+        by_hand.add_argument("phase", type=int)
         for name, text in (("start", "Start a phase."), ("rollback", "Roll a phase back.")):
             sub = verb(name, text)
             sub.add_argument("phase", type=int)
@@ -125,6 +129,14 @@ class Command(BaseCommand):
             )
             return ERROR
         self.stdout.write(reports.sql_of(status.plan, phase, rollback=rollback))
+        return DONE
+
+    def do_recognise(self, *, plan: str, env: str, phase: int, **_: Any) -> int:
+        if phase not in range(5):
+            self.stderr.write(f"There is no phase {phase}: phases are 0 to 4.")
+            return ERROR
+        for run in runner.recognise(find_rollout(plan, env), phase, actor=ShellActor()):
+            self.stdout.write(f"Phase {run.phase} is rolled back.")
         return DONE
 
     def do_start(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:

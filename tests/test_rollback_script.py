@@ -1,0 +1,255 @@
+"""The script that `rollout sql PHASE --rollback` prints, carried out by psql as it is."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from config import embedded
+from rollout import runner
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState
+from rollout.runner.execution import Execution
+from rollout.status import status_of
+from tests import rollouts
+from tests.engine.test_every_phase import schema_lines
+from tests.rollouts import ADA, PLAN
+from tests.servers import Database, manage
+
+ROWS = {
+    "properties": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p",
+    "images": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM property_images AS p",
+    "modes": "SELECT coalesce(jsonb_agg(jsonb_build_array(read_mode, write_mode, features)),"
+    """ '[["legacy", "legacy", []]]') FROM rollout.modes""",
+    "own": "SELECT jsonb_agg(c.relname ORDER BY c.relname) FROM pg_class c"
+    " WHERE c.relnamespace = 'rollout'::regnamespace AND c.relkind = 'r'",
+    "functions": "SELECT jsonb_agg(concat_ws(' ', p.proname,"
+    " obj_description(p.oid, 'pg_proc')) ORDER BY p.proname) FROM pg_proc p"
+    " WHERE p.pronamespace = 'rollout'::regnamespace",
+}
+
+
+def psql() -> Path:
+    found = embedded.program("psql")
+    if found.exists():
+        return found
+    other = shutil.which("psql")
+    if other is None:
+        pytest.skip("there is no psql: neither the embedded PostgreSQL's nor Debian's")
+    return Path(other)
+
+
+def carry_out(script: str, database: Database, directory: Path, *more: str) -> tuple[int, str]:
+    file = directory / "rollback.sql"
+    file.write_text(script)
+    done = subprocess.run(
+        [psql(), "-X", *more, "-f", file, database.url],
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def printed(phase: int, database: Database) -> str:
+    return manage("rollout", "sql", PLAN, str(phase), "--rollback", url=database.url)
+
+
+def everything(database: Database) -> dict[str, Any]:
+    """The catalog, every row of the application's tables, and what the engine keeps."""
+    with rollouts.target() as opened:
+        opened.execute("SELECT set_config('search_path', 'public', false)")
+        found = {}
+        for name, question in ROWS.items():
+            row = opened.execute(question.encode()).fetchone()
+            found[name] = row and row[0]
+    return {"schema": schema_lines(database.url), **found}
+
+
+@pytest.fixture
+def begin(committed_db: Database) -> Callable[[int], Rollout]:
+    """Sixty listings and one with an odd text, carried up to a phase."""
+
+    def up_to(phase: int) -> Rollout:
+        rollouts.load_listings(60)
+        rollouts.execute(
+            "UPDATE properties SET type = E' it''s \\\\ $sql$ \\u00e9 ' WHERE id ="
+            " (SELECT min(id::text)::uuid FROM properties)"
+        )
+        rollout = rollouts.the_rollout()
+        rollouts.carry_out(rollout, *range(phase))
+        if rollouts.needs_snapshot(rollout, phase):
+            rollouts.snapshot_of(rollout)
+        return rollout
+
+    return up_to
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is gone after so many steps of the phase: nobody writes down what it did."""
+    step = Execution._step
+
+    def dies(self: Execution, position: int, *more: Any) -> bool:
+        if position >= steps:
+            raise SystemExit("killed")
+        return step(self, position, *more)
+
+    monkeypatch.setattr(Execution, "_step", dies)
+
+
+def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:
+    run = runner.start(rollout, phase, actor=ADA)
+    with pytest.raises(SystemExit):
+        rollouts.work()
+    PhaseRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    rollouts.lose_the_queue()
+    return run
+
+
+def go_through_it_again(rollout: Rollout, phase: int) -> None:
+    if phase > 2:
+        with pytest.raises(runner.Refused, match="audit clean"):
+            runner.start(rollout, phase, actor=ADA)
+        runner.start_audit(rollout, actor=ADA)
+        rollouts.work()
+    rollouts.carry_out(rollout, phase)
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3, 4])
+def test_after_a_phase_its_script_brings_everything_back_and_the_console_recognises_it(
+    phase: int, begin: Callable[[int], Rollout], committed_db: Database, tmp_path: Path
+) -> None:
+    rollout = begin(phase)
+    before = everything(committed_db)
+    rollouts.carry_out(rollout, phase)
+    assert everything(committed_db) != before
+    script = printed(phase, committed_db)
+    code, said = carry_out(script, committed_db, tmp_path)
+    assert code == 0, said
+    assert everything(committed_db) == before
+    assert carry_out(script, committed_db, tmp_path)[0] == 0, "it may be run again"
+    assert everything(committed_db) == before
+    (run,) = runner.recognise(rollout, phase, actor=ADA)
+    assert (run.phase, run.way, run.state) == (phase, "backward", RunState.DONE)
+    assert status_of(rollout).phases[phase].state == "pending"
+    assert LogEntry.objects.filter(event="rolled back by hand", phase=phase).count() == 1
+    go_through_it_again(rollout, phase)
+
+
+HALF_WAY = [(1, 3), (2, 2), (2, 5), (3, 3), (4, 1), (4, 2), (4, 4), (4, 8)]
+
+
+@pytest.mark.parametrize(("phase", "steps"), HALF_WAY)
+def test_half_way_through_a_phase_its_script_brings_everything_back(
+    phase: int,
+    steps: int,
+    begin: Callable[[int], Rollout],
+    committed_db: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rollout = begin(phase)
+    before = everything(committed_db)
+    with monkeypatch.context() as killing:
+        stop_after(steps, killing)
+        run = start_and_die(rollout, phase)
+    assert everything(committed_db) != before
+    code, said = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+    assert code == 0, said
+    assert everything(committed_db) == before
+    assert [run.phase for run in runner.recognise(rollout, phase, actor=ADA)] == [phase]
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELLED
+    go_through_it_again(rollout, phase)
+
+
+def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognised_at_once(
+    begin: Callable[[int], Rollout], committed_db: Database, tmp_path: Path
+) -> None:
+    rollout = begin(1)
+    before = everything(committed_db)
+    rollouts.carry_out(rollout, 1, 2, 3, 4)
+    for phase in (4, 3, 2, 1):
+        code, said = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+        assert code == 0, said
+    assert everything(committed_db) == before
+    assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
+
+
+def test_an_older_phase_is_not_taken_back_under_a_newer_one(
+    begin: Callable[[int], Rollout], committed_db: Database, tmp_path: Path
+) -> None:
+    rollout = begin(3)
+    rollouts.carry_out(rollout, 3)
+    before = everything(committed_db)
+    code, said = carry_out(printed(2, committed_db), committed_db, tmp_path)
+    assert code == 3
+    assert "Phase 3 has begun" in said
+    assert everything(committed_db) == before
+
+
+def test_nothing_is_changed_while_a_worker_is_connected(
+    begin: Callable[[int], Rollout], committed_db: Database, tmp_path: Path
+) -> None:
+    rollout = begin(1)
+    rollouts.carry_out(rollout, 1)
+    before = everything(committed_db)
+    with rollouts.target():
+        code, said = carry_out(printed(1, committed_db), committed_db, tmp_path)
+    assert (code, everything(committed_db)) == (3, before)
+    assert "Stop its workers" in said
+
+
+def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
+    begin: Callable[[int], Rollout], committed_db: Database, tmp_path: Path
+) -> None:
+    rollout = begin(1)
+    before = everything(committed_db)
+    rollouts.carry_out(rollout, 1)
+    script = printed(1, committed_db)
+    file = tmp_path / "rollback.sql"
+    file.write_text(script)
+    with rollouts.target() as holder:
+        holder.execute("SET application_name = 'a report'")
+        holder.execute("BEGIN; SELECT FROM properties")
+        process = subprocess.Popen(
+            [psql(), "-X", "-f", file, committed_db.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "attempt 2 of 30" in line:
+                assert f"pid {holder.info.backend_pid} (a report" in line
+                holder.execute("COMMIT")
+    assert process.wait(30) == 0, said
+    assert everything(committed_db) == before
+
+
+def test_a_rollback_that_was_not_carried_out_is_not_recognised(
+    begin: Callable[[int], Rollout], committed_db: Database
+) -> None:
+    rollout = begin(1)
+    rollouts.carry_out(rollout, 1)
+    with pytest.raises(runner.Refused, match="Phase 1 is not rolled back: "):
+        runner.recognise(rollout, 1, actor=ADA)
+    assert status_of(rollout).phases[1].state == "done"
+
+
+def test_nothing_is_recognised_while_a_worker_may_be_at_work(
+    begin: Callable[[int], Rollout], committed_db: Database
+) -> None:
+    rollout = begin(1)
+    runner.start(rollout, 1, actor=ADA)
+    with pytest.raises(runner.Refused, match="A worker has just been at work"):
+        runner.recognise(rollout, 1, actor=ADA)
