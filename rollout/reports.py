@@ -91,6 +91,8 @@ def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
         for action in direction.actions:
             match action:
                 case Statement():
+                    if action.said_servers:
+                        lines.append(f"-- {action.said_servers}:")
                     # Only what builds or drops concurrently must stand outside a transaction.
                     alone = action.long and "CONCURRENTLY" in action.text
                     lines += (

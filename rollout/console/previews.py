@@ -74,12 +74,15 @@ def of_step(plan: Plan, step: Step) -> StepPreview:
 def of_action(action: Action) -> Preview:
     match action:
         case Statement(long=True):
+            only = f"{action.said_servers} alone. " if action.said_servers else ""
             return Preview(
-                "Takes the time it needs, without a lock timeout; the application goes on.",
+                f"{only}Takes the time it needs, without a lock timeout; the application goes on.",
                 action.text,
             )
         case Statement():
-            return Preview("", action.text)
+            return Preview(
+                f"{action.said_servers} alone." if action.said_servers else "", action.text
+            )
         case Fill():
             return Preview(
                 "In short batches that yield to the application. Each batch puts its range of rows "

@@ -67,7 +67,10 @@ def live_columns(connection: Connection, tables: Iterable[str]) -> Shape:
         """
         SELECT CASE WHEN n.nspname = 'public' THEN c.relname
                     ELSE n.nspname || '.' || c.relname END AS label,
-               a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull
+               a.attname, format_type(a.atttypid, a.atttypmod),
+               NOT a.attnotnull OR EXISTS (
+                   SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'n'
+                      AND k.conkey[1] = a.attnum AND NOT k.convalidated)
           FROM pg_class c
           JOIN pg_namespace n ON n.oid = c.relnamespace
           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

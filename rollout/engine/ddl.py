@@ -25,10 +25,12 @@ class NotApplied(Exception):
 
 
 def apply(connection: Connection, statement: Statement, control: Control) -> bool:
-    """Run a statement unless it is already applied; whether it was run.
+    """Run a statement unless it is already applied, or for other servers; whether it was run.
 
     Raises LockNotObtained, NotApplied, Interrupted and psycopg.Error.
     """
+    if not statement.is_for(connection.info.server_version):
+        return False
     if statement.done is not None and ask(connection, statement.done):
         return False
     control.using(connection)

@@ -32,6 +32,10 @@ class LockMode(Enum):
         return "nothing the application does"
 
 
+_NO_END = 1000
+EVERY_SERVER = (0, _NO_END)
+
+
 @dataclass(frozen=True)
 class Lock:
     """A lock that a statement takes on a table of the application."""
@@ -49,6 +53,7 @@ class Statement:
     that the statement may simply be run again.
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
     ``scans`` says how many times it reads the whole of the first table that it locks.
+    ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
     """
 
     sql: Composed
@@ -56,10 +61,24 @@ class Statement:
     locks: tuple[Lock, ...] = ()
     long: bool = False
     scans: int = 0
+    servers: tuple[int, int] = EVERY_SERVER
 
     @property
     def text(self) -> str:
         return self.sql.as_string()
+
+    def is_for(self, server_version: int) -> bool:
+        """Whether a server of that version, as libpq numbers it, is to carry it out."""
+        first, end = self.servers
+        return first <= server_version // 10_000 < end
+
+    @property
+    def said_servers(self) -> str:
+        """The servers that it is for, as people say it; empty for every one."""
+        first, end = self.servers
+        if self.servers == EVERY_SERVER:
+            return ""
+        return f"PostgreSQL {first} and newer" if end >= _NO_END else f"PostgreSQL before {end}"
 
 
 def _confined(condition: sql.Composable, only: sql.Composable | None) -> sql.Composable:

@@ -32,7 +32,18 @@ def column_exists(table: Table, column: str) -> sql.Composable:
 
 
 def column_is_not_null(table: Table, column: str) -> sql.Composable:
-    return _column(table, column, "attnotnull")
+    """Every row has a value: from PostgreSQL 18 on, a constraint may be there and not validated."""
+    return _column(
+        table,
+        column,
+        "attnotnull AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = attrelid"
+        " AND contype = 'n' AND conkey[1] = attnum AND NOT convalidated)",
+    )
+
+
+def column_may_be_null(table: Table, column: str) -> sql.Composable:
+    """A null may be written: no constraint is there, validated or not."""
+    return _column(table, column, "NOT attnotnull")
 
 
 def constraint_exists(table: Table, name: str, *, validated: bool = False) -> sql.Composable:

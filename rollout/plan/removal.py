@@ -1,6 +1,6 @@
 """The steps that take the legacy columns away: freeze, archive, drop; and use what came instead."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -53,13 +53,7 @@ class FreezeLegacy(Step):
 def unless(fact: sql.Composable, statement: Statement) -> Statement:
     """A statement that a later step makes needless: with the fact it counts as done."""
     assert statement.done is not None
-    return Statement(
-        sql=statement.sql,
-        done=sql.SQL("({} OR {})").format(fact, statement.done),
-        locks=statement.locks,
-        long=statement.long,
-        scans=statement.scans,
-    )
+    return replace(statement, done=sql.SQL("({} OR {})").format(fact, statement.done))
 
 
 def archive_name(plan: "Plan", table: Table) -> str:

@@ -209,9 +209,17 @@ class AddForeignKey(Step):
         return (orphans(self.lookup), types_differ(self.lookup))
 
 
+_BY_CHECK = (0, 18)
+_BY_CONSTRAINT = (18, 1000)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequireValues(Step):
-    """NOT NULL by way of a validated CHECK, so that no scan happens under an exclusive lock."""
+    """NOT NULL without a scan under an exclusive lock.
+
+    PostgreSQL 18 adds the constraint unvalidated and validates it while writers go on; an older one
+    gets a CHECK in that way, by which it believes the NOT NULL, and which goes again.
+    """
 
     table: Table
     columns: tuple[str, ...]
@@ -225,51 +233,88 @@ class RequireValues(Step):
     def _check(self, column: str) -> str:
         return identifier(self.table.name, column, "present")
 
+    def _constraint(self, column: str) -> str:
+        # The name that SET NOT NULL would choose: the schema is one on all servers.
+        return identifier(self.table.name, column, "not_null")
+
     def forward(self, plan: "Plan") -> Actions:
+        return tuple(
+            statement
+            for column in self.columns
+            for statement in (*self._by_check(column), *self._by_constraint(column))
+        )
+
+    def _by_check(self, column: str) -> tuple[Statement, ...]:
+        names = {
+            "table": self.table.identifier,
+            "check": sql.Identifier(self._check(column)),
+            "column": sql.Identifier(column),
+        }
+        required = facts.column_is_not_null(self.table, column)
+        exists = facts.constraint_exists(self.table, self._check(column))
+        valid = facts.constraint_exists(self.table, self._check(column), validated=True)
+        either = sql.SQL("({} OR {})")
         exclusive = (Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),)
-        statements: list[Statement] = []
-        for column in self.columns:
-            names = {
-                "table": self.table.identifier,
-                "check": sql.Identifier(self._check(column)),
-                "column": sql.Identifier(column),
-            }
-            required = facts.column_is_not_null(self.table, column)
-            exists = facts.constraint_exists(self.table, self._check(column))
-            valid = facts.constraint_exists(self.table, self._check(column), validated=True)
-            either = sql.SQL("({} OR {})")
-            statements += [
-                Statement(
-                    sql=sql.SQL(
-                        "ALTER TABLE {table} ADD CONSTRAINT {check}"
-                        " CHECK ({column} IS NOT NULL) NOT VALID"
-                    ).format(**names),
-                    done=either.format(required, exists),
-                    locks=exclusive,
+        return (
+            Statement(
+                sql=sql.SQL(
+                    "ALTER TABLE {table} ADD CONSTRAINT {check}"
+                    " CHECK ({column} IS NOT NULL) NOT VALID"
+                ).format(**names),
+                done=either.format(required, exists),
+                locks=exclusive,
+                servers=_BY_CHECK,
+            ),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {table} VALIDATE CONSTRAINT {check}").format(**names),
+                done=either.format(required, valid),
+                locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, self.table.label),),
+                long=True,
+                scans=1,
+                servers=_BY_CHECK,
+            ),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL").format(
+                    **names
                 ),
-                Statement(
-                    sql=sql.SQL("ALTER TABLE {table} VALIDATE CONSTRAINT {check}").format(**names),
-                    done=either.format(required, valid),
-                    locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, self.table.label),),
-                    long=True,
-                    scans=1,
+                done=required,
+                locks=exclusive,
+                servers=_BY_CHECK,
+            ),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {check}").format(
+                    **names
                 ),
-                Statement(
-                    sql=sql.SQL("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL").format(
-                        **names
-                    ),
-                    done=required,
-                    locks=exclusive,
-                ),
-                Statement(
-                    sql=sql.SQL("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {check}").format(
-                        **names
-                    ),
-                    done=facts.all_of(required, facts.no(exists)),
-                    locks=exclusive,
-                ),
-            ]
-        return tuple(statements)
+                done=facts.all_of(required, facts.no(exists)),
+                locks=exclusive,
+                servers=_BY_CHECK,
+            ),
+        )
+
+    def _by_constraint(self, column: str) -> tuple[Statement, ...]:
+        names = {
+            "table": self.table.identifier,
+            "constraint": sql.Identifier(self._constraint(column)),
+            "column": sql.Identifier(column),
+        }
+        return (
+            Statement(
+                sql=sql.SQL(
+                    "ALTER TABLE {table} ADD CONSTRAINT {constraint} NOT NULL {column} NOT VALID"
+                ).format(**names),
+                done=facts.no(facts.column_may_be_null(self.table, column)),
+                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+                servers=_BY_CONSTRAINT,
+            ),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}").format(**names),
+                done=facts.column_is_not_null(self.table, column),
+                locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, self.table.label),),
+                long=True,
+                scans=1,
+                servers=_BY_CONSTRAINT,
+            ),
+        )
 
     def backward(self, plan: "Plan") -> Actions:
         changes = [
@@ -289,7 +334,7 @@ class RequireValues(Step):
                         facts.no(fact)
                         for column in self.columns
                         for fact in (
-                            facts.column_is_not_null(self.table, column),
+                            facts.no(facts.column_may_be_null(self.table, column)),
                             facts.constraint_exists(self.table, self._check(column)),
                         )
                     )

@@ -23,6 +23,7 @@ from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
 from rollout.runner.verbs import sentence_name_of
 
+ALREADY = "Already applied."
 SLICE_SECONDS = 5.0
 """How long a worker goes on before it lets the queue have its turn."""
 
@@ -143,12 +144,15 @@ class Execution:
         )
         way = self.plan.backward(step) if self._backward else self.plan.forward(step)
         for number, action in enumerate(way.actions):
-            if number < row.actions_done:
+            again = number < row.actions_done
+            if _is_for_others(action, connection) or (again and not _can_be_asked(action)):
                 continue
             result = self._act(number, action, connection, held)
             if result is None:
                 return False
-            row.actions_done = number + 1
+            if again and result == ALREADY:
+                continue
+            row.actions_done = max(row.actions_done, number + 1)
             if not row.result.endswith(result):
                 row.result = f"{row.result} {result}".strip()
             row.save(update_fields=["actions_done", "result"])
@@ -172,7 +176,7 @@ class Execution:
         match action:
             case Statement():
                 ran = ddl.apply(connection, action, held)
-                return "Applied." if ran else "Already applied."
+                return "Applied." if ran else ALREADY
             case Fill() | Compute():
                 return filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held
@@ -273,6 +277,19 @@ class Execution:
             phase=self.run.phase,
             data={"run": self.run.pk, **data},
         )
+
+
+def _can_be_asked(action: Action) -> bool:
+    """Whether the catalog tells if an action is done, however often it was done before.
+
+    What a later one left half done may be an earlier one's to clear away: an index not valid.
+    """
+    return isinstance(action, Statement) and action.done is not None
+
+
+def _is_for_others(action: Action, connection: Connection) -> bool:
+    """Whether an action is for servers of another version."""
+    return isinstance(action, Statement) and not action.is_for(connection.info.server_version)
 
 
 def _connection_lost(error: Exception) -> bool:

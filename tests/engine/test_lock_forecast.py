@@ -64,8 +64,10 @@ def test_a_lock_that_a_step_takes_again_and_again_is_told_once_with_its_times(
     for number in range(3):
         do_phase(target, connection, PLAN, number)
     locks = [lock for lock in preflight.look(target, PLAN, 3).locks if lock.step == "require"]
+    # Two columns, each with a constraint at once, or by way of a CHECK that comes and goes.
+    exclusive = 2 if connection.info.server_version >= 180_000 else 6
     assert [(lock.mode, lock.times) for lock in locks] == [
-        (LockMode.ACCESS_EXCLUSIVE, 6),
+        (LockMode.ACCESS_EXCLUSIVE, exclusive),
         (LockMode.SHARE_UPDATE_EXCLUSIVE, 2),
     ]
 

@@ -7,6 +7,9 @@ import pytest
 from django.db import connection
 
 from rollout import runner, tasks
+from rollout.engine import ddl
+from rollout.engine.control import Control
+from rollout.engine.target import Connection
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -17,6 +20,7 @@ from rollout.models import (
     RunState,
     StepRun,
 )
+from rollout.plan.actions import Statement
 from rollout.runner import execution
 from rollout.runner.lease import Lease
 from tests import rollouts
@@ -234,6 +238,37 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
     assert report.status == AuditStatus.INCONCLUSIVE
     assert report.message == "The phase was cancelled before its end."
     runner.start_audit(properties, actor=ADA)
+
+
+def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step's first action, which clears such an index away, had been written down as done."""
+    rollouts.carry_out(properties, 0, 1, 2, 3)
+    rollouts.snapshot_of(properties)
+    run = runner.start(properties, 4, actor=ADA)
+    apply = ddl.apply
+    index = "properties_type_id_idx"
+
+    def cut_off(connection: Connection, statement: Statement, control: Control) -> bool:
+        done = apply(connection, statement, control)
+        if statement.text.startswith("CREATE INDEX") and index in statement.text:
+            connection.execute(
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [index]
+            )
+            raise SystemExit("killed")
+        return done
+
+    monkeypatch.setattr(ddl, "apply", cut_off)
+    with pytest.raises(SystemExit):
+        rollouts.work()
+    monkeypatch.undo()
+    assert StepRun.objects.get(run=run, step="index-type").actions_done == 1
+    run.refresh_from_db()
+    tasks.advance(run.pk, run.token)
+    rollouts.work()
+    run.refresh_from_db()
+    assert (run.state, run.error) == (RunState.DONE, "")
 
 
 def test_a_mismatch_stops_the_phase_and_says_how_many(properties: Rollout) -> None:

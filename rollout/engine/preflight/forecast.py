@@ -109,7 +109,8 @@ class Forecaster:
         found: list[LockForecast] = []
         for action in direction.actions:
             if isinstance(action, Statement):
-                found += self._of_statement(step, action)
+                if action.is_for(self._connection.info.server_version):
+                    found += self._of_statement(step, action)
             elif isinstance(action, Fill | Compute):
                 tables = (action.table.label,)
                 found.append(self._forecast(step, LockMode.ROW_EXCLUSIVE, tables, hold=IN_BATCHES))
