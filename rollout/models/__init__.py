@@ -1,0 +1,47 @@
+"""The journal: what happened, by whom, with which counts. Only the runner changes a run's state."""
+
+from rollout.models.audits import (
+    AuditMode,
+    AuditReport,
+    AuditStatus,
+    Finding,
+    FindingState,
+    Mismatch,
+    MismatchState,
+)
+from rollout.models.jobs import BackfillEstimate, BackfillJob
+from rollout.models.log import LogEntry
+from rollout.models.repairs import MappingChange, Repair
+from rollout.models.rollouts import Leased, Rollout
+from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
+from rollout.models.snapshots import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
+from rollout.models.watching import Heartbeat, Measurement
+
+__all__ = [
+    "ACTIVE",
+    "SNAPSHOT_UNDER_WAY",
+    "WORKING",
+    "AuditMode",
+    "AuditReport",
+    "AuditStatus",
+    "BackfillEstimate",
+    "BackfillJob",
+    "Finding",
+    "FindingState",
+    "Heartbeat",
+    "Leased",
+    "LogEntry",
+    "MappingChange",
+    "Measurement",
+    "Mismatch",
+    "MismatchState",
+    "PhaseRun",
+    "Repair",
+    "Rollout",
+    "RunState",
+    "Snapshot",
+    "SnapshotState",
+    "StepRun",
+    "StepState",
+    "Way",
+]

@@ -1,0 +1,87 @@
+"""Passes over a table, and what they are expected to cost."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from rollout.models.rollouts import Rollout
+from rollout.models.runs import StepRun
+
+
+class BackfillJob(models.Model):
+    """A pass over a table. Its lanes and counters live in the target, beside the data.
+
+    The counters here are the totals of a finished job, copied once; a running job's are read from
+    the target (``rollout.engine.backfill.progress``).
+    """
+
+    step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="jobs")
+    table = models.CharField(max_length=130)
+    kind = models.CharField(max_length=10)
+    """fill, clear, restore, compute or repair."""
+    position = models.PositiveSmallIntegerField()
+    """Which of its step's actions it is."""
+    blocks = models.BigIntegerField()
+    estimated_rows = models.BigIntegerField()
+    stripes = models.PositiveSmallIntegerField()
+    explanation = models.TextField()
+    """What the planner chose, and why."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    scanned = models.BigIntegerField(default=0)
+    updated = models.BigIntegerField(default=0)
+    already_right = models.BigIntegerField(default=0)
+    quarantined = models.BigIntegerField(default=0)
+    most_poison_rows = models.BigIntegerField(default=50)
+    """How many rows the database may refuse before the job stops."""
+    target_ms = models.PositiveIntegerField(default=75)
+    """How long a batch should take; may be changed while the job runs, as the next two."""
+    duty_percent = models.PositiveSmallIntegerField(default=100)
+    """The share of time in which batches run."""
+    workers = models.PositiveSmallIntegerField(default=1)
+    """How many workers share the lanes."""
+    rounds = models.PositiveSmallIntegerField(default=1)
+    working_seconds = models.FloatField(default=0)
+    """Time in batches, pauses left out."""
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["step_run", "position"], name="rollout_job_once_an_action"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.table}"
+
+
+class BackfillEstimate(models.Model):
+    """What a pass over a table will cost, tried out before its phase starts and rolled back.
+
+    Without an end it waits for a worker. Of a pass that computes in Python only ``rows`` is known.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="estimates")
+    phase = models.PositiveSmallIntegerField()
+    step = models.CharField(max_length=100)
+    position = models.PositiveSmallIntegerField()
+    """Which of its step's actions the pass is."""
+    table = models.CharField(max_length=130)
+    rows = models.BigIntegerField(null=True)
+    seconds = models.FloatField(null=True)
+    wal_bytes = models.BigIntegerField(null=True)
+    disk_bytes = models.BigIntegerField(null=True)
+    """At most so much: what the rows take if none finds room where it was."""
+    sampled_rows = models.BigIntegerField(default=0)
+    actor_name = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["rollout", "phase", "step", "position", "-id"])]
+
+    def __str__(self) -> str:
+        return f"estimate of {self.table} in step {self.step}"

@@ -1,0 +1,31 @@
+"""The append-only log of who did what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+
+class LogEntry(models.Model):
+    """The audit log. Append-only by trigger; each entry's hash covers the one before it."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    source = models.CharField(max_length=20)
+    """web, shell, worker or watchdog."""
+    plan = models.CharField(max_length=100, blank=True)
+    environment = models.CharField(max_length=100, blank=True)
+    phase = models.PositiveSmallIntegerField(null=True)
+    event = models.CharField(max_length=40)
+    message = models.TextField()
+    data: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["plan", "environment", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}: {self.message}"

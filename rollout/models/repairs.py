@@ -1,0 +1,67 @@
+"""Reviews of a mapping, and rows that were put right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from rollout.models.audits import AuditReport
+from rollout.models.rollouts import Rollout
+from rollout.models.runs import PhaseRun
+
+
+class MappingChange(models.Model):
+    """A review of legacy values that somebody applied to a lookup's mapping.
+
+    ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
+    null (no value), "rows": how many rows had the text then}.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
+    table = models.CharField(max_length=130)
+    legacy_column = models.CharField(max_length=63)
+    reviewer = models.CharField(max_length=150)
+    at = models.DateTimeField()
+    changes: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
+    rows_affected = models.BigIntegerField(default=0)
+    """Filled rows whose value was another than the mapping says from then on."""
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["rollout", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{len(self.changes)} values of {self.table}.{self.legacy_column}"
+
+
+class Repair(models.Model):
+    """What a run of the way "repair" puts right, beside what was found before it.
+
+    ``selection`` is {"columns": [...], "categories": [...], "legacy": [texts] or null,
+    "keys": [[key texts], ...] or null}: rows are those that meet all that is given.
+    ``examples`` are rows as they were: [{"key", "column", "legacy", "before", "after"}].
+    """
+
+    run = models.OneToOneField(PhaseRun, on_delete=models.CASCADE, related_name="repair")
+    report = models.ForeignKey(
+        AuditReport, null=True, on_delete=models.SET_NULL, related_name="repairs"
+    )
+    change = models.ForeignKey(
+        MappingChange, null=True, on_delete=models.SET_NULL, related_name="repairs"
+    )
+    table = models.CharField(max_length=130)
+    selection: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    rows_expected = models.BigIntegerField(default=0)
+    rows_repaired = models.BigIntegerField(null=True)
+    before: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Categories to rows, before."""
+    after: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    examples: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
+
+    def __str__(self) -> str:
+        return f"repair of {self.table}"

@@ -1,0 +1,44 @@
+"""A plan in an environment, and what the journal of it has in common."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Rollout(models.Model):
+    """A plan in an environment. Where it stands follows from the newest run of each phase."""
+
+    plan = models.CharField(max_length=100)
+    environment = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["plan", "environment"], name="rollout_once")]
+        permissions = [
+            ("audit_rollout", "Can start audits"),
+            ("pause_rollout", "Can pause and resume phases"),
+            ("start_rollout", "Can start, retry and cancel phases"),
+            ("roll_back_rollout", "Can roll phases back"),
+            ("review_mapping", "Can decide what legacy values become"),
+            ("repair_rows", "Can have mismatched rows put right"),
+            ("waive_mismatch", "Can accept a mismatch for a while"),
+            ("take_snapshot", "Can take and delete snapshots"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan} in {self.environment}"
+
+
+class Leased(models.Model):
+    """Work that one worker at a time holds.
+
+    ``token`` fences: whoever holds the newest one may write, a task with an older one is dropped.
+    ``lease_until`` is moved on by the worker that holds the work; past it, it is up for grabs.
+    """
+
+    token = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True

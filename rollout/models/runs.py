@@ -1,0 +1,112 @@
+"""Runs of phases and of their steps. Only the runner changes a run's state."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from rollout.models.rollouts import Leased, Rollout
+
+
+class RunState(models.TextChoices):
+    """The states of a phase run. ``ALLOWED`` in ``rollout.runner`` says which follow which."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    PAUSING = "pausing", "Pausing"
+    PAUSED = "paused", "Paused"
+    CANCELLING = "cancelling", "Cancelling"
+    CANCELLED = "cancelled", "Cancelled"
+    FAILED = "failed", "Failed"
+    DONE = "done", "Done"
+
+
+ACTIVE = (
+    RunState.QUEUED,
+    RunState.RUNNING,
+    RunState.PAUSING,
+    RunState.PAUSED,
+    RunState.CANCELLING,
+)
+"""States of a run that nobody may start another beside."""
+WORKING = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)
+"""Active states in which a worker has something to do: the watchdog keeps an eye on these."""
+
+
+class Way(models.TextChoices):
+    """What a run is for. A repair changes nothing of where its phase stands."""
+
+    FORWARD = "forward", "Forward"
+    BACKWARD = "backward", "Rollback"
+    REPAIR = "repair", "Repair"
+
+
+class PhaseRun(Leased):
+    """One run of a phase, forward or as its rollback."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="runs")
+    phase = models.PositiveSmallIntegerField()
+    way = models.CharField(max_length=10, choices=Way.choices, default=Way.FORWARD)
+    state = models.CharField(max_length=12, choices=RunState.choices, default=RunState.QUEUED)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150)
+    plan_digest = models.CharField(max_length=12)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    advice = models.TextField(blank=True)
+    """What to do next about the error."""
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout"], condition=Q(state__in=ACTIVE), name="rollout_one_active_run"
+            )
+        ]
+        indexes = [models.Index(fields=["rollout", "phase", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.rollout}: phase {self.phase} {self.way} ({self.state})"
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+
+class StepState(models.TextChoices):
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class StepRun(models.Model):
+    """A step within a run; a step that has no row has not been reached."""
+
+    run = models.ForeignKey(PhaseRun, on_delete=models.CASCADE, related_name="steps")
+    step = models.CharField(max_length=100)
+    position = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=8, choices=StepState.choices, default=StepState.RUNNING)
+    attempts = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    actions_done = models.PositiveSmallIntegerField(default=0)
+    """How many of the step's actions have come to their end."""
+    waiting_for = models.TextField(blank=True)
+    """What a running step waits for; empty while it gets on."""
+    result = models.TextField(blank=True)
+    """One sentence: what was found or counted."""
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "step"], name="rollout_step_once_a_run")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} ({self.state})"

@@ -1,0 +1,106 @@
+"""Dumps of a plan's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from rollout.models.rollouts import Leased, Rollout
+from rollout.models.runs import PhaseRun
+
+
+class SnapshotState(models.TextChoices):
+    TAKING = "taking", "Taking"
+    TAKEN = "taken", "Taken, not verified yet"
+    VERIFYING = "verifying", "Verifying"
+    VERIFIED = "verified", "Verified"
+    FAILED = "failed", "Failed"
+    DELETED = "deleted", "Deleted"
+
+
+SNAPSHOT_UNDER_WAY = (SnapshotState.TAKING, SnapshotState.TAKEN, SnapshotState.VERIFYING)
+
+
+class Snapshot(Leased):
+    """A dump of the plan's tables, and what it held by the server's own word.
+
+    Only a verified one counts: it was restored elsewhere and found to hold just that. ``crosstabs``
+    is [{"table", "legacy_column", "column", "cells": [{"legacy": text or null, "new": name or null,
+    "rows"}], "pairs": how many there are, "digest": of all of them}].
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="snapshots")
+    run = models.ForeignKey(
+        PhaseRun, null=True, on_delete=models.SET_NULL, related_name="snapshots"
+    )
+    state = models.CharField(
+        max_length=10, choices=SnapshotState.choices, default=SnapshotState.TAKING
+    )
+    attempts = models.PositiveSmallIntegerField(default=0)
+    """How often a worker began with it."""
+    doing = models.TextField(blank=True)
+    """What the work on it is at; empty when there is none."""
+    actor_name = models.CharField(max_length=150)
+    plan_digest = models.CharField(max_length=12)
+    phases: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """How each phase stood: done, begun or untouched."""
+
+    storage_name = models.CharField(max_length=300, blank=True)
+    size = models.BigIntegerField(default=0)
+    """Bytes; grows while it is being taken."""
+    sha256 = models.CharField(max_length=64, blank=True)
+    server_version = models.CharField(max_length=100, blank=True)
+    dump_version = models.CharField(max_length=100, blank=True)
+    system_identifier = models.CharField(max_length=20, blank=True)
+    """Of the server's cluster: tells one server from another that looks the same."""
+    lsn = models.CharField(max_length=20, blank=True)
+    exported_snapshot = models.CharField(max_length=100, blank=True)
+    """PostgreSQL's snapshot that dump, counts and crosstabs all read."""
+    counts: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Tables to rows."""
+    crosstabs: models.JSONField[Any, Any] = models.JSONField(default=list)
+    prerequisites: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """SQL of what its tables need and a dump of tables leaves out: types, trigger functions."""
+    left_out: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """What a restore leaves out: foreign keys to tables that are not in it."""
+    contents: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """Its table of contents, as pg_restore lists it."""
+
+    restored_counts: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(
+        default=dict
+    )
+    differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """What the restored copy has otherwise, a sentence each."""
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    taken_at = models.DateTimeField(null=True)
+    """The moment whose data it holds."""
+    seconds = models.FloatField(null=True)
+    """How long the dump took."""
+    verify_seconds = models.FloatField(null=True)
+    verified_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    """When the plan no longer asks for it."""
+    deleted_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    advice = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout"],
+                condition=Q(state__in=SNAPSHOT_UNDER_WAY),
+                name="rollout_one_snapshot_under_way",
+            )
+        ]
+        indexes = [models.Index(fields=["rollout", "state", "-id"])]
+
+    def __str__(self) -> str:
+        return f"snapshot {self.pk} of {self.rollout}: {self.state}"
+
+    @property
+    def under_way(self) -> bool:
+        return self.state in SNAPSHOT_UNDER_WAY

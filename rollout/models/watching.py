@@ -1,0 +1,48 @@
+"""Who is at work, and how the application fares."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Heartbeat(models.Model):
+    """When each worker and watchdog was last seen at work."""
+
+    name = models.CharField(max_length=200, unique=True)
+    """host:pid"""
+    kind = models.CharField(max_length=10)
+    """worker or watchdog."""
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} at {self.seen_at:%H:%M:%S}"
+
+
+class Measurement(models.Model):
+    """What the calls of one operation in one process and interval add up to."""
+
+    at = models.DateTimeField()
+    """When the interval began."""
+    seconds = models.PositiveIntegerField()
+    """How long it was."""
+    operation = models.CharField(max_length=100)
+    read_mode = models.CharField(max_length=10, blank=True)
+    write_mode = models.CharField(max_length=10, blank=True)
+    process = models.CharField(max_length=200, blank=True)
+    """host:pid; empty where the processes are added up."""
+    calls = models.PositiveIntegerField()
+    errors = models.PositiveIntegerField(default=0)
+    queries = models.PositiveIntegerField(default=0)
+    database_seconds = models.FloatField(default=0)
+    durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+
+    class Meta:
+        ordering = ["at"]
+        indexes = [models.Index(fields=["at", "operation"])]
+
+    def __str__(self) -> str:
+        return f"{self.operation} at {self.at:%Y-%m-%d %H:%M:%S}: {self.calls}"
