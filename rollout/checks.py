@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.plan import plans
+from rollout.plan.names import LONGEST_LOOKUP_VALUE
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.plan.table import Table
@@ -194,6 +195,36 @@ def _lookups(plan: Plan) -> Iterator[Error]:
                 f"The legacy column {lookup.table.label}.{lookup.legacy} is NOT NULL: code that "
                 "no longer writes it would fail, and a rollback adds it nullable.",
                 "Drop its NOT NULL in a migration before the rollout.",
+                plan,
+            )
+        if lookup.unknown == "null" and lookup.required:
+            yield _error(
+                20,
+                f"The lookup of {name} requires a value but leaves unknown texts without one.",
+                "Set unknown='create', or required=False.",
+                plan,
+            )
+        yield from _synonyms(plan, lookup, name)
+
+
+def _synonyms(plan: Plan, lookup: Lookup, name: str) -> Iterator[Error]:
+    def form(text: str) -> str:
+        return " ".join(text.split()).lower()
+
+    forms = Counter(form(synonym) for synonym in lookup.synonyms)
+    for synonym, meant in lookup.synonyms.items():
+        problem = ""
+        if not form(synonym) or not form(meant) or len(meant) > LONGEST_LOOKUP_VALUE:
+            problem = f"neither may be blank, nor a name over {LONGEST_LOOKUP_VALUE} characters"
+        elif forms[form(synonym)] > 1:
+            problem = "another synonym differs from it in case or white space alone"
+        elif form(meant) in forms and form(lookup.synonyms.get(meant, meant)) != form(meant):
+            problem = f"'{meant}' is itself a synonym, of '{lookup.synonyms[meant]}'"
+        if problem:
+            yield _error(
+                21,
+                f"The lookup of {name} cannot have '{synonym}' for '{meant}': {problem}.",
+                "Lead every synonym straight to the name of its lookup row.",
                 plan,
             )
 

@@ -23,16 +23,8 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
-from rollout.plan.names import (
-    LONGEST_LOOKUP_VALUE,
-    SCHEMA,
-    code,
-    identifier,
-    in_target,
-    normal,
-    tidy,
-    why_mapped,
-)
+from rollout.plan.mapping import meaning, why_mapped
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, in_target, normal
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
@@ -80,7 +72,7 @@ class DualWriteTriggers:
             catalog.take(self.table.label, Part("trigger", name))
 
     def to_new(self, lookup: Lookup) -> str:
-        """The function that gives the lookup row of a legacy text, making it when it is unknown."""
+        """The function that gives the lookup row of a legacy text, as the plan has it when new."""
         return identifier(self.plan, self.table.label, lookup.legacy, "of_text")
 
     def to_legacy(self, lookup: Lookup) -> str:
@@ -178,21 +170,13 @@ class DualWriteTriggers:
         )
 
     def _to_new(self, lookup: Lookup) -> sql.Composable:
-        mapping = in_target(lookup.mapping_name(self.plan))
-        wanted: sql.Composable = normal(_VALUE)
-        if lookup.blank is not None:
-            wanted = sql.SQL("coalesce(nullif({}, ''), {})").format(
-                wanted, normal(sql.Literal(lookup.blank))
-            )
-        name = tidy(_VALUE)
-        if lookup.blank is not None:
-            name = sql.SQL("coalesce(nullif({}, ''), {})").format(name, sql.Literal(lookup.blank))
         fill = {
-            "mapping": mapping,
+            "mapping": in_target(lookup.mapping_name(self.plan)),
             "lookup": lookup.lookup_sql,
+            "meaning": meaning(lookup, self.plan, _VALUE),
             "normal_name": normal(sql.Identifier("l", "name")),
-            "wanted": wanted,
-            "name": name,
+            "wanted": normal(sql.SQL("wanted")),
+            "makes_row": self._makes_row(lookup),
             "longest": sql.Literal(LONGEST_LOOKUP_VALUE),
             "why": why_mapped(_VALUE, sql.SQL("l")),
         }
@@ -200,17 +184,31 @@ class DualWriteTriggers:
             "  value := coalesce(value, '');",
             "  SELECT m.lookup_id INTO row_id FROM {mapping} AS m WHERE m.legacy = value;",
             "  IF FOUND THEN RETURN row_id; END IF;",
-            "  IF {name} <> '' AND length({name}) <= {longest} THEN",
-            "    INSERT INTO {lookup} (name) VALUES ({name}) ON CONFLICT DO NOTHING;",
+            "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
+            "  IF wanted <> '' AND length(wanted) <= {longest} AND {makes_row} THEN",
+            "    INSERT INTO {lookup} (name) VALUES (wanted) ON CONFLICT DO NOTHING;",
             "  END IF;",
             "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
-            "  INSERT INTO {mapping} (legacy, lookup_id, why) SELECT value, row_id, {why}",
+            "  INSERT INTO {mapping} (legacy, lookup_id, why)",
+            "    SELECT value, row_id, coalesce(reason, {why})",
             "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
             "    ON CONFLICT DO NOTHING;",
             "  RETURN row_id;",
         )
         body = [code(line).format(**fill) for line in lines]
-        return self._function(self.to_new(lookup), "value text", "integer", "row_id integer;", body)
+        return self._function(
+            self.to_new(lookup),
+            "value text",
+            "integer",
+            "row_id integer; wanted text; reason text;",
+            body,
+        )
+
+    def _makes_row(self, lookup: Lookup) -> sql.Composable:
+        """SQL condition: a text that has no lookup row yet gets one."""
+        if lookup.unknown == "create":
+            return sql.SQL("true")
+        return sql.SQL("(reason IS NOT NULL OR {} = '')").format(normal(_VALUE))
 
     def _to_legacy(self, lookup: Lookup) -> sql.Composable:
         fill = {
@@ -376,20 +374,3 @@ class DualWriteTriggers:
                 for t in self.derived
             ]
         )
-
-
-def mapping_table(lookup: Lookup, plan: str) -> Statement:
-    """The table of a lookup's mapping: exact legacy text to lookup row, whatever its length."""
-    name = lookup.mapping_name(plan)
-    return Statement(
-        sql=sql.SQL(
-            "CREATE TABLE IF NOT EXISTS {} (\n"
-            "  legacy text NOT NULL,\n"
-            "  lookup_id integer,\n"
-            "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
-            "  why text NOT NULL,\n"
-            "  EXCLUDE USING hash (legacy WITH =)\n"
-            ")"
-        ).format(in_target(name), normal(sql.Identifier("legacy"))),
-        done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
-    )

@@ -48,16 +48,3 @@ def normal(text: sql.Composable) -> sql.Composable:
 def normal_form(column: str) -> str:
     """The normal form of a column, to be written into a ``Derived`` expression."""
     return "{" + column + ":normal}"
-
-
-def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
-    """SQL of why a legacy text has the lookup row that it has: the mapping keeps it.
-
-    exact, trimmed (another white space) or case; blank; unmapped where there is no row. Reviewed
-    texts say so by themselves.
-    """
-    return sql.SQL(
-        "CASE WHEN {normal} = '' THEN 'blank' WHEN {lookup}.id IS NULL THEN 'unmapped'"
-        " WHEN {lookup}.name = {text} THEN 'exact' WHEN {lookup}.name = {tidy} THEN 'trimmed'"
-        " ELSE 'case' END"
-    ).format(normal=normal(text), lookup=lookup, text=text, tidy=tidy(text))

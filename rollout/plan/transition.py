@@ -8,7 +8,8 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
-from rollout.plan.dualwrite import DualWriteTriggers, mapping_table
+from rollout.plan.dualwrite import DualWriteTriggers
+from rollout.plan.mapping import add_missing, decisions_table, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.step import (
     BACKFILL,
@@ -42,8 +43,9 @@ class MapLegacyValues(Step):
             statement
             for lookup in plan.lookups_of(self.table)
             for statement in (
+                decisions_table(lookup, plan.name),
                 mapping_table(lookup, plan.name),
-                Statement(sql=lookup.add_missing_lookups(plan.name), done=None),
+                Statement(sql=add_missing(lookup, plan.name), done=None),
             )
         )
 
@@ -175,7 +177,7 @@ class Backfill(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         unknown = [
-            Statement(sql=lookup.add_missing_lookups(plan.name), done=None)
+            Statement(sql=add_missing(lookup, plan.name), done=None)
             for lookup in plan.lookups_of(self.table)
         ]
         passes: Actions = tuple(

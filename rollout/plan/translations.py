@@ -4,18 +4,11 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from psycopg import sql
 
-from rollout.plan.names import (
-    LONGEST_LOOKUP_VALUE,
-    code,
-    identifier,
-    in_target,
-    normal,
-    tidy,
-    why_mapped,
-)
+from rollout.plan.names import code, identifier, normal
 from rollout.plan.table import Column, Table
 
 
@@ -26,6 +19,12 @@ class Lookup:
     Distinct texts become lookup rows by way of a mapping: texts of one normal form share a row.
     NULL and blank texts map to the row named ``blank``; with ``blank=None`` they map to no row, and
     ``required`` must then be false. A required column becomes NOT NULL when the plan enforces it.
+    ``synonyms`` leads texts to the name of the row that they mean, whatever their case and white
+    space. What people decide about a text counts for more than the plan.
+
+    ``unknown`` is what becomes of a text that the application first writes after the values were
+    mapped: ``create`` makes its lookup row, ``null`` leaves the column empty until somebody
+    decides, and ``required`` must then be false.
     """
 
     table: Table
@@ -34,6 +33,8 @@ class Lookup:
     lookup_table: str
     blank: str | None = "Unspecified"
     required: bool = True
+    synonyms: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unknown: Literal["create", "null"] = "create"
     new: Column = field(default=Column("integer"), init=False)
 
     @property
@@ -61,6 +62,9 @@ class Lookup:
     def mapping_name(self, plan: str) -> str:
         return identifier(plan, self.table.label, self.legacy, "mapping")
 
+    def decisions_name(self, plan: str) -> str:
+        return identifier(plan, self.table.label, self.legacy, "decisions")
+
     def archived_mapping_name(self, plan: str) -> str:
         """The mapping's name once the legacy column is gone."""
         return identifier(self.mapping_name(plan), "archived")
@@ -68,50 +72,6 @@ class Lookup:
     def legacy_text(self, row: str) -> sql.Composable:
         """The legacy text as the mapping's key: NULL is the blank text."""
         return sql.SQL("coalesce({}, '')").format(sql.Identifier(row, self.legacy))
-
-    def add_missing_lookups(self, plan: str) -> sql.Composed:
-        """SQL that gives every distinct legacy text, and blank, a mapping row and its lookup row.
-
-        A lookup row is named by the most frequent tidy spelling of its normal form.
-        """
-        text = sql.Identifier("d", "legacy")
-        wanted: sql.Composable = normal(text)
-        blank_row: sql.Composable = sql.SQL("")
-        if self.blank is not None:
-            blank = sql.Literal(self.blank)
-            wanted = sql.SQL("coalesce(nullif({}, ''), {})").format(normal(text), normal(blank))
-            blank_row = sql.SQL(
-                "INSERT INTO {} (name) VALUES ({}) ON CONFLICT DO NOTHING;\n"
-            ).format(self.lookup_sql, blank)
-        return sql.SQL(
-            "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
-            "  SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
-            "  UNION ALL SELECT '', 0;\n"
-            "{blank_row}"
-            "INSERT INTO {lookup} (name)\n"
-            "  SELECT DISTINCT ON ({normal}) {tidy} FROM legacy_values AS d\n"
-            "  WHERE {normal} <> '' AND length({tidy}) <= {longest}\n"
-            "  ORDER BY {normal}, sum(d.rows) OVER (PARTITION BY {tidy}) DESC, {tidy}\n"
-            "  ON CONFLICT DO NOTHING;\n"
-            "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
-            "  SELECT d.legacy, l.id, {why} FROM legacy_values AS d\n"
-            "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"
-            "  WHERE NOT EXISTS (SELECT FROM {mapping} AS m WHERE m.legacy = d.legacy)\n"
-            "  ON CONFLICT DO NOTHING;\n"
-            "ANALYZE {mapping}"
-        ).format(
-            legacy=sql.Identifier(self.legacy),
-            table=self.table.identifier,
-            blank_row=blank_row,
-            lookup=self.lookup_sql,
-            normal=normal(text),
-            tidy=tidy(text),
-            longest=sql.Literal(LONGEST_LOOKUP_VALUE),
-            mapping=in_target(self.mapping_name(plan)),
-            normal_name=normal(sql.Identifier("l", "name")),
-            wanted=wanted,
-            why=why_mapped(text, sql.SQL("l")),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import sql
@@ -29,6 +29,10 @@ class Sample:
     make_key: Callable[[int], Key] = lambda number: (number,)
     names: Mapping[str, str] = field(default_factory=dict)
     text_type: str = "text"
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    """Of ``kind``."""
+    unknown: Literal["create", "null"] = "create"
+    """Of ``state``."""
     partition_by: str = ""
     partitions: Mapping[str, str] = field(default_factory=dict)
     """Name to bounds."""
@@ -60,6 +64,7 @@ class Sample:
             legacy=self.column("kind"),
             column=self.column("kind_id"),
             lookup_table=self.column("kinds"),
+            synonyms=self.synonyms,
         )
 
     @cached_property
@@ -71,6 +76,7 @@ class Sample:
             lookup_table=self.column("states"),
             blank=None,
             required=False,
+            unknown=self.unknown,
         )
 
     @cached_property

@@ -1,7 +1,5 @@
 """One declaration of a translation says everything about it."""
 
-import pytest
-
 from rollout.plan import Column, Derived, Lookup
 from tests.engine.samples import BIGINT, COMPOSITE, LONG, ODD
 
@@ -56,9 +54,3 @@ def test_a_derived_constant_reads_nothing() -> None:
 def test_a_derived_column_is_added_nullable_whether_it_will_be_required_or_not() -> None:
     assert OPENED.new == Column("timestamp with time zone")
     assert BIGINT.is_open.new == Column("boolean")
-
-
-@pytest.mark.parametrize("lookup", [KIND, BIGINT.state], ids=["with blank", "without"])
-def test_only_a_lookup_with_a_row_for_blanks_makes_one(lookup: Lookup) -> None:
-    makes_row = "VALUES ('Unspecified')" in lookup.add_missing_lookups("p").as_string()
-    assert makes_row == (lookup.blank is not None)

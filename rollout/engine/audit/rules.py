@@ -34,7 +34,9 @@ class LookupRules:
             sql.SQL(
                 "SELECT m.legacy, m.lookup_id, CASE WHEN l.name = m.legacy THEN 'ok'"
                 " WHEN {name} = {text} THEN 'ok_normalized'"
-                " WHEN {text} = '' AND l.id IS NULL THEN 'both_null' ELSE 'ok_mapped' END,"
+                " WHEN m.lookup_id IS NOT NULL OR m.why = 'no_value' THEN 'ok_mapped'"
+                " WHEN {text} = '' AND {blank}::text IS NULL THEN 'both_null'"
+                " ELSE 'unmapped' END,"
                 " {text} <> '' AND min(m.lookup_id) OVER same IS DISTINCT FROM"
                 " max(m.lookup_id) OVER same"
                 " FROM {mapping} AS m LEFT JOIN {lookup} AS l ON l.id = m.lookup_id"
@@ -42,6 +44,7 @@ class LookupRules:
             ).format(
                 name=normal(sql.Identifier("l", "name")),
                 text=normal(sql.Identifier("m", "legacy")),
+                blank=sql.Literal(lookup.blank),
                 mapping=in_target(lookup.mapping_name(plan.name)),
                 lookup=lookup.lookup_sql,
             )
@@ -74,17 +77,15 @@ class LookupRules:
             return "orphan"
         if not self.legacy:
             return "missing" if new is None and self.lookup.required else "ok"
-        expected, same = self.mapping.get(legacy or "", (None, ""))
+        expected, same = self.mapping.get(legacy or "", (None, "unmapped"))
         if expected is None:
-            if same != "both_null" or self.lookup.blank is not None:
-                return "unmapped"
-            return same if new is None else "unexpected"
+            return same if new is None or same == "unmapped" else "unexpected"
         if new is None:
             return "missing"
         return same if new == expected else "wrong"
 
     def expected_name(self, legacy: str | None) -> str | None:
-        expected, _ = self.mapping.get(legacy or "", (None, ""))
+        expected, _ = self.mapping.get(legacy or "", (None, "unmapped"))
         return self.names.get(expected) if expected is not None else None
 
     def new_name(self, new: int | None) -> str | None:

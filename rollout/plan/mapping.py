@@ -1,0 +1,141 @@
+"""The SQL of a lookup's mapping: what every legacy text means, and who or what says so.
+
+In this order: what a person decided, a synonym of the plan, the lookup row of the text's own normal
+form. A decision is about a normal form, so texts that differ in case or white space alone can never
+mean different rows. Decisions outlive the mapping: a backfill that is rolled back and carried out
+again honours them.
+"""
+
+from psycopg import sql
+
+from rollout.plan import facts
+from rollout.plan.actions import Statement
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, SCHEMA, in_target, normal, tidy
+from rollout.plan.translations import Lookup
+
+
+def mapping_table(lookup: Lookup, plan: str) -> Statement:
+    """The table of a lookup's mapping: exact legacy text to lookup row, whatever its length."""
+    name = lookup.mapping_name(plan)
+    return Statement(
+        sql=sql.SQL(
+            "CREATE TABLE IF NOT EXISTS {} (\n"
+            "  legacy text NOT NULL,\n"
+            "  lookup_id integer,\n"
+            "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
+            "  why text NOT NULL,\n"
+            "  at timestamptz NOT NULL DEFAULT now(),\n"
+            "  EXCLUDE USING hash (legacy WITH =)\n"
+            ")"
+        ).format(in_target(name), normal(sql.Identifier("legacy"))),
+        done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
+    )
+
+
+def decisions_table(lookup: Lookup, plan: str) -> Statement:
+    """The table of what people decided: normal form to a lookup row's name, null for no value."""
+    name = lookup.decisions_name(plan)
+    return Statement(
+        sql=sql.SQL(
+            "CREATE TABLE IF NOT EXISTS {} (\n"
+            "  normal text NOT NULL,\n"
+            "  name text,\n"
+            "  reviewer text NOT NULL,\n"
+            "  at timestamptz NOT NULL DEFAULT now(),\n"
+            "  EXCLUDE USING hash (normal WITH =)\n"
+            ")"
+        ).format(in_target(name)),
+        done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
+    )
+
+
+def meaning(
+    lookup: Lookup, plan: str, text: sql.Composable, *, decided: bool = True
+) -> sql.Composed:
+    """A query of one row: the ``name`` of the lookup row that a text means, and ``why``.
+
+    The name is null where the text means none. ``why`` is decided, no_value or synonym; null where
+    nothing but the text itself says it. Without ``decided`` there are no decisions to ask yet. The
+    text may be of any alias but decision, synonym and said.
+    """
+    form = normal(text)
+    sources: list[sql.Composable] = []
+    if decided:
+        sources.append(
+            sql.SQL(
+                "SELECT 1 AS rank, decision.name,"
+                " CASE WHEN decision.name IS NULL THEN 'no_value' ELSE 'decided' END AS why"
+                " FROM {decisions} AS decision WHERE decision.normal = {form}"
+            ).format(decisions=in_target(lookup.decisions_name(plan)), form=form)
+        )
+    if lookup.synonyms:
+        pairs = sql.SQL(", ").join(
+            sql.SQL("({}, {})").format(normal(sql.Literal(synonym)), tidy(sql.Literal(name)))
+            for synonym, name in lookup.synonyms.items()
+        )
+        sources.append(
+            sql.SQL(
+                "SELECT 2 AS rank, synonym.name, 'synonym' AS why"
+                " FROM (VALUES {pairs}) AS synonym (normal, name) WHERE synonym.normal = {form}"
+            ).format(pairs=pairs, form=form)
+        )
+    sources.append(
+        sql.SQL(
+            "SELECT 3 AS rank, coalesce(nullif({tidy}, ''), {blank}::text) AS name, NULL AS why"
+        ).format(tidy=tidy(text), blank=sql.Literal(lookup.blank))
+    )
+    return sql.SQL(
+        "SELECT said.name, said.why FROM ({}) AS said ORDER BY said.rank LIMIT 1"
+    ).format(sql.SQL(" UNION ALL ").join(sources))
+
+
+def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
+    """SQL of why a text has its lookup row where nothing but the text itself says it.
+
+    exact, trimmed (another white space) or case; blank; unmapped where there is no row.
+    """
+    return sql.SQL(
+        "CASE WHEN {normal} = '' THEN 'blank' WHEN {lookup}.id IS NULL THEN 'unmapped'"
+        " WHEN {lookup}.name = {text} THEN 'exact' WHEN {lookup}.name = {tidy} THEN 'trimmed'"
+        " ELSE 'case' END"
+    ).format(normal=normal(text), lookup=lookup, text=text, tidy=tidy(text))
+
+
+def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
+    """SQL that gives every distinct legacy text, and blank, a mapping row and its lookup row.
+
+    A lookup row is named as somebody decided or the plan says, else by the most frequent tidy
+    spelling of its normal form.
+    """
+    text = sql.Identifier("d", "legacy")
+    name = sql.Identifier("v", "name")
+    return sql.SQL(
+        "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
+        "  SELECT d.legacy, d.rows, says.name, says.why FROM (\n"
+        "    SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
+        "    UNION ALL SELECT '', 0) AS d\n"
+        "  CROSS JOIN LATERAL ({meaning}) AS says;\n"
+        "INSERT INTO {lookup} (name)\n"
+        "  SELECT DISTINCT ON ({normal}) {name} FROM legacy_values AS v\n"
+        "  WHERE {normal} <> '' AND length({name}) <= {longest}\n"
+        "  ORDER BY {normal}, v.why IS NULL, sum(v.rows) OVER (PARTITION BY {name}) DESC, {name}\n"
+        "  ON CONFLICT DO NOTHING;\n"
+        "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
+        "  SELECT d.legacy, l.id, coalesce(d.why, {why}) FROM legacy_values AS d\n"
+        "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"
+        "  WHERE NOT EXISTS (SELECT FROM {mapping} AS m WHERE m.legacy = d.legacy)\n"
+        "  ON CONFLICT DO NOTHING;\n"
+        "ANALYZE {mapping}"
+    ).format(
+        legacy=sql.Identifier(lookup.legacy),
+        table=lookup.table.identifier,
+        meaning=meaning(lookup, plan, text),
+        lookup=lookup.lookup_sql,
+        name=name,
+        normal=normal(name),
+        longest=sql.Literal(LONGEST_LOOKUP_VALUE),
+        mapping=in_target(lookup.mapping_name(plan)),
+        normal_name=normal(sql.Identifier("l", "name")),
+        wanted=normal(sql.Identifier("d", "name")),
+        why=why_mapped(text, sql.SQL("l")),
+    )

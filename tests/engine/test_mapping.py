@@ -1,0 +1,345 @@
+"""People decide what legacy texts mean, and the mapping, its rows and the triggers follow."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
+
+from rollout.engine import mapping
+from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
+from rollout.engine.target import Connection, Target
+from rollout.plan.transition import fill
+from tests.engine.carrying import audit, do_until, run_fill, undo_phase
+from tests.engine.conftest import clear
+from tests.engine.samples import BIGINT
+
+SAMPLE = replace(
+    BIGINT, name="with synonyms", synonyms={"Apt": "Apartment", "WHG": "Apartment"}, unknown="null"
+)
+PLAN, KIND, STATE = SAMPLE.plan, SAMPLE.kind, SAMPLE.state
+ROWS = {"House": 5, " house": 2, "House for sale": 4, "apt": 3, "Condo": 2, "Condop": 1, None: 2}
+
+
+def fill_table(connection: Connection) -> None:
+    SAMPLE.create(connection)
+    texts = [text for text, rows in ROWS.items() for _ in range(rows)]
+    connection.execute(
+        "INSERT INTO things (id, kind, state) SELECT n, t, 'open'"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, n)",
+        [texts],
+    )
+
+
+@pytest.fixture
+def unmapped(connection: Connection) -> Connection:
+    """The legacy table alone."""
+    fill_table(connection)
+    return connection
+
+
+@pytest.fixture
+def mapped(target: Target, unmapped: Connection) -> Connection:
+    """Every row filled, the triggers on."""
+    do_until(target, unmapped, PLAN, "backfill")
+    return unmapped
+
+
+def decide(
+    connection: Connection, decisions: dict[str, str | None], *, keep: bool = True
+) -> Outcome:
+    wanted = {text: Decision(name) for text, name in decisions.items()}
+    return mapping.decide(connection, PLAN, KIND, wanted, reviewer="grace", keep=keep)
+
+
+def meanings(connection: Connection) -> dict[str, str | None]:
+    """What the review says that each text means."""
+    return {
+        spelling.text: value.name
+        for value in mapping.review(connection, PLAN, KIND).values
+        for spelling in value.spellings
+    }
+
+
+def whys(connection: Connection) -> dict[str, str]:
+    return {
+        spelling.text: spelling.why
+        for value in mapping.review(connection, PLAN, KIND).values
+        for spelling in value.spellings
+    }
+
+
+def names(connection: Connection) -> dict[str, bool]:
+    """The lookup rows, and whether they are in use."""
+    return dict(connection.execute("SELECT name, active FROM kinds").fetchall())
+
+
+def name_of(connection: Connection, text: str, *, column: str = "kind") -> Any:
+    """What the row that the application writes now with a text gets."""
+    row = connection.execute(
+        sql.SQL(
+            "INSERT INTO things (id, {}) SELECT max(id) + 1, %s FROM things RETURNING {}"
+        ).format(sql.Identifier(column), sql.Identifier(f"{column}_id")),
+        [text],
+    ).fetchone()
+    assert row is not None
+    named = connection.execute(
+        sql.SQL("SELECT name FROM {} WHERE id = %s").format(sql.Identifier(f"{column}s")), row
+    ).fetchone()
+    return named and named[0]
+
+
+def test_before_there_is_a_mapping_a_review_proposes_what_phase_2_will_do(
+    target: Target, unmapped: Connection
+) -> None:
+    proposed, reasons = meanings(unmapped), whys(unmapped)
+    assert proposed == {
+        "House": "House",
+        " house": "House",
+        "House for sale": "House for sale",
+        "apt": "Apartment",
+        "Condo": "Condo",
+        "Condop": "Condop",
+        "": "Unspecified",
+    }
+    assert reasons == {
+        "House": "exact",
+        " house": "case",
+        "House for sale": "exact",
+        "apt": "synonym",
+        "Condo": "exact",
+        "Condop": "exact",
+        "": "blank",
+    }
+    do_until(target, unmapped, PLAN, "map-values")
+    assert meanings(unmapped) == proposed
+    assert whys(unmapped) == reasons
+
+
+def test_values_come_with_their_rows_the_most_frequent_first(unmapped: Connection) -> None:
+    found = mapping.review(unmapped, PLAN, KIND).values
+    assert [(value.text, value.rows) for value in found][:2] == [
+        ("House", 7),
+        ("House for sale", 4),
+    ]
+    assert sum(value.rows or 0 for value in found) == sum(ROWS.values())
+
+
+def test_what_was_decided_before_phase_2_is_what_it_maps(
+    target: Target, unmapped: Connection
+) -> None:
+    outcome = decide(unmapped, {"house for SALE": "House", "Condop": "Co-op"})
+    assert outcome.rows_affected == 0
+    assert {(c.legacy, c.after) for c in outcome.changes} == {
+        ("House for sale", "House"),
+        ("Condop", "Co-op"),
+    }
+    do_until(target, unmapped, PLAN, "backfill")
+    assert meanings(unmapped)["House for sale"] == "House"
+    assert names(unmapped).keys() == {"House", "Apartment", "Condo", "Co-op", "Unspecified"}
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_decisions_outlive_a_rollback_of_phase_2(target: Target, mapped: Connection) -> None:
+    decide(mapped, {"House for sale": "House"})
+    undo_phase(target, mapped, PLAN, 2)
+    assert meanings(mapped)["House for sale"] == "House"
+    assert whys(mapped)["House for sale"] == "decided"
+
+
+def test_a_merge_moves_the_rows_of_one_and_retires_what_nothing_leads_to(
+    target: Target, mapped: Connection
+) -> None:
+    outcome = decide(mapped, {"House for sale": "House"})
+    assert (outcome.made, outcome.renamed, outcome.retired) == ([], [], ["House for sale"])
+    assert outcome.rows_affected == 4
+    assert audit(target, PLAN).categories["wrong"] == 4
+    run_fill(mapped, fill(PLAN, SAMPLE.table))
+    assert audit(target, PLAN).mismatched == 0
+    assert names(mapped)["House for sale"] is False
+
+
+def test_a_row_whose_texts_all_get_a_new_name_is_renamed_and_no_row_need_be_written(
+    target: Target, mapped: Connection
+) -> None:
+    outcome = decide(mapped, {"House": "Single-family home"})
+    assert outcome.renamed == [("House", "Single-family home")]
+    assert (outcome.made, outcome.retired, outcome.rows_affected) == ([], [], 0)
+    assert {c.legacy for c in outcome.changes} == {"House", " house"}
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_of_two_rows_that_become_one_of_a_new_name_the_larger_is_renamed(
+    mapped: Connection,
+) -> None:
+    outcome = decide(mapped, {"House": "Home", "House for sale": "Home"})
+    assert outcome.renamed == [("House", "Home")]
+    assert outcome.retired == ["House for sale"]
+    assert outcome.rows_affected == 4
+
+
+def test_a_row_that_is_parted_keeps_one_of_the_names(target: Target, mapped: Connection) -> None:
+    decide(mapped, {"Condo": "Flat", "Condop": "Flat"})
+    outcome = decide(mapped, {"Condo": "Condo", "Condop": "Condop"})
+    assert outcome.renamed == [("Flat", "Condo")]
+    assert outcome.rows_affected == 1
+    run_fill(mapped, fill(PLAN, SAMPLE.table))
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_the_spelling_of_a_name_can_be_decided(mapped: Connection) -> None:
+    outcome = decide(mapped, {"house": "HOUSE"})
+    assert outcome.renamed == [("House", "HOUSE")]
+    assert outcome.rows_affected == 0
+
+
+def test_no_value_is_the_row_for_blanks_where_the_column_is_required(mapped: Connection) -> None:
+    decide(mapped, {"Condop": None})
+    assert meanings(mapped)["Condop"] == "Unspecified"
+
+
+def test_no_value_is_null_where_the_column_may_be_empty(target: Target, mapped: Connection) -> None:
+    mapping.decide(mapped, PLAN, STATE, {"OPEN": Decision(None)}, reviewer="grace", keep=True)
+    run_fill(mapped, fill(PLAN, SAMPLE.table))
+    assert mapped.execute("SELECT count(*) FROM things WHERE state_id IS NULL").fetchone() == (19,)
+    assert audit(target, PLAN).mismatched == 0
+    mapped.execute("UPDATE things SET state_id = (SELECT min(id) FROM states) WHERE id = 1")
+    assert audit(target, PLAN).categories["unexpected"] == 1
+
+
+def test_a_decision_that_is_taken_back_leaves_the_rule_of_the_plan(mapped: Connection) -> None:
+    decide(mapped, {"apt": "Studio", "House for sale": "House"})
+    back = {"apt": Decision(by_rule=True), "House for sale": Decision(by_rule=True)}
+    mapping.decide(mapped, PLAN, KIND, back, reviewer="ada", keep=True)
+    assert meanings(mapped)["apt"] == "Apartment"
+    assert whys(mapped)["apt"] == "synonym"
+    assert meanings(mapped)["House for sale"] == "House for sale"
+    assert names(mapped)["House for sale"] is True
+
+
+def test_what_the_application_writes_follows_decisions_and_synonyms_at_once(
+    mapped: Connection,
+) -> None:
+    decide(mapped, {"Bungalow": "House"})
+    assert name_of(mapped, " BUNGALOW") == "House"
+    assert name_of(mapped, "whg") == "Apartment"
+    assert name_of(mapped, "Tower") == "Tower"
+
+
+def test_an_unknown_text_is_left_without_a_value_where_the_plan_says_so(
+    target: Target, mapped: Connection
+) -> None:
+    assert name_of(mapped, "Leased", column="state") is None
+    assert audit(target, PLAN).categories["unmapped"] == 1
+    number, found = mapping.new_texts(mapped, PLAN, STATE)
+    assert (number, found[0].text, found[0].why) == (1, "Leased", "unmapped")
+    mapping.decide(mapped, PLAN, STATE, {"leased": Decision("Let")}, reviewer="grace", keep=True)
+    assert mapping.new_texts(mapped, PLAN, STATE) == (0, [])
+    assert name_of(mapped, "LEASED", column="state") == "Let"
+
+
+def test_a_text_that_came_later_is_new_until_somebody_decides_and_a_spelling_is_not(
+    mapped: Connection,
+) -> None:
+    name_of(mapped, "HOUSE")
+    assert mapping.new_texts(mapped, PLAN, KIND) == (0, [])
+    name_of(mapped, "Castle")
+    number, found = mapping.new_texts(mapped, PLAN, KIND)
+    assert (number, found[0].text, found[0].name) == (1, "Castle", "Castle")
+    outcome = decide(mapped, {"Castle": "Castle"})
+    assert (outcome.changes, outcome.decided) == ([], 1)
+    assert mapping.new_texts(mapped, PLAN, KIND) == (0, [])
+
+
+def test_a_preview_changes_nothing_and_tells_what_carrying_out_tells(mapped: Connection) -> None:
+    before = (meanings(mapped), names(mapped))
+    told = decide(mapped, {"House for sale": "Home", "Condop": "Condo"}, keep=False)
+    assert (meanings(mapped), names(mapped)) == before
+    assert decide(mapped, {"House for sale": "Home", "Condop": "Condo"}) == told
+
+
+def test_deciding_the_same_twice_changes_nothing(mapped: Connection) -> None:
+    decide(mapped, {"House for sale": "House"})
+    again = decide(mapped, {"House for sale": "House"})
+    assert (again.changes, again.decided) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "words"),
+    [
+        ({"": "House"}, "blank"),
+        ({"Condo": "  "}, "needs a name"),
+        ({"Condo": "x" * 201}, "201 characters"),
+        ({"Condo": "a\x00b"}, "NUL"),
+        ({"Condo": "Flat", "CONDO ": "House"}, "both become the same"),
+        ({"Condo": "House", "Condop": "Condo"}, "the text “Condo” itself becomes “House”"),
+        ({"Apartment": "House"}, "the text “Apartment” itself becomes “House”"),
+        ({"Unspecified": "House"}, "the text “Unspecified” itself becomes “House”"),
+    ],
+)
+def test_decisions_that_contradict_themselves_are_refused_and_change_nothing(
+    mapped: Connection, decisions: dict[str, str | None], words: str
+) -> None:
+    before = (meanings(mapped), names(mapped))
+    with pytest.raises(CannotDecide, match=words):
+        decide(mapped, decisions)
+    assert (meanings(mapped), names(mapped)) == before
+
+
+def test_a_decision_waits_for_no_application_that_holds_the_mapping(
+    mapped: Connection, app: Connection
+) -> None:
+    with app.transaction():
+        name_of(app, "Castle")
+        with pytest.raises(Busy, match="Try again"):
+            decide(mapped, {"House for sale": "House"})
+    assert decide(mapped, {"House for sale": "House"}).decided == 1
+
+
+FORMS = ["House", "House for sale", "apt", "Condo", "Condop"]
+DECISIONS = st.dictionaries(
+    st.sampled_from(FORMS),
+    st.sampled_from([*FORMS, "Home", "Flat", "flat", None]),
+    max_size=5,
+)
+
+
+@pytest.fixture(scope="module")
+def filled_once(target: Target, module_connection: Connection) -> Connection:
+    clear(module_connection)
+    fill_table(module_connection)
+    do_until(target, module_connection, PLAN, "backfill")
+    return module_connection
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rounds=st.lists(DECISIONS, min_size=1, max_size=3))
+def test_after_any_decisions_texts_mean_what_was_decided_and_correction_makes_the_audit_clean(
+    target: Target, filled_once: Connection, rounds: list[dict[str, str | None]]
+) -> None:
+    connection = filled_once
+    decided: dict[str, str | None] = {}
+    for decisions in rounds:
+        try:
+            outcome = decide(connection, decisions)
+        except CannotDecide:
+            continue
+        decided |= decisions
+        meant = meanings(connection)
+        for text, name in decided.items():
+            assert (meant[text] or "").lower() == (name or "Unspecified").lower()
+        wrong = audit(target, PLAN).categories.get("wrong", 0)
+        assert wrong == outcome.rows_affected
+        run_fill(connection, fill(PLAN, SAMPLE.table))
+        result = audit(target, PLAN)
+        assert result.mismatched == 0, result.categories
+        # Every row of the table leads to a row in use, whose name means that row.
+        named = connection.execute(
+            "SELECT DISTINCT l.name, l.active FROM things JOIN kinds AS l ON l.id = kind_id"
+        ).fetchall()
+        assert all(active for _, active in named)
+        assert decide(connection, {name: name for name, _ in named}, keep=False).changes == []
