@@ -71,6 +71,11 @@ def safe_cell(value: object) -> str:
     return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
 
 
+def text_of_cell(cell: str) -> str:
+    """The text that ``safe_cell`` wrote."""
+    return cell.removeprefix("'")
+
+
 def as_json(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """An array of objects, one a line."""
     yield "["

@@ -1,6 +1,7 @@
 """Answers a plan's gates from the journal, each with its evidence and the next thing to do."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rollout import drift, snapshots
 from rollout.models import (
@@ -8,7 +9,9 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
+    MappingChange,
     PhaseRun,
+    Repair,
     Rollout,
     RunState,
     StepRun,
@@ -141,6 +144,18 @@ def last_write_path_change(rollout: Rollout, plan: Plan) -> StepRun | None:
     )
 
 
+def _changed_since(rollout: Rollout, moment: datetime) -> str:
+    """What people had done to the mapping or to rows since then; empty where nothing was."""
+    change = MappingChange.objects.filter(rollout=rollout, at__gt=moment).first()
+    if change is not None:
+        return (
+            f"{change.reviewer}'s review of {change.table}.{change.legacy_column} "
+            f"({change.at:%Y-%m-%d %H:%M:%S} UTC)"
+        )
+    repair = Repair.objects.filter(run__rollout=rollout, run__finished_at__gt=moment).first()
+    return "" if repair is None else f"the {repair}"
+
+
 def _audit(rollout: Rollout, plan: Plan) -> GateStatus:
     name = AuditClean.name
     report = (
@@ -169,6 +184,11 @@ def _audit(rollout: Rollout, plan: Plan) -> GateStatus:
             "fail",
             f"The clean audit of {at} is older than step {change.step}, which changed what is "
             "written. Start a new audit.",
+        )
+    later = _changed_since(rollout, report.started_at)
+    if later:
+        return GateStatus(
+            name, "fail", f"The clean audit of {at} is older than {later}. Start a new audit."
         )
     if report.waived:
         return GateStatus(

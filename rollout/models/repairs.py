@@ -15,7 +15,8 @@ class MappingChange(models.Model):
     """A review of legacy values that somebody applied to a lookup's mapping.
 
     ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
-    null (no value), "rows": how many rows had the text then}.
+    null (no value), "rows": how many rows had the text then or null, "moved": whether filled rows
+    must follow; they need not where a lookup row is renamed}.
     """
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
@@ -26,8 +27,8 @@ class MappingChange(models.Model):
     changes: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
         default=list
     )
-    rows_affected = models.BigIntegerField(default=0)
-    """Filled rows whose value was another than the mapping says from then on."""
+    rows_affected = models.BigIntegerField(null=True)
+    """Filled rows whose value was another than the mapping says from then on; null: not counted."""
 
     class Meta:
         ordering = ["-id"]
@@ -35,6 +36,10 @@ class MappingChange(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.changes)} values of {self.table}.{self.legacy_column}"
+
+    @property
+    def moves_rows(self) -> bool:
+        return any(change["moved"] for change in self.changes)
 
 
 class Repair(models.Model):

@@ -1,5 +1,11 @@
 """The runner: the only writer of a rollout's state."""
 
+from rollout.runner.mappings import (
+    ReviewPreview,
+    preview_review,
+    review_mapping,
+    why_not_review,
+)
 from rollout.runner.recognising import recognise
 from rollout.runner.repairs import (
     RepairPreview,
@@ -28,18 +34,21 @@ from rollout.runner.waivers import unwaive, waive
 __all__ = [
     "Refused",
     "RepairPreview",
+    "ReviewPreview",
     "cancel",
     "correct",
     "delete_snapshot",
     "pause",
     "preview_correction",
     "preview_repair",
+    "preview_review",
     "recognise",
     "repair",
     "restore_snapshot",
     "resume",
     "retry",
     "retry_quarantined",
+    "review_mapping",
     "roll_back",
     "set_pace",
     "start",
@@ -49,4 +58,5 @@ __all__ = [
     "verify_snapshot",
     "waive",
     "why_not_audit",
+    "why_not_review",
 ]

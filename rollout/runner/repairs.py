@@ -209,7 +209,7 @@ def _selection_of(change: MappingChange) -> dict[str, Any]:
     lookups = plan.lookups_of(_table(plan, change.table))
     return {
         "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
-        "legacy": [each["legacy"] for each in change.changes],
+        "legacy": [each["legacy"] for each in change.changes if each["moved"]],
     }
 
 

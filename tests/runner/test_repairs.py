@@ -411,7 +411,10 @@ class TestBothDirections:
             legacy_column="type",
             reviewer="grace",
             at=timezone.now(),
-            changes=[{"legacy": text, "before": None, "after": None, "rows": 1} for text in texts],
+            changes=[
+                {"legacy": text, "before": None, "after": None, "rows": 1, "moved": True}
+                for text in texts
+            ],
         )
         affected = rollouts.ask("SELECT count(*) FROM properties WHERE type = ANY (%s)", texts)
         assert affected > 1

@@ -1,0 +1,181 @@
+"""The review of mappings: people decide, by name, what legacy texts mean."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from django.utils import timezone
+
+from rollout import gates, log
+from rollout.engine import mapping
+from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
+from rollout.environments import target_of
+from rollout.models import MappingChange, Rollout, RunState, Way
+from rollout.plan.plan import Plan
+from rollout.plan.step import CONTRACT
+from rollout.plan.translations import Lookup
+from rollout.runner.verbs import Actor, Refused, active_run, alone_with, is_busy, plan_of
+
+_CHANGES_LOGGED = 50
+
+
+@dataclass(frozen=True)
+class ReviewPreview:
+    """What decisions would change now; or why they cannot be carried out.
+
+    ``problems`` says by normal form what is wrong with a decision, ``refusal`` what stands against
+    any. ``seen`` is the digest of what is shown here: ``review_mapping`` takes it, and refuses
+    when something else would come of the same decisions by then.
+    """
+
+    outcome: Outcome | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+    refusal: str = ""
+
+    @property
+    def seen(self) -> str:
+        return "" if self.outcome is None else _digest(self.outcome)
+
+
+def why_not_review(rollout: Rollout) -> str:
+    """Why no mapping can be reviewed now, with what to do about it; empty where one can."""
+    active = active_run(rollout)
+    if active is not None:
+        return is_busy(active)
+    for number, run in gates.newest_runs(rollout).items():
+        if number >= CONTRACT and not gates.is_untouched(run):
+            return (
+                f"Phase {number} has begun: the legacy text is archived with what it means. Roll "
+                "that phase back to review the mapping."
+            )
+        if run.way == Way.BACKWARD and run.state != RunState.DONE:
+            return f"The rollback of phase {number} has not come to its end. Retry it first."
+    return ""
+
+
+def preview_review(
+    rollout: Rollout, lookup: Lookup, decisions: Mapping[str, Decision], *, actor: Actor
+) -> ReviewPreview:
+    """What ``review_mapping`` would change now; everything stays as it is. Raises psycopg.Error."""
+    refusal = why_not_review(rollout)
+    if refusal:
+        return ReviewPreview(refusal=refusal)
+    try:
+        return ReviewPreview(
+            outcome=_decide(rollout, plan_of(rollout), lookup, decisions, actor, keep=False)
+        )
+    except CannotDecide as error:
+        return ReviewPreview(problems=error.problems, refusal=str(error))
+    except Busy as error:
+        return ReviewPreview(refusal=str(error))
+
+
+def review_mapping(
+    rollout: Rollout,
+    lookup: Lookup,
+    decisions: Mapping[str, Decision],
+    *,
+    actor: Actor,
+    seen: str = "",
+    source: str = "web",
+) -> MappingChange:
+    """Carry decisions out, in the actor's name. Raises Refused and psycopg.Error.
+
+    The target commits before the journal: should the journal fail then, the decisions still stand
+    there with the reviewer's name.
+    """
+    plan = plan_of(rollout)
+    with alone_with(rollout):
+        preview = preview_review(rollout, lookup, decisions, actor=actor)
+        if preview.refusal or preview.outcome is None:
+            raise Refused(preview.refusal)
+        if not preview.outcome.decided:
+            raise Refused("Nothing was decided: every text means this already.")
+        if seen and seen != preview.seen:
+            raise Refused(
+                "Something else would change by now than what you saw: texts came, or somebody "
+                "else decided. Look at the preview again."
+            )
+        try:
+            outcome = _decide(rollout, plan, lookup, decisions, actor, keep=True)
+        except (Busy, CannotDecide) as error:
+            raise Refused(str(error)) from error
+        change = MappingChange.objects.create(
+            rollout=rollout,
+            table=lookup.table.label,
+            legacy_column=lookup.legacy,
+            reviewer=actor.get_username(),
+            at=timezone.now(),
+            changes=[
+                {
+                    "legacy": one.legacy,
+                    "before": one.before,
+                    "after": one.after,
+                    "rows": one.rows,
+                    "moved": one.moved,
+                }
+                for one in outcome.changes
+            ],
+            rows_affected=outcome.rows_affected,
+        )
+        _record(change, outcome, source)
+    return change
+
+
+def _decide(
+    rollout: Rollout,
+    plan: Plan,
+    lookup: Lookup,
+    decisions: Mapping[str, Decision],
+    actor: Actor,
+    *,
+    keep: bool,
+) -> Outcome:
+    with target_of(rollout.environment).connect() as connection:
+        try:
+            return mapping.decide(
+                connection, plan, lookup, decisions, reviewer=actor.get_username(), keep=keep
+            )
+        except psycopg.DataError as error:
+            raise CannotDecide({"": f"The database refuses it: {error}"}) from error
+
+
+def _digest(outcome: Outcome) -> str:
+    """Of all but the numbers of rows, which change while one looks."""
+    content = json.dumps(
+        [
+            [[c.legacy, c.before, c.after, c.moved] for c in outcome.changes],
+            *(outcome.made, outcome.renamed, outcome.retired, outcome.decided),
+        ]
+    )
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
+    texts = f"{outcome.decided:,} value{'' if outcome.decided == 1 else 's'}"
+    rows = outcome.rows_affected
+    follow = (
+        "No filled row must follow."
+        if rows == 0
+        else "How many filled rows must follow was not counted in time."
+        if rows is None
+        else f"{rows:,} filled rows must follow."
+    )
+    log.record(
+        "mapping reviewed",
+        f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
+        f"{'s' if outcome.decided == 1 else ''}. {follow}",
+        actor=change.reviewer,
+        source=source,
+        rollout=change.rollout,
+        data={
+            "change": change.pk,
+            "changes": change.changes[:_CHANGES_LOGGED],
+            "changes_in_total": len(change.changes),
+            "rows_made": outcome.made,
+            "rows_renamed": [list(pair) for pair in outcome.renamed],
+            "rows_retired": outcome.retired,
+        },
+    )
