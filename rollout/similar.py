@@ -1,48 +1,60 @@
 """Suggestions for texts that probably mean the lookup row of another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process, utils
 
+from rollout.engine.mapping import Review, Value
+
 CLOSE_ENOUGH = 84.0
 """Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common."""
-_LONGEST = 200
-"""Characters compared: a longer text is no lookup value."""
+_BY_ITSELF = ("exact", "trimmed", "case", "unmapped")
+"""Why a text means its row, where neither a person nor the plan says so."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A lookup row's name that a text resembles, and how: in words."""
+    """A lookup row's name that a text resembles, and in what."""
 
     name: str
     why: str
 
 
-def suggest(text: str, names: Sequence[str], *, besides: str | None) -> Suggestion | None:
-    """The name among ``names`` that a text most resembles, except for ``besides``, its own.
+class Suggestions:
+    """What the texts of a review resemble. They are for a person to judge: a condop is no condo.
 
-    A name that the text begins with counts first ("Condo" for "Condo for sale"), then one that is
-    spelt much like it. A suggestion is for a person to judge: "Condop" is no "Condo".
+    A name that the text begins with counts first ("Condo" for "Condo for sale"), then one of at
+    least as many rows that is spelt much like it.
     """
-    plain = utils.default_process(text[:_LONGEST])
-    if not plain:
+
+    def __init__(self, review: Review) -> None:
+        self._names = review.names
+        self._plain = [utils.default_process(name) for name in self._names]
+        self._words = {tuple(plain.split()): n for n, plain in enumerate(self._plain) if plain}
+        self._rows: dict[str, int] = {}
+        for value in review.values:
+            if value.name is not None:
+                self._rows[value.name] = self._rows.get(value.name, 0) + (value.rows or 0)
+
+    def of(self, value: Value) -> Suggestion | None:
+        if value.why not in _BY_ITSELF or not value.normal:
+            return None
+        plain = utils.default_process(value.text)
+        words = tuple(plain.split())
+        for length in range(len(words), 0, -1):
+            number = self._words.get(words[:length])
+            if number is not None and self._names[number] != value.name:
+                return Suggestion(self._names[number], "begins with it")
+        for _, score, number in process.extract(
+            plain, self._plain, scorer=fuzz.ratio, score_cutoff=CLOSE_ENOUGH, limit=3
+        ):
+            name = self._names[number]
+            if name != value.name and self._rows.get(name, 0) >= (value.rows or 0):
+                return Suggestion(name, f"{score:.0f} % alike")
         return None
-    others = [name for name in names if name != besides]
-    words = plain.split()
-    begun = [
-        name
-        for name in others
-        if (own := utils.default_process(name).split()) and own == words[: len(own)]
-    ]
-    if begun:
-        name = max(begun, key=lambda name: (len(name), name))
-        return Suggestion(name, "begins with it")
-    found = process.extractOne(
-        text[:_LONGEST],
-        others,
-        scorer=fuzz.ratio,
-        processor=utils.default_process,
-        score_cutoff=CLOSE_ENOUGH,
-    )
-    return Suggestion(found[0], f"{found[1]:.0f} % the same letters") if found else None
+
+    def of_all(self, values: Iterable[Value]) -> dict[str, Suggestion]:
+        """Suggestions by normal form, for the values that have one."""
+        found = ((value.normal, self.of(value)) for value in values)
+        return {form: suggestion for form, suggestion in found if suggestion is not None}

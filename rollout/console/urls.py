@@ -9,6 +9,7 @@ from rollout.console import (
     findings,
     jobs,
     log,
+    mappings,
     monitoring,
     phases,
     preflights,
@@ -21,7 +22,15 @@ from rollout.console import (
 
 app_name = "rollout"
 
-of_a_rollout = [
+of_a_lookup: list[URLPattern | URLResolver] = [
+    path("", mappings.review, name="mapping"),
+    path("new/", mappings.new_values, name="mapping_new"),
+    path("preview/", mappings.preview, name="mapping_preview"),
+    path("apply/", mappings.apply, name="mapping_apply"),
+    path("export.csv", mappings.download, name="mapping_csv"),
+]
+
+of_a_rollout: list[URLPattern | URLResolver] = [
     path("", rollouts.rollout, name="rollout"),
     path("phases/<int:number>/", phases.phase, name="phase"),
     path("phases/<int:number>/start/", phases.start, name="start"),
@@ -37,6 +46,8 @@ of_a_rollout = [
     path("audits/", audits.audits, name="audits"),
     path("snapshots/", snapshots.snapshots, name="snapshots"),
     path("monitoring/", monitoring.monitoring, name="monitoring"),
+    path("mappings/", mappings.mappings, name="mappings"),
+    path("mappings/<str:table>/<str:column>/", include(of_a_lookup)),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -55,6 +66,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("findings/<int:finding_id>/", findings.finding, name="finding"),
     path("findings/<int:finding_id>/waive/", findings.waive, name="waive"),
     path("findings/<int:finding_id>/unwaive/", findings.unwaive, name="unwaive"),
+    path("mapping-changes/<int:change_id>/correct/", mappings.correct, name="correct"),
     path("snapshots/<int:snapshot_id>/", snapshots.snapshot, name="snapshot"),
     path("snapshots/<int:snapshot_id>/verify/", snapshots.verify, name="verify_snapshot"),
     path("snapshots/<int:snapshot_id>/delete/", snapshots.delete, name="delete_snapshot"),

@@ -65,6 +65,8 @@ class Value:
     name: str | None = None
     reviewer: str = ""
     decided_at: datetime | None = None
+    is_new: bool = False
+    """Whether it came after the values were mapped, and nobody has decided on it."""
 
     @property
     def text(self) -> str:
@@ -82,8 +84,8 @@ class Value:
 
     @property
     def at(self) -> datetime | None:
-        """When its newest spelling came."""
-        return max((s.at for s in self.spellings if s.at is not None), default=None)
+        """When its first spelling came."""
+        return min((s.at for s in self.spellings if s.at is not None), default=None)
 
     @property
     def is_unmapped(self) -> bool:
@@ -170,7 +172,10 @@ def review(connection: Connection, plan: Plan, lookup: Lookup) -> Review:
     for form, reviewer, at in _decisions(connection, plan, lookup) if decided else ():
         if form in values:
             values[form].reviewer, values[form].decided_at = reviewer, at
+    first = min((value.at for value in values.values() if value.at is not None), default=None)
     for value in values.values():
+        came = value.at
+        value.is_new = bool(first and came and came > first and not value.reviewer)
         value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
     ordered = sorted(values.values(), key=lambda v: (-(v.rows or 0), v.normal))
     names = {value.name for value in ordered if value.name is not None}

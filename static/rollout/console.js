@@ -1,6 +1,6 @@
 "use strict";
 
-/* Three small things: live parts ask again, SQL is copied, and a lost connection is said. */
+/* Small things: live parts ask again, SQL is copied, a lost connection is said, values are filled in. */
 (() => {
   const PACE = 1000;
 
@@ -36,6 +36,27 @@
       say(button, "Selected");
     }
   });
+
+  const mark = (input) => {
+    input.closest("tr").classList.toggle("changed", input.value.trim() !== input.dataset.was);
+  };
+  document.addEventListener("input", (event) => {
+    if ("was" in event.target.dataset) mark(event.target);
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-fill]");
+    if (!button) return;
+    const input = button.form.elements[button.dataset.into];
+    input.value = button.dataset.fill;
+    mark(input);
+    input.focus();
+  });
+  for (const box of document.querySelectorAll("[data-tick]")) {
+    box.hidden = false;
+    box.addEventListener("change", () => {
+      for (const other of box.form.querySelectorAll(`[name="${box.dataset.tick}"]`)) other.checked = box.checked;
+    });
+  }
 
   const connection = (text) => {
     const place = document.getElementById("connection");

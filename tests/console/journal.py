@@ -13,6 +13,7 @@ from rollout.models import (
     BackfillJob,
     Heartbeat,
     LogEntry,
+    MappingChange,
     Mismatch,
     PhaseRun,
     Rollout,
@@ -154,6 +155,21 @@ def taken(rollout: Rollout, state: str = "verified", **fields: Any) -> Snapshot:
         **fields,
     }
     return Snapshot.objects.create(rollout=rollout, state=state, **values)
+
+
+def reviewed(rollout: Rollout, **fields: Any) -> MappingChange:
+    """A review that gave a text of 12 rows another value."""
+    change = {"legacy": "Apt", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True}
+    values = {
+        "table": "properties",
+        "legacy_column": "type",
+        "reviewer": "grace",
+        "at": timezone.now(),
+        "changes": [change],
+        "rows_affected": 12,
+        **fields,
+    }
+    return MappingChange.objects.create(rollout=rollout, **values)
 
 
 def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:

@@ -35,6 +35,7 @@ WHO_MAY = {
     "snapshots/{snapshot}/": (READERS, READERS),
     "snapshots/{snapshot}/verify/": (AUDITORS, AUDITORS),
     "snapshots/{snapshot}/delete/": (AUDITORS, AUDITORS),
+    "mapping-changes/{change}/correct/": (AUDITORS, AUDITORS),
     "{rollout}/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
@@ -50,12 +51,18 @@ WHO_MAY = {
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
+    "{rollout}/mappings/": (READERS, READERS),
+    "{rollout}/mappings/{text}/": (READERS, READERS),
+    "{rollout}/mappings/{text}/new/": (READERS, READERS),
+    "{rollout}/mappings/{text}/preview/": (AUDITORS, AUDITORS),
+    "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
+    "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
 }
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
-    *("waive", "unwaive", "verify", "delete"),
+    *("waive", "unwaive", "verify", "delete", "preview", "apply"),
 }
-MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits", "snapshots", "repair"}
+MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits", "snapshots", "repair", "correct"}
 SENT = {
     "target_ms": "50",
     "duty_percent": "50",
@@ -87,6 +94,8 @@ def address_of(pattern: str, rollout: Rollout) -> str:
         other=journal.audited(rollout).pk,
         finding=finding.pk,
         snapshot=journal.taken(rollout).pk,
+        text="properties/type",
+        change=journal.reviewed(rollout).pk,
     )
 
 
@@ -140,6 +149,8 @@ def test_the_table_above_names_every_address() -> None:
             other="<int:other_id>",
             finding="<int:finding_id>",
             snapshot="<int:snapshot_id>",
+            text="<str:table>/<str:column>",
+            change="<int:change_id>",
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }

@@ -1,0 +1,412 @@
+"""The review of mappings: what legacy texts become, decided by people."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import mapping_files, runner
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import rollout_or_404
+from rollout.console.verbs import carry_out
+from rollout.engine import mapping
+from rollout.engine.mapping import Decision, NewText, Review, Value
+from rollout.environments import target_of
+from rollout.mapping_files import CannotRead
+from rollout.models import MappingChange, Rollout, RunState
+from rollout.plan import plans
+from rollout.plan.translations import Lookup
+from rollout.similar import Suggestion, Suggestions
+
+AT_ONCE = 100
+"""Values on a page: each has three fields, and Django takes 1,000."""
+MOST_COMPARED = 2000
+"""Of so many values each is compared with all names; of more, those on the page."""
+HISTORY = 20
+
+SHOWN = {
+    "": "All values",
+    "new": "New since the backfill",
+    "unmapped": "Without a lookup row",
+    "similar": "With a suggestion",
+    "decided": "Decided by a person",
+    "open": "Decided by nobody",
+}
+
+
+class ValueFilter(forms.Form):
+    """Which values are shown."""
+
+    q = forms.CharField(label="Text", max_length=200, required=False)
+    show = forms.ChoiceField(label="Show", choices=list(SHOWN.items()), required=False)
+
+
+@dataclass(frozen=True)
+class LookupState:
+    """A lookup in the list of a rollout's."""
+
+    lookup: Lookup
+    last: MappingChange | None
+    mapped: bool = False
+    new: int = 0
+    newest: Sequence[NewText] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ValueRow:
+    """A value on the page, what was typed for it, and what is wrong with that."""
+
+    number: int
+    value: Value
+    suggestion: Suggestion | None
+    typed: str
+    was: str
+    problem: str
+
+
+def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
+    lookups = _lookups(rollout)
+    for lookup in lookups:
+        if (lookup.table.label, lookup.legacy) == (table, column):
+            return lookup
+    known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
+    raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
+
+
+def _lookups(rollout: Rollout) -> list[Lookup]:
+    return [t for t in plans.get(rollout.plan).translations if isinstance(t, Lookup)]
+
+
+@may("view_rollout")
+@require_safe
+def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    page = {"rollout": rollout, "lookups": _states(rollout), "live": True}
+    return render(request, f"rollout/{'mappings_live' if request.htmx else 'mappings'}.html", page)
+
+
+def _states(rollout: Rollout) -> list[LookupState]:
+    last: dict[tuple[str, str], MappingChange] = {}
+    for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
+        last[change.table, change.legacy_column] = change
+    states = []
+    for lookup in _lookups(rollout):
+        changed = last.get((lookup.table.label, lookup.legacy))
+        try:
+            states.append(LookupState(lookup, changed, *_new(rollout, lookup)))
+        except psycopg.Error as problem:
+            states.append(LookupState(lookup, changed, error=str(problem).strip()))
+    return states
+
+
+def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
+    plan = plans.get(rollout.plan)
+    with target_of(rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '5s'")
+        return (
+            mapping.is_mapped(connection, plan, lookup),
+            *mapping.new_texts(connection, plan, lookup),
+        )
+
+
+@may("view_rollout")
+@require_safe
+def new_values(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """What the application wrote since; the review's page asks for it again and again."""
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    return render(request, "rollout/mapping_new.html", _new_page(rollout, lookup))
+
+
+def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
+    page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": True}
+    try:
+        page["mapped"], page["new"], page["newest"] = _new(rollout, lookup)
+    except psycopg.Error as error:
+        page["new_error"] = str(error).strip()
+    return page
+
+
+@may("view_rollout")
+@require_safe
+def review(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    return _review_page(request, rollout, lookup_or_404(rollout, table, column), {})
+
+
+@may("review_mapping")
+@require_POST
+def preview(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """What decisions would change. With ``edit`` back to the values, with the decisions in them."""
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    if "edit" in request.POST:
+        return _review_page(request, rollout, lookup, _asked(request.POST))
+    try:
+        asked = _asked(request.POST)
+        uploaded = request.FILES.get("file")
+        if isinstance(uploaded, UploadedFile):
+            data = uploaded.read(mapping_files.LARGEST_FILE + 1)
+            asked |= mapping_files.read(data, _reviewed(rollout, lookup).values)
+    except CannotRead as error:
+        return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
+    if not asked:
+        messages.info(request, "Nothing is decided otherwise than it is. Change a value first.")
+        return redirect("rollout:mapping", plan, environment, table, column)
+    return _preview_page(request, rollout, lookup, asked)
+
+
+@may("review_mapping")
+@require_POST
+def apply(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    asked = _asked(request.POST)
+    done = carry_out(
+        request,
+        lambda: runner.review_mapping(
+            rollout, lookup, asked, actor=request.user, seen=request.POST.get("seen", "")
+        ),
+        "You decided. The application's next writes follow it.",
+    )
+    if not done and asked:
+        return _preview_page(request, rollout, lookup, asked, status=409)
+    return redirect("rollout:mapping", plan, environment, table, column)
+
+
+@may("view_rollout")
+@require_safe
+def download(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    values = _reviewed(rollout, lookup).values
+    answer = StreamingHttpResponse(
+        mapping_files.written(values), content_type="text/csv; charset=utf-8"
+    )
+    answer["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
+    # A StreamingHttpResponse is answered like any other.
+    return answer  # type: ignore[return-value]
+
+
+@may("repair_rows")
+@require_http_methods(["GET", "HEAD", "POST"])
+def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
+    """The rows whose texts a review gave another value: before, and a POST corrects them."""
+    change = get_object_or_404(MappingChange.objects.select_related("rollout"), pk=change_id)
+    rollout = change.rollout
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.correct(change, actor=request.user),
+            "You started the correction. When it is done a full audit follows by itself.",
+        )
+        return redirect("rollout:rollout", rollout.plan, rollout.environment)
+    page = {
+        "change": change,
+        "rollout": rollout,
+        "table": change.table,
+        "preview": runner.preview_correction(change),
+    }
+    return render(request, "rollout/repair.html", page)
+
+
+def _reviewed(rollout: Rollout, lookup: Lookup) -> Review:
+    with target_of(rollout.environment).connect() as connection:
+        return mapping.review(connection, plans.get(rollout.plan), lookup)
+
+
+def _asked(form: QueryDict) -> dict[str, Decision]:
+    """The decisions that a form holds: those carried on, those typed, and one for all ticked."""
+    asked = _carried(form.get("decisions", ""))
+    chosen = set(form.getlist("chosen"))
+    bulk = form.get("bulk", "")
+    for field in form:
+        if not field.startswith("form-"):
+            continue
+        number, text = field.removeprefix("form-"), form.get(field, "")
+        name, was = form.get(f"name-{number}", "").strip(), form.get(f"was-{number}", "")
+        if bulk and number in chosen:
+            asked[text] = {
+                "to": Decision(form.get("to", "").strip()),
+                "like": Decision(form.get(f"like-{number}") or was or None),
+                "none": Decision(None),
+                "rule": Decision(by_rule=True),
+            }.get(bulk, Decision(was or None))
+        elif name != was:
+            asked[text] = Decision(name)
+    return asked
+
+
+def _carried(text: str) -> dict[str, Decision]:
+    """What a preview passes on; nothing where somebody made it up."""
+    try:
+        given = json.loads(text or "[]")
+        return {
+            str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
+            for form, name, by_rule in given
+        }
+    except (ValueError, TypeError):
+        return {}
+
+
+def _to_carry(decisions: dict[str, Decision]) -> str:
+    return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
+
+
+def _preview_page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    lookup: Lookup,
+    asked: dict[str, Decision],
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    found = runner.preview_review(rollout, lookup, asked, actor=request.user)
+    if found.problems:
+        return _review_page(request, rollout, lookup, asked, problems=found.problems, status=422)
+    page = {
+        "rollout": rollout,
+        "lookup": lookup,
+        "preview": found,
+        "outcome": found.outcome,
+        "decisions": _to_carry(asked),
+    }
+    return render(request, "rollout/mapping_preview.html", page, status=status)
+
+
+def _review_page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    lookup: Lookup,
+    asked: dict[str, Decision],
+    *,
+    problems: dict[str, str] | None = None,
+    unreadable: CannotRead | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    filters = ValueFilter(request.GET)
+    history = _history(rollout, lookup)
+    page: dict[str, object] = {
+        "rollout": rollout,
+        "lookup": lookup,
+        "filters": filters,
+        "refusal": runner.why_not_review(rollout),
+        "unreadable": unreadable,
+        "history": history,
+        "largest_file": mapping_files.LARGEST_FILE,
+        **_new_page(rollout, lookup),
+    }
+    try:
+        found = _reviewed(rollout, lookup)
+    except psycopg.Error as error:
+        page["error"] = str(error).strip()
+        return render(request, "rollout/mapping.html", page, status=503)
+    problems = dict(problems or {})
+    chosen, suggestions = _chosen(found, filters, first=[*problems, *asked])
+    rows = Paginator(chosen, AT_ONCE).get_page(request.GET.get("page"))
+    if suggestions is None:
+        suggestions = Suggestions(found).of_all(rows.object_list)
+    shown = {value.normal for value in rows.object_list}
+    page |= {
+        "review": found,
+        "values": rows,
+        "rows": _rows(rows, suggestions, asked, problems),
+        "problems": problems.values(),
+        "carried": _to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
+        "texts": sum(len(value.spellings) for value in found.values),
+        "in_total": sum(value.rows or 0 for value in found.values),
+        "query": _query(request.GET),
+        "uncorrected": [c for c in history if c.moves_rows and not is_corrected(c)],
+    }
+    return render(request, "rollout/mapping.html", page, status=status)
+
+
+def _chosen(
+    found: Review, filters: ValueFilter, *, first: Iterable[str]
+) -> tuple[list[Value], dict[str, Suggestion] | None]:
+    """The values to show, those that somebody is deciding on first, and what they resemble."""
+    values = found.values
+    asked = filters.cleaned_data if filters.is_valid() else {}
+    if words := asked.get("q", "").casefold():
+        values = [
+            value
+            for value in values
+            if words in (value.name or "").casefold()
+            or any(words in spelling.text.casefold() for spelling in value.spellings)
+        ]
+    suggestions = None
+    if len(values) <= MOST_COMPARED:
+        suggestions = Suggestions(found).of_all(values)
+    match asked.get("show"):
+        case "new":
+            values = [value for value in values if value.is_new]
+        case "unmapped":
+            values = [value for value in values if value.is_unmapped]
+        case "similar":
+            values = [value for value in values if value.normal in (suggestions or {})]
+        case "decided":
+            values = [value for value in values if value.reviewer]
+        case "open":
+            values = [value for value in values if not value.reviewer and value.normal]
+    order = {form: number for number, form in enumerate(first)}
+    return sorted(values, key=lambda value: order.get(value.normal, len(order))), suggestions
+
+
+def _rows(
+    values: Page[Value],
+    suggestions: dict[str, Suggestion],
+    asked: dict[str, Decision],
+    problems: dict[str, str],
+) -> list[ValueRow]:
+    rows = []
+    for number, value in enumerate(values.object_list):
+        decision = asked.get(value.normal)
+        was = value.name or ""
+        typed = was if decision is None or decision.by_rule else decision.name or ""
+        rows.append(
+            ValueRow(
+                number=number,
+                value=value,
+                suggestion=suggestions.get(value.normal),
+                typed=typed,
+                was=was,
+                problem=problems.get(value.normal, ""),
+            )
+        )
+    return rows
+
+
+def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
+    changes = MappingChange.objects.filter(
+        rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
+    ).prefetch_related("repairs__run")[:HISTORY]
+    return list(changes)
+
+
+def is_corrected(change: MappingChange) -> bool:
+    return any(repair.run.state == RunState.DONE for repair in change.repairs.all())
+
+
+def _query(given: QueryDict) -> str:
+    kept = given.copy()
+    kept.pop("page", None)
+    return kept.urlencode()

@@ -1,0 +1,260 @@
+"""The review of mappings in the browser: nothing applied unseen, nothing typed lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.console.journal import PAGE, browser_of, fragment_of, reviewed, text_of
+from tests.servers import Database
+
+if TYPE_CHECKING:
+    from rollout.models import Rollout
+
+LIST = f"{PAGE}mappings/"
+TYPES = f"{LIST}properties/type/"
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture
+def listings(committed_db: Database) -> Rollout:
+    """A table of listings with nothing done yet."""
+    from tests import rollouts
+
+    rollouts.load_listings(300)
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def filled(listings: Rollout) -> Rollout:
+    from tests import rollouts
+
+    rollouts.carry_out(listings, 0, 1, 2)
+    return listings
+
+
+@pytest.fixture
+def engineer(listings: Rollout) -> Client:
+    return browser_of("engineer")
+
+
+def fields_of(text: str) -> dict[str, str]:
+    """What the form of the values would send as it stands."""
+    pairs = re.findall(r'<input type="(?:hidden|text)" name="([^"]+)" value="([^"]*)"', text)
+    return {name: value for name, value in pairs if name != "csrfmiddlewaretoken"}
+
+
+def number_of(fields: dict[str, str], form: str) -> str:
+    return next(n.removeprefix("form-") for n, v in fields.items() if v == form and "form-" in n)
+
+
+def decisions_in(text: str) -> list[list[object]]:
+    found = re.search(r'name="decisions" value="([^"]*)"', text)
+    assert found is not None
+    return json.loads(found[1].replace("&quot;", '"'))  # type: ignore[no-any-return]
+
+
+def seen_in(text: str) -> str:
+    found = re.search(r'name="seen" value="([^"]*)"', text)
+    assert found is not None
+    return found[1]
+
+
+def preview(browser: Client, **typed: str) -> str:
+    """The preview of decisions, typed into the page: form to name."""
+    fields = fields_of(text_of(browser, TYPES))
+    for form, name in typed.items():
+        fields[f"name-{number_of(fields, form.replace('_', ' '))}"] = name
+    response = browser.post(f"{TYPES}preview/", fields)
+    assert response.status_code == 200, response.content
+    return response.content.decode()
+
+
+def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, LIST)
+    for shown in ("properties.type", "property_statuses", "proposed; phase 2 maps it", "never"):
+        assert shown in text
+    reviewed(rollout)
+    assert "grace" in fragment_of(viewer, LIST)
+
+
+def test_a_lookup_that_the_plan_lacks_is_not_found(rollout: Rollout, viewer: Client) -> None:
+    response = viewer.get(f"{LIST}properties/price/")
+    assert response.status_code == 404
+
+
+def test_each_value_has_its_rows_what_it_becomes_and_why(engineer: Client) -> None:
+    text = text_of(engineer, TYPES)
+    fields = fields_of(text)
+    number = number_of(fields, "house for sale")
+    assert fields[f"name-{number}"] == "House for sale"
+    assert fields[f"like-{number}"].lower() == "house"
+    assert "begins with it" in text
+    assert "spellings" in text
+
+
+def test_a_viewer_reads_and_has_no_fields(listings: Rollout) -> None:
+    text = text_of(browser_of("viewer"), TYPES)
+    assert "House for sale" in text
+    assert 'name="name-' not in text
+    assert 'type="file"' not in text
+
+
+def test_what_is_typed_is_previewed_decided_in_ones_name_and_listed(
+    filled: Rollout, engineer: Client
+) -> None:
+    from rollout.models import MappingChange
+
+    page = preview(engineer, apt="Apartment", condominium="Condo")
+    assert "Decide as engineer" in page
+    assert "No longer in use" in page
+    assert not MappingChange.objects.exists()
+    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    response = engineer.post(f"{TYPES}apply/", sent, follow=True)
+    change = MappingChange.objects.get()
+    assert change.reviewer == "engineer"
+    text = response.content.decode()
+    assert f"Correct {change.rows_affected}" in text
+    assert "<strong>engineer</strong> decided" in text
+    again = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+    assert "means this already" in again
+    assert MappingChange.objects.count() == 1
+    correct = text_of(engineer, f"/rollout/mapping-changes/{change.pk}/correct/")
+    assert f"{change.rows_affected} row" in correct
+    assert engineer.post(f"/rollout/mapping-changes/{change.pk}/correct/").status_code == 302
+    assert change.repairs.exists()
+
+
+@pytest.mark.parametrize(
+    ("bulk", "expected"),
+    [
+        ("to", ["home", False]),
+        ("like", ["house", False]),
+        ("none", [None, False]),
+        ("rule", [None, True]),
+        ("keep", ["house for sale", False]),
+    ],
+)
+def test_all_that_are_ticked_can_be_decided_at_once(
+    engineer: Client, bulk: str, expected: list[object]
+) -> None:
+    fields = fields_of(text_of(engineer, TYPES))
+    number = number_of(fields, "house for sale")
+    sent = {**fields, "chosen": [number], "bulk": bulk, "to": "Home"}
+    page = engineer.post(f"{TYPES}preview/", sent).content.decode()
+    ((form, name, by_rule),) = decisions_in(page)
+    assert form == "house for sale"
+    assert [name and str(name).lower(), by_rule] == expected
+
+
+def test_a_press_without_a_change_goes_back_and_says_so(engineer: Client) -> None:
+    fields = fields_of(text_of(engineer, TYPES))
+    response = engineer.post(f"{TYPES}preview/", fields, follow=True)
+    assert "Change a value first." in response.content.decode()
+
+
+def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(engineer: Client) -> None:
+    fields = fields_of(text_of(engineer, TYPES))
+    house, villa = number_of(fields, "house"), number_of(fields, "villa")
+    fields |= {f"name-{house}": "Villa", f"name-{villa}": "Country house"}
+    response = engineer.post(f"{TYPES}preview/", fields)
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert "Nothing was decided." in text
+    assert "the text “Villa” itself becomes" in text
+    kept = fields_of(text)
+    assert kept[f"name-{number_of(kept, 'house')}"] == "Villa"
+    assert kept[f"name-{number_of(kept, 'villa')}"] == "Country house"
+
+
+def test_who_changes_something_in_a_preview_finds_it_filled_in(engineer: Client) -> None:
+    page = preview(engineer, apt="Apartment")
+    sent = {"decisions": json.dumps(decisions_in(page)), "edit": "1"}
+    kept = fields_of(engineer.post(f"{TYPES}preview/", sent).content.decode())
+    assert kept[f"name-{number_of(kept, 'apt')}"] == "Apartment"
+
+
+def test_a_file_comes_back_as_a_preview(engineer: Client) -> None:
+    lines = b"".join(engineer.get(f"{TYPES}export.csv").streaming_content)  # type: ignore[attr-defined]
+    assert lines.startswith(b"legacy,rows,lookup,why,decided_by\r\n")
+    changed = lines.replace(b",Villa,", b",Country house,")
+    page = engineer.post(
+        f"{TYPES}preview/", {"file": SimpleUploadedFile("mapping.csv", changed)}
+    ).content.decode()
+    assert "Country house" in page
+    assert "Decide as engineer" in page
+
+
+def test_a_file_with_wrong_lines_is_told_by_line(engineer: Client) -> None:
+    data = SimpleUploadedFile("m.csv", f"legacy,lookup\r\n{HOSTILE},x\r\n".encode())
+    response = engineer.post(f"{TYPES}preview/", {"file": data})
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert "Line 2: " in text
+    assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize("made_up", ["{", "[1]", '{"a": 1}', "null", "[[]]", '[["a", {}, 1]]'])
+def test_what_no_preview_wrote_decides_nothing(engineer: Client, made_up: str) -> None:
+    from rollout.models import MappingChange
+
+    response = engineer.post(f"{TYPES}apply/", {"decisions": made_up, "seen": "x"})
+    assert response.status_code in (302, 409)
+    assert not MappingChange.objects.exists()
+
+
+def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
+    filled: Rollout, engineer: Client
+) -> None:
+    from tests import rollouts
+
+    address = f"{TYPES}new/"
+    assert "to decide on" not in fragment_of(engineer, address)
+    with rollouts.target() as application:
+        application.execute(
+            "UPDATE properties SET type = %s WHERE id = (SELECT min(id::text)::uuid"
+            " FROM properties)",
+            [HOSTILE],
+        )
+    text = fragment_of(engineer, address)
+    assert "1 new text to decide on" in text
+    assert "<img src=x" not in text
+    assert "Review 1 new" in text_of(engineer, LIST)
+    assert "&lt;img src=x" in text_of(engineer, f"{TYPES}?show=new")
+    assert (
+        "Villa"
+        not in text_of(engineer, f"{TYPES}?show=new")
+        .partition("<tbody>")[2]
+        .partition("</tbody>")[0]
+    )
+
+
+@pytest.mark.parametrize("asked", ["?q=villa", "?show=similar", "?show=open", "?page=9&show=x"])
+def test_values_can_be_found(engineer: Client, asked: str) -> None:
+    text = text_of(engineer, TYPES + asked)
+    assert ("Villa" in text.partition("<tbody>")[2]) == (asked != "?show=similar")
+
+
+def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(
+    filled: Rollout, engineer: Client, django_assert_max_num_queries: object
+) -> None:
+    for _ in range(5):
+        reviewed(filled)
+    with django_assert_max_num_queries(12):  # type: ignore[operator]
+        text_of(engineer, TYPES)
+
+
+def test_while_a_run_is_at_work_the_page_reads_and_says_why(
+    listings: Rollout, engineer: Client
+) -> None:
+    from tests.console.journal import ran
+
+    ran(listings, 0, "running")
+    text = text_of(engineer, TYPES)
+    assert "is running" in text
+    assert 'name="name-' not in text
