@@ -152,7 +152,8 @@ def _changed_since(rollout: Rollout, moment: datetime) -> str:
             f"{change.reviewer}'s review of {change.table}.{change.legacy_column} "
             f"({change.at:%Y-%m-%d %H:%M:%S} UTC)"
         )
-    repair = Repair.objects.filter(run__rollout=rollout, run__finished_at__gt=moment).first()
+    begun = Repair.objects.filter(run__rollout=rollout, run__steps__isnull=False)
+    repair = begun.filter(run__finished_at__gt=moment).first()
     return "" if repair is None else f"the {repair}"
 
 

@@ -95,7 +95,7 @@ def test_one_from_before_a_change_of_what_is_written_fails(rollout: Rollout) -> 
     assert "is older than step write-both" in message
 
 
-@pytest.mark.parametrize(("minutes", "status"), [(59, "pass"), (61, "fail")])
+@pytest.mark.parametrize(("minutes", "status"), [(30, "pass"), (61, "fail")])
 def test_one_that_is_older_than_the_plan_allows_fails(
     rollout: Rollout, minutes: int, status: str
 ) -> None:

@@ -13,7 +13,7 @@ from psycopg import errors, sql
 
 from rollout.engine.target import Connection, ask, install
 from rollout.plan import facts
-from rollout.plan.mapping import decisions_table, meaning, why_mapped
+from rollout.plan.mapping import DECISIONS, decisions_of, meaning, why_mapped
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, SCHEMA, in_target, normal, tidy
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
@@ -161,7 +161,7 @@ def is_mapped(connection: Connection, plan: Plan, lookup: Lookup) -> bool:
 def review(connection: Connection, plan: Plan, lookup: Lookup) -> Review:
     """What every distinct text of the legacy column means, or will mean once phase 2 maps it."""
     mapped = is_mapped(connection, plan, lookup)
-    decided = _exists(connection, lookup.decisions_name(plan.name))
+    decided = _exists(connection, "decisions")
     values: dict[str, Value] = {}
     counts = _counts(connection, lookup, _EVERY_TEXT)
     spellings = _spellings(connection, plan, lookup, counts, mapped=mapped, decided=decided)
@@ -241,7 +241,8 @@ def decide(
     try:
         with connection.transaction(force_rollback=not keep):
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
-            connection.execute(decisions_table(lookup, plan.name).sql)
+            # Two reviews at once come one after the other.
+            connection.execute("LOCK TABLE rollout.decisions IN SHARE ROW EXCLUSIVE MODE")
             if mapped:
                 # Nobody maps a text by the old decisions while the new ones are not committed.
                 connection.execute(
@@ -270,7 +271,7 @@ class _Deciding:
         self.lookup = lookup
         self.counts = counts
         self.mapping = in_target(lookup.mapping_name(plan.name))
-        self.decisions = in_target(lookup.decisions_name(plan.name))
+        self.of_lookup = decisions_of(lookup, plan.name, "d")
 
     def carry_out(self, wanted: Mapping[str, Decision], *, reviewer: str, mapped: bool) -> Outcome:
         forms = list(wanted)
@@ -327,9 +328,9 @@ class _Deciding:
         """How many normal forms have another decision now."""
         known: dict[str, str | None] = dict(
             self.connection.execute(
-                sql.SQL("SELECT d.normal, d.name FROM {} AS d WHERE d.normal = ANY (%s)").format(
-                    self.decisions
-                ),
+                sql.SQL(
+                    "SELECT d.normal, d.name FROM {} AS d WHERE {} AND d.normal = ANY (%s)"
+                ).format(DECISIONS, self.of_lookup),
                 [list(wanted)],
             ).fetchall()
         )
@@ -339,17 +340,22 @@ class _Deciding:
             if (form in known) == decision.by_rule or known.get(form) != decision.name
         }
         self.connection.execute(
-            sql.SQL("DELETE FROM {} AS d WHERE d.normal = ANY (%s)").format(self.decisions),
+            sql.SQL("DELETE FROM {} AS d WHERE {} AND d.normal = ANY (%s)").format(
+                DECISIONS, self.of_lookup
+            ),
             [list(other)],
         )
         kept = [(form, decision.name) for form, decision in other.items() if not decision.by_rule]
         self.connection.execute(
             sql.SQL(
-                "INSERT INTO {} (normal, name, reviewer)"
-                " SELECT d.normal, d.name, %s FROM unnest(%s::text[], %s::text[])"
+                "INSERT INTO {} (plan, table_label, legacy_column, reviewer, normal, name)"
+                " SELECT %s, %s, %s, %s, d.normal, d.name FROM unnest(%s::text[], %s::text[])"
                 " AS d (normal, name)"
-            ).format(self.decisions),
-            [reviewer, [form for form, _ in kept], [name for _, name in kept]],
+            ).format(DECISIONS),
+            [
+                *(self.plan.name, self.lookup.table.label, self.lookup.legacy, reviewer),
+                *([form for form, _ in kept], [name for _, name in kept]),
+            ],
         )
         return len(other)
 
@@ -359,11 +365,13 @@ class _Deciding:
         rows = self.connection.execute(
             sql.SQL(
                 "SELECT {form}, n.name, says.name FROM ("
-                " SELECT d.name FROM {decisions} AS d UNION SELECT unnest(%s::text[])) AS n"
+                " SELECT d.name FROM {decisions} AS d WHERE {of_lookup}"
+                " UNION SELECT unnest(%s::text[])) AS n"
                 " CROSS JOIN LATERAL ({meaning}) AS says"
                 " WHERE n.name IS NOT NULL AND {form} IS DISTINCT FROM {meant}"
             ).format(
-                decisions=self.decisions,
+                decisions=DECISIONS,
+                of_lookup=self.of_lookup,
                 meaning=meaning(self.lookup, self.plan.name, sql.Identifier("n", "name")),
                 form=normal(sql.Identifier("n", "name")),
                 meant=normal(sql.Identifier("says", "name")),
@@ -693,8 +701,8 @@ def _why(found: _Found, name: str | None) -> str:
 
 def _decisions(connection: Connection, plan: Plan, lookup: Lookup) -> list[tuple[Any, ...]]:
     return connection.execute(
-        sql.SQL("SELECT d.normal, d.reviewer, d.at FROM {} AS d").format(
-            in_target(lookup.decisions_name(plan.name))
+        sql.SQL("SELECT d.normal, d.reviewer, d.at FROM {} AS d WHERE {}").format(
+            DECISIONS, decisions_of(lookup, plan.name, "d")
         )
     ).fetchall()
 

@@ -12,7 +12,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION_NAME = "rollout"
 
-_VERSION = "rollout: what it keeps in this database, version 2"
+_VERSION = "rollout: what it keeps in this database, version 3"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -53,6 +53,17 @@ CREATE TABLE IF NOT EXISTS rollout.quarantine (
   at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (job, key)
 );
+CREATE TABLE IF NOT EXISTS rollout.decisions (
+  plan text NOT NULL,
+  table_label text NOT NULL,
+  legacy_column text NOT NULL,
+  normal text NOT NULL,
+  name text,
+  reviewer text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS decisions_key
+  ON rollout.decisions (plan, table_label, legacy_column, md5(normal));
 CREATE TABLE IF NOT EXISTS rollout.samples (
   job bigint NOT NULL,
   at timestamptz NOT NULL,

@@ -32,20 +32,20 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
     )
 
 
-def decisions_table(lookup: Lookup, plan: str) -> Statement:
-    """The table of what people decided: normal form to a lookup row's name, null for no value."""
-    name = lookup.decisions_name(plan)
-    return Statement(
-        sql=sql.SQL(
-            "CREATE TABLE IF NOT EXISTS {} (\n"
-            "  normal text NOT NULL,\n"
-            "  name text,\n"
-            "  reviewer text NOT NULL,\n"
-            "  at timestamptz NOT NULL DEFAULT now(),\n"
-            "  EXCLUDE USING hash (normal WITH =)\n"
-            ")"
-        ).format(in_target(name)),
-        done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
+DECISIONS = in_target("decisions")
+"""What people decided: normal form to a lookup row's name, null for no value; of every lookup."""
+
+
+def decisions_of(lookup: Lookup, plan: str, decision: str) -> sql.Composed:
+    """SQL condition: a row of ``DECISIONS``, under that alias, is about this lookup."""
+    return sql.SQL(
+        "{decision}.plan = {plan} AND {decision}.table_label = {table}"
+        " AND {decision}.legacy_column = {legacy}"
+    ).format(
+        decision=sql.Identifier(decision),
+        plan=sql.Literal(plan),
+        table=sql.Literal(lookup.table.label),
+        legacy=sql.Literal(lookup.legacy),
     )
 
 
@@ -65,8 +65,14 @@ def meaning(
             sql.SQL(
                 "SELECT 1 AS rank, decision.name,"
                 " CASE WHEN decision.name IS NULL THEN 'no_value' ELSE 'decided' END AS why"
-                " FROM {decisions} AS decision WHERE decision.normal = {form}"
-            ).format(decisions=in_target(lookup.decisions_name(plan)), form=form)
+                " FROM {decisions} AS decision WHERE {of_lookup}"
+                # The index holds the digest: a text may be too long for it.
+                " AND md5(decision.normal) = md5({form}) AND decision.normal = {form}"
+            ).format(
+                decisions=DECISIONS,
+                of_lookup=decisions_of(lookup, plan, "decision"),
+                form=form,
+            )
         )
     if lookup.synonyms:
         pairs = sql.SQL(", ").join(

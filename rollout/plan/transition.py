@@ -9,7 +9,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
-from rollout.plan.mapping import add_missing, decisions_table, mapping_table
+from rollout.plan.mapping import add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.step import (
     BACKFILL,
@@ -43,7 +43,6 @@ class MapLegacyValues(Step):
             statement
             for lookup in plan.lookups_of(self.table)
             for statement in (
-                decisions_table(lookup, plan.name),
                 mapping_table(lookup, plan.name),
                 Statement(sql=add_missing(lookup, plan.name), done=None),
             )

@@ -62,9 +62,6 @@ class Lookup:
     def mapping_name(self, plan: str) -> str:
         return identifier(plan, self.table.label, self.legacy, "mapping")
 
-    def decisions_name(self, plan: str) -> str:
-        return identifier(plan, self.table.label, self.legacy, "decisions")
-
     def archived_mapping_name(self, plan: str) -> str:
         """The mapping's name once the legacy column is gone."""
         return identifier(self.mapping_name(plan), "archived")

@@ -91,7 +91,6 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
     wanted += [in_target(archive_name(plan, table)) for table in plan.tables]
     for lookup in lookups:
         wanted.append(in_target(lookup.mapping_name(plan.name)))
-        wanted.append(in_target(lookup.decisions_name(plan.name)))
         wanted.append(in_target(lookup.archived_mapping_name(plan.name)))
     rows = connection.execute(
         """

@@ -24,7 +24,9 @@ from rollout.plan.plan import Plan
 LOCK_TIMEOUT = "10s"
 # Entries of a dump that would make the tables that are there for every plan already.
 _DEFINITIONS = [
-    f"{kind} {SCHEMA} {name}" for name in SHARED for kind in ("TABLE", "CONSTRAINT", "INDEX")
+    f"{kind} {SCHEMA} {name}{end}"
+    for name in SHARED
+    for kind, end in (("TABLE", ""), ("CONSTRAINT", ""), ("INDEX", "_key"))
 ]
 
 
