@@ -11,7 +11,7 @@ from threading import Event
 from typing import TypeVar
 from uuid import UUID
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from properties import catalog
 from properties.listings import Filters, PropertyFields
@@ -27,6 +27,10 @@ REPORT_EVERY = 100
 REMEMBERED = 2_000
 
 
+class Trouble(Exception):
+    """Somebody asked for failing operations."""
+
+
 class Traffic:
     """Creates, updates, searches, shows and illustrates properties, one at a time.
 
@@ -34,13 +38,23 @@ class Traffic:
     it is there to meet. Errors are counted and the last one is named in the next report.
     """
 
-    def __init__(self, *, seed: int, report: Callable[[str], None], using: str = "default") -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        report: Callable[[str], None],
+        using: str = "default",
+        slow_seconds: float = 0.0,
+        error_share: float = 0.0,
+    ) -> None:
         self.operations = 0
         self.errors = 0
         self._last_error = ""
         self._random = random.Random(seed)
         self._report = report
         self._using = using
+        self._slow_seconds = slow_seconds
+        self._error_share = error_share
         self._known: deque[UUID] = deque(maxlen=REMEMBERED)
         # How often out of a hundred, and what.
         self._verbs: Mapping[Callable[[], None], int] = {
@@ -66,6 +80,7 @@ class Traffic:
         (verb,) = self._random.choices(verbs, weights)
         try:
             with operation("detail" if verb == self.show else verb.__name__):
+                self._suffer()
                 verb()
         except Exception as error:
             self.errors += 1
@@ -75,6 +90,14 @@ class Traffic:
         self.operations += 1
         if self.operations % REPORT_EVERY == 0:
             self._report(self.summary())
+
+    def _suffer(self) -> None:
+        """Be slow, in the database as most that is slow, and fail, as far as that was asked for."""
+        if self._slow_seconds:
+            with connections[self._using].cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(%s)", [self._slow_seconds])
+        if self._random.random() < self._error_share:
+            raise Trouble("This operation fails because that was asked for.")
 
     def summary(self) -> str:
         last = f" (last: {self._last_error})" if self._last_error else ""

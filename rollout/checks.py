@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
@@ -10,9 +11,14 @@ from django.utils.module_loading import import_string
 from rollout.plan import plans
 from rollout.plan.names import LONGEST_LOOKUP_VALUE
 from rollout.plan.plan import Plan
+from rollout.plan.rules import COUNTED, Rule
 from rollout.plan.step import Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
+from rollout.telemetry.recorder import INTERVAL_SECONDS
+
+LONGEST_LOOK = timedelta(minutes=4)
+"""A rule may look back so far."""
 
 
 @register("rollout")
@@ -40,6 +46,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_translations(plan),
         *_lookups(plan),
         *_functions(plan),
+        *_rules(plan),
     ]
 
 
@@ -243,3 +250,42 @@ def _functions(plan: Plan) -> Iterator[Error]:
                 "Name it by its dotted path: 'app.module.function'.",
                 plan,
             )
+
+
+def _rules(plan: Plan) -> Iterator[Error]:
+    for rule_id, count in Counter(rule.id for rule in plan.rules).items():
+        if count > 1:
+            yield _error(
+                3,
+                f"{count} rules are called '{rule_id}'.",
+                "Give each rule an id of its own.",
+                plan,
+            )
+    for rule in plan.rules:
+        reason = _wrong_with(rule)
+        if reason:
+            yield _error(20, f"Rule '{rule.id}' {reason[0]}", reason[1], plan)
+
+
+def _wrong_with(rule: Rule) -> tuple[str, str] | None:
+    if rule.at_most is None and not rule.is_relative:
+        return "has no bound.", "Give it at_most, or times and above the baseline."
+    if rule.statistic in COUNTED and (rule.at_most is None or rule.is_relative):
+        return "counts, and is compared with a baseline.", "Give it at_most alone."
+    if not 1 <= rule.broken_windows <= rule.windows:
+        return (
+            f"wants {rule.broken_windows} of {rule.windows} windows.",
+            "Let 1 to all of its windows break it.",
+        )
+    if rule.seconds < 1 or rule.seconds % INTERVAL_SECONDS:
+        return (
+            f"has windows of {rule.seconds} s; measurements come every {INTERVAL_SECONDS} s.",
+            f"Make a window {INTERVAL_SECONDS} s long or a multiple of that.",
+        )
+    if rule.seconds * rule.windows > LONGEST_LOOK.total_seconds():
+        return (
+            f"looks back {rule.seconds * rule.windows} s.",
+            f"Look back at most {LONGEST_LOOK.total_seconds():.0f} s: older measurements are put "
+            "together.",
+        )
+    return None

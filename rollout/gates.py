@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollout import drift, snapshots
+from rollout import drift, holds, snapshots
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -24,6 +24,7 @@ from rollout.plan.gates import (
     EarlierPhaseDone,
     Gate,
     NoDrift,
+    NoRuleHolds,
     SnapshotVerified,
 )
 from rollout.plan.plan import Plan
@@ -67,6 +68,8 @@ def answer(
     match gate:
         case EarlierPhaseDone():
             return _earlier_phase(number, runs)
+        case NoRuleHolds():
+            return GateStatus(gate.name, *holds.answer(rollout))
         case BackfillComplete():
             return _backfill(rollout, plan, runs)
         case AuditClean():

@@ -82,6 +82,7 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(rollout: Rollout, backfi
     assert all(set(gate) == {"name", "status", "message"} for gate in gates)
     assert {gate["name"]: gate["status"] for gate in gates} == {
         "earlier phase done": "pass",
+        "no rule holds": "pass",
         "backfill complete": "pass",
         "audit clean": "pass",
         "snapshot verified": "fail",

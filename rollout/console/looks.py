@@ -90,6 +90,13 @@ _SIGNAL: dict[Status, Look] = {
     "unknown": Look("Unknown", "", "unknown"),
 }
 
+_RULE = {
+    "kept": Look("Kept", "good", "done"),
+    "broken": Look("Broken", "bad", "failed"),
+    "inconclusive": Look("Inconclusive", "", "unknown"),
+    "error": Look("Not judged", "warn", "warning"),
+}
+
 _JOB = {
     "fill": "Backfill",
     "compute": "Computing",
@@ -138,3 +145,8 @@ def of_verdict(verdict: str) -> Look:
         "failing": ("bad", "failed"),
     }.get(verdict, ("", "unknown"))
     return Look(verdict.capitalize(), tone, icon)
+
+
+def of_rule(verdict: str) -> Look:
+    """What a rule, or one window of it, came to."""
+    return _RULE[verdict]

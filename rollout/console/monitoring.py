@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.chart import Band, Line, band_of, line_of
 from rollout.console.fetch import rollout_or_404
+from rollout.console.rules import rules_of
 from rollout.models import BackfillJob, PhaseRun, Rollout, Way
 from rollout.telemetry.reading import Figures, Point, figures, over_time, together
 from rollout.telemetry.signal import BASELINE, judge
@@ -128,6 +129,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "compared": compared,
         "operations": [one.operation for one in compared if one.operation != "all"],
         "newest": newest,
+        "rules": rules_of(rollout),
         "live": True,
     }
     template = "monitoring_live" if request.htmx else "monitoring"

@@ -15,6 +15,7 @@ from rollout.console import (
     preflights,
     repairs,
     rollouts,
+    rules,
     schema,
     snapshots,
     verbs,
@@ -48,6 +49,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("mappings/", mappings.mappings, name="mappings"),
     path("mappings/<str:table>/<str:column>/", include(of_a_lookup)),
+    path("rules/<str:rule_id>/release/", rules.release, name="release_rule"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

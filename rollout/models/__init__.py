@@ -13,6 +13,7 @@ from rollout.models.jobs import BackfillEstimate, BackfillJob
 from rollout.models.log import LogEntry
 from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.models.snapshots import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.models.watching import Heartbeat, Measurement
@@ -38,6 +39,8 @@ __all__ = [
     "PhaseRun",
     "Repair",
     "Rollout",
+    "RuleState",
+    "RuleVerdict",
     "RunState",
     "Snapshot",
     "SnapshotState",

@@ -6,6 +6,7 @@ from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
 from rollout.plan.registry import plans
 from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy, UseFeature
+from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.step import Step
 from rollout.plan.table import Column, Table
@@ -24,6 +25,7 @@ from rollout.plan.trials import CompareSchemaStep, ProbeFlow
 register = plans.register
 
 __all__ = [
+    "STANDARD",
     "AddColumns",
     "AddForeignKey",
     "ArchiveLegacy",
@@ -49,6 +51,7 @@ __all__ = [
     "Plan",
     "ProbeFlow",
     "RequireValues",
+    "Rule",
     "SnapshotVerified",
     "StartDualWrite",
     "Step",

@@ -43,4 +43,11 @@ class NoDrift:
     name = "no drift"
 
 
-Gate = EarlierPhaseDone | BackfillComplete | AuditClean | SnapshotVerified | NoDrift
+@dataclass(frozen=True)
+class NoRuleHolds:
+    """No rule that holds the next phase is broken. Plans with such a rule have it by themselves."""
+
+    name = "no rule holds"
+
+
+Gate = NoRuleHolds | EarlierPhaseDone | BackfillComplete | AuditClean | SnapshotVerified | NoDrift

@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import cached_property
 
 from rollout.plan.actions import Direction
-from rollout.plan.gates import EarlierPhaseDone, Gate
+from rollout.plan.gates import EarlierPhaseDone, Gate, NoRuleHolds
+from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.step import Shape, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import (
@@ -44,6 +45,8 @@ class Plan:
     sample_every: timedelta | None = None
     """How often random rows are audited once phase 2 is done and until phase 4 begins."""
     sample_rows: int = 1000
+    rules: tuple[Rule, ...] = STANDARD
+    """What the application must not suffer while the plan is at work."""
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""
@@ -68,7 +71,10 @@ class Plan:
 
     def gates_of(self, number: int) -> tuple[Gate, ...]:
         own = self.phases[number].gates
-        return own if number == 0 else (EarlierPhaseDone(), *own)
+        if number == 0:
+            return own
+        held = (NoRuleHolds(),) if any(rule.action == "hold" for rule in self.rules) else ()
+        return (EarlierPhaseDone(), *held, *own)
 
     def step(self, number: int, step_id: str) -> Step:
         """Raises KeyError where the phase has no such step."""

@@ -15,6 +15,7 @@ from rollout.runner.repairs import (
     repair,
 )
 from rollout.runner.restoring import restore_snapshot
+from rollout.runner.rules import release
 from rollout.runner.snapshots import delete_snapshot, take_snapshot, verify_snapshot
 from rollout.runner.verbs import (
     Refused,
@@ -43,6 +44,7 @@ __all__ = [
     "preview_repair",
     "preview_review",
     "recognise",
+    "release",
     "repair",
     "restore_snapshot",
     "resume",

@@ -20,6 +20,7 @@ from rollout.models import (
 )
 from rollout.runner import schedule
 from rollout.runner.lease import SECONDS, take_back
+from rollout.runner.rules import Judge
 from rollout.runner.snapshots import remove_expired
 from rollout.runner.verbs import sentence_name_of
 from rollout.runner.views import Refresher
@@ -39,6 +40,7 @@ class Watchdog:
         self._beat_sent_at = timezone.now() - _BEAT_LOST
         self._forgotten = 0.0
         self._refresher = Refresher()
+        self._judge = Judge()
 
     def run(self, *, stop: Callable[[float], bool]) -> None:
         """Look until ``stop(seconds)``, which waits that long, answers that the end has come.
@@ -60,6 +62,7 @@ class Watchdog:
         if not self._leads():
             return
         self._send_beat()
+        self._judge.judge_due()
         if heartbeats.liveness().worker_alive:
             # Without a living worker it would only pile messages up.
             self._bring_back()

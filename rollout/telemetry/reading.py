@@ -89,3 +89,12 @@ def over_time(since: datetime, until: datetime, *, points: int, operation: str =
 
 def _rows(since: datetime, until: datetime) -> Iterator[Measurement]:
     return Measurement.objects.filter(at__gte=since, at__lt=until).iterator(chunk_size=2000)
+
+
+def windows(until: datetime, *, seconds: int, number: int) -> list[dict[str, Figures]]:
+    """The last equal windows before a moment, the oldest first, each by operation."""
+    since = until - timedelta(seconds=seconds * number)
+    found: list[dict[str, Figures]] = [defaultdict(Figures) for _ in range(number)]
+    for row in _rows(since, until):
+        found[int((row.at - since).total_seconds() // seconds)][row.operation].add(row)
+    return found

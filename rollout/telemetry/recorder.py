@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from rollout.heartbeats import process_name
 from rollout.telemetry.histogram import Histogram
 
-INTERVAL_SECONDS = 5
+INTERVAL_SECONDS = 3
 MOST_KEPT = 10_000
 """So many sums wait for a database that is away; with more, the oldest are given up."""
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from rollout.engine.health import Signal
 from rollout.environments import DEFAULT
-from rollout.models import PhaseRun
+from rollout.models import PhaseRun, RuleState
 from rollout.telemetry.reading import Figures, figures, together
 
 NAME = "application"
@@ -30,7 +30,16 @@ def application_signals(run: PhaseRun) -> list[Signal]:
     if run.rollout.environment != DEFAULT:
         return []
     now = timezone.now()
-    return [judge(together(figures(now - WINDOW, now).values()), _baseline(run.created_at))]
+    judged = judge(together(figures(now - WINDOW, now).values()), _baseline(run.created_at))
+    return [judged, *_throttling(run)]
+
+
+def _throttling(run: PhaseRun) -> list[Signal]:
+    """The plan's rules that slow backfills down at present."""
+    states = RuleState.objects.filter(rollout=run.rollout_id, action="throttle", acting=True)
+    return [
+        Signal(f"rule {state.rule}", "throttle", state.message, state.value) for state in states
+    ]
 
 
 @lru_cache(maxsize=16)

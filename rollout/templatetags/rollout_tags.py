@@ -78,3 +78,8 @@ def phase_word(state: str, way: str) -> str:
 @register.inclusion_tag(BADGE)
 def verdict_badge(verdict: str) -> dict[str, looks.Look]:
     return {"look": looks.of_verdict(verdict)}
+
+
+@register.inclusion_tag(BADGE)
+def rule_badge(verdict: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_rule(verdict)}

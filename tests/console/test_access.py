@@ -51,6 +51,7 @@ WHO_MAY = {
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
+<<<<<<< HEAD
     "{rollout}/mappings/": (READERS, READERS),
     "{rollout}/mappings/{text}/": (READERS, READERS),
     "{rollout}/mappings/{text}/new/": (READERS, READERS),
@@ -61,6 +62,13 @@ WHO_MAY = {
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply"),
+=======
+    "{rollout}/rules/slow/release/": (LEADS, LEADS),
+}
+POST_ONLY = {
+    *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
+    *("waive", "unwaive", "verify", "delete", "release"),
+>>>>>>> 4372377 (Judge the application by rules of the plan, and pause, throttle or hold by them)
 }
 MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits", "snapshots", "repair", "correct"}
 SENT = {

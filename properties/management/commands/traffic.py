@@ -24,14 +24,42 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="what the stream depends on")
         parser.add_argument("--duration", type=_positive, help="seconds; default: until stopped")
         parser.add_argument("--database", default="default", help="alias of the database")
+        parser.add_argument(
+            "--slow",
+            type=_positive,
+            nargs="?",
+            const=600.0,
+            default=0.0,
+            metavar="MS",
+            help="let each operation take so much longer (600 ms where no number is given)",
+        )
+        parser.add_argument(
+            "--errors",
+            type=_share,
+            nargs="?",
+            const=50.0,
+            default=0.0,
+            metavar="PERCENT",
+            help="let so many of a hundred operations fail (50 where no number is given)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = Event()
-        traffic = Traffic(seed=options["seed"], report=self.say, using=options["database"])
+        traffic = Traffic(
+            seed=options["seed"],
+            report=self.say,
+            using=options["database"],
+            slow_seconds=options["slow"] / 1000,
+            error_share=options["errors"] / 100,
+        )
         before = {
             number: signal.signal(number, lambda *_: stop.set())
             for number in (signal.SIGTERM, signal.SIGINT)
         }
+        if options["slow"]:
+            self.say(f"Each operation takes {options['slow']:g} ms longer.")
+        if options["errors"]:
+            self.say(f"{options['errors']:g} % of the operations fail.")
         try:
             traffic.run(stop, rate=options["rate"], duration=options["duration"])
         finally:
@@ -48,4 +76,11 @@ def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError("must be a positive number")
+    return number
+
+
+def _share(text: str) -> float:
+    number = _positive(text)
+    if number > 100:
+        raise argparse.ArgumentTypeError("must be a percentage")
     return number

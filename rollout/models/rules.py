@@ -1,0 +1,62 @@
+"""The rules that a rollout keeps at present, and what they do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from rollout.models.rollouts import Rollout
+from rollout.models.runs import PhaseRun
+
+
+class RuleVerdict(models.TextChoices):
+    KEPT = "kept", "Kept"
+    BROKEN = "broken", "Broken"
+    INCONCLUSIVE = "inconclusive", "Inconclusive"
+    ERROR = "error", "Not judged"
+
+
+class RuleState(models.Model):
+    """What a rule of the plan says at present, on which numbers, and what it is doing about it.
+
+    ``windows`` is [{"at", "value", "calls", "verdict"}], the oldest first; latencies in
+    milliseconds, error rates as shares.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="rules")
+    rule = models.CharField(max_length=100)
+    action = models.CharField(max_length=10)
+    verdict = models.CharField(
+        max_length=12, choices=RuleVerdict.choices, default=RuleVerdict.INCONCLUSIVE
+    )
+    since = models.DateTimeField()
+    """When the verdict became what it is."""
+    judged_at = models.DateTimeField()
+    value = models.FloatField(null=True)
+    usual = models.FloatField(null=True)
+    """The same statistic in the baseline."""
+    bound = models.FloatField(null=True)
+    calls = models.PositiveIntegerField(default=0)
+    windows: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
+    message = models.TextField(blank=True)
+    """One sentence with the numbers."""
+    acting = models.BooleanField(default=False)
+    """Whether what it does about it is in force."""
+    run = models.ForeignKey(PhaseRun, null=True, on_delete=models.SET_NULL, related_name="+")
+    """What it paused."""
+    counts_from = models.DateTimeField(null=True)
+    """Earlier windows do not count any more: somebody let it go on."""
+    errors = models.PositiveIntegerField(default=0)
+    """How often in a row it could not be judged."""
+
+    class Meta:
+        ordering = ["rule"]
+        constraints = [
+            models.UniqueConstraint(fields=["rollout", "rule"], name="rollout_rule_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"rule {self.rule} of {self.rollout}: {self.verdict}"

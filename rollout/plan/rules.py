@@ -1,0 +1,126 @@
+"""Rules about the application's latency and errors, judged while a plan is at work.
+
+The style is that of analysis in progressive delivery: one bad window says little, three of five do,
+and a window without data proves nothing either way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Statistic = Literal["p50", "p95", "p99", "error_rate", "consecutive_errors", "wrong_values"]
+RuleAction = Literal["warn", "throttle", "pause", "hold"]
+WindowVerdict = Literal["kept", "broken", "inconclusive"]
+
+COUNTED = ("consecutive_errors", "wrong_values")
+"""Statistics that are counts of their own: they need neither windows nor a baseline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A bound on what the application's calls do, and what happens once it is broken.
+
+    Latencies are in milliseconds, error rates are shares from 0 to 1. A window breaks the rule when
+    its value is above ``at_most``, or above ``times`` the baseline *and* above the baseline plus
+    ``above``, of those that are given. The baseline is the hour before the run was asked for.
+
+    warn      says so, in the log and to those who are notified
+    throttle  slows backfills down for as long as it lasts
+    pause     pauses what is at work, a rollback excepted: that may be the cure
+    hold      lets no further phase start
+
+    What a rule paused or holds, a person lets go on, unless ``resumes``.
+    """
+
+    id: str
+    statistic: Statistic
+    action: RuleAction
+    operation: str = ""
+    """One of the application's operations; empty for all together."""
+    at_most: float | None = None
+    times: float | None = None
+    above: float | None = None
+    fewest_calls: int = 10
+    """A window with fewer is inconclusive."""
+    seconds: int = 3
+    """How long a window is."""
+    windows: int = 5
+    broken_windows: int = 3
+    """So many of the last ``windows`` break the rule."""
+    resumes: bool = False
+
+    @property
+    def is_relative(self) -> bool:
+        return self.times is not None or self.above is not None
+
+    @property
+    def is_share(self) -> bool:
+        return self.statistic == "error_rate"
+
+    def bound(self, usual: float | None) -> float | None:
+        """The value above which a window breaks the rule; None while nothing can be said."""
+        bounds = [] if self.at_most is None else [self.at_most]
+        if self.is_relative and usual is not None:
+            bounds.append(max(usual * (self.times or 1.0), usual + (self.above or 0.0)))
+        return min(bounds, default=None)
+
+    def verdict(self, value: float | None, *, calls: int, usual: float | None) -> WindowVerdict:
+        """What one window says."""
+        bound = self.bound(usual)
+        if value is None or bound is None or calls < self.fewest_calls:
+            return "inconclusive"
+        return "broken" if value > bound else "kept"
+
+    def together(self, verdicts: Sequence[WindowVerdict], *, acting: bool) -> WindowVerdict:
+        """What the last windows say together.
+
+        A rule that acts is kept again only when no window breaks it any more.
+        """
+        broken = verdicts.count("broken")
+        if broken >= self.broken_windows or (acting and broken):
+            return "broken"
+        if broken + verdicts.count("kept") < self.broken_windows:
+            return "inconclusive"
+        return "kept"
+
+    @property
+    def sentence(self) -> str:
+        """The rule as people read it."""
+        who = f"of {self.operation}" if self.operation else "of all operations"
+        what = {
+            "error_rate": f"the share of failing calls {who}",
+            "consecutive_errors": f"failing calls {who} in a row",
+            "wrong_values": "wrong lookup values found by an audit or a shadow read",
+        }.get(self.statistic, f"the {self.statistic} {who}")
+        bounds = []
+        if self.is_relative:
+            parts = [] if self.times is None else [f"{self.times:g} times the baseline"]
+            if self.above is not None:
+                parts.append(f"the baseline plus {self._shown(self.above)}")
+            bounds.append(" and ".join(parts))
+        if self.at_most is not None:
+            bounds.append(self._shown(self.at_most))
+        how_often = (
+            ""
+            if self.statistic in COUNTED
+            else f", in {self.broken_windows} of {self.windows} windows of {self.seconds} s"
+        )
+        words = f"{what} above {' or above '.join(bounds)}{how_often}"
+        return words[0].upper() + words[1:]
+
+    def _shown(self, value: float) -> str:
+        if self.is_share:
+            return f"{value:.1%}"
+        return f"{value:g}" if self.statistic in COUNTED else f"{value:g} ms"
+
+
+STANDARD = (
+    Rule(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
+    Rule(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
+    Rule(id="tail", statistic="p99", times=4.0, above=500.0, action="warn"),
+    Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause"),
+    Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
+    Rule(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
+    Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
+)
+"""The rules of a plan that names none."""

@@ -1,0 +1,292 @@
+"""What a broken rule does to a rollout, on which numbers, and who lets it go on."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from rollout import runner
+from rollout.models import (
+    AuditReport,
+    LogEntry,
+    Measurement,
+    PhaseRun,
+    Rollout,
+    RuleState,
+    RunState,
+)
+from rollout.plan import plans
+from rollout.plan.rules import Rule
+from rollout.runner import rules
+from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.signal import application_signals
+from tests import rollouts
+from tests.console import journal
+from tests.rollouts import ADA, TINY
+
+SECONDS = 3
+SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
+
+
+def measured(
+    at: datetime, *, ms: float = 10, calls: int = 20, errors: int = 0, operation: str = "search"
+) -> None:
+    durations = Histogram()
+    for _ in range(calls):
+        durations.add(ms / 1000)
+    Measurement.objects.create(
+        at=at,
+        seconds=SECONDS,
+        operation=operation,
+        calls=calls,
+        errors=errors,
+        durations=durations.as_json(),
+    )
+
+
+class Clock:
+    """Time in which measurements are put down window by window and judged after each."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        start = (int(timezone.now().timestamp()) // SECONDS + 1) * SECONDS
+        self.now = datetime.fromtimestamp(start, tz=timezone.get_current_timezone())
+
+    def before_the_phase(self, *, ms: float = 10) -> None:
+        for ago in range(60, 600, 60):
+            measured(self.now - timedelta(seconds=ago), ms=ms)
+
+    def window(self, **figures: float) -> None:
+        """A window passes, and the rules are judged when it is over."""
+        if figures:
+            measured(self.now, **figures)  # type: ignore[arg-type]
+        self.now += timedelta(seconds=SECONDS)
+        rules.judge(self.rollout, now=self.now + timedelta(seconds=1))
+
+    def windows(self, number: int, **figures: float) -> None:
+        for _ in range(number):
+            self.window(**figures)
+
+
+@pytest.fixture
+def clock(tiny: Rollout) -> Iterator[Clock]:
+    rules._baseline.cache_clear()
+    clock = Clock(tiny)
+    clock.before_the_phase()
+    yield clock
+    plans._plans[-1] = TINY
+
+
+def follows(*of_the_plan: Rule) -> None:
+    plans._plans[-1] = replace(TINY, rules=of_the_plan)
+
+
+def running(rollout: Rollout) -> PhaseRun:
+    run = runner.start(rollout, 0, actor=ADA)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
+    return run
+
+
+def state(rule: str = "slow") -> RuleState:
+    return RuleState.objects.get(rule=rule)
+
+
+def test_two_slow_windows_of_five_pause_nothing_and_the_third_does(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(SLOW)
+    run = running(tiny)
+    clock.windows(2, ms=10)
+    clock.windows(2, ms=400)
+    assert rollouts.state_of(run) == RunState.RUNNING
+    clock.window(ms=400)
+    assert rollouts.state_of(run) == RunState.PAUSING
+    entry = LogEntry.objects.get(event="paused by rule")
+    assert (entry.actor, entry.source, entry.phase) == ("rule slow", "watchdog", 0)
+    assert "3 of 5 windows are above 60 ms" in entry.message
+    assert "before the phase it was 10 ms" in entry.message
+    assert [window["verdict"] for window in entry.data["windows"]] == ["kept"] * 2 + ["broken"] * 3
+    assert entry.data["bound"] == pytest.approx(60, rel=0.06)
+
+
+def test_windows_without_calls_pause_nothing_and_are_not_taken_for_good(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(SLOW)
+    run = running(tiny)
+    clock.windows(5)
+    assert state().verdict == "inconclusive"
+    clock.windows(5, ms=400, calls=9)
+    assert state().verdict == "inconclusive"
+    assert rollouts.state_of(run) == RunState.RUNNING
+
+
+def test_without_a_baseline_a_relative_rule_says_that_it_cannot_tell(
+    tiny: Rollout, clock: Clock
+) -> None:
+    Measurement.objects.all().delete()
+    follows(SLOW)
+    running(tiny)
+    clock.windows(5, ms=4000)
+    assert state().verdict == "inconclusive"
+    assert "too little was measured before" in state().message
+
+
+def test_only_a_person_lets_it_go_on_and_the_windows_begin_afresh(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(SLOW)
+    run = running(tiny)
+    clock.windows(3, ms=400)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
+    clock.windows(6, ms=10)
+    assert rollouts.state_of(run) == RunState.PAUSED
+    clock.windows(3, ms=400)
+    runner.resume(tiny, actor=ADA)
+    clock.windows(2, ms=400)
+    assert rollouts.state_of(run) == RunState.QUEUED
+    clock.windows(3, ms=400)
+    assert rollouts.state_of(run) == RunState.PAUSED
+    assert LogEntry.objects.filter(event="paused by rule").count() == 2
+
+
+def test_a_rule_that_says_so_resumes_once_no_window_is_broken(tiny: Rollout, clock: Clock) -> None:
+    follows(replace(SLOW, resumes=True))
+    run = running(tiny)
+    clock.windows(3, ms=400)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
+    clock.windows(4, ms=10)
+    assert rollouts.state_of(run) == RunState.PAUSED
+    clock.window(ms=10)
+    assert rollouts.state_of(run) == RunState.QUEUED
+    assert LogEntry.objects.get(event="resumed").actor == "rule slow"
+
+
+def test_a_rule_never_resumes_what_a_person_paused(tiny: Rollout, clock: Clock) -> None:
+    follows(replace(SLOW, resumes=True))
+    run = running(tiny)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
+    clock.windows(5, ms=400)
+    clock.windows(8, ms=10)
+    assert rollouts.state_of(run) == RunState.PAUSED
+
+
+def test_a_rollback_goes_on_however_slow_the_application_is(tiny: Rollout, clock: Clock) -> None:
+    follows(SLOW)
+    rollouts.carry_out(tiny, 0)
+    run = runner.roll_back(tiny, 0, actor=ADA)
+    clock.windows(5, ms=400)
+    assert rollouts.state_of(run) == RunState.QUEUED
+
+
+def test_calls_that_fail_one_after_the_other_need_no_window_full_of_calls(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(Rule(id="failing", statistic="consecutive_errors", at_most=4, action="pause"))
+    run = running(tiny)
+    clock.windows(2, calls=2, errors=2)
+    clock.window(calls=2, errors=1)
+    clock.windows(2, calls=2, errors=2)
+    assert rollouts.state_of(run) == RunState.RUNNING
+    clock.window(calls=2, errors=2)
+    assert rollouts.state_of(run) == RunState.PAUSING
+
+
+def test_errors_of_one_operation_are_not_lost_among_all_others(tiny: Rollout, clock: Clock) -> None:
+    follows(
+        Rule(id="create", statistic="error_rate", operation="create", at_most=0.1, action="pause"),
+        Rule(id="all", statistic="error_rate", at_most=0.1, action="pause"),
+    )
+    run = running(tiny)
+    for _ in range(3):
+        measured(clock.now, calls=900)
+        clock.window(calls=20, errors=10, operation="create")  # type: ignore[arg-type]
+    assert state("all").verdict == "kept"
+    assert state("create").verdict == "broken"
+    assert rollouts.state_of(run) == RunState.PAUSING
+
+
+def test_a_warning_is_said_once_and_ends_by_itself(tiny: Rollout, clock: Clock) -> None:
+    follows(replace(SLOW, action="warn"))
+    run = running(tiny)
+    clock.windows(6, ms=400)
+    assert LogEntry.objects.filter(event="rule broken").count() == 1
+    clock.windows(6, ms=10)
+    assert LogEntry.objects.filter(event="rule kept again").count() == 1
+    assert rollouts.state_of(run) == RunState.RUNNING
+
+
+def test_a_throttle_is_a_signal_that_backfills_heed_while_it_lasts(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(replace(SLOW, action="throttle"))
+    run = running(tiny)
+    clock.windows(3, ms=400)
+    assert ("rule slow", "throttle") in [(s.name, s.status) for s in application_signals(run)]
+    clock.windows(6, ms=10)
+    assert "rule slow" not in [s.name for s in application_signals(run)]
+
+
+def test_a_hold_keeps_the_next_phase_from_starting_until_a_person_releases_it(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(replace(SLOW, action="hold"))
+    rollouts.carry_out(tiny, 0)
+    clock.windows(3, ms=400)
+    with pytest.raises(runner.Refused, match="Rule “slow” holds the next phase"):
+        runner.start(tiny, 1, actor=ADA)
+    clock.windows(6, ms=10)
+    with pytest.raises(runner.Refused, match="no rule holds"):
+        runner.start(tiny, 1, actor=ADA)
+    runner.release(tiny, "slow", actor=ADA)
+    assert LogEntry.objects.get(event="hold released").actor == "ada"
+    runner.start(tiny, 1, actor=ADA)
+    with pytest.raises(runner.Refused, match="holds nothing"):
+        runner.release(tiny, "slow", actor=ADA)
+
+
+def test_a_wrong_value_that_an_audit_finds_pauses_at_once(tiny: Rollout, clock: Clock) -> None:
+    follows(Rule(id="wrong", statistic="wrong_values", at_most=0, action="pause"))
+    old = journal.audited(tiny, categories={"ok": 1, "wrong": 5})
+    AuditReport.objects.filter(pk=old.pk).update(finished_at=timezone.now() - timedelta(hours=1))
+    run = running(tiny)
+    journal.audited(tiny, categories={"ok": 90, "missing": 10})
+    clock.window()
+    assert rollouts.state_of(run) == RunState.RUNNING
+    found = journal.audited(tiny, categories={"ok": 98, "wrong": 2})
+    clock.window()
+    assert rollouts.state_of(run) == RunState.PAUSING
+    assert f"2 rows with a wrong lookup value were found (audit {found.pk})" in (
+        LogEntry.objects.get(event="paused by rule").message
+    )
+
+
+def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_said_once(
+    tiny: Rollout, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follows(SLOW, replace(SLOW, id="other"))
+    run = running(tiny)
+    judged = rules._judged
+
+    def fails(rule: Rule, *rest: object) -> rules.Judged:
+        if rule.id == "slow":
+            raise ValueError("a number is none")
+        return judged(rule, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rules, "_judged", fails)
+    clock.windows(5, ms=10)
+    assert (state().verdict, state().errors) == ("error", 5)
+    assert state("other").verdict == "kept"
+    assert LogEntry.objects.filter(event="rule not judged").count() == 1
+    assert rollouts.state_of(run) == RunState.RUNNING
+
+
+def test_rules_that_left_the_plan_leave_the_page(tiny: Rollout, clock: Clock) -> None:
+    follows(SLOW, replace(SLOW, id="other"))
+    running(tiny)
+    clock.window(ms=10)
+    follows(SLOW)
+    clock.window(ms=10)
+    assert [s.rule for s in RuleState.objects.all()] == ["slow"]
