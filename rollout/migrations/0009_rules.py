@@ -5,36 +5,69 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('rollout', '0008_review_counts_may_lack'),
+        ("rollout", "0008_review_counts_may_lack"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RuleState',
+            name="RuleState",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rule', models.CharField(max_length=100)),
-                ('action', models.CharField(max_length=10)),
-                ('verdict', models.CharField(choices=[('kept', 'Kept'), ('broken', 'Broken'), ('inconclusive', 'Inconclusive'), ('error', 'Not judged')], default='inconclusive', max_length=12)),
-                ('since', models.DateTimeField()),
-                ('judged_at', models.DateTimeField()),
-                ('value', models.FloatField(null=True)),
-                ('usual', models.FloatField(null=True)),
-                ('bound', models.FloatField(null=True)),
-                ('calls', models.PositiveIntegerField(default=0)),
-                ('windows', models.JSONField(default=list)),
-                ('message', models.TextField(blank=True)),
-                ('acting', models.BooleanField(default=False)),
-                ('counts_from', models.DateTimeField(null=True)),
-                ('errors', models.PositiveIntegerField(default=0)),
-                ('rollout', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='rollout.rollout')),
-                ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='rollout.phaserun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("rule", models.CharField(max_length=100)),
+                ("action", models.CharField(max_length=10)),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("kept", "Kept"),
+                            ("broken", "Broken"),
+                            ("inconclusive", "Inconclusive"),
+                            ("error", "Not judged"),
+                        ],
+                        default="inconclusive",
+                        max_length=12,
+                    ),
+                ),
+                ("since", models.DateTimeField()),
+                ("judged_at", models.DateTimeField()),
+                ("value", models.FloatField(null=True)),
+                ("usual", models.FloatField(null=True)),
+                ("bound", models.FloatField(null=True)),
+                ("calls", models.PositiveIntegerField(default=0)),
+                ("windows", models.JSONField(default=list)),
+                ("message", models.TextField(blank=True)),
+                ("acting", models.BooleanField(default=False)),
+                ("counts_from", models.DateTimeField(null=True)),
+                ("errors", models.PositiveIntegerField(default=0)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.phaserun",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['rule'],
-                'constraints': [models.UniqueConstraint(fields=('rollout', 'rule'), name='rollout_rule_once')],
+                "ordering": ["rule"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("rollout", "rule"), name="rollout_rule_once")
+                ],
             },
         ),
     ]
