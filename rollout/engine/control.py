@@ -20,3 +20,16 @@ class Control(Protocol):
 
     def using(self, connection: Connection) -> None:
         """The connection whose statement is to be cancelled when the work is cancelled."""
+
+
+class Quiet:
+    """The control of work that nobody interrupts."""
+
+    def check(self) -> None:
+        """Nobody asks it to stop."""
+
+    def waiting(self, reason: str) -> None:
+        """Nobody wants to know."""
+
+    def using(self, connection: Connection) -> None:
+        """Nobody cancels a statement."""

@@ -32,7 +32,7 @@ from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.sampling import Function, computed_again, population, sampled
 from rollout.engine.audit.scan import Combination, TableScan, sorted_cells
 from rollout.engine.catalog import live_columns, tables_of
-from rollout.engine.control import Control
+from rollout.engine.control import Control, Quiet
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, ask
 from rollout.plan import facts
@@ -63,19 +63,6 @@ CHUNKED_FROM_BLOCKS = 500_000
 FIRST_CHUNK_BLOCKS = 2_000
 RECHECK_SECONDS = 1.0
 _EVERY_ROW = sql.SQL("true")
-
-
-class Quiet:
-    """The control of an audit that nobody interrupts."""
-
-    def check(self) -> None:
-        """Nobody asks it to stop."""
-
-    def waiting(self, reason: str) -> None:
-        """Nobody wants to know."""
-
-    def using(self, connection: Connection) -> None:
-        """Nobody cancels a statement."""
 
 
 def run_audit(

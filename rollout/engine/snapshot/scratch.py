@@ -28,7 +28,7 @@ def drop_leftovers(connection: Connection, snapshot: int) -> None:
         [prefix_of(connection, snapshot)],
     ).fetchall()
     for (name,) in names:
-        _drop(connection, name)
+        drop(connection, name)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def scratch_database(
     name = f"{prefix_of(connection, snapshot)}{token}"
     drop_leftovers(connection, snapshot)
     try:
-        connection.execute(_creation(connection, name))
+        scratch = create_like(connection, target, name)
     except errors.InsufficientPrivilege as error:
         raise SnapshotError(
             f"A snapshot is verified in a scratch database, and the role "
@@ -51,11 +51,17 @@ def scratch_database(
             "snapshot again.",
         ) from error
     try:
-        yield replace(target, parameters={**target.parameters, "dbname": name})
+        yield scratch
     finally:
         # Where the server is away, whoever verifies the snapshot next drops what is left.
         with contextlib.suppress(psycopg.Error):
-            _drop(connection, name)
+            drop(connection, name)
+
+
+def create_like(connection: Connection, target: Target, name: str) -> Target:
+    """Make an empty database beside the target's and like it. Raises psycopg.Error."""
+    connection.execute(_creation(connection, name))
+    return replace(target, parameters={**target.parameters, "dbname": name})
 
 
 def _creation(connection: Connection, name: str) -> sql.Composed:
@@ -86,7 +92,8 @@ def _creation(connection: Connection, name: str) -> sql.Composed:
     )
 
 
-def _drop(connection: Connection, name: str) -> None:
+def drop(connection: Connection, name: str) -> None:
+    """Drop a scratch database, whoever is still in it."""
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     )

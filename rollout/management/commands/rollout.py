@@ -17,9 +17,10 @@ from django.db import DatabaseError
 
 from rollout import exports, log, reports, runner
 from rollout.bounds import statement_of
+from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment
 from rollout.heartbeats import liveness
-from rollout.management import schema, snapshots
+from rollout.management import schema, selftests, snapshots
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits
@@ -87,6 +88,7 @@ class Command(BaseCommand):
         form = audit.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print JSON")
         form.add_argument("--csv", action="store_true", help="print the mismatching rows as CSV")
+        selftests.add_verb(verb)
         snapshots.add_verbs(verb)
         schema.add_verbs(verb)
         verb("verify-log", "Check the audit log's chain.", plan=False)
@@ -232,6 +234,18 @@ class Command(BaseCommand):
             self.stdout.write(f"  {category:<16} {rows:>14,}")
         if said := statement_of(report):
             self.stdout.write(said)
+
+    def do_audit_selftest(
+        self, *, plan: str, env: str, rows: int, seed: int, json: bool, **_: Any
+    ) -> int:
+        rollout = find_rollout(plan, env)
+        try:
+            result = selftests.make(rollout, rows=rows, seed=seed)
+        except Inconclusive as reason:
+            self.stderr.write(str(reason))
+            return ERROR
+        self.stdout.write(selftests.as_json(rollout, result) if json else selftests.as_text(result))
+        return DONE if result.passed else NO
 
     def do_snapshot(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
         text, verified = snapshots.take(find_rollout(plan, env), ShellActor(), as_json=json)

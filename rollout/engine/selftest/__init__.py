@@ -1,0 +1,238 @@
+"""The audit's test of itself: rows of every category are planted, and audits must find them all.
+
+Everything happens in a scratch database that holds a copy of some rows and is dropped afterwards;
+of the live database only a snapshot is read. The SQL that audits is the one that always audits, and
+writers write to the same tables meanwhile.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import psycopg
+from psycopg import sql
+
+from rollout.engine.audit import CATEGORIES, AuditResult, RowMismatch, Sample, run_audit
+from rollout.engine.audit.rows import is_one_of
+from rollout.engine.audit.sampling import Function, population, sampled
+from rollout.engine.audit.scan import TableScan
+from rollout.engine.quarantine import key_of
+from rollout.engine.selftest.planting import JOB, Plantation, Planted, plant
+from rollout.engine.selftest.scratch_copy import (
+    Inconclusive,
+    build,
+    columns_of,
+    fill,
+    scratch_database,
+)
+from rollout.engine.selftest.writers import writing
+from rollout.engine.target import Connection, Target
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+__all__ = ["Inconclusive", "Score", "SelftestResult", "run_selftest"]
+
+ROWS, WRITERS = 2_000, 2
+SECOND_LOOK = 0.2
+Place = tuple[str, str, str]
+"""Table, key and column."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How an audit did in one category: rows planted, found, and said to be of it wrongly."""
+
+    category: str
+    planted: int
+    found: int
+    false_alarms: int
+
+    @property
+    def recall(self) -> float | None:
+        return self.found / self.planted if self.planted else None
+
+
+@dataclass
+class SelftestResult:
+    """What came of it. ``writes`` counts the transactions committed beside the audits.
+
+    ``sample`` scores the planted rows that the sample looked at; ``sample_planted`` are all that
+    it could have found had it looked at every row.
+    """
+
+    full: list[Score] = field(default_factory=list)
+    sample: list[Score] = field(default_factory=list)
+    sample_planted: int = 0
+    sample_rows: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    writes: int = 0
+    seconds: float = 0.0
+    full_rows: int = 0
+
+    @property
+    def passed(self) -> bool:
+        scores = [*self.full, *self.sample]
+        return all(s.found == s.planted and not s.false_alarms for s in scores)
+
+
+def run_selftest(
+    live: Target,
+    plan: Plan,
+    *,
+    function_of: Callable[[str], Function],
+    rows: int = ROWS,
+    seed: int = 1,
+    writers: int = WRITERS,
+) -> SelftestResult:
+    """Copy up to ``rows`` rows of each table, plant, audit in full and by sample, and score.
+
+    Raises Inconclusive where it could not be made, and psycopg.Error.
+    """
+    began = time.monotonic()
+    plan = _with_a_row_for_every_text(plan)
+    with live.connect() as connection, scratch_database(connection, live) as scratch:
+        result = SelftestResult()
+        with scratch.connect() as copy:
+            build(copy, plan)
+            result.rows = fill(connection, copy, plan, function_of, rows=rows)
+            plantation = plant(copy, plan, seed)
+            if not plantation.planted:
+                raise Inconclusive(
+                    "There are no rows that a copy could be made of, so nothing was planted. "
+                    "Run it where there are some."
+                )
+            result.left_out = plantation.left_out
+            with writing(scratch, plan, plantation.untouched, writers=writers, seed=seed) as writes:
+                _audit_in_full(scratch, copy, plan, plantation, result)
+                _audit_a_sample(scratch, copy, plan, plantation, result, function_of, seed)
+                result.writes = writes.count
+        result.seconds = time.monotonic() - began
+        return result
+
+
+def _with_a_row_for_every_text(plan: Plan) -> Plan:
+    """The plan, in which no text of a copied row is left to people to decide."""
+    return replace(
+        plan,
+        translations=tuple(
+            replace(t, unknown="create") if isinstance(t, Lookup) else t for t in plan.translations
+        ),
+    )
+
+
+def _audit_in_full(
+    scratch: Target, copy: Connection, plan: Plan, plantation: Plantation, result: SelftestResult
+) -> None:
+    healed = False
+
+    def progress(done: int, total: int) -> None:
+        # The snapshot has been read by then, so what is put right now is so for the second look.
+        nonlocal healed
+        if done >= total and not healed:
+            healed = True
+            if plantation.heal.as_string():
+                copy.execute(plantation.heal)
+
+    with scratch.connect() as connection:
+        audit = run_audit(
+            connection,
+            plan,
+            jobs_of=lambda label: [JOB],
+            progress=progress,
+            recheck_after=SECOND_LOOK,
+        )
+    _refuse_inconclusive(audit)
+    result.full_rows = audit.rows
+    expected = [one for one in plantation.planted if not one.by_sample_alone]
+    result.full = _scores(expected, audit, matches=True)
+
+
+def _audit_a_sample(
+    scratch: Target,
+    copy: Connection,
+    plan: Plan,
+    plantation: Plantation,
+    result: SelftestResult,
+    function_of: Callable[[str], Function],
+    seed: int,
+) -> None:
+    sample = Sample(rows=max(1, max(result.rows.values()) // 4), seed=seed)
+    with scratch.connect() as connection:
+        audit = run_audit(
+            connection,
+            plan,
+            sample=sample,
+            function_of=function_of,
+            jobs_of=lambda label: [JOB],
+            recheck_after=SECOND_LOOK,
+        )
+    _refuse_inconclusive(audit)
+    bad = [one for one in plantation.planted if one.is_mismatch]
+    examined = _examined(copy, plan, sample, bad)
+    result.sample = _scores(examined, audit, matches=False)
+    result.sample_planted, result.sample_rows = len(bad), audit.rows
+
+
+def _examined(
+    copy: Connection, plan: Plan, sample: Sample, planted: list[Planted]
+) -> list[Planted]:
+    """The planted rows that a sample looks at; writers leave the keys as they are."""
+    found: set[tuple[str, tuple[str, ...]]] = set()
+    for table in plan.audited_tables:
+        keys = [list(one.key) for one in planted if one.table == table.label]
+        if not keys:
+            continue
+        scan = TableScan(copy, plan, table, set(columns_of(plan, table)))
+        condition = sampled(copy, scan, sample, population(copy, scan))
+        query = sql.SQL("SELECT {} FROM {} AS t WHERE {} AND {}").format(
+            key_of(table), table.identifier, condition, is_one_of(scan, keys)
+        )
+        found |= {(table.label, tuple(key)) for (key,) in copy.execute(query)}
+    return [one for one in planted if (one.table, one.key) in found]
+
+
+def _scores(planted: list[Planted], audit: AuditResult, *, matches: bool) -> list[Score]:
+    """Each category's score; of those that match, rows are counted by their text alone."""
+    wanted = {(p.table, ",".join(p.key), p.column): p.category for p in planted if p.is_mismatch}
+    said = {_place(m): m.category for m in audit.mismatches}
+    counts = Counter(p.category for p in planted)
+    found = Counter(category for place, category in wanted.items() if said.get(place) == category)
+    false = Counter(category for place, category in said.items() if wanted.get(place) != category)
+    if matches:
+        found += _matched(planted, audit)
+    return [
+        Score(category, counts[category], found[category], false[category])
+        for category in CATEGORIES
+        if counts[category] or false[category]
+    ]
+
+
+def _matched(planted: Iterable[Planted], audit: AuditResult) -> Counter[str]:
+    """Planted rows that match and were counted as what they are."""
+    groups = Counter(
+        (p.table, p.column, p.category, p.legacy) for p in planted if not p.is_mismatch
+    )
+    found: Counter[str] = Counter()
+    for (table, column, category, legacy), rows in groups.items():
+        counted = sum(
+            cell.rows
+            for translation in audit.translations
+            if (translation.table, translation.column) == (table, column)
+            for cell in translation.cells
+            if cell.category == category and legacy in (None, cell.legacy)
+        )
+        found[category] += min(rows, counted)
+    return found
+
+
+def _place(mismatch: RowMismatch) -> Place:
+    return mismatch.table, mismatch.key, mismatch.column
+
+
+def _refuse_inconclusive(audit: AuditResult) -> None:
+    if audit.inconclusive:
+        raise Inconclusive(audit.inconclusive)
+    if not audit.all_stored:
+        raise psycopg.DataError("More rows mismatch than were planted and kept.")

@@ -1,0 +1,356 @@
+"""Plants rows of every category into a copy whose rows are all right."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import sql
+
+from rollout.engine import quarantine
+from rollout.engine.audit.categories import MATCHED
+from rollout.engine.quarantine import is_row, key_of
+from rollout.engine.target import Connection
+from rollout.plan.names import in_target, normal
+from rollout.plan.plan import Plan
+from rollout.plan.table import Table
+from rollout.plan.translations import Computed, Derived, Lookup, Translation
+
+EACH = 5
+"""So many rows of a category are planted in each translation that can have it."""
+JOB = 1
+"""The job in whose quarantine planted rows are."""
+NO_SUCH_ROW = 2_000_000_000
+_OTHER_VALUE = {
+    "B": "NOT {column}",
+    "S": "CASE WHEN {column} = '?' THEN '!' ELSE '?' END",
+    "N": "{column} + 1",
+    "D": "{column} + interval '1 day'",
+}
+_SOME_VALUE = {"B": "true", "S": "'?'", "N": "1", "D": "now()"}
+"""By PostgreSQL's category of the column's type."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One row that was made to be of a category in one translation.
+
+    ``legacy`` is a text that only rows of this translation and category have, where there is one.
+    """
+
+    table: str
+    key: tuple[str, ...]
+    column: str
+    category: str
+    legacy: str | None = None
+    by_sample_alone: bool = False
+    """Whether only a sample can find it: a full audit does not call functions."""
+
+    @property
+    def is_mismatch(self) -> bool:
+        return self.category not in MATCHED
+
+
+@dataclass
+class Plantation:
+    """What was planted, what could not be and why, and which rows of each table were left alone."""
+
+    planted: list[Planted] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    untouched: dict[str, list[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(list))
+    heal: sql.Composed = field(default_factory=lambda: sql.Composed([]))
+    """SQL that sets right what is to be right by the second look."""
+
+
+def name_of(translation: Translation) -> str:
+    """Under which column an audit tells of a translation."""
+    if isinstance(translation, Computed):
+        return ", ".join(translation.columns)
+    return translation.column
+
+
+def plant(copy: Connection, plan: Plan, seed: int) -> Plantation:
+    """Plant every category that the translations of the plan can have."""
+    result = Plantation()
+    heal: list[sql.Composable] = []
+    for table in plan.audited_tables:
+        with copy.transaction():
+            heal += _TablePlanting(copy, plan, table, result, random.Random(seed)).plant()
+    result.heal = sql.SQL(";").join(heal)
+    return result
+
+
+class _TablePlanting:
+    """The planting of one table. Each row is of one category in one translation, and right else."""
+
+    def __init__(
+        self,
+        copy: Connection,
+        plan: Plan,
+        table: Table,
+        result: Plantation,
+        chance: random.Random,
+    ) -> None:
+        self.copy, self.plan, self.table, self.result = copy, plan, table, result
+        self.pool = self._rows()
+        chance.shuffle(self.pool)
+
+    def plant(self) -> list[sql.Composable]:
+        """Plant; SQL that heals what is to be healed between the two looks."""
+        if not self.pool:
+            self.result.left_out.append(
+                f"{self.table.label}: there is no row to copy, so nothing was planted in it."
+            )
+            return []
+        for lookup in self.plan.lookups_of(self.table):
+            self._texts(lookup)
+        self._triggers("DISABLE")
+        heal: list[sql.Composable] = []
+        for translation in (
+            *self.plan.translations_of(self.table),
+            *self.plan.computed_of(self.table),
+        ):
+            match translation:
+                case Lookup():
+                    heal += self._rows_of_lookup(translation)
+                case Derived():
+                    self._rows_of_derived(translation)
+                case Computed():
+                    self._rows_of_computed(translation)
+        self._triggers("ENABLE")
+        self.result.untouched[self.table.label] = [tuple(row["key"]) for row in self.pool]
+        return heal
+
+    def _rows(self) -> list[Row]:
+        """Every row's key, and which of its new columns are null."""
+        translations = (
+            *self.plan.translations_of(self.table),
+            *self.plan.computed_of(self.table),
+        )
+        columns = [name for t in translations for name in t.added]
+        found = self.copy.execute(
+            sql.SQL("SELECT {}, {} FROM {} AS t ORDER BY 1").format(
+                key_of(self.table),
+                sql.SQL(", ").join(
+                    sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", name)) for name in columns
+                ),
+                self.table.identifier,
+            )
+        ).fetchall()
+        return [dict(zip(["key", *columns], row, strict=True)) for row in found]
+
+    def _triggers(self, how: str) -> None:
+        self.copy.execute(
+            sql.SQL("ALTER TABLE {} {} TRIGGER USER").format(self.table.identifier, sql.SQL(how))
+        )
+
+    def _texts(self, lookup: Lookup) -> None:
+        """Rows whose legacy text is made for the purpose, and its mapping with it."""
+        one = self._lookup_row(lookup, "Zq One")
+        self._text(lookup, "ok", "Zq One", one)
+        self._text(lookup, "ok_normalized", "  zq  ONE ", one)
+        self._text(lookup, "ok_mapped", "zq alias", one)
+        self._text(lookup, "ok_mapped", "zq no value", None, why="no_value")
+        self._text(lookup, "unmapped", "zq unmapped", None)
+        two, three = self._lookup_row(lookup, "Zq Two"), self._lookup_row(lookup, "Zq Three")
+        self._text(lookup, "ambiguous", "Zq Two", two)
+        self._text(lookup, "ambiguous", "ZQ TWO", three)
+        old = self._lookup_row(lookup, "Zq Old")
+        self._text(lookup, "inactive", "Zq Old", old)
+        self.copy.execute(
+            sql.SQL("UPDATE {} SET active = false WHERE id = %s").format(lookup.lookup_sql), [old]
+        )
+        if lookup.blank is None:
+            self._text(lookup, "both_null", " \u00a0 \t \u00a0", None)
+        forgotten = "zq forgotten"
+        self._text(lookup, "unmapped", forgotten, None)
+        self.copy.execute(
+            sql.SQL("DELETE FROM {} WHERE legacy = %s").format(self._mapping(lookup)), [forgotten]
+        )
+
+    def _lookup_row(self, lookup: Lookup, name: str) -> int:
+        row = self.copy.execute(
+            sql.SQL("INSERT INTO {} (name) VALUES (%s) RETURNING id").format(lookup.lookup_sql),
+            [name],
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _mapping(self, lookup: Lookup) -> sql.Composable:
+        return in_target(lookup.mapping_name(self.plan.name))
+
+    def _text(
+        self,
+        lookup: Lookup,
+        category: str,
+        text: str,
+        row_id: int | None,
+        *,
+        why: str = "exact",
+    ) -> None:
+        self.copy.execute(
+            sql.SQL(
+                "INSERT INTO {} (legacy, lookup_id, why) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+            ).format(self._mapping(lookup)),
+            [text, row_id, why],
+        )
+        for row in self._take(lookup, category):
+            self._set(row, sql.SQL("{} = {}").format(sql.Identifier(lookup.legacy), text))
+            self._note(row, lookup, category, legacy=text)
+
+    def _rows_of_lookup(self, lookup: Lookup) -> list[sql.Composable]:
+        column = sql.Identifier(lookup.column)
+
+        def filled(row: Row) -> bool:
+            return bool(row[lookup.column])
+
+        other = sql.SQL("{} = (SELECT min(id) FROM {} AS l WHERE l.id <> t.{})").format(
+            column, lookup.lookup_sql, column
+        )
+        self._rows_in(lookup, "missing", sql.SQL("{} = NULL").format(column), filled)
+        self._rows_in(lookup, "wrong", other, filled)
+        self._rows_in(lookup, "orphan", sql.SQL("{} = {}").format(column, NO_SUCH_ROW))
+        if lookup.blank is None:
+            self._rows_in(
+                lookup,
+                "unexpected",
+                sql.SQL("{} = (SELECT min(id) FROM {})").format(column, lookup.lookup_sql),
+                lambda row: not filled(row),
+            )
+        heal: list[sql.Composable] = []
+        for row in self._take(lookup, "transient", filled):
+            before = self.copy.execute(
+                sql.SQL("SELECT {} FROM {} AS t WHERE ").format(column, self.table.identifier)
+                + is_row(self.table, row["key"])
+            ).fetchone()
+            assert before is not None
+            self._set(row, sql.SQL("{} = {}").format(column, NO_SUCH_ROW))
+            self._note(row, lookup, "transient")
+            heal.append(
+                sql.SQL("UPDATE {} AS t SET {} = {} WHERE {}").format(
+                    self.table.identifier,
+                    column,
+                    sql.Literal(before[0]),
+                    is_row(self.table, row["key"]),
+                )
+            )
+        return heal
+
+    def _rows_of_derived(self, derived: Derived) -> None:
+        column = sql.Identifier(derived.column)
+        kind = self._type_category(derived.column)
+
+        def filled(row: Row) -> bool:
+            return bool(row[derived.column])
+
+        self._rows_in(derived, "missing", sql.SQL("{} = NULL").format(column), filled)
+        if kind not in _OTHER_VALUE:
+            self.result.left_out.append(
+                f"{self.table.label}.{derived.column}: no other value of type {derived.type} is "
+                "known to plant."
+            )
+            return
+        self._rows_in(derived, "computed_differs", _other_value(derived.column, kind), filled)
+        if not derived.required:
+            some = sql.SQL("{} = {}").format(column, sql.SQL(_SOME_VALUE[kind]))
+            self._rows_in(derived, "unexpected", some, lambda row: not filled(row))
+
+    def _rows_of_computed(self, computed: Computed) -> None:
+        columns = list(computed.columns)
+        all_null = sql.SQL(", ").join(
+            sql.SQL("{} = NULL").format(sql.Identifier(column)) for column in columns
+        )
+        last_null = sql.SQL("{} = NULL").format(sql.Identifier(columns[-1]))
+        self._rows_in(computed, "missing", last_null)
+        for row in self._take(computed, "quarantined"):
+            self._set(row, all_null)
+            quarantine.put(self.copy, JOB, row["key"], "Planted.")
+            self._note(row, computed, "quarantined")
+        kinds = {column: self._type_category(column) for column in columns}
+        known = [column for column in columns if kinds[column] in _OTHER_VALUE]
+        if known:
+            other = _other_value(known[0], kinds[known[0]])
+            for row in self._take(computed, "computed_differs"):
+                self._set(row, other)
+                self._note(row, computed, "computed_differs", by_sample_alone=True)
+
+    def _type_category(self, column: str) -> str:
+        row = self.copy.execute(
+            "SELECT typcategory::text FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = atttypid"
+            " WHERE attrelid = %s::regclass AND attname = %s",
+            [self.table.identifier.as_string(), column],
+        ).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def _rows_in(
+        self,
+        translation: Translation,
+        category: str,
+        assignment: sql.Composable,
+        fits: Callable[[Row], bool] = lambda row: True,
+    ) -> None:
+        for row in self._take(translation, category, fits):
+            self._set(row, assignment)
+            self._note(row, translation, category)
+
+    def _take(
+        self,
+        translation: Translation,
+        category: str,
+        fits: Callable[[Row], bool] = lambda row: True,
+    ) -> list[Row]:
+        """Rows of the pool for a category, which are in it no more."""
+        taken = [row for row in self.pool if fits(row)][:EACH]
+        self.pool = [row for row in self.pool if row not in taken]
+        if not taken:
+            self.result.left_out.append(
+                f"{self.table.label}.{name_of(translation)}: no row was left that {category} could "
+                "be planted in."
+            )
+        return taken
+
+    def _set(self, row: Row, assignment: sql.Composable) -> None:
+        self.copy.execute(
+            sql.SQL("UPDATE {} AS t SET {} WHERE {}").format(
+                self.table.identifier, assignment, is_row(self.table, row["key"])
+            )
+        )
+
+    def _note(
+        self,
+        row: Row,
+        translation: Translation,
+        category: str,
+        *,
+        legacy: str | None = None,
+        by_sample_alone: bool = False,
+    ) -> None:
+        self.result.planted.append(
+            Planted(
+                self.table.label,
+                tuple(row["key"]),
+                name_of(translation),
+                category,
+                legacy,
+                by_sample_alone,
+            )
+        )
+
+
+def _other_value(column: str, kind: str) -> sql.Composable:
+    name = sql.Identifier(column)
+    return sql.SQL("{} = ").format(name) + sql.SQL(_OTHER_VALUE[kind]).format(column=name)
+
+
+def texts_of(copy: Connection, plan: Plan, lookup: Lookup) -> Sequence[str | None]:
+    """Legacy texts of the copy that mean a lookup row, for writers to write."""
+    rows = copy.execute(
+        sql.SQL("SELECT legacy FROM {} WHERE lookup_id IS NOT NULL AND {} NOT LIKE 'zq%'").format(
+            in_target(lookup.mapping_name(plan.name)), normal(sql.Identifier("legacy"))
+        )
+    ).fetchall()
+    return [None, *(text for (text,) in rows)]

@@ -1,0 +1,252 @@
+"""A copy of a plan's tables in a database of its own, right by construction.
+
+Rows carry the legacy values of the live ones; what they mean is taken from the live mapping, but
+for what is itself a mismatch there: its own mistakes are for an audit of the live tables to find.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rollout.engine import ddl, target
+from rollout.engine.audit.sampling import ROWS_AT_ONCE, Function
+from rollout.engine.catalog import live_columns, tables_of
+from rollout.engine.control import Quiet
+from rollout.engine.quarantine import is_row, key_of
+from rollout.engine.snapshot import scratch
+from rollout.engine.target import Connection, Target, ask
+from rollout.plan import facts
+from rollout.plan.actions import Statement
+from rollout.plan.mapping import mapping_table
+from rollout.plan.names import SCHEMA, code, in_target, normal
+from rollout.plan.plan import Plan
+from rollout.plan.removal import archive_name
+from rollout.plan.schema import CreateLookupTable
+from rollout.plan.table import Column, Table
+from rollout.plan.transition import triggers
+from rollout.plan.translations import Computed, Lookup
+
+_PREFIX = "rollout_selftest"
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
+MOST_COMPUTED = 60
+"""A function may read a file for each row; so many rows of its table are enough."""
+
+
+class Inconclusive(Exception):
+    """The self-test could not be made; the message says why and what to do."""
+
+
+@contextmanager
+def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
+    """An empty database beside the live one, dropped afterwards. Raises Inconclusive.
+
+    One at a time for each live database, so that what a killed one left can be told and dropped.
+    """
+    row = connection.execute(_LOCK).fetchone()
+    if not row or not row[0]:
+        raise Inconclusive("Another self-test of this database is running. Wait for its end.")
+    dbname = connection.info.dbname
+    name = f"{_PREFIX}_{hashlib.sha256(dbname.encode()).hexdigest()[:16]}"
+    try:
+        scratch.drop(connection, name)
+        made = scratch.create_like(connection, live, name)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Inconclusive(
+            "A self-test works in a scratch database, and the role "
+            f"{connection.info.user} may not create one. Run ALTER ROLE {connection.info.user} "
+            "CREATEDB as a superuser, then run it again."
+        ) from error
+    try:
+        yield made
+    finally:
+        # Where the server is away, the next self-test drops what is left.
+        with suppress(psycopg.Error):
+            scratch.drop(connection, name)
+
+
+def columns_of(plan: Plan, table: Table) -> dict[str, Column]:
+    """What the copy of a table has: its key, what translations read, and what they write."""
+    translations = [*plan.translations_of(table), *plan.computed_of(table)]
+    read = dict.fromkeys([*table.key, *(name for t in translations for name in t.reads)])
+    new = {name: column for t in translations for name, column in t.added.items()}
+    return {name: table.columns[name] for name in read} | new
+
+
+def build(copy: Connection, plan: Plan) -> None:
+    """The tables, empty, with lookup tables, mappings and the triggers of the dual write."""
+    copy.execute("SET synchronous_commit = off")
+    target.install(copy)
+    for table in plan.audited_tables:
+        copy.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(table.schema)))
+        copy.execute(
+            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+                table.identifier,
+                sql.SQL(", ").join(
+                    sql.SQL("{} {}").format(sql.Identifier(name), code(column.type))
+                    for name, column in columns_of(plan, table).items()
+                ),
+                sql.SQL(", ").join(map(sql.Identifier, table.key)),
+            )
+        )
+        for lookup in plan.lookups_of(table):
+            step = CreateLookupTable(id="lookup", description="A lookup table", lookup=lookup)
+            for statement in (*step.forward(plan), mapping_table(lookup, plan.name)):
+                assert isinstance(statement, Statement)
+                ddl.apply(copy, statement, Quiet())
+        ddl.apply(copy, triggers(plan, table).install("forward"), Quiet())
+
+
+def fill(
+    live: Connection,
+    copy: Connection,
+    plan: Plan,
+    function_of: Callable[[str], Function],
+    *,
+    rows: int,
+) -> dict[str, int]:
+    """Bring the lookup rows, the mappings and so many rows of each table over; how many there are.
+
+    Everything is read in one snapshot of the live database.
+    """
+    filled = {}
+    with live.transaction():
+        live.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        shape = live_columns(live, tables_of(plan))
+        for table in plan.audited_tables:
+            if table.label not in shape:
+                raise Inconclusive(f"There is no table {table.label}, so there is nothing to copy.")
+            for lookup in plan.lookups_of(table):
+                _copy_lookup(live, copy, plan, lookup, known=set(shape))
+            computed = plan.computed_of(table)
+            most = min(rows, MOST_COMPUTED) if computed else rows
+            _copy_rows(live, copy, plan, table, set(shape[table.label]), most)
+            for translation in computed:
+                _compute(copy, translation, function_of(translation.function))
+            filled[table.label] = _without_mismatches(copy, plan, table)
+    return filled
+
+
+def _copy_lookup(
+    live: Connection, copy: Connection, plan: Plan, lookup: Lookup, *, known: set[str]
+) -> None:
+    """Lookup rows, all of them in use, and the mapping as far as it raises no questions."""
+    if lookup.lookup_label not in known:
+        return
+    rows = live.execute(sql.SQL("SELECT id, name FROM {}").format(lookup.lookup_sql)).fetchall()
+    _insert(copy, lookup.lookup_sql, {"id": "integer", "name": "text"}, rows)
+    copy.execute(
+        sql.SQL(
+            "SELECT setval(pg_get_serial_sequence({}, 'id'), coalesce(max(id), 0) + 1) FROM {}"
+        ).format(sql.Literal(lookup.lookup_sql.as_string()), lookup.lookup_sql)
+    )
+    for name in (lookup.mapping_name(plan.name), lookup.archived_mapping_name(plan.name)):
+        if not ask(live, facts.relation_exists(sql.Identifier(SCHEMA, name))):
+            continue
+        mapped = live.execute(
+            sql.SQL(
+                "SELECT m.legacy, m.lookup_id, m.why FROM {mapping} AS m"
+                " JOIN {lookup} AS l ON l.id = m.lookup_id"
+                " WHERE NOT EXISTS (SELECT FROM {mapping} AS o WHERE o.normal = m.normal"
+                " AND o.lookup_id IS DISTINCT FROM m.lookup_id)"
+            ).format(mapping=in_target(name), lookup=lookup.lookup_sql)
+        ).fetchall()
+        _insert(
+            copy,
+            in_target(lookup.mapping_name(plan.name)),
+            {"legacy": "text", "lookup_id": "integer", "why": "text"},
+            mapped,
+        )
+
+
+def _copy_rows(
+    live: Connection, copy: Connection, plan: Plan, table: Table, there: set[str], most: int
+) -> None:
+    """Keys and legacy values; where the legacy columns are gone, those of the archive."""
+    wanted = {name: c for name, c in columns_of(plan, table).items() if name in table.columns}
+    gone = [name for name in wanted if name not in there]
+    joined: sql.Composable = sql.SQL("")
+    if gone:
+        same_key = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c))
+            for c in table.key
+        )
+        joined = sql.SQL(" JOIN {} AS a ON {}").format(
+            in_target(archive_name(plan, table)), same_key
+        )
+    rows = live.execute(
+        sql.SQL("SELECT {} FROM {} AS t{} LIMIT {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::text").format(sql.Identifier("a" if name in gone else "t", name))
+                for name in wanted
+            ),
+            table.identifier,
+            joined,
+            sql.Literal(most),
+        )
+    ).fetchall()
+    _insert(copy, table.identifier, {name: c.type for name, c in wanted.items()}, rows)
+
+
+def _compute(copy: Connection, translation: Computed, function: Function) -> None:
+    """Fill computed columns in as the backfill does; rows without an answer go."""
+    table, reads = translation.table, translation.reads
+    rows = copy.execute(
+        sql.SQL("SELECT {}, {} FROM {} AS t").format(
+            key_of(table),
+            sql.SQL(", ").join(sql.Identifier("t", name) for name in reads),
+            table.identifier,
+        )
+    ).fetchall()
+    columns = list(translation.columns)
+    update = sql.SQL("UPDATE {} AS t SET {} WHERE ").format(
+        table.identifier,
+        sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in columns),
+    )
+    delete = sql.SQL("DELETE FROM {} AS t WHERE ").format(table.identifier)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[first : first + ROWS_AT_ONCE]
+        outcomes = function([dict(zip(reads, row[1:], strict=True)) for row in some])
+        for (key, *_), outcome in zip(some, outcomes, strict=True):
+            values = [] if isinstance(outcome, Exception) else [outcome[c] for c in columns]
+            if not values or None in values:
+                copy.execute(delete + is_row(table, key))
+            else:
+                copy.execute(update + is_row(table, key), values)
+
+
+def _without_mismatches(copy: Connection, plan: Plan, table: Table) -> int:
+    """Delete rows of a text that is too long to be mapped; how many rows are left."""
+    for lookup in plan.lookups_of(table):
+        copy.execute(
+            sql.SQL("DELETE FROM {} AS t WHERE {} IS NULL AND {} <> ''").format(
+                table.identifier,
+                sql.Identifier("t", lookup.column),
+                normal(lookup.legacy_text("t")),
+            )
+        )
+    row = copy.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _insert(
+    copy: Connection,
+    table: sql.Composable,
+    columns: Mapping[str, str],
+    rows: Sequence[Sequence[Any]],
+) -> None:
+    """Insert rows of texts into columns of the types."""
+    if not rows:
+        return
+    with copy.transaction(), copy.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                table,
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join(sql.SQL("%s::{}").format(code(t)) for t in columns.values()),
+            ),
+            rows,
+        )

@@ -1,0 +1,116 @@
+"""The shell's verb for the audit's self-test."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from rollout.engine.selftest import ROWS, Score, SelftestResult, run_selftest
+from rollout.environments import target_of
+from rollout.models import Rollout
+from rollout.plan import plans
+
+
+def add_verb(verb: Callable[..., Any]) -> None:
+    """Add the verb to the command's parser."""
+    own = verb(
+        "audit-selftest",
+        "Plant mismatches of every category in a scratch copy, and see that audits find them.",
+        as_json=True,
+    )
+    own.add_argument(
+        "--rows", type=int, default=ROWS, metavar="N", help="copy at most N rows (%(default)s)"
+    )
+    own.add_argument("--seed", type=int, default=1, metavar="S", help="which rows are planted")
+
+
+def make(rollout: Rollout, *, rows: int, seed: int) -> SelftestResult:
+    """Make a self-test. Raises Inconclusive and psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    return run_selftest(
+        target_of(rollout.environment), plan, function_of=import_string, rows=rows, seed=seed
+    )
+
+
+def as_json(rollout: Rollout, result: SelftestResult) -> str:
+    looked_at = sum(score.planted for score in result.sample)
+    return json.dumps(
+        {
+            "plan": rollout.plan,
+            "environment": rollout.environment,
+            "passed": result.passed,
+            "rows": result.rows,
+            "writes": result.writes,
+            "seconds": round(result.seconds, 3),
+            "full": _of_scores(result.full),
+            "sampled": {
+                **_of_scores(result.sample),
+                "rows": result.sample_rows,
+                "planted": result.sample_planted,
+                "planted_in_sample": looked_at,
+            },
+            "not_planted": result.left_out,
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _of_scores(scores: Sequence[Score]) -> dict[str, Any]:
+    planted, found = (sum(getattr(s, name) for s in scores) for name in ("planted", "found"))
+    return {
+        "recall": found / planted if planted else None,
+        "false_alarms": sum(score.false_alarms for score in scores),
+        "categories": [
+            {
+                "category": score.category,
+                "planted": score.planted,
+                "found": score.found,
+                "recall": score.recall,
+                "false_alarms": score.false_alarms,
+            }
+            for score in scores
+        ],
+    }
+
+
+def as_text(result: SelftestResult) -> str:
+    """A self-test for people."""
+    copied = ", ".join(f"{rows:,} of {table}" for table, rows in result.rows.items())
+    lines = [
+        f"{'passed' if result.passed else 'FAILED'}: a copy of rows ({copied}), "
+        f"{result.writes:,} transactions written beside the audits, {result.seconds:.1f} s",
+        "",
+        *_table("full audit", result.full),
+        "",
+        *_table("sampled audit", result.sample),
+        _said_of_sample(result),
+    ]
+    if result.left_out:
+        lines += ["", "Not planted:", *(f"  {reason}" for reason in result.left_out)]
+    return "\n".join(lines)
+
+
+def _table(title: str, scores: Sequence[Score]) -> list[str]:
+    lines = [f"{title:<18} {'planted':>8} {'found':>8} {'recall':>8} {'false alarms':>13}"]
+    for score in scores:
+        recall = "" if score.recall is None else f"{score.recall:.0%}"
+        lines.append(
+            f"  {score.category:<16} {score.planted:>8,} {score.found:>8,} {recall:>8}"
+            f" {score.false_alarms:>13,}"
+        )
+    return lines
+
+
+def _said_of_sample(result: SelftestResult) -> str:
+    """A sample cannot find what it does not look at: how much that was."""
+    found = sum(score.found for score in result.sample)
+    looked_at = sum(score.planted for score in result.sample)
+    rows = sum(result.rows.values())
+    share = found / result.sample_planted if result.sample_planted else 0.0
+    return (
+        f"The sample looked at {result.sample_rows:,} of {rows:,} rows. In them were {looked_at:,} "
+        f"of {result.sample_planted:,} planted mismatches, of which it found {found:,}: "
+        f"{share:.0%} of all, about the share of rows that it looked at."
+    )
