@@ -51,7 +51,7 @@ WHO_MAY = {
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
-    "{rollout}/rules/slow/release/": (LEADS, LEADS),
+    "{rollout}/rules/{rule}/release/": (LEADS, LEADS),
     "{rollout}/mappings/": (READERS, READERS),
     "{rollout}/mappings/{text}/": (READERS, READERS),
     "{rollout}/mappings/{text}/new/": (READERS, READERS),
@@ -97,6 +97,7 @@ def address_of(pattern: str, rollout: Rollout) -> str:
         snapshot=journal.taken(rollout).pk,
         text="properties/type",
         change=journal.reviewed(rollout).pk,
+        rule="slow",
     )
 
 
@@ -152,6 +153,7 @@ def test_the_table_above_names_every_address() -> None:
             snapshot="<int:snapshot_id>",
             text="<str:table>/<str:column>",
             change="<int:change_id>",
+            rule="<str:rule_id>",
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }

@@ -9,7 +9,7 @@ import pytest
 from rollout.engine.audit import CATEGORIES
 from rollout.engine.audit.rules import LookupRules
 from rollout.engine.selftest import Inconclusive, SelftestResult, run_selftest
-from rollout.engine.selftest.scratch_copy import scratch_database
+from rollout.engine.selftest.scratch_copy import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
 from tests.engine.carrying import do_phase, do_until
@@ -38,8 +38,10 @@ def legacy(connection: Connection, sample: Sample = BIGINT, rows: int = 400) -> 
 
 
 def scratch_databases(connection: Connection) -> list[Any]:
+    """Those of this database: others' tests make their own on the same server."""
+    name = scratch_name(connection.info.dbname)
     return connection.execute(
-        "SELECT datname FROM pg_database WHERE datname LIKE 'rollout_selftest%'"
+        "SELECT datname FROM pg_database WHERE datname = %s", [name]
     ).fetchall()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rollout.plan import BackfillComplete, Column, Phase
 from rollout.plan.actions import LockMode
-from rollout.plan.gates import EarlierPhaseDone
+from rollout.plan.gates import EarlierPhaseDone, NoRuleHolds
 from tests.engine.samples import BIGINT, COMPOSITE, with_step
 
 PLAN = BIGINT.plan
@@ -60,10 +60,20 @@ def test_a_change_of_a_translation_changes_the_digest() -> None:
 
 
 def test_every_phase_but_the_first_waits_for_the_one_before_it() -> None:
-    gated = replace(PLAN, phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))))
+    gated = replace(
+        PLAN,
+        phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))),
+        rules=(),
+    )
     assert gated.gates_of(0) == ()
     assert gated.gates_of(1) == (EarlierPhaseDone(),)
     assert gated.gates_of(4) == (EarlierPhaseDone(), BackfillComplete())
+
+
+def test_a_rule_that_may_hold_a_phase_is_a_gate_of_every_phase_that_follows_another() -> None:
+    assert any(rule.action == "hold" for rule in PLAN.rules)
+    assert PLAN.gates_of(0) == ()
+    assert PLAN.gates_of(1) == (EarlierPhaseDone(), NoRuleHolds())
 
 
 def test_translations_belong_to_their_table() -> None:

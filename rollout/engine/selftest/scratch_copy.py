@@ -40,6 +40,11 @@ class Inconclusive(Exception):
     """The self-test could not be made; the message says why and what to do."""
 
 
+def scratch_name(dbname: str) -> str:
+    """The scratch database of a live one: one server may serve several."""
+    return f"{_PREFIX}_{hashlib.sha256(dbname.encode()).hexdigest()[:16]}"
+
+
 @contextmanager
 def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
     """An empty database beside the live one, dropped afterwards. Raises Inconclusive.
@@ -49,8 +54,7 @@ def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
     row = connection.execute(_LOCK).fetchone()
     if not row or not row[0]:
         raise Inconclusive("Another self-test of this database is running. Wait for its end.")
-    dbname = connection.info.dbname
-    name = f"{_PREFIX}_{hashlib.sha256(dbname.encode()).hexdigest()[:16]}"
+    name = scratch_name(connection.info.dbname)
     try:
         scratch.drop(connection, name)
         made = scratch.create_like(connection, live, name)
