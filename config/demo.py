@@ -32,6 +32,7 @@ READY_SECONDS = 60
 # that says so.
 DATABASE_AWAY_SECONDS = 20
 TICK_SECONDS = 0.1
+PAGES_READY = "readyz?exclude=worker&exclude=watchdog"
 
 
 class Refused(Exception):
@@ -133,6 +134,7 @@ class Demo:
             "DATABASE_URL": url,
             "SECRET_KEY": kept_secret(self.home.secret_key, secrets.token_urlsafe(50)),
             "SERVE_MEDIA": "1",
+            "ROLLOUT_METRICS_NETWORKS": os.environ.get("ROLLOUT_METRICS_NETWORKS", "127.0.0.1"),
             "DEMO_PASSWORD": self.password,
             "ROWS": str(self.variables.rows),
             "LISTINGS": str(self.variables.listings or ""),
@@ -204,7 +206,7 @@ class Demo:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}healthz", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.address}{PAGES_READY}", timeout=5) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -120,6 +120,11 @@ ROLLOUT: dict[str, Any] = {
     "PG_BIN": os.environ.get("PG_BIN", ""),
     # A test's own process is not to write what it measures behind the test's back.
     "TELEMETRY": flag("ROLLOUT_TELEMETRY", default="" if TESTING else "yes"),
+    # Who may read /metrics: who knows the token, or comes from a network. Neither: nobody.
+    "METRICS": {
+        "TOKEN": os.environ.get("ROLLOUT_METRICS_TOKEN", ""),
+        "NETWORKS": words("ROLLOUT_METRICS_NETWORKS"),
+    },
 }
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
@@ -197,6 +202,8 @@ SERVE_MEDIA = flag("SERVE_MEDIA")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = flag("HTTPS")
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Whoever probes a process talks to it directly.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 3600 if flag("HTTPS") else 0
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

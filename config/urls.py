@@ -7,19 +7,17 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from django.views.static import serve
 
-from config.health import healthz
-
 # Turns a database that is away into a page that says so.
 handler500 = "rollout.console.errors.server_error"
 
 urlpatterns = [
+    path("", include("rollout.health.urls")),
     path("", RedirectView.as_view(url="/rollout/")),
     path("rollout/", include("rollout.console.urls")),
     path("properties/", include("properties.urls")),
     path("accounts/login/", LoginView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    path("healthz", healthz, name="healthz"),
 ]
 
 if settings.SERVE_MEDIA:

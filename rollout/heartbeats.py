@@ -40,7 +40,12 @@ class Liveness:
     watchdog_seen_at: datetime | None
     worker_alive: bool
     watchdog_alive: bool
-    message: str
+    worker_message: str = ""
+    watchdog_message: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"{self.watchdog_message} {self.worker_message}".strip()
 
 
 def last_seen(kind: str) -> datetime | None:
@@ -59,18 +64,20 @@ def liveness() -> Liveness:
     worker, watchdog = last_seen(WORKER), last_seen(WATCHDOG)
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE
-    messages = []
-    if not watchdog_alive:
-        messages.append(
-            f"No watchdog {_since(watchdog)}: nothing brings back the work of a process that "
-            "died. Start it: manage.py rollout watchdog."
-        )
-    if not worker_alive:
-        messages.append(
-            f"No queue worker {_since(worker)}: started work waits until one runs. "
-            "Start it: manage.py qcluster."
-        )
-    return Liveness(worker, watchdog, worker_alive, watchdog_alive, " ".join(messages))
+    return Liveness(
+        worker,
+        watchdog,
+        worker_alive,
+        watchdog_alive,
+        worker_message=""
+        if worker_alive
+        else f"No queue worker {_since(worker)}: started work waits until one runs. "
+        "Start it: manage.py qcluster.",
+        watchdog_message=""
+        if watchdog_alive
+        else f"No watchdog {_since(watchdog)}: nothing brings back the work of a process that "
+        "died. Start it: manage.py rollout watchdog.",
+    )
 
 
 def _since(seen_at: datetime | None) -> str:

@@ -2,10 +2,14 @@
 
 from typing import Any
 
-from django.db import transaction
-from django_q.tasks import async_task
+from django.db import DatabaseError, transaction
+from django_q.tasks import async_task, queue_size
 
 from rollout.models import AuditReport, PhaseRun, Snapshot
+
+
+class Unreachable(Exception):
+    """The broker did not answer."""
 
 
 def send(task: str, *arguments: Any) -> None:
@@ -26,3 +30,16 @@ def send_audit(report: AuditReport) -> None:
 def send_snapshot(snapshot: Snapshot) -> None:
     """Have a worker take a snapshot, or go on with it where another worker stopped."""
     send("snapshot", snapshot.pk, snapshot.token)
+
+
+def waiting() -> int:
+    """How many messages nobody has fetched yet. Raises Unreachable.
+
+    A database that is away is said as that: whoever asks has more to ask of it.
+    """
+    try:
+        return int(queue_size())
+    except DatabaseError:
+        raise
+    except Exception as error:  # whatever the broker's own library raises
+        raise Unreachable(str(error)) from error

@@ -117,8 +117,10 @@ def log_in(demo: Demo, name: str, password: str) -> str:
     return str(answer.geturl())
 
 
-def test_healthz_answers_once_it_is_ready(ready: Demo) -> None:
+def test_it_says_that_it_is_ready_once_its_workers_are(ready: Demo) -> None:
     assert answers(f"{ready.address}/healthz")
+    wait_until(lambda: answers(f"{ready.address}/readyz"))
+    assert answers(f"{ready.address}/metrics")
 
 
 @pytest.mark.parametrize("name", ["lead", "lead2", "engineer", "viewer"])
@@ -161,7 +163,7 @@ def test_a_second_demo_in_the_same_home_is_refused(ready: Demo) -> None:
     second = subprocess.run(COMMAND, env=environment, cwd=ROOT, capture_output=True, check=False)
     assert second.returncode == 1
     assert b"A demo is running in" in second.stderr
-    assert answers(f"{ready.address}/healthz")
+    assert answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog")
 
 
 def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> None:
@@ -195,7 +197,7 @@ def test_what_a_killed_demo_left_is_stopped_at_the_next_start(demo: Demo) -> Non
 
     demo.start_and_wait(TRAFFIC="0")
     assert not [process for process in left if process.is_running()]
-    assert answers(f"{demo.address}/healthz")
+    assert answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog")
 
 
 @pytest.mark.parametrize("moment", ["Starting PostgreSQL", "Preparing the database"])
@@ -221,9 +223,9 @@ def test_reset_begins_anew_and_spares_what_is_not_its_own(demo: Demo) -> None:
 def test_a_database_that_went_away_comes_back(demo: Demo) -> None:
     running = demo.start_and_wait(TRAFFIC="0")
     embedded.stop(demo.home.postgres)
-    assert not answers(f"{demo.address}/healthz")
+    assert not answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog")
     running.wait_for(lambda: "starting it again" in running.output(), seconds=60)
-    running.wait_for(lambda: answers(f"{demo.address}/healthz"))
+    running.wait_for(lambda: answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog"))
 
 
 def test_another_postgresql_can_be_used(committed_db: Database, demo: Demo) -> None:

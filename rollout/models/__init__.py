@@ -16,7 +16,7 @@ from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.models.snapshots import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
-from rollout.models.watching import Heartbeat, Measurement
+from rollout.models.watching import Heartbeat, Measurement, OperationTotal
 
 __all__ = [
     "ACTIVE",
@@ -36,6 +36,7 @@ __all__ = [
     "Measurement",
     "Mismatch",
     "MismatchState",
+    "OperationTotal",
     "PhaseRun",
     "Repair",
     "Rollout",

@@ -46,3 +46,29 @@ class Measurement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} at {self.at:%Y-%m-%d %H:%M:%S}: {self.calls}"
+
+
+class OperationTotal(models.Model):
+    """What the calls of one operation add up to since ever; it only grows."""
+
+    operation = models.CharField(max_length=100)
+    read_mode = models.CharField(max_length=10, blank=True)
+    write_mode = models.CharField(max_length=10, blank=True)
+    calls = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    queries = models.BigIntegerField(default=0)
+    seconds = models.FloatField(default=0)
+    database_seconds = models.FloatField(default=0)
+    durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+
+    class Meta:
+        ordering = ["operation", "read_mode", "write_mode"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation", "read_mode", "write_mode"], name="rollout_total_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.calls} calls"

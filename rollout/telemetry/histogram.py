@@ -42,6 +42,10 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def up_to(self, bucket: int) -> int:
+        """How many were at most ``upper_bound(bucket)``: exact, for every bucket."""
+        return sum(count for one, count in self._counts.items() if one <= bucket)
+
     def quantile(self, share: float) -> float | None:
         """The duration in seconds that this share of all did not exceed; None without any."""
         if not self._counts:
@@ -61,3 +65,8 @@ def total(histograms: Iterable[Histogram]) -> Histogram:
     for histogram in histograms:
         result.merge(histogram)
     return result
+
+
+def upper_bound(bucket: int) -> float:
+    """The longest duration in seconds that a bucket holds."""
+    return _RATIO**bucket

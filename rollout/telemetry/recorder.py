@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, router, transaction
 
 from rollout.heartbeats import process_name
 from rollout.telemetry.histogram import Histogram
@@ -32,6 +32,7 @@ class Sums:
     calls: int = 0
     errors: int = 0
     queries: int = 0
+    seconds: float = 0.0
     database_seconds: float = 0.0
     durations: Histogram = field(default_factory=Histogram)
 
@@ -75,6 +76,7 @@ class Recorder:
             sums.calls += 1
             sums.errors += failed
             sums.queries += queries
+            sums.seconds += seconds
             sums.database_seconds += database_seconds
             sums.durations.add(seconds)
             if self._writer is None and settings.ROLLOUT.get("TELEMETRY", True):
@@ -92,6 +94,7 @@ class Recorder:
     def flush(self) -> None:
         """Write what has come together. Without a database it is kept for the next time."""
         from rollout.models import Measurement
+        from rollout.telemetry import totals
 
         with self._lock:
             taken, self._sums = self._sums, {}
@@ -114,7 +117,9 @@ class Recorder:
             for (number, operation, read, write), sums in taken.items()
         ]
         try:
-            Measurement.objects.bulk_create(rows)
+            with transaction.atomic(using=router.db_for_write(Measurement)):
+                Measurement.objects.bulk_create(rows)
+                totals.add(zip(rows, (sums.seconds for sums in taken.values()), strict=True))
         except DatabaseError as error:
             _log.warning("Measurements wait for the database: %s", str(error).strip())
             self._keep(taken)
@@ -128,6 +133,7 @@ class Recorder:
                 present.calls += sums.calls
                 present.errors += sums.errors
                 present.queries += sums.queries
+                present.seconds += sums.seconds
                 present.database_seconds += sums.database_seconds
                 present.durations.merge(sums.durations)
             for key in sorted(self._sums)[: max(0, len(self._sums) - MOST_KEPT)]:

@@ -1,0 +1,51 @@
+"""Who may read the figures: whoever knows the token, or comes from a network that is named."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.utils.crypto import constant_time_compare
+
+CLOSED = (
+    "The figures are for nobody yet. Set a token in ROLLOUT['METRICS']['TOKEN'], or networks in "
+    "ROLLOUT['METRICS']['NETWORKS']."
+)
+REFUSED = (
+    "Send the token of ROLLOUT['METRICS'] as 'Authorization: Bearer …', or come from one of its "
+    "networks."
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One of the two is enough. Neither lets nobody in."""
+
+    token: str = ""
+    networks: Sequence[str] = ()
+
+    def refusal(self, *, address: str, header: str) -> str:
+        """Why somebody is not let in; empty for who is."""
+        if not self.token and not self.networks:
+            return CLOSED
+        kind, _, given = header.partition(" ")
+        knows = bool(self.token) and kind.lower() == "bearer"
+        if knows and constant_time_compare(given.strip(), self.token):
+            return ""
+        if self._is_near(address):
+            return ""
+        return REFUSED
+
+    def _is_near(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            # A Unix socket has no address: whoever comes through a proxy shows a token.
+            return False
+        return any(found in ip_network(network, strict=False) for network in self.networks)
+
+
+def of_settings(configured: Mapping[str, Any]) -> Rules:
+    """``ROLLOUT["METRICS"]``: {"TOKEN": text, "NETWORKS": ["10.0.0.0/8", ...]}."""
+    rules = configured.get("METRICS", {})
+    return Rules(rules.get("TOKEN", ""), tuple(rules.get("NETWORKS", ())))

@@ -1,0 +1,89 @@
+"""Whether the site can do its work: each check with its reason."""
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from django.db import Error, connections, router
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+
+from rollout import heartbeats
+from rollout.models import LogEntry
+
+_log = logging.getLogger(__name__)
+
+NO_DATABASE = "The database does not answer."
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def checks(*, without: Collection[str] = ()) -> list[Check]:
+    """The answers of all checks but those; a database that is away answers for all of them."""
+    found: list[Check] = []
+    for name, ask in _CHECKS.items():
+        if name in without:
+            continue
+        try:
+            message, ok = ask()
+        except Error as error:
+            _log.warning("Not ready: %s", str(error).strip())
+            message, ok = NO_DATABASE, False
+        found.append(Check(name, ok, message))
+        if message == NO_DATABASE:
+            # Every further one would wait for the same connection.
+            break
+    return found
+
+
+def _database() -> tuple[str, bool]:
+    with connections[_journal()].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return "The database answers.", True
+
+
+_known: dict[str, set[tuple[str, str]]] = {}
+"""The newest migrations of the code by database: they are read from its files once."""
+
+
+def _migrations() -> tuple[str, bool]:
+    alias = _journal()
+    connection = connections[alias]
+    if alias in _known and _known[alias] <= set(MigrationRecorder(connection).applied_migrations()):
+        return "Every migration is applied.", True
+    executor = MigrationExecutor(connection)
+    leaves = executor.loader.graph.leaf_nodes()
+    if missing := len(executor.migration_plan(leaves)):
+        return f"{missing} migrations are to be applied: manage.py migrate.", False
+    _known[alias] = set(leaves)
+    return "Every migration is applied.", True
+
+
+def _worker() -> tuple[str, bool]:
+    found = heartbeats.liveness()
+    return found.worker_message or "A queue worker carries tasks out.", found.worker_alive
+
+
+def _watchdog() -> tuple[str, bool]:
+    found = heartbeats.liveness()
+    return found.watchdog_message or "A watchdog looks after lost work.", found.watchdog_alive
+
+
+def _journal() -> str:
+    return router.db_for_read(LogEntry) or "default"
+
+
+_CHECKS: dict[str, Callable[[], tuple[str, bool]]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "worker": _worker,
+    "watchdog": _watchdog,
+}
+NAMES = tuple(_CHECKS)

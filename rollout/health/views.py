@@ -1,0 +1,61 @@
+"""`/healthz`, `/readyz` and `/metrics`."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import exposition
+
+from rollout.health import access, collector, readiness
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers at all: it asks nobody else."""
+    return HttpResponse("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when the site can do all of its work, else 503, with the reason of each check.
+
+    ``?exclude=worker&exclude=watchdog`` leaves checks out: a load balancer that wants to show the
+    page which says that no worker runs does so.
+    """
+    without = request.GET.getlist("exclude")
+    if unknown := set(without) - set(readiness.NAMES):
+        names = ", ".join(readiness.NAMES)
+        return HttpResponse(
+            f"There is no check {', '.join(sorted(unknown))}. Checks are: {names}.\n",
+            status=400,
+            content_type="text/plain; charset=utf-8",
+        )
+    found = readiness.checks(without=without)
+    ready = all(check.ok for check in found)
+    return JsonResponse(
+        {
+            "status": "ready" if ready else "not ready",
+            "checks": {check.name: {"ok": check.ok, "message": check.message} for check in found},
+        },
+        status=200 if ready else 503,
+    )
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The figures in Prometheus's format, for whom the settings let in."""
+    rules = access.of_settings(getattr(settings, "ROLLOUT", {}))
+    if refusal := rules.refusal(
+        address=request.META.get("REMOTE_ADDR", ""), header=request.headers.get("Authorization", "")
+    ):
+        return HttpResponse(
+            f"{refusal}\n",
+            status=403 if not rules.token else 401,
+            content_type="text/plain; charset=utf-8",
+            headers={"WWW-Authenticate": "Bearer"} if rules.token else {},
+        )
+    encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(collector.registry()), content_type=content_type)

@@ -1,0 +1,297 @@
+"""The figures for Prometheus: who may read them, and that they say what the journal says."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from config.home import ROOT
+from rollout.environments import target_of
+from rollout.health import access, collector
+from rollout.health.families import FAMILIES
+from rollout.models import Finding, Rollout, RuleState
+from rollout.telemetry.recorder import Recorder
+from tests.console import journal
+
+LABELS = {"plan": journal.PLAN, "environment": "production"}
+TOKEN = "a long token"
+
+
+class TestAccess:
+    @pytest.mark.parametrize(
+        ("rules", "address", "header", "let_in"),
+        [
+            (access.Rules(), "127.0.0.1", "", False),
+            (access.Rules(TOKEN), "10.0.0.1", f"Bearer {TOKEN}", True),
+            (access.Rules(TOKEN), "10.0.0.1", f"bearer  {TOKEN}", True),
+            (access.Rules(TOKEN), "10.0.0.1", "Bearer another", False),
+            (access.Rules(TOKEN), "10.0.0.1", TOKEN, False),
+            (access.Rules(TOKEN), "10.0.0.1", "", False),
+            (access.Rules(), "10.0.0.1", "Bearer ", False),
+            (access.Rules(networks=["10.0.0.0/8"]), "10.1.2.3", "", True),
+            (access.Rules(networks=["10.0.0.0/8"]), "11.1.2.3", "", False),
+            (access.Rules(networks=["::1"]), "::1", "", True),
+            (access.Rules(networks=["0.0.0.0/0"]), "", "", False),
+            (access.Rules(TOKEN, ["10.0.0.0/8"]), "10.1.2.3", "", True),
+        ],
+    )
+    def test_a_token_or_a_network_lets_in_and_neither_lets_nobody_in(
+        self, rules: access.Rules, address: str, header: str, let_in: bool
+    ) -> None:
+        assert (rules.refusal(address=address, header=header) == "") is let_in
+
+    @pytest.mark.parametrize(
+        ("configured", "status"), [({}, 403), ({"TOKEN": TOKEN}, 401), ({"NETWORKS": ["::2"]}, 403)]
+    )
+    def test_who_is_refused_learns_how_to_be_let_in(
+        self, settings: Any, configured: dict[str, Any], status: int
+    ) -> None:
+        settings.ROLLOUT = {**settings.ROLLOUT, "METRICS": configured}
+        answer = Client().get("/metrics")
+        assert answer.status_code == status
+        assert b"ROLLOUT['METRICS']" in answer.content
+        assert TOKEN.encode() not in answer.content
+
+
+@pytest.fixture
+def prometheus(settings: Any, db: None) -> Client:
+    settings.ROLLOUT = {**settings.ROLLOUT, "METRICS": {"TOKEN": TOKEN}}
+    return Client(headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+class Scrape(dict[tuple[str, frozenset[tuple[str, str]]], float]):
+    """Samples by name and labels."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        for family in families:
+            for sample in family.samples:
+                self[sample.name, frozenset(sample.labels.items())] = sample.value
+
+    def of(self, name: str, **labels: object) -> float | None:
+        return self.get((name, frozenset((k, str(v)) for k, v in labels.items())))
+
+
+def scrape(prometheus: Client) -> Scrape:
+    answer = prometheus.get("/metrics")
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+    assert "no-store" in answer["Cache-Control"]
+    return Scrape(answer.content.decode())
+
+
+def test_phases_and_the_active_run_are_told(prometheus: Client, rollout: Rollout) -> None:
+    journal.ran(rollout, 0)
+    journal.ran(rollout, 1)
+    journal.ran(rollout, 2, "running", way="backward")
+    found = scrape(prometheus)
+    assert found.of("rollout_phase", **LABELS) == 2
+    for phase, state in ((0, "done"), (2, "running"), (4, "pending")):
+        assert found.of("rollout_phase_state", **LABELS, phase=phase, state=state) == 1
+        assert found.of("rollout_phase_state", **LABELS, phase=phase, state="failed") == 0
+    run = found.of("rollout_active_run_seconds", **LABELS, phase=2, way="backward", state="running")
+    assert run is not None
+    assert 0 <= run < 60
+
+
+def test_processes_and_the_log_are_told(prometheus: Client, rollout: Rollout) -> None:
+    journal.noted(rollout, "phase failed")
+    journal.noted(rollout, "phase failed")
+    before = scrape(prometheus)
+    assert before.of("rollout_processes", kind="worker") == 0
+    assert before.of("rollout_last_seen_timestamp_seconds", kind="worker") is None
+    journal.processes_run()
+    found = scrape(prometheus)
+    assert found.of("rollout_processes", kind="worker") == 1
+    assert found.of("rollout_last_seen_timestamp_seconds", kind="watchdog") == pytest.approx(
+        timezone.now().timestamp(), abs=60
+    )
+    assert found.of("rollout_events_total", **LABELS, event="phase failed") == 2
+    assert found.of("rollout_queue_messages") == 0
+    assert found.of("rollout_target_up", environment="production") == 1
+
+
+def test_a_job_counts_on_when_its_lanes_become_the_journals(
+    prometheus: Client, rollout: Rollout
+) -> None:
+    step = journal.reached(journal.ran(rollout, 2, "running"), "backfill", "running")
+    labels = {**LABELS, "phase": 2, "table": "properties", "kind": "fill"}
+    journal.ended_job(step, scanned=1000, updated=900, quarantined=2, working_seconds=1.5)
+    job = journal.job_of(step)
+    with target_of("production").connect() as connection:
+        connection.execute(
+            "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block, end_block,"
+            " next_block, range_blocks, range_end, scanned, updated, working_seconds, holder,"
+            " lease_until) VALUES (%s, 0, 'public', 'properties', 0, 100, 25, 8, 32, 50, 40, 0.25,"
+            " 'a:1', now() + interval '1 minute')",
+            [job.pk],
+        )
+        try:
+            found = scrape(prometheus)
+        finally:
+            connection.execute("DELETE FROM rollout.lanes WHERE job = %s", [job.pk])
+    assert found.of("rollout_backfill_scanned_rows_total", **labels) == 1050
+    assert found.of("rollout_backfill_updated_rows_total", **labels) == 940
+    assert found.of("rollout_backfill_working_seconds_total", **labels) == 1.75
+    assert found.of("rollout_backfill_quarantined_rows", **labels) == 2
+    assert found.of("rollout_backfill_progress_ratio", **labels) == 0.25
+    assert found.of("rollout_backfill_workers", **labels) == 1
+    job.scanned, job.updated, job.finished_at = 60, 50, timezone.now()
+    job.save()
+    found = scrape(prometheus)
+    assert found.of("rollout_backfill_scanned_rows_total", **labels) == 1060
+    assert found.of("rollout_backfill_progress_ratio", **labels) is None
+
+
+def test_audits_findings_rules_and_snapshots_are_told(prometheus: Client, rollout: Rollout) -> None:
+    journal.audited(rollout, "mismatched", mismatched=5, waived=2, categories={"wrong": 5})
+    journal.audited(rollout, "running", categories={"wrong": 1})
+    now = timezone.now()
+    for key, until in (("1", None), ("2", now + timedelta(days=1)), ("3", now)):
+        Finding.objects.create(
+            rollout=rollout, table="t", key=key, column="c", category="wrong", waived_until=until
+        )
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slow",
+        action="pause",
+        verdict="broken",
+        since=now,
+        judged_at=now,
+        acting=True,
+    )
+    journal.taken(rollout)
+    found = scrape(prometheus)
+    assert found.of("rollout_audit_rows", **LABELS, mode="full", category="wrong") == 5
+    assert found.of("rollout_audit_mismatched_rows", **LABELS, mode="full") == 3
+    assert found.of("rollout_open_findings", **LABELS, waived="no") == 2
+    assert found.of("rollout_open_findings", **LABELS, waived="yes") == 1
+    assert found.of("rollout_rule_broken", **LABELS, rule="slow", action="pause") == 1
+    assert found.of("rollout_rule_acting", **LABELS, rule="slow", action="pause") == 1
+    assert found.of("rollout_snapshot_verified_timestamp_seconds", **LABELS)
+
+
+def test_operations_are_true_histograms_that_survive_thinning(prometheus: Client) -> None:
+    one, other = Recorder(), Recorder()
+    calls = [0.0004, 0.0015, 0.02, 0.02, 0.3, 60.0]
+    for number, seconds in enumerate(calls * 2):
+        process = (one, other)[number % 2]
+        process.add(
+            "search",
+            modes=("legacy", "both"),
+            seconds=seconds,
+            database_seconds=seconds / 2,
+            queries=3,
+            failed=seconds > 1,
+        )
+    one.flush()
+    other.flush()
+    from rollout.models import Measurement
+
+    assert Measurement.objects.all().delete()[0] == 2
+    found = scrape(prometheus)
+    labels = {"operation": "search", "read_mode": "legacy", "write_mode": "both"}
+    name = "rollout_operation_duration_seconds"
+    buckets = sorted(
+        (float(dict(key)["le"]), value)
+        for (n, key), value in found.items()
+        if n == f"{name}_bucket"
+    )
+    assert len(buckets) == len(collector.BOUNDS) + 1
+    for bound, count in buckets:
+        # Exact wherever a duration does not share its bucket with the bound.
+        assert count == 2 * sum(seconds <= bound for seconds in calls)
+    assert found.of(f"{name}_count", **labels) == 12
+    assert found.of(f"{name}_sum", **labels) == pytest.approx(2 * sum(calls))
+    assert found.of("rollout_operation_errors_total", **labels) == 2
+    assert found.of("rollout_operation_queries_total", **labels) == 36
+    assert found.of("rollout_operation_database_seconds_total", **labels) == pytest.approx(
+        sum(calls)
+    )
+
+
+def test_an_environment_that_is_away_takes_no_other_figure_along(
+    prometheus: Client, settings: Any
+) -> None:
+    from django.db import connections
+
+    usual = connections["default"].settings_dict["NAME"]
+    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": {"production": "default"}}
+    journal.processes_run()
+    connections["default"].settings_dict["NAME"] = "there is none"
+    try:
+        found = scrape(prometheus)
+    finally:
+        connections["default"].settings_dict["NAME"] = usual
+    assert found.of("rollout_target_up", environment="production") == 0
+    assert found.of("rollout_processes", kind="worker") == 1
+
+
+def test_it_asks_the_journal_as_often_however_much_there_is(
+    prometheus: Client, rollout: Rollout, django_assert_num_queries: Any
+) -> None:
+    def a_day_of_work() -> None:
+        for phase in range(3):
+            step = journal.reached(journal.ran(rollout, phase), "backfill")
+            journal.ended_job(step)
+        for event in ("phase started", "phase done"):
+            journal.noted(rollout, event)
+        journal.audited(rollout)
+
+    a_day_of_work()
+    for _ in range(2):
+        with django_assert_num_queries(13):
+            scrape(prometheus)
+        a_day_of_work()
+
+
+def test_openmetrics_is_spoken_to_who_asks_for_it(prometheus: Client, rollout: Rollout) -> None:
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = prometheus.get("/metrics", headers=accept)
+    assert answer["Content-Type"].startswith("application/openmetrics-text")
+    families = openmetrics(answer.content.decode())  # type: ignore[no-untyped-call]
+    assert "rollout_phase" in {family.name for family in families}
+
+
+# The documents name nothing that is not there.
+
+NAMED = re.compile(r"\brollout_[a-z_]+")
+
+
+def real_name(name: str) -> str:
+    for ending in ("_bucket", "_count", "_sum"):
+        if name.removesuffix(ending) in FAMILIES:
+            return name.removesuffix(ending)
+    return name
+
+
+def test_the_document_lists_exactly_the_figures_with_kind_and_labels() -> None:
+    rows = re.findall(
+        r"^\| `(rollout_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M
+    )
+    listed = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert listed == {name: (one.kind, one.labels) for name, one in FAMILIES.items()}
+
+
+@pytest.mark.parametrize("document", ["grafana-dashboard.json", "prometheus-alerts.yml"])
+def test_dashboard_and_alerts_name_only_figures_that_there_are(document: str) -> None:
+    named = set(NAMED.findall((ROOT / "docs/monitoring" / document).read_text()))
+    assert named
+    assert {real_name(name) for name in named} <= set(FAMILIES)
+
+
+def test_the_dashboard_is_one_that_grafana_can_import() -> None:
+    dashboard = json.loads((ROOT / "docs/monitoring/grafana-dashboard.json").read_text())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    for panel in dashboard["panels"]:
+        assert panel["title"]
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        assert panel["type"] == "row" or all(target["expr"] for target in panel["targets"])
