@@ -1,5 +1,6 @@
 """One settings file, driven by the environment. `make demo` sets what it needs by itself."""
 
+import json
 import os
 from typing import Any
 
@@ -24,6 +25,17 @@ def whole_number(name: str, default: int) -> int:
     if not text.isdecimal():
         raise ImproperlyConfigured(f"{name} is to be a whole number, not {text!r}.")
     return int(text)
+
+
+def json_object(name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(os.environ.get(name) or "{}")
+    except ValueError as error:
+        # Not with its text: it holds secrets.
+        raise ImproperlyConfigured(f"{name} is to be a JSON object: {error}") from None
+    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+        raise ImproperlyConfigured(f"{name} is to be a JSON object of objects.")
+    return value
 
 
 def setting_or_file(name: str, file_name: str) -> str:
@@ -125,6 +137,13 @@ ROLLOUT: dict[str, Any] = {
         "TOKEN": os.environ.get("ROLLOUT_METRICS_TOKEN", ""),
         "NETWORKS": words("ROLLOUT_METRICS_NETWORKS"),
     },
+    # Where people open the console: links in notifications lead there.
+    "BASE_URL": os.environ.get("ROLLOUT_BASE_URL", ""),
+    "NOTIFICATIONS": {
+        # {name: {"URL": "https://…", "SECRET": "…", "EVENTS": ["failed", …]}}
+        "WEBHOOKS": json_object("ROLLOUT_WEBHOOKS"),
+        "ALLOW_HTTP": flag("ROLLOUT_WEBHOOKS_ALLOW_HTTP"),
+    },
 }
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
@@ -168,6 +187,16 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
+
+# Without a mail server, mail is printed where the worker's log is.
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = whole_number("EMAIL_PORT", 25)
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = flag("EMAIL_USE_TLS")
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "rollout@localhost")
 
 LANGUAGE_CODE = "en"
 USE_I18N = False

@@ -1,5 +1,6 @@
 """The only place that knows the task queue. It delivers ids; the journal decides what they mean."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -30,6 +31,11 @@ def send_audit(report: AuditReport) -> None:
 def send_snapshot(snapshot: Snapshot) -> None:
     """Have a worker take a snapshot, or go on with it where another worker stopped."""
     send("snapshot", snapshot.pk, snapshot.token)
+
+
+def send_deliveries(asked_at: datetime) -> None:
+    """Have a worker tell receivers what they are to be told."""
+    send("deliver", asked_at.isoformat())
 
 
 def waiting() -> int:

@@ -11,6 +11,7 @@ PERMISSIONS = {
     "lead": (
         *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
         *("start_rollout", "roll_back_rollout", "waive_mismatch", "take_snapshot"),
+        "manage_notifications",
     ),
 }
 

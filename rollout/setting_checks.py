@@ -4,14 +4,17 @@ from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from rollout.notifications.kinds import KINDS
+from rollout.notifications.webhooks import http_allowed, webhooks
 
 
 @register("rollout")
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check ``ROLLOUT`` for what would otherwise be found out at night."""
     configured: dict[str, Any] = getattr(settings, "ROLLOUT", {})
-    return [*_networks(configured.get("METRICS", {}).get("NETWORKS", ()))]
+    return [*_networks(configured.get("METRICS", {}).get("NETWORKS", ())), *_webhooks()]
 
 
 def _networks(networks: Any) -> list[CheckMessage]:
@@ -25,6 +28,31 @@ def _networks(networks: Any) -> list[CheckMessage]:
                     f"ROLLOUT['METRICS']['NETWORKS'] has no network in '{network}': {error}.",
                     hint="Write it as 10.0.0.0/8 or as one address.",
                     id="rollout.E040",
+                )
+            )
+    return errors
+
+
+def _webhooks() -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for hook in webhooks().values():
+        problem = hook.problem(http_allowed=http_allowed())
+        if unknown := sorted(set(hook.kinds) - set(KINDS)):
+            problem = f"is told of {', '.join(unknown)}; there are {', '.join(KINDS)}"
+        if problem:
+            errors.append(
+                Error(
+                    f"The webhook '{hook.name}' {problem}.",
+                    hint="Correct it in ROLLOUT['NOTIFICATIONS'].",
+                    id="rollout.E041",
+                )
+            )
+        elif not hook.secret:
+            errors.append(
+                Warning(
+                    f"The webhook '{hook.name}' has no SECRET: its receiver cannot tell who sends.",
+                    hint="Give it one, unless it is a chat tool that checks none.",
+                    id="rollout.W042",
                 )
             )
     return errors

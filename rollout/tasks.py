@@ -1,6 +1,9 @@
 """What workers are asked to do."""
 
+from datetime import datetime
+
 from rollout import heartbeats
+from rollout.notifications import delivering
 from rollout.runner import assistance, audits, estimates, execution, snapshots, views
 
 
@@ -37,6 +40,11 @@ def snapshot(snapshot_id: int, token: int) -> None:
 def refresh_view(rollout_id: int, step_id: str) -> None:
     """Bring a materialized view up to date."""
     views.refresh(rollout_id, step_id)
+
+
+def deliver(asked_at: str) -> None:
+    """Tell receivers what they are to be told."""
+    delivering.deliver_due(datetime.fromisoformat(asked_at))
 
 
 def beat() -> None:

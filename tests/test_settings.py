@@ -128,3 +128,14 @@ def test_one_setting_moves_the_queue_to_redis() -> None:
 def test_a_number_of_workers_that_is_none_is_refused() -> None:
     given = {"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x", "ROLLOUT_WORKERS": "two"}
     assert "ROLLOUT_WORKERS is to be a whole number" in run(**given).stderr
+
+
+def test_webhooks_come_as_json_and_what_is_none_is_refused_without_showing_it() -> None:
+    loaded = settings(ROLLOUT_WEBHOOKS='{"chat": {"URL": "https://x"}}')["ROLLOUT"]
+    assert isinstance(loaded, dict)
+    assert loaded["NOTIFICATIONS"]["WEBHOOKS"] == {"chat": {"URL": "https://x"}}
+    for bad in ("{'very-secret'", '["very-secret"]', '{"chat": "very-secret"}'):
+        given = {"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x", "ROLLOUT_WEBHOOKS": bad}
+        error = run(**given).stderr
+        assert "ROLLOUT_WEBHOOKS is to be a JSON object" in error
+        assert "very-secret" not in error

@@ -3,7 +3,15 @@
 from typing import NamedTuple
 
 from rollout.engine.health import Status
-from rollout.models import AuditStatus, RunState, SnapshotState, StepState, Way
+from rollout.models import (
+    AuditStatus,
+    Delivery,
+    DeliveryState,
+    RunState,
+    SnapshotState,
+    StepState,
+    Way,
+)
 
 
 class Look(NamedTuple):
@@ -150,3 +158,14 @@ def of_verdict(verdict: str) -> Look:
 def of_rule(verdict: str) -> Look:
     """What a rule, or one window of it, came to."""
     return _RULE[verdict]
+
+
+def of_delivery(delivery: Delivery) -> Look:
+    """A delivery that was tried in vain looks otherwise than one whose turn has not come."""
+    if delivery.state == DeliveryState.WAITING and delivery.attempts:
+        return Look("Tried, waiting", "warn", "queued")
+    return {
+        DeliveryState.WAITING: Look("Waiting", "info", "queued"),
+        DeliveryState.DELIVERED: Look("Taken", "good", "done"),
+        DeliveryState.FAILED: Look("Given up", "bad", "failed"),
+    }[DeliveryState(delivery.state)]

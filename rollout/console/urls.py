@@ -11,6 +11,7 @@ from rollout.console import (
     log,
     mappings,
     monitoring,
+    notifications,
     phases,
     preflights,
     repairs,
@@ -55,6 +56,10 @@ of_a_rollout: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", rollouts.overview, name="overview"),
     path("log/", log.log, name="log"),
+    path("notifications/", notifications.notifications, name="notifications"),
+    path("notifications/webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
+    path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
+    path("notifications/deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
     path("jobs/<int:job_id>/", jobs.job, name="job"),
     path("jobs/<int:job_id>/pace/", jobs.pace, name="pace"),
     path("jobs/<int:job_id>/retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),

@@ -11,6 +11,7 @@ from rollout.models.audits import (
 )
 from rollout.models.jobs import BackfillEstimate, BackfillJob
 from rollout.models.log import LogEntry
+from rollout.models.notifications import Channel, Delivery, DeliveryState, Outbox, Subscription
 from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
@@ -27,6 +28,9 @@ __all__ = [
     "AuditStatus",
     "BackfillEstimate",
     "BackfillJob",
+    "Channel",
+    "Delivery",
+    "DeliveryState",
     "Finding",
     "FindingState",
     "Heartbeat",
@@ -37,6 +41,7 @@ __all__ = [
     "Mismatch",
     "MismatchState",
     "OperationTotal",
+    "Outbox",
     "PhaseRun",
     "Repair",
     "Rollout",
@@ -47,5 +52,6 @@ __all__ = [
     "SnapshotState",
     "StepRun",
     "StepState",
+    "Subscription",
     "Way",
 ]

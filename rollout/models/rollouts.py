@@ -23,6 +23,7 @@ class Rollout(models.Model):
             ("repair_rows", "Can have mismatched rows put right"),
             ("waive_mismatch", "Can accept a mismatch for a while"),
             ("take_snapshot", "Can take and delete snapshots"),
+            ("manage_notifications", "Can choose what webhooks are told of"),
         ]
 
     def __str__(self) -> str:

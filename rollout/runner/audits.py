@@ -265,6 +265,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
             phase=report.run.phase if report.run else None,
             data={
                 "report": report.pk,
+                "status": report.status,
                 "mode": report.mode,
                 "rows": report.rows,
                 "categories": report.categories,

@@ -18,6 +18,7 @@ from rollout.models import (
     RunState,
     Snapshot,
 )
+from rollout.notifications import delivering
 from rollout.runner import schedule
 from rollout.runner.lease import SECONDS, take_back
 from rollout.runner.rules import Judge
@@ -63,15 +64,18 @@ class Watchdog:
             return
         self._send_beat()
         self._judge.judge_due()
+        delivering.collect()
         if heartbeats.liveness().worker_alive:
             # Without a living worker it would only pile messages up.
             self._bring_back()
             self._refresher.send_due()
             schedule.send_due()
+            delivering.ask_for_delivery()
         remove_expired()
         if time.monotonic() - self._forgotten > 3600:
             self._forgotten = time.monotonic()
             heartbeats.forget_old()
+            delivering.forget_old()
             thin()
 
     def _leads(self) -> bool:

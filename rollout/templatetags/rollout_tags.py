@@ -5,6 +5,7 @@ from django import template
 from rollout import progress
 from rollout.console import formatting, looks
 from rollout.engine.health import Status
+from rollout.models import Delivery
 
 register = template.Library()
 
@@ -53,6 +54,11 @@ def audit_badge(status: str) -> dict[str, looks.Look]:
 @register.inclusion_tag(BADGE)
 def snapshot_badge(state: str) -> dict[str, looks.Look]:
     return {"look": looks.of_snapshot(state)}
+
+
+@register.inclusion_tag(BADGE)
+def delivery_badge(delivery: Delivery) -> dict[str, looks.Look]:
+    return {"look": looks.of_delivery(delivery)}
 
 
 @register.inclusion_tag(BADGE)

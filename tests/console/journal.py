@@ -11,6 +11,7 @@ from rollout import heartbeats, log
 from rollout.models import (
     AuditReport,
     BackfillJob,
+    Delivery,
     Heartbeat,
     LogEntry,
     MappingChange,
@@ -26,6 +27,7 @@ from rollout.status import find_rollout
 PLAN = "property-classification"
 PAGE = f"/rollout/{PLAN}/production/"
 HTMX = {"HX-Request": "true"}
+ONE_WEBHOOK = {"WEBHOOKS": {"chat": {"URL": "https://chat.example/T0/secret", "SECRET": "s3cret"}}}
 
 
 def the_rollout() -> Rollout:
@@ -189,6 +191,18 @@ def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) 
     """An entry of the audit log."""
     values = {"message": f"It came to: {event}.", "actor": "grace", "source": "web", **fields}
     return log.record(event, rollout=rollout, **values)
+
+
+def told(entry: LogEntry, **fields: Any) -> Delivery:
+    """An entry on its way to a webhook."""
+    values = {
+        "channel": "webhook",
+        "recipient": "chat",
+        "kind": "failed",
+        "due_at": timezone.now(),
+        **fields,
+    }
+    return Delivery.objects.create(entry=entry, **values)
 
 
 def processes_run() -> None:

@@ -1,6 +1,7 @@
 """Who may do what: every address and method, for everybody."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -21,6 +22,10 @@ WHO_MAY = {
     # address: (who may GET it, who may POST to it); 405 for those who may, where it is not made.
     "": (READERS, READERS),
     "log/": (READERS, READERS),
+    "notifications/": (READERS, READERS),
+    "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
+    "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),
+    "notifications/deliveries/{delivery}/resend/": (LEADS, LEADS),
     "jobs/{job}/": (READERS, READERS),
     "jobs/{job}/pace/": (AUDITORS, AUDITORS),
     "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
@@ -62,8 +67,17 @@ WHO_MAY = {
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release"),
+    *("choose", "test", "resend"),
 }
-MADE_FOR_POST = POST_ONLY | {"start", "roll-back", "audits", "snapshots", "repair", "correct"}
+MADE_FOR_POST = POST_ONLY | {
+    "start",
+    "roll-back",
+    "audits",
+    "snapshots",
+    "repair",
+    "correct",
+    "notifications",
+}
 SENT = {
     "target_ms": "50",
     "duty_percent": "50",
@@ -98,6 +112,8 @@ def address_of(pattern: str, rollout: Rollout) -> str:
         text="properties/type",
         change=journal.reviewed(rollout).pk,
         rule="slow",
+        webhook="chat",
+        delivery=journal.told(journal.noted(rollout)).pk,
     )
 
 
@@ -113,8 +129,9 @@ def last_part(pattern: str) -> str:
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("pattern", WHO_MAY)
 def test_every_address_asks_who_is_there(
-    rollout: Rollout, pattern: str, method: str, who: str
+    rollout: Rollout, settings: Any, pattern: str, method: str, who: str
 ) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "NOTIFICATIONS": journal.ONE_WEBHOOK}
     address, browser = address_of(pattern, rollout), browser_of(who)
     entries = LogEntry.objects.count()
     response = getattr(browser, method)(address, SENT)
@@ -154,6 +171,8 @@ def test_the_table_above_names_every_address() -> None:
             text="<str:table>/<str:column>",
             change="<int:change_id>",
             rule="<str:rule_id>",
+            webhook="<str:name>",
+            delivery="<int:delivery_id>",
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }

@@ -54,6 +54,7 @@ def every_page(rollout: Rollout) -> list[str]:
     journal.noted(rollout)
     return [
         "/rollout/",
+        "/rollout/notifications/",
         PAGE,
         *(f"{PAGE}phases/{number}/" for number in range(5)),
         f"{PAGE}phases/4/start/",

@@ -40,6 +40,7 @@ def test_an_audit_from_the_queue_accounts_for_every_row(properties: Rollout) -> 
     entry = LogEntry.objects.filter(event="audit done").latest("pk")
     assert entry.data == {
         "report": report.pk,
+        "status": "clean",
         "mode": "full",
         "rows": 300,
         "categories": report.categories,

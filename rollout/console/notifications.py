@@ -1,0 +1,192 @@
+"""Who is told of what: one's own e-mails, the webhooks, and what became of what was sent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from rollout import log
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.paging import page_of
+from rollout.heartbeats import liveness
+from rollout.models import Delivery, DeliveryState, Rollout, Subscription
+from rollout.notifications import delivering
+from rollout.notifications.kinds import KINDS, TEST_EVENT
+from rollout.notifications.recipients import choices_of
+from rollout.notifications.webhooks import Webhook, webhooks
+from rollout.status import all_rollouts
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A box to tick: a kind of events, of one rollout or of every one (None)."""
+
+    value: str
+    rollout: Rollout | None
+    ticked: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """The boxes of one kind of events."""
+
+    kind: str
+    meaning: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class HookCard:
+    """A webhook with its boxes."""
+
+    hook: Webhook
+    rows: list[Row]
+    chosen: bool
+    """Whether somebody has chosen here; else what the settings say holds."""
+
+
+class Choice(forms.Form):
+    """The boxes that were ticked, as "all:failed" or "7:failed"."""
+
+    ticked = forms.MultipleChoiceField(required=False)
+
+    def __init__(self, data: QueryDict, rollouts: Iterable[Rollout]) -> None:
+        super().__init__(data)
+        scopes = [ALL, *(str(rollout.pk) for rollout in rollouts)]
+        field = self.fields["ticked"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = [(f"{scope}:{kind}",) * 2 for scope in scopes for kind in KINDS]
+
+    def subscriptions(self, **receiver: object) -> list[Subscription]:
+        kinds: dict[int | None, list[str]] = {}
+        for value in self.cleaned_data["ticked"]:
+            scope, _, kind = value.partition(":")
+            kinds.setdefault(None if scope == ALL else int(scope), []).append(kind)
+        return [Subscription(rollout_id=pk, kinds=ones, **receiver) for pk, ones in kinds.items()]
+
+
+@may("view_rollout")
+@require_http_methods(["GET", "HEAD", "POST"])
+def notifications(request: ConsoleRequest) -> HttpResponse:
+    """The page; a POST saves what the user who sends it is told of."""
+    rollouts = all_rollouts()
+    if request.method == "POST":
+        form = Choice(request.POST, rollouts)
+        if form.is_valid():
+            mine = Subscription.objects.filter(user=request.user)
+            _replace(mine, form.subscriptions(user=request.user))
+            messages.success(request, "What you are told of is saved.")
+        else:
+            _say_outdated(request)
+        return redirect("rollout:notifications")
+    failed = request.GET.get("show") == "failed"
+    found = Delivery.objects.select_related("entry")
+    if failed:
+        found = found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
+    page = {"deliveries": page_of(found, request.GET, size=25), "failed": failed, "live": True}
+    if request.htmx:
+        return render(request, "rollout/notifications_live.html", page)
+    subscriptions = list(Subscription.objects.all())
+    page |= {
+        "rollouts": rollouts,
+        "address": delivering.address_of(request.user),
+        "mine": _rows(rollouts, [one for one in subscriptions if one.user_id == request.user.pk]),
+        "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
+        "liveness": liveness(),
+    }
+    return render(request, "rollout/notifications.html", page)
+
+
+@may("manage_notifications")
+@require_POST
+def choose(request: ConsoleRequest, name: str) -> HttpResponse:
+    """Choose what a webhook is told of."""
+    hook = _hook_or_404(name)
+    form = Choice(request.POST, all_rollouts())
+    if not form.is_valid():
+        _say_outdated(request)
+        return redirect("rollout:notifications")
+    # With nothing ticked a row remains: it says that this was chosen.
+    chosen = form.subscriptions(webhook=hook.name) or [Subscription(webhook=hook.name)]
+    with transaction.atomic():
+        _replace(Subscription.objects.filter(webhook=hook.name), chosen)
+        log.record(
+            "notifications chosen",
+            f"Chose what webhook {hook.name} is told of.",
+            actor=request.user.get_username(),
+            source="web",
+            data={"webhook": hook.name, "ticked": sorted(form.cleaned_data["ticked"])},
+        )
+    messages.success(request, f"What {hook.name} is told of is saved.")
+    return redirect("rollout:notifications")
+
+
+@may("manage_notifications")
+@require_POST
+def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
+    """Send a webhook a test."""
+    hook = _hook_or_404(name)
+    log.record(
+        TEST_EVENT,
+        f"A test of webhook {hook.name}: whoever reads this is told of rollouts.",
+        actor=request.user.get_username(),
+        source="web",
+        data={"webhook": hook.name},
+    )
+    messages.success(request, "You asked for a test. It appears below within seconds.")
+    return redirect("rollout:notifications")
+
+
+@may("manage_notifications")
+@require_POST
+def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
+    """Try a delivery again at once."""
+    delivery = Delivery.objects.filter(pk=delivery_id).first()
+    if delivery is None:
+        raise Http404("There is no such delivery. The page Notifications lists those there are.")
+    delivering.resend(delivery)
+    messages.success(request, f"It is sent to {delivery.recipient} again.")
+    return redirect("rollout:notifications")
+
+
+def _hook_or_404(name: str) -> Webhook:
+    found = webhooks().get(name)
+    if found is None:
+        known = ", ".join(sorted(webhooks())) or "none"
+        raise Http404(f"There is no webhook {name}. The settings name: {known}.")
+    return found
+
+
+def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> None:
+    with transaction.atomic():
+        present.delete()
+        Subscription.objects.bulk_create(chosen)
+
+
+def _say_outdated(request: ConsoleRequest) -> None:
+    messages.error(
+        request, "Nothing was saved: the page was out of date. It is fresh now; choose again."
+    )
+
+
+def _card(hook: Webhook, rollouts: list[Rollout], every: list[Subscription]) -> HookCard:
+    own = [one for one in every if one.webhook == hook.name]
+    return HookCard(hook, _rows(rollouts, own or [Subscription(kinds=list(hook.kinds))]), bool(own))
+
+
+def _rows(rollouts: list[Rollout], subscriptions: list[Subscription]) -> list[Row]:
+    ticked = set(choices_of(subscriptions))
+    rows = []
+    for kind, meaning in KINDS.items():
+        every = Cell(f"{ALL}:{kind}", None, (None, kind) in ticked)
+        of_each = [Cell(f"{one.pk}:{kind}", one, (one.pk, kind) in ticked) for one in rollouts]
+        rows.append(Row(kind, meaning, [every, *of_each]))
+    return rows

@@ -1,0 +1,179 @@
+"""Carries entries of the log to their receivers: each is tried until it takes it, or for long."""
+
+import random
+import smtplib
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core import mail
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from rollout import queue
+from rollout.models import Channel, Delivery, DeliveryState, LogEntry, Outbox
+from rollout.notifications import payload, webhooks
+from rollout.notifications.kinds import kind_of
+from rollout.notifications.recipients import Recipients
+from rollout.notifications.webhooks import Outcome
+
+ATTEMPTS = 12
+FIRST_PAUSE = timedelta(seconds=10)
+LONGEST_PAUSE = timedelta(minutes=10)
+SLICE_SECONDS = 5.0
+"""So long, and one delivery more, a worker is at it before the queue has its turn."""
+GIVEN_UP_WITH = timedelta(seconds=60)
+"""Whoever was asked to deliver so long ago, and said nothing, is thought dead."""
+KEPT = timedelta(days=90)
+_AT_ONCE = 500
+
+
+def collect() -> int:
+    """Write down a delivery for each receiver of each new entry; how many entries there were.
+
+    Entries are committed in the order of their ids, because their writers take turns: none
+    can appear behind those that were looked at.
+    """
+    with transaction.atomic():
+        outbox = Outbox.objects.select_for_update().get()
+        entries = list(LogEntry.objects.filter(pk__gt=outbox.last_entry).order_by("pk")[:_AT_ONCE])
+        if not entries:
+            return 0
+        recipients = Recipients()
+        now = timezone.now()
+        Delivery.objects.bulk_create(
+            (
+                Delivery(
+                    entry=entry,
+                    channel=one.channel,
+                    recipient=one.name,
+                    user=one.user,
+                    kind=kind_of(entry),
+                    due_at=now,
+                )
+                for entry in entries
+                for one in recipients.of(entry)
+            ),
+            ignore_conflicts=True,
+        )
+        outbox.last_entry = entries[-1].pk
+        outbox.save(update_fields=["last_entry"])
+    return len(entries)
+
+
+def ask_for_delivery() -> bool:
+    """Ask a worker to deliver what is due, unless one is at it; whether one was asked."""
+    now = timezone.now()
+    if not any(one.due_at <= now for one in _first_of_each()):
+        return False
+    free = Outbox.objects.filter(asked_at=None) | Outbox.objects.filter(
+        asked_at__lt=now - GIVEN_UP_WITH
+    )
+    with transaction.atomic():
+        asked = free.update(asked_at=now)
+        if asked:
+            queue.send_deliveries(now)
+    return bool(asked)
+
+
+def deliver_due(asked_at: datetime) -> None:
+    """Deliver what is due for a slice of time. One worker at a time does."""
+    if not Outbox.objects.filter(asked_at=asked_at).exists():
+        return
+    until = time.monotonic() + SLICE_SECONDS
+    try:
+        while time.monotonic() < until and (one := _most_urgent()) is not None:
+            _try(one)
+    finally:
+        Outbox.objects.filter(asked_at=asked_at).update(asked_at=None)
+
+
+def resend(delivery: Delivery) -> None:
+    """Try a delivery again at once, from the start."""
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=DeliveryState.WAITING, attempts=0, due_at=timezone.now(), finished_at=None
+    )
+
+
+def forget_old() -> None:
+    """Drop deliveries of long ago; the log keeps what they were about."""
+    Delivery.objects.filter(finished_at__lt=timezone.now() - KEPT).delete()
+
+
+def _first_of_each() -> Iterable[Delivery]:
+    """The oldest of each receiver: what comes after it waits, so that news keep their order."""
+    return (
+        Delivery.objects.filter(state=DeliveryState.WAITING)
+        .order_by("channel", "recipient", "pk")
+        .distinct("channel", "recipient")
+    )
+
+
+def _most_urgent() -> Delivery | None:
+    now = timezone.now()
+    due = [one for one in _first_of_each() if one.due_at <= now]
+    return min(due, key=lambda one: one.due_at, default=None)
+
+
+def _try(delivery: Delivery) -> None:
+    attempts = delivery.attempts + 1
+    mine = Delivery.objects.filter(
+        pk=delivery.pk, state=DeliveryState.WAITING, attempts=delivery.attempts
+    )
+    # Should this process die, it is tried again after the pause.
+    if not mine.update(attempts=F("attempts") + 1, due_at=timezone.now() + pause_after(attempts)):
+        return
+    outcome = _deliver(delivery)
+    now = timezone.now()
+    if not outcome.error:
+        fields = {"state": DeliveryState.DELIVERED, "finished_at": now}
+    elif attempts >= ATTEMPTS:
+        fields = {"state": DeliveryState.FAILED, "finished_at": now}
+    else:
+        fields = {"due_at": now + pause_after(attempts)}
+    Delivery.objects.filter(pk=delivery.pk, attempts=attempts).update(
+        error=outcome.error, status=outcome.status, **fields
+    )
+
+
+def pause_after(attempts: int) -> timedelta:
+    """How long to wait after so many attempts: three times as long each time, with jitter."""
+    times: int = 3 ** min(attempts - 1, 10)
+    return min(FIRST_PAUSE * times, LONGEST_PAUSE) * random.uniform(0.8, 1.0)
+
+
+def _deliver(delivery: Delivery) -> Outcome:
+    if delivery.channel == Channel.EMAIL:
+        return _mail(delivery)
+    hook = webhooks.webhooks().get(delivery.recipient)
+    if hook is None:
+        return Outcome("The settings have no webhook of that name any more.")
+    return webhooks.post(
+        hook,
+        id=f"rollout-{delivery.entry_id}",
+        timestamp=int(time.time()),
+        body=payload.as_json(delivery.entry),
+    )
+
+
+def _mail(delivery: Delivery) -> Outcome:
+    user = delivery.user
+    if user is None or not user.is_active or not user.has_perm("rollout.view_rollout"):
+        return Outcome("The user may not see rollouts any more.")
+    address = address_of(user)
+    if not address:
+        return Outcome("The user has no e-mail address; someone who administers users can add it.")
+    subject, text = payload.as_mail(delivery.entry)
+    try:
+        with mail.get_connection(timeout=webhooks.SECONDS) as connection:
+            mail.EmailMessage(subject, text, to=[address], connection=connection).send()
+    except (OSError, smtplib.SMTPException) as error:
+        return Outcome(f"The mail server did not take it: {type(error).__name__}: {error}"[:500])
+    return Outcome()
+
+
+def address_of(user: AbstractBaseUser) -> str:
+    """Where a user gets e-mail; empty for nowhere."""
+    return getattr(user, user.get_email_field_name(), "") or ""

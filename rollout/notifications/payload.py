@@ -1,0 +1,76 @@
+"""What a receiver is sent about an entry of the log."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.urls import NoReverseMatch, reverse
+
+from rollout.models import LogEntry
+from rollout.notifications.kinds import headline, kind_of
+
+
+def link_to(entry: LogEntry) -> str:
+    """The page about it; empty as long as ``ROLLOUT["BASE_URL"]`` does not say where pages are."""
+    base: str = getattr(settings, "ROLLOUT", {}).get("BASE_URL", "")
+    if not base:
+        return ""
+    try:
+        return base.rstrip("/") + _path(entry)
+    except NoReverseMatch:
+        return ""
+
+
+def _path(entry: LogEntry) -> str:
+    if not entry.plan:
+        return reverse("rollout:log")
+    if entry.phase is None:
+        return reverse("rollout:rollout", args=[entry.plan, entry.environment])
+    return reverse("rollout:phase", args=[entry.plan, entry.environment, entry.phase])
+
+
+def as_json(entry: LogEntry) -> bytes:
+    """``text`` is what Slack, Mattermost and Google Chat show; ``data`` is for code."""
+    link = link_to(entry)
+    text = f"{headline(entry)}\n{entry.message}\nby {entry.actor} ({entry.source})"
+    content: dict[str, Any] = {
+        "text": _for_chats(text) + (f"\n{link}" if link else ""),
+        "type": f"rollout.{kind_of(entry)}",
+        "timestamp": entry.at.isoformat(),
+        "data": {
+            "entry": entry.pk,
+            "kind": kind_of(entry),
+            "event": entry.event,
+            "message": entry.message,
+            "actor": entry.actor,
+            "source": entry.source,
+            "plan": entry.plan,
+            "environment": entry.environment,
+            "phase": entry.phase,
+            "url": link,
+            "details": entry.data,
+        },
+    }
+    return json.dumps(content, cls=DjangoJSONEncoder).encode()
+
+
+def _for_chats(text: str) -> str:
+    """Values of the application stand in messages: none of them is to call a whole channel."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escaped.replace("@", "@\u200b")
+
+
+def as_mail(entry: LogEntry) -> tuple[str, str]:
+    """Subject and text of an e-mail."""
+    link = link_to(entry)
+    lines = [
+        entry.message,
+        "",
+        f"By:    {entry.actor} ({entry.source})",
+        f"When:  {entry.at:%Y-%m-%d %H:%M:%S} UTC",
+        *([f"Page:  {link}"] if link else []),
+        "",
+        "You chose on the console's page Notifications what you are told of.",
+    ]
+    return " ".join(f"[Rollout] {headline(entry)}".split()), "\n".join(lines)

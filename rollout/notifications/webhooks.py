@@ -1,0 +1,172 @@
+"""Webhooks: named in the settings alone, signed as Standard Webhooks says, never redirected.
+
+The receiver checks ``webhook-signature``: "v1," and the base64 of the HMAC-SHA256, by the secret,
+of "{webhook-id}.{webhook-timestamp}.{body}". A repeated delivery has the id of the first.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+
+from rollout.notifications.kinds import USUAL
+
+SECONDS = 5.0
+"""For all of a delivery: a receiver that hangs, or drips, is given up then."""
+_PREFIX = "whsec_"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A receiver. Its address is as secret as its secret: chat tools have their token in it."""
+
+    name: str
+    url: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+    kinds: Sequence[str] = USUAL
+    """What it gets as long as nobody chooses otherwise in the console."""
+
+    @property
+    def shown(self) -> str:
+        """As much of the address as anybody may see."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}/…"
+
+    def problem(self, *, http_allowed: bool) -> str:
+        """What is wrong with it; empty for nothing."""
+        try:
+            parts = urlsplit(self.url)
+            parts.port  # noqa: B018  raises where it is none
+        except ValueError:
+            return "has an address that cannot be read"
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            return "needs an address that begins with https://"
+        if parts.scheme == "http" and not http_allowed:
+            return "has an address without TLS; allow that with ALLOW_HTTP, or use https://"
+        if parts.username or parts.password:
+            return "has a user in its address; use its SECRET"
+        return ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a delivery; an empty error is a success."""
+
+    error: str = ""
+    status: int | None = None
+
+
+def configured() -> Mapping[str, Any]:
+    """``ROLLOUT["NOTIFICATIONS"]``."""
+    found: Mapping[str, Any] = getattr(settings, "ROLLOUT", {}).get("NOTIFICATIONS", {})
+    return found
+
+
+def webhooks() -> dict[str, Webhook]:
+    """By name: {"WEBHOOKS": {name: {"URL", "SECRET", "EVENTS"}}}."""
+    return {
+        name: Webhook(
+            name, one.get("URL", ""), one.get("SECRET", ""), tuple(one.get("EVENTS", USUAL))
+        )
+        for name, one in configured().get("WEBHOOKS", {}).items()
+    }
+
+
+def http_allowed() -> bool:
+    """Whether receivers without TLS are allowed: on a network of one's own, and in tests."""
+    return bool(configured().get("ALLOW_HTTP", False))
+
+
+def signature(secret: str, *, id: str, timestamp: int, body: bytes) -> str:
+    """As in the header ``webhook-signature``."""
+    signed = f"{id}.{timestamp}.".encode() + body
+    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _key(secret: str) -> bytes:
+    if secret.startswith(_PREFIX):
+        with suppress(binascii.Error):
+            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    return secret.encode()
+
+
+def post(hook: Webhook, *, id: str, timestamp: int, body: bytes) -> Outcome:
+    """Deliver once. No error names the address."""
+    if problem := hook.problem(http_allowed=http_allowed()):
+        return Outcome(f"The webhook {problem}.")
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "rollout",
+        "webhook-id": id,
+        "webhook-timestamp": str(timestamp),
+    }
+    if hook.secret:
+        headers["webhook-signature"] = signature(hook.secret, id=id, timestamp=timestamp, body=body)
+    parts = urlsplit(hook.url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection = _connection(parts)
+    late = threading.Event()
+    watch = threading.Timer(SECONDS, _cut, (connection, late))
+    watch.daemon = True
+    watch.start()
+    try:
+        connection.request("POST", path, body, headers)
+        status = connection.getresponse().status
+    except TimeoutError:
+        late.set()
+    except ssl.SSLError as error:
+        return Outcome(f"Its certificate or its TLS was refused: {error.reason or 'no reason'}.")
+    except socket.gaierror:
+        return Outcome("Its name is not known.")
+    except (OSError, http.client.HTTPException) as error:
+        if not late.is_set():
+            return Outcome(f"No answer: {_words(error)}.")
+    finally:
+        watch.cancel()
+        connection.close()
+    if late.is_set():
+        return Outcome(f"No answer within {SECONDS:.0f} s.")
+    return _judged(status)
+
+
+def _connection(parts: SplitResult) -> http.client.HTTPConnection:
+    """One that follows no redirect and knows no proxy."""
+    assert parts.hostname
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=SECONDS, context=context
+        )
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)
+
+
+def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    """The time of each read starts anew with every byte; this one does not."""
+    late.set()
+    if (stream := connection.sock) is not None:
+        with suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+
+
+def _judged(status: int) -> Outcome:
+    if 200 <= status < 300:
+        return Outcome(status=status)
+    if 300 <= status < 400:
+        return Outcome(f"It answered {status}: redirects are not followed.", status)
+    return Outcome(f"It answered {status}.", status)
