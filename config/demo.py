@@ -133,6 +133,7 @@ class Demo:
             "ROLLOUT_HOME": str(self.home.path),
             "DATABASE_URL": url,
             "SECRET_KEY": kept_secret(self.home.secret_key, secrets.token_urlsafe(50)),
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "line"),
             "SERVE_MEDIA": "1",
             "ROLLOUT_METRICS_NETWORKS": os.environ.get("ROLLOUT_METRICS_NETWORKS", "127.0.0.1"),
             "DEMO_PASSWORD": self.password,

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
 from rollout.models import LogEntry, Rollout
+
+_log = logging.getLogger("rollout.journal")
 
 _GENESIS = "0" * 64
 _LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
@@ -62,7 +66,27 @@ def record(
         )
         entry.hash = digest(entry)
         entry.save()
+    transaction.on_commit(partial(_tell, entry))
     return entry
+
+
+def _tell(entry: LogEntry) -> None:
+    """Say in the process's own log what stands in the audit log by now."""
+    known: dict[str, Any] = {
+        name: entry.data[name] for name in ("run", "step", "job") if name in entry.data
+    }
+    _log.info(
+        entry.message,
+        extra=known
+        | {
+            "event": entry.event,
+            "entry": entry.pk,
+            "actor": entry.actor,
+            "plan": entry.plan,
+            "environment": entry.environment,
+            "phase": entry.phase,
+        },
+    )
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 import time
 
-from rollout import log
+from rollout import log, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill
-from rollout.runner import filling, repairs
+from rollout.runner import filling, lease, repairs
 
 
 class Assistant:
@@ -58,10 +58,14 @@ def assist(job_id: int, until: float) -> None:
     if seconds <= 0:
         return
     job = _job(job_id)
-    control = Assistant(job.step_run.run_id)
+    run = job.step_run.run
+    control = Assistant(run.pk)
     try:
         control.check()
-        with target_of(job.step_run.run.rollout.environment).connect() as connection:
+        with (
+            logs.bound(**lease.fields_of(run), step=job.step_run.step, job=job.pk),
+            target_of(run.rollout.environment).connect() as connection,
+        ):
             worker = filling.worker_of(connection, action_of(job), job, control)
             filling.work_on_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
     except Interrupted:

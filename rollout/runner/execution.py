@@ -1,5 +1,6 @@
 """Carries a phase run on, a slice of time at a time, in whichever worker the queue gives it to."""
 
+import logging
 import time
 from functools import cached_property
 
@@ -8,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rollout import log, queue
+from rollout import log, logs, queue
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, install
@@ -22,6 +23,8 @@ from rollout.runner import audits, filling, lease, repairs
 from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
 from rollout.runner.verbs import sentence_name_of
+
+_log = logging.getLogger(__name__)
 
 ALREADY = "Already applied."
 SLICE_SECONDS = 5.0
@@ -99,7 +102,9 @@ class Execution:
                 install(connection)
                 if self._repairs:
                     repairs.count_before(self.run, connection, held)
-                ended = all(self._step(n, step, connection, held) for n, step in self._numbered)
+                ended = all(
+                    self._logged_step(n, step, connection, held) for n, step in self._numbered
+                )
                 if ended and self._repairs:
                     repairs.count_after(self.run, connection, held)
         except Interrupted:
@@ -122,6 +127,10 @@ class Execution:
     def _numbered(self) -> list[tuple[int, Step]]:
         return list(enumerate(self.steps))
 
+    def _logged_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+        with logs.bound(step=step.id):
+            return self._step(position, step, connection, held)
+
     def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
         """Do a step; False when the slice ended before the step did."""
         row, created = StepRun.objects.get_or_create(
@@ -134,6 +143,7 @@ class Execution:
         row.started_at = row.started_at or timezone.now()
         if created or row.state != StepState.RUNNING:
             row.attempts += 1
+            _log.info("Step %s begins, attempt %s", step.id, row.attempts)
         row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
         row.finished_at = None

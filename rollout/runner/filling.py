@@ -1,5 +1,6 @@
 """Carries a fill or compute action on: its job in the journal, its lanes, its final sweep."""
 
+import logging
 import time
 from functools import partial
 
@@ -7,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rollout import heartbeats, log, queue
+from rollout import heartbeats, log, logs, queue
 from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control
 from rollout.engine.health import Signal, read_signals
@@ -16,6 +17,8 @@ from rollout.engine.target import Connection
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill
 from rollout.telemetry.signal import application_signals
+
+_log = logging.getLogger(__name__)
 
 ROUNDS = 5
 """A row can be missed only while somebody holds it; so many passes over the rest must do."""
@@ -115,6 +118,7 @@ def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wa
             time.sleep(0.2)
             continue
         worker.control.waiting("")
+        _log.info("Works on blocks %s to %s of %s", lane.next_block, lane.end_block, lane.relation)
         try:
             worker.work(lane, seconds=until - time.monotonic())
         except backfill.LaneLost:
@@ -139,6 +143,19 @@ def carry_on(
     Raises Interrupted, RowsRemain, TooManyPoisonRows and psycopg.Error.
     """
     job = job_of(connection, action, step_run, position)
+    with logs.bound(job=job.pk):
+        return _carry_on(connection, action, step_run, job, until=until, control=control)
+
+
+def _carry_on(
+    connection: Connection,
+    action: Fill | Compute,
+    step_run: StepRun,
+    job: BackfillJob,
+    *,
+    until: float,
+    control: Control,
+) -> str | None:
     if job.finished_at is not None:
         # A worker died between the end of the job and the end of its step.
         return _finished(connection, job)

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +14,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from rollout import heartbeats
+from rollout import heartbeats, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection
 from rollout.models import AuditReport, Leased, PhaseRun, RunState, Snapshot
@@ -48,9 +50,13 @@ class Lease:
         self._waiting_for = ""
         self._connection: Connection | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._logged = logs.bound(**fields_of(work))
 
     def __enter__(self) -> Self:
+        self._logged.__enter__()
+        # A thread begins without the context of the one that starts it.
+        keep = partial(copy_context().run, self._keep)
+        self._thread = threading.Thread(target=keep, name="lease", daemon=True)
         self._thread.start()
         return self
 
@@ -62,6 +68,7 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._logged.__exit__(kind, error, trace)
 
     def check(self) -> None:
         """Raises Interrupted when the work was paused, cancelled or taken over."""
@@ -120,6 +127,21 @@ class Lease:
                 self._connection.cancel_safe(timeout=2)
             except psycopg.Error:
                 self.lost = self.lost or self._connection.closed
+
+
+def fields_of(work: Work) -> dict[str, object]:
+    """What lines of a log say about work: the names are those of ``rollout.logs``."""
+    fields: dict[str, object] = {
+        "plan": work.rollout.plan,
+        "environment": work.rollout.environment,
+    }
+    match work:
+        case PhaseRun():
+            return fields | {"phase": work.phase, "way": work.way, "run": work.pk}
+        case AuditReport():
+            return fields | {"audit": work.pk}
+        case Snapshot():
+            return fields | {"snapshot": work.pk}
 
 
 def claim(work: Work, token: int) -> bool:

@@ -1,0 +1,77 @@
+"""The fields that hold for the work at hand, and how they come into a line."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
+
+FIELDS = (
+    *("request", "plan", "environment", "phase", "way", "run", "step", "job"),
+    *("audit", "snapshot", "event", "actor"),
+)
+"""In the order in which a line shows them."""
+
+_fields: ContextVar[Mapping[str, Any]] = ContextVar(
+    "fields of log lines", default=MappingProxyType({})
+)
+
+
+def current() -> Mapping[str, Any]:
+    """The fields that hold here."""
+    return _fields.get()
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Lines that are logged inside bear these fields too. A thread begins without any."""
+    token = _fields.set({**_fields.get(), **fields})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+class Context(logging.Filter):
+    """Gives each record the fields that hold; those of its own ``extra`` come first."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in _fields.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+class JsonFormatter(_JsonFormatter):
+    """One JSON object a line: time (UTC), level, logger, message, process, and the fields."""
+
+    default_msec_format = "%s.%03dZ"
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{asctime}{levelname}{name}{message}{process}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+        self.converter = time.gmtime
+
+
+class LineFormatter(logging.Formatter):
+    """For people: the fields follow the message."""
+
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname} {name}: {message}", style="{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = [
+            f"{name}={value}"
+            for name in FIELDS
+            if (value := getattr(record, name, None)) not in (None, "")
+        ]
+        line = super().formatMessage(record)
+        return f"{line} [{' '.join(fields)}]" if fields else line
