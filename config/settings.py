@@ -8,6 +8,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from config.home import ROOT, Home, read_or_none
+from rollout.engine.target import NOTICED
 
 HOME = Home.from_environ(os.environ)
 
@@ -62,6 +63,9 @@ def database(url: str) -> dj_database_url.DBConfig:
     config["PORT"] = str(options.pop("port", config["PORT"]))
     # A page for a database that is away should not take minutes to come.
     options.setdefault("connect_timeout", 5)
+    # Nor should a process wait for hours for a server that cannot be reached any more.
+    for name, value in NOTICED.items():
+        options.setdefault(name, value)
     return config
 
 

@@ -50,7 +50,12 @@ def record(
     """Append an entry, in the caller's transaction where there is one."""
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            cursor.execute(
+                # Should this machine be cut off meanwhile, nobody waits for the lock for long.
+                "SELECT pg_advisory_xact_lock(%s),"
+                " set_config('idle_in_transaction_session_timeout', '10s', true)",
+                [_LOCK],
+            )
         last = LogEntry.objects.order_by("-id").values_list("hash", flat=True).first()
         entry = LogEntry(
             at=timezone.now(),

@@ -96,7 +96,10 @@ def test_a_tcp_address_is_understood() -> None:
     default = default_database("postgresql://me:pa%40ss@db.example:5433/x?sslmode=require")
     assert (default["HOST"], default["PORT"]) == ("db.example", "5433")
     assert (default["USER"], default["PASSWORD"]) == ("me", "pa@ss")
-    assert default["OPTIONS"] == {"sslmode": "require", "connect_timeout": 5}
+    options = default["OPTIONS"]
+    assert isinstance(options, dict)
+    assert (options["sslmode"], options["connect_timeout"]) == ("require", 5)
+    assert options["tcp_user_timeout"] == 15_000
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x", "nonsense", "postgresql://h:port/x"])

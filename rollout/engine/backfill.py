@@ -23,7 +23,7 @@ from rollout.engine.control import Control, Interrupted
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
-from rollout.engine.target import Connection
+from rollout.engine.target import CUT_OFF_SECONDS, Connection
 from rollout.plan.actions import Compute, Fill
 
 LOCK_TIMEOUT_MS = 100
@@ -53,6 +53,11 @@ def prepare_session(connection: Connection) -> None:
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
     connection.execute("SET statement_timeout = '60s'")
     connection.execute("SET synchronous_commit = off")
+    connection.execute(
+        sql.SQL("SET idle_in_transaction_session_timeout = {}").format(
+            sql.Literal(f"{CUT_OFF_SECONDS}s")
+        )
+    )
 
 
 class Worker:

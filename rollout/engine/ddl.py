@@ -7,7 +7,7 @@ import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.control import Control
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import CUT_OFF_SECONDS, Connection, ask
 from rollout.plan.actions import Statement
 
 ATTEMPTS = 30
@@ -60,6 +60,11 @@ def _with_lock_timeout(connection: Connection, statement: Statement, control: Co
                     sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(int(timeout * 1000)))
                 )
                 connection.execute("SET LOCAL statement_timeout = 0")
+                connection.execute(
+                    sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}").format(
+                        sql.Literal(f"{CUT_OFF_SECONDS}s")
+                    )
+                )
                 connection.execute(statement.sql)
             control.waiting("")
             return

@@ -12,6 +12,18 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION_NAME = "rollout"
 
+CUT_OFF_SECONDS = 5
+"""A transaction whose client says nothing for so long is ended: its machine may be cut off, and
+what it holds is what the application waits for."""
+NOTICED = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Parameters of libpq by which a machine notices within 15 s, instead of the usual two hours, that
+it cannot reach the server any more."""
+
 _VERSION = "rollout: what it keeps in this database, version 3"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
@@ -92,7 +104,7 @@ class Target:
     def connect(self) -> Iterator[Connection]:
         """An autocommitting connection of the engine's own. Raises psycopg.OperationalError."""
         connection: Connection = psycopg.connect(
-            **self.parameters, autocommit=True, application_name=APPLICATION_NAME
+            **{**NOTICED, **self.parameters}, autocommit=True, application_name=APPLICATION_NAME
         )
         with connection:
             yield connection

@@ -309,7 +309,8 @@ def _connection_lost(error: Exception) -> bool:
         return not isinstance(cause, psycopg.Error) or _connection_lost(cause)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         state = error.sqlstate or "08000"
-        return state.startswith("08") or state in ("57P01", "57P02", "57P03")
+        # The last two: it was silent for too long, as a machine is that was cut off or stood still.
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "57P05")
     return False
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 
 from rollout import drift, gates, log, preflight, queue
 from rollout.models import (
@@ -47,6 +47,9 @@ def plan_of(rollout: Rollout) -> Plan:
 def alone_with(rollout: Rollout) -> Iterator[None]:
     """A transaction in which no other verb acts on the rollout: what was asked still holds."""
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            # A machine that is cut off meanwhile keeps nobody waiting for long.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '30s'")
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
         yield
 

@@ -61,6 +61,7 @@ class Watchdog:
         """One look: a sign of life, a task through the queue, and lost work brought back."""
         heartbeats.beat(heartbeats.WATCHDOG)
         if not self._leads():
+            self._unseat_silent_leader()
             return
         self._send_beat()
         self._judge.judge_due()
@@ -89,6 +90,25 @@ class Watchdog:
             )
             row = cursor.fetchone()
         return bool(row and row[0])
+
+    def _unseat_silent_leader(self) -> None:
+        """End the session of a leader that stands still, or whose machine is cut off.
+
+        The server would keep it, and the lock with it, for hours. A leader asks every second; one
+        that wakes up finds its connection gone before it can do anything.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_locks AS l"
+                " JOIN pg_stat_activity AS a ON a.pid = l.pid"
+                " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
+                " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND a.state LIKE 'idle%%'"
+                " AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
+                [_LEADER_LOCK >> 32, _LEADER_LOCK & 0xFFFFFFFF, heartbeats.SILENCE.seconds],
+            )
+            if cursor.rowcount:
+                _log.warning("The watchdog that led was silent for too long; another leads now.")
 
     def _send_beat(self) -> None:
         """Send a task through the queue, unless the one before it still waits there."""
