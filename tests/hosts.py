@@ -64,6 +64,7 @@ class Host:
         self._logs = logs
         self._ends = ends
         self._prefix: tuple[str, ...] = ()
+        self.address = "127.0.0.1"
 
     def start(self, what: str, *command: str) -> Running:
         """Run a command here, until the test ends."""
@@ -108,6 +109,7 @@ class CabledHost(Host):
     ) -> None:
         super().__init__(name, env, logs, ends)
         self._ours = ends.enter_context(_cable(name, number))
+        self.address = f"10.231.{number}.2"
         # A name of its own too, and the same process to be signalled as to be waited for.
         self._prefix = (
             *("ip", "netns", "exec", f"rollout-{number}"),
