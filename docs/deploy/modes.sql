@@ -1,0 +1,4 @@
+-- Run after the console's `migrate`, for an application that asks for its mode
+-- (rollout.modes.current_modes). Writers that know nothing of the rollout need no right there.
+GRANT USAGE ON SCHEMA rollout TO :app;
+GRANT SELECT ON rollout.modes TO :app;

@@ -1,0 +1,71 @@
+"""SIGTERM to the main process of each kind ends it in good order, and a backfill outlives it."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rollout import runner
+from rollout.models import BackfillJob, LogEntry, RunState
+from tests import rollouts
+from tests.processes import Running, answers, free_port, manage_process, stopped_after, wait_until
+from tests.rollouts import ADA
+from tests.servers import Database
+
+pytestmark = pytest.mark.xdist_group("crashes")
+
+ROWS = 10_000
+WITHIN_SECONDS = 20
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.07); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+UPDATED = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes"
+
+
+def told_to_stop(running: Running) -> int:
+    """Its exit status; whatever it started is gone too, without being killed."""
+    session = running.session()
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    status = running.process.wait(WITHIN_SECONDS)
+    assert time.monotonic() - began < WITHIN_SECONDS
+    _gone, left = psutil.wait_procs(session, timeout=5)
+    assert left == [], running.output()
+    return status
+
+
+def test_an_upgrade_in_the_middle_of_a_backfill_loses_nothing_and_needs_no_rescue(
+    committed_db: Database, qcluster: Running, watchdog: Running, tmp_path: Path
+) -> None:
+    rollouts.load_listings(ROWS)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1)
+    rollouts.execute(SLOW)
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}"),
+        *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
+    ]
+    env = committed_db.env(LOG_LEVEL="INFO")
+    with stopped_after(Running(command, env=env, log=tmp_path / "web.log")) as web:
+        web.wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz?exclude=worker"))
+        run = runner.start(rollout, 2, actor=ADA)
+        wait_until(lambda: rollouts.ask(UPDATED) > 200)
+        # However busy this machine is, batches are not to become ever smaller.
+        BackfillJob.objects.update(target_ms=2_000)
+        assert told_to_stop(qcluster) == 0
+        assert told_to_stop(watchdog) == 0
+        assert told_to_stop(web) == 0
+    written = rollouts.ask(UPDATED)
+    assert 0 < written < ROWS
+    # Nobody holds anything: whoever comes next goes on at once.
+    assert rollouts.ask("SELECT max(holder) FROM rollout.lanes") == ""
+    with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "new.log")) as new:
+        wait_until(lambda: rollouts.state_of(run) == RunState.DONE, seconds=60, seen=new.output)
+    assert BackfillJob.objects.get(kind="fill").updated == ROWS
+    assert not LogEntry.objects.filter(event="brought back").exists()
