@@ -1,6 +1,7 @@
 # make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
 # make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
+# make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make lint   ruff, mypy, import rules
 # make clean  removes what the other targets made, the demo's data included
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench bench-audit lint clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -21,6 +22,10 @@ test: .venv/.development
 bench: ROWS ?= 2000000
 bench: .venv/.demo
 	@exec .venv/bin/python -m bench.backfill --rows $(ROWS)
+
+bench-audit: ROWS ?= 10000000
+bench-audit: .venv/.demo
+	@exec .venv/bin/python -m bench.audit --rows $(ROWS)
 
 # mypy's Django plugin loads the settings; it connects to nothing.
 lint: .venv/.development

@@ -24,7 +24,7 @@ KEY_VALUES = {"uuid": sql.SQL("md5(n::text)::uuid"), "bigint": sql.SQL("n")}
 
 SLOTS = 1000
 
-_TABLE = """
+TABLE = """
 CREATE SEQUENCE listing_ids;
 CREATE TABLE listings (
   id {key_type} PRIMARY KEY DEFAULT {key_default},
@@ -40,7 +40,7 @@ CREATE INDEX {prefix}_city_idx ON {table} (city);
 CREATE INDEX {prefix}_created_idx ON {table} (created_at);
 CREATE INDEX {prefix}_type_status_idx ON {table} (type, status)
 """
-_ROWS = """
+ROWS = """
 INSERT INTO listings
 SELECT {key},
        'Listing ' || n || ', bright and renovated',
@@ -49,12 +49,12 @@ SELECT {key},
        'City ' || n % 5000 * 7919 % 5000, lpad((n % 99999)::text, 5, '0'),
        100000 + n % 900000, n % 6, 1 + n % 4, 400 + n % 3000,
        40 + n % 1000 / 1000.0, -74 + n % 1000 / 1000.0,
-       types.text, statuses.text, moment, moment
+       types.text, statuses.text, moment, moment{new_values}
   FROM (SELECT n, timestamptz '2023-01-01 00:00Z' + n * interval '40 seconds' AS moment,
                floor(random() * {slots})::int AS type, floor(random() * {slots})::int AS status
           FROM generate_series(1, {rows}) AS n) AS listed
   JOIN types ON types.slot = listed.type
-  JOIN statuses ON statuses.slot = listed.status
+  JOIN statuses ON statuses.slot = listed.status{new_sources}
 """
 
 
@@ -77,18 +77,22 @@ def _load(connection: Connection, key: str, rows: int) -> None:
     """Rows one after the other into a table with its indexes, as an application would have."""
     connection.execute("SELECT setseed(0.5)")
     connection.execute(
-        sql.SQL(_TABLE).format(key_type=code(KEYS[key]), key_default=KEY_DEFAULTS[key])
+        sql.SQL(TABLE).format(key_type=code(KEYS[key]), key_default=KEY_DEFAULTS[key])
     )
     connection.execute(
         sql.SQL(INDEXES).format(table=sql.Identifier("listings"), prefix=sql.SQL("listings"))
     )
-    _spellings(connection, "types", weighted_spellings(TYPES))
-    _spellings(connection, "statuses", weighted_spellings(STATUSES))
+    spellings(connection, "types", weighted_spellings(TYPES))
+    spellings(connection, "statuses", weighted_spellings(STATUSES))
     # So many changes would only be logged to be forgotten; every loop is logged as usual.
-    with _settings(connection, fsync="off", full_page_writes="off", max_wal_size="8GB"):
+    with settings(connection, fsync="off", full_page_writes="off", max_wal_size="8GB"):
         connection.execute(
-            sql.SQL(_ROWS).format(
-                key=KEY_VALUES[key], rows=sql.Literal(rows), slots=sql.Literal(SLOTS)
+            sql.SQL(ROWS).format(
+                key=KEY_VALUES[key],
+                rows=sql.Literal(rows),
+                slots=sql.Literal(SLOTS),
+                new_values=sql.SQL(""),
+                new_sources=sql.SQL(""),
             )
         )
         connection.execute("SELECT setval('listing_ids', %s)", [rows])
@@ -97,7 +101,7 @@ def _load(connection: Connection, key: str, rows: int) -> None:
     os.sync()
 
 
-def _spellings(connection: Connection, name: str, weights: Mapping[str | None, float]) -> None:
+def spellings(connection: Connection, name: str, weights: Mapping[str | None, float]) -> None:
     """A table of slots, of which each spelling has its share, the rarest at least one."""
     texts = [text for text, weight in weights.items() for _ in range(round(weight * SLOTS) or 1)]
     commonest = max(weights, key=lambda text: weights[text])
@@ -111,7 +115,7 @@ def _spellings(connection: Connection, name: str, weights: Mapping[str | None, f
 
 
 @contextmanager
-def _settings(connection: Connection, **values: str) -> Iterator[None]:
+def settings(connection: Connection, **values: str) -> Iterator[None]:
     for name, value in values.items():
         connection.execute(
             sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
