@@ -60,12 +60,46 @@ def archive_name(plan: "Plan", table: Table) -> str:
     return identifier(plan.name, table.label, "archive")
 
 
+def fingerprint(archive: sql.Composable) -> sql.Composed:
+    """SQL of a text that changes with any row of an archive: it is the archive's comment."""
+    return sql.SQL(
+        "(SELECT count(*) || ' rows, ' || coalesce(sum(hash_record_extended(a, 0)), 0)"
+        " FROM {} AS a)"
+    ).format(archive)
+
+
+def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
+    """SQL of the legacy text of a row ``t`` that has only its lookup row left.
+
+    The archived text where the row still means the same lookup row, that row's name otherwise.
+    """
+    table = lookup.table
+    same_key = sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
+    )
+    return sql.SQL(
+        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy} ELSE nullif(l.name, {blank}) END"
+        " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
+        " LEFT JOIN {archive} AS a ON {same_key}"
+        " AND a.{column} IS NOT DISTINCT FROM t.{column})"
+    ).format(
+        key=sql.Identifier(table.key[0]),
+        legacy=sql.Identifier(lookup.legacy),
+        blank=sql.Literal(lookup.blank),
+        lookup=lookup.lookup_sql,
+        archive=in_target(archive_name(plan, table)),
+        same_key=same_key,
+        column=sql.Identifier(lookup.column),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLegacy(Step):
     """The exact legacy text of every row, beside the lookup row it meant, is kept in the target.
 
     A row's text can change from here on only together with its lookup row, and the archive tells
-    that from the row, so what is written after the archive needs no place in it.
+    that from the row, so what is written after the archive needs no place in it. Its comment is
+    its fingerprint, so that an audit sees whether any of it is lost.
     """
 
     table: Table
@@ -81,9 +115,17 @@ class ArchiveLegacy(Step):
                 sql=sql.SQL(
                     "CREATE TABLE {archive} AS SELECT {columns} FROM {table};\n"
                     "ALTER TABLE {archive} ADD PRIMARY KEY ({key});\n"
+                    "DO {comment};\n"
                     "ANALYZE {archive}"
                 ).format(
                     archive=in_target(name),
+                    comment=sql.Literal(
+                        sql.SQL("BEGIN EXECUTE format('COMMENT ON TABLE %s IS %L', {}, {}); END")
+                        .format(
+                            sql.Literal(in_target(name).as_string()), fingerprint(in_target(name))
+                        )
+                        .as_string()
+                    ),
                     columns=sql.SQL(", ").join(sql.Identifier(c) for c in columns),
                     table=self.table.identifier,
                     key=sql.SQL(", ").join(sql.Identifier(c) for c in self.table.key),
@@ -91,8 +133,8 @@ class ArchiveLegacy(Step):
                 done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
                 locks=(Lock(LockMode.ACCESS_SHARE, self.table.label),),
                 long=True,
-                # The table is read, and its copy once for the key and once for statistics.
-                scans=3,
+                # The table is read, and its copy for the key, for its comment and for statistics.
+                scans=4,
             ),
         )
 
@@ -166,7 +208,7 @@ class DropLegacy(Step):
                 kind="restore",
                 table=self.table,
                 assignments=tuple(
-                    Assignment(lookup.legacy, self._legacy_text(plan, lookup))
+                    Assignment(lookup.legacy, legacy_text_again(plan, lookup))
                     for lookup in plan.lookups_of(self.table)
                 ),
                 source=in_target(archive_name(plan, self.table)),
@@ -205,26 +247,6 @@ class DropLegacy(Step):
                 in_target(source), sql.Identifier(result)
             ),
             done=facts.relation_exists(sql.Identifier(SCHEMA, result)),
-        )
-
-    def _legacy_text(self, plan: "Plan", lookup: Lookup) -> sql.Composable:
-        same_key = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c))
-            for c in self.table.key
-        )
-        return sql.SQL(
-            "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy} ELSE nullif(l.name, {blank}) END"
-            " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
-            " LEFT JOIN {archive} AS a ON {same_key}"
-            " AND a.{column} IS NOT DISTINCT FROM t.{column})"
-        ).format(
-            key=sql.Identifier(self.table.key[0]),
-            legacy=sql.Identifier(lookup.legacy),
-            blank=sql.Literal(lookup.blank),
-            lookup=lookup.lookup_sql,
-            archive=in_target(archive_name(plan, self.table)),
-            same_key=same_key,
-            column=sql.Identifier(lookup.column),
         )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from rollout.engine import audit as audit_module
-from rollout.engine.audit import AuditResult, mismatching_rows
+from rollout.engine.audit import AuditResult, auditor, mismatching_rows
 from rollout.engine.control import Interrupted
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, Target
@@ -120,8 +120,8 @@ class TestChunks:
         filled(target, connection, 200, sample)
         sample.update(connection, 7, kind_id=-1)
         whole = audit(target, sample.plan)
-        monkeypatch.setattr(audit_module, "CHUNKED_FROM_BLOCKS", 0)
-        monkeypatch.setattr(audit_module, "FIRST_CHUNK_BLOCKS", 1)
+        monkeypatch.setattr(auditor, "CHUNKED_FROM_BLOCKS", 0)
+        monkeypatch.setattr(auditor, "FIRST_CHUNK_BLOCKS", 1)
         told: list[tuple[int, int]] = []
         chunked = audit(
             target, sample.plan, pace=Pace(), progress=lambda *place: told.append(place)
@@ -136,8 +136,8 @@ class TestChunks:
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         filled(target, connection, 500)
-        monkeypatch.setattr(audit_module, "CHUNKED_FROM_BLOCKS", 0)
-        monkeypatch.setattr(audit_module, "FIRST_CHUNK_BLOCKS", 1)
+        monkeypatch.setattr(auditor, "CHUNKED_FROM_BLOCKS", 0)
+        monkeypatch.setattr(auditor, "FIRST_CHUNK_BLOCKS", 1)
         moves = "UPDATE things SET note = repeat('w', 600) WHERE id = %(n)s %% 500"
         with writing(target, moves, "UPDATE things SET note = '' WHERE id = %(n)s %% 500"):
             for _ in range(5):
@@ -147,8 +147,8 @@ class TestChunks:
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         filled(target, connection, 500)
-        monkeypatch.setattr(audit_module, "CHUNKED_FROM_BLOCKS", 0)
-        monkeypatch.setattr(audit_module, "FIRST_CHUNK_BLOCKS", 1)
+        monkeypatch.setattr(auditor, "CHUNKED_FROM_BLOCKS", 0)
+        monkeypatch.setattr(auditor, "FIRST_CHUNK_BLOCKS", 1)
         with pytest.raises(Interrupted):
             audit(target, PLAN, control=StopAfter(1))
 

@@ -46,20 +46,18 @@ def _of_lookup(
     bad: Sequence[Pair],
     condition: sql.Composable,
 ) -> Iterator[RowMismatch]:
-    legacy: sql.Composable = sql.SQL("NULL::text")
-    if rules.legacy:
-        legacy = sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy))
+    legacy = sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy))
     new = sql.Identifier("t", rules.lookup.column)
     # A pair as a text tells NULL from an empty one, and many are looked up by hash.
     query = sql.SQL(
-        "SELECT {key}, {legacy}, {new} FROM {table} AS t WHERE {condition} AND"
+        "SELECT {key}, {legacy}, {new} FROM {table} WHERE {condition} AND"
         " ROW({legacy}, {new})::text = ANY (ARRAY(SELECT ROW(legacy, new)::text"
         " FROM unnest({texts}::text[], {ids}::integer[]) AS bad (legacy, new)))"
     ).format(
         key=key_of(scan.table),
         legacy=legacy,
         new=new,
-        table=scan.table.identifier,
+        table=scan.source(),
         condition=condition,
         texts=sql.Literal([text for text, _ in bad]),
         ids=sql.Literal([id_ for _, id_ in bad]),
@@ -88,7 +86,7 @@ def _of_question(
         expected = sql.SQL("{}::text").format(translation.value("t", scan.normal_forms))
         actual = sql.SQL("{}::text").format(sql.Identifier("t", translation.column))
     query = sql.SQL(
-        "SELECT {key}, {state}, {expected}, {actual}, {reads} FROM {table} AS t{joins}"
+        "SELECT {key}, {state}, {expected}, {actual}, {reads} FROM {table}{joins}"
         " WHERE {condition} AND {state} NOT IN ({matched})"
     ).format(
         key=key_of(scan.table),
@@ -96,7 +94,7 @@ def _of_question(
         expected=expected,
         actual=actual,
         reads=_joined(translation.reads),
-        table=scan.table.identifier,
+        table=scan.source(),
         joins=scan.all_joins,
         condition=condition,
         matched=sql.SQL(", ").join(map(sql.Literal, MATCHED)),

@@ -13,20 +13,22 @@ from rollout.plan.translations import Lookup
 
 
 class LookupRules:
-    """How one lookup's pairs are classified. ``legacy`` says whether its text is still there."""
+    """How one lookup's pairs are classified.
 
-    def __init__(self, connection: Connection, plan: Plan, lookup: Lookup, *, legacy: bool) -> None:
+    ``archived`` says that the legacy column is gone: its text is told from the archive then.
+    """
+
+    def __init__(
+        self, connection: Connection, plan: Plan, lookup: Lookup, *, archived: bool
+    ) -> None:
         self.lookup = lookup
-        self.legacy = legacy
+        self.archived = archived
         rows = connection.execute(
             sql.SQL("SELECT id, name, active FROM {} ORDER BY id").format(lookup.lookup_sql)
         ).fetchall()
         self.names: dict[int, str] = {id_: name for id_, name, _ in rows}
         self.inactive = {id_ for id_, _, active in rows if not active}
-        self.mapping: dict[str, tuple[int | None, str]] = {}
-        self.ambiguous: set[str] = set()
-        if legacy:
-            self._read_mapping(connection, plan)
+        self._read_mapping(connection, plan)
 
     def _read_mapping(self, connection: Connection, plan: Plan) -> None:
         lookup = self.lookup
@@ -45,18 +47,23 @@ class LookupRules:
                 name=normal(sql.Identifier("l", "name")),
                 text=normal(sql.Identifier("m", "legacy")),
                 blank=sql.Literal(lookup.blank),
-                mapping=in_target(lookup.mapping_name(plan.name)),
+                mapping=in_target(
+                    lookup.archived_mapping_name(plan.name)
+                    if self.archived
+                    else lookup.mapping_name(plan.name)
+                ),
                 lookup=lookup.lookup_sql,
             )
         ).fetchall()
-        self.mapping = {text: (row, category) for text, row, category, _ in rows}
-        self.ambiguous = {text for text, _, _, ambiguous in rows if ambiguous}
+        self.mapping: dict[str, tuple[int | None, str]] = {
+            text: (row, category) for text, row, category, _ in rows
+        }
+        self.ambiguous: set[str] = {text for text, _, _, ambiguous in rows if ambiguous}
 
     @property
     def columns(self) -> list[str]:
         """What the scan groups by for this lookup."""
-        legacy = [self.lookup.legacy] if self.legacy else []
-        return [*legacy, self.lookup.column]
+        return [self.lookup.legacy, self.lookup.column]
 
     @property
     def digest(self) -> str:
@@ -75,8 +82,10 @@ class LookupRules:
     def _by_mapping(self, legacy: str | None, new: int | None) -> str:
         if new is not None and new not in self.names:
             return "orphan"
-        if not self.legacy:
-            return "missing" if new is None and self.lookup.required else "ok"
+        named = None if new is None else self.names[new]
+        if self.archived and named is not None and named == legacy and named not in self.mapping:
+            # Written since, with a lookup row that is new as well: its name is the text.
+            return "ok"
         expected, same = self.mapping.get(legacy or "", (None, "unmapped"))
         if expected is None:
             return same if new is None or same == "unmapped" else "unexpected"
@@ -93,5 +102,4 @@ class LookupRules:
 
     def values(self, row: dict[str, Any]) -> tuple[str | None, int | None]:
         """Legacy text and lookup row of a row that the scan gave."""
-        legacy = row[self.lookup.legacy] if self.legacy else None
-        return legacy, row[self.lookup.column]
+        return row[self.lookup.legacy], row[self.lookup.column]

@@ -17,6 +17,7 @@ from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
+from rollout.plan.removal import legacy_text_again
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Derived, Lookup
 
@@ -50,8 +51,9 @@ class TableScan:
         jobs: Sequence[int] = (),
     ) -> None:
         self.plan, self.table = plan, table
+        self.columns, self.jobs = columns, jobs
         self.lookups = [
-            LookupRules(connection, plan, lookup, legacy=lookup.legacy in columns)
+            LookupRules(connection, plan, lookup, archived=lookup.legacy not in columns)
             for lookup in plan.lookups_of(table)
         ]
         self.grouped = list(dict.fromkeys(c for rules in self.lookups for c in rules.columns))
@@ -79,8 +81,26 @@ class TableScan:
                 normal(rules.lookup.legacy_text("t")),
             )
             for rules in self.lookups
-            if rules.legacy
+            if not rules.archived
         }
+
+    def source(self, relation: sql.Composable | None = None) -> sql.Composed:
+        """The rows ``t`` of the table, or of a part of it, with the legacy text from the archive
+        where its column is gone: as the way back would restore it.
+        """
+        relation = relation or self.table.identifier
+        archived = [rules.lookup for rules in self.lookups if rules.archived]
+        if not archived:
+            return sql.SQL("{} AS t").format(relation)
+        return sql.SQL("(SELECT t.ctid, t.*, {} FROM {} AS t) AS t").format(
+            sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(
+                    legacy_text_again(self.plan, lookup), sql.Identifier(lookup.legacy)
+                )
+                for lookup in archived
+            ),
+            relation,
+        )
 
     @property
     def joins(self) -> sql.Composable:
@@ -108,13 +128,18 @@ class TableScan:
                 rules.lookup.legacy_text("t"),
             )
             for rules in self.lookups
-            if rules.legacy and rules.lookup.legacy in read
+            if not rules.archived and rules.lookup.legacy in read
         )
 
-    def query(self, relation: sql.Composable, condition: sql.Composable) -> sql.Composed:
-        """Combinations of values with the states of the questions and their number of rows."""
+    def query(
+        self, condition: sql.Composable, relation: sql.Composable | None = None
+    ) -> sql.Composed:
+        """Combinations of values with the states of the questions and their number of rows.
+
+        Of the whole table, or of ``relation``, a partition of it.
+        """
         states = [sql.Identifier(f"state {n}") for n in range(len(self.of_rows))]
-        inner = sql.SQL("SELECT {} FROM {} AS t{} WHERE {}{}").format(
+        inner = sql.SQL("SELECT {} FROM {}{} WHERE {}{}").format(
             sql.SQL(", ").join(
                 [
                     *(sql.Identifier("t", column) for column in self.grouped),
@@ -125,7 +150,7 @@ class TableScan:
                     sql.SQL('count(*) AS "how many"'),
                 ]
             ),
-            relation,
+            self.source(relation),
             self.joins,
             condition,
             sql.SQL(" GROUP BY {}").format(
@@ -196,8 +221,13 @@ class TableScan:
 
 
 def sorted_cells(cells: Iterable[Cell]) -> list[Cell]:
-    """The worst category first, in it the cell with most rows."""
-    return sorted(cells, key=lambda cell: (-CATEGORIES.index(cell.category), -cell.rows))
+    """The worst category first, in it the cell with most rows, then by their texts."""
+
+    def place(cell: Cell) -> tuple[Any, ...]:
+        texts = [(text is not None, text or "") for text in (cell.legacy, cell.new)]
+        return -CATEGORIES.index(cell.category), -cell.rows, *texts
+
+    return sorted(cells, key=place)
 
 
 def derived_state(

@@ -1,0 +1,111 @@
+"""Whether a table can be audited as it stands, and which side of it is right."""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.plan import Plan
+from rollout.plan.removal import archive_name, fingerprint
+from rollout.plan.step import Shape
+from rollout.plan.table import Table
+from rollout.plan.translations import Lookup
+
+
+def why_not(connection: Connection, plan: Plan, table: Table, columns: set[str]) -> str:
+    """Why a table cannot be audited yet, with what to do about it; empty where it can."""
+    wanted = [t.column for t in plan.translations_of(table)]
+    wanted += [column for t in plan.computed_of(table) for column in t.columns]
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        return (
+            f"{table.label} has no column {absent[0]} yet, so there is nothing to compare. "
+            "Start phase 1 and phase 2 first."
+        )
+    for lookup in plan.lookups_of(table):
+        name = lookup.mapping_name(plan.name)
+        if lookup.legacy not in columns:
+            reason = _not_archived(connection, plan, lookup)
+            if reason:
+                return reason
+            continue
+        if _exists(connection, name):
+            continue
+        if _exists(connection, lookup.archived_mapping_name(plan.name)):
+            return (
+                f"Phase 4 is taking {table.label}.{lookup.legacy} away at this moment. Wait for "
+                "its end, or let it go on, then audit again."
+            )
+        return (
+            f"{table.label}.{lookup.legacy} has no mapping yet, so nothing says what its "
+            "values should become. Start phase 2 first."
+        )
+    return ""
+
+
+def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
+    """Why the text of a column that is gone cannot be told; empty where it can."""
+    label = f"{lookup.table.label}.{lookup.legacy}"
+    for name in (archive_name(plan, lookup.table), lookup.archived_mapping_name(plan.name)):
+        if not _exists(connection, name):
+            return (
+                f"{label} is gone, and so is {SCHEMA}.{name}, from which its text would be told. "
+                "Restore that table from the snapshot taken before phase 4."
+            )
+    return ""
+
+
+def why_archive_is_torn(connection: Connection, plan: Plan, table: Table) -> str:
+    """What is wrong with the archive of a table's text; empty where it is as it was made.
+
+    Reads the archive once.
+    """
+    name = archive_name(plan, table)
+    row = connection.execute(
+        sql.SQL("SELECT obj_description({}::regclass, 'pg_class'), {}").format(
+            sql.Literal(in_target(name).as_string()), fingerprint(in_target(name))
+        )
+    ).fetchone()
+    made, now = row or (None, None)
+    if made == now:
+        return ""
+    return (
+        f"The archive of {table.label} is not what it was when it was made: {SCHEMA}.{name} had "
+        f"{_rows_of(made)} and has {_rows_of(now)}, or other texts in them. The exact legacy text "
+        "of its rows cannot be told any more. Restore it from the snapshot taken before phase 4."
+    )
+
+
+def _rows_of(made: str | None) -> str:
+    return made.split(",")[0] if made else "an unknown number of rows"
+
+
+def _exists(connection: Connection, name: str) -> bool:
+    return ask(connection, facts.relation_exists(sql.Identifier(SCHEMA, name)))
+
+
+def snapshot_of(connection: Connection) -> str:
+    """PostgreSQL's name of the snapshot, and the WAL position beside it."""
+    row = connection.execute(
+        "SELECT pg_current_snapshot()::text, CASE WHEN pg_is_in_recovery()"
+        " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text"
+    ).fetchone()
+    return " at ".join(filter(None, row)) if row else ""
+
+
+def direction_of(connection: Connection, plan: Plan, live: Shape, tables: Sequence[Table]) -> str:
+    """forward, reverse or archive: see the report's field."""
+    if any(
+        lookup.legacy not in live[table.label]
+        for table in tables
+        for lookup in plan.lookups_of(table)
+    ):
+        return "archive"
+    if not _exists(connection, "modes"):
+        return "forward"
+    row = connection.execute(
+        "SELECT write_mode FROM rollout.modes WHERE plan = %s", [plan.name]
+    ).fetchone()
+    return "reverse" if row and row[0] == "new" else "forward"
