@@ -264,7 +264,7 @@ def _rules(plan: Plan) -> Iterator[Error]:
     for rule in plan.rules:
         reason = _wrong_with(rule)
         if reason:
-            yield _error(20, f"Rule '{rule.id}' {reason[0]}", reason[1], plan)
+            yield _error(11, f"Rule '{rule.id}' {reason[0]}", reason[1], plan)
 
 
 def _wrong_with(rule: Rule) -> tuple[str, str] | None:

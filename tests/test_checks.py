@@ -23,6 +23,7 @@ from rollout.plan import (
     Table,
 )
 from rollout.plan.registry import Registry
+from rollout.plan.rules import Rule
 from rollout.plan.step import Actions
 from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample, with_step
 
@@ -217,3 +218,14 @@ def test_a_legacy_column_that_is_not_null_is_e009() -> None:
     table = replace(TABLE, columns=columns)
     plan = replace(PLAN, tables=(table,), translations=(replace(lookup, table=table),))
     assert "rollout.E009" in {id for id, _message in found(plan)}
+
+
+def test_a_rule_that_can_never_be_judged_is_e011() -> None:
+    rules = (Rule(id="boundless", statistic="p95", action="warn"),)
+    assert found(replace(PLAN, rules=rules)) == [("rollout.E011", "Rule 'boundless' has no bound.")]
+
+
+def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -> None:
+    lookup = next(t for t in PLAN.translations if isinstance(t, Lookup) and t.required)
+    plan = replace(PLAN, translations=(replace(lookup, unknown="null"),))
+    assert "rollout.E020" in {id for id, _message in found(plan)}

@@ -21,6 +21,7 @@ from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment
 from rollout.heartbeats import liveness
 from rollout.management import schema, selftests, snapshots
+from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits
@@ -96,8 +97,10 @@ class Command(BaseCommand):
 
     def handle(self, *, verb: str, **options: Any) -> None:
         action: Callable[..., int] = getattr(self, f"do_{verb.replace('-', '_')}")
+        status = DONE
         try:
-            status = action(**options)
+            with reader_may_leave():
+                status = action(**options)
         except (UnknownPlan, UnknownEnvironment, DatabaseError, psycopg.Error) as error:
             self.stderr.write(f"{error}".strip())
             status = ERROR
@@ -215,13 +218,17 @@ class Command(BaseCommand):
             seed=seed,
             tables=table,
         )
-        if json:
-            self._print_json(reports.of_audit(report))
-        elif csv:
-            for line in exports.as_csv(exports.rows_of(report)):
-                self.stdout.write(line, ending="")
-        else:
-            self._write_audit(report)
+        if csv and report.message:
+            self.stderr.write(report.message)
+        # Whoever has seen enough of it still gets the answer.
+        with reader_may_leave():
+            if json:
+                self._print_json(reports.of_audit(report))
+            elif csv:
+                for line in exports.as_csv(exports.rows_of(report)):
+                    self.stdout.write(line, ending="")
+            else:
+                self._write_audit(report)
         answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
         return answers.get(AuditStatus(report.status), ERROR)
 

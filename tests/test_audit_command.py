@@ -1,0 +1,84 @@
+"""`manage.py rollout audit`: of a sample, of one table, as CSV, and into a pipe that is left."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from config.home import ROOT
+from rollout.management.commands.rollout import Command
+from tests import rollouts
+from tests.servers import Database
+
+PLAN = rollouts.PLAN
+ROWS = 100
+
+
+@pytest.fixture
+def audit(committed_db: Database, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Exit status, output and errors of an audit, of listings whose currency is wrong in all."""
+    rollouts.load_listings(ROWS)
+    rollouts.carry_out(rollouts.the_rollout(), 0, 1, 2)
+    with rollouts.target() as other:
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        other.execute("UPDATE properties SET currency = 'EUR'")
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            Command().run_from_argv(["manage.py", "rollout", "audit", PLAN, *arguments])
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_its_options_confine_it_and_its_exit_status_is_the_answer(
+    audit: Callable[..., Any], committed_db: Database
+) -> None:
+    code, out, err = audit("--csv")
+    assert (code, err) == (1, "")
+    lines = list(csv.DictReader(io.StringIO(out)))
+    assert len(lines) == ROWS
+    assert {(x["category"], x["expected"], x["actual"]) for x in lines} == {
+        ("computed_differs", "USD", "EUR")
+    }
+
+    sampled = [audit("--sample", "20", "--seed", "7", "--csv") for _ in range(2)]
+    assert sampled[0][0] == 1
+    keys = [{x["key"] for x in csv.DictReader(io.StringIO(out))} for _, out, _ in sampled]
+    assert (len(keys[0]), keys[0]) == (20, keys[1])
+    code, out, _ = audit("--sample", "20", "--seed", "7", "--json")
+    found = json.loads(out)
+    assert (found["mode"], found["seed"], found["population"]) == ("sampled", 7, ROWS)
+    assert (found["rows"], found["mismatched"]) == (20, 20)
+    assert "Examined 20 of 100 rows" in audit("--sample", "20")[1]
+
+    assert audit("--table", "property_images")[0] == 0
+    for wrong in (["--table", "nothing"], ["--seed", "7"], ["--sample", "0"]):
+        code, out, err = audit(*wrong)
+        assert (code, out) == (2, "")
+        assert err
+
+    # A reader that has seen enough, as head has: no traceback, and the same answer.
+    left = subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "rollout", "audit", PLAN, "--csv"],
+        env=committed_db.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert left.stdout is not None
+    left.stdout.close()
+    _, errors = left.communicate(timeout=60)
+    assert (left.returncode, errors) == (1, b"")
+
+    rollouts.execute('DROP TABLE rollout."property-classification_properties_type_mapping"')
+    code, out, err = audit("--csv")
+    assert (code, out.count("\n")) == (2, 1)
+    assert "has no mapping yet" in err
