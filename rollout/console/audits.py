@@ -13,6 +13,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.chart import line_of
 from rollout.console.crosstab import cell_at, crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
+from rollout.console.matrix import matrix_of
 from rollout.console.monitoring import Plot
 from rollout.console.paging import page_of
 from rollout.console.rows import row_url
@@ -94,7 +95,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "report_card": f"rollout/report/{report.status}.html",
         "rollout": report.rollout,
         "shares": shares(report.categories),
-        "crosstabs": crosstabs(report),
+        "crosstabs": [(one, matrix_of(one.all_cells)) for one in crosstabs(report)],
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "column": column,

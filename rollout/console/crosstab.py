@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Crosstab:
-    """One translation of ``table``.
+    """One translation of ``table``; ``all_cells`` are every pair, ``cells`` those of the list.
 
     ``left_out`` counts the pairs that do not fit on the page, ``rows_left_out`` their rows.
     A translation without a lookup table compares an expression; it has categories and no pairs.
@@ -60,10 +60,14 @@ class Crosstab:
     legacy_column: str
     lookup_table: str
     shares: list[Share]
-    pairs: int
+    all_cells: list[Cell]
     cells: list[Cell]
     left_out: int
     rows_left_out: int
+
+    @property
+    def pairs(self) -> int:
+        return len(self.all_cells)
 
     @property
     def mismatched(self) -> int:
@@ -72,7 +76,7 @@ class Crosstab:
 
 def shares(categories: dict[str, int]) -> list[Share]:
     """The categories of an audit, the worst first."""
-    ordered = sorted(categories.items(), key=lambda item: -_severity(item[0]))
+    ordered = sorted(categories.items(), key=lambda item: -severity(item[0]))
     return [share_of(name, rows) for name, rows in ordered]
 
 
@@ -94,10 +98,19 @@ def cell_at(report: AuditReport, place: str) -> dict[str, Any] | None:
 
 
 def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
-    cells = translation["cells"] if translation["lookup_table"] else []
-    pairs = sorted(
-        ({**cell, "place": f"{number}.{n}"} for n, cell in enumerate(cells)),
-        key=lambda pair: (-_severity(pair["category"]), -pair["rows"]),
+    found = translation["cells"] if translation["lookup_table"] else []
+    cells = sorted(
+        (
+            Cell(
+                pair["legacy"],
+                pair["new"],
+                pair["rows"],
+                share_of(pair["category"], pair["rows"]),
+                f"{number}.{n}",
+            )
+            for n, pair in enumerate(found)
+        ),
+        key=lambda cell: (-severity(cell.share.name), -cell.rows),
     )
     return Crosstab(
         table=translation.get("table", ""),
@@ -105,19 +118,10 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
         legacy_column=translation["legacy_column"],
         lookup_table=translation["lookup_table"],
         shares=shares(translation["categories"]),
-        pairs=len(pairs),
-        cells=[
-            Cell(
-                pair["legacy"],
-                pair["new"],
-                pair["rows"],
-                share_of(pair["category"], pair["rows"]),
-                pair["place"],
-            )
-            for pair in pairs[:LONGEST]
-        ],
-        left_out=len(pairs[LONGEST:]),
-        rows_left_out=sum(pair["rows"] for pair in pairs[LONGEST:]),
+        all_cells=cells,
+        cells=cells[:LONGEST],
+        left_out=len(cells[LONGEST:]),
+        rows_left_out=sum(cell.rows for cell in cells[LONGEST:]),
     )
 
 
@@ -126,8 +130,10 @@ def share_of(name: str, rows: int) -> Share:
     return Share(name, rows, name not in MISMATCHED, MEANINGS.get(name, ""))
 
 
-def _severity(category: str) -> int:
-    """A category that this version does not know sorts as the mildest mismatch."""
+def severity(category: str) -> int:
+    """How bad a category is, above -1 where it mismatches.
+
+    A category that this version does not know sorts as the mildest mismatch."""
     known = category in CATEGORIES
     # Matches of every kind are one group, so that in it the most frequent pairs come first.
     return max(CATEGORIES.index(category) - CATEGORIES.index(MISMATCHED[0]), -1) if known else 0
