@@ -147,8 +147,9 @@ def _wal(connection: Connection, table: Table) -> tuple[Status, str, float | Non
         sql.SQL(
             "SELECT current_setting('archive_mode') <> 'off'"
             " AND last_failed_time > coalesce(last_archived_time, '-infinity'), last_failed_wal,"
-            " (SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::float"
-            "    FROM pg_replication_slots),"
+            " (SELECT coalesce(max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()"
+            "    THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)),"
+            "    0)::float FROM pg_replication_slots),"
             " (SELECT max(slot_name) FROM pg_replication_slots"
             "   WHERE wal_status IN ('unreserved', 'lost'))"
             " FROM pg_stat_archiver"

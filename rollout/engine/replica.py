@@ -26,14 +26,13 @@ def wait_until_level(
             "The database for audits is no replica: AUDIT_DATABASE names one that takes writes "
             "of its own. Name a replica, or leave the setting out."
         )
-    reached = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
-    assert reached is not None
+    reached = _written_by_now(primary)
     until = time.monotonic() + seconds
     while True:
         row = replica.execute(
             "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn,"
             " pg_wal_lsn_diff(%s::pg_lsn, pg_last_wal_replay_lsn())::bigint",
-            [reached[0], reached[0]],
+            [reached, reached],
         ).fetchone()
         if row and row[0]:
             control.waiting("")
@@ -47,3 +46,17 @@ def wait_until_level(
         control.waiting(f"the replica, which is {behind} bytes of WAL behind")
         control.check()
         time.sleep(_LOOK_EVERY)
+
+
+def _written_by_now(primary: Connection) -> str:
+    """The WAL position up to which all is written that was committed by now.
+
+    Commits that did not wait for the disk, as a backfill's, stand before one that does. A
+    transaction that wrote nothing does not: it leaves a message in the WAL.
+    """
+    with primary.transaction():
+        primary.execute("SET LOCAL synchronous_commit = local")
+        primary.execute("SELECT pg_logical_emit_message(true, 'rollout', 'audit')")
+    row = primary.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+    assert row is not None
+    return str(row[0])

@@ -27,7 +27,7 @@ def server(settings: Mapping[str, str]) -> Iterator[tuple[Target, Path]]:
 
 
 @contextmanager
-def replica_of(primary: Target, settings: Mapping[str, str]) -> Iterator[None]:
+def replica_of(primary: Target, settings: Mapping[str, str]) -> Iterator[Target]:
     """A streaming replica of a server."""
     home = Path(tempfile.mkdtemp(prefix="rollout-replica-"))
     home.chmod(0o711)
@@ -35,13 +35,13 @@ def replica_of(primary: Target, settings: Mapping[str, str]) -> Iterator[None]:
     server_user.own(data)
     try:
         embedded._run(
-            *("pg_basebackup", "-D", data, "-R", "-X", "stream", "--checkpoint=fast"),
+            *("pg_basebackup", "-D", data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"),
             *("-h", primary.parameters["host"], "-U", primary.parameters["user"]),
         )
         # The primary's socket lies among the files, and its lock was copied with them.
         (data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-        embedded.start(data, settings={**embedded.TEST_SETTINGS, **settings})
-        yield
+        url = embedded.start(data, settings={**embedded.TEST_SETTINGS, **settings})
+        yield Target(conninfo.conninfo_to_dict(url))
     finally:
         embedded.remove(data)
         shutil.rmtree(home, ignore_errors=True)
