@@ -1,52 +1,40 @@
 """The review of mappings: what legacy texts become, decided by people."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
-from django import forms
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.core.paginator import Page, Paginator
-from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import mapping_files, runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404
+from rollout.console.mapping_form import (
+    ValueFilter,
+    asked_in,
+    chosen_values,
+    query_of,
+    rows_of,
+    to_carry,
+)
 from rollout.console.verbs import carry_out
 from rollout.engine import mapping
-from rollout.engine.mapping import Decision, NewText, Review, Value
+from rollout.engine.mapping import Decision, NewText, Review
 from rollout.environments import target_of
 from rollout.mapping_files import CannotRead
 from rollout.models import MappingChange, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
-from rollout.similar import Suggestion, Suggestions
+from rollout.similar import Suggestions
 
 AT_ONCE = 100
 """Values on a page: each has three fields, and Django takes 1,000."""
-MOST_COMPARED = 2000
-"""Of so many values each is compared with all names; of more, those on the page."""
 HISTORY = 20
-
-SHOWN = {
-    "": "All values",
-    "new": "New since the backfill",
-    "unmapped": "Without a lookup row",
-    "similar": "With a suggestion",
-    "decided": "Decided by a person",
-    "open": "Decided by nobody",
-}
-
-
-class ValueFilter(forms.Form):
-    """Which values are shown."""
-
-    q = forms.CharField(label="Text", max_length=200, required=False)
-    show = forms.ChoiceField(label="Show", choices=list(SHOWN.items()), required=False)
 
 
 @dataclass(frozen=True)
@@ -59,18 +47,6 @@ class LookupState:
     new: int = 0
     newest: Sequence[NewText] = ()
     error: str = ""
-
-
-@dataclass(frozen=True)
-class ValueRow:
-    """A value on the page, what was typed for it, and what is wrong with that."""
-
-    number: int
-    value: Value
-    suggestion: Suggestion | None
-    typed: str
-    was: str
-    problem: str
 
 
 def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
@@ -156,9 +132,9 @@ def preview(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     if "edit" in request.POST:
-        return _review_page(request, rollout, lookup, _asked(request.POST))
+        return _review_page(request, rollout, lookup, asked_in(request.POST))
     try:
-        asked = _asked(request.POST)
+        asked = asked_in(request.POST)
         uploaded = request.FILES.get("file")
         if isinstance(uploaded, UploadedFile):
             data = uploaded.read(mapping_files.LARGEST_FILE + 1)
@@ -178,7 +154,7 @@ def apply(
 ) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
-    asked = _asked(request.POST)
+    asked = asked_in(request.POST)
     done = carry_out(
         request,
         lambda: runner.review_mapping(
@@ -234,44 +210,6 @@ def _reviewed(rollout: Rollout, lookup: Lookup) -> Review:
         return mapping.review(connection, plans.get(rollout.plan), lookup)
 
 
-def _asked(form: QueryDict) -> dict[str, Decision]:
-    """The decisions that a form holds: those carried on, those typed, and one for all ticked."""
-    asked = _carried(form.get("decisions", ""))
-    chosen = set(form.getlist("chosen"))
-    bulk = form.get("bulk", "")
-    for field in form:
-        if not field.startswith("form-"):
-            continue
-        number, text = field.removeprefix("form-"), form.get(field, "")
-        name, was = form.get(f"name-{number}", "").strip(), form.get(f"was-{number}", "")
-        if bulk and number in chosen:
-            asked[text] = {
-                "to": Decision(form.get("to", "").strip()),
-                "like": Decision(form.get(f"like-{number}") or was or None),
-                "none": Decision(None),
-                "rule": Decision(by_rule=True),
-            }.get(bulk, Decision(was or None))
-        elif name != was:
-            asked[text] = Decision(name)
-    return asked
-
-
-def _carried(text: str) -> dict[str, Decision]:
-    """What a preview passes on; nothing where somebody made it up."""
-    try:
-        given = json.loads(text or "[]")
-        return {
-            str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
-            for form, name, by_rule in given
-        }
-    except (ValueError, TypeError):
-        return {}
-
-
-def _to_carry(decisions: dict[str, Decision]) -> str:
-    return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
-
-
 def _preview_page(
     request: ConsoleRequest,
     rollout: Rollout,
@@ -288,7 +226,7 @@ def _preview_page(
         "lookup": lookup,
         "preview": found,
         "outcome": found.outcome,
-        "decisions": _to_carry(asked),
+        "decisions": to_carry(asked),
     }
     return render(request, "rollout/mapping_preview.html", page, status=status)
 
@@ -321,7 +259,7 @@ def _review_page(
         page["error"] = str(error).strip()
         return render(request, "rollout/mapping.html", page, status=503)
     problems = dict(problems or {})
-    chosen, suggestions = _chosen(found, filters, first=[*problems, *asked])
+    chosen, suggestions = chosen_values(found, filters, first=[*problems, *asked])
     rows = Paginator(chosen, AT_ONCE).get_page(request.GET.get("page"))
     if suggestions is None:
         suggestions = Suggestions(found).of_all(rows.object_list)
@@ -329,70 +267,15 @@ def _review_page(
     page |= {
         "review": found,
         "values": rows,
-        "rows": _rows(rows, suggestions, asked, problems),
+        "rows": rows_of(rows, suggestions, asked, problems),
         "problems": problems.values(),
-        "carried": _to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
+        "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
         "texts": sum(len(value.spellings) for value in found.values),
         "in_total": sum(value.rows or 0 for value in found.values),
-        "query": _query(request.GET),
+        "query": query_of(request.GET),
         "uncorrected": [c for c in history if c.moves_rows and not is_corrected(c)],
     }
     return render(request, "rollout/mapping.html", page, status=status)
-
-
-def _chosen(
-    found: Review, filters: ValueFilter, *, first: Iterable[str]
-) -> tuple[list[Value], dict[str, Suggestion] | None]:
-    """The values to show, those that somebody is deciding on first, and what they resemble."""
-    values = found.values
-    asked = filters.cleaned_data if filters.is_valid() else {}
-    if words := asked.get("q", "").casefold():
-        values = [
-            value
-            for value in values
-            if words in (value.name or "").casefold()
-            or any(words in spelling.text.casefold() for spelling in value.spellings)
-        ]
-    suggestions = None
-    if len(values) <= MOST_COMPARED:
-        suggestions = Suggestions(found).of_all(values)
-    match asked.get("show"):
-        case "new":
-            values = [value for value in values if value.is_new]
-        case "unmapped":
-            values = [value for value in values if value.is_unmapped]
-        case "similar":
-            values = [value for value in values if value.normal in (suggestions or {})]
-        case "decided":
-            values = [value for value in values if value.reviewer]
-        case "open":
-            values = [value for value in values if not value.reviewer and value.normal]
-    order = {form: number for number, form in enumerate(first)}
-    return sorted(values, key=lambda value: order.get(value.normal, len(order))), suggestions
-
-
-def _rows(
-    values: Page[Value],
-    suggestions: dict[str, Suggestion],
-    asked: dict[str, Decision],
-    problems: dict[str, str],
-) -> list[ValueRow]:
-    rows = []
-    for number, value in enumerate(values.object_list):
-        decision = asked.get(value.normal)
-        was = value.name or ""
-        typed = was if decision is None or decision.by_rule else decision.name or ""
-        rows.append(
-            ValueRow(
-                number=number,
-                value=value,
-                suggestion=suggestions.get(value.normal),
-                typed=typed,
-                was=was,
-                problem=problems.get(value.normal, ""),
-            )
-        )
-    return rows
 
 
 def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
@@ -404,9 +287,3 @@ def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
 
 def is_corrected(change: MappingChange) -> bool:
     return any(repair.run.state == RunState.DONE for repair in change.repairs.all())
-
-
-def _query(given: QueryDict) -> str:
-    kept = given.copy()
-    kept.pop("page", None)
-    return kept.urlencode()

@@ -1,0 +1,142 @@
+"""The form in which texts are decided on: which are shown, what was typed, what is carried on."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django import forms
+from django.core.paginator import Page
+from django.http import QueryDict
+
+from rollout.engine.mapping import Decision, Review, Value
+from rollout.similar import Suggestion, Suggestions
+
+MOST_COMPARED = 2000
+"""Of so many values each is compared with all names; of more, those on the page."""
+
+SHOWN = {
+    "": "All values",
+    "new": "New since the backfill",
+    "unmapped": "Without a lookup row",
+    "similar": "With a suggestion",
+    "decided": "Decided by a person",
+    "open": "Decided by nobody",
+}
+
+
+class ValueFilter(forms.Form):
+    """Which values are shown."""
+
+    q = forms.CharField(label="Text", max_length=200, required=False)
+    show = forms.ChoiceField(label="Show", choices=list(SHOWN.items()), required=False)
+
+
+@dataclass(frozen=True)
+class ValueRow:
+    """A value on the page, what was typed for it, and what is wrong with that."""
+
+    number: int
+    value: Value
+    suggestion: Suggestion | None
+    typed: str
+    was: str
+    problem: str
+
+
+def asked_in(form: QueryDict) -> dict[str, Decision]:
+    """The decisions that a form holds: those carried on, those typed, and one for all ticked."""
+    asked = carried(form.get("decisions", ""))
+    chosen = set(form.getlist("chosen"))
+    bulk = form.get("bulk", "")
+    for field in form:
+        if not field.startswith("form-"):
+            continue
+        number, text = field.removeprefix("form-"), form.get(field, "")
+        name, was = form.get(f"name-{number}", "").strip(), form.get(f"was-{number}", "")
+        if bulk and number in chosen:
+            asked[text] = {
+                "to": Decision(form.get("to", "").strip()),
+                "like": Decision(form.get(f"like-{number}") or was or None),
+                "none": Decision(None),
+                "rule": Decision(by_rule=True),
+            }.get(bulk, Decision(was or None))
+        elif name != was:
+            asked[text] = Decision(name)
+    return asked
+
+
+def carried(text: str) -> dict[str, Decision]:
+    """What a preview passes on; nothing where somebody made it up."""
+    try:
+        given = json.loads(text or "[]")
+        return {
+            str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
+            for form, name, by_rule in given
+        }
+    except (ValueError, TypeError):
+        return {}
+
+
+def to_carry(decisions: dict[str, Decision]) -> str:
+    return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
+
+
+def chosen_values(
+    found: Review, filters: ValueFilter, *, first: Iterable[str]
+) -> tuple[list[Value], dict[str, Suggestion] | None]:
+    """The values to show, those that somebody is deciding on first, and what they resemble."""
+    values = found.values
+    asked = filters.cleaned_data if filters.is_valid() else {}
+    if words := asked.get("q", "").casefold():
+        values = [
+            value
+            for value in values
+            if words in (value.name or "").casefold()
+            or any(words in spelling.text.casefold() for spelling in value.spellings)
+        ]
+    suggestions = None
+    if len(values) <= MOST_COMPARED:
+        suggestions = Suggestions(found).of_all(values)
+    match asked.get("show"):
+        case "new":
+            values = [value for value in values if value.is_new]
+        case "unmapped":
+            values = [value for value in values if value.is_unmapped]
+        case "similar":
+            values = [value for value in values if value.normal in (suggestions or {})]
+        case "decided":
+            values = [value for value in values if value.reviewer]
+        case "open":
+            values = [value for value in values if not value.reviewer and value.normal]
+    order = {form: number for number, form in enumerate(first)}
+    return sorted(values, key=lambda value: order.get(value.normal, len(order))), suggestions
+
+
+def rows_of(
+    values: Page[Value],
+    suggestions: dict[str, Suggestion],
+    asked: dict[str, Decision],
+    problems: dict[str, str],
+) -> list[ValueRow]:
+    rows = []
+    for number, value in enumerate(values.object_list):
+        decision = asked.get(value.normal)
+        was = value.name or ""
+        typed = was if decision is None or decision.by_rule else decision.name or ""
+        rows.append(
+            ValueRow(
+                number=number,
+                value=value,
+                suggestion=suggestions.get(value.normal),
+                typed=typed,
+                was=was,
+                problem=problems.get(value.normal, ""),
+            )
+        )
+    return rows
+
+
+def query_of(given: QueryDict) -> str:
+    kept = given.copy()
+    kept.pop("page", None)
+    return kept.urlencode()

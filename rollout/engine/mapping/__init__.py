@@ -1,0 +1,26 @@
+"""The review of a mapping: what legacy texts there are, what each means, and changing that.
+
+Decisions are about normal forms: spellings that differ in case or white space alone go together.
+"""
+
+from rollout.engine.mapping.deciding import decide
+from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
+from rollout.engine.mapping.reading import NewText, Review, Spelling, Value, new_texts, review
+from rollout.engine.mapping.texts import is_mapped, normal_forms
+
+__all__ = [
+    "Busy",
+    "CannotDecide",
+    "Change",
+    "Decision",
+    "NewText",
+    "Outcome",
+    "Review",
+    "Spelling",
+    "Value",
+    "decide",
+    "is_mapped",
+    "new_texts",
+    "normal_forms",
+    "review",
+]

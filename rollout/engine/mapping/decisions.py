@@ -1,0 +1,116 @@
+"""What people decide about texts, what comes of it, and what cannot be decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollout.engine.mapping.texts import normal_forms
+from rollout.engine.target import Connection
+from rollout.plan.names import LONGEST_LOOKUP_VALUE
+from rollout.plan.translations import Lookup
+
+
+class CannotDecide(Exception):
+    """Decisions that cannot be carried out. ``problems`` says by normal form why."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(" ".join(problems.values()))
+        self.problems = dict(problems)
+
+
+class Busy(Exception):
+    """A transaction of the application holds the mapping: it wrote a text that is new there."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a text becomes: the lookup row of a name, or no value. ``by_rule`` takes it back."""
+
+    name: str | None = None
+    by_rule: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """One text that means another row than before. ``moved`` says whether rows must follow it.
+
+    A lookup row that is only renamed moves nothing. ``rows`` is None where counting took too long.
+    """
+
+    legacy: str
+    normal: str
+    before: str | None
+    after: str | None
+    rows: int | None
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What decisions change. ``rows_affected`` counts filled rows that must follow; None: unknown.
+
+    ``decided`` is how many normal forms have another decision than before, those included whose
+    texts mean what they meant.
+    """
+
+    changes: list[Change]
+    made: list[str]
+    renamed: list[tuple[str, str]]
+    retired: list[str]
+    mapped: bool
+    decided: int
+
+    @property
+    def rows_affected(self) -> int | None:
+        if not self.mapped:
+            return 0
+        counts = [change.rows for change in self.changes if change.moved]
+        return None if None in counts else sum(n for n in counts if n is not None)
+
+
+def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decision]:
+    """The decisions with their names tidied. Raises CannotDecide."""
+    checked: dict[str, Decision] = {}
+    problems: dict[str, str] = {}
+    for form, decision in wanted.items():
+        if form == "":
+            problems[form] = "What blank texts become is the plan's to say, in the lookup's blank."
+            continue
+        name = decision.name
+        if decision.by_rule:
+            checked[form] = Decision(by_rule=True)
+            continue
+        if name is None and lookup.required:
+            # There is a row for texts without a value, and the column must have one.
+            name = lookup.blank
+        name = " ".join(name.split()) if name is not None else None
+        if name == "":
+            problems[form] = "A row needs a name. Choose “no value” where there is none."
+        elif name is not None and "\x00" in name:
+            problems[form] = "A name cannot hold a NUL character."
+        elif name is not None and len(name) > LONGEST_LOOKUP_VALUE:
+            problems[form] = (
+                f"A name of {len(name):,} characters is too long: {LONGEST_LOOKUP_VALUE} are "
+                "possible."
+            )
+        else:
+            checked[form] = Decision(name=name)
+    if problems:
+        raise CannotDecide(problems)
+    return checked
+
+
+def by_form(connection: Connection, decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """The decisions by normal form, which the target works out. Raises CannotDecide."""
+    forms = normal_forms(connection, list(decisions))
+    wanted: dict[str, Decision] = {}
+    problems: dict[str, str] = {}
+    for text, decision in decisions.items():
+        form = forms[text]
+        if wanted.setdefault(form, decision) != decision:
+            problems[form] = (
+                f"“{text}” differs from another text in case or white space alone, so both become "
+                "the same. Give both the same row."
+            )
+    if problems:
+        raise CannotDecide(problems)
+    return wanted

@@ -1,0 +1,236 @@
+"""What legacy texts there are, what each means or will mean, and which are new."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, exists, is_mapped
+from rollout.engine.target import Connection
+from rollout.plan.mapping import DECISIONS, decisions_of, meaning
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal, tidy
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One exact legacy text. ``rows`` is None where counting them took too long.
+
+    ``at`` is when the mapping learnt of it; None before there is a mapping.
+    """
+
+    text: str
+    rows: int | None
+    why: str
+    at: datetime | None = None
+
+
+@dataclass
+class Value:
+    """The spellings of one normal form and the lookup row that they mean, or will mean."""
+
+    normal: str
+    spellings: list[Spelling] = field(default_factory=list)
+    name: str | None = None
+    reviewer: str = ""
+    decided_at: datetime | None = None
+    is_new: bool = False
+    """Whether it came after the values were mapped, and nobody has decided on it."""
+
+    @property
+    def text(self) -> str:
+        """The most frequent spelling."""
+        return self.spellings[0].text if self.spellings else self.normal
+
+    @property
+    def rows(self) -> int | None:
+        counts = [spelling.rows for spelling in self.spellings]
+        return None if None in counts else sum(n for n in counts if n is not None)
+
+    @property
+    def why(self) -> str:
+        return self.spellings[0].why if self.spellings else "decided"
+
+    @property
+    def at(self) -> datetime | None:
+        """When its first spelling came."""
+        return min((s.at for s in self.spellings if s.at is not None), default=None)
+
+    @property
+    def is_unmapped(self) -> bool:
+        return self.name is None and self.why == "unmapped"
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a lookup's texts mean now. ``mapped`` says whether phase 2 has mapped them already.
+
+    ``names`` are those of the lookup rows in use, there or to come; ``counted`` is false where
+    counting took too long, and then texts that no mapping knows are not among the values.
+    """
+
+    values: list[Value]
+    names: list[str]
+    mapped: bool
+    counted: bool
+
+
+@dataclass(frozen=True)
+class NewText:
+    """A text that the application wrote after the values were mapped."""
+
+    text: str
+    name: str | None
+    why: str
+    at: datetime
+
+
+def review(connection: Connection, plan: Plan, lookup: Lookup) -> Review:
+    """What every distinct text of the legacy column means, or will mean once phase 2 maps it."""
+    mapped = is_mapped(connection, plan, lookup)
+    decided = exists(connection, "decisions")
+    values: dict[str, Value] = {}
+    counts = counts_of(connection, lookup, EVERY_TEXT)
+    spellings = _spellings(connection, plan, lookup, counts, mapped=mapped, decided=decided)
+    for found in spellings if mapped else _as_they_will_be(spellings):
+        value = values.setdefault(found.normal, Value(normal=found.normal))
+        value.spellings.append(found.spelling)
+        value.name = found.name
+    for form, reviewer, at in _decisions(connection, plan, lookup) if decided else ():
+        if form in values:
+            values[form].reviewer, values[form].decided_at = reviewer, at
+    first = min((value.at for value in values.values() if value.at is not None), default=None)
+    for value in values.values():
+        came = value.at
+        value.is_new = bool(first and came and came > first and not value.reviewer)
+        value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
+    ordered = sorted(values.values(), key=lambda v: (-(v.rows or 0), v.normal))
+    names = {value.name for value in ordered if value.name is not None}
+    if mapped:
+        rows = connection.execute(
+            sql.SQL("SELECT l.name FROM {} AS l WHERE l.active").format(lookup.lookup_sql)
+        )
+        names |= {name for (name,) in rows}
+    return Review(ordered, sorted(names, key=str.casefold), mapped, counts is not None)
+
+
+def new_texts(
+    connection: Connection, plan: Plan, lookup: Lookup, *, most: int = 20
+) -> tuple[int, list[NewText]]:
+    """Texts that came after the values were mapped and that nobody has decided on.
+
+    How many there are, and the newest. Reads the mapping alone, so it may be asked often.
+    """
+    if not is_mapped(connection, plan, lookup):
+        return 0, []
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT count(*) OVER (), m.legacy, l.name, m.why, m.at FROM ("
+            # Another spelling of what was there is nothing new.
+            "  SELECT *, min(at) OVER (PARTITION BY normal) > min(at) OVER () AS is_new"
+            "  FROM {mapping}) AS m LEFT JOIN {lookup} AS l ON l.id = m.lookup_id"
+            " WHERE m.why NOT IN ('decided', 'no_value', 'synonym')"
+            " AND (m.why = 'unmapped' OR (m.normal <> '' AND m.is_new))"
+            " ORDER BY m.at DESC, m.legacy LIMIT %s"
+        ).format(mapping=in_target(lookup.mapping_name(plan.name)), lookup=lookup.lookup_sql),
+        [most],
+    ).fetchall()
+    return (rows[0][0] if rows else 0), [NewText(*row[1:]) for row in rows]
+
+
+@dataclass(frozen=True)
+class _Found:
+    normal: str
+    name: str | None
+    named: str | None
+    """The name's normal form."""
+    tidy: str
+    spelling: Spelling
+
+
+def _spellings(
+    connection: Connection,
+    plan: Plan,
+    lookup: Lookup,
+    counts: dict[str, int] | None,
+    *,
+    mapped: bool,
+    decided: bool,
+) -> list[_Found]:
+    """Every text that rows have, and every one that a decision or nothing speaks for."""
+    text = sql.Identifier("d", "legacy")
+    known: sql.Composable = sql.SQL(
+        "(SELECT NULL::text AS legacy, NULL::integer AS lookup_id, NULL::text AS why,"
+        " NULL::timestamptz AS at WHERE false)"
+    )
+    named: sql.Composable = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
+    if mapped:
+        known, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT d.legacy, {form}, {tidy}, d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
+            " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why"
+            " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
+            "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
+            "   UNION ALL SELECT k.legacy, 0 FROM {known} AS k"
+            "    WHERE k.why IN ('decided', 'no_value', 'unmapped') OR %s) AS c GROUP BY 1) AS d"
+            " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
+            " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
+            " CROSS JOIN LATERAL ({meaning}) AS says"
+        ).format(
+            form=normal(text),
+            tidy=tidy(text),
+            named_form=normal(sql.Identifier("says", "name")),
+            known=known,
+            named=named,
+            meaning=meaning(lookup, plan.name, text, decided=decided),
+        ),
+        [LONGEST_LOOKUP_VALUE, list(counts or ()), list((counts or {}).values()), counts is None],
+    ).fetchall()
+    found = []
+    for legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says in rows:
+        name, reason = (row_name, why) if known_now else (meant, says or "")
+        spelling = Spelling(legacy, None if counts is None else number, reason, at)
+        found.append(_Found(form, name, named_as, neat, spelling))
+    return found
+
+
+def _as_they_will_be(found: Sequence[_Found]) -> list[_Found]:
+    """Before there is a mapping: rows are named as ``add_missing`` will name them, and why."""
+    weights: dict[str, dict[tuple[bool, str], int]] = defaultdict(lambda: defaultdict(int))
+    for one in found:
+        if one.named and one.name is not None:
+            weights[one.named][not one.spelling.why, one.name] += one.spelling.rows or 0
+    named = []
+    for one in found:
+        name = None
+        if one.named and one.name is not None:
+            options = weights[one.named]
+            # What somebody decided or the plan says first, then the most frequent.
+            name = min(options, key=lambda option: (option[0], -options[option], option[1]))[1]
+        text = one.spelling
+        why = text.why or _why(one, name)
+        named.append(replace(one, name=name, spelling=replace(text, why=why)))
+    return named
+
+
+def _why(found: _Found, name: str | None) -> str:
+    if found.normal == "":
+        return "blank"
+    if name is None:
+        return "unmapped"
+    if found.spelling.text == name:
+        return "exact"
+    return "trimmed" if found.tidy == name else "case"
+
+
+def _decisions(connection: Connection, plan: Plan, lookup: Lookup) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        sql.SQL("SELECT d.normal, d.reviewer, d.at FROM {} AS d WHERE {}").format(
+            DECISIONS, decisions_of(lookup, plan.name, "d")
+        )
+    ).fetchall()

@@ -1,0 +1,56 @@
+"""The texts of a legacy column: how often each is there, and its normal form."""
+
+from collections.abc import Sequence
+
+from psycopg import errors, sql
+
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.names import SCHEMA, normal
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+COUNT_SECONDS = 15
+"""A page waits no longer for the table's texts to be counted."""
+EVERY_TEXT = sql.SQL("true")
+
+
+def is_mapped(connection: Connection, plan: Plan, lookup: Lookup) -> bool:
+    return exists(connection, lookup.mapping_name(plan.name))
+
+
+def normal_forms(connection: Connection, texts: Sequence[str]) -> dict[str, str]:
+    """The normal form of each text."""
+    rows = connection.execute(
+        sql.SQL("SELECT t.text, {} FROM unnest(%s::text[]) AS t (text)").format(
+            normal(sql.Identifier("t", "text"))
+        ),
+        [list(texts)],
+    ).fetchall()
+    return dict(rows)
+
+
+def counts_of(
+    connection: Connection, lookup: Lookup, condition: sql.Composable
+) -> dict[str, int] | None:
+    """How many rows have each legacy text; None where counting takes too long."""
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = '{COUNT_SECONDS}s'".encode())
+            rows = connection.execute(
+                sql.SQL(
+                    "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition}"
+                    " GROUP BY 1"
+                ).format(
+                    legacy=sql.Identifier(lookup.legacy),
+                    table=lookup.table.identifier,
+                    condition=condition,
+                )
+            ).fetchall()
+    except errors.QueryCanceled:
+        return None
+    return dict(rows)
+
+
+def exists(connection: Connection, name: str) -> bool:
+    return ask(connection, facts.relation_exists(sql.Identifier(SCHEMA, name)))
