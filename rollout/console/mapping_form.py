@@ -48,6 +48,9 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
     asked = carried(form.get("decisions", ""))
     chosen = set(form.getlist("chosen"))
     bulk = form.get("bulk", "")
+    suggested: list[str] = []
+    renamed: dict[str, str] = {}
+    typed: dict[str, str] = {}
     for field in form:
         if not field.startswith("form-"):
             continue
@@ -60,9 +63,32 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
                 "none": Decision(None),
                 "rule": Decision(by_rule=True),
             }.get(bulk, Decision(was or None))
+            if bulk == "like":
+                suggested.append(text)
         elif name != was:
             asked[text] = Decision(name)
+            typed.setdefault(was, name)
+        if text in suggested:
+            renamed.setdefault(was, asked[text].name or was)
+    for text in suggested:
+        asked[text] = Decision(_followed(asked[text].name or "", renamed, typed) or None)
     return asked
+
+
+def _followed(name: str, renamed: dict[str, str], typed: dict[str, str]) -> str:
+    """What a suggested name becomes in the same form.
+
+    What somebody typed is the last word; of suggestions that lead in a circle the first is kept.
+    """
+    way = [name]
+    while (further := renamed.get(way[-1], way[-1])) != way[-1]:
+        if way[-1] in typed:
+            break
+        if further in way:
+            circle = way[way.index(further) :]
+            return next(known for known in renamed if known in circle)
+        way.append(further)
+    return typed.get(way[-1], way[-1])
 
 
 def carried(text: str) -> dict[str, Decision]:
