@@ -32,6 +32,8 @@ DEMO_SETTINGS: Settings = {
     "shared_preload_libraries": "pg_stat_statements",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    # So that a mismatch's page can say when its row was written last.
+    "track_commit_timestamp": "on",
 }
 # For data that nobody will miss.
 TEST_SETTINGS: Settings = {

@@ -15,6 +15,7 @@ from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.models import Finding
 from rollout.runner.audits import row_now
+from rollout.write_paths import write_path_at
 
 
 class WaiverForm(forms.Form):
@@ -88,6 +89,9 @@ def _page(
         "history": history,
         "newest": newest,
         "now": now,
+        "path": write_path_at(found.rollout, found.table, now.written_at)
+        if now and now.written_at
+        else None,
         "unknown": unknown,
         "url": row_url(found.table, found.key),
         "waived": found.waived_until is not None and found.waived_until > timezone.now(),
