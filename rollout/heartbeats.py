@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Max
 from django.utils import timezone
 
 from rollout.models import Heartbeat
@@ -61,7 +62,10 @@ def last_seen(kind: str) -> datetime | None:
 def liveness() -> Liveness:
     """The state of the processes that do the work. A worker is seen by way of the queue itself."""
     now = timezone.now()
-    worker, watchdog = last_seen(WORKER), last_seen(WATCHDOG)
+    seen = dict(
+        Heartbeat.objects.order_by("kind").values_list("kind").annotate(newest=Max("seen_at"))
+    )
+    worker, watchdog = seen.get(WORKER), seen.get(WATCHDOG)
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE
     return Liveness(

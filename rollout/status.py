@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from rollout import gates
 from rollout.environments import alias_of, environments
-from rollout.gates import GateStatus
+from rollout.gates import Evidence, GateStatus
 from rollout.heartbeats import Liveness, liveness
 from rollout.models import PhaseRun, Rollout, StepRun, Way
 from rollout.modes import Modes, modes_now
@@ -58,6 +58,8 @@ class RolloutStatus:
     phase: int | None
     next_phase: int | None
     repair: PhaseRun | None
+    evidence: Evidence = field(repr=False)
+    """What the gates of the phase that is due are answered from; of the last one in the end."""
     liveness: Liveness = field(repr=False)
 
 
@@ -87,14 +89,17 @@ def all_rollouts() -> list[Rollout]:
 def status_of(rollout: Rollout) -> RolloutStatus:
     """Where a rollout stands now."""
     plan = plans.get(rollout.plan)
-    runs = gates.newest_runs(rollout)
-    repair = unfinished_repair(rollout, runs)
+    runs, newest_repair = gates.newest_runs_and_repair(rollout)
+    repair = unfinished_repair(runs, newest_repair)
     active = next((run for run in (*runs.values(), repair) if run and run.active), None)
     begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
     done = [number for number, run in runs.items() if gates.is_done(run)]
     next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
+    last = len(plan.phases) - 1
+    evidence = Evidence(rollout, last if next_phase is None else next_phase, plan=plan, runs=runs)
+    answered = list(gates.answers_of(evidence)) if next_phase is not None else []
     phases = [
-        _phase_status(plan, rollout, number, runs, active, next_phase)
+        _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
         for number in range(len(plan.phases))
     ]
     return RolloutStatus(
@@ -106,22 +111,17 @@ def status_of(rollout: Rollout) -> RolloutStatus:
         phase=max(begun, default=None),
         next_phase=next_phase,
         repair=repair,
+        evidence=evidence,
         liveness=liveness(),
     )
 
 
 def _phase_status(
-    plan: Plan,
-    rollout: Rollout,
-    number: int,
-    runs: dict[int, PhaseRun],
-    active: PhaseRun | None,
-    next_phase: int | None,
+    evidence: Evidence, active: PhaseRun | None, answered: list[GateStatus]
 ) -> PhaseStatus:
+    plan, number, run = evidence.plan, evidence.number, evidence.run
     phase = plan.phases[number]
-    run = runs.get(number)
     untouched = gates.is_untouched(run)
-    is_next = number == next_phase
     return PhaseStatus(
         number=number,
         role=ROLES[number],
@@ -131,12 +131,9 @@ def _phase_status(
         way=run.way if run is not None else Way.FORWARD,
         run=run,
         duration=duration_of(run),
-        gates=[
-            gates.answer(gate, number=number, rollout=rollout, plan=plan, runs=runs)
-            for gate in (plan.gates_of(number) if is_next else ())
-        ],
-        start_refusal=why_not_start(plan, rollout, number, runs, active),
-        roll_back_refusal=why_not_roll_back(plan, number, runs, active),
+        gates=answered,
+        start_refusal=why_not_start(evidence, active, answered or gates.answers_of(evidence)),
+        roll_back_refusal=why_not_roll_back(plan, number, evidence.runs, active),
     )
 
 
@@ -150,7 +147,7 @@ def duration_of(run: PhaseRun | None) -> timedelta | None:
 def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:
     """The steps of a phase, in the order of the plan."""
     run = status.phases[number].run
-    rows = {row.step: row for row in run.steps.prefetch_related("jobs")} if run else {}
+    rows = {row.step: row for row in run.steps.all()} if run else {}
     return [
         StepStatus(
             step=step,

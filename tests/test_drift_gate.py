@@ -22,13 +22,7 @@ def rollout(committed_db: Database) -> Rollout:
 
 
 def answer(rollout: Rollout, number: int) -> GateStatus:
-    return gates.answer(
-        NoDrift(),
-        number=number,
-        rollout=rollout,
-        plan=plans.get(rollout.plan),
-        runs=gates.newest_runs(rollout),
-    )
+    return gates.answer(NoDrift(), gates.Evidence(rollout, number))
 
 
 def test_a_schema_as_expected_passes(rollout: Rollout) -> None:

@@ -79,13 +79,7 @@ def audit(rollout: Rollout, status: AuditStatus, at: timedelta, **fields: object
 
 
 def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Answer, str]:
-    given = gates.answer(
-        gate,
-        number=number,
-        rollout=rollout,
-        plan=plans.get(rollout.plan),
-        runs=gates.newest_runs(rollout),
-    )
+    given = gates.answer(gate, gates.Evidence(rollout, number))
     return given.status, given.message
 
 

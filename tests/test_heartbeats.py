@@ -82,7 +82,7 @@ class TestLiveness:
     ) -> None:
         for number in range(50):
             seen(WORKER, name=f"host:{number}")
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(1):
             liveness()
 
 

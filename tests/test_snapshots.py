@@ -40,13 +40,7 @@ def snapshot(
 
 
 def answer(rollout: Rollout, number: int = 3) -> tuple[Answer, str]:
-    given = gates.answer(
-        GATE,
-        number=number,
-        rollout=rollout,
-        plan=plans.get(rollout.plan),
-        runs=gates.newest_runs(rollout),
-    )
+    given = gates.answer(GATE, gates.Evidence(rollout, number))
     return given.status, given.message
 
 

@@ -9,8 +9,7 @@ from rollout.console import focus
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import status_or_404
 from rollout.heartbeats import liveness
-from rollout.models import AuditReport, AuditStatus, LogEntry, Rollout
-from rollout.snapshots import listed
+from rollout.models import AuditStatus, LogEntry, Rollout
 from rollout.status import all_rollouts, status_of, steps_of
 
 RECENT = 5
@@ -45,8 +44,8 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     status = status_or_404(plan, environment)
     phase = focus.phase_in_focus(status)
     steps = steps_of(status, phase.number)
-    audits = list(AuditReport.objects.filter(rollout=status.rollout)[:RECENT])
-    snapshots = list(listed(status.rollout)[:RECENT_SNAPSHOTS])
+    audits = status.evidence.audits[:RECENT]
+    snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
     page = {
         "status": status,
         "phase": phase,

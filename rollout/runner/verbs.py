@@ -1,6 +1,6 @@
 """What people can do with a rollout. Each verb changes the journal and queues the work."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from rollout import drift, gates, log, preflight, queue
+from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
     AuditReport,
@@ -59,9 +60,10 @@ def active_run(rollout: Rollout) -> PhaseRun | None:
 
 
 def why_not_start(
-    plan: Plan, rollout: Rollout, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
+    evidence: Evidence, active: PhaseRun | None, answers: Iterable[GateStatus]
 ) -> str:
     """Why a phase cannot be started now, with what to do about it; empty where it can."""
+    plan, phase, runs = evidence.plan, evidence.number, evidence.runs
     if not 0 <= phase < len(plan.phases):
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
     if active is not None:
@@ -74,9 +76,8 @@ def why_not_start(
     begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
     if begun_later:
         return f"Phase {max(begun_later)} has begun already. Roll that back first."
-    for gate in plan.gates_of(phase):
-        status = gates.answer(gate, number=phase, rollout=rollout, plan=plan, runs=runs)
-        if status.status != "pass":
+    for status in answers:
+        if not status.lets_through:
             return f"Gate “{status.name}”: {status.message}"
     return ""
 
@@ -146,11 +147,11 @@ def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") ->
 
 def _refuse_start(plan: Plan, rollout: Rollout, phase: int) -> dict[int, PhaseRun]:
     """The newest runs of the phases, where a phase may start. Raises Refused."""
-    runs = gates.newest_runs(rollout)
-    reason = why_not_start(plan, rollout, phase, runs, active_run(rollout))
+    evidence = Evidence(rollout, phase, plan=plan)
+    reason = why_not_start(evidence, active_run(rollout), gates.answers_of(evidence))
     if reason:
         raise Refused(reason)
-    return runs
+    return evidence.runs
 
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
@@ -203,10 +204,8 @@ def _begin(
     return run
 
 
-def unfinished_repair(rollout: Rollout, runs: dict[int, PhaseRun]) -> PhaseRun | None:
+def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> PhaseRun | None:
     """The newest repair, if it is active, or failed or was cancelled and can go on."""
-    repairs = PhaseRun.objects.filter(rollout=rollout, way=Way.REPAIR).select_related("repair")
-    newest = repairs.first()
     if newest is None or newest.active:
         return newest
     return newest if newest.state in STOPPED and not _is_outdated(newest, runs) else None
@@ -214,11 +213,11 @@ def unfinished_repair(rollout: Rollout, runs: dict[int, PhaseRun]) -> PhaseRun |
 
 def _stopped_run(rollout: Rollout, wanted: PhaseRun | None) -> PhaseRun | None:
     """The run that can go on: the newest, a repair's or a phase's, or the one that is wanted."""
-    runs = gates.newest_runs(rollout)
+    runs, repair = gates.newest_runs_and_repair(rollout)
     phase = max(runs.values(), key=lambda run: run.pk, default=None)
     stopped = [
         run
-        for run in (unfinished_repair(rollout, runs), phase)
+        for run in (unfinished_repair(runs, repair), phase)
         if run is not None and run.state in STOPPED
     ]
     if wanted is not None:

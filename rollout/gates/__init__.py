@@ -1,0 +1,24 @@
+"""Answers a plan's gates, each with its evidence and the next thing to do.
+
+A new gate is a class in ``rollout.plan.gates`` and, in a module of this package that is imported
+below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evidence``.
+"""
+
+from rollout.gates import journal, schema, snapshot
+from rollout.gates.answering import GateStatus, answer, answers_of
+from rollout.gates.evidence import Evidence
+from rollout.gates.standing import is_done, is_untouched, newest_runs, newest_runs_and_repair
+
+__all__ = [
+    "Evidence",
+    "GateStatus",
+    "answer",
+    "answers_of",
+    "is_done",
+    "is_untouched",
+    "journal",
+    "newest_runs",
+    "newest_runs_and_repair",
+    "schema",
+    "snapshot",
+]
