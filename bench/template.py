@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 from psycopg import sql
 
-from bench.control import BENCHMARK, UNDISTURBED
+from bench.control import BENCHMARK
 from bench.rollout import KEYS, PLANS
 from bench.server import Connection, Database, create, django_uses
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 from rollout.engine import ddl
+from rollout.engine.control import Quiet
 from rollout.plan import Backfill, Plan
 from rollout.plan.actions import Statement
 from rollout.plan.names import code
@@ -144,4 +145,4 @@ def _carry_out(connection: Connection, plan: Plan) -> None:
             return
         for action in plan.forward(step).actions:
             assert isinstance(action, Statement)
-            ddl.apply(connection, action, UNDISTURBED)
+            ddl.apply(connection, action, Quiet())

@@ -12,6 +12,7 @@ PERMISSIONS = {
         *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
         *("start_rollout", "roll_back_rollout", "waive_mismatch", "take_snapshot"),
         "manage_notifications",
+        "end_blocker",
     ),
 }
 

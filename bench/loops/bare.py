@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.control import UNDISTURBED
 from bench.loops.base import Bounds, Copy, Run, Stopwatch, Work
 from rollout.engine import backfill, lanes, planner
+from rollout.engine.control import Quiet
 
 JOB = 1
 
@@ -20,7 +20,7 @@ def bare(copy: Copy) -> Iterator[Run]:
             chosen = planner.choose(connection, fill)
             lanes.create(connection, JOB, fill.table)
             backfill.prepare_session(connection)
-            worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=UNDISTURBED)
+            worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=Quiet())
             while lane := lanes.claim(connection, JOB, "bench"):
                 worker.work(lane, seconds=bounds.seconds)
             return watch.work(lanes.totals(connection, JOB).updated)

@@ -167,6 +167,11 @@ def day_and_time(moment: datetime, *, now: datetime | None = None) -> str:
     return f"{local.day} {local:%b %H:%M}"
 
 
+def moment(text: str) -> datetime | None:
+    """A moment that the journal keeps as an ISO text within JSON."""
+    return datetime.fromisoformat(text) if text else None
+
+
 def waiting(reason: str) -> str:
     """What work waits for as a sentence: a thing, a health signal's word, or how it is slowed."""
     text = reason.removesuffix(".")

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from rollout.console import (
     audits,
+    blockers,
     comparing,
     downloads,
     findings,
@@ -45,6 +46,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("resume/", verbs.resume, name="resume"),
     path("cancel/", verbs.cancel, name="cancel"),
     path("retry/", verbs.retry, name="retry"),
+    path("blockers/<int:pid>/", blockers.blocker, name="blocker"),
     path("audits/", audits.audits, name="audits"),
     path("snapshots/", snapshots.snapshots, name="snapshots"),
     path("monitoring/", monitoring.monitoring, name="monitoring"),

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
 
 
@@ -18,6 +19,9 @@ class Control(Protocol):
     def waiting(self, reason: str) -> None:
         """Tell people what the work waits for; an empty text ends the wait."""
 
+    def shows(self, standing: Standing | None) -> None:
+        """Tell people where a statement stands; None ends it. Called from any thread."""
+
     def using(self, connection: Connection) -> None:
         """The connection whose statement is to be cancelled when the work is cancelled."""
 
@@ -30,6 +34,9 @@ class Quiet:
 
     def waiting(self, reason: str) -> None:
         """Nobody wants to know."""
+
+    def shows(self, standing: Standing | None) -> None:
+        """Nobody looks on."""
 
     def using(self, connection: Connection) -> None:
         """Nobody cancels a statement."""

@@ -22,6 +22,7 @@ class Rollout(models.Model):
             ("review_mapping", "Can decide what legacy values become"),
             ("repair_rows", "Can have mismatched rows put right"),
             ("waive_mismatch", "Can accept a mismatch for a while"),
+            ("end_blocker", "Can cancel or end sessions that stand in a phase's way"),
             ("take_snapshot", "Can take and delete snapshots"),
             ("manage_notifications", "Can choose what webhooks are told of"),
         ]

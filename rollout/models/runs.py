@@ -98,6 +98,8 @@ class StepRun(models.Model):
     """How many of the step's actions have come to their end."""
     waiting_for = models.TextField(blank=True)
     """What a running step waits for; empty while it gets on."""
+    standing = models.JSONField(null=True)
+    """Where its present statement stands, as ``Standing.as_data`` gives it, while it goes on."""
     result = models.TextField(blank=True)
     """One sentence: what was found or counted."""
     error = models.TextField(blank=True)

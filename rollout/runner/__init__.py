@@ -1,5 +1,6 @@
 """The runner: the only writer of a rollout's state."""
 
+from rollout.runner.blockers import end_blocker, held_up, why_not_end
 from rollout.runner.mappings import (
     ReviewPreview,
     preview_review,
@@ -39,6 +40,8 @@ __all__ = [
     "cancel",
     "correct",
     "delete_snapshot",
+    "end_blocker",
+    "held_up",
     "pause",
     "preview_correction",
     "preview_repair",
@@ -60,5 +63,6 @@ __all__ = [
     "verify_snapshot",
     "waive",
     "why_not_audit",
+    "why_not_end",
     "why_not_review",
 ]

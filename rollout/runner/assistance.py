@@ -4,6 +4,7 @@ import time
 
 from rollout import log, logs
 from rollout.engine.control import Interrupted
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
@@ -29,6 +30,9 @@ class Assistant:
 
     def waiting(self, reason: str) -> None:
         """The worker that holds the run tells people what it waits for."""
+
+    def shows(self, standing: Standing | None) -> None:
+        """An assistant carries no statement of a step out."""
 
     def using(self, connection: Connection) -> None:
         """An assistant's batches are short: they end by themselves."""

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from rollout import log, logs, queue
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, install
 from rollout.environments import alias_of, target_of
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
@@ -41,7 +42,7 @@ def advance(run_id: int, token: int) -> None:
     if run is None or not lease.claim(run, token):
         return
     execution = Execution(run)
-    with Lease(run, on_wait=execution.waiting_for) as held:
+    with Lease(run, on_wait=execution.waiting_for, on_look=execution.shows) as held:
         execution.carry_on(held)
 
 
@@ -85,6 +86,13 @@ class Execution:
         """Write down for people what the present step waits for."""
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
+
+    def shows(self, standing: Standing | None) -> None:
+        """Write down where the statement of the present step stands."""
+        if self.step_run is not None:
+            StepRun.objects.filter(pk=self.step_run.pk, state=StepState.RUNNING).update(
+                standing=standing.as_data() if standing else None, waiting_for=str(standing or "")
+            )
 
     def carry_on(self, held: Lease) -> None:
         """Do steps until the slice, the phase or somebody's patience ends."""
@@ -146,10 +154,11 @@ class Execution:
             _log.info("Step %s begins, attempt %s", step.id, row.attempts)
         row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
-        row.finished_at = None
+        row.finished_at = row.standing = None
         row.save(
             update_fields=[
-                *("state", "started_at", "finished_at", "attempts", "error", "waiting_for")
+                *("state", "started_at", "finished_at", "attempts", "error", "waiting_for"),
+                "standing",
             ]
         )
         way = self.plan.backward(step) if self._backward else self.plan.forward(step)
@@ -176,8 +185,9 @@ class Execution:
         row.state = StepState.DONE
         row.finished_at = timezone.now()
         row.waiting_for = ""
+        row.standing = None
         with transaction.atomic():
-            row.save(update_fields=["state", "finished_at", "result", "waiting_for"])
+            row.save(update_fields=["state", "finished_at", "result", "waiting_for", "standing"])
             self._record("step done", f"{step.description}: {row.result}", step=step.id)
 
     def _act(self, number: int, action: Action, connection: Connection, held: Lease) -> str | None:
@@ -260,7 +270,11 @@ class Execution:
             audits.give_up(self.run, "The phase failed before its end.")
             if self.step_run is not None:
                 StepRun.objects.filter(pk=self.step_run.pk).update(
-                    state=StepState.FAILED, error=text, finished_at=timezone.now(), waiting_for=""
+                    state=StepState.FAILED,
+                    error=text,
+                    finished_at=timezone.now(),
+                    waiting_for="",
+                    standing=None,
                 )
             step = self.step_run.step if self.step_run else ""
             event = "repair failed" if self._repairs else "phase failed"

@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from rollout import heartbeats, log, logs, queue
 from rollout.engine import backfill, lanes, planner, quarantine
-from rollout.engine.control import Control
+from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.target import Connection
@@ -243,7 +243,7 @@ def retry_quarantined(
     control: Control | None = None,
 ) -> int:
     """Try every row in quarantine once more, each by itself; how many are written now."""
-    control = control or _Patient()
+    control = control or Quiet()
     worker = backfill.Worker(
         connection,
         action,
@@ -264,16 +264,3 @@ def retry_quarantined(
         job.updated += written
         job.save(update_fields=["quarantined", "updated"])
     return written
-
-
-class _Patient:
-    """Nobody stops a handful of rows."""
-
-    def check(self) -> None:
-        pass
-
-    def waiting(self, reason: str) -> None:
-        pass
-
-    def using(self, connection: Connection) -> None:
-        pass

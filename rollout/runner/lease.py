@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from rollout import heartbeats, logs
 from rollout.engine.control import Interrupted
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
 from rollout.models import AuditReport, Leased, PhaseRun, RunState, Snapshot
 
@@ -39,6 +40,7 @@ class Lease:
         work: Work,
         *,
         on_wait: Callable[[str], None],
+        on_look: Callable[[Standing | None], None] | None = None,
         from_queue: bool = True,
     ) -> None:
         self.work = work
@@ -46,8 +48,11 @@ class Lease:
         self.lost = False
         self.asked_to: RunState | None = None
         self._on_wait = on_wait
+        self._on_look = on_look
         self._from_queue = from_queue
         self._waiting_for = ""
+        self._standing: Standing | None = None
+        self._shown: Standing | None = None
         self._connection: Connection | None = None
         self._ended = threading.Event()
         self._logged = logs.bound(**fields_of(work))
@@ -83,6 +88,10 @@ class Lease:
             self._waiting_for = reason
             self._on_wait(reason)
 
+    def shows(self, standing: Standing | None) -> None:
+        """Have the thread write it down at its next look: whoever calls may not wait for that."""
+        self._standing = standing
+
     def using(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -98,6 +107,7 @@ class Lease:
                         if self._from_queue:
                             heartbeats.beat(heartbeats.WORKER)
                     self._look()
+                    self._show()
                     alive = now
                 except DatabaseError:
                     connection.close()
@@ -111,6 +121,12 @@ class Lease:
     def _extend(self) -> None:
         if not extend(self.work, self.token):
             self.lost = True
+
+    def _show(self) -> None:
+        standing = self._standing
+        if self._on_look is not None and standing is not self._shown and not self.lost:
+            self._on_look(standing)
+            self._shown = standing
 
     def _look(self) -> None:
         if not isinstance(self.work, PhaseRun):

@@ -6,6 +6,7 @@ import psycopg
 from django.utils import timezone
 
 from rollout import dumps, gates, log
+from rollout.engine.control import Quiet
 from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import relations_of
@@ -39,7 +40,7 @@ def restore_snapshot(
     """
     plan = plan_of(into)
     _refuse(snapshot, into)
-    control = _Alone()
+    control = Quiet()
     try:
         stored = dumps.measured(snapshot.storage_name, check=control.check)
         if stored.sha256 != snapshot.sha256:
@@ -170,16 +171,3 @@ def _run(
         )
         for position, step in enumerate(plan_of(into).phases[number].steps)
     )
-
-
-class _Alone:
-    """The control of work that nobody asks to stop."""
-
-    def check(self) -> None:
-        pass
-
-    def waiting(self, reason: str) -> None:
-        pass
-
-    def using(self, connection: Connection) -> None:
-        pass

@@ -54,6 +54,7 @@ WHO_MAY = {
     "{rollout}/resume/": (AUDITORS, AUDITORS),
     "{rollout}/cancel/": (LEADS, LEADS),
     "{rollout}/retry/": (LEADS, LEADS),
+    "{rollout}/blockers/{pid}/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
     "{rollout}/rules/{rule}/release/": (LEADS, LEADS),
@@ -70,13 +71,8 @@ POST_ONLY = {
     *("choose", "test", "resend"),
 }
 MADE_FOR_POST = POST_ONLY | {
-    "start",
-    "roll-back",
-    "audits",
-    "snapshots",
-    "repair",
-    "correct",
-    "notifications",
+    *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
+    "blockers",
 }
 SENT = {
     "target_ms": "50",
@@ -114,6 +110,7 @@ def address_of(pattern: str, rollout: Rollout) -> str:
         rule="slow",
         webhook="chat",
         delivery=journal.told(journal.noted(rollout)).pk,
+        pid=1,
     )
 
 
@@ -122,6 +119,8 @@ def browser_of(who: str) -> Client:
 
 
 def last_part(pattern: str) -> str:
+    if "{pid}" in pattern:
+        return "blockers"
     return pattern.strip("/").rpartition("/")[2]
 
 
@@ -173,6 +172,7 @@ def test_the_table_above_names_every_address() -> None:
             rule="<str:rule_id>",
             webhook="<str:name>",
             delivery="<int:delivery_id>",
+            pid="<int:pid>",
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }

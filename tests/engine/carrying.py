@@ -12,6 +12,7 @@ from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.lanes import Lane, Totals
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
 from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
@@ -30,6 +31,10 @@ class NoControl:
 
     def waiting(self, reason: str) -> None:
         self.waits.append(reason)
+
+    def shows(self, standing: Standing | None) -> None:
+        """What a statement waits for is a wait like any other."""
+        self.waiting(str(standing or ""))
 
     def using(self, connection: Connection) -> None:
         """Nobody cancels a statement."""

@@ -1,5 +1,6 @@
 """Statements that wait briefly, try again, and are believed only when the catalog shows them."""
 
+import json
 import threading
 from collections.abc import Callable
 
@@ -10,11 +11,13 @@ from psycopg import sql
 from rollout.engine import ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.ddl import LockNotObtained, NotApplied
+from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import CreateIndex, facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key, switch_modes
 from tests.engine.carrying import NoControl, StopAfter, wait_until_somebody_waits
+from tests.engine.own_server import server
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
 
 TABLE = BIGINT.table
@@ -58,10 +61,23 @@ class Watching(NoControl):
             self.on_wait(reason)
 
 
+class Looking(NoControl):
+    """Is told where the statement stands."""
+
+    def __init__(self, on_look: Callable[[Standing], object]) -> None:
+        super().__init__()
+        self.on_look = on_look
+
+    def shows(self, standing: Standing | None) -> None:
+        if standing is not None:
+            self.on_look(standing)
+
+
 @pytest.fixture
 def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ddl, "ATTEMPTS", 2)
-    monkeypatch.setattr(ddl, "FIRST_LOCK_TIMEOUT", 0.02)
+    # Long enough for the watch to connect on a busy machine.
+    monkeypatch.setattr(ddl, "FIRST_LOCK_TIMEOUT", 0.5)
     monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
 
 
@@ -96,7 +112,7 @@ def test_a_lock_in_the_way_is_waited_for_and_the_work_done_when_it_is_let_go(
     app.execute("BEGIN; LOCK TABLE things IN ACCESS SHARE MODE")
     control = Watching(lambda _reason: app.execute("COMMIT"))
     assert ddl.apply(connection, add_column(), control) is True
-    assert control.waits[0].startswith("a lock, attempt 1 of 30")
+    assert next(filter(None, control.waits)).startswith("a lock, attempt 1 of 30")
     assert control.waits[-1] == ""
 
 
@@ -116,14 +132,72 @@ def test_a_lock_that_is_never_let_go_is_named_with_its_session(
     assert ddl.apply(connection, add_column(sample), NoControl()) is True
 
 
-def test_sessions_that_use_other_tables_are_not_blamed(
-    connection: Connection, app: Connection
+def test_only_the_session_that_is_waited_for_is_told_with_what_it_holds(
+    few_attempts: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     connection.execute("CREATE TABLE others ()")
-    with app.transaction():
-        app.execute("SELECT FROM others")
-        assert ddl.lock_holders(connection, ["things"]) == "whoever held the lock has let it go"
-        assert "SELECT FROM others" in ddl.lock_holders(connection, ["others"])
+    seen: list[Standing] = []
+    control = Looking(seen.append)
+    with target.connect() as other, other.transaction(), app.transaction():
+        other.execute("SELECT FROM others")
+        app.execute("LOCK TABLE things IN ROW EXCLUSIVE MODE")
+        with pytest.raises(LockNotObtained):
+            ddl.apply(connection, add_column(), control)
+    last = seen[-1]
+    assert (last.attempt, last.attempts) == (2, 2)
+    assert last.session == connection.info.backend_pid
+    assert last.awaits == "ACCESS EXCLUSIVE on things"
+    (blocker,) = last.blockers
+    assert blocker.pid == app.info.backend_pid
+    assert blocker.application == "the application"
+    assert blocker.user == app.info.user
+    assert blocker.state == "idle in transaction"
+    assert blocker.locks == ("ROW EXCLUSIVE on things",)
+    assert blocker.query == "LOCK TABLE things IN ROW EXCLUSIVE MODE"
+    assert any(standing.next_try_at for standing in seen), "the next attempt is announced"
+    assert Standing.of(json.loads(json.dumps(last.as_data()))) == last
+
+
+def test_a_build_that_waits_for_an_old_transaction_names_it_and_tells_how_far_it_is(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    seen: list[Standing] = []
+
+    def let_go(standing: Standing) -> None:
+        seen.append(standing)
+        if standing.blockers:
+            app.execute("COMMIT")
+
+    step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
+    _clear, build = step.forward(BIGINT.plan)
+    assert isinstance(build, Statement)
+    app.execute("BEGIN")
+    app.execute("INSERT INTO things (id) VALUES (1)")
+    ddl.apply(connection, build, Looking(let_go))
+    waited = next(standing for standing in seen if standing.blockers)
+    assert waited.attempt == 0, "it has no lock timeout"
+    assert waited.blockers[0].pid == app.info.backend_pid
+    assert waited.progress is not None
+    assert str(waited.progress).startswith("waiting for writers before build")
+    assert waited.progress.total == 1
+
+
+def test_a_prepared_transaction_in_the_way_has_its_name_told() -> None:
+    with server({"max_prepared_transactions": "2"}) as (own, _data), own.connect() as connection:
+        BIGINT.create(connection)
+        connection.execute("BEGIN; LOCK TABLE things IN ACCESS SHARE MODE")
+        connection.execute("PREPARE TRANSACTION 'forgotten'")
+        seen: list[Standing] = []
+
+        def end_it(standing: Standing) -> None:
+            if standing.blockers and not seen:
+                seen.append(standing)
+                with own.connect() as other:
+                    other.execute("ROLLBACK PREPARED 'forgotten'")
+
+        ddl.apply(connection, add_column(), Looking(end_it))
+        assert "'forgotten'" in str(seen[0])
+        assert seen[0].blockers[0].pid == 0
 
 
 def test_whoever_holds_the_modes_still_is_named_when_a_switch_gives_up(

@@ -20,7 +20,7 @@ from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment
 from rollout.heartbeats import liveness
-from rollout.management import schema, selftests, snapshots
+from rollout.management import blockers, schema, selftests, snapshots
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
@@ -89,6 +89,7 @@ class Command(BaseCommand):
         form = audit.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print JSON")
         form.add_argument("--csv", action="store_true", help="print the mismatching rows as CSV")
+        blockers.add_verb(verb)
         selftests.add_verb(verb)
         snapshots.add_verbs(verb)
         schema.add_verbs(verb)
@@ -188,6 +189,18 @@ class Command(BaseCommand):
     def _verb(self, verb: Callable[..., PhaseRun], plan: str, env: str) -> int:
         run = verb(find_rollout(plan, env), actor=ShellActor(), source="shell")
         self.stdout.write(f"{sentence_name_of(run)} is {run.state}.")
+        return DONE
+
+    def do_blockers(
+        self, *, plan: str, env: str, json: bool, cancel: int | None, end: int | None, **_: Any
+    ) -> int:
+        rollout = find_rollout(plan, env)
+        if cancel is not None:
+            self.stdout.write(blockers.end(rollout, cancel, "cancel", ShellActor()))
+        elif end is not None:
+            self.stdout.write(blockers.end(rollout, end, "end", ShellActor()))
+        else:
+            self.stdout.write(blockers.list_of(rollout, as_json=json))
         return DONE
 
     def do_audit(

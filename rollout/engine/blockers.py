@@ -1,0 +1,119 @@
+"""Cancels or ends a session that is in a statement's way. Only ever because a person asked."""
+
+import time
+from typing import Literal
+
+from rollout.engine import standing
+from rollout.engine.standing import Blocker, Standing
+from rollout.engine.target import Connection
+
+How = Literal["cancel", "end"]
+PATIENCE = 2.0
+"""Seconds to wait for what was asked for to be seen."""
+_SIGNAL = {
+    "cancel": "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+    " WHERE pid = %s AND backend_start = %s::timestamptz",
+    "end": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid = %s AND backend_start = %s::timestamptz",
+}
+"""In one statement with the look at whose session it is: between two it could be another's."""
+
+
+def why_not(connection: Connection, shown: Blocker, behind: Standing, how: How) -> str:
+    """Why a session that was shown in a statement's way is not to be touched, with what to do."""
+    name = f"pid {shown.pid}"
+    if shown.pid == standing.PREPARED:
+        return (
+            "A prepared transaction has no session to end. End it with COMMIT PREPARED or "
+            "ROLLBACK PREPARED."
+        )
+    now = standing.session(connection, shown.pid)
+    if now is None:
+        return f"{name} has ended by itself: nothing was done."
+    if not now.began_at or not shown.began_at:
+        return (
+            f"Whose session {name} is, is hidden from the rollout's role. Grant pg_read_all_stats "
+            "and pg_signal_backend to it, or end the session by hand."
+        )
+    if now.began_at != shown.began_at:
+        return f"{name} is another session by now: nothing was done. Look at the page again."
+    if now.ours or now.pid in (connection.info.backend_pid, behind.session):
+        return (
+            f"{name} is a session of the rollout itself. Pause or cancel the work that it does "
+            "instead."
+        )
+    if "to prevent wraparound" in now.query and now.kind == "autovacuum worker":
+        return (
+            f"{name} is a vacuum against wraparound: the server would begin it again at once. "
+            "Wait for its end, or pause the phase meanwhile."
+        )
+    if now.kind not in ("client backend", "autovacuum worker"):
+        return f"{name} is the server's own ({now.kind}), not an application's: leave it alone."
+    if not _is_in_the_way(connection, now, shown, behind):
+        return f"{name} is not in the way any more: nothing was done."
+    if how == "cancel" and now.state != "active":
+        return (
+            f"{name} runs no statement that could be cancelled ({now.state}): its transaction "
+            "stays open. End the session instead."
+        )
+    return _why_may_not(connection, now)
+
+
+def _is_in_the_way(connection: Connection, now: Blocker, shown: Blocker, behind: Standing) -> bool:
+    """Whether it blocks this moment, or its transaction still holds what it was seen to hold.
+
+    Between two attempts nobody waits; and locks are let go at a transaction's end only.
+    """
+    _awaits, blockers = standing.in_its_way(connection, behind.session)
+    if any(blocker.pid == now.pid for blocker in blockers):
+        return True
+    same = bool(shown.transaction_at) and now.transaction_at == shown.transaction_at
+    return same and now.state != "idle in transaction (aborted)"
+
+
+def _why_may_not(connection: Connection, now: Blocker) -> str:
+    row = connection.execute(
+        """
+        SELECT r.rolsuper AND NOT me.rolsuper,
+               me.rolsuper OR pg_has_role(a.usesysid, 'USAGE')
+               OR pg_has_role('pg_signal_backend', 'USAGE'), a.backend_type, me.rolname
+          FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+          JOIN pg_roles me ON me.rolname = current_user
+         WHERE a.pid = %s
+        """,
+        [now.pid],
+    ).fetchone()
+    if row is None:
+        return f"pid {now.pid} has ended by itself: nothing was done."
+    superior, may, kind, me = row
+    if superior:
+        return (
+            f"pid {now.pid} belongs to {now.user}, a superuser: {me} may not touch it. Have "
+            f"{now.user} end it."
+        )
+    if kind == "client backend" and not may:
+        return (
+            f"{me} may not touch the session of {now.user}. Grant pg_signal_backend to {me}, or "
+            f"have {now.user} end it."
+        )
+    return ""
+
+
+def signal(connection: Connection, blocker: Blocker, how: How) -> bool:
+    """Send it, if the session is still the same one; whether it was sent. Raises psycopg.Error."""
+    row = connection.execute(_SIGNAL[how].encode(), [blocker.pid, blocker.began_at]).fetchone()
+    return bool(row and row[0])
+
+
+def has_gone(connection: Connection, blocker: Blocker) -> bool:
+    """Whether its transaction ends, or its session does, within a moment."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        now = standing.session(connection, blocker.pid)
+        if now is None or now.began_at != blocker.began_at:
+            return True
+        if now.transaction_at != blocker.transaction_at or now.state.endswith("(aborted)"):
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)

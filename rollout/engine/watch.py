@@ -1,0 +1,106 @@
+"""Looks at a statement from beside it, while its own connection is busy with it."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from rollout.engine import standing
+from rollout.engine.control import Control
+from rollout.engine.standing import Standing
+from rollout.engine.target import Connection
+from rollout.plan.actions import Statement
+
+FIRST_LOOK = 0.05
+"""Seconds. A statement that has ended by then is not looked at: there is nothing to see."""
+LOOK_EVERY, LOOK_AT_LONG_EVERY = 0.1, 0.5
+
+
+class Watch:
+    """Tells the control where a statement stands, from a thread with a connection of its own.
+
+    Without that connection the statement goes on all the same; only nobody sees who is in its way.
+    """
+
+    def __init__(self, connection: Connection, statement: Statement, control: Control) -> None:
+        self._dsn = connection.info.dsn
+        self._password = connection.info.password
+        self._control = control
+        self._every = LOOK_AT_LONG_EVERY if statement.long else LOOK_EVERY
+        self._standing = Standing(
+            session=connection.info.backend_pid,
+            statement=" ".join(statement.text.split())[:300],
+            began_at=_text(datetime.now(UTC)),
+        )
+        self._changing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._control.shows(None)
+
+    def trying(self, attempt: int, attempts: int, timeout: float) -> None:
+        """An attempt begins, with a lock timeout of so many seconds."""
+        self._change(
+            attempt=attempt, attempts=attempts, timeout_ms=int(timeout * 1000), next_try_at=""
+        )
+
+    def pausing(self, seconds: float) -> None:
+        """An attempt has failed; the next begins after so long."""
+        self._change(next_try_at=_text(datetime.now(UTC) + timedelta(seconds=seconds)))
+        self._control.shows(self._standing)
+
+    @property
+    def named(self) -> str:
+        """Who was in the way when it last looked."""
+        return self._standing.named
+
+    def _look_on(self) -> None:
+        if self._ended.wait(FIRST_LOOK):
+            return
+        try:
+            with psycopg.connect(
+                self._dsn, password=self._password, autocommit=True, connect_timeout=5
+            ) as connection:
+                connection.execute("SET statement_timeout = '2s'")
+                connection.execute("SET lock_timeout = '200ms'")
+                while True:
+                    self._look(connection)
+                    if self._ended.wait(self._every):
+                        return
+        except psycopg.Error:
+            return
+
+    def _look(self, connection: Connection) -> None:
+        pid = self._standing.session
+        try:
+            awaits, blockers = standing.in_its_way(connection, pid)
+            progress = standing.progress(connection, pid)
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+            return
+        if blockers or not self._standing.attempt:
+            self._change(awaits=awaits, blockers=blockers, progress=progress)
+        if not self._ended.is_set():
+            self._control.shows(self._standing)
+
+    def _change(self, **fields: Any) -> None:
+        with self._changing:
+            self._standing = replace(self._standing, **fields)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,136 @@
+"""What a phase waits for now, and the verb that takes somebody else's session out of its way."""
+
+from dataclasses import dataclass
+
+import psycopg
+from django.db import transaction
+
+from rollout import log
+from rollout.drift import patient_target
+from rollout.engine import blockers
+from rollout.engine.blockers import How
+from rollout.engine.standing import Blocker, Standing
+from rollout.models import WORKING, Rollout, StepRun, StepState
+from rollout.runner.verbs import Actor, Refused, name_of
+
+ASKED = {"cancel": "cancel its statement", "end": "end"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A step that is under way, and where its statement stands."""
+
+    step_run: StepRun
+    standing: Standing
+
+    def blocker(self, pid: int, began_at: str) -> Blocker | None:
+        """The session that was shown in the way, if it still is as far as anybody has seen."""
+        return next(
+            (
+                blocker
+                for blocker in self.standing.blockers
+                if (blocker.pid, blocker.began_at) == (pid, began_at)
+            ),
+            None,
+        )
+
+
+def held_up(rollout: Rollout) -> Held | None:
+    """The step of a rollout whose statement is looked at now; None while nothing has to wait."""
+    row = (
+        StepRun.objects.filter(
+            run__rollout=rollout,
+            run__state__in=WORKING,
+            state=StepState.RUNNING,
+            standing__isnull=False,
+        )
+        .select_related("run__rollout")
+        .first()
+    )
+    return Held(row, Standing.of(row.standing)) if row and row.standing else None
+
+
+def why_not_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
+    """Why a session is not to be cancelled or ended now; empty where it can be."""
+    try:
+        _found(rollout, pid, began_at, how)
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+def end_blocker(
+    rollout: Rollout,
+    pid: int,
+    *,
+    began_at: str,
+    how: How,
+    actor: Actor,
+    source: str = "web",
+) -> str:
+    """Cancel the statement of a session that a phase waits for, or end it; what came of it.
+
+    ``began_at`` is that of the session as it was shown. Raises Refused.
+    """
+    held, blocker = _found(rollout, pid, began_at, how)
+    run = held.step_run.run
+    try:
+        with patient_target(rollout).connect() as connection:
+            with transaction.atomic():
+                log.record(
+                    "blocker cancelled" if how == "cancel" else "blocker ended",
+                    f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {name_of(run)}.",
+                    actor=actor.get_username(),
+                    source=source,
+                    rollout=rollout,
+                    phase=run.phase,
+                    data={
+                        "run": run.pk,
+                        "step": held.step_run.step,
+                        "statement": held.standing.statement,
+                        "pid": blocker.pid,
+                        "began_at": blocker.began_at,
+                        "application": blocker.application,
+                        "user": blocker.user,
+                        "state": blocker.state,
+                        "transaction_seconds": blocker.seconds,
+                        "locks": list(blocker.locks),
+                        "query": blocker.query,
+                    },
+                )
+                if not blockers.signal(connection, blocker, how):
+                    raise Refused(f"pid {pid} has ended by itself: nothing was done.")
+            gone = blockers.has_gone(connection, blocker)
+    except psycopg.Error as error:
+        raise Refused(f"The database refused: {error}".strip()) from error
+    if gone:
+        return f"{_said(blocker)} is out of the way."
+    return (
+        f"{_said(blocker)} was asked to {ASKED[how]}, and is still there. Look again in a moment"
+        f"{', or end the session' if how == 'cancel' else ''}."
+    )
+
+
+def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, Blocker]:
+    """The session, asked about afresh. Raises Refused where it is not to be touched."""
+    held = held_up(rollout)
+    if held is None:
+        raise Refused("Nothing waits for another session now: nothing was done.")
+    blocker = held.blocker(pid, began_at)
+    if blocker is None:
+        raise Refused(
+            f"pid {pid} is not what {name_of(held.step_run.run)} waits for now: nothing was done. "
+            "Look at the page again."
+        )
+    try:
+        with patient_target(rollout).connect() as connection:
+            reason = blockers.why_not(connection, blocker, held.standing, how)
+    except psycopg.Error as error:
+        raise Refused(f"The database could not be asked: {error}".strip()) from error
+    if reason:
+        raise Refused(reason)
+    return held, blocker
+
+
+def _said(blocker: Blocker) -> str:
+    return f"pid {blocker.pid} ({blocker.application}, {blocker.user})"

@@ -1,0 +1,129 @@
+"""A phase that waits shows for whom, live; and a lead takes that session out of its way."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from io import StringIO
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from rollout import runner
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState, StepRun
+from rollout.runner.blockers import Held
+from tests import rollouts
+from tests.console import journal
+from tests.processes import wait_until
+from tests.rollouts import ADA
+
+HOLDS = "LOCK TABLE properties IN ACCESS SHARE MODE"
+
+
+@pytest.fixture
+def waiting(properties: Rollout) -> Iterator[PhaseRun]:
+    """Phase 1, that waits for somebody's forgotten transaction."""
+    rollouts.carry_out(properties, 0)
+    with rollouts.target() as app:
+        app.execute("SET application_name = 'a report'")
+        run = runner.start(properties, 1, actor=ADA)
+        app.execute("BEGIN")
+        app.execute(HOLDS)
+        thread = threading.Thread(target=_work)
+        thread.start()
+        try:
+            wait_until(lambda: _who_waits(properties) is not None)
+            yield run
+        finally:
+            if not app.broken and not app.closed:
+                with_suppressed(app)
+            thread.join()
+
+
+def with_suppressed(app: psycopg.Connection[tuple[object, ...]]) -> None:
+    try:
+        app.execute("ROLLBACK")
+    except psycopg.Error:
+        """Somebody has ended it."""
+
+
+def _work() -> None:
+    try:
+        rollouts.work()
+    finally:
+        connection.close()
+
+
+def _who_waits(rollout: Rollout) -> Held | None:
+    held = runner.held_up(rollout)
+    return held if held and held.standing.blockers else None
+
+
+def shell(*arguments: str) -> tuple[int, str, str]:
+    out, err = StringIO(), StringIO()
+    with pytest.raises(SystemExit) as exited:
+        call_command("rollout", *arguments, stdout=out, stderr=err)
+    return int(exited.value.code or 0), out.getvalue(), err.getvalue()
+
+
+def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_the_page(
+    waiting: PhaseRun,
+) -> None:
+    rollout = waiting.rollout
+    lead, engineer = journal.browser_of("lead"), journal.browser_of("engineer")
+    held = _who_waits(rollout)
+    assert held is not None
+    (blocker,) = held.standing.blockers
+    for page in (journal.PAGE, f"{journal.PAGE}phases/1/"):
+        text = journal.fragment_of(lead, page)
+        assert "ACCESS EXCLUSIVE on properties" in text
+        assert "of 30" in text
+        assert "Lock timeout in force" in text
+        assert "ACCESS SHARE on properties" in text
+        assert HOLDS in text
+        assert "a report" in text
+        assert f"/blockers/{blocker.pid}/" in text
+    assert "/blockers/" not in journal.text_of(engineer, journal.PAGE)
+
+    code, out, _err = shell("blockers", rollout.plan)
+    assert code == 0
+    assert f"pid {blocker.pid} (a report, idle in transaction" in out
+    data = json.loads(shell("blockers", rollout.plan, "--json")[1])
+    assert data["blockers"][0]["query"] == HOLDS
+    code, _out, err = shell("blockers", rollout.plan, "--cancel", str(blocker.pid))
+    assert (code, "runs no statement that could be cancelled" in err) == (1, True)
+    code, _out, err = shell("blockers", rollout.plan, "--end", "1")
+    assert (code, "is not what phase 1 waits for" in err) == (1, True)
+
+    address = f"{journal.PAGE}blockers/{blocker.pid}/"
+    asks = journal.text_of(lead, address, began_at=blocker.began_at)
+    assert f"End session {blocker.pid}" in asks
+    assert HOLDS in asks
+    assert 'value="cancel"' not in asks, "it is idle"
+    assert "It is left alone" in journal.text_of(lead, address, began_at="another")
+    assert not LogEntry.objects.filter(event__startswith="blocker").exists()
+
+    press = {"began_at": blocker.began_at, "how": "end"}
+    said = lead.post(address, press, follow=True).content.decode()
+    assert "is out of the way" in said
+    wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
+    entry = LogEntry.objects.get(event="blocker ended")
+    assert entry.actor == "lead"
+    assert entry.data["query"] == HOLDS
+    assert entry.data["pid"] == blocker.pid
+    assert not StepRun.objects.exclude(standing=None).exists()
+    said = lead.post(address, press, follow=True).content.decode()
+    assert "nothing was done" in said
+
+
+def test_a_wait_ends_on_the_page_when_the_transaction_does(waiting: PhaseRun) -> None:
+    held = _who_waits(waiting.rollout)
+    assert held is not None
+    with rollouts.target() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [held.standing.blockers[0].pid])
+    wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
+    assert runner.held_up(waiting.rollout) is None
+    assert "In its way" not in journal.fragment_of(journal.browser_of("viewer"), journal.PAGE)
