@@ -2,6 +2,7 @@
 # make test   all tests, against an embedded PostgreSQL of their own
 # make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
+# make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make lint   ruff, mypy, import rules
 # make clean  removes what the other targets made, the demo's data included
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit lint clean
+.PHONY: demo test bench bench-audit bench-phases lint clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -26,6 +27,10 @@ bench: .venv/.demo
 bench-audit: ROWS ?= 10000000
 bench-audit: .venv/.demo
 	@exec .venv/bin/python -m bench.audit --rows $(ROWS)
+
+bench-phases: ROWS ?= 2000000
+bench-phases: .venv/.demo
+	@exec .venv/bin/python -m bench.phases --rows $(ROWS)
 
 # mypy's Django plugin loads the settings; it connects to nothing.
 lint: .venv/.development

@@ -97,6 +97,7 @@ def _make(connection: Connection, rows: int) -> None:
     with settings(connection, fsync="off", full_page_writes="off", max_wal_size="8GB"):
         connection.execute(
             sql.SQL(ROWS).format(
+                into=sql.Identifier("listings"),
                 key=KEY_VALUES[KEY],
                 rows=sql.Literal(rows),
                 slots=sql.Literal(SLOTS),

@@ -16,7 +16,7 @@ from bench.loops.base import Bounds, Copy, Loop, Work
 from bench.measure import hot_share, sizes
 from bench.report import KeyReport
 from bench.server import Database, copy_of
-from bench.traffic import Latencies, Traffic, busy_core, traffic
+from bench.traffic import Latencies, Traffic, busy_core, scripts_of_listings, traffic
 
 SAMPLED = ("trigger_touch", "bulk_update")
 """Loops too slow to go to the end: they are stopped after a while."""
@@ -148,7 +148,12 @@ class KeyRun:
         return latencies.as_dict()
 
     def _traffic(self, database: Database) -> AbstractContextManager[Traffic]:
-        return traffic(database, self.key, self.settings.rows, warm_up=self.settings.warm_up)
+        return traffic(
+            database,
+            scripts_of_listings(self.key),
+            self.settings.rows,
+            warm_up=self.settings.warm_up,
+        )
 
     def _share(self, work: Work) -> float:
         return work.rows / self.settings.rows

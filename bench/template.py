@@ -42,7 +42,7 @@ CREATE INDEX {prefix}_created_idx ON {table} (created_at);
 CREATE INDEX {prefix}_type_status_idx ON {table} (type, status)
 """
 ROWS = """
-INSERT INTO listings
+INSERT INTO {into}
 SELECT {key},
        'Listing ' || n || ', bright and renovated',
        'High ceilings and oak floors; washer and dryer in the unit, central air.',
@@ -76,27 +76,35 @@ def make(server: Database, key: str, rows: int) -> Database:
 
 def _load(connection: Connection, key: str, rows: int) -> None:
     """Rows one after the other into a table with its indexes, as an application would have."""
-    connection.execute("SELECT setseed(0.5)")
     connection.execute(
         sql.SQL(TABLE).format(key_type=code(KEYS[key]), key_default=KEY_DEFAULTS[key])
     )
     connection.execute(
         sql.SQL(INDEXES).format(table=sql.Identifier("listings"), prefix=sql.SQL("listings"))
     )
+    insert_listings(connection, sql.Identifier("listings"), KEY_VALUES[key], rows)
+    connection.execute("SELECT setval('listing_ids', %s)", [rows])
+
+
+def insert_listings(
+    connection: Connection, into: sql.Composable, key: sql.Composable, rows: int
+) -> None:
+    """Untidy rows, the same each time, into a table that has the columns of a listing."""
+    connection.execute("SELECT setseed(0.5)")
     spellings(connection, "types", weighted_spellings(TYPES))
     spellings(connection, "statuses", weighted_spellings(STATUSES))
-    # So many changes would only be logged to be forgotten; every loop is logged as usual.
+    # So many changes would only be logged to be forgotten; what is measured is logged as usual.
     with settings(connection, fsync="off", full_page_writes="off", max_wal_size="8GB"):
         connection.execute(
             sql.SQL(ROWS).format(
-                key=KEY_VALUES[key],
+                into=into,
+                key=key,
                 rows=sql.Literal(rows),
                 slots=sql.Literal(SLOTS),
                 new_values=sql.SQL(""),
                 new_sources=sql.SQL(""),
             )
         )
-        connection.execute("SELECT setval('listing_ids', %s)", [rows])
         connection.execute("CHECKPOINT")
     # Else the system would write it to disk beside the first loops.
     os.sync()

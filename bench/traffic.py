@@ -8,8 +8,9 @@ import math
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,22 +113,31 @@ class Traffic:
         )
 
 
+def scripts_of_listings(key: str) -> dict[int, str]:
+    """Weight to pgbench script, for listings with such a key."""
+    return {
+        weight: "\\set n random(1, :rows)\n\\set city random(0, 4999)\n"
+        f"{statement.format(key=KEYS[key])}\n"
+        for weight, statement in SCRIPTS.items()
+    }
+
+
 @contextmanager
-def traffic(database: Database, key: str, rows: int, *, warm_up: float) -> Iterator[Traffic]:
+def traffic(
+    database: Database, scripts: Mapping[int, str], rows: int, *, warm_up: float
+) -> Iterator[Traffic]:
     """Traffic on a database, that has gone on for so many seconds."""
-    directory = database.home / "traffic" / database.name
-    directory.mkdir(parents=True)
+    (database.home / "traffic").mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix=f"{database.name}-", dir=database.home / "traffic"))
+    directory.chmod(0o755)
     command = [
         *(str(embedded.program("pgbench")), "--no-vacuum"),
         *("--rate", str(RATE), "--client", str(CLIENTS), "--time", str(LONGEST_SECONDS)),
         *("--define", f"rows={rows}", "--log", "--log-prefix", str(directory / "log")),
     ]
-    for weight, statement in SCRIPTS.items():
+    for weight, text in scripts.items():
         script = directory / f"{weight}.sql"
-        script.write_text(
-            "\\set n random(1, :rows)\n\\set city random(0, 4999)\n"
-            f"{statement.format(key=KEYS[key])}\n"
-        )
+        script.write_text(text)
         command += ["--file", f"{script}@{weight}"]
     with (directory / "output").open("wb") as output:
         process = processes.spawn(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from bench.control import BENCHMARK
 from bench.loops.base import Copy, Run, Work
-from bench.server import django_uses
+from bench.server import Database, django_uses
 from config import processes
 from config.home import ROOT
 from rollout import runner
@@ -23,21 +23,28 @@ class DidNotEnd(Exception):
 
 
 @contextmanager
-def whole_path(copy: Copy) -> Iterator[Run]:
-    home = copy.database.home
-    with django_uses(copy.database), (home / "site.log").open("ab") as log:
+def workers(database: Database) -> Iterator[None]:
+    """A queue cluster and a watchdog over a database, which this process uses too."""
+    home = database.home
+    with django_uses(database), (home / "site.log").open("ab") as log:
         for command in (["qcluster"], ["rollout", "watchdog"]):
             processes.spawn(
                 [sys.executable, str(ROOT / "manage.py"), *command],
                 home=home,
-                environ=copy.database.environ,
+                environ=database.environ,
                 output=log,
             )
         try:
             _await_workers()
-            yield lambda bounds: _phase(copy)
+            yield
         finally:
             processes.stop_all(home)
+
+
+@contextmanager
+def whole_path(copy: Copy) -> Iterator[Run]:
+    with workers(copy.database):
+        yield lambda bounds: _phase(copy)
 
 
 def _await_workers() -> None:
@@ -48,17 +55,22 @@ def _await_workers() -> None:
         time.sleep(0.1)
 
 
+def await_end(run: PhaseRun) -> None:
+    """Until a run has come to its end. Raises DidNotEnd."""
+    while run.active:
+        time.sleep(0.2)
+        run.refresh_from_db()
+    if run.state != RunState.DONE:
+        raise DidNotEnd(f"{run}: {run.error}")
+
+
 def _phase(copy: Copy) -> Work:
     """Phase 2, its audit included; of that the backfill, from its job's first moment to its last.
 
     The final sweep is part of it: before that nobody knows that the backfill has ended.
     """
     run = runner.start(find_rollout(copy.plan.name, "production"), 2, actor=BENCHMARK)
-    while run.active:
-        time.sleep(0.2)
-        run.refresh_from_db()
-    if run.state != RunState.DONE:
-        raise DidNotEnd(f"{run}: {run.error}")
+    await_end(run)
     job = BackfillJob.objects.get(step_run__run=run)
     assert job.finished_at is not None
     return Work(
