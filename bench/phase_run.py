@@ -9,7 +9,7 @@ from typing import Any
 from bench import application
 from bench.control import BENCHMARK
 from bench.locks import Locks, watched
-from bench.loops.rollout import await_end, workers
+from bench.loops.rollout import await_end, seconds_of, workers
 from bench.run import say
 from bench.server import Database, create, django_uses
 from bench.traffic import Traffic, traffic
@@ -39,6 +39,8 @@ class Figures:
     app_transactions: int
     lock_timeouts: int
     seconds: float
+    steps: dict[str, float]
+    """How long each took, in seconds."""
 
     @property
     def lock_timeout_ms(self) -> float:
@@ -157,13 +159,13 @@ class PhaseRuns:
 
     def _measured(self, locks: Locks, way: Way, *phases: int) -> dict[int, Figures]:
         """Phases one after the other, with the application beside them all the time."""
-        spans: dict[int, tuple[float, float, int]] = {}
+        spans: dict[int, tuple[float, float, int, PhaseRun]] = {}
         with self._traffic() as seen:
             for number in phases:
                 timed_out = self._lock_timeouts()
                 started = time.time()
-                self._carry_out(number, way)
-                spans[number] = (started, time.time(), self._lock_timeouts() - timed_out)
+                run = self._carry_out(number, way)
+                spans[number] = (started, time.time(), self._lock_timeouts() - timed_out, run)
                 # So that a transaction that waits is not taken for the next phase's.
                 time.sleep(min(1.0, self.warm_up))
             seen.stop(drain=self.warm_up)
@@ -172,7 +174,13 @@ class PhaseRuns:
         return {number: self._figures(locks, seen, *span) for number, span in spans.items()}
 
     def _figures(
-        self, locks: Locks, seen: Traffic, started: float, ended: float, timed_out: int
+        self,
+        locks: Locks,
+        seen: Traffic,
+        started: float,
+        ended: float,
+        timed_out: int,
+        run: PhaseRun,
     ) -> Figures:
         holds = locks.between(started, ended)
         latencies = seen.between(started, ended)
@@ -186,9 +194,10 @@ class PhaseRuns:
             app_transactions=latencies.transactions,
             lock_timeouts=timed_out,
             seconds=ended - started,
+            steps={row.step: round(seconds_of(row), 3) for row in run.steps.all()},
         )
 
-    def _carry_out(self, number: int, way: Way = Way.FORWARD) -> None:
+    def _carry_out(self, number: int, way: Way = Way.FORWARD) -> PhaseRun:
         """A phase by the queue and its workers.
 
         Gates and approvals ask people, and nobody is here: what is measured is what steps do.
@@ -204,6 +213,7 @@ class PhaseRuns:
         )
         queue.send_run(run)
         await_end(run)
+        return run
 
     def _lock_timeouts(self) -> int:
         return self.server_log.read_text(errors="replace").count(LOCK_TIMED_OUT)

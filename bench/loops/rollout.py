@@ -12,7 +12,7 @@ from config import processes
 from config.home import ROOT
 from rollout import runner
 from rollout.heartbeats import liveness
-from rollout.models import BackfillJob, PhaseRun, RunState
+from rollout.models import BackfillJob, PhaseRun, RunState, StepRun
 from rollout.status import find_rollout
 
 START_SECONDS = 60
@@ -78,7 +78,7 @@ def _phase(copy: Copy) -> Work:
         job.created_at.timestamp(),
         job.finished_at.timestamp(),
         {
-            "step_seconds": _step_seconds(run, job),
+            "step_seconds": seconds_of(job.step_run),
             "working_seconds": job.working_seconds,
             "stripes": job.stripes,
             "rounds": job.rounds,
@@ -86,8 +86,8 @@ def _phase(copy: Copy) -> Work:
     )
 
 
-def _step_seconds(run: PhaseRun, job: BackfillJob) -> float:
-    step = job.step_run
+def seconds_of(step: StepRun) -> float:
+    """How long a step took that has ended."""
     assert step.started_at is not None
     assert step.finished_at is not None
     return (step.finished_at - step.started_at).total_seconds()
