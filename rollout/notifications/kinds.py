@@ -8,7 +8,7 @@ KINDS = {
     "failed": "Something fails or is cancelled, or its worker died",
     "paused": "A rule warns, slows down, pauses or holds",
     "mismatches": "An audit finds mismatches",
-    "approval": "An approval is wanted or given",
+    "approval": "An approval or an override is wanted, given or refused",
     "other": "Everything else in the audit log",
 }
 USUAL = tuple(kind for kind in KINDS if kind != "other")
@@ -33,7 +33,7 @@ def kind_of(entry: LogEntry) -> str:
     """The kind of an entry. An event that nobody has thought of here is of the kind "other"."""
     if entry.event == "audit done":
         return "mismatches" if entry.data.get("status") == "mismatched" else "other"
-    if "approval" in entry.event:
+    if any(word in entry.event for word in ("approv", "override")):
         return "approval"
     return _EVENTS.get(entry.event, "other")
 

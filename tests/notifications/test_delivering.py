@@ -61,6 +61,8 @@ class TestKinds:
             ("audit done", {"status": "mismatched"}, "mismatches"),
             ("audit done", {"status": "clean"}, "other"),
             ("approval asked for", {}, "approval"),
+            ("approved", {}, "approval"),
+            ("override confirmed", {}, "approval"),
             ("what nobody thought of", {}, "other"),
         ],
     )
