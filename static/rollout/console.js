@@ -37,6 +37,20 @@
     }
   });
 
+  // Paper opens nothing.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("main details:not([open])")];
+    for (const details of opened) details.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+  });
+  for (const button of document.querySelectorAll("[data-print]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => print());
+  }
+
   const mark = (input) => {
     input.closest("tr").classList.toggle("changed", input.value.trim() !== input.dataset.was);
   };
