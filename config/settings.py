@@ -2,11 +2,13 @@
 
 import json
 import os
+from datetime import timedelta
 from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from config import strength
 from config.home import ROOT, Home, read_or_none
 from rollout.engine.target import NOTICED
 
@@ -76,15 +78,26 @@ TESTING = flag("ROLLOUT_TESTING")
 SECRET_KEY = setting_or_file("SECRET_KEY", HOME.secret_key.name)
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+# Behind a proxy that speaks TLS, and that sets X-Forwarded-Proto and X-Forwarded-For itself.
+HTTPS = flag("HTTPS")
+
+DATABASE_URL = setting_or_file("DATABASE_URL", HOME.database_url.name)
+if strength.is_open(hosts=ALLOWED_HOSTS, https=HTTPS) and (
+    weak := strength.weaknesses(
+        secret_key=SECRET_KEY, database_url=DATABASE_URL, hosts=ALLOWED_HOSTS
+    )
+):
+    raise ImproperlyConfigured(" ".join(weak))
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "config.apps.Administration",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "axes",
     "django_htmx",
     "django_q",
     "rollout",
@@ -93,16 +106,20 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "rollout.logs.RequestId",
+    "config.headers.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.LargestRequest",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "rollout.console.sessions.SessionLimits",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "rollout.telemetry.middleware.Telemetry",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -123,7 +140,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database(setting_or_file("DATABASE_URL", HOME.database_url.name))}
+DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Environment -> alias of its database.
@@ -135,6 +152,12 @@ ROLLOUT: dict[str, Any] = {
     "SNAPSHOTS": {"STORAGE": "snapshots"},
     # The directory of pg_dump and pg_restore; else they are looked for.
     "PG_BIN": os.environ.get("PG_BIN", ""),
+    # How long a login lasts: unused, at the most, and until the password is asked for again.
+    "SESSIONS": {
+        "IDLE_MINUTES": whole_number("SESSION_IDLE_MINUTES", 120),
+        "HOURS": whole_number("SESSION_HOURS", 12),
+        "CONFIRM_MINUTES": whole_number("SESSION_CONFIRM_MINUTES", 15),
+    },
     # A test's own process is not to write what it measures behind the test's back.
     "TELEMETRY": flag("ROLLOUT_TELEMETRY", default="" if TESTING else "yes"),
     # Who may read /metrics: who knows the token, or comes from a network. Neither: nobody.
@@ -180,6 +203,13 @@ if redis_url := os.environ.get("ROLLOUT_REDIS_URL"):
 else:
     Q_CLUSTER["orm"] = "default"
 
+AUTHENTICATION_BACKENDS = [
+    # First, so that whoever is locked out is refused before a password is looked at.
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+    # Roles in one environment: the group lead:staging.
+    "rollout.backends.EnvironmentBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -189,6 +219,16 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Five wrong passwords lock a name out from the address they came from: others who bear that name
+# at another address still get in, or anybody could keep the leads out.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_CLIENT_IP_CALLABLE = "config.headers.client_address"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
@@ -234,17 +274,28 @@ MEDIA_URL = "/media/"
 MEDIA_ROOT = HOME.media
 SERVE_MEDIA = flag("SERVE_MEDIA")
 
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = flag("HTTPS")
+# An image of 10 MB is the largest that any form takes.
+MAX_REQUEST_BYTES = 12 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FILES = 5
+
+SESSION_COOKIE_AGE = ROLLOUT["SESSIONS"]["HOURS"] * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # Whoever probes a process talks to it directly.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
-SECURE_HSTS_SECONDS = 3600 if flag("HTTPS") else 0
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-if flag("HTTPS"):
+# Further sites that a form may lead to: where a single sign-on asks for the password.
+CSP_FORM_ACTION = words("CSP_FORM_ACTION")
+if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = whole_number("HSTS_SECONDS", 365 * 24 * 3600)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = flag("HSTS_SUBDOMAINS")
+# Whether all subdomains speak TLS is for whoever has the domain to say, not for this site.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # Lines for people where a demo's database is used, JSON where the environment names one.
 LOG_FORMAT = os.environ.get("LOG_FORMAT") or (

@@ -16,6 +16,7 @@ class RolloutConfig(AppConfig):
     def ready(self) -> None:
         autodiscover_modules("rollout")
         from rollout import checks, setting_checks  # noqa: F401  they register themselves
+        from rollout.console import sessions  # noqa: F401  notes each login
         from rollout.roles import make_groups
 
         post_migrate.connect(make_groups, sender=self)

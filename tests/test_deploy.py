@@ -116,7 +116,9 @@ def test_every_key_that_the_app_reads_is_in_the_table_and_no_other() -> None:
     assert read == table_under("Settings of the app")
 
 
-@pytest.mark.parametrize("document", ["deploy", "metrics", "notifications", "logs", "backfill"])
+@pytest.mark.parametrize(
+    "document", ["deploy", "metrics", "notifications", "logs", "backfill", "security", "sso"]
+)
 def test_links_between_documents_lead_to_files(document: str) -> None:
     path = ROOT / "docs" / f"{document}.md"
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):

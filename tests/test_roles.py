@@ -1,9 +1,14 @@
 """The three roles and what each may do."""
 
+import json
+
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 
+from rollout.backends import allowed_in
+from rollout.management.people import who
+from rollout.models import Rollout
 from rollout.roles import PERMISSIONS, make_groups
 
 MAY = {
@@ -42,3 +47,53 @@ def test_making_the_groups_again_keeps_what_somebody_added(db: None) -> None:
     make_groups(using="default")
     assert extra in lead.permissions.all()
     assert lead.permissions.count() == len(PERMISSIONS["lead"]) + 1
+
+
+def test_a_role_in_one_environment_gives_what_the_role_gives_there_alone(db: None) -> None:
+    user = User.objects.create_user("ada")
+    user.groups.add(Group.objects.get_or_create(name="lead:staging")[0])
+    staging, production = Rollout(environment="staging"), Rollout(environment="production")
+    may = {verb for verb in EVERYTHING if user.has_perm(f"rollout.{verb}_rollout", staging)}
+    assert may == MAY["lead"]
+    assert not any(user.has_perm(f"rollout.{verb}_rollout", production) for verb in EVERYTHING)
+    assert not any(user.has_perm(f"rollout.{verb}_rollout") for verb in EVERYTHING)
+    assert not user.has_perm("auth.add_user", staging)
+    user.is_active = False
+    assert not user.has_perm("rollout.view_rollout", staging)
+
+
+def test_what_is_taken_from_a_role_is_taken_from_it_in_each_environment(db: None) -> None:
+    start = Permission.objects.get(codename="start_rollout")
+    Group.objects.get(name="lead").permissions.remove(start)
+    user = User.objects.create_user("ada")
+    user.groups.add(Group.objects.get(name="lead:production"))
+    assert allowed_in(user, "roll_back_rollout", "production")
+    assert not allowed_in(user, "start_rollout", "production")
+
+
+def test_a_permission_put_on_a_group_of_one_environment_goes_with_the_next_migrate(
+    db: None,
+) -> None:
+    group = Group.objects.get(name="lead:production")
+    group.permissions.add(Permission.objects.get(codename="start_rollout"))
+    assert "so it gives them everywhere" in who(env=None, as_json=False)
+    make_groups(using="default")
+    assert not group.permissions.exists()
+
+
+def test_the_shell_tells_who_has_which_role_where(db: None) -> None:
+    for name, group in (("ada", "lead"), ("grace", "lead:production"), ("eve", "lead:staging")):
+        user = User.objects.create_user(name)
+        user.groups.add(Group.objects.get_or_create(name=group)[0])
+    User.objects.create_superuser("root")
+    found = {one["role"]: one["people"] for one in json.loads(who(env="production", as_json=True))}
+    nobody: list[str] = []
+    assert found == {
+        "superuser": ["root"],
+        "viewer": nobody,
+        "engineer": nobody,
+        "lead": ["ada", "grace"],
+    }
+    assert "The group lead:staging names an environment that there is not." in who(
+        env=None, as_json=False
+    )

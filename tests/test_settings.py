@@ -142,3 +142,52 @@ def test_webhooks_come_as_json_and_what_is_none_is_refused_without_showing_it() 
         error = run(**given).stderr
         assert "ROLLOUT_WEBHOOKS is to be a JSON object" in error
         assert "very-secret" not in error
+
+
+IN_PRODUCTION = {
+    "SECRET_KEY": "".join(chr(33 + n) for n in range(60)),
+    "DATABASE_URL": "postgresql://rollout:nobody-guesses-this@db.example/rollout",
+    "ALLOWED_HOSTS": "rollout.example",
+    "HTTPS": "1",
+}
+
+
+def test_the_check_for_production_finds_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "check", "--deploy", "--fail-level", "DEBUG"],
+        env={"PATH": os.environ["PATH"], "ROLLOUT_HOME": str(tmp_path), **IN_PRODUCTION},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no issues" in done.stdout
+
+
+def test_behind_tls_cookies_are_secure_and_browsers_are_told_to_stay_there() -> None:
+    loaded = settings(**IN_PRODUCTION)
+    names = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT")
+    assert all(loaded[name] is True for name in (*names, "SESSION_COOKIE_HTTPONLY"))
+    assert loaded["SECURE_HSTS_SECONDS"] == 365 * 24 * 3600
+    assert not any(settings()[name] for name in names)
+
+
+@pytest.mark.parametrize(
+    ("weak", "said"),
+    [
+        ({"SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "ab" * 40}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "django-insecure-" + "".join(map(chr, range(48, 98)))}, "SECRET_KEY can"),
+        ({"ALLOWED_HOSTS": "rollout.example,*"}, "ALLOWED_HOSTS allows any host"),
+        ({"DATABASE_URL": "postgresql://me:postgres@db.example/x"}, "DATABASE_URL has a password"),
+        ({"DATABASE_URL": "postgresql://me:me@db.example/x"}, "DATABASE_URL has a password"),
+        ({"HTTPS": "", "SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
+    ],
+)
+def test_a_site_that_others_reach_does_not_start_with_what_can_be_guessed(
+    weak: dict[str, str], said: str
+) -> None:
+    done = run(**(IN_PRODUCTION | weak))
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert weak.get("SECRET_KEY", "postgres") not in done.stderr.rpartition("Configured:")[2]

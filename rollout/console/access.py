@@ -1,22 +1,36 @@
 """Who may do what: asked on the server, for every address and method."""
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from functools import cache, wraps
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from rollout.backends import allowed_in, within
+from rollout.environments import environments
+from rollout.models import AuditReport, BackfillJob, Finding, MappingChange, Snapshot
 from rollout.roles import PERMISSIONS
 
 P = ParamSpec("P")
 SAFE = ("GET", "HEAD", "OPTIONS")
+
+OBJECTS: dict[str, tuple[type[Model], str]] = {
+    "audit_id": (AuditReport, "rollout__environment"),
+    "other_id": (AuditReport, "rollout__environment"),
+    "change_id": (MappingChange, "rollout__environment"),
+    "finding_id": (Finding, "rollout__environment"),
+    "job_id": (BackfillJob, "step_run__run__rollout__environment"),
+    "snapshot_id": (Snapshot, "rollout__environment"),
+}
+"""What addresses name by a number, and the way from there to its environment."""
 
 
 class ConsoleRequest(HttpRequest):
@@ -30,10 +44,14 @@ View = Callable[Concatenate[ConsoleRequest, P], HttpResponse]
 Guarded = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def may(permission: str, *, to_post: str = "") -> Callable[[View[P]], Guarded[P]]:
+def may(
+    permission: str, *, to_post: str = "", anywhere: bool = False
+) -> Callable[[View[P]], Guarded[P]]:
     """Let only those in who have a permission of the app, or ``to_post`` where they change things.
 
-    Others are sent to log in, or told which role they need.
+    They need it in the environment that the address is about; ``anywhere`` lets those in who have
+    it in any, and the view shows what is in ``environments_of``. Others are sent to log in, or
+    told which role they need.
     """
 
     def decorate(view: View[P]) -> Guarded[P]:
@@ -44,8 +62,12 @@ def may(permission: str, *, to_post: str = "") -> Callable[[View[P]], Guarded[P]
             if not request.user.is_authenticated:
                 return _to_login(known)
             needed = permission if request.method in SAFE else to_post or permission
-            if not known.user.has_perm(f"rollout.{needed}"):
-                raise PermissionDenied(_refusal(known.user, needed))
+            environment = _asked_about(kwargs)
+            within(known.user, environment)
+            if not known.user.has_perm(f"rollout.{needed}") and not (
+                anywhere and environments_of(known.user, needed)
+            ):
+                raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
             return view(known, *args, **kwargs)
 
         return guarded
@@ -62,9 +84,34 @@ def _to_login(request: ConsoleRequest) -> HttpResponse:
     return redirect_to_login(reverse("rollout:overview"))
 
 
-def _refusal(user: User, permission: str) -> str:
+def environments_of(user: User, permission: str) -> list[str]:
+    """The environments in which a user has a permission of the app."""
+    return [name for name in environments() if allowed_in(user, permission, name)]
+
+
+def _asked_about(named: dict[str, Any]) -> Callable[[], str | None]:
+    """The environment that an address is about; None for none, or for more than one.
+
+    It is looked for only when somebody without the permission in all environments comes.
+    """
+
+    @cache
+    def environment() -> str | None:
+        found = {named["environment"]} if "environment" in named else set()
+        for name in OBJECTS.keys() & named.keys():
+            model, path = OBJECTS[name]
+            objects = model._default_manager.filter(pk=named[name])
+            found |= set(objects.values_list(path, flat=True))
+        return found.pop() if len(found) == 1 else None
+
+    return environment
+
+
+def _refusal(user: User, permission: str, environment: str) -> str:
     roles = [role for role, codenames in PERMISSIONS.items() if permission in codenames]
+    where = f" in {environment}" if environment in environments() else ""
     return (
-        f"This needs the role {' or '.join(roles)}. You are signed in as {user.get_username()}, "
-        "who does not have it. Someone who administers the users can give it to you."
+        f"This needs the role {' or '.join(roles)}{where}. You are signed in as "
+        f"{user.get_username()}, who does not have it. Someone who administers the users can give "
+        "it to you."
     )

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.access import ConsoleRequest, may
+from rollout.console.access import ConsoleRequest, environments_of, may
 from rollout.console.paging import page_of
 from rollout.environments import environments
 from rollout.models import LogEntry
@@ -54,11 +54,14 @@ class LogFilter(forms.Form):
         return LogEntry.objects.filter(**asked)
 
 
-@may("view_rollout")
+@may("view_rollout", anywhere=True)
 @require_safe
 def log(request: ConsoleRequest) -> HttpResponse:
     filters = LogFilter(request.GET)
-    entries = page_of(filters.entries(), request.GET, size=50)
+    found = filters.entries()
+    if not request.user.has_perm("rollout.view_rollout"):
+        found = found.filter(environment__in=environments_of(request.user, "view_rollout"))
+    entries = page_of(found, request.GET, size=50)
     page = {
         "filters": filters,
         "entries": entries,

@@ -9,6 +9,7 @@ from rollout.console import focus, history, previews
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
 from rollout.console.forecasts import forecasts
+from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.verbs import carry_out
 from rollout.runner import estimates
 from rollout.status import PhaseStatus, RolloutStatus, steps_of
@@ -43,6 +44,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 
 
 @may("start_rollout")
+@confirmed_recently(when=destructive)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
@@ -74,6 +76,7 @@ def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) 
 
 
 @may("roll_back_rollout")
+@confirmed_recently()
 @require_http_methods(["GET", "HEAD", "POST"])
 def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)

@@ -6,7 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console import focus
-from rollout.console.access import ConsoleRequest, may
+from rollout.console.access import ConsoleRequest, environments_of, may
 from rollout.console.fetch import status_or_404
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout
@@ -18,10 +18,11 @@ STEP_DONE = "step done"
 """Left out of the short list of what was done last: a phase's page tells its steps better."""
 
 
-@may("view_rollout")
+@may("view_rollout", anywhere=True)
 @require_safe
 def overview(request: ConsoleRequest) -> HttpResponse:
-    statuses = [status_of(rollout) for rollout in all_rollouts()]
+    seen = environments_of(request.user, "view_rollout")
+    statuses = [status_of(rollout) for rollout in all_rollouts() if rollout.environment in seen]
     page = {
         "rows": [
             {

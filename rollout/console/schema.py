@@ -1,11 +1,12 @@
 """The schema page: the live tables beside what the plan expects, or beside another environment."""
 
 import psycopg
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.access import ConsoleRequest, may
+from rollout.console.access import ConsoleRequest, environments_of, may
 from rollout.console.fetch import rollout_or_404
 from rollout.environments import environments
 from rollout.schemas import against, against_plan, differences, schema_of
@@ -16,9 +17,14 @@ from rollout.schemas import against, against_plan, differences, schema_of
 def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     other = request.GET.get("against", "")
+    seen = environments_of(request.user, "view_rollout")
+    if other in environments() and other not in seen:
+        raise PermissionDenied(
+            f"You may not see what is in {other}. Ask for the role viewer there."
+        )
     page: dict[str, object] = {
         "rollout": rollout,
-        "others": [name for name in environments() if name != environment],
+        "others": [name for name in seen if name != environment],
         "against": other,
     }
     second = rollout_or_404(plan, other) if other else None

@@ -19,6 +19,7 @@ from rollout.console import (
     rollouts,
     rules,
     schema,
+    sessions,
     snapshots,
     verbs,
 )
@@ -62,6 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notifications/webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
     path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
     path("notifications/deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
+    path("confirm/", sessions.confirm, name="confirm"),
     path("jobs/<int:job_id>/", jobs.job, name="job"),
     path("jobs/<int:job_id>/pace/", jobs.pace, name="pace"),
     path("jobs/<int:job_id>/retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),

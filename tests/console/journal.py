@@ -37,7 +37,7 @@ def the_rollout() -> Rollout:
 def browser_of(role: str) -> Client:
     """The browser of somebody who has a role, and bears its name."""
     user = User.objects.create_user(role)
-    user.groups.add(Group.objects.get(name=role))
+    user.groups.add(Group.objects.get_or_create(name=role)[0])
     client = Client()
     client.force_login(user)
     return client

@@ -4,15 +4,22 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 
 from rollout.console import urls
+from rollout.console.access import OBJECTS
 from rollout.models import Finding, LogEntry, Rollout
+from rollout.status import find_rollout
 from tests.console import journal
 
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
+OF_NO_ENVIRONMENT = ("notifications/",)
+"""Beginnings of addresses that a role in one environment opens nothing of."""
+OF_EVERY_ENVIRONMENT = ("", "log/", "confirm/")
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -26,6 +33,7 @@ WHO_MAY = {
     "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
     "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),
     "notifications/deliveries/{delivery}/resend/": (LEADS, LEADS),
+    "confirm/": (READERS, READERS),
     "jobs/{job}/": (READERS, READERS),
     "jobs/{job}/pace/": (AUDITORS, AUDITORS),
     "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
@@ -72,7 +80,7 @@ POST_ONLY = {
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
-    "blockers",
+    *("blockers", "confirm"),
 }
 SENT = {
     "target_ms": "50",
@@ -90,13 +98,14 @@ def address_of(pattern: str, rollout: Rollout) -> str:
     compared = {"table": "properties", "column": "currency", "categories": {"ok": 1}, "cells": []}
     nothing = {"legacy_column": "", "lookup_table": ""}
     report = journal.audited(rollout, translations=[{**compared, **nothing}])
-    finding = Finding.objects.create(
+    waived_until = timezone.now() + timedelta(days=1) if pattern.endswith("unwaive/") else None
+    finding, _created = Finding.objects.update_or_create(
         rollout=rollout,
         table="properties",
         key="1",
         column="currency",
         category="wrong",
-        waived_until=timezone.now() + timedelta(days=1) if pattern.endswith("unwaive/") else None,
+        defaults={"waived_until": waived_until},
     )
     return "/rollout/" + pattern.format(
         rollout=f"{journal.PLAN}/production",
@@ -124,6 +133,15 @@ def last_part(pattern: str) -> str:
     return pattern.strip("/").rpartition("/")[2]
 
 
+@pytest.fixture
+def two_environments(settings: LazySettings) -> None:
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": "default", "staging": "default"},
+        "NOTIFICATIONS": journal.ONE_WEBHOOK,
+    }
+
+
 @pytest.mark.parametrize("who", EVERYBODY)
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("pattern", WHO_MAY)
@@ -140,12 +158,34 @@ def test_every_address_asks_who_is_there(
         assert response["Location"].startswith("/accounts/login/?next=/rollout/")
     elif who not in who_may:
         assert response.status_code == 403
-    elif method == "get":
-        assert response.status_code == (405 if last_part(pattern) in POST_ONLY else 200)
     else:
-        assert response.status_code == (302 if last_part(pattern) in MADE_FOR_POST else 405)
+        assert response.status_code == status_of_made(pattern, method)
     if who not in who_may or method == "get":
         assert LogEntry.objects.count() == entries
+
+
+def status_of_made(pattern: str, method: str) -> int:
+    """What is answered to those who may."""
+    if method == "get":
+        return 405 if last_part(pattern) in POST_ONLY else 200
+    return 302 if last_part(pattern) in MADE_FOR_POST else 405
+
+
+@pytest.mark.usefixtures("two_environments")
+@pytest.mark.parametrize("pattern", WHO_MAY)
+def test_a_role_in_one_environment_is_one_there_alone(rollout: Rollout, pattern: str) -> None:
+    address = address_of(pattern, rollout)
+    entries = LogEntry.objects.count()
+    of_staging, of_production = browser_of("lead:staging"), browser_of("lead:production")
+    for method in ("get", "post"):
+        refused = getattr(of_staging, method)(address, SENT)
+        if pattern not in OF_EVERY_ENVIRONMENT:
+            assert refused.status_code == 403
+        let_in = getattr(of_production, method)(address, SENT)
+        nowhere = pattern.startswith(OF_NO_ENVIRONMENT)
+        assert let_in.status_code == (403 if nowhere else status_of_made(pattern, method))
+        if method == "get":
+            assert LogEntry.objects.count() == entries
 
 
 def test_the_table_above_names_every_address() -> None:
@@ -183,13 +223,73 @@ def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer
     response = viewer.post(f"{journal.PAGE}pause/")
     assert response.status_code == 403
     text = response.content.decode()
-    assert "This needs the role engineer or lead." in text
+    assert "This needs the role engineer or lead in production." in text
     assert "You are signed in as viewer" in text
 
 
-def test_a_user_without_any_role_sees_nothing(rollout: Rollout, client: Client) -> None:
-    from django.contrib.auth.models import User
+@pytest.mark.usefixtures("two_environments")
+def test_a_lead_of_staging_sees_nothing_of_production(rollout: Rollout) -> None:
+    journal.noted(rollout, "phase started")
+    journal.noted(None, "restored everything")
+    staging = find_rollout(journal.PLAN, "staging")
+    journal.noted(staging, "phase cancelled")
+    browser = journal.browser_of("lead:staging")
+    here = f"/rollout/{journal.PLAN}/staging/"
+    overview = journal.text_of(browser, "/rollout/")
+    assert here in overview
+    assert journal.PAGE not in overview
+    log = journal.text_of(browser, "/rollout/log/")
+    assert "It came to: phase cancelled" in log
+    assert "It came to: phase started" not in log
+    assert "It came to: restored everything" not in log
+    assert browser.get(f"{here}schema/").status_code == 200
+    assert browser.get(f"{here}schema/?against=production").status_code == 403
 
+
+@pytest.mark.usefixtures("two_environments")
+def test_a_viewer_everywhere_may_lead_in_staging_alone(rollout: Rollout) -> None:
+    browser = journal.browser_of("viewer")
+    lead_of_staging, _created = Group.objects.get_or_create(name="lead:staging")
+    User.objects.get(username="viewer").groups.add(lead_of_staging)
+    journal.ran(rollout, 0, "running")
+    journal.ran(find_rollout(journal.PLAN, "staging"), 0, "running")
+    assert 'id="verb-cancel"' not in journal.text_of(browser, journal.PAGE)
+    assert 'id="verb-cancel"' in journal.text_of(browser, f"/rollout/{journal.PLAN}/staging/")
+    refused = browser.post(f"{journal.PAGE}cancel/")
+    assert refused.status_code == 403
+    assert "This needs the role lead in production." in refused.content.decode()
+
+
+@pytest.mark.usefixtures("two_environments")
+def test_two_objects_of_two_environments_are_nobodys_of_one(rollout: Rollout) -> None:
+    here = journal.audited(rollout)
+    there = journal.audited(find_rollout(journal.PLAN, "staging"))
+    browser = journal.browser_of("lead:staging")
+    for one, other in ((here, there), (there, here)):
+        address = f"/rollout/audits/{one.pk}/compare/{other.pk}/"
+        assert browser.get(address).status_code == 403
+
+
+def test_every_number_in_an_address_leads_to_its_environment() -> None:
+    def numbers(patterns: list[URLPattern | URLResolver]) -> set[str]:
+        found: set[str] = set()
+        for pattern in patterns:
+            found |= set(getattr(pattern.pattern, "converters", {}))
+            found |= numbers(getattr(pattern, "url_patterns", []))
+        return found
+
+    within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id"}
+    of_no_environment = {"name", "delivery_id"}
+    assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
+
+
+def test_a_group_of_one_environment_gives_nothing_everywhere(rollout: Rollout) -> None:
+    groups = Group.objects.filter(name__contains=":")
+    assert {group.name for group in groups} >= {"viewer:production", "lead:production"}
+    assert not any(group.permissions.exists() for group in groups)
+
+
+def test_a_user_without_any_role_sees_nothing(rollout: Rollout, client: Client) -> None:
     client.force_login(User.objects.create_user("newcomer"))
     assert client.get(journal.PAGE).status_code == 403
 

@@ -18,9 +18,9 @@ from django.db import DatabaseError
 from rollout import exports, log, reports, runner
 from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
-from rollout.environments import DEFAULT, UnknownEnvironment
+from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
 from rollout.heartbeats import liveness
-from rollout.management import blockers, schema, selftests, snapshots
+from rollout.management import blockers, people, schema, selftests, snapshots
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
@@ -93,6 +93,7 @@ class Command(BaseCommand):
         selftests.add_verb(verb)
         snapshots.add_verbs(verb)
         schema.add_verbs(verb)
+        people.add_verb(verb)
         verb("verify-log", "Check the audit log's chain.", plan=False)
         verb("watchdog", "Bring back the work of workers that died; runs for ever.", plan=False)
 
@@ -295,6 +296,12 @@ class Command(BaseCommand):
         return schema.before_phase(
             self.stdout.write, self.stderr.write, plan=plan, env=env, phase=phase, as_json=json
         )
+
+    def do_who(self, *, env: str | None, json: bool, **_: Any) -> int:
+        if env is not None:
+            alias_of(env)
+        self.stdout.write(people.who(env=env, as_json=json))
+        return DONE
 
     def do_verify_log(self, **_: Any) -> int:
         verdict = log.verify()

@@ -1,0 +1,42 @@
+"""Secrets that could be guessed, and hosts that could be anybody's: refused on a real site."""
+
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
+LEAST_LENGTH, LEAST_CHARACTERS = 50, 5
+COMMON = {
+    *("password", "postgres", "postgresql", "admin", "secret", "changeme", "rollout", "test"),
+    *("root", "user", "demo", "12345678", "123456"),
+}
+
+
+def is_open(*, hosts: Sequence[str], https: bool) -> bool:
+    """Whether others than this machine may reach the site."""
+    return https or not set(hosts) <= LOOPBACK
+
+
+def weaknesses(*, secret_key: str, database_url: str, hosts: Sequence[str]) -> list[str]:
+    """What must be different on a site that others reach, each as a sentence."""
+    found = []
+    if (
+        len(secret_key) < LEAST_LENGTH
+        or len(set(secret_key)) < LEAST_CHARACTERS
+        or secret_key.startswith("django-insecure-")
+    ):
+        found.append(
+            f"SECRET_KEY can be guessed. Take {LEAST_LENGTH} random characters or more: python3 -c "
+            "'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    if "*" in hosts:
+        found.append("ALLOWED_HOSTS allows any host. Name those that the site is reached by.")
+    url = urlsplit(database_url)
+    password = unquote(url.password or "")
+    # On a socket, or on this machine, the server itself may ask for none.
+    if password and url.hostname not in {None, *LOOPBACK} and _is_common(password, url.username):
+        found.append("DATABASE_URL has a password that can be guessed. Give the role another one.")
+    return found
+
+
+def _is_common(password: str, name: str | None) -> bool:
+    return password.lower() in COMMON or password == unquote(name or "")

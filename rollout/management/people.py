@@ -1,0 +1,59 @@
+"""The shell's answer to who may do what, and where."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
+
+from rollout.environments import environments
+from rollout.roles import PERMISSIONS, SEPARATOR, group_of
+
+
+def add_verb(verb: Callable[..., Any]) -> None:
+    """Add the verb to the command's parser."""
+    sub = verb("who", "List who has which role in which environment.", plan=False, as_json=True)
+    sub.add_argument("--env", help="only this environment")
+
+
+def who(*, env: str | None, as_json: bool) -> str:
+    """Each environment with its roles and who has them."""
+    found = list(_roles(env))
+    if as_json:
+        return json.dumps(found, indent=2, ensure_ascii=False)
+    lines = [
+        f"{one['environment']:<16} {one['role']:<10} {', '.join(one['people']) or 'nobody'}"
+        for one in found
+    ]
+    return "\n".join([*lines, *_groups_of_nowhere()])
+
+
+def _roles(env: str | None) -> Iterator[dict[str, Any]]:
+    people = get_user_model()._default_manager.filter(is_active=True)
+    everywhere = _names(people.filter(is_superuser=True))
+    for environment in environments():
+        if env not in (None, environment):
+            continue
+        if everywhere:
+            yield {"environment": environment, "role": "superuser", "people": everywhere}
+        for role in PERMISSIONS:
+            groups = [group_of(role), group_of(role, environment)]
+            having = _names(people.filter(groups__name__in=groups).distinct())
+            yield {"environment": environment, "role": role, "people": having}
+
+
+def _names(people: Any) -> list[str]:
+    return [user.get_username() for user in people.order_by(User.USERNAME_FIELD)]
+
+
+def _groups_of_nowhere() -> Iterator[str]:
+    """A group of an environment that there is not, or that gives its permissions everywhere."""
+    for group in Group.objects.filter(name__contains=SEPARATOR).order_by("name"):
+        if group.name.split(SEPARATOR, 1)[1] not in environments():
+            yield f"The group {group.name} names an environment that there is not."
+        elif group.permissions.exists():
+            yield (
+                f"The group {group.name} holds permissions itself, so it gives them everywhere. "
+                "Take them away: manage.py migrate does it."
+            )

@@ -1,0 +1,178 @@
+"""Logging in, staying logged in, and being asked for the password again."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from rollout.console import sessions
+from rollout.models import PhaseRun, Rollout
+from tests.console import journal
+
+PASSWORD = "a-password-of-ada"
+ROLL_BACK = f"{journal.PAGE}phases/1/roll-back/"
+Clock = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    return journal.the_rollout()
+
+
+@pytest.fixture
+def ada(db: None, settings: LazySettings) -> Client:
+    """The browser of a lead, who has just logged in."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    user = User.objects.create_user("ada", password=PASSWORD)
+    user.groups.add(Group.objects.get(name="lead"))
+    browser = Client()
+    assert log_in(browser).status_code == 302
+    return browser
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Lets time pass, for sessions."""
+
+    class Time:
+        ahead = 0.0
+
+        def time(self) -> float:
+            return time.time() + self.ahead
+
+    clock = Time()
+    monkeypatch.setattr(sessions, "time", clock)
+
+    def pass_by(much: timedelta) -> None:
+        clock.ahead += much.total_seconds()
+
+    return pass_by
+
+
+def log_in(browser: Client, password: str = PASSWORD, address: str = "127.0.0.1") -> Any:
+    sent = {"username": "ada", "password": password}
+    return browser.post("/accounts/login/", sent, REMOTE_ADDR=address)
+
+
+def test_five_wrong_passwords_lock_the_name_out_from_that_address_alone(ada: Client) -> None:
+    thief = Client()
+    answers = [log_in(thief, "wrong", "198.51.100.7").status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 200, 429]
+    right = log_in(thief, PASSWORD, "198.51.100.7")
+    assert right.status_code == 429
+    assert b"Too many tries" in right.content
+    assert log_in(Client(), PASSWORD, "203.0.113.5").status_code == 302
+
+
+def test_guessing_at_the_question_for_the_password_counts_as_well(ada: Client) -> None:
+    answers = [ada.post("/rollout/confirm/", {"password": "wrong"}).status_code for _ in range(5)]
+    assert answers == [422, 422, 422, 422, 429]
+
+
+def test_only_a_press_logs_out(ada: Client) -> None:
+    assert ada.get("/accounts/logout/").status_code == 405
+    assert ada.get("/rollout/").status_code == 200
+    assert ada.post("/accounts/logout/").status_code == 302
+    assert ada.get("/rollout/").status_code == 302
+
+
+def test_a_session_that_is_not_used_ends_and_says_so(ada: Client, later: Clock) -> None:
+    later(timedelta(minutes=119))
+    assert ada.get("/rollout/").status_code == 200
+    later(timedelta(minutes=119))
+    assert ada.get("/rollout/").status_code == 200
+    later(timedelta(minutes=121))
+    ended = ada.get("/rollout/log/", follow=True)
+    assert ended.redirect_chain == [("/accounts/login/?next=/rollout/log/", 302)]
+    assert "because you did nothing for a while" in ended.content.decode()
+
+
+def test_a_page_that_asks_again_by_itself_keeps_no_session_alive(ada: Client, later: Clock) -> None:
+    later(timedelta(minutes=100))
+    assert ada.get("/rollout/", headers=journal.HTMX).status_code == 200
+    later(timedelta(minutes=100))
+    assert ada.get("/rollout/", headers=journal.HTMX)["HX-Refresh"] == "true"
+
+
+def test_a_session_ends_however_much_it_is_used(ada: Client, later: Clock) -> None:
+    for _ in range(12):
+        assert ada.get("/rollout/").status_code == 200
+        later(timedelta(minutes=61))
+    assert ada.get("/rollout/").status_code == 302
+
+
+def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
+    rollout: Rollout, ada: Client, later: Clock
+) -> None:
+    journal.ran(rollout, 0)
+    journal.ran(rollout, 1)
+    assert ada.get(ROLL_BACK).status_code == 200
+    later(timedelta(minutes=16))
+    asked = ada.get(ROLL_BACK)
+    assert asked["Location"].startswith("/rollout/confirm/?next=")
+    refused = ada.post(ROLL_BACK, headers={"Referer": f"http://testserver{ROLL_BACK}"})
+    assert refused["Location"].startswith("/rollout/confirm/?next=")
+    assert not PhaseRun.objects.filter(way="backward").exists()
+    question = ada.get(refused["Location"]).content.decode()
+    assert "Nothing was done yet" in question
+    wrong = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": "wrong"})
+    assert "That is not your password." in wrong.content.decode()
+    given = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": PASSWORD})
+    assert given["Location"] == ROLL_BACK
+    assert ada.post(ROLL_BACK)["Location"] == f"{journal.PAGE}phases/1/"
+    assert PhaseRun.objects.filter(way="backward").exists()
+
+
+@pytest.mark.parametrize(("phase", "asks"), [(0, False), (1, False), (3, True), (4, True)])
+def test_a_start_asks_for_the_password_where_a_step_is_destructive(
+    rollout: Rollout, ada: Client, later: Clock, phase: int, asks: bool
+) -> None:
+    later(timedelta(minutes=16))
+    for answer in (
+        ada.get(f"{journal.PAGE}phases/{phase}/start/"),
+        ada.post(f"{journal.PAGE}phases/{phase}/start/"),
+    ):
+        assert answer.get("Location", "").startswith("/rollout/confirm/") == asks
+    assert PhaseRun.objects.exists() == (phase == 0)
+
+
+def test_who_has_no_password_here_logs_in_again_instead(
+    rollout: Rollout, ada: Client, later: Clock
+) -> None:
+    user = User.objects.get(username="ada")
+    user.set_unusable_password()
+    user.save()
+    ada.force_login(user)
+    later(timedelta(minutes=16))
+    question = ada.get(ada.get(ROLL_BACK)["Location"]).content.decode()
+    assert "Log in again" in question
+    assert 'type="password"' not in question
+    answer = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": "anything"})
+    assert answer["Location"] == f"/accounts/login/?next={ROLL_BACK}"
+    assert ada.get(ROLL_BACK)["Location"].startswith("/accounts/login/")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "javascript:alert(1)",
+        "/\\evil.example",
+        "https:e",
+    ],
+)
+def test_no_way_leads_to_another_site(ada: Client, elsewhere: str) -> None:
+    given = ada.post("/rollout/confirm/", {"next": elsewhere, "password": PASSWORD})
+    assert given["Location"] == "/rollout/"
+    sent = {"username": "ada", "password": PASSWORD, "next": elsewhere}
+    assert Client().post("/accounts/login/", sent)["Location"] == "/"
+    assert ada.post(f"{journal.PAGE}pause/", {"next": elsewhere})["Location"] == journal.PAGE
+    question = ada.get("/rollout/confirm/", {"next": elsewhere}).content.decode()
+    assert "evil" not in question
+    assert "javascript:" not in question
