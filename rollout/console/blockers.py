@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404
+from rollout.console.sessions import confirmed_recently
 from rollout.engine.blockers import How
 
 HOWS = cast(tuple[How, ...], get_args(How))
 
 
 @may("end_blocker")
+@confirmed_recently()
 @require_http_methods(["GET", "HEAD", "POST"])
 def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)

@@ -278,7 +278,7 @@ def test_every_number_in_an_address_leads_to_its_environment() -> None:
             found |= numbers(getattr(pattern, "url_patterns", []))
         return found
 
-    within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id"}
+    within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
     of_no_environment = {"name", "delivery_id"}
     assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
 
