@@ -25,9 +25,9 @@ class RolloutConfig(AppConfig):
 
 def install_targets(*, using: str, **_: Any) -> None:
     """Make the engine's own schema in each environment's database as that is migrated."""
-    from rollout.environments import environments, target_of
+    from rollout.environments import configured, target_of
 
-    for name, alias in environments().items():
+    for name, alias in configured().items():
         if alias == using:
             with target_of(name).connect() as connection:
                 from rollout.engine.target import install

@@ -1,9 +1,17 @@
-"""The environments of the project: a name for each database that plans are carried out in."""
+"""The environments of the project: a name for each database that plans are carried out in.
+
+Some the project names in ``ROLLOUT["ENVIRONMENTS"]``. Others are made from snapshots while it runs:
+the journal knows those, and each process learns their database's alias when it first needs it.
+"""
+
+import copy
 
 from django.conf import settings
 from django.db import connections
+from django.db.models import QuerySet
 
 from rollout.engine.target import Target
+from rollout.models import Environment, EnvironmentState
 
 DEFAULT = "production"
 
@@ -12,11 +20,11 @@ class UnknownEnvironment(LookupError):
     """There is no environment of that name."""
 
 
-def environments() -> dict[str, str]:
-    """Environment name to Django database alias, from ``ROLLOUT["ENVIRONMENTS"]``.
+def configured() -> dict[str, str]:
+    """The environments that the project names: name to Django database alias.
 
-    There an environment is an alias, or {"DATABASE": alias, "AUDIT_DATABASE": alias of a replica
-    that audits read}.
+    In ``ROLLOUT["ENVIRONMENTS"]`` one is an alias, or {"DATABASE": alias, "AUDIT_DATABASE": alias
+    of a replica that audits read}.
     """
     return {
         name: value if isinstance(value, str) else value["DATABASE"]
@@ -25,21 +33,82 @@ def environments() -> dict[str, str]:
 
 
 def _configured() -> dict[str, str | dict[str, str]]:
-    configured: dict[str, str | dict[str, str]] = getattr(settings, "ROLLOUT", {}).get(
+    named: dict[str, str | dict[str, str]] = getattr(settings, "ROLLOUT", {}).get(
         "ENVIRONMENTS", {DEFAULT: "default"}
     )
-    return configured
+    return named
+
+
+def made_for(plan: str) -> list[str]:
+    """The environments made for a plan that are there now, but for those of rehearsals."""
+    return [made.name for made in _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)]
+
+
+def environments_of(plan: str) -> list[str]:
+    """The names of the environments in which a plan may be carried out."""
+    return [*configured(), *made_for(plan)]
+
+
+def must_know(plan: str, environment: str) -> None:
+    """Raises UnknownEnvironment unless a plan may be carried out there."""
+    alias_of(environment)
+    if environment not in configured() and not _there().filter(name=environment, plan=plan):
+        raise UnknownEnvironment(
+            f"The environment '{environment}' was made for another plan than {plan}. "
+            f"Those of {plan}: {', '.join(environments_of(plan))}."
+        )
+
+
+def homes() -> dict[str, str]:
+    """Every environment that is there, and the one whose roles count in it.
+
+    What was made from a snapshot holds the rows of where that comes from: its roles count.
+    """
+    named = configured()
+    return {name: name for name in named} | dict(_there().values_list("name", "beside"))
+
+
+def home_of(environment: str) -> str:
+    """The environment whose roles count in one, also in one that is not there any more."""
+    if environment in configured():
+        return environment
+    made = Environment.objects.filter(name=environment).values_list("beside", flat=True)
+    return made.first() or environment
+
+
+def names_there() -> set[str]:
+    """The names of all environments that are there. The journal remembers others too."""
+    return set(homes())
 
 
 def alias_of(environment: str) -> str:
     """The Django alias of an environment's database. Raises UnknownEnvironment."""
-    try:
-        return environments()[environment]
-    except KeyError:
-        known = ", ".join(sorted(environments()))
-        raise UnknownEnvironment(
-            f"There is no environment '{environment}'. Known environments: {known}."
-        ) from None
+    named = configured()
+    if environment in named:
+        return named[environment]
+    made = _there().filter(name=environment).first()
+    if made is not None:
+        return alias_of_made(made)
+    known = ", ".join(sorted(names_there()))
+    raise UnknownEnvironment(
+        f"There is no environment '{environment}'. Known environments: {known}."
+    )
+
+
+def alias_of_made(made: Environment) -> str:
+    """The Django alias of a made environment's database; made known to this process."""
+    alias = made.database
+    if alias not in connections.databases:
+        beside = connections.databases[alias_of(made.beside)]
+        # The same server, role and options; and no connection that outlives a request, as the
+        # database may be dropped at any time.
+        connections.databases[alias] = {
+            **copy.deepcopy(beside),
+            "NAME": made.database,
+            "CONN_MAX_AGE": 0,
+            "ATOMIC_REQUESTS": False,
+        }
+    return alias
 
 
 def target_of(environment: str) -> Target:
@@ -47,13 +116,22 @@ def target_of(environment: str) -> Target:
     return _target(alias_of(environment))
 
 
+def target_of_made(made: Environment) -> Target:
+    """The database of a made environment, also while it is being made."""
+    return _target(alias_of_made(made))
+
+
 def audit_target_of(environment: str) -> tuple[Target, str]:
     """The database that audits of an environment read, and its alias."""
     alias = alias_of(environment)
-    configured = _configured()[environment]
-    if isinstance(configured, dict):
-        alias = configured.get("AUDIT_DATABASE", alias)
+    named = _configured().get(environment)
+    if isinstance(named, dict):
+        alias = named.get("AUDIT_DATABASE", alias)
     return _target(alias), alias
+
+
+def _there() -> QuerySet[Environment]:
+    return Environment.objects.filter(state=EnvironmentState.READY).order_by("name")
 
 
 def _target(alias: str) -> Target:

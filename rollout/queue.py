@@ -6,7 +6,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django_q.tasks import async_task, queue_size
 
-from rollout.models import AuditReport, PhaseRun, Snapshot
+from rollout.models import AuditReport, PhaseRun, Restore, Snapshot
 
 
 class Unreachable(Exception):
@@ -49,3 +49,8 @@ def waiting() -> int:
         raise
     except Exception as error:  # whatever the broker's own library raises
         raise Unreachable(str(error)) from error
+
+
+def send_restore(restore: Restore) -> None:
+    """Have a worker put a snapshot back into an environment."""
+    send("restore", restore.pk, restore.token)

@@ -9,13 +9,14 @@ PERMISSIONS = {
     "viewer": ("view_rollout",),
     "engineer": (
         *("view_rollout", "audit_rollout", "pause_rollout"),
-        *("review_mapping", "repair_rows", "take_snapshot"),
+        *("review_mapping", "repair_rows", "take_snapshot", "rehearse_rollout"),
     ),
     "lead": (
         *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
         *("start_rollout", "roll_back_rollout", "waive_mismatch", "take_snapshot"),
         "manage_notifications",
         "end_blocker",
+        *("rehearse_rollout", "restore_snapshot"),
     ),
 }
 
@@ -34,7 +35,7 @@ def make_groups(*, using: str, **_: Any) -> None:
     from django.contrib.auth.management import create_permissions
     from django.contrib.auth.models import Group, Permission
 
-    from rollout.environments import environments
+    from rollout.environments import configured
 
     create_permissions(apps.get_app_config("rollout"), verbosity=0, using=using)
     groups = Group.objects.using(using)
@@ -45,6 +46,6 @@ def make_groups(*, using: str, **_: Any) -> None:
                 content_type__app_label="rollout", codename__in=codenames
             )
         )
-        for environment in environments():
+        for environment in configured():
             group, _created = groups.get_or_create(name=group_of(role, environment))
             group.permissions.clear()

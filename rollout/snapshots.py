@@ -2,11 +2,21 @@
 
 from django.db.models import QuerySet
 
-from rollout.models import Rollout, Snapshot
+from rollout.models import Rollout, Snapshot, SnapshotState
 
 
 def listed(rollout: Rollout) -> QuerySet[Snapshot]:
     """A rollout's snapshots, newest first, without the evidence that only their pages show."""
     return Snapshot.objects.filter(rollout=rollout).defer(
         "crosstabs", "prerequisites", "left_out", "contents", "restored_counts", "differences"
+    )
+
+
+def newest_verified(rollout: Rollout) -> Snapshot | None:
+    """The snapshot that holds the newest data of those that can be restored."""
+    return (
+        Snapshot.objects.select_related("rollout")
+        .filter(rollout=rollout, state=SnapshotState.VERIFIED)
+        .order_by("-taken_at")
+        .first()
     )

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from rollout import gates
-from rollout.environments import alias_of, environments
+from rollout.environments import alias_of, environments_of, must_know
 from rollout.gates import Evidence, GateStatus
 from rollout.heartbeats import Liveness, liveness
 from rollout.models import PhaseRun, Rollout, StepRun, Way
@@ -76,14 +76,14 @@ class StepStatus:
 def find_rollout(plan_name: str, environment: str) -> Rollout:
     """The rollout of a plan in an environment. Raises UnknownPlan and UnknownEnvironment."""
     plans.get(plan_name)
-    alias_of(environment)
+    must_know(plan_name, environment)
     rollout, _created = Rollout.objects.get_or_create(plan=plan_name, environment=environment)
     return rollout
 
 
 def all_rollouts() -> list[Rollout]:
     """Every plan in every environment."""
-    return [find_rollout(plan.name, name) for plan in plans for name in environments()]
+    return [find_rollout(plan.name, name) for plan in plans for name in environments_of(plan.name)]
 
 
 def status_of(rollout: Rollout) -> RolloutStatus:

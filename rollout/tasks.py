@@ -4,7 +4,7 @@ from datetime import datetime
 
 from rollout import heartbeats
 from rollout.notifications import delivering
-from rollout.runner import assistance, audits, estimates, execution, snapshots, views
+from rollout.runner import assistance, audits, estimates, execution, restoring, snapshots, views
 
 
 def advance(run_id: int, token: int) -> None:
@@ -35,6 +35,11 @@ def estimate(estimate_id: int) -> None:
 def snapshot(snapshot_id: int, token: int) -> None:
     """Take and verify a snapshot."""
     snapshots.carry_out(snapshot_id, token)
+
+
+def restore(restore_id: int, token: int) -> None:
+    """Put a snapshot back into an environment, or into a new one."""
+    restoring.carry_out(restore_id, token)
 
 
 def refresh_view(rollout_id: int, step_id: str) -> None:

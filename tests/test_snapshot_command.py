@@ -68,11 +68,35 @@ def test_the_list_says_how_to_take_the_first(rollout: Run) -> None:
     )
 
 
-def test_restoring_into_production_is_refused(rollout: Run) -> None:
+def test_restoring_into_production_waits_for_another_lead(rollout: Run) -> None:
     rollout("snapshot", PLAN)
-    code, _, err = rollout("restore", PLAN, str(Snapshot.objects.get().pk), "--yes")
+    number = str(Snapshot.objects.get().pk)
+    code, _, err = rollout("restore", PLAN, number, "--yes")
+    assert (code, "Say why production is to be replaced" in err) == (1, True)
+    code, out, _ = rollout("restore", PLAN, number, "--yes", "--reason", "It was a mistake.")
     assert code == 1
-    assert "needs the approval of a second lead" in err
+    assert f"waits for another lead: its approval is given on the page of snapshot {number}" in out
+
+
+def test_a_staging_database_is_made_and_dropped(rollout: Run) -> None:
+    code, _, err = rollout("stage", PLAN)
+    assert code == 1
+    assert f"Take one: manage.py rollout snapshot {PLAN}" in err
+    rollout("snapshot", PLAN)
+    code, out, err = rollout("stage", PLAN)
+    assert (code, err) == (0, "")
+    assert "into staging: " in out
+    assert rollout("introspect", PLAN, "--against", "staging")[0] == 0
+    assert f"{PLAN}  staging  not begun" in rollout("list")[1]
+    code, out, _ = rollout("restore", PLAN, str(Snapshot.objects.get().pk), "--env", "staging")
+    assert code == 1
+    assert (
+        rollout("restore", PLAN, str(Snapshot.objects.get().pk), "--env", "staging", "--yes")[0]
+        == 0
+    )
+    assert rollout("unstage", PLAN, "--env", "staging")[0] == 0
+    code, _, err = rollout("unstage", PLAN)
+    assert (code, "production was not made from a snapshot" in err) == (1, True)
 
 
 def test_an_unknown_snapshot_names_where_the_known_ones_are(rollout: Run) -> None:

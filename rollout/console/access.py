@@ -15,8 +15,16 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from rollout.backends import allowed_in, within
-from rollout.environments import environments
-from rollout.models import AuditReport, BackfillJob, Finding, MappingChange, Snapshot
+from rollout.environments import home_of, homes
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Environment,
+    Finding,
+    MappingChange,
+    Restore,
+    Snapshot,
+)
 from rollout.roles import PERMISSIONS
 
 P = ParamSpec("P")
@@ -29,6 +37,8 @@ OBJECTS: dict[str, tuple[type[Model], str]] = {
     "finding_id": (Finding, "rollout__environment"),
     "job_id": (BackfillJob, "step_run__run__rollout__environment"),
     "snapshot_id": (Snapshot, "rollout__environment"),
+    "restore_id": (Restore, "rollout__environment"),
+    "environment_id": (Environment, "beside"),
 }
 """What addresses name by a number, and the way from there to its environment."""
 
@@ -50,7 +60,7 @@ def may(
     """Let only those in who have a permission of the app, or ``to_post`` where they change things.
 
     They need it in the environment that the address is about; ``anywhere`` lets those in who have
-    it in any, and the view shows what is in ``environments_of``. Others are sent to log in, or
+    it in any, and the view shows what is in ``environments_seen_by``. Others are sent to log in, or
     told which role they need.
     """
 
@@ -65,7 +75,7 @@ def may(
             environment = _asked_about(kwargs)
             within(known.user, environment)
             if not known.user.has_perm(f"rollout.{needed}") and not (
-                anywhere and environments_of(known.user, needed)
+                anywhere and environments_seen_by(known.user, needed)
             ):
                 raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
             return view(known, *args, **kwargs)
@@ -84,9 +94,12 @@ def _to_login(request: ConsoleRequest) -> HttpResponse:
     return redirect_to_login(reverse("rollout:overview"))
 
 
-def environments_of(user: User, permission: str) -> list[str]:
-    """The environments in which a user has a permission of the app."""
-    return [name for name in environments() if allowed_in(user, permission, name)]
+def environments_seen_by(user: User, permission: str) -> list[str]:
+    """The environments in which a user has a permission of the app.
+
+    In one that was made from a snapshot that is whoever has it where the snapshot comes from.
+    """
+    return [name for name, home in homes().items() if allowed_in(user, permission, home)]
 
 
 def _asked_about(named: dict[str, Any]) -> Callable[[], str | None]:
@@ -97,11 +110,11 @@ def _asked_about(named: dict[str, Any]) -> Callable[[], str | None]:
 
     @cache
     def environment() -> str | None:
-        found = {named["environment"]} if "environment" in named else set()
+        found = {home_of(named["environment"])} if "environment" in named else set()
         for name in OBJECTS.keys() & named.keys():
             model, path = OBJECTS[name]
             objects = model._default_manager.filter(pk=named[name])
-            found |= set(objects.values_list(path, flat=True))
+            found |= {home_of(name) for name in objects.values_list(path, flat=True)}
         return found.pop() if len(found) == 1 else None
 
     return environment
@@ -109,7 +122,7 @@ def _asked_about(named: dict[str, Any]) -> Callable[[], str | None]:
 
 def _refusal(user: User, permission: str, environment: str) -> str:
     roles = [role for role, codenames in PERMISSIONS.items() if permission in codenames]
-    where = f" in {environment}" if environment in environments() else ""
+    where = f" in {environment}" if environment in homes() else ""
     return (
         f"This needs the role {' or '.join(roles)}{where}. You are signed in as "
         f"{user.get_username()}, who does not have it. Someone who administers the users can give "

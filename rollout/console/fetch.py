@@ -3,7 +3,7 @@
 from django.http import Http404
 
 from rollout.environments import UnknownEnvironment
-from rollout.models import AuditReport, BackfillJob, PhaseRun, Rollout, Snapshot
+from rollout.models import AuditReport, BackfillJob, Environment, PhaseRun, Rollout, Snapshot
 from rollout.plan.registry import UnknownPlan
 from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
 
@@ -55,4 +55,11 @@ def snapshot_or_404(snapshot_id: int) -> Snapshot:
         raise Http404(
             f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
         )
+    return found
+
+
+def environment_or_404(environment_id: int) -> Environment:
+    found = Environment.objects.filter(pk=environment_id).first()
+    if found is None:
+        raise Http404(f"There is no made environment {environment_id}.")
     return found

@@ -6,9 +6,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.access import ConsoleRequest, environments_of, may
+from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.paging import page_of
-from rollout.environments import environments
+from rollout.environments import names_there
 from rollout.models import LogEntry
 from rollout.plan import plans
 from rollout.plan.plan import ROLES
@@ -40,7 +40,7 @@ class LogFilter(forms.Form):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        choices = {"plan": (plan.name for plan in plans), "environment": environments()}
+        choices = {"plan": (plan.name for plan in plans), "environment": names_there()}
         for name, values in choices.items():
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
@@ -60,7 +60,7 @@ def log(request: ConsoleRequest) -> HttpResponse:
     filters = LogFilter(request.GET)
     found = filters.entries()
     if not request.user.has_perm("rollout.view_rollout"):
-        found = found.filter(environment__in=environments_of(request.user, "view_rollout"))
+        found = found.filter(environment__in=environments_seen_by(request.user, "view_rollout"))
     entries = page_of(found, request.GET, size=50)
     page = {
         "filters": filters,

@@ -7,6 +7,7 @@ from rollout.models import (
     AuditStatus,
     Delivery,
     DeliveryState,
+    RestoreState,
     RunState,
     SnapshotState,
     StepState,
@@ -83,8 +84,18 @@ _SNAPSHOT = {
     SnapshotState.TAKEN: Look("Taken", "info", "queued"),
     SnapshotState.VERIFYING: Look("Verifying", "info", "running"),
     SnapshotState.VERIFIED: Look("Verified", "good", "done"),
+    SnapshotState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
+    SnapshotState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
     SnapshotState.FAILED: Look("Failed", "bad", "failed"),
     SnapshotState.DELETED: Look("Deleted", "", "cancelled"),
+}
+_RESTORE = {
+    RestoreState.WAITING: Look("Waits for approval", "warn", "paused"),
+    RestoreState.RUNNING: Look("Restoring", "info", "running"),
+    RestoreState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
+    RestoreState.DONE: Look("Restored", "good", "done"),
+    RestoreState.FAILED: Look("Failed", "bad", "failed"),
+    RestoreState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
 }
 _GATE = {
     "pass": Look("Pass", "good", "done"),
@@ -134,6 +145,10 @@ def of_audit(status: str) -> Look:
 
 def of_snapshot(state: str) -> Look:
     return _SNAPSHOT[SnapshotState(state)]
+
+
+def of_restore(state: str) -> Look:
+    return _RESTORE[RestoreState(state)]
 
 
 def of_gate(status: str) -> Look:

@@ -6,7 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console import focus
-from rollout.console.access import ConsoleRequest, environments_of, may
+from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.fetch import status_or_404
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout
@@ -21,7 +21,7 @@ STEP_DONE = "step done"
 @may("view_rollout", anywhere=True)
 @require_safe
 def overview(request: ConsoleRequest) -> HttpResponse:
-    seen = environments_of(request.user, "view_rollout")
+    seen = environments_seen_by(request.user, "view_rollout")
     statuses = [status_of(rollout) for rollout in all_rollouts() if rollout.environment in seen]
     page = {
         "rows": [

@@ -6,9 +6,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.access import ConsoleRequest, environments_of, may
+from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.fetch import rollout_or_404
-from rollout.environments import environments
+from rollout.environments import environments_of
 from rollout.schemas import against, against_plan, differences, schema_of
 
 
@@ -17,14 +17,15 @@ from rollout.schemas import against, against_plan, differences, schema_of
 def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     other = request.GET.get("against", "")
-    seen = environments_of(request.user, "view_rollout")
-    if other in environments() and other not in seen:
+    seen = environments_seen_by(request.user, "view_rollout")
+    known = environments_of(plan)
+    if other in known and other not in seen:
         raise PermissionDenied(
             f"You may not see what is in {other}. Ask for the role viewer there."
         )
     page: dict[str, object] = {
         "rollout": rollout,
-        "others": [name for name in seen if name != environment],
+        "others": [name for name in known if name in seen and name != environment],
         "against": other,
     }
     second = rollout_or_404(plan, other) if other else None

@@ -11,11 +11,20 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404, snapshot_or_404
 from rollout.console.paging import page_of
 from rollout.console.verbs import carry_out
+from rollout.environments import DEFAULT, environments_of
 from rollout.heartbeats import liveness
-from rollout.models import Snapshot, SnapshotState
-from rollout.snapshots import listed
+from rollout.models import (
+    RESTORE_WORKING,
+    SNAPSHOT_ENDED,
+    RestoreState,
+    Snapshot,
+    SnapshotState,
+)
+from rollout.runner.restoring import why_not_approve
+from rollout.snapshots import listed, newest_verified
 
 SHOWN_PAIRS = 100
+SHOWN_RESTORES = 10
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
     page = {
         "rollout": rollout,
         "snapshots": found,
+        "newest": newest_verified(rollout),
         "liveness": liveness(),
         "live": any(snapshot.under_way for snapshot in found),
     }
@@ -58,9 +68,21 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
 @require_safe
 def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
+    restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
+    live = snapshot.under_way or any(each.state in RESTORE_WORKING for each in restores)
     page = {
         "snapshot": snapshot,
         "rollout": snapshot.rollout,
+        "restores": [
+            {"restore": each, "why_not": why_not_approve(each, request.user)}
+            if each.state == RestoreState.WAITING
+            else {"restore": each}
+            for each in restores
+        ],
+        "environments": [
+            name for name in environments_of(snapshot.rollout.plan) if name != DEFAULT
+        ],
+        "production": DEFAULT,
         "counts": counts_of(snapshot),
         "crosstabs": [
             {
@@ -70,11 +92,12 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             }
             for crosstab in snapshot.crosstabs
         ],
-        "may_verify": snapshot.sha256
-        and snapshot.state in (SnapshotState.VERIFIED, SnapshotState.FAILED),
+        "may_verify": snapshot.sha256 and snapshot.state in SNAPSHOT_ENDED,
+        "may_cancel": snapshot.under_way and snapshot.state != SnapshotState.CANCELLING,
+        "is_good": snapshot.state == SnapshotState.VERIFIED,
         "may_delete": not snapshot.under_way and snapshot.state != SnapshotState.DELETED,
-        "liveness": liveness() if snapshot.under_way else None,
-        "live": snapshot.under_way,
+        "liveness": liveness() if live else None,
+        "live": live,
     }
     return render(request, f"rollout/{'snapshot_live' if request.htmx else 'snapshot'}.html", page)
 
@@ -87,6 +110,18 @@ def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         request,
         lambda: runner.verify_snapshot(snapshot, actor=request.user),
         "You asked to have it verified once more.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+@may("take_snapshot")
+@require_POST
+def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.cancel_snapshot(snapshot, actor=request.user),
+        "You cancelled it; a dump that is not whole goes.",
     )
     return redirect("rollout:snapshot", snapshot_id)
 

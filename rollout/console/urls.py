@@ -21,6 +21,7 @@ from rollout.console import (
     schema,
     sessions,
     snapshots,
+    staging,
     verbs,
 )
 
@@ -50,6 +51,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("blockers/<int:pid>/", blockers.blocker, name="blocker"),
     path("audits/", audits.audits, name="audits"),
     path("snapshots/", snapshots.snapshots, name="snapshots"),
+    path("stage/", staging.stage, name="stage"),
     path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("mappings/", mappings.mappings, name="mappings"),
     path("mappings/<str:table>/<str:column>/", include(of_a_lookup)),
@@ -80,6 +82,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("mapping-changes/<int:change_id>/correct/", mappings.correct, name="correct"),
     path("snapshots/<int:snapshot_id>/", snapshots.snapshot, name="snapshot"),
     path("snapshots/<int:snapshot_id>/verify/", snapshots.verify, name="verify_snapshot"),
+    path("snapshots/<int:snapshot_id>/cancel/", snapshots.cancel, name="cancel_snapshot"),
     path("snapshots/<int:snapshot_id>/delete/", snapshots.delete, name="delete_snapshot"),
+    path("snapshots/<int:snapshot_id>/restore/", staging.restore, name="restore"),
+    path("restores/<int:restore_id>/approve/", staging.approve, name="approve_restore"),
+    path("restores/<int:restore_id>/cancel/", staging.cancel, name="cancel_restore"),
+    path("environments/<int:environment_id>/drop/", staging.drop, name="drop_environment"),
     path("<str:plan>/<str:environment>/", include(of_a_rollout)),
 ]

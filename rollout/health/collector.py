@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from rollout import gates, heartbeats, queue
 from rollout.engine import lanes
 from rollout.engine.lanes import Totals
-from rollout.environments import environments, target_of
+from rollout.environments import configured, target_of
 from rollout.health.families import FAMILIES, AnyFamily
 from rollout.models import (
     ACTIVE,
@@ -104,7 +104,7 @@ def registry() -> CollectorRegistry:
 def _lanes(figures: Figures) -> dict[int, Totals]:
     """The totals of jobs at work, by their ids: those of all environments share the journal's."""
     found: dict[int, Totals] = {}
-    for name in environments():
+    for name in configured():
         target = target_of(name)
         parameters = {"connect_timeout": CONNECT_SECONDS, **target.parameters}
         try:
@@ -138,7 +138,11 @@ def _processes(figures: Figures) -> None:
 
 
 def _phases(figures: Figures) -> None:
-    rollouts = {one.pk: (one.plan, one.environment) for one in Rollout.objects.all()}
+    # What is made for a while, to rehearse in, is none of what people are woken for.
+    rollouts = {
+        one.pk: (one.plan, one.environment)
+        for one in Rollout.objects.filter(environment__in=configured())
+    }
     newest = {
         (run.rollout_id, run.phase): run
         for run in PhaseRun.objects.exclude(way=Way.REPAIR)
@@ -156,14 +160,15 @@ def _phases(figures: Figures) -> None:
                 figures.add("rollout_phase_state", state == present, *labels, phase, state)
         figures.add("rollout_phase", begun, *labels)
     now = timezone.now()
-    for run in PhaseRun.objects.filter(state__in=ACTIVE):
+    for run in PhaseRun.objects.filter(state__in=ACTIVE, rollout__in=list(rollouts)):
         seconds = (now - run.created_at).total_seconds()
         labels = rollouts[run.rollout_id]
         figures.add("rollout_active_run_seconds", seconds, *labels, run.phase, run.way, run.state)
 
 
 def _events(figures: Figures) -> None:
-    counted = LogEntry.objects.order_by().values_list("plan", "environment", "event")
+    told = LogEntry.objects.filter(environment__in=[*configured(), ""])
+    counted = told.order_by().values_list("plan", "environment", "event")
     for *labels, number in counted.annotate(number=Count("pk")):
         figures.add("rollout_events_total", number, *labels)
 
@@ -176,12 +181,13 @@ def _jobs(figures: Figures, running: dict[int, Totals]) -> None:
         *("step_run__run__phase", "table", "kind"),
     )
     counters = ("scanned", "updated", "working_seconds", "quarantined")
-    ended = BackfillJob.objects.order_by().exclude(finished_at=None)
+    every = BackfillJob.objects.filter(step_run__run__rollout__environment__in=configured())
+    ended = every.order_by().exclude(finished_at=None)
     for *labels, scanned, updated, seconds, quarantined in ended.values_list(*of_a_job).annotate(
         **{f"all_{counter}": Sum(counter) for counter in counters}
     ):
         sums[tuple(labels)] = [scanned, updated, seconds, quarantined]
-    at_work = BackfillJob.objects.filter(finished_at=None)
+    at_work = every.filter(finished_at=None)
     for pk, *labels in at_work.values_list("pk", *of_a_job):
         found = running.get(pk)
         if found is None:
@@ -200,7 +206,8 @@ def _jobs(figures: Figures, running: dict[int, Totals]) -> None:
 
 def _audits(figures: Figures) -> None:
     newest = (
-        AuditReport.objects.exclude(status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE))
+        AuditReport.objects.filter(rollout__environment__in=configured())
+        .exclude(status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE))
         .select_related("rollout")
         .order_by("rollout", "mode", "-id")
         .distinct("rollout", "mode")

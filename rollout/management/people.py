@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
 
-from rollout.environments import environments
+from rollout.environments import configured
 from rollout.roles import PERMISSIONS, SEPARATOR, group_of
 
 
@@ -32,7 +32,7 @@ def who(*, env: str | None, as_json: bool) -> str:
 def _roles(env: str | None) -> Iterator[dict[str, Any]]:
     people = get_user_model()._default_manager.filter(is_active=True)
     everywhere = _names(people.filter(is_superuser=True))
-    for environment in environments():
+    for environment in configured():
         if env not in (None, environment):
             continue
         if everywhere:
@@ -50,7 +50,7 @@ def _names(people: Any) -> list[str]:
 def _groups_of_nowhere() -> Iterator[str]:
     """A group of an environment that there is not, or that gives its permissions everywhere."""
     for group in Group.objects.filter(name__contains=SEPARATOR).order_by("name"):
-        if group.name.split(SEPARATOR, 1)[1] not in environments():
+        if group.name.split(SEPARATOR, 1)[1] not in configured():
             yield f"The group {group.name} names an environment that there is not."
         elif group.permissions.exists():
             yield (

@@ -9,6 +9,14 @@ from rollout.models.audits import (
     Mismatch,
     MismatchState,
 )
+from rollout.models.environments import (
+    RESTORE_UNDER_WAY,
+    RESTORE_WORKING,
+    Environment,
+    EnvironmentState,
+    Restore,
+    RestoreState,
+)
 from rollout.models.jobs import BackfillEstimate, BackfillJob
 from rollout.models.log import LogEntry
 from rollout.models.notifications import Channel, Delivery, DeliveryState, Outbox, Subscription
@@ -16,11 +24,14 @@ from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
-from rollout.models.snapshots import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
+from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.models.watching import Heartbeat, Measurement, OperationTotal
 
 __all__ = [
     "ACTIVE",
+    "RESTORE_UNDER_WAY",
+    "RESTORE_WORKING",
+    "SNAPSHOT_ENDED",
     "SNAPSHOT_UNDER_WAY",
     "WORKING",
     "AuditMode",
@@ -31,6 +42,8 @@ __all__ = [
     "Channel",
     "Delivery",
     "DeliveryState",
+    "Environment",
+    "EnvironmentState",
     "Finding",
     "FindingState",
     "Heartbeat",
@@ -44,6 +57,8 @@ __all__ = [
     "Outbox",
     "PhaseRun",
     "Repair",
+    "Restore",
+    "RestoreState",
     "Rollout",
     "RuleState",
     "RuleVerdict",

@@ -25,6 +25,8 @@ class Rollout(models.Model):
             ("end_blocker", "Can cancel or end sessions that stand in a phase's way"),
             ("take_snapshot", "Can take and delete snapshots"),
             ("manage_notifications", "Can choose what webhooks are told of"),
+            ("rehearse_rollout", "Can make staging databases and rehearse in them"),
+            ("restore_snapshot", "Can restore snapshots"),
         ]
 
     def __str__(self) -> str:

@@ -16,11 +16,20 @@ class SnapshotState(models.TextChoices):
     TAKEN = "taken", "Taken, not verified yet"
     VERIFYING = "verifying", "Verifying"
     VERIFIED = "verified", "Verified"
+    CANCELLING = "cancelling", "Cancelling"
+    CANCELLED = "cancelled", "Cancelled"
     FAILED = "failed", "Failed"
     DELETED = "deleted", "Deleted"
 
 
-SNAPSHOT_UNDER_WAY = (SnapshotState.TAKING, SnapshotState.TAKEN, SnapshotState.VERIFYING)
+SNAPSHOT_UNDER_WAY = (
+    SnapshotState.TAKING,
+    SnapshotState.TAKEN,
+    SnapshotState.VERIFYING,
+    SnapshotState.CANCELLING,
+)
+SNAPSHOT_ENDED = (SnapshotState.VERIFIED, SnapshotState.CANCELLED, SnapshotState.FAILED)
+"""States of a snapshot whose dump, where there is one, may be verified again or deleted."""
 
 
 class Snapshot(Leased):

@@ -15,9 +15,20 @@ from rollout.runner.repairs import (
     preview_repair,
     repair,
 )
-from rollout.runner.restoring import restore_snapshot
+from rollout.runner.restoring import (
+    approve_restore,
+    cancel_restore,
+    make_staging,
+    restore_snapshot,
+)
 from rollout.runner.rules import release
-from rollout.runner.snapshots import delete_snapshot, take_snapshot, verify_snapshot
+from rollout.runner.snapshots import (
+    cancel_snapshot,
+    delete_snapshot,
+    take_snapshot,
+    verify_snapshot,
+)
+from rollout.runner.staging import drop_environment
 from rollout.runner.verbs import (
     Refused,
     cancel,
@@ -37,11 +48,16 @@ __all__ = [
     "Refused",
     "RepairPreview",
     "ReviewPreview",
+    "approve_restore",
     "cancel",
+    "cancel_restore",
+    "cancel_snapshot",
     "correct",
     "delete_snapshot",
+    "drop_environment",
     "end_blocker",
     "held_up",
+    "make_staging",
     "pause",
     "preview_correction",
     "preview_repair",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, connection
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -18,9 +19,9 @@ from rollout import heartbeats, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
-from rollout.models import AuditReport, Leased, PhaseRun, RunState, Snapshot
+from rollout.models import AuditReport, Leased, PhaseRun, Restore, RunState, Snapshot
 
-Work = PhaseRun | AuditReport | Snapshot
+Work = PhaseRun | AuditReport | Snapshot | Restore
 SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
@@ -28,7 +29,7 @@ _LOOK_EVERY = 0.3
 
 
 class Lease:
-    """Holds a run, a report or a snapshot for this worker; the ``Control`` that its work asks.
+    """Holds a run, or other work, for this worker; the ``Control`` that its work asks.
 
     A thread moves the lease on and looks at the state, also while a long statement runs: the
     statement of a cancelled run is cancelled in the database. Who holds it from the queue
@@ -129,13 +130,17 @@ class Lease:
             self._shown = standing
 
     def _look(self) -> None:
-        if not isinstance(self.work, PhaseRun):
+        if isinstance(self.work, AuditReport):
             return
-        found = PhaseRun.objects.filter(pk=self.work.pk).values_list("state", "token").first()
-        if found is None or found[1] != self.token:
+        # Runs, snapshots and restores call it the same when they are to stop.
+        try:
+            found = type(self.work)._default_manager.only("state", "token").get(pk=self.work.pk)
+        except ObjectDoesNotExist:
+            found = None
+        if found is None or found.token != self.token:
             self.lost = True
-        elif found[0] in (RunState.PAUSING, RunState.CANCELLING):
-            self.asked_to = RunState(found[0])
+        elif found.state in (RunState.PAUSING, RunState.CANCELLING):
+            self.asked_to = RunState(found.state)
 
     def _cancel_statement(self) -> None:
         if self._connection is not None and not self._connection.closed:
@@ -158,6 +163,8 @@ def fields_of(work: Work) -> dict[str, object]:
             return fields | {"audit": work.pk}
         case Snapshot():
             return fields | {"snapshot": work.pk}
+        case Restore():
+            return fields | {"restore": work.pk}
 
 
 def claim(work: Work, token: int) -> bool:

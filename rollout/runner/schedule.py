@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from rollout import gates, queue
+from rollout.environments import names_there
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
@@ -14,7 +15,11 @@ ACTOR = "schedule"
 
 def send_due() -> int:
     """Ask for the samples that are due; how many there were."""
-    return sum(_send(rollout) for rollout in Rollout.objects.all() if _is_due(rollout))
+    return sum(
+        _send(rollout)
+        for rollout in Rollout.objects.filter(environment__in=names_there())
+        if _is_due(rollout)
+    )
 
 
 def _is_due(rollout: Rollout) -> bool:

@@ -23,12 +23,20 @@ from rollout.engine.snapshot.programs import Programs, find_programs
 from rollout.engine.snapshot.restore import Recorded, verify
 from rollout.engine.target import Connection
 from rollout.environments import target_of
-from rollout.models import SNAPSHOT_UNDER_WAY, WORKING, Rollout, Snapshot, SnapshotState
+from rollout.models import (
+    SNAPSHOT_ENDED,
+    SNAPSHOT_UNDER_WAY,
+    WORKING,
+    Rollout,
+    Snapshot,
+    SnapshotState,
+)
 from rollout.plan import plans
 from rollout.runner import lease
 from rollout.runner.lease import Lease
 from rollout.runner.verbs import Actor, Refused, active_run, alone_with, plan_of
 
+SNAPSHOT_GOES_ON = (SnapshotState.TAKEN, SnapshotState.VERIFYING, SnapshotState.VERIFIED)
 MOST_ATTEMPTS = 3
 """How many workers may die of a snapshot before it counts as failed."""
 
@@ -47,9 +55,9 @@ def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
     """Ask for a dump that is there to be restored and compared once more. Raises Refused."""
     with alone_with(snapshot.rollout):
         _refuse_beside_another(snapshot.rollout)
-        changed = Snapshot.objects.filter(
-            pk=snapshot.pk, state__in=(SnapshotState.VERIFIED, SnapshotState.FAILED)
-        ).exclude(sha256="")
+        changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=SNAPSHOT_ENDED).exclude(
+            sha256=""
+        )
         if not changed.update(
             state=SnapshotState.TAKEN,
             attempts=0,
@@ -73,6 +81,18 @@ def make_now(rollout: Rollout, *, actor: Actor, source: str) -> Snapshot:
     return snapshot
 
 
+def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
+    """Stop a snapshot that is under way; a dump that is not whole goes. Raises Refused."""
+    with alone_with(snapshot.rollout):
+        working = [state for state in SNAPSHOT_UNDER_WAY if state != SnapshotState.CANCELLING]
+        changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=working)
+        if not changed.update(state=SnapshotState.CANCELLING):
+            raise Refused("It is not under way any more: there is nothing to cancel.")
+        snapshot.refresh_from_db()
+        # Whoever holds it, or has its message before them, clears up.
+        _record(snapshot, "snapshot cancel asked for", "Cancelled", actor.get_username(), source)
+
+
 def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
     """Remove a snapshot's dump; what is known of it stays. Raises Refused."""
     with alone_with(snapshot.rollout):
@@ -86,9 +106,7 @@ def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
 
 def remove_expired() -> None:
     """Delete the snapshots that their plan no longer asks for."""
-    expired = Snapshot.objects.filter(
-        expires_at__lt=timezone.now(), state__in=(SnapshotState.VERIFIED, SnapshotState.FAILED)
-    )
+    expired = Snapshot.objects.filter(expires_at__lt=timezone.now(), state__in=SNAPSHOT_ENDED)
     for snapshot in expired.select_related("rollout"):
         try:
             _delete(snapshot, "watchdog", "watchdog", "Deleted as its time was over:")
@@ -110,11 +128,12 @@ def carry_out(snapshot_id: int, token: int, *, from_queue: bool = True) -> None:
         try:
             work.carry_on()
         except Interrupted:
-            return
+            work.stopped()
         except SnapshotError as error:
             work.fail(str(error), error.advice)
         except psycopg.Error as error:
-            if held.lost:
+            if held.lost or held.asked_to:
+                work.stopped()
                 return
             meant = problem.of_database(error)
             work.fail(str(meant), meant.advice)
@@ -136,6 +155,8 @@ class _Work:
         self.target = target_of(snapshot.rollout.environment)
 
     def carry_on(self) -> None:
+        if self.snapshot.state == SnapshotState.CANCELLING:
+            raise Interrupted("It was cancelled before a worker began with it.")
         attempts = self.snapshot.attempts + 1
         self._write(attempts=attempts)
         if attempts > MOST_ATTEMPTS:
@@ -149,6 +170,21 @@ class _Work:
 
     def fail(self, error: str, advice: str) -> None:
         """Write down why there is no good snapshot; a dump that is not whole goes."""
+        self._end(SnapshotState.FAILED, error, advice)
+
+    def stopped(self) -> None:
+        """The work came to a safe point: it was cancelled, or is another worker's now."""
+        self.snapshot.refresh_from_db()
+        if self.snapshot.token == self.token and self.snapshot.state == SnapshotState.CANCELLING:
+            self._end(
+                SnapshotState.CANCELLED,
+                "It was cancelled before it was verified.",
+                "Have its dump verified, or delete it."
+                if self.snapshot.sha256
+                else "Take another snapshot.",
+            )
+
+    def _end(self, state: SnapshotState, error: str, advice: str) -> None:
         half = self.snapshot.storage_name if not self.snapshot.sha256 else ""
         try:
             dumps.remove(half)
@@ -158,13 +194,13 @@ class _Work:
         try:
             with transaction.atomic():
                 self._write(
-                    state=SnapshotState.FAILED,
+                    state=state,
                     error=error,
                     advice=advice,
                     doing="",
                     storage_name="" if half else self.snapshot.storage_name,
                 )
-                self._record("snapshot failed", f"{error} {advice}")
+                self._record(f"snapshot {state}", f"{error} {advice}")
         except Interrupted:
             return
 
@@ -275,12 +311,14 @@ class _Work:
             _log.warning("Scratch databases of snapshot %s: %s", self.snapshot.pk, error)
 
     def _write(self, **fields: Any) -> None:
-        """Raises Interrupted where the snapshot is another worker's by now."""
+        """Raises Interrupted where it was cancelled, or is another worker's by now."""
         for name, value in fields.items():
             setattr(self.snapshot, name, value)
         mine = Snapshot.objects.filter(pk=self.snapshot.pk, token=self.token)
+        if fields.get("state") in SNAPSHOT_GOES_ON:
+            mine = mine.exclude(state=SnapshotState.CANCELLING)
         if not mine.update(**fields):
-            raise Interrupted("Another worker has taken this snapshot over.")
+            raise Interrupted("It was cancelled, or another worker has taken it over.")
 
     def _record(self, event: str, message: str) -> None:
         snapshot = self.snapshot

@@ -11,10 +11,12 @@ from rollout import drift, gates, log, preflight, queue
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
+    RESTORE_WORKING,
     AuditReport,
     AuditStatus,
     BackfillJob,
     PhaseRun,
+    Restore,
     Rollout,
     RunState,
     Way,
@@ -101,6 +103,16 @@ def why_not_roll_back(
     return ""
 
 
+def refuse_beside_restore(rollout: Rollout) -> None:
+    """Raises Refused while a snapshot is being put back there."""
+    restore = Restore.objects.filter(rollout=rollout, state__in=RESTORE_WORKING).first()
+    if restore is not None:
+        raise Refused(
+            f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for its "
+            "end, or cancel it."
+        )
+
+
 def is_busy(active: PhaseRun) -> str:
     advice = {
         RunState.PAUSED: "Resume or cancel it first",
@@ -177,6 +189,7 @@ def _begin(
 ) -> PhaseRun:
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
         return retry(rollout, run=newest, actor=actor, source=source)
+    refuse_beside_restore(rollout)
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
@@ -244,6 +257,7 @@ def retry(
         busy = active_run(rollout)
         if busy is not None:
             raise Refused(is_busy(busy))
+        refuse_beside_restore(rollout)
         run = _stopped_run(rollout, run)
         if run is None:
             raise Refused(

@@ -4,7 +4,7 @@ import time
 
 from rollout import gates, queue
 from rollout.engine.target import ask
-from rollout.environments import target_of
+from rollout.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
 
@@ -42,7 +42,7 @@ class Refresher:
     def send_due(self) -> None:
         """Queue the refresh of every view whose interval has passed."""
         now = time.monotonic()
-        for rollout in Rollout.objects.all():
+        for rollout in Rollout.objects.filter(environment__in=names_there()):
             for step in views_in_use(rollout):
                 assert step.refresh_every is not None
                 key = (rollout.pk, step.id)

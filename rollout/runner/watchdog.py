@@ -10,11 +10,13 @@ from django.utils import timezone
 
 from rollout import heartbeats, log, queue
 from rollout.models import (
+    RESTORE_WORKING,
     SNAPSHOT_UNDER_WAY,
     WORKING,
     AuditReport,
     AuditStatus,
     PhaseRun,
+    Restore,
     RunState,
     Snapshot,
 )
@@ -148,3 +150,6 @@ class Watchdog:
         for snapshot in Snapshot.objects.filter(lease_until__lt=now, state__in=SNAPSHOT_UNDER_WAY):
             if take_back(snapshot):
                 queue.send_snapshot(snapshot)
+        for restore in Restore.objects.filter(lease_until__lt=now, state__in=RESTORE_WORKING):
+            if take_back(restore):
+                queue.send_restore(restore)

@@ -63,6 +63,11 @@ def delivery_badge(delivery: Delivery) -> dict[str, looks.Look]:
 
 
 @register.inclusion_tag(BADGE)
+def restore_badge(state: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_restore(state)}
+
+
+@register.inclusion_tag(BADGE)
 def gate_badge(status: str) -> dict[str, looks.Look]:
     return {"look": looks.of_gate(status)}
 

@@ -12,11 +12,13 @@ from rollout.models import (
     AuditReport,
     BackfillJob,
     Delivery,
+    Environment,
     Heartbeat,
     LogEntry,
     MappingChange,
     Mismatch,
     PhaseRun,
+    Restore,
     Rollout,
     Snapshot,
     StepRun,
@@ -209,3 +211,17 @@ def processes_run() -> None:
     """A worker and a watchdog were seen just now."""
     for kind in (heartbeats.WORKER, heartbeats.WATCHDOG):
         Heartbeat.objects.create(name=kind, kind=kind, seen_at=timezone.now())
+
+
+def made(snapshot: Snapshot, state: str = "gone", **fields: Any) -> Environment:
+    """An environment made from a snapshot; there is no database of it."""
+    values = {"name": "staging", "actor_name": "grace", "database": "app_staging_1", **fields}
+    return Environment.objects.create(
+        plan=snapshot.rollout.plan, beside="production", snapshot=snapshot, state=state, **values
+    )
+
+
+def restored(snapshot: Snapshot, state: str = "waiting", **fields: Any) -> Restore:
+    """A snapshot that is put back into production, or somewhere else."""
+    values = {"rollout": snapshot.rollout, "actor_name": "grace", "reason": "Why not?", **fields}
+    return Restore.objects.create(snapshot=snapshot, state=state, **values)

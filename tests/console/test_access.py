@@ -48,6 +48,11 @@ WHO_MAY = {
     "snapshots/{snapshot}/": (READERS, READERS),
     "snapshots/{snapshot}/verify/": (AUDITORS, AUDITORS),
     "snapshots/{snapshot}/delete/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/cancel/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/restore/": (LEADS, LEADS),
+    "restores/{restore}/approve/": (LEADS, LEADS),
+    "restores/{restore}/cancel/": (AUDITORS, AUDITORS),
+    "environments/{environment}/drop/": (AUDITORS, AUDITORS),
     "mapping-changes/{change}/correct/": (AUDITORS, AUDITORS),
     "{rollout}/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
@@ -56,6 +61,7 @@ WHO_MAY = {
     "{rollout}/phases/0/roll-back/locks/": (READERS, READERS),
     "{rollout}/schema/": (READERS, READERS),
     "{rollout}/snapshots/": (READERS, AUDITORS),
+    "{rollout}/stage/": (AUDITORS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
@@ -77,6 +83,7 @@ POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release"),
     *("choose", "test", "resend"),
+    *("stage", "restore", "approve", "drop"),
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
@@ -90,6 +97,7 @@ SENT = {
     "until": f"{date.today() + timedelta(days=3)}",
     "table": "properties",
     "column": "currency",
+    "into": "production",
 }
 
 
@@ -107,13 +115,16 @@ def address_of(pattern: str, rollout: Rollout) -> str:
         category="wrong",
         defaults={"waived_until": waived_until},
     )
+    snapshot = journal.taken(rollout)
     return "/rollout/" + pattern.format(
         rollout=f"{journal.PLAN}/production",
         job=journal.job_of(step, finished_at=step.finished_at).pk,
         audit=report.pk,
         other=journal.audited(rollout).pk,
         finding=finding.pk,
-        snapshot=journal.taken(rollout).pk,
+        snapshot=snapshot.pk,
+        restore=journal.restored(snapshot).pk,
+        environment=journal.made(snapshot).pk,
         text="properties/type",
         change=journal.reviewed(rollout).pk,
         rule="slow",
@@ -207,6 +218,8 @@ def test_the_table_above_names_every_address() -> None:
             other="<int:other_id>",
             finding="<int:finding_id>",
             snapshot="<int:snapshot_id>",
+            restore="<int:restore_id>",
+            environment="<int:environment_id>",
             text="<str:table>/<str:column>",
             change="<int:change_id>",
             rule="<str:rule_id>",

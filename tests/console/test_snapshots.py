@@ -3,9 +3,9 @@
 import pytest
 from django.test import Client
 
-from rollout.models import Rollout, Snapshot, SnapshotState
+from rollout.models import Restore, Rollout, Snapshot, SnapshotState
 from tests.console import journal
-from tests.console.journal import PAGE, fragment_of, taken, text_of
+from tests.console.journal import PAGE, fragment_of, restored, taken, text_of
 
 LIST = f"{PAGE}snapshots/"
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -110,6 +110,68 @@ def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
     assert "You asked to have it verified" in lead.post(address, follow=True).content.decode()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.TAKEN
+
+
+def test_one_under_way_is_cancelled_by_a_press(rollout: Rollout, engineer: Client) -> None:
+    snapshot = taken(rollout, "taking", restored_counts={})
+    text = engineer.post(f"{page_of(snapshot)}cancel/", follow=True).content.decode()
+    assert "You cancelled it" in text
+    assert "It is being cancelled" in text
+    assert 'id="cancel-snapshot"' not in text
+    Snapshot.objects.update(state=SnapshotState.CANCELLED, error="It was cancelled.")
+    assert "It was cancelled" in text_of(engineer, page_of(snapshot))
+
+
+def test_a_staging_database_is_asked_for_and_needs_a_verified_snapshot(
+    rollout: Rollout, engineer: Client
+) -> None:
+    address = f"{PAGE}stage/"
+    text = engineer.post(address, follow=True).content.decode()
+    assert "There is no verified snapshot of production yet. Take one first." in text
+    snapshot = taken(rollout)
+    text = engineer.post(address, follow=True).content.decode()
+    assert "You asked for a staging database." in text
+    assert f'hx-get="{page_of(snapshot)}"' in text
+    asked = Restore.objects.get()
+    assert asked.environment is not None
+    assert (asked.environment.name, asked.rollout.environment) == ("staging", "staging")
+    assert (
+        "There is an environment staging already"
+        in engineer.post(
+            address, {"name": "staging", "snapshot": snapshot.pk}, follow=True
+        ).content.decode()
+    )
+
+
+def test_production_is_replaced_only_when_another_lead_says_so(
+    rollout: Rollout, lead: Client
+) -> None:
+    snapshot = taken(rollout)
+    asked = restored(snapshot, actor_name="lead", reason=HOSTILE)
+    text = text_of(lead, page_of(snapshot))
+    assert "lead asked for it, so another lead is to approve it" in text
+    assert "<img" not in text
+    assert 'id="approve-restore"' not in text
+    Restore.objects.update(actor_name="grace")
+    assert "Take one first, so that the restore can be undone." in text_of(lead, page_of(snapshot))
+    taken(rollout)
+    assert 'id="approve-restore"' in text_of(lead, page_of(snapshot))
+    text = lead.post(f"/rollout/restores/{asked.pk}/approve/", follow=True).content.decode()
+    assert "You approved it; it begins now." in text
+    asked.refresh_from_db()
+    assert (asked.state, asked.approver_name) == ("running", "lead")
+    lead.post(f"/rollout/restores/{asked.pk}/cancel/")
+    asked.refresh_from_db()
+    assert asked.state == "cancelling"
+
+
+def test_nothing_is_replaced_before_the_box_is_ticked(rollout: Rollout, lead: Client) -> None:
+    address = f"{page_of(taken(rollout))}restore/"
+    sent = {"into": "production", "reason": "A mistake."}
+    text = lead.post(address, sent, follow=True).content.decode()
+    assert "Say that what production has now is to be replaced: tick the box." in text
+    assert lead.post(address, {**sent, "into": "nowhere", "replace": "on"}).status_code == 404
+    assert not Restore.objects.exists()
 
 
 def test_the_gate_links_to_the_snapshots(rollout: Rollout, lead: Client) -> None:

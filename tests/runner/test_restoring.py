@@ -1,15 +1,27 @@
-"""A snapshot becomes another environment's data, and never production's."""
+"""A snapshot becomes an environment's data: production's only when another lead agrees."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from config import embedded
 from rollout import runner
-from rollout.models import LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState, Way
+from rollout.models import (
+    LogEntry,
+    PhaseRun,
+    Restore,
+    RestoreState,
+    Rollout,
+    RunState,
+    Snapshot,
+    SnapshotState,
+    Way,
+)
 from rollout.status import find_rollout, status_of
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
@@ -35,8 +47,14 @@ def staging(properties: Rollout, committed_db: Database, settings: Any) -> Itera
     embedded.drop_database(url)
 
 
-def restore(snapshot: Snapshot, into: Rollout, *, replace: bool = False) -> None:
-    runner.restore_snapshot(snapshot, into, replace=replace, actor=ADA)
+def restore(
+    snapshot: Snapshot, into: Rollout, *, replace: bool = False, reason: str = ""
+) -> Restore:
+    """Ask for it and work until it is done, or waits, or has failed."""
+    asked = runner.restore_snapshot(snapshot, into, replace=replace, reason=reason, actor=ADA)
+    rollouts.work()
+    asked.refresh_from_db()
+    return asked
 
 
 def refusal(snapshot: Snapshot, into: Rollout) -> str:
@@ -62,7 +80,7 @@ def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
     rollouts.carry_out(properties, 0, 1, 2)
     snapshot = rollouts.snapshot_of(properties)
     before = rows_of("production")
-    restore(snapshot, staging)
+    assert restore(snapshot, staging).state == RestoreState.DONE
     assert rows_of("staging") == before == rows_of("production")
     status = status_of(staging)
     assert [phase.state for phase in status.phases] == [*["done"] * 3, "pending", "pending"]
@@ -97,9 +115,59 @@ def test_tables_that_are_there_are_replaced_only_when_that_was_said(
     rollouts.carry_out(staging, 0, 1, 2)
 
 
-def test_production_is_refused(properties: Rollout) -> None:
+def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_safe(
+    properties: Rollout,
+) -> None:
+    first = rollouts.snapshot_of(properties)
+    before = plain_rows()
+    rollouts.execute("GRANT SELECT ON properties TO PUBLIC")
+    rollouts.carry_out(properties, 0, 1)
+    with pytest.raises(runner.Refused, match="Say why production is to be replaced"):
+        restore(first, properties, replace=True)
+    asked = restore(first, properties, replace=True, reason="Phase 1 was a mistake.")
+    assert asked.state == RestoreState.WAITING
+    with pytest.raises(runner.Refused, match="another lead is to approve it"):
+        runner.approve_restore(asked, actor=ADA)
+    bob = rollouts.Person("bob")
+    with pytest.raises(runner.Refused, match="no verified snapshot of what production holds now"):
+        runner.approve_restore(asked, actor=bob)
+    rollouts.snapshot_of(properties)
+    runner.approve_restore(asked, actor=bob)
+    with pytest.raises(runner.Refused, match="ada is restoring snapshot"):
+        runner.start(properties, 2, actor=ADA)
+    rollouts.work()
+    asked.refresh_from_db()
+    assert (asked.state, asked.error) == (RestoreState.DONE, "")
+    assert (asked.approver_name, asked.reason) == ("bob", "Phase 1 was a mistake.")
+    assert plain_rows() == before
+    assert rollouts.ask("SELECT has_table_privilege('public', 'properties', 'SELECT')"), "is kept"
+    assert {phase.state for phase in status_of(properties).phases} == {"pending"}
+    rollouts.carry_out(properties, 0, 1)
+    events = LogEntry.objects.filter(event__startswith="restore ").order_by("pk")
+    assert [(entry.event, entry.actor) for entry in events] == [
+        ("restore asked for", "ada"),
+        ("restore approved", "bob"),
+    ]
+
+
+def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_cancelled(
+    properties: Rollout,
+) -> None:
     snapshot = rollouts.snapshot_of(properties)
-    assert "needs the approval of a second lead" in refusal(snapshot, properties)
+    asked = restore(snapshot, properties, replace=True, reason="To see.")
+    Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
+    with pytest.raises(runner.Refused, match="waited for more than an hour"):
+        runner.approve_restore(asked, actor=rollouts.Person("bob"))
+    with pytest.raises(runner.Refused, match=r"restore of snapshot .* is under way there"):
+        restore(snapshot, properties, replace=True, reason="To see.")
+    runner.cancel_restore(asked, actor=ADA)
+    assert asked.state == RestoreState.CANCELLED
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_restore(asked, actor=ADA)
+
+
+def plain_rows() -> Any:
+    return rollouts.ask("SELECT jsonb_object_agg(p.id, to_jsonb(p)) FROM properties AS p")
 
 
 def test_an_environment_that_is_productions_database_under_another_name_is_refused(
@@ -125,8 +193,11 @@ def test_a_dump_that_somebody_changed_is_not_restored(
     properties: Rollout, staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
-    snapshot.sha256 = "0" * 64
-    assert "is not what was written" in refusal(snapshot, staging)
+    Snapshot.objects.update(sha256="0" * 64)
+    asked = restore(snapshot, staging)
+    assert asked.state == RestoreState.FAILED
+    assert "is not what was written" in asked.error
+    assert Restore.objects.get().finished_at is not None
 
 
 def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(

@@ -132,6 +132,18 @@ def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> N
     runner.take_snapshot(properties, actor=ADA)
 
 
+def test_one_that_nobody_has_begun_with_is_cancelled(properties: Rollout) -> None:
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    runner.cancel_snapshot(snapshot, actor=ADA)
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert (snapshot.state, snapshot.storage_name, stored()) == (SnapshotState.CANCELLED, "", [])
+    assert LogEntry.objects.get(event="snapshot cancel asked for").actor == "ada"
+    assert taken(properties).state == SnapshotState.VERIFIED
+
+
 def test_a_message_delivered_twice_takes_one_snapshot(properties: Rollout) -> None:
     runner.take_snapshot(properties, actor=ADA)
     (message,) = rollouts.queued()
@@ -293,6 +305,29 @@ def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_goes_on
     assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
     assert [path.suffix for path in stored()] == [".dump"]
     assert scratch_databases(snapshot) == []
+
+
+def test_one_that_is_cancelled_in_the_middle_stops_there(
+    held: HeldUp, properties: Rollout, pg_bin: Any
+) -> None:
+    pg_bin(held.directory)
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    (message,) = rollouts.queued()
+    worker = threading.Thread(target=message.deliver)
+    worker.start()
+    wait_until(lambda: held.waits)
+    snapshot.refresh_from_db()
+    dumping = snapshot.state == SnapshotState.TAKING
+    runner.cancel_snapshot(snapshot, actor=ADA)
+    worker.join(20)
+    assert not worker.is_alive()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.CANCELLED
+    assert [path.suffix for path in stored()] == ([] if dumping else [".dump"])
+    assert ("Have its dump verified" in snapshot.advice) == (not dumping)
+    assert scratch_databases(snapshot) == []
+    held.let_go()
+    assert taken(properties).state == SnapshotState.VERIFIED
 
 
 def test_a_worker_that_lost_its_lease_stops_and_takes_its_part_away(

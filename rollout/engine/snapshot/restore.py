@@ -14,6 +14,7 @@ from rollout.engine.snapshot.contents import (
     functions_of,
     relations_of,
 )
+from rollout.engine.snapshot.kept import kept_of
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.scratch import scratch_database
 from rollout.engine.target import Connection, Target, ask, install
@@ -80,8 +81,9 @@ def replace_tables(
 ) -> None:
     """Put a dump in place of a plan's tables, all of it in one transaction.
 
-    Whatever the plan has there goes: tables, lookup tables, mapping, archive, triggers. Raises
-    SnapshotError, Interrupted and psycopg.Error; nothing has changed then.
+    Whatever the plan has there goes: tables, lookup tables, mapping, archive, triggers. Owners,
+    rights and foreign keys to other tables stay as they are there. Raises SnapshotError,
+    Interrupted and psycopg.Error; nothing has changed then.
     """
     install(connection)
     shared = [name for name in SHARED if ask(connection, facts.relation_exists(in_target(name)))]
@@ -90,6 +92,7 @@ def replace_tables(
         connection.execute(
             sql.SQL("SELECT set_config('lock_timeout', {}, true)").format(sql.Literal(LOCK_TIMEOUT))
         )
+        kept = kept_of(connection, relations_of(connection, plan))
         _drop(connection, plan)
         _prepare(connection, recorded.prerequisites)
         for name in shared:
@@ -114,7 +117,9 @@ def replace_tables(
                     plan=sql.Literal(plan.name),
                 )
             )
-        found = contents_of(connection, plan, relations_of(connection, plan))
+        there = relations_of(connection, plan)
+        kept.put_back(connection, there)
+        found = contents_of(connection, plan, there)
         others = {f"{SCHEMA}.{name}" for name in SHARED}
         wrong = differences(_without(recorded.contents, others), _without(found, others))
         if wrong:

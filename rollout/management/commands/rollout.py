@@ -277,9 +277,21 @@ class Command(BaseCommand):
         self.stdout.write(snapshots.list_of(find_rollout(plan, env), as_json=json))
         return DONE
 
-    def do_restore(self, *, plan: str, env: str, snapshot: int, yes: bool, **_: Any) -> int:
+    def do_restore(
+        self, *, plan: str, env: str, snapshot: int, yes: bool, reason: str, **_: Any
+    ) -> int:
         rollout = find_rollout(plan, env)
-        self.stdout.write(snapshots.restore(rollout, snapshot, ShellActor(), replace=yes))
+        text, done = snapshots.restore(rollout, snapshot, ShellActor(), replace=yes, reason=reason)
+        self.stdout.write(text)
+        return DONE if done else NO
+
+    def do_stage(self, *, plan: str, env: str, snapshot: int | None, name: str, **_: Any) -> int:
+        text, done = snapshots.stage(find_rollout(plan, env), snapshot, name, ShellActor())
+        self.stdout.write(text)
+        return DONE if done else NO
+
+    def do_unstage(self, *, plan: str, env: str, **_: Any) -> int:
+        self.stdout.write(snapshots.unstage(find_rollout(plan, env), ShellActor()))
         return DONE
 
     def do_introspect(

@@ -1,0 +1,113 @@
+"""Databases that were made from snapshots, and snapshots put back into environments."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from rollout.models.rollouts import Leased, Rollout
+from rollout.models.snapshots import Snapshot
+
+
+class EnvironmentState(models.TextChoices):
+    MAKING = "making", "Being made"
+    READY = "ready", "Ready"
+    GONE = "gone", "Gone"
+
+
+class Environment(models.Model):
+    """A database made from a snapshot, on the server of the environment that the snapshot is of.
+
+    It belongs to one plan: only that plan's tables are in it.
+    """
+
+    class Purpose(models.TextChoices):
+        STAGING = "staging", "Staging"
+        REHEARSAL = "rehearsal", "Rehearsal"
+
+    name = models.CharField(max_length=40)
+    plan = models.CharField(max_length=100)
+    purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.STAGING)
+    beside = models.CharField(max_length=100)
+    """The environment on whose server it is."""
+    database = models.CharField(max_length=63)
+    state = models.CharField(
+        max_length=8, choices=EnvironmentState.choices, default=EnvironmentState.MAKING
+    )
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
+    actor_name = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True)
+    gone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=~Q(state=EnvironmentState.GONE),
+                name="rollout_environment_name_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.state})"
+
+
+class RestoreState(models.TextChoices):
+    WAITING = "waiting", "Waits for approval"
+    RUNNING = "running", "Restoring"
+    CANCELLING = "cancelling", "Cancelling"
+    DONE = "done", "Restored"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+RESTORE_WORKING = (RestoreState.RUNNING, RestoreState.CANCELLING)
+RESTORE_UNDER_WAY = (RestoreState.WAITING, *RESTORE_WORKING)
+
+
+class Restore(Leased):
+    """A snapshot put in place of a plan's tables in an environment, or into a new database.
+
+    Into production only once another lead has approved it.
+    """
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="restores")
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="restores")
+    """Where it goes."""
+    environment = models.ForeignKey(
+        Environment, null=True, on_delete=models.PROTECT, related_name="restores"
+    )
+    """The database that is made for it; none where the environment is there already."""
+    state = models.CharField(
+        max_length=10, choices=RestoreState.choices, default=RestoreState.RUNNING
+    )
+    attempts = models.PositiveSmallIntegerField(default=0)
+    doing = models.TextField(blank=True)
+    actor_name = models.CharField(max_length=150)
+    reason = models.TextField(blank=True)
+    approver_name = models.CharField(max_length=150, blank=True)
+    approved_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    advice = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout"],
+                condition=Q(state__in=RESTORE_UNDER_WAY),
+                name="rollout_one_restore_under_way",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"restore of snapshot {self.snapshot_id} into {self.rollout}: {self.state}"
+
+    @property
+    def under_way(self) -> bool:
+        return self.state in RESTORE_UNDER_WAY
