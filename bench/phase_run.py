@@ -15,7 +15,7 @@ from bench.server import Database, create, django_uses
 from bench.traffic import Traffic, traffic
 from rollout import queue
 from rollout.engine import ddl
-from rollout.models import PhaseRun, Way
+from rollout.models import BackfillJob, PhaseRun, Way
 from rollout.plan import plans
 from rollout.runner import lease
 from rollout.status import find_rollout
@@ -41,6 +41,8 @@ class Figures:
     seconds: float
     steps: dict[str, float]
     """How long each took, in seconds."""
+    held_back: dict[str, float]
+    """Seconds that passes over the rows lost to each sign of the database's health."""
 
     @property
     def lock_timeout_ms(self) -> float:
@@ -195,6 +197,7 @@ class PhaseRuns:
             lock_timeouts=timed_out,
             seconds=ended - started,
             steps={row.step: round(seconds_of(row), 3) for row in run.steps.all()},
+            held_back=self._held_back(run),
         )
 
     def _carry_out(self, number: int, way: Way = Way.FORWARD) -> PhaseRun:
@@ -214,6 +217,15 @@ class PhaseRuns:
         queue.send_run(run)
         await_end(run)
         return run
+
+    def _held_back(self, run: PhaseRun) -> dict[str, float]:
+        jobs = list(BackfillJob.objects.filter(step_run__run=run).values_list("pk", flat=True))
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                "SELECT signal, sum(seconds) FROM rollout.losses WHERE job = ANY (%s) GROUP BY 1",
+                [jobs],
+            ).fetchall()
+        return {signal: round(seconds, 1) for signal, seconds in rows}
 
     def _lock_timeouts(self) -> int:
         return self.server_log.read_text(errors="replace").count(LOCK_TIMED_OUT)

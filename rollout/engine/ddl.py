@@ -9,6 +9,7 @@ from rollout.engine.control import Control
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, ask
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
+from rollout.plan.names import code
 
 ATTEMPTS = 30
 FIRST_LOCK_TIMEOUT = 0.2
@@ -35,13 +36,15 @@ def apply(connection: Connection, statement: Statement, control: Control) -> boo
         return False
     control.using(connection)
     connection.execute("SET synchronous_commit = on")
-    with Watch(connection, statement, control) as watch:
-        if statement.long:
-            connection.execute("SET lock_timeout = 0")
-            connection.execute("SET statement_timeout = 0")
-            connection.execute(statement.sql)
-        else:
-            _with_lock_timeout(connection, statement, control, watch)
+    for text in _texts(connection, statement):
+        control.check()
+        with Watch(connection, statement, control) as watch:
+            if statement.long:
+                connection.execute("SET lock_timeout = 0")
+                connection.execute("SET statement_timeout = 0")
+                connection.execute(text)
+            else:
+                _with_lock_timeout(connection, text, control, watch)
     if statement.done is not None and not ask(connection, statement.done):
         raise NotApplied(
             "The statement ended without an error, but the catalog does not show its result. "
@@ -50,8 +53,15 @@ def apply(connection: Connection, statement: Statement, control: Control) -> boo
     return True
 
 
+def _texts(connection: Connection, statement: Statement) -> list[sql.SQL | sql.Composed]:
+    """What is to be run: the statement, or the statements that the target makes of it."""
+    if not statement.generates:
+        return [statement.sql]
+    return [code(text) for (text,) in connection.execute(statement.sql).fetchall()]
+
+
 def _with_lock_timeout(
-    connection: Connection, statement: Statement, control: Control, watch: Watch
+    connection: Connection, text: sql.SQL | sql.Composed, control: Control, watch: Watch
 ) -> None:
     """Rising lock timeouts with full jitter between them: every wait in the queue is short."""
     for attempt in range(1, ATTEMPTS + 1):
@@ -69,7 +79,7 @@ def _with_lock_timeout(
                         sql.Literal(f"{CUT_OFF_SECONDS}s")
                     )
                 )
-                connection.execute(statement.sql)
+                connection.execute(text)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if attempt < ATTEMPTS:

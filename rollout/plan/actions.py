@@ -54,6 +54,8 @@ class Statement:
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
     ``scans`` says how many times it reads the whole of the first table that it locks.
     ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
+    ``generates``: its SQL is a query whose rows are statements, each one text; those are carried
+    out one after the other, each as this statement says.
     """
 
     sql: Composed
@@ -62,6 +64,7 @@ class Statement:
     long: bool = False
     scans: int = 0
     servers: tuple[int, int] = EVERY_SERVER
+    generates: bool = False
 
     @property
     def text(self) -> str:

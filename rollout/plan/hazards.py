@@ -143,6 +143,20 @@ def duplicates_in(view: str, query: str, key: Sequence[str]) -> Hazard:
     )
 
 
+def partitions_of(table: Table) -> Hazard:
+    """Whether a table has partitions as the plan says: their indexes are built otherwise."""
+    are = "no partitions" if table.partitioned else "partitions"
+    return Hazard(
+        name=f"partitions of {table.label}",
+        sql=sql.SQL(
+            "SELECT count(*), NULL::text FROM pg_class WHERE oid = {} AND (relkind = 'p') <> {}"
+        ).format(table.regclass, sql.Literal(table.partitioned)),
+        found=f"{table.label} has {are}, and the plan says otherwise.",
+        none=f"{table.label} has partitions or none, as the plan says.",
+        advice=f"Write partitioned={not table.partitioned} into the plan's Table.",
+    )
+
+
 _OF_COLUMNS = (
     "FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
     " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}::regclass"

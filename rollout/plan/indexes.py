@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from rollout.plan import facts
+from rollout.plan import facts, partitions
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import POPULATED, VIEW, Catalog, Part, index_text
-from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of
+from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of, partitions_of
 from rollout.plan.names import code, identifier
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Table
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def _create_index(
     table: Table, name: str, columns: tuple[str, ...], *, unique: bool = False
 ) -> Actions:
+    if table.partitioned:
+        return partitions.create_index(table, name, columns, unique=unique)
     index = sql.Identifier(table.schema, name)
     valid = facts.index_is_valid(table.schema, name)
     locks = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
@@ -48,6 +50,8 @@ def _create_index(
 
 
 def _drop_index(table: Table, name: str) -> Actions:
+    if table.partitioned:
+        return partitions.drop_index(table, name)
     index = sql.Identifier(table.schema, name)
     return (
         Statement(
@@ -84,7 +88,8 @@ class CreateIndex(Step):
         catalog.put(self.table.label, Part("index", self.name), text)
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
-        return (duplicates_of(self.table, self.columns),) if self.unique else ()
+        duplicates = (duplicates_of(self.table, self.columns),) if self.unique else ()
+        return (*duplicates, partitions_of(self.table))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,9 @@ class DropIndex(Step):
 
     def backward(self, plan: "Plan") -> Actions:
         return _create_index(self.table, self.name, self.columns)
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        return (partitions_of(self.table),)
 
     def assume(self, plan: "Plan", catalog: Catalog) -> None:
         catalog.put(self.table.label, Part("index", self.name), index_text(self.columns))

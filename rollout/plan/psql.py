@@ -183,6 +183,10 @@ CALL pg_temp.refuse('The catalog does not show the result. Run the script again.
 \\endif
 \\endif
 """
+_GENERATED = """\
+SELECT format('CALL pg_temp.patiently(%L, NULL)', statement)
+  FROM ({query}) AS generated (statement) \\gexec
+"""
 _RESTORE = """\
 SELECT {there} AS there \\gset
 \\if :there
@@ -266,10 +270,22 @@ def _echo(text: str) -> str:
 
 
 def _statement(statement: Statement) -> str:
+    if statement.generates:
+        return _generated(statement)
     if statement.long and statement.done is not None:
         return _LONG.format(done=statement.done.as_string(), statement=statement.text).rstrip("\n")
     question = "NULL" if statement.done is None else _quoted(statement.done.as_string())
     return f"CALL pg_temp.patiently(\n{_quoted(statement.text)},\n{question});"
+
+
+def _generated(statement: Statement) -> str:
+    """The statements that the target makes of its partitions, each carried out by psql."""
+    if statement.long:
+        return (
+            "-- Each outside a transaction, and waiting as long as it takes.\n"
+            f"SET lock_timeout = 0;\n{statement.text} \\gexec\nSET lock_timeout = '2s';"
+        )
+    return _GENERATED.format(query=statement.text).rstrip("\n")
 
 
 def _fill(fill: Fill) -> str:

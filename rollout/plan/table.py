@@ -16,12 +16,16 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the application: its name, its primary key, and the columns the plan relies on."""
+    """A table of the application: its name, its primary key, and the columns the plan relies on.
+
+    ``partitioned`` says that it has partitions: their indexes are built and dropped otherwise.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: Mapping[str, Column] = field(hash=False)
     schema: str = "public"
+    partitioned: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:

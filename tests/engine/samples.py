@@ -48,6 +48,7 @@ class Sample:
         return r.Table(
             name=self.table_name,
             schema=self.schema,
+            partitioned=bool(self.partitions),
             key=tuple(self.key_types),
             columns={
                 **{name: r.Column(type_, null=False) for name, type_ in self.key_types.items()},
@@ -130,13 +131,24 @@ class Sample:
         )
         for name, bounds in self.partitions.items():
             self.add_partition(connection, name, bounds)
-        if self.partitions:
-            # Its index could not be dropped concurrently.
-            return
+        index = self.column("legacy_idx")
+        # As the engine builds it again, so that nothing differs after the way back.
+        only = "ONLY " if self.partitions else ""
+        self._index(connection, index, sql.SQL(only) + self.table.identifier)
+        for name in self.partitions:
+            self._index(connection, f"{index}_{name}", sql.Identifier(self.schema, name))
+            connection.execute(
+                sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(
+                    sql.Identifier(self.schema, index),
+                    sql.Identifier(self.schema, f"{index}_{name}"),
+                )
+            )
+
+    def _index(self, connection: Connection, name: str, on: sql.Composable) -> None:
         connection.execute(
             sql.SQL("CREATE INDEX {} ON {} ({}, {})").format(
-                sql.Identifier(self.column("legacy_idx")),
-                self.table.identifier,
+                sql.Identifier(name),
+                on,
                 sql.Identifier(self.column("kind")),
                 sql.Identifier(self.column("state")),
             )
@@ -258,7 +270,6 @@ def plan_over(sample: Sample) -> r.Plan:
     def words(step: str) -> dict[str, Any]:
         return {"id": step, "description": step.replace("-", " ").capitalize()}
 
-    # PostgreSQL neither builds nor drops an index of a partitioned table concurrently.
     drop_index = r.DropIndex(
         **words("drop-index"),
         table=table,
@@ -314,9 +325,9 @@ def plan_over(sample: Sample) -> r.Plan:
                 steps=(
                     r.FreezeLegacy(**words("freeze"), table=table),
                     r.ArchiveLegacy(**words("archive"), table=table),
-                    *([] if sample.partitions else [drop_index]),
+                    drop_index,
                     r.DropLegacy(**words("drop"), table=table),
-                    *([] if sample.partitions else [index]),
+                    index,
                     r.UseFeature(**words("use-feature"), feature="counts"),
                 )
             ),
