@@ -3,6 +3,7 @@
 # make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
+# make bench-telemetry  what measuring the application costs, with and without within one run
 # make lint   ruff, mypy, import rules
 # make clean  removes what the other targets made, the demo's data included
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit bench-phases lint clean
+.PHONY: demo test bench bench-audit bench-phases bench-telemetry lint clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -19,6 +20,9 @@ demo: .venv/.demo
 
 test: .venv/.development
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+bench-telemetry: .venv/.demo
+	@exec .venv/bin/python -m bench.telemetry
 
 bench: ROWS ?= 2000000
 bench: .venv/.demo

@@ -37,6 +37,7 @@ DEMO_SETTINGS: Settings = {
 }
 # For data that nobody will miss.
 TEST_SETTINGS: Settings = {
+    "shared_preload_libraries": "pg_stat_statements",
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",

@@ -172,6 +172,7 @@ ROLLOUT: dict[str, Any] = {
         "WEBHOOKS": json_object("ROLLOUT_WEBHOOKS"),
         "ALLOW_HTTP": flag("ROLLOUT_WEBHOOKS_ALLOW_HTTP"),
     },
+    "SHADOW": flag("ROLLOUT_SHADOW", default="" if TESTING else "yes"),
 }
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within

@@ -7,6 +7,7 @@ works after it, and callers never learn which shape they were served from.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,8 +28,9 @@ from properties.listings import (
     Page,
     PropertyFields,
 )
-from properties.shapes import Shape, current_shape
+from properties.shapes import PLAN, Shape, current_shape
 from properties.text import given, shown
+from rollout import shadow
 
 PAGE_SIZE = 20
 PLAIN_COLUMNS = (
@@ -90,7 +92,9 @@ def update_property(
 def get_property(property_id: UUID, *, using: str = "default") -> Listing:
     """One property with its images. Raises PropertyNotFound."""
     with current_shape(using=using) as shape:
-        return _get(shape, property_id)
+        found = _get(shape, property_id)
+    _shadow("detail", shape, lambda other: _get_if_there(other, property_id))
+    return found
 
 
 def search(
@@ -107,15 +111,27 @@ def search(
     the whole table.
     """
     with current_shape(using=using) as shape:
-        rows = _matching(shape, filters)
-        if before is not None:
-            found = list(_before(rows, before)[: size + 1])
-            listings = tuple(_listing(row) for row in reversed(found[:size]))
-            more_before, more_after = len(found) > size, True
-        else:
-            found = list(_after(rows, after)[: size + 1])
-            listings = tuple(_listing(row) for row in found[:size])
-            more_before, more_after = after is not None, len(found) > size
+        page = _page(shape, filters, after=after, before=before, size=size)
+    _shadow(
+        "search",
+        shape,
+        lambda other: _page(other, filters, after=after, before=before, size=size).listings,
+    )
+    return page
+
+
+def _page(
+    shape: Shape, filters: Filters, *, after: Cursor | None, before: Cursor | None, size: int
+) -> Page:
+    rows = _matching(shape, filters)
+    if before is not None:
+        found = list(_before(rows, before)[: size + 1])
+        listings = tuple(_listing(row) for row in reversed(found[:size]))
+        more_before, more_after = len(found) > size, True
+    else:
+        found = list(_after(rows, after)[: size + 1])
+        listings = tuple(_listing(row) for row in found[:size])
+        more_before, more_after = after is not None, len(found) > size
     return Page(
         listings=listings,
         previous=Cursor.of(listings[0]) if listings and more_before else None,
@@ -154,6 +170,25 @@ def attach_image(property_id: UUID, upload: File[Any], *, using: str = "default"
         default_storage.delete(key)
         raise
     return AttachedImage(id=image.pk, url=image.url, position=image.position, storage_key=key)
+
+
+def _shadow(operation: str, shape: Shape, read: Callable[[Shape], Sequence[Listing]]) -> None:
+    """Offer what was read to be read by the other shape too, and compared."""
+    shadow.offer(
+        operation,
+        plan=PLAN,
+        table="properties",
+        modes=shape.modes,
+        using=shape.using,
+        read=lambda modes: {
+            listing.id: {
+                "title": listing.title,
+                "property_type_id": listing.type,
+                "property_status_id": listing.status,
+            }
+            for listing in read(Shape(modes, shape.using))
+        },
+    )
 
 
 def _plain(fields: PropertyFields) -> dict[str, Any]:
@@ -197,6 +232,13 @@ def _get(shape: Shape, property_id: UUID) -> Listing:
         raise PropertyNotFound(property_id)
     images = shape.images().filter(property_id=property_id).order_by("position", "created_at")
     return _listing(row, images=tuple(_image(image) for image in images))
+
+
+def _get_if_there(shape: Shape, property_id: UUID) -> tuple[Listing, ...]:
+    try:
+        return (_get(shape, property_id),)
+    except PropertyNotFound:
+        return ()
 
 
 def _matching(shape: Shape, filters: Filters) -> QuerySet[Any]:

@@ -27,11 +27,12 @@ def waived_now() -> Q:
     return Q(waived_until__gt=timezone.now())
 
 
-def settle(report: AuditReport, result: AuditResult) -> None:
+def settle(report: AuditReport, result: AuditResult, *, operation: str = "") -> None:
     """Write a report's mismatches down, each with what it was to the reports before.
 
-    A full audit also says of what it did not find any more that it is right again, as long as it
-    kept all that it found. In a transaction.
+    ``operation`` names the application's, where its shadow read met them. A full audit also says
+    of what it did not find any more that it is right again, as long as it kept all that it found.
+    In a transaction.
     """
     known = _known(report.rollout, result.mismatches)
     waived: set[tuple[str, str]] = set()
@@ -45,6 +46,7 @@ def settle(report: AuditReport, result: AuditResult) -> None:
                 report=report,
                 finding=found[_place(row)],
                 state=states[_place(row)],
+                operation=operation,
                 **asdict(row),
             )
             for row in some
@@ -58,6 +60,13 @@ def settle(report: AuditReport, result: AuditResult) -> None:
     report.waived = len(waived)
     if report.mode == AuditMode.FULL and result.all_stored:
         _put_right(report, {_place(row) for row in result.mismatches})
+
+
+def note(report: AuditReport, mismatches: Sequence[RowMismatch], *, operation: str) -> None:
+    """Write down what is no matter of a row, and so has no history of its own."""
+    Mismatch.objects.bulk_create(
+        Mismatch(report=report, operation=operation, **asdict(row)) for row in mismatches
+    )
 
 
 def _known(rollout: Rollout, mismatches: Sequence[RowMismatch]) -> dict[Place, Finding]:

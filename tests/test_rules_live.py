@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rollout import runner
-from rollout.models import LogEntry, Measurement, PhaseRun, Rollout, RunState
+from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, Rollout, RunState
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA
@@ -22,12 +22,20 @@ CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN IF current_query() LIKE '%ctid%' THEN PERFORM pg_sleep(0.4); END IF; RETURN NULL; END $$;
 CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow();
 """
+# The newest rows, which every search without filters shows, filled and yet wrong.
+WRONG_VALUES = """
+UPDATE properties SET property_type_id =
+  (SELECT min(id) FROM property_types WHERE id <> property_type_id)
+ WHERE id IN (SELECT id FROM properties WHERE property_type_id IS NOT NULL
+              ORDER BY created_at DESC LIMIT 500)
+"""
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of this test measure, as those of a site do."""
+    """Processes of this test measure and compare, as those of a site do."""
     monkeypatch.setenv("ROLLOUT_TELEMETRY", "1")
+    monkeypatch.setenv("ROLLOUT_SHADOW", "1")
 
 
 @pytest.fixture
@@ -36,7 +44,6 @@ def backfill(
     committed_db: Database,
     qcluster: Running,
     watchdog: Running,
-    web: str,
     tmp_path: Path,
 ) -> Iterator[PhaseRun]:
     """A backfill at work beside an application whose calls are quick and succeed."""
@@ -69,31 +76,48 @@ def traffic(database: Database, log: Path, *options: str) -> Running:
     return manage_process("traffic", *options, env=database.env(), log=log)
 
 
-@pytest.mark.parametrize(
-    ("trouble", "announced", "rule"),
-    [
-        ("--slow", "Each operation takes 600 ms longer.", "slow"),
-        ("--errors", "50 % of the operations fail.", "errors"),
-    ],
+TROUBLES = (
+    ("--slow", "Each operation takes 600 ms longer.", "slow"),
+    ("--errors", "50 % of the operations fail.", "errors"),
 )
+
+
 def test_the_backfill_pauses_by_itself_within_fifteen_seconds(
-    backfill: PhaseRun,
-    committed_db: Database,
-    tmp_path: Path,
-    trouble: str,
-    announced: str,
-    rule: str,
+    backfill: PhaseRun, committed_db: Database, tmp_path: Path
 ) -> None:
-    with stopped_after(traffic(committed_db, tmp_path / "bad.log", trouble, "--rate", "20")) as bad:
-        bad.wait_for(lambda: announced in bad.output())
-        wait_until(
-            lambda: rollouts.state_of(backfill) in (RunState.PAUSING, RunState.PAUSED),
-            seconds=WITHIN_SECONDS,
-            seen=lambda: str(list(LogEntry.objects.values_list("event", "message"))),
-        )
-    entry = LogEntry.objects.get(event="paused by rule")
+    for trouble, announced, rule in TROUBLES:
+        with stopped_after(
+            traffic(committed_db, tmp_path / f"{rule}.log", trouble, "--rate", "20")
+        ) as bad:
+            entry = paused_by(rule, backfill)
+            assert announced in bad.output()
+        assert entry.data["value"] > entry.data["bound"]
+        # Trouble is over; nobody has said that it may go on.
+        assert not LogEntry.objects.filter(event="resumed", source="watchdog").exists()
+        runner.resume(backfill.rollout, actor=ADA)
+        wait_until(lambda: rollouts.state_of(backfill) == RunState.RUNNING)
+
+    # A wrong value that a request meets stops it at once, whoever wrote it.
+    runner.set_shadow_percent(backfill.rollout, 100, actor=ADA)
+    rollouts.execute(WRONG_VALUES)
+    entry = paused_by("wrong-values", backfill)
+    report = AuditReport.objects.get(mode="shadow")
+    assert f"shadow reads {report.pk}" in entry.message
+    mismatch = report.found.filter(category="wrong").first()
+    assert mismatch is not None
+    assert mismatch.operation in ("search", "detail")
+    assert not LogEntry.objects.filter(event="resumed", source="watchdog").exists()
+
+
+def paused_by(rule: str, run: PhaseRun) -> LogEntry:
+    """Waits until a rule has paused the run, and gives the entry that says so."""
+    wait_until(
+        lambda: rollouts.state_of(run) in (RunState.PAUSING, RunState.PAUSED),
+        seconds=WITHIN_SECONDS,
+        seen=lambda: str(list(LogEntry.objects.values_list("event", "message"))),
+    )
+    entry = LogEntry.objects.filter(event="paused by rule").order_by("id").last()
+    assert entry is not None
     assert entry.actor == f"rule {rule}"
-    assert entry.data["value"] > entry.data["bound"]
-    wait_until(lambda: rollouts.state_of(backfill) == RunState.PAUSED)
-    # Trouble is over; nobody has said that it may go on.
-    assert not LogEntry.objects.filter(event="resumed").exists()
+    wait_until(lambda: rollouts.state_of(run) == RunState.PAUSED)
+    return entry

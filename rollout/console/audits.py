@@ -10,11 +10,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from rollout import runner
 from rollout.bounds import statement_of
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.chart import line_of
 from rollout.console.crosstab import cell_at, crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
+from rollout.console.lines import Plot, line_of
 from rollout.console.matrix import matrix_of
-from rollout.console.monitoring import Plot
 from rollout.console.paging import page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
+from rollout.console.lines import Band, Line, line_of, percent, round_above
 from rollout.engine.samples import BUCKET_SECONDS, Sample
 from rollout.progress import MOST_SAMPLES
 from rollout.telemetry.reading import Point
@@ -53,41 +53,6 @@ class Bar:
     width: str
     y: str
     height: str
-
-
-@dataclass(frozen=True)
-class Band:
-    """A stretch in which health signals slowed the job down or held it, in percent."""
-
-    x: str
-    width: str
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A piece of a line between two points, in percent."""
-
-    x1: str
-    y1: str
-    x2: str
-    y2: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """The application's p95 in milliseconds over time; ``top`` is the plot's top."""
-
-    points: list[tuple[datetime, float]]
-    segments: list[Segment]
-    top: float
-
-    @property
-    def half(self) -> float:
-        return self.top / 2
-
-    @property
-    def highest(self) -> float:
-        return max(value for _, value in self.points)
 
 
 @dataclass(frozen=True)
@@ -141,15 +106,15 @@ def chart_of(
     bars = [
         Bar(
             span,
-            x=_percent(at(span.start)),
-            width=_percent(span.seconds / length * 100),
-            y=_percent(100 - span.rows_per_second / top * 100),
-            height=_percent(span.rows_per_second / top * 100),
+            x=percent(at(span.start)),
+            width=percent(span.seconds / length * 100),
+            y=percent(100 - span.rows_per_second / top * 100),
+            height=percent(span.rows_per_second / top * 100),
         )
         for span in spans
     ]
     bands = [
-        Band(_percent(at(first)), _percent(at(last) - at(first))) for first, last in _slow(spans)
+        Band(percent(at(first)), percent(at(last) - at(first))) for first, last in _slow(spans)
     ]
     return Chart(spans, bars, bands, start, start + timedelta(seconds=length), top)
 
@@ -163,34 +128,6 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
     if len(known) < 2:
         return chart
     return replace(chart, application=line_of(known, chart.start, chart.end))
-
-
-def line_of(
-    points: Sequence[tuple[datetime, float]],
-    start: datetime,
-    end: datetime,
-    *,
-    at_least: float = 0.0,
-) -> Line:
-    """A line over the time of a plot, whose top is a plain number above every point."""
-    top = round_above(max([at_least, *(value for _, value in points)]) or 1.0)
-    length = (end - start).total_seconds()
-    places = [
-        (
-            _percent((at - start).total_seconds() / length * 100),
-            _percent(100 - value / top * 100),
-        )
-        for at, value in points
-    ]
-    return Line(list(points), [Segment(*first, *second) for first, second in pairwise(places)], top)
-
-
-def band_of(first: datetime, last: datetime, start: datetime, end: datetime) -> Band:
-    """A stretch of time in a plot; at least so wide that it can be seen."""
-    length = (end - start).total_seconds()
-    left = max((first - start).total_seconds(), 0.0) / length * 100
-    right = min((last - start).total_seconds() / length * 100, 100.0)
-    return Band(_percent(left), _percent(max(right - left, 0.3)))
 
 
 def spans_of(
@@ -280,15 +217,3 @@ def _slow(spans: Sequence[Span]) -> list[tuple[datetime, datetime]]:
                 stretches.append((start, span.end))
         before = span
     return stretches
-
-
-def round_above(value: float) -> float:
-    """The next 1, 2, 4, 6 or 8 times a power of ten: half of it is a plain number too."""
-    power = 1.0
-    while power * 10 < value:
-        power *= 10
-    return next((step * power for step in (1, 2, 4, 6, 8) if step * power >= value), power * 10)
-
-
-def _percent(value: float) -> str:
-    return f"{min(max(value, 0), 100):.3f}%"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.engine.audit import CATEGORIES, MISMATCHED
+from rollout.engine.audit import CATEGORIES, MATCHED, MISMATCHED
 from rollout.models import AuditReport
 
 LONGEST = 200
@@ -22,6 +22,7 @@ MEANINGS = {
     "computed_differs": "Another value than the expression or the function says.",
     "wrong": "Another lookup row than the mapping says.",
     "orphan": "The lookup row that the new value names does not exist.",
+    "answer_differs": "Each row is as the mapping says, but the two paths answer differently.",
 }
 
 
@@ -127,7 +128,7 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
 
 def share_of(name: str, rows: int) -> Share:
     """A category with its rows, and what it means."""
-    return Share(name, rows, name not in MISMATCHED, MEANINGS.get(name, ""))
+    return Share(name, rows, name in MATCHED, MEANINGS.get(name, ""))
 
 
 def severity(category: str) -> int:

@@ -20,6 +20,7 @@ from rollout.console import (
     rules,
     schema,
     sessions,
+    shadow,
     snapshots,
     staging,
     verbs,
@@ -55,6 +56,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("mappings/", mappings.mappings, name="mappings"),
     path("mappings/<str:table>/<str:column>/", include(of_a_lookup)),
+    path("shadow/", shadow.share, name="shadow"),
     path("rules/<str:rule_id>/release/", rules.release, name="release_rule"),
 ]
 

@@ -101,10 +101,12 @@ class Target:
     parameters: Mapping[str, Any]
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
+    def connect(self, **options: Any) -> Iterator[Connection]:
         """An autocommitting connection of the engine's own. Raises psycopg.OperationalError."""
         connection: Connection = psycopg.connect(
-            **{**NOTICED, **self.parameters}, autocommit=True, application_name=APPLICATION_NAME
+            **{**NOTICED, **self.parameters, **options},
+            autocommit=True,
+            application_name=APPLICATION_NAME,
         )
         with connection:
             yield connection

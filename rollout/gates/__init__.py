@@ -7,7 +7,13 @@ below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evid
 from rollout.gates import journal, schema, snapshot
 from rollout.gates.answering import GateStatus, answer, answers_of
 from rollout.gates.evidence import Evidence
-from rollout.gates.standing import is_done, is_untouched, newest_runs, newest_runs_and_repair
+from rollout.gates.standing import (
+    is_done,
+    is_untouched,
+    newest_of,
+    newest_runs,
+    newest_runs_and_repair,
+)
 
 __all__ = [
     "Evidence",
@@ -17,6 +23,7 @@ __all__ = [
     "is_done",
     "is_untouched",
     "journal",
+    "newest_of",
     "newest_runs",
     "newest_runs_and_repair",
     "schema",

@@ -1,5 +1,7 @@
 """Where the phases of a rollout stand, as their newest runs tell."""
 
+from collections.abc import Iterable
+
 from django.db.models import Case, When
 
 from rollout.models import PhaseRun, Rollout, RunState, Way
@@ -23,6 +25,12 @@ def newest_runs_and_repair(rollout: Rollout) -> tuple[dict[int, PhaseRun], Phase
     runs: dict[int, PhaseRun] = {run.phase: run for run in found if run.way != Way.REPAIR}
     repairs = [run for run in found if run.way == Way.REPAIR]
     return runs, max(repairs, key=lambda run: run.pk, default=None)
+
+
+def newest_of(runs: Iterable[PhaseRun]) -> dict[int, PhaseRun]:
+    """The newest run of each phase, of runs that were read already: all of a rollout's."""
+    ordered = sorted(runs, key=lambda run: run.pk)
+    return {run.phase: run for run in ordered if run.way != Way.REPAIR}
 
 
 def is_done(run: PhaseRun | None) -> bool:

@@ -24,8 +24,9 @@ from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
+from rollout.models.shadow import ShadowTally
 from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
-from rollout.models.watching import Heartbeat, Measurement, OperationTotal
+from rollout.models.watching import DatabaseSample, Heartbeat, Measurement, OperationTotal
 
 __all__ = [
     "ACTIVE",
@@ -40,6 +41,7 @@ __all__ = [
     "BackfillEstimate",
     "BackfillJob",
     "Channel",
+    "DatabaseSample",
     "Delivery",
     "DeliveryState",
     "Environment",
@@ -63,6 +65,7 @@ __all__ = [
     "RuleState",
     "RuleVerdict",
     "RunState",
+    "ShadowTally",
     "Snapshot",
     "SnapshotState",
     "StepRun",

@@ -20,10 +20,12 @@ class AuditStatus(models.TextChoices):
 class AuditMode(models.TextChoices):
     FULL = "full", "Full"
     SAMPLED = "sampled", "Sampled"
+    SHADOW = "shadow", "Shadow reads"
 
 
 class AuditReport(Leased):
-    """A full audit of every row, or of a random sample of rows; each table in one snapshot.
+    """A full audit of every row, or of a random sample of rows; each table in one snapshot. Or what
+    shadow reads found within an hour: there ``rows`` are those that were looked at.
 
     ``categories`` maps a category to its rows; each row counts once, in its worst category, so
     that they add up to ``rows``. ``translations`` holds, for each translation, its own categories
@@ -161,6 +163,8 @@ class Mismatch(models.Model):
     """The texts of the key's columns."""
     column = models.CharField(max_length=63)
     category = models.CharField(max_length=20)
+    operation = models.CharField(max_length=100, blank=True)
+    """The application's operation whose shadow read met it; empty of audits."""
     legacy = models.TextField(null=True)
     expected = models.TextField(null=True)
     actual = models.TextField(null=True)

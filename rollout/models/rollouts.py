@@ -11,6 +11,8 @@ class Rollout(models.Model):
     plan = models.CharField(max_length=100)
     environment = models.CharField(max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)
+    shadow_percent = models.FloatField(default=1.0)
+    """So many of a hundred reads are answered by both shapes, while there are two."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["plan", "environment"], name="rollout_once")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -60,6 +62,10 @@ class PhaseRun(Leased):
     error = models.TextField(blank=True)
     advice = models.TextField(blank=True)
     """What to do next about the error."""
+    baseline: models.JSONField[dict[str, Any] | None, dict[str, Any] | None] = models.JSONField(
+        null=True
+    )
+    """The application in the hour before (``rollout.telemetry.baseline``): later it is thinned."""
 
     class Meta:
         ordering = ["-id"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+
+from rollout.models.rollouts import Rollout
 
 
 class Heartbeat(models.Model):
@@ -72,3 +76,30 @@ class OperationTotal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation}: {self.calls} calls"
+
+
+class DatabaseSample(models.Model):
+    """What a rollout's database counted at a moment (``rollout.engine.statistics``).
+
+    ``server`` and ``tables`` hold counters as they stood and gauges, so that any two samples can be
+    compared. ``statements`` holds what was executed since the sample before that has any:
+    [{"query", "calls", "ms", "rows"}], or null where pg_stat_statements cannot be read.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="database_samples")
+    at = models.DateTimeField()
+    seconds = models.PositiveIntegerField()
+    """It stands for so much time, before it."""
+    server: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    tables: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    """By label; a table that was locked is missing."""
+    statements: models.JSONField[list[dict[str, Any]] | None, list[dict[str, Any]] | None] = (
+        models.JSONField(null=True)
+    )
+
+    class Meta:
+        ordering = ["at"]
+        indexes = [models.Index(fields=["rollout", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.rollout} at {self.at:%Y-%m-%d %H:%M:%S}"

@@ -7,7 +7,7 @@ KINDS = {
     "finished": "A phase, rollback or repair is done",
     "failed": "Something fails or is cancelled, or its worker died",
     "paused": "A rule warns, slows down, pauses or holds",
-    "mismatches": "An audit finds mismatches",
+    "mismatches": "An audit or a shadow read finds mismatches",
     "approval": "An approval or an override is wanted, given or refused",
     "other": "Everything else in the audit log",
 }
@@ -25,6 +25,7 @@ _EVENTS = {
     **dict.fromkeys(("cancelled", "brought back"), "failed"),
     **dict.fromkeys(("paused by rule", "held by rule", "throttled by rule"), "paused"),
     **dict.fromkeys(("rule broken", "rule kept again", "hold released"), "paused"),
+    "shadow read differs": "mismatches",
     TEST_EVENT: TEST,
 }
 

@@ -122,5 +122,13 @@ STANDARD = (
     Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
     Rule(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
     Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
+    Rule(
+        id="wrong-values-before-a-phase",
+        statistic="wrong_values",
+        at_most=0,
+        action="hold",
+        # A full audit that is clean has settled what was found before it.
+        resumes=True,
+    ),
 )
 """The rules of a plan that names none."""

@@ -22,6 +22,7 @@ from rollout.runner.restoring import (
     restore_snapshot,
 )
 from rollout.runner.rules import release
+from rollout.runner.shadowing import set_shadow_percent
 from rollout.runner.snapshots import (
     cancel_snapshot,
     delete_snapshot,
@@ -72,6 +73,7 @@ __all__ = [
     "review_mapping",
     "roll_back",
     "set_pace",
+    "set_shadow_percent",
     "start",
     "start_audit",
     "take_snapshot",

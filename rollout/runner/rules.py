@@ -1,11 +1,9 @@
-"""Judges a plan's rules every few seconds, and does what a broken one says."""
+"""Has a plan's rules judged every second, and does what a broken one says."""
 
 import logging
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -13,8 +11,6 @@ from django.utils import timezone
 from rollout import gates, log
 from rollout.environments import DEFAULT
 from rollout.models import (
-    AuditReport,
-    AuditStatus,
     PhaseRun,
     Rollout,
     RuleState,
@@ -24,46 +20,18 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.rules import COUNTED, Rule, WindowVerdict
+from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
 from rollout.runner import verbs
+from rollout.runner.judging import Judged, judged
 from rollout.runner.transitions import move
-from rollout.telemetry import reading
-from rollout.telemetry.reading import Figures, together
-from rollout.telemetry.signal import BASELINE, FEWEST_CALLS
+from rollout.telemetry.baseline import keep_baseline
 
 EVERY = timedelta(seconds=1)
-SETTLED = timedelta(milliseconds=700)
-"""So long after a window's end its processes have written what they measured in it."""
-WRONG = ("wrong", "orphan")
-"""Categories of a lookup value that is not the right one, as opposed to one that is missing."""
 ERRORS_SAID = 3
 """A rule that could not be judged so often in a row is said so in the log, once."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Window:
-    """One window of a rule."""
-
-    at: str
-    value: float | None
-    calls: int
-    verdict: WindowVerdict
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a rule came to, and the numbers that it came to it by."""
-
-    verdict: RuleVerdict
-    message: str
-    value: float | None = None
-    usual: float | None = None
-    bound: float | None = None
-    calls: int = 0
-    windows: Sequence[Window] = field(default_factory=tuple)
 
 
 class Judge:
@@ -92,19 +60,20 @@ def judge(rollout: Rollout, *, now: datetime) -> None:
     run = PhaseRun.objects.filter(rollout=rollout).first()
     if run is None or not rules or _is_over(rollout, run):
         return
+    keep_baseline(run)
     known = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
     _heed_resumption(known.values(), now)
     changed = []
     for rule in rules:
         state = known.get(rule.id) or RuleState(rollout=rollout, rule=rule.id, since=now)
         try:
-            judged = _judged(rule, state, run, now)
+            found = judged(rule, state, run, now)
         except DatabaseError:
             raise
         except Exception as error:
             _log.exception("Rule %s of %s could not be judged", rule.id, rollout)
-            judged = Judged(RuleVerdict.ERROR, f"It could not be judged: {error}")
-        _follow(rule, state, judged, run, now)
+            found = Judged(RuleVerdict.ERROR, f"It could not be judged: {error}")
+        _follow(rule, state, found, run, now)
         changed.append(state)
     RuleState.objects.filter(rollout=rollout).exclude(rule__in=[r.id for r in rules]).delete()
     _save(changed)
@@ -144,167 +113,6 @@ def _save(states: Sequence[RuleState]) -> None:
         state.save(force_insert=state.pk is None)
 
 
-# Judging
-
-
-def _judged(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) -> Judged:
-    since = max(run.created_at, state.counts_from or run.created_at)
-    if rule.statistic == "wrong_values":
-        return _wrong_values(rule, run.rollout, since)
-    windows = _windows(rule, now)
-    if state.counts_from is not None:
-        windows = {at: found for at, found in windows.items() if at >= state.counts_from}
-    if rule.statistic == "consecutive_errors":
-        return _in_a_row(rule, windows)
-    before = _of(rule, _baseline(run.created_at))
-    usual = _value(rule, before) if before.calls >= FEWEST_CALLS else None
-    return _by_windows(rule, windows, usual, acting=state.acting)
-
-
-def _windows(rule: Rule, now: datetime) -> dict[datetime, Figures]:
-    """The figures of the last windows by their beginnings; windows lie on whole seconds."""
-    number = int((now - SETTLED).timestamp()) // rule.seconds
-    until = datetime.fromtimestamp(number * rule.seconds, UTC)
-    found = reading.windows(until, seconds=rule.seconds, number=rule.windows)
-    first = until - timedelta(seconds=rule.seconds * rule.windows)
-    return {
-        first + timedelta(seconds=rule.seconds * n): _of(rule, by_operation)
-        for n, by_operation in enumerate(found)
-    }
-
-
-@lru_cache(maxsize=16)
-def _baseline(since: datetime) -> dict[str, Figures]:
-    return reading.figures(since - BASELINE, since)
-
-
-def _of(rule: Rule, by_operation: Mapping[str, Figures]) -> Figures:
-    if rule.operation:
-        return by_operation.get(rule.operation, Figures())
-    return together(by_operation.values())
-
-
-def _value(rule: Rule, found: Figures) -> float | None:
-    if not found.calls:
-        return None
-    value: float | None = getattr(found, rule.statistic)
-    return value
-
-
-def _by_windows(
-    rule: Rule, windows: Mapping[datetime, Figures], usual: float | None, *, acting: bool
-) -> Judged:
-    seen = []
-    for at, found in windows.items():
-        value = _value(rule, found)
-        verdict = rule.verdict(value, calls=found.calls, usual=usual)
-        seen.append(Window(at.isoformat(), value, found.calls, verdict))
-    verdict = rule.together([one.verdict for one in seen], acting=acting)
-    all_of_it = together(windows.values())
-    value, bound = _value(rule, all_of_it), rule.bound(usual)
-    return Judged(
-        RuleVerdict(verdict),
-        _sentence(rule, verdict, seen, value, usual, bound),
-        value,
-        usual,
-        bound,
-        all_of_it.calls,
-        seen,
-    )
-
-
-def _sentence(
-    rule: Rule,
-    verdict: str,
-    seen: Sequence[Window],
-    value: float | None,
-    usual: float | None,
-    bound: float | None,
-) -> str:
-    calls = sum(window.calls for window in seen)
-    if value is None:
-        return "No calls were measured."
-    name = "The share of failing calls" if rule.is_share else f"The {rule.statistic}"
-    of = f" of {rule.operation}" if rule.operation else ""
-    against = "" if usual is None else f"; before the phase it was {shown(rule, usual)}"
-    if bound is None:
-        return (
-            f"{name}{of} is {shown(rule, value)} over {calls:,} calls; too little was measured "
-            "before the phase to compare it with."
-        )
-    broken = sum(window.verdict == "broken" for window in seen)
-    few = sum(window.verdict == "inconclusive" for window in seen)
-    too_few = f", {few} with too few calls" if few else ""
-    return (
-        f"{name}{of} is {shown(rule, value)} over {calls:,} calls{against}. {broken} of "
-        f"{len(seen)} windows are above {shown(rule, bound)}{too_few}."
-    )
-
-
-def shown(rule: Rule, value: float) -> str:
-    """A value in the unit of a rule."""
-    if rule.is_share:
-        return f"{value:.1%}"
-    return f"{value:,.0f}" if rule.statistic in COUNTED else f"{value:,.0f} ms"
-
-
-def _in_a_row(rule: Rule, windows: Mapping[datetime, Figures]) -> Judged:
-    """How many of the newest calls failed one after the other, as far as windows can tell."""
-    most = math.inf if rule.at_most is None else rule.at_most
-    failed = 0
-    for found in reversed(list(windows.values())):
-        if found.errors < found.calls:
-            break
-        failed += found.errors
-    calls = sum(found.calls for found in windows.values())
-    if not calls:
-        return Judged(RuleVerdict.INCONCLUSIVE, "No calls were measured.", bound=rule.at_most)
-    broken = failed > most
-    return Judged(
-        RuleVerdict.BROKEN if broken else RuleVerdict.KEPT,
-        f"{failed:,} calls failed one after the other, and none succeeded."
-        if failed
-        else f"Of the last {calls:,} calls the newest ones succeeded.",
-        value=float(failed),
-        bound=rule.at_most,
-        calls=calls,
-    )
-
-
-def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Judged:
-    reports = AuditReport.objects.filter(rollout=rollout, finished_at__gt=since).exclude(
-        status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE)
-    )
-    found = [
-        (pk, sum(categories.get(category, 0) for category in WRONG), rows)
-        for pk, categories, rows in reports.values_list("pk", "categories", "rows")
-    ]
-    wrong = sum(rows for _, rows, _ in found)
-    compared = sum(rows for _, _, rows in found)
-    most = rule.at_most or 0
-    if wrong > most:
-        named = ", ".join(str(pk) for pk, rows, _ in found if rows)
-        return Judged(
-            RuleVerdict.BROKEN,
-            f"{wrong:,} rows with a wrong lookup value were found (audit {named}).",
-            value=float(wrong),
-            bound=most,
-            calls=compared,
-        )
-    if not found:
-        return Judged(RuleVerdict.INCONCLUSIVE, "Nothing was compared yet.", bound=most)
-    return Judged(
-        RuleVerdict.KEPT,
-        f"{compared:,} rows were compared; no wrong lookup value was found.",
-        value=float(wrong),
-        bound=most,
-        calls=compared,
-    )
-
-
-# Acting
-
-
 def _heed_resumption(states: Collection[RuleState], now: datetime) -> None:
     """Who lets a run go on that a rule paused, starts the windows of all such rules afresh."""
     pausing = [state for state in states if state.action == "pause"]
@@ -320,20 +128,20 @@ def _is_paused(run: PhaseRun | None) -> bool:
     return run is not None and run.state in (RunState.PAUSING, RunState.PAUSED)
 
 
-def _follow(rule: Rule, state: RuleState, judged: Judged, run: PhaseRun, now: datetime) -> None:
+def _follow(rule: Rule, state: RuleState, found: Judged, run: PhaseRun, now: datetime) -> None:
     """Bring the state up to date, and begin or end what the rule does."""
-    if state.verdict != judged.verdict:
+    if state.verdict != found.verdict:
         state.since = now
-    state.errors = state.errors + 1 if judged.verdict == RuleVerdict.ERROR else 0
-    state.action, state.verdict, state.judged_at = rule.action, judged.verdict, now
-    state.message, state.value, state.usual = judged.message, judged.value, judged.usual
-    state.bound, state.calls = judged.bound, judged.calls
-    state.windows = [asdict(window) for window in judged.windows]
+    state.errors = state.errors + 1 if found.verdict == RuleVerdict.ERROR else 0
+    state.action, state.verdict, state.judged_at = rule.action, found.verdict, now
+    state.message, state.value, state.usual = found.message, found.value, found.usual
+    state.bound, state.calls = found.bound, found.calls
+    state.windows = [asdict(window) for window in found.windows]
     if state.errors == ERRORS_SAID:
-        _record("rule not judged", rule, state, run, judged.message)
-    if judged.verdict == RuleVerdict.BROKEN and not state.acting:
+        _record("rule not judged", rule, state, run, found.message)
+    if found.verdict == RuleVerdict.BROKEN and not state.acting:
         _begin(rule, state, run)
-    elif judged.verdict == RuleVerdict.KEPT and state.acting:
+    elif found.verdict == RuleVerdict.KEPT and state.acting:
         _end(rule, state, run)
 
 

@@ -24,6 +24,7 @@ from rollout.notifications import delivering
 from rollout.runner import schedule
 from rollout.runner.lease import SECONDS, take_back
 from rollout.runner.rules import Judge
+from rollout.runner.sampling import DatabaseSampler
 from rollout.runner.snapshots import remove_expired
 from rollout.runner.verbs import sentence_name_of
 from rollout.runner.views import Refresher
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 _LEADER_LOCK = 0x526F6C6C57617463  # "RollWatc": one watchdog acts, the others stand by.
 BEAT_EVERY = timedelta(seconds=3)
 _BEAT_LOST = timedelta(seconds=30)
+THIN_EVERY = 10.0
+"""Seconds. Little at a time costs little, and pages stay quick."""
 
 
 class Watchdog:
@@ -44,6 +47,7 @@ class Watchdog:
         self._forgotten = 0.0
         self._refresher = Refresher()
         self._judge = Judge()
+        self._sampler = DatabaseSampler()
 
     def run(self, *, stop: Callable[[float], bool]) -> None:
         """Look until ``stop(seconds)``, which waits that long, answers that the end has come.
@@ -74,8 +78,9 @@ class Watchdog:
             self._refresher.send_due()
             schedule.send_due()
             delivering.ask_for_delivery()
+        self._sampler.sample_due()
         remove_expired()
-        if time.monotonic() - self._forgotten > 3600:
+        if time.monotonic() - self._forgotten > THIN_EVERY:
             self._forgotten = time.monotonic()
             heartbeats.forget_old()
             delivering.forget_old()

@@ -103,6 +103,16 @@ def using_modes(*, read: str, write: str) -> None:
 
 
 @contextmanager
+def unmeasured() -> Iterator[None]:
+    """Run what is inside without measuring it, whatever operations it names."""
+    token = _current.set(Measured(""))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
 def unless_measured() -> Iterator[Measured]:
     """Measure what runs inside, unless it names an operation of its own or gets no name here."""
     measured = Measured("", failed=True)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from rollout.models import Measurement
 from rollout.telemetry.histogram import Histogram
@@ -19,12 +20,12 @@ class Figures:
     database_seconds: float = 0.0
     durations: Histogram = field(default_factory=Histogram)
 
-    def add(self, row: Measurement) -> None:
+    def add(self, row: "Row") -> None:
         self.calls += row.calls
         self.errors += row.errors
         self.queries += row.queries
         self.database_seconds += row.database_seconds
-        self.durations.merge(Histogram.of_json(row.durations))
+        self.durations.merge_json(row.durations)
 
     @property
     def error_rate(self) -> float:
@@ -76,19 +77,49 @@ def together(several: Iterable[Figures]) -> Figures:
     return result
 
 
+def over_time_and_lately(
+    since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
+) -> tuple[list[Point], dict[str, Figures]]:
+    """One operation, or all, over time, and each of them in the last of it; read once."""
+    found: dict[int, Figures] = defaultdict(Figures)
+    last: dict[str, Figures] = defaultdict(Figures)
+    for row in _rows(min(since, until - lately), until):
+        if row.at >= until - lately:
+            last[row.operation].add(row)
+        if row.at >= since and operation in ("", row.operation):
+            found[(row.at - since) // width].add(row)
+    ordered = [Point(since + number * width, found[number]) for number in sorted(found)]
+    return ordered, dict(last)
+
+
 def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
     """One operation, or all, in so many equal stretches; those without calls are left out."""
     width = max((until - since) / points, timedelta(seconds=1))
     found: dict[int, Figures] = defaultdict(Figures)
-    for row in _rows(since, until):
-        if operation and row.operation != operation:
-            continue
+    for row in _rows(since, until, operation):
         found[(row.at - since) // width].add(row)
     return [Point(since + number * width, found[number]) for number in sorted(found)]
 
 
-def _rows(since: datetime, until: datetime) -> Iterator[Measurement]:
-    return Measurement.objects.filter(at__gte=since, at__lt=until).iterator(chunk_size=2000)
+class Row(NamedTuple):
+    """A measurement, without what a model instance costs: there may be many thousands."""
+
+    at: datetime
+    seconds: int
+    operation: str
+    calls: int
+    errors: int
+    queries: int
+    database_seconds: float
+    durations: dict[str, int]
+
+
+def _rows(since: datetime, until: datetime, operation: str = "") -> Iterator[Row]:
+    found = Measurement.objects.filter(at__gte=since, at__lt=until)
+    if operation:
+        found = found.filter(operation=operation)
+    # In one piece: a cursor for pieces would be two more round trips.
+    return map(Row._make, found.order_by().values_list(*Row._fields))
 
 
 def windows(until: datetime, *, seconds: int, number: int) -> list[dict[str, Figures]]:

@@ -1,18 +1,17 @@
 """Whether the application suffers: its latency and errors now, against those before."""
 
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import timedelta
 
 from django.utils import timezone
 
 from rollout.engine.health import Signal
 from rollout.environments import DEFAULT
 from rollout.models import PhaseRun, RuleState
+from rollout.telemetry.baseline import baseline_of
 from rollout.telemetry.reading import Figures, figures, together
 
 NAME = "application"
 WINDOW = timedelta(seconds=30)
-BASELINE = timedelta(hours=1)
 FEWEST_CALLS = 20
 """With fewer in the window nothing can be said."""
 SLOWER_TIMES = 2.0
@@ -30,7 +29,9 @@ def application_signals(run: PhaseRun) -> list[Signal]:
     if run.rollout.environment != DEFAULT:
         return []
     now = timezone.now()
-    judged = judge(together(figures(now - WINDOW, now).values()), _baseline(run.created_at))
+    judged = judge(
+        together(figures(now - WINDOW, now).values()), together(baseline_of(run).values())
+    )
     return [judged, *_throttling(run)]
 
 
@@ -40,11 +41,6 @@ def _throttling(run: PhaseRun) -> list[Signal]:
     return [
         Signal(f"rule {state.rule}", "throttle", state.message, state.value) for state in states
     ]
-
-
-@lru_cache(maxsize=16)
-def _baseline(since: datetime) -> Figures:
-    return together(figures(since - BASELINE, since).values())
 
 
 def judge(now: Figures, before: Figures) -> Signal:

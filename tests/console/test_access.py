@@ -72,6 +72,7 @@ WHO_MAY = {
     "{rollout}/audits/": (READERS, AUDITORS),
     "{rollout}/monitoring/": (READERS, READERS),
     "{rollout}/rules/{rule}/release/": (LEADS, LEADS),
+    "{rollout}/shadow/": (LEADS, LEADS),
     "{rollout}/mappings/": (READERS, READERS),
     "{rollout}/mappings/{text}/": (READERS, READERS),
     "{rollout}/mappings/{text}/new/": (READERS, READERS),
@@ -81,7 +82,7 @@ WHO_MAY = {
 }
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
-    *("waive", "unwaive", "verify", "delete", "preview", "apply", "release"),
+    *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
     *("choose", "test", "resend"),
     *("stage", "restore", "approve", "drop"),
 }
@@ -98,6 +99,7 @@ SENT = {
     "table": "properties",
     "column": "currency",
     "into": "production",
+    "percent": "5",
 }
 
 

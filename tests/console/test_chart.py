@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.template.loader import render_to_string
 
-from rollout.console.chart import Chart, chart_of, round_above, spans_of
+from rollout.console.chart import Chart, chart_of, spans_of
+from rollout.console.lines import round_above
 from rollout.engine.samples import Sample
 from rollout.progress import MOST_SAMPLES
 

@@ -8,10 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rollout.models import Measurement, Rollout
+from rollout.models import DatabaseSample, LogEntry, Measurement, Rollout, ShadowTally
 from rollout.telemetry.histogram import Histogram
 from tests.console import journal
-from tests.console.journal import PAGE, browser_of, fragment_of, ran, text_of
+from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +69,7 @@ def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     measured("search", ago=timedelta(hours=3), ms=10)
     client = browser_of("viewer")
     assert "Latency" not in text_of(client, ADDRESS)
-    assert "Latency of search" in text_of(client, ADDRESS, hours="6", operation="search")
+    assert "Search over time" in text_of(client, ADDRESS, hours="6", operation="search")
     assert "Latency" not in text_of(client, ADDRESS, hours="6", operation="detail")
 
 
@@ -102,9 +102,97 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(rollout: Rol
 
     measured("search", ago=timedelta(minutes=1), ms=10)
     ran(rollout, 0)
+    rollout.runs.update(baseline={})
     before = queries()
     for number in range(50):
         measured(f"operation {number}", ago=timedelta(minutes=number), ms=10)
-    ran(rollout, 1)
-    ran(rollout, 2)
-    assert queries() == before
+    ran(rollout, 1, baseline={})
+    ran(rollout, 2, baseline={})
+    for number in range(20):
+        sampled(rollout, ago=timedelta(minutes=number), wal=1000 - number)
+        noted(rollout, "paused by rule", data={"rule": "slow"})
+        ShadowTally.objects.create(
+            rollout=rollout, at=timezone.now(), seconds=10, operation=f"o{number}", compared=1
+        )
+    assert queries() == before < 15
+
+
+def sampled(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:
+    """A sample of the database, in which so many bytes of WAL were written by then."""
+    table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100}
+    table |= {"inserts": 0, "updates": 40 * wal, "hot_updates": 30 * wal, "deletes": 0}
+    server = {"started": 1.0, "reset": None, "wal_bytes": 1e6 * wal, "connections": 12}
+    DatabaseSample.objects.create(
+        rollout=rollout,
+        at=timezone.now() - ago,
+        seconds=10,
+        server={**server, "max_connections": 100, "lock_waits": 0, **more},
+        tables={"properties": table},
+        statements=[{"query": "SELECT <b> $1", "calls": 4, "ms": 100.0, "rows": 4}],
+    )
+
+
+def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> None:
+    now = timezone.now()
+    ran(rollout, 2, "running")
+    rollout.runs.update(created_at=now - timedelta(minutes=20))
+    for minutes, wal in ((30, 1), (25, 2), (2, 100), (1, 160), (0, 220)):
+        sampled(rollout, ago=timedelta(minutes=minutes, seconds=1), wal=wal)
+    page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
+    # 60 MB a minute now, 1 MB in five minutes before.
+    assert "1.0 MB/s" in page
+    assert "before 3.3 kB/s" in page
+    assert "12 of 100" in page
+    assert "75.0%" in page, "the HOT share"
+    assert "10.0%" in page, "the share of dead rows"
+    assert "SELECT &lt;b&gt; $1" in page
+    assert "25.0 ms" in page
+
+
+def test_what_the_rollout_did_is_marked_by_kind_on_the_axis_of_the_plots(rollout: Rollout) -> None:
+    measured("search", ago=timedelta(minutes=1), ms=10)
+    run = ran(rollout, 2, "running")
+    journal.job_of(journal.reached(run, "backfill"))
+    noted(rollout, "throttled by rule", data={"rule": "slower"})
+    noted(rollout, "paused by rule", data={"rule": "slow"}, actor="rule slow")
+    noted(rollout, "resumed", actor="ada")
+    page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
+    for lane, mark in (
+        ("Phases", "Phase 2"),
+        ("Backfills", "Backfill of properties"),
+        ("Throttles", "Slowed down by rule slower"),
+        ("Halts", "Paused by rule: rule slow"),
+        ("Halts", "Resumed: ada"),
+    ):
+        (row,) = [part for part in page.split('class="lane-name"') if part.startswith(f">{lane}<")]
+        assert mark in row, mark
+    assert 'href="#icon-paused"' in page
+
+
+def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout: Rollout) -> None:
+    ShadowTally.objects.create(
+        rollout=rollout,
+        at=timezone.now(),
+        seconds=10,
+        operation="search",
+        compared=40,
+        same=30,
+        mapped=6,
+        differed=3,
+        failed=1,
+        error="<b>timeout</b>",
+        old_durations={"-30": 40},
+        new_durations={"-23": 40},
+    )
+    page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
+    assert "6 as the mapping says" in page
+    assert "&lt;b&gt;timeout" in page
+    assert "Set</button>" not in page
+    lead = browser_of("lead")
+    for percent, status in (("7.5", "7.5 %"), ("101", "0 to 100"), ("", "Give a percentage")):
+        answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
+        assert status in answer.content.decode()
+    rollout.refresh_from_db()
+    assert rollout.shadow_percent == 7.5
+    entry = LogEntry.objects.get(event="shadow share changed")
+    assert (entry.actor, entry.data) == ("lead", {"before": 1.0, "after": 7.5})

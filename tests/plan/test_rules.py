@@ -62,4 +62,4 @@ def test_a_rule_reads_as_a_sentence() -> None:
         "in 3 of 5 windows of 3 s"
     )
     assert "20.0%" in ERRORS.sentence
-    assert len({rule.sentence for rule in STANDARD}) == len(STANDARD)
+    assert len({(rule.sentence, rule.action) for rule in STANDARD}) == len(STANDARD)

@@ -1,13 +1,15 @@
 """Old measurements are put together: fewer rows, the same sums."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rollout.models import Measurement
+from rollout.models import Measurement, Rollout, ShadowTally
 from rollout.telemetry.histogram import Histogram
 from rollout.telemetry.reading import figures
 from rollout.telemetry.thinning import KEPT, thin
@@ -65,13 +67,44 @@ def test_sums_and_quantiles_stay_what_they_were(rows: list[tuple[int, str, int]]
 
 
 def test_what_is_older_is_kept_in_longer_intervals() -> None:
-    for hours in (1, 5, 100):
+    for minutes in (1, 30, 300, 1000, 6000, 12000):
         for second in range(0, 50, 5):
-            measured(hours * 3600 + 4 + second, "search", 1)
+            measured(minutes * 60 + 4 + second, "search", 1)
     thin(now=NOW)
-    rows = Measurement.objects.order_by("at").values_list("seconds", "calls")
-    assert [seconds for seconds, _ in rows if seconds > 5] == [1800, 60]
-    assert [calls for _, calls in rows] == [10, 10, *[1] * 10]
+    kept = Counter(Measurement.objects.values_list("seconds", flat=True))
+    assert kept == {10800: 1, 3600: 1, 900: 1, 300: 1, 15: 4, 5: 10}
+    assert sum(Measurement.objects.values_list("calls", flat=True)) == 60
+
+
+def test_the_processes_of_one_interval_are_put_together(settings: Any) -> None:
+    for _ in range(4):
+        measured(60, "search", 2)
+    Measurement.objects.update(seconds=3)
+    thin(now=NOW)
+    (row,) = Measurement.objects.all()
+    assert (row.process, row.seconds, row.calls) == ("", 3, 8)
+    # How it is thinned is the site's to say.
+    settings.ROLLOUT = {**settings.ROLLOUT, "TELEMETRY_THINNING": [(timedelta(0), 30)]}
+    thin(now=NOW)
+    assert Measurement.objects.get().seconds == 30
+
+
+def test_shadow_tallies_are_put_together_as_well() -> None:
+    rollout = Rollout.objects.create(plan="tiny", environment="production")
+    for second in range(0, 50, 10):
+        ShadowTally.objects.create(
+            rollout=rollout,
+            at=NOW - timedelta(hours=1, seconds=second + 4),
+            seconds=10,
+            operation="search",
+            compared=3,
+            same=2,
+            failed=1,
+            old_durations={"5": 3},
+        )
+    thin(now=NOW)
+    (row,) = ShadowTally.objects.all()
+    assert (row.compared, row.same, row.failed, row.old_durations) == (15, 10, 5, {"5": 15})
 
 
 def test_what_is_too_old_is_forgotten() -> None:

@@ -1,0 +1,55 @@
+"""Single rows, looked at by the rules of an audit: those of one page, or of one answer."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rollout.engine.audit.categories import RowMismatch
+from rollout.engine.audit.readiness import why_not
+from rollout.engine.audit.rows import is_one_of, mismatches_of
+from rollout.engine.audit.scan import TableScan
+from rollout.engine.catalog import live_columns, tables_of
+from rollout.engine.target import Connection
+from rollout.plan.plan import Plan
+from rollout.plan.table import Table
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowsNow:
+    """Some rows at one moment.
+
+    ``mismatches`` are as an audit would report them. ``texts`` holds what each lookup column of a
+    row says by its lookup row's name; rows that are gone are missing there.
+    """
+
+    mismatches: list[RowMismatch]
+    texts: dict[Key, dict[str, str | None]]
+
+
+def look_at(
+    connection: Connection, plan: Plan, table: Table, keys: Collection[Sequence[str]]
+) -> RowsNow:
+    """The rows with these keys, all in one snapshot; nothing where there is nothing to compare."""
+    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    if not keys or why_not(connection, plan, table, columns):
+        return RowsNow([], {})
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        scan = TableScan(connection, plan, table, columns)
+        condition = is_one_of(scan, list(keys))
+        found = connection.execute(scan.query(condition)).fetchall()
+        mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in found], condition))
+        return RowsNow(mismatches, _texts(connection, scan, keys))
+
+
+def _texts(
+    connection: Connection, scan: TableScan, keys: Collection[Sequence[str]]
+) -> dict[Key, dict[str, str | None]]:
+    names = [rules.lookup.column for rules in scan.lookups]
+    texts: dict[Key, dict[str, str | None]] = {}
+    for key in keys:
+        for *values, _ in connection.execute(scan.query(is_one_of(scan, [list(key)]))):
+            cells = scan.classified(tuple(values))
+            texts[tuple(key)] = {name: new for name, (_, new, _) in zip(names, cells, strict=False)}
+    return texts

@@ -1,0 +1,134 @@
+"""What PostgreSQL counts about itself and some tables, and what lies between two readings.
+
+Read every few seconds beside everything else: a statement for the server and one for each table,
+with short timeouts, and nothing that looks at rows.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from rollout.engine.target import Connection
+from rollout.plan.table import Table
+
+Numbers = dict[str, float | None]
+Statements = dict[str, tuple[float, ...]]
+"""Calls, milliseconds and rows of each statement since its counters began, by user and query id."""
+
+SERVER_COUNTERS = (
+    *("wal_bytes", "commits", "rollbacks", "blocks_read", "blocks_hit", "deadlocks", "temp_bytes"),
+)
+TABLE_COUNTERS = ("inserts", "updates", "hot_updates", "deletes", "vacuums")
+LONGEST_TEXT = 500
+MOST_STATEMENTS = 10
+
+_SERVER = """
+SELECT extract(epoch FROM pg_postmaster_start_time())::float AS started,
+       extract(epoch FROM d.stats_reset)::float AS reset,
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
+             ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn)::float AS wal_bytes,
+       d.xact_commit::float AS commits, d.xact_rollback::float AS rollbacks,
+       d.blks_read::float AS blocks_read, d.blks_hit::float AS blocks_hit,
+       d.deadlocks::float, d.temp_bytes::float,
+       (SELECT sum(numbackends) FROM pg_stat_database)::float AS connections,
+       current_setting('max_connections')::float AS max_connections,
+       (SELECT count(*) FROM pg_locks WHERE NOT granted)::float AS lock_waits,
+       (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))
+          FROM pg_stat_activity WHERE datname = current_database()
+           AND backend_type = 'client backend' AND pid <> pg_backend_pid())::float
+         AS oldest_transaction,
+       (SELECT count(*) FROM pg_stat_replication)::float AS replicas,
+       (SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication)::float AS lag,
+       (SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn))
+          FROM pg_replication_slots WHERE NOT pg_is_in_recovery())::float AS slot_bytes
+  FROM pg_stat_database AS d WHERE d.datname = current_database()"""
+
+_TABLE = sql.SQL(
+    """
+SELECT sum(pg_table_size(p.relid))::float AS table_bytes,
+       sum(pg_indexes_size(p.relid))::float AS index_bytes,
+       sum(s.n_live_tup)::float AS live, sum(s.n_dead_tup)::float AS dead,
+       sum(s.n_tup_ins)::float AS inserts, sum(s.n_tup_upd)::float AS updates,
+       sum(s.n_tup_hot_upd)::float AS hot_updates, sum(s.n_tup_del)::float AS deletes,
+       sum(s.vacuum_count + s.autovacuum_count)::float AS vacuums,
+       extract(epoch FROM max(greatest(s.last_vacuum, s.last_autovacuum)))::float AS vacuumed,
+       (SELECT count(*) FROM pg_stat_progress_vacuum AS v
+         WHERE v.relid IN (SELECT relid FROM pg_partition_tree({table})
+                           UNION SELECT {table}::oid))::float AS vacuuming
+  FROM (SELECT {table}::oid AS relid UNION SELECT relid FROM pg_partition_tree({table})) AS p
+  LEFT JOIN pg_stat_all_tables AS s ON s.relid = p.relid"""
+)
+
+
+def read_server(connection: Connection) -> Numbers:
+    """The server's and the database's counters and gauges; times are seconds since the epoch."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return dict(cursor.execute(_SERVER).fetchone() or {})
+
+
+def read_table(connection: Connection, table: Table) -> Numbers:
+    """A table's, with its partitions. Raises psycopg.Error where it cannot be locked to be read."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return dict(cursor.execute(_TABLE.format(table=table.regclass)).fetchone() or {})
+
+
+def read_statements(connection: Connection) -> Statements | None:
+    """The counters of pg_stat_statements in this database; None where it cannot be read."""
+    try:
+        rows = connection.execute(
+            "SELECT concat_ws('.', userid, queryid, toplevel), calls, total_exec_time, rows"
+            " FROM pg_stat_statements(false) WHERE queryid IS NOT NULL"
+            " AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchall()
+    except psycopg.Error:
+        return None
+    return {key: (float(calls), float(ms), float(n)) for key, calls, ms, n in rows}
+
+
+def texts_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """The statements' texts on one line, with parameters in place of values."""
+    ids = [int(key.split(".")[1]) for key in keys]
+    rows = connection.execute(
+        "SELECT concat_ws('.', userid, queryid, toplevel),"
+        " left(regexp_replace(query, '\\s+', ' ', 'g'), %s)"
+        " FROM pg_stat_statements WHERE queryid = ANY (%s)",
+        [LONGEST_TEXT, ids],
+    ).fetchall()
+    return dict(rows)
+
+
+def between(
+    before: Mapping[str, float | None], after: Mapping[str, float | None], counters: Sequence[str]
+) -> Numbers:
+    """How far each counter came; None where it began anew, or one of the readings lacks it.
+
+    A restart of the server and a reset of its statistics are told by their times, and by a counter
+    that went back.
+    """
+    anew = any(before.get(name) != after.get(name) for name in ("started", "reset"))
+    found: Numbers = {}
+    for name in counters:
+        one, two = before.get(name), after.get(name)
+        # WAL positions outlive both: they are places in a file, not statistics.
+        reset = anew and name != "wal_bytes"
+        found[name] = None if one is None or two is None or reset or two < one else two - one
+    return found
+
+
+def statements_between(before: Statements, after: Statements) -> Statements:
+    """What each statement did meanwhile, those that took longest first.
+
+    One whose counters went back was reset, or its entry was given up and made anew: what it has
+    now, it did since.
+    """
+    found: Statements = {}
+    for key, now in after.items():
+        then = before.get(key, (0.0, 0.0, 0.0))
+        if now[0] < then[0]:
+            then = (0.0, 0.0, 0.0)
+        if now[0] > then[0]:
+            found[key] = tuple(b - a for a, b in zip(then, now, strict=True))
+    longest = sorted(found, key=lambda key: -found[key][1])[:MOST_STATEMENTS]
+    return {key: found[key] for key in longest}

@@ -1,0 +1,141 @@
+"""Reads the databases' own statistics every few seconds, and keeps them for the monitoring page."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from rollout import gates
+from rollout.engine import statistics
+from rollout.engine.statistics import Statements
+from rollout.engine.target import Connection
+from rollout.environments import UnknownEnvironment, target_of
+from rollout.models import DatabaseSample, Rollout
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.plan.registry import UnknownPlan
+from rollout.plan.step import CONTRACT
+
+EVERY = 10
+STATEMENTS_EVERY = 60
+THINNED = (
+    (timedelta(minutes=15), 60),
+    (timedelta(hours=2), 300),
+    (timedelta(hours=12), 900),
+    (timedelta(days=2), 3600),
+    (timedelta(days=7), 10800),
+)
+"""Samples older than that are kept once in so many seconds; counters lose nothing by it."""
+KEPT = timedelta(days=30)
+
+_log = logging.getLogger(__name__)
+
+
+class DatabaseSampler:
+    """Belongs to the watchdog that leads. A new leader compares statements from its second look."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = clock()
+        self._statements: dict[int, tuple[float, Statements]] = {}
+
+    def sample_due(self) -> None:
+        """Sample the database of every rollout that has not come to its end, if it is time."""
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + EVERY
+        for rollout in Rollout.objects.all():
+            if gates.is_done(gates.newest_runs(rollout).get(CONTRACT)):
+                continue
+            try:
+                self.sample(rollout)
+            except (UnknownPlan, UnknownEnvironment):
+                continue
+            except psycopg.Error as error:
+                _log.warning("%s was not sampled: %s", rollout, str(error).strip())
+        thin_samples(now=timezone.now())
+
+    def sample(self, rollout: Rollout) -> DatabaseSample:
+        """One reading. Raises psycopg.Error."""
+        plan = plans.get(rollout.plan)
+        # Whoever cannot answer soon is not to keep the watchdog from its other work.
+        options = "-c statement_timeout=2000 -c lock_timeout=100"
+        with target_of(rollout.environment).connect(connect_timeout=3, options=options) as found:
+            return DatabaseSample.objects.create(
+                rollout=rollout,
+                at=timezone.now(),
+                seconds=EVERY,
+                server=statistics.read_server(found),
+                tables=dict(_tables(found, plan)),
+                statements=self._executed(rollout, found),
+            )
+
+    def _executed(self, rollout: Rollout, connection: Connection) -> list[dict[str, Any]] | None:
+        now = self._clock()
+        at, before = self._statements.get(rollout.pk, (None, None))
+        if at is not None and now - at < STATEMENTS_EVERY:
+            return None
+        after = statistics.read_statements(connection)
+        if after is None:
+            return None
+        self._statements[rollout.pk] = (now, after)
+        if before is None:
+            return None
+        between = statistics.statements_between(before, after)
+        texts = statistics.texts_of(connection, list(between))
+        return [
+            {"query": texts.get(key, key), "calls": calls, "ms": ms, "rows": rows}
+            for key, (calls, ms, rows) in between.items()
+        ]
+
+
+def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistics.Numbers]]:
+    for table in plan.tables:
+        try:
+            yield table.label, statistics.read_table(connection, table)
+        except psycopg.errors.LockNotAvailable:
+            # A statement that changes its schema is at work: the next sample has it again.
+            continue
+
+
+def thin_samples(*, now: datetime) -> int:
+    """Keep the last sample of each longer stretch, with the statements of all; how many went."""
+    kept: timedelta = settings.ROLLOUT.get("TELEMETRY_KEPT", KEPT)
+    gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
+    for after, seconds in THINNED:
+        finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
+        with transaction.atomic():
+            parts: dict[tuple[int, int], list[DatabaseSample]] = defaultdict(list)
+            for sample in finer.select_for_update():
+                parts[sample.rollout_id, int(sample.at.timestamp()) // seconds].append(sample)
+            for part in parts.values():
+                last = part[-1]
+                last.seconds, last.statements = seconds, _added_up(part)
+                last.save(update_fields=["seconds", "statements"])
+                DatabaseSample.objects.filter(pk__in=[one.pk for one in part[:-1]]).delete()
+                gone += len(part) - 1
+    return gone
+
+
+def _added_up(samples: Iterable[DatabaseSample]) -> list[dict[str, Any]] | None:
+    known = [sample.statements for sample in samples if sample.statements is not None]
+    return None if not known else added_up(one for some in known for one in some)
+
+
+def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same statements together, those that took longest first."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in statements:
+        query = one["query"]
+        sums = found.setdefault(query, {"query": query, "calls": 0, "ms": 0, "rows": 0})
+        for name in ("calls", "ms", "rows"):
+            sums[name] += one[name]
+    longest = sorted(found.values(), key=lambda sums: -sums["ms"])
+    return longest[: statistics.MOST_STATEMENTS]

@@ -1,0 +1,216 @@
+"""Answers chosen reads by both shapes, in a thread of its own, after the answer was given.
+
+Both paths read in one snapshot, so that a write in flight makes no difference; in which order is
+left to chance, so that neither is always the one that finds its pages in memory.
+"""
+
+import logging
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.db import DatabaseError, connections, transaction
+
+from rollout.modes import Modes, modes_now
+from rollout.plan.switch import ReadMode, lock_key
+from rollout.shadow.answers import Answer, Difference, differences
+from rollout.shadow.settling import Scope, settle
+from rollout.shadow.shares import Shares
+from rollout.shadow.tallies import INTERVAL_SECONDS, Outcome, Tallies, Tally
+from rollout.telemetry.operations import unmeasured
+
+AT_ONCE = 20
+"""So many reads may wait; more are skipped, never waited for."""
+LOOK_EVERY = 2.0
+"""Seconds: a changed share is heeded by every process within that."""
+IDLE = 60.0
+"""Seconds without an offer, after which the thread ends and its connections are closed."""
+AGAIN_AFTER = 0.5
+"""Seconds, after which a difference is looked at once more before it counts."""
+TIMEOUT_MS = 2000
+"""Of a statement of a shadow read; ``ROLLOUT["SHADOW_TIMEOUT_MS"]``."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A read that was answered, and can be done again by other modes."""
+
+    operation: str
+    plan: str
+    table: str
+    using: str
+    read: Callable[[Modes], Answer]
+
+
+class NotBoth(Exception):
+    """At this moment there are not both shapes, or they are being switched."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one look by both paths found. ``stable`` says whether the old one repeats itself."""
+
+    differences: list[Difference]
+    stable: bool
+
+
+class Reader:
+    """One for each process."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        """A forked child has no thread yet."""
+        self._waiting: queue.Queue[Offer] = queue.Queue(maxsize=AT_ONCE)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._shares = Shares()
+        self._tallies = Tallies()
+        self._skipped: dict[tuple[int, str], int] = {}
+        self._offered_at = 0.0
+        self._looked_at = 0.0
+        self._flushed_at = 0.0
+
+    def offer(self, offer: Offer) -> None:
+        """Take it if its turn comes by chance. On the application's own thread."""
+        if not settings.ROLLOUT.get("SHADOW", True):
+            return
+        self._offered_at = time.monotonic()
+        share = self._shares.of(offer.plan, offer.using)
+        if self._thread is None:
+            self._start()
+        if share is None or random.random() >= share.share:
+            return
+        try:
+            self._waiting.put_nowait(offer)
+        except queue.Full:
+            key = (share.rollout, offer.operation)
+            with self._lock:
+                self._skipped[key] = self._skipped.get(key, 0) + 1
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        with unmeasured():
+            while time.monotonic() - self._offered_at < IDLE:
+                try:
+                    self.work(wait=LOOK_EVERY)
+                except Exception as error:
+                    # Whatever it is, the next read is another one; the database may be away.
+                    _log.warning("A shadow read ended: %s", str(error).strip())
+                    connections.close_all()
+                    time.sleep(LOOK_EVERY)
+        connections.close_all()
+        self._thread = None
+
+    def work(self, *, wait: float) -> None:
+        """Heed changed shares, answer one read that waits, and write down what is due."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_EVERY:
+            self._looked_at = now
+            self._shares.look()
+        try:
+            offer = self._waiting.get(timeout=wait)
+        except queue.Empty:
+            pass
+        else:
+            self._answer(offer)
+        if time.monotonic() - self._flushed_at >= INTERVAL_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._flushed_at = time.monotonic()
+        with self._lock:
+            skipped, self._skipped = self._skipped, {}
+        for (rollout, operation), number in skipped.items():
+            self._tallies.of(rollout, operation).skipped += number
+        self._tallies.flush()
+
+    def _answer(self, offer: Offer) -> None:
+        share = self._shares.of(offer.plan, offer.using)
+        if share is None or not share.share:
+            return
+        tally = self._tallies.of(share.rollout, offer.operation)
+        try:
+            outcome = self._outcome(offer, Scope(share.rollout, offer.plan, offer.table), tally)
+        except NotBoth:
+            return
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
+            self._tallies.count(share.rollout, offer.operation, "failed", error=reason)
+            if isinstance(error, DatabaseError):
+                connections[offer.using].close()
+            return
+        self._tallies.count(share.rollout, offer.operation, outcome)
+
+    def _outcome(self, offer: Offer, scope: Scope, tally: Tally) -> Outcome:
+        looked = _look(offer, tally)
+        if not looked.differences:
+            return "same"
+        if not looked.stable:
+            return "unstable"
+        settled = settle(scope, offer.operation, looked.differences, write=False)
+        if settled != "differed":
+            return settled
+        time.sleep(AGAIN_AFTER)
+        again = _look(offer, None)
+        if not again.differences:
+            return "transient"
+        return settle(scope, offer.operation, again.differences, write=again.stable)
+
+
+def _look(offer: Offer, tally: Tally | None) -> Looked:
+    """Both paths in one snapshot; the old one is the one by which the application answers."""
+    with _snapshot(offer) as modes:
+        answered: ReadMode = modes.read
+        other: ReadMode = "new" if answered == "legacy" else "legacy"
+        answers: dict[str, Answer] = {}
+        for read in random.sample((answered, other), 2):
+            began = time.perf_counter()
+            answers[read] = offer.read(replace(modes, read=read))
+            if tally is not None:
+                durations = tally.old if read == "legacy" else tally.new
+                durations.add(time.perf_counter() - began)
+        found = differences(answers["legacy"], answers["new"])
+        stable = not found or not differences(
+            answers[answered], offer.read(replace(modes, read=answered))
+        )
+    return Looked(found, stable)
+
+
+@contextmanager
+def _snapshot(offer: Offer) -> Iterator[Modes]:
+    """A transaction that only reads, for a short time, in which both shapes are there."""
+    timeout = int(settings.ROLLOUT.get("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
+    connection = connections[offer.using]
+    with transaction.atomic(using=offer.using), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute(
+            "SELECT set_config('statement_timeout', %s, true),"
+            " set_config('lock_timeout', %s, true)",
+            [str(timeout), str(min(timeout, 100))],
+        )
+        # Never waits behind a switch of the modes, and keeps the next one waiting only shortly.
+        cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [lock_key(offer.plan)])
+        row = cursor.fetchone()
+        modes = modes_now(offer.plan, using=offer.using)
+        if not row or not row[0] or modes.write == "legacy":
+            raise NotBoth
+        yield replace(modes, write="both")
+
+
+reader = Reader()

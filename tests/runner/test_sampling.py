@@ -1,0 +1,84 @@
+"""What the watchdog's leader keeps of the databases, and for how long."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from rollout.models import DatabaseSample
+from rollout.runner.sampling import KEPT, DatabaseSampler, thin_samples
+from tests import rollouts
+from tests.servers import Database
+
+NOW = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_sample_holds_the_tables_the_server_and_what_was_executed(
+    committed_db: Database,
+) -> None:
+    rollouts.load_listings(30)
+    rollout = rollouts.the_rollout()
+    rollouts.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    clock = Clock()
+    sampler = DatabaseSampler(clock=clock)
+    sampler.sample_due()
+    sampler.sample_due()
+    (first,) = DatabaseSample.objects.all()
+    assert set(first.tables) == {"properties", "property_images"}
+    assert first.tables["properties"]["table_bytes"] > 0
+    assert first.server["connections"] >= 1
+    assert first.statements is None, "there was nothing to compare with"
+
+    def told() -> bool:
+        """Whether what is executed now stands in the next sample."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.02), %s AS seen", ["x"])
+        clock.now += 60
+        sampler.sample_due()
+        newest = DatabaseSample.objects.last()
+        assert newest is not None
+        if newest.statements is None:
+            pytest.skip("the server does not load pg_stat_statements")
+        query = "SELECT pg_sleep($1), $2 AS seen"
+        found = [(s["calls"], s["rows"]) for s in newest.statements if s["query"] == query]
+        return found == [(1, 1)]
+
+    # The server holds a fixed number of statements: those of tests beside this one may oust it.
+    assert any(told() for _ in range(10))
+
+    # A table that somebody holds is left out, and nobody waits for it.
+    with rollouts.locked("LOCK TABLE properties"):
+        assert set(sampler.sample(rollout).tables) == {"property_images"}
+
+
+@pytest.mark.django_db
+def test_old_samples_are_kept_seldom_and_their_statements_together() -> None:
+    rollout = rollouts.the_rollout()
+    executed = [{"query": "a", "calls": 1, "ms": 2.0, "rows": 3}]
+    for ago in range(600, 7200, 10):
+        DatabaseSample.objects.create(
+            rollout=rollout,
+            at=NOW - timedelta(seconds=ago),
+            seconds=10,
+            server={"wal_bytes": 10_000 - ago},
+            statements=executed if ago % 60 == 0 else None,
+        )
+    long_ago = NOW - KEPT - timedelta(seconds=1)
+    DatabaseSample.objects.create(rollout=rollout, at=long_ago, seconds=10)
+    thin_samples(now=NOW)
+    samples = list(DatabaseSample.objects.all())
+    assert len(samples) < 140
+    assert {s.seconds for s in samples} == {10, 60}
+    calls = sum(one["calls"] for s in samples for one in s.statements or [])
+    assert calls == len(range(600, 7200, 60))
+    positions = [s.server["wal_bytes"] for s in samples]
+    assert positions == sorted(positions)
+    assert thin_samples(now=NOW) == 0

@@ -1,0 +1,298 @@
+"""Reads answered by both shapes of the property schema, over a database of the test's own."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from properties import catalog
+from properties.listings import Filters, Listing
+from properties.shapes import PLAN
+from rollout import runner, shadow
+from rollout.models import (
+    AuditMode,
+    AuditReport,
+    Finding,
+    LogEntry,
+    Measurement,
+    Mismatch,
+    PhaseRun,
+    Rollout,
+    RuleState,
+    ShadowTally,
+)
+from rollout.modes import Modes
+from rollout.runner import rules
+from rollout.shadow import reads as reading
+from rollout.shadow.answers import Answer
+from rollout.shadow.reads import Reader
+from rollout.telemetry import operation
+from rollout.telemetry.operations import unmeasured
+from rollout.telemetry.recorder import recorder
+from tests import rollouts
+from tests.rollouts import ADA
+from tests.servers import Database
+
+
+class Here(Reader):
+    """A reader without a thread: the test is the thread."""
+
+    def _start(self) -> None:
+        pass
+
+    def work_off(self) -> dict[str, int]:
+        """Answer all that waits; how often each thing came of it."""
+        ShadowTally.objects.all().delete()
+        while not self._waiting.empty():
+            self.work(wait=0)
+        self.flush()
+        names = ("same", "differed", "unfilled", "mapped", "transient", "unstable", "failed")
+        counts = {n: sum(getattr(tally, n) for tally in ShadowTally.objects.all()) for n in names}
+        return {name: count for name, count in counts.items() if count}
+
+
+@pytest.fixture
+def here(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Here:
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHADOW": True}
+    here = Here()
+    monkeypatch.setattr(shadow, "reader", here)
+    monkeypatch.setattr(reading, "AGAIN_AFTER", 0.0)
+    return here
+
+
+@pytest.fixture
+def rollout(committed_db: Database, here: Here) -> Rollout:
+    """Forty listings in both shapes, and every read is compared."""
+    rollouts.load_listings(40)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE properties SET type = CASE WHEN bedrooms > 1 THEN 'House' ELSE"
+            " 'Loft' END, status = 'Active'"
+        )
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1, 2)
+    runner.set_shadow_percent(rollout, 100, actor=ADA)
+    known(here)
+    return rollout
+
+
+def known(here: Here) -> None:
+    """Let the share be seen: it is looked for once somebody has asked."""
+    here._shares.of(PLAN, "default")
+    here._shares.look()
+
+
+def newest() -> Listing:
+    return catalog.search(Filters(), size=1).listings[0]
+
+
+def spoil(listing: Listing) -> None:
+    """Give a listing another lookup row than its text says, past all triggers."""
+    past_triggers(
+        "UPDATE properties SET property_type_id = (SELECT min(id) FROM property_types"
+        " WHERE id <> property_type_id) WHERE id = %s",
+        listing,
+    )
+
+
+def past_triggers(statement: str, listing: Listing) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(statement, [listing.id])
+        cursor.execute("SET session_replication_role = origin")
+
+
+def offered(here: Here, read: Callable[[Modes], Answer]) -> dict[str, int]:
+    """What comes of a read that an application offers."""
+    modes = Modes(write="both")
+    shadow.offer("look", plan=PLAN, table="properties", modes=modes, read=read)
+    return here.work_off()
+
+
+def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
+    listing = newest()
+    here.work_off()
+
+    # Both shapes say the same, on either page, before the cutover.
+    catalog.search(Filters())
+    catalog.search(Filters(type=listing.type))
+    assert here.work_off() == {"same": 2}
+    for tally in ShadowTally.objects.all():
+        assert tally.operation == "search"
+        assert sum(tally.old_durations.values()) == sum(tally.new_durations.values())
+        assert sum(tally.new_durations.values()) == tally.compared
+    assert not AuditReport.objects.filter(mode=AuditMode.SHADOW).exists()
+
+    # Another spelling of the same value is what the mapping says.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE property_types SET name = name || '.' WHERE id ="
+            " (SELECT property_type_id FROM properties WHERE id = %s)",
+            [listing.id],
+        )
+    catalog.get_property(listing.id)
+    assert here.work_off() == {"mapped": 1}
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE property_types SET name = rtrim(name, '.')")
+
+    # A wrong value is a mismatch, once, with the operation that met it.
+    spoil(listing)
+    answer = catalog.get_property(listing.id)
+    assert answer.type == listing.type, "what people see is the old path's answer"
+    catalog.search(Filters())
+    while not here._waiting.empty():
+        here.work(wait=0)
+    here.flush()
+    report = AuditReport.objects.get(mode=AuditMode.SHADOW)
+    assert (report.status, report.mismatched, report.categories) == ("mismatched", 1, {"wrong": 1})
+    mismatch = Mismatch.objects.get(report=report)
+    assert (mismatch.operation, mismatch.category) == ("detail", "wrong")
+    assert (mismatch.key, mismatch.expected) == (str(listing.id), listing.type)
+    assert Finding.objects.get().last_report == report
+    assert LogEntry.objects.filter(event="shadow read differs").count() == 1
+    assert "wrong lookup value were found (shadow reads" in judged(rollout)
+
+    # The mend is seen by the next full audit; what shadow reads found is settled by that.
+    runner.repair(
+        rollout,
+        table="properties",
+        selection={"columns": ["property_type_id"]},
+        report=report,
+        actor=ADA,
+    )
+    rollouts.work()
+    catalog.get_property(listing.id)
+    assert here.work_off() == {"same": 1}
+    assert "no wrong lookup value was found" in judged(rollout)
+
+    # Past the cutover the new path answers, and the old one is the shadow.
+    rollouts.carry_out(rollout, 3)
+    here.work_off()
+    spoil(listing)
+    assert catalog.get_property(listing.id).type != listing.type
+    assert here.work_off() == {"differed": 1}
+    # Where the old shape goes there is nothing to compare with.
+    PhaseRun.objects.create(rollout=rollout, phase=4, state="running", actor_name="ada")
+    known(here)
+    catalog.get_property(listing.id)
+    assert here.work_off() == {}
+
+
+def judged(rollout: Rollout) -> str:
+    """What the rule about wrong values says now."""
+    rules.judge(rollout, now=timezone.now())
+    return RuleState.objects.get(rule="wrong-values-before-a-phase").message
+
+
+def test_what_becomes_of_paths_that_misbehave(rollout: Rollout, here: Here, settings: Any) -> None:
+    first, second = (row.id for row in catalog.search(Filters(), size=2).listings)
+    here.work_off()
+    calls: list[str] = []
+
+    def fails(modes: Modes) -> Answer:
+        if modes.read == "new":
+            raise ZeroDivisionError("no such page")
+        return {}
+
+    assert offered(here, fails) == {"failed": 1}
+    assert ShadowTally.objects.get().error == "ZeroDivisionError: no such page"
+
+    def is_slow(modes: Modes) -> Answer:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(20)")
+        return {}
+
+    began = time.monotonic()
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHADOW_TIMEOUT_MS": 100}
+    assert offered(here, is_slow) == {"failed": 1}
+    assert "statement timeout" in ShadowTally.objects.get().error
+    assert time.monotonic() - began < 10
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHADOW_TIMEOUT_MS": 10_000}
+
+    def writes(modes: Modes) -> Answer:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM properties")
+        return {}
+
+    assert offered(here, writes) == {"failed": 1}
+    assert "read-only" in ShadowTally.objects.get().error
+
+    def never_the_same(modes: Modes) -> Answer:
+        calls.append(modes.read)
+        return {first if len(calls) % 2 else second: {}}
+
+    assert offered(here, never_the_same) == {"unstable": 1}
+
+    def differs_once(modes: Modes) -> Answer:
+        calls.append(modes.read)
+        return {first: {}} if modes.read == "new" and len(seen) == 0 else {}
+
+    seen: list[int] = []
+
+    def differs_for_a_moment(modes: Modes) -> Answer:
+        answer = differs_once(modes)
+        if calls.count("new") > 1:
+            seen.append(1)
+            return {}
+        return answer
+
+    calls.clear()
+    assert offered(here, differs_for_a_moment) == {"transient": 1}
+
+    # Rows are right and yet the new path leaves one out: that is no matter of the row.
+    assert offered(here, lambda m: {first: {}, **({} if m.read == "new" else {second: {}})}) == {
+        "differed": 1
+    }
+    mismatch = Mismatch.objects.get()
+    assert (mismatch.category, mismatch.operation) == ("answer_differs", "look")
+    assert (mismatch.key, mismatch.column, mismatch.finding) == (str(second), "", None)
+    assert "no wrong lookup value was found" in judged(rollout)
+
+    # What a read names as operations is the shadow's, not the application's.
+    recorder.flush()
+    before = Measurement.objects.count()
+
+    def names_an_operation(modes: Modes) -> Answer:
+        with operation("look"):
+            return {}
+
+    with unmeasured():
+        assert offered(here, names_an_operation) == {"same": 1}
+    recorder.flush()
+    assert Measurement.objects.count() == before
+
+
+def test_rows_that_the_backfill_has_not_reached_are_no_mismatch(
+    rollout: Rollout, here: Here
+) -> None:
+    listing = newest()
+    PhaseRun.objects.filter(phase=2).update(state="running")
+    past_triggers("UPDATE properties SET property_type_id = NULL WHERE id = %s", listing)
+    here.work_off()
+    catalog.get_property(listing.id)
+    assert here.work_off() == {"unfilled": 1}
+    PhaseRun.objects.filter(phase=2).update(state="done")
+    catalog.get_property(listing.id)
+    assert here.work_off() == {"differed": 1}
+    assert Mismatch.objects.get().category == "missing"
+
+
+def test_more_than_can_be_worked_off_is_skipped_and_said(rollout: Rollout, here: Here) -> None:
+    here.work_off()
+    for _ in range(reading.AT_ONCE + 7):
+        shadow.offer(
+            "look", plan=PLAN, table="properties", modes=Modes(write="both"), read=lambda m: {}
+        )
+    assert here.work_off() == {"same": reading.AT_ONCE}
+    assert sum(tally.skipped for tally in ShadowTally.objects.all()) == 7
+
+
+def test_an_offer_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(offer: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr("rollout.shadow.reader.offer", breaks)
+    shadow.offer("look", plan=PLAN, table="t", modes=Modes(write="both"), read=lambda m: {})
