@@ -40,6 +40,8 @@ class Mark:
     began: datetime
     ended: datetime | None
     sign: str = ""
+    report: int | None = None
+    """The report that it led to."""
 
     @property
     def is_moment(self) -> bool:
@@ -134,7 +136,8 @@ def _events(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
         else:
             kind, sign = SIGNS[entry.event]
             band = band_of(entry.at, entry.at, since, until)
-            marks.append(Mark(_short(entry), band, kind, entry.at, entry.at, sign))
+            report = entry.data.get("report")
+            marks.append(Mark(_short(entry), band, kind, entry.at, entry.at, sign, report))
     for rule, begun in throttles.items():
         marks.append(_throttle(rule, begun.at, None, since, until))
     return marks

@@ -110,7 +110,13 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "operations": [one.operation for one in compared if one.operation != "all"],
         "newest": newest,
         "rules": rules_of(rollout),
-        "shadow": shadow_card(rollout, has_both(runs, _modes(rollout)), since, until),
+        "shadow": shadow_card(
+            rollout,
+            both=has_both(runs, _modes(rollout)),
+            report=next((mark.report for mark in reversed(marks) if mark.report), None),
+            since=since,
+            until=until,
+        ),
         "live": True,
     }
     template = "monitoring_live" if request.htmx else "monitoring"

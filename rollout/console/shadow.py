@@ -12,7 +12,7 @@ from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404
 from rollout.console.verbs import back, carry_out
-from rollout.models import AuditMode, AuditReport, Rollout, ShadowTally
+from rollout.models import Rollout, ShadowTally
 from rollout.telemetry.histogram import Histogram
 
 EXPLAINED = ("unfilled", "mapped", "transient", "unstable")
@@ -96,11 +96,14 @@ class ShadowCard:
     percent: float
     both: bool
     rows: list[ShadowRow]
-    report: AuditReport | None
+    report: int | None
+    """The newest with what was found in the time."""
     form: ShareForm
 
 
-def shadow_card(rollout: Rollout, both: bool, since: datetime, until: datetime) -> ShadowCard:
+def shadow_card(
+    rollout: Rollout, *, both: bool, report: int | None, since: datetime, until: datetime
+) -> ShadowCard:
     """What shadow reads came to in a span of time."""
     rows: dict[str, ShadowRow] = {}
     for tally in ShadowTally.objects.filter(rollout=rollout, at__gte=since, at__lt=until):
@@ -109,7 +112,7 @@ def shadow_card(rollout: Rollout, both: bool, since: datetime, until: datetime) 
         percent=rollout.shadow_percent,
         both=both,
         rows=[rows[name] for name in sorted(rows)],
-        report=AuditReport.objects.filter(rollout=rollout, mode=AuditMode.SHADOW).first(),
+        report=report,
         form=ShareForm(initial={"percent": f"{rollout.shadow_percent:g}"}),
     )
 

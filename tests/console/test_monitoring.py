@@ -184,7 +184,9 @@ def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout:
         old_durations={"-30": 40},
         new_durations={"-23": 40},
     )
+    noted(rollout, "shadow read differs", data={"report": 77})
     page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
+    assert "/audits/77/" in page
     assert "6 as the mapping says" in page
     assert "&lt;b&gt;timeout" in page
     assert "Set</button>" not in page
