@@ -4,6 +4,7 @@
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make bench-telemetry  what measuring the application costs, with and without within one run
+# make docs   docs/ as pages, in site/; a warning is an error
 # make lint   ruff, mypy, import rules
 # make clean  removes what the other targets made, the demo's data included
 
@@ -11,7 +12,7 @@ PYTHON ?= python3
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit bench-phases bench-telemetry lint clean
+.PHONY: demo test bench bench-audit bench-phases bench-telemetry docs lint clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -36,6 +37,9 @@ bench-phases: ROWS ?= 2000000
 bench-phases: .venv/.demo
 	@exec .venv/bin/python -m bench.phases --rows $(ROWS)
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 # mypy's Django plugin loads the settings; it connects to nothing.
 lint: .venv/.development
 	.venv/bin/ruff check .
@@ -44,7 +48,7 @@ lint: .venv/.development
 	.venv/bin/lint-imports
 
 clean:
-	rm -rf .venv .rollout build dist *.egg-info .hypothesis .import_linter_cache
+	rm -rf .venv .rollout build dist site *.egg-info .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -58,6 +62,10 @@ clean:
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis]'
 	@touch $@
 
+.venv/.docs: pyproject.toml | .venv/bin/pip
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 .venv/.development: pyproject.toml | .venv/bin/pip
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,test,lint]'
-	@touch $@ .venv/.demo
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,docs,test,lint]'
+	@touch $@ .venv/.demo .venv/.docs

@@ -9,31 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from django.core.management import get_commands
 
 from config.home import ROOT
-from rollout.management.commands.rollout import Command
+from tests.documents import assert_can_be_run
 
 DEPLOY = ROOT / "docs/deploy"
 GUIDE = (ROOT / "docs/deploy.md").read_text()
 UNITS = sorted(DEPLOY.glob("*.service"))
-
-
-def assert_can_be_run(words: list[str]) -> None:
-    """That a command line of ours names what there is."""
-    program, *arguments = words
-    if Path(program).name == "gunicorn":
-        import gunicorn.config
-
-        assert arguments[0] == "config.wsgi"
-        known = {flag for one in gunicorn.config.make_settings().values() for flag in one.cli or ()}
-        assert {word for word in arguments if word.startswith("-")} <= known
-        return
-    assert Path(program).name == "python"
-    assert arguments[0] == "manage.py"
-    assert arguments[1] in get_commands()
-    if arguments[1] == "rollout":
-        assert hasattr(Command, f"do_{arguments[2]}")
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
@@ -114,13 +96,3 @@ def test_every_key_that_the_app_reads_is_in_the_table_and_no_other() -> None:
     read = set(re.findall(r"ROLLOUT(?:\"?, \{\}\))?\.get\(\s*\"([A-Z_]+)\"", source))
     read |= set(re.findall(r"configured\.get\(\s*\"([A-Z_]+)\"", source)) & {"METRICS"}
     assert read == table_under("Settings of the app")
-
-
-@pytest.mark.parametrize(
-    "document", ["deploy", "metrics", "notifications", "logs", "backfill", "security", "sso"]
-)
-def test_links_between_documents_lead_to_files(document: str) -> None:
-    path = ROOT / "docs" / f"{document}.md"
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target

@@ -24,6 +24,7 @@ from rollout.console import (
     snapshots,
     staging,
     verbs,
+    words,
 )
 
 app_name = "rollout"
@@ -63,6 +64,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", rollouts.overview, name="overview"),
     path("log/", log.log, name="log"),
+    path("glossary/", words.glossary, name="glossary"),
     path("notifications/", notifications.notifications, name="notifications"),
     path("notifications/webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
     path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),

@@ -19,7 +19,7 @@ from tests.console import journal
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
-OF_EVERY_ENVIRONMENT = ("", "log/", "confirm/")
+OF_EVERY_ENVIRONMENT = ("", "log/", "glossary/", "confirm/")
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -29,6 +29,7 @@ WHO_MAY = {
     # address: (who may GET it, who may POST to it); 405 for those who may, where it is not made.
     "": (READERS, READERS),
     "log/": (READERS, READERS),
+    "glossary/": (READERS, READERS),
     "notifications/": (READERS, READERS),
     "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
     "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),

@@ -1,0 +1,201 @@
+"""What is written for people, README and docs/, taken apart so that tests can try it out."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from django.conf import global_settings
+from django.core.management import get_commands, load_command_class
+
+from config.home import ROOT
+from rollout import plan
+from rollout.models import Rollout
+
+PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}
+"""What stands for a number in a command line."""
+SOURCES = ("config", "rollout", "properties", "bench", "templates", "tests/conftest.py")
+OF_REPOSITORY = "tests|rollout|properties|config|bench|docs|templates|static"
+FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A Markdown file: its prose, its samples, its links and the code in its sentences."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text()
+
+    @property
+    def prose(self) -> str:
+        return FENCE.sub("", self.text)
+
+    def samples(self, *languages: str) -> list[str]:
+        """The fenced blocks in any of these languages."""
+        return [code for _, language, code in FENCE.findall(self.text) if language in languages]
+
+    @property
+    def code(self) -> list[str]:
+        """The code in the sentences, each between its ticks, on one line."""
+        return [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", self.prose)]
+
+    @property
+    def links(self) -> list[str]:
+        return re.findall(r"\]\(([^)\s]+)[^)]*\)", re.sub(r"`[^`]*`", "", self.prose))
+
+    @property
+    def anchors(self) -> set[str]:
+        """The names by which headings can be linked to."""
+        return {_anchor(title) for title in re.findall(r"^#+ (.+)$", self.prose, re.M)}
+
+    def command_lines(self) -> Iterator[list[str]]:
+        """The command lines of ours that are shown, as words."""
+        for block in self.samples("sh", "console", "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                yield from _of_ours(words)
+        for code in self.code:
+            if code.startswith(("manage.py ", "make ", "rollout ", "python -m ")):
+                words = shlex.split(code)
+                yield ["manage.py", *words] if words[0] == "rollout" else words
+
+
+def documents() -> list[Document]:
+    top = sorted(ROOT.glob("*.md"))
+    return [Document(path) for path in (*top, *sorted((ROOT / "docs").glob("*.md")))]
+
+
+def _anchor(title: str) -> str:
+    plain = re.sub(r"[`*]|\{.*\}$|\]\([^)]*\)|\[", "", title).strip().lower()
+    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain))
+
+
+def _of_ours(words: list[str]) -> Iterator[list[str]]:
+    command: list[str] = []
+    for word in [*words, ";"]:
+        if word in ("|", "&&", ";", "&", ">", "2>"):
+            names = [Path(each).name for each in command]
+            for program in ("manage.py", "gunicorn", "make"):
+                if program in names:
+                    yield [program, *command[names.index(program) + 1 :]]
+            if names[:1] == ["python"] and "-m" in command:
+                yield command
+            command = []
+        else:
+            command.append(word)
+
+
+def assert_can_be_run(words: list[str]) -> None:
+    """That a command line of ours names what there is, with arguments that its parser takes."""
+    program, *arguments = words
+    match Path(program).name:
+        case "gunicorn":
+            _assert_gunicorn_takes(arguments)
+        case "make":
+            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+            assert {word for word in arguments if "=" not in word} <= set(targets), words
+        case "python" if arguments[0] == "-m":
+            assert find_spec(arguments[1]), words
+        case "python":
+            assert arguments[0] == "manage.py"
+            _assert_command_takes(arguments[1:])
+        case "manage.py":
+            _assert_command_takes(arguments)
+        case _:
+            raise AssertionError(f"nobody knows how to try {words}")
+
+
+def _assert_gunicorn_takes(arguments: list[str]) -> None:
+    import gunicorn.config
+
+    assert arguments[0] == "config.wsgi"
+    known = {flag for one in gunicorn.config.make_settings().values() for flag in one.cli or ()}
+    assert {word for word in arguments if word.startswith("-")} <= known
+
+
+def _assert_command_takes(words: list[str]) -> None:
+    name, *arguments = words
+    given = [PLACEHOLDERS.get(word, word) for word in arguments]
+    if name == "startproject":
+        return
+    assert name in get_commands(), words
+    command = load_command_class(get_commands()[name], name)
+    if name == "rollout" and len(given) == 1 and not given[0].startswith("-"):
+        # The verb alone is how sentences name it.
+        assert hasattr(command, f"do_{given[0].replace('-', '_')}"), words
+        return
+    # Raises CommandError with what the parser does not take.
+    command.create_parser("manage.py", name).parse_args(given)
+
+
+def source() -> str:
+    """The text of everything that reads a setting or names a logger."""
+    files = [ROOT / "Makefile"]
+    for part in SOURCES:
+        path = ROOT / part
+        files += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return "\n".join(path.read_text() for path in files)
+
+
+def unknown_names(code: str, known: str) -> str:
+    """What is wrong with a piece of code in a sentence; empty where it names what there is.
+
+    ``known`` is ``source()``.
+    """
+    if re.fullmatch(r"rollout\.[EW]\d{3}", code):
+        return "" if code in check_ids(known) else "there is no such check"
+    if re.fullmatch(r"r\.\w+", code):
+        return "" if code[2:] in plan.__all__ else "the plan's language has no such name"
+    if re.fullmatch(
+        r"(tests|rollout|properties|config|bench|docs|templates|static)/[\w./-]+", code
+    ):
+        return "" if (ROOT / code).exists() else "there is no such file"
+    if re.fullmatch(r"rollout(\.\w+)+", code) and not code.endswith(".py"):
+        return "" if _resolves(code) or f'"{code}"' in known else "nothing has this name"
+    if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", code):
+        found = hasattr(global_settings, code) or re.search(rf"\b{code}\b", known)
+        return "" if found else "nothing reads such a setting"
+    if code.startswith("ROLLOUT["):
+        unread = [key for key in re.findall(r'"([A-Z_]+)"', code) if f'"{key}"' not in known]
+        return f"nothing reads {', '.join(unread)}" if unread else ""
+    return ""
+
+
+def check_ids(known: str) -> set[str]:
+    """The ids of the app's system checks."""
+    numbers = re.findall(r"_error\(\s*(\d+),", known)
+    return {f"rollout.E{int(number):03}" for number in numbers} | set(
+        re.findall(r'id="(rollout\.[EW]\d{3})"', known)
+    )
+
+
+def _resolves(name: str) -> bool:
+    codename = name.partition(".")[2]
+    if codename in permissions():
+        return True
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:end]))
+        except ImportError:
+            continue
+        for attribute in parts[end:]:
+            if not hasattr(found, attribute):
+                return False
+            found = getattr(found, attribute)
+        return True
+    return False
+
+
+def permissions() -> set[str]:
+    return {"view_rollout", *(codename for codename, _ in Rollout._meta.permissions)}

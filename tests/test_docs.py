@@ -1,0 +1,91 @@
+"""What is written for people is so: links lead somewhere, commands parse, names exist."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.home import ROOT
+from rollout import glossary
+from rollout import plan as language
+from rollout.plan.registry import plans
+from tests import documents
+from tests.documents import Document
+
+DOCUMENTS = documents.documents()
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+
+
+@each_document
+def test_a_link_leads_to_a_file_and_a_heading_that_are_there(document: Document) -> None:
+    for link in document.links:
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.path.parent / name) if name else document.path
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in Document(target).anchors, link
+
+
+@each_document
+def test_a_command_line_is_one_that_its_parser_takes(document: Document) -> None:
+    for words in document.command_lines():
+        documents.assert_can_be_run(words)
+
+
+@each_document
+def test_what_a_sentence_names_is_there(document: Document) -> None:
+    # A page may name what its own samples set.
+    known = documents.source() + "".join(document.samples("python"))
+    wrong = {code: documents.unknown_names(code, known) for code in document.code}
+    assert {code: reason for code, reason in wrong.items() if reason} == {}
+
+
+@each_document
+def test_a_python_sample_compiles_and_a_plan_in_it_is_one(
+    document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "_plans", [])
+    namespace: dict[str, Any] = {"r": language}
+    for sample in document.samples("python", "py"):
+        tree = ast.parse(sample)
+        if re.search(r"\br\.[A-Z]", sample):
+            exec(compile(tree, str(document), "exec"), namespace)  # noqa: S102
+
+
+def test_the_page_of_words_has_the_glossary_of_the_console() -> None:
+    assert (ROOT / "docs/glossary.md").read_text() == glossary.as_markdown(), (
+        "python -m rollout.glossary > docs/glossary.md"
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("material", reason="the documents' builder is not here")
+    target = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anything(
+    site: Path,
+) -> None:
+    pages = sorted(site.glob("*.html"))
+    assert {page.stem for page in pages} >= {path.stem for path in (ROOT / "docs").glob("*.md")}
+    for page in pages:
+        html = page.read_text()
+        asked = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', html)
+        asked += re.findall(r'<link[^>]+href="([^"]+)"', html)
+        assert [address for address in asked if "//" in address] == []
