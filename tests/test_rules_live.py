@@ -89,8 +89,8 @@ def test_the_backfill_pauses_by_itself_within_fifteen_seconds(
         with stopped_after(
             traffic(committed_db, tmp_path / f"{rule}.log", trouble, "--rate", "20")
         ) as bad:
+            says(bad, announced)
             entry = paused_by(rule, backfill)
-            assert announced in bad.output()
         assert entry.data["value"] > entry.data["bound"]
         # Trouble is over; nobody has said that it may go on.
         assert not LogEntry.objects.filter(event="resumed", source="watchdog").exists()
@@ -107,6 +107,11 @@ def test_the_backfill_pauses_by_itself_within_fifteen_seconds(
     assert mismatch is not None
     assert mismatch.operation in ("search", "detail")
     assert not LogEntry.objects.filter(event="resumed", source="watchdog").exists()
+
+
+def says(running: Running, words: str) -> None:
+    """Waits until a process has begun: the fifteen seconds count from there."""
+    running.wait_for(lambda: words in running.output())
 
 
 def paused_by(rule: str, run: PhaseRun) -> LogEntry:
