@@ -188,7 +188,7 @@ def _begin(
     **more: object,
 ) -> PhaseRun:
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
-        return retry(rollout, run=newest, actor=actor, source=source)
+        return _go_on(rollout, newest, actor, source, **more)
     refuse_beside_restore(rollout)
     run = PhaseRun.objects.create(
         rollout=rollout,
@@ -251,34 +251,48 @@ def retry(
 ) -> PhaseRun:
     """Go on with the run that failed or was cancelled, at the step that did not end.
 
-    ``run`` says which, where a repair stopped after a phase did. Raises Refused.
+    A phase is looked at once more, as before its start. ``run`` says which run, where a repair
+    stopped after a phase did. Raises Refused.
     """
+    wanted = _stopped_run(rollout, run)
+    more: dict[str, object] = {}
+    if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
+        found = preflight.look_before(rollout, wanted.phase)
+        if found.refusal:
+            raise Refused(found.refusal)
+        more["preflight"] = preflight.as_data(found)
     with alone_with(rollout):
-        busy = active_run(rollout)
-        if busy is not None:
-            raise Refused(is_busy(busy))
-        refuse_beside_restore(rollout)
-        run = _stopped_run(rollout, run)
-        if run is None:
-            raise Refused(
-                "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
-            )
-        digest, former_digest = plan_of(rollout).digest, run.plan_digest
-        moved = move(
-            run,
-            RunState.QUEUED,
-            error="",
-            advice="",
-            lease_until=lease.grace(),
-            plan_digest=digest,
+        return _go_on(rollout, wanted, actor, source, **more)
+
+
+def _go_on(
+    rollout: Rollout, run: PhaseRun | None, actor: Actor, source: str, **more: object
+) -> PhaseRun:
+    busy = active_run(rollout)
+    if busy is not None:
+        raise Refused(is_busy(busy))
+    refuse_beside_restore(rollout)
+    run = _stopped_run(rollout, run) if run is not None else None
+    if run is None:
+        raise Refused(
+            "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
         )
-        if not moved:
-            raise Refused("Its state has just changed. Look at the page again.")
-        if digest != former_digest:
-            # The plan is another by now: every step asks the catalog afresh what is applied.
-            run.steps.all().delete()
-        _record(run, "retried", f"Retried {name_of(run)}.", actor, source)
-        queue.send_run(run)
+    digest, former_digest = plan_of(rollout).digest, run.plan_digest
+    moved = move(
+        run,
+        RunState.QUEUED,
+        error="",
+        advice="",
+        lease_until=lease.grace(),
+        plan_digest=digest,
+    )
+    if not moved:
+        raise Refused("Its state has just changed. Look at the page again.")
+    if digest != former_digest:
+        # The plan is another by now: every step asks the catalog afresh what is applied.
+        run.steps.all().delete()
+    _record(run, "retried", f"Retried {name_of(run)}.", actor, source, **more)
+    queue.send_run(run)
     return run
 
 
@@ -426,7 +440,9 @@ def start_audit(
     return report
 
 
-def _record(run: PhaseRun, event: str, message: str, actor: Actor, source: str) -> None:
+def _record(
+    run: PhaseRun, event: str, message: str, actor: Actor, source: str, **more: object
+) -> None:
     log.record(
         event,
         message,
@@ -434,5 +450,5 @@ def _record(run: PhaseRun, event: str, message: str, actor: Actor, source: str) 
         source=source,
         rollout=run.rollout,
         phase=run.phase,
-        data={"run": run.pk},
+        data={"run": run.pk, **more},
     )

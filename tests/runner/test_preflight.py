@@ -103,3 +103,30 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     ):
         runner.start(properties, 1, actor=ADA)
     runner.start(properties, 1, actor=ADA)
+
+
+def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
+    backfilled: Rollout,
+) -> None:
+    from rollout import runner
+    from rollout.models import LogEntry, RunState
+    from rollout.runner.transitions import move
+    from tests import rollouts
+    from tests.rollouts import ADA
+
+    run = runner.start(backfilled, 3, actor=ADA)
+    move(run, RunState.CANCELLED)
+    with rollouts.target() as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute("UPDATE properties SET property_type_id = 999 WHERE city <> ''")
+    with pytest.raises(runner.Refused, match="Preflight “orphans in properties"):
+        runner.retry(backfilled, actor=ADA)
+    assert rollouts.state_of(run) == RunState.CANCELLED
+    with rollouts.target() as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute(
+            "UPDATE properties SET property_type_id = (SELECT min(id) FROM property_types)"
+        )
+    runner.retry(backfilled, actor=ADA)
+    seen = {item["name"] for item in LogEntry.objects.get(event="retried").data["preflight"]}
+    assert {"rights", "schema", "idle in transaction"} <= seen
