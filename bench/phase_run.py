@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import application
 from bench.control import BENCHMARK
-from bench.locks import Locks, watched
+from bench.locks import CHUNK_SECONDS, Locks, watched
 from bench.loops.rollout import await_end, seconds_of, workers
 from bench.run import say
 from bench.server import Database, create, django_uses
@@ -172,7 +172,7 @@ class PhaseRuns:
                 time.sleep(min(1.0, self.warm_up))
             seen.stop(drain=self.warm_up)
         # The looks of the last moments have to come in.
-        time.sleep(1)
+        time.sleep(2 * CHUNK_SECONDS)
         return {number: self._figures(locks, seen, *span) for number, span in spans.items()}
 
     def _figures(

@@ -16,6 +16,9 @@ import pytest
 from config.home import ROOT
 from config.processes import MARK
 
+# One worker runs it, for all the tests of the module.
+pytestmark = pytest.mark.xdist_group("bench")
+
 LOOPS = {
     *("rollout", "single_update", "keyset", "trigger_touch", "bulk_update"),
     "table_rewrite",
@@ -45,7 +48,7 @@ def bench() -> Iterator[tuple[Path, str]]:
 def _run(directory: Path) -> str:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "bench.backfill", "--rows", "20000"),
+            *(sys.executable, "-m", "bench.backfill", "--rows", "8000"),
             *("--traffic-seconds", "0.5", "--keys", "bigint"),
         ],
         cwd=ROOT,
@@ -68,7 +71,7 @@ def report(bench: tuple[Path, str]) -> dict[str, Any]:
 
 
 def test_the_last_line_has_every_figure_of_every_loop(report: dict[str, Any]) -> None:
-    assert report["rows"] == 20_000
+    assert report["rows"] == 8_000
     assert set(report["loops"]) == LOOPS
     for name, figures in report["loops"].items():
         assert set(figures) >= FIGURES, name
