@@ -3,6 +3,8 @@
 On the newest PostgreSQL and on the oldest that can be had here.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -157,17 +159,17 @@ def test_a_worker_killed_in_the_middle_of_any_statement_leaves_nothing_that_a_re
     server: Target, engine: Connection
 ) -> None:
     before = state_of(engine)
-    address = conninfo.make_conninfo("", **server.parameters)
     killed = 0
-    for number, place in enumerate(places()):
-        if number in STATEMENTS and is_to_be_done(engine, place):
-            with held_up_in_the_middle(server, engine, place):
-                kill_a_worker_at(engine, address, number)
-            killed += 1
-            if place.statement.done is not None:
-                assert not ask(engine, place.statement.done), f"half of {place} was kept"
-            ask_again(server, engine, place)
-        carry_on(server, engine, place)
+    with workers(server) as process:
+        for number, place in enumerate(places()):
+            if number in STATEMENTS and is_to_be_done(engine, place):
+                with held_up_in_the_middle(server, engine, place):
+                    kill_a_worker_at(engine, process, number)
+                killed += 1
+                if place.statement.done is not None:
+                    assert not ask(engine, place.statement.done), f"half of {place} was kept"
+                ask_again(server, engine, place)
+            carry_on(server, engine, place)
     assert state_of(engine) == before
     assert killed > 30
 
@@ -201,13 +203,29 @@ def held_up_in_the_middle(server: Target, engine: Connection, place: Place) -> I
         other.execute("COMMIT")
 
 
-def kill_a_worker_at(engine: Connection, address: str, number: int) -> None:
-    command = [sys.executable, "-m", "tests.engine.statement", address, str(number)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        session = int(process.stdout.readline())
-        wait_until_somebody_waits(engine)
-        process.kill()
+@contextmanager
+def workers(server: Target) -> Iterator[subprocess.Popen[str]]:
+    """A process that forks a worker for each number of a statement that it is told."""
+    address = conninfo.make_conninfo("", **server.parameters)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.statement", address],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def kill_a_worker_at(engine: Connection, workers: subprocess.Popen[str], number: int) -> None:
+    assert workers.stdin is not None
+    assert workers.stdout is not None
+    print(number, file=workers.stdin, flush=True)
+    worker, session = map(int, workers.stdout.readline().split())
+    wait_until_somebody_waits(engine)
+    os.kill(worker, signal.SIGKILL)
     # What the server notices by itself only when it has something to say.
     engine.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
     engine.execute("DROP EVENT TRIGGER IF EXISTS held_up")
