@@ -52,8 +52,8 @@ def backfill(
     for phase in (0, 1):
         carried_out(rollout, phase)
     rollouts.execute(SLOW_BATCHES)
-    with stopped_after(traffic(committed_db, tmp_path / "usual.log", "--rate", "10")) as usual:
-        usual.wait_for(lambda: calls() > 60)
+    with stopped_after(traffic(committed_db, tmp_path / "usual.log", "--rate", "5")) as usual:
+        usual.wait_for(lambda: calls() > 40)
         run = runner.start(rollout, 2, actor=ADA)
         wait_until(lambda: backfilling(run))
         yield run
@@ -77,7 +77,8 @@ def traffic(database: Database, log: Path, *options: str) -> Running:
 
 
 TROUBLES = (
-    ("--slow", "Each operation takes 600 ms longer.", "slow"),
+    # Far slower than a machine that tests keep busy is anyway.
+    ("--slow=1500", "Each operation takes 1500 ms longer.", "slow"),
     ("--errors", "50 % of the operations fail.", "errors"),
 )
 
