@@ -14,8 +14,12 @@ class Unreachable(Exception):
 
 
 def send(task: str, *arguments: Any) -> None:
-    """Queue a function of ``rollout.tasks`` once the surrounding transaction has committed."""
-    transaction.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments))
+    """Queue a function of ``rollout.tasks`` once the surrounding transaction has committed.
+
+    A broker that is away fails nobody: what was to be done is in the journal, and the watchdog
+    sends it again.
+    """
+    transaction.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments), robust=True)
 
 
 def send_run(run: PhaseRun) -> None:

@@ -20,7 +20,7 @@ PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}
 """What stands for a number in a command line."""
 SOURCES = ("config", "rollout", "properties", "bench", "templates", "tests/conftest.py")
 OF_REPOSITORY = "tests|rollout|properties|config|bench|docs|templates|static"
-FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)
+FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,23 @@ class Document:
     def prose(self) -> str:
         return FENCE.sub("", self.text)
 
-    def samples(self, *languages: str) -> list[str]:
-        """The fenced blocks in any of these languages."""
-        return [code for _, language, code in FENCE.findall(self.text) if language in languages]
+    def samples(self, *languages: str, named: bool = True) -> list[str]:
+        """The fenced blocks in any of these languages, those with a name of their own as well."""
+        return [
+            code
+            for _, language, name, code in FENCE.findall(self.text)
+            if language in languages and (named or not name.strip())
+        ]
 
     @property
     def code(self) -> list[str]:
         """The code in the sentences, each between its ticks, on one line."""
         return [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", self.prose)]
+
+    @property
+    def quotes(self) -> list[str]:
+        """The texts in quotation marks: what people are to see."""
+        return re.findall(r"“([^”]+)”", self.prose)
 
     @property
     def links(self) -> list[str]:
@@ -199,3 +208,19 @@ def _resolves(name: str) -> bool:
 
 def permissions() -> set[str]:
     return {"view_rollout", *(codename for codename, _ in Rollout._meta.permissions)}
+
+
+def screen() -> str:
+    """The text of pages and messages, with literals that are written in parts put together."""
+    files = [*(ROOT / "templates").rglob("*.html")]
+    for part in ("config", "rollout", "properties"):
+        files += sorted((ROOT / part).rglob("*.py"))
+    joined = "\n".join(path.read_text() for path in files)
+    joined = re.sub(r"\"\s*\n\s*f?\"", "", joined)
+    return re.sub(r"\s+", " ", joined)
+
+
+def not_on(screen: str, quoted: str) -> list[str]:
+    """The parts of a text in quotation marks, between its dots, that no page or message has."""
+    parts = [part.strip() for part in " ".join(quoted.split()).split("…")]
+    return [part for part in parts if part and part not in screen]

@@ -52,10 +52,19 @@ def test_a_python_sample_compiles_and_a_plan_in_it_is_one(
 ) -> None:
     monkeypatch.setattr(plans, "_plans", [])
     namespace: dict[str, Any] = {"r": language}
-    for sample in document.samples("python", "py"):
+    # One that bears a name besides its language is run by a test of its own.
+    plans_of = document.samples("python", named=False)
+    for sample in document.samples("python"):
         tree = ast.parse(sample)
-        if re.search(r"\br\.[A-Z]", sample):
+        if sample in plans_of and re.search(r"\br\.[A-Z]", sample):
             exec(compile(tree, str(document), "exec"), namespace)  # noqa: S102
+
+
+@each_document
+def test_what_stands_in_quotation_marks_is_on_a_page_or_in_a_message(document: Document) -> None:
+    screen = documents.screen()
+    missing = {text: documents.not_on(screen, text) for text in document.quotes}
+    assert {text: parts for text, parts in missing.items() if parts} == {}
 
 
 def test_the_page_of_words_has_the_glossary_of_the_console() -> None:

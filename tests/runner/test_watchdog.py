@@ -7,13 +7,14 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
+from django_q.conf import Conf
 
 from rollout import heartbeats, runner
 from rollout.heartbeats import WATCHDOG, WORKER
 from rollout.models import AuditReport, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from rollout.runner.watchdog import Watchdog
 from tests import rollouts
-from tests.processes import wait_until
+from tests.processes import free_port, wait_until
 from tests.rollouts import ADA
 
 LONG_AGO = timedelta(seconds=11)
@@ -212,3 +213,20 @@ def test_a_watchdog_outlives_a_connection_that_breaks(tiny: Rollout) -> None:
 
     Watchdog().run(stop=stop)
     assert runs_queued() == [(run.pk, 2)]
+
+
+def test_a_broker_that_is_away_fails_neither_a_press_nor_the_watchdog(
+    tiny: Rollout,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conf, "ORM", None)
+        patch.setattr(Conf, "REDIS", {"host": "127.0.0.1", "port": free_port()})
+        run = runner.start(tiny, 0, actor=ADA)
+        assert rollouts.state_of(run) == RunState.QUEUED
+        a_worker_lives()
+        Watchdog().look()
+    # It is back, and empty.
+    time_passes(run)
+    Watchdog().look()
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE
