@@ -146,6 +146,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Environment -> alias of its database.
 ROLLOUT: dict[str, Any] = {
     "ENVIRONMENTS": {"production": "default"},
+    # Pages of the application that the console leads to.
+    "LINKS": {"Properties": "properties:list"},
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
     # Dumps hold all that the tables hold: never among the files that the site serves.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
 from django.utils import timezone
 
+from rollout import journal
 from rollout.models import LogEntry, Rollout
 
 _log = logging.getLogger("rollout.journal")
@@ -48,8 +48,8 @@ def record(
     data: dict[str, Any] | None = None,
 ) -> LogEntry:
     """Append an entry, in the caller's transaction where there is one."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
+    with journal.atomic():
+        with journal.connection().cursor() as cursor:
             cursor.execute(
                 # Should this machine be cut off meanwhile, nobody waits for the lock for long.
                 "SELECT pg_advisory_xact_lock(%s),"
@@ -71,7 +71,7 @@ def record(
         )
         entry.hash = digest(entry)
         entry.save()
-    transaction.on_commit(partial(_tell, entry))
+    journal.on_commit(partial(_tell, entry))
     return entry
 
 

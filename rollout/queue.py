@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django_q.tasks import async_task, queue_size
 
+from rollout import journal
 from rollout.models import AuditReport, PhaseRun, Restore, Snapshot
 
 
@@ -19,7 +20,7 @@ def send(task: str, *arguments: Any) -> None:
     A broker that is away fails nobody: what was to be done is in the journal, and the watchdog
     sends it again.
     """
-    transaction.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments), robust=True)
+    journal.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments), robust=True)
 
 
 def send_run(run: PhaseRun) -> None:

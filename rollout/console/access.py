@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render, resolve_url
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
@@ -48,6 +50,7 @@ class ConsoleRequest(HttpRequest):
 
     htmx: HtmxDetails
     user: User
+    """Or of the project's own user model: no more is asked of it than both have."""
 
 
 View = Callable[Concatenate[ConsoleRequest, P], HttpResponse]
@@ -74,11 +77,17 @@ def may(
             needed = permission if request.method in SAFE else to_post or permission
             environment = _asked_about(kwargs)
             within(known.user, environment)
-            if not known.user.has_perm(f"rollout.{needed}") and not (
-                anywhere and environments_seen_by(known.user, needed)
-            ):
-                raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
-            return view(known, *args, **kwargs)
+            # The project's own pages for these know nothing of the console, if there are any.
+            try:
+                if not known.user.has_perm(f"rollout.{needed}") and not (
+                    anywhere and environments_seen_by(known.user, needed)
+                ):
+                    raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
+                return view(known, *args, **kwargs)
+            except PermissionDenied as refusal:
+                return render(request, "rollout/403.html", {"exception": refusal}, status=403)
+            except Http404 as missing:
+                return render(request, "rollout/404.html", {"exception": missing}, status=404)
 
         return guarded
 
@@ -89,9 +98,28 @@ def _to_login(request: ConsoleRequest) -> HttpResponse:
     if request.htmx:
         # A fragment has no room for the login page: let the browser ask for the page itself.
         return HttpResponseClientRefresh()
-    if request.method in SAFE:
-        return redirect_to_login(request.get_full_path())
-    return redirect_to_login(reverse("rollout:overview"))
+    back = request.get_full_path() if request.method in SAFE else reverse("rollout:overview")
+    return redirect_to_login(back, login_url())
+
+
+def login_url() -> str:
+    """Where people log in: ``LOGIN_URL``, or the console's own page where that leads nowhere."""
+    try:
+        url = resolve_url(settings.LOGIN_URL)
+        if url.startswith("/"):
+            # What is before the project's own addresses is the web server's affair.
+            resolve("/" + url.partition("?")[0].removeprefix(get_script_prefix()).lstrip("/"))
+    except (NoReverseMatch, Resolver404):
+        return reverse("rollout:login")
+    return url
+
+
+def logout_url() -> str:
+    """Where people log out: the project's own page of that name, or the console's."""
+    try:
+        return reverse("logout")
+    except NoReverseMatch:
+        return reverse("rollout:logout")
 
 
 def environments_seen_by(user: User, permission: str) -> list[str]:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from django import forms
 from django.contrib import messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from rollout import log
+from rollout import journal, log
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.paging import page_of
 from rollout.heartbeats import liveness
@@ -116,7 +115,7 @@ def choose(request: ConsoleRequest, name: str) -> HttpResponse:
         return redirect("rollout:notifications")
     # With nothing ticked a row remains: it says that this was chosen.
     chosen = form.subscriptions(webhook=hook.name) or [Subscription(webhook=hook.name)]
-    with transaction.atomic():
+    with journal.atomic():
         _replace(Subscription.objects.filter(webhook=hook.name), chosen)
         log.record(
             "notifications chosen",
@@ -166,7 +165,7 @@ def _hook_or_404(name: str) -> Webhook:
 
 
 def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> None:
-    with transaction.atomic():
+    with journal.atomic():
         present.delete()
         Subscription.objects.bulk_create(chosen)
 

@@ -10,6 +10,6 @@ def row_url(table: str, key: str) -> str:
 
     The parts of a composite key are joined by a comma.
     """
-    patterns: dict[str, str] = settings.ROLLOUT.get("ROW_URLS", {})
+    patterns: dict[str, str] = getattr(settings, "ROLLOUT", {}).get("ROW_URLS", {})
     pattern = patterns.get(table, "")
     return pattern.format(key=quote(key, safe=""))

@@ -1,5 +1,6 @@
 """The console's addresses. A plan's and an environment's names are part of them."""
 
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 
 from rollout.console import (
@@ -70,6 +71,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
     path("notifications/deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
     path("confirm/", sessions.confirm, name="confirm"),
+    # For a project that has no such page of its own; see access.login_url.
+    path(
+        "login/",
+        LoginView.as_view(template_name="rollout/login.html", next_page="rollout:overview"),
+        name="login",
+    ),
+    path("logout/", LogoutView.as_view(next_page="rollout:overview"), name="logout"),
     path("jobs/<int:job_id>/", jobs.job, name="job"),
     path("jobs/<int:job_id>/pace/", jobs.pace, name="pace"),
     path("jobs/<int:job_id>/retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),

@@ -4,12 +4,11 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from django.db import Error, connections, router
+from django.db import Error, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from rollout import heartbeats
-from rollout.models import LogEntry
+from rollout import heartbeats, journal
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def checks(*, without: Collection[str] = ()) -> list[Check]:
 
 
 def _database() -> tuple[str, bool]:
-    with connections[_journal()].cursor() as cursor:
+    with journal.connection().cursor() as cursor:
         cursor.execute("SELECT 1")
     return "The database answers.", True
 
@@ -54,7 +53,7 @@ _known: dict[str, set[tuple[str, str]]] = {}
 
 
 def _migrations() -> tuple[str, bool]:
-    alias = _journal()
+    alias = journal.alias()
     connection = connections[alias]
     if alias in _known and _known[alias] <= set(MigrationRecorder(connection).applied_migrations()):
         return "Every migration is applied.", True
@@ -74,10 +73,6 @@ def _worker() -> tuple[str, bool]:
 def _watchdog() -> tuple[str, bool]:
     found = heartbeats.liveness()
     return found.watchdog_message or "A watchdog looks after lost work.", found.watchdog_alive
-
-
-def _journal() -> str:
-    return router.db_for_read(LogEntry) or "default"
 
 
 _CHECKS: dict[str, Callable[[], tuple[str, bool]]] = {

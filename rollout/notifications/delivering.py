@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core import mail
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from rollout import queue
+from rollout import journal, queue
 from rollout.models import Channel, Delivery, DeliveryState, LogEntry, Outbox
 from rollout.notifications import payload, webhooks
 from rollout.notifications.kinds import kind_of
@@ -36,7 +35,7 @@ def collect() -> int:
     Entries are committed in the order of their ids, because their writers take turns: none
     can appear behind those that were looked at.
     """
-    with transaction.atomic():
+    with journal.atomic():
         outbox = Outbox.objects.select_for_update().get()
         entries = list(LogEntry.objects.filter(pk__gt=outbox.last_entry).order_by("pk")[:_AT_ONCE])
         if not entries:
@@ -71,7 +70,7 @@ def ask_for_delivery() -> bool:
     free = Outbox.objects.filter(asked_at=None) | Outbox.objects.filter(
         asked_at__lt=now - GIVEN_UP_WITH
     )
-    with transaction.atomic():
+    with journal.atomic():
         asked = free.update(asked_at=now)
         if asked:
             queue.send_deliveries(now)

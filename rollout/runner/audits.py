@@ -10,11 +10,10 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import psycopg
-from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rollout import findings, log
+from rollout import findings, journal, log
 from rollout.bounds import CONFIDENCE, confidence_of_look, upper_bound
 from rollout.engine import replica
 from rollout.engine.audit import (
@@ -80,7 +79,7 @@ def asked_for(
 
     ``sample`` is the number of rows to pick at random, by ``seed`` where one is given.
     """
-    with transaction.atomic():
+    with journal.atomic():
         report = AuditReport.objects.create(
             rollout=rollout,
             mode=AuditMode.SAMPLED if sample else AuditMode.FULL,
@@ -248,7 +247,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
     report.snapshot, report.direction = result.snapshot, result.direction
     report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest
     report.code_version = code_version()
-    with transaction.atomic():
+    with journal.atomic():
         if not result.inconclusive:
             findings.settle(report, result)
             _bound(report, result)

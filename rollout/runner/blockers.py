@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import psycopg
-from django.db import transaction
 
-from rollout import log
+from rollout import journal, log
 from rollout.drift import patient_target
 from rollout.engine import blockers
 from rollout.engine.blockers import How
@@ -76,7 +75,7 @@ def end_blocker(
     run = held.step_run.run
     try:
         with patient_target(rollout).connect() as connection:
-            with transaction.atomic():
+            with journal.atomic():
                 log.record(
                     "blocker cancelled" if how == "cancel" else "blocker ended",
                     f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {name_of(run)}.",

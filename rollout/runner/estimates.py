@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg
-from django.db import transaction
 from django.utils import timezone
 from psycopg import errors
 
-from rollout import gates, log, queue
+from rollout import gates, journal, log, queue
 from rollout.engine import planner
 from rollout.engine.target import Connection, ask
 from rollout.environments import target_of
@@ -60,7 +59,7 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
     passes = passes_of(plan, phase)
     if not passes:
         raise Refused(f"Phase {phase} goes over no table row by row: there is nothing to estimate.")
-    with transaction.atomic():
+    with journal.atomic():
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
         if not gates.is_untouched(gates.newest_runs(rollout).get(phase)):
             raise Refused(f"Phase {phase} has begun: its page shows what it really takes.")

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rollout import log, logs, queue
+from rollout import journal, log, logs, queue
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
@@ -186,7 +186,7 @@ class Execution:
         row.finished_at = timezone.now()
         row.waiting_for = ""
         row.standing = None
-        with transaction.atomic():
+        with journal.atomic():
             row.save(update_fields=["state", "finished_at", "result", "waiting_for", "standing"])
             self._record("step done", f"{step.description}: {row.result}", step=step.id)
 
@@ -232,7 +232,7 @@ class Execution:
         return f"{len(live.tables)} tables are as the plan expects."
 
     def _done(self, held: Lease) -> None:
-        with transaction.atomic():
+        with journal.atomic():
             if move(self.run, RunState.DONE, token=held.token, lease_until=None):
                 if self._repairs:
                     repairs.record_end(self.run)
@@ -250,14 +250,14 @@ class Execution:
         }.get(RunState(self.run.state))
         if to is None or held.lost:
             return
-        with transaction.atomic():
+        with journal.atomic():
             if move(self.run, to, token=held.token, lease_until=None):
                 audits.give_up(self.run, f"The phase was {to} before its end.")
                 self._record(str(to), self._ended(str(to)))
 
     def _failed(self, held: Lease, error: Exception) -> None:
         text = str(error).strip().replace("\x00", "") or type(error).__name__
-        with transaction.atomic():
+        with journal.atomic():
             if not move(
                 self.run,
                 RunState.FAILED,

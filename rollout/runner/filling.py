@@ -4,11 +4,10 @@ import logging
 import time
 from functools import partial
 
-from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rollout import heartbeats, log, logs, queue
+from rollout import heartbeats, journal, log, logs, queue
 from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
@@ -193,7 +192,7 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
     job.working_seconds = totals.working_seconds
     job.finished_at = timezone.now()
     run = step_run.run
-    with transaction.atomic():
+    with journal.atomic():
         job.save(
             update_fields=[
                 *("scanned", "updated", "already_right", "quarantined"),

@@ -11,11 +11,11 @@ from typing import Self
 
 import psycopg
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from rollout import heartbeats, logs
+from rollout import heartbeats, journal, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
@@ -111,13 +111,13 @@ class Lease:
                     self._show()
                     alive = now
                 except DatabaseError:
-                    connection.close()
+                    journal.connection().close()
                     # Nobody can tell whether the lease still holds; past its end it does not.
                     self.lost = self.lost or now - alive > SECONDS
                 if self.lost or self.asked_to is RunState.CANCELLING:
                     self._cancel_statement()
         finally:
-            connection.close()
+            journal.connection().close()
 
     def _extend(self) -> None:
         if not extend(self.work, self.token):

@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from django.db import transaction
 from django.utils import timezone
 from psycopg import sql
 
-from rollout import dumps, gates, log, queue
+from rollout import dumps, gates, journal, log, queue
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.archive import Archive
@@ -255,7 +254,7 @@ class _Work:
         made = self.restore.environment
         if made is not None:
             staging.drop(made)
-        with transaction.atomic():
+        with journal.atomic():
             mine = Restore.objects.filter(pk=self.restore.pk, token=self.token)
             if not mine.update(
                 state=state, error=error, advice=advice, doing="", finished_at=timezone.now()

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.utils import timezone
 
-from rollout import gates, log
+from rollout import gates, journal, log
 from rollout.environments import DEFAULT
 from rollout.models import (
     PhaseRun,
@@ -83,7 +83,7 @@ def release(
     rollout: Rollout, rule_id: str, *, actor: verbs.Actor, source: str = "web"
 ) -> RuleState:
     """Let the next phase start though a rule holds it. Raises Refused."""
-    with transaction.atomic():
+    with journal.atomic():
         state = (
             RuleState.objects.select_for_update()
             .filter(rollout=rollout, rule=rule_id, action="hold", acting=True)

@@ -107,7 +107,7 @@ def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistic
 
 def thin_samples(*, now: datetime) -> int:
     """Keep the last sample of each longer stretch, with the statements of all; how many went."""
-    kept: timedelta = settings.ROLLOUT.get("TELEMETRY_KEPT", KEPT)
+    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", KEPT)
     gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
     for after, seconds in THINNED:
         finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)

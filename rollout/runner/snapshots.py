@@ -9,10 +9,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
-from rollout import dumps, gates, log, queue
+from rollout import dumps, gates, journal, log, queue
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.snapshot import problem, scratch
 from rollout.engine.snapshot.archive import Archive
@@ -192,7 +191,7 @@ class _Work:
             advice = f"{advice} A part of its dump is left in the storage: {left}"
         self._clear_scratch()
         try:
-            with transaction.atomic():
+            with journal.atomic():
                 self._write(
                     state=state,
                     error=error,
@@ -241,7 +240,7 @@ class _Work:
                         tell=lambda size: self._write(size=size),
                     )
         contents = _archive(programs, stored.name, self.held).contents()
-        with transaction.atomic():
+        with journal.atomic():
             self._write(
                 state=SnapshotState.TAKEN,
                 storage_name=stored.name,
@@ -291,7 +290,7 @@ class _Work:
                 "Take another snapshot; if that is another too, look for what changes the tables "
                 "behind PostgreSQL's snapshots.",
             )
-        with transaction.atomic():
+        with journal.atomic():
             self._write(
                 state=SnapshotState.VERIFIED,
                 verified_at=timezone.now(),

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
 
-from rollout import drift, gates, log, preflight, queue
+from rollout import drift, gates, journal, log, preflight, queue
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
@@ -49,8 +48,8 @@ def plan_of(rollout: Rollout) -> Plan:
 @contextmanager
 def alone_with(rollout: Rollout) -> Iterator[None]:
     """A transaction in which no other verb acts on the rollout: what was asked still holds."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
+    with journal.atomic():
+        with journal.connection().cursor() as cursor:
             # A machine that is cut off meanwhile keeps nobody waiting for long.
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '30s'")
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
@@ -357,7 +356,7 @@ def set_pace(
         raise Refused("Batches may run in 5 to 100 percent of the time.")
     if not 1 <= workers <= 32:
         raise Refused("1 to 32 workers may share a job.")
-    with transaction.atomic():
+    with journal.atomic():
         changed = BackfillJob.objects.filter(pk=job.pk, finished_at=None).update(
             target_ms=target_ms, duty_percent=duty_percent, workers=workers
         )
@@ -380,7 +379,7 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
         raise Refused("More has been carried out since that repair. Start a new one.")
     if run.active and run.state != RunState.PAUSED:
         raise Refused("The job is at work. Retry its refused rows when it has ended or is paused.")
-    with transaction.atomic():
+    with journal.atomic():
         _record(
             run,
             "quarantine retry",

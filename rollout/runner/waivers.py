@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.utils import timezone
 
-from rollout import log
+from rollout import journal, log
 from rollout.models import Finding
 from rollout.runner.verbs import Actor, Refused
 
@@ -24,7 +23,7 @@ def waive(
         raise Refused("Say why this mismatch is accepted: the reason stays in the audit log.")
     if not now < until <= now + LONGEST:
         raise Refused(f"A mismatch may be accepted until a day of the next {LONGEST.days}.")
-    with transaction.atomic():
+    with journal.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             waived_by=actor.get_username(),
             waived_reason=reason.strip(),
@@ -36,7 +35,7 @@ def waive(
 
 def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
     """Accept a mismatch no longer. Raises Refused when nobody does."""
-    with transaction.atomic():
+    with journal.atomic():
         changed = Finding.objects.filter(pk=finding.pk, waived_until__gt=timezone.now()).update(
             waived_until=timezone.now()
         )

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import Error, connection
+from django.db import Error
 from django.utils import timezone
 
-from rollout import heartbeats, log, queue
+from rollout import heartbeats, journal, log, queue
 from rollout.models import (
     RESTORE_WORKING,
     SNAPSHOT_UNDER_WAY,
@@ -59,7 +59,7 @@ class Watchdog:
                 self.look()
             except Error as error:
                 _log.warning("The database did not answer: %s", str(error).strip())
-                connection.close()
+                journal.connection().close()
             if stop(1.0):
                 return
 
@@ -88,7 +88,7 @@ class Watchdog:
 
     def _leads(self) -> bool:
         """The lock is the session's: a leader that dies or loses its connection leads no more."""
-        with connection.cursor() as cursor:
+        with journal.connection().cursor() as cursor:
             cursor.execute(
                 "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
                 " AND pid = pg_backend_pid() AND classid = %s AND objid = %s)"
@@ -104,7 +104,7 @@ class Watchdog:
         The server would keep it, and the lock with it, for hours. A leader asks every second; one
         that wakes up finds its connection gone before it can do anything.
         """
-        with connection.cursor() as cursor:
+        with journal.connection().cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(a.pid) FROM pg_locks AS l"
                 " JOIN pg_stat_activity AS a ON a.pid = l.pid"

@@ -83,7 +83,7 @@ class Reader:
 
     def offer(self, offer: Offer) -> None:
         """Take it if its turn comes by chance. On the application's own thread."""
-        if not settings.ROLLOUT.get("SHADOW", True):
+        if not getattr(settings, "ROLLOUT", {}).get("SHADOW", True):
             return
         self._offered_at = time.monotonic()
         share = self._shares.of(offer.plan, offer.using)
@@ -195,7 +195,7 @@ def _look(offer: Offer, tally: Tally | None) -> Looked:
 @contextmanager
 def _snapshot(offer: Offer) -> Iterator[Modes]:
     """A transaction that only reads, for a short time, in which both shapes are there."""
-    timeout = int(settings.ROLLOUT.get("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
+    timeout = int(getattr(settings, "ROLLOUT", {}).get("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
     connection = connections[offer.using]
     with transaction.atomic(using=offer.using), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db import DatabaseError, connection, router, transaction
+from django.db import DatabaseError
 
+from rollout import journal
 from rollout.heartbeats import process_name
 from rollout.telemetry.histogram import Histogram
 
@@ -79,7 +80,7 @@ class Recorder:
             sums.seconds += seconds
             sums.database_seconds += database_seconds
             sums.durations.add(seconds)
-            if self._writer is None and settings.ROLLOUT.get("TELEMETRY", True):
+            if self._writer is None and getattr(settings, "ROLLOUT", {}).get("TELEMETRY", True):
                 self._writer = threading.Thread(target=self._write, name="telemetry", daemon=True)
                 self._writer.start()
                 atexit.register(self.flush)
@@ -89,7 +90,7 @@ class Recorder:
             time.sleep(INTERVAL_SECONDS - time.time() % INTERVAL_SECONDS)
             self.flush()
             # An idle process is to hold no connection for its telemetry.
-            connection.close()
+            journal.connection().close()
 
     def flush(self) -> None:
         """Write what has come together. Without a database it is kept for the next time."""
@@ -117,14 +118,14 @@ class Recorder:
             for (number, operation, read, write), sums in taken.items()
         ]
         try:
-            with transaction.atomic(using=router.db_for_write(Measurement)):
+            with journal.atomic():
                 Measurement.objects.bulk_create(rows)
                 totals.add(zip(rows, (sums.seconds for sums in taken.values()), strict=True))
         except DatabaseError as error:
             _log.warning("Measurements wait for the database: %s", str(error).strip())
             self._keep(taken)
             with contextlib.suppress(DatabaseError):
-                connection.close()
+                journal.connection().close()
 
     def _keep(self, taken: dict[Key, Sums]) -> None:
         with self._lock:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from rollout import journal
 from rollout.models import Measurement, ShadowTally
 from rollout.models.shadow import OUTCOMES
 from rollout.telemetry.histogram import Histogram, total
@@ -92,7 +92,7 @@ def thin(*, now: datetime | None = None) -> int:
     ``ROLLOUT["TELEMETRY_KEPT"]``, a timedelta, says how long measurements are kept.
     """
     now = now or timezone.now()
-    kept: timedelta = settings.ROLLOUT.get("TELEMETRY_KEPT", KEPT)
+    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", KEPT)
     saved = 0
     for kind in (MEASUREMENTS, SHADOW_TALLIES):
         rows = kind.model._default_manager
@@ -111,13 +111,13 @@ def thin(*, now: datetime | None = None) -> int:
 
 def rules() -> tuple[Rule, ...]:
     """From the finest to the coarsest."""
-    configured = settings.ROLLOUT.get("TELEMETRY_THINNING")
+    configured = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_THINNING")
     return RULES if configured is None else tuple(Rule(*rule) for rule in configured)
 
 
 def _together(kind: Kind, keys: Sequence[int], rule: Rule) -> int:
     manager = kind.model._default_manager
-    with transaction.atomic():
+    with journal.atomic():
         rows: list[Any] = list(manager.select_for_update().filter(pk__in=keys))
         parts: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
         for row in rows:

@@ -4,8 +4,7 @@ never fall, while measurements are thinned and forgotten."""
 import json
 from collections.abc import Iterable
 
-from django.db import connections, router
-
+from rollout import journal
 from rollout.models import Measurement, OperationTotal
 
 _ADD = f"""
@@ -41,5 +40,5 @@ def add(rows: Iterable[tuple[Measurement, float]]) -> None:
         )
         for row, seconds in rows
     )
-    with connections[router.db_for_write(OperationTotal)].cursor() as cursor:
+    with journal.connection().cursor() as cursor:
         cursor.executemany(_ADD, parameters)

@@ -3,7 +3,7 @@
 from django import template
 
 from rollout import progress
-from rollout.console import formatting, looks
+from rollout.console import access, formatting, links, looks
 from rollout.engine.health import Status
 from rollout.models import Delivery
 
@@ -28,6 +28,9 @@ register.filter("job_speed", progress.speed_of)
 register.filter("total", formatting.total)
 register.filter("json_text", formatting.json_text)
 register.filter("job_word", looks.of_job)
+register.simple_tag(access.login_url, name="login_url")
+register.simple_tag(access.logout_url, name="logout_url")
+register.simple_tag(links.application_links, name="application_links")
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
 register.simple_tag(formatting.ago, name="ago")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import URLPattern, URLResolver
@@ -232,7 +233,35 @@ def test_the_table_above_names_every_address() -> None:
         ).replace("phases/0/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }
-    assert shown == addresses(urls.urlpatterns)
+    for_everybody = {"login/", "logout/"}
+    assert shown | for_everybody == addresses(urls.urlpatterns)
+
+
+def test_the_consoles_own_page_logs_people_in_where_the_project_has_none(
+    rollout: Rollout, settings: Any
+) -> None:
+    settings.LOGIN_URL = "/nowhere/"
+    browser = Client()
+    response = browser.get(journal.PAGE)
+    assert response["Location"] == f"/rollout/login/?next={journal.PAGE}"
+    journal.browser_of("viewer")  # Makes the user.
+    user = get_user_model().objects.get(username="viewer")
+    user.set_password("of-the-test")
+    user.save()
+    sent = {"username": "viewer", "password": "of-the-test"}
+    assert browser.post(response["Location"], sent)["Location"] == journal.PAGE
+    assert browser.get(journal.PAGE).status_code == 200
+    assert browser.post("/rollout/logout/")["Location"] == "/rollout/"
+    assert browser.get(journal.PAGE).status_code == 302
+
+
+@pytest.mark.parametrize("elsewhere", ["https://sso.example/login", "admin:login"])
+def test_a_login_page_of_the_projects_own_is_used(
+    rollout: Rollout, settings: Any, elsewhere: str
+) -> None:
+    settings.LOGIN_URL = elsewhere
+    wanted = elsewhere if elsewhere.startswith("https") else "/admin/login/"
+    assert Client().get(journal.PAGE)["Location"].startswith(f"{wanted}?next=")
 
 
 def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer: Client) -> None:
