@@ -1,5 +1,6 @@
 """System checks: a plan that could hurt is refused before anything of it can be started."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,13 +10,14 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.plan import plans
-from rollout.plan.names import LONGEST_LOOKUP_VALUE
 from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
 from rollout.plan.step import Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
+
+_TEXT = re.compile(r"text|character varying(\(\d+\))?")
 
 LONGEST_LOOK = timedelta(minutes=4)
 """A rule may look back so far."""
@@ -195,13 +197,21 @@ def _lookups(plan: Plan) -> Iterator[Error]:
                 "Name a row for blanks with blank='...', or set required=False.",
                 plan,
             )
-        legacy = lookup.table.columns.get(lookup.legacy)
-        if legacy is not None and not legacy.null:
+        if not _TEXT.fullmatch(lookup.of_legacy.type):
             yield _error(
                 9,
-                f"The legacy column {lookup.table.label}.{lookup.legacy} is NOT NULL: code that "
-                "no longer writes it would fail, and a rollback adds it nullable.",
-                "Drop its NOT NULL in a migration before the rollout.",
+                f"The legacy column {lookup.table.label}.{lookup.legacy} is "
+                f"{lookup.of_legacy.type}; the texts of a lookup are text or character varying.",
+                "Make it text in a migration before the rollout (for citext that rewrites "
+                "nothing), or derive the new column from it with Derived.",
+                plan,
+            )
+        elif lookup.blank is not None and len(lookup.blank) > lookup.longest:
+            yield _error(
+                9,
+                f"'{lookup.blank}', the row for blank texts of {name}, is longer than "
+                f"{lookup.table.label}.{lookup.legacy} can take: {lookup.longest} characters.",
+                "Give it a shorter name with blank='...'.",
                 plan,
             )
         if lookup.unknown == "null" and lookup.required:
@@ -221,8 +231,8 @@ def _synonyms(plan: Plan, lookup: Lookup, name: str) -> Iterator[Error]:
     forms = Counter(form(synonym) for synonym in lookup.synonyms)
     for synonym, meant in lookup.synonyms.items():
         problem = ""
-        if not form(synonym) or not form(meant) or len(meant) > LONGEST_LOOKUP_VALUE:
-            problem = f"neither may be blank, nor a name over {LONGEST_LOOKUP_VALUE} characters"
+        if not form(synonym) or not form(meant) or len(meant) > lookup.longest:
+            problem = f"neither may be blank, nor a name over {lookup.longest} characters"
         elif forms[form(synonym)] > 1:
             problem = "another synonym differs from it in case or white space alone"
         elif form(meant) in forms and form(lookup.synonyms.get(meant, meant)) != form(meant):

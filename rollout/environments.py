@@ -5,12 +5,13 @@ the journal knows those, and each process learns their database's alias when it 
 """
 
 import copy
+from typing import Any
 
 from django.conf import settings
 from django.db import connections
 from django.db.models import QuerySet
 
-from rollout.engine.target import Target
+from rollout.engine.target import CONNECTION_OPTIONS, Target
 from rollout.models import Environment, EnvironmentState
 
 DEFAULT = "production"
@@ -136,11 +137,17 @@ def _there() -> QuerySet[Environment]:
 
 def _target(alias: str) -> Target:
     settings_of = connections[alias].settings_dict
+    options: dict[str, Any] = settings_of.get("OPTIONS", {})
     parameters = {
+        # Certificates, a service, a timeout; not what is Django's own affair, as a pool.
+        **{name: value for name, value in options.items() if name in CONNECTION_OPTIONS},
         "dbname": settings_of["NAME"],
         "user": settings_of["USER"],
         "password": settings_of["PASSWORD"],
         "host": settings_of["HOST"],
         "port": str(settings_of["PORT"] or ""),
     }
+    if role := options.get("assume_role"):
+        said = str(parameters.get("options", ""))
+        parameters["options"] = f"{said} -c role={role}".strip()
     return Target({name: value for name, value in parameters.items() if value})

@@ -212,12 +212,27 @@ def test_a_required_lookup_without_a_row_for_blanks_is_e008() -> None:
     assert "rollout.E008" in {id for id, _message in found(plan)}
 
 
-def test_a_legacy_column_that_is_not_null_is_e009() -> None:
+def of_legacy(column: Column, **more: Any) -> set[str | None]:
+    """The ids of what is wrong with the shipped plan, were its legacy column such a one."""
     lookup = next(t for t in PLAN.translations if isinstance(t, Lookup))
-    columns = {**TABLE.columns, lookup.legacy: Column("text", null=False)}
-    table = replace(TABLE, columns=columns)
-    plan = replace(PLAN, tables=(table,), translations=(replace(lookup, table=table),))
-    assert "rollout.E009" in {id for id, _message in found(plan)}
+    table = replace(TABLE, columns={**TABLE.columns, lookup.legacy: column})
+    plan = replace(PLAN, tables=(table,), translations=(replace(lookup, table=table, **more),))
+    return {id for id, _message in found(plan)}
+
+
+@pytest.mark.parametrize("type_", ["citext", "character(8)", "integer", "app.kind"])
+def test_a_lookup_of_what_is_no_text_is_e009(type_: str) -> None:
+    assert "rollout.E009" in of_legacy(Column(type_))
+
+
+def test_a_row_for_blanks_that_the_legacy_column_cannot_take_is_e009() -> None:
+    short = Column("character varying(10)")
+    assert "rollout.E009" in of_legacy(short)
+    assert "rollout.E009" not in of_legacy(short, blank="Unknown")
+
+
+def test_a_legacy_column_may_be_not_null() -> None:
+    assert "rollout.E009" not in of_legacy(Column("text", null=False))
 
 
 def test_a_rule_that_can_never_be_judged_is_e011() -> None:

@@ -94,6 +94,14 @@ CREATE TABLE IF NOT EXISTS rollout.losses (
 """
 
 
+CONNECTION_OPTIONS = {
+    option.keyword.decode(): option.envvar.decode() if option.envvar else ""
+    for option in psycopg.pq.Conninfo.get_defaults()
+    if option.keyword not in (b"application_name", b"fallback_application_name")
+}
+"""What libpq takes to connect by, and the variable of the environment that says the same."""
+
+
 @dataclass(frozen=True)
 class Target:
     """How to reach a target directly: long statements and session settings need a whole session."""
@@ -114,14 +122,11 @@ class Target:
     @property
     def environment(self) -> dict[str, str]:
         """The libpq variables by which PostgreSQL's own programs reach the target."""
-        names = {
-            "dbname": "PGDATABASE",
-            "user": "PGUSER",
-            "password": "PGPASSWORD",
-            "host": "PGHOST",
-            "port": "PGPORT",
+        return {
+            CONNECTION_OPTIONS[name]: str(value)
+            for name, value in self.parameters.items()
+            if CONNECTION_OPTIONS[name]
         }
-        return {names[key]: str(value) for key, value in self.parameters.items()}
 
 
 def install(connection: Connection) -> None:

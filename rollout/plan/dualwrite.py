@@ -24,7 +24,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.mapping import meaning, why_mapped
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, in_target, normal
+from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
@@ -177,7 +177,7 @@ class DualWriteTriggers:
             "normal_name": normal(sql.Identifier("l", "name")),
             "wanted": normal(sql.SQL("wanted")),
             "makes_row": self._makes_row(lookup),
-            "longest": sql.Literal(LONGEST_LOOKUP_VALUE),
+            "longest": sql.Literal(lookup.longest),
             "why": why_mapped(_VALUE, sql.SQL("l")),
         }
         lines = (
@@ -215,15 +215,16 @@ class DualWriteTriggers:
             "mapping": in_target(lookup.mapping_name(self.plan)),
             "lookup": lookup.lookup_sql,
             "blank": sql.Literal(lookup.blank),
+            "no_text": lookup.no_text,
         }
         lines = (
             "  PERFORM FROM {mapping} AS m WHERE m.legacy = coalesce(given, '')",
             "    AND m.lookup_id = wanted;",
             "  IF FOUND THEN RETURN given; END IF;",
             "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
-            "  IF canonical = {blank} THEN RETURN NULL; END IF;",
+            "  IF canonical IS NULL OR canonical = {blank} THEN RETURN {no_text}; END IF;",
             "  INSERT INTO {mapping} (legacy, lookup_id, why) SELECT canonical, wanted, 'exact'",
-            "    WHERE canonical IS NOT NULL ON CONFLICT DO NOTHING;",
+            "    ON CONFLICT DO NOTHING;",
             "  RETURN canonical;",
         )
         body = [code(line).format(**fill) for line in lines]
@@ -258,6 +259,7 @@ class DualWriteTriggers:
                 "old_legacy": sql.Identifier("old", lookup.legacy),
                 "to_new": in_target(self.to_new(lookup)),
                 "to_legacy": in_target(self.to_legacy(lookup)),
+                "no_text": lookup.no_text,
                 "refusal": sql.Literal(
                     f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
                 ),
@@ -274,6 +276,7 @@ class DualWriteTriggers:
                     f"      {legacy_alone}",
                     "    ELSIF {new_column} IS NULL THEN",
                     "      {new_column} := {to_new} ({new_legacy});",
+                    "      {new_legacy} := {no_text};",
                     "    ELSE",
                     f"      {{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
                     "    END IF;",

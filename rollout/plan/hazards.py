@@ -58,6 +58,20 @@ def missing_values(table: Table, column: str) -> Hazard:
     )
 
 
+def generated(table: Table, columns: Sequence[str]) -> Hazard:
+    """Columns that the database computes: a trigger can neither write nor yet read them."""
+    return Hazard(
+        name=f"generated columns of {table.label}",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
+            " WHERE attrelid = {}::regclass AND attname = ANY ({}) AND attgenerated <> ''"
+        ).format(sql.Literal(table.identifier.as_string()), sql.Literal(list(columns))),
+        found=f"{{count}} columns that translations of {table.label} read are generated.",
+        none=f"No column that translations of {table.label} read is generated.",
+        advice="Let the plan read what they are generated from: triggers run before them.",
+    )
+
+
 def orphans(lookup: "Lookup") -> Hazard:
     """Rows that point to a lookup row that is not there."""
     table = lookup.table

@@ -99,6 +99,7 @@ class DropIndex(Step):
     table: Table
     name: str
     columns: tuple[str, ...]
+    unique: bool = False
     phases = frozenset({CONTRACT})
     destructive = True
 
@@ -110,13 +111,14 @@ class DropIndex(Step):
         return _drop_index(self.table, self.name)
 
     def backward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns)
+        return _create_index(self.table, self.name, self.columns, unique=self.unique)
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         return (partitions_of(self.table),)
 
     def assume(self, plan: "Plan", catalog: Catalog) -> None:
-        catalog.put(self.table.label, Part("index", self.name), index_text(self.columns))
+        text = index_text(self.columns, unique=self.unique)
+        catalog.put(self.table.label, Part("index", self.name), text)
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         catalog.take(self.table.label, Part("index", self.name))

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Statement
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, SCHEMA, in_target, normal, tidy
+from rollout.plan.names import SCHEMA, in_target, normal, tidy
 from rollout.plan.translations import Lookup
 
 
@@ -139,7 +139,7 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         lookup=lookup.lookup_sql,
         name=name,
         normal=normal(name),
-        longest=sql.Literal(LONGEST_LOOKUP_VALUE),
+        longest=sql.Literal(lookup.longest),
         mapping=in_target(lookup.mapping_name(plan)),
         normal_name=normal(sql.Identifier("l", "name")),
         wanted=normal(sql.Identifier("d", "name")),

@@ -8,7 +8,7 @@ of itself has stopped, and may be run any number of times.
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Fill, Statement
+from rollout.plan.actions import EVERY_SERVER, Fill, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 
@@ -187,6 +187,13 @@ _GENERATED = """\
 SELECT format('CALL pg_temp.patiently(%L, NULL)', statement)
   FROM ({query}) AS generated (statement) \\gexec
 """
+_ON_SOME = """\
+SELECT current_setting('server_version_num')::integer / 10000 >= {first}
+   AND current_setting('server_version_num')::integer / 10000 < {end} AS fits \\gset
+\\if :fits
+{text}
+\\endif
+"""
 _RESTORE = """\
 SELECT {there} AS there \\gset
 \\if :there
@@ -270,6 +277,13 @@ def _echo(text: str) -> str:
 
 
 def _statement(statement: Statement) -> str:
+    if statement.servers != EVERY_SERVER:
+        first, end = statement.servers
+        return _ON_SOME.format(first=first, end=end, text=_on_any(statement)).rstrip("\n")
+    return _on_any(statement)
+
+
+def _on_any(statement: Statement) -> str:
     if statement.generates:
         return _generated(statement)
     if statement.long and statement.done is not None:

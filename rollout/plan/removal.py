@@ -7,10 +7,11 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
-from rollout.plan.catalog import Catalog
+from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
 from rollout.plan.indexes import DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
+from rollout.plan.schema import check_name, require_values
 from rollout.plan.step import (
     CONTRACT,
     Actions,
@@ -78,7 +79,8 @@ def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
         sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
     )
     return sql.SQL(
-        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy} ELSE nullif(l.name, {blank}) END"
+        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy}"
+        " ELSE coalesce(nullif(l.name, {blank}), {no_text}) END"
         " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
         " LEFT JOIN {archive} AS a ON {same_key}"
         " AND a.{column} IS NOT DISTINCT FROM t.{column})"
@@ -86,6 +88,7 @@ def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
         key=sql.Identifier(table.key[0]),
         legacy=sql.Identifier(lookup.legacy),
         blank=sql.Literal(lookup.blank),
+        no_text=lookup.no_text,
         lookup=lookup.lookup_sql,
         archive=in_target(archive_name(plan, table)),
         same_key=same_key,
@@ -153,7 +156,8 @@ class DropLegacy(Step):
     """The legacy columns go, and with them the triggers and the mapping.
 
     The way back adds the columns again, turns the dual write on, and restores every row's text: the
-    archived one where the row still means the same lookup row, that row's name otherwise.
+    archived one where the row still means the same lookup row, that row's name otherwise. A column
+    that was NOT NULL becomes so again, without a scan under an exclusive lock.
     """
 
     table: Table
@@ -213,6 +217,9 @@ class DropLegacy(Step):
                 ),
                 source=in_target(archive_name(plan, self.table)),
             ),
+            *require_values(
+                self.table, tuple(name for name, column in columns.items() if not column.null)
+            ),
         )
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
@@ -221,6 +228,8 @@ class DropLegacy(Step):
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).take_from(catalog)
+        for column in self._columns(plan):
+            catalog.know(self.table.label, Part("constraint", check_name(self.table, column)))
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         columns = tuple(self._columns(plan))

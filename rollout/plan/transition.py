@@ -9,6 +9,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
+from rollout.plan.hazards import Hazard, generated
 from rollout.plan.mapping import add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.step import (
@@ -95,6 +96,15 @@ class StartDualWrite(Step):
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "forward")
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        """The columns read, when some are: a trigger would see nothing in a generated one."""
+        read = dict.fromkeys(
+            column
+            for t in (*plan.translations_of(self.table), *plan.computed_of(self.table))
+            for column in t.reads
+        )
+        return (generated(self.table, tuple(read)),) if read else ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Translations: one legacy expression to one new column. Everything else follows from them."""
 
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +9,10 @@ from typing import Literal
 
 from psycopg import sql
 
-from rollout.plan.names import code, identifier, normal
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, normal
 from rollout.plan.table import Column, Table
+
+_LENGTH = re.compile(r"\((\d+)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,8 @@ class Lookup:
     Distinct texts become lookup rows by way of a mapping: texts of one normal form share a row.
     NULL and blank texts map to the row named ``blank``; with ``blank=None`` they map to no row, and
     ``required`` must then be false. A required column becomes NOT NULL when the plan enforces it.
+    The legacy column is text or varchar. Where it is NOT NULL it stays so, and no value is an empty
+    text there; where it is varchar, names of lookup rows are no longer than it can take.
     ``synonyms`` leads texts to the name of the row that they mean, whatever their case and white
     space. What people decide about a text counts for more than the plan.
 
@@ -54,6 +59,28 @@ class Lookup:
         return Table(
             name=self.lookup_table, schema=self.table.schema, key=("id",), columns={}
         ).label
+
+    @property
+    def of_legacy(self) -> Column:
+        """The legacy column; nullable text where the table does not declare it."""
+        return self.table.columns.get(self.legacy, Column("text"))
+
+    @property
+    def longest(self) -> int:
+        """Characters; a longer text is no name of a lookup row."""
+        length = _LENGTH.search(self.of_legacy.type)
+        return min(LONGEST_LOOKUP_VALUE, int(length[1]) if length else LONGEST_LOOKUP_VALUE)
+
+    @property
+    def name_column(self) -> Column:
+        """The name of a lookup row, which has to fit into the legacy column as well."""
+        short = self.longest < LONGEST_LOOKUP_VALUE
+        return Column(f"character varying({self.longest})" if short else "text", null=False)
+
+    @property
+    def no_text(self) -> sql.Composable:
+        """SQL of what the legacy column holds for no value."""
+        return sql.SQL("NULL" if self.of_legacy.null else "''")
 
     @property
     def mapping_alias(self) -> str:

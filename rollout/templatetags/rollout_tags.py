@@ -6,6 +6,7 @@ from rollout import progress
 from rollout.console import access, formatting, links, looks
 from rollout.engine.health import Status
 from rollout.models import Delivery
+from rollout.scaffolding import python_text
 
 register = template.Library()
 
@@ -26,6 +27,7 @@ register.filter("waiting", formatting.waiting)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
 register.filter("total", formatting.total)
+register.filter("python", python_text)
 register.filter("json_text", formatting.json_text)
 register.filter("job_word", looks.of_job)
 register.simple_tag(access.login_url, name="login_url")

@@ -29,6 +29,7 @@ class Sample:
     make_key: Callable[[int], Key] = lambda number: (number,)
     names: Mapping[str, str] = field(default_factory=dict)
     text_type: str = "text"
+    text_null: bool = True
     synonyms: Mapping[str, str] = field(default_factory=dict)
     """Of ``kind``."""
     unknown: Literal["create", "null"] = "create"
@@ -52,8 +53,8 @@ class Sample:
             key=tuple(self.key_types),
             columns={
                 **{name: r.Column(type_, null=False) for name, type_ in self.key_types.items()},
-                self.column("kind"): r.Column(self.text_type),
-                self.column("state"): r.Column(self.text_type),
+                self.column("kind"): r.Column(self.text_type, self.text_null),
+                self.column("state"): r.Column(self.text_type, self.text_null),
                 self.column("made_at"): r.Column("timestamp with time zone", null=False),
             },
         )
@@ -121,7 +122,7 @@ class Sample:
                         sql.SQL(column.type),
                         sql.SQL(" NOT NULL DEFAULT '2024-05-06 07:08:09+00'")
                         if name == self.column("made_at")
-                        else sql.SQL(""),
+                        else sql.SQL("" if column.null else " NOT NULL"),
                     )
                     for name, column in self.table.columns.items()
                 ),
@@ -388,6 +389,8 @@ LONG = Sample(
     },
 )
 VARCHARS = Sample(name="varchar", text_type="character varying(300)")
+REQUIRED = Sample(name="required", text_type="character varying(24)", text_null=False)
+"""As Django makes a CharField; it cannot hold NULL, nor the longest of ``DIRTY``."""
 PARTITIONED = Sample(
     name="partitioned",
     schema="parted",

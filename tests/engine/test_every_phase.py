@@ -18,7 +18,7 @@ from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan
 from tests.engine.carrying import act, audit, do_phase, undo_phase
 from tests.engine.conftest import clear
-from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
+from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
 
 TEXT = st.none() | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30
@@ -72,6 +72,40 @@ def test_four_phases_and_back_leave_the_schema_and_every_text_as_they_were(
         undo_phase(target, connection, sample.plan, number)
     assert schema_of(target) == schema
     assert sample.texts(connection) == texts
+
+
+def test_a_legacy_column_that_is_not_null_stays_so_until_it_is_dropped_and_is_so_again(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    REQUIRED.create(connection)
+    for number, kind in enumerate(DIRTY):
+        REQUIRED.insert(connection, number, kind=(kind or "")[:24], state=(kind or "")[:24])
+    schema, texts = schema_of(target), REQUIRED.texts(connection)
+    for number in range(4):
+        do_phase(target, connection, REQUIRED.plan, number)
+    castle = REQUIRED.lookup_id(app, "Castle")
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        REQUIRED.lookup_id(app, "A name that the legacy column could not take")
+    # An application that knows the new columns alone.
+    REQUIRED.insert(app, 101, kind_id=castle)
+    REQUIRED.insert(app, 102)
+    REQUIRED.update(app, 1, kind_id=castle, state_id=None)
+    written = {(101,): ("Castle", ""), (102,): ("", ""), (1,): ("Castle", "")}
+    assert REQUIRED.texts(app) == texts | written
+    *before, drop, _index, _feature = REQUIRED.plan.phases[4].steps
+    for step in before:
+        for action in REQUIRED.plan.forward(step).actions:
+            act(target, connection, REQUIRED.plan, 4, action)
+    REQUIRED.insert(app, 103)
+    REQUIRED.insert(app, 104, kind_id=castle)
+    for action in REQUIRED.plan.forward(drop).actions:
+        act(target, connection, REQUIRED.plan, 4, action)
+    REQUIRED.insert(app, 105, kind_id=castle, is_open=False)
+    written |= {(103,): ("", ""), (104,): ("Castle", ""), (105,): ("Castle", "")}
+    for number in reversed(range(5)):
+        undo_phase(target, connection, REQUIRED.plan, number)
+    assert schema_of(target) == schema
+    assert REQUIRED.texts(connection) == texts | written
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)

@@ -452,6 +452,20 @@ def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> No
     assert found.evidence == "It cannot be asked yet: column t.kind_id does not exist."
 
 
+def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_starting(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "ALTER TABLE things DROP COLUMN kind,"
+        " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
+    )
+    found = item(look(target, 2), "generated columns of things")
+    assert (found.status, found.evidence) == (
+        "fail",
+        "1 columns that translations of things read are generated. Among them: kind.",
+    )
+
+
 def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
     connection.execute("ALTER TABLE things ADD is_open boolean")
     found = item(look(target, 1), "schema")

@@ -1,10 +1,14 @@
 """The engine's own schema in a target, and how programs reach it."""
 
 import threading
+from typing import Any
 
+import pytest
+from django.db import connections
 from psycopg import sql
 
 from rollout.engine.target import Connection, Target, ask, install
+from rollout.environments import target_of
 
 
 def test_the_schema_is_installed_by_several_workers_at_once_without_an_error(
@@ -90,3 +94,15 @@ def test_programs_of_postgresql_find_the_target_by_their_environment() -> None:
         "PGHOST": "h",
         "PGPORT": "5433",
     }
+
+
+def test_what_libpq_takes_of_the_projects_options_reaches_the_target_and_its_programs(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"sslmode": "require", "pool": True, "assume_role": "owner", "connect_timeout": 5}
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    target = target_of("production")
+    given = {name: target.parameters.get(name) for name in ("sslmode", "pool", "connect_timeout")}
+    assert given == {"sslmode": "require", "pool": None, "connect_timeout": 5}
+    assert target.environment["PGSSLMODE"] == "require"
+    assert target.environment["PGOPTIONS"] == "-c role=owner"

@@ -17,7 +17,7 @@ from rollout.engine.mapping.decisions import (
 from rollout.engine.mapping.texts import counts_of, is_mapped
 from rollout.engine.target import Connection, install
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning, why_mapped
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal, tidy
+from rollout.plan.names import in_target, normal, tidy
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
@@ -238,7 +238,7 @@ class _Deciding:
                 "SELECT f.normal, says.name, says.why FROM unnest(%s::text[]) AS f (normal)"
                 " CROSS JOIN LATERAL ({}) AS says WHERE length(says.name) <= %s"
             ).format(meaning(self.lookup, self.plan.name, form)),
-            [list(forms), LONGEST_LOOKUP_VALUE],
+            [list(forms), self.lookup.longest],
         ).fetchall()
         meant: dict[str, list[str]] = defaultdict(list)
         for text, name, why in rows:

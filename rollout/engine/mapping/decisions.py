@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rollout.engine.mapping.texts import normal_forms
 from rollout.engine.target import Connection
-from rollout.plan.names import LONGEST_LOOKUP_VALUE
 from rollout.plan.translations import Lookup
 
 
@@ -87,10 +86,9 @@ def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decisio
             problems[form] = "A row needs a name. Choose “no value” where there is none."
         elif name is not None and "\x00" in name:
             problems[form] = "A name cannot hold a NUL character."
-        elif name is not None and len(name) > LONGEST_LOOKUP_VALUE:
+        elif name is not None and len(name) > lookup.longest:
             problems[form] = (
-                f"A name of {len(name):,} characters is too long: {LONGEST_LOOKUP_VALUE} are "
-                "possible."
+                f"A name of {len(name):,} characters is too long: {lookup.longest} are possible."
             )
         else:
             checked[form] = Decision(name=name)

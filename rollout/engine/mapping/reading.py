@@ -11,7 +11,7 @@ from psycopg import sql
 from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, exists, is_mapped
 from rollout.engine.target import Connection
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal, tidy
+from rollout.plan.names import in_target, normal, tidy
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
@@ -189,7 +189,7 @@ def _spellings(
             named=named,
             meaning=meaning(lookup, plan.name, text, decided=decided),
         ),
-        [LONGEST_LOOKUP_VALUE, list(counts or ()), list((counts or {}).values()), counts is None],
+        [lookup.longest, list(counts or ()), list((counts or {}).values()), counts is None],
     ).fetchall()
     found = []
     for legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says in rows:

@@ -288,9 +288,13 @@ class _Rules:
     def text_of_row(self) -> sql.Composable:
         """SQL of the legacy text that the new value is written as."""
         return sql.SQL(
-            "(SELECT nullif(l.name, {blank}) FROM {lookup} AS l WHERE l.id = {column})"
+            "coalesce((SELECT nullif(l.name, {blank}) FROM {lookup} AS l WHERE l.id = {column}),"
+            " {no_text})"
         ).format(
-            blank=sql.Literal(self.lookup.blank), lookup=self.lookup.lookup_sql, column=self.column
+            blank=sql.Literal(self.lookup.blank),
+            lookup=self.lookup.lookup_sql,
+            column=self.column,
+            no_text=self.lookup.no_text,
         )
 
     @property

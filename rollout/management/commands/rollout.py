@@ -20,7 +20,7 @@ from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
 from rollout.heartbeats import liveness
-from rollout.management import blockers, people, schema, selftests, snapshots
+from rollout.management import blockers, people, scaffolds, schema, selftests, snapshots
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan.registry import UnknownPlan
@@ -58,6 +58,7 @@ class Command(BaseCommand):
             sub = verbs.add_parser(name, help=help, description=help)
             if plan:
                 sub.add_argument("plan", nargs="?" if plan == "optional" else None)
+            if plan is not False:
                 sub.add_argument("--env", default=DEFAULT, help="the environment (%(default)s)")
             if as_json:
                 sub.add_argument("--json", action="store_true", help="print JSON")
@@ -94,6 +95,7 @@ class Command(BaseCommand):
         snapshots.add_verbs(verb)
         schema.add_verbs(verb)
         people.add_verb(verb)
+        scaffolds.add_verb(verb)
         verb("verify-log", "Check the audit log's chain.", plan=False)
         verb("watchdog", "Bring back the work of workers that died; runs for ever.", plan=False)
 
@@ -314,6 +316,19 @@ class Command(BaseCommand):
             alias_of(env)
         self.stdout.write(people.who(env=env, as_json=json))
         return DONE
+
+    def do_scaffold(
+        self, *, env: str, app: str, table: str, columns: list[str], printed: bool, **_: Any
+    ) -> int:
+        return scaffolds.write_plan(
+            self.stdout.write,
+            self.stderr.write,
+            env=env,
+            app=app,
+            table=table,
+            columns=columns,
+            printed=printed,
+        )
 
     def do_verify_log(self, **_: Any) -> int:
         verdict = log.verify()

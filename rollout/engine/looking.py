@@ -1,0 +1,234 @@
+"""Looks at a live table that no plan knows yet, so that a first plan can be written for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from psycopg import errors, sql
+
+from rollout.engine.target import Connection
+from rollout.plan.names import normal
+from rollout.plan.table import Column, Table
+
+SECONDS = 20
+"""Counting a column's texts may take that long; then a part of the table speaks for the rest."""
+_PART = 100_000
+_FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
+_TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
+
+
+class NotFound(LookupError):
+    """There is no such table or column; the message names those that there are."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index that covers one of the columns asked for.
+
+    ``plain`` tells that a plan can name it by its columns alone; ``of_constraint`` that a
+    constraint keeps it.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    covers: frozenset[str]
+    """Columns that it needs, those of expressions and conditions included."""
+    unique: bool
+    plain: bool
+    of_constraint: bool
+    definition: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a column holds: rows counted, distinct values and normal forms, blanks, the longest."""
+
+    rows: int
+    distinct: int
+    forms: int
+    blank: int
+    longest: int
+    in_part: bool
+    """Whether only a part of the table was counted."""
+    some: tuple[str, ...]
+    """The most frequent normal forms, at most 12, blanks aside."""
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        some = set(self.some)
+        return bool(some & _TRUE) and some <= _TRUE | _FALSE
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A live table: its key, the columns asked for, what covers them, and names already taken."""
+
+    table: Table
+    partitioned: bool
+    generated: frozenset[str]
+    defaults: dict[str, str]
+    indexes: tuple[Index, ...]
+    taken_columns: frozenset[str]
+    taken_relations: frozenset[str]
+    texts: dict[str, Texts] = field(default_factory=dict)
+
+
+def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked:
+    """Read a table by its name, ``schema.name`` where that is not public. Raises NotFound."""
+    oid, schema, relation, kind = _find(connection, name)
+    live = {
+        column: (Column(type_, null), generated, default)
+        for column, type_, null, generated, default in connection.execute(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,"
+            " a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid)"
+            " FROM pg_attribute a LEFT JOIN pg_attrdef d"
+            "   ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+            " WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            [oid],
+        ).fetchall()
+    }
+    for column in columns:
+        if column not in live:
+            raise NotFound(
+                f"{name} has no column '{column}'. Its columns: {', '.join(map(repr, live))}."
+            )
+    key = tuple(
+        column
+        for (column,) in connection.execute(
+            "SELECT a.attname FROM pg_index x"
+            " CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS k (n, o)"
+            " JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.n"
+            " WHERE x.indrelid = %s AND x.indisprimary ORDER BY k.o",
+            [oid],
+        ).fetchall()
+    )
+    table = Table(
+        name=relation,
+        schema=schema,
+        key=key,
+        columns={column: live[column][0] for column in dict.fromkeys((*key, *columns))},
+    )
+    return Looked(
+        table=table,
+        partitioned=kind == "p",
+        generated=frozenset(column for column in columns if live[column][1]),
+        defaults={c: live[c][2] for c in columns if live[c][2] and not live[c][1]},
+        indexes=_indexes(connection, oid, columns),
+        taken_columns=frozenset(live),
+        taken_relations=_relations(connection, schema),
+        texts={
+            column: _texts(connection, table, column)
+            for column in columns
+            if is_text(live[column][0])
+        },
+    )
+
+
+def is_text(column: Column) -> bool:
+    """Whether a column holds texts that a lookup can be made of."""
+    return column.type == "text" or column.type.startswith("character varying")
+
+
+def _find(connection: Connection, name: str) -> tuple[int, str, str, str]:
+    query = (
+        "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'rollout') AND {}"
+    )
+    names = "(n.nspname = ANY (current_schemas(false)) AND c.relname = %(name)s"
+    rows = connection.execute(
+        query.format(f"{names} OR n.nspname || '.' || c.relname = %(name)s)").encode()
+        + b" ORDER BY n.nspname <> 'public'",
+        {"name": name},
+    ).fetchall()
+    if rows:
+        oid, schema, relation, kind = rows[0]
+        return int(oid), schema, relation, kind
+    alike = connection.execute(
+        query.format(
+            "lower(%(name)s) IN (lower(c.relname), lower(n.nspname || '.' || c.relname))"
+        ).encode()
+        + b" ORDER BY 2, 3",
+        {"name": name},
+    ).fetchall()
+    if not alike:
+        raise NotFound(
+            f"There is no table '{name}' in this database. Name another schema as schema.table."
+        )
+    others = " or ".join(
+        f"'{relation}'" if schema == "public" else f"'{schema}.{relation}'"
+        for _, schema, relation, _ in alike
+    )
+    raise NotFound(f"There is no table '{name}'. Did you mean {others}?")
+
+
+def _indexes(connection: Connection, oid: int, columns: Sequence[str]) -> tuple[Index, ...]:
+    rows = connection.execute(
+        "SELECT i.relname, ARRAY(SELECT a.attname::text"
+        "   FROM unnest(x.indkey) WITH ORDINALITY AS k (n, o)"
+        "   JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.n ORDER BY k.o),"
+        # A constraint stands between its columns and its index.
+        " ARRAY(SELECT a.attname::text FROM pg_depend d"
+        "   JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        "   WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid"
+        "   AND (d.objid = x.indexrelid OR d.objid IN (SELECT k.oid FROM pg_constraint k"
+        "     WHERE k.conindid = x.indexrelid AND k.conrelid = x.indrelid))),"
+        " x.indisunique,"
+        # No expression, condition, other order or collation, and nothing but a btree.
+        " m.amname = 'btree' AND x.indexprs IS NULL AND x.indpred IS NULL"
+        "   AND x.indnatts = x.indnkeyatts AND 0 = ALL (x.indoption::smallint[])"
+        "   AND NOT EXISTS (SELECT FROM unnest(x.indclass, x.indcollation, x.indkey)"
+        "     AS u (class, rules, n) JOIN pg_opclass o ON o.oid = u.class"
+        "     JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.n"
+        "     WHERE NOT o.opcdefault OR a.attcollation <> u.rules),"
+        " EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.indexrelid),"
+        " pg_get_indexdef(x.indexrelid)"
+        " FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam"
+        " WHERE x.indrelid = %(oid)s AND NOT x.indisprimary ORDER BY 1",
+        {"oid": oid},
+    ).fetchall()
+    found = (Index(name, tuple(of), frozenset(needs), *more) for name, of, needs, *more in rows)
+    return tuple(index for index in found if index.covers & set(columns))
+
+
+def _relations(connection: Connection, schema: str) -> frozenset[str]:
+    rows = connection.execute(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s",
+        [schema],
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def _texts(connection: Connection, table: Table, column: str) -> Texts:
+    try:
+        return _count(connection, table, column, in_part=False)
+    except errors.QueryCanceled:
+        return _count(connection, table, column, in_part=True)
+
+
+def _count(connection: Connection, table: Table, column: str, *, in_part: bool) -> Texts:
+    rows = sql.SQL("SELECT {} AS legacy FROM {}{}").format(
+        sql.Identifier(column),
+        table.identifier,
+        sql.SQL(f" LIMIT {_PART}" if in_part else ""),
+    )
+    form = normal(sql.SQL("coalesce(legacy, '')"))
+    with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'".encode())
+        counted = connection.execute(
+            sql.SQL(
+                "SELECT coalesce(sum(n), 0), count(legacy), count(DISTINCT form),"
+                " coalesce(sum(n) FILTER (WHERE form = ''), 0), coalesce(max(length(legacy)), 0)"
+                " FROM (SELECT legacy, {form} AS form, count(*) AS n FROM ({rows}) AS r"
+                " GROUP BY 1) AS found"
+            ).format(form=form, rows=rows)
+        ).fetchone()
+        some = connection.execute(
+            sql.SQL(
+                "SELECT {form} FROM ({rows}) AS r WHERE {form} <> '' GROUP BY 1"
+                " ORDER BY count(*) DESC, 1 LIMIT 12"
+            ).format(form=form, rows=rows)
+        ).fetchall()
+    assert counted is not None
+    number, distinct, forms, blank, longest = map(int, counted)
+    return Texts(number, distinct, forms, blank, longest, in_part, tuple(text for (text,) in some))

@@ -1,0 +1,323 @@
+"""Writes a first plan for a live table: the text of an app's ``rollout.py``."""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from django.template.loader import render_to_string
+
+from rollout.engine.looking import Index, Looked, Texts
+from rollout.plan.names import LONGEST_LOOKUP_VALUE, identifier
+from rollout.plan.table import Column
+from rollout.plan.translations import Lookup
+
+_MOST_FORMS = 500
+"""More meanings than that are no list that people choose from."""
+_NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
+
+
+class CannotScaffold(Exception):
+    """There is no plan for such a table; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """A first plan: its name, its text, and what its author is to look at."""
+
+    plan: str
+    source: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Translation:
+    """What the template says of a translation; ``type`` and ``expression`` are of a derived one."""
+
+    constant: str
+    column: str
+    new: str
+    comments: list[str]
+    required: bool = True
+    lookup_table: str = ""
+    blank: str = ""
+    type: str = ""
+    expression: str = ""
+
+    @property
+    def is_lookup(self) -> bool:
+        return bool(self.lookup_table)
+
+    @property
+    def create_id(self) -> str:
+        return f"create-{_slug(self.lookup_table)}"
+
+    @property
+    def create_description(self) -> str:
+        return f"Create the table {self.lookup_table}"
+
+    @property
+    def key_id(self) -> str:
+        return f"{_slug(self.new)}-key"
+
+    @property
+    def key_description(self) -> str:
+        return f"Enforce that a row's {self.new} exists"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replaced:
+    """An index of legacy columns, and the one that is built in its stead."""
+
+    name: str
+    columns: tuple[str, ...]
+    new_name: str
+    new_columns: tuple[str, ...]
+    unique: bool
+
+    @property
+    def drop_id(self) -> str:
+        return f"drop-{_slug(self.name)}"
+
+    @property
+    def drop_description(self) -> str:
+        return f"Drop the index {self.name}"
+
+    @property
+    def build_id(self) -> str:
+        return f"build-{_slug(self.new_name)}"
+
+    @property
+    def build_description(self) -> str:
+        return f"Build the index {self.new_name}"
+
+
+def scaffold(looked: Looked, columns: tuple[str, ...], *, today: date) -> Scaffold:
+    """The plan that takes columns of a table to a new shape. Raises CannotScaffold."""
+    return _Author(looked, tuple(dict.fromkeys(columns)), today).scaffold()
+
+
+class _Author:
+    def __init__(self, looked: Looked, columns: tuple[str, ...], today: date) -> None:
+        self.looked = looked
+        self.table = looked.table
+        self.columns = columns
+        self.today = today
+        self.taken_columns = set(looked.taken_columns)
+        self.taken_relations = set(looked.taken_relations)
+        self.taken_names = set(_NAMES)
+        self.notes: list[str] = []
+
+    def scaffold(self) -> Scaffold:
+        for column in self.columns:
+            self._refuse(column)
+        translations = [self._translation(column) for column in self.columns]
+        lookups = [t for t in translations if t.is_lookup]
+        dropped, left_alone = self._indexes(lookups)
+        name = _slug(f"{self.table.name}-{'-'.join(self.columns)}")
+        title = f"{self.table.label}: {', '.join(self.columns)}"
+        source = render_to_string(
+            "rollout/scaffold.py-tpl",
+            {
+                "today": self.today.isoformat(),
+                "table": self.table,
+                "translations": translations,
+                "constants": _tuple(t.constant for t in translations),
+                "lookups": lookups,
+                "required": tuple(t.new for t in translations if t.required),
+                "dropped": dropped,
+                "left_alone": left_alone,
+                "plan": name,
+                "title": title,
+                "heading": title.replace("\\", "").replace('"', ""),
+                "description": f"{title} take their new shape.",
+            },
+        )
+        return Scaffold(name, source, tuple(self.notes))
+
+    def _refuse(self, column: str) -> None:
+        label = f"{self.table.label}.{column}"
+        type_ = self.table.columns[column].type
+        if not self.table.key:
+            raise CannotScaffold(
+                f"{self.table.label} has no primary key, and without one no row can be told from "
+                "another. Add one first."
+            )
+        if column in self.table.key:
+            raise CannotScaffold(f"{label} is part of the primary key, which has to stay.")
+        if column in self.looked.generated:
+            raise CannotScaffold(f"{label} is generated. Name what it is generated from instead.")
+        if type_ == "citext" or re.fullmatch(r"character(\(\d+\))?", type_):
+            raise CannotScaffold(
+                f"{label} is {type_}, whose texts compare in a way of their own. Make it text in a "
+                "migration first (of citext that rewrites nothing)."
+            )
+
+    def _translation(self, column: str) -> _Translation:
+        of, texts = self.table.columns[column], self.looked.texts.get(column)
+        if texts is None:
+            return self._copy(column, of)
+        if texts.is_yes_or_no:
+            return self._derived(
+                *(column, f"is_{column}", "boolean"),
+                f"coalesce({{{column}:normal}} IN ('yes', 'y', 'true', 't', '1', 'on'), false)",
+                f"{_said(texts)}: yes or no.",
+            )
+        if (
+            texts.longest > LONGEST_LOOKUP_VALUE
+            or texts.forms > _MOST_FORMS
+            or (texts.rows > 100 and texts.forms > texts.rows / 4)
+        ):
+            return self._tidy(column, texts)
+        return self._lookup(column, texts)
+
+    def _lookup(self, column: str, texts: Texts) -> _Translation:
+        new = _free(f"{column}_id", self.taken_columns)
+        longest = Lookup(table=self.table, legacy=column, column=new, lookup_table="").longest
+        comments = [f"{_said(texts)}: a lookup."]
+        if texts.some:
+            comments += _wrapped(f"The most frequent: {', '.join(map(python_text, texts.some))}.")
+        if default := self.looked.defaults.get(column):
+            self.notes.append(
+                f"The default of {column}, {default}, goes with the column, and a rollback does "
+                f"not bring it back: let the application write {new} itself."
+            )
+        return _Translation(
+            constant=self._constant(column),
+            column=column,
+            new=new,
+            comments=comments,
+            lookup_table=_free(f"{self.table.name}_{_plural(column)}", self.taken_relations),
+            blank=next(n for n in ("Unspecified", "Unknown", "None", "?") if len(n) <= longest),
+        )
+
+    def _tidy(self, column: str, texts: Texts) -> _Translation:
+        self.notes.append(
+            f"{column} has {texts.forms:,} different texts, too many for a list to choose from. "
+            "The plan derives a tidy text from it: make of its expression what you need."
+        )
+        return self._derived(
+            *(column, f"{column}_tidy", "text", f"nullif(btrim({{{column}}}), '')"),
+            f"{_said(texts)}: too many for a lookup. Make of the expression what you need.",
+            required=False,
+        )
+
+    def _copy(self, column: str, of: Column) -> _Translation:
+        self.notes.append(
+            f"{column} is {of.type}, no text. The plan derives a copy of it: make of its type and "
+            "expression what you need."
+        )
+        return self._derived(
+            *(column, f"{column}_new", of.type, f"{{{column}}}"),
+            "No text: a copy. Make of type and expression what you need.",
+            required=not of.null,
+        )
+
+    def _derived(
+        self,
+        column: str,
+        new: str,
+        type_: str,
+        expression: str,
+        comment: str,
+        *,
+        required: bool = True,
+    ) -> _Translation:
+        if re.search(r"[{}:!]", column):
+            raise CannotScaffold(
+                f"An expression cannot name the column {column!r}: braces, colons and exclamation "
+                "marks have a meaning there. Leave it out."
+            )
+        return _Translation(
+            constant=self._constant(column),
+            column=column,
+            new=_free(new, self.taken_columns),
+            comments=_wrapped(comment),
+            type=type_,
+            expression=expression,
+            required=required,
+        )
+
+    def _indexes(self, lookups: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
+        """What is dropped and built anew, and comments on what a plan cannot bring back."""
+        new = {t.column: t.new for t in lookups}
+        replaced: list[_Replaced] = []
+        left_alone: list[str] = []
+        for index in self.looked.indexes:
+            if not new.keys() & index.covers:
+                continue
+            if self.looked.partitioned or index.of_constraint or not index.plain:
+                left_alone += self._left_alone(index)
+                continue
+            columns = tuple(new.get(column, column) for column in index.columns)
+            wanted = identifier(self.table.name, *columns, "idx")
+            replaced.append(
+                _Replaced(
+                    name=index.name,
+                    columns=index.columns,
+                    new_name=_free(wanted, self.taken_relations),
+                    new_columns=columns,
+                    unique=index.unique,
+                )
+            )
+        return replaced, left_alone
+
+    def _left_alone(self, index: Index) -> list[str]:
+        what = "constraint" if index.of_constraint else "index"
+        self.notes.append(
+            f"The {what} {index.name} goes with its legacy column, and a rollback does not bring "
+            "it back. Write a step for what is to come in its stead."
+        )
+        return _wrapped(f"Goes with its column and does not come back: {index.definition}")
+
+    def _constant(self, column: str) -> str:
+        word = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").upper()
+        return _free(word if word[:1].isalpha() else f"COLUMN_{word}", self.taken_names)
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """The name, or with a number where it is taken; it is taken from now on."""
+    name, number = identifier(wanted), 1
+    while name in taken:
+        number += 1
+        name = identifier(wanted, str(number))
+    taken.add(name)
+    return name
+
+
+def _said(texts: Texts) -> str:
+    rows = f"the first {texts.rows:,} rows" if texts.in_part else f"{texts.rows:,} rows"
+    return (
+        f"{texts.distinct:,} spellings of {texts.forms:,} texts in {rows}, {texts.blank:,} of them "
+        "blank"
+    )
+
+
+def _wrapped(comment: str) -> list[str]:
+    return textwrap.wrap(comment, 84, break_long_words=False, break_on_hyphens=False)
+
+
+def python_text(value: object) -> str:
+    """A text or a tuple of texts as Python writes it, in double quotes."""
+    if isinstance(value, tuple):
+        return _tuple(map(python_text, value))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _tuple(values: Iterable[str]) -> str:
+    listed = list(values)
+    return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "plan"
+
+
+def _plural(word: str) -> str:
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    if re.search(r"[^aeiou]y$", word):
+        return f"{word[:-1]}ies"
+    return f"{word}s"

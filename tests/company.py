@@ -1,0 +1,306 @@
+"""Another project than this one, made by Django's own commands, with the built wheel in it.
+
+Nothing but the wheel and what it depends on can be imported there.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from config import embedded
+from config.home import ROOT
+
+SETTINGS = """
+import os, urllib.parse
+
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS += ["django_htmx", "django_q", "rollout", "staff", "shop", "readings"]
+MIDDLEWARE += ["django_htmx.middleware.HtmxMiddleware"]
+AUTH_USER_MODEL = "staff.Member"
+
+
+def database(name):
+    url = urllib.parse.urlsplit(os.environ["SERVER_URL"])
+    query = dict(urllib.parse.parse_qsl(url.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": url.username or query.pop("user", ""),
+        "PASSWORD": urllib.parse.unquote(url.password or ""),
+        "HOST": query.pop("host", url.hostname or ""),
+        "PORT": str(query.pop("port", url.port or "")),
+        # What libpq understands belongs to the connection, the engine's own included.
+        "OPTIONS": {"connect_timeout": 5, **query},
+    }
+
+
+DATABASES = {
+    "default": database(os.environ["APPLICATION_DATABASE"]),
+    "journal": database(os.environ["JOURNAL_DATABASE"]),
+}
+DATABASE_ROUTERS = ["company.router.Router"]
+ROLLOUT = {"PG_BIN": os.environ["PG_BIN"], "SNAPSHOTS": {"STORAGE": "dumps"}}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+    },
+    "dumps": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": BASE_DIR / "dumps", "base_url": None},
+    },
+}
+STATIC_ROOT = BASE_DIR / "collected"
+Q_CLUSTER = {
+    "name": "company", "orm": "journal", "workers": 2, "timeout": 3600, "retry": 7200,
+    "ack_failures": True, "save_limit": -1, "queue_limit": 1, "bulk": 1, "catch_up": False,
+    "poll": 0.1,
+}
+"""
+ROUTER = '''
+OF_THE_JOURNAL = {"rollout", "django_q"}
+
+
+class Router:
+    """Journal and queue in one database; users, sessions and the shop's tables in another."""
+
+    def db_for_read(self, model, **hints):
+        return "journal" if model._meta.app_label in OF_THE_JOURNAL else "default"
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "journal") == (app_label in OF_THE_JOURNAL)
+'''
+URLS = """
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("ops/console/", include("rollout.console.urls")),
+]
+"""
+SERVE = '''
+"""The site below /company, as a web server mounts it."""
+
+import os, sys, wsgiref.simple_server
+from socketserver import ThreadingMixIn
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "company.settings"
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+
+def mounted(environ, start_response):
+    assert environ["PATH_INFO"].startswith("/company/"), environ["PATH_INFO"]
+    environ["SCRIPT_NAME"] = "/company"
+    environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/company")
+    return application(environ, start_response)
+
+
+class Server(ThreadingMixIn, wsgiref.simple_server.WSGIServer):
+    daemon_threads = True
+
+
+wsgiref.simple_server.make_server(
+    "127.0.0.1", int(sys.argv[1]), mounted, server_class=Server
+).serve_forever()
+'''
+MEMBER = """
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+
+
+class Members(BaseUserManager):
+    def create_superuser(self, email, password):
+        member = self.model(email=email, is_superuser=True, is_staff=True)
+        member.set_password(password)
+        member.save()
+        return member
+
+
+class Member(AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(unique=True)
+    is_staff = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    objects = Members()
+    USERNAME_FIELD = "email"
+"""
+DRIVE = '''
+"""Carries every plan from phase 0 to 4 and back, with whatever workers there are."""
+
+import sys, time
+import django
+
+django.setup()
+
+from rollout import runner
+from rollout.models import PhaseRun, SnapshotState
+from rollout.plan import plans
+from rollout.status import find_rollout
+
+
+class Lead:
+    def get_username(self):
+        return "lead@company.example"
+
+
+def wait(objects, is_over):
+    until = time.monotonic() + 120
+    while not all(is_over(each) for each in objects):
+        assert time.monotonic() < until, [f"{each} {vars(each)}" for each in objects]
+        time.sleep(0.1)
+        for each in objects:
+            each.refresh_from_db()
+
+
+def all_of(verb, phase):
+    runs = [verb(rollout, phase, actor=Lead(), source="shell") for rollout in rollouts]
+    wait(runs, lambda run: not run.active)
+    for run in runs:
+        assert run.state == "done", (str(run), run.error, list(run.steps.values()))
+
+
+rollouts = [find_rollout(plan.name, "production") for plan in plans]
+last = int(sys.argv[1])
+for phase in range(last + 1):
+    if phase >= 3:
+        snapshots = [runner.take_snapshot(each, actor=Lead(), source="shell") for each in rollouts]
+        wait(snapshots, lambda snapshot: not snapshot.under_way)
+        assert {each.state for each in snapshots} == {SnapshotState.VERIFIED}, [
+            each.error for each in snapshots
+        ]
+    all_of(runner.start, phase)
+print("there")
+for phase in range(last, -1, -1):
+    all_of(runner.roll_back, phase)
+print("and back")
+'''
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def build_distributions(directory: Path) -> Path:
+    """Build the source distribution, and the wheel from that; the wheel."""
+    run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(directory), str(ROOT)],
+        cwd=directory,
+    )
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def run(
+    command: list[str], *, cwd: Path, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done
+
+
+@dataclass(frozen=True)
+class Company:
+    """The project, and the virtual environment that it has to itself."""
+
+    directory: Path
+    environment: Path
+    variables: dict[str, str]
+
+    @property
+    def python(self) -> str:
+        return str(self.environment / "bin" / "python")
+
+    @property
+    def env(self) -> dict[str, str]:
+        inherited = ("PATH", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
+        return {
+            **{name: os.environ[name] for name in inherited if name in os.environ},
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "company.settings",
+            **self.variables,
+        }
+
+    def run(self, *arguments: str) -> str:
+        return run([self.python, *arguments], cwd=self.directory, env=self.env).stdout
+
+    def manage(self, *arguments: str) -> str:
+        return self.run("manage.py", *arguments)
+
+    def write(self, name: str, text: str) -> None:
+        write(self.directory / name, text)
+
+    def add_to(self, name: str, text: str) -> None:
+        write(self.directory / name, (self.directory / name).read_text() + text)
+
+
+def make_environment(directory: Path, wheel: Path) -> None:
+    """A virtual environment with the wheel, and what it says that it depends on."""
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(directory)
+    (packages,) = directory.glob("lib/python*/site-packages")
+    for distribution in needed_by(wheel):
+        for name in {file.parts[0] for file in distribution.files or () if ".." not in file.parts}:
+            if name != "__pycache__" and not (packages / name).exists():
+                (packages / name).symlink_to(Path(str(distribution.locate_file(name))))
+    run(
+        [
+            *(sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python")),
+            *("install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)),
+        ],
+        cwd=directory,
+    )
+
+
+def needed_by(wheel: Path) -> Iterator[metadata.Distribution]:
+    """The distributions that the wheel requires without any extra, and that those require."""
+    (of_wheel,) = metadata.distributions(path=[str(wheel)])
+    waiting = [of_wheel]
+    seen: set[str] = set()
+    while waiting:
+        for requirement in waiting.pop().requires or ():
+            name = re.split(r"[^\w.-]", requirement)[0].lower()
+            extra = re.search(r"extra == [\"']([\w-]+)", requirement)
+            if name in seen or (extra and (name, extra[1]) != ("psycopg-binary", "binary")):
+                continue
+            seen.add(name)
+            try:
+                found = metadata.distribution(name)
+            except metadata.PackageNotFoundError:
+                continue  # For another system or version of Python.
+            yield found
+            waiting.append(found)
+
+
+def make_company(directory: Path, environment: Path, variables: dict[str, str]) -> Company:
+    """The project as Django's own commands make it, and its settings."""
+    company = Company(
+        directory / "site", environment, {"PG_BIN": str(embedded.program("pg_dump").parent)}
+    )
+    company.variables.update(variables)
+    company.directory.mkdir()
+    env = {**company.env, "DJANGO_SETTINGS_MODULE": ""}
+    for command in (("startproject", "company", "."), *(("startapp", app) for app in APPS)):
+        run([company.python, "-m", "django", *command], cwd=company.directory, env=env)
+    company.add_to("company/settings.py", SETTINGS)
+    company.write("company/router.py", ROUTER)
+    company.write("company/urls.py", URLS)
+    company.write("serve.py", SERVE)
+    company.write("drive.py", DRIVE)
+    company.write("staff/models.py", MEMBER)
+    return company
+
+
+APPS = ("staff", "shop", "readings")
