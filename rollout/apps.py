@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
@@ -14,8 +15,14 @@ class RolloutConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        for needed in ("django.contrib.auth", "django_htmx", "django_q"):
+            if not apps.is_installed(needed):
+                raise ImproperlyConfigured(
+                    f"The app rollout needs '{needed}': add it to INSTALLED_APPS."
+                )
         autodiscover_modules("rollout")
-        from rollout import checks, setting_checks  # noqa: F401  they register themselves
+        # They register themselves.
+        from rollout import checks, project_checks, setting_checks  # noqa: F401
         from rollout.console import sessions  # noqa: F401  notes each login
         from rollout.roles import make_groups
 

@@ -34,9 +34,13 @@ def make_groups(*, using: str, **_: Any) -> None:
     from django.apps import apps
     from django.contrib.auth.management import create_permissions
     from django.contrib.auth.models import Group, Permission
+    from django.db import router
 
     from rollout.environments import configured
 
+    if not router.allow_migrate_model(using, Group):
+        # The users are in another database.
+        return
     create_permissions(apps.get_app_config("rollout"), verbosity=0, using=using)
     groups = Group.objects.using(using)
     for role, codenames in PERMISSIONS.items():

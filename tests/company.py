@@ -16,6 +16,7 @@ from pathlib import Path
 from config import embedded
 from config.home import ROOT
 
+APPS = ("staff", "shop", "readings")
 SETTINGS = """
 import os, urllib.parse
 
@@ -65,19 +66,19 @@ Q_CLUSTER = {
 }
 """
 ROUTER = '''
-OF_THE_JOURNAL = {"rollout", "django_q"}
+OF_THE_APPLICATION = {"shop", "readings"}
 
 
 class Router:
-    """Journal and queue in one database; users, sessions and the shop's tables in another."""
+    """The application's tables in one database; users, sessions and the journal in another."""
 
     def db_for_read(self, model, **hints):
-        return "journal" if model._meta.app_label in OF_THE_JOURNAL else "default"
+        return "default" if model._meta.app_label in OF_THE_APPLICATION else "journal"
 
     db_for_write = db_for_read
 
     def allow_migrate(self, db, app_label, **hints):
-        return (db == "journal") == (app_label in OF_THE_JOURNAL)
+        return (db == "default") == (app_label in OF_THE_APPLICATION)
 '''
 URLS = """
 from django.contrib import admin
@@ -144,10 +145,14 @@ import django
 
 django.setup()
 
-from rollout import runner
+from django.contrib.auth import get_user_model
+from rollout import log, runner
 from rollout.models import PhaseRun, SnapshotState
 from rollout.plan import plans
-from rollout.status import find_rollout
+from rollout.status import find_rollout, status_of
+
+
+get_user_model().objects.create_superuser("lead@company.example", "of-the-test")
 
 
 class Lead:
@@ -185,7 +190,152 @@ print("there")
 for phase in range(last, -1, -1):
     all_of(runner.roll_back, phase)
 print("and back")
+assert not any(status_of(rollout).phase for rollout in rollouts)
+assert log.verify().broken is None
 '''
+
+SHOP_TABLES = '''
+from django.db import migrations
+
+SQL = """
+CREATE SCHEMA "Sales";
+CREATE TABLE "Sales"."Order" (
+  "Id" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "State" text, placed_at timestamptz NOT NULL
+);
+CREATE INDEX "Order_State" ON "Sales"."Order" ("State");
+CREATE TABLE "Sales".line (
+  order_no integer, "No" smallint, "Kind" varchar(30) NOT NULL, paid text,
+  PRIMARY KEY (order_no, "No")
+);
+INSERT INTO "Sales"."Order" ("State", placed_at)
+  SELECT (ARRAY['Open', ' open', 'SENT', 'sent', '', NULL])[1 + n % 6], now()
+    FROM generate_series(1, 3000) AS n;
+INSERT INTO "Sales".line
+  SELECT n / 5, n % 5, (ARRAY['goods', 'Goods', 'postage', ''])[1 + n % 4],
+         (ARRAY['yes', 'No', NULL])[1 + n % 3]
+    FROM generate_series(1, 3000) AS n;
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [migrations.RunSQL(SQL, reverse_sql='DROP SCHEMA "Sales" CASCADE')]
+'''
+READINGS_TABLES = '''
+from django.db import migrations
+
+SQL = """
+CREATE TABLE readings_reading (
+  station integer, at date, quality varchar(12), value real, PRIMARY KEY (station, at)
+) PARTITION BY RANGE (at);
+CREATE TABLE readings_old PARTITION OF readings_reading
+  FOR VALUES FROM (MINVALUE) TO ('2024-01-01');
+CREATE TABLE readings_new PARTITION OF readings_reading
+  FOR VALUES FROM ('2024-01-01') TO (MAXVALUE);
+INSERT INTO readings_reading
+  SELECT n % 7, date '2023-12-01' + n, (ARRAY['good', 'Good', 'bad', ' bad', NULL])[1 + n % 5], n
+    FROM generate_series(1, 2000) AS n;
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [migrations.RunSQL(SQL, reverse_sql="DROP TABLE readings_reading")]
+'''
+SHOP_PLAN = """
+from rollout import plan as r
+
+ORDERS = r.Table(
+    name="Order", schema="Sales", key=("Id",),
+    columns={"Id": r.Column("uuid", null=False), "State": r.Column("text")},
+)
+LINES = r.Table(
+    name="line", schema="Sales", key=("order_no", "No"),
+    columns={
+        "order_no": r.Column("integer", null=False),
+        "No": r.Column("smallint", null=False),
+        "Kind": r.Column("character varying(30)", null=False),
+        "paid": r.Column("text"),
+    },
+)
+STATE = r.Lookup(table=ORDERS, legacy="State", column="State_id", lookup_table="States")
+KIND = r.Lookup(table=LINES, legacy="Kind", column="kind_id", lookup_table="Kinds of line")
+PAID = r.Derived(
+    table=LINES, column="is_paid", type="boolean",
+    expression="coalesce({paid:normal} = 'yes', false)",
+)
+TABLES = (ORDERS, LINES)
+GATES = (r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift())
+
+
+def each(kind, id):
+    return tuple(
+        kind(id=f"{id}-{table.name.lower()}", description=f"{id} {table.label}", table=table)
+        for table in TABLES
+    )
+
+
+def of_lookups(kind, id):
+    return tuple(
+        kind(id=f"{id}-{lookup.column.lower()}", description=f"{id} {lookup.column}", lookup=lookup)
+        for lookup in (STATE, KIND)
+    )
+
+
+PLAN = r.register(
+    r.Plan(
+        name="shop", title="Shop", description="The texts of orders become lookup rows.",
+        tables=TABLES, translations=(STATE, KIND, PAID),
+        phases=(
+            r.Phase(steps=(r.CompareSchemaStep(id="compare", description="Compare"),)),
+            r.Phase(
+                gates=(r.NoDrift(),),
+                steps=(
+                    *of_lookups(r.CreateLookupTable, "create"),
+                    r.AddColumns(id="orders", description="Add", table=ORDERS, of=(STATE,)),
+                    r.AddColumns(id="lines", description="Add", table=LINES, of=(KIND, PAID)),
+                ),
+            ),
+            r.Phase(
+                gates=(r.NoDrift(),),
+                steps=(
+                    *each(r.MapLegacyValues, "map"),
+                    *each(r.StartDualWrite, "dual-write"),
+                    r.WriteBoth(id="write-both", description="Write both"),
+                    *each(r.Backfill, "backfill"),
+                    r.FullAudit(id="audit", description="Audit"),
+                ),
+            ),
+            r.Phase(
+                gates=GATES,
+                steps=(
+                    *of_lookups(r.AddForeignKey, "key"),
+                    r.RequireValues(
+                        id="require", description="Require", table=LINES,
+                        columns=("kind_id", "is_paid"),
+                    ),
+                    *each(r.CutOver, "cut-over"),
+                    r.FullAudit(id="audit", description="Audit"),
+                ),
+            ),
+            r.Phase(
+                gates=GATES,
+                steps=(
+                    *each(r.FreezeLegacy, "freeze"),
+                    *each(r.ArchiveLegacy, "archive"),
+                    r.DropIndex(
+                        id="drop-index", description="Drop", table=ORDERS, name="Order_State",
+                        columns=("State",),
+                    ),
+                    *each(r.DropLegacy, "drop"),
+                ),
+            ),
+        ),
+    )
+)
+"""
 
 
 def write(path: Path, text: str) -> None:
@@ -228,7 +378,6 @@ class Company:
         inherited = ("PATH", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
         return {
             **{name: os.environ[name] for name in inherited if name in os.environ},
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": "company.settings",
             **self.variables,
@@ -258,7 +407,7 @@ def make_environment(directory: Path, wheel: Path) -> None:
     run(
         [
             *(sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python")),
-            *("install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)),
+            *("install", "--quiet", "--no-deps", "--no-index", str(wheel)),
         ],
         cwd=directory,
     )
@@ -292,15 +441,21 @@ def make_company(directory: Path, environment: Path, variables: dict[str, str]) 
     company.variables.update(variables)
     company.directory.mkdir()
     env = {**company.env, "DJANGO_SETTINGS_MODULE": ""}
-    for command in (("startproject", "company", "."), *(("startapp", app) for app in APPS)):
-        run([company.python, "-m", "django", *command], cwd=company.directory, env=env)
+    run(
+        [company.python, "-m", "django", "startproject", "company", "."],
+        cwd=company.directory,
+        env=env,
+    )
+    for app in APPS:
+        company.write(f"{app}/__init__.py", "")
+        company.write(f"{app}/migrations/__init__.py", "")
     company.add_to("company/settings.py", SETTINGS)
     company.write("company/router.py", ROUTER)
     company.write("company/urls.py", URLS)
     company.write("serve.py", SERVE)
     company.write("drive.py", DRIVE)
     company.write("staff/models.py", MEMBER)
+    company.write("shop/rollout.py", SHOP_PLAN)
+    company.write("shop/migrations/0001_initial.py", SHOP_TABLES)
+    company.write("readings/migrations/0001_initial.py", READINGS_TABLES)
     return company
-
-
-APPS = ("staff", "shop", "readings")

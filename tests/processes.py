@@ -22,13 +22,15 @@ STOP_SECONDS = 10
 class Running:
     """A process in a session of its own, with its output in a file."""
 
-    def __init__(self, command: list[str], *, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: list[str], *, env: Mapping[str, str], log: Path, directory: Path = ROOT
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
                 env=dict(env),
-                cwd=ROOT,
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
