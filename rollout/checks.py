@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
+from rollout.plan.sqlfiles import SqlFile, SqlFiles
 from rollout.plan.step import Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
@@ -49,6 +50,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_lookups(plan),
         *_functions(plan),
         *_rules(plan),
+        *_sql_files(plan),
     ]
 
 
@@ -260,6 +262,23 @@ def _functions(plan: Plan) -> Iterator[Error]:
                 "Name it by its dotted path: 'app.module.function'.",
                 plan,
             )
+
+
+def _sql_files(plan: Plan) -> Iterator[Error]:
+    used = {step.path: step for _, step in _steps(plan) if isinstance(step, SqlFile)}
+    for step in used.values():
+        for problem in step.problems:
+            yield _error(50, f"{problem.where} {problem.what}.", problem.hint, plan)
+    for directory in dict.fromkeys(path.parent for path in used):
+        for step in SqlFiles(directory).steps:
+            if step.path not in used:
+                yield _error(
+                    51,
+                    f"{step.path.name} is there, and no phase carries it out.",
+                    f"Put SqlFiles(...).of_phase({step.phase}) into phase {step.phase}, or take "
+                    "the file away.",
+                    plan,
+                )
 
 
 def _rules(plan: Plan) -> Iterator[Error]:

@@ -4,10 +4,11 @@ A new gate is a class in ``rollout.plan.gates`` and, in a module of this package
 below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evidence``.
 """
 
-from rollout.gates import journal, schema, snapshot
+from rollout.gates import files, journal, schema, snapshot
 from rollout.gates.answering import GateStatus, answer, answers_of
 from rollout.gates.evidence import Evidence
 from rollout.gates.standing import (
+    begun,
     is_done,
     is_untouched,
     newest_of,
@@ -20,6 +21,8 @@ __all__ = [
     "GateStatus",
     "answer",
     "answers_of",
+    "begun",
+    "files",
     "is_done",
     "is_untouched",
     "journal",

@@ -41,3 +41,8 @@ def is_done(run: PhaseRun | None) -> bool:
 def is_untouched(run: PhaseRun | None) -> bool:
     """Whether nothing of a phase whose newest run this is remains in the target."""
     return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)
+
+
+def begun(runs: dict[int, PhaseRun]) -> list[int]:
+    """The phases of which something may be in the target."""
+    return [number for number, run in runs.items() if not is_untouched(run)]

@@ -109,6 +109,8 @@ class StepRun(models.Model):
     result = models.TextField(blank=True)
     """One sentence: what was found or counted."""
     error = models.TextField(blank=True)
+    checksum = models.CharField(max_length=64, blank=True, default="")
+    """Of the files that were applied, where the step is written in files."""
 
     class Meta:
         ordering = ["position"]

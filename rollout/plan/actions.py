@@ -32,8 +32,8 @@ class LockMode(Enum):
         return "nothing the application does"
 
 
-_NO_END = 1000
-EVERY_SERVER = (0, _NO_END)
+NO_END = 1000
+EVERY_SERVER = (0, NO_END)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Statement:
         first, end = self.servers
         if self.servers == EVERY_SERVER:
             return ""
-        return f"PostgreSQL {first} and newer" if end >= _NO_END else f"PostgreSQL before {end}"
+        return f"PostgreSQL {first} and newer" if end >= NO_END else f"PostgreSQL before {end}"
 
 
 def _confined(condition: sql.Composable, only: sql.Composable | None) -> sql.Composable:

@@ -54,3 +54,10 @@ class NoRuleHolds(Gate):
     """No rule that holds the next phase is broken. Plans with such a rule have it by themselves."""
 
     name = "no rule holds"
+
+
+@dataclass(frozen=True)
+class FilesUnchanged(Gate):
+    """No SQL file was edited after it was applied. Plans with such files have it by themselves."""
+
+    name = "SQL files unchanged"

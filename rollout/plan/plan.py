@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from rollout.plan.actions import Direction
-from rollout.plan.gates import EarlierPhaseDone, Gate, NoRuleHolds
+from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
 from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.step import Shape, Step
 from rollout.plan.table import Table
@@ -74,7 +74,18 @@ class Plan:
         if number == 0:
             return own
         held = (NoRuleHolds(),) if any(rule.action == "hold" for rule in self.rules) else ()
-        return (EarlierPhaseDone(), *held, *own)
+        files = (FilesUnchanged(),) if self.has_files else ()
+        return (EarlierPhaseDone(), *held, *files, *own)
+
+    @cached_property
+    def has_files(self) -> bool:
+        """Whether steps are read from files, which may be edited after they were applied."""
+        return any(step.checksum for phase in self.phases for step in phase.steps)
+
+    def checksum_of(self, number: int, step_id: str) -> str:
+        """Of a step's files; empty where the phase has no such step, or it has no files."""
+        steps = (step for step in self.phases[number].steps if step.id == step_id)
+        return next((step.checksum for step in steps), "")
 
     def step(self, number: int, step_id: str) -> Step:
         """Raises KeyError where the phase has no such step."""

@@ -61,6 +61,11 @@ class Step(ABC):
         return ()
 
     @property
+    def checksum(self) -> str:
+        """Of what the step is read from, where that may be edited behind the plan's back."""
+        return ""
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Columns of ``table`` that are to be there when the step is carried out."""
         return ()

@@ -1,5 +1,6 @@
 """The runner: the only writer of a rollout's state."""
 
+from rollout.runner.accepting import accept_files
 from rollout.runner.blockers import end_blocker, held_up, why_not_end
 from rollout.runner.mappings import (
     ReviewPreview,
@@ -49,6 +50,7 @@ __all__ = [
     "Refused",
     "RepairPreview",
     "ReviewPreview",
+    "accept_files",
     "approve_restore",
     "cancel",
     "cancel_restore",

@@ -187,7 +187,12 @@ class Execution:
         row.waiting_for = ""
         row.standing = None
         with journal.atomic():
-            row.save(update_fields=["state", "finished_at", "result", "waiting_for", "standing"])
+            row.checksum = step.checksum
+            row.save(
+                update_fields=[
+                    *("state", "finished_at", "result", "waiting_for", "standing", "checksum")
+                ]
+            )
             self._record("step done", f"{step.description}: {row.result}", step=step.id)
 
     def _act(self, number: int, action: Action, connection: Connection, held: Lease) -> str | None:

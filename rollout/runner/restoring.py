@@ -505,6 +505,7 @@ def _run(
             started_at=now,
             finished_at=now,
             result="" if half else f"Restored with snapshot {snapshot.pk}.",
+            checksum="" if half else step.checksum,
         )
         for position, step in enumerate(plan_of(into).phases[number].steps)
     )

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from django.contrib.auth import get_user_model
 
-from rollout import drift, gates, journal, log, preflight, queue
+from rollout import drift, editing, gates, journal, log, preflight, queue
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
@@ -171,6 +171,7 @@ def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web"
     with alone_with(rollout):
         runs = gates.newest_runs(rollout)
         reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
+        reason = reason or editing.said(rollout, plan, [phase])
         if reason:
             raise Refused(reason)
         return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
@@ -276,7 +277,10 @@ def _go_on(
         raise Refused(
             "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
         )
-    digest, former_digest = plan_of(rollout).digest, run.plan_digest
+    plan = plan_of(rollout)
+    if edited := editing.said(rollout, plan, [run.phase]):
+        raise Refused(edited)
+    digest, former_digest = plan.digest, run.plan_digest
     moved = move(
         run,
         RunState.QUEUED,

@@ -30,17 +30,22 @@ def schema_of(target: Target) -> list[str]:
     return _dumped([], {**os.environ, **target.environment})
 
 
+def whole_schema_of(target: Target) -> list[str]:
+    """The same with what the engine keeps there."""
+    return _dumped([], {**os.environ, **target.environment}, besides="")
+
+
 def schema_lines(url: str) -> list[str]:
     """The same of the database that an address names."""
     return _dumped([url], dict(os.environ))
 
 
-def _dumped(database: list[str], environ: dict[str, str]) -> list[str]:
+def _dumped(database: list[str], environ: dict[str, str], *, besides: str = "rollout") -> list[str]:
     pg_dump = embedded.program("pg_dump")
     if not pg_dump.exists():
         pytest.skip("there is no pg_dump of the embedded PostgreSQL")
     dump = subprocess.run(
-        [pg_dump, "--schema-only", "--no-owner", "--exclude-schema=rollout", *database],
+        [pg_dump, "--schema-only", "--no-owner", f"--exclude-schema={besides}", *database],
         env=environ,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ import threading
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,7 +24,9 @@ from rollout.heartbeats import liveness
 from rollout.management import blockers, people, scaffolds, schema, selftests, snapshots
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
+from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
+from rollout.plan.sqlwriting import NotOurs, write_files
 from rollout.runner import audits
 from rollout.runner.verbs import sentence_name_of
 from rollout.runner.watchdog import Watchdog
@@ -66,8 +69,13 @@ class Command(BaseCommand):
 
         verb("list", "List every plan in every environment.", plan=False, as_json=True)
         verb("show", "Show where a rollout stands.", as_json=True)
-        sql = verb("sql", "Print the SQL of a phase.")
-        sql.add_argument("phase", type=int)
+        sql = verb("sql", "Print the SQL of a phase, or write that of all phases as files.")
+        sql.add_argument("phase", type=int, nargs="?")
+        sql.add_argument(
+            "--write",
+            metavar="DIR",
+            help="write numbered SQL files of every phase, for a pull request",
+        )
         sql.add_argument(
             "--rollback", action="store_true", help="a psql script that undoes it by hand"
         )
@@ -81,6 +89,7 @@ class Command(BaseCommand):
         verb("resume", "Resume what is paused.")
         verb("cancel", "Cancel what is active.")
         verb("retry", "Go on with what failed or was cancelled.")
+        verb("accept-files", "Accept SQL files that were edited after they were applied.")
         audit = verb("audit", "Compare old and new values of every row.")
         audit.add_argument("--sample", type=int, metavar="N", help="only N rows, picked at random")
         audit.add_argument(
@@ -130,14 +139,42 @@ class Command(BaseCommand):
             self.stdout.write(reports.as_text(status))
         return DONE
 
-    def do_sql(self, *, plan: str, env: str, phase: int, rollback: bool, **_: Any) -> int:
+    def do_sql(
+        self,
+        *,
+        plan: str,
+        env: str,
+        phase: int | None,
+        rollback: bool,
+        write: str | None,
+        **_: Any,
+    ) -> int:
+        if write is not None:
+            return self._write_sql(plan, Path(write))
         status = status_of(find_rollout(plan, env))
+        if phase is None:
+            self.stderr.write("Name a phase, or a directory for all of them: --write DIR")
+            return ERROR
         if not 0 <= phase < len(status.phases):
             self.stderr.write(
                 f"There is no phase {phase}: phases are 0 to {len(status.phases) - 1}."
             )
             return ERROR
         self.stdout.write(reports.sql_of(status.plan, phase, rollback=rollback))
+        return DONE
+
+    def _write_sql(self, plan: str, directory: Path) -> int:
+        try:
+            files = write_files(plans.get(plan), directory)
+        except (NotOurs, OSError) as problem:
+            self.stderr.write(str(problem))
+            return ERROR
+        self.stdout.write(f"Wrote {len(files)} files into {directory}.")
+        return DONE
+
+    def do_accept_files(self, *, plan: str, env: str, **_: Any) -> int:
+        for step in runner.accept_files(find_rollout(plan, env), actor=ShellActor()):
+            self.stdout.write(f"Accepted: {step.step} of phase {step.run.phase}.")
         return DONE
 
     def do_recognise(self, *, plan: str, env: str, phase: int, **_: Any) -> int:

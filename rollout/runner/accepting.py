@@ -1,0 +1,29 @@
+"""Takes SQL files that were edited after they were applied for what was applied."""
+
+from rollout import editing, gates, log
+from rollout.models import Rollout, StepRun
+from rollout.runner.verbs import Actor, Refused, alone_with, plan_of
+
+
+def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> list[StepRun]:
+    """Accept every edited file, in the actor's name; the steps. Raises Refused."""
+    plan = plan_of(rollout)
+    with alone_with(rollout):
+        steps = editing.edited(rollout, plan, gates.begun(gates.newest_runs(rollout)))
+        if not steps:
+            raise Refused(
+                "No SQL file was edited after it was applied: there is nothing to accept."
+            )
+        for step in steps:
+            was, step.checksum = step.checksum, plan.checksum_of(step.run.phase, step.step)
+            step.save(update_fields=["checksum"])
+            log.record(
+                "edited file accepted",
+                f"The files of step {step.step} are accepted as they are now.",
+                actor=actor.get_username(),
+                source=source,
+                rollout=rollout,
+                phase=step.run.phase,
+                data={"step": step.step, "was": was, "now": step.checksum},
+            )
+    return steps
