@@ -9,6 +9,8 @@
 # make clean  removes what the other targets made, the demo's data included
 
 PYTHON ?= python3
+# One for each Python: make test PYTHON=python3.13 VENV=.venv-3.13
+VENV ?= .venv
 TESTS ?= tests
 WORKERS ?= auto
 
@@ -16,56 +18,56 @@ WORKERS ?= auto
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
-demo: .venv/.demo
-	@exec .venv/bin/python -m config.demo
+demo: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m config.demo
 
-test: .venv/.development
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+test: $(VENV)/.development
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
-bench-telemetry: .venv/.demo
-	@exec .venv/bin/python -m bench.telemetry
+bench-telemetry: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.telemetry
 
 bench: ROWS ?= 2000000
-bench: .venv/.demo
-	@exec .venv/bin/python -m bench.backfill --rows $(ROWS)
+bench: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.backfill --rows $(ROWS)
 
 bench-audit: ROWS ?= 10000000
-bench-audit: .venv/.demo
-	@exec .venv/bin/python -m bench.audit --rows $(ROWS)
+bench-audit: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.audit --rows $(ROWS)
 
 bench-phases: ROWS ?= 2000000
-bench-phases: .venv/.demo
-	@exec .venv/bin/python -m bench.phases --rows $(ROWS)
+bench-phases: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.phases --rows $(ROWS)
 
-docs: .venv/.docs
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 # mypy's Django plugin loads the settings; it connects to nothing.
-lint: .venv/.development
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	SECRET_KEY=lint DATABASE_URL=postgresql:///lint .venv/bin/mypy
-	.venv/bin/lint-imports
+lint: $(VENV)/.development
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	SECRET_KEY=lint DATABASE_URL=postgresql:///lint $(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf .venv .rollout build dist site *.egg-info .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .rollout build dist site *.egg-info .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/bin/pip:
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 	  "Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + \
 	  ". Name another: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/.demo: pyproject.toml | .venv/bin/pip
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis]'
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis]'
 	@touch $@
 
-.venv/.docs: pyproject.toml | .venv/bin/pip
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
-.venv/.development: pyproject.toml | .venv/bin/pip
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,docs,test,lint]'
-	@touch $@ .venv/.demo .venv/.docs
+$(VENV)/.development: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,docs,test,lint]'
+	@touch $@ $(VENV)/.demo $(VENV)/.docs

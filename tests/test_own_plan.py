@@ -1,0 +1,129 @@
+"""Every sample of docs/own-plan.md is run, as it stands there."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection as django_connection
+
+from config.home import ROOT
+from rollout.checks import check_plan
+from rollout.engine.target import Connection, Target
+from rollout.engine.target import install as install_engine
+from rollout.environments import target_of
+from rollout.plan import Plan, SqlFiles, plans
+from tests.engine.carrying import do_phase, undo_phase
+from tests.servers import Database
+
+TEXT = (ROOT / "docs" / "own-plan.md").read_text()
+COLUMNS = "id bigint PRIMARY KEY, state varchar(20) NOT NULL, paid text, sent_at timestamptz"
+
+
+def samples(kind: str, name: str) -> str:
+    """The code of a kind and name, in the order of the page."""
+    found = re.findall(rf"```{kind} title=\"{re.escape(name)}\"\n(.*?)```", TEXT, re.DOTALL)
+    assert found, f"there is no sample {kind} {name}"
+    return "\n".join(found)
+
+
+def run(source: str, **names: Any) -> dict[str, Any]:
+    exec(compile(source, "docs/own-plan.md", "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.fixture
+def plan() -> Iterator[Plan]:
+    before = list(plans._plans)
+    made = run(samples("python", "shop/rollout.py"))["PLAN"]
+    assert isinstance(made, Plan)
+    yield made
+    plans._plans[:] = before
+
+
+@pytest.fixture
+def target(committed_db: Database) -> Target:
+    return target_of("production")
+
+
+@pytest.fixture
+def connection(target: Target) -> Iterator[Connection]:
+    with target.connect() as opened:
+        install_engine(opened)
+        opened.execute(f"CREATE TABLE shop_order ({COLUMNS})".encode())
+        opened.execute("CREATE INDEX shop_order_state ON shop_order (state)")
+        opened.execute(
+            "INSERT INTO shop_order SELECT n, (ARRAY['Open', 'canceled', 'Cancelled ', 'void'])"
+            "[1 + n % 4], (ARRAY['yes', NULL])[1 + n % 2] FROM generate_series(1, 40) AS n"
+        )
+        yield opened
+
+
+def with_files(plan: Plan, directory: Path) -> Plan:
+    """The plan with the page's SQL files among the steps of phase 4."""
+    (directory / "migrations" / "rollout").mkdir(parents=True)
+    for way in ("up", "down"):
+        name = f"010_order_notes.{way}.sql"
+        (directory / "migrations" / "rollout" / name).write_text(samples("sql", name))
+    found = run(
+        samples("python", "shop/rollout.py, further down"), __file__=str(directory / "rollout.py")
+    )
+    assert isinstance(found["FILES"], SqlFiles)
+    zero, one, two, three, four = plan.phases
+    four = replace(four, steps=(*four.steps, *found["MORE_STEPS"]))
+    return replace(plan, phases=(zero, one, two, three, four))
+
+
+def test_the_plan_passes_the_checks_and_goes_there_and_back_with_the_application_beside_it(
+    plan: Plan, target: Target, connection: Connection, tmp_path: Path
+) -> None:
+    plan = with_files(plan, tmp_path)
+    assert check_plan(plan) == []
+    set_state = run(samples("python", "shop/orders.py"), connection=django_connection)["set_state"]
+    for number in range(5):
+        do_phase(target, connection, plan, number)
+        set_state(1 + number, "Cancelled")
+    known = connection.execute("SELECT name FROM shop_order_states ORDER BY 1").fetchall()
+    # Blank texts have a row as well, though there are none.
+    assert known == [("Cancelled",), ("Open",), ("Unspecified",)]
+    assert connection.execute("SELECT count(*) FROM shop_order_notes").fetchone() == (0,)
+    for number in reversed(range(5)):
+        undo_phase(target, connection, plan, number)
+    rows = connection.execute("SELECT id, state, paid FROM shop_order ORDER BY id").fetchall()
+    # Order 5 meant the same before, so that it has its own spelling again.
+    assert [state for _, state, _ in rows[:5]] == [*["Cancelled"] * 4, "canceled"]
+    assert [state for _, state, _ in rows[5:9]] == ["Cancelled ", "void", "Open", "canceled"]
+    assert connection.execute("SELECT to_regclass('shop_order_notes')").fetchone() == (None,)
+
+
+def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: Any) -> None:
+    from django.urls import include, path
+
+    from rollout.project_checks import check_project
+
+    names = run(
+        samples("python", "settings.py"),
+        INSTALLED_APPS=[],
+        MIDDLEWARE=[name for name in settings.MIDDLEWARE if "htmx" not in name],
+    )
+    for name in ("MIDDLEWARE", "ROLLOUT", "Q_CLUSTER"):
+        setattr(settings, name, names[name])
+    assert check_project() == []
+    assert "rollout" in names["INSTALLED_APPS"]
+    urls = run(samples("python", "urls.py"), urlpatterns=[], path=path, include=include)
+    assert len(urls["urlpatterns"]) == 1
+
+
+def test_the_page_names_every_kind_of_step_and_every_verb_that_it_shows() -> None:
+    from rollout import plan as language
+    from rollout.plan.step import Step
+
+    kinds = {
+        name
+        for name in language.__all__
+        if isinstance(kind := getattr(language, name), type) and issubclass(kind, Step)
+    }
+    missing = {name for name in kinds - {"Step", "SqlFile"} if f"`{name}`" not in TEXT}
+    assert missing == set()
