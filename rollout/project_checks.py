@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
 
 from rollout import journal
-from rollout.environments import environments
+from rollout.environments import configured
 
 _MIDDLEWARE = (
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -56,7 +56,7 @@ def _databases() -> Iterator[CheckMessage]:
             "users to the journal's: what is told to whom refers to both.",
             id="rollout.E065",
         )
-    for name, alias in environments().items():
+    for name, alias in configured().items():
         if alias not in connections:
             yield Error(
                 f"The environment '{name}' is the database '{alias}', which DATABASES lacks.",

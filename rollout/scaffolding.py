@@ -248,7 +248,7 @@ class _Author:
         for index in self.looked.indexes:
             if not new.keys() & index.covers:
                 continue
-            if self.looked.partitioned or index.of_constraint or not index.plain:
+            if index.of_constraint or not index.plain:
                 left_alone += self._left_alone(index)
                 continue
             columns = tuple(new.get(column, column) for column in index.columns)

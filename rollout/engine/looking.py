@@ -63,7 +63,6 @@ class Looked:
     """A live table: its key, the columns asked for, what covers them, and names already taken."""
 
     table: Table
-    partitioned: bool
     generated: frozenset[str]
     defaults: dict[str, str]
     indexes: tuple[Index, ...]
@@ -105,11 +104,11 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
         name=relation,
         schema=schema,
         key=key,
+        partitioned=kind == "p",
         columns={column: live[column][0] for column in dict.fromkeys((*key, *columns))},
     )
     return Looked(
         table=table,
-        partitioned=kind == "p",
         generated=frozenset(column for column in columns if live[column][1]),
         defaults={c: live[c][2] for c in columns if live[c][2] and not live[c][1]},
         indexes=_indexes(connection, oid, columns),
