@@ -1,6 +1,7 @@
 """The architecture holds: who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,3 +42,18 @@ def test_the_plan_and_the_engine_know_no_orm(package: str) -> None:
         if name.startswith("django.db")
     }
     assert found == set()
+
+
+def test_the_journal_is_reached_by_its_own_alias_and_never_by_the_default_one() -> None:
+    """A database router may keep it elsewhere."""
+    default = re.compile(
+        r"transaction\.(atomic\(\)|on_commit\()|^from django\.db import .*\bconnection\b"
+        r"|settings\.ROLLOUT\b",
+        re.MULTILINE,
+    )
+    astray = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "rollout").rglob("*.py")
+        if path.name != "journal.py" and default.search(path.read_text())
+    ]
+    assert astray == []

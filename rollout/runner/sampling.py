@@ -9,10 +9,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
-from rollout import gates
+from rollout import gates, journal
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection
@@ -111,7 +110,7 @@ def thin_samples(*, now: datetime) -> int:
     gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
     for after, seconds in THINNED:
         finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
-        with transaction.atomic():
+        with journal.atomic():
             parts: dict[tuple[int, int], list[DatabaseSample]] = defaultdict(list)
             for sample in finer.select_for_update():
                 parts[sample.rollout_id, int(sample.at.timestamp()) // seconds].append(sample)

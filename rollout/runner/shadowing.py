@@ -2,9 +2,7 @@
 
 import math
 
-from django.db import transaction
-
-from rollout import log
+from rollout import journal, log
 from rollout.models import Rollout
 from rollout.runner.verbs import Actor, Refused
 
@@ -15,7 +13,7 @@ def set_shadow_percent(
     """Set the share of reads; every process heeds it within seconds. Raises Refused."""
     if not math.isfinite(percent) or not 0 <= percent <= 100:
         raise Refused("0 to 100 percent of the reads may be answered by both shapes.")
-    with transaction.atomic():
+    with journal.atomic():
         before = Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk).shadow_percent
         rollout.shadow_percent = percent
         rollout.save(update_fields=["shadow_percent"])

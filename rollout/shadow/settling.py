@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from django.db import transaction
 from django.utils import timezone
 
-from rollout import findings, gates, log
+from rollout import findings, gates, journal, log
 from rollout.engine.audit import AuditResult, RowMismatch
 from rollout.engine.audit.categories import worst
 from rollout.engine.audit.some_rows import RowsNow, look_at
@@ -87,7 +86,7 @@ def _write(
     rollout: Rollout, digest: str, operation: str, rows: Sequence[RowMismatch], *, looked_at: int
 ) -> None:
     now = timezone.now()
-    with transaction.atomic():
+    with journal.atomic():
         report = (
             AuditReport.objects.select_for_update()
             .filter(rollout=rollout, mode=AuditMode.SHADOW, started_at__gt=now - TOGETHER)
