@@ -64,7 +64,7 @@ def archive_name(plan: "Plan", table: Table) -> str:
 def fingerprint(archive: sql.Composable) -> sql.Composed:
     """SQL of a text that changes with any row of an archive: it is the archive's comment."""
     return sql.SQL(
-        "(SELECT count(*) || ' rows, ' || coalesce(sum(hash_record_extended(a, 0)), 0)"
+        "(SELECT count(*) || ' rows, ' || coalesce(sum(hash_record_extended(a.*, 0)), 0)"
         " FROM {} AS a)"
     ).format(archive)
 
