@@ -35,7 +35,7 @@ class Blocker:
         if self.pid == PREPARED:
             return self.query
         open_for = "" if self.seconds is None else f", transaction open for {self.seconds:,} s"
-        return f"pid {self.pid} ({self.application}, {self.state}{open_for}): {self.query[:80]}"
+        return f"pid {self.pid} ({self.application}, {self.state}{open_for}): {_short(self.query)}"
 
     @property
     def ours(self) -> bool:
@@ -156,6 +156,10 @@ def in_its_way(connection: Connection, pid: int) -> tuple[str, tuple[Blocker, ..
     row = connection.execute("SELECT pg_blocking_pids(%s)", [pid]).fetchone()
     found = _sessions(connection, row[0] if row else [], relation)[:MOST]
     return awaits, tuple(_named(connection, one) for one in found)
+
+
+def _short(query: str) -> str:
+    return query if len(query) <= 80 else f"{query[:79]}…"
 
 
 def session(connection: Connection, pid: int) -> Blocker | None:

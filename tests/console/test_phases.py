@@ -1,8 +1,10 @@
 import re
+from dataclasses import replace
 
 import pytest
 from django.test import Client
 
+from rollout.engine.standing import Blocker, Progress, Standing
 from rollout.models import LogEntry, Rollout
 from rollout.plan import plans
 from tests.console import journal
@@ -148,3 +150,41 @@ def test_each_state_offers_what_can_be_done_in_it(
     text = text_of(lead, f"{PAGE}phases/0/")
     verbs = ("pause", "resume", "cancel", "retry")
     assert {verb for verb in verbs if f'id="verb-{verb}"' in text} == buttons
+
+
+def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_for(
+    rollout: Rollout, viewer: Client
+) -> None:
+    old = Blocker(
+        pid=77,
+        began_at="2026-01-01T00:00:00.000000Z",
+        transaction_at="2026-01-01T00:00:00.000000Z",
+        application="a report",
+        user="reporting",
+        kind="client backend",
+        state="active",
+        seconds=125,
+        query="SELECT <b>everything</b>",
+    )
+    standing = Standing(
+        session=1,
+        statement="CREATE INDEX CONCURRENTLY …",
+        began_at="2026-01-01T00:00:00.000+00:00",
+        awaits="transactions that began before it",
+        blockers=(old,),
+        progress=Progress("waiting for old snapshots", 2, 3, "transactions that it waits for"),
+    )
+    run = ran(rollout, 4, "running")
+    reached(run, "index-type", "running", standing=standing.as_data())
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    assert "Waiting for old snapshots" in text
+    assert "2 of 3 transactions that it waits for" in text
+    assert 'value="2.0000" max="3.0000"' in text
+    assert "a report" in text
+    assert "2 min 5 s" in text
+    assert "SELECT &lt;b&gt;everything&lt;/b&gt;" in text
+    assert "Lock timeout in force" not in text
+    without = replace(standing, blockers=(), progress=None)
+    run.steps.update(standing=without.as_data())
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    assert "PostgreSQL does not tell how far this statement is." in text
