@@ -43,6 +43,14 @@ class Histogram:
             bucket = int(text)
             own[bucket] = own.get(bucket, 0) + count
 
+    def merge_all(self, several: Iterable[Mapping[str, int]]) -> None:
+        """The same with many of them."""
+        sums: dict[str, int] = {}
+        for counts in several:
+            for text, count in counts.items():
+                sums[text] = sums.get(text, 0) + count
+        self.merge_json(sums)
+
     def __len__(self) -> int:
         return sum(self._counts.values())
 
