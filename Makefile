@@ -27,17 +27,14 @@ test: $(VENV)/.development
 bench-telemetry: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.telemetry
 
-bench: ROWS ?= 2000000
 bench: $(VENV)/.demo
-	@exec $(VENV)/bin/python -m bench.backfill --rows $(ROWS)
+	@exec $(VENV)/bin/python -m bench.backfill --rows $(or $(ROWS),2000000)
 
-bench-audit: ROWS ?= 10000000
 bench-audit: $(VENV)/.demo
-	@exec $(VENV)/bin/python -m bench.audit --rows $(ROWS)
+	@exec $(VENV)/bin/python -m bench.audit --rows $(or $(ROWS),10000000)
 
-bench-phases: ROWS ?= 2000000
 bench-phases: $(VENV)/.demo
-	@exec $(VENV)/bin/python -m bench.phases --rows $(ROWS)
+	@exec $(VENV)/bin/python -m bench.phases --rows $(or $(ROWS),2000000)
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -1,6 +1,7 @@
 """What is written for people is so: links lead somewhere, commands parse, names exist."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -71,6 +72,23 @@ def test_the_page_of_words_has_the_glossary_of_the_console() -> None:
     assert (ROOT / "docs/glossary.md").read_text() == glossary.as_markdown(), (
         "python -m rollout.glossary > docs/glossary.md"
     )
+
+
+def test_the_variables_of_the_demo_pass_through_make() -> None:
+    table = (ROOT / "README.md").read_text().split("| variable |")[1].split("\n\n")[0]
+    variables = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert {"PORT", "ROWS", "DATABASE_URL"} <= set(variables)
+    given = {name: f"the {name}" for name in variables}
+    show = "show:\n\t@env"
+    done = subprocess.run(
+        ["make", "--silent", f"--eval={show}", "show"],
+        cwd=ROOT,
+        env=given | {"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {f"{name}={value}" for name, value in given.items()} <= set(done.stdout.splitlines())
 
 
 @pytest.fixture(scope="module")
