@@ -5,14 +5,18 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.urls import URLPattern, URLResolver
 
 from config.home import ROOT
-from rollout import glossary
+from rollout import glossary, roles
 from rollout import plan as language
+from rollout.console import urls
 from rollout.plan.registry import plans
 from tests import documents
 from tests.documents import Document
@@ -116,3 +120,42 @@ def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anythin
         asked = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', html)
         asked += re.findall(r'<link[^>]+href="([^"]+)"', html)
         assert [address for address in asked if "//" in address] == []
+
+
+def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+    for one in patterns:
+        route = before + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(one.pattern))
+        if isinstance(one, URLResolver):
+            yield from routes(one.url_patterns, route)
+        else:
+            yield route
+
+
+CONSOLE = Document(ROOT / "docs/console.md")
+
+
+def test_the_guide_to_the_console_names_every_address_and_no_other() -> None:
+    there = set(routes(urls.urlpatterns)) - {""}
+    named = {code for code in CONSOLE.code if re.fullmatch(r"[\w{}/.-]+(/|\.csv|\.json)", code)}
+    assert named - {"/rollout/"} == there
+
+
+def test_the_guide_to_the_console_says_who_may_do_what() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|([^|]+)\|([^|]+)\|([^|]+)\|", CONSOLE.text, re.M)
+    said = {code: [cell.strip() == "yes" for cell in cells] for code, *cells in rows}
+    assert said == {
+        code: [code in roles.PERMISSIONS[role] for role in ("viewer", "engineer", "lead")]
+        for code in documents.permissions()
+    }
+
+
+def test_there_is_a_how_to_for_every_kind_of_step() -> None:
+    kinds = {
+        name
+        for name in language.__all__
+        if isinstance(found := getattr(language, name), type)
+        and issubclass(found, language.Step)
+        and not isabstract(found)
+    }
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/steps.md").read_text(), re.M)
+    assert {*headings} == kinds - {"SqlFile"} | {"SqlFiles"}
