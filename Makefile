@@ -6,6 +6,7 @@
 # make bench-telemetry  what measuring the application costs, with and without within one run
 # make docs   docs/ as pages, in site/; a warning is an error
 # make lint   ruff, mypy, import rules
+# make audit-dependencies   known vulnerabilities of what is installed, where that can be asked
 # make clean  removes what the other targets made, the demo's data included
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ VENV ?= .venv
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit bench-phases bench-telemetry docs lint clean
+.PHONY: demo test bench bench-audit bench-phases bench-telemetry docs lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -45,6 +46,9 @@ lint: $(VENV)/.development
 	$(VENV)/bin/ruff format --check .
 	SECRET_KEY=lint DATABASE_URL=postgresql:///lint $(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+audit-dependencies: $(VENV)/.development
+	$(VENV)/bin/python .ci/audit_dependencies.py
 
 clean:
 	rm -rf .venv .venv-* .rollout build dist site *.egg-info .hypothesis .import_linter_cache

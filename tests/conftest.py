@@ -2,20 +2,17 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import django
 import pytest
 
-from config import embedded
 from config.home import Home
-from tests.processes import Running, answers, free_port, manage_process, stopped_after
-from tests.servers import Database, TestServer, migrated_template, template_url
+from tests.processes import Running, manage_process, stopped_after, web_server
+from tests.servers import Database, TestServer, database_of_its_own, migrated_template
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -87,23 +84,8 @@ def committed_db(template: str, django_db_blocker: "DjangoDbBlocker") -> Iterato
     For what needs several connections or processes. Not to be used together with `db`: it takes
     the place of the default database, and is dropped afterwards.
     """
-    from django.db import connections
-
-    name = f"rollout_{uuid4().hex}"
-    url = embedded.with_database(template_url(), name)
-    connection = connections["default"]
-    assert not connection.in_atomic_block, "committed_db cannot be used together with db"
-    with django_db_blocker.unblock():
-        usual = connection.settings_dict["NAME"]
-        connection.close()
-        embedded.create_database(url, template=template)
-        connection.settings_dict["NAME"] = name
-        try:
-            yield Database(url)
-        finally:
-            connection.close()
-            connection.settings_dict["NAME"] = usual
-            embedded.drop_database(url)
+    with django_db_blocker.unblock(), database_of_its_own(template) as database:
+        yield database
 
 
 @pytest.fixture
@@ -130,15 +112,5 @@ def watchdog(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
 @pytest.fixture
 def web(committed_db: Database, tmp_path: Path) -> Iterator[str]:
     """The address (`http://127.0.0.1:port`) of a real web server over `committed_db`."""
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}"),
-        *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
-        *("--graceful-timeout", "2"),
-    ]
-    with stopped_after(
-        Running(command, env=committed_db.env(SERVE_MEDIA="1"), log=tmp_path / "web.log")
-    ) as server:
-        address = f"http://127.0.0.1:{port}"
-        server.wait_for(lambda: answers(f"{address}/healthz"))
+    with web_server(committed_db.env(SERVE_MEDIA="1"), log=tmp_path / "web.log") as address:
         yield address

@@ -6,9 +6,8 @@ from rollout.models import Rollout
 from tests.console.test_access import POST_ONLY, WHO_MAY, address_of, last_part
 
 OF_THE_SITE = (
-    *("/properties/", "/properties/new/", "/nowhere/", "/admin/", "/admin/auth/user/"),
-    *("/admin/auth/user/add/", "/admin/auth/group/", "/admin/rollout/logentry/"),
-    *("/admin/rollout/phaserun/", "/admin/axes/accessattempt/", "/admin/password_change/"),
+    *("/properties/", "/properties/new/", "/admin/", "/admin/auth/user/", "/admin/auth/user/add/"),
+    *("/admin/rollout/phaserun/", "/admin/axes/accessattempt/"),
 )
 NAMED_BESIDES = {"repair": "?table=properties&column=currency"}
 """What the addresses of some pages name besides."""

@@ -80,6 +80,21 @@ def stopped_after(running: Running) -> Iterator[Running]:
         running.stop()
 
 
+@contextlib.contextmanager
+def web_server(env: Mapping[str, str], *, log: Path) -> Iterator[str]:
+    """A real web server; its address (`http://127.0.0.1:port`)."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}"),
+        *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
+        *("--graceful-timeout", "2"),
+    ]
+    with stopped_after(Running(command, env=env, log=log)) as server:
+        address = f"http://127.0.0.1:{port}"
+        server.wait_for(lambda: answers(f"{address}/healthz"))
+        yield address
+
+
 def wait_until(
     is_so: Callable[[], bool], *, seconds: float = 30, seen: Callable[[], str] = lambda: ""
 ) -> None:

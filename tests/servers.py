@@ -5,8 +5,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 
@@ -85,11 +88,11 @@ def migrated_template() -> str:
     return name
 
 
-def manage(*arguments: str, url: str) -> str:
+def manage(*arguments: str, url: str, **more: str) -> str:
     """Runs a management command against the database `url`; gives what it printed."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env=Database(url).env(),
+        env=Database(url).env(**more),
         capture_output=True,
         text=True,
         check=False,
@@ -108,3 +111,24 @@ class Database:
     def env(self, **more: str) -> dict[str, str]:
         """The environment for a process of the site that is to use this database."""
         return {**os.environ, "DATABASE_URL": self.url, "PYTHONUNBUFFERED": "1", **more}
+
+
+@contextmanager
+def database_of_its_own(template: str) -> Iterator[Database]:
+    """A copy of the template, which stands in the default database's place for as long as this."""
+    from django.db import connections
+
+    name = f"rollout_{uuid4().hex}"
+    url = embedded.with_database(template_url(), name)
+    connection = connections["default"]
+    assert not connection.in_atomic_block, "it cannot be used together with the fixture db"
+    usual = connection.settings_dict["NAME"]
+    connection.close()
+    embedded.create_database(url, template=template)
+    connection.settings_dict["NAME"] = name
+    try:
+        yield Database(url)
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = usual
+        embedded.drop_database(url)

@@ -99,6 +99,7 @@ def pages(rollout: Rollout) -> list[str]:
         f"/properties/{listing.id}/edit/",
         f"/admin/rollout/phaserun/{failed.pk}/change/",
         f"/accounts/login/?next={HOSTILE}",
+        f"/nowhere/{HOSTILE}",
     ]
 
 
@@ -109,7 +110,7 @@ def test_no_page_has_anything_inline_and_none_sends_sql_whatever_the_data_say(
     sent: set[str] = set()
     for address in pages:
         answer = browser.get(address)
-        assert answer.status_code == (404 if address == "/nowhere/" else 200), address
+        assert answer.status_code == (404 if "/nowhere/" in address else 200), address
         html = answer.content.decode()
         assert not inline_in(html), address
         assert "xss-was-here" not in tags_in(html), address

@@ -1,0 +1,104 @@
+"""What people do with the console, in Chromium, with a real web server, worker and watchdog."""
+
+import time
+
+import pytest
+
+from rollout.models import LogEntry, PhaseRun
+from rollout.plan import plans
+from tests import rollouts
+from tests.console import journal
+from tests.in_browser.visiting import PHONE, Site, Visitor
+from tests.servers import Database
+
+pytestmark = pytest.mark.xdist_group("in_browser")
+PAGE = journal.PAGE
+PAGES = (PAGE, *(f"{PAGE}phases/{number}/" for number in range(5)), f"{PAGE}audits/")
+
+
+def asks_until(visitor: Visitor, path: str, text: str, *, seconds: float = 60) -> None:
+    """Opens a page again and again, as people without scripts do, until it says so."""
+    deadline = time.monotonic() + seconds
+    visitor.open(path)
+    while text not in visitor.text:
+        assert time.monotonic() < deadline, visitor.text
+        visitor.open(path)
+
+
+def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
+    site: Site, database: Database, request: pytest.FixtureRequest
+) -> None:
+    rollouts.load_listings(20)
+    with site.visitor("lead") as lead:
+        lead.open(f"{PAGE}phases/0/start/")
+        lead.press("Start phase 0 in production")
+        lead.reads("Worker and watchdog are not running")
+        request.getfixturevalue("worker")
+        lead.reads("steps are done", seconds=60)
+        lead.page.get_by_text("are not running").wait_for(state="detached")
+        assert not lead.problems
+
+
+def test_everything_works_on_a_phone_without_scripts(
+    site: Site, database: Database, worker: None
+) -> None:
+    journal.ran(journal.the_rollout(), 0)
+    with site.visitor("lead", scripts=False, size=PHONE) as lead:
+        lead.open("/rollout/")
+        lead.press(plans.get(journal.PLAN).title, role="link")
+        lead.press("Start phase 1…", role="link")
+        lead.press("Start phase 1 in production")
+        asks_until(lead, f"{PAGE}phases/1/", "steps are done")
+        lead.press("Roll back phase 1…", role="link")
+        lead.press("Roll back phase 1 in production")
+        asks_until(lead, f"{PAGE}phases/1/", "Rolled back")
+        lead.open(PAGE)
+        lead.page.locator("#start-audit").click()
+        asks_until(lead, f"{PAGE}audits/", "Inconclusive")
+        lead.open("/rollout/log/")
+        lead.page.get_by_label("Phase").select_option("1")
+        lead.page.get_by_role("button", name="Filter").click()
+        assert "phase=1" in lead.page.url
+        assert "lead" in lead.page.inner_text("main table")
+        assert not lead.problems
+
+
+def test_a_viewer_is_shown_nothing_to_press_and_refused_what_is_sent_by_hand(
+    site: Site, database: Database
+) -> None:
+    runs, entries = PhaseRun.objects.count(), LogEntry.objects.count()
+    with site.visitor("viewer") as viewer:
+        for page in PAGES:
+            viewer.open(page)
+            assert viewer.page.locator("main form[method=post]").count() == 0, page
+            assert viewer.page.locator("main a.button-primary").count() == 0, page
+        token = viewer.page.locator("input[name=csrfmiddlewaretoken]").first.get_attribute("value")
+        for path in ("phases/1/start/", "phases/0/roll-back/", "pause/", "retry/", "audits/"):
+            answer = viewer.page.request.post(
+                f"{site.address}{PAGE}{path}",
+                form={"csrfmiddlewaretoken": str(token)},
+                headers={"Referer": f"{site.address}{PAGE}"},
+            )
+            assert answer.status == 403, path
+            assert "This needs the role" in answer.text()
+    assert (PhaseRun.objects.count(), LogEntry.objects.count()) == (runs, entries)
+
+
+def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> None:
+    """The instruments of these tests see a barrier, a violation of the policy, a failed request."""
+    with site.visitor("viewer") as viewer:
+        viewer.open(PAGE)
+        viewer.page.evaluate(
+            "document.body.insertAdjacentHTML('beforeend',"
+            """ '<img src="/nowhere.png"><p style="color: red">x</p>')"""
+        )
+        viewer.page.wait_for_function("[...document.images].at(-1).complete")
+        assert any(line.startswith("image-alt") for line in viewer.barriers())
+        assert any("404 of" in line for line in viewer.problems)
+        assert any("Content Security Policy" in line for line in viewer.problems)
+        assert (
+            viewer.page.evaluate(
+                "getComputedStyle([...document.querySelectorAll('p')].at(-1)).color"
+            )
+            != "rgb(255, 0, 0)"
+        )
