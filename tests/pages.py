@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 from rollout.models import Rollout
-from tests.console.test_access import POST_ONLY, WHO_MAY, address_of, last_part
+from tests.console.test_access import POST_ONLY, WHO_MAY, last_part, named
 
 OF_THE_SITE = (
     *("/properties/", "/properties/new/", "/admin/", "/admin/auth/user/", "/admin/auth/user/add/"),
@@ -15,8 +15,9 @@ NAMED_BESIDES = {"repair": "?table=properties&column=currency"}
 
 def addresses_of_the_console(rollout: Rollout) -> list[str]:
     """The address of each page of the console, after what it shows was put into the journal."""
+    names = named(rollout)
     return [
-        address_of(pattern, rollout) + NAMED_BESIDES.get(last_part(pattern), "")
+        "/rollout/" + pattern.format(**names) + NAMED_BESIDES.get(last_part(pattern), "")
         for pattern in WHO_MAY
         if last_part(pattern) not in POST_ONLY and not last_part(pattern).startswith("export.")
     ]

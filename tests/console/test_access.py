@@ -106,36 +106,40 @@ SENT = {
 
 
 def address_of(pattern: str, rollout: Rollout) -> str:
+    return "/rollout/" + pattern.format(**named(rollout, waived=pattern.endswith("unwaive/")))
+
+
+def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
+    """What addresses name, after it was put into the journal."""
     step = journal.reached(journal.ran(rollout, 2), "backfill")
     compared = {"table": "properties", "column": "currency", "categories": {"ok": 1}, "cells": []}
     nothing = {"legacy_column": "", "lookup_table": ""}
     report = journal.audited(rollout, translations=[{**compared, **nothing}])
-    waived_until = timezone.now() + timedelta(days=1) if pattern.endswith("unwaive/") else None
-    finding, _created = Finding.objects.update_or_create(
+    finding = Finding.objects.create(
         rollout=rollout,
         table="properties",
         key="1",
         column="currency",
         category="wrong",
-        defaults={"waived_until": waived_until},
+        waived_until=timezone.now() + timedelta(days=1) if waived else None,
     )
     snapshot = journal.taken(rollout)
-    return "/rollout/" + pattern.format(
-        rollout=f"{journal.PLAN}/production",
-        job=journal.job_of(step, finished_at=step.finished_at).pk,
-        audit=report.pk,
-        other=journal.audited(rollout).pk,
-        finding=finding.pk,
-        snapshot=snapshot.pk,
-        restore=journal.restored(snapshot).pk,
-        environment=journal.made(snapshot).pk,
-        text="properties/type",
-        change=journal.reviewed(rollout).pk,
-        rule="slow",
-        webhook="chat",
-        delivery=journal.told(journal.noted(rollout)).pk,
-        pid=1,
-    )
+    return {
+        "rollout": f"{journal.PLAN}/production",
+        "job": journal.job_of(step, finished_at=step.finished_at).pk,
+        "audit": report.pk,
+        "other": journal.audited(rollout).pk,
+        "finding": finding.pk,
+        "snapshot": snapshot.pk,
+        "restore": journal.restored(snapshot).pk,
+        "environment": journal.made(snapshot).pk,
+        "text": "properties/type",
+        "change": journal.reviewed(rollout).pk,
+        "rule": "slow",
+        "webhook": "chat",
+        "delivery": journal.told(journal.noted(rollout)).pk,
+        "pid": 1,
+    }
 
 
 def browser_of(who: str) -> Client:
