@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 
 from psycopg import errors, sql
 
@@ -12,6 +13,7 @@ from rollout.plan.actions import Statement
 from rollout.plan.names import code
 
 ATTEMPTS = 30
+LONG_ATTEMPTS = 5
 FIRST_LOCK_TIMEOUT = 0.2
 LONGEST_LOCK_TIMEOUT = 2.0
 LONGEST_PAUSE = 3.0
@@ -25,9 +27,17 @@ class NotApplied(Exception):
     """A statement reported success, but the catalog does not show its result."""
 
 
-def apply(connection: Connection, statement: Statement, control: Control) -> bool:
+def apply(
+    connection: Connection,
+    statement: Statement,
+    control: Control,
+    *,
+    clearing: Sequence[Statement] = (),
+) -> bool:
     """Run a statement unless it is already applied, or for other servers; whether it was run.
 
+    ``clearing`` are run again before a long statement that a deadlock ended is tried once more:
+    they take away what it has left.
     Raises LockNotObtained, NotApplied, Interrupted and psycopg.Error.
     """
     if not statement.is_for(connection.info.server_version):
@@ -40,9 +50,7 @@ def apply(connection: Connection, statement: Statement, control: Control) -> boo
         control.check()
         with Watch(connection, statement, control) as watch:
             if statement.long:
-                connection.execute("SET lock_timeout = 0")
-                connection.execute("SET statement_timeout = 0")
-                connection.execute(text)
+                _without_timeout(connection, text, control, watch, clearing)
             else:
                 _with_lock_timeout(connection, text, control, watch)
     if statement.done is not None and not ask(connection, statement.done):
@@ -58,6 +66,31 @@ def _texts(connection: Connection, statement: Statement) -> list[sql.SQL | sql.C
     if not statement.generates:
         return [statement.sql]
     return [code(text) for (text,) in connection.execute(statement.sql).fetchall()]
+
+
+def _without_timeout(
+    connection: Connection,
+    text: sql.SQL | sql.Composed,
+    control: Control,
+    watch: Watch,
+    clearing: Sequence[Statement],
+) -> None:
+    """As long as it takes; but who waits for others while they wait for it has to begin again."""
+    for attempt in range(1, LONG_ATTEMPTS + 1):
+        try:
+            connection.execute("SET lock_timeout = 0")
+            connection.execute("SET statement_timeout = 0")
+            connection.execute(text)
+            return
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            if attempt == LONG_ATTEMPTS:
+                raise LockNotObtained(
+                    f"Others and this statement waited for each other, {attempt} times over. In "
+                    f"the way: {watch.named}. Let those transactions end, then retry the phase."
+                ) from error
+            _pause(random.uniform(0, LONGEST_PAUSE), control)
+            for statement in clearing:
+                apply(connection, statement, control)
 
 
 def _with_lock_timeout(

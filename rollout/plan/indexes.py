@@ -18,20 +18,30 @@ if TYPE_CHECKING:
     from rollout.plan.plan import Plan
 
 
+_BROKEN = """SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass)
+  FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid
+ WHERE x.indrelid = {table} AND NOT x.indisvalid
+   AND (c.relname = {name} OR starts_with(c.relname, {pattern}))"""
+"""What a build that was cut off has left, and a rebuild: that calls its half ``…_ccnew``."""
+
+
 def _create_index(
     table: Table, name: str, columns: tuple[str, ...], *, unique: bool = False
 ) -> Actions:
     if table.partitioned:
         return partitions.create_index(table, name, columns, unique=unique)
-    index = sql.Identifier(table.schema, name)
     valid = facts.index_is_valid(table.schema, name)
     locks = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
+    broken = sql.SQL(_BROKEN).format(
+        table=table.regclass, name=sql.Literal(name), pattern=sql.Literal(f"{name}_cc")
+    )
     return (
         Statement(
-            sql=sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index),
-            done=sql.SQL("({} OR {})").format(valid, facts.no(facts.relation_exists(index))),
+            sql=broken,
+            done=sql.SQL("NOT EXISTS ({})").format(broken),
             locks=locks,
             long=True,
+            generates=True,
         ),
         Statement(
             sql=sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} ({})").format(

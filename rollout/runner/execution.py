@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import cached_property
 
 import psycopg
@@ -166,7 +167,8 @@ class Execution:
             again = number < row.actions_done
             if _is_for_others(action, connection) or (again and not _can_be_asked(action)):
                 continue
-            result = self._act(number, action, connection, held)
+            earlier = [a for a in way.actions[:number] if isinstance(a, Statement) and a.done]
+            result = self._act(number, action, connection, held, earlier)
             if result is None:
                 return False
             if again and result == ALREADY:
@@ -195,12 +197,19 @@ class Execution:
             )
             self._record("step done", f"{step.description}: {row.result}", step=step.id)
 
-    def _act(self, number: int, action: Action, connection: Connection, held: Lease) -> str | None:
+    def _act(
+        self,
+        number: int,
+        action: Action,
+        connection: Connection,
+        held: Lease,
+        earlier: Sequence[Statement],
+    ) -> str | None:
         """Carry an action out; a sentence of its result, or None when the slice ended first."""
         assert self.step_run is not None
         match action:
             case Statement():
-                ran = ddl.apply(connection, action, held)
+                ran = ddl.apply(connection, action, held, clearing=earlier)
                 return "Applied." if ran else ALREADY
             case Fill() | Compute():
                 return filling.carry_on(

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -264,6 +265,61 @@ def test_what_an_interrupted_build_left_is_cleared_and_built_again(
     assert connection.execute(sql.SQL("SELECT {}").format(broken)).fetchone() == (True,)
     assert ddl.apply(connection, clear, NoControl()) is False
     assert ddl.apply(connection, build, NoControl()) is False
+
+
+def test_what_a_rebuild_left_is_cleared_too_and_a_valid_index_of_a_like_name_is_not(
+    connection: Connection,
+) -> None:
+    for name in ("things_kind_ccnew", "things_kind_ccnew1", "things_kind_2", "things_kind_ccold"):
+        connection.execute(sql.SQL("CREATE INDEX {} ON things (kind)").format(sql.Identifier(name)))
+    # As REINDEX CONCURRENTLY leaves them when it is cut off.
+    connection.execute(
+        "UPDATE pg_index SET indisvalid = false"
+        " WHERE indexrelid::regclass::text IN ('things_kind_ccnew', 'things_kind_ccnew1')"
+    )
+    step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
+    for action in step.forward(BIGINT.plan):
+        assert isinstance(action, Statement)
+        ddl.apply(connection, action, NoControl())
+    names = connection.execute(
+        "SELECT indexrelid::regclass::text FROM pg_index"
+        " WHERE indexrelid::regclass::text LIKE 'things_kind%' ORDER BY 1"
+    ).fetchall()
+    assert names == [("things_kind",), ("things_kind_2",), ("things_kind_ccold",)]
+
+
+def test_a_build_that_a_deadlock_ends_is_cleared_away_and_tried_again(
+    connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
+    clear, build = step.forward(BIGINT.plan)
+    assert isinstance(clear, Statement)
+    assert isinstance(build, Statement)
+    cleared = []
+    apply = ddl.apply
+
+    def applied(*arguments: Any, **more: Any) -> bool:
+        cleared.append(arguments[1])
+        return apply(*arguments, **more)
+
+    monkeypatch.setattr(ddl, "apply", applied)
+    connection.execute("SET deadlock_timeout = '200ms'")
+    app.execute("SET deadlock_timeout = '1min'")
+    app.execute("BEGIN")
+    app.execute("INSERT INTO things (id) VALUES (1)")
+    engine = threading.Thread(
+        target=apply, args=(connection, build, NoControl()), kwargs={"clearing": [clear]}
+    )
+    engine.start()
+    app.execute("SELECT pg_sleep(0.05)")
+    # Waits for the build, which waits for this transaction: the build is the one to go.
+    app.execute("LOCK TABLE things IN SHARE UPDATE EXCLUSIVE MODE")
+    app.execute("COMMIT")
+    engine.join()
+    assert cleared == [clear]
+    built = facts.index_is_valid("public", "things_kind")
+    assert connection.execute(sql.SQL("SELECT {}").format(built)).fetchone() == (True,)
 
 
 def test_a_commit_of_a_statement_waits_for_the_disk_whatever_the_session_did_before(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -250,8 +251,10 @@ def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
     apply = ddl.apply
     index = "properties_type_id_idx"
 
-    def cut_off(connection: Connection, statement: Statement, control: Control) -> bool:
-        done = apply(connection, statement, control)
+    def cut_off(
+        connection: Connection, statement: Statement, control: Control, **more: Any
+    ) -> bool:
+        done = apply(connection, statement, control, **more)
         if statement.text.startswith("CREATE INDEX") and index in statement.text:
             connection.execute(
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [index]
