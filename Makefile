@@ -5,6 +5,7 @@
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make bench-telemetry  what measuring the application costs, with and without within one run
 # make docs   docs/ as pages, in site/; a warning is an error
+# make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
 # make lint   ruff, mypy, import rules
 # make audit-dependencies   known vulnerabilities of what is installed, where that can be asked
 # make clean  removes what the other targets made, the demo's data included
@@ -15,7 +16,7 @@ VENV ?= .venv
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit bench-phases bench-telemetry docs lint audit-dependencies clean
+.PHONY: demo test bench bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -39,6 +40,9 @@ bench-phases: $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+bench-pages: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.pages --rows $(or $(ROWS),10000000)
 
 # mypy's Django plugin loads the settings; it connects to nothing.
 lint: $(VENV)/.development

@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import application
-from bench.control import BENCHMARK
 from bench.locks import CHUNK_SECONDS, Locks, watched
-from bench.loops.rollout import await_end, seconds_of, workers
+from bench.loops.rollout import carry_out, seconds_of, workers
 from bench.run import say
 from bench.server import Database, create, django_uses
 from bench.traffic import Traffic, traffic
-from rollout import queue
 from rollout.engine import ddl
 from rollout.models import BackfillJob, PhaseRun, Way
-from rollout.plan import plans
-from rollout.runner import lease
-from rollout.status import find_rollout
 
 TABLES = ("properties", "property_images", "property_types", "property_statuses")
 LONGEST_HOLD_MS = 50.0
@@ -201,22 +196,8 @@ class PhaseRuns:
         )
 
     def _carry_out(self, number: int, way: Way = Way.FORWARD) -> PhaseRun:
-        """A phase by the queue and its workers.
-
-        Gates and approvals ask people, and nobody is here: what is measured is what steps do.
-        """
         say(f"{PHASES[way]} {number}")
-        run = PhaseRun.objects.create(
-            rollout=find_rollout(application.PLAN, "production"),
-            phase=number,
-            way=way,
-            actor_name=BENCHMARK.get_username(),
-            plan_digest=plans.get(application.PLAN).digest,
-            lease_until=lease.grace(),
-        )
-        queue.send_run(run)
-        await_end(run)
-        return run
+        return carry_out(application.PLAN, number, way)
 
     def _held_back(self, run: PhaseRun) -> dict[str, float]:
         jobs = list(BackfillJob.objects.filter(step_run__run=run).values_list("pk", flat=True))

@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from rollout.backends import allowed_in, within
+from rollout.console.cookies import in_zone_of
 from rollout.environments import home_of, homes
 from rollout.models import (
     AuditReport,
@@ -83,7 +84,8 @@ def may(
                     anywhere and environments_seen_by(known.user, needed)
                 ):
                     raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
-                return view(known, *args, **kwargs)
+                with in_zone_of(request):
+                    return view(known, *args, **kwargs)
             except PermissionDenied as refusal:
                 return render(request, "rollout/403.html", {"exception": refusal}, status=403)
             except Http404 as missing:

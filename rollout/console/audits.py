@@ -13,6 +13,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.crosstab import cell_at, crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
 from rollout.console.lines import Plot, line_of
+from rollout.console.live import FAST, pace, shared
 from rollout.console.matrix import matrix_of
 from rollout.console.paging import page_of
 from rollout.console.rows import row_url
@@ -41,6 +42,7 @@ class SampleForm(forms.Form):
 
 @may("view_rollout", to_post="audit_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
+@shared()
 def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -64,13 +66,14 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         "plot": _over_time(rollout),
         "came_back": came_back(rollout),
         "liveness": liveness(),
-        "live": any(report.status == AuditStatus.RUNNING for report in reports),
+        "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
     }
     return render(request, f"rollout/{'audits_live' if request.htmx else 'audits'}.html", page)
 
 
 @may("view_rollout")
 @require_safe
+@shared()
 def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     report = audit_or_404(audit_id)
     running = report.status == AuditStatus.RUNNING
@@ -104,7 +107,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
         "liveness": liveness() if running else None,
-        "live": running,
+        "live": FAST if running else 0,
     }
     return render(request, f"rollout/{'audit_live' if request.htmx else 'audit'}.html", page)
 

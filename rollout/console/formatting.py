@@ -1,9 +1,13 @@
-"""Numbers, shares, durations and times as people read them: the one place that decides how."""
+"""Numbers, shares, durations and times as people read them: the one place that decides how.
+
+Times are in the current time zone, which is that of the reader's browser where it is known, and say
+which one that is; what stands above the text of a time (its title) is in UTC.
+"""
 
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from django.utils import timezone
@@ -137,8 +141,24 @@ def ago(moment: datetime, *, now: datetime | None = None) -> str:
     return f"{int(seconds)} s ago"
 
 
+def ago_text(moment: datetime, *, now: datetime | None = None) -> SafeString:
+    """How long ago, in an element that counts on by itself in a browser."""
+    text = ago(moment, now=now)
+    return format_html('<span data-ago="{}">{}</span>', _iso(moment), text)
+
+
+def zone(moment: datetime | None = None) -> str:
+    """The short name of the current time zone: ``UTC``, ``CET``, ``UTC-03``."""
+    name = f"{timezone.localtime(moment):%Z}"
+    return f"UTC{name}" if name[:1] in "+-" else name
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
 def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
-    """A time element: ``14:03:22 UTC`` on the same day, with the date before it on another."""
+    """A time element: ``14:03:22 CET`` on the same day, with the date before it on another."""
     if moment is None:
         return "–"
     local = timezone.localtime(moment)
@@ -146,11 +166,11 @@ def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString
     day = "" if local.date() == today else f"{local.day} {local:%b %Y}, "
     return format_html(
         '<time datetime="{}" title="{}">{}{} {}</time>',
-        moment.isoformat(timespec="milliseconds"),
-        f"{local:%Y-%m-%d %H:%M:%S %Z}",
+        _iso(moment),
+        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         day,
         f"{local:%H:%M:%S}",
-        f"{local:%Z}",
+        zone(moment),
     )
 
 
@@ -184,7 +204,7 @@ def when(moment: datetime | None, *, now: datetime | None = None) -> SafeString 
     """The time and how long ago that was: ``14:03:22 UTC, 3 min ago``."""
     if moment is None:
         return "–"
-    return format_html("{}, {}", clock(moment, now=now), ago(moment, now=now))
+    return format_html("{}, {}", clock(moment, now=now), ago_text(moment, now=now))
 
 
 class Timed(Protocol):

@@ -17,6 +17,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.chart import Chart, chart_of, with_application
 from rollout.console.fetch import job_or_404
 from rollout.console.health import health_of
+from rollout.console.live import FAST, shared
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.quarantine import PoisonRow
@@ -62,6 +63,7 @@ POINTS = 60
 
 @may("view_rollout")
 @require_safe
+@shared()
 def job(request: ConsoleRequest, job_id: int) -> HttpResponse:
     return _page(request, job_or_404(job_id))
 
@@ -122,7 +124,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "may_retry": not run.active or run.state == RunState.PAUSED,
         "liveness": liveness(),
         "at_work": at_work,
-        "live": at_work or retrying,
+        "live": FAST if at_work or retrying else 0,
     }
     if request.htmx:
         return render(request, "rollout/job_live.html", page)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import mapping_files, runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404
+from rollout.console.live import SLOW, shared
 from rollout.console.mapping_form import (
     ValueFilter,
     asked_in,
@@ -64,9 +65,10 @@ def _lookups(rollout: Rollout) -> list[Lookup]:
 
 @may("view_rollout")
 @require_safe
+@shared()
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    page = {"rollout": rollout, "lookups": _states(rollout), "live": True}
+    page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
     return render(request, f"rollout/{'mappings_live' if request.htmx else 'mappings'}.html", page)
 
 
@@ -96,6 +98,7 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
 
 @may("view_rollout")
 @require_safe
+@shared()
 def new_values(
     request: ConsoleRequest, plan: str, environment: str, table: str, column: str
 ) -> HttpResponse:
@@ -106,7 +109,7 @@ def new_values(
 
 
 def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
-    page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": True}
+    page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
     try:
         page["mapped"], page["new"], page["newest"] = _new(rollout, lookup)
     except psycopg.Error as error:

@@ -14,6 +14,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.database import database_card
 from rollout.console.fetch import rollout_or_404
 from rollout.console.lines import Plot, Values, numbers_of, plot_of
+from rollout.console.live import MEASURED, shared
 from rollout.console.marks import lanes_of, marks_of
 from rollout.console.rules import rules_of
 from rollout.console.shadow import shadow_card
@@ -76,6 +77,7 @@ class Compared:
 
 @may("view_rollout")
 @require_safe
+@shared()
 def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     form = Chosen(request.GET)
@@ -117,7 +119,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
             since=since,
             until=until,
         ),
-        "live": True,
+        "live": MEASURED,
     }
     template = "monitoring_live" if request.htmx else "monitoring"
     return render(request, f"rollout/{template}.html", page)

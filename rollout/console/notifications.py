@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal, log
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.live import SLOW, everybody, shared
 from rollout.console.paging import page_of
 from rollout.heartbeats import liveness
 from rollout.models import Delivery, DeliveryState, Rollout, Subscription
@@ -74,6 +75,7 @@ class Choice(forms.Form):
 
 @may("view_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
+@shared(apart=everybody)
 def notifications(request: ConsoleRequest) -> HttpResponse:
     """The page; a POST saves what the user who sends it is told of."""
     rollouts = all_rollouts()
@@ -90,7 +92,7 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
     found = Delivery.objects.select_related("entry")
     if failed:
         found = found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
-    page = {"deliveries": page_of(found, request.GET, size=25), "failed": failed, "live": True}
+    page = {"deliveries": page_of(found, request.GET, size=25), "failed": failed, "live": SLOW}
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
     subscriptions = list(Subscription.objects.all())

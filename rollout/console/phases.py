@@ -9,6 +9,7 @@ from rollout.console import focus, history, previews
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
 from rollout.console.forecasts import forecasts
+from rollout.console.live import FAST, pace, shared
 from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.verbs import carry_out
 from rollout.runner import estimates
@@ -17,6 +18,7 @@ from rollout.status import PhaseStatus, RolloutStatus, steps_of
 
 @may("view_rollout")
 @require_safe
+@shared()
 def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
@@ -31,7 +33,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "current": focus.current_step(steps),
         "jobs": focus.jobs_of(phase.run),
         "report": focus.report_of(phase.run),
-        "live": focus.is_at_work(status),
+        "live": pace(focus.is_at_work(status)),
     }
     if request.htmx:
         return render(request, "rollout/phase_live.html", page)
@@ -96,7 +98,7 @@ def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
         "status": status,
         "phase": phase,
         "forecasts": forecasts(status, phase.number),
-        "live": estimates.waiting(status.rollout, phase.number),
+        "live": FAST if estimates.waiting(status.rollout, phase.number) else 0,
     }
 
 

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 from rollout.console import focus
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.fetch import status_or_404
+from rollout.console.live import everybody, pace, shared, who_may
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout
 from rollout.status import all_rollouts, status_of, steps_of
@@ -20,6 +21,7 @@ STEP_DONE = "step done"
 
 @may("view_rollout", anywhere=True)
 @require_safe
+@shared(apart=everybody)
 def overview(request: ConsoleRequest) -> HttpResponse:
     seen = environments_seen_by(request.user, "view_rollout")
     statuses = [status_of(rollout) for rollout in all_rollouts() if rollout.environment in seen]
@@ -33,7 +35,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
             for status in statuses
         ],
         "liveness": liveness(),
-        "live": any(focus.is_at_work(status) for status in statuses),
+        "live": pace(any(focus.is_at_work(status) for status in statuses)),
     }
     template = "overview_live" if request.htmx else "overview"
     return render(request, f"rollout/{template}.html", page)
@@ -41,6 +43,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
 
 @may("view_rollout")
 @require_safe
+@shared(apart=who_may("override_gate"))
 def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = focus.phase_in_focus(status)
@@ -59,9 +62,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "audits": audits,
         "snapshots": snapshots,
         "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
-        "live": focus.is_at_work(status)
-        or any(a.status == AuditStatus.RUNNING for a in audits)
-        or any(snapshot.under_way for snapshot in snapshots),
+        "live": pace(
+            focus.is_at_work(status)
+            or any(a.status == AuditStatus.RUNNING for a in audits)
+            or any(snapshot.under_way for snapshot in snapshots)
+        ),
     }
     template = "rollout_live" if request.htmx else "rollout"
     return render(request, f"rollout/{template}.html", page)

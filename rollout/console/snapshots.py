@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404, snapshot_or_404
+from rollout.console.live import everybody, pace, shared
 from rollout.console.paging import page_of
 from rollout.console.verbs import carry_out
 from rollout.environments import DEFAULT, environments_of
@@ -42,6 +43,7 @@ class Count:
 
 @may("view_rollout", to_post="take_snapshot")
 @require_http_methods(["GET", "HEAD", "POST"])
+@shared()
 def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -57,7 +59,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         "snapshots": found,
         "newest": newest_verified(rollout),
         "liveness": liveness(),
-        "live": any(snapshot.under_way for snapshot in found),
+        "live": pace(any(snapshot.under_way for snapshot in found)),
     }
     return render(
         request, f"rollout/{'snapshots_live' if request.htmx else 'snapshots'}.html", page
@@ -66,6 +68,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
 
 @may("view_rollout")
 @require_safe
+@shared(apart=everybody)
 def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
     restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
@@ -97,7 +100,7 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         "is_good": snapshot.state == SnapshotState.VERIFIED,
         "may_delete": not snapshot.under_way and snapshot.state != SnapshotState.DELETED,
         "liveness": liveness() if live else None,
-        "live": live,
+        "live": pace(live),
     }
     return render(request, f"rollout/{'snapshot_live' if request.htmx else 'snapshot'}.html", page)
 

@@ -24,6 +24,7 @@ from rollout.console import (
     shadow,
     snapshots,
     staging,
+    style,
     verbs,
     words,
 )
@@ -70,6 +71,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notifications/webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
     path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
     path("notifications/deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
+    path("theme/", style.theme, name="theme"),
+    path("style/", style.parts, name="style"),
     path("confirm/", sessions.confirm, name="confirm"),
     # For a project that has no such page of its own; see access.login_url.
     path(

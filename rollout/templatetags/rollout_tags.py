@@ -1,9 +1,11 @@
 """What the console's templates call: the formats and the looks, under short names."""
 
+from typing import Any
+
 from django import template
 
 from rollout import progress
-from rollout.console import access, formatting, links, looks
+from rollout.console import access, cookies, formatting, links, live, looks
 from rollout.engine.health import Status
 from rollout.models import Delivery
 from rollout.scaffolding import python_text
@@ -35,9 +37,20 @@ register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
-register.simple_tag(formatting.ago, name="ago")
+register.simple_tag(formatting.ago_text, name="ago")
+register.simple_tag(formatting.zone, name="zone")
 register.simple_tag(formatting.time_of_day, name="time_of_day")
 register.simple_tag(formatting.day_and_time, name="day_and_time")
+
+register.simple_tag(live.now_ms, name="made_now")
+
+
+@register.simple_tag(takes_context=True)
+def theme_chosen(context: template.Context) -> str:
+    """Light, dark, or nothing: as the system has it."""
+    request: Any = context.get("request")
+    return cookies.theme_of(request)
+
 
 BADGE = "rollout/parts/badge.html"
 

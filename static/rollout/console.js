@@ -1,17 +1,47 @@
 "use strict";
 
-/* Small things: live parts ask again, SQL is copied, a lost connection is said, values are filled in. */
+/* Small things: light or dark, how long ago, SQL is copied, pages are printed whole. */
 (() => {
-  const PACE = 1000;
+  const root = document.documentElement;
+  root.classList.add("js");
 
-  document.documentElement.classList.add("js");
-
-  const refresh = () => {
-    if (document.visibilityState !== "visible") return;
-    for (const part of document.querySelectorAll("[data-live]")) htmx.trigger(part, "refresh");
+  const keep = (name, value) => {
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    const age = value ? 365 * 24 * 3600 : 0;
+    document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=${age}; samesite=lax${secure}`;
   };
-  setInterval(refresh, PACE);
-  document.addEventListener("visibilitychange", refresh);
+  // From the next page on, times are in the zone of whoever reads them.
+  keep("zone", Intl.DateTimeFormat().resolvedOptions().timeZone || "");
+
+  document.addEventListener("submit", (event) => {
+    const theme = event.submitter?.closest("[data-themes]") && event.submitter.value;
+    if (theme == null || theme === false) return;
+    event.preventDefault();
+    keep("theme", theme);
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    for (const button of event.target.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(button.value === theme));
+    }
+  });
+
+  const ago = (seconds) => {
+    if (seconds < 5) return "just now";
+    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+      if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+    }
+    return `${Math.floor(seconds)} s ago`;
+  };
+  // By the server's clock: a browser's own may be wrong.
+  const ahead = Number(document.body.dataset.made) - Date.now();
+  const count = () => {
+    for (const element of document.querySelectorAll("[data-ago]")) {
+      const text = ago((Date.now() + ahead - Date.parse(element.dataset.ago)) / 1000);
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+  setInterval(count, 5000);
+  document.addEventListener("rollout:changed", count);
 
   const select = (element) => {
     const selection = window.getSelection();
@@ -47,7 +77,6 @@
     for (const details of opened) details.open = false;
   });
   for (const button of document.querySelectorAll("[data-print]")) {
-    button.hidden = false;
     button.addEventListener("click", () => print());
   }
 
@@ -66,29 +95,8 @@
     input.focus();
   });
   for (const box of document.querySelectorAll("[data-tick]")) {
-    box.hidden = false;
     box.addEventListener("change", () => {
       for (const other of box.form.querySelectorAll(`[name="${box.dataset.tick}"]`)) other.checked = box.checked;
     });
   }
-
-  const connection = (text) => {
-    const place = document.getElementById("connection");
-    if (place.textContent !== text) place.textContent = text;
-  };
-  for (const name of ["htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(name, () => {
-      connection("The server does not answer. What you see may be out of date; trying again.");
-    });
-  }
-  document.addEventListener("htmx:responseError", (event) => {
-    connection(
-      event.detail.xhr.status === 503
-        ? "The database does not answer. What you see may be out of date; trying again."
-        : `The server answered with an error (${event.detail.xhr.status}); trying again.`,
-    );
-  });
-  document.addEventListener("htmx:afterOnLoad", (event) => {
-    if (event.detail.successful) connection("");
-  });
 })();

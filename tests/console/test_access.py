@@ -20,7 +20,7 @@ from tests.console import journal
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
-OF_EVERY_ENVIRONMENT = ("", "log/", "glossary/", "confirm/")
+OF_EVERY_ENVIRONMENT = ("", "log/", "glossary/", "style/", "theme/", "confirm/")
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -31,6 +31,8 @@ WHO_MAY = {
     "": (READERS, READERS),
     "log/": (READERS, READERS),
     "glossary/": (READERS, READERS),
+    "style/": (READERS, READERS),
+    "theme/": (READERS, READERS),
     "notifications/": (READERS, READERS),
     "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
     "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),
@@ -85,7 +87,7 @@ WHO_MAY = {
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
-    *("choose", "test", "resend"),
+    *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),
 }
 MADE_FOR_POST = POST_ONLY | {

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils import timezone
 
 from rollout.console import formatting
 from rollout.progress import TimeLeft
@@ -135,4 +137,17 @@ def test_times_carry_their_zone_and_another_day_its_date() -> None:
     )
     assert ">1 Mar 2026, 12:00:00 UTC<" in formatting.clock(NOON, now=NOON + timedelta(days=1))
     assert formatting.clock(None) == "–"
-    assert formatting.when(NOON, now=NOON).endswith("</time>, just now")
+    assert formatting.when(NOON, now=NOON).endswith(
+        '</time>, <span data-ago="2026-03-01T12:00:00.000+00:00">just now</span>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Europe/Berlin", "13:00:00 CET"), ("America/Sao_Paulo", "9:00:00 UTC-03")],
+)
+def test_a_time_is_in_the_readers_zone_and_its_title_in_utc(name: str, shown: str) -> None:
+    with timezone.override(ZoneInfo(name)):
+        text = formatting.clock(NOON, now=NOON)
+    assert f"{shown}</time>" in text
+    assert 'title="2026-03-01 12:00:00 UTC"' in text

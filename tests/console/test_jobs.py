@@ -163,14 +163,14 @@ def test_a_fragment_is_the_living_parts_and_leaves_the_form_alone(
     assert "How it was planned" not in fragment
     assert "<details" not in fragment
     for part in ("plot", "numbers", "health", "quarantine"):
-        assert f'id="{part}" hx-swap-oob="true"' in fragment
+        assert f'id="{part}" hx-swap-oob="morph"' in fragment
     assert 'id="pace"' not in fragment
     assert "hx-swap-oob" not in text_of(lead, page_of(job))
 
 
 def test_the_last_fragment_takes_the_form_away(rollout: Rollout, lead: Client) -> None:
     fragment = fragment_of(lead, page_of(an_ended_job(rollout)))
-    assert 'id="pace" hx-swap-oob="true"' in fragment
+    assert 'id="pace" hx-swap-oob="morph"' in fragment
     assert "<form" not in fragment
 
 

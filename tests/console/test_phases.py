@@ -41,7 +41,7 @@ def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
     fragment = fragment_of(viewer, f"{PAGE}phases/1/")
     steps = plans.get(journal.PLAN).phases[1].steps
     for step in steps:
-        assert f'id="state-of-{step.id}" hx-swap-oob="true"' in fragment
+        assert f'id="state-of-{step.id}" hx-swap-oob="morph"' in fragment
     assert "CREATE TABLE" not in fragment
     page = text_of(viewer, f"{PAGE}phases/1/")
     assert "hx-swap-oob" not in page

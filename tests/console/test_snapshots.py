@@ -65,9 +65,9 @@ def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
     assert "Dumping 8 tables. 1.3 MB so far." in text
     assert "not restored yet" in text
     for live in (page, LIST, PAGE):
-        assert f'hx-get="{live}"' in text_of(viewer, live)
+        assert f'data-live="3" hx-get="{live}"' in text_of(viewer, live)
     Snapshot.objects.update(state=SnapshotState.VERIFIED)
-    assert "hx-get" not in fragment_of(viewer, page)
+    assert 'data-live="15"' in fragment_of(viewer, page)
 
 
 def test_pressing_asks_for_one_and_says_so(rollout: Rollout, engineer: Client) -> None:

@@ -1,0 +1,63 @@
+"""The console's own look: every part on one page, and the choice between light and dark."""
+
+from datetime import timedelta
+from math import sin
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.cookies import THEME, THEMES
+from rollout.console.lines import Values, plot_of
+from rollout.models import RunState, Way
+
+YEAR = 365 * 24 * 3600
+TOKENS = {
+    "Surfaces": ("bg", "surface", "sunken", "hover", "border", "border-strong"),
+    "Texts and actions": ("text", "muted", "accent", "accent-fill"),
+    "States": ("good", "warn", "bad", "info", "good-soft", "warn-soft", "bad-soft", "info-soft"),
+}
+"""The colours, by what they are for; style.css has a swatch of each."""
+
+
+@may("view_rollout", anywhere=True)
+@require_safe
+def parts(request: ConsoleRequest) -> HttpResponse:
+    """Every token and part that the pages are made of, for whoever works on them."""
+    now = timezone.now()
+    moments = [now - timedelta(seconds=10 * (60 - n)) for n in range(61)]
+    waves: list[tuple[str, Values]] = [
+        ("p50", [(at, 12 + 3 * sin(n / 6)) for n, at in enumerate(moments)]),
+        ("p95", [(at, 30 + 14 * sin(n / 9)) for n, at in enumerate(moments)]),
+    ]
+    page = {
+        "tokens": TOKENS,
+        "states": [*RunState.values],
+        "forward": Way.FORWARD,
+        "backward": Way.BACKWARD,
+        "plot": plot_of("Latency", "ms", waves, moments[0], now),
+        "since": moments[0],
+        "middle": moments[30],
+        "now": now,
+        "earlier": now - timedelta(days=2, hours=3),
+    }
+    return render(request, "rollout/style.html", page)
+
+
+@may("view_rollout", anywhere=True)
+@require_POST
+def theme(request: ConsoleRequest) -> HttpResponse:
+    """Choose light or dark; anything else leaves it to the system."""
+    page = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
+        page = "rollout:overview"
+    response = redirect(page)
+    chosen = request.POST.get("theme", "")
+    if chosen in THEMES:
+        response.set_cookie(THEME, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())
+    else:
+        response.delete_cookie(THEME, samesite="Lax")
+    return response

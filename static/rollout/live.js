@@ -1,0 +1,83 @@
+"use strict";
+
+/* Live parts ask again at the pace they are told, faster for a moment after somebody did something,
+   never while nobody looks. What has not changed is answered by 304. A lost connection is said. */
+(() => {
+  const TICK = 250;
+  const SOON = 1000;
+  const ATTENTIVE = 15000;
+  const SLOWEST = 15000;
+
+  let touched = Date.now();
+  let failures = 0;
+  const due = new WeakMap();
+  const tags = new WeakMap();
+
+  const pace = (part) => {
+    const usual = Number(part.dataset.live) * 1000;
+    const steady = Date.now() - touched < ATTENTIVE && usual < 5000 ? Math.min(SOON, usual) : usual;
+    const wanted = failures ? Math.min(Math.max(steady, SOON) * 2 ** (failures - 1), Math.max(SLOWEST, steady)) : steady;
+    // So that tabs which were opened together do not ask together.
+    return wanted * (0.9 + Math.random() * 0.2);
+  };
+  const tick = () => {
+    if (document.visibilityState !== "visible") return;
+    const now = Date.now();
+    for (const part of document.querySelectorAll("[data-live]")) {
+      if (!due.has(part)) due.set(part, now + pace(part));
+      if (due.get(part) > now) continue;
+      due.set(part, now + pace(part));
+      htmx.trigger(part, "refresh");
+    }
+  };
+  const now = () => {
+    for (const part of document.querySelectorAll("[data-live]")) due.set(part, 0);
+    tick();
+  };
+  setInterval(tick, TICK);
+  document.addEventListener("visibilitychange", now);
+  addEventListener("online", now);
+  for (const name of ["click", "keydown"]) {
+    document.addEventListener(name, () => { touched = Date.now(); });
+  }
+
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    const tag = tags.get(detail.elt);
+    if (tag) detail.headers["If-None-Match"] = tag;
+  });
+
+  // Several processes keep parts, and a page may be newer than all of them: nothing goes backwards.
+  const made = new WeakMap();
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const { elt, xhr } = detail;
+    const when = Number(xhr.getResponseHeader("Rollout-Made"));
+    if (!when || xhr.status !== 200) return;
+    const seen = made.get(elt) ?? Number(document.body.dataset.made);
+    if (when < seen) {
+      detail.shouldSwap = false;
+      return;
+    }
+    made.set(elt, when);
+    tags.set(elt, xhr.getResponseHeader("ETag"));
+  });
+
+  const say = (text) => {
+    const place = document.getElementById("connection");
+    if (place.textContent !== text) place.textContent = text;
+  };
+  const failed = (text) => {
+    failures += 1;
+    say(`${text} What you see may be out of date; trying again.`);
+  };
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(name, () => failed("The server does not answer."));
+  }
+  document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
+    failed(xhr.status === 503 ? "The database does not answer." : `The server answered with an error (${xhr.status}).`);
+  });
+  document.addEventListener("htmx:afterOnLoad", ({ detail: { xhr } }) => {
+    if (xhr.status >= 400) return;
+    failures = 0;
+    say("");
+  });
+})();

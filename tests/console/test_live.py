@@ -1,0 +1,100 @@
+"""Parts that ask again: shared by who may see the same, made once a moment, 304 when known."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.test import Client
+
+from rollout.models import Rollout
+from tests.console import journal
+from tests.console.journal import HTMX, PAGE
+
+
+@pytest.fixture(autouse=True)
+def _kept_for_a_minute(settings: Any) -> Iterator[None]:
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS_SECONDS": 60}
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def part(client: Client, page: str = PAGE, **headers: str) -> Any:
+    return client.get(page, headers={**HTMX, **headers})
+
+
+def another(role: str) -> Client:
+    user = User.objects.create_user(f"another-{role}")
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_a_part_that_the_browser_has_already_is_not_sent_again(
+    rollout: Rollout, viewer: Client
+) -> None:
+    first = part(viewer)
+    again = part(viewer, **{"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert part(viewer, **{"If-None-Match": '"older"'}).content == first.content
+
+
+def test_what_somebody_does_is_seen_at_once(rollout: Rollout, viewer: Client) -> None:
+    first = part(viewer)
+    journal.noted(rollout, "phase started", message="Here it goes.")
+    after = part(viewer, **{"If-None-Match": first["ETag"]})
+    assert after.status_code == 200
+    assert "Here it goes." in after.content.decode()
+
+
+def test_those_who_may_do_the_same_share_one_answer(rollout: Rollout, viewer: Client) -> None:
+    made = part(viewer)["Rollout-Made"]
+    assert part(another("viewer"))["Rollout-Made"] == made
+
+
+def test_who_may_do_more_is_shown_more(rollout: Rollout, viewer: Client, engineer: Client) -> None:
+    assert 'id="start-audit"' not in part(viewer).content.decode()
+    assert 'id="start-audit"' in part(engineer).content.decode()
+
+
+def test_nobody_gets_anothers_token_for_forms(rollout: Rollout, engineer: Client) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.cookies = engineer.cookies
+    assert part(engineer).status_code == 200
+    other = Client(enforce_csrf_checks=True)
+    other.cookies = another("engineer").cookies
+    html = part(other).content.decode()
+    token = html.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    taken = other.post(f"{PAGE}snapshots/", {"csrfmiddlewaretoken": token})
+    assert taken.status_code == 302
+    refused = browser.post(f"{PAGE}snapshots/", {"csrfmiddlewaretoken": token})
+    assert refused.status_code == 403
+
+
+def test_time_that_goes_by_alone_makes_no_new_answer(rollout: Rollout, viewer: Client) -> None:
+    journal.noted(rollout)
+    first = part(viewer)
+    cache.clear()
+    again = part(viewer, **{"If-None-Match": first["ETag"]})
+    assert again.status_code == 304
+
+
+def test_each_reads_times_in_their_own_zone(rollout: Rollout, viewer: Client) -> None:
+    journal.noted(rollout)
+    assert " UTC</time>" in part(viewer).content.decode()
+    viewer.cookies["zone"] = "Asia%2FTokyo"
+    text = part(viewer).content.decode()
+    assert " JST</time>" in text
+    assert ' UTC">' in text, "the title keeps UTC"
+
+
+@pytest.mark.parametrize("zone", ["", "../../etc/passwd", "Nowhere/At_All", "%00", "x" * 5000])
+def test_a_zone_that_there_is_not_is_the_sites_own(
+    rollout: Rollout, viewer: Client, zone: str
+) -> None:
+    journal.noted(rollout)
+    viewer.cookies["zone"] = zone
+    assert " UTC</time>" in part(viewer).content.decode()
