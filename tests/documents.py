@@ -139,6 +139,8 @@ def _assert_command_takes(words: list[str]) -> None:
         return
     assert name in get_commands(), words
     command = load_command_class(get_commands()[name], name)
+    if name == "rollout" and given == ["VERB"]:
+        return
     if name == "rollout" and len(given) == 1 and not given[0].startswith("-"):
         # The verb alone is how sentences name it.
         assert hasattr(command, f"do_{given[0].replace('-', '_')}"), words

@@ -1,5 +1,6 @@
 """What is written for people is so: links lead somewhere, commands parse, names exist."""
 
+import argparse
 import ast
 import os
 import re
@@ -17,6 +18,7 @@ from config.home import ROOT
 from rollout import glossary, roles
 from rollout import plan as language
 from rollout.console import urls
+from rollout.management.commands.rollout import Command
 from rollout.plan.registry import plans
 from tests import documents
 from tests.documents import Document
@@ -159,3 +161,16 @@ def test_there_is_a_how_to_for_every_kind_of_step() -> None:
     }
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs/steps.md").read_text(), re.M)
     assert {*headings} == kinds - {"SqlFile"} | {"SqlFiles"}
+
+
+def test_the_page_of_the_shell_has_every_verb_and_every_one_with_json() -> None:
+    shell = Document(ROOT / "docs/shell.md")
+    parser = Command().create_parser("manage.py", "rollout")
+    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+    rows = "".join(re.findall(r"^\| `.*$", shell.text, re.M)) + "`watchdog`"
+    assert {verb for verb in verbs if f"`{verb}`" not in rows} == set()
+    said = re.search(r"`--json` prints JSON on (.*)\.$", shell.text, re.M)
+    assert said
+    assert set(re.findall(r"`([\w-]+)`", said[1])) == {
+        name for name, verb in verbs.items() if "--json" in verb._option_string_actions
+    }
