@@ -13,10 +13,14 @@ from django.utils import timezone
 
 from config import embedded
 from rollout import runner
+from rollout.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
+from rollout.plan.psql import rollback_script
 from rollout.runner.execution import Execution
 from rollout.status import status_of
 from tests import rollouts
+from tests.engine.carrying import do_phase
+from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
 from tests.rollouts import ADA, PLAN
 from tests.servers import Database, manage
@@ -253,3 +257,24 @@ def test_nothing_is_recognised_while_a_worker_may_be_at_work(
     runner.start(rollout, 1, actor=ADA)
     with pytest.raises(runner.Refused, match="A worker has just been at work"):
         runner.recognise(rollout, 1, actor=ADA)
+
+
+def test_a_legacy_column_that_was_not_null_is_so_again(
+    committed_db: Database, tmp_path: Path
+) -> None:
+    """On servers before PostgreSQL 18 by other statements than on newer ones."""
+    sample, target = REQUIRED, target_of("production")
+    with target.connect() as connection:
+        sample.create(connection)
+        for number, kind in enumerate(("House", " house", "", "FLAT")):
+            sample.insert(connection, number, kind=kind, state="")
+        schema, texts = schema_lines(committed_db.url), sample.texts(connection)
+        for number in range(5):
+            do_phase(target, connection, sample.plan, number)
+    for number in (4, 3, 2, 1):
+        script = rollback_script(sample.plan, number)
+        status, said = carry_out(script, committed_db, tmp_path)
+        assert status == 0, said
+    with target.connect() as connection:
+        assert sample.texts(connection) == texts
+    assert schema_lines(committed_db.url) == schema
