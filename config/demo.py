@@ -217,12 +217,13 @@ class Demo:
             f"""
 The console is ready:  {self.address}
 
-  lead, lead2   start phases and roll them back
+  lead, lead2   start phases and roll them back; one approves what the other starts
   engineer      audits and pauses
   viewer        reads
   password      {self.password}  (for all of them; this demo only)
 
-What to click first: log in as lead, open property-classification and start phase 0, prepare.
+What to click first: log in as lead, open property-classification and start phase 0, prepare;
+tick the checklist before phase 1. Before phases 3 and 4 lead2 approves what lead starts.
 The application that is being changed: {self.address}properties/
 In a shell: .venv/bin/python manage.py rollout list
 Logs: {self.home.logs}

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import strength
 from config.home import ROOT, Home, read_or_none
+from properties import VERSION
 from rollout.engine.target import NOTICED
 
 HOME = Home.from_environ(os.environ)
@@ -68,6 +69,8 @@ def database(url: str) -> dj_database_url.DBConfig:
     # Nor should a process wait for hours for a server that cannot be reached any more.
     for name, value in NOTICED.items():
         options.setdefault(name, value)
+    # By this name the plan tells which versions of the application still run.
+    options.setdefault("application_name", f"properties/{VERSION}")
     return config
 
 
@@ -142,6 +145,10 @@ TEMPLATES = [
 
 DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# How long the application is watched between two phases of the property rollout. All processes
+# need the same value; 0 leaves the gates out that ask for measurements.
+PROPERTIES_SOAK = timedelta(seconds=whole_number("SOAK_SECONDS", 0 if TESTING else 20))
 
 # Environment -> alias of its database.
 ROLLOUT: dict[str, Any] = {

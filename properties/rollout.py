@@ -1,6 +1,9 @@
 """The rollout of the property schema: free-text type and status become lookup tables."""
 
 from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
 
 from rollout import plan as r
 
@@ -86,6 +89,32 @@ def flows(moment: str) -> tuple[r.Step, ...]:
     )
 
 
+SOAK: timedelta = settings.PROPERTIES_SOAK
+
+# What the application does now, against what it did: left out where no time is to pass.
+FARES_WELL: tuple[r.Gate, ...] = (r.Soak(SOAK), r.InBounds()) if SOAK else ()
+BEFORE_IT_BINDS: tuple[r.Gate, ...] = (
+    *(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.ProbesPassed()),
+    *FARES_WELL,
+    r.NoDrift(),
+)
+
+CHECKLIST = (
+    r.StepsDescribed(),
+    r.FlowsTested(),
+    r.TypesMatch(file=str(Path(__file__).with_name("types.ts"))),
+    r.Item(
+        id="rollback-scripts",
+        text="The rollback scripts are printed and at hand",
+        help="manage.py rollout sql property-classification PHASE --rollback, for phases 1 to 4.",
+    ),
+    r.Item(
+        id="writers-known",
+        text="Everyone whose code writes to these tables knows what is coming",
+        help="Nightly imports and people with psql too.",
+    ),
+)
+
 PREPARE = r.Phase(
     description="The live schema is what the plan expects, and the flows that matter work.",
     estimate=timedelta(seconds=10),
@@ -100,7 +129,7 @@ PREPARE = r.Phase(
 EXPAND = r.Phase(
     description="Lookup tables and nullable columns are added; the application goes on as it was.",
     estimate=timedelta(seconds=10),
-    gates=(r.NoDrift(),),
+    gates=(r.NoDrift(), r.ChecklistComplete()),
     steps=(
         r.CreateLookupTable(
             id="create-types", description="Create the table of property types", lookup=TYPE
@@ -161,7 +190,7 @@ BACKFILL = r.Phase(
 ENFORCE = r.Phase(
     description="The database enforces the new shape, and the application reads and writes it.",
     estimate=timedelta(minutes=2),
-    gates=(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift()),
+    gates=(*BEFORE_IT_BINDS, r.Approved()),
     steps=(
         r.AddForeignKey(
             id="type-foreign-key", description="Enforce that a property's type exists", lookup=TYPE
@@ -190,7 +219,11 @@ ENFORCE = r.Phase(
 CONTRACT = r.Phase(
     description="The legacy columns are archived and removed; search gets indexes and counts.",
     estimate=timedelta(minutes=3),
-    gates=(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift()),
+    gates=(
+        *BEFORE_IT_BINDS,
+        r.NoLegacyReaders(application="properties", oldest="0.1"),
+        r.Approved(),
+    ),
     steps=(
         r.FreezeLegacy(
             id="freeze-legacy",
@@ -258,6 +291,7 @@ PLAN = r.register(
         tables=(PROPERTIES, IMAGES),
         translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_FACTS),
         phases=(PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT),
+        checklist=CHECKLIST,
         sample_every=timedelta(minutes=15),
     )
 )

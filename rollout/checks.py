@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.plan import plans
+from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
 from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
 from rollout.plan.sqlfiles import SqlFile, SqlFiles
@@ -51,6 +53,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_functions(plan),
         *_rules(plan),
         *_sql_files(plan),
+        *_gates(plan),
     ]
 
 
@@ -318,3 +321,40 @@ def _wrong_with(rule: Rule) -> tuple[str, str] | None:
             "together.",
         )
     return None
+
+
+def _gates(plan: Plan) -> Iterator[Error]:
+    for number, phase in enumerate(plan.phases):
+        for gate in phase.gates:
+            if isinstance(gate, MaintenanceWindow) and (reason := _wrong_with_window(gate)):
+                yield _error(
+                    50,
+                    f"The maintenance window of phase {number} {reason}",
+                    "Give it days, hours that differ, and a zone such as 'Europe/Berlin'.",
+                    plan,
+                )
+            if isinstance(gate, ChecklistComplete) and not plan.checklist:
+                yield _error(
+                    51,
+                    f"Phase {number} wants the checklist complete, and the plan has none.",
+                    "Give the plan a checklist, or leave the gate out.",
+                    plan,
+                )
+    for item_id, count in Counter(item.id for item in plan.checklist).items():
+        if count > 1:
+            yield _error(
+                52,
+                f"{count} items of the checklist are called '{item_id}'.",
+                "Give each item an id of its own.",
+                plan,
+            )
+
+
+def _wrong_with_window(window: MaintenanceWindow) -> str:
+    if window.zone not in available_timezones():
+        return f"is in the time zone '{window.zone}', which there is not."
+    if not window.days:
+        return "opens on no day."
+    if window.opens == window.closes:
+        return "closes when it opens."
+    return ""

@@ -4,10 +4,12 @@ from typing import Any
 
 from rollout.bounds import statement_of
 from rollout.engine.catalog import Drift
-from rollout.models import AuditMode, AuditReport, Rollout
+from rollout.gates.answering import as_data
+from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
 from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.psql import rollback_script
+from rollout.runner.scheduled import said
 from rollout.schemas import differences, schema_of
 from rollout.status import RolloutStatus
 
@@ -23,10 +25,7 @@ def of_status(status: RolloutStatus) -> dict[str, Any]:
                 "number": phase.number,
                 "name": phase.role,
                 "state": phase.state,
-                "gates": [
-                    {"name": gate.name, "status": gate.status, "message": gate.message}
-                    for gate in phase.gates
-                ],
+                "gates": [as_data(gate) for gate in phase.gates],
             }
             for phase in status.phases
         ],
@@ -45,9 +44,16 @@ def as_text(status: RolloutStatus) -> str:
     for phase in status.phases:
         way = " (rollback)" if phase.way == "backward" and phase.state != "pending" else ""
         lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}")
-        lines += [f"      {gate.status:<7} {gate.name}: {gate.message}" for gate in phase.gates]
+        for gate in phase.gates:
+            lines.append(f"      {gate.status:<7} {gate.name}: {gate.message}")
+            if gate.override is not None:
+                second = gate.override.confirmed_by_name
+                who = gate.override.actor_name + (f" and {second}" if second else "")
+                lines.append(f"              overridden by {who}: {gate.override.reason}")
         if phase.run is not None and phase.run.error:
             lines += [f"      {phase.run.error}", f"      {phase.run.advice}"]
+    if (one := status.rollout.scheduled) is not None and one.state == ScheduleState.WAITING:
+        lines += ["", f"{one.actor_name} scheduled phase {one.phase} for {said(one.at, one.zone)}."]
     if status.liveness.message:
         lines += ["", status.liveness.message]
     return "\n".join(lines)
@@ -82,7 +88,7 @@ def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
     """
     if rollback:
         return rollback_script(plan, number)
-    lines = [f"-- Phase {number} of {plan.name}", ""]
+    lines = [f"-- Phase {number} of {plan.name}, digest {plan.digest_of(number)}", ""]
     for step in plan.phases[number].steps:
         lines.append(f"-- {step.id}: {step.description}")
         direction = plan.forward(step)

@@ -10,6 +10,7 @@ PERMISSIONS = {
     "engineer": (
         *("view_rollout", "audit_rollout", "pause_rollout"),
         *("review_mapping", "repair_rows", "take_snapshot", "rehearse_rollout"),
+        "tick_checklist",
     ),
     "lead": (
         *("view_rollout", "audit_rollout", "pause_rollout", "review_mapping", "repair_rows"),
@@ -17,6 +18,7 @@ PERMISSIONS = {
         "manage_notifications",
         "end_blocker",
         *("rehearse_rollout", "restore_snapshot"),
+        *("approve_rollout", "override_gate", "tick_checklist"),
     ),
 }
 

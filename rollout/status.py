@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from rollout.models import PhaseRun, Rollout, StepRun, Way
 from rollout.modes import Modes, modes_now
 from rollout.plan import plans
 from rollout.plan.actions import Direction
+from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import Step
 from rollout.runner.verbs import unfinished_repair, why_not_roll_back, why_not_start
@@ -31,6 +33,10 @@ class PhaseStatus:
     run: PhaseRun | None
     duration: timedelta | None
     gates: list[GateStatus]
+    destructive: bool
+    digest: str
+    """Of what people approve: the phase's statements, both ways, and its gates."""
+    needs_approval: bool
     start_refusal: str
     roll_back_refusal: str
 
@@ -54,13 +60,17 @@ class RolloutStatus:
     plan: Plan
     phases: list[PhaseStatus]
     active: PhaseRun | None
-    modes: Modes
     phase: int | None
     next_phase: int | None
     repair: PhaseRun | None
     evidence: Evidence = field(repr=False)
     """What the gates of the phase that is due are answered from; of the last one in the end."""
     liveness: Liveness = field(repr=False)
+
+    @cached_property
+    def modes(self) -> Modes:
+        """What the application reads and writes; asked for by those who show it."""
+        return modes_now(self.plan.name, using=alias_of(self.rollout.environment))
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,9 @@ def find_rollout(plan_name: str, environment: str) -> Rollout:
     """The rollout of a plan in an environment. Raises UnknownPlan and UnknownEnvironment."""
     plans.get(plan_name)
     must_know(plan_name, environment)
-    rollout, _created = Rollout.objects.get_or_create(plan=plan_name, environment=environment)
+    rollout, _created = Rollout.objects.select_related("schedule").get_or_create(
+        plan=plan_name, environment=environment
+    )
     return rollout
 
 
@@ -86,8 +98,8 @@ def all_rollouts() -> list[Rollout]:
     return [find_rollout(plan.name, name) for plan in plans for name in environments_of(plan.name)]
 
 
-def status_of(rollout: Rollout) -> RolloutStatus:
-    """Where a rollout stands now."""
+def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
+    """Where a rollout stands now; gates answer for whoever would start the next phase."""
     plan = plans.get(rollout.plan)
     runs, newest_repair = gates.newest_runs_and_repair(rollout)
     repair = unfinished_repair(runs, newest_repair)
@@ -96,7 +108,8 @@ def status_of(rollout: Rollout) -> RolloutStatus:
     done = [number for number, run in runs.items() if gates.is_done(run)]
     next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
     last = len(plan.phases) - 1
-    evidence = Evidence(rollout, last if next_phase is None else next_phase, plan=plan, runs=runs)
+    due = last if next_phase is None else next_phase
+    evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
     answered = list(gates.answers_of(evidence)) if next_phase is not None else []
     phases = [
         _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
@@ -107,7 +120,6 @@ def status_of(rollout: Rollout) -> RolloutStatus:
         plan=plan,
         phases=phases,
         active=active,
-        modes=modes_now(plan.name, using=alias_of(rollout.environment)),
         phase=max(begun, default=None),
         next_phase=next_phase,
         repair=repair,
@@ -132,6 +144,9 @@ def _phase_status(
         run=run,
         duration=duration_of(run),
         gates=answered,
+        destructive=plan.is_destructive(number),
+        digest=plan.digest_of(number),
+        needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
         start_refusal=why_not_start(evidence, active, answered or gates.answers_of(evidence)),
         roll_back_refusal=why_not_roll_back(plan, number, evidence.runs, active),
     )

@@ -3,8 +3,18 @@
 from datetime import datetime
 
 from rollout import heartbeats
+from rollout.models import Rollout
 from rollout.notifications import delivering
-from rollout.runner import assistance, audits, estimates, execution, restoring, snapshots, views
+from rollout.runner import (
+    assistance,
+    audits,
+    estimates,
+    execution,
+    probing,
+    restoring,
+    snapshots,
+    views,
+)
 
 
 def advance(run_id: int, token: int) -> None:
@@ -40,6 +50,11 @@ def snapshot(snapshot_id: int, token: int) -> None:
 def restore(restore_id: int, token: int) -> None:
     """Put a snapshot back into an environment, or into a new one."""
     restoring.carry_out(restore_id, token)
+
+
+def probe(rollout_id: int) -> None:
+    """Try the flows of a plan out."""
+    probing.probe_all(Rollout.objects.get(pk=rollout_id))
 
 
 def refresh_view(rollout_id: int, step_id: str) -> None:

@@ -4,20 +4,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
 from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 
-from rollout import runner
+from rollout import gates, runner
 from rollout.engine.target import Connection
 from rollout.environments import target_of
-from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState
-from rollout.plan import Phase, Plan, ProbeFlow, plans
-from rollout.plan.gates import SnapshotVerified
+from rollout.gates import Evidence
+from rollout.models import PhaseRun, Rollout, RunState, SignOff, Snapshot, SnapshotState
+from rollout.plan import Item, Phase, Plan, ProbeFlow, plans
+from rollout.plan.gates import Approved, ChecklistComplete, ProbesPassed, SnapshotVerified
+from rollout.runner.probing import probe_all
+from rollout.runner.verbs import Actor
 from rollout.status import find_rollout
 
 PLAN = "property-classification"
@@ -34,6 +39,14 @@ class Person:
 
 
 ADA = Person()
+
+
+def person(name: str = "ada") -> User:
+    """A lead, known to the site: only such a one may sign for anything."""
+    user, made = User.objects.get_or_create(username=name)
+    if made:
+        user.groups.add(Group.objects.get(name="lead"))
+    return user
 
 
 def the_rollout(plan: str = PLAN) -> Rollout:
@@ -108,7 +121,7 @@ def work(*, until: Callable[[], bool] = lambda: False, at_most: int = 200) -> No
 
 def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
     """Start phases one after the other and work until each is done; the last one's run."""
-    return _each(runner.start, rollout, phases)
+    return _each(start, rollout, phases)
 
 
 def snapshot_of(rollout: Rollout) -> Snapshot:
@@ -120,21 +133,53 @@ def snapshot_of(rollout: Rollout) -> Snapshot:
     return snapshot
 
 
-def needs_snapshot(rollout: Rollout, phase: int) -> bool:
-    gates = plans.get(rollout.plan).gates_of(phase)
-    return any(isinstance(gate, SnapshotVerified) for gate in gates)
+def items_to_tick(plan: str = PLAN) -> list[str]:
+    """The items of a plan's checklist that people tick; phase 0 sees to the rest."""
+    return [item.id for item in plans.get(plan).checklist if type(item) is Item]
+
+
+def complete_checklist(rollout: Rollout) -> None:
+    for item in items_to_tick(rollout.plan):
+        runner.tick(rollout, item, actor=ADA)
+
+
+def approve(rollout: Rollout, phase: int, *, by: str = "grace") -> SignOff:
+    """Have another lead than ada approve a phase as the plan has it now."""
+    seen = plans.get(rollout.plan).digest_of(phase)
+    return runner.approve(rollout, phase, seen=seen, actor=person(by))
+
+
+def prepare(rollout: Rollout, phase: int) -> Actor:
+    """See to all that the gates before a phase ask people for; who may start it then."""
+    evidence = Evidence(rollout, phase)
+    for gate in evidence.gates:
+        if gates.answer(gate, evidence).lets_through:
+            continue
+        match gate:
+            case ChecklistComplete():
+                complete_checklist(rollout)
+            case SnapshotVerified():
+                snapshot_of(rollout)
+            case ProbesPassed():
+                probe_all(rollout)
+            case Approved():
+                approve(rollout, phase)
+    return person("ada") if any(isinstance(gate, Approved) for gate in evidence.gates) else ADA
+
+
+def start(rollout: Rollout, phase: int) -> PhaseRun:
+    """Have ada start a phase once people have done what its gates ask for."""
+    return runner.start(rollout, phase, actor=prepare(rollout, phase))
 
 
 def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
     """Roll phases back one after the other; the last one's run."""
-    return _each(runner.roll_back, rollout, phases)
+    return _each(partial(runner.roll_back, actor=ADA), rollout, phases)
 
 
 def _each(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
     for phase in phases:
-        if verb is runner.start and needs_snapshot(rollout, phase):
-            snapshot_of(rollout)
-        run = verb(rollout, phase, actor=ADA)
+        run = verb(rollout, phase)
         work()
         run.refresh_from_db()
         assert run.state == RunState.DONE, f"{run}: {run.error}"

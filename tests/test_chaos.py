@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from config import embedded
+from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.rollouts import PLAN
 from tests.servers import DELIVERED_TWICE, Database, manage
@@ -170,6 +171,8 @@ def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_a
         stopped_after(manage_process("qcluster", env=env, log=logs[0])),
         stopped_after(manage_process("rollout", "watchdog", env=env, log=logs[1])),
     ):
+        for item in rollouts.items_to_tick():
+            manage("rollout", "tick", PLAN, item, url=url)
         for phase in ("0", "1"):
             manage("rollout", "start", PLAN, phase, "--wait", url=url)
         with psycopg.connect(url, autocommit=True) as connection:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import time
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from rollout import checks
 from rollout.checks import check_plan, check_plans
 from rollout.plan import (
     AddForeignKey,
+    ChecklistComplete,
     Column,
     CreateIndex,
     Derived,
     DropIndex,
+    Item,
     Lookup,
+    MaintenanceWindow,
     Plan,
     RequireValues,
     Step,
@@ -244,3 +248,23 @@ def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -
     lookup = next(t for t in PLAN.translations if isinstance(t, Lookup) and t.required)
     plan = replace(PLAN, translations=(replace(lookup, unknown="null"),))
     assert "rollout.E020" in {id for id, _message in found(plan)}
+
+
+def test_a_maintenance_window_that_never_opens_is_e050() -> None:
+    for window, reason in (
+        (MaintenanceWindow(time(22), time(4), "Mars/Olympus"), "which there is not."),
+        (MaintenanceWindow(time(22), time(4), "UTC", days=()), "opens on no day."),
+        (MaintenanceWindow(time(22), time(22), "UTC"), "closes when it opens."),
+    ):
+        phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
+        ((check, message),) = found(replace(PLAN, phases=phases))
+        assert check == "rollout.E050"
+        assert message.endswith(reason)
+
+
+def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> None:
+    phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
+    assert [id for id, _message in found(replace(PLAN, phases=phases))] == ["rollout.E051"]
+    items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
+    plan = replace(PLAN, phases=phases, checklist=items)
+    assert [id for id, _message in found(plan)] == ["rollout.E052"]

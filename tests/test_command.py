@@ -86,7 +86,9 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(rollout: Rollout, backfi
         "backfill complete": "pass",
         "audit clean": "pass",
         "snapshot verified": "fail",
+        "flow probes passed": "pass",
         "no drift": "pass",
+        "approved": "fail",
     }
 
 
@@ -209,6 +211,12 @@ ALL_WITH_A_PLAN = [
     ("retry",),
     ("audit",),
     ("introspect",),
+    ("ask-approval", "3"),
+    ("schedule", "0", "2099-01-01T00:00"),
+    ("unschedule",),
+    ("checklist",),
+    ("tick", "rollback-scripts"),
+    ("probe",),
 ]
 
 

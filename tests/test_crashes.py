@@ -188,7 +188,7 @@ def test_every_message_delivered_twice_does_everything_once(
     rollouts.execute(SLOW.format(seconds=0.05))
     rollout = rollouts.the_rollout()
     for phase in (0, 1, 2):
-        wait_for(runner.start(rollout, phase, actor=ADA), RunState.DONE)
+        wait_for(rollouts.start(rollout, phase), RunState.DONE)
     assert_every_row_was_counted_once(FEW)
     done = LogEntry.objects.filter(event="phase done").order_by("pk")
     assert list(done.values_list("phase", flat=True)) == [0, 1, 2]
@@ -225,6 +225,8 @@ def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
         stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")),
         stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
     ):
+        for item in rollouts.items_to_tick():
+            manage("rollout", "tick", PLAN, item, url=database.url)
         for phase in ("0", "1"):
             manage("rollout", "start", PLAN, phase, "--wait", url=database.url)
         with psycopg.connect(database.url) as connection:

@@ -146,8 +146,26 @@ def wait_for_end(way: str, phase: int) -> None:
     assert run.state == RunState.DONE, told()
 
 
+def complete_checklist(browser: Browser) -> None:
+    for item in rollouts.items_to_tick():
+        token = browser.get(f"{HERE}/").token
+        assert "You ticked it." in browser.post(f"{HERE}/checklist/{item}/", token).text
+
+
+def approve(browser: Browser, phase: int) -> None:
+    """Read what a phase runs, and approve just that."""
+    page = browser.get(f"{HERE}/phases/{phase}/approval/")
+    seen = re.search(r'name="seen" value="([0-9a-f]+)"', page.html)
+    assert seen, page.text
+    answer = browser.post(f"{HERE}/phases/{phase}/approval/", page.token, seen=seen[1])
+    assert f"You approved phase {phase}." in answer.text
+
+
 def start(browser: Browser, phase: int) -> None:
-    answer = browser.press(f"{HERE}/phases/{phase}/start/", f"Start phase {phase} in production")
+    path = f"{HERE}/phases/{phase}/start/"
+    page = browser.get(path)
+    assert f"Start phase {phase} in production" in page.text, page.text
+    answer = browser.post(path, page.token, typed=rollouts.PLAN if phase > 2 else "")
     assert f"You started phase {phase}." in answer.text
     wait_for_end("forward", phase)
 
@@ -251,8 +269,14 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
     for phase in (1, 2, 3, 4):
+        if phase == 1:
+            complete_checklist(lead)
         if phase in (3, 4):
             take_snapshot(lead)
+            approve(lead, phase)
+            own = lead.get(f"{HERE}/phases/{phase}/start/").text
+            assert "lead approved it. Who starts the phase must be somebody else" in own
+            approve(second_lead, phase)
         start(lead, phase)
         assert lead.get(f"{HERE}/phases/{phase}/").status == 200
         assert lead.get("/properties/").status == 200

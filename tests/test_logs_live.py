@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from rollout import runner
 from rollout.models import BackfillJob, RunState
 from tests import rollouts
 from tests.processes import Running, wait_until
-from tests.rollouts import ADA, PLAN
+from tests.rollouts import PLAN
 from tests.servers import Database
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -26,7 +25,7 @@ def test_a_workers_lines_bear_rollout_phase_run_step_and_job(
     rollouts.load_listings(100)
     rollout = rollouts.the_rollout()
     for phase in (0, 1, 2):
-        run = runner.start(rollout, phase, actor=ADA)
+        run = rollouts.start(rollout, phase)
         wait_until(
             lambda run=run: rollouts.state_of(run) == RunState.DONE,  # type: ignore[misc]
             seconds=30,

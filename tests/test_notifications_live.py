@@ -5,12 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rollout import runner
 from rollout.models import Delivery, RunState
 from tests import rollouts
 from tests.processes import Running, wait_until
 from tests.receivers import Receiver, receiver
-from tests.rollouts import ADA
 from tests.servers import Database
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -36,7 +34,7 @@ def test_a_receiver_that_hangs_holds_nothing_up_and_gets_all_of_it_in_the_end(
     rollouts.load_listings(100)
     rollout = rollouts.the_rollout()
     for phase in (0, 1):
-        run = runner.start(rollout, phase, actor=ADA)
+        run = rollouts.start(rollout, phase)
         wait_until(lambda run=run: rollouts.state_of(run) == RunState.DONE, seconds=30, seen=seen)  # type: ignore[misc]
     wait_until(lambda: Delivery.objects.filter(error__startswith="No answer within").exists())
     assert chat.taken == []

@@ -89,8 +89,7 @@ def begin(committed_db: Database) -> Callable[[int], Rollout]:
         )
         rollout = rollouts.the_rollout()
         rollouts.carry_out(rollout, *range(phase))
-        if rollouts.needs_snapshot(rollout, phase):
-            rollouts.snapshot_of(rollout)
+        rollouts.prepare(rollout, phase)
         return rollout
 
     return up_to
@@ -109,7 +108,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:
-    run = runner.start(rollout, phase, actor=ADA)
+    run = rollouts.start(rollout, phase)
     with pytest.raises(SystemExit):
         rollouts.work()
     PhaseRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -254,7 +253,7 @@ def test_nothing_is_recognised_while_a_worker_may_be_at_work(
     begin: Callable[[int], Rollout], committed_db: Database
 ) -> None:
     rollout = begin(1)
-    runner.start(rollout, 1, actor=ADA)
+    rollouts.start(rollout, 1)
     with pytest.raises(runner.Refused, match="A worker has just been at work"):
         runner.recognise(rollout, 1, actor=ADA)
 

@@ -60,7 +60,7 @@ def backfill(
 
 
 def carried_out(rollout: Rollout, phase: int) -> None:
-    run = runner.start(rollout, phase, actor=ADA)
+    run = rollouts.start(rollout, phase)
     wait_until(lambda: rollouts.state_of(run) == RunState.DONE, seconds=60)
 
 

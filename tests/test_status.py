@@ -66,7 +66,9 @@ def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollo
         "backfill complete",
         "audit clean",
         "snapshot verified",
+        "flow probes passed",
         "no drift",
+        "approved",
     ]
     assert [phase.can_roll_back for phase in status.phases] == [False, False, True, False, False]
     assert status.phases[1].roll_back_refusal == "Phase 2 is newer. Roll that back first."

@@ -26,6 +26,7 @@ from rollout.models import (
     Finding,
     MappingChange,
     Restore,
+    SignOff,
     Snapshot,
 )
 from rollout.roles import PERMISSIONS
@@ -39,6 +40,7 @@ OBJECTS: dict[str, tuple[type[Model], str]] = {
     "change_id": (MappingChange, "rollout__environment"),
     "finding_id": (Finding, "rollout__environment"),
     "job_id": (BackfillJob, "step_run__run__rollout__environment"),
+    "sign_off_id": (SignOff, "rollout__environment"),
     "snapshot_id": (Snapshot, "rollout__environment"),
     "restore_id": (Restore, "rollout__environment"),
     "environment_id": (Environment, "beside"),

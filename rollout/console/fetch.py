@@ -3,7 +3,15 @@
 from django.http import Http404
 
 from rollout.environments import UnknownEnvironment
-from rollout.models import AuditReport, BackfillJob, Environment, PhaseRun, Rollout, Snapshot
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Environment,
+    PhaseRun,
+    Rollout,
+    SignOff,
+    Snapshot,
+)
 from rollout.plan.registry import UnknownPlan
 from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
 
@@ -15,8 +23,9 @@ def rollout_or_404(plan: str, environment: str) -> Rollout:
         raise Http404(str(error)) from error
 
 
-def status_or_404(plan: str, environment: str) -> RolloutStatus:
-    return status_of(rollout_or_404(plan, environment))
+def status_or_404(plan: str, environment: str, *, starter: object = None) -> RolloutStatus:
+    """``starter`` is who would start a phase: whose own approval does not count."""
+    return status_of(rollout_or_404(plan, environment), starter=starter)
 
 
 def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
@@ -62,4 +71,11 @@ def environment_or_404(environment_id: int) -> Environment:
     found = Environment.objects.filter(pk=environment_id).first()
     if found is None:
         raise Http404(f"There is no made environment {environment_id}.")
+    return found
+
+
+def sign_off_or_404(sign_off_id: int) -> SignOff:
+    found = SignOff.objects.select_related("rollout").filter(pk=sign_off_id).first()
+    if found is None:
+        raise Http404("There is no such approval or override. A rollout's page lists them.")
     return found

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rollout.environments import DEFAULT
+from rollout.gates import checklist
+from rollout.gates.checklist import ItemStatus
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
-from rollout.plan.step import Step
+from rollout.plan.step import EXPAND, Step
 from rollout.progress import JobProgress, progress_of
 from rollout.status import PhaseStatus, RolloutStatus, StepStatus, duration_of
 
@@ -71,6 +74,14 @@ def repair_of(status: RolloutStatus) -> RepairView | None:
     if run is None or (status.active is not None and status.active.pk != run.pk):
         return None
     return RepairView(run=run, step=run.steps.first(), jobs=jobs_of(run), duration=duration_of(run))
+
+
+def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
+    """The checklist, for as long as it can keep a phase from starting."""
+    begun = status.next_phase is None or status.next_phase > EXPAND
+    if begun or status.rollout.environment != DEFAULT:
+        return []
+    return checklist.checklist_of(status.evidence)
 
 
 def card_of(phase: PhaseStatus) -> str:

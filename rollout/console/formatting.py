@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -172,6 +173,29 @@ def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString
         f"{local:%H:%M:%S}",
         zone(moment),
     )
+
+
+def in_zone(moment: datetime, zone: str) -> SafeString:
+    """A moment to come as the clocks of a zone show it: ``Sat 28 Nov 2026, 22:00 CET``."""
+    local = moment.astimezone(ZoneInfo(zone))
+    return format_html(
+        '<time datetime="{}" title="{}">{} {}, {} {}</time>',
+        moment.isoformat(timespec="seconds"),
+        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f"{local:%a} {local.day}",
+        f"{local:%b %Y}",
+        f"{local:%H:%M}",
+        f"{local:%Z}",
+    )
+
+
+def ahead(moment: datetime, *, now: datetime | None = None) -> str:
+    """How long until then: ``in 3 h``, ``in 12 min``, ``now``."""
+    seconds = (moment - (now or timezone.now())).total_seconds()
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if seconds >= size:
+            return f"in {int(seconds // size)} {unit}"
+    return f"in {int(seconds)} s" if seconds >= 1 else "now"
 
 
 def time_of_day(moment: datetime) -> str:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from rollout.engine.health import Status
+from rollout.gates.checklist import ItemStatus
 from rollout.models import (
     AuditStatus,
     Delivery,
@@ -101,6 +102,7 @@ _GATE = {
     "pass": Look("Pass", "good", "done"),
     "fail": Look("Fail", "bad", "failed"),
     "unknown": Look("Unknown", "warn", "unknown"),
+    "overridden": Look("Overridden", "warn", "warning"),
 }
 _SIGNAL: dict[Status, Look] = {
     "ok": Look("OK", "good", "done"),
@@ -153,6 +155,15 @@ def of_restore(state: str) -> Look:
 
 def of_gate(status: str) -> Look:
     return _GATE[status]
+
+
+def of_item(one: ItemStatus) -> Look:
+    """Of an item of the checklist."""
+    if one.status == "pass":
+        return Look("Done", "good", "done")
+    if one.ticked_by_hand:
+        return Look("To do", "", "queued")
+    return _GATE[one.status]
 
 
 def of_signal(status: Status) -> Look:

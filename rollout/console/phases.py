@@ -1,5 +1,6 @@
 """A phase: what its steps do and did, and the two pages that ask before it is carried out."""
 
+from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -10,9 +11,12 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
 from rollout.console.forecasts import forecasts
 from rollout.console.live import FAST, pace, shared
+from rollout.console.scheduling import zone_of
 from rollout.console.sessions import confirmed_recently, destructive
+from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import carry_out
 from rollout.runner import estimates
+from rollout.runner.scheduled import window_of
 from rollout.status import PhaseStatus, RolloutStatus, steps_of
 
 
@@ -34,6 +38,8 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "jobs": focus.jobs_of(phase.run),
         "report": focus.report_of(phase.run),
         "live": pace(focus.is_at_work(status)),
+        "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],
+        "checklist": focus.checklist_of(status) if number == 0 else [],
     }
     if request.htmx:
         return render(request, "rollout/phase_live.html", page)
@@ -49,19 +55,35 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 @confirmed_recently(when=destructive)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
-    status = status_or_404(plan, environment)
+    status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
-    if request.method == "POST":
+    typed = request.POST.get("typed", "").strip()
+    wrong_name = phase.destructive and phase.can_start and typed != status.plan.name
+    if request.method == "POST" and request.POST.get("seen", phase.digest) != phase.digest:
+        messages.error(
+            request,
+            f"Phase {number} is another now than when you opened the page. Nothing was started; "
+            "this is what it would run now.",
+        )
+        return redirect("rollout:start", plan, environment, number)
+    if request.method == "POST" and not wrong_name:
         carry_out(
             request,
             lambda: runner.start(status.rollout, number, actor=request.user),
             f"You started phase {number}.",
         )
         return redirect("rollout:phase", plan, environment, number)
+    refused = request.method == "POST"
     page = _forecast(status, phase)
     if request.htmx:
         return render(request, "rollout/forecasts_live.html", page)
-    return render(request, "rollout/confirm_start.html", {**_confirmation(status, phase), **page})
+    asked = {"typed": typed, "wrong_name": refused}
+    return render(
+        request,
+        "rollout/confirm_start.html",
+        {**confirmation(status, phase), **_signed(request, status, phase), **asked, **page},
+        status=422 if refused else 200,
+    )
 
 
 @may("start_rollout")
@@ -90,7 +112,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
             f"You started the rollback of phase {number}.",
         )
         return redirect("rollout:phase", plan, environment, number)
-    return render(request, "rollout/confirm_roll_back.html", _confirmation(status, phase))
+    return render(request, "rollout/confirm_roll_back.html", confirmation(status, phase))
 
 
 def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
@@ -102,8 +124,23 @@ def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
     }
 
 
-def _confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
+def _signed(
+    request: ConsoleRequest, status: RolloutStatus, phase: PhaseStatus
+) -> dict[str, object]:
+    evidence = status.evidence.of_phase(phase.number)
+    return {
+        "approvals": approvals_of(evidence) if phase.needs_approval else [],
+        "requests": requests_of(evidence) if phase.needs_approval else [],
+        "schedule": status.rollout.scheduled,
+        "zone": zone_of(status.plan, phase.number),
+        "window": window_of(status.plan, phase.number),
+        "at": request.GET.get("at", ""),
+    }
+
+
+def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
     plan, steps = status.plan, status.plan.phases[phase.number].steps
+    """What a page shows of a phase that asks somebody to answer for it."""
     return {
         "status": status,
         "phase": phase,

@@ -9,8 +9,9 @@ from rollout.console import focus
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.fetch import status_or_404
 from rollout.console.live import everybody, pace, shared, who_may
+from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
-from rollout.models import AuditStatus, LogEntry, Rollout
+from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.status import all_rollouts, status_of, steps_of
 
 RECENT = 5
@@ -59,17 +60,27 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "current": focus.current_step(steps),
         "jobs": focus.jobs_of(phase.run),
         "report": focus.report_of(phase.run),
+        "checklist": focus.checklist_of(status),
+        "overrides": overrides_of(status.evidence),
+        "requests": requests_of(status.evidence) if phase.needs_approval else [],
+        "schedule": status.rollout.scheduled,
         "audits": audits,
         "snapshots": snapshots,
         "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
         "live": pace(
             focus.is_at_work(status)
+            or _waits(status.rollout)
             or any(a.status == AuditStatus.RUNNING for a in audits)
             or any(snapshot.under_way for snapshot in snapshots)
         ),
     }
     template = "rollout_live" if request.htmx else "rollout"
     return render(request, f"rollout/{template}.html", page)
+
+
+def _waits(rollout: Rollout) -> bool:
+    scheduled = rollout.scheduled
+    return scheduled is not None and scheduled.state == ScheduleState.WAITING
 
 
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:

@@ -4,9 +4,19 @@ A new gate is a class in ``rollout.plan.gates`` and, in a module of this package
 below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evidence``.
 """
 
-from rollout.gates import files, journal, schema, snapshot
-from rollout.gates.answering import GateStatus, answer, answers_of
+from rollout.gates import (
+    application,
+    checklist,
+    files,
+    journal,
+    readers,
+    schema,
+    signing,
+    snapshot,
+)
+from rollout.gates.answering import GateStatus, answer, answers_of, as_data
 from rollout.gates.evidence import Evidence
+from rollout.gates.looking import forget
 from rollout.gates.standing import (
     begun,
     is_done,
@@ -21,14 +31,20 @@ __all__ = [
     "GateStatus",
     "answer",
     "answers_of",
+    "application",
+    "as_data",
     "begun",
+    "checklist",
     "files",
+    "forget",
     "is_done",
     "is_untouched",
     "journal",
     "newest_of",
     "newest_runs",
     "newest_runs_and_repair",
+    "readers",
     "schema",
+    "signing",
     "snapshot",
 ]

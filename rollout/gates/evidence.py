@@ -1,32 +1,44 @@
 """What the gates of a phase are answered from: read when a gate asks for it, and only once."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
+from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import F, QuerySet, Subquery
+from django.db.models import F, Model, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, JSONObject
+from django.utils import timezone
 
+from rollout.environments import DEFAULT
 from rollout.gates.standing import newest_runs
 from rollout.models import (
     AuditMode,
     AuditReport,
     AuditStatus,
     BackfillJob,
+    FlowProbe,
     MappingChange,
+    Measurement,
     PhaseRun,
     Repair,
     Rollout,
     RuleState,
+    RunState,
+    SignOff,
+    SignOffKind,
     Snapshot,
     StepRun,
+    Way,
 )
 from rollout.plan import plans
+from rollout.plan.gates import Gate
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
 from rollout.snapshots import listed
+from rollout.telemetry import reading
+from rollout.telemetry.reading import Figures
 
 AUDITS = 5
 SNAPSHOTS = 50
@@ -56,7 +68,13 @@ class Facts:
     """The newest repair of rows that ended."""
     hold: str
     """What a rule that holds the next phase says; empty where none does."""
+    broken: Change | None
+    """The rule that was broken last, and when."""
     jobs: list[dict[str, Any]]
+    probes: dict[str, FlowProbe]
+    """The newest probe of each flow."""
+    sign_offs: list[SignOff]
+    """What people signed and did not withdraw, and every override; the newest first."""
 
 
 class Evidence:
@@ -69,17 +87,38 @@ class Evidence:
         *,
         plan: Plan | None = None,
         runs: dict[int, PhaseRun] | None = None,
+        starter: object = None,
     ) -> None:
+        """``starter`` is who asks to start the phase: whose own approval does not count."""
         self.rollout = rollout
         self.number = number
         self.plan = plans.get(rollout.plan) if plan is None else plan
         self.runs = newest_runs(rollout) if runs is None else runs
+        self.starter = starter
 
     def of_phase(self, number: int) -> "Evidence":
         """The evidence for another phase of the same rollout; itself for its own."""
         if number == self.number:
             return self
-        return Evidence(self.rollout, number, plan=self.plan, runs=self.runs)
+        return Evidence(self.rollout, number, plan=self.plan, runs=self.runs, starter=self.starter)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates before the phase in this environment."""
+        return self.plan.gates_of(self.number, production=self.rollout.environment == DEFAULT)
+
+    def sign_offs(self, kind: SignOffKind, *, phase: int | None = None) -> list[SignOff]:
+        """What was signed of a kind about the phase, the newest first; withdrawn ones too where
+        they are kept in sight."""
+        wanted = self.number if phase is None else phase
+        return [one for one in self.facts.sign_offs if one.kind == kind and one.phase == wanted]
+
+    def is_by_another(self, one: SignOff) -> bool:
+        """Whether somebody else signed than the one who starts. Only a user of the site can be
+        told from another."""
+        if self.starter is None:
+            return True
+        return isinstance(self.starter, get_user_model()) and one.actor_id != self.starter.pk
 
     @property
     def run(self) -> PhaseRun | None:
@@ -108,6 +147,15 @@ class Evidence:
             run__rollout=self.rollout, run__steps__isnull=False, run__finished_at__isnull=False
         ).order_by("-run__finished_at")
         holds = RuleState.objects.filter(rollout=self.rollout, action="hold", acting=True)
+        broken = RuleState.objects.filter(
+            rollout=self.rollout, last_broken_at__isnull=False
+        ).order_by("-last_broken_at")
+        signed = SignOff.objects.filter(rollout=self.rollout).filter(
+            Q(withdrawn_at=None) | Q(kind__in=(SignOffKind.OVERRIDE, SignOffKind.APPROVAL))
+        )
+        probes = (
+            FlowProbe.objects.filter(rollout=self.rollout).order_by("flow", "-id").distinct("flow")
+        )
         filling = self.runs.get(BACKFILL)
         jobs = BackfillJob.objects.filter(
             step_run__run=filling and filling.pk,
@@ -127,9 +175,13 @@ class Evidence:
                 repair_at=_first(repairs, "run__finished_at"),
                 rule=_first(holds, "rule"),
                 rule_message=_first(holds, "message"),
+                broken=_first(broken, "rule"),
+                broken_at=_first(broken, "last_broken_at"),
                 jobs=ArraySubquery(
                     jobs.values(json=JSONObject(table="table", kind="kind", scanned="scanned"))
                 ),
+                newest_probes=ArraySubquery(probes.values(json=_whole(FlowProbe))),
+                signed=ArraySubquery(signed.values(json=_whole(SignOff))),
             )
             .get()
         )
@@ -140,7 +192,10 @@ class Evidence:
             repair=_change(f"the repair of {found['repair_table']}", found["repair_at"]),
             hold=found["rule"]
             and f"Rule “{found['rule']}” holds the next phase: {found['rule_message']}",
+            broken=_change(found["broken"] or "", found["broken_at"]),
             jobs=found["jobs"],
+            probes={row["flow"]: _made(FlowProbe, row) for row in found["newest_probes"]},
+            sign_offs=[_made(SignOff, row) for row in found["signed"]],
         )
 
     @cached_property
@@ -161,6 +216,26 @@ class Evidence:
             rollout=self.rollout, mode=AuditMode.FULL, tables=[]
         ).exclude(status=AuditStatus.RUNNING)
 
+    def calls_since(self, moment: datetime) -> int:
+        """How many calls of the application were measured since then."""
+        found = Measurement.objects.filter(at__gte=moment).aggregate(calls=Sum("calls"))
+        return found["calls"] or 0
+
+    def figures_of_last(self, seconds: int) -> dict[str, Figures]:
+        """What the application did in the last seconds, by operation."""
+        now = timezone.now()
+        return reading.figures(now - timedelta(seconds=seconds), now)
+
+    def backfill_in(self, environment: str) -> PhaseRun | None:
+        """The newest run of phase 2 that came to its end in another environment."""
+        return PhaseRun.objects.filter(
+            rollout__plan=self.plan.name,
+            rollout__environment=environment,
+            phase=BACKFILL,
+            way=Way.FORWARD,
+            state=RunState.DONE,
+        ).first()
+
     @cached_property
     def snapshots(self) -> list[Snapshot]:
         """The newest snapshots."""
@@ -179,3 +254,20 @@ def _first(found: QuerySet[Any], value: Any) -> Subquery:
 
 def _change(what: str, at: datetime | None) -> Change | None:
     return None if at is None else Change(what, at)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def _whole(model: type[Model]) -> JSONObject:
+    """A row with all its columns."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    return JSONObject(**{name: F(name) for name in names})
+
+
+def _made(model: type[M], row: dict[str, Any]) -> M:
+    """The row as the object that it is."""
+    values = {
+        field.attname: field.to_python(row[field.attname]) for field in model._meta.concrete_fields
+    }
+    return model(**values)

@@ -25,6 +25,13 @@ from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.models.shadow import ShadowTally
+from rollout.models.signing import (
+    FlowProbe,
+    ScheduledStart,
+    ScheduleState,
+    SignOff,
+    SignOffKind,
+)
 from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.models.watching import DatabaseSample, Heartbeat, Measurement, OperationTotal
 
@@ -48,6 +55,7 @@ __all__ = [
     "EnvironmentState",
     "Finding",
     "FindingState",
+    "FlowProbe",
     "Heartbeat",
     "Leased",
     "LogEntry",
@@ -65,7 +73,11 @@ __all__ = [
     "RuleState",
     "RuleVerdict",
     "RunState",
+    "ScheduleState",
+    "ScheduledStart",
     "ShadowTally",
+    "SignOff",
+    "SignOffKind",
     "Snapshot",
     "SnapshotState",
     "StepRun",

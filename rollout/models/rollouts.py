@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
+
+if TYPE_CHECKING:
+    from rollout.models.signing import ScheduledStart
 
 
 class Rollout(models.Model):
@@ -29,10 +35,21 @@ class Rollout(models.Model):
             ("manage_notifications", "Can choose what webhooks are told of"),
             ("rehearse_rollout", "Can make staging databases and rehearse in them"),
             ("restore_snapshot", "Can restore snapshots"),
+            ("approve_rollout", "Can approve the start of phases"),
+            ("override_gate", "Can override gates, and confirm another's override"),
+            ("tick_checklist", "Can tick the checklist and try out the flows"),
         ]
 
     def __str__(self) -> str:
         return f"{self.plan} in {self.environment}"
+
+    @property
+    def scheduled(self) -> ScheduledStart | None:
+        """The start that was asked for last; ``find_rollout`` reads it along."""
+        try:
+            return self.schedule
+        except ObjectDoesNotExist:
+            return None
 
 
 class Leased(models.Model):

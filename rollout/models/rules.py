@@ -49,6 +49,7 @@ class RuleState(models.Model):
     """What it paused."""
     counts_from = models.DateTimeField(null=True)
     """Earlier windows do not count any more: somebody let it go on."""
+    last_broken_at = models.DateTimeField(null=True)
     errors = models.PositiveIntegerField(default=0)
     """How often in a row it could not be judged."""
 

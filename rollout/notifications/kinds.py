@@ -22,7 +22,7 @@ _EVENTS = {
         ("phase done", "rollback done", "repair done", "rolled back by hand"), "finished"
     ),
     **dict.fromkeys(("phase failed", "repair failed", "snapshot failed"), "failed"),
-    **dict.fromkeys(("cancelled", "brought back"), "failed"),
+    **dict.fromkeys(("cancelled", "brought back", "scheduled start refused"), "failed"),
     **dict.fromkeys(("paused by rule", "held by rule", "throttled by rule"), "paused"),
     **dict.fromkeys(("rule broken", "rule kept again", "hold released"), "paused"),
     "shadow read differs": "mismatches",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from rollout.plan.actions import Direction
+from rollout.plan.actions import Direction, Probe
+from rollout.plan.checklist import Item
 from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
 from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.step import Shape, Step
@@ -45,6 +46,8 @@ class Plan:
     sample_every: timedelta | None = None
     """How often random rows are audited once phase 2 is done and until phase 4 begins."""
     sample_rows: int = 1000
+    checklist: tuple[Item, ...] = ()
+    """What is to be seen to in phase 0; the gate ``ChecklistComplete`` asks for it."""
     rules: tuple[Rule, ...] = STANDARD
     """What the application must not suffer while the plan is at work."""
 
@@ -61,6 +64,10 @@ class Plan:
         return tuple(t for t in self.translations_of(table) if isinstance(t, Lookup))
 
     @property
+    def lookups(self) -> tuple[Lookup, ...]:
+        return tuple(t for t in self.translations if isinstance(t, Lookup))
+
+    @property
     def backfilled_tables(self) -> tuple[Table, ...]:
         return tuple(t for t in self.tables if self.translations_of(t) or self.computed_of(t))
 
@@ -69,8 +76,23 @@ class Plan:
         """The tables of which an audit can tell whether a row is right."""
         return self.backfilled_tables
 
-    def gates_of(self, number: int) -> tuple[Gate, ...]:
+    @cached_property
+    def flows(self) -> tuple[str, ...]:
+        """The flows that its steps try out, each once."""
+        found = {
+            action.flow: None
+            for phase in self.phases
+            for step in phase.steps
+            for action in self.forward(step).actions
+            if isinstance(action, Probe)
+        }
+        return tuple(found)
+
+    def gates_of(self, number: int, *, production: bool = True) -> tuple[Gate, ...]:
+        """The gates before a phase, in production or in another environment."""
         own = self.phases[number].gates
+        if not production:
+            own = tuple(gate for gate in own if not gate.of_production)
         if number == 0:
             return own
         held = (NoRuleHolds(),) if any(rule.action == "hold" for rule in self.rules) else ()
@@ -94,6 +116,10 @@ class Plan:
                 return step
         raise KeyError(step_id)
 
+    def is_destructive(self, number: int) -> bool:
+        """Whether a phase has a step that takes something away."""
+        return any(step.destructive for step in self.phases[number].steps)
+
     def forward(self, step: Step) -> Direction:
         return Direction(step.forward(self))
 
@@ -112,9 +138,20 @@ class Plan:
     def digest(self) -> str:
         """A short digest of every statement the plan would run, both ways: its version."""
         content = hashlib.sha256()
-        for number, phase in enumerate(self.phases):
-            for step in phase.steps:
-                content.update(f"{number} {step.id}\n".encode())
-                for action in (*self.forward(step).actions, *self.backward(step).actions):
-                    content.update(getattr(action, "text", repr(action)).encode())
+        for number in range(len(self.phases)):
+            content.update(self._statements(number))
         return content.hexdigest()[:12]
+
+    def digest_of(self, number: int) -> str:
+        """A short digest of what people approve: a phase's statements, both ways, and its gates."""
+        content = hashlib.sha256(self._statements(number))
+        content.update(repr(self.gates_of(number)).encode())
+        return content.hexdigest()[:12]
+
+    def _statements(self, number: int) -> bytes:
+        found = []
+        for step in self.phases[number].steps:
+            found.append(f"{number} {step.id}\n")
+            for action in (*self.forward(step).actions, *self.backward(step).actions):
+                found.append(getattr(action, "text", repr(action)))
+        return "".join(found).encode()

@@ -8,6 +8,7 @@ from rollout.runner.mappings import (
     review_mapping,
     why_not_review,
 )
+from rollout.runner.probing import ask_to_probe
 from rollout.runner.recognising import recognise
 from rollout.runner.repairs import (
     RepairPreview,
@@ -23,7 +24,17 @@ from rollout.runner.restoring import (
     restore_snapshot,
 )
 from rollout.runner.rules import release
+from rollout.runner.scheduled import schedule_start, unschedule
 from rollout.runner.shadowing import set_shadow_percent
+from rollout.runner.signing import (
+    approve,
+    ask_for_approval,
+    confirm_override,
+    override,
+    tick,
+    untick,
+    withdraw,
+)
 from rollout.runner.snapshots import (
     cancel_snapshot,
     delete_snapshot,
@@ -51,16 +62,21 @@ __all__ = [
     "RepairPreview",
     "ReviewPreview",
     "accept_files",
+    "approve",
     "approve_restore",
+    "ask_for_approval",
+    "ask_to_probe",
     "cancel",
     "cancel_restore",
     "cancel_snapshot",
+    "confirm_override",
     "correct",
     "delete_snapshot",
     "drop_environment",
     "end_blocker",
     "held_up",
     "make_staging",
+    "override",
     "pause",
     "preview_correction",
     "preview_repair",
@@ -74,15 +90,20 @@ __all__ = [
     "retry_quarantined",
     "review_mapping",
     "roll_back",
+    "schedule_start",
     "set_pace",
     "set_shadow_percent",
     "start",
     "start_audit",
     "take_snapshot",
+    "tick",
+    "unschedule",
+    "untick",
     "unwaive",
     "verify_snapshot",
     "waive",
     "why_not_audit",
     "why_not_end",
     "why_not_review",
+    "withdraw",
 ]

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import psycopg
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from rollout import journal, log, logs, queue
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, install
-from rollout.environments import alias_of, target_of
+from rollout.environments import target_of
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.runner import audits, filling, lease, repairs
+from rollout.runner import audits, filling, lease, probing, repairs
 from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
 from rollout.runner.verbs import sentence_name_of
@@ -232,11 +231,7 @@ class Execution:
         return f"{report.rows:,} rows compared, no mismatch."
 
     def _probe(self, action: Probe) -> str:
-        alias = alias_of(self.run.rollout.environment)
-        with transaction.atomic(using=alias):
-            evidence: str = import_string(action.flow)(using=alias)
-            transaction.set_rollback(True, using=alias)
-        return evidence
+        return probing.try_out(self.run.rollout, action.flow)
 
     def _compare(self, connection: Connection) -> str:
         live = catalog.read(connection, catalog.labels_of(self.plan))

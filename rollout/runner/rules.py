@@ -132,6 +132,8 @@ def _follow(rule: Rule, state: RuleState, found: Judged, run: PhaseRun, now: dat
     """Bring the state up to date, and begin or end what the rule does."""
     if state.verdict != found.verdict:
         state.since = now
+    if found.verdict == RuleVerdict.BROKEN:
+        state.last_broken_at = now
     state.errors = state.errors + 1 if found.verdict == RuleVerdict.ERROR else 0
     state.action, state.verdict, state.judged_at = rule.action, found.verdict, now
     state.message, state.value, state.usual = found.message, found.value, found.usual

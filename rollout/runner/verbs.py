@@ -6,7 +6,7 @@ from typing import Protocol
 
 from django.contrib.auth import get_user_model
 
-from rollout import drift, editing, gates, journal, log, preflight, queue
+from rollout import editing, gates, journal, log, preflight, queue
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
@@ -18,9 +18,12 @@ from rollout.models import (
     Restore,
     Rollout,
     RunState,
+    SignOff,
+    SignOffKind,
     Way,
 )
 from rollout.plan import plans
+from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.runner import audits, lease
 from rollout.runner.transitions import move
@@ -142,27 +145,41 @@ def sentence_name_of(run: PhaseRun) -> str:
 def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
     plan = plan_of(rollout)
-    drift.forget()
-    _refuse_start(plan, rollout, phase)
+    gates.forget()
+    _refuse_start(plan, rollout, phase, actor)
     # Before anybody is kept waiting: it may take seconds.
     found = preflight.look_before(rollout, phase)
     if found.refusal:
         raise Refused(found.refusal)
     with alone_with(rollout):
-        runs = _refuse_start(plan, rollout, phase)
-        seen = preflight.as_data(found)
+        newest, answers = _refuse_start(plan, rollout, phase, actor)
         return _begin(
-            rollout, plan, phase, Way.FORWARD, runs.get(phase), actor, source, preflight=seen
+            *(rollout, plan, phase, Way.FORWARD, newest, actor, source),
+            preflight=preflight.as_data(found),
+            gates=[gates.as_data(answer) for answer in answers],
         )
 
 
-def _refuse_start(plan: Plan, rollout: Rollout, phase: int) -> dict[int, PhaseRun]:
-    """The newest runs of the phases, where a phase may start. Raises Refused."""
-    evidence = Evidence(rollout, phase, plan=plan)
-    reason = why_not_start(evidence, active_run(rollout), gates.answers_of(evidence))
+def _use_sign_offs(run: PhaseRun) -> None:
+    """What was signed for a start counts for no other."""
+    SignOff.objects.filter(
+        rollout=run.rollout,
+        phase=run.phase,
+        kind__in=(SignOffKind.APPROVAL, SignOffKind.OVERRIDE),
+        run=None,
+    ).update(run=run)
+
+
+def _refuse_start(
+    plan: Plan, rollout: Rollout, phase: int, actor: Actor
+) -> tuple[PhaseRun | None, list[GateStatus]]:
+    """The newest run of a phase that may start, and what its gates answer. Raises Refused."""
+    evidence = Evidence(rollout, phase, plan=plan, starter=actor)
+    answers = list(gates.answers_of(evidence)) if 0 <= phase < len(plan.phases) else []
+    reason = why_not_start(evidence, active_run(rollout), answers)
     if reason:
         raise Refused(reason)
-    return evidence.runs
+    return evidence.run, answers
 
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
@@ -199,6 +216,8 @@ def _begin(
         plan_digest=plan.digest,
         lease_until=lease.grace(),
     )
+    if way == Way.FORWARD:
+        _use_sign_offs(run)
     event, verb = (
         ("phase started", "Started")
         if way == Way.FORWARD
@@ -281,6 +300,8 @@ def _go_on(
     if edited := editing.said(rollout, plan, [run.phase]):
         raise Refused(edited)
     digest, former_digest = plan.digest, run.plan_digest
+    if digest != former_digest and run.way == Way.FORWARD:
+        _refuse_unapproved(rollout, run, actor)
     moved = move(
         run,
         RunState.QUEUED,
@@ -294,9 +315,23 @@ def _go_on(
     if digest != former_digest:
         # The plan is another by now: every step asks the catalog afresh what is applied.
         run.steps.all().delete()
+    if run.way == Way.FORWARD:
+        _use_sign_offs(run)
     _record(run, "retried", f"Retried {name_of(run)}.", actor, source, **more)
     queue.send_run(run)
     return run
+
+
+def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
+    """A run that goes on with another plan than it began with is approved anew, where the phase
+    wants that at all. Raises Refused."""
+    evidence = Evidence(rollout, run.phase, starter=actor)
+    for gate in evidence.gates:
+        if isinstance(gate, Approved) and not (given := gates.answer(gate, evidence)).lets_through:
+            raise Refused(
+                f"The plan has changed since phase {run.phase} began. Gate “{given.name}”: "
+                f"{given.message}"
+            )
 
 
 def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:

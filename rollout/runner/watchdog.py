@@ -21,7 +21,7 @@ from rollout.models import (
     Snapshot,
 )
 from rollout.notifications import delivering
-from rollout.runner import schedule
+from rollout.runner import scheduled
 from rollout.runner.lease import SECONDS, take_back
 from rollout.runner.rules import Judge
 from rollout.runner.sampling import DatabaseSampler
@@ -72,11 +72,11 @@ class Watchdog:
         self._send_beat()
         self._judge.judge_due()
         delivering.collect()
+        scheduled.start_due()
         if heartbeats.liveness().worker_alive:
             # Without a living worker it would only pile messages up.
             self._bring_back()
             self._refresher.send_due()
-            schedule.send_due()
             delivering.ask_for_delivery()
         self._sampler.sample_due()
         remove_expired()

@@ -7,6 +7,7 @@ from django import template
 from rollout import progress
 from rollout.console import access, cookies, formatting, links, live, looks
 from rollout.engine.health import Status
+from rollout.gates.checklist import ItemStatus
 from rollout.models import Delivery
 from rollout.scaffolding import python_text
 
@@ -41,6 +42,8 @@ register.simple_tag(formatting.ago_text, name="ago")
 register.simple_tag(formatting.zone, name="zone")
 register.simple_tag(formatting.time_of_day, name="time_of_day")
 register.simple_tag(formatting.day_and_time, name="day_and_time")
+register.simple_tag(formatting.in_zone, name="in_zone")
+register.simple_tag(formatting.ahead, name="ahead")
 
 register.simple_tag(live.now_ms, name="made_now")
 
@@ -88,6 +91,11 @@ def restore_badge(state: str) -> dict[str, looks.Look]:
 @register.inclusion_tag(BADGE)
 def gate_badge(status: str) -> dict[str, looks.Look]:
     return {"look": looks.of_gate(status)}
+
+
+@register.inclusion_tag(BADGE)
+def item_badge(one: ItemStatus) -> dict[str, looks.Look]:
+    return {"look": looks.of_item(one)}
 
 
 @register.inclusion_tag(BADGE)

@@ -13,6 +13,7 @@ from rollout.models import (
     BackfillJob,
     Delivery,
     Environment,
+    FlowProbe,
     Heartbeat,
     LogEntry,
     MappingChange,
@@ -20,10 +21,11 @@ from rollout.models import (
     PhaseRun,
     Restore,
     Rollout,
+    SignOff,
     Snapshot,
     StepRun,
 )
-from rollout.plan import plans
+from rollout.plan import Item, plans
 from rollout.status import find_rollout
 
 PLAN = "property-classification"
@@ -174,6 +176,40 @@ def reviewed(rollout: Rollout, **fields: Any) -> MappingChange:
         **fields,
     }
     return MappingChange.objects.create(rollout=rollout, **values)
+
+
+def signed(
+    rollout: Rollout, kind: str = "approval", *, by: str = "grace", phase: int = 3, **fields: Any
+) -> SignOff:
+    """Something that grace signed just now, of the plan as it is."""
+    plan, now = plans.get(rollout.plan), timezone.now()
+    values = {
+        "actor": User.objects.get_or_create(username=by)[0],
+        "actor_name": by,
+        "at": now,
+        "plan_digest": plan.digest,
+        "phase_digest": plan.digest_of(phase),
+        "expires_at": now + timedelta(days=1),
+        **fields,
+    }
+    return SignOff.objects.create(rollout=rollout, kind=kind, phase=phase, **values)
+
+
+def probed(rollout: Rollout) -> None:
+    """Every flow of the plan worked just now."""
+    for flow in plans.get(rollout.plan).flows:
+        FlowProbe.objects.create(
+            rollout=rollout, flow=flow, at=timezone.now(), passed=True, message="It works."
+        )
+
+
+def ready_for_phase_1(rollout: Rollout) -> None:
+    """Phase 0 is done, and the checklist complete."""
+    ran(rollout, 0)
+    probed(rollout)
+    for item in plans.get(rollout.plan).checklist:
+        if type(item) is Item:
+            signed(rollout, "tick", phase=0, subject=item.id)
 
 
 def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:

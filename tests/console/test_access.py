@@ -1,5 +1,6 @@
 """Who may do what: every address and method, for everybody."""
 
+from collections import defaultdict
 from datetime import date, timedelta
 from typing import Any
 
@@ -68,6 +69,15 @@ WHO_MAY = {
     "{rollout}/stage/": (AUDITORS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
+    "{rollout}/phases/0/approval/": (LEADS, LEADS),
+    "{rollout}/phases/0/ask-for-approval/": (LEADS, LEADS),
+    "{rollout}/phases/1/override/{gate}/": (LEADS, LEADS),
+    "{rollout}/phases/0/schedule/": (LEADS, LEADS),
+    "{rollout}/unschedule/": (LEADS, LEADS),
+    "{rollout}/checklist/{item}/": (AUDITORS, AUDITORS),
+    "{rollout}/probe/": (AUDITORS, AUDITORS),
+    "sign-offs/{sign_off}/agree/": (LEADS, LEADS),
+    "sign-offs/{sign_off}/withdraw/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
     "{rollout}/resume/": (AUDITORS, AUDITORS),
     "{rollout}/cancel/": (LEADS, LEADS),
@@ -84,15 +94,18 @@ WHO_MAY = {
     "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
     "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
 }
+ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
     *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
     *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),
+    *("ask-for-approval", "schedule", "unschedule", ITEM, "probe"),
+    *("agree", "withdraw"),
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
-    *("blockers", "confirm"),
+    *("blockers", "confirm", "approval", GATE),
 }
 SENT = {
     "target_ms": "50",
@@ -138,6 +151,9 @@ def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
         "text": "properties/type",
         "change": journal.reviewed(rollout).pk,
         "rule": "slow",
+        "item": ITEM,
+        "gate": GATE,
+        "sign_off": journal.signed(rollout).pk,
         "webhook": "chat",
         "delivery": journal.told(journal.noted(rollout)).pk,
         "pid": 1,
@@ -151,7 +167,8 @@ def browser_of(who: str) -> Client:
 def last_part(pattern: str) -> str:
     if "{pid}" in pattern:
         return "blockers"
-    return pattern.strip("/").rpartition("/")[2]
+    named = pattern.format_map(defaultdict(str, item=ITEM, gate=GATE))
+    return named.strip("/").rpartition("/")[2]
 
 
 @pytest.fixture
@@ -233,10 +250,15 @@ def test_the_table_above_names_every_address() -> None:
             text="<str:table>/<str:column>",
             change="<int:change_id>",
             rule="<str:rule_id>",
+            item="<str:item>",
+            gate="<slug:gate>",
+            sign_off="<int:sign_off_id>",
             webhook="<str:name>",
             delivery="<int:delivery_id>",
             pid="<int:pid>",
-        ).replace("phases/0/", "phases/<int:number>/")
+        )
+        .replace("phases/0/", "phases/<int:number>/")
+        .replace("phases/1/", "phases/<int:number>/")
         for pattern in WHO_MAY
     }
     for_everybody = {"login/", "logout/"}
@@ -330,6 +352,7 @@ def test_every_number_in_an_address_leads_to_its_environment() -> None:
         return found
 
     within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
+    within_a_rollout |= {"item", "gate"}
     of_no_environment = {"name", "delivery_id"}
     assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
 

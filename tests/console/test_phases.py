@@ -49,7 +49,7 @@ def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
 
 
 def test_a_rolled_back_phase_shows_its_steps_as_undone(rollout: Rollout, viewer: Client) -> None:
-    ran(rollout, 0)
+    journal.ready_for_phase_1(rollout)
     ran(rollout, 1)
     run = ran(rollout, 1, way="backward")
     reached(run, "create-types")
@@ -70,7 +70,7 @@ def test_the_progress_of_a_backfill_is_shown_beside_its_step(
 
 
 def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Client) -> None:
-    ran(rollout, 0)
+    journal.ready_for_phase_1(rollout)
     text = text_of(lead, f"{PAGE}phases/1/start/")
     assert "It may start" in text
     assert "ADD COLUMN IF NOT EXISTS &quot;currency&quot;" in text

@@ -18,7 +18,6 @@ from rollout.runner.blockers import Held
 from tests import rollouts
 from tests.console import journal
 from tests.processes import wait_until
-from tests.rollouts import ADA
 
 HOLDS = "LOCK TABLE properties IN ACCESS SHARE MODE"
 
@@ -29,7 +28,7 @@ def waiting(properties: Rollout) -> Iterator[PhaseRun]:
     rollouts.carry_out(properties, 0)
     with rollouts.target() as app:
         app.execute("SET application_name = 'a report'")
-        run = runner.start(properties, 1, actor=ADA)
+        run = rollouts.start(properties, 1)
         app.execute("BEGIN")
         app.execute(HOLDS)
         thread = threading.Thread(target=_work)

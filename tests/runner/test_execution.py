@@ -175,7 +175,7 @@ def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
 ) -> None:
     rollouts.carry_out(properties, 0)
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE"):
-        run = runner.start(properties, 1, actor=ADA)
+        run = rollouts.start(properties, 1)
         begin_work(worker)
         wait_until(lambda: run.steps.filter(step="add-property-columns").exists())
         runner.cancel(properties, actor=ADA)
@@ -194,7 +194,7 @@ def test_a_step_that_waits_for_a_lock_says_for_whose(
     rollouts.carry_out(properties, 0)
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE") as other:
         pid = other.info.backend_pid
-        run = runner.start(properties, 1, actor=ADA)
+        run = rollouts.start(properties, 1)
         begin_work(worker)
         wait_until(lambda: run.steps.filter(waiting_for__contains=f"pid {pid}").exists())
     wait_until(lambda: rollouts.state_of(run) == RunState.DONE)
@@ -216,7 +216,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
 ) -> None:
     rollouts.carry_out(properties, 0, 1)
     with rollouts.target() as other:
-        run = runner.start(properties, 2, actor=ADA)
+        run = rollouts.start(properties, 2)
         reached = run.steps.filter(step="probe-search", state="done")
         with pytest.MonkeyPatch.context() as patch:
             # Stops before the audit, so that the table can be locked just then.
@@ -246,8 +246,7 @@ def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
 ) -> None:
     """The step's first action, which clears such an index away, had been written down as done."""
     rollouts.carry_out(properties, 0, 1, 2, 3)
-    rollouts.snapshot_of(properties)
-    run = runner.start(properties, 4, actor=ADA)
+    run = rollouts.start(properties, 4)
     apply = ddl.apply
     index = "properties_type_id_idx"
 
@@ -276,7 +275,7 @@ def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
 
 def test_a_mismatch_stops_the_phase_and_says_how_many(properties: Rollout) -> None:
     rollouts.carry_out(properties, 0, 1)
-    run = runner.start(properties, 2, actor=ADA)
+    run = rollouts.start(properties, 2)
 
     with pytest.MonkeyPatch.context() as patch:
         audit = execution.Execution._audit

@@ -106,8 +106,7 @@ def test_pressing_twice_decides_once(filled: Rollout, lookup: Lookup) -> None:
 
 
 def test_nothing_is_decided_while_a_run_is_at_work(filled: Rollout, lookup: Lookup) -> None:
-    rollouts.snapshot_of(filled)
-    runner.start(filled, 3, actor=ADA)
+    rollouts.start(filled, 3)
     with pytest.raises(Refused, match="ada's phase 3 is queued"):
         runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
 

@@ -38,7 +38,6 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
 ) -> None:
     from rollout import runner
     from tests import rollouts
-    from tests.rollouts import ADA
 
     with rollouts.target() as other:
         other.execute("SET session_replication_role = replica")
@@ -46,7 +45,7 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
     with pytest.raises(
         runner.Refused, match=r"Preflight “orphans in properties.property_type_id”: 300 rows"
     ):
-        runner.start(backfilled, 3, actor=ADA)
+        rollouts.start(backfilled, 3)
     assert not backfilled.runs.filter(phase=3).exists()
     with rollouts.target() as other:
         other.execute("SET session_replication_role = replica")
@@ -55,20 +54,20 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
             ' FROM rollout."property-classification_properties_type_mapping" m'
             " WHERE m.legacy = coalesce(p.type, '')"
         )
-    assert runner.start(backfilled, 3, actor=ADA).phase == 3
+    assert rollouts.start(backfilled, 3).phase == 3
 
 
 def test_what_is_unknown_refuses_nothing_and_is_written_down(
     backfilled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout import preflight, runner
+    from rollout import preflight
     from rollout.engine.preflight import Item, Preflight
     from rollout.models import LogEntry
-    from tests.rollouts import ADA
+    from tests import rollouts
 
     unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", blocks=True)], [])
     monkeypatch.setattr(preflight, "look_before", lambda rollout, phase: unknown)
-    runner.start(backfilled, 3, actor=ADA)
+    rollouts.start(backfilled, 3)
     entry = LogEntry.objects.filter(event="phase started", phase=3).get()
     assert entry.data["preflight"] == [
         {
@@ -89,7 +88,6 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     from rollout import runner
     from rollout.engine import preflight
     from tests import rollouts
-    from tests.rollouts import ADA
 
     rollouts.carry_out(properties, 0)
     impatient = replace(preflight.USUAL, idle_transaction=timedelta())
@@ -101,8 +99,8 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
         rollouts.locked("SELECT count(*) FROM properties"),
         pytest.raises(runner.Refused, match="Preflight “idle in transaction”: pid"),
     ):
-        runner.start(properties, 1, actor=ADA)
-    runner.start(properties, 1, actor=ADA)
+        rollouts.start(properties, 1)
+    rollouts.start(properties, 1)
 
 
 def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
@@ -114,7 +112,7 @@ def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
     from tests import rollouts
     from tests.rollouts import ADA
 
-    run = runner.start(backfilled, 3, actor=ADA)
+    run = rollouts.start(backfilled, 3)
     move(run, RunState.CANCELLED)
     with rollouts.target() as other:
         other.execute("SET session_replication_role = replica")

@@ -350,8 +350,7 @@ class TestSteering:
     def test_of_a_phase_and_a_repair_that_stopped_each_can_be_retried(
         self, filled: Rollout
     ) -> None:
-        rollouts.snapshot_of(filled)
-        phase = runner.start(filled, 3, actor=ADA)
+        phase = rollouts.start(filled, 3)
         runner.cancel(filled, actor=ADA)
         damage("currency = 'EUR'")
         stopped = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
@@ -361,7 +360,7 @@ class TestSteering:
         with pytest.raises(runner.Refused, match="nothing to retry"):
             # The phase was at work since.
             runner.retry(filled, run=stopped, actor=ADA)
-        assert runner.start(filled, 3, actor=ADA) == phase
+        assert rollouts.start(filled, 3) == phase
 
 
 class TestBothDirections:

@@ -1,8 +1,6 @@
 """The console's verbs for a shell and for CI."""
 
-import getpass
 import json
-import os
 import signal
 import sys
 import threading
@@ -21,28 +19,27 @@ from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
 from rollout.heartbeats import liveness
-from rollout.management import blockers, people, scaffolds, schema, selftests, snapshots
+from rollout.management import (
+    blockers,
+    people,
+    scaffolds,
+    schema,
+    selftests,
+    signing,
+    snapshots,
+)
+from rollout.management.actors import ShellActor, actor_of, add_user
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.sqlwriting import NotOurs, write_files
 from rollout.runner import audits
-from rollout.runner.verbs import sentence_name_of
+from rollout.runner.verbs import Actor, sentence_name_of
 from rollout.runner.watchdog import Watchdog
 from rollout.status import all_rollouts, find_rollout, status_of
 
 DONE, NO, ERROR = 0, 1, 2
-
-
-class ShellActor:
-    """Whoever is logged in to the shell."""
-
-    def get_username(self) -> str:
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):
-            return f"uid {os.getuid()}"
 
 
 class Command(BaseCommand):
@@ -85,6 +82,8 @@ class Command(BaseCommand):
             sub = verb(name, text)
             sub.add_argument("phase", type=int)
             sub.add_argument("--wait", action="store_true", help="return when it has ended")
+            if name == "start":
+                add_user(sub)
         verb("pause", "Pause what is running.")
         verb("resume", "Resume what is paused.")
         verb("cancel", "Cancel what is active.")
@@ -101,6 +100,7 @@ class Command(BaseCommand):
         form.add_argument("--csv", action="store_true", help="print the mismatching rows as CSV")
         blockers.add_verb(verb)
         selftests.add_verb(verb)
+        signing.add_verbs(verb)
         snapshots.add_verbs(verb)
         schema.add_verbs(verb)
         people.add_verb(verb)
@@ -185,19 +185,28 @@ class Command(BaseCommand):
             self.stdout.write(f"Phase {run.phase} is rolled back.")
         return DONE
 
-    def do_start(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:
-        return self._begin(runner.start, find_rollout(plan, env), phase, wait)
+    def do_start(
+        self, *, plan: str, env: str, phase: int, wait: bool, user: str | None, **_: Any
+    ) -> int:
+        rollout = find_rollout(plan, env)
+        actor = actor_of(user, "start_rollout", env)
+        return self._begin(runner.start, rollout, phase, wait, actor)
 
     def do_rollback(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:
-        return self._begin(runner.roll_back, find_rollout(plan, env), phase, wait)
+        return self._begin(runner.roll_back, find_rollout(plan, env), phase, wait, ShellActor())
 
     def _begin(
-        self, verb: Callable[..., PhaseRun], rollout: Rollout, phase: int, wait: bool
+        self,
+        verb: Callable[..., PhaseRun],
+        rollout: Rollout,
+        phase: int,
+        wait: bool,
+        actor: Actor,
     ) -> int:
         if phase not in range(5):
             self.stderr.write(f"There is no phase {phase}: phases are 0 to 4.")
             return ERROR
-        run = verb(rollout, phase, actor=ShellActor(), source="shell")
+        run = verb(rollout, phase, actor=actor, source="shell")
         if not wait:
             self.stdout.write(f"Queued. Watch it: manage.py rollout show {rollout.plan}")
             return DONE
@@ -213,6 +222,55 @@ class Command(BaseCommand):
         if run.error:
             self.stderr.write(run.advice)
         return DONE if run.state == RunState.DONE else NO
+
+    def do_ask_approval(
+        self, *, plan: str, env: str, phase: int, user: str | None, **_: Any
+    ) -> int:
+        return self._say(signing.ask(find_rollout(plan, env), phase, user))
+
+    def do_approve(
+        self, *, plan: str, env: str, phase: int, digest: str, user: str, **_: Any
+    ) -> int:
+        return self._say(signing.approve(find_rollout(plan, env), phase, digest, user))
+
+    def do_withdraw(self, *, plan: str, env: str, phase: int, user: str, **_: Any) -> int:
+        return self._say(signing.withdraw(find_rollout(plan, env), phase, user))
+
+    def do_override(
+        self, *, plan: str, env: str, phase: int, gate: str, reason: str, user: str, **_: Any
+    ) -> int:
+        return self._say(signing.override(find_rollout(plan, env), phase, gate, reason, user))
+
+    def do_confirm(self, *, plan: str, env: str, phase: int, gate: str, user: str, **_: Any) -> int:
+        return self._say(signing.confirm(find_rollout(plan, env), phase, gate, user))
+
+    def do_schedule(
+        self, *, plan: str, env: str, phase: int, at: str, user: str | None, **_: Any
+    ) -> int:
+        return self._say(signing.schedule(find_rollout(plan, env), phase, at, user))
+
+    def do_unschedule(self, *, plan: str, env: str, user: str | None, **_: Any) -> int:
+        return self._say(signing.unschedule(find_rollout(plan, env), user))
+
+    def do_checklist(self, *, plan: str, env: str, **_: Any) -> int:
+        text, done = signing.checklist(find_rollout(plan, env))
+        self.stdout.write(text)
+        return DONE if done else NO
+
+    def do_tick(
+        self, *, plan: str, env: str, item: str, take_back: bool, user: str | None, **_: Any
+    ) -> int:
+        rollout = find_rollout(plan, env)
+        return self._say(signing.tick(rollout, item, user, take_back=take_back))
+
+    def do_probe(self, *, plan: str, env: str, **_: Any) -> int:
+        text, passed = signing.probe(find_rollout(plan, env))
+        self.stdout.write(text)
+        return DONE if passed else NO
+
+    def _say(self, text: str) -> int:
+        self.stdout.write(text)
+        return DONE
 
     def do_pause(self, *, plan: str, env: str, **_: Any) -> int:
         return self._verb(runner.pause, plan, env)

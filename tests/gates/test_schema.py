@@ -11,7 +11,6 @@ from rollout.models import PhaseRun, Rollout, RunState, Way
 from rollout.plan import plans
 from rollout.plan.gates import NoDrift
 from tests import rollouts
-from tests.rollouts import ADA
 from tests.servers import Database
 
 
@@ -35,7 +34,7 @@ def test_a_schema_that_differs_fails_and_keeps_the_phase_from_starting(rollout: 
     rollouts.carry_out(rollout, 0)
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
     with pytest.raises(runner.Refused, match="expected text not null, found character varying"):
-        runner.start(rollout, 1, actor=ADA)
+        rollouts.start(rollout, 1)
     assert answer(rollout, 1).status == "fail"
 
 
@@ -63,7 +62,7 @@ def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(
     rollouts.execute("ALTER TABLE properties ADD currency text")
     assert answer(rollout, 1).status == "pass"
     with pytest.raises(runner.Refused, match="no drift"):
-        runner.start(rollout, 1, actor=ADA)
+        rollouts.start(rollout, 1)
 
 
 def test_an_answer_that_is_old_is_read_again(

@@ -1,0 +1,69 @@
+"""Starting a phase later: the form's two buttons."""
+
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from rollout import runner
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import phase_or_404, rollout_or_404, status_or_404
+from rollout.console.verbs import back, carry_out
+from rollout.plan.plan import Plan
+from rollout.runner.scheduled import window_of
+
+
+def zone_of(plan: Plan, phase: int) -> str:
+    """The zone in which a phase's start is given: its window's, else the site's."""
+    window = window_of(plan, phase)
+    return timezone.get_default_timezone_name() if window is None else window.zone
+
+
+def moment_of(text: str, zone: str) -> datetime | None:
+    """The moment that a clock in a zone shows so; None for what is none there."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if given.tzinfo is not None:
+        return given
+    moment = given.replace(tzinfo=ZoneInfo(zone))
+    is_there = moment.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == given
+    return moment if is_there else None
+
+
+@may("start_rollout")
+@require_POST
+def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase_or_404(status, number)
+    zone, text = zone_of(status.plan, number), request.POST.get("at", "")
+    at = moment_of(text, zone)
+    page = reverse("rollout:start", args=[plan, environment, number])
+    if at is None:
+        messages.error(request, f"“{text}” is no time in {zone}. Give a day and a time.")
+    elif carry_out(
+        request,
+        lambda: runner.schedule_start(status.rollout, number, at=at, zone=zone, actor=request.user),
+        f"You scheduled phase {number}. Preflight and gates are asked again then.",
+    ):
+        return redirect("rollout:rollout", plan, environment)
+    return redirect(f"{page}?{urlencode({'at': text[:40]})}")
+
+
+@may("start_rollout")
+@require_POST
+def unschedule(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.unschedule(rollout, actor=request.user),
+        "You cancelled the scheduled start.",
+    )
+    return back(request, plan, environment)

@@ -1,0 +1,158 @@
+"""The gate about the checklist of phase 0, and how each of its items stands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rollout import drift, typescript
+from rollout.engine.catalog import live_columns, tables_of
+from rollout.engine.target import Connection
+from rollout.environments import environments_of
+from rollout.gates.answering import Answered, answers
+from rollout.gates.evidence import Evidence
+from rollout.gates.looking import looked
+from rollout.gates.overriding import said
+from rollout.gates.standing import is_done, is_untouched, newest_runs
+from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.plan.checklist import (
+    BackfillRehearsed,
+    EnvironmentIntrospected,
+    FlowsTested,
+    Item,
+    StepsDescribed,
+    TypesMatch,
+)
+from rollout.plan.gates import Answer, ChecklistComplete
+from rollout.plan.step import BACKFILL
+
+
+@dataclass(frozen=True)
+class ItemStatus:
+    """An item of the checklist: whether it is done, and by what or whom that is known."""
+
+    item: Item
+    status: Answer
+    message: str
+    tick: SignOff | None = None
+    kind: Literal["automatic", "person"] = "automatic"
+
+    @property
+    def ticked_by_hand(self) -> bool:
+        return self.kind == "person"
+
+
+@answers(ChecklistComplete)
+def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> Answered:
+    items = checklist_of(evidence)
+    if not items:
+        return "unknown", "The plan has no checklist. Give it one, or leave this gate out."
+    missing = [one for one in items if one.status != "pass"]
+    if not missing:
+        return "pass", f"All {len(items)} items are done."
+    worst: Answer = "fail" if any(one.status == "fail" for one in missing) else "unknown"
+    named = "; ".join(one.item.text for one in missing[:3])
+    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return worst, f"{len(missing)} of {len(items)} items are not done: {named}{more}."
+
+
+def checklist_of(evidence: Evidence) -> list[ItemStatus]:
+    """The plan's checklist as it stands."""
+    ticks = {one.subject: one for one in evidence.sign_offs(SignOffKind.TICK, phase=0)}
+    found = []
+    for item in evidence.plan.checklist:
+        if type(item) is Item:
+            found.append(_by_hand(item, ticks.get(item.id)))
+        else:
+            found.append(ItemStatus(item, *_automatic(item, evidence)))
+    return found
+
+
+def _by_hand(item: Item, tick: SignOff | None) -> ItemStatus:
+    if tick is None:
+        return ItemStatus(item, "fail", item.help or "Nobody has ticked it yet.", kind="person")
+    return ItemStatus(item, "pass", f"{tick.actor_name}, {said(tick.at)}", tick, "person")
+
+
+def _automatic(item: Item, evidence: Evidence) -> Answered:
+    match item:
+        case StepsDescribed():
+            return _described(evidence)
+        case FlowsTested():
+            return _tested(evidence)
+        case TypesMatch(file=file):
+            return looked(
+                evidence.rollout,
+                *("types", file, evidence.plan.name),
+                at=lambda connection: _types(connection, evidence, file),
+            )
+        case EnvironmentIntrospected(environment=name):
+            return _introspected(evidence, name)
+        case BackfillRehearsed(environment=name):
+            return _rehearsed(evidence, name)
+    return "unknown", "Nothing here can tell whether it is done."
+
+
+def _described(evidence: Evidence) -> Answered:
+    phases = evidence.plan.phases
+    steps = [step for phase in phases for step in phase.steps]
+    bare = [step.id or "(no id)" for step in steps if not (step.id and step.description.strip())]
+    bare += [f"phase {n}" for n, phase in enumerate(phases) if not phase.description.strip()]
+    if bare:
+        return "fail", f"Without an id or a description: {', '.join(bare[:5])}."
+    return "pass", f"{len(steps)} steps in {len(phases)} phases."
+
+
+def _tested(evidence: Evidence) -> Answered:
+    flows, last = evidence.plan.flows, evidence.facts.probes
+    failed = [flow for flow in flows if flow in last and not last[flow].passed]
+    if failed:
+        return "fail", f"{failed[0]} failed: {last[failed[0]].message}"
+    missing = [flow for flow in flows if flow not in last]
+    if missing or not flows:
+        return "fail", f"Not tried out yet: {', '.join(missing) or 'the plan has no flow'}."
+    newest = max(last[flow].at for flow in flows)
+    return "pass", f"{len(flows)} flows worked, the last at {said(newest)}."
+
+
+def _types(connection: Connection, evidence: Evidence, file: str) -> Answered:
+    try:
+        text = Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        return "unknown", f"{file} cannot be read: {error}"
+    plan = evidence.plan
+    wanted = typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
+    differs = typescript.first_difference(wanted, text)
+    if differs:
+        return "fail", f"{Path(file).name}: {differs}"
+    return "pass", f"{Path(file).name} is what the live schema makes."
+
+
+def _other(evidence: Evidence, name: str) -> Rollout | None:
+    return Rollout.objects.filter(plan=evidence.plan.name, environment=name).first()
+
+
+def _introspected(evidence: Evidence, name: str) -> Answered:
+    if name not in environments_of(evidence.plan.name):
+        return "unknown", f"There is no environment “{name}”. Make one, and look at its schema."
+    other = _other(evidence, name)
+    if other is None:
+        return "unknown", f"Nobody has looked at {name} yet. Open its page."
+    runs = newest_runs(other)
+    done = next((n for n in range(len(evidence.plan.phases)) if not is_done(runs.get(n))), 5)
+    under_way = not is_untouched(runs.get(done))
+    return drift.answer(other, evidence.plan, done, runs.get(done), under_way=under_way)
+
+
+def _rehearsed(evidence: Evidence, name: str) -> Answered:
+    """Whether phase 2 came to its end in another environment, whatever became of it after that."""
+    if name not in environments_of(evidence.plan.name):
+        return "unknown", f"There is no environment “{name}” to rehearse in. Make one."
+    run = evidence.backfill_in(name)
+    if run is None or run.finished_at is None:
+        return "fail", f"Phase 2 was not carried out in {name} yet. Rehearse there."
+    if run.plan_digest != evidence.plan.digest:
+        return "fail", f"{name} carried phase {BACKFILL} out with another plan. Rehearse again."
+    return (
+        "pass",
+        f"{run.actor_name} carried phase {BACKFILL} out in {name}, {said(run.finished_at)}.",
+    )

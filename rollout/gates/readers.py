@@ -1,0 +1,151 @@
+"""The gate about sessions and statements that still read the legacy columns."""
+
+import re
+from datetime import datetime
+from fnmatch import fnmatch
+
+from psycopg import sql
+
+from rollout.engine.target import APPLICATION_NAME, Connection
+from rollout.gates.answering import Answered, answers
+from rollout.gates.evidence import Evidence
+from rollout.gates.looking import looked
+from rollout.plan.gates import NoLegacyReaders
+from rollout.plan.plan import Plan
+
+SHOWN = 3
+_SESSIONS = """
+SELECT coalesce(application_name, ''), count(*)
+  FROM pg_stat_activity
+ WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
+   AND coalesce(backend_type, 'client backend') = 'client backend'
+ GROUP BY 1 ORDER BY 1
+"""
+_EXTENSION_SCHEMA = """
+SELECT nspname FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = %s
+"""
+EXTENSION = "pg_stat_statements"
+
+
+@answers(NoLegacyReaders)
+def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> Answered:
+    before = evidence.run_before
+    since = None if before is None else before.finished_at
+    plan = evidence.plan
+    return looked(
+        evidence.rollout,
+        *(gate, plan.digest, since),
+        at=lambda connection: _look(connection, gate, plan, since),
+    )
+
+
+def _look(
+    connection: Connection, gate: NoLegacyReaders, plan: Plan, since: datetime | None
+) -> Answered:
+    status, said = of_sessions(gate, connection.execute(_SESSIONS).fetchall())
+    if status != "pass":
+        return status, said
+    found, told = _of_statements(connection, plan, since)
+    return found, told if found != "pass" else f"{said} {told}"
+
+
+def of_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Answered:
+    """What the names of the sessions say: ``sessions`` are names and how many have each."""
+    old, strange, current = [], [], 0
+    for name, count in sessions:
+        application, _, version = name.partition("/")
+        if application == gate.application and version:
+            if _numbers(version) < _numbers(gate.oldest):
+                old.append(f"{name} ({count:,})")
+            else:
+                current += count
+        elif application != APPLICATION_NAME and not any(
+            fnmatch(name, other) for other in gate.others
+        ):
+            strange.append(f"{name or 'without a name'} ({count:,})")
+    if old:
+        return "fail", (
+            f"Sessions of versions that read the legacy columns: {_some(old)}. Deploy "
+            f"{gate.application}/{gate.oldest} or newer everywhere, and let the old ones end."
+        )
+    if strange:
+        return "unknown", (
+            f"Nobody can tell what these sessions read: {_some(strange)}. Have them set "
+            f"application_name to {gate.application}/VERSION, or end them."
+        )
+    return "pass", (
+        f"{current:,} sessions of {gate.application}/{gate.oldest} or newer, none of an older one."
+    )
+
+
+def _of_statements(connection: Connection, plan: Plan, since: datetime | None) -> Answered:
+    row = connection.execute(_EXTENSION_SCHEMA, [EXTENSION]).fetchone()
+    if row is None:
+        return "pass", f"{EXTENSION} is not installed: single statements were not looked at."
+    view, info = (sql.Identifier(row[0], EXTENSION + suffix) for suffix in ("", "_info"))
+    # From version 17 on each statement says since when it is counted.
+    of_each = connection.info.server_version >= 170000
+    counted = sql.SQL("stats_since" if of_each else "(SELECT stats_reset FROM {})").format(info)
+    names: dict[str, list[str]] = {}
+    for lookup in plan.lookups:
+        names.setdefault(lookup.table.name, []).append(lookup.legacy)
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT query, calls, {} FROM {} WHERE dbid ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).format(counted, view)
+    ).fetchall()
+    hidden = sum(1 for query, _, _ in rows if query is None or query.startswith("<insufficient"))
+    reading = [
+        (" ".join(query.split()), counted_since)
+        for query, _, counted_since in rows
+        if query is not None and reads_legacy(query, names)
+    ]
+    after = [query for query, at in reading if since is None or at is None or at > since]
+    if after:
+        return "fail", (
+            f"{len(after):,} statements that read a legacy column were run since the phase before: "
+            f"{_some([query[:100] for query in after])}. Find who runs them, change that, reset "
+            f"{EXTENSION} and look again."
+        )
+    if reading or hidden:
+        who = f"{len(reading):,} statements" if reading else f"{hidden:,} statements of others"
+        return "unknown", (
+            f"{EXTENSION} counts {who} since before the phase before ended, so nobody can tell "
+            f"whether they still run: {_some([q[:100] for q, _ in reading]) or 'hidden from us'}. "
+            f"Have an administrator run SELECT {EXTENSION}_reset(), wait, and look again."
+        )
+    return "pass", f"None of {len(rows):,} statements that {EXTENSION} knows reads a legacy column."
+
+
+def reads_legacy(query: str, names: dict[str, list[str]]) -> bool:
+    """Whether a statement of the application may read a legacy column.
+
+    ``names`` are tables and their legacy columns. The engine's own statements name its schema.
+    """
+    if not re.match(r"\s*(select|with)\b", query, re.IGNORECASE) or re.search(
+        r'\brollout"?\.|pg_catalog', query
+    ):
+        return False
+    return any(
+        _reads(query, re.escape(table), re.escape(column))
+        for table, columns in names.items()
+        for column in columns
+    )
+
+
+def _reads(query: str, table: str, column: str) -> bool:
+    if not re.search(rf"\b{table}\b", query):
+        return False
+    if re.search(rf'\b{table}"?\.', query):
+        return bool(re.search(rf'\b{table}"?\."?{column}\b', query))
+    return bool(re.search(rf'(?<!AS )(?<!AS ")\b{column}\b(?!\s*\()', query, re.IGNORECASE))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def _some(named: list[str]) -> str:
+    more = f" and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
+    return "; ".join(named[:SHOWN]) + more

@@ -1,0 +1,59 @@
+"""Who acts in a shell: whoever is logged in to it, or a user of the site who proves to be one."""
+
+import getpass
+import os
+import sys
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+
+from rollout.backends import allowed_in
+from rollout.environments import home_of
+from rollout.runner.verbs import Actor, Refused
+
+
+class ShellActor:
+    """Whoever is logged in to the shell. The site does not know who that is."""
+
+    def get_username(self) -> str:
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid {os.getuid()}"
+
+
+def add_user(verb: Any, *, required: bool = False) -> None:
+    """Let a verb be carried out as a user of the site."""
+    verb.add_argument(
+        "--user",
+        required=required,
+        metavar="NAME",
+        help="act as this user of the site; the password is asked for, or read from stdin",
+    )
+
+
+def actor_of(name: str | None, permission: str, environment: str) -> Actor:
+    """The user of that name, once the password is right; without a name, the shell's.
+
+    Raises Refused where the password is wrong or the user may not do it.
+    """
+    if name is None:
+        return ShellActor()
+    user = User.objects.filter(username=name, is_active=True).first()
+    if not _is_theirs(user, _password(name)) or user is None:
+        raise Refused(f"That is not the password of {name}, or there is no such user.")
+    if not allowed_in(user, permission, home_of(environment)):
+        raise Refused(f"{name} lacks the permission {permission} in {environment}.")
+    return user
+
+
+def _is_theirs(user: User | None, password: str) -> bool:
+    """Takes as long where there is no such user."""
+    return (user or User(password=make_password(None))).check_password(password)
+
+
+def _password(name: str) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Password of {name}: ")
+    return sys.stdin.readline().rstrip("\n")

@@ -1,0 +1,113 @@
+"""What people answer for by name: approvals, overrides, ticks; and starts that are to come."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from rollout.models.rollouts import Rollout
+from rollout.models.runs import PhaseRun
+
+
+class SignOffKind(models.TextChoices):
+    REQUEST = "request", "Request for approval"
+    APPROVAL = "approval", "Approval"
+    OVERRIDE = "override", "Override"
+    TICK = "tick", "Tick"
+
+
+class SignOff(models.Model):
+    """One person's word about a phase, bound to the plan as it was then.
+
+    An approval or override is for one start: that start writes its run here.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="sign_offs")
+    phase = models.PositiveSmallIntegerField()
+    kind = models.CharField(max_length=10, choices=SignOffKind.choices)
+    subject = models.CharField(max_length=100, blank=True)
+    """The gate that is overridden, or the item that is ticked."""
+    reason = models.TextField(blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150)
+    at = models.DateTimeField()
+    plan_digest = models.CharField(max_length=12, blank=True)
+    phase_digest = models.CharField(max_length=12, blank=True)
+    """Of the phase's statements, both ways, and its gates."""
+    expires_at = models.DateTimeField(null=True)
+    confirmed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    confirmed_by_name = models.CharField(max_length=150, blank=True)
+    """The second lead of an override before a destructive phase."""
+    confirmed_at = models.DateTimeField(null=True)
+    withdrawn_by_name = models.CharField(max_length=150, blank=True)
+    withdrawn_at = models.DateTimeField(null=True)
+    run = models.ForeignKey(PhaseRun, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "subject"],
+                condition=Q(kind="tick", withdrawn_at=None),
+                name="rollout_ticked_once",
+            )
+        ]
+        indexes = [models.Index(fields=["rollout", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of phase {self.phase} by {self.actor_name}"
+
+
+class ScheduleState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    STARTED = "started", "Started"
+    NOT_STARTED = "not started", "Did not start"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class ScheduledStart(models.Model):
+    """The start of a phase at a time to come, or what became of the last one that was asked for."""
+
+    rollout = models.OneToOneField(Rollout, on_delete=models.CASCADE, related_name="schedule")
+    phase = models.PositiveSmallIntegerField()
+    at = models.DateTimeField()
+    zone = models.CharField(max_length=60)
+    """The time zone in which it was given and is shown."""
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150)
+    phase_digest = models.CharField(max_length=12)
+    """Of the phase as it was seen: another one is not started."""
+    state = models.CharField(
+        max_length=12, choices=ScheduleState.choices, default=ScheduleState.WAITING
+    )
+    outcome = models.TextField(blank=True)
+    """Why it did not start."""
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"start of phase {self.phase} of {self.rollout} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+class FlowProbe(models.Model):
+    """A flow of the application, tried out in a transaction that was rolled back."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="probes")
+    flow = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    passed = models.BooleanField()
+    message = models.TextField()
+    """Its evidence, or what went wrong."""
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["rollout", "flow", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.flow}: {'passed' if self.passed else 'failed'}"

@@ -1,0 +1,59 @@
+"""The checklist of phase 0: what is to be seen to before anything of the database changes.
+
+Some items the journal or the database can answer; the others a person ticks, by name.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """An item that a person ticks. ``help`` says how it is seen to."""
+
+    id: str
+    text: str
+    help: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsDescribed(Item):
+    """Every step of the plan has an id and a description."""
+
+    id: str = "steps-described"
+    text: str = "Every step has an id and a description"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowsTested(Item):
+    """Every flow that the plan probes passed when it was last tried out."""
+
+    id: str = "flows-tested"
+    text: str = "The flows that matter were tried out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypesMatch(Item):
+    """The file of TypeScript interfaces that clients use matches the live schema."""
+
+    id: str = "types-match"
+    text: str = "The clients' TypeScript interfaces match the schema"
+    file: str
+    """Its path, absolute or beside manage.py."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentIntrospected(Item):
+    """Another environment's schema was compared with the plan, and does not differ."""
+
+    id: str = "staging-introspected"
+    text: str = "The schema of staging is what the plan expects"
+    environment: str = "staging"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillRehearsed(Item):
+    """The backfill was carried out in another environment, as the plan has it now."""
+
+    id: str = "backfill-rehearsed"
+    text: str = "The backfill was rehearsed"
+    environment: str = "staging"

@@ -1,0 +1,192 @@
+"""Starts at a time to come: made once, within the window, or told why not."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from rollout import runner
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState, ScheduledStart, ScheduleState
+from rollout.plan import MaintenanceWindow, plans
+from rollout.runner import Refused, scheduled
+from rollout.runner.watchdog import Watchdog
+from tests import rollouts
+from tests.processes import Running, manage_process, stopped_after, wait_until
+from tests.rollouts import ADA, TINY, Person
+from tests.servers import Database
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def tiny(committed_db: Database) -> Iterator[Rollout]:
+    with rollouts.tiny_plan():
+        yield rollouts.the_rollout("tiny")
+
+
+def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> ScheduledStart:
+    return runner.schedule_start(
+        rollout, phase, at=at or timezone.now() + HOUR, zone="Europe/Berlin", actor=ADA
+    )
+
+
+def its_time_has_come(one: ScheduledStart, ago: timedelta = timedelta(seconds=1)) -> None:
+    ScheduledStart.objects.filter(pk=one.pk).update(at=timezone.now() - ago)
+
+
+def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> None:
+    one = schedule(tiny)
+    Watchdog().look()
+    assert not tiny.runs.exists()
+    its_time_has_come(one)
+    Watchdog().look()
+    assert scheduled.start_due() == 0
+    run = tiny.runs.get()
+    one.refresh_from_db()
+    assert (run.actor_name, one.state) == ("ada", ScheduleState.STARTED)
+    assert LogEntry.objects.get(event="phase started").source == "watchdog"
+
+
+def test_two_that_look_at_once_start_it_once(tiny: Rollout) -> None:
+    its_time_has_come(schedule(tiny))
+    barrier, counts = threading.Barrier(4), []
+
+    def look() -> None:
+        barrier.wait()
+        counts.append(scheduled.start_due())
+        connection.close()
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts) == 1
+    assert tiny.runs.count() == 1
+
+
+def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
+    tiny: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = schedule(tiny)
+    its_time_has_come(one)
+    end = scheduled._end
+
+    def dies(*_: object) -> None:
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(scheduled, "_end", dies)
+    with pytest.raises(SystemExit):
+        scheduled.start_due()
+    assert not tiny.runs.exists()
+    assert rollouts.queued() == []
+    monkeypatch.setattr(scheduled, "_end", end)
+    assert scheduled.start_due() == 1
+    assert tiny.runs.count() == 1
+
+
+def test_a_killed_watchdog_is_no_reason_to_miss_it(
+    committed_db: Database, qcluster: Running, tmp_path: Path
+) -> None:
+    """With real processes: the first watchdog is killed before the time, another makes it."""
+    rollout = rollouts.the_rollout()
+    env = committed_db.env()
+    with stopped_after(
+        manage_process("rollout", "watchdog", env=env, log=tmp_path / "first")
+    ) as first:
+        one = schedule(rollout)
+        os.kill(first.pid, signal.SIGKILL)
+    its_time_has_come(one)
+    with stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "second")):
+        wait_until(
+            lambda: PhaseRun.objects.filter(rollout=rollout, state=RunState.DONE).exists(),
+            seconds=60,
+        )
+    assert rollout.runs.count() == 1
+
+
+def test_what_the_gates_say_then_counts_and_is_told(tiny: Rollout) -> None:
+    one = schedule(tiny, phase=1)
+    its_time_has_come(one)
+    scheduled.start_due()
+    one.refresh_from_db()
+    assert one.state == ScheduleState.NOT_STARTED
+    assert one.outcome == (
+        "Gate “earlier phase done”: Phase 0 has not been carried out. Start it first."
+    )
+    entry = LogEntry.objects.get(event="scheduled start refused")
+    assert entry.message.endswith(one.outcome)
+    assert not tiny.runs.exists()
+
+
+@pytest.mark.parametrize("reason", ["late", "another phase", "no lead any more"])
+def test_what_has_changed_since_it_was_asked_for_keeps_it_from_starting(
+    tiny: Rollout, reason: str
+) -> None:
+    lead = rollouts.person()
+    one = runner.schedule_start(tiny, 0, at=timezone.now() + HOUR, zone="UTC", actor=lead)
+    its_time_has_come(one, HOUR if reason == "late" else timedelta(seconds=1))
+    if reason == "another phase":
+        ScheduledStart.objects.update(phase_digest="another")
+    if reason == "no lead any more":
+        lead.groups.clear()
+    scheduled.start_due()
+    one.refresh_from_db()
+    assert {
+        "late": "more than 10 minutes too late",
+        "another phase": "is another now than the one that was scheduled",
+        "no lead any more": "ada may not start phases any more",
+    }[reason] in one.outcome
+    assert not tiny.runs.exists()
+
+
+def test_it_can_be_cancelled_and_then_another_one_asked_for(tiny: Rollout) -> None:
+    one = schedule(tiny)
+    its_time_has_come(one)
+    runner.unschedule(tiny, actor=Person("grace"))
+    assert scheduled.start_due() == 0
+    with pytest.raises(Refused, match="there is nothing to cancel"):
+        runner.unschedule(tiny, actor=ADA)
+    assert schedule(tiny).state == ScheduleState.WAITING
+
+
+def test_asked_for_twice_it_is_one_start(tiny: Rollout) -> None:
+    at = timezone.now() + HOUR
+    assert schedule(tiny, at) == schedule(tiny, at)
+    assert LogEntry.objects.filter(event="start scheduled").count() == 1
+    with pytest.raises(Refused, match=r"ada has scheduled phase 0 for .* CET. Cancel that first"):
+        schedule(tiny, at + HOUR)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), -HOUR, timedelta(days=61)])
+def test_only_a_time_to_come_will_do(tiny: Rollout, ahead: timedelta) -> None:
+    with pytest.raises(Refused, match="Name a time to come"):
+        schedule(tiny, timezone.now() + ahead)
+
+
+def test_a_phase_that_is_done_is_not_scheduled(tiny: Rollout) -> None:
+    rollouts.carry_out(tiny, 0)
+    with pytest.raises(Refused, match="is done already"):
+        schedule(tiny)
+
+
+def test_only_a_time_within_the_window_will_do(tiny: Rollout) -> None:
+    window = MaintenanceWindow(opens=time(2), closes=time(4), zone="UTC")
+    plan = replace(TINY, phases=(replace(TINY.phases[0], gates=(window,)), *TINY.phases[1:]))
+    plans._plans.append(plan)
+    plans._plans.remove(TINY)
+    try:
+        tomorrow = (timezone.now() + timedelta(days=1)).astimezone(UTC)
+        with pytest.raises(Refused, match="is outside the maintenance window: every day, 02:00"):
+            schedule(tiny, tomorrow.replace(hour=5))
+        assert schedule(tiny, tomorrow.replace(hour=3)).phase == 0
+    finally:
+        plans._plans.append(TINY)
+        plans._plans.remove(plan)

@@ -1,0 +1,147 @@
+"""What people sign for, in a shell: as users of the site who know their password."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.utils import timezone
+
+from rollout.models import Rollout, SignOff
+from rollout.plan import plans
+from tests import rollouts
+from tests.console import journal
+
+PLAN = rollouts.PLAN
+Shell = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def shell(db: None, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Runs a verb with a password on its standard input: status, output, error."""
+
+    def run(*words: str, password: str = "right") -> tuple[int, str, str]:  # noqa: S107
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.raises(SystemExit) as ended:
+            call_command("rollout", *words, stdout=out, stderr=err, skip_checks=True)
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, out.getvalue(), err.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    found = rollouts.the_rollout()
+    for phase in (0, 1, 2):
+        journal.ran(found, phase)
+    for name, role in (("lead", "lead"), ("lead2", "lead"), ("engineer", "engineer")):
+        user = User.objects.create_user(name, password="right")
+        user.groups.add(Group.objects.get(name=role))
+    return found
+
+
+def digest() -> str:
+    return plans.get(PLAN).digest_of(3)
+
+
+def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: Shell) -> None:
+    _, sql, _ = shell("sql", PLAN, "3")
+    assert sql.splitlines()[0] == f"-- Phase 3 of {PLAN}, digest {digest()}"
+    _, asked, _ = shell("ask-approval", PLAN, "3")
+    assert f"--digest {digest()} --user NAME" in asked
+    code, out, err = shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")
+    assert (code, err) == (0, "")
+    assert out.startswith("Phase 3 is approved until ")
+    one = SignOff.objects.get(kind="approval")
+    assert (one.actor_name, one.actor) == ("lead2", User.objects.get(username="lead2"))
+    code, out, _ = shell("withdraw", PLAN, "3", "--user", "lead2")
+    assert (code, out) == (0, "Withdrawn: Approval of phase 3 by lead2.\n")
+    assert "signed nothing about phase 3" in shell("withdraw", PLAN, "3", "--user", "lead2")[2]
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "said"),
+    [
+        ("lead2", "wrong", "That is not the password of lead2, or there is no such user."),
+        ("nobody", "right", "That is not the password of nobody, or there is no such user."),
+        ("engineer", "right", "engineer lacks the permission approve_rollout in production."),
+    ],
+)
+def test_nobody_signs_in_another_s_name(
+    rollout: Rollout, shell: Shell, user: str, password: str, said: str
+) -> None:
+    words = ("approve", PLAN, "3", "--digest", digest(), "--user", user)
+    code, _, err = shell(*words, password=password)
+    assert (code, err) == (1, f"{said}\n")
+    assert not SignOff.objects.exists()
+
+
+def test_what_was_not_read_is_not_approved(rollout: Rollout, shell: Shell) -> None:
+    code, _, err = shell("approve", PLAN, "3", "--digest", "0123456789ab", "--user", "lead2")
+    assert code == 1
+    assert "Phase 3 is another now than the one you read" in err
+
+
+def test_a_shell_without_a_name_starts_nothing_that_needs_approval(
+    rollout: Rollout, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.gates import Evidence, answer
+    from rollout.management.actors import ShellActor
+    from rollout.plan.gates import Approved
+
+    shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")
+    monkeypatch.setattr("getpass.getuser", lambda: "lead")
+    for starter, status in (
+        (ShellActor(), "fail"),
+        (User.objects.get(username="lead2"), "fail"),
+        (User.objects.get(username="lead"), "pass"),
+    ):
+        assert answer(Approved(), Evidence(rollout, 3, starter=starter)).status == status
+
+
+def test_a_gate_is_overridden_by_two_leads_before_a_destructive_phase(
+    rollout: Rollout, shell: Shell
+) -> None:
+    words = ("override", PLAN, "3", "audit clean", "--reason", "It was made elsewhere.")
+    code, out, _ = shell(*words, "--user", "lead")
+    assert code == 0
+    assert "once another lead confirms it" in out
+    assert shell("confirm", PLAN, "3", "audit clean", "--user", "lead")[0] == 1
+    code, out, _ = shell("confirm", PLAN, "3", "audit clean", "--user", "lead2")
+    assert (code, out) == (0, "Confirmed lead's override of gate “audit clean”.\n")
+    assert "overridden by lead and lead2: It was made elsewhere." in shell("show", PLAN)[1]
+    assert shell("confirm", PLAN, "3", "no drift", "--user", "lead2")[0] == 1
+
+
+def test_a_start_is_scheduled_and_cancelled(rollout: Rollout, shell: Shell) -> None:
+    at = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    code, out, _ = shell("schedule", PLAN, "3", at, "--user", "lead")
+    assert (code, out) == (
+        0,
+        f"Phase 3 starts at {at.replace('T', ' ')} UTC, if its gates let it then.\n",
+    )
+    assert f"lead scheduled phase 3 for {at.replace('T', ' ')} UTC." in shell("show", PLAN)[1]
+    assert shell("unschedule", PLAN)[1] == "Cancelled the scheduled start.\n"
+    assert shell("unschedule", PLAN)[0] == 1
+    assert "is no time. Give it so" in shell("schedule", PLAN, "3", "tonight")[2]
+
+
+def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> None:
+    code, out, _ = shell("checklist", PLAN)
+    assert code == 1
+    assert "fail     rollback-scripts: The rollback scripts are printed and at hand." in out
+    assert shell("tick", PLAN, "rollback-scripts", "--user", "engineer")[1] == "Ticked.\n"
+    assert "done     rollback-scripts" in shell("checklist", PLAN)[1]
+    shell("tick", PLAN, "rollback-scripts", "--take-back")
+    assert "fail     rollback-scripts" in shell("checklist", PLAN)[1]
+    assert "Items to tick" in shell("tick", PLAN, "nonsense")[2]
+
+
+def test_the_flows_are_tried_out(rollout: Rollout, shell: Shell) -> None:
+    code, out, _ = shell("probe", PLAN)
+    assert (code, out.count("passed  properties.flows.")) == (0, 3)
