@@ -1,6 +1,7 @@
 from rollout.console import crosstab
 from rollout.engine.audit import CATEGORIES
 from rollout.models import AuditReport
+from rollout.shadow.settling import ANSWER_DIFFERS
 
 
 def report_of(cells: list[dict[str, object]]) -> AuditReport:
@@ -23,7 +24,7 @@ def cell(legacy: str, category: str, rows: int) -> dict[str, object]:
 
 
 def test_every_category_has_a_meaning() -> None:
-    assert set(crosstab.MEANINGS) == set(CATEGORIES)
+    assert set(crosstab.MEANINGS) == {*CATEGORIES, ANSWER_DIFFERS}
 
 
 def test_mismatches_come_first_then_the_most_frequent_pairs() -> None:

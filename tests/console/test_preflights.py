@@ -4,13 +4,13 @@ import pytest
 from django.test import Client
 
 from rollout.models import Rollout
-from tests.console.journal import PAGE, fragment_of, ran, text_of
+from tests.console.journal import PAGE, fragment_of, ran, ready_for_phase_1, text_of
 
 
 def test_the_page_that_asks_before_a_start_has_the_preflight_come_after_it(
     rollout: Rollout, lead: Client
 ) -> None:
-    ran(rollout, 0)
+    ready_for_phase_1(rollout)
     text = text_of(lead, f"{PAGE}phases/1/start/")
     address = f"{PAGE}phases/1/preflight/"
     assert f'hx-get="{address}" hx-trigger="load"' in text
