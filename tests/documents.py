@@ -70,9 +70,8 @@ class Document:
     def command_lines(self) -> Iterator[list[str]]:
         """The command lines of ours that are shown, as words."""
         for block in self.samples("sh", "console", "bash"):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line.removeprefix("$ "), comments=True)
-                yield from _of_ours(words)
+            for line in _whole_lines(block.replace("\\\n", " ")):
+                yield from _of_ours(shlex.split(line.removeprefix("$ "), comments=True))
         for code in self.code:
             if code.startswith(("manage.py ", "make ", "rollout ", "python -m ")):
                 words = shlex.split(code)
@@ -87,6 +86,17 @@ def documents() -> list[Document]:
 def _anchor(title: str) -> str:
     plain = re.sub(r"[`*]|\{.*\}$|\]\([^)]*\)|\[", "", title).strip().lower()
     return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain))
+
+
+def _whole_lines(block: str) -> Iterator[str]:
+    """The lines of a block, those put together that a quotation holds together."""
+    line = ""
+    for part in block.splitlines(keepends=True):
+        line += part
+        if line.count('"') % 2 == 0:
+            yield line
+            line = ""
+    assert not line, f"an open quotation: {line}"
 
 
 def _of_ours(words: list[str]) -> Iterator[list[str]]:
