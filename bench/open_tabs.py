@@ -179,15 +179,28 @@ def _tab(
         if tag:
             headers["If-None-Match"] = tag
         try:
-            connection.request("GET", page, headers=headers)
-            answer = connection.getresponse()
-            counted.add(answer.status, len(answer.read()))
-            if answer.status == 200:
-                tag = answer.headers.get("ETag", "")
+            answer = _answer_of(connection, page, headers)
         except (OSError, http.client.HTTPException):
             counted.add(0, 0)
             connection.close()
+            continue
+        counted.add(answer.status, len(answer.read()))
+        if answer.status == 200:
+            tag = answer.headers.get("ETag", "")
     connection.close()
+
+
+def _answer_of(
+    connection: http.client.HTTPConnection, page: str, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    """Once more on a new connection where the server has closed the old one, as browsers do."""
+    try:
+        connection.request("GET", page, headers=headers)
+        return connection.getresponse()
+    except (ConnectionError, http.client.RemoteDisconnected):
+        connection.close()
+        connection.request("GET", page, headers=headers)
+        return connection.getresponse()
 
 
 def _processor_seconds(process: psutil.Process) -> float:

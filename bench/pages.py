@@ -44,11 +44,10 @@ def main() -> int:
         database = create(home, "pages")
         _prepare(database, options.rows)
         with django_uses(database):
-            pages = {
-                address: _measured(address, options.requests) for address in _addresses(database)
-            }
-            for address, found in pages.items():
-                print(_line(address, found), file=sys.stderr)
+            pages = {}
+            for address in _addresses(database):
+                pages[address] = _measured(address, options.requests)
+                print(_line(address, pages[address]), file=sys.stderr, flush=True)
             tabs = open_tabs(database, PAGE, count=options.tabs, seconds=options.seconds)
             print(json.dumps(tabs, indent=2), file=sys.stderr)
     print(json.dumps({"pages": pages, "tabs": tabs}))
@@ -76,7 +75,8 @@ def _prepare(database: Database, rows: int) -> None:
 def _addresses(database: Database) -> list[str]:
     from rollout.models import AuditReport, BackfillJob, Finding
 
-    audits = list(AuditReport.objects.order_by("-pk").values_list("pk", flat=True)[:2])
+    ended = AuditReport.objects.filter(finished_at__isnull=False)
+    audits = list(ended.order_by("-pk").values_list("pk", flat=True)[:2])
     job = BackfillJob.objects.filter(kind="fill").latest("pk")
     finding = Finding.objects.latest("pk")
     with database.connect() as connection:
@@ -109,7 +109,7 @@ def _measured(address: str, requests: int) -> dict[str, Any]:
     client = _lead()
     with _queries_counted() as counted:
         response = client.get(address)
-    assert response.status_code == 200, (address, response.status_code)
+    assert response.status_code == 200, (address, response.content[-600:])
     queries = counted[0]
     times = []
     for _ in range(requests):
