@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import ClassVar, Literal
 
 from psycopg import sql
@@ -66,7 +67,7 @@ class Statement:
     servers: tuple[int, int] = EVERY_SERVER
     generates: bool = False
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.sql.as_string()
 
@@ -171,7 +172,7 @@ class Fill:
         """The same pass with constants for its joins: to be tried out and rolled back."""
         return replace(self, joins=self.trial_joins, matches=(), only=None)
 
-    @property
+    @cached_property
     def text(self) -> str:
         where = sql.SQL("/* rows of the batch */ true")
         return self.update(where).as_string()

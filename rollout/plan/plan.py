@@ -121,10 +121,22 @@ class Plan:
         return any(step.destructive for step in self.phases[number].steps)
 
     def forward(self, step: Step) -> Direction:
-        return Direction(step.forward(self))
+        return self._ways_of(step)[0]
 
     def backward(self, step: Step) -> Direction:
-        return Direction(step.backward(self) or ())
+        return self._ways_of(step)[1]
+
+    def _ways_of(self, step: Step) -> tuple[Direction, Direction]:
+        """Both ways of a step, composed once: the plan that a process has does not change."""
+        if id(step) not in self._ways:
+            ways = Direction(step.forward(self)), Direction(step.backward(self) or ())
+            # The step is kept, so that no other one can come to have its id.
+            self._ways[id(step)] = (step, *ways)
+        return self._ways[id(step)][1:]
+
+    @cached_property
+    def _ways(self) -> dict[int, tuple[Step, Direction, Direction]]:
+        return {}
 
     def shape(self, phases_done: int) -> Shape:
         """The columns that the plan's tables have once that many phases are done."""
