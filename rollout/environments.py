@@ -45,6 +45,14 @@ def made_for(plan: str) -> list[str]:
     return [made.name for made in _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)]
 
 
+def made_by_plan() -> dict[str, list[str]]:
+    """What ``made_for`` says, of every plan."""
+    found: dict[str, list[str]] = {}
+    for made in _there().filter(purpose=Environment.Purpose.STAGING):
+        found.setdefault(made.plan, []).append(made.name)
+    return found
+
+
 def environments_of(plan: str) -> list[str]:
     """The names of the environments in which a plan may be carried out."""
     return [*configured(), *made_for(plan)]

@@ -7,7 +7,7 @@ from functools import cached_property
 from django.utils import timezone
 
 from rollout import gates
-from rollout.environments import alias_of, environments_of, must_know
+from rollout.environments import alias_of, configured, made_by_plan, must_know
 from rollout.gates import Evidence, GateStatus
 from rollout.heartbeats import Liveness, liveness
 from rollout.models import PhaseRun, Rollout, StepRun, Way
@@ -94,8 +94,66 @@ def find_rollout(plan_name: str, environment: str) -> Rollout:
 
 
 def all_rollouts() -> list[Rollout]:
-    """Every plan in every environment."""
-    return [find_rollout(plan.name, name) for plan in plans for name in environments_of(plan.name)]
+    """Every plan in every environment, from two queries once all of them are known."""
+    made, named = made_by_plan(), configured()
+    there = {
+        (rollout.plan, rollout.environment): rollout
+        for rollout in Rollout.objects.filter(plan__in=[plan.name for plan in plans])
+    }
+    return [
+        there.get((plan.name, name)) or find_rollout(plan.name, name)
+        for plan in plans
+        for name in (*named, *made.get(plan.name, []))
+    ]
+
+
+@dataclass(frozen=True)
+class PhaseBrief:
+    """A phase and how its newest run stands."""
+
+    number: int
+    role: str
+    state: str
+    way: str
+    run: PhaseRun | None
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a rollout stands, without what its gates say: a list can have many."""
+
+    rollout: Rollout
+    plan: Plan
+    phases: list[PhaseBrief]
+    active: PhaseRun | None
+    next_phase: int | None
+    repair: PhaseRun | None
+
+
+def briefs_of(rollouts: list[Rollout]) -> list[Brief]:
+    """Of several rollouts, from one query."""
+    newest = gates.newest_of_each(rollouts)
+    return [_brief(rollout, *newest[rollout.pk]) for rollout in rollouts]
+
+
+def _brief(rollout: Rollout, runs: dict[int, PhaseRun], newest_repair: PhaseRun | None) -> Brief:
+    plan = plans.get(rollout.plan)
+    repair = unfinished_repair(runs, newest_repair)
+    numbers = range(len(plan.phases))
+    return Brief(
+        rollout=rollout,
+        plan=plan,
+        phases=[PhaseBrief(n, ROLES[n], *_standing(runs.get(n)), runs.get(n)) for n in numbers],
+        active=next((run for run in (*runs.values(), repair) if run and run.active), None),
+        next_phase=next((n for n in numbers if not gates.is_done(runs.get(n))), None),
+        repair=repair,
+    )
+
+
+def _standing(run: PhaseRun | None) -> tuple[str, str]:
+    """State and way of a phase whose newest run this is."""
+    state = "pending" if run is None or gates.is_untouched(run) else run.state
+    return state, run.way if run is not None else Way.FORWARD
 
 
 def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
@@ -133,14 +191,14 @@ def _phase_status(
 ) -> PhaseStatus:
     plan, number, run = evidence.plan, evidence.number, evidence.run
     phase = plan.phases[number]
-    untouched = gates.is_untouched(run)
+    state, way = _standing(run)
     return PhaseStatus(
         number=number,
         role=ROLES[number],
         description=phase.description,
         estimate=phase.estimate,
-        state="pending" if untouched or run is None else run.state,
-        way=run.way if run is not None else Way.FORWARD,
+        state=state,
+        way=way,
         run=run,
         duration=duration_of(run),
         gates=answered,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol, TypeVar
 
 from rollout.environments import DEFAULT
 from rollout.gates import checklist
@@ -9,7 +10,7 @@ from rollout.gates.checklist import ItemStatus
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import EXPAND, Step
 from rollout.progress import JobProgress, progress_of
-from rollout.status import PhaseStatus, RolloutStatus, StepStatus, duration_of
+from rollout.status import Brief, PhaseBrief, PhaseStatus, RolloutStatus, StepStatus, duration_of
 
 _STOPPED = (RunState.FAILED, RunState.CANCELLED)
 
@@ -22,7 +23,21 @@ class JobView:
     progress: JobProgress
 
 
-def phase_in_focus(status: RolloutStatus) -> PhaseStatus:
+Phase = TypeVar("Phase", PhaseStatus, PhaseBrief)
+
+
+class Standing(Protocol[Phase]):
+    """Where a rollout stands, with or without what its gates say."""
+
+    @property
+    def phases(self) -> list[Phase]: ...
+    @property
+    def active(self) -> PhaseRun | None: ...
+    @property
+    def next_phase(self) -> int | None: ...
+
+
+def phase_in_focus(status: Standing[Phase]) -> Phase:
     """The phase that is active, else the one that stopped short, else the next, else the last."""
     if status.active is not None:
         return status.phases[status.active.phase]
@@ -53,7 +68,7 @@ def current_step(steps: list[StepStatus]) -> CurrentStep | None:
     return None
 
 
-def is_at_work(status: RolloutStatus) -> bool:
+def is_at_work(status: RolloutStatus | Brief) -> bool:
     """Whether a worker has something to do, so that a page is worth asking for again."""
     return status.active is not None and status.active.state in WORKING
 

@@ -1,6 +1,6 @@
 """The overview of rollouts, and the page of one."""
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -12,12 +12,14 @@ from rollout.console.live import everybody, pace, shared, who_may
 from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
-from rollout.status import all_rollouts, status_of, steps_of
+from rollout.status import all_rollouts, briefs_of, steps_of
 
 RECENT = 5
 RECENT_SNAPSHOTS = 3
 STEP_DONE = "step done"
 """Left out of the short list of what was done last: a phase's page tells its steps better."""
+_IN_INDEX = ("plan", "environment", "-id")
+"""As the index has it: by the number alone a rollout without entries costs a look at all others."""
 
 
 @may("view_rollout", anywhere=True)
@@ -25,18 +27,19 @@ STEP_DONE = "step done"
 @shared(apart=everybody)
 def overview(request: ConsoleRequest) -> HttpResponse:
     seen = environments_seen_by(request.user, "view_rollout")
-    statuses = [status_of(rollout) for rollout in all_rollouts() if rollout.environment in seen]
+    briefs = briefs_of([one for one in all_rollouts() if one.environment in seen])
+    last = _last_entries([brief.rollout for brief in briefs])
     page = {
         "rows": [
             {
-                "status": status,
-                "phase": focus.phase_in_focus(status),
-                "last": entries_of(status.rollout).first(),
+                "status": brief,
+                "phase": focus.phase_in_focus(brief),
+                "last": last.get(brief.rollout.pk),
             }
-            for status in statuses
+            for brief in briefs
         ],
         "liveness": liveness(),
-        "live": pace(any(focus.is_at_work(status) for status in statuses)),
+        "live": pace(any(focus.is_at_work(brief) for brief in briefs)),
     }
     template = "overview_live" if request.htmx else "overview"
     return render(request, f"rollout/{template}.html", page)
@@ -83,6 +86,18 @@ def _waits(rollout: Rollout) -> bool:
     return scheduled is not None and scheduled.state == ScheduleState.WAITING
 
 
+def _last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
+    """What was done last with each."""
+    entries = LogEntry.objects.filter(
+        plan=OuterRef("plan"), environment=OuterRef("environment")
+    ).order_by(*_IN_INDEX)
+    newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
+    keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
+    found = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
+    return {rollout: found[key] for rollout, key in keys.items() if key is not None}
+
+
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
     """What was done with a rollout, newest first."""
-    return LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
+    found = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
+    return found.order_by(*_IN_INDEX)

@@ -22,6 +22,7 @@ from rollout.gates.standing import (
     is_done,
     is_untouched,
     newest_of,
+    newest_of_each,
     newest_runs,
     newest_runs_and_repair,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "is_untouched",
     "journal",
     "newest_of",
+    "newest_of_each",
     "newest_runs",
     "newest_runs_and_repair",
     "readers",

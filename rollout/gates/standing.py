@@ -12,19 +12,35 @@ def newest_runs(rollout: Rollout) -> dict[int, PhaseRun]:
     return newest_runs_and_repair(rollout)[0]
 
 
-def newest_runs_and_repair(rollout: Rollout) -> tuple[dict[int, PhaseRun], PhaseRun | None]:
-    """The newest run of each phase, and the newest repair, from one query."""
+Newest = tuple[dict[int, PhaseRun], PhaseRun | None]
+"""The newest run of each phase, and the newest repair."""
+
+
+def newest_runs_and_repair(rollout: Rollout) -> Newest:
+    """From one query."""
+    return newest_of_each([rollout])[rollout.pk]
+
+
+def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, Newest]:
+    """Of several rollouts, from one query."""
+    keys = [rollout.pk for rollout in rollouts]
     newest = (
-        PhaseRun.objects.filter(rollout=rollout)
+        PhaseRun.objects.filter(rollout__in=keys)
         .annotate(repairs=Case(When(way=Way.REPAIR, then=True), default=False))
         .select_related("repair")
-        .order_by("repairs", "phase", "-id")
-        .distinct("repairs", "phase")
+        .order_by("rollout", "repairs", "phase", "-id")
+        .distinct("rollout", "repairs", "phase")
     )
-    found: list[PhaseRun] = list(newest)
-    runs: dict[int, PhaseRun] = {run.phase: run for run in found if run.way != Way.REPAIR}
-    repairs = [run for run in found if run.way == Way.REPAIR]
-    return runs, max(repairs, key=lambda run: run.pk, default=None)
+    runs: dict[int, dict[int, PhaseRun]] = {key: {} for key in keys}
+    repairs: dict[int, list[PhaseRun]] = {key: [] for key in keys}
+    for run in newest:
+        if run.way == Way.REPAIR:
+            repairs[run.rollout_id].append(run)
+        else:
+            runs[run.rollout_id][run.phase] = run
+    return {
+        key: (runs[key], max(repairs[key], key=lambda run: run.pk, default=None)) for key in keys
+    }
 
 
 def newest_of(runs: Iterable[PhaseRun]) -> dict[int, PhaseRun]:

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from rollout import progress
-from rollout.console import access, cookies, formatting, links, live, looks
+from rollout.console import access, cells, cookies, formatting, links, live, looks
 from rollout.engine.health import Status
 from rollout.gates.checklist import ItemStatus
 from rollout.models import Delivery
@@ -36,6 +36,9 @@ register.filter("job_word", looks.of_job)
 register.simple_tag(access.login_url, name="login_url")
 register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")
+register.simple_tag(cells.value, name="value")
+register.simple_tag(cells.category, name="category")
+register.simple_tag(cells.box, name="box", takes_context=True)
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
 register.simple_tag(formatting.ago_text, name="ago")

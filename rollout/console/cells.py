@@ -1,0 +1,55 @@
+"""Cells of which a page has hundreds: made here, as templates within templates take too long."""
+
+from django.template import Context
+from django.template.defaulttags import querystring
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from rollout.console.crosstab import Share
+from rollout.console.formatting import number
+from rollout.console.matrix import Box
+
+_NULL = mark_safe('<span class="null" title="no value">NULL</span>')
+_EMPTY = mark_safe('<span class="null" title="a text of no characters">empty text</span>')
+_FAILED = mark_safe(
+    '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-failed"></use></svg>'
+)
+_NOTHING = mark_safe("<td></td>")
+
+
+def value(text: str | None) -> SafeString:
+    """A value of the data, told apart from none and from an empty one."""
+    if text is None:
+        return _NULL
+    return format_html('<code class="value">{}</code>', text) if text else _EMPTY
+
+
+def category(share: Share) -> SafeString:
+    if share.matched:
+        return format_html("<code>{}</code>", share.name)
+    return format_html(
+        '<span class="badge square tone-bad">{}{}</span>',
+        _FAILED,
+        share.name,
+    )
+
+
+def box(context: Context, box: Box) -> SafeString:
+    """A cell of the matrix; what mismatches leads to its rows."""
+    if not box.rows or box.worst is None:
+        return _NOTHING
+    name = box.worst.share.name
+    if not box.bad:
+        look = "exact" if name == "ok" else "same"
+        return format_html('<td class="number {}">{}</td>', look, number(box.rows))
+    query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
+    others = " and others" if len(box.cells) > 1 else ""
+    return format_html(
+        '<td class="number bad"><a href="{}#mismatches">{}{}</a>'
+        '<span class="what">{}{}</span></td>',
+        query,
+        _FAILED,
+        number(box.rows),
+        name,
+        others,
+    )
