@@ -92,6 +92,11 @@ def shared(*, apart: Sees = nobody) -> Callable[[View[P]], View[P]]:
     return decorate
 
 
+def kept_for(seconds: float) -> float:
+    """For so long something is kept; not at all where nothing is to be shared."""
+    return seconds if _kept_seconds() else 0
+
+
 def _kept_seconds() -> float:
     given: float = getattr(settings, "ROLLOUT", {}).get("SHARE_PARTS_SECONDS", KEPT_SECONDS)
     return given

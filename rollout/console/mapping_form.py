@@ -164,5 +164,6 @@ def rows_of(
 
 def query_of(given: QueryDict) -> str:
     kept = given.copy()
-    kept.pop("page", None)
+    for name in ("page", "count"):
+        kept.pop(name, None)
     return kept.urlencode()

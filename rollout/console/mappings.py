@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import mapping_files, runner
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.counting import Counted, counted
 from rollout.console.fetch import rollout_or_404
 from rollout.console.live import SLOW, shared
 from rollout.console.mapping_form import (
@@ -90,10 +91,9 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
     plan = plans.get(rollout.plan)
     with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
-        return (
-            mapping.is_mapped(connection, plan, lookup),
-            *mapping.new_texts(connection, plan, lookup),
-        )
+        if not mapping.is_mapped(connection, plan, lookup):
+            return False, 0, []
+        return (True, *mapping.new_texts(connection, plan, lookup))
 
 
 @may("view_rollout")
@@ -141,7 +141,7 @@ def preview(
         uploaded = request.FILES.get("file")
         if isinstance(uploaded, UploadedFile):
             data = uploaded.read(mapping_files.LARGEST_FILE + 1)
-            asked |= mapping_files.read(data, _reviewed(rollout, lookup).values)
+            asked |= mapping_files.read(data, _reviewed(rollout, lookup)[0].values)
     except CannotRead as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
     if not asked:
@@ -177,7 +177,7 @@ def download(
 ) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
-    values = _reviewed(rollout, lookup).values
+    values = _reviewed(rollout, lookup)[0].values
     answer = StreamingHttpResponse(
         mapping_files.written(values), content_type="text/csv; charset=utf-8"
     )
@@ -208,9 +208,10 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     return render(request, "rollout/repair.html", page)
 
 
-def _reviewed(rollout: Rollout, lookup: Lookup) -> Review:
+def _reviewed(rollout: Rollout, lookup: Lookup, *, anew: bool = False) -> tuple[Review, Counted]:
     with target_of(rollout.environment).connect() as connection:
-        return mapping.review(connection, plans.get(rollout.plan), lookup)
+        found = counted(connection, rollout, lookup, anew=anew)
+        return mapping.review(connection, plans.get(rollout.plan), lookup, found.rows), found
 
 
 def _preview_page(
@@ -257,7 +258,7 @@ def _review_page(
         **_new_page(rollout, lookup),
     }
     try:
-        found = _reviewed(rollout, lookup)
+        found, counts = _reviewed(rollout, lookup, anew="count" in request.GET)
     except psycopg.Error as error:
         page["error"] = str(error).strip()
         return render(request, "rollout/mapping.html", page, status=503)
@@ -269,6 +270,7 @@ def _review_page(
     shown = {value.normal for value in rows.object_list}
     page |= {
         "review": found,
+        "counts": counts,
         "values": rows,
         "rows": rows_of(rows, suggestions, asked, problems),
         "problems": problems.values(),

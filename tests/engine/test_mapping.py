@@ -23,6 +23,11 @@ PLAN, KIND, STATE = SAMPLE.plan, SAMPLE.kind, SAMPLE.state
 ROWS = {"House": 5, " house": 2, "House for sale": 4, "apt": 3, "Condo": 2, "Condop": 1, None: 2}
 
 
+def review_of(connection: Connection) -> mapping.Review:
+    counts = mapping.counts_of(connection, KIND, mapping.EVERY_TEXT)
+    return mapping.review(connection, PLAN, KIND, counts)
+
+
 def fill_table(connection: Connection) -> None:
     SAMPLE.create(connection)
     texts = [text for text, rows in ROWS.items() for _ in range(rows)]
@@ -58,7 +63,7 @@ def meanings(connection: Connection) -> dict[str, str | None]:
     """What the review says that each text means."""
     return {
         spelling.text: value.name
-        for value in mapping.review(connection, PLAN, KIND).values
+        for value in review_of(connection).values
         for spelling in value.spellings
     }
 
@@ -66,7 +71,7 @@ def meanings(connection: Connection) -> dict[str, str | None]:
 def whys(connection: Connection) -> dict[str, str]:
     return {
         spelling.text: spelling.why
-        for value in mapping.review(connection, PLAN, KIND).values
+        for value in review_of(connection).values
         for spelling in value.spellings
     }
 
@@ -119,7 +124,7 @@ def test_before_there_is_a_mapping_a_review_proposes_what_phase_2_will_do(
 
 
 def test_values_come_with_their_rows_the_most_frequent_first(unmapped: Connection) -> None:
-    found = mapping.review(unmapped, PLAN, KIND).values
+    found = review_of(unmapped).values
     assert [(value.text, value.rows) for value in found][:2] == [
         ("House", 7),
         ("House for sale", 4),

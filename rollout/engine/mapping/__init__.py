@@ -6,9 +6,10 @@ Decisions are about normal forms: spellings that differ in case or white space a
 from rollout.engine.mapping.deciding import decide
 from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
 from rollout.engine.mapping.reading import NewText, Review, Spelling, Value, new_texts, review
-from rollout.engine.mapping.texts import is_mapped, normal_forms
+from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, is_mapped, normal_forms
 
 __all__ = [
+    "EVERY_TEXT",
     "Busy",
     "CannotDecide",
     "Change",
@@ -18,6 +19,7 @@ __all__ = [
     "Review",
     "Spelling",
     "Value",
+    "counts_of",
     "decide",
     "is_mapped",
     "new_texts",

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, exists, is_mapped
+from rollout.engine.mapping.texts import exists, is_mapped
 from rollout.engine.target import Connection
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning
 from rollout.plan.names import in_target, normal, tidy
@@ -89,12 +89,16 @@ class NewText:
     at: datetime
 
 
-def review(connection: Connection, plan: Plan, lookup: Lookup) -> Review:
-    """What every distinct text of the legacy column means, or will mean once phase 2 maps it."""
+def review(
+    connection: Connection, plan: Plan, lookup: Lookup, counts: dict[str, int] | None
+) -> Review:
+    """What every distinct text of the legacy column means, or will mean once phase 2 maps it.
+
+    ``counts`` says how many rows have each text, None where that is not known.
+    """
     mapped = is_mapped(connection, plan, lookup)
     decided = exists(connection, "decisions")
     values: dict[str, Value] = {}
-    counts = counts_of(connection, lookup, EVERY_TEXT)
     spellings = _spellings(connection, plan, lookup, counts, mapped=mapped, decided=decided)
     for found in spellings if mapped else _as_they_will_be(spellings):
         value = values.setdefault(found.normal, Value(normal=found.normal))
