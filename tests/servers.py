@@ -1,6 +1,7 @@
 """The PostgreSQL of a test run, and the databases in it."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,8 @@ class TestServer:
             {
                 "DJANGO_SETTINGS_MODULE": "config.settings",
                 "DATABASE_URL": url,
-                "SECRET_KEY": "only-for-tests",
+                # As strong as that of a site which others than this machine reach.
+                "SECRET_KEY": secrets.token_urlsafe(50),
                 "ROLLOUT_HOME": str(home),
                 "ROLLOUT_TESTING": "1",
                 "LOG_LEVEL": "WARNING",

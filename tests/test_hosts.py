@@ -84,7 +84,7 @@ def site(request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path)
         first = randrange(1, 120) * 2
         hosts: list[Host] = []
         for name, number in (("host-a", first), ("host-b", first + 1)):
-            env = committed_db.env(LOG_LEVEL="INFO", ROLLOUT_WORKERS="1", ALLOWED_HOSTS="*")
+            env = committed_db.env(LOG_LEVEL="INFO", ROLLOUT_WORKERS="1")
             us = f"10.231.{number}.1" if cabled else "127.0.0.1"
             if cabled:
                 database = embedded.database_name(committed_db.url)
@@ -95,6 +95,7 @@ def site(request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path)
                 hosts.append(CabledHost(name, env, tmp_path, ends, number=number))
             else:
                 hosts.append(Host(name, env, tmp_path, ends))
+            env["ALLOWED_HOSTS"] = hosts[-1].address
         found = Site((hosts[0], hosts[1]))
         for host in found.hosts:
             host.manage("qcluster", "qcluster")

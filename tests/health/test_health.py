@@ -75,7 +75,7 @@ class TestReadyz:
     ) -> None:
         journal.processes_run()
         probe.get("/readyz")
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(5):
             probe.get("/readyz")
 
 
