@@ -182,7 +182,7 @@ ROLLOUT: dict[str, Any] = {
         "ALLOW_HTTP": flag("ROLLOUT_WEBHOOKS_ALLOW_HTTP"),
     },
     # Parts of pages are given out again for a moment; a test looks at what it has just done.
-    "SHARE_PARTS_SECONDS": 0 if TESTING else 1.5,
+    "SHARE_PARTS": not TESTING,
     "SHADOW": flag("ROLLOUT_SHADOW", default="" if TESTING else "yes"),
 }
 

@@ -42,7 +42,7 @@ class SampleForm(forms.Form):
 
 @may("view_rollout", to_post="audit_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared()
+@shared
 def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -73,7 +73,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     report = audit_or_404(audit_id)
     running = report.status == AuditStatus.RUNNING

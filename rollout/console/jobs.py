@@ -63,7 +63,7 @@ POINTS = 60
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def job(request: ConsoleRequest, job_id: int) -> HttpResponse:
     return _page(request, job_or_404(job_id))
 

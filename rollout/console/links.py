@@ -13,6 +13,13 @@ class Link(NamedTuple):
     current: bool
 
 
+def back_here(request: HttpRequest) -> str:
+    """The page itself, for a form that leads back to it: without where the page leads in turn."""
+    query = request.GET.copy()
+    query.pop("next", None)
+    return f"{request.path}?{query.urlencode()}" if query else request.path
+
+
 def application_links(request: HttpRequest) -> list[Link]:
     """Those of ``ROLLOUT["LINKS"]``: name to URL name or address."""
     links: dict[str, str] = getattr(settings, "ROLLOUT", {}).get("LINKS", {})

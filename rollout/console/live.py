@@ -7,16 +7,15 @@ log, and the newest entry's number belongs to the key: nobody sees less than wha
 
 import re
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
 from typing import ParamSpec, cast
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db.models import Max
-from django.http import HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.middleware.csrf import get_token
 from django.utils import timezone
 
@@ -28,15 +27,17 @@ P = ParamSpec("P")
 
 FAST, MEASURED, SLOW = 3, 10, 15
 """Seconds between two questions: while something is under way, where it is measured, else."""
-KEPT_SECONDS = 1.5
-"""How long a part is given out again; what is seen is at most so old."""
+KEPT = 0.7
+"""How long a part is given out again, as a share of its pace; what is seen is at most so old."""
 
 MADE = "Rollout-Made"
 """When a part was made: a page that is newer leaves it aside, so that nothing goes backwards."""
 
 _TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]+')
 _AGO = re.compile(r"(<span data-ago[^>]*>)[^<]*")
+_PACE = re.compile(r' data-live="(\d+)"')
 _PLACE = "a-token-of-your-own"
+_APART = "rollout_told_apart"
 _CODENAMES = sorted({codename for codenames in PERMISSIONS.values() for codename in codenames})
 
 
@@ -49,66 +50,68 @@ def pace(under_way: bool) -> int:
     return FAST if under_way else SLOW
 
 
-Sees = Callable[[User], bool]
+def tell_apart(request: HttpRequest) -> None:
+    """What is made for this request is about its user: others do not share it."""
+    setattr(request, _APART, True)
 
 
-def nobody(user: User) -> bool:
-    return False
+def shared(view: View[P]) -> View[P]:
+    """Let those who may do the same share what a view answers to htmx. Stands below ``may``."""
+
+    @wraps(view)
+    def shown(request: ConsoleRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.htmx or request.method != "GET":
+            return view(request, *args, **kwargs)
+        key = _key(request)
+        own = f"{key}-{request.user.pk}"
+        part: Part | str | None = cache.get(key)
+        if part == _APART:
+            part = cache.get(own)
+        if not isinstance(part, Part):
+            made = now_ms()
+            response = view(request, *args, **kwargs)
+            if response.status_code != 200:
+                return response
+            html = _TOKEN.sub(rf"\g<1>{_PLACE}", response.content.decode())
+            part = Part(html, _tag_of(html), made)
+            seconds = kept_for(_seconds_of(html))
+            if getattr(request, _APART, False):
+                cache.set(key, _APART, seconds)
+                cache.set(own, part, seconds)
+            else:
+                cache.set(key, part, seconds)
+        return _answer(request, part)
+
+    return cast(View[P], shown)
 
 
-def everybody(user: User) -> bool:
-    return True
+@dataclass(frozen=True)
+class Part:
+    """A part as it was made, without anybody's token."""
+
+    html: str
+    tag: str
+    made: int
+    """Milliseconds since 1970."""
 
 
-def who_may(permission: str) -> Sees:
-    return lambda user: user.has_perm(f"rollout.{permission}")
-
-
-def shared(*, apart: Sees = nobody) -> Callable[[View[P]], View[P]]:
-    """Let those who may do the same share what a view answers to htmx. Stands below ``may``.
-
-    Those of whom ``apart`` is true share with nobody: what they see is about themselves.
-    """
-
-    def decorate(view: View[P]) -> View[P]:
-        @wraps(view)
-        def shown(request: ConsoleRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            if not request.htmx or request.method != "GET":
-                return view(request, *args, **kwargs)
-            key = _key(request, apart)
-            kept = cast(tuple[str, str, int] | None, cache.get(key))
-            if kept is None:
-                made = now_ms()
-                response = view(request, *args, **kwargs)
-                if response.status_code != 200:
-                    return response
-                html = _TOKEN.sub(rf"\g<1>{_PLACE}", response.content.decode())
-                kept = (html, _tag_of(html), made)
-                cache.set(key, kept, _kept_seconds())
-            return _answer(request, *kept)
-
-        return cast(View[P], shown)
-
-    return decorate
+def _seconds_of(html: str) -> float:
+    """So long as it asks again anyway, nearly: nobody waits twice for the same news."""
+    found = _PACE.search(html)
+    return KEPT * int(found[1]) if found else KEPT * FAST
 
 
 def kept_for(seconds: float) -> float:
-    """For so long something is kept; not at all where nothing is to be shared."""
-    return seconds if _kept_seconds() else 0
+    """For so long something is kept; not at all where the project wants nothing kept."""
+    return seconds if getattr(settings, "ROLLOUT", {}).get("SHARE_PARTS", True) else 0
 
 
-def _kept_seconds() -> float:
-    given: float = getattr(settings, "ROLLOUT", {}).get("SHARE_PARTS_SECONDS", KEPT_SECONDS)
-    return given
-
-
-def _key(request: ConsoleRequest, apart: Sees) -> str:
+def _key(request: ConsoleRequest) -> str:
     newest = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
     user = request.user
     granted = [codename for codename in _CODENAMES if user.has_perm(f"rollout.{codename}")]
-    themselves = user.pk if apart(user) else None
     zone = timezone.get_current_timezone_name()
-    parts = repr((request.get_full_path(), newest, granted, themselves, zone))
+    parts = repr((request.get_full_path(), newest, granted, zone))
     return f"rollout-part-{blake2b(parts.encode(), digest_size=16).hexdigest()}"
 
 
@@ -118,14 +121,15 @@ def _tag_of(html: str) -> str:
     return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
-def _answer(request: ConsoleRequest, html: str, tag: str, made: int) -> HttpResponse:
+def _answer(request: ConsoleRequest, part: Part) -> HttpResponse:
+    html = part.html
     response: HttpResponse
-    if request.headers.get("If-None-Match") == tag:
+    if request.headers.get("If-None-Match") == part.tag:
         response = HttpResponseNotModified()
     else:
         if _PLACE in html:
             html = html.replace(_PLACE, get_token(request))
         response = HttpResponse(html)
-    response["ETag"] = tag
-    response[MADE] = str(made)
+    response["ETag"] = part.tag
+    response[MADE] = str(part.made)
     return response

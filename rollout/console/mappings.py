@@ -66,7 +66,7 @@ def _lookups(rollout: Rollout) -> list[Lookup]:
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
@@ -98,7 +98,7 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def new_values(
     request: ConsoleRequest, plan: str, environment: str, table: str, column: str
 ) -> HttpResponse:

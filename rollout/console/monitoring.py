@@ -77,7 +77,7 @@ class Compared:
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     form = Chosen(request.GET)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal, log
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.live import SLOW, everybody, shared
+from rollout.console.live import SLOW, shared
 from rollout.console.paging import page_of
 from rollout.heartbeats import liveness
 from rollout.models import Delivery, DeliveryState, Rollout, Subscription
@@ -75,7 +75,7 @@ class Choice(forms.Form):
 
 @may("view_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared(apart=everybody)
+@shared
 def notifications(request: ConsoleRequest) -> HttpResponse:
     """The page; a POST saves what the user who sends it is told of."""
     rollouts = all_rollouts()

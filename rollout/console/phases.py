@@ -22,7 +22,7 @@ from rollout.status import PhaseStatus, RolloutStatus, steps_of
 
 @may("view_rollout")
 @require_safe
-@shared()
+@shared
 def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404, snapshot_or_404
-from rollout.console.live import everybody, pace, shared
+from rollout.console.live import pace, shared, tell_apart
 from rollout.console.paging import page_of
 from rollout.console.verbs import carry_out
 from rollout.environments import DEFAULT, environments_of
@@ -43,7 +43,7 @@ class Count:
 
 @may("view_rollout", to_post="take_snapshot")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared()
+@shared
 def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -68,10 +68,13 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
 
 @may("view_rollout")
 @require_safe
-@shared(apart=everybody)
+@shared
 def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
     restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
+    if any(each.state == RestoreState.WAITING for each in restores):
+        # Whoever asked for one is not to approve it.
+        tell_apart(request)
     live = snapshot.under_way or any(each.state in RESTORE_WORKING for each in restores)
     page = {
         "snapshot": snapshot,

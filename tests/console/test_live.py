@@ -15,7 +15,7 @@ from tests.console.journal import HTMX, PAGE
 
 @pytest.fixture(autouse=True)
 def _kept_for_a_minute(settings: Any) -> Iterator[None]:
-    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS_SECONDS": 60}
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
     cache.clear()
     yield
     cache.clear()
@@ -58,6 +58,15 @@ def test_those_who_may_do_the_same_share_one_answer(rollout: Rollout, viewer: Cl
 def test_who_may_do_more_is_shown_more(rollout: Rollout, viewer: Client, engineer: Client) -> None:
     assert 'id="start-audit"' not in part(viewer).content.decode()
     assert 'id="start-audit"' in part(engineer).content.decode()
+
+
+def test_what_is_about_whoever_looks_is_shared_with_nobody(rollout: Rollout, lead: Client) -> None:
+    by = User.objects.get(username="lead")
+    journal.signed(rollout, "override", actor=by, subject="no drift", reason="It is harmless.")
+    to_confirm = "/agree/"
+    assert to_confirm not in part(lead).content.decode()
+    assert to_confirm in part(another("lead")).content.decode()
+    assert to_confirm not in part(lead).content.decode()
 
 
 def test_nobody_gets_anothers_token_for_forms(rollout: Rollout, engineer: Client) -> None:
