@@ -1,6 +1,7 @@
 # make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
 # make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
+# make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make bench-telemetry  what measuring the application costs, with and without within one run
@@ -16,7 +17,7 @@ VENV ?= .venv
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
+.PHONY: demo test bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -31,6 +32,9 @@ bench-telemetry: $(VENV)/.demo
 
 bench: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.backfill --rows $(or $(ROWS),2000000)
+
+bench-workers: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.workers --rows $(or $(ROWS),2000000)
 
 bench-audit: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.audit --rows $(or $(ROWS),10000000)

@@ -14,6 +14,7 @@ from django.db import connection
 from psycopg import errors
 
 from config.home import ROOT
+from properties import VERSION
 from rollout import modes
 from rollout.engine.target import Connection
 from tests import rollouts
@@ -51,7 +52,7 @@ def roles(committed_db: Database) -> Iterator[Roles]:
     mark = uuid4().hex[:8]
     roles = Roles(*(f"{name}_{mark}" for name in ("console", "app_owner", "app")))
     rollouts.load_listings(200)
-    with psycopg.connect(committed_db.url, autocommit=True) as superuser:
+    with psycopg.connect(committed_db.url, autocommit=True, application_name="psql") as superuser:
 
         def run(text: str) -> None:
             superuser.execute(text.encode())
@@ -92,7 +93,10 @@ def connected_as(role: str) -> Iterator[None]:
 
 @contextmanager
 def application(database: Database, roles: Roles) -> Iterator[Connection]:
-    with psycopg.connect(database.url, user=roles.app, autocommit=True) as opened:
+    name = f"properties/{VERSION}"
+    with psycopg.connect(
+        database.url, user=roles.app, autocommit=True, application_name=name
+    ) as opened:
         yield opened
 
 

@@ -25,15 +25,16 @@ class DidNotEnd(Exception):
 
 
 @contextmanager
-def workers(database: Database) -> Iterator[None]:
+def workers(database: Database, *, number: int = 2) -> Iterator[None]:
     """A queue cluster and a watchdog over a database, which this process uses too."""
     home = database.home
+    environ = {**database.environ, "ROLLOUT_WORKERS": str(number)}
     with django_uses(database), (home / "site.log").open("ab") as log:
         for command in (["qcluster"], ["rollout", "watchdog"]):
             processes.spawn(
                 [sys.executable, str(ROOT / "manage.py"), *command],
                 home=home,
-                environ=database.environ,
+                environ=environ,
                 output=log,
             )
         try:
@@ -46,7 +47,7 @@ def workers(database: Database) -> Iterator[None]:
 @contextmanager
 def whole_path(copy: Copy) -> Iterator[Run]:
     with workers(copy.database):
-        yield lambda bounds: _phase(copy)
+        yield lambda bounds: backfill(copy)
 
 
 def _await_workers() -> None:
@@ -84,7 +85,7 @@ def await_end(run: PhaseRun) -> None:
         raise DidNotEnd(f"{run}: {run.error}")
 
 
-def _phase(copy: Copy) -> Work:
+def backfill(copy: Copy) -> Work:
     """Phase 2, its audit included; of that the backfill, from its job's first moment to its last.
 
     The final sweep is part of it: before that nobody knows that the backfill has ended.

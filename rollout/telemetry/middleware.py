@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch
 
 from rollout.telemetry.operations import unless_measured
 
-OTHERS = ("rollout", "admin", "")
-"""Namespaces that are not the application's own; views without one are the site's."""
+NAMESPACES = ("rollout", "admin")
+MODULES = ("rollout.", "django.contrib.")
+"""Whose views are not the application's own."""
 
 
 class Telemetry:
@@ -20,7 +22,15 @@ class Telemetry:
         with unless_measured() as measured:
             answer = self._get_response(request)
             match = request.resolver_match
-            if match is not None and match.namespace not in OTHERS:
+            if match is not None and _is_of_the_application(match):
                 measured.name = match.view_name
             measured.failed = answer.status_code >= 500
         return answer
+
+
+def _is_of_the_application(match: ResolverMatch) -> bool:
+    module: str = getattr(match.func, "__module__", "")
+    if match.namespace in NAMESPACES or module.startswith(MODULES):
+        return False
+    # Django's generic views are the application's where it gives them a name.
+    return bool(match.url_name) or not module.startswith("django.")

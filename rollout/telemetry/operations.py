@@ -79,8 +79,7 @@ class operation(ContextDecorator):
         self._measured = measured
         self._stack = ExitStack()
         self._token = _current.set(measured)
-        for connection in connections.all(initialized_only=True):
-            self._stack.enter_context(connection.execute_wrapper(measured.query))
+        _count_queries(measured, self._stack)
 
     def __exit__(
         self,
@@ -118,11 +117,16 @@ def unless_measured() -> Iterator[Measured]:
     measured = Measured("", failed=True)
     before = recorder.added_here()
     with ExitStack() as stack:
-        for connection in connections.all(initialized_only=True):
-            stack.enter_context(connection.execute_wrapper(measured.query))
+        _count_queries(measured, stack)
         yield measured
     if measured.name and recorder.added_here() == before:
         _record(measured)
+
+
+def _count_queries(measured: Measured, stack: ExitStack) -> None:
+    """Those of connections too that this thread makes only now."""
+    for connection in connections.all():
+        stack.enter_context(connection.execute_wrapper(measured.query))
 
 
 def _record(measured: Measured) -> None:

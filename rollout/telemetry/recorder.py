@@ -17,6 +17,8 @@ from rollout.heartbeats import process_name
 from rollout.telemetry.histogram import Histogram
 
 INTERVAL_SECONDS = 3
+LONGEST_NAME = 100
+"""Characters of an operation's name that the journal has room for."""
 MOST_KEPT = 10_000
 """So many sums wait for a database that is away; with more, the oldest are given up."""
 
@@ -71,7 +73,7 @@ class Recorder:
     ) -> None:
         """Count one call."""
         self._here.added = self.added_here() + 1
-        key = (int(time.time()) // INTERVAL_SECONDS, operation, *modes)
+        key = (int(time.time()) // INTERVAL_SECONDS, operation[:LONGEST_NAME], *modes)
         with self._lock:
             sums = self._sums.setdefault(key, Sums())
             sums.calls += 1

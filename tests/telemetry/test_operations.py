@@ -1,12 +1,15 @@
 """What is counted of an operation, and under which name."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
+from django.contrib import admin
+from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from django.urls import reverse
+from django.urls import include, path, reverse
+from django.views.generic import RedirectView, TemplateView
 
 from rollout import telemetry
 from rollout.models import Measurement
@@ -37,6 +40,32 @@ def measured() -> dict[str, Measurement]:
         else:
             found[row.operation] = row
     return found
+
+
+def orders(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+urlpatterns = [
+    path("named/", orders, name="orders"),
+    path("nameless/", orders),
+    path("generic/", TemplateView.as_view(template_name="404.html"), name="about"),
+    path("moved/", RedirectView.as_view(url="/named/")),
+    path("admin/", admin.site.urls),
+    path("console/", include("rollout.console.urls")),
+    path("properties/", include("properties.urls")),
+    path("", include("rollout.health.urls")),
+]
+
+
+@pytest.mark.urls(__name__)
+def test_a_view_without_a_namespace_is_the_applications_and_django_and_the_console_are_not(
+    client: Client,
+) -> None:
+    for address in ("named", "nameless", "generic", "moved", "admin", "console", "missing"):
+        client.get(f"/{address}/", follow=False)
+    client.get("/healthz")
+    assert set(measured()) == {"orders", f"{__name__}.orders", "about"}
 
 
 def test_a_block_counts_its_calls_queries_and_time_in_the_database() -> None:
@@ -91,3 +120,21 @@ def test_a_request_is_measured_under_the_name_that_its_view_gives(
 def test_nothing_is_told_of_modes_outside_an_operation() -> None:
     telemetry.using_modes(read="new", write="new")
     assert measured() == {}
+
+
+def test_the_queries_of_a_thread_that_has_no_connection_yet_are_counted() -> None:
+    def work() -> None:
+        with operation("import"), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert measured()["import"].queries == 1
+
+
+def test_a_name_that_is_too_long_for_the_journal_is_cut_and_holds_nothing_up() -> None:
+    with operation("x" * 300):
+        pass
+    assert list(measured()) == ["x" * 100]
