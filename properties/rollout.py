@@ -293,5 +293,6 @@ PLAN = r.register(
         phases=(PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT),
         checklist=CHECKLIST,
         sample_every=timedelta(minutes=15),
+        traffic="properties.rehearsal.traffic",
     )
 )

@@ -75,13 +75,21 @@ class Traffic:
             # After a stall the pace goes on from here: what was missed is not made up for.
             due = max(due + 1 / rate, time.monotonic() - 1)
 
+    def pick_verb(self, *, besides: Callable[[], None] | None = None) -> Callable[[], None]:
+        """What is done next."""
+        verbs = [verb for verb in self._verbs if verb != besides]
+        (verb,) = self._random.choices(verbs, [self._verbs[verb] for verb in verbs])
+        return verb
+
+    def do(self, verb: Callable[[], None]) -> None:
+        """Do one thing. Raises whatever goes wrong."""
+        with operation("detail" if verb == self.show else verb.__name__):
+            self._suffer()
+            verb()
+
     def once(self) -> None:
-        verbs, weights = list(self._verbs), list(self._verbs.values())
-        (verb,) = self._random.choices(verbs, weights)
         try:
-            with operation("detail" if verb == self.show else verb.__name__):
-                self._suffer()
-                verb()
+            self.do(self.pick_verb())
         except Exception as error:
             self.errors += 1
             self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -54,6 +54,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_rules(plan),
         *_sql_files(plan),
         *_gates(plan),
+        *_traffic(plan),
     ]
 
 
@@ -282,6 +283,20 @@ def _sql_files(plan: Plan) -> Iterator[Error]:
                     "the file away.",
                     plan,
                 )
+
+
+def _traffic(plan: Plan) -> Iterator[Error]:
+    if not plan.traffic:
+        return
+    try:
+        import_string(plan.traffic)
+    except ImportError as error:
+        yield _error(
+            60,
+            f"The traffic of rehearsals '{plan.traffic}' cannot be imported: {error}.",
+            "Name a function by its dotted path: 'app.module.traffic'.",
+            plan,
+        )
 
 
 def _rules(plan: Plan) -> Iterator[Error]:

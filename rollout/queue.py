@@ -7,7 +7,7 @@ from django.db import DatabaseError
 from django_q.tasks import async_task, queue_size
 
 from rollout import journal
-from rollout.models import AuditReport, PhaseRun, Restore, Snapshot
+from rollout.models import AuditReport, PhaseRun, Rehearsal, Restore, Snapshot
 
 
 class Unreachable(Exception):
@@ -59,3 +59,8 @@ def waiting() -> int:
 def send_restore(restore: Restore) -> None:
     """Have a worker put a snapshot back into an environment."""
     send("restore", restore.pk, restore.token)
+
+
+def send_rehearsal(rehearsal: Rehearsal) -> None:
+    """Have a worker go on with a rehearsal."""
+    send("rehearse", rehearsal.pk, rehearsal.token)

@@ -11,6 +11,7 @@ from rollout.runner import (
     estimates,
     execution,
     probing,
+    rehearsals,
     restoring,
     snapshots,
     views,
@@ -55,6 +56,11 @@ def restore(restore_id: int, token: int) -> None:
 def probe(rollout_id: int) -> None:
     """Try the flows of a plan out."""
     probing.probe_all(Rollout.objects.get(pk=rollout_id))
+
+
+def rehearse(rehearsal_id: int, token: int) -> None:
+    """Go on with a rehearsal."""
+    rehearsals.carry_out(rehearsal_id, token)
 
 
 def refresh_view(rollout_id: int, step_id: str) -> None:

@@ -20,6 +20,12 @@ from rollout.models.environments import (
 from rollout.models.jobs import BackfillEstimate, BackfillJob
 from rollout.models.log import LogEntry
 from rollout.models.notifications import Channel, Delivery, DeliveryState, Outbox, Subscription
+from rollout.models.rehearsals import (
+    REHEARSAL_UNDER_WAY,
+    Observation,
+    Rehearsal,
+    RehearsalState,
+)
 from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
@@ -37,6 +43,7 @@ from rollout.models.watching import DatabaseSample, Heartbeat, Measurement, Oper
 
 __all__ = [
     "ACTIVE",
+    "REHEARSAL_UNDER_WAY",
     "RESTORE_UNDER_WAY",
     "RESTORE_WORKING",
     "SNAPSHOT_ENDED",
@@ -63,9 +70,12 @@ __all__ = [
     "Measurement",
     "Mismatch",
     "MismatchState",
+    "Observation",
     "OperationTotal",
     "Outbox",
     "PhaseRun",
+    "Rehearsal",
+    "RehearsalState",
     "Repair",
     "Restore",
     "RestoreState",

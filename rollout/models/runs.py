@@ -111,6 +111,12 @@ class StepRun(models.Model):
     error = models.TextField(blank=True)
     checksum = models.CharField(max_length=64, blank=True, default="")
     """Of the files that were applied, where the step is written in files."""
+    began_with: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    """The server before the step, as ``rollout.engine.measure`` tells it; empty where it cannot."""
+    wal_bytes = models.BigIntegerField(null=True)
+    """What the whole server wrote to its WAL during the step."""
+    growth: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Tables to the bytes that they grew by, indexes included."""
 
     class Meta:
         ordering = ["position"]

@@ -48,6 +48,12 @@ class Plan:
     sample_rows: int = 1000
     checklist: tuple[Item, ...] = ()
     """What is to be seen to in phase 0; the gate ``ChecklistComplete`` asks for it."""
+    traffic: str = ""
+    """The traffic of rehearsals: the dotted path of ``traffic(*, using: str, seed: int)``, which
+    answers with a function that carries one operation of the application out in the database
+    ``using``, and raises where that fails. It is to change nothing but that database."""
+    traffic_rate: float = 20
+    """How many operations a second a rehearsal carries out."""
     rules: tuple[Rule, ...] = STANDARD
     """What the application must not suffer while the plan is at work."""
 

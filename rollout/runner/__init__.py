@@ -10,6 +10,7 @@ from rollout.runner.mappings import (
 )
 from rollout.runner.probing import ask_to_probe
 from rollout.runner.recognising import recognise
+from rollout.runner.rehearsals import cancel_rehearsal, drop_database, rehearse, why_not_rehearse
 from rollout.runner.repairs import (
     RepairPreview,
     correct,
@@ -67,11 +68,13 @@ __all__ = [
     "ask_for_approval",
     "ask_to_probe",
     "cancel",
+    "cancel_rehearsal",
     "cancel_restore",
     "cancel_snapshot",
     "confirm_override",
     "correct",
     "delete_snapshot",
+    "drop_database",
     "drop_environment",
     "end_blocker",
     "held_up",
@@ -82,6 +85,7 @@ __all__ = [
     "preview_repair",
     "preview_review",
     "recognise",
+    "rehearse",
     "release",
     "repair",
     "restore_snapshot",
@@ -104,6 +108,7 @@ __all__ = [
     "waive",
     "why_not_audit",
     "why_not_end",
+    "why_not_rehearse",
     "why_not_review",
     "withdraw",
 ]

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 
 import psycopg
@@ -12,6 +13,7 @@ from django.utils import timezone
 from rollout import journal, log, logs, queue
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
+from rollout.engine.measure import measure
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, install
 from rollout.environments import target_of
@@ -120,7 +122,7 @@ class Execution:
         except Exception as error:
             if held.asked_to is RunState.CANCELLING or held.lost:
                 self._stopped(held)
-            elif _connection_lost(error):
+            elif connection_lost(error):
                 # The lease runs out, and the watchdog has the run taken up where it was.
                 raise
             else:
@@ -152,6 +154,8 @@ class Execution:
         if created or row.state != StepState.RUNNING:
             row.attempts += 1
             _log.info("Step %s begins, attempt %s", step.id, row.attempts)
+        if not row.began_with and (now := measure(connection, self.plan)):
+            row.began_with = asdict(now)
         row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
         row.finished_at = row.standing = None
@@ -159,6 +163,7 @@ class Execution:
             update_fields=[
                 *("state", "started_at", "finished_at", "attempts", "error", "waiting_for"),
                 "standing",
+                "began_with",
             ]
         )
         way = self.plan.backward(step) if self._backward else self.plan.forward(step)
@@ -177,21 +182,30 @@ class Execution:
                 row.result = f"{row.result} {result}".strip()
             row.save(update_fields=["actions_done", "result"])
             held.check()
-        self._step_done(row, step)
+        self._step_done(row, step, connection)
         return True
 
-    def _step_done(self, row: StepRun, step: Step) -> None:
+    def _step_done(self, row: StepRun, step: Step, connection: Connection) -> None:
         if not row.result:
             row.result = "Nothing was to be done."
         row.state = StepState.DONE
         row.finished_at = timezone.now()
         row.waiting_for = ""
         row.standing = None
+        if row.began_with and (now := measure(connection, self.plan)):
+            row.wal_bytes = now.wal - row.began_with["wal"]
+            before = row.began_with["sizes"]
+            row.growth = {
+                table: size - before.get(table, 0)
+                for table, size in now.sizes.items()
+                if size != before.get(table, 0)
+            }
         with journal.atomic():
             row.checksum = step.checksum
             row.save(
                 update_fields=[
-                    *("state", "finished_at", "result", "waiting_for", "standing", "checksum")
+                    *("state", "finished_at", "result", "waiting_for", "standing", "checksum"),
+                    *("wal_bytes", "growth"),
                 ]
             )
             self._record("step done", f"{step.description}: {row.result}", step=step.id)
@@ -325,11 +339,11 @@ def _is_for_others(action: Action, connection: Connection) -> bool:
     return isinstance(action, Statement) and not action.is_for(connection.info.server_version)
 
 
-def _connection_lost(error: Exception) -> bool:
+def connection_lost(error: Exception) -> bool:
     """Whether a server went away, rather than refused something."""
     if isinstance(error, OperationalError | InterfaceError):
         cause = error.__cause__
-        return not isinstance(cause, psycopg.Error) or _connection_lost(cause)
+        return not isinstance(cause, psycopg.Error) or connection_lost(cause)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         state = error.sqlstate or "08000"
         # The last two: it was silent for too long, as a machine is that was cut off or stood still.

@@ -19,9 +19,9 @@ from rollout import heartbeats, journal, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
-from rollout.models import AuditReport, Leased, PhaseRun, Restore, RunState, Snapshot
+from rollout.models import AuditReport, Leased, PhaseRun, Rehearsal, Restore, RunState, Snapshot
 
-Work = PhaseRun | AuditReport | Snapshot | Restore
+Work = PhaseRun | AuditReport | Snapshot | Restore | Rehearsal
 SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
@@ -132,7 +132,7 @@ class Lease:
     def _look(self) -> None:
         if isinstance(self.work, AuditReport):
             return
-        # Runs, snapshots and restores call it the same when they are to stop.
+        # Whatever else is leased calls it the same when they are to stop.
         try:
             found = type(self.work)._default_manager.only("state", "token").get(pk=self.work.pk)
         except ObjectDoesNotExist:
@@ -165,6 +165,8 @@ def fields_of(work: Work) -> dict[str, object]:
             return fields | {"snapshot": work.pk}
         case Restore():
             return fields | {"restore": work.pk}
+        case Rehearsal():
+            return fields | {"rehearsal": work.pk}
 
 
 def claim(work: Work, token: int) -> bool:

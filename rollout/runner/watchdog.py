@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from rollout import heartbeats, journal, log, queue
 from rollout.models import (
+    REHEARSAL_UNDER_WAY,
     RESTORE_WORKING,
     SNAPSHOT_UNDER_WAY,
     WORKING,
     AuditReport,
     AuditStatus,
     PhaseRun,
+    Rehearsal,
     Restore,
     RunState,
     Snapshot,
@@ -158,3 +160,8 @@ class Watchdog:
         for restore in Restore.objects.filter(lease_until__lt=now, state__in=RESTORE_WORKING):
             if take_back(restore):
                 queue.send_restore(restore)
+        for rehearsal in Rehearsal.objects.filter(
+            lease_until__lt=now, state__in=REHEARSAL_UNDER_WAY
+        ):
+            if take_back(rehearsal):
+                queue.send_rehearsal(rehearsal)

@@ -1,0 +1,86 @@
+"""Looks at the table locks that the engine really holds, many times a second."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import NamedTuple
+
+from rollout.engine.rehearsal.witness import WITNESS
+from rollout.engine.target import APPLICATION_NAME, Connection
+
+PAUSE = 0.003
+"""Seconds between two looks."""
+
+
+class Seen(NamedTuple):
+    """A lock that was held, or waited for where it was not ``granted``; times since the epoch."""
+
+    table: str
+    mode: str
+    granted: bool
+    first: float
+    until: float
+
+
+@dataclass
+class Pace:
+    """How closely it was looked."""
+
+    looks: int = 0
+    seconds: float = 0.0
+
+    @property
+    def period(self) -> float | None:
+        return self.seconds / self.looks if self.looks else None
+
+
+def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pace: Pace) -> None:
+    """Tell every lock of the engine's sessions that others may wait for, until told to stop.
+
+    A lock shorter than the pause may be missed: its ``until`` is the first look without it.
+    """
+    labels: dict[int, str | None] = {}
+    held: dict[tuple[int, str, bool], float] = {}
+    while not stop.is_set():
+        began = time.perf_counter()
+        rows = connection.execute(_LOCKS, {"application": APPLICATION_NAME}).fetchall()
+        now = time.time()
+        present = {(int(oid), str(mode), bool(granted)) for oid, mode, granted in rows}
+        for gone in held.keys() - present:
+            oid, mode, granted = gone
+            label = labels.get(oid)
+            if label is not None:
+                tell(Seen(label, mode, granted, held[gone], now))
+            del held[gone]
+        for new in present - held.keys():
+            held[new] = now
+            if labels.get(new[0]) is None:
+                labels[new[0]] = _label_of(connection, new[0])
+        stop.wait(PAUSE)
+        pace.looks += 1
+        pace.seconds += time.perf_counter() - began
+
+
+def _label_of(connection: Connection, oid: int) -> str | None:
+    """The name of a table or view; None for indexes, for our own, and for what is not there yet."""
+    row = connection.execute(
+        "SELECT CASE WHEN n.nspname = 'public' THEN c.relname"
+        "            ELSE n.nspname || '.' || c.relname END"
+        "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.oid = %s AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_'"
+        "   AND n.nspname <> %s",
+        [oid, WITNESS],
+    ).fetchone()
+    return row[0] if row else None
+
+
+# Locks that go with everything that an application does are left out.
+_LOCKS = """
+SELECT DISTINCT l.relation::bigint, l.mode, l.granted
+  FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+ WHERE l.locktype = 'relation' AND l.relation >= 16384
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND a.application_name = %(application)s
+   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+"""

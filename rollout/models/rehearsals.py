@@ -1,0 +1,121 @@
+"""Plans carried out in a database of their own, there and back, before production."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from rollout.models.environments import Environment
+from rollout.models.rollouts import Leased, Rollout
+from rollout.models.runs import PhaseRun, StepRun
+from rollout.models.snapshots import Snapshot
+
+
+class RehearsalState(models.TextChoices):
+    MAKING = "making", "Making its database"
+    RUNNING = "running", "Rehearsing"
+    COMPARING = "comparing", "Comparing"
+    CANCELLING = "cancelling", "Cancelling"
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+REHEARSAL_UNDER_WAY = (
+    RehearsalState.MAKING,
+    RehearsalState.RUNNING,
+    RehearsalState.COMPARING,
+    RehearsalState.CANCELLING,
+)
+
+
+class Rehearsal(Leased):
+    """A plan carried out in a database made from a snapshot, from where the snapshot stood to the
+    last phase and back, while generated traffic goes on."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="rehearsals")
+    """What is rehearsed."""
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
+    stage = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
+    """The plan in the database that was made: its runs are the rehearsal's."""
+    state = models.CharField(
+        max_length=10, choices=RehearsalState.choices, default=RehearsalState.MAKING
+    )
+    attempts = models.PositiveSmallIntegerField(default=0)
+    """How many workers began with it."""
+    doing = models.TextField(blank=True)
+    actor_name = models.CharField(max_length=150)
+    plan_digest = models.CharField(max_length=12)
+    keep = models.BooleanField(default=False)
+    """Whether its database stays when it has passed."""
+    first_phase = models.PositiveSmallIntegerField()
+    rows = models.BigIntegerField(default=0)
+    """Of the plan's tables in the snapshot."""
+    before: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    """The catalog before the first phase: object to its parts."""
+    catalog_differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    data_differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    compared_at = models.DateTimeField(null=True)
+    untouched_rows = models.BigIntegerField(default=0)
+    """Rows that the traffic did not write: they were compared with what they were."""
+    written_rows = models.BigIntegerField(default=0)
+    """Rows that the traffic wrote: they were compared with what it wrote last."""
+    alone: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    """The traffic before the first phase, as in ``Observation``."""
+    look_ms = models.FloatField(null=True)
+    """How often it was looked at the locks."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    advice = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout"],
+                condition=Q(state__in=REHEARSAL_UNDER_WAY),
+                name="rollout_one_rehearsal_under_way",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"rehearsal {self.pk} of {self.rollout}: {self.state}"
+
+    @property
+    def under_way(self) -> bool:
+        return self.state in REHEARSAL_UNDER_WAY
+
+
+class Observation(models.Model):
+    """What was seen while a run, or one step of it, was rehearsed.
+
+    ``locks`` are [{"table", "mode", "held_ms": the longest, "times", "waited_ms"}].
+    """
+
+    run = models.ForeignKey(PhaseRun, on_delete=models.CASCADE, related_name="observations")
+    step_run = models.OneToOneField(
+        StepRun, null=True, on_delete=models.CASCADE, related_name="observation"
+    )
+    locks: models.JSONField[list[Any], list[Any]] = models.JSONField(default=list)
+    operations = models.PositiveIntegerField(default=0)
+    """Of the traffic, that were under way meanwhile."""
+    errors = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(blank=True)
+    longest_ms = models.FloatField(null=True)
+    durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(step_run=None), name="rollout_run_observed_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step_run or self.run}: {self.operations} operations"

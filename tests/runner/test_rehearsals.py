@@ -1,0 +1,304 @@
+"""A plan is carried out in a database of its own, there and back, and what it did is told."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import psutil
+import pytest
+from django.utils import timezone
+from psycopg import sql
+
+from rollout import runner
+from rollout.environments import target_of_made
+from rollout.models import (
+    Environment,
+    EnvironmentState,
+    LogEntry,
+    Observation,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    RunState,
+    Snapshot,
+    StepRun,
+)
+from rollout.plan import Plan, Step, plans
+from rollout.plan.actions import Statement
+from rollout.plan.step import EXPAND
+from rollout.runner import observing, rehearsals, staging
+from rollout.runner.watchdog import Watchdog
+from tests import rollouts
+from tests.processes import Running, wait_until
+from tests.rollouts import ADA, PLAN
+from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
+
+pytestmark = pytest.mark.xdist_group("rehearsals")
+
+
+@pytest.fixture(autouse=True)
+def no_database_is_left(committed_db: object) -> Iterator[None]:
+    yield
+    for made in Environment.objects.exclude(state=EnvironmentState.GONE):
+        staging.drop(made)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan ends with phase 1, and nobody waits between the phases."""
+    monkeypatch.setattr(rehearsals, "CONTRACT", 1)
+    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
+    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def snapshot(properties: Rollout) -> Snapshot:
+    return rollouts.snapshot_of(properties)
+
+
+def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
+    """A rehearsal that a worker in this process brought to its end."""
+    rehearsal = runner.rehearse(rollout, keep=keep, actor=ADA)
+    rollouts.work()
+    rehearsal.refresh_from_db()
+    return rehearsal
+
+
+def told(rehearsal: Rehearsal) -> str:
+    rehearsal.refresh_from_db()
+    runs = [str(run) for run in rehearsal.stage.runs.all()]
+    return f"{rehearsal} {rehearsal.doing} {rehearsal.error} {rehearsal.advice} {runs}"
+
+
+def exists(made: Environment) -> bool:
+    return bool(rollouts.ask("SELECT count(*) FROM pg_database WHERE datname = %s", made.database))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoils(Step):
+    """A step whose way back is not the whole way."""
+
+    there: str
+    back: str
+    phases = frozenset({EXPAND})
+
+    def forward(self, plan: Plan) -> tuple[Statement, ...]:
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.there)), done=None),)
+
+    def backward(self, plan: Plan) -> tuple[Statement, ...]:
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.back)), done=None),)
+
+
+def with_step(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The property plan, with one more step in phase 1."""
+    plan = plans.get(PLAN)
+    phases = list(plan.phases)
+    phases[1] = replace(phases[1], steps=(*phases[1].steps, step))
+    changed = replace(plan, phases=tuple(phases))  # type: ignore[arg-type]
+    monkeypatch.setattr(plans, "_plans", [changed])
+
+
+def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
+    properties: Rollout, snapshot: Snapshot, qcluster: Running, watchdog: Running
+) -> None:
+    rehearsal = runner.rehearse(properties, actor=ADA)
+    first = Observation.objects.filter(run__rollout=rehearsal.stage, run__phase=2)
+    wait_until(
+        lambda: first.exists() or not Rehearsal.objects.get().under_way,
+        seconds=90,
+        seen=lambda: told(rehearsal) + qcluster.output(),
+    )
+    rehearsal.refresh_from_db()
+    psutil.Process(int(rehearsal.worker.split(":")[1])).send_signal(signal.SIGKILL)
+    wait_until(
+        lambda: not Rehearsal.objects.get().under_way,
+        seconds=120,
+        seen=lambda: told(rehearsal) + qcluster.output(),
+    )
+    rehearsal.refresh_from_db()
+    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
+    assert rehearsal.attempts == 2
+    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    there, back = [(n, "forward") for n in range(5)], [(n, "backward") for n in range(4, -1, -1)]
+    assert legs == there + back
+    assert {run.state for run in rehearsal.stage.runs.all()} == {RunState.DONE}
+    assert not PhaseRun.objects.filter(rollout=properties).exists(), "production is left alone"
+    assert (rehearsal.catalog_differences, rehearsal.data_differences) == ([], [])
+    assert rehearsal.untouched_rows + rehearsal.written_rows >= 300
+    assert rehearsal.written_rows > 0
+    assert not exists(rehearsal.environment)
+    assert rehearsal.alone["operations"] > 0
+    whole = Observation.objects.filter(run__rollout=rehearsal.stage, step_run=None)
+    assert whole.count() == 10
+    assert sum(each.operations for each in whole) > 20
+    assert {each.errors for each in whole} == {0}
+    step = StepRun.objects.get(run__rollout=rehearsal.stage, run__way="forward", step="backfill")
+    assert step.wal_bytes is not None
+    assert step.wal_bytes > 10_000
+    assert rehearsal.look_ms is not None
+
+
+def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_look(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_step(
+        Spoils(
+            id="spoil",
+            description="Make a note of it",
+            there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x'",
+            back="UPDATE properties SET city = 'Lost' WHERE id = (SELECT min(id::text)::uuid"
+            " FROM rollout_rehearsal.before_0)",
+        ),
+        monkeypatch,
+    )
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED, told(rehearsal)
+    assert rehearsal.compared_at, told(rehearsal)
+    assert rehearsal.catalog_differences == [
+        "table notes was left behind.",
+        "table properties, default title: was not there, is now 'x'::text.",
+    ]
+    assert len(rehearsal.data_differences) == 1, rehearsal.data_differences
+    (said,) = rehearsal.data_differences
+    assert 'is "Lost"' in said
+    assert "did not come back the same" in rehearsal.error
+    assert exists(rehearsal.environment)
+    with target_of_made(rehearsal.environment).connect() as connection:
+        assert connection.execute("SELECT count(*) FROM properties").fetchone() != (0,)
+    monkeypatch.undo()
+    runner.rehearse(properties, actor=ADA)
+    monkeypatch.setattr(rehearsals._Work, "_run_phases", lambda _self: None)
+    rollouts.work()
+    assert not exists(rehearsal.environment), "the next rehearsal takes its place"
+
+
+def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_step(
+        Spoils(id="fail", description="Divide", there="SELECT 1/0", back="SELECT 1"), monkeypatch
+    )
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED
+    assert "Phase 1 failed: division by zero" in rehearsal.error
+    assert exists(rehearsal.environment)
+    assert rehearsal.compared_at is None
+    runner.drop_database(rehearsal, actor=ADA)
+    assert not exists(rehearsal.environment)
+
+
+def test_it_says_how_long_a_lock_was_held_and_the_application_waited(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_step(
+        Spoils(
+            id="hold",
+            description="Hold the table",
+            there="LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.5)",
+            back="SELECT 1",
+        ),
+        monkeypatch,
+    )
+    rehearsal = rehearsed(properties, keep=True)
+    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
+    assert exists(rehearsal.environment), "as was asked for"
+    seen = Observation.objects.get(
+        run__rollout=rehearsal.stage, run__way="forward", step_run__step="hold"
+    )
+    (lock,) = [each for each in seen.locks if each["table"] == "properties"]
+    assert lock["mode"] == "AccessExclusiveLock"
+    assert 480 < lock["held_ms"] < 900
+    assert seen.longest_ms is not None
+    assert seen.longest_ms > 300
+    assert rehearsal.alone["longest_ms"] < seen.longest_ms
+
+
+def test_operations_that_fail_fail_the_rehearsal(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(plans.get(PLAN), traffic="tests.traffic.failing")
+    monkeypatch.setattr(plans, "_plans", [plan])
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED
+    assert "operations of the application failed, in phase 0" in rehearsal.error
+    assert "ValueError: The application is broken." in rehearsal.error
+
+
+def test_traffic_that_cannot_begin_is_told_with_its_reason(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(plans.get(PLAN), traffic="tests.traffic.nowhere")
+    monkeypatch.setattr(plans, "_plans", [plan])
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED
+    assert "tests.traffic" in rehearsal.error
+
+
+def test_a_cancelled_rehearsal_stops_and_leaves_no_database(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = runner.rehearse(properties, actor=ADA)
+    with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is under way"):
+        runner.rehearse(properties, actor=ADA)
+    real = observing.Notes.write
+
+    def cancel(self: observing.Notes, run: PhaseRun) -> None:
+        real(self, run)
+        if Rehearsal.objects.get().state == RehearsalState.RUNNING:
+            runner.cancel_rehearsal(rehearsal, actor=ADA)
+
+    monkeypatch.setattr(observing.Notes, "write", cancel)
+    rollouts.work()
+    rehearsal.refresh_from_db()
+    assert rehearsal.state == RehearsalState.CANCELLED, told(rehearsal)
+    assert not exists(rehearsal.environment)
+    assert not rehearsal.stage.runs.filter(state__in=["queued", "running"]).exists()
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_rehearsal(rehearsal, actor=ADA)
+    events = LogEntry.objects.filter(event__startswith="rehearsal").values_list("event", flat=True)
+    assert set(events) == {
+        *("rehearsal asked for", "rehearsal cancel asked for", "rehearsal cancelled")
+    }
+
+
+def test_one_begins_where_its_snapshot_stood(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(runner.Refused, match="Take one first"):
+        runner.rehearse(properties, actor=ADA)
+    rollouts.carry_out(properties, 0, 1, 2)
+    rollouts.snapshot_of(properties)
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
+    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    assert legs[3:] == [(3, "forward"), (4, "forward"), (4, "backward"), (3, "backward")]
+    assert rehearsal.first_phase == 3
+
+
+def test_a_snapshot_from_the_middle_of_a_phase_is_no_beginning(
+    properties: Rollout, snapshot: Snapshot
+) -> None:
+    Snapshot.objects.update(phases=["done", "begun", "untouched", "untouched", "untouched"])
+    with pytest.raises(runner.Refused, match="in the middle of a phase"):
+        runner.rehearse(properties, actor=ADA)
+    Snapshot.objects.update(phases=["done"] * 5)
+    with pytest.raises(runner.Refused, match="nothing is left to rehearse"):
+        runner.rehearse(properties, actor=ADA)
+
+
+def test_another_rollouts_phase_that_waits_gets_the_worker_in_between(
+    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = runner.rehearse(properties, actor=ADA)
+    waiting = runner.start(properties, 0, actor=ADA)
+    PhaseRun.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(seconds=9))
+    order: list[str] = []
+    monkeypatch.setattr("rollout.runner.execution.SLICE_SECONDS", 0.0)
+    while (message := rollouts.deliver_next()) is not None:
+        order.append(message.task.rpartition(".")[2])
+    rehearsal.refresh_from_db()
+    assert rollouts.state_of(waiting) == RunState.DONE
+    assert order.count("rehearse") >= 2, order
+    Watchdog()._bring_back()
