@@ -1,12 +1,13 @@
 """The preflight of a rollout's phase: for the page that asks, and for the start that insists."""
 
+from dataclasses import replace
 from typing import Any
 
-from rollout import gates
+from rollout import gates, rehearsals
 from rollout.drift import patient_target
 from rollout.engine import preflight
 from rollout.engine.preflight import Item, LockForecast, Preflight
-from rollout.models import Rollout
+from rollout.models import Rollout, Way
 from rollout.plan import plans
 
 
@@ -14,13 +15,22 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     """Look at everything that could go wrong with a phase, now."""
     plan = plans.get(rollout.plan)
     under_way = not gates.is_untouched(gates.newest_runs(rollout).get(phase))
-    return preflight.look(patient_target(rollout), plan, phase, under_way=under_way)
+    found = preflight.look(patient_target(rollout), plan, phase, under_way=under_way)
+    return replace(found, locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD))
 
 
 def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
     """The locks that the rollback of a phase takes. Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
-    return preflight.forecast_locks(patient_target(rollout), plan, phase, forward=False)
+    locks = preflight.forecast_locks(patient_target(rollout), plan, phase, forward=False)
+    return _as_rehearsed(locks, rollout, phase, Way.BACKWARD)
+
+
+def _as_rehearsed(
+    locks: list[LockForecast], rollout: Rollout, phase: int, way: Way
+) -> list[LockForecast]:
+    """The locks of a phase, each with how long it was held when that was rehearsed."""
+    return rehearsals.with_measured(locks, rehearsals.forecast_of(rollout, phase, way))
 
 
 def as_data(found: Preflight) -> list[dict[str, Any]]:

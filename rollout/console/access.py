@@ -25,6 +25,7 @@ from rollout.models import (
     Environment,
     Finding,
     MappingChange,
+    Rehearsal,
     Restore,
     SignOff,
     Snapshot,
@@ -42,6 +43,7 @@ OBJECTS: dict[str, tuple[type[Model], str]] = {
     "job_id": (BackfillJob, "step_run__run__rollout__environment"),
     "sign_off_id": (SignOff, "rollout__environment"),
     "snapshot_id": (Snapshot, "rollout__environment"),
+    "rehearsal_id": (Rehearsal, "rollout__environment"),
     "restore_id": (Restore, "rollout__environment"),
     "environment_id": (Environment, "beside"),
 }

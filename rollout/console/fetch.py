@@ -8,6 +8,7 @@ from rollout.models import (
     BackfillJob,
     Environment,
     PhaseRun,
+    Rehearsal,
     Rollout,
     SignOff,
     Snapshot,
@@ -63,6 +64,20 @@ def snapshot_or_404(snapshot_id: int) -> Snapshot:
     if found is None:
         raise Http404(
             f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
+        )
+    return found
+
+
+def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
+    found = (
+        Rehearsal.objects.select_related("rollout", "environment", "stage")
+        .filter(pk=rehearsal_id)
+        .defer("before")
+        .first()
+    )
+    if found is None:
+        raise Http404(
+            f"There is no rehearsal {rehearsal_id}. A rollout's page links to its rehearsals."
         )
     return found
 

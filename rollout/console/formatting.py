@@ -131,6 +131,14 @@ def byte_size(value: float | None) -> str:
     return f"{value:.0f} bytes"
 
 
+def byte_change(value: float | None) -> str:
+    """A change in bytes with its sign: ``+1.3 GB``, ``0``."""
+    if not value:
+        return "–" if value is None else "0"
+    sign = "+" if value > 0 else "\N{MINUS SIGN}"
+    return f"{sign}{byte_size(abs(value))}"
+
+
 def ago(moment: datetime, *, now: datetime | None = None) -> str:
     """The one largest unit: ``just now``, ``42 s ago``, ``3 min ago``, ``5 d ago``."""
     seconds = ((now or timezone.now()) - moment).total_seconds()

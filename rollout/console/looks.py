@@ -8,6 +8,7 @@ from rollout.models import (
     AuditStatus,
     Delivery,
     DeliveryState,
+    RehearsalState,
     RestoreState,
     RunState,
     SnapshotState,
@@ -90,6 +91,15 @@ _SNAPSHOT = {
     SnapshotState.FAILED: Look("Failed", "bad", "failed"),
     SnapshotState.DELETED: Look("Deleted", "", "cancelled"),
 }
+_REHEARSAL = {
+    RehearsalState.MAKING: Look("Making its database", "info", "running"),
+    RehearsalState.RUNNING: Look("Rehearsing", "info", "running"),
+    RehearsalState.COMPARING: Look("Comparing", "info", "running"),
+    RehearsalState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
+    RehearsalState.PASSED: Look("Passed", "good", "done"),
+    RehearsalState.FAILED: Look("Failed", "bad", "failed"),
+    RehearsalState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
+}
 _RESTORE = {
     RestoreState.WAITING: Look("Waits for approval", "warn", "paused"),
     RestoreState.RUNNING: Look("Restoring", "info", "running"),
@@ -147,6 +157,10 @@ def of_audit(status: str) -> Look:
 
 def of_snapshot(state: str) -> Look:
     return _SNAPSHOT[SnapshotState(state)]
+
+
+def of_rehearsal(state: str) -> Look:
+    return _REHEARSAL[RehearsalState(state)]
 
 
 def of_restore(state: str) -> Look:

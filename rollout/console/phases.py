@@ -15,6 +15,8 @@ from rollout.console.scheduling import zone_of
 from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import carry_out
+from rollout.models import Way
+from rollout.rehearsals import forecast_of
 from rollout.runner import estimates
 from rollout.runner.scheduled import window_of
 from rollout.status import PhaseStatus, RolloutStatus, steps_of
@@ -77,6 +79,7 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     page = _forecast(status, phase)
     if request.htmx:
         return render(request, "rollout/forecasts_live.html", page)
+    page["rehearsed"] = forecast_of(status.rollout, number, Way.FORWARD)
     asked = {"typed": typed, "wrong_name": refused}
     return render(
         request,
@@ -112,7 +115,9 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
             f"You started the rollback of phase {number}.",
         )
         return redirect("rollout:phase", plan, environment, number)
-    return render(request, "rollout/confirm_roll_back.html", confirmation(status, phase))
+    page = confirmation(status, phase)
+    page["rehearsed"] = forecast_of(status.rollout, number, Way.BACKWARD)
+    return render(request, "rollout/confirm_roll_back.html", page)
 
 
 def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:

@@ -12,6 +12,7 @@ from rollout.console.live import pace, shared, tell_apart
 from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
+from rollout.rehearsals import of_rollout
 from rollout.status import all_rollouts, briefs_of, steps_of
 
 RECENT = 5
@@ -74,6 +75,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "schedule": status.rollout.scheduled,
         "audits": audits,
         "snapshots": snapshots,
+        "rehearsal": of_rollout(status.rollout).first(),
         "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
         "live": pace(
             focus.is_at_work(status)

@@ -22,6 +22,7 @@ from rollout.models import (
     MappingChange,
     Measurement,
     PhaseRun,
+    Rehearsal,
     Repair,
     Rollout,
     RuleState,
@@ -41,6 +42,7 @@ from rollout.telemetry import reading
 from rollout.telemetry.reading import Figures
 
 AUDITS = 5
+REHEARSALS = 5
 SNAPSHOTS = 50
 """So many of the newest snapshots are looked at for a verified one."""
 
@@ -240,6 +242,11 @@ class Evidence:
     def snapshots(self) -> list[Snapshot]:
         """The newest snapshots."""
         return list(listed(self.rollout)[:SNAPSHOTS])
+
+    @cached_property
+    def rehearsals(self) -> list[Rehearsal]:
+        """The newest rehearsals."""
+        return list(Rehearsal.objects.filter(rollout=self.rollout).defer("before")[:REHEARSALS])
 
 
 def _is_full_and_ended(report: AuditReport) -> bool:

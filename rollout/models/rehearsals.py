@@ -65,6 +65,10 @@ class Rehearsal(Leased):
     """Rows that the traffic wrote: they were compared with what it wrote last."""
     alone: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The traffic before the first phase, as in ``Observation``."""
+    longest_lock_ms = models.FloatField(null=True)
+    """That kept the application from something, as long as it was seen to be held."""
+    longest_wait_ms = models.FloatField(null=True)
+    """Of an operation of the traffic."""
     look_ms = models.FloatField(null=True)
     """How often it was looked at the locks."""
     created_at = models.DateTimeField(auto_now_add=True)
@@ -85,6 +89,13 @@ class Rehearsal(Leased):
 
     def __str__(self) -> str:
         return f"rehearsal {self.pk} of {self.rollout}: {self.state}"
+
+    @property
+    def came_back(self) -> bool | None:
+        """Whether catalog and data came back the same; None while nobody has compared."""
+        if self.compared_at is None:
+            return None
+        return not self.catalog_differences and not self.data_differences
 
     @property
     def under_way(self) -> bool:

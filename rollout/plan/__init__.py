@@ -19,6 +19,7 @@ from rollout.plan.gates import (
     NoDrift,
     NoLegacyReaders,
     ProbesPassed,
+    RehearsalPassed,
     SnapshotVerified,
     Soak,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Plan",
     "ProbeFlow",
     "ProbesPassed",
+    "RehearsalPassed",
     "RequireValues",
     "Rule",
     "SnapshotVerified",

@@ -52,6 +52,14 @@ class SnapshotVerified(Gate):
 
 
 @dataclass(frozen=True)
+class RehearsalPassed(Gate):
+    """The plan, as it is now, was rehearsed lately, there and back, and the rehearsal passed."""
+
+    fresh_for: timedelta = timedelta(days=7)
+    name = "rehearsal passed"
+
+
+@dataclass(frozen=True)
 class NoDrift(Gate):
     """The live schema is what the plan expects before the phase."""
 

@@ -15,7 +15,7 @@ import psycopg
 from django.db import connections
 from django.utils import timezone
 
-from rollout import gates, journal, log, queue
+from rollout import gates, journal, log, queue, rehearsals
 from rollout.engine.control import Interrupted
 from rollout.engine.rehearsal import witness
 from rollout.engine.snapshot import problem
@@ -423,6 +423,8 @@ class _Work:
 
     def _end(self, state: RehearsalState, error: str, advice: str, *, drop: bool) -> None:
         self._end_what_is_left()
+        report = rehearsals.report_of(self.rehearsal)
+        lock = report.longest_lock
         if drop:
             try:
                 staging.drop(self.made)
@@ -431,7 +433,13 @@ class _Work:
         with journal.atomic():
             mine = Rehearsal.objects.filter(pk=self.rehearsal.pk, token=self.token)
             if not mine.update(
-                state=state, error=error, advice=advice, doing="", finished_at=timezone.now()
+                state=state,
+                error=error,
+                advice=advice,
+                doing="",
+                finished_at=timezone.now(),
+                longest_lock_ms=lock.held_ms if lock else None,
+                longest_wait_ms=report.longest_wait_ms,
             ):
                 return
             self.rehearsal.refresh_from_db()

@@ -29,6 +29,7 @@ register.filter("moment", formatting.moment)
 register.filter("waiting", formatting.waiting)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
+register.filter("byte_change", formatting.byte_change)
 register.filter("total", formatting.total)
 register.filter("python", python_text)
 register.filter("json_text", formatting.json_text)
@@ -85,6 +86,11 @@ def snapshot_badge(state: str) -> dict[str, looks.Look]:
 @register.inclusion_tag(BADGE)
 def delivery_badge(delivery: Delivery) -> dict[str, looks.Look]:
     return {"look": looks.of_delivery(delivery)}
+
+
+@register.inclusion_tag(BADGE)
+def rehearsal_badge(state: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_rehearsal(state)}
 
 
 @register.inclusion_tag(BADGE)

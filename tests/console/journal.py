@@ -18,7 +18,9 @@ from rollout.models import (
     LogEntry,
     MappingChange,
     Mismatch,
+    Observation,
     PhaseRun,
+    Rehearsal,
     Restore,
     Rollout,
     SignOff,
@@ -261,3 +263,46 @@ def restored(snapshot: Snapshot, state: str = "waiting", **fields: Any) -> Resto
     """A snapshot that is put back into production, or somewhere else."""
     values = {"rollout": snapshot.rollout, "actor_name": "grace", "reason": "Why not?", **fields}
     return Restore.objects.create(snapshot=snapshot, state=state, **values)
+
+
+def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehearsal:
+    """A rehearsal of phases 0 to 4, of which phase 1 was carried out there and back."""
+    number = Rehearsal.objects.count() + 1
+    name = f"rehearsal-{number}"
+    now = timezone.now()
+    of_environment = {"name": name, "database": f"app_{name}", "purpose": "rehearsal"}
+    ended = state in ("passed", "failed", "cancelled")
+    stage = Rollout.objects.create(plan=snapshot.rollout.plan, environment=name)
+    rehearsal = Rehearsal.objects.create(
+        rollout=snapshot.rollout,
+        snapshot=snapshot,
+        environment=made(snapshot, fields.pop("database", "gone"), **of_environment),
+        stage=stage,
+        state=state,
+        **{
+            "actor_name": "grace",
+            "plan_digest": plans.get(snapshot.rollout.plan).digest,
+            "first_phase": 0,
+            "rows": 50_012,
+            "started_at": now - timedelta(seconds=41),
+            "finished_at": now if ended else None,
+            "compared_at": now if ended else None,
+            "untouched_rows": 49_900,
+            "written_rows": 112,
+            "look_ms": 3.4,
+            "longest_lock_ms": 12.5,
+            "longest_wait_ms": 88.1,
+            "alone": {"operations": 20, "errors": 0, "longest_ms": 21.0, "durations": {}},
+            **fields,
+        },
+    )
+    for way in ("forward", "backward"):
+        run = ran(stage, 1, way=way)
+        step = reached(run, "add-property-columns", wal_bytes=81_920, growth={"properties": -8192})
+        lock = {"table": "properties", "mode": "AccessExclusiveLock", "times": 2}
+        seen = {"operations": 31, "errors": 0, "longest_ms": 88.1, "durations": {"-21": 31}}
+        Observation.objects.create(run=run, **seen)
+        Observation.objects.create(
+            run=run, step_run=step, locks=[{**lock, "held_ms": 12.5, "waited_ms": 3.1}], **seen
+        )
+    return rehearsal

@@ -54,6 +54,9 @@ WHO_MAY = {
     "snapshots/{snapshot}/delete/": (AUDITORS, AUDITORS),
     "snapshots/{snapshot}/cancel/": (AUDITORS, AUDITORS),
     "snapshots/{snapshot}/restore/": (LEADS, LEADS),
+    "rehearsals/{rehearsal}/": (READERS, READERS),
+    "rehearsals/{rehearsal}/cancel/": (AUDITORS, AUDITORS),
+    "rehearsals/{rehearsal}/drop/": (AUDITORS, AUDITORS),
     "restores/{restore}/approve/": (LEADS, LEADS),
     "restores/{restore}/cancel/": (AUDITORS, AUDITORS),
     "environments/{environment}/drop/": (AUDITORS, AUDITORS),
@@ -66,6 +69,7 @@ WHO_MAY = {
     "{rollout}/schema/": (READERS, READERS),
     "{rollout}/snapshots/": (READERS, AUDITORS),
     "{rollout}/stage/": (AUDITORS, AUDITORS),
+    "{rollout}/rehearsals/": (READERS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
     "{rollout}/phases/0/approval/": (LEADS, LEADS),
@@ -104,7 +108,7 @@ POST_ONLY = {
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
-    *("blockers", "confirm", "approval", GATE),
+    *("blockers", "confirm", "rehearsals", "approval", GATE),
 }
 SENT = {
     "target_ms": "50",
@@ -146,6 +150,7 @@ def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
         "finding": finding.pk,
         "snapshot": snapshot.pk,
         "restore": journal.restored(snapshot).pk,
+        "rehearsal": journal.rehearsed(snapshot).pk,
         "environment": journal.made(snapshot).pk,
         "text": "properties/type",
         "change": journal.reviewed(rollout).pk,
@@ -245,6 +250,7 @@ def test_the_table_above_names_every_address() -> None:
             finding="<int:finding_id>",
             snapshot="<int:snapshot_id>",
             restore="<int:restore_id>",
+            rehearsal="<int:rehearsal_id>",
             environment="<int:environment_id>",
             text="<str:table>/<str:column>",
             change="<int:change_id>",

@@ -11,14 +11,23 @@ from rollout.models import (
     AuditStatus,
     BackfillJob,
     PhaseRun,
+    Rehearsal,
     Rollout,
     RunState,
     StepRun,
     Way,
 )
 from rollout.plan import plans
-from rollout.plan.gates import Answer, AuditClean, BackfillComplete, EarlierPhaseDone, Gate
+from rollout.plan.gates import (
+    Answer,
+    AuditClean,
+    BackfillComplete,
+    EarlierPhaseDone,
+    Gate,
+    RehearsalPassed,
+)
 from tests import rollouts
+from tests.console import journal
 from tests.rollouts import ADA
 
 NOW = timezone.now()
@@ -277,3 +286,31 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
         "drop-legacy",
         "stop-watching-images",
     ]
+
+
+def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
+    rollout: Rollout,
+) -> None:
+    def told(number: int = 3) -> tuple[Answer, str]:
+        found = gates.answer(RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number))
+        return found.status, found.message
+
+    assert told() == ("fail", "The plan has not been rehearsed. Rehearse it first.")
+    rehearsal = journal.rehearsed(journal.taken(rollout))
+    mine = Rehearsal.objects.filter(pk=rehearsal.pk)
+    status, message = told()
+    assert status == "pass"
+    assert "carried 50,012 rows through phases 0 to 4 and back" in message
+    mine.update(first_phase=4)
+    assert "began with phase 4. Rehearse from an older snapshot." in told()[1]
+    assert told(4)[0] == "pass"
+    mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
+    assert "is older than the 3 days that the plan allows" in told()[1]
+    mine.update(finished_at=NOW, plan_digest="another")
+    assert "of another version of the plan" in told()[1]
+    journal.rehearsed(journal.taken(rollout), "failed", error="It broke.")
+    assert (told()[0], "failed: It broke." in told()[1]) == ("fail", True)
+    cancelled = journal.rehearsed(journal.taken(rollout), "cancelled")
+    assert "failed: It broke." in told()[1], "a cancelled one says nothing"
+    Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
+    assert told() == ("unknown", f"Rehearsal {cancelled.pk} is under way. Wait for its end.")

@@ -34,6 +34,7 @@ from tests import rollouts
 from tests.processes import Running, wait_until
 from tests.rollouts import ADA, PLAN
 from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
+from tests.servers import Database, manage
 
 pytestmark = pytest.mark.xdist_group("rehearsals")
 
@@ -101,7 +102,11 @@ def with_step(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
-    properties: Rollout, snapshot: Snapshot, qcluster: Running, watchdog: Running
+    properties: Rollout,
+    snapshot: Snapshot,
+    qcluster: Running,
+    watchdog: Running,
+    committed_db: Database,
 ) -> None:
     rehearsal = runner.rehearse(properties, actor=ADA)
     first = Observation.objects.filter(run__rollout=rehearsal.stage, run__phase=2)
@@ -138,6 +143,10 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert step.wal_bytes is not None
     assert step.wal_bytes > 10_000
     assert rehearsal.look_ms is not None
+    assert rehearsal.longest_wait_ms is not None
+    said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
+    assert "came back the same: " in said
+    assert "4 contract  there" in said
 
 
 def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_look(

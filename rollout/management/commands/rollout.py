@@ -22,6 +22,7 @@ from rollout.heartbeats import liveness
 from rollout.management import (
     blockers,
     people,
+    rehearsing,
     scaffolds,
     schema,
     selftests,
@@ -102,6 +103,7 @@ class Command(BaseCommand):
         selftests.add_verb(verb)
         signing.add_verbs(verb)
         snapshots.add_verbs(verb)
+        rehearsing.add_verbs(verb)
         schema.add_verbs(verb)
         people.add_verb(verb)
         scaffolds.add_verb(verb)
@@ -390,6 +392,22 @@ class Command(BaseCommand):
     def do_unstage(self, *, plan: str, env: str, **_: Any) -> int:
         self.stdout.write(snapshots.unstage(find_rollout(plan, env), ShellActor()))
         return DONE
+
+    def do_rehearse(self, *, plan: str, env: str, json: bool, **options: Any) -> int:
+        rollout = find_rollout(plan, env)
+        if options["last"]:
+            report = rehearsing.last(rollout)
+        else:
+            report = rehearsing.rehearse(
+                rollout,
+                ShellActor(),
+                snapshot=options["snapshot"],
+                keep=options["keep"],
+                wait=options["wait"],
+                complain=self.stderr.write,
+            )
+        self.stdout.write(rehearsing.as_json(report) if json else rehearsing.as_text(report))
+        return DONE if rehearsing.is_good(report) else NO
 
     def do_introspect(
         self, *, plan: str | None, env: str, against: str | None, json: bool, **_: Any

@@ -1,0 +1,144 @@
+"""Rehearsals: the list of a rollout's with its staging databases, and what one found."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import runner
+from rollout.console.access import ConsoleRequest, may
+from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_or_404
+from rollout.console.paging import page_of
+from rollout.console.verbs import carry_out
+from rollout.heartbeats import liveness
+from rollout.models import Environment, EnvironmentState, Rollout, Way
+from rollout.plan import plans
+from rollout.plan.plan import ROLES
+from rollout.rehearsals import LegReport, Report, of_rollout, report_of
+from rollout.snapshots import newest_verified
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A phase, both ways; a way that was not begun is None."""
+
+    number: int
+    role: str
+    there: LegReport | None
+    back: LegReport | None
+    allowed: timedelta
+    """How long the plan thinks the phase takes."""
+
+
+@may("view_rollout", to_post="rehearse_rollout")
+@require_http_methods(["GET", "HEAD", "POST"])
+def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    if request.method == "POST":
+        named = request.POST.get("snapshot", "")
+        snapshot = snapshot_or_404(int(named)) if named.isdecimal() else None
+        carry_out(
+            request,
+            lambda: runner.rehearse(
+                rollout,
+                snapshot=snapshot,
+                keep=request.POST.get("keep") == "on",
+                actor=request.user,
+            ),
+            "You asked for a rehearsal. Production is not touched by it.",
+        )
+        last = of_rollout(rollout).first()
+        if last is not None and last.under_way:
+            return redirect("rollout:rehearsal", last.pk)
+        return redirect("rollout:rehearsals", plan, environment)
+    found = page_of(of_rollout(rollout), request.GET, size=10)
+    newest = newest_verified(rollout)
+    page = {
+        "rollout": rollout,
+        "rehearsals": found,
+        "digest": plans.get(plan).digest,
+        "newest": newest,
+        "refusal": runner.why_not_rehearse(rollout, newest),
+        "traffic": plans.get(plan).traffic,
+        "environments": made_for(rollout),
+        "liveness": liveness(),
+        "live": any(each.under_way for each in found),
+    }
+    template = "rehearsals_live" if request.htmx else "rehearsals"
+    return render(request, f"rollout/{template}.html", page)
+
+
+@may("view_rollout")
+@require_safe
+def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    plan = plans.get(found.rollout.plan)
+    report = report_of(found)
+    page = {
+        "rehearsal": found,
+        "rollout": found.rollout,
+        "report": report,
+        "phases": [
+            PhaseRow(
+                number,
+                ROLES[number],
+                _leg(report, number, Way.FORWARD),
+                _leg(report, number, Way.BACKWARD),
+                plan.phases[number].estimate,
+            )
+            for number in range(found.first_phase, len(plan.phases))
+        ],
+        "is_there": found.environment.state == EnvironmentState.READY,
+        "is_current": found.plan_digest == plan.digest,
+        "traffic": plan.traffic,
+        "liveness": liveness() if found.under_way else None,
+        "live": found.under_way,
+    }
+    template = "rehearsal_live" if request.htmx else "rehearsal"
+    return render(request, f"rollout/{template}.html", page)
+
+
+@may("rehearse_rollout")
+@require_POST
+def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    carry_out(
+        request,
+        lambda: runner.cancel_rehearsal(found, actor=request.user),
+        "You cancelled it; its database goes.",
+    )
+    return redirect("rollout:rehearsal", rehearsal_id)
+
+
+@may("rehearse_rollout")
+@require_POST
+def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    carry_out(
+        request,
+        lambda: runner.drop_database(found, actor=request.user),
+        "You dropped its database. What it found stays here.",
+    )
+    return redirect("rollout:rehearsal", rehearsal_id)
+
+
+def made_for(rollout: Rollout) -> list[Environment]:
+    """The staging databases beside a rollout's, those in the making included."""
+    return list(
+        Environment.objects.filter(
+            plan=rollout.plan,
+            beside=rollout.environment,
+            purpose=Environment.Purpose.STAGING,
+        )
+        .exclude(state=EnvironmentState.GONE)
+        .select_related("snapshot")
+        .defer("snapshot__crosstabs", "snapshot__contents")
+    )
+
+
+def _leg(report: Report, phase: int, way: str) -> LegReport | None:
+    """The newest run of a phase, one way."""
+    legs = [leg for leg in report.legs if (leg.phase, leg.way) == (phase, way)]
+    return legs[-1] if legs else None

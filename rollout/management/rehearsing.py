@@ -1,0 +1,186 @@
+"""The shell's verb for rehearsals."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rollout import rehearsals, runner
+from rollout.heartbeats import liveness
+from rollout.models import Rehearsal, RehearsalState, Rollout, Snapshot, Way
+from rollout.rehearsals import Report
+from rollout.runner.verbs import Actor
+
+
+def add_verbs(verb: Callable[..., Any]) -> None:
+    """Add the verb to the command's parser."""
+    sub = verb(
+        "rehearse",
+        "Carry the plan out in a database made from a snapshot, there and back.",
+        as_json=True,
+    )
+    sub.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
+    sub.add_argument("--keep", action="store_true", help="keep the database when it has passed")
+    sub.add_argument("--wait", action="store_true", help="return when it has ended")
+    sub.add_argument("--last", action="store_true", help="tell of the last one; begin none")
+
+
+def rehearse(
+    rollout: Rollout,
+    actor: Actor,
+    *,
+    snapshot: int | None,
+    keep: bool,
+    wait: bool,
+    complain: Callable[[str], Any],
+) -> Report:
+    """Ask for a rehearsal, and wait for its end where that is wanted. Raises Refused."""
+    named = None
+    if snapshot is not None:
+        named = Snapshot.objects.filter(pk=snapshot, rollout=rollout).first()
+        if named is None:
+            raise runner.Refused(
+                f"There is no snapshot {snapshot} of {rollout}. "
+                f"List them: manage.py rollout snapshots {rollout.plan}"
+            )
+    rehearsal = runner.rehearse(rollout, snapshot=named, keep=keep, actor=actor, source="shell")
+    said = ""
+    while wait and rehearsal.under_way:
+        message = liveness().message
+        if message and message != said:
+            complain(message)
+            said = message
+        time.sleep(0.5)
+        rehearsal.refresh_from_db()
+    return rehearsals.report_of(rehearsal)
+
+
+def last(rollout: Rollout) -> Report:
+    """The newest rehearsal. Raises Refused where there is none."""
+    rehearsal = rehearsals.of_rollout(rollout).first()
+    if rehearsal is None:
+        raise runner.Refused(
+            f"{rollout} has not been rehearsed. Do it: manage.py rollout rehearse {rollout.plan}"
+        )
+    return rehearsals.report_of(rehearsal)
+
+
+def is_good(report: Report) -> bool:
+    """Whether nothing has gone wrong so far."""
+    return _state(report.rehearsal) not in (RehearsalState.FAILED, RehearsalState.CANCELLED)
+
+
+def _state(rehearsal: Rehearsal) -> RehearsalState:
+    return RehearsalState(rehearsal.state)
+
+
+def of_rehearsal(report: Report) -> dict[str, Any]:
+    """A rehearsal for ``--json``."""
+    rehearsal = report.rehearsal
+    longest = report.longest_lock
+    return {
+        "rehearsal": rehearsal.pk,
+        "plan": rehearsal.rollout.plan,
+        "environment": rehearsal.rollout.environment,
+        "state": rehearsal.state,
+        "snapshot": rehearsal.snapshot_id,
+        "plan_digest": rehearsal.plan_digest,
+        "rows": rehearsal.rows,
+        "first_phase": rehearsal.first_phase,
+        "started_at": rehearsal.started_at and rehearsal.started_at.isoformat(),
+        "finished_at": rehearsal.finished_at and rehearsal.finished_at.isoformat(),
+        "seconds": report.seconds,
+        "database": rehearsal.environment.database,
+        "database_state": rehearsal.environment.state,
+        "longest_lock_ms": longest and longest.held_ms,
+        "longest_wait_ms": report.longest_wait_ms,
+        "longest_wait_alone_ms": report.alone.longest_ms,
+        "operations": report.operations,
+        "errors": report.errors,
+        "look_ms": rehearsal.look_ms,
+        "came_back": rehearsal.came_back,
+        "catalog_differences": rehearsal.catalog_differences,
+        "data_differences": rehearsal.data_differences,
+        "untouched_rows": rehearsal.untouched_rows,
+        "written_rows": rehearsal.written_rows,
+        "error": rehearsal.error,
+        "advice": rehearsal.advice,
+        "phases": [
+            {
+                "phase": leg.phase,
+                "way": leg.way,
+                "state": leg.run.state,
+                "seconds": leg.seconds,
+                "operations": leg.traffic.operations,
+                "errors": leg.traffic.errors,
+                "longest_wait_ms": leg.traffic.longest_ms,
+                "wal_bytes": leg.wal,
+                "growth_bytes": leg.growth,
+                "steps": [
+                    {
+                        "step": step.step,
+                        "state": step.state,
+                        "seconds": step.seconds,
+                        "longest_wait_ms": step.traffic.longest_ms,
+                        "wal_bytes": step.wal,
+                        "growth_bytes": step.growth,
+                        "locks": [
+                            {
+                                "table": lock.table,
+                                "mode": lock.mode.value,
+                                "held_ms": lock.held_ms,
+                                "times": lock.times,
+                                "waited_ms": lock.waited_ms,
+                            }
+                            for lock in step.locks
+                        ],
+                    }
+                    for step in leg.steps
+                ],
+            }
+            for leg in report.legs
+        ],
+    }
+
+
+def as_text(report: Report) -> str:
+    """A rehearsal for people."""
+    rehearsal, longest = report.rehearsal, report.longest_lock
+    lines = [
+        f"Rehearsal {rehearsal.pk} of {rehearsal.rollout}: {rehearsal.state}, "
+        f"{rehearsal.rows:,} rows from snapshot {rehearsal.snapshot_id}"
+    ]
+    for leg in report.legs:
+        way = "back" if leg.way == Way.BACKWARD else "there"
+        lock = leg.longest_lock
+        lines.append(
+            f"  {leg.phase} {leg.role:<9} {way:<6} {_said(leg.seconds, 's', 1):>9}"
+            f"   lock {_said(lock.held_ms if lock else None, 'ms'):>8}"
+            f"   wait {_said(leg.traffic.longest_ms, 'ms'):>8}"
+            f"   WAL {_said(leg.wal and leg.wal / 1e6, 'MB', 1):>9}   {leg.run.state}"
+        )
+    verdict = {True: "came back the same", False: "did not come back the same"}
+    held = longest.held_ms if longest else None
+    lines.append(
+        f"  longest blocking lock {_said(held, 'ms')}, longest application wait "
+        f"{_said(report.longest_wait_ms, 'ms')} (alone {_said(report.alone.longest_ms, 'ms')})"
+    )
+    if rehearsal.came_back is not None:
+        lines.append(
+            f"  {verdict[rehearsal.came_back]}: {rehearsal.untouched_rows:,} rows as they were, "
+            f"{rehearsal.written_rows:,} as the traffic wrote them"
+        )
+    lines += [f"  {each}" for each in rehearsal.catalog_differences + rehearsal.data_differences]
+    if rehearsal.under_way:
+        lines.append(f"  Watch it: manage.py rollout rehearse {rehearsal.rollout.plan} --last")
+    if rehearsal.error:
+        lines.append(f"  {rehearsal.error} {rehearsal.advice}")
+    return "\n".join(lines)
+
+
+def _said(value: float | None, unit: str, places: int = 0) -> str:
+    return "–" if value is None else f"{value:,.{places}f} {unit}"
+
+
+def as_json(report: Report) -> str:
+    return json.dumps(of_rehearsal(report), indent=2, ensure_ascii=False)
