@@ -157,8 +157,9 @@ def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_loo
             id="spoil",
             description="Make a note of it",
             there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x'",
-            back="UPDATE properties SET city = 'Lost' WHERE id = (SELECT min(id::text)::uuid"
-            " FROM rollout_rehearsal.before_0)",
+            # The traffic goes on after it, and may write some of them itself.
+            back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
+            " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
         ),
         monkeypatch,
     )
@@ -169,9 +170,8 @@ def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_loo
         "table notes was left behind.",
         "table properties, default title: was not there, is now 'x'::text.",
     ]
-    assert len(rehearsal.data_differences) == 1, rehearsal.data_differences
-    (said,) = rehearsal.data_differences
-    assert 'is "Lost"' in said
+    assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
+    assert all('is "Lost"' in said for said in rehearsal.data_differences)
     assert "did not come back the same" in rehearsal.error
     assert exists(rehearsal.environment)
     with target_of_made(rehearsal.environment).connect() as connection:
