@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 
+from properties.rehearsal import traffic
+
 
 def failing(*, using: str, seed: int) -> Callable[[], None]:
-    """Works once, and fails from then on."""
+    """What people do on the property pages; every fifth time it fails."""
+    one = traffic(using=using, seed=seed)
     calls = 0
 
     def operation() -> None:
         nonlocal calls
         calls += 1
-        if calls > 1:
+        if calls % 5 == 0:
             raise ValueError("The application is broken.")
+        one()
 
     return operation

@@ -12,7 +12,6 @@ from rollout.console.live import pace, shared, tell_apart
 from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
-from rollout.rehearsals import of_rollout
 from rollout.status import all_rollouts, briefs_of, steps_of
 
 RECENT = 5
@@ -75,7 +74,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "schedule": status.rollout.scheduled,
         "audits": audits,
         "snapshots": snapshots,
-        "rehearsal": of_rollout(status.rollout).first(),
+        "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
         "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
         "live": pace(
             focus.is_at_work(status)

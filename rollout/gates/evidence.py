@@ -1,5 +1,6 @@
 """What the gates of a phase are answered from: read when a gate asks for it, and only once."""
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -77,6 +78,8 @@ class Facts:
     """The newest probe of each flow."""
     sign_offs: list[SignOff]
     """What people signed and did not withdraw, and every override; the newest first."""
+    rehearsals: list[Rehearsal]
+    """The newest rehearsals, without the catalog that only their end reads; the newest first."""
 
 
 class Evidence:
@@ -102,7 +105,9 @@ class Evidence:
         """The evidence for another phase of the same rollout; itself for its own."""
         if number == self.number:
             return self
-        return Evidence(self.rollout, number, plan=self.plan, runs=self.runs, starter=self.starter)
+        other = copy(self)  # With what was read already: it is the same for every phase.
+        other.number = number
+        return other
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -158,6 +163,7 @@ class Evidence:
         probes = (
             FlowProbe.objects.filter(rollout=self.rollout).order_by("flow", "-id").distinct("flow")
         )
+        rehearsals = Rehearsal.objects.filter(rollout=self.rollout)[:REHEARSALS]
         filling = self.runs.get(BACKFILL)
         jobs = BackfillJob.objects.filter(
             step_run__run=filling and filling.pk,
@@ -184,6 +190,9 @@ class Evidence:
                 ),
                 newest_probes=ArraySubquery(probes.values(json=_whole(FlowProbe))),
                 signed=ArraySubquery(signed.values(json=_whole(SignOff))),
+                rehearsed=ArraySubquery(
+                    rehearsals.values(json=_whole(Rehearsal, besides="before"))
+                ),
             )
             .get()
         )
@@ -198,6 +207,7 @@ class Evidence:
             jobs=found["jobs"],
             probes={row["flow"]: _made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[_made(SignOff, row) for row in found["signed"]],
+            rehearsals=[_made(Rehearsal, row) for row in found["rehearsed"]],
         )
 
     @cached_property
@@ -243,11 +253,6 @@ class Evidence:
         """The newest snapshots."""
         return list(listed(self.rollout)[:SNAPSHOTS])
 
-    @cached_property
-    def rehearsals(self) -> list[Rehearsal]:
-        """The newest rehearsals."""
-        return list(Rehearsal.objects.filter(rollout=self.rollout).defer("before")[:REHEARSALS])
-
 
 def _is_full_and_ended(report: AuditReport) -> bool:
     return (
@@ -266,15 +271,17 @@ def _change(what: str, at: datetime | None) -> Change | None:
 M = TypeVar("M", bound=Model)
 
 
-def _whole(model: type[Model]) -> JSONObject:
-    """A row with all its columns."""
+def _whole(model: type[Model], *, besides: str = "") -> JSONObject:
+    """A row with all its columns, or all but one."""
     names = [field.attname for field in model._meta.concrete_fields]
-    return JSONObject(**{name: F(name) for name in names})
+    return JSONObject(**{name: F(name) for name in names if name != besides})
 
 
 def _made(model: type[M], row: dict[str, Any]) -> M:
     """The row as the object that it is."""
     values = {
-        field.attname: field.to_python(row[field.attname]) for field in model._meta.concrete_fields
+        field.attname: field.to_python(row[field.attname])
+        for field in model._meta.concrete_fields
+        if field.attname in row
     }
     return model(**values)

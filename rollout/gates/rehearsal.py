@@ -10,7 +10,7 @@ from rollout.plan.gates import RehearsalPassed
 
 @answers(RehearsalPassed)
 def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
-    newest = evidence.rehearsals
+    newest = evidence.facts.rehearsals
     ended = [
         each for each in newest if each.state in (RehearsalState.PASSED, RehearsalState.FAILED)
     ]

@@ -28,6 +28,7 @@ from rollout.models import (
     AuditStatus,
     Environment,
     EnvironmentState,
+    Observation,
     PhaseRun,
     Rehearsal,
     RehearsalState,
@@ -382,29 +383,35 @@ class _Work:
             written_rows=verdict.written,
             compared_at=timezone.now(),
         )
+        wrong, advice = [], []
         if verdict.catalog or verdict.data:
+            first = " ".join([*verdict.catalog, *verdict.data][:3])
+            wrong.append(f"It did not come back the same: {first}")
+            advice.append("Correct the rollback of the step that leaves this.")
+        if failed := self._failed_operations():
+            wrong.append(failed)
+            advice.append("Let the application work in every shape of the tables.")
+        if wrong:
             raise RehearsalFailed(
-                f"It did not come back the same: {' '.join([*verdict.catalog, *verdict.data][:3])}",
-                "Correct the rollback of the step that leaves this, then rehearse again. Its "
-                f"database {self.made.database} is there for a look.",
+                " ".join(wrong),
+                f"{' '.join(advice)} Then rehearse again. Its database {self.made.database} is "
+                "there for a look.",
             )
-        self._refuse_errors()
         self._end(RehearsalState.PASSED, "", "", drop=not self.rehearsal.keep)
 
-    def _refuse_errors(self) -> None:
-        from rollout.models import Observation
-
-        failed = Observation.objects.filter(
-            run__rollout=self.rehearsal.stage, step_run=None, errors__gt=0
-        ).select_related("run")
-        count = sum(each.errors for each in failed)
-        if count:
-            first = failed[0]
-            raise RehearsalFailed(
-                f"{count:,} operations of the application failed, in {name_of(first.run)} for "
-                f"example: {first.last_error}",
-                "Let the application work in every shape of the tables, then rehearse again.",
-            )
+    def _failed_operations(self) -> str:
+        """How many operations of the traffic failed, and one of them; empty where none did."""
+        failed = list(
+            Observation.objects.filter(
+                run__rollout=self.rehearsal.stage, step_run=None, errors__gt=0
+            ).select_related("run")
+        )
+        if not failed:
+            return ""
+        return (
+            f"{sum(each.errors for each in failed):,} operations of the application failed, in "
+            f"{name_of(failed[0].run)} for example: {failed[0].last_error}"
+        )
 
     def fail(self, error: str, advice: str) -> None:
         """Write down why; the database stays where there is something in it to look at."""

@@ -4,14 +4,17 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import psutil
 import pytest
+from django.db import connection
 from django.utils import timezone
 from psycopg import sql
 
 from rollout import runner
-from rollout.environments import target_of_made
+from rollout.engine.control import Quiet
+from rollout.environments import target_of, target_of_made
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -29,8 +32,8 @@ from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.step import EXPAND
 from rollout.runner import observing, rehearsals, staging
-from rollout.runner.watchdog import Watchdog
 from tests import rollouts
+from tests.console.journal import taken
 from tests.processes import Running, wait_until
 from tests.rollouts import ADA, PLAN
 from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
@@ -47,11 +50,18 @@ def no_database_is_left(committed_db: object) -> Iterator[None]:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan ends with phase 1, and nobody waits between the phases."""
+def short(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+    """The plan ends with phase 1, production has done phase 0, and nobody waits for long."""
     monkeypatch.setattr(rehearsals, "CONTRACT", 1)
     monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
     monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
+    rollouts.carry_out(properties, 0)
+    return rollouts.snapshot_of(properties)
+
+
+@pytest.fixture
+def rollout(db: object) -> Rollout:
+    return rollouts.the_rollout()
 
 
 @pytest.fixture
@@ -92,9 +102,9 @@ class Spoils(Step):
         return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.back)), done=None),)
 
 
-def with_step(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+def with_step(step: Step, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """The property plan, with one more step in phase 1."""
-    plan = plans.get(PLAN)
+    plan = replace(plans.get(PLAN), **changes)
     phases = list(plan.phases)
     phases[1] = replace(phases[1], steps=(*phases[1].steps, step))
     changed = replace(plan, phases=tuple(phases))  # type: ignore[arg-type]
@@ -149,23 +159,30 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert "4 contract  there" in said
 
 
-def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_look(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
         Spoils(
             id="spoil",
-            description="Make a note of it",
-            there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x'",
+            description="Make a note of it, and hold the table for long",
+            there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
+            " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.5)",
             # The traffic goes on after it, and may write some of them itself.
             back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
             " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
         ),
         monkeypatch,
+        traffic="tests.traffic.failing",
     )
     rehearsal = rehearsed(properties)
     assert rehearsal.state == RehearsalState.FAILED, told(rehearsal)
     assert rehearsal.compared_at, told(rehearsal)
+
+    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    assert rehearsal.first_phase == 1, "it begins where its snapshot stood"
+    assert legs == [(0, "forward"), (1, "forward"), (1, "backward")]
+
     assert rehearsal.catalog_differences == [
         "table notes was left behind.",
         "table properties, default title: was not there, is now 'x'::text.",
@@ -173,9 +190,21 @@ def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_loo
     assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
     assert all('is "Lost"' in said for said in rehearsal.data_differences)
     assert "did not come back the same" in rehearsal.error
-    assert exists(rehearsal.environment)
-    with target_of_made(rehearsal.environment).connect() as connection:
-        assert connection.execute("SELECT count(*) FROM properties").fetchone() != (0,)
+    assert "operations of the application failed, in phase 1" in rehearsal.error
+    assert "ValueError: The application is broken." in rehearsal.error
+
+    seen = Observation.objects.get(
+        run__rollout=rehearsal.stage, run__way="forward", step_run__step="spoil"
+    )
+    (lock,) = [each for each in seen.locks if each["mode"] == "AccessExclusiveLock"]
+    assert lock["table"] == "properties"
+    assert 480 < lock["held_ms"] < 900
+    assert seen.longest_ms is not None
+    assert seen.longest_ms > 300
+    assert rehearsal.alone["longest_ms"] < seen.longest_ms
+
+    with target_of_made(rehearsal.environment).connect() as opened:
+        assert opened.execute("SELECT count(*) FROM properties").fetchone() != (0,)
     monkeypatch.undo()
     runner.rehearse(properties, actor=ADA)
     monkeypatch.setattr(rehearsals._Work, "_run_phases", lambda _self: None)
@@ -184,7 +213,7 @@ def test_a_rollback_that_leaves_something_fails_and_keeps_the_database_for_a_loo
 
 
 def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
         Spoils(id="fail", description="Divide", there="SELECT 1/0", back="SELECT 1"), monkeypatch
@@ -198,68 +227,38 @@ def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
     assert not exists(rehearsal.environment)
 
 
-def test_it_says_how_long_a_lock_was_held_and_the_application_waited(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_step(
-        Spoils(
-            id="hold",
-            description="Hold the table",
-            there="LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.5)",
-            back="SELECT 1",
-        ),
-        monkeypatch,
-    )
-    rehearsal = rehearsed(properties, keep=True)
-    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
-    assert exists(rehearsal.environment), "as was asked for"
-    seen = Observation.objects.get(
-        run__rollout=rehearsal.stage, run__way="forward", step_run__step="hold"
-    )
-    (lock,) = [each for each in seen.locks if each["table"] == "properties"]
-    assert lock["mode"] == "AccessExclusiveLock"
-    assert 480 < lock["held_ms"] < 900
-    assert seen.longest_ms is not None
-    assert seen.longest_ms > 300
-    assert rehearsal.alone["longest_ms"] < seen.longest_ms
-
-
-def test_operations_that_fail_fail_the_rehearsal(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = replace(plans.get(PLAN), traffic="tests.traffic.failing")
-    monkeypatch.setattr(plans, "_plans", [plan])
-    rehearsal = rehearsed(properties)
-    assert rehearsal.state == RehearsalState.FAILED
-    assert "operations of the application failed, in phase 0" in rehearsal.error
-    assert "ValueError: The application is broken." in rehearsal.error
-
-
-def test_traffic_that_cannot_begin_is_told_with_its_reason(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Database) -> None:
     plan = replace(plans.get(PLAN), traffic="tests.traffic.nowhere")
-    monkeypatch.setattr(plans, "_plans", [plan])
-    rehearsal = rehearsed(properties)
-    assert rehearsal.state == RehearsalState.FAILED
-    assert "tests.traffic" in rehearsal.error
+    observer = observing.Observer(
+        plan, target=target_of("production").parameters, database=connection.settings_dict, seed=1
+    )
+    with observer, pytest.raises(observing.ObserverDied, match=r"tests\.traffic"):
+        observer.wait_until_ready(Quiet())
 
 
-def test_a_cancelled_rehearsal_stops_and_leaves_no_database(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
+def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearsal = runner.rehearse(properties, actor=ADA)
     with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is under way"):
         runner.rehearse(properties, actor=ADA)
+    waiting = runner.roll_back(properties, 0, actor=ADA)
+    PhaseRun.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(seconds=9))
+    monkeypatch.setattr("rollout.runner.execution.SLICE_SECONDS", 0.0)
     real = observing.Notes.write
 
     def cancel(self: observing.Notes, run: PhaseRun) -> None:
         real(self, run)
-        if Rehearsal.objects.get().state == RehearsalState.RUNNING:
+        is_running = Rehearsal.objects.get().state == RehearsalState.RUNNING
+        if is_running and rollouts.state_of(waiting) == RunState.DONE:
             runner.cancel_rehearsal(rehearsal, actor=ADA)
 
     monkeypatch.setattr(observing.Notes, "write", cancel)
-    rollouts.work()
+    order: list[str] = []
+    while (message := rollouts.deliver_next()) is not None:
+        order.append(message.task.rpartition(".")[2])
+    assert rollouts.state_of(waiting) == RunState.DONE
+    assert order.count("rehearse") >= 2, order
     rehearsal.refresh_from_db()
     assert rehearsal.state == RehearsalState.CANCELLED, told(rehearsal)
     assert not exists(rehearsal.environment)
@@ -272,42 +271,12 @@ def test_a_cancelled_rehearsal_stops_and_leaves_no_database(
     }
 
 
-def test_one_begins_where_its_snapshot_stood(
-    properties: Rollout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_beginning_is_refused(rollout: Rollout) -> None:
     with pytest.raises(runner.Refused, match="Take one first"):
-        runner.rehearse(properties, actor=ADA)
-    rollouts.carry_out(properties, 0, 1, 2)
-    rollouts.snapshot_of(properties)
-    rehearsal = rehearsed(properties)
-    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
-    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
-    assert legs[3:] == [(3, "forward"), (4, "forward"), (4, "backward"), (3, "backward")]
-    assert rehearsal.first_phase == 3
-
-
-def test_a_snapshot_from_the_middle_of_a_phase_is_no_beginning(
-    properties: Rollout, snapshot: Snapshot
-) -> None:
-    Snapshot.objects.update(phases=["done", "begun", "untouched", "untouched", "untouched"])
+        runner.rehearse(rollout, actor=ADA)
+    taken(rollout, phases=["done", "begun", "untouched", "untouched", "untouched"])
     with pytest.raises(runner.Refused, match="in the middle of a phase"):
-        runner.rehearse(properties, actor=ADA)
+        runner.rehearse(rollout, actor=ADA)
     Snapshot.objects.update(phases=["done"] * 5)
     with pytest.raises(runner.Refused, match="nothing is left to rehearse"):
-        runner.rehearse(properties, actor=ADA)
-
-
-def test_another_rollouts_phase_that_waits_gets_the_worker_in_between(
-    properties: Rollout, snapshot: Snapshot, short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rehearsal = runner.rehearse(properties, actor=ADA)
-    waiting = runner.start(properties, 0, actor=ADA)
-    PhaseRun.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(seconds=9))
-    order: list[str] = []
-    monkeypatch.setattr("rollout.runner.execution.SLICE_SECONDS", 0.0)
-    while (message := rollouts.deliver_next()) is not None:
-        order.append(message.task.rpartition(".")[2])
-    rehearsal.refresh_from_db()
-    assert rollouts.state_of(waiting) == RunState.DONE
-    assert order.count("rehearse") >= 2, order
-    Watchdog()._bring_back()
+        runner.rehearse(rollout, actor=ADA)
