@@ -1,14 +1,21 @@
-"""A journal as it is after years: many jobs, a long log, a report with many mismatches."""
+"""A journal as it is after years: many jobs, a long log, a report with many mismatches, and a month
+of measurements."""
 
-from datetime import timedelta
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import Model
 from django.utils import timezone
 
+if TYPE_CHECKING:
+    from rollout.models import Rollout
+
 Row = TypeVar("Row", bound=Model)
 
 JOBS, ENTRIES, MISMATCHES = 200, 100_000, 10_000
+MEASURED = timedelta(days=30)
+OPERATIONS = ("search", "detail", "create", "update", "upload", "export")
 
 
 def fill(plan: str) -> None:
@@ -57,6 +64,7 @@ def fill(plan: str) -> None:
         ),
         batch_size=5000,
     )
+    measure(rollout, now=now)
     report = AuditReport.objects.filter(rollout=rollout, status="clean").first()
     assert report is not None
     found = _copy(
@@ -100,6 +108,58 @@ def fill(plan: str) -> None:
         ),
         batch_size=5000,
     )
+
+
+def measure(rollout: "Rollout", *, now: datetime) -> None:
+    """A month of the application's operations and of the database, thinned as the watchdog does."""
+    from rollout.models import DatabaseSample, Measurement
+    from rollout.runner.sampling import THINNED
+    from rollout.telemetry.thinning import rules
+
+    # From 1.5 to 80 ms, as pages of an application take.
+    calls = {str(bucket): 40 - abs(bucket + 45) for bucket in range(-65, -25)}
+    Measurement.objects.bulk_create(
+        Measurement(
+            at=at,
+            seconds=seconds,
+            operation=operation,
+            read_mode="legacy",
+            write_mode="both",
+            calls=sum(calls.values()),
+            queries=900,
+            database_seconds=1.5,
+            durations=calls,
+        )
+        for at, seconds in _thinned(now, 3, [(rule.after, rule.seconds) for rule in rules()])
+        for operation in OPERATIONS
+    )
+    table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100, "deletes": 0}
+    DatabaseSample.objects.bulk_create(
+        DatabaseSample(
+            rollout=rollout,
+            at=at,
+            seconds=seconds,
+            server={"started": 1.0, "reset": None, "wal_bytes": 1e6 * n, "connections": 12},
+            tables={"properties": {**table, "inserts": n, "updates": 9 * n, "hot_updates": 7 * n}},
+            statements=[
+                {"query": f"SELECT {m} FROM properties WHERE id = $1", "calls": 4, "ms": 9.0 * m}
+                | {"rows": 4}
+                for m in range(20)
+            ],
+        )
+        for n, (at, seconds) in enumerate(reversed(list(_thinned(now, 10, THINNED))))
+    )
+
+
+def _thinned(
+    now: datetime, finest: int, rules: Sequence[tuple[timedelta, int]]
+) -> Iterator[tuple[datetime, int]]:
+    """Moments and how long each interval is, the newest first."""
+    at = now
+    while now - at < MEASURED:
+        seconds = max([finest, *(seconds for after, seconds in rules if now - at > after)])
+        at -= timedelta(seconds=seconds)
+        yield at, seconds
 
 
 def _copy(row: Row, **changed: object) -> Row:

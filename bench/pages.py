@@ -3,9 +3,10 @@
     python -m bench.pages --rows 10000000
 
 Every page of the console and of the application, against a rollout that was carried up to phase 2
-over so many properties, with a journal of 200 jobs, 100,000 entries and 10,000 mismatches. Times
-are the server's: from the request's arrival in the handler until the answer is whole. Queries are
-all that a page sends to PostgreSQL, those on connections of the engine's own included.
+over so many properties, with a journal of 200 jobs, 100,000 entries, 10,000 mismatches and a month
+of measurements. Times are the server's: from the request's arrival in the handler until the answer
+is whole. Queries are all that a page sends to PostgreSQL, those on connections of the engine's own
+included.
 
 The last line is JSON: {"pages": {address: {"p50_ms", "p95_ms", "queries"}}, "tabs": {…}}.
 """
@@ -88,6 +89,7 @@ def _addresses(database: Database) -> list[str]:
         f"{PLAN}/production/phases/3/start/",
         f"{PLAN}/production/phases/2/roll-back/",
         *(f"{PLAN}/production/{name}/" for name in ("audits", "snapshots", "monitoring")),
+        f"{PLAN}/production/monitoring/?hours=720",
         *(f"{PLAN}/production/{name}/" for name in ("schema", "mappings")),
         f"{PLAN}/production/mappings/properties/type/",
         f"{PLAN}/production/",

@@ -87,6 +87,12 @@ class Host:
     def output(self) -> str:
         return "\n".join(f"{n}: {one.output()[-2000:]}" for n, one in self.processes.items())
 
+    def stop(self) -> None:
+        """Ask every main process to end; who does not is killed with the test."""
+        for each in self.processes.values():
+            if each.process.poll() is None:
+                each.process.send_signal(signal.SIGTERM)
+
     def cut_off(self) -> None:
         """Everything stands still."""
         self._signal(signal.SIGSTOP)

@@ -6,9 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +14,6 @@ import pytest
 from config.home import ROOT
 from config.processes import MARK
 
-# One worker runs it, for all the tests of the module.
 pytestmark = pytest.mark.xdist_group("bench")
 
 LOOPS = {
@@ -33,16 +30,32 @@ TARGETS = {
 }
 
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[tuple[Path, str]]:
-    """The directory it worked in, and what it printed."""
+def test_the_last_line_has_every_figure_of_every_loop_and_nothing_is_left() -> None:
     # Not below pytest's own: the next pytest closes that to the server, which is another user.
     directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
     directory.chmod(0o711)
     try:
-        yield directory, _run(directory)
+        printed = _run(directory)
+        assert list(directory.iterdir()) == []
+        assert not [process for process in psutil.process_iter() if _is_of(process, directory)]
     finally:
         shutil.rmtree(directory)
+    (report,) = json.loads(printed.splitlines()[-1])
+    assert (report["key"], report["rows"]) == ("bigint", 8_000)
+    assert set(report["loops"]) == LOOPS
+    for name, figures in report["loops"].items():
+        assert set(figures) >= FIGURES, name
+        assert figures["rows_per_s"] > 0
+        assert figures["app_errors"] == 0, name
+    assert set(report["idle"]) >= APPLICATION
+    assert set(report["busy_core"]) >= APPLICATION
+    assert report["bare"]["rows_per_s"] > 0
+    assert report["path_ratio"] > 0
+    assert set(report["targets"]) == TARGETS
+    for target in report["targets"].values():
+        assert set(target) & {"at_least", "at_most"}
+        assert target["reached"] >= 0
+        assert target["met"] in (True, False)
 
 
 def _run(directory: Path) -> str:
@@ -60,41 +73,6 @@ def _run(directory: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def report(bench: tuple[Path, str]) -> dict[str, Any]:
-    reports = json.loads(bench[1].splitlines()[-1])
-    assert [one["key"] for one in reports] == ["bigint"]
-    report: dict[str, Any] = reports[0]
-    return report
-
-
-def test_the_last_line_has_every_figure_of_every_loop(report: dict[str, Any]) -> None:
-    assert report["rows"] == 8_000
-    assert set(report["loops"]) == LOOPS
-    for name, figures in report["loops"].items():
-        assert set(figures) >= FIGURES, name
-        assert figures["rows_per_s"] > 0
-        assert figures["app_errors"] == 0, name
-    assert set(report["idle"]) >= APPLICATION
-    assert set(report["busy_core"]) >= APPLICATION
-    assert report["bare"]["rows_per_s"] > 0
-    assert report["path_ratio"] > 0
-
-
-def test_each_target_says_what_was_reached(report: dict[str, Any]) -> None:
-    assert set(report["targets"]) == TARGETS
-    for target in report["targets"].values():
-        assert set(target) & {"at_least", "at_most"}
-        assert target["reached"] >= 0
-        assert target["met"] in (True, False)
-
-
-def test_nothing_of_it_is_left(bench: tuple[Path, str]) -> None:
-    directory, _printed = bench
-    assert list(directory.iterdir()) == []
-    assert not [process for process in psutil.process_iter() if _is_of(process, directory)]
 
 
 def _is_of(process: psutil.Process, directory: Path) -> bool:
