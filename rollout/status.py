@@ -45,6 +45,14 @@ class PhaseStatus:
         return not self.start_refusal
 
     @property
+    def gates_in_the_way(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown not in ("pass", "overridden")]
+
+    @property
+    def gates_open(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown in ("pass", "overridden")]
+
+    @property
     def can_roll_back(self) -> bool:
         return not self.roll_back_refusal
 

@@ -6,13 +6,14 @@ which one that is; what stands above the text of a time (its title) is in UTC.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from rollout.progress import TimeLeft
@@ -180,6 +181,22 @@ def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString
         day,
         f"{local:%H:%M:%S}",
         zone(moment),
+    )
+
+
+_IN_TEXT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?) UTC")
+
+
+def local_times(text: str) -> SafeString:
+    """A sentence with its moments, which it names in UTC, in the zone of whoever reads it."""
+    parts = _IN_TEXT.split(text)
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (clock(datetime.fromisoformat(part).replace(tzinfo=UTC)) if at % 2 else part,)
+            for at, part in enumerate(parts)
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """How a state looks: a word, a tone and a shape, so that no state is told by colour alone."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from rollout.engine.health import Status
@@ -169,6 +170,15 @@ def of_restore(state: str) -> Look:
 
 def of_gate(status: str) -> Look:
     return _GATE[status]
+
+
+def of_health(tones: Collection[str]) -> Look:
+    """Of a rollout, by the tones of what is wrong with it."""
+    if not tones:
+        return Look("Healthy", "good", "done")
+    if "bad" in tones:
+        return Look("Needs you", "bad", "failed")
+    return Look("Look at it", "warn", "warning")
 
 
 def of_item(one: ItemStatus) -> Look:

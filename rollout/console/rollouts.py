@@ -7,8 +7,11 @@ from django.views.decorators.http import require_safe
 
 from rollout.console import focus
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.concerns import concerns_of
 from rollout.console.fetch import status_or_404
 from rollout.console.live import pace, shared, tell_apart
+from rollout.console.marks import KEPT_AGAIN, THROTTLED
+from rollout.console.rules import rules_of
 from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
@@ -16,8 +19,8 @@ from rollout.status import all_rollouts, briefs_of, steps_of
 
 RECENT = 5
 RECENT_SNAPSHOTS = 3
-STEP_DONE = "step done"
-"""Left out of the short list of what was done last: a phase's page tells its steps better."""
+NOBODY_DID = ("step done", THROTTLED, KEPT_AGAIN)
+"""Left out of the short list of what was done last: a phase's page and the health tell them."""
 _IN_INDEX = ("plan", "environment", "-id")
 """As the index has it: by the number alone a rollout without entries costs a look at all others."""
 
@@ -58,6 +61,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         # Whoever asked for one is not to confirm it.
         tell_apart(request)
     audits = status.evidence.audits[:RECENT]
+    rules = rules_of(status.rollout)
     snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
     page = {
         "status": status,
@@ -73,9 +77,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "requests": requests_of(status.evidence) if phase.needs_approval else [],
         "schedule": status.rollout.scheduled,
         "audits": audits,
+        "concerns": concerns_of(status, rules, audits),
+        "rules": rules,
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
-        "entries": entries_of(status.rollout).exclude(event=STEP_DONE)[:RECENT],
+        "entries": entries_of(status.rollout).exclude(event__in=NOBODY_DID)[:RECENT],
         "live": pace(
             focus.is_at_work(status)
             or _waits(status.rollout)

@@ -100,6 +100,8 @@ class Evidence:
         self.plan = plans.get(rollout.plan) if plan is None else plan
         self.runs = newest_runs(rollout) if runs is None else runs
         self.starter = starter
+        self._facts_of: Evidence | None = None
+        """Facts are the rollout's: one query is enough for all phases."""
 
     def of_phase(self, number: int) -> "Evidence":
         """The evidence for another phase of the same rollout; itself for its own."""
@@ -107,6 +109,7 @@ class Evidence:
             return self
         other = copy(self)  # With what was read already: it is the same for every phase.
         other.number = number
+        other._facts_of = self
         return other
 
     @property
@@ -139,6 +142,8 @@ class Evidence:
 
     @cached_property
     def facts(self) -> Facts:
+        if self._facts_of is not None:
+            return self._facts_of.facts
         steps = StepRun.objects.filter(
             run__rollout=self.rollout,
             step__in=[

@@ -13,7 +13,7 @@ def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> Answered:
     run, number = evidence.run_before, evidence.number - 1
     if is_done(run):
         assert run is not None
-        return "pass", f"Phase {number} is done since {run.finished_at:%Y-%m-%d %H:%M} UTC."
+        return "pass", f"Phase {number} is done since {run.finished_at:%Y-%m-%d %H:%M:%S} UTC."
     if is_untouched(run):
         return "fail", f"Phase {number} has not been carried out. Start it first."
     assert run is not None

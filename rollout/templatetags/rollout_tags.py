@@ -6,6 +6,7 @@ from django import template
 
 from rollout import progress
 from rollout.console import access, cells, cookies, formatting, links, live, looks
+from rollout.console.concerns import Concern
 from rollout.engine.health import Status
 from rollout.gates.checklist import ItemStatus
 from rollout.models import Delivery
@@ -30,6 +31,7 @@ register.filter("waiting", formatting.waiting)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
 register.filter("byte_change", formatting.byte_change)
+register.filter("local_times", formatting.local_times)
 register.filter("total", formatting.total)
 register.filter("python", python_text)
 register.filter("json_text", formatting.json_text)
@@ -66,6 +68,11 @@ BADGE = "rollout/parts/badge.html"
 @register.inclusion_tag(BADGE)
 def phase_badge(state: str, way: str) -> dict[str, looks.Look]:
     return {"look": looks.of_phase(state, way)}
+
+
+@register.inclusion_tag(BADGE)
+def health_badge(concerns: list[Concern]) -> dict[str, looks.Look]:
+    return {"look": looks.of_health([concern.tone for concern in concerns])}
 
 
 @register.inclusion_tag(BADGE)

@@ -151,3 +151,11 @@ def test_a_time_is_in_the_readers_zone_and_its_title_in_utc(name: str, shown: st
         text = formatting.clock(NOON, now=NOON)
     assert f"{shown}</time>" in text
     assert 'title="2026-03-01 12:00:00 UTC"' in text
+
+
+def test_moments_in_a_sentence_are_told_in_the_readers_zone() -> None:
+    with timezone.override("Asia/Tokyo"):
+        text = formatting.local_times("Wait <b> until 2020-11-25 20:32:59 UTC, then go.")
+    assert text.startswith("Wait &lt;b&gt; until <time")
+    assert ">26 Nov 2020, 05:32:59 JST</time>, then go." in text
+    assert 'title="2020-11-25 20:32:59 UTC"' in text

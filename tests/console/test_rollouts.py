@@ -2,8 +2,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from rollout.models import Rollout
+from rollout.models import Heartbeat, Rollout, RuleState
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
 
@@ -170,3 +171,39 @@ def test_the_number_of_queries_does_not_grow_with_the_journal(
         a_day()
     assert {page: queries(page) for page in pages} == before
     assert max(before.values()) < 16
+
+
+def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    report = journal.audited(rollout, "mismatched", mismatched=1_047)
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slower",
+        action="throttle",
+        verdict="broken",
+        acting=True,
+        since=now,
+        judged_at=now,
+    )
+    Heartbeat.objects.all().delete()
+    text = text_of(viewer, PAGE)
+    assert "Needs you</span>" in text
+    assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
+    assert "Rule “slower” is broken, and slows backfills down." in text
+    assert "No worker answers." in text
+    journal.audited(rollout, "clean")
+    assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
+
+
+def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: Client) -> None:
+    journal.ready_for_phase_1(rollout)
+    journal.ran(rollout, 1)
+    journal.ran(rollout, 2)
+    text = text_of(viewer, PAGE)
+    assert "gates in the way" in text
+    assert text.index('aria-label="Gates in the way"') < text.index('aria-label="Gates that pass"')
+    open_ones = text.split('aria-label="Gates that pass"')[1].split("</ul>")[0]
+    assert "Fail" not in open_ones
+    assert "Unknown" not in open_ones

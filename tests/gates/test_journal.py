@@ -108,7 +108,7 @@ def test_an_earlier_phase_that_is_done_passes_and_says_since_when(rollout: Rollo
     phase_run(rollout, 0)
     assert answer(EarlierPhaseDone(), 1, rollout) == (
         "pass",
-        f"Phase 0 is done since {NOW:%Y-%m-%d %H:%M} UTC.",
+        f"Phase 0 is done since {NOW:%Y-%m-%d %H:%M:%S} UTC.",
     )
 
 
