@@ -27,9 +27,9 @@ STATEMENTS_EVERY = 60
 THINNED = (
     (timedelta(minutes=15), 60),
     (timedelta(hours=2), 300),
-    (timedelta(hours=12), 900),
-    (timedelta(days=2), 3600),
-    (timedelta(days=7), 10800),
+    (timedelta(hours=12), 1800),
+    (timedelta(days=2), 7200),
+    (timedelta(days=7), 21600),
 )
 """Samples older than that are kept once in so many seconds; counters lose nothing by it."""
 KEPT = timedelta(days=30)

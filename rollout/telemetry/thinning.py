@@ -29,12 +29,12 @@ class Rule:
 RULES = (
     # The processes of one interval. Rules of a plan read these for a few minutes (LONGEST_LOOK).
     Rule(timedelta(seconds=30), INTERVAL_SECONDS),
-    Rule(timedelta(minutes=6), 15),
+    Rule(timedelta(minutes=6), 30),
     Rule(timedelta(hours=1), 60),
     Rule(timedelta(hours=2), 300),
-    Rule(timedelta(hours=12), 900),
-    Rule(timedelta(days=2), 3600),
-    Rule(timedelta(days=7), 10800),
+    Rule(timedelta(hours=12), 1800),
+    Rule(timedelta(days=2), 7200),
+    Rule(timedelta(days=7), 21600),
 )
 """``ROLLOUT["TELEMETRY_THINNING"]``, [(timedelta, seconds)], takes their place."""
 KEPT = timedelta(days=30)

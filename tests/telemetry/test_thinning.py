@@ -75,7 +75,7 @@ def test_what_is_older_is_kept_in_longer_intervals() -> None:
             measured(minutes * 60 + 4 + second, "search", 1)
     thin(now=NOW)
     kept = Counter(Measurement.objects.values_list("seconds", flat=True))
-    assert kept == {10800: 1, 3600: 1, 900: 1, 300: 1, 15: 4, 5: 10}
+    assert kept == {21600: 1, 7200: 1, 1800: 1, 300: 1, 30: 2, 5: 10}
     assert sum(Measurement.objects.values_list("calls", flat=True)) == 60
 
 
