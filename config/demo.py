@@ -223,7 +223,8 @@ The console is ready:  {self.address}
   password      {self.password}  (for all of them; this demo only)
 
 What to click first: log in as lead, open property-classification and start phase 0, prepare;
-tick the checklist before phase 1. Before phases 3 and 4 lead2 approves what lead starts.
+rehearse and tick the checklist before phase 1. Before phases 3 and 4 lead2 approves what lead
+starts.
 The application that is being changed: {self.address}properties/
 In a shell: .venv/bin/python manage.py rollout list
 Logs: {self.home.logs}

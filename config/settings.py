@@ -149,6 +149,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # How long the application is watched between two phases of the property rollout. All processes
 # need the same value; 0 leaves the gates out that ask for measurements.
 PROPERTIES_SOAK = timedelta(seconds=whole_number("SOAK_SECONDS", 0 if TESTING else 20))
+# Whether the property rollout is to be rehearsed first; the same for all processes.
+PROPERTIES_REHEARSED = flag("REHEARSED", default="" if TESTING else "yes")
 
 # Environment -> alias of its database.
 ROLLOUT: dict[str, Any] = {

@@ -93,8 +93,14 @@ SOAK: timedelta = settings.PROPERTIES_SOAK
 
 # What the application does now, against what it did: left out where no time is to pass.
 FARES_WELL: tuple[r.Gate, ...] = (r.Soak(SOAK), r.InBounds()) if SOAK else ()
+# One rehearsal before phase 1 is enough for all of these, as long as the plan stays as it is.
+WENT_WELL: tuple[r.Gate, ...] = (r.RehearsalPassed(),) if settings.PROPERTIES_REHEARSED else ()
+REHEARSED_ITEMS: tuple[r.Item, ...] = (
+    (r.EnvironmentIntrospected(), r.BackfillRehearsed()) if settings.PROPERTIES_REHEARSED else ()
+)
 BEFORE_IT_BINDS: tuple[r.Gate, ...] = (
     *(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.ProbesPassed()),
+    *WENT_WELL,
     *FARES_WELL,
     r.NoDrift(),
 )
@@ -103,6 +109,7 @@ CHECKLIST = (
     r.StepsDescribed(),
     r.FlowsTested(),
     r.TypesMatch(file=str(Path(__file__).with_name("types.ts"))),
+    *REHEARSED_ITEMS,
     r.Item(
         id="rollback-scripts",
         text="The rollback scripts are printed and at hand",

@@ -13,7 +13,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.looking import looked
 from rollout.gates.overriding import said
 from rollout.gates.standing import is_done, is_untouched, newest_runs
-from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import (
     BackfillRehearsed,
     EnvironmentIntrospected,
@@ -127,14 +127,12 @@ def _types(connection: Connection, evidence: Evidence, file: str) -> Answered:
     return "pass", f"{Path(file).name} is what the live schema makes."
 
 
-def _other(evidence: Evidence, name: str) -> Rollout | None:
-    return Rollout.objects.filter(plan=evidence.plan.name, environment=name).first()
-
-
 def _introspected(evidence: Evidence, name: str) -> Answered:
+    if not name:
+        return _introspected_in_rehearsal(evidence)
     if name not in environments_of(evidence.plan.name):
         return "unknown", f"There is no environment “{name}”. Make one, and look at its schema."
-    other = _other(evidence, name)
+    other = Rollout.objects.filter(plan=evidence.plan.name, environment=name).first()
     if other is None:
         return "unknown", f"Nobody has looked at {name} yet. Open its page."
     runs = newest_runs(other)
@@ -143,16 +141,32 @@ def _introspected(evidence: Evidence, name: str) -> Answered:
     return drift.answer(other, evidence.plan, done, runs.get(done), under_way=under_way)
 
 
+def _introspected_in_rehearsal(evidence: Evidence) -> Answered:
+    for one in evidence.facts.rehearsals:
+        is_current = one.plan_digest == evidence.plan.digest
+        if one.state == RehearsalState.PASSED and is_current and one.finished_at is not None:
+            return "pass", (
+                f"Rehearsal {one.pk} began with a schema as the plan expects it before phase "
+                f"{one.first_phase}, and ended with the same, {said(one.finished_at)}."
+            )
+    return "fail", "No rehearsal of the plan as it is has passed yet. Rehearse it."
+
+
 def _rehearsed(evidence: Evidence, name: str) -> Answered:
-    """Whether phase 2 came to its end in another environment, whatever became of it after that."""
-    if name not in environments_of(evidence.plan.name):
+    """Whether phase 2 came to its end elsewhere, whatever became of it after that."""
+    if name and name not in environments_of(evidence.plan.name):
         return "unknown", f"There is no environment “{name}” to rehearse in. Make one."
-    run = evidence.backfill_in(name)
-    if run is None or run.finished_at is None:
-        return "fail", f"Phase 2 was not carried out in {name} yet. Rehearse there."
-    if run.plan_digest != evidence.plan.digest:
-        return "fail", f"{name} carried phase {BACKFILL} out with another plan. Rehearse again."
-    return (
-        "pass",
-        f"{run.actor_name} carried phase {BACKFILL} out in {name}, {said(run.finished_at)}.",
+    found = [run for run in evidence.facts.filled_elsewhere if name in ("", run.environment)]
+    if not found:
+        where = f"in {name}" if name else "in another database"
+        return "fail", f"Phase {BACKFILL} was not carried out {where} yet. Rehearse the plan."
+    newest = found[0]
+    if newest.plan_digest != evidence.plan.digest:
+        return "fail", (
+            f"{newest.environment} carried phase {BACKFILL} out with another version of the plan. "
+            "Rehearse it again."
+        )
+    return "pass", (
+        f"Phase {BACKFILL} filled in every row in {newest.environment} for {newest.actor_name}, "
+        f"{said(newest.finished_at)}."
     )

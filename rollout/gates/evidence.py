@@ -57,6 +57,16 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A backfill that came to its end in another environment, by the plan as it was then."""
+
+    environment: str
+    actor_name: str
+    plan_digest: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
 class Facts:
     """Single facts of the journal, all from one query.
 
@@ -80,6 +90,8 @@ class Facts:
     """What people signed and did not withdraw, and every override; the newest first."""
     rehearsals: list[Rehearsal]
     """The newest rehearsals, without the catalog that only their end reads; the newest first."""
+    filled_elsewhere: list[Elsewhere]
+    """The newest run of the backfill in each other environment; the newest first."""
 
 
 class Evidence:
@@ -169,6 +181,19 @@ class Evidence:
             FlowProbe.objects.filter(rollout=self.rollout).order_by("flow", "-id").distinct("flow")
         )
         rehearsals = Rehearsal.objects.filter(rollout=self.rollout)[:REHEARSALS]
+        elsewhere = (
+            PhaseRun.objects.filter(
+                rollout__plan=self.plan.name,
+                way=Way.FORWARD,
+                state=RunState.DONE,
+                phase=BACKFILL,
+                # What a snapshot brought along was not carried out there.
+                finished_at__gt=F("started_at"),
+            )
+            .exclude(rollout=self.rollout)
+            .order_by("rollout__environment", "-id")
+            .distinct("rollout__environment")
+        )
         filling = self.runs.get(BACKFILL)
         jobs = BackfillJob.objects.filter(
             step_run__run=filling and filling.pk,
@@ -198,6 +223,16 @@ class Evidence:
                 rehearsed=ArraySubquery(
                     rehearsals.values(json=_whole(Rehearsal, besides="before"))
                 ),
+                elsewhere=ArraySubquery(
+                    elsewhere.values(
+                        json=JSONObject(
+                            environment="rollout__environment",
+                            actor_name="actor_name",
+                            plan_digest="plan_digest",
+                            finished_at="finished_at",
+                        )
+                    )
+                ),
             )
             .get()
         )
@@ -213,6 +248,14 @@ class Evidence:
             probes={row["flow"]: _made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[_made(SignOff, row) for row in found["signed"]],
             rehearsals=[_made(Rehearsal, row) for row in found["rehearsed"]],
+            filled_elsewhere=sorted(
+                (
+                    Elsewhere(**{**row, "finished_at": datetime.fromisoformat(row["finished_at"])})
+                    for row in found["elsewhere"]
+                ),
+                key=lambda each: each.finished_at,
+                reverse=True,
+            ),
         )
 
     @cached_property
@@ -242,16 +285,6 @@ class Evidence:
         """What the application did in the last seconds, by operation."""
         now = timezone.now()
         return reading.figures(now - timedelta(seconds=seconds), now)
-
-    def backfill_in(self, environment: str) -> PhaseRun | None:
-        """The newest run of phase 2 that came to its end in another environment."""
-        return PhaseRun.objects.filter(
-            rollout__plan=self.plan.name,
-            rollout__environment=environment,
-            phase=BACKFILL,
-            way=Way.FORWARD,
-            state=RunState.DONE,
-        ).first()
 
     @cached_property
     def snapshots(self) -> list[Snapshot]:

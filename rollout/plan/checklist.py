@@ -43,17 +43,23 @@ class TypesMatch(Item):
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentIntrospected(Item):
-    """Another environment's schema was compared with the plan, and does not differ."""
+    """The schema of a staging database is what the plan expects.
+
+    Without an environment's name, that of a rehearsal of the plan as it is, which passed.
+    """
 
     id: str = "staging-introspected"
-    text: str = "The schema of staging is what the plan expects"
-    environment: str = "staging"
+    text: str = "The schema of a staging database is what the plan expects"
+    environment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillRehearsed(Item):
-    """The backfill was carried out in another environment, as the plan has it now."""
+    """The backfill was carried out elsewhere, as the plan has it now.
+
+    Without an environment's name, in a rehearsal or in any environment that is not this one.
+    """
 
     id: str = "backfill-rehearsed"
     text: str = "The backfill was rehearsed"
-    environment: str = "staging"
+    environment: str = ""

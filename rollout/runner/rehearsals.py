@@ -15,7 +15,7 @@ import psycopg
 from django.db import connections
 from django.utils import timezone
 
-from rollout import gates, journal, log, queue, rehearsals
+from rollout import drift, gates, journal, log, queue, rehearsals
 from rollout.engine.control import Interrupted
 from rollout.engine.rehearsal import witness
 from rollout.engine.snapshot import problem
@@ -240,6 +240,7 @@ class _Work:
         )
         if rehearsal.state == RehearsalState.MAKING:
             self._make()
+            self._introspect()
         if rehearsal.state == RehearsalState.RUNNING:
             self._run_phases()
         self._compare()
@@ -272,6 +273,19 @@ class _Work:
         restoring.note(
             snapshot, stage, actor=self.rehearsal.actor_name, source="worker", done=is_ready
         )
+
+    def _introspect(self) -> None:
+        """Raises RehearsalFailed where the schema is not what the plan expects there."""
+        rehearsal = self.rehearsal
+        stage, first = rehearsal.stage, rehearsal.first_phase
+        run = gates.newest_runs(stage).get(first)
+        answer, message = drift.answer(stage, self.plan, first, run, under_way=False)
+        if answer != "pass":
+            raise RehearsalFailed(
+                f"Its schema was looked at: {message}",
+                "Look at the schema's page of production, mend what differs, take another "
+                "snapshot, and rehearse again.",
+            )
 
     def _drop_failed_before(self) -> None:
         others = Rehearsal.objects.filter(

@@ -1,5 +1,6 @@
 """The checklist of phase 0: what is found out, and what a person answers for."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ from rollout import gates
 from rollout.gates import Evidence
 from rollout.gates.checklist import ItemStatus, _automatic, checklist_of
 from rollout.models import PhaseRun, Rollout, RunState
-from rollout.plan import BackfillRehearsed, EnvironmentIntrospected, TypesMatch, plans
+from rollout.plan import BackfillRehearsed, EnvironmentIntrospected, Item, TypesMatch, plans
 from rollout.plan.gates import ChecklistComplete
 from tests import rollouts
+from tests.console import journal
 from tests.servers import Database
+
+MINUTE = timedelta(minutes=1)
 
 
 def items(rollout: Rollout) -> dict[str, ItemStatus]:
@@ -50,7 +54,10 @@ def test_types_that_differ_are_named_by_their_first_line(
 
 
 def test_another_environment_is_unknown_where_there_is_none(rollout: Rollout) -> None:
-    for item in (EnvironmentIntrospected(), BackfillRehearsed()):
+    for item in (
+        EnvironmentIntrospected(environment="staging"),
+        BackfillRehearsed(environment="staging"),
+    ):
         status, message = _automatic(item, Evidence(rollout, 1))
         assert status == "unknown"
         assert "There is no environment “staging”" in message
@@ -64,28 +71,47 @@ def staging(rollout: Rollout, settings: object) -> Rollout:
     return Rollout.objects.create(plan=rollout.plan, environment="staging")
 
 
-def test_a_backfill_counts_as_rehearsed_with_the_plan_as_it_is_alone(
-    rollout: Rollout, staging: Rollout
+@pytest.mark.parametrize("item", [BackfillRehearsed(), BackfillRehearsed(environment="staging")])
+def test_what_was_carried_out_elsewhere_counts_with_the_plan_as_it_is_alone(
+    rollout: Rollout, staging: Rollout, item: Item
 ) -> None:
     def status() -> str:
-        return _automatic(BackfillRehearsed(), Evidence(rollout, 1))[0]
+        return _automatic(item, Evidence(rollout, 1))[0]
 
-    assert status() == "fail"
+    now = timezone.now()
+    done = {"phase": 2, "state": RunState.DONE, "actor_name": "ada", "finished_at": now}
+    digest = plans.get(rollout.plan).digest
+    PhaseRun.objects.create(rollout=rollout, started_at=now - MINUTE, plan_digest=digest, **done)
+    assert status() == "fail", "here is not elsewhere"
+    PhaseRun.objects.create(rollout=staging, started_at=now, plan_digest=digest, **done)
+    assert status() == "fail", "a snapshot brought it along"
     run = PhaseRun.objects.create(
-        rollout=staging,
-        phase=2,
-        state=RunState.DONE,
-        actor_name="ada",
-        finished_at=timezone.now(),
-        plan_digest="another",
+        rollout=staging, started_at=now - MINUTE, plan_digest="another", **done
     )
-    assert status() == "fail"
-    run.plan_digest = plans.get(rollout.plan).digest
+    assert status() == "fail", "another plan"
+    run.plan_digest = digest
     run.save()
     assert status() == "pass"
 
 
 def test_the_schema_of_another_environment_is_looked_at(rollout: Rollout, staging: Rollout) -> None:
     gates.forget()
-    status, message = _automatic(EnvironmentIntrospected(), Evidence(rollout, 1))
+    status, message = _automatic(
+        EnvironmentIntrospected(environment="staging"), Evidence(rollout, 1)
+    )
     assert (status, message) == ("pass", "2 tables are as the plan expects before phase 0.")
+
+
+def test_a_rehearsal_that_passed_has_looked_at_a_staging_schema(rollout: Rollout) -> None:
+    def status() -> str:
+        return _automatic(EnvironmentIntrospected(), Evidence(rollout, 1))[0]
+
+    assert status() == "fail"
+    rehearsal = journal.rehearsed(journal.taken(rollout), "failed")
+    assert status() == "fail"
+    rehearsal.state = "passed"
+    rehearsal.save()
+    assert status() == "pass"
+    rehearsal.plan_digest = "another"
+    rehearsal.save()
+    assert status() == "fail"
