@@ -65,7 +65,12 @@ def test_the_wheel_holds_the_package_with_its_templates_static_files_and_migrati
     for needed in (
         "rollout/templates/rollout/overview.html",
         "rollout/templates/rollout/scaffold.py-tpl",
+        "rollout/static/rollout/charts.css",
         "rollout/static/rollout/console.css",
+        "rollout/static/rollout/lists.css",
+        "rollout/static/rollout/narrow.css",
+        "rollout/static/rollout/pages.css",
+        "rollout/static/rollout/work.css",
         "rollout/static/rollout/console.js",
         "rollout/migrations/0001_journal.py",
         "rollout/management/commands/rollout.py",

@@ -57,3 +57,16 @@ def test_a_filter_that_makes_no_sense_says_so(viewer: Client, query: dict[str, s
     text = text_of(viewer, LOG, **query)
     assert "please correct what is marked above" in text
     assert "errorlist" in text
+
+
+def test_the_oldest_come_first_when_they_are_asked_for(rollout: Rollout, viewer: Client) -> None:
+    for number in range(60):
+        journal.noted(rollout, message=f"Entry {number:02}.")
+    address = "/rollout/log/?order=oldest"
+    text = text_of(viewer, address)
+    assert text.index("Entry 00.") < text.index("Entry 49.")
+    assert "Entry 50." not in text
+    assert ">Newest first</a>" in text
+    following = text.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert "Entry 50." in text_of(viewer, f"/rollout/log/{following}")
+    assert ">Oldest first</a>" in text_of(viewer, "/rollout/log/")

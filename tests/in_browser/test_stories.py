@@ -1,9 +1,13 @@
 """What people do with the console, in Chromium, with a real web server, worker and watchdog."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
 import pytest
 
+from config import embedded
 from rollout.models import LogEntry, PhaseRun
 from rollout.plan import plans
 from tests import rollouts
@@ -25,6 +29,44 @@ def asks_until(visitor: Visitor, path: str, text: str, *, seconds: float = 60) -
         visitor.open(path)
 
 
+def ask_again(visitor: Visitor) -> None:
+    """As when a tab is looked at again: its live parts ask at once."""
+    visitor.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+@contextmanager
+def closed(database: Database) -> Iterator[None]:
+    """Nobody gets to the database meanwhile, and whoever was there is thrown out."""
+    name = database.url.split("?")[0].rsplit("/", 1)[1]
+    with psycopg.connect(
+        embedded.with_database(database.url, "postgres"), autocommit=True
+    ) as server:
+        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        try:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            yield
+        finally:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+@contextmanager
+def rows_held(database: Database) -> Iterator[None]:
+    """Somebody's transaction holds every listing: a backfill waits."""
+    with psycopg.connect(database.url) as other:
+        other.execute("SELECT id FROM properties FOR UPDATE")
+        yield
+        other.rollback()
+
+
+def starts(lead: Visitor, phase: int) -> None:
+    lead.open(f"{PAGE}phases/{phase}/start/")
+    if phase > 2:
+        lead.page.locator("#typed").fill(journal.PLAN)
+    lead.press(f"Start phase {phase} in production")
+
+
 def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
     site: Site, database: Database, request: pytest.FixtureRequest
 ) -> None:
@@ -42,7 +84,7 @@ def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
 def test_everything_works_on_a_phone_without_scripts(
     site: Site, database: Database, worker: None
 ) -> None:
-    journal.ran(journal.the_rollout(), 0)
+    journal.ready_for_phase_1(journal.the_rollout())
     with site.visitor("lead", scripts=False, size=PHONE) as lead:
         lead.open("/rollout/")
         lead.press(plans.get(journal.PLAN).title, role="link")
@@ -61,6 +103,24 @@ def test_everything_works_on_a_phone_without_scripts(
         assert "phase=1" in lead.page.url
         assert "lead" in lead.page.inner_text("main table")
         assert not lead.problems
+
+
+def test_one_lead_pauses_and_goes_and_another_resumes(
+    site: Site, database: Database, worker: None
+) -> None:
+    with site.visitor("lead") as lead:
+        starts(lead, 1)
+        lead.reads("steps are done", seconds=60)
+        with rows_held(database):
+            starts(lead, 2)
+            lead.press("Pause")
+            lead.page.get_by_role("heading", name="Paused").wait_for(timeout=60_000)
+            assert not lead.problems
+    with site.visitor("lead2") as another:
+        another.open(PAGE)
+        another.press("Resume")
+        another.reads("Phase 2 is done.", seconds=60)
+        assert not another.problems
 
 
 def test_a_viewer_is_shown_nothing_to_press_and_refused_what_is_sent_by_hand(
@@ -102,3 +162,38 @@ def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> Non
             )
             != "rgb(255, 0, 0)"
         )
+
+
+def test_what_is_opened_focused_and_scrolled_stays_so_while_the_page_goes_on(
+    site: Site, database: Database
+) -> None:
+    rollout = journal.the_rollout()
+    with site.visitor("lead") as lead:
+        lead.open(f"{PAGE}phases/2/")
+        opened = lead.page.locator("main details:not([open]) > summary").first
+        opened.focus()
+        lead.page.keyboard.press("Enter")
+        lead.page.evaluate("scrollTo(0, 240)")
+        journal.ran(rollout, 2, "failed", error="Somebody pulled the plug.")
+        ask_again(lead)
+        lead.reads("Somebody pulled the plug.")
+        assert lead.page.evaluate(
+            "[document.activeElement.nodeName, document.activeElement.parentNode.open]"
+        ) == ["SUMMARY", True]
+        assert lead.page.evaluate("scrollY") == 240
+        assert not lead.problems
+    PhaseRun.objects.filter(phase=2).delete()
+
+
+def test_a_database_that_goes_and_comes_back_is_said_and_seen_on_the_open_page(
+    site: Site, database: Database
+) -> None:
+    with site.visitor("lead") as lead:
+        lead.open(PAGE)
+        with closed(database):
+            ask_again(lead)
+            lead.reads("The database does not answer.")
+            assert "Property classification" in lead.text, "what was known stays"
+        ask_again(lead)
+        lead.page.get_by_text("The database does not answer.").wait_for(state="detached")
+        assert all("503" in problem for problem in lead.problems), lead.problems
