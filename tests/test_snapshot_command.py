@@ -1,5 +1,6 @@
 """`manage.py rollout snapshot`, `snapshots` and `restore`: what they say, and their exit status."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from rollout.management.commands.rollout import Command
 from rollout.models import LogEntry, Snapshot, SnapshotState
-from tests.rollouts import PLAN
+from tests.rollouts import PLAN, person
 from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
 from tests.servers import Database
 
@@ -68,12 +69,24 @@ def test_the_list_says_how_to_take_the_first(rollout: Run) -> None:
     )
 
 
-def test_restoring_into_production_waits_for_another_lead(rollout: Run) -> None:
+def test_restoring_into_production_waits_for_another_lead(
+    rollout: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rollout("snapshot", PLAN)
-    number = str(Snapshot.objects.get().pk)
-    code, _, err = rollout("restore", PLAN, number, "--yes")
+    restore = ("restore", PLAN, str(number := Snapshot.objects.get().pk), "--yes")
+    ada = person("ada")
+    ada.set_password("right")
+    ada.save()
+
+    def as_ada(*words: str) -> Said:
+        monkeypatch.setattr("sys.stdin", io.StringIO("right\n"))
+        return rollout(*words, "--user", "ada")
+
+    code, _, err = rollout(*restore, "--reason", "It was a mistake.")
+    assert (code, "Only a user of this site may" in err) == (1, True)
+    code, _, err = as_ada(*restore)
     assert (code, "Say why production is to be replaced" in err) == (1, True)
-    code, out, _ = rollout("restore", PLAN, number, "--yes", "--reason", "It was a mistake.")
+    code, out, _ = as_ada(*restore, "--reason", "It was a mistake.")
     assert code == 1
     assert f"waits for another lead: its approval is given on the page of snapshot {number}" in out
 

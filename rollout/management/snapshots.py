@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rollout import runner
+from rollout.management.actors import add_user
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -30,6 +31,7 @@ def add_verbs(verb: Callable[..., Any]) -> None:
     restore.add_argument(
         "--reason", default="", help="why; asked for production, where another lead approves it"
     )
+    add_user(restore)
     stage = verb("stage", "Make a staging database from a snapshot.")
     stage.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
     stage.add_argument("--name", default="", help="of the environment (staging)")

@@ -38,7 +38,15 @@ from rollout.plan.plan import Plan
 from rollout.runner import lease, staging
 from rollout.runner.lease import Lease
 from rollout.runner.snapshots import programs_for, recorded
-from rollout.runner.verbs import Actor, Refused, active_run, alone_with, is_busy, plan_of
+from rollout.runner.verbs import (
+    Actor,
+    Refused,
+    active_run,
+    alone_with,
+    is_busy,
+    known_user,
+    plan_of,
+)
 
 MOST_ATTEMPTS = 3
 FRESH = timedelta(hours=1)
@@ -110,6 +118,7 @@ def make_staging(
 
 def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
     """Let a snapshot that waits for it be put into production. Raises Refused."""
+    known_user(actor, "approve a restore")
     with alone_with(restore.rollout):
         restore.refresh_from_db()
         refusal = why_not_approve(restore, actor)
@@ -331,11 +340,13 @@ def _asked_for(
     source: str,
 ) -> Restore:
     _refuse(snapshot, into, made, replace)
-    if is_production(into) and not reason.strip():
-        raise Refused(
-            "Say why production is to be replaced by a snapshot: the lead who is to approve it "
-            "reads that."
-        )
+    if is_production(into):
+        known_user(actor, "have production replaced by a snapshot")
+        if not reason.strip():
+            raise Refused(
+                "Say why production is to be replaced by a snapshot: the lead who is to approve it "
+                "reads that."
+            )
     restore = Restore.objects.create(
         snapshot=snapshot,
         rollout=into,

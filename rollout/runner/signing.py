@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
 from rollout import gates, log
@@ -12,7 +11,7 @@ from rollout.gates.overriding import override_of, why_void
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
-from rollout.runner.verbs import Actor, Refused, alone_with, plan_of
+from rollout.runner.verbs import Actor, Refused, alone_with, known_user, plan_of
 
 OVERRIDE_LASTS = timedelta(hours=8)
 SHORTEST_REASON = 10
@@ -41,7 +40,7 @@ def approve(
 
     ``seen`` is the digest of the phase that the approver has read. Raises Refused.
     """
-    user = _known(actor, "approve a phase")
+    user = known_user(actor, "approve a phase")
     with alone_with(rollout):
         evidence = _evidence(rollout, phase)
         gate = _approved_gate(evidence)
@@ -96,7 +95,7 @@ def override(
 
     Before a destructive phase it waits for a second lead. Raises Refused.
     """
-    user = _known(actor, "override a gate")
+    user = known_user(actor, "override a gate")
     reason = " ".join(reason.split())
     with alone_with(rollout):
         evidence = _evidence(rollout, phase)
@@ -130,7 +129,7 @@ def override(
 
 def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None:
     """Confirm another lead's override before a destructive phase. Raises Refused."""
-    user = _known(actor, "confirm an override")
+    user = known_user(actor, "confirm an override")
     with alone_with(one.rollout):
         one.refresh_from_db()
         evidence = _evidence(one.rollout, one.phase)
@@ -184,13 +183,6 @@ def _evidence(rollout: Rollout, phase: int) -> Evidence:
     if not 0 <= phase < len(plan.phases):
         raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
     return Evidence(rollout, phase, plan=plan)
-
-
-def _known(actor: Actor, what: str) -> AbstractBaseUser:
-    """Only a user of the site can be told from another one."""
-    if not isinstance(actor, get_user_model()):
-        raise Refused(f"Only a user of this site may {what}. In a shell say who you are: --user.")
-    return actor
 
 
 def _approved_gate(evidence: Evidence) -> Approved:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 
 from rollout import editing, gates, journal, log, preflight, queue
 from rollout.gates import Evidence, GateStatus
@@ -46,6 +47,13 @@ class Actor(Protocol):
 def plan_of(rollout: Rollout) -> Plan:
     """The plan of a rollout. Raises UnknownPlan."""
     return plans.get(rollout.plan)
+
+
+def known_user(actor: Actor, what: str) -> AbstractBaseUser:
+    """Only a user of the site can be told from another one. Raises Refused."""
+    if not isinstance(actor, get_user_model()):
+        raise Refused(f"Only a user of this site may {what}. In a shell say who you are: --user.")
+    return actor
 
 
 @contextmanager

@@ -51,7 +51,9 @@ def restore(
     snapshot: Snapshot, into: Rollout, *, replace: bool = False, reason: str = ""
 ) -> Restore:
     """Ask for it and work until it is done, or waits, or has failed."""
-    asked = runner.restore_snapshot(snapshot, into, replace=replace, reason=reason, actor=ADA)
+    asked = runner.restore_snapshot(
+        snapshot, into, replace=replace, reason=reason, actor=rollouts.person("ada")
+    )
     rollouts.work()
     asked.refresh_from_db()
     return asked
@@ -127,8 +129,10 @@ def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_
     asked = restore(first, properties, replace=True, reason="Phase 1 was a mistake.")
     assert asked.state == RestoreState.WAITING
     with pytest.raises(runner.Refused, match="another lead is to approve it"):
-        runner.approve_restore(asked, actor=ADA)
-    bob = rollouts.Person("bob")
+        runner.approve_restore(asked, actor=rollouts.person("ada"))
+    with pytest.raises(runner.Refused, match="Only a user of this site may approve a restore"):
+        runner.approve_restore(asked, actor=rollouts.Person("root"))
+    bob = rollouts.person("bob")
     with pytest.raises(runner.Refused, match="no verified snapshot of what production holds now"):
         runner.approve_restore(asked, actor=bob)
     rollouts.snapshot_of(properties)
@@ -157,7 +161,7 @@ def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_ca
     asked = restore(snapshot, properties, replace=True, reason="To see.")
     Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
     with pytest.raises(runner.Refused, match="waited for more than an hour"):
-        runner.approve_restore(asked, actor=rollouts.Person("bob"))
+        runner.approve_restore(asked, actor=rollouts.person("bob"))
     with pytest.raises(runner.Refused, match=r"restore of snapshot .* is under way there"):
         restore(snapshot, properties, replace=True, reason="To see.")
     runner.cancel_restore(asked, actor=ADA)

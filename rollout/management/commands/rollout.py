@@ -377,10 +377,19 @@ class Command(BaseCommand):
         return DONE
 
     def do_restore(
-        self, *, plan: str, env: str, snapshot: int, yes: bool, reason: str, **_: Any
+        self,
+        *,
+        plan: str,
+        env: str,
+        snapshot: int,
+        yes: bool,
+        reason: str,
+        user: str | None,
+        **_: Any,
     ) -> int:
         rollout = find_rollout(plan, env)
-        text, done = snapshots.restore(rollout, snapshot, ShellActor(), replace=yes, reason=reason)
+        actor = actor_of(user, "restore_snapshot", env)
+        text, done = snapshots.restore(rollout, snapshot, actor, replace=yes, reason=reason)
         self.stdout.write(text)
         return DONE if done else NO
 
