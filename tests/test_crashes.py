@@ -230,7 +230,7 @@ def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
         for phase in ("0", "1"):
             manage("rollout", "start", PLAN, phase, "--wait", url=database.url)
         with psycopg.connect(database.url) as connection:
-            connection.execute(SLOW.format(seconds=0.1).encode())
+            connection.execute(SLOW.format(seconds=0.05).encode())
         manage("rollout", "start", PLAN, "2", url=database.url)
         wait_until(lambda: isinstance(rows := ask(WRITTEN), int) and rows > 1_000)
         server = embedded.running(own_server)
