@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,13 @@ import pytest
 
 from config.home import Home
 from tests.processes import Running, manage_process, stopped_after, web_server
-from tests.servers import Database, TestServer, database_of_its_own, migrated_template
+from tests.servers import (
+    Database,
+    TestServer,
+    database_of_its_own,
+    filled_template,
+    migrated_template,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -77,15 +84,33 @@ def django_db_modify_db_settings(
     connections["default"].settings_dict["TEST"]["TEMPLATE"] = template
 
 
+# Fixtures of the property rollout that find so many phases done in the database of their test.
+PHASES_DONE = {"properties": (), "expanded": (0, 1), "filled": (0, 1, 2)}
+
+
 @pytest.fixture
-def committed_db(template: str, django_db_blocker: "DjangoDbBlocker") -> Iterator[Database]:
+def committed_db(
+    template: str, request: pytest.FixtureRequest, django_db_blocker: "DjangoDbBlocker"
+) -> Iterator[Database]:
     """A migrated database of the test's own, in which commits are real.
 
     For what needs several connections or processes. Not to be used together with `db`: it takes
     the place of the default database, and is dropped afterwards.
     """
-    with django_db_blocker.unblock(), database_of_its_own(template) as database:
-        yield database
+    with django_db_blocker.unblock():
+        for fixture, phases in PHASES_DONE.items():
+            if fixture in request.fixturenames:
+                template = filled_template(fixture, template, partial(_carry_listings, *phases))
+        with database_of_its_own(template) as database:
+            yield database
+
+
+def _carry_listings(*phases: int) -> None:
+    from tests import rollouts
+
+    rollouts.load_listings(300)
+    if phases:
+        rollouts.carry_out(rollouts.the_rollout(), *phases)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,20 +71,32 @@ def template_url() -> str:
 
 
 def migrated_template() -> str:
-    """The name of a database in which every migration is applied and nobody writes.
+    """The name of a database in which every migration is applied and nobody writes."""
+    name = embedded.database_name(template_url())
+    return _made_once(name, lambda url: manage("migrate", "--verbosity", "0", url=url))
 
-    The first worker that asks makes it, under a draft's name until it is whole; the others wait.
-    """
-    url = template_url()
-    name = embedded.database_name(url)
+
+def filled_template(name: str, template: str, fill: Callable[[], object]) -> str:
+    """The name of a copy of the template in which ``fill`` has worked on the default database."""
+
+    def make(url: str) -> None:
+        with in_place_of_the_default(url):
+            fill()
+
+    return _made_once(f"{template}_{name}", make, template=template)
+
+
+def _made_once(name: str, make: Callable[[str], object], *, template: str | None = None) -> str:
+    """The first worker that asks makes it, under a draft's name until it is whole; others wait."""
+    url = embedded.with_database(template_url(), name)
     with psycopg.connect(embedded.with_database(url, "postgres"), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
         known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
         if known.fetchone() is None:
             draft = embedded.with_database(url, f"{name}_draft")
             embedded.drop_database(draft)
-            embedded.create_database(draft)
-            manage("migrate", "--verbosity", "0", url=draft)
+            embedded.create_database(draft, template=template)
+            make(draft)
             embedded.create_database(url, template=f"{name}_draft")
             embedded.drop_database(draft)
     return name
@@ -118,19 +130,27 @@ class Database:
 @contextmanager
 def database_of_its_own(template: str) -> Iterator[Database]:
     """A copy of the template, which stands in the default database's place for as long as this."""
+    url = embedded.with_database(template_url(), f"rollout_{uuid4().hex}")
+    embedded.create_database(url, template=template)
+    try:
+        with in_place_of_the_default(url):
+            yield Database(url)
+    finally:
+        embedded.drop_database(url)
+
+
+@contextmanager
+def in_place_of_the_default(url: str) -> Iterator[None]:
+    """What Django does with its default database, it does with this one of the same server."""
     from django.db import connections
 
-    name = f"rollout_{uuid4().hex}"
-    url = embedded.with_database(template_url(), name)
     connection = connections["default"]
     assert not connection.in_atomic_block, "it cannot be used together with the fixture db"
     usual = connection.settings_dict["NAME"]
     connection.close()
-    embedded.create_database(url, template=template)
-    connection.settings_dict["NAME"] = name
+    connection.settings_dict["NAME"] = embedded.database_name(url)
     try:
-        yield Database(url)
+        yield
     finally:
         connection.close()
         connection.settings_dict["NAME"] = usual
-        embedded.drop_database(url)

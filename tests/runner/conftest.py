@@ -28,5 +28,20 @@ def properties(committed_db: Database) -> Rollout:
     """The property rollout over a few hundred listings."""
     from tests import rollouts
 
-    rollouts.load_listings(300)
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def expanded(committed_db: Database) -> Rollout:
+    """The same at the end of phase 1."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def filled(committed_db: Database) -> Rollout:
+    """The same at the end of phase 2."""
+    from tests import rollouts
+
     return rollouts.the_rollout()

@@ -17,18 +17,17 @@ def the_job() -> BackfillJob:
 
 
 @pytest.fixture
-def halfway(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> PhaseRun:
+def halfway(expanded: Rollout, monkeypatch: pytest.MonkeyPatch) -> PhaseRun:
     """A run whose backfill has lanes and has not ended: each slice has room for a batch."""
     monkeypatch.setattr(lanes, "LANE_BLOCKS", 2)
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-    rollouts.carry_out(properties, 0, 1)
     rollouts.execute(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;"
         " CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow()"
     )
     monkeypatch.setattr(execution, "SLICE_SECONDS", 0.2)
-    run = runner.start(properties, 2, actor=ADA)
+    run = runner.start(expanded, 2, actor=ADA)
     rollouts.work(until=lambda: BackfillJob.objects.exists())
     return run
 

@@ -28,9 +28,8 @@ def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
     assert "Start phase 1 and phase 2 first." in report.message
 
 
-def test_an_audit_from_the_queue_accounts_for_every_row(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
-    report = runner.start_audit(properties, actor=ADA)
+def test_an_audit_from_the_queue_accounts_for_every_row(filled: Rollout) -> None:
+    report = runner.start_audit(filled, actor=ADA)
     assert report.status == AuditStatus.RUNNING
     rollouts.work()
     report.refresh_from_db()
@@ -48,32 +47,29 @@ def test_an_audit_from_the_queue_accounts_for_every_row(properties: Rollout) -> 
     }
 
 
-def test_mismatching_rows_are_kept_with_what_was_expected(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
+def test_mismatching_rows_are_kept_with_what_was_expected(filled: Rollout) -> None:
     spoil(7)
-    report = audits.make_now(properties, actor_name="ada", source="shell")
+    report = audits.make_now(filled, actor_name="ada", source="shell")
     assert (report.status, report.mismatched, report.matched) == (AuditStatus.MISMATCHED, 7, 293)
     assert report.stored_mismatches == report.found.count() == 7
     found = report.found.all()[0]
     assert (found.column, found.expected, found.actual) == ("currency", "USD", "EUR")
 
 
-def test_an_audit_message_delivered_twice_makes_one_report(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
+def test_an_audit_message_delivered_twice_makes_one_report(filled: Rollout) -> None:
     done = LogEntry.objects.filter(event="audit done").count()
-    runner.start_audit(properties, actor=ADA)
+    runner.start_audit(filled, actor=ADA)
     (message,) = rollouts.queued()
     message.deliver()
     message.deliver()
     assert LogEntry.objects.filter(event="audit done").count() == done + 1
 
 
-def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
+def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(filled: Rollout) -> None:
     # On a slow machine its worker may have said that it lives.
     Heartbeat.objects.all().delete()
     report = AuditReport.objects.create(
-        rollout=properties, actor_name="ada", started_at=properties.created_at
+        rollout=filled, actor_name="ada", started_at=filled.created_at
     )
     with Lease(report, on_wait=lambda _: None, from_queue=False) as held:
         held._extend()

@@ -212,11 +212,10 @@ def test_a_phase_whose_schema_has_drifted_fails_and_names_the_column(properties:
 
 
 def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
-    properties: Rollout, worker: list[threading.Thread]
+    expanded: Rollout, worker: list[threading.Thread]
 ) -> None:
-    rollouts.carry_out(properties, 0, 1)
     with rollouts.target() as other:
-        run = rollouts.start(properties, 2)
+        run = rollouts.start(expanded, 2)
         reached = run.steps.filter(step="probe-search", state="done")
         with pytest.MonkeyPatch.context() as patch:
             # Stops before the audit, so that the table can be locked just then.
@@ -233,20 +232,20 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
                 other.execute("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE")
                 go_on.set()
                 wait_until(lambda: AuditReport.objects.filter(run=run).exists())
-                runner.cancel(properties, actor=ADA)
+                runner.cancel(expanded, actor=ADA)
                 wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
     report = AuditReport.objects.get(run=run)
     assert report.status == AuditStatus.INCONCLUSIVE
     assert report.message == "The phase was cancelled before its end."
-    runner.start_audit(properties, actor=ADA)
+    runner.start_audit(expanded, actor=ADA)
 
 
 def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
-    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+    filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step's first action, which clears such an index away, had been written down as done."""
-    rollouts.carry_out(properties, 0, 1, 2, 3)
-    run = rollouts.start(properties, 4)
+    rollouts.carry_out(filled, 3)
+    run = rollouts.start(filled, 4)
     apply = ddl.apply
     index = "properties_type_id_idx"
 
@@ -273,9 +272,8 @@ def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
     assert (run.state, run.error) == (RunState.DONE, "")
 
 
-def test_a_mismatch_stops_the_phase_and_says_how_many(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1)
-    run = rollouts.start(properties, 2)
+def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None:
+    run = rollouts.start(expanded, 2)
 
     with pytest.MonkeyPatch.context() as patch:
         audit = execution.Execution._audit

@@ -15,9 +15,8 @@ from tests.processes import wait_until
 from tests.rollouts import ADA
 
 
-def test_what_was_scanned_was_updated_or_already_right(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1)
-    rollouts.carry_out(properties, 2)
+def test_what_was_scanned_was_updated_or_already_right(expanded: Rollout) -> None:
+    rollouts.carry_out(expanded, 2)
     job = BackfillJob.objects.get(kind="fill")
     assert (job.scanned, job.updated, job.already_right) == (300, 300, 0)
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=job.pk)
@@ -27,10 +26,9 @@ def test_what_was_scanned_was_updated_or_already_right(properties: Rollout) -> N
 
 
 def test_rows_written_before_the_scan_came_by_are_counted_as_already_right(
-    properties: Rollout,
+    expanded: Rollout,
 ) -> None:
-    rollouts.carry_out(properties, 0, 1)
-    runner.start(properties, 2, actor=ADA)
+    runner.start(expanded, 2, actor=ADA)
     with pytest.MonkeyPatch.context() as patch:
         job_of = filling.job_of
 
@@ -80,8 +78,7 @@ def test_a_slice_ends_after_its_time_and_the_next_goes_on_where_it_was(
     assert job.already_right < job.updated / 20
 
 
-def test_progress_counts_rows_while_the_backfill_runs(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1)
+def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None:
     row = rollouts.ask("SELECT max(ctid)::text FROM properties")
 
     def work() -> None:
@@ -93,7 +90,7 @@ def test_progress_counts_rows_while_the_backfill_runs(properties: Rollout) -> No
     worker = threading.Thread(target=work)
     # Its row, the last one, holds the backfill up just before the end.
     with rollouts.locked(f"SELECT FROM properties WHERE ctid = '{row}' FOR UPDATE"):
-        run = runner.start(properties, 2, actor=ADA)
+        run = runner.start(expanded, 2, actor=ADA)
         worker.start()
         wait_until(lambda: run.steps.filter(waiting_for__startswith="rows that").exists())
         progress = progress_of(BackfillJob.objects.get(kind="fill"))
@@ -106,11 +103,11 @@ def test_progress_counts_rows_while_the_backfill_runs(properties: Rollout) -> No
         )
         assert progress.waiting_for == "rows that a transaction of the application holds"
         pressed = time.monotonic()
-        runner.cancel(properties, actor=ADA)
+        runner.cancel(expanded, actor=ADA)
         wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
         assert time.monotonic() - pressed < 2
     worker.join()
-    runner.retry(properties, actor=ADA)
+    runner.retry(expanded, actor=ADA)
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
     assert BackfillJob.objects.get(kind="fill").scanned == 300

@@ -22,12 +22,6 @@ def lookup() -> Lookup:
     return found
 
 
-@pytest.fixture
-def filled(properties: Rollout) -> Rollout:
-    rollouts.carry_out(properties, 0, 1, 2)
-    return properties
-
-
 def rows_like(pattern: str) -> int:
     return int(rollouts.ask("SELECT count(*) FROM properties WHERE type ~* %s", pattern))
 

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def backfilled(properties: Rollout) -> Rollout:
+def backfilled(filled: Rollout) -> Rollout:
     from tests import rollouts
 
-    rollouts.carry_out(properties, 0, 1, 2)
-    rollouts.snapshot_of(properties)
-    return properties
+    rollouts.snapshot_of(filled)
+    return filled
 
 
 def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> None:

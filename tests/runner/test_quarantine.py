@@ -42,12 +42,6 @@ def kept_aside(job: BackfillJob) -> int:
         return quarantine.count(connection, job.pk)
 
 
-@pytest.fixture
-def begun(properties: Rollout) -> Rollout:
-    rollouts.carry_out(properties, 0, 1)
-    return properties
-
-
 def start(rollout: Rollout) -> PhaseRun:
     run = runner.start(rollout, 2, actor=ADA)
     rollouts.work()
@@ -56,10 +50,10 @@ def start(rollout: Rollout) -> PhaseRun:
 
 
 def test_a_few_refused_rows_do_not_stop_the_backfill_and_the_audit_then_names_them(
-    begun: Rollout,
+    expanded: Rollout,
 ) -> None:
     refuse(5)
-    run = start(begun)
+    run = start(expanded)
     job = the_job()
     assert job.finished_at is not None
     assert (job.scanned, job.updated, job.already_right, job.quarantined) == (300, 295, 0, 5)
@@ -72,10 +66,10 @@ def test_a_few_refused_rows_do_not_stop_the_backfill_and_the_audit_then_names_th
 
 
 def test_refused_rows_are_written_when_their_cause_is_gone_and_the_counters_follow(
-    begun: Rollout,
+    expanded: Rollout,
 ) -> None:
     refuse(5)
-    run = start(begun)
+    run = start(expanded)
     runner.retry_quarantined(the_job(), actor=ADA)
     rollouts.work()
     assert kept_aside(the_job()) == 5, "the cause is still there"
@@ -87,14 +81,14 @@ def test_refused_rows_are_written_when_their_cause_is_gone_and_the_counters_foll
     assert kept_aside(job) == rollouts.ask(NO_TYPE) == 0
     written = [e.data["written"] for e in LogEntry.objects.filter(event="quarantine retried")]
     assert sorted(written) == [0, 5]
-    runner.retry(begun, actor=ADA)
+    runner.retry(expanded, actor=ADA)
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
 
 
-def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(begun: Rollout) -> None:
+def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(expanded: Rollout) -> None:
     refuse(200)
-    run = start(begun)
+    run = start(expanded)
     assert run.state == RunState.FAILED
     assert "more than the 50 that the plan lets pass" in run.error
     job = the_job()
@@ -103,11 +97,13 @@ def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(begun: Rollout)
     assert progress_of(job).already_right >= 0
 
 
-def test_a_retry_after_the_cause_is_gone_writes_what_had_been_refused_too(begun: Rollout) -> None:
+def test_a_retry_after_the_cause_is_gone_writes_what_had_been_refused_too(
+    expanded: Rollout,
+) -> None:
     refuse(200)
-    run = start(begun)
+    run = start(expanded)
     allow()
-    runner.retry(begun, actor=ADA)
+    runner.retry(expanded, actor=ADA)
     rollouts.work()
     run.refresh_from_db()
     assert run.error == ""
@@ -118,19 +114,19 @@ def test_a_retry_after_the_cause_is_gone_writes_what_had_been_refused_too(begun:
     assert rollouts.ask(NO_TYPE) == 0
 
 
-def test_a_retry_before_the_cause_is_gone_stops_again(begun: Rollout) -> None:
+def test_a_retry_before_the_cause_is_gone_stops_again(expanded: Rollout) -> None:
     refuse(200)
-    run = start(begun)
+    run = start(expanded)
     for _attempt in range(6):
-        runner.retry(begun, actor=ADA)
+        runner.retry(expanded, actor=ADA)
         rollouts.work()
         assert rollouts.state_of(run) == RunState.FAILED
     assert rollouts.ask(NO_TYPE) >= 200
     assert the_job().finished_at is None
 
 
-def test_refused_rows_are_not_tried_again_while_the_job_is_at_work(begun: Rollout) -> None:
-    run = start(begun)
+def test_refused_rows_are_not_tried_again_while_the_job_is_at_work(expanded: Rollout) -> None:
+    run = start(expanded)
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
     with pytest.raises(runner.Refused, match="is at work"):
         runner.retry_quarantined(the_job(), actor=ADA)

@@ -46,13 +46,6 @@ CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTI
 """
 
 
-@pytest.fixture
-def filled(properties: Rollout) -> Rollout:
-    """The property rollout at the end of phase 2."""
-    rollouts.carry_out(properties, 0, 1, 2)
-    return properties
-
-
 def damage(change: str, rows: int = 1, *, where: str = "true") -> list[str]:
     """Write so many rows as no trigger sees it; their keys."""
     with rollouts.target() as other, other.transaction():
@@ -248,9 +241,8 @@ class TestARepair:
         rollouts.work()
         assert rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'EUR'") == 0
 
-    def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, properties: Rollout) -> None:
-        rollouts.carry_out(properties, 0, 1)
-        run = runner.start(properties, 2, actor=ADA)
+    def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, expanded: Rollout) -> None:
+        run = runner.start(expanded, 2, actor=ADA)
         audit = execution.Execution._audit
 
         def spoiled(self: execution.Execution, held: Lease) -> str:
@@ -261,16 +253,15 @@ class TestARepair:
             patch.setattr(execution.Execution, "_audit", spoiled)
             rollouts.work()
         assert rollouts.state_of(run) == RunState.FAILED
-        repair(properties)
-        assert runner.retry(properties, actor=ADA) == run
+        repair(expanded)
+        assert runner.retry(expanded, actor=ADA) == run
         rollouts.work()
         assert rollouts.state_of(run) == RunState.DONE
 
 
 class TestRefusals:
-    def test_there_is_nothing_to_repair_before_the_backfill(self, properties: Rollout) -> None:
-        rollouts.carry_out(properties, 0, 1)
-        assert "Start phase 2 first" in runner.preview_repair(properties, TABLE, {}).refusal
+    def test_there_is_nothing_to_repair_before_the_backfill(self, expanded: Rollout) -> None:
+        assert "Start phase 2 first" in runner.preview_repair(expanded, TABLE, {}).refusal
 
     def test_none_is_started_beside_another(self, filled: Rollout) -> None:
         damage("currency = 'EUR'")

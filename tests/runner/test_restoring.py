@@ -77,10 +77,9 @@ def rows_of(environment: str) -> Any:
 
 
 def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
-    properties: Rollout, staging: Rollout
+    filled: Rollout, staging: Rollout
 ) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
-    snapshot = rollouts.snapshot_of(properties)
+    snapshot = rollouts.snapshot_of(filled)
     before = rows_of("production")
     assert restore(snapshot, staging).state == RestoreState.DONE
     assert rows_of("staging") == before == rows_of("production")
@@ -93,14 +92,13 @@ def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
 
 
 def test_what_was_restored_can_be_rolled_back_there_and_carried_out_anew(
-    properties: Rollout, staging: Rollout
+    filled: Rollout, staging: Rollout
 ) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
-    restore(rollouts.snapshot_of(properties), staging)
+    restore(rollouts.snapshot_of(filled), staging)
     rollouts.carry_back(staging, 2, 1)
     rollouts.carry_out(staging, 1, 2, 3, 4)
     assert status_of(staging).modes.read == "new"
-    assert status_of(properties).modes.read == "legacy"
+    assert status_of(filled).modes.read == "legacy"
 
 
 def test_tables_that_are_there_are_replaced_only_when_that_was_said(
@@ -215,11 +213,10 @@ def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
 
 
 def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
-    properties: Rollout, staging: Rollout
+    filled: Rollout, staging: Rollout
 ) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
-    PhaseRun.objects.filter(rollout=properties, phase=2).update(state=RunState.FAILED)
-    restore(rollouts.snapshot_of(properties), staging)
+    PhaseRun.objects.filter(rollout=filled, phase=2).update(state=RunState.FAILED)
+    restore(rollouts.snapshot_of(filled), staging)
     run = PhaseRun.objects.get(rollout=staging, phase=2)
     assert (run.way, run.state) == (Way.FORWARD, RunState.CANCELLED)
     assert "in the middle of this phase" in run.error

@@ -73,9 +73,8 @@ def time_passes(snapshot: Snapshot) -> None:
     )
 
 
-def test_a_snapshot_is_verified_and_says_where_it_comes_from(properties: Rollout) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
-    snapshot = taken(properties)
+def test_a_snapshot_is_verified_and_says_where_it_comes_from(filled: Rollout) -> None:
+    snapshot = taken(filled)
     assert (snapshot.state, snapshot.error, snapshot.doing) == (SnapshotState.VERIFIED, "", "")
     (path,) = stored()
     assert dumps.storage().path(snapshot.storage_name) == str(path)
@@ -102,14 +101,13 @@ def test_a_snapshot_is_verified_and_says_where_it_comes_from(properties: Rollout
 
 
 def test_counts_and_pairs_are_those_of_the_dump_while_the_application_writes(
-    properties: Rollout,
+    filled: Rollout,
 ) -> None:
-    rollouts.carry_out(properties, 0, 1, 2)
     writer = Writer(pause=0)
     writer.start()
     try:
         for _ in range(2):
-            snapshot = taken(properties)
+            snapshot = taken(filled)
             assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
     finally:
         writer.stop()

@@ -9,12 +9,12 @@ COUNTED = "SELECT coalesce(sum(listings), 0)::int FROM property_listing_counts"
 
 
 def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_rollback(
-    properties: Rollout,
+    filled: Rollout,
 ) -> None:
-    rollouts.carry_out(properties, 0, 1, 2, 3)
+    rollouts.carry_out(filled, 3)
     Refresher().send_due()
     assert rollouts.queued() == []
-    rollouts.carry_out(properties, 4)
+    rollouts.carry_out(filled, 4)
     with rollouts.target() as application:
         application.execute("DELETE FROM properties WHERE id = (SELECT id FROM properties LIMIT 1)")
     assert rollouts.ask(COUNTED) == 300
@@ -24,7 +24,7 @@ def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_ro
     (message,) = rollouts.queued()
     rollouts.work()
     assert rollouts.ask(COUNTED) == 299
-    rollouts.carry_back(properties, 4)
+    rollouts.carry_back(filled, 4)
     message.deliver()
-    refresh(properties.pk, VIEW)
+    refresh(filled.pk, VIEW)
     assert rollouts.ask("SELECT to_regclass('property_listing_counts') IS NULL")
