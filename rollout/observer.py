@@ -37,7 +37,8 @@ def observe(instructions: dict[str, Any], commands: IO[str], out: IO[str]) -> No
     from rollout.engine.rehearsal.witness import TRAFFIC
 
     # What this traffic takes says nothing of the application in production.
-    settings.ROLLOUT = {**getattr(settings, "ROLLOUT", {}), "TELEMETRY": False}
+    name = "ROLLOUT"
+    setattr(settings, name, {**getattr(settings, name, {}), "TELEMETRY": False})
     database = instructions["database"]
     database["OPTIONS"] = {**database.get("OPTIONS", {}), "application_name": TRAFFIC}
     connections.databases[DATABASE] = database

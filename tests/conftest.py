@@ -24,6 +24,8 @@ from tests.servers import (
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
 
+    from rollout.models import Rollout
+
 SERVER = pytest.StashKey[TestServer]()
 
 
@@ -98,9 +100,10 @@ def committed_db(
     the place of the default database, and is dropped afterwards.
     """
     with django_db_blocker.unblock():
-        for fixture, phases in PHASES_DONE.items():
-            if fixture in request.fixturenames:
-                template = filled_template(fixture, template, partial(_carry_listings, *phases))
+        if asked_for := [name for name in PHASES_DONE if name in request.fixturenames]:
+            furthest = asked_for[-1]
+            carry = partial(_carry_listings, *PHASES_DONE[furthest])
+            template = filled_template(furthest, template, carry)
         with database_of_its_own(template) as database:
             yield database
 
@@ -111,6 +114,30 @@ def _carry_listings(*phases: int) -> None:
     rollouts.load_listings(300)
     if phases:
         rollouts.carry_out(rollouts.the_rollout(), *phases)
+
+
+@pytest.fixture
+def properties(committed_db: Database) -> "Rollout":
+    """The property rollout over a few hundred listings."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def expanded(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 1."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def filled(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 2."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from tests.console.journal import PAGE, browser_of, fragment_of, reviewed, text_of
-from tests.servers import Database
 
 if TYPE_CHECKING:
     from rollout.models import Rollout
@@ -22,24 +21,7 @@ HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
 @pytest.fixture
-def listings(committed_db: Database) -> Rollout:
-    """A table of listings with nothing done yet."""
-    from tests import rollouts
-
-    rollouts.load_listings(300)
-    return rollouts.the_rollout()
-
-
-@pytest.fixture
-def filled(listings: Rollout) -> Rollout:
-    from tests import rollouts
-
-    rollouts.carry_out(listings, 0, 1, 2)
-    return listings
-
-
-@pytest.fixture
-def engineer(listings: Rollout) -> Client:
+def engineer(properties: Rollout) -> Client:
     return browser_of("engineer")
 
 
@@ -98,7 +80,7 @@ def test_each_value_has_its_rows_what_it_becomes_and_why(engineer: Client) -> No
     assert "spellings" in text
 
 
-def test_a_viewer_reads_and_has_no_fields(listings: Rollout) -> None:
+def test_a_viewer_reads_and_has_no_fields(properties: Rollout) -> None:
     text = text_of(browser_of("viewer"), TYPES)
     assert "House for sale" in text
     assert 'name="name-' not in text
@@ -250,11 +232,11 @@ def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(
 
 
 def test_while_a_run_is_at_work_the_page_reads_and_says_why(
-    listings: Rollout, engineer: Client
+    properties: Rollout, engineer: Client
 ) -> None:
     from tests.console.journal import ran
 
-    ran(listings, 0, "running")
+    ran(properties, 0, "running")
     text = text_of(engineer, TYPES)
     assert "is running" in text
     assert 'name="name-' not in text

@@ -21,27 +21,3 @@ def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ro
     monkeypatch.setattr(lease, "_LOOK_EVERY", 0.01)
     with rollouts.tiny_plan() as plan:
         yield rollouts.the_rollout(plan.name)
-
-
-@pytest.fixture
-def properties(committed_db: Database) -> Rollout:
-    """The property rollout over a few hundred listings."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
-
-
-@pytest.fixture
-def expanded(committed_db: Database) -> Rollout:
-    """The same at the end of phase 1."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
-
-
-@pytest.fixture
-def filled(committed_db: Database) -> Rollout:
-    """The same at the end of phase 2."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()

@@ -10,15 +10,6 @@ from rollout.models import AuditReport, Rollout
 from rollout.plan import plans
 from rollout.runner import schedule
 from tests import rollouts
-from tests.servers import Database
-
-
-@pytest.fixture
-def filled(committed_db: Database) -> Rollout:
-    rollouts.load_listings(200)
-    rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1, 2)
-    return rollout
 
 
 def test_a_sample_is_asked_for_once_in_each_interval_while_both_shapes_exist(

@@ -162,8 +162,8 @@ def test_a_role_that_may_not_read_the_tables_is_told_so(
     target: Target, connection: Connection
 ) -> None:
     plan = filled(target, connection)
-    connection.execute("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN")
-    modest = Target({**target.parameters, "user": "modest"})
+    connection.execute("DROP ROLE IF EXISTS modest_reader; CREATE ROLE modest_reader LOGIN")
+    modest = Target({**target.parameters, "user": "modest_reader"})
     try:
         with (
             target.connect() as other,
@@ -173,7 +173,7 @@ def test_a_role_that_may_not_read_the_tables_is_told_so(
             b"".join(dump(find_programs(18), modest, found, CONTROL))
         assert "grant it SELECT" in error.value.advice
     finally:
-        connection.execute("DROP ROLE modest")
+        connection.execute("DROP ROLE modest_reader")
 
 
 def test_types_functions_and_triggers_of_the_application_come_back(
