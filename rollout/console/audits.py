@@ -1,5 +1,9 @@
 """Audits: the list of a rollout's, and the report of one."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
@@ -18,13 +22,15 @@ from rollout.console.matrix import matrix_of
 from rollout.console.paging import page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
+from rollout.engine.audit import MATCHED
 from rollout.findings import came_back
 from rollout.heartbeats import liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
-from rollout.runner.audits import LARGEST_SEED
+from rollout.runner.audits import LARGEST_SEED, keys_now
 from rollout.runner.verbs import LARGEST_SAMPLE
 
 MOST_IN_PLOT = 60
+MOST_ALIKE = 25
 
 
 class SampleForm(forms.Form):
@@ -92,6 +98,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
             actual=cell["new"],
         )
     mismatches = page_of(found.select_related("finding"), request.GET, size=25, newest_first=False)
+    alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
     page = {
         "report": report,
         "report_card": f"rollout/report/{report.status}.html",
@@ -103,6 +110,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "column": column,
         "category": category,
         "cell": cell,
+        "alike": alike,
         "statement": statement_of(report),
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
@@ -110,6 +118,23 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "live": FAST if running else 0,
     }
     return render(request, f"rollout/{'audit_live' if request.htmx else 'audit'}.html", page)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Some rows of a cell that matches, which no report keeps: read now, with their pages."""
+
+    rows: list[tuple[str, str]]
+    unknown: str = ""
+
+
+def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
+    place = cell["table"], cell["column"], cell["legacy"], cell["new"]
+    try:
+        keys = keys_now(report.rollout, *place, at_most=MOST_ALIKE)
+    except psycopg.Error as error:
+        return Alike([], f"Rows like these cannot be read now: {str(error).strip()}")
+    return Alike([(key, row_url(cell["table"], key)) for key in keys])
 
 
 def _one_before(report: AuditReport) -> AuditReport | None:

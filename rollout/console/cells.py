@@ -35,14 +35,19 @@ def category(share: Share) -> SafeString:
 
 
 def box(context: Context, box: Box) -> SafeString:
-    """A cell of the matrix; what mismatches leads to its rows."""
+    """A cell of the matrix; it leads to its rows."""
     if not box.rows or box.worst is None:
         return _NOTHING
     name = box.worst.share.name
+    query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
     if not box.bad:
         look = "exact" if name == "ok" else "same"
-        return format_html('<td class="number {}">{}</td>', look, number(box.rows))
-    query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
+        return format_html(
+            '<td class="number {}"><a href="{}#mismatches">{}</a></td>',
+            look,
+            query,
+            number(box.rows),
+        )
     others = " and others" if len(box.cells) > 1 else ""
     return format_html(
         '<td class="number bad"><a href="{}#mismatches">{}{}</a>'

@@ -87,13 +87,17 @@ def crosstabs(report: AuditReport) -> list[Crosstab]:
 
 
 def cell_at(report: AuditReport, place: str) -> dict[str, Any] | None:
-    """The cell that an address names, with its translation's column; None where there is none."""
+    """The cell that an address names, with its translation's table and column; else None."""
     first, _, second = place.partition(".")
     if not (first.isdecimal() and second.isdecimal()):
         return None
     try:
         translation = report.translations[int(first)]
-        return {**translation["cells"][int(second)], "column": translation["column"]}
+        return {
+            **translation["cells"][int(second)],
+            "column": translation["column"],
+            "table": translation.get("table", ""),
+        }
     except IndexError:
         return None
 

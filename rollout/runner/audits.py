@@ -22,6 +22,7 @@ from rollout.engine.audit import (
     CellNow,
     Sample,
     cells_of_row,
+    keys_of_pair,
     last_written,
     run_audit,
 )
@@ -155,6 +156,26 @@ def row_now(rollout: Rollout, table_label: str, key: Sequence[str]) -> RowNow:
         connection.execute("SET statement_timeout = '3s'")
         cells = cells_of_row(connection, plan, table, key)
         return RowNow(cells, last_written(connection, table, key) if cells else None)
+
+
+def keys_now(
+    rollout: Rollout,
+    table_label: str,
+    column: str,
+    legacy: str | None,
+    new: str | None,
+    *,
+    at_most: int,
+) -> list[str]:
+    """Keys of some rows that hold this pair at this moment. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    table = next((t for t in plan.audited_tables if t.label == table_label), None)
+    if table is None:
+        return []
+    target, _ = audit_target_of(rollout.environment)
+    with target.connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        return keys_of_pair(connection, plan, table, column, legacy, new, at_most=at_most)
 
 
 def give_up(run: PhaseRun, why: str) -> None:

@@ -76,11 +76,18 @@ def test_a_cell_leads_to_its_rows_and_to_no_others(report: AuditReport) -> None:
     page = f"/rollout/audits/{report.pk}/"
     whole = text_of(client, page)
     assert "?cell=0.1" in whole
-    assert "?cell=0.0" not in whole
+    assert "?cell=0.0" in whole
     rows = text_of(client, page, cell="0.1")
     assert ("key-1" in rows, "key-2" in rows, "key-3" in rows) == (True, True, False)
     rows = text_of(client, page, cell="0.2")
     assert ("key-1" in rows, "key-3" in rows) == (False, True)
+
+
+def test_a_cell_that_matches_says_when_no_row_is_like_it_any_more(report: AuditReport) -> None:
+    rows = text_of(browser_of("viewer"), f"/rollout/audits/{report.pk}/", cell="0.0")
+    assert "Rows of a cell" in rows
+    assert "No row holds this pair any more" in rows
+    assert "key-1" not in rows
 
 
 @pytest.mark.parametrize("cell", ["", "x", "9.9", "0.", "-1.0", "0.99", "'"])

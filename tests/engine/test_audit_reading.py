@@ -6,7 +6,13 @@ from collections import Counter
 import pytest
 
 from rollout.engine import audit as audit_module
-from rollout.engine.audit import AuditResult, auditor, mismatching_rows
+from rollout.engine.audit import (
+    MATCHED,
+    AuditResult,
+    auditor,
+    keys_of_pair,
+    mismatching_rows,
+)
 from rollout.engine.control import Interrupted
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, Target
@@ -84,6 +90,34 @@ def _recounted(result: AuditResult, mismatched: set[str], rows: int) -> dict[str
     assert rest.pop("transient") == 2
     assert sum(rest.values()) == rows - 3
     return result.categories
+
+
+class TestCells:
+    def test_each_cell_leads_to_as_many_rows_as_it_counts(
+        self, target: Target, connection: Connection
+    ) -> None:
+        filled(target, connection, 30)
+        connection.execute("UPDATE things SET kind = NULL WHERE id = 1")
+        connection.execute("UPDATE things SET kind = 'it''s 100 %' WHERE id IN (2, 3)")
+        connection.execute("UPDATE things SET kind_id = -1 WHERE id IN (4, 5, 6)")
+        connection.execute("UPDATE things SET kind_id = NULL WHERE id = 7")
+        result = audit(target, PLAN)
+        for translation in result.translations:
+            if translation.lookup_table:
+                found = [
+                    keys_of_pair(
+                        *(connection, PLAN, BIGINT.table, translation.column),
+                        *(cell.legacy, cell.new),
+                        at_most=100,
+                    )
+                    for cell in translation.cells
+                    if cell.category in MATCHED
+                ]
+                counts = [cell.rows for cell in translation.cells if cell.category in MATCHED]
+                assert [len(keys) for keys in found] == counts
+                assert len({key for keys in found for key in keys}) == sum(counts)
+        pair = BIGINT.column("kind_id"), "House", "House"
+        assert len(keys_of_pair(connection, PLAN, BIGINT.table, *pair, at_most=2)) == 2
 
 
 class TestLookupRows:

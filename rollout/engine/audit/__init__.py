@@ -26,6 +26,7 @@ from rollout.engine.audit.rows import mismatches_of
 from rollout.engine.audit.sampling import Function
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.audit.second_look import look_again, wait
+from rollout.engine.audit.some_rows import keys_of_pair
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Control, Quiet
 from rollout.engine.pace import Pace
@@ -45,6 +46,7 @@ __all__ = [
     "Sample",
     "TranslationResult",
     "cells_of_row",
+    "keys_of_pair",
     "last_written",
     "mismatching_rows",
     "run_audit",

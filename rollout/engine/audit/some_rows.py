@@ -3,11 +3,14 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from rollout.engine.audit.categories import RowMismatch
 from rollout.engine.audit.readiness import why_not
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import live_columns, tables_of
+from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
@@ -41,6 +44,47 @@ def look_at(
         found = connection.execute(scan.query(condition)).fetchall()
         mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in found], condition))
         return RowsNow(mismatches, _texts(connection, scan, keys))
+
+
+def keys_of_pair(
+    connection: Connection,
+    plan: Plan,
+    table: Table,
+    column: str,
+    legacy: str | None,
+    new: str | None,
+    *,
+    at_most: int,
+) -> list[str]:
+    """Some rows whose legacy text and lookup row are these: their keys, parts joined by a comma.
+
+    In no order, so that the first that are met are enough. Raises psycopg.Error.
+    """
+    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    if why_not(connection, plan, table, columns):
+        return []
+    scan = TableScan(connection, plan, table, columns)
+    rules = next((one for one in scan.lookups if one.lookup.column == column), None)
+    if rules is None:
+        return []
+    ids = [None] if new is None else [id_ for id_, name in rules.names.items() if name == new]
+    query = sql.SQL(
+        "SELECT {key} FROM {table} WHERE {legacy} IS NOT DISTINCT FROM {text} AND ({same})"
+        " LIMIT {most}"
+    ).format(
+        key=key_of(scan.table),
+        table=scan.source(),
+        legacy=sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy)),
+        text=sql.Literal(legacy),
+        same=sql.SQL(" OR ").join(
+            sql.SQL("{} IS NOT DISTINCT FROM {}").format(sql.Identifier("t", column), id_)
+            for id_ in ids
+        )
+        if ids
+        else sql.SQL("false"),
+        most=at_most,
+    )
+    return [",".join(key) for (key,) in connection.execute(query)]
 
 
 def _texts(
