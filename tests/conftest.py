@@ -91,21 +91,28 @@ PHASES_DONE = {"properties": (), "expanded": (0, 1), "filled": (0, 1, 2)}
 
 
 @pytest.fixture
-def committed_db(
+def beginning(
     template: str, request: pytest.FixtureRequest, django_db_blocker: "DjangoDbBlocker"
-) -> Iterator[Database]:
+) -> str:
+    """The name of the database that `committed_db` is a copy of."""
+    asked_for = [name for name in PHASES_DONE if name in request.fixturenames]
+    if not asked_for:
+        return template
+    furthest = asked_for[-1]
+    with django_db_blocker.unblock():
+        carry = partial(_carry_listings, *PHASES_DONE[furthest])
+        return filled_template(furthest, template, carry)
+
+
+@pytest.fixture
+def committed_db(beginning: str, django_db_blocker: "DjangoDbBlocker") -> Iterator[Database]:
     """A migrated database of the test's own, in which commits are real.
 
     For what needs several connections or processes. Not to be used together with `db`: it takes
     the place of the default database, and is dropped afterwards.
     """
-    with django_db_blocker.unblock():
-        if asked_for := [name for name in PHASES_DONE if name in request.fixturenames]:
-            furthest = asked_for[-1]
-            carry = partial(_carry_listings, *PHASES_DONE[furthest])
-            template = filled_template(furthest, template, carry)
-        with database_of_its_own(template) as database:
-            yield database
+    with django_db_blocker.unblock(), database_of_its_own(beginning) as database:
+        yield database
 
 
 def _carry_listings(*phases: int) -> None:

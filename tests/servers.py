@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import psycopg
 
 from config import embedded
@@ -19,6 +20,9 @@ from config.home import ROOT
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
+# Files in memory, where a system has such a place, and what is to be free there: GiB.
+MEMORY = Path("/dev/shm")
+ROOM = 6
 DELIVERED_TWICE = """
 CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO django_q_ormq (key, payload, lock) VALUES (new.key, new.payload, new.lock);
@@ -34,12 +38,14 @@ class TestServer:
     __test__ = False
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="rollout-tests-", dir=_memory()))
         # The server may run as another user than we do.
         self.directory.chmod(0o711)
         self._given = os.environ.get("DATABASE_URL")
 
     def start(self) -> None:
+        os.environ.setdefault("TMPDIR", str(self.directory))  # The tests' files go the same way.
+        tempfile.tempdir = None
         url = self._given or embedded.start(
             self.directory / "postgres", settings=embedded.TEST_SETTINGS
         )
@@ -64,6 +70,14 @@ class TestServer:
         else:
             embedded.remove(self.directory / "postgres")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """Where a run's files are in memory: most of its time went into the disk. TMPDIR goes first."""
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return None
+    free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return MEMORY if free > ROOM * 2**30 else None
 
 
 def template_url() -> str:
