@@ -77,6 +77,12 @@ def read_table(connection: Connection, table: Table) -> Numbers:
 def read_statements(connection: Connection) -> Statements | None:
     """The counters of pg_stat_statements in this database; None where it cannot be read."""
     try:
+        # Asked for first: an error at every reading would stand in the server's log.
+        (known,) = connection.execute(
+            "SELECT to_regprocedure('pg_stat_statements(boolean)') IS NOT NULL"
+        ).fetchone() or (False,)
+        if not known:
+            return None
         rows = connection.execute(
             "SELECT concat_ws('.', userid, queryid, toplevel), calls, total_exec_time, rows"
             " FROM pg_stat_statements(false) WHERE queryid IS NOT NULL"

@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from rollout.engine.statistics import (
     SERVER_COUNTERS,
@@ -91,9 +92,13 @@ def _told(connection: Connection) -> bool:
     ] == [(3, 3)]
 
 
-def test_without_the_extension_there_are_no_statements(connection: Connection) -> None:
+def test_without_the_extension_there_are_no_statements_and_no_error_for_the_servers_log(
+    connection: Connection,
+) -> None:
     connection.execute("DROP EXTENSION IF EXISTS pg_stat_statements")
-    assert read_statements(connection) is None
+    with connection.transaction():
+        assert read_statements(connection) is None
+        assert connection.info.transaction_status == TransactionStatus.INTRANS
 
 
 @pytest.mark.parametrize(
