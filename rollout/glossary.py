@@ -188,6 +188,10 @@ GLOSSARY = (
                 "evidence and what to do next. Unknown is never a pass.",
             ),
             Term(
+                "Soak",
+                "Time that must pass, with measurements in bounds, before the next phase.",
+            ),
+            Term(
                 "Preflight",
                 "A look at what could stop or hurt a phase: sessions, locks, rights, disk, data. "
                 "It is made when the page opens, and again at the start.",

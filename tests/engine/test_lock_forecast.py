@@ -1,11 +1,17 @@
 """The locks that a phase takes, for how long, and who would be in their way."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from psycopg import sql
 
 from rollout.engine import preflight
 from rollout.engine.preflight import LockForecast, forecast_locks
 from rollout.engine.target import Connection, Target
-from rollout.plan.actions import LockMode
+from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.names import code
+from rollout.plan.sqlfiles import SqlFile
 from tests.engine.carrying import do_phase, do_until
 from tests.engine.samples import BIGINT, PARTITIONED
 
@@ -136,3 +142,36 @@ def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Con
     app.execute("COMMIT")
     assert found.longest_transaction is not None
     assert found.longest_transaction >= 1
+
+
+def test_a_table_that_the_phase_itself_creates_is_locked_before_nobody(target: Target) -> None:
+    """Nobody can wait for it. One that is there already, or that another phase creates, is told."""
+
+    def file(number: int, text: str, *locks: str) -> SqlFile:
+        taken = tuple(Lock(LockMode.ACCESS_EXCLUSIVE, table) for table in locks)
+        statement = Statement(sql=sql.Composed([code(text)]), done=None, locks=taken)
+        return SqlFile(
+            id=f"file-{number}",
+            description=text,
+            path=Path(f"{number:03}.up.sql"),
+            phase=1,
+            ups=(statement,),
+            downs=(),
+        )
+
+    steps = (
+        file(1, "CREATE TABLE prices (thing bigint REFERENCES things)", "prices", "things"),
+        file(2, 'CREATE UNLOGGED TABLE IF NOT EXISTS public."Names" ()', "Names"),
+        file(3, "ALTER TABLE prices ADD COLUMN euros int", "prices"),
+        file(4, "CREATE TABLE IF NOT EXISTS things ()", "things"),
+        file(5, "ALTER TABLE notes ADD COLUMN euros int", "notes"),
+    )
+    before, phase, *after = PLAN.phases
+    phases = [before, replace(phase, steps=steps), *after]
+    plan = replace(PLAN, phases=phases)  # type: ignore[arg-type]
+    told = [(lock.step, lock.tables) for lock in forecast_locks(target, plan, 1)]
+    assert told == [
+        ("file-1", ("things",)),
+        ("file-4", ("things",)),
+        ("file-5", ("notes",)),
+    ]

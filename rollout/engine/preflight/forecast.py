@@ -1,5 +1,6 @@
 """Which locks a phase takes, for how long about, and who would wait for them if it began now."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,12 @@ _CONFLICTS: dict[LockMode, tuple[str, ...]] = {
     LockMode.ACCESS_SHARE: ("ACCESS_EXCLUSIVE",),
 }
 """The modes of others that each mode waits for."""
+
+_CREATES = re.compile(
+    r"\bCREATE\s+(?:UNLOGGED\s+)?(?:TABLE|MATERIALIZED\s+VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r'((?:"[^"]+"|\w+)(?:\s*\.\s*(?:"[^"]+"|\w+))?)',
+    re.IGNORECASE,
+)
 
 SAMPLE_BLOCKS = 2000
 AT_ONCE = "milliseconds"
@@ -102,12 +109,17 @@ class _Size:
 
 
 class Forecaster:
-    """Asks each table once, however many steps lock it."""
+    """Asks each table once, however many steps lock it.
+
+    The steps are to come in the order in which they are carried out: nobody can wait for a table
+    that one of them creates, so locks on such a table are left out.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sizes: dict[str, _Size | None] = {}
         self._sessions: dict[tuple[LockMode, tuple[str, ...]], list[Session]] = {}
+        self._created: set[str] = set()
 
     def of_step(self, step: Step, direction: Direction) -> list[LockForecast]:
         """The locks of a step one way, in the order in which they are taken."""
@@ -123,13 +135,20 @@ class Forecaster:
 
     def _of_statement(self, step: Step, statement: Statement) -> list[LockForecast]:
         applied = statement.done is not None and self._is_applied(statement)
+        self._created |= self._to_be_created_by(statement)
         together: dict[LockMode, list[str]] = {}
         for lock in statement.locks:
-            together.setdefault(lock.mode, []).append(lock.table)
+            if lock.table not in self._created:
+                together.setdefault(lock.mode, []).append(lock.table)
         return [
             self._forecast(step, mode, tuple(tables), statement=statement, applied=applied)
             for mode, tables in together.items()
         ]
+
+    def _to_be_created_by(self, statement: Statement) -> set[str]:
+        """The tables that its SQL creates and that are not there yet."""
+        labels = {_label(name) for name in _CREATES.findall(statement.text)}
+        return {label for label in labels if not oids_of(self._connection, [label])}
 
     def _forecast(
         self,
@@ -181,6 +200,13 @@ class Forecaster:
             except psycopg.DatabaseError:
                 self._sizes[label] = None
         return self._sizes[label]
+
+
+def _label(name: str) -> str:
+    """A table's name in SQL as plans write it: without quotes, and without the schema public."""
+    parts = re.findall(r'"[^"]+"|\w+', name)
+    plain = [part[1:-1] if part[0] == '"' else part.lower() for part in parts]
+    return ".".join(plain).removeprefix("public.")
 
 
 def _counted(locks: list[LockForecast]) -> list[LockForecast]:
