@@ -10,9 +10,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.concerns import Concern
 from rollout.console.cookies import THEME, THEMES
 from rollout.console.lines import Values, plot_of
 from rollout.models import RunState, Way
+from rollout.plan.plan import ROLES
 
 YEAR = 365 * 24 * 3600
 TOKENS = {
@@ -21,6 +23,28 @@ TOKENS = {
     "States": ("good", "warn", "bad", "info", "good-soft", "warn-soft", "bad-soft", "info-soft"),
 }
 """The colours, by what they are for; style.css has a swatch of each."""
+
+
+def _sample_phases() -> list[dict[str, object]]:
+    states = (*[RunState.DONE] * 3, RunState.RUNNING, "pending")
+    return [
+        {
+            "number": number,
+            "role": role,
+            "state": state,
+            "way": Way.FORWARD,
+            "duration": timedelta(seconds=8 * number + 1),
+            "estimate": timedelta(seconds=30 * number + 10),
+        }
+        for number, (role, state) in enumerate(zip(ROLES, states, strict=True))
+    ]
+
+
+SAMPLE_STEP = (
+    {"destructive": True, "description": "Drop the legacy columns"},
+    {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
+)
+"""As a confirmation shows a step that takes something away."""
 
 
 @may("view_rollout", anywhere=True)
@@ -34,6 +58,17 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         ("p95", [(at, 30 + 14 * sin(n / 9)) for n, at in enumerate(moments)]),
     ]
     page = {
+        "status": {
+            "rollout": {"plan": "example", "environment": "example"},
+            "plan": {"name": "example"},
+            "phases": _sample_phases(),
+        },
+        "phase": {"number": 3},
+        "concerns": [
+            Concern("Phase 3 failed.", "#health"),
+            Concern("Rule latency is broken.", "#health", "warn"),
+        ],
+        "steps": [SAMPLE_STEP],
         "tokens": TOKENS,
         "states": [*RunState.values],
         "forward": Way.FORWARD,
