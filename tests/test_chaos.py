@@ -26,17 +26,22 @@ ROWS = 60_000
 KILLS = 50
 RESTARTS = 5
 SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
-# Batches take a while, in their transactions, and what the engine wrote is counted in them as well.
+# What the engine wrote is counted in its transactions as well.
 COUNTED = """
-CREATE TABLE written_by_the_engine (rows bigint NOT NULL);
-CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF current_setting('application_name') = 'rollout' THEN
-    PERFORM pg_sleep(0.06);
+    PERFORM pg_sleep({seconds});
     INSERT INTO written_by_the_engine SELECT count(*) FROM these;
   END IF;
-  RETURN NULL; END $$;
+  RETURN NULL; END $$
+"""
+# Batches take a while, so that there is always one to be killed in.
+SLOW = COUNTED.format(seconds=0.06)
+AS_THEY_ARE = COUNTED.format(seconds=0)
+TRIGGER = """
+CREATE TABLE written_by_the_engine (rows bigint NOT NULL);
 CREATE TRIGGER counted AFTER UPDATE ON properties REFERENCING NEW TABLE AS these
-  FOR EACH STATEMENT EXECUTE FUNCTION counted();
+  FOR EACH STATEMENT EXECUTE FUNCTION counted()
 """
 HOLDERS = "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done ORDER BY random()"
 RUN = "SELECT state FROM rollout_phaserun WHERE phase = 2"
@@ -176,7 +181,8 @@ def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_a
         for phase in ("0", "1"):
             manage("rollout", "start", PLAN, phase, "--wait", url=url)
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(COUNTED.encode())
+            connection.execute(SLOW.encode())
+            connection.execute(TRIGGER.encode())
             connection.execute(DELIVERED_TWICE.encode())
             rows = connection.execute("SELECT id, type, status FROM properties").fetchall()
         before = {key: (type_, status) for key, type_, status in rows}
@@ -216,6 +222,8 @@ def _until_it_ends(server: Server, generator: random.Random, logs: list[Path]) -
                 crashes += 1
                 server.crash()
                 written = 0
+            if (kills, crashes) == (KILLS, RESTARTS):
+                server.ask(AS_THEY_ARE)
         else:
             time.sleep(0.05)
     assert (kills, crashes) == (KILLS, RESTARTS)

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -175,9 +174,7 @@ def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> N
     assert demo.processes() == []
     assert not demo.home.database_url.exists()
 
-    began = time.monotonic()
     demo.start_and_wait(TRAFFIC="0")
-    assert time.monotonic() - began < 15
     assert printed_password(demo) == password
     with psycopg.connect(demo.url()) as connection:
         titles = connection.execute(

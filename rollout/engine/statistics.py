@@ -34,7 +34,8 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float AS started,
        d.deadlocks::float, d.temp_bytes::float,
        (SELECT sum(numbackends) FROM pg_stat_database)::float AS connections,
        current_setting('max_connections')::float AS max_connections,
-       (SELECT count(*) FROM pg_locks WHERE NOT granted)::float AS lock_waits,
+       (SELECT count(*) FROM pg_locks JOIN pg_stat_activity AS a USING (pid)
+         WHERE NOT granted AND a.datname = current_database())::float AS lock_waits,
        (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))
           FROM pg_stat_activity WHERE datname = current_database()
            AND backend_type = 'client backend' AND pid <> pg_backend_pid())::float

@@ -13,6 +13,7 @@ from rollout.plan import plans
 from tests import rollouts
 from tests.console import journal
 from tests.in_browser.visiting import PHONE, Site, Visitor
+from tests.processes import wait_until
 from tests.servers import Database
 from tests.writers import Writer
 
@@ -241,7 +242,7 @@ def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> Non
             "document.body.insertAdjacentHTML('beforeend',"
             """ '<img src="/nowhere.png"><p style="color: red">x</p>')"""
         )
-        viewer.page.wait_for_function("[...document.images].at(-1).complete")
+        wait_until(lambda: viewer.page.evaluate("[...document.images].at(-1).complete"))
         assert any(line.startswith("image-alt") for line in viewer.barriers())
         assert any("404 of" in line for line in viewer.problems)
         assert any("Content Security Policy" in line for line in viewer.problems)
