@@ -75,12 +75,15 @@ def _label_of(connection: Connection, oid: int) -> str | None:
     return row[0] if row else None
 
 
-# Locks that go with everything that an application does are left out.
+# Locks that go with everything that an application does are left out, and the one that keeps others
+# from writing to a materialized view: nobody writes to one while it is refreshed beside its readers.
 _LOCKS = """
 SELECT DISTINCT l.relation::bigint, l.mode, l.granted
   FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+  LEFT JOIN pg_class AS c ON c.oid = l.relation
  WHERE l.locktype = 'relation' AND l.relation >= 16384
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND a.application_name = %(application)s
    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+   AND NOT (c.relkind IS NOT DISTINCT FROM 'm' AND l.mode = 'ExclusiveLock')
 """
