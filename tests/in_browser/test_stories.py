@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from config import embedded
-from rollout.models import LogEntry, PhaseRun
+from rollout.models import BackfillJob, LogEntry, PhaseRun
 from rollout.plan import plans
 from tests import rollouts
 from tests.console import journal
@@ -72,11 +72,14 @@ def plant_a_wrong_type() -> None:
 
 
 def starts(lead: Visitor, phase: int) -> None:
+    """By the keyboard alone."""
     # What gates see in the schema is kept for a moment.
     asks_until(lead, f"{PAGE}phases/{phase}/start/", f"Start phase {phase} in production")
     if phase > 2:
-        lead.page.locator("#typed").fill(journal.PLAN)
-    lead.press(f"Start phase {phase} in production")
+        lead.goes_to(lead.page.locator("#typed"))
+        lead.page.keyboard.type(journal.PLAN)
+    lead.goes_to(lead.page.get_by_role("button", name=f"Start phase {phase} in production"))
+    lead.page.keyboard.press("Enter")
 
 
 def starts_with_anothers_approval(lead: Visitor, other: Visitor, phase: int) -> None:
@@ -240,10 +243,12 @@ def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> Non
         viewer.open(PAGE)
         viewer.page.evaluate(
             "document.body.insertAdjacentHTML('beforeend',"
-            """ '<img src="/nowhere.png"><p style="color: red">x</p>')"""
+            """ '<svg class="plot"></svg><p aria-live="assertive"></p>"""
+            """<img src="/nowhere.png"><p style="color: red">x</p>')"""
         )
         wait_until(lambda: viewer.page.evaluate("[...document.images].at(-1).complete"))
-        assert any(line.startswith("image-alt") for line in viewer.barriers())
+        for barrier in ("image-alt", "chart without a table", "live region that interrupts"):
+            assert any(line.startswith(barrier) for line in viewer.barriers()), barrier
         assert any("404 of" in line for line in viewer.problems)
         assert any("Content Security Policy" in line for line in viewer.problems)
         assert (
@@ -273,6 +278,37 @@ def test_what_is_opened_focused_and_scrolled_stays_so_while_the_page_goes_on(
         assert lead.page.evaluate("scrollY") == 240
         assert not lead.problems
     PhaseRun.objects.filter(phase=2).delete()
+
+
+SHIFTED = """() => {
+    window.shifted = 0;
+    new PerformanceObserver(seen => {
+        for (const one of seen.getEntries()) shifted += one.value;
+    }).observe({type: "layout-shift"});
+}"""
+DRAWN = "() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+
+
+def test_figures_that_change_move_nothing_else_on_the_page(site: Site, database: Database) -> None:
+    run = journal.ran(journal.the_rollout(), 2, "running", worker="somewhere")
+    job = journal.job_of(journal.reached(run, "backfill", "running"), scanned=0)
+    with site.visitor("lead") as lead:
+        for path in (PAGE, f"{PAGE}phases/2/", f"/rollout/jobs/{job.pk}/"):
+            lead.open(path)
+            lead.page.evaluate(SHIFTED)
+            for scanned in (1_234, 987_654):
+                BackfillJob.objects.filter(pk=job.pk).update(scanned=scanned, updated=scanned)
+                with lead.page.expect_response(
+                    lambda answer: "hx-request" in answer.request.headers
+                ):
+                    ask_again(lead)
+                lead.page.evaluate(DRAWN)
+            assert lead.page.evaluate("shifted") < 0.01, path
+        lead.page.evaluate("document.body.insertAdjacentHTML('afterbegin', '<h1>Here I am</h1>')")
+        lead.page.evaluate(DRAWN)
+        assert lead.page.evaluate("shifted") > 0.01, "what moves is seen"
+        assert not lead.problems
+    run.delete()
 
 
 def test_a_database_that_goes_and_comes_back_is_said_and_seen_on_the_open_page(
