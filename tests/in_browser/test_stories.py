@@ -97,7 +97,8 @@ def rolls_back(lead: Visitor, phase: int) -> None:
     lead.open(f"{PAGE}phases/{phase}/")
     lead.press(f"Roll back phase {phase}…", role="link")
     lead.press(f"Roll back phase {phase} in production")
-    lead.page.locator(".run .badge", has_text="Rolled back").wait_for(timeout=60_000)
+    badge = lead.page.locator(".run .badge", has_text="Rolled back")
+    wait_until(badge.is_visible, seconds=60, seen=lambda: lead.text)
 
 
 def takes_snapshot(lead: Visitor) -> None:
