@@ -75,8 +75,8 @@ def _label_of(connection: Connection, oid: int) -> str | None:
     return row[0] if row else None
 
 
-# Locks that go with everything that an application does are left out, and the one that keeps others
-# from writing to a materialized view: nobody writes to one while it is refreshed beside its readers.
+# Locks that go with everything that an application does are left out, and the one that only keeps
+# others from writing to a materialized view, which nobody does while it is refreshed.
 _LOCKS = """
 SELECT DISTINCT l.relation::bigint, l.mode, l.granted
   FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
