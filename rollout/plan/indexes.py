@@ -183,9 +183,14 @@ class CreateMaterializedView(Step):
         )
 
     def backward(self, plan: "Plan") -> Actions:
+        # A refresh of ours may take minutes, and is of no use to what goes: it is called off.
         return (
             Statement(
-                sql=sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}").format(self.identifier),
+                sql=sql.SQL(
+                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND query = {};\n"
+                    "DROP MATERIALIZED VIEW IF EXISTS {}"
+                ).format(sql.Literal(self.refresh.sql.as_string()), self.identifier),
                 done=facts.no(facts.relation_exists(self.identifier)),
             ),
         )

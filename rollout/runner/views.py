@@ -1,12 +1,17 @@
 """Refreshes the materialized views of a plan whose phase is done."""
 
+import logging
 import time
+
+from psycopg import errors
 
 from rollout import gates, queue
 from rollout.engine.target import ask
 from rollout.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
+
+logger = logging.getLogger(__name__)
 
 
 def views_in_use(rollout: Rollout) -> list[CreateMaterializedView]:
@@ -24,13 +29,16 @@ def views_in_use(rollout: Rollout) -> list[CreateMaterializedView]:
 
 
 def refresh(rollout_id: int, step_id: str) -> None:
-    """Refresh a view, unless its phase has been rolled back meanwhile."""
+    """Refresh a view, unless its phase has been rolled back meanwhile; that calls it off, too."""
     rollout = Rollout.objects.get(pk=rollout_id)
     for step in views_in_use(rollout):
         if step.id == step_id:
             with target_of(rollout.environment).connect() as connection:
                 if ask(connection, facts.relation_exists(step.identifier)):
-                    connection.execute(step.refresh.sql)
+                    try:
+                        connection.execute(step.refresh.sql)
+                    except errors.QueryCanceled:
+                        logger.info("The refresh of %s was called off.", step.label)
 
 
 class Refresher:

@@ -1,10 +1,22 @@
 """Materialized views are brought up to date for as long as their phase stands."""
 
+from threading import Thread
+
+from django.db import connections
+
+from rollout.engine import ddl
 from rollout.models import Rollout
-from rollout.runner.views import Refresher, refresh
+from rollout.plan import plans
+from rollout.plan.actions import Statement
+from rollout.runner.views import Refresher, refresh, views_in_use
 from tests import rollouts
+from tests.engine.carrying import NoControl
+from tests.processes import wait_until
 
 VIEW = "listing-counts"
+WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'property_statuses'::regclass"
+)
 COUNTED = "SELECT coalesce(sum(listings), 0)::int FROM property_listing_counts"
 
 
@@ -28,3 +40,22 @@ def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_ro
     message.deliver()
     refresh(filled.pk, VIEW)
     assert rollouts.ask("SELECT to_regclass('property_listing_counts') IS NULL")
+
+
+def test_a_refresh_that_takes_long_is_called_off_by_the_rollback(filled: Rollout) -> None:
+    rollouts.carry_out(filled, 3, 4)
+    (step,) = views_in_use(filled)
+
+    def refreshes() -> None:
+        refresh(filled.pk, VIEW)
+        connections.close_all()
+
+    refreshing = Thread(target=refreshes)
+    with rollouts.locked("LOCK TABLE property_statuses"), rollouts.target() as engine:
+        refreshing.start()
+        wait_until(lambda: rollouts.ask(WAITING) == 1)
+        (drop,) = step.backward(plans.get(filled.plan))
+        assert isinstance(drop, Statement)
+        assert ddl.apply(engine, drop, NoControl())
+        refreshing.join(30)
+        assert not refreshing.is_alive()
