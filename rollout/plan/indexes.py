@@ -187,10 +187,12 @@ class CreateMaterializedView(Step):
         return (
             Statement(
                 sql=sql.SQL(
-                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND query = {};\n"
+                    "SELECT pg_cancel_backend(pid)"
+                    " FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+                    " WHERE l.relation = to_regclass({}) AND l.mode = 'ExclusiveLock'"
+                    " AND a.datname = current_database() AND a.application_name = 'rollout';\n"
                     "DROP MATERIALIZED VIEW IF EXISTS {}"
-                ).format(sql.Literal(self.refresh.sql.as_string()), self.identifier),
+                ).format(sql.Literal(self.identifier.as_string()), self.identifier),
                 done=facts.no(facts.relation_exists(self.identifier)),
             ),
         )
