@@ -73,7 +73,10 @@ class TestServer:
 
 
 def _memory() -> Path | None:
-    """Where a run's files are in memory: most of its time went into the disk. TMPDIR goes first."""
+    """Where a run can keep its files in memory: a third of its time went into the disk.
+
+    TMPDIR goes first.
+    """
     if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return None
     free = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
