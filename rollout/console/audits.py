@@ -1,12 +1,12 @@
 """Audits: the list of a rollout's, and the report of one."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from django import forms
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,21 +16,64 @@ from rollout.bounds import statement_of
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.crosstab import cell_at, crosstabs, shares
 from rollout.console.fetch import audit_or_404, rollout_or_404
+from rollout.console.filtering import ListFilter, choice
 from rollout.console.lines import Plot, line_of
 from rollout.console.live import FAST, pace, shared
 from rollout.console.matrix import matrix_of
-from rollout.console.paging import page_of
+from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.audit import MATCHED
 from rollout.findings import came_back
 from rollout.heartbeats import liveness
-from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
+from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
 from rollout.runner.audits import LARGEST_SEED, keys_now
 from rollout.runner.verbs import LARGEST_SAMPLE
 
+ORDERS = (
+    *BY_AGE,
+    Order("most-mismatches", "Most mismatches first", "mismatched", descending=True),
+    Order("fewest-mismatches", "Fewest mismatches first", "mismatched"),
+)
+ORDERS_OF_ROWS = (
+    Order("first-found", "First found first"),
+    Order("last-found", "Last found first", descending=True),
+    Order("by-column", "By column", "column"),
+    Order("by-category", "By category", "category"),
+)
 MOST_IN_PLOT = 60
 MOST_ALIKE = 25
+
+
+class AuditFilter(ListFilter):
+    """Which audits are listed."""
+
+    mode = choice(AuditMode.choices, "Kind")
+    status = choice(AuditStatus.choices, "Result")
+    lookups: ClassVar = {"mode": "mode", "status": "status"}
+
+
+class MismatchFilter(ListFilter):
+    """Which of a report's rows are listed; a cell of its matrix narrows them further."""
+
+    key = forms.CharField(required=False, max_length=200, label="Row")
+    column = choice([])
+    category = choice([])
+    state = choice(MismatchState.choices, "Since")
+    lookups: ClassVar = {
+        "key": "key__startswith",
+        "column": "column",
+        "category": "category",
+        "state": "state",
+    }
+
+    def __init__(self, query: QueryDict, report: AuditReport) -> None:
+        super().__init__(query)
+        pairs = set(report.found.order_by().values_list("column", "category").distinct())
+        for one in report.translations:
+            pairs |= {(one["column"], category) for category in one["categories"]}
+        self.offer("column", {column for column, _ in pairs if column})
+        self.offer("category", {category for _, category in pairs}.difference(MATCHED))
 
 
 class SampleForm(forms.Form):
@@ -64,9 +107,12 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
             f"You started a {'sampled' if sampled else 'full'} audit. Its report appears below.",
         )
         return redirect("rollout:audits", plan, environment)
-    reports = page_of(AuditReport.objects.filter(rollout=rollout), request.GET, size=25)
+    filters = AuditFilter(request.GET)
+    found = filters.of(AuditReport.objects.filter(rollout=rollout))
+    reports = page_of(found, request.GET, size=25, orders=ORDERS)
     page = {
         "rollout": rollout,
+        "filters": filters,
         "reports": reports,
         "form": SampleForm(),
         "plot": _over_time(rollout),
@@ -83,13 +129,9 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     report = audit_or_404(audit_id)
     running = report.status == AuditStatus.RUNNING
-    found = report.found.all()
-    column, category = (_words(request, name) for name in ("column", "category"))
-    if column:
-        found = found.filter(column=column)
-    if category:
-        found = found.filter(category=category)
-    cell = cell_at(report, _words(request, "cell"))
+    filters = MismatchFilter(request.GET, report)
+    found = filters.of(report.found.select_related("finding"))
+    cell = cell_at(report, request.GET.get("cell", ""))
     if cell is not None:
         found = found.filter(
             column=cell["column"],
@@ -97,7 +139,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
             legacy=cell["legacy"],
             actual=cell["new"],
         )
-    mismatches = page_of(found.select_related("finding"), request.GET, size=25, newest_first=False)
+    mismatches = page_of(found, request.GET, size=25, orders=ORDERS_OF_ROWS)
     alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
     page = {
         "report": report,
@@ -107,8 +149,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "crosstabs": [(one, matrix_of(one.all_cells)) for one in crosstabs(report)],
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
-        "column": column,
-        "category": category,
+        "filters": filters,
         "cell": cell,
         "alike": alike,
         "statement": statement_of(report),
@@ -165,8 +206,3 @@ def _over_time(rollout: Rollout) -> Plot | None:
     points = [(at, float(rows)) for at, rows in newest]
     line = line_of(points, points[0][0], points[-1][0], at_least=1.0)
     return Plot("Mismatched rows over time", "rows", [("mismatched", line)], line.top)
-
-
-def _words(request: ConsoleRequest, name: str) -> str:
-    """A text of the address that the database can be asked about."""
-    return request.GET.get(name, "").replace("\x00", "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
@@ -12,10 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal, log
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.filtering import Listed, ListFilter, choice
 from rollout.console.live import SLOW, shared
-from rollout.console.paging import page_of
+from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.heartbeats import liveness
-from rollout.models import Delivery, DeliveryState, Rollout, Subscription
+from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
 from rollout.notifications import delivering
 from rollout.notifications.kinds import KINDS, TEST_EVENT
 from rollout.notifications.recipients import choices_of
@@ -23,6 +25,12 @@ from rollout.notifications.webhooks import Webhook, webhooks
 from rollout.status import all_rollouts
 
 ALL = "all"
+NOT_TAKEN = "not-taken"
+ORDERS = (
+    *BY_AGE,
+    Order("most-attempts", "Most attempts first", "attempts", descending=True),
+    Order("fewest-attempts", "Fewest attempts first", "attempts"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,21 @@ class HookCard:
     rows: list[Row]
     chosen: bool
     """Whether somebody has chosen here; else what the settings say holds."""
+
+
+class DeliveryFilter(ListFilter):
+    """Which deliveries are listed."""
+
+    recipient = forms.CharField(required=False, max_length=150, label="To")
+    channel = choice(Channel.choices, "By")
+    state = choice([(NOT_TAKEN, "Tried, not taken yet"), *DeliveryState.choices])
+    lookups: ClassVar = {"recipient": "recipient__icontains", "channel": "channel"}
+
+    def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
+        found, state = super().of(rows), self.asked.get("state")
+        if state == NOT_TAKEN:
+            return found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
+        return found.filter(state=state) if state else found
 
 
 class Choice(forms.Form):
@@ -88,11 +111,10 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
         else:
             _say_outdated(request)
         return redirect("rollout:notifications")
-    failed = request.GET.get("show") == "failed"
-    found = Delivery.objects.select_related("entry")
-    if failed:
-        found = found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
-    page = {"deliveries": page_of(found, request.GET, size=25), "failed": failed, "live": SLOW}
+    filters = DeliveryFilter(request.GET)
+    found = filters.of(Delivery.objects.select_related("entry"))
+    deliveries = page_of(found, request.GET, size=25, orders=ORDERS)
+    page = {"deliveries": deliveries, "filters": filters, "live": SLOW}
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
     subscriptions = list(Subscription.objects.all())

@@ -1,25 +1,50 @@
-"""Pages of a list by key: page 4,000 costs what page 1 costs, and new rows shift nothing."""
+"""Pages of a list by key: page 4,000 costs what page 1 costs, and new rows shift nothing.
 
-from collections.abc import Iterator
+The address says in which ``order`` a list is read, and ``after`` which row a page begins: the
+row's key, and before it, with a dot, its value in the column that the order is by.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from operator import attrgetter, gt, lt
+from typing import Any, Generic, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
+ModelRow = TypeVar("ModelRow", bound=Model)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order in which a list can be read: by a column, rows of the same value by their key."""
+
+    name: str
+    """In the address."""
+    words: str
+    column: str = "pk"
+    descending: bool = False
+
+
+NEWEST = Order("newest", "Newest first", descending=True)
+OLDEST = Order("oldest", "Oldest first")
+BY_AGE = (NEWEST, OLDEST)
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """``next`` is the key after which the following page begins, None on the last one."""
+    """``next`` says after which row the following page begins, None on the last one."""
 
     rows: list[Row]
-    next: int | None
+    next: str | None
     first: bool
-    newest_first: bool
-    other_order: str | None
-    """The address's ``order`` for the opposite of this order; None for the list's usual one."""
+    order: Order
+    orders: tuple[Order, ...]
+    """Those the list can be read in, the usual one first."""
+    misread: str = ""
+    """What of the address cannot be understood, and what is shown instead."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -27,28 +52,142 @@ class Page(Generic[Row]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def name_of_order(self) -> str | None:
+        return self.name_of(self.order)
+
+    @property
+    def others(self) -> list[tuple[Order, str | None]]:
+        """The other orders, each with what the address calls it; the usual one has no name."""
+        return [(order, self.name_of(order)) for order in self.orders if order != self.order]
+
+    def name_of(self, order: Order) -> str | None:
+        return None if order == self.orders[0] else order.name
+
+    def head_of(self, column: str) -> dict[str, Any]:
+        """What a column's head tells: how the list is sorted by it, and which order it leads to."""
+        here = self.order.column == column
+        there = [order for order in self.orders if order.column == column and order != self.order]
+        return {
+            "sorted": ("descending" if self.order.descending else "ascending") if here else "",
+            "next": there[0] if there else None,
+            "name": self.name_of(there[0]) if there else None,
+        }
+
 
 def page_of(
-    rows: QuerySet[Row], query: QueryDict, *, size: int, newest_first: bool = True
-) -> Page[Row]:
-    """The rows after the key that the address names as ``after``; from the first for any other.
+    rows: QuerySet[ModelRow],
+    query: QueryDict,
+    *,
+    size: int,
+    orders: tuple[Order, ...] = BY_AGE,
+) -> Page[ModelRow]:
+    """The rows that the address asks for; from the first where it names no row's place."""
 
-    ``order`` in the address turns the list's usual order round: "oldest" or "newest".
-    """
-    turned = "oldest" if newest_first else "newest"
-    is_turned = query.get("order") == turned
-    newest_first ^= is_turned
-    after = query.get("after", "")
-    known = after.isdecimal() and len(after) < 19
-    ordered = rows.order_by("-pk" if newest_first else "pk")
-    if known:
-        ordered = ordered.filter(**{"pk__lt" if newest_first else "pk__gt": int(after)})
+    def place_of(row: ModelRow, order: Order) -> str:
+        return f"{row.pk}" if order.column == "pk" else f"{getattr(row, order.column)}.{row.pk}"
+
+    order, misread = order_asked(query, orders)
+    sign = "-" if order.descending else ""
+    ordered = rows.order_by(*dict.fromkeys((f"{sign}{order.column}", f"{sign}pk")))
+    beyond = _beyond(rows.model, order, query.get("after", ""))
+    if beyond is not None:
+        ordered = ordered.filter(beyond)
     found = list(ordered[: size + 1])
-    more = len(found) > size
+    return _page(found, query, size, order, orders, misread, place_of, known=beyond is not None)
+
+
+def page_of_texts(
+    rows: Iterable[Row],
+    query: QueryDict,
+    *,
+    size: int,
+    orders: tuple[Order, ...],
+    key: str,
+) -> Page[Row]:
+    """As ``page_of``, of rows in memory whose key is a text: the attribute ``key``.
+
+    An order is by that or by a number, and rows of the same number stand by their key from A to Z.
+    """
+
+    def value_of(row: Row, order: Order) -> Any:
+        return getattr(row, order.column) or (by_key and "") or 0
+
+    def place_of(row: Row, order: Order) -> str:
+        text = getattr(row, key)
+        return f"{text}" if by_key else f"{value_of(row, order)}.{text}"
+
+    order, misread = order_asked(query, orders)
+    by_key = order.column == key
+    place = _place_in(query.get("after", ""), by_key=by_key)
+    ordered = sorted(rows, key=attrgetter(key))
+    ordered.sort(key=lambda row: value_of(row, order), reverse=order.descending)
+    if place is not None:
+        value, text = place
+        beyond = lt if order.descending else gt
+        ordered = [
+            row
+            for row in ordered
+            if beyond(found := value_of(row, order), value)
+            or (found == value and getattr(row, key) > text)
+        ]
+    return _page(
+        ordered[: size + 1], query, size, order, orders, misread, place_of, known=place is not None
+    )
+
+
+def _place_in(after: str, *, by_key: bool) -> tuple[Any, str] | None:
+    if by_key:
+        return (after, after) if after else None
+    number, dot, text = after.partition(".")
+    return (int(number), text) if dot and number.isdecimal() and len(number) < 19 else None
+
+
+def order_asked(query: QueryDict, orders: tuple[Order, ...]) -> tuple[Order, str]:
+    """The order that the address names, else the usual one; and what is wrong with the name."""
+    name = query.get("order", "")
+    found = next((order for order in orders if order.name == name), None)
+    if found is not None or not name:
+        return found or orders[0], ""
+    known = ", ".join(order.name for order in orders)
+    return orders[0], f"The list has no such order; it is as usual. It has: {known}."
+
+
+def _page(
+    found: list[Row],
+    query: QueryDict,
+    size: int,
+    order: Order,
+    orders: tuple[Order, ...],
+    misread: str,
+    place_of: Callable[[Row, Order], str],
+    *,
+    known: bool,
+) -> Page[Row]:
+    if query.get("after") and not known:
+        misread = f"{misread} The address names no place in this list; here is its beginning."
     return Page(
         found[:size],
-        found[size - 1].pk if more else None,
+        place_of(found[size - 1], order) if len(found) > size else None,
         first=not known,
-        newest_first=newest_first,
-        other_order=None if is_turned else turned,
+        order=order,
+        orders=orders,
+        misread=misread.strip(),
     )
+
+
+def _beyond(model: type[Model], order: Order, after: str) -> Q | None:
+    """What comes after a row; None where the text names no row's place in the order."""
+    value, dot, key = after.rpartition(".")
+    by_key = order.column == "pk"
+    if "\x00" in after or by_key == bool(dot) or not key.isdecimal() or len(key) > 18:
+        return None
+    than = "lt" if order.descending else "gt"
+    further = Q(**{f"pk__{than}": int(key)})
+    if by_key:
+        return further
+    try:
+        known = model._meta.get_field(order.column).to_python(value)  # type: ignore[union-attr]
+    except ValidationError:
+        return None
+    return Q(**{f"{order.column}__{than}": known}) | Q(**{order.column: known}) & further

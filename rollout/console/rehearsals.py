@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -10,14 +11,28 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_or_404
-from rollout.console.paging import page_of
+from rollout.console.filtering import ListFilter, choice
+from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.verbs import carry_out
 from rollout.heartbeats import liveness
-from rollout.models import Environment, EnvironmentState, Rollout, Way
+from rollout.models import Environment, EnvironmentState, RehearsalState, Rollout, Way
 from rollout.plan import plans
 from rollout.plan.plan import ROLES
 from rollout.rehearsals import LegReport, Report, of_rollout, report_of
 from rollout.snapshots import newest_verified
+
+ORDERS = (
+    *BY_AGE,
+    Order("most-rows", "Most rows first", "rows", descending=True),
+    Order("fewest-rows", "Fewest rows first", "rows"),
+)
+
+
+class RehearsalFilter(ListFilter):
+    """Which rehearsals are listed."""
+
+    state = choice(RehearsalState.choices, "Result")
+    lookups: ClassVar = {"state": "state"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +68,13 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         if last is not None and last.under_way:
             return redirect("rollout:rehearsal", last.pk)
         return redirect("rollout:rehearsals", plan, environment)
-    found = page_of(of_rollout(rollout), request.GET, size=10)
+    filters = RehearsalFilter(request.GET)
+    found = page_of(filters.of(of_rollout(rollout)), request.GET, size=10, orders=ORDERS)
     newest = newest_verified(rollout)
     page = {
         "rollout": rollout,
         "rehearsals": found,
+        "filters": filters,
         "digest": plans.get(plan).digest,
         "newest": newest,
         "refusal": runner.why_not_rehearse(rollout, newest),

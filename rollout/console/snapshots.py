@@ -1,6 +1,7 @@
 """Snapshots: the list of a rollout's, and the evidence of one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -9,8 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404, snapshot_or_404
+from rollout.console.filtering import ListFilter, choice
 from rollout.console.live import pace, shared, tell_apart
-from rollout.console.paging import page_of
+from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.verbs import carry_out
 from rollout.environments import DEFAULT, environments_of
 from rollout.heartbeats import liveness
@@ -24,8 +26,20 @@ from rollout.models import (
 from rollout.runner.restoring import why_not_approve
 from rollout.snapshots import listed, newest_verified
 
+ORDERS = (
+    *BY_AGE,
+    Order("largest", "Largest first", "size", descending=True),
+    Order("smallest", "Smallest first", "size"),
+)
 SHOWN_PAIRS = 100
 SHOWN_RESTORES = 10
+
+
+class SnapshotFilter(ListFilter):
+    """Which snapshots are listed."""
+
+    state = choice(SnapshotState.choices)
+    lookups: ClassVar = {"state": "state"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +67,10 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
             "You asked for a snapshot. It is verified as soon as it is taken.",
         )
         return redirect("rollout:snapshots", plan, environment)
-    found = page_of(listed(rollout), request.GET, size=25)
+    filters = SnapshotFilter(request.GET)
+    found = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
     page = {
+        "filters": filters,
         "rollout": rollout,
         "snapshots": found,
         "newest": newest_verified(rollout),

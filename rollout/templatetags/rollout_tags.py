@@ -7,6 +7,7 @@ from django import template
 from rollout import progress
 from rollout.console import access, cells, cookies, formatting, links, live, looks
 from rollout.console.concerns import Concern
+from rollout.console.paging import Page
 from rollout.engine.health import Status
 from rollout.gates.checklist import ItemStatus
 from rollout.models import Delivery
@@ -60,6 +61,18 @@ def theme_chosen(context: template.Context) -> str:
     """Light, dark, or nothing: as the system has it."""
     request: Any = context.get("request")
     return cookies.theme_of(request)
+
+
+@register.inclusion_tag("rollout/parts/head.html", takes_context=True)
+def head(
+    context: template.Context, listed: Any, column: str, words: str, classes: str = "", at: str = ""
+) -> dict[str, Any]:
+    """A column's head: of a page of a list it leads to the other order by this column.
+
+    Where another page shows a few rows of the list, they have no order to choose.
+    """
+    shown = {"request": context.get("request"), "words": words, "classes": classes, "at": at}
+    return shown | (listed.head_of(column) if isinstance(listed, Page) else {})
 
 
 BADGE = "rollout/parts/badge.html"

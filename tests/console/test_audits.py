@@ -1,11 +1,9 @@
 from typing import Any
 
-import pytest
 from django.conf import LazySettings
 from django.test import Client
 
 from rollout.models import AuditReport, Rollout
-from tests.console import journal
 from tests.console.journal import PAGE, audited, fragment_of, mismatching, text_of
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -108,7 +106,6 @@ def test_mismatching_rows_are_paged_and_filtered(rollout: Rollout, viewer: Clien
     filtered = text_of(viewer, page, column="currency", category="missing")
     assert "other-column" in filtered
     assert "row-0-" not in filtered
-    assert "None with this filter." in text_of(viewer, page, column="no\0such")
 
 
 def test_a_running_audit_is_looked_at_until_it_ends(rollout: Rollout, viewer: Client) -> None:
@@ -145,11 +142,3 @@ def test_the_list_of_audits_is_paged(rollout: Rollout, viewer: Client) -> None:
     assert f"Audit {reports[0].pk}<" in text_of(
         viewer, f"{PAGE}audits/", after=str(response.context["reports"].next)
     )
-
-
-@pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "\0", "1.5", "²"])
-def test_a_page_key_that_makes_no_sense_shows_the_first_page(
-    rollout: Rollout, viewer: Client, after: str
-) -> None:
-    report = journal.audited(rollout)
-    assert f"Audit {report.pk}<" in text_of(viewer, f"{PAGE}audits/", after=after)

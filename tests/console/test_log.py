@@ -52,13 +52,6 @@ def test_an_empty_log_and_an_empty_search_say_what_to_do(viewer: Client) -> None
     assert "No entry matches." in text_of(viewer, LOG, actor="nobody")
 
 
-@pytest.mark.parametrize("query", [{"phase": "9"}, {"plan": "no-such"}, {"text": "a\0b"}])
-def test_a_filter_that_makes_no_sense_says_so(viewer: Client, query: dict[str, str]) -> None:
-    text = text_of(viewer, LOG, **query)
-    assert "please correct what is marked above" in text
-    assert "errorlist" in text
-
-
 def test_the_oldest_come_first_when_they_are_asked_for(rollout: Rollout, viewer: Client) -> None:
     for number in range(60):
         journal.noted(rollout, message=f"Entry {number:02}.")

@@ -84,7 +84,7 @@ def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
     assert "It answered &lt;500&gt;." in text
     assert "Given up" in text
     assert "Taken" in text
-    assert "phase done" not in journal.text_of(lead, PAGE, show="failed").split("Deliveries")[1]
+    assert "phase done" not in journal.text_of(lead, PAGE, state="not-taken").split("Deliveries")[1]
     lead.post(f"{PAGE}deliveries/{failed.pk}/resend/")
     failed.refresh_from_db()
     assert (failed.state, failed.attempts) == ("waiting", 0)

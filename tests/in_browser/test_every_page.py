@@ -153,3 +153,18 @@ def test_no_page_is_wider_than_a_phone(site: Site, database: Database) -> None:
             if width > PHONE["width"]:
                 too_wide.append((path, width))
     assert not too_wide
+
+
+def test_every_place_of_the_navigation_is_seen_on_the_narrowest_phone(
+    site: Site, database: Database
+) -> None:
+    with site.visitor("root", scripts=False, size={"width": 360, "height": 780}) as visitor:
+        visitor.open("/rollout/")
+        places = visitor.page.get_by_role("navigation", name="Main").get_by_role("link").all()
+        edges = []
+        for place in places:
+            box = place.bounding_box()
+            assert box is not None
+            edges.append((box["x"] >= 0, box["x"] + box["width"] <= 360, box["height"] >= 24))
+        assert len(edges) == 5
+        assert all(map(all, edges)), edges
