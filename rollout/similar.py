@@ -9,6 +9,8 @@ from rollout.engine.mapping import Review, Value
 
 CLOSE_ENOUGH = 84.0
 """Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common."""
+MOST_NAMES = 2000
+"""Of more names those that most rows have are compared: a rare one is seldom what was meant."""
 _BY_ITSELF = ("exact", "trimmed", "case", "unmapped")
 """Why a text means its row, where neither a person nor the plan says so."""
 
@@ -29,13 +31,10 @@ class Suggestions:
     """
 
     def __init__(self, review: Review) -> None:
-        self._names = review.names
+        self._names = review.most_used(MOST_NAMES)
         self._plain = [utils.default_process(name) for name in self._names]
         self._words = {tuple(plain.split()): n for n, plain in enumerate(self._plain) if plain}
-        self._rows: dict[str, int] = {}
-        for value in review.values:
-            if value.name is not None:
-                self._rows[value.name] = self._rows.get(value.name, 0) + (value.rows or 0)
+        self._rows = review.rows_of_names
 
     def of(self, value: Value) -> Suggestion | None:
         if value.why not in _BY_ITSELF or not value.normal:

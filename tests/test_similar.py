@@ -53,3 +53,15 @@ def test_what_somebody_or_the_plan_decided_is_not_questioned(why: str) -> None:
 def test_the_longest_name_that_a_text_begins_with_counts() -> None:
     values = [value("Multi", 9), value("Multi-family", 5), value("Multi-family home", 3)]
     assert suggestion(values, "Multi-family home") == "Multi-family: begins with it"
+
+
+def test_of_too_many_names_those_that_most_rows_have_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rollout import similar
+
+    known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
+    typed = [value("Town house", 3), value("Coop", 3)]
+    monkeypatch.setattr(similar, "MOST_NAMES", 2)
+    assert suggestion([*known, *typed], "Town house") == "Townhouse: 95 % alike"
+    assert suggestion([*known, *typed], "Coop") is None

@@ -3,32 +3,46 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django import forms
-from django.core.paginator import Page
 from django.http import QueryDict
 
+from rollout.console.filtering import ListFilter, choice
+from rollout.console.paging import Order
 from rollout.engine.mapping import Decision, Review, Value
 from rollout.similar import Suggestion, Suggestions
 
 MOST_COMPARED = 2000
 """Of so many values each is compared with all names; of more, those on the page."""
 
+TOO_MANY_TO_COMPARE = (
+    f"More than {MOST_COMPARED:,} values are too many to compare each: look for a text as well."
+)
+
 SHOWN = {
-    "": "All values",
     "new": "New since the backfill",
     "unmapped": "Without a lookup row",
     "similar": "With a suggestion",
     "decided": "Decided by a person",
     "open": "Decided by nobody",
 }
+REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
+ORDERS = (
+    Order("most-rows", "Most rows first", "rows", descending=True),
+    Order("fewest-rows", "Fewest rows first", "rows"),
+    Order("a-to-z", "From A to Z", "normal"),
+    Order("z-to-a", "From Z to A", "normal", descending=True),
+)
 
 
-class ValueFilter(forms.Form):
+class ValueFilter(ListFilter):
     """Which values are shown."""
 
     q = forms.CharField(label="Text", max_length=200, required=False)
-    show = forms.ChoiceField(label="Show", choices=list(SHOWN.items()), required=False)
+    show = choice(SHOWN.items(), "Show")
+    why = choice(((why, why) for why in REASONS), "Why")
+    lookups: ClassVar = {}
 
 
 @dataclass(frozen=True)
@@ -107,12 +121,11 @@ def to_carry(decisions: dict[str, Decision]) -> str:
     return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
 
 
-def chosen_values(
-    found: Review, filters: ValueFilter, *, first: Iterable[str]
+def matching(
+    found: Review, filters: ValueFilter
 ) -> tuple[list[Value], dict[str, Suggestion] | None]:
-    """The values to show, those that somebody is deciding on first, and what they resemble."""
-    values = found.values
-    asked = filters.cleaned_data if filters.is_valid() else {}
+    """The values that are to be shown, and what they resemble where each was compared."""
+    values, asked = found.values, filters.asked
     if words := asked.get("q", "").casefold():
         values = [
             value
@@ -120,6 +133,8 @@ def chosen_values(
             if words in (value.name or "").casefold()
             or any(words in spelling.text.casefold() for spelling in value.spellings)
         ]
+    if why := asked.get("why"):
+        values = [value for value in values if any(s.why == why for s in value.spellings)]
     suggestions = None
     if len(values) <= MOST_COMPARED:
         suggestions = Suggestions(found).of_all(values)
@@ -129,23 +144,25 @@ def chosen_values(
         case "unmapped":
             values = [value for value in values if value.is_unmapped]
         case "similar":
-            values = [value for value in values if value.normal in (suggestions or {})]
+            if suggestions is None:
+                filters.add_error("show", TOO_MANY_TO_COMPARE)
+            else:
+                values = [value for value in values if value.normal in suggestions]
         case "decided":
             values = [value for value in values if value.reviewer]
         case "open":
             values = [value for value in values if not value.reviewer and value.normal]
-    order = {form: number for number, form in enumerate(first)}
-    return sorted(values, key=lambda value: order.get(value.normal, len(order))), suggestions
+    return values, suggestions
 
 
 def rows_of(
-    values: Page[Value],
+    values: Iterable[Value],
     suggestions: dict[str, Suggestion],
     asked: dict[str, Decision],
     problems: dict[str, str],
 ) -> list[ValueRow]:
     rows = []
-    for number, value in enumerate(values.object_list):
+    for number, value in enumerate(values):
         decision = asked.get(value.normal)
         was = value.name or ""
         typed = was if decision is None or decision.by_rule else decision.name or ""
@@ -160,10 +177,3 @@ def rows_of(
             )
         )
     return rows
-
-
-def query_of(given: QueryDict) -> str:
-    kept = given.copy()
-    for name in ("page", "count"):
-        kept.pop(name, None)
-    return kept.urlencode()

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 import psycopg
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import mapping_files, runner
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.counting import Counted, counted
+from rollout.console.counting import Counted, count_anew, reviewed
 from rollout.console.fetch import rollout_or_404
 from rollout.console.live import SLOW, shared
 from rollout.console.mapping_form import (
+    ORDERS,
     ValueFilter,
     asked_in,
-    chosen_values,
-    query_of,
+    matching,
     rows_of,
     to_carry,
 )
+from rollout.console.paging import page_of_texts
 from rollout.console.verbs import carry_out
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, NewText, Review
@@ -36,6 +37,8 @@ from rollout.similar import Suggestions
 
 AT_ONCE = 100
 """Values on a page: each has three fields, and Django takes 1,000."""
+MOST_OFFERED = 1000
+"""Names that a field offers while somebody types."""
 HISTORY = 20
 
 
@@ -123,7 +126,11 @@ def review(
     request: ConsoleRequest, plan: str, environment: str, table: str, column: str
 ) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    return _review_page(request, rollout, lookup_or_404(rollout, table, column), {})
+    lookup = lookup_or_404(rollout, table, column)
+    if "count" in request.GET:
+        count_anew(rollout, lookup)
+        return redirect(_address(request, rollout, lookup))
+    return _review_page(request, rollout, lookup, {})
 
 
 @may("review_mapping")
@@ -146,7 +153,7 @@ def preview(
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
     if not asked:
         messages.info(request, "Nothing is decided otherwise than it is. Change a value first.")
-        return redirect("rollout:mapping", plan, environment, table, column)
+        return redirect(_address(request, rollout, lookup))
     return _preview_page(request, rollout, lookup, asked)
 
 
@@ -167,7 +174,7 @@ def apply(
     )
     if not done and asked:
         return _preview_page(request, rollout, lookup, asked, status=409)
-    return redirect("rollout:mapping", plan, environment, table, column)
+    return redirect(_address(request, rollout, lookup))
 
 
 @may("view_rollout")
@@ -208,10 +215,25 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     return render(request, "rollout/repair.html", page)
 
 
-def _reviewed(rollout: Rollout, lookup: Lookup, *, anew: bool = False) -> tuple[Review, Counted]:
+def _reviewed(rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     with target_of(rollout.environment).connect() as connection:
-        found = counted(connection, rollout, lookup, anew=anew)
-        return mapping.review(connection, plans.get(rollout.plan), lookup, found.rows), found
+        return reviewed(connection, rollout, lookup)
+
+
+def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
+    """The values, by the filter and on the page on which somebody decides on some of them."""
+    return f"{_all_values(rollout, lookup)}{_query(request)}"
+
+
+def _all_values(rollout: Rollout, lookup: Lookup) -> str:
+    place = rollout.plan, rollout.environment, lookup.table.label, lookup.legacy
+    return reverse("rollout:mapping", args=place)
+
+
+def _query(request: ConsoleRequest) -> str:
+    query = request.GET.copy()
+    query.pop("count", None)
+    return f"?{query.urlencode()}" if query else ""
 
 
 def _preview_page(
@@ -231,6 +253,7 @@ def _preview_page(
         "preview": found,
         "outcome": found.outcome,
         "decisions": to_carry(asked),
+        "query": _query(request),
     }
     return render(request, "rollout/mapping_preview.html", page, status=status)
 
@@ -251,6 +274,8 @@ def _review_page(
         "rollout": rollout,
         "lookup": lookup,
         "filters": filters,
+        "list_at": _all_values(rollout, lookup),
+        "query": _query(request),
         "refusal": runner.why_not_review(rollout),
         "unreadable": unreadable,
         "history": history,
@@ -258,26 +283,33 @@ def _review_page(
         **_new_page(rollout, lookup),
     }
     try:
-        found, counts = _reviewed(rollout, lookup, anew="count" in request.GET)
+        found, counts = _reviewed(rollout, lookup)
     except psycopg.Error as error:
         page["error"] = str(error).strip()
         return render(request, "rollout/mapping.html", page, status=503)
     problems = dict(problems or {})
-    chosen, suggestions = chosen_values(found, filters, first=[*problems, *asked])
-    rows = Paginator(chosen, AT_ONCE).get_page(request.GET.get("page"))
-    if suggestions is None:
-        suggestions = Suggestions(found).of_all(rows.object_list)
-    shown = {value.normal for value in rows.object_list}
+    chosen, suggestions = matching(found, filters)
+    # What somebody is deciding on stands first, whatever the filter and the page.
+    order = {form: number for number, form in enumerate([*problems, *asked])}
+    decided = [value for value in found.values if value.normal in order] if order else []
+    decided = sorted(decided, key=lambda value: order[value.normal])[: AT_ONCE - 1]
+    others = [value for value in chosen if value.normal not in order] if order else chosen
+    values = page_of_texts(
+        others, request.GET, size=AT_ONCE - len(decided), orders=ORDERS, key="normal"
+    )
+    on_page = [*decided, *values]
+    if suggestions is None or decided:
+        suggestions = Suggestions(found).of_all(on_page)
+    shown = {value.normal for value in on_page}
     page |= {
         "review": found,
         "counts": counts,
-        "values": rows,
-        "rows": rows_of(rows, suggestions, asked, problems),
+        "values": values,
+        "matching": len(chosen),
+        "names": found.most_used(MOST_OFFERED),
+        "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
-        "texts": sum(len(value.spellings) for value in found.values),
-        "in_total": sum(value.rows or 0 for value in found.values),
-        "query": query_of(request.GET),
         "uncorrected": [c for c in history if c.moves_rows and not is_corrected(c)],
     }
     return render(request, "rollout/mapping.html", page, status=status)

@@ -6,7 +6,8 @@ row's key, and before it, with a dot, its value in the column that the order is 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter, gt, lt
+from heapq import nlargest, nsmallest
+from operator import gt, lt
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -110,37 +111,31 @@ def page_of_texts(
     An order is by that or by a number, and rows of the same number stand by their key from A to Z.
     """
 
-    def value_of(row: Row, order: Order) -> Any:
-        return getattr(row, order.column) or (by_key and "") or 0
-
-    def place_of(row: Row, order: Order) -> str:
-        text = getattr(row, key)
-        return f"{text}" if by_key else f"{value_of(row, order)}.{text}"
-
     order, misread = order_asked(query, orders)
     by_key = order.column == key
-    place = _place_in(query.get("after", ""), by_key=by_key)
-    ordered = sorted(rows, key=attrgetter(key))
-    ordered.sort(key=lambda row: value_of(row, order), reverse=order.descending)
+    sign = -1 if order.descending else 1
+
+    def rank(row: Row) -> tuple[Any, ...]:
+        text = getattr(row, key)
+        return (text,) if by_key else (sign * (getattr(row, order.column) or 0), text)
+
+    def place_of(row: Row, order: Order) -> str:
+        *number, text = rank(row)
+        return ".".join([*(str(abs(n)) for n in number), text])
+
+    place = _rank_in(query.get("after", ""), None if by_key else sign)
+    first, beyond = (nlargest, lt) if by_key and order.descending else (nsmallest, gt)
     if place is not None:
-        value, text = place
-        beyond = lt if order.descending else gt
-        ordered = [
-            row
-            for row in ordered
-            if beyond(found := value_of(row, order), value)
-            or (found == value and getattr(row, key) > text)
-        ]
-    return _page(
-        ordered[: size + 1], query, size, order, orders, misread, place_of, known=place is not None
-    )
+        rows = (row for row in rows if beyond(rank(row), place))
+    found = first(size + 1, rows, key=rank)
+    return _page(found, query, size, order, orders, misread, place_of, known=place is not None)
 
 
-def _place_in(after: str, *, by_key: bool) -> tuple[Any, str] | None:
-    if by_key:
-        return (after, after) if after else None
+def _rank_in(after: str, sign: int | None) -> tuple[Any, ...] | None:
+    if sign is None:
+        return (after,) if after else None
     number, dot, text = after.partition(".")
-    return (int(number), text) if dot and number.isdecimal() and len(number) < 19 else None
+    return (sign * int(number), text) if dot and number.isdecimal() and len(number) < 19 else None
 
 
 def order_asked(query: QueryDict, orders: tuple[Order, ...]) -> tuple[Order, str]:

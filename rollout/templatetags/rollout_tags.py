@@ -71,7 +71,8 @@ def head(
 
     Where another page shows a few rows of the list, they have no order to choose.
     """
-    shown = {"request": context.get("request"), "words": words, "classes": classes, "at": at}
+    shown = {name: context.get(name, "") for name in ("request", "list_at")}
+    shown |= {"words": words, "classes": classes, "at": at}
     return shown | (listed.head_of(column) if isinstance(listed, Page) else {})
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from html import unescape
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -216,10 +217,163 @@ def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
     )
 
 
-@pytest.mark.parametrize("asked", ["?q=villa", "?show=similar", "?show=open", "?page=9&show=x"])
-def test_values_can_be_found(engineer: Client, asked: str) -> None:
+def values_in(text: str) -> list[str]:
+    """The values of the table, as they stand there."""
+    table = text.partition("<tbody>")[2].partition("</tbody>")[0]
+    return re.findall(r'<th scope="row"><[^>]+>([^<]*)<', table)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_there"),
+    [
+        ("?q=villa", True),
+        ("?show=similar", False),
+        ("?show=open", True),
+        ("?show=unmapped", False),
+        ("?why=exact", True),
+        ("?why=synonym", False),
+        ("?order=a-to-z&after=vill", True),
+        ("?order=z-to-a&after=vill", False),
+    ],
+)
+def test_values_can_be_found(engineer: Client, asked: str, is_there: bool) -> None:
+    assert ("Villa" in values_in(text_of(engineer, TYPES + asked))) == is_there
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("?show=x", "What is marked cannot be understood"),
+        ("?why=x", "What is marked cannot be understood"),
+        ("?q=a%00b", "What is marked cannot be understood"),
+        ("?order=x", "The list has no such order"),
+        ("?after=x", "names no place in this list"),
+        ("?after=%00.%00", "names no place in this list"),
+        ("?after=" + "9" * 40 + ".villa", "names no place in this list"),
+    ],
+)
+def test_what_makes_no_sense_in_the_address_is_said_and_the_values_are_shown(
+    engineer: Client, asked: str, says: str
+) -> None:
     text = text_of(engineer, TYPES + asked)
-    assert ("Villa" in text.partition("<tbody>")[2]) == (asked != "?show=similar")
+    assert says in text
+    assert "Villa" in values_in(text)
+
+
+def test_a_filter_that_no_value_matches_leads_back_to_all(engineer: Client) -> None:
+    text = text_of(engineer, f"{TYPES}?q=nothing-like-it")
+    assert f'No value matches. <a href="{TYPES}">Show all values</a>' in text
+
+
+def number_in(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.parametrize("order", ["most-rows", "fewest-rows", "a-to-z", "z-to-a"])
+def test_every_value_is_on_one_page_whatever_the_order(
+    engineer: Client, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    from rollout.console import mappings
+
+    def pages(size: int) -> list[str]:
+        monkeypatch.setattr(mappings, "AT_ONCE", size)
+        found = [text_of(engineer, TYPES, order=order)]
+        while following := re.search(r'rel="next" href="([^"]*)', found[-1]):
+            found.append(text_of(engineer, unescape(following[1])))
+        return found
+
+    (whole,), parts = pages(100), pages(3)
+    values = values_in(whole)
+    assert [value for part in parts for value in values_in(part)] == values
+    assert len(parts) == -(-len(values) // 3)
+    texts = [value.casefold().replace("empty text", "") for value in values]
+    rows = [
+        number_in(n) for n in re.findall(r'<td class="number">([\d,]+)', whole.split("bulk")[0])
+    ]
+    expected = {
+        "a-to-z": (texts, sorted(texts)),
+        "z-to-a": (texts, sorted(texts, reverse=True)),
+        "most-rows": (rows[: len(values)], sorted(rows[: len(values)], reverse=True)),
+        "fewest-rows": (rows[: len(values)], sorted(rows[: len(values)])),
+    }[order]
+    assert expected[0] == expected[1]
+
+
+def test_whoever_decides_stays_with_the_filter_and_on_the_page(engineer: Client) -> None:
+    at = "?show=open&order=a-to-z&after=castle"
+    text = text_of(engineer, TYPES + at)
+    fields = fields_of(text.partition("<tbody>")[2])
+    fields[f"name-{number_of(fields, 'villa')}"] = "Country house"
+    page = engineer.post(f"{TYPES}preview/{at}", fields).content.decode()
+    here = at.replace("&", "&amp;")
+    assert f'action="{TYPES}apply/{here}"' in page
+    assert f'href="{TYPES}{here}"' in page
+    sent = {"decisions": json.dumps(decisions_in(page))}
+    edited = engineer.post(f"{TYPES}preview/{at}", {**sent, "edit": "1"}).content.decode()
+    assert values_in(edited)[0] == "Villa"
+    assert values_in(edited)[1:] == [value for value in values_in(text) if value != "Villa"]
+    assert f'href="{TYPES}?show=open&amp;order=z-to-a"' in edited
+    done = engineer.post(f"{TYPES}apply/{at}", {**sent, "seen": seen_in(page)})
+    assert (done.status_code, done["Location"]) == (302, TYPES + at)
+    nothing = engineer.post(f"{TYPES}preview/{at}", {})
+    assert nothing["Location"] == TYPES + at
+
+
+class TestManyValues:
+    """What is kept of a lookup with many texts, here with more than one."""
+
+    @pytest.fixture(autouse=True)
+    def few_are_many(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        from rollout.console import counting
+
+        settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
+        monkeypatch.setattr(counting, "MANY", 1)
+
+    def test_they_are_read_once_until_somebody_decides(
+        self, filled: Rollout, engineer: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from rollout.engine import mapping
+
+        read: list[object] = []
+        review = mapping.review
+
+        def reading(*given: Any) -> Any:
+            read.append(given)
+            return review(*given)
+
+        monkeypatch.setattr(mapping, "review", reading)
+        for query in ("", "?order=a-to-z", "?q=villa"):
+            text_of(engineer, TYPES + query)
+        assert len(read) == 1
+        page = preview(engineer, villa="Country house")
+        sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+        text = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+        assert 'value="Country house"' in text
+        assert len(read) == 2
+
+    def test_a_text_that_comes_meanwhile_is_among_them(
+        self, filled: Rollout, engineer: Client
+    ) -> None:
+        from tests import rollouts
+
+        assert "Lighthouse" not in values_in(text_of(engineer, TYPES, show="new"))
+        with rollouts.target() as application:
+            application.execute(
+                "UPDATE properties SET type = 'Lighthouse'"
+                " WHERE id = (SELECT min(id::text)::uuid FROM properties)"
+            )
+        engineer.get(TYPES, {"count": "anew"}, follow=True)
+        assert "Lighthouse" in values_in(text_of(engineer, TYPES, show="new"))
+
+    def test_too_many_to_compare_each_are_said_to_be(
+        self, engineer: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from rollout.console import mapping_form
+
+        monkeypatch.setattr(mapping_form, "MOST_COMPARED", 2)
+        text = text_of(engineer, TYPES, show="similar")
+        assert "too many to compare each: look for a text as well" in text
+        assert "Villa" in values_in(text)
 
 
 def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(

@@ -5,7 +5,15 @@ Decisions are about normal forms: spellings that differ in case or white space a
 
 from rollout.engine.mapping.deciding import decide
 from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
-from rollout.engine.mapping.reading import NewText, Review, Spelling, Value, new_texts, review
+from rollout.engine.mapping.reading import (
+    NewText,
+    Review,
+    Spelling,
+    Value,
+    new_texts,
+    review,
+    version_of,
+)
 from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, is_mapped, normal_forms
 
 __all__ = [
@@ -25,4 +33,5 @@ __all__ = [
     "new_texts",
     "normal_forms",
     "review",
+    "version_of",
 ]

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
+from heapq import nlargest
 from typing import Any
 
 from psycopg import sql
@@ -46,7 +48,7 @@ class Value:
         """The most frequent spelling."""
         return self.spellings[0].text if self.spellings else self.normal
 
-    @property
+    @cached_property
     def rows(self) -> int | None:
         counts = [spelling.rows for spelling in self.spellings]
         return None if None in counts else sum(n for n in counts if n is not None)
@@ -77,6 +79,30 @@ class Review:
     names: list[str]
     mapped: bool
     counted: bool
+
+    @cached_property
+    def texts(self) -> int:
+        return sum(len(value.spellings) for value in self.values)
+
+    @cached_property
+    def rows(self) -> int:
+        return sum(value.rows or 0 for value in self.values)
+
+    @cached_property
+    def rows_of_names(self) -> dict[str, int]:
+        """How many rows have each name, or will have it."""
+        rows = dict.fromkeys(self.names, 0)
+        for value in self.values:
+            if value.name is not None:
+                rows[value.name] = rows.get(value.name, 0) + (value.rows or 0)
+        return rows
+
+    def most_used(self, most: int) -> list[str]:
+        """The names that most rows have, as they are sorted; of no more than ``most`` all."""
+        if len(self.names) <= most:
+            return self.names
+        used = set(nlargest(most, self.names, key=lambda name: self.rows_of_names[name]))
+        return [name for name in self.names if name in used]
 
 
 @dataclass(frozen=True)
@@ -120,6 +146,29 @@ def review(
         )
         names |= {name for (name,) in rows}
     return Review(ordered, sorted(names, key=str.casefold), mapped, counts is not None)
+
+
+def version_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[object, ...]:
+    """Another one whenever the mapping, its lookup rows or people's decisions have changed."""
+    parts = []
+    if is_mapped(connection, plan, lookup):
+        mapped, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
+        parts.append(sql.SQL("SELECT legacy, lookup_id::text, why, at FROM {}").format(mapped))
+        parts.append(sql.SQL("SELECT name, id::text, active::text, NULL FROM {}").format(named))
+    if exists(connection, "decisions"):
+        parts.append(
+            sql.SQL("SELECT d.normal, d.name, d.reviewer, d.at FROM {} AS d WHERE {}").format(
+                DECISIONS, decisions_of(lookup, plan.name, "d")
+            )
+        )
+    return tuple(
+        connection.execute(
+            sql.SQL(
+                "SELECT count(*), sum(hash_record_extended(r, 0)::numeric) FROM ({}) AS r"
+            ).format(part)
+        ).fetchone()
+        for part in parts
+    )
 
 
 def new_texts(
