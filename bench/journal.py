@@ -30,6 +30,7 @@ def fill(plan: str) -> None:
         StepRun,
     )
     from rollout.status import find_rollout
+    from rollout.telemetry.baseline import keep_baseline
 
     rollout = find_rollout(plan, "production")
     now = timezone.now()
@@ -43,12 +44,12 @@ def fill(plan: str) -> None:
     # The runs that say where the rollout stands are the newest ones.
     for number in sorted(newest):
         old = newest[number]
-        run = _copy(old)
+        run = _copy(old, created_at=now - timedelta(minutes=5 - number))
         StepRun.objects.filter(run=old).update(run=run)
     LogEntry.objects.bulk_create(
         (
             LogEntry(
-                at=now,
+                at=now - MEASURED * (ENTRIES - n) / ENTRIES,
                 actor=("grace", "ada", "linus")[n % 3],
                 source="worker",
                 plan=plan,
@@ -65,6 +66,8 @@ def fill(plan: str) -> None:
         batch_size=5000,
     )
     measure(rollout, now=now)
+    for run in PhaseRun.objects.filter(rollout=rollout).order_by("-pk")[: len(newest)]:
+        keep_baseline(run)
     report = AuditReport.objects.filter(rollout=rollout, status="clean").first()
     assert report is not None
     found = _copy(
@@ -168,4 +171,6 @@ def _copy(row: Row, **changed: object) -> Row:
     for name, value in changed.items():
         setattr(made, name, value)
     made.save()
+    # Once more, for what is set by itself when a row is made.
+    type(row)._default_manager.filter(pk=made.pk).update(**changed)
     return made

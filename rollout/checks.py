@@ -300,7 +300,7 @@ def _traffic(plan: Plan) -> Iterator[Error]:
 
 
 def _rules(plan: Plan) -> Iterator[Error]:
-    for rule_id, count in Counter(rule.id for rule in plan.rules).items():
+    for rule_id, count in Counter(rule.id for rule in plan.judged_rules).items():
         if count > 1:
             yield _error(
                 3,

@@ -1,12 +1,16 @@
 """Cells of which a page has hundreds: made here, as templates within templates take too long."""
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
 from django.template import Context
 from django.template.defaulttags import querystring
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.crosstab import Share
-from rollout.console.formatting import number
+from rollout.console.formatting import day_and_time, figure, number
+from rollout.console.marks import Mark
 from rollout.console.matrix import Box
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
@@ -15,6 +19,8 @@ _FAILED = mark_safe(
     '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-failed"></use></svg>'
 )
 _NOTHING = mark_safe("<td></td>")
+_ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
+_CELLS = '</td><td class="number">'
 
 
 def value(text: str | None) -> SafeString:
@@ -57,4 +63,29 @@ def box(context: Context, box: Box) -> SafeString:
         number(box.rows),
         name,
         others,
+    )
+
+
+def rows_of_numbers(numbers: Iterable[tuple[datetime, Sequence[float | None]]]) -> SafeString:
+    """The rows of a table of numbers by time."""
+    rows = ((day_and_time(at), _CELLS.join(map(figure, values))) for at, values in numbers)
+    # Nothing but what is made of numbers and times.
+    return mark_safe("".join(_ROW.format(*row) for row in rows))  # noqa: S308
+
+
+def stretches(marks: Iterable[Mark]) -> SafeString:
+    """What lasted, over the whole height of a plot: made once for all plots of a page."""
+    return format_html_join(
+        "",
+        '<g><title>{}</title><rect class="mark {}" x="{}" y="0" width="{}" height="100%"/></g>',
+        ((m.label, m.kind, m.band.x, m.band.width) for m in marks if not m.is_moment),
+    )
+
+
+def moments(marks: Iterable[Mark]) -> SafeString:
+    """What happened, as lines from the top of a plot to its bottom."""
+    return format_html_join(
+        "",
+        '<g><title>{}</title><line class="moment {}" x1="{}" x2="{}" y1="0" y2="100%"/></g>',
+        ((m.label, m.kind, m.band.x, m.band.x) for m in marks if m.is_moment),
     )

@@ -16,6 +16,7 @@ from rollout.console.fetch import rollout_or_404
 from rollout.console.lines import Plot, Values, numbers_of, plot_of
 from rollout.console.live import MEASURED, shared
 from rollout.console.marks import lanes_of, marks_of
+from rollout.console.points import points_and_lately
 from rollout.console.rules import rules_of
 from rollout.console.shadow import shadow_card
 from rollout.environments import alias_of
@@ -23,7 +24,7 @@ from rollout.models import PhaseRun, Rollout
 from rollout.modes import Modes, modes_now
 from rollout.shadow.shares import has_both
 from rollout.telemetry.baseline import baseline_of
-from rollout.telemetry.reading import Figures, Point, over_time_and_lately, together
+from rollout.telemetry.reading import Figures, Point, together
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 from rollout.telemetry.signal import judge
 from rollout.telemetry.thinning import whole, width_of_points
@@ -86,9 +87,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     until = timezone.now()
     width = width_of_points(span, most=POINTS)
     since = whole(until - span, int(width.total_seconds()))
-    points, lately = over_time_and_lately(
-        since, until, width=width, operation=operation, lately=NOW
-    )
+    points, lately = points_and_lately(since, until, width=width, operation=operation, lately=NOW)
     plots = _plots(points, since, until, width) if points else []
     every_run = list(PhaseRun.objects.filter(rollout=rollout))
     runs = gates.newest_of(every_run)

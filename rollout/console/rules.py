@@ -67,7 +67,7 @@ class RuleRow:
 def rules_of(rollout: Rollout) -> list[RuleRow]:
     """The rules of a rollout's plan, in the plan's order."""
     states = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
-    return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).rules]
+    return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).judged_rules]
 
 
 @may("start_rollout")

@@ -25,7 +25,10 @@ class LogEntry(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["plan", "environment", "-id"])]
+        indexes = [
+            models.Index(fields=["plan", "environment", "-id"]),
+            models.Index(fields=["plan", "environment", "at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}: {self.message}"

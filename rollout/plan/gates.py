@@ -68,7 +68,7 @@ class NoDrift(Gate):
 
 @dataclass(frozen=True)
 class NoRuleHolds(Gate):
-    """No rule that holds the next phase is broken. Plans with such a rule have it by themselves."""
+    """No rule that holds the next phase is broken. Every phase but the first has it by itself."""
 
     name = "no rule holds"
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from rollout.plan.actions import Direction, Probe
 from rollout.plan.checklist import Item
 from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
-from rollout.plan.rules import STANDARD, Rule
+from rollout.plan.rules import ALWAYS, STANDARD, Rule
 from rollout.plan.step import Shape, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import (
@@ -55,7 +55,7 @@ class Plan:
     traffic_rate: float = 20
     """How many operations a second a rehearsal carries out."""
     rules: tuple[Rule, ...] = STANDARD
-    """What the application must not suffer while the plan is at work."""
+    """What the application must not suffer while the plan is at work, beside ``ALWAYS``."""
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""
@@ -82,6 +82,11 @@ class Plan:
         """The tables of which an audit can tell whether a row is right."""
         return self.backfilled_tables
 
+    @property
+    def judged_rules(self) -> tuple[Rule, ...]:
+        """Its own rules, and those of every plan."""
+        return (*self.rules, *ALWAYS)
+
     @cached_property
     def flows(self) -> tuple[str, ...]:
         """The flows that its steps try out, each once."""
@@ -101,9 +106,8 @@ class Plan:
             own = tuple(gate for gate in own if not gate.of_production)
         if number == 0:
             return own
-        held = (NoRuleHolds(),) if any(rule.action == "hold" for rule in self.rules) else ()
         files = (FilesUnchanged(),) if self.has_files else ()
-        return (EarlierPhaseDone(), *held, *files, *own)
+        return (EarlierPhaseDone(), NoRuleHolds(), *files, *own)
 
     @cached_property
     def has_files(self) -> bool:

@@ -114,14 +114,8 @@ class Rule:
         return f"{value:g}" if self.statistic in COUNTED else f"{value:g} ms"
 
 
-STANDARD = (
-    Rule(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
-    Rule(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
-    Rule(id="tail", statistic="p99", times=4.0, above=500.0, action="warn"),
-    Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause"),
-    Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
+ALWAYS = (
     Rule(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
-    Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
     Rule(
         id="wrong-values-before-a-phase",
         statistic="wrong_values",
@@ -131,4 +125,14 @@ STANDARD = (
         resumes=True,
     ),
 )
-"""The rules of a plan that names none."""
+"""The rules of every plan: a wrong lookup value stops a rollout whatever else its plan bears."""
+
+STANDARD = (
+    Rule(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
+    Rule(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
+    Rule(id="tail", statistic="p99", times=4.0, above=500.0, action="warn"),
+    Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause"),
+    Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
+    Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
+)
+"""The rules of a plan that names none, beside those of every plan."""

@@ -54,11 +54,11 @@ def judge(rollout: Rollout, *, now: datetime) -> None:
     """Judge the rules of a rollout. Only production has an application, and only a rollout that
     was begun and has not come to its end has rules to keep."""
     try:
-        rules = plans.get(rollout.plan).rules
+        rules = plans.get(rollout.plan).judged_rules
     except UnknownPlan:
         return
     run = PhaseRun.objects.filter(rollout=rollout).first()
-    if run is None or not rules or _is_over(rollout, run):
+    if run is None or _is_over(rollout, run):
         return
     keep_baseline(run)
     known = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}

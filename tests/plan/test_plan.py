@@ -63,17 +63,18 @@ def test_every_phase_but_the_first_waits_for_the_one_before_it() -> None:
     gated = replace(
         PLAN,
         phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))),
-        rules=(),
     )
     assert gated.gates_of(0) == ()
-    assert gated.gates_of(1) == (EarlierPhaseDone(),)
-    assert gated.gates_of(4) == (EarlierPhaseDone(), BackfillComplete())
+    assert gated.gates_of(1) == (EarlierPhaseDone(), NoRuleHolds())
+    assert gated.gates_of(4) == (EarlierPhaseDone(), NoRuleHolds(), BackfillComplete())
 
 
-def test_a_rule_that_may_hold_a_phase_is_a_gate_of_every_phase_that_follows_another() -> None:
-    assert any(rule.action == "hold" for rule in PLAN.rules)
-    assert PLAN.gates_of(0) == ()
-    assert PLAN.gates_of(1) == (EarlierPhaseDone(), NoRuleHolds())
+def test_a_plan_without_rules_still_stops_at_a_wrong_lookup_value() -> None:
+    rules = replace(PLAN, rules=()).judged_rules
+    assert {(rule.statistic, rule.action) for rule in rules} == {
+        ("wrong_values", "pause"),
+        ("wrong_values", "hold"),
+    }
 
 
 def test_translations_belong_to_their_table() -> None:

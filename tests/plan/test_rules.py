@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.plan.rules import STANDARD, Rule
+from rollout.plan.rules import ALWAYS, STANDARD, Rule
 
 SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
 ERRORS = Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause")
@@ -62,4 +62,5 @@ def test_a_rule_reads_as_a_sentence() -> None:
         "in 3 of 5 windows of 3 s"
     )
     assert "20.0%" in ERRORS.sentence
-    assert len({(rule.sentence, rule.action) for rule in STANDARD}) == len(STANDARD)
+    rules = (*STANDARD, *ALWAYS)
+    assert len({(rule.sentence, rule.action) for rule in rules}) == len(rules)

@@ -127,7 +127,7 @@ class TestApprovals:
         run = start(rollout, "ada")
         one.refresh_from_db()
         assert one.run == run
-        (gate,) = LogEntry.objects.get(event="phase started").data["gates"][1:]
+        gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert (gate["name"], gate["status"]) == ("approved", "pass")
 
     def test_who_is_no_user_of_the_site_neither_approves_nor_starts(
@@ -223,7 +223,7 @@ class TestApprovals:
 
     def test_another_environment_needs_none(self, rollout: Rollout) -> None:
         staging = Rollout.objects.create(plan="signed", environment="staging")
-        assert [gate.name for gate in Evidence(staging, PHASE).gates] == ["earlier phase done"]
+        assert Approved.name not in {gate.name for gate in Evidence(staging, PHASE).gates}
 
 
 GATE = ProbesPassed.name
@@ -244,7 +244,7 @@ class TestOverrides:
         run = runner.start(rollout, PHASE, actor=ADA)
         one.refresh_from_db()
         assert one.run == run
-        gate = LogEntry.objects.get(event="phase started").data["gates"][1]
+        gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert gate["overridden"] == {"by": "ada", "confirmed_by": "", "reason": REASON}
         assert REASON in LogEntry.objects.get(event="gate overridden").message
 
