@@ -37,6 +37,20 @@ def test_it_tells_each_item_and_the_locks(rollout: Rollout, viewer: Client) -> N
     assert "Look again" in fragment
 
 
+def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all(
+    rollout: Rollout, viewer: Client
+) -> None:
+    ran(rollout, 0)
+    fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
+    forecast = fragment.partition("Lock forecast</h3>")[2]
+    told, closed, every = forecast.partition('<details class="passed"><summary>Lock by lock')
+    assert closed
+    assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in told
+    assert "blocks reads and writes, held" in told
+    assert "<table" not in told
+    assert "<code>add-property-columns</code>" in every
+
+
 def test_without_scripts_it_is_a_page(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, f"{PAGE}phases/0/preflight/")
     assert "<h1>Preflight of phase 0: Prepare</h1>" in text
