@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render, resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.views.decorators.cache import never_cache
@@ -89,7 +89,13 @@ def may(
                 ):
                     raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
                 with in_zone_of(request):
-                    return view(known, *args, **kwargs)
+                    answer = view(known, *args, **kwargs)
+                if isinstance(answer, HttpResponseNotAllowed):
+                    # It comes without a word, to whoever opens what a button sends to.
+                    page = render(request, "rollout/405.html", status=answer.status_code)
+                    page["Allow"] = answer["Allow"]
+                    return page
+                return answer
             except PermissionDenied as refusal:
                 return render(request, "rollout/403.html", {"exception": refusal}, status=403)
             except Http404 as missing:

@@ -2,12 +2,14 @@
 
 import psycopg
 import pytest
+from django.conf import LazySettings
 from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 
 from config import urls as site
+from rollout.models import Rollout
 from tests.console import journal
 from tests.servers import Database
 
@@ -57,6 +59,8 @@ def test_a_database_that_is_away_gets_a_page_that_says_so(
     assert response["Retry-After"] == "5"
     text = response.content.decode()
     assert "The database does not answer" in text
+    assert "See whether PostgreSQL is running" in text
+    assert 'href="">Try again</a>' in text
     assert "Traceback" not in text
     assert "refused" not in text
 
@@ -69,6 +73,8 @@ def test_any_other_mistake_gets_the_usual_page(visitor: Client) -> None:
     text = response.content.decode()
     assert "Something broke here" in text
     assert "secret" not in text
+    assert "If it breaks again, tell whoever runs the server" in text
+    assert 'href="">Try again</a>' in text
 
 
 def test_the_console_says_so_when_its_database_is_really_away(committed_db: Database) -> None:
@@ -84,3 +90,82 @@ def test_the_console_says_so_when_its_database_is_really_away(committed_db: Data
     assert response.status_code == 503
     assert "The database does not answer" in response.content.decode()
     assert lead.get(journal.PAGE).status_code == 200
+
+
+TO_THE_ROLLOUTS = '<a class="button" href="/rollout/">To the rollouts</a>'
+
+
+def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
+    rollout: Rollout, viewer: Client
+) -> None:
+    response = viewer.get(f"{journal.PAGE}phases/0/start/")
+    text = response.content.decode()
+    assert response.status_code == 403
+    assert "This needs the role lead" in text
+    assert "Someone who administers the users can give it to you." in text
+    assert TO_THE_ROLLOUTS in text
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("/rollout/nowhere/at/all/", "See whether it is typed right"),
+        ("/rollout/jobs/999999/", "There is no"),
+        ("/rollout/audits/999999/", "There is no"),
+        ("/rollout/no-such-plan/production/", "no-such-plan"),
+        (f"{journal.PAGE}mappings/properties/no-such/", "Its lookups: properties.type"),
+    ],
+)
+def test_what_is_not_there_says_where_to_go_on(
+    rollout: Rollout, viewer: Client, address: str, says: str
+) -> None:
+    response = viewer.get(address)
+    text = response.content.decode()
+    assert response.status_code == 404
+    assert "There is nothing here" in text
+    assert says in text
+    assert TO_THE_ROLLOUTS in text
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_a_form_that_is_out_of_date_says_so_and_to_send_it_again(
+    rollout: Rollout, lead: Client, cookies: bool
+) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    if cookies:
+        browser.cookies = lead.cookies
+    response = browser.post(f"{journal.PAGE}pause/")
+    text = response.content.decode()
+    assert response.status_code == 403
+    assert "The form was out of date" in text
+    assert "Nothing was done." in text
+    assert "Go back, load the page again, and send it once more." in text
+    assert TO_THE_ROLLOUTS in text
+
+
+def test_an_address_that_takes_a_press_alone_leads_to_where_the_button_is(
+    rollout: Rollout, lead: Client
+) -> None:
+    response = lead.get(f"{journal.PAGE}pause/")
+    text = response.content.decode()
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert "opening an address changes nothing here" in text
+    assert f'<a class="button" href="{journal.PAGE}">To the rollout</a>' in text
+    assert TO_THE_ROLLOUTS in lead.get("/rollout/jobs/1/pace/").content.decode()
+
+
+def test_what_no_page_sends_is_answered_with_what_to_do(lead: Client) -> None:
+    fields = {f"field-{number}": "x" for number in range(1_001)}
+    response = lead.post("/rollout/notifications/", fields)
+    text = response.content.decode()
+    assert response.status_code == 400
+    assert "Nothing was done." in text
+    assert "Go back, load the page again, and send it once more." in text
+
+
+def test_what_is_too_large_says_to_send_less(lead: Client, settings: LazySettings) -> None:
+    settings.MAX_REQUEST_BYTES = 1024 * 1024
+    data = "x" * (1024 * 1024 + 1)
+    response = lead.post("/rollout/notifications/", data, content_type="text/plain")
+    assert response.status_code == 413
+    assert "1 MB is the most that can be sent. Go back and send less" in response.content.decode()
