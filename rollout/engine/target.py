@@ -12,6 +12,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION_NAME = "rollout"
 
+OWN_ROWS = "rollout_own_rows"
+"""What our own reads of the application's rows call them: they read legacy columns for as long as
+there are any, and pg_stat_statements is to tell them from the application's."""
+
 CUT_OFF_SECONDS = 5
 """A transaction whose client says nothing for so long is ended: its machine may be cut off, and
 what it holds is what the application waits for."""

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 
 from psycopg import sql
 
-from rollout.engine.target import APPLICATION_NAME, Connection
+from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.looking import looked
@@ -121,10 +121,11 @@ def _of_statements(connection: Connection, plan: Plan, since: datetime | None) -
 def reads_legacy(query: str, names: dict[str, list[str]]) -> bool:
     """Whether a statement of the application may read a legacy column.
 
-    ``names`` are tables and their legacy columns. The engine's own statements name its schema.
+    ``names`` are tables and their legacy columns. Statements of our own name our schema, or the
+    rows as nobody else does.
     """
     if not re.match(r"\s*(select|with)\b", query, re.IGNORECASE) or re.search(
-        r'\brollout"?\.|pg_catalog', query
+        rf'\brollout"?\.|pg_catalog|\b{OWN_ROWS}\b', query
     ):
         return False
     return any(

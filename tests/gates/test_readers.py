@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import gates
+from rollout.engine.target import OWN_ROWS
 from rollout.gates import Evidence
 from rollout.gates.readers import of_sessions, reads_legacy
 from rollout.models import PhaseRun, RunState
@@ -49,6 +50,7 @@ def test_sessions_are_told_by_their_names(
         ("UPDATE properties SET type = $1", False),
         ('SELECT p.type FROM properties p JOIN "rollout"."a mapping" m ON true', False),
         ("COPY properties (id, type) TO stdout", False),
+        (f"SELECT * FROM (SELECT type FROM properties) AS {OWN_ROWS}", False),
     ],
 )
 def test_statements_are_told_by_what_they_name(query: str, reads: bool) -> None:

@@ -12,6 +12,7 @@ from properties import catalog
 from properties.listings import Filters, Listing
 from properties.shapes import PLAN
 from rollout import runner, shadow
+from rollout.gates.readers import reads_legacy
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -110,6 +111,36 @@ def offered(here: Here, read: Callable[[Modes], Answer]) -> dict[str, int]:
     modes = Modes(write="both")
     shadow.offer("look", plan=PLAN, table="properties", modes=modes, read=read)
     return here.work_off()
+
+
+def legacy_reads() -> int:
+    """Statements that the gate takes for reads of a legacy column, since the last reset."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT query FROM pg_stat_statements WHERE dbid ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        names = {"properties": ["type", "status"]}
+        return sum(reads_legacy(query, names) for (query,) in cursor.fetchall())
+
+
+def test_nobody_takes_a_shadow_read_for_a_reader_of_legacy_columns(
+    rollout: Rollout, here: Here
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW shared_preload_libraries")
+        if "pg_stat_statements" not in cursor.fetchone()[0]:
+            pytest.skip("the server does not load pg_stat_statements")
+        cursor.execute("CREATE EXTENSION pg_stat_statements")
+    listing = newest()
+    catalog.get_property(listing.id)
+    catalog.search(Filters(text=listing.title))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_statements_reset()")
+    assert here.work_off() == {"same": 3}
+    assert legacy_reads() == 0
+    catalog.get_property(listing.id)
+    assert legacy_reads() == 1
 
 
 def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
