@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from rollout.models import BackfillJob, PhaseRun, Rollout, Way
 
 MOST = 20
-"""So many are shown of a phase, or beside a job; older ones are not what people look for."""
+"""So many are shown of a phase, or beside a job; the list of jobs has the others."""
 
 
 def before_job(job: BackfillJob) -> list[BackfillJob]:
@@ -17,7 +17,8 @@ def before_job(job: BackfillJob) -> list[BackfillJob]:
     """
     run = job.step_run.run
     return list(
-        _jobs(run.rollout, run.phase).filter(
+        jobs_of(run.rollout).filter(
+            step_run__run__phase=run.phase,
             step_run__step=job.step_run.step,
             step_run__run__way=run.way,
             table=job.table,
@@ -31,13 +32,15 @@ def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, 
     """The jobs of a phase's steps in runs before the newest one; step id to jobs."""
     steps: dict[str, list[BackfillJob]] = defaultdict(list)
     if newest is not None:
-        of_phase = _jobs(rollout, phase).exclude(step_run__run__way=Way.REPAIR)
+        of_phase = jobs_of(rollout).filter(step_run__run__phase=phase)
+        of_phase = of_phase.exclude(step_run__run__way=Way.REPAIR)
         for job in of_phase.exclude(step_run__run=newest)[:MOST]:
             steps[job.step_run.step].append(job)
     return steps
 
 
-def _jobs(rollout: Rollout, phase: int) -> QuerySet[BackfillJob]:
-    return BackfillJob.objects.filter(
-        step_run__run__rollout=rollout, step_run__run__phase=phase
-    ).select_related("step_run__run")
+def jobs_of(rollout: Rollout) -> QuerySet[BackfillJob]:
+    """A rollout's jobs with their runs, newest first."""
+    return BackfillJob.objects.filter(step_run__run__rollout=rollout).select_related(
+        "step_run__run"
+    )

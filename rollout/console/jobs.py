@@ -1,10 +1,11 @@
-"""A backfill's page, and the two things people can have it do: another pace, another try."""
+"""Backfills: the list of a rollout's, the page of one, and what people can have it do."""
 
 from datetime import timedelta
+from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,15 +16,19 @@ from rollout import runner
 from rollout.console import history
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.chart import Chart, chart_of, with_application
-from rollout.console.fetch import job_or_404
+from rollout.console.fetch import job_or_404, rollout_or_404
+from rollout.console.filtering import Listed, ListFilter, choice
 from rollout.console.health import health_of
 from rollout.console.live import FAST, shared
+from rollout.console.looks import JOBS
+from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.quarantine import PoisonRow
 from rollout.environments import DEFAULT
 from rollout.heartbeats import liveness
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
+from rollout.plan.plan import ROLES
 from rollout.progress import JobReport, report_of
 from rollout.telemetry.reading import over_time
 
@@ -55,6 +60,45 @@ class PaceForm(forms.Form):
     duty_percent = _whole_number("Duty", 5, 100, "The share of time at work: {} to {}.")
     workers = _whole_number("Workers", 1, 32, "How many share the table: {} to {}.")
     units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
+
+
+ORDERS = (
+    *BY_AGE,
+    Order("most-rows", "Most rows first", "scanned", descending=True),
+    Order("fewest-rows", "Fewest rows first", "scanned"),
+)
+
+
+class JobFilter(ListFilter):
+    """Which jobs are listed."""
+
+    table = forms.CharField(required=False, max_length=130)
+    kind = choice(JOBS)
+    phase = choice((str(number), f"{number} {role}") for number, role in enumerate(ROLES))
+    ended = choice([("yes", "Came to its end"), ("no", "Did not yet, or never")])
+    lookups: ClassVar = {
+        "table": "table__icontains",
+        "kind": "kind",
+        "phase": "step_run__run__phase",
+    }
+
+    def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
+        found, ended = super().of(rows), self.asked.get("ended")
+        return found.filter(finished_at__isnull=ended == "no") if ended else found
+
+
+@may("view_rollout")
+@require_safe
+def jobs(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    filters = JobFilter(request.GET)
+    found = filters.of(history.jobs_of(rollout))
+    page = {
+        "rollout": rollout,
+        "filters": filters,
+        "jobs": page_of(found, request.GET, size=25, orders=ORDERS),
+    }
+    return render(request, "rollout/jobs.html", page)
 
 
 POINTS = 60

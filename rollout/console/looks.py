@@ -138,6 +138,9 @@ _JOB = {
 }
 
 
+JOBS = tuple(_JOB.items())
+
+
 def of_job(kind: str) -> str:
     """The word for what a job does to its table."""
     return _JOB[kind]

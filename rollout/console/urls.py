@@ -65,6 +65,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("retry/", verbs.retry, name="retry"),
     path("blockers/<int:pid>/", blockers.blocker, name="blocker"),
     path("audits/", audits.audits, name="audits"),
+    path("jobs/", jobs.jobs, name="jobs"),
     path("snapshots/", snapshots.snapshots, name="snapshots"),
     path("stage/", staging.stage, name="stage"),
     path("rehearsals/", rehearsals.rehearsals, name="rehearsals"),

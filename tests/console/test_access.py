@@ -87,6 +87,7 @@ WHO_MAY = {
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/blockers/{pid}/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
+    "{rollout}/jobs/": (READERS, READERS),
     "{rollout}/monitoring/": (READERS, READERS),
     "{rollout}/rules/{rule}/release/": (LEADS, LEADS),
     "{rollout}/shadow/": (LEADS, LEADS),

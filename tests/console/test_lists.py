@@ -7,11 +7,21 @@ from html import unescape
 import pytest
 from django.test import Client
 
-from rollout.models import AuditReport, Delivery, LogEntry, Rehearsal, Rollout, Snapshot
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Delivery,
+    LogEntry,
+    Rehearsal,
+    Rollout,
+    Snapshot,
+)
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
 
-AUDITS, SNAPSHOTS, REHEARSALS = (f"{PAGE}{name}/" for name in ("audits", "snapshots", "rehearsals"))
+AUDITS, SNAPSHOTS, REHEARSALS, JOBS = (
+    f"{PAGE}{name}/" for name in ("audits", "snapshots", "rehearsals", "jobs")
+)
 LOG, NOTIFICATIONS = "/rollout/log/", "/rollout/notifications/"
 
 
@@ -26,6 +36,12 @@ def a_snapshot(rollout: Rollout, number: int) -> str:
 def a_rehearsal(rollout: Rollout, number: int) -> str:
     snapshot = journal.taken(rollout)
     return f"Rehearsal {journal.rehearsed(snapshot, rows=number).pk}<"
+
+
+def a_job(rollout: Rollout, number: int) -> str:
+    run = journal.ran(rollout, 2, "failed")
+    job = journal.ended_job(journal.reached(run, "backfill", "failed"), scanned=number)
+    return f"Backfill {job.pk}<"
 
 
 def an_entry(rollout: Rollout, number: int) -> str:
@@ -44,6 +60,7 @@ BY_NUMBER = [
     (SNAPSHOTS, a_snapshot, "largest", "smallest"),
     (REHEARSALS, a_rehearsal, "most-rows", "fewest-rows"),
     (NOTIFICATIONS, a_delivery, "most-attempts", "fewest-attempts"),
+    (JOBS, a_job, "most-rows", "fewest-rows"),
 ]
 MAKERS = [(address, make) for address, make, *_ in BY_NUMBER] + [(LOG, an_entry)]
 LISTS = [address for address, _ in MAKERS]
@@ -57,6 +74,8 @@ UNKNOWN = [
     (LOG, {"text": "a\0b"}),
     (NOTIFICATIONS, {"state": "no-such"}),
     (NOTIFICATIONS, {"channel": "no-such"}),
+    (JOBS, {"kind": "no-such"}),
+    (JOBS, {"table": "a\0b"}),
 ]
 MATCHING_NOTHING = [
     (AUDITS, {"mode": "shadow"}),
@@ -65,6 +84,8 @@ MATCHING_NOTHING = [
     (LOG, {"actor": "nobody"}),
     (NOTIFICATIONS, {"channel": "email"}),
     (NOTIFICATIONS, {"state": "not-taken"}),
+    (JOBS, {"table": "nowhere"}),
+    (JOBS, {"phase": "4"}),
 ]
 
 
@@ -151,6 +172,9 @@ def test_a_few_rows_on_another_page_have_no_order_to_choose(
         (NOTIFICATIONS, {"channel": "email"}, {"channel": "email"}),
         (NOTIFICATIONS, {"recipient": "ADA"}, {"recipient": "ada"}),
         (NOTIFICATIONS, {"state": "not-taken"}, {"attempts": 2}),
+        (JOBS, {"kind": "repair"}, {"kind": "repair"}),
+        (JOBS, {"table": "IMAGES"}, {"table": "images"}),
+        (JOBS, {"ended": "no"}, {"finished_at": None}),
     ],
 )
 def test_filters_in_the_address_narrow_a_list(
@@ -163,11 +187,13 @@ def test_filters_in_the_address_narrow_a_list(
         SNAPSHOTS: Snapshot,
         REHEARSALS: Rehearsal,
         NOTIFICATIONS: Delivery,
+        JOBS: BackfillJob,
     }[address]
     newest = model._default_manager.order_by("pk").last()
     assert newest is not None
     model._default_manager.filter(pk=newest.pk).update(**fields)
     text = text_of(viewer, address, **query)
+    name = name.replace("Backfill", "Repair") if "repair" in fields.values() else name
     assert shown_in([text], [name, *others]) == [name]
 
 
@@ -253,6 +279,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
         (AUDITS, "No audit yet."),
         (SNAPSHOTS, "No snapshot yet."),
         (REHEARSALS, "Not rehearsed yet."),
+        (JOBS, "No job yet. Phase 2 makes the first one"),
         (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
         (LOG, "The log is empty. It begins with the first thing somebody does."),
     ],
