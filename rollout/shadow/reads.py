@@ -199,10 +199,7 @@ def _look(offer: Offer, tally: Tally | None) -> Looked:
 
 
 def _own(execute: Execute, query: Any, parameters: Any, many: bool, context: Any) -> Any:
-    """Tells a query from the same one of the application's, for those who look for legacy readers.
-
-    Around it, since a comment would make no difference to pg_stat_statements.
-    """
+    """Tells a query from the same one of the application's, as ``own`` does."""
     if isinstance(query, str) and _QUERY.match(query):
         inner = query.rstrip().rstrip(";")
         query = f"SELECT * FROM ({inner}) AS {OWN_ROWS}"  # noqa: S608  a name of our own

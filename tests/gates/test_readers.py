@@ -12,7 +12,10 @@ from rollout.gates import Evidence
 from rollout.gates.readers import of_sessions, reads_legacy
 from rollout.models import PhaseRun, RunState
 from rollout.plan.gates import NoLegacyReaders
+from rollout.runner.audits import make_now
 from tests import rollouts
+from tests.console import journal
+from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
 GATE = NoLegacyReaders(application="shop", oldest="2.10")
@@ -79,3 +82,29 @@ def test_a_session_of_an_old_version_and_one_without_a_name_are_seen(
         assert status() == "fail"
     with psycopg.connect(committed_db.url, application_name=""):
         assert status() == "unknown"
+
+
+def test_what_the_console_reads_after_the_cutover_is_no_legacy_reader(
+    committed_db: Database,
+) -> None:
+    rollouts.load_listings(60)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1, 2, 3)
+    if "pg_stat_statements" not in rollouts.ask("SHOW shared_preload_libraries"):
+        pytest.skip("the server does not load pg_stat_statements")
+    rollouts.execute("CREATE EXTENSION pg_stat_statements")
+    rollouts.execute("SELECT pg_stat_statements_reset()")
+    browser = journal.browser_of("lead")
+    for address in addresses_of_the_console(rollout):
+        for headers in ({}, journal.HTMX):
+            browser.get(address, headers=headers)
+    browser.get(f"{journal.PAGE}phases/4/preflight/", headers=journal.HTMX)
+    rollouts.snapshot_of(rollout)
+    make_now(rollout, actor_name="ada", source="shell")
+    make_now(rollout, actor_name="ada", source="shell", sample=20)
+    with rollouts.target() as opened:
+        told = opened.execute(
+            "SELECT query FROM pg_stat_statements WHERE dbid ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchall()
+    assert [query for (query,) in told if reads_legacy(query, NAMES)] == []

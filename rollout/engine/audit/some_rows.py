@@ -11,7 +11,7 @@ from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.quarantine import key_of
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, own
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 
@@ -84,7 +84,7 @@ def keys_of_pair(
         else sql.SQL("false"),
         most=at_most,
     )
-    return [",".join(key) for (key,) in connection.execute(query)]
+    return [",".join(key) for (key,) in connection.execute(own(query))]
 
 
 def _texts(

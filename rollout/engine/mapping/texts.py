@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import errors, sql
 
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, ask, own
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA, normal
 from rollout.plan.plan import Plan
@@ -38,13 +38,15 @@ def counts_of(
         with connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = '{COUNT_SECONDS}s'".encode())
             rows = connection.execute(
-                sql.SQL(
-                    "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition}"
-                    " GROUP BY 1"
-                ).format(
-                    legacy=sql.Identifier(lookup.legacy),
-                    table=lookup.table.identifier,
-                    condition=condition,
+                own(
+                    sql.SQL(
+                        "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition}"
+                        " GROUP BY 1"
+                    ).format(
+                        legacy=sql.Identifier(lookup.legacy),
+                        table=lookup.table.identifier,
+                        condition=condition,
+                    )
                 )
             ).fetchall()
     except errors.QueryCanceled:

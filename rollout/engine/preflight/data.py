@@ -2,7 +2,7 @@
 
 from rollout.engine import health
 from rollout.engine.preflight.item import Item, Scope
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, own
 from rollout.plan.hazards import MOST, Hazard
 
 _HEALTH = ("WAL", "transaction ids", "connections")
@@ -24,7 +24,7 @@ def hazards_of(scope: Scope) -> list[Hazard]:
 
 def hazard(connection: Connection, question: Hazard) -> Item:
     """Ask the data. Raises UndefinedTable and UndefinedColumn where it cannot be asked yet."""
-    row = connection.execute(question.sql).fetchone()
+    row = connection.execute(own(question.sql)).fetchone()
     count, examples = (int(row[0]), row[1]) if row else (0, None)
     if not count:
         return Item(question.name, "pass", question.none)

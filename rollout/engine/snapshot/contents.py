@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from rollout.engine.target import OWN_ROWS, Connection, ask
+from rollout.engine.target import Connection, ask, own
 from rollout.plan import facts
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
@@ -132,11 +132,12 @@ def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
     has_legacy = ask(connection, facts.column_exists(lookup.table, lookup.legacy))
     has_new = ask(connection, facts.column_exists(lookup.table, lookup.column))
     rows = connection.execute(
-        sql.SQL("SELECT {}, {}, count(*) FROM {} AS {} GROUP BY 1, 2").format(
-            sql.Identifier(OWN_ROWS, lookup.legacy) if has_legacy else sql.SQL("NULL::text"),
-            sql.Identifier(OWN_ROWS, lookup.column) if has_new else sql.SQL("NULL::integer"),
-            lookup.table.identifier,
-            sql.Identifier(OWN_ROWS),
+        own(
+            sql.SQL("SELECT {}, {}, count(*) FROM {} AS t GROUP BY 1, 2").format(
+                sql.Identifier("t", lookup.legacy) if has_legacy else sql.SQL("NULL::text"),
+                sql.Identifier("t", lookup.column) if has_new else sql.SQL("NULL::integer"),
+                lookup.table.identifier,
+            )
         )
     ).fetchall()
     names: dict[int, str] = {}
