@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from math import sin
+from typing import ClassVar
 
-from django.http import HttpResponse
+from django import forms
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -12,7 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.concerns import Concern
 from rollout.console.cookies import THEME, THEMES
+from rollout.console.filtering import ListFilter, choice
 from rollout.console.lines import Values, plot_of
+from rollout.console.paging import BY_AGE, NEWEST, Order, Page
 from rollout.models import RunState, Way
 from rollout.plan.plan import ROLES
 
@@ -45,6 +49,22 @@ SAMPLE_STEP = (
     {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
 )
 """As a confirmation shows a step that takes something away."""
+SAMPLE_LIST = Page(
+    rows=["properties", "property_images"],
+    next="2",
+    first=True,
+    order=NEWEST,
+    orders=(*BY_AGE, Order("most-rows", "Most rows first", "rows", descending=True)),
+    misread="The address names no place in this list; here is its beginning.",
+)
+
+
+class SampleFilter(ListFilter):
+    """As above every list."""
+
+    text = forms.CharField(required=False, label="A text")
+    kind = choice([("one", "One")], "A choice")
+    lookups: ClassVar = {}
 
 
 @may("view_rollout", anywhere=True)
@@ -69,6 +89,8 @@ def parts(request: ConsoleRequest) -> HttpResponse:
             Concern("Rule latency is broken.", "#health", "warn"),
         ],
         "steps": [SAMPLE_STEP],
+        "listed": SAMPLE_LIST,
+        "filters": SampleFilter(QueryDict("kind=another")),
         "tokens": TOKENS,
         "states": [*RunState.values],
         "forward": Way.FORWARD,

@@ -292,6 +292,27 @@ def test_an_empty_list_says_what_to_do_and_offers_no_filter(
     assert 'role="search"' not in text
 
 
+def test_without_a_plan_the_first_page_says_where_one_is_written(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.console.rollouts.all_rollouts", list)
+    text = text_of(viewer, "/rollout/")
+    assert "No plan is registered. Write one in an app's <code>rollout.py</code>" in text
+
+
+def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
+    rollout: Rollout, lead: Client
+) -> None:
+    without_snapshots = text_of(lead, REHEARSALS).split("Staging databases")[1]
+    assert "None. A staging database is an environment of its own" in without_snapshots
+    assert f'<a href="{SNAPSHOTS}">take one first</a>' in without_snapshots
+    notifications = text_of(lead, NOTIFICATIONS)
+    assert "No webhook is configured. They are named in the settings" in notifications
+    whole = text_of(lead, PAGE)
+    assert "None yet. An audit compares" in whole
+    assert "None yet. A snapshot is a dump" in whole
+
+
 class TestRowsOfAReport:
     """The mismatching rows that an audit's page lists."""
 
