@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal, log
@@ -16,6 +17,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.filtering import Listed, ListFilter, choice
 from rollout.console.live import SLOW, shared
 from rollout.console.paging import BY_AGE, Order, page_of
+from rollout.console.verbs import back_or_to
 from rollout.heartbeats import liveness
 from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
 from rollout.notifications import delivering
@@ -177,7 +179,7 @@ def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
         raise Http404("There is no such delivery. The page Notifications lists those there are.")
     delivering.resend(delivery)
     messages.success(request, f"It is sent to {delivery.recipient} again.")
-    return redirect("rollout:notifications")
+    return back_or_to(request, reverse("rollout:notifications"))
 
 
 def _hook_or_404(name: str) -> Webhook:

@@ -76,7 +76,12 @@ def carry_out(request: ConsoleRequest, verb: Callable[[], object], done: str) ->
 
 def back(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     """To the page of ours that the form names, else to the rollout's."""
+    return back_or_to(request, reverse("rollout:rollout", args=[plan, environment]))
+
+
+def back_or_to(request: ConsoleRequest, otherwise: str) -> HttpResponse:
+    """To the page of ours that the form names, else to another."""
     page = request.POST.get("next", "")
     if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
-        page = reverse("rollout:rollout", args=[plan, environment])
+        page = otherwise
     return redirect(page)

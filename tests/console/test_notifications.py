@@ -1,5 +1,6 @@
 """The page on which people choose what they are told of, and see what became of it."""
 
+from html import unescape
 from typing import Any
 
 import pytest
@@ -88,6 +89,20 @@ def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
     lead.post(f"{PAGE}deliveries/{failed.pk}/resend/")
     failed.refresh_from_db()
     assert (failed.state, failed.attempts) == ("waiting", 0)
+
+
+def test_whoever_sends_again_stays_with_the_filter_and_on_the_page(
+    rollout: Rollout, lead: Client
+) -> None:
+    for number in range(30):
+        journal.told(journal.noted(rollout, f"event {number}"), state="failed", attempts=number)
+    at = f"{PAGE}?state=failed&order=most-attempts&after=20.999999"
+    text = journal.text_of(lead, at)
+    following = unescape(text.split('name="next" value="')[1].split('"')[0])
+    assert following == f"{at}#deliveries"
+    address = f"{PAGE}deliveries/{Delivery.objects.order_by('pk')[0].pk}/resend/"
+    assert lead.post(address, {"next": following})["Location"] == following
+    assert lead.post(address, {"next": "https://elsewhere.example/"})["Location"] == PAGE
 
 
 def test_who_may_not_choose_sees_what_was_chosen_without_buttons(
