@@ -7,7 +7,9 @@ from typing import Any
 
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser, Group, Permission
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Func, OuterRef, Value
 
 from rollout.roles import SEPARATOR
 
@@ -64,16 +66,11 @@ def _given(user: AnyUser) -> dict[str, set[str]]:
 
 
 def _read(user: AnyUser) -> dict[str, set[str]]:
-    names = Group.objects.filter(user=user.pk, name__contains=SEPARATOR)
-    roles = [name.split(SEPARATOR, 1) for name in names.values_list("name", flat=True)]
-    if not roles:
-        return {}
-    codenames: dict[str, set[str]] = {}
-    for role, codename in Group.objects.filter(
-        name__in={role for role, _ in roles}, permissions__content_type__app_label="rollout"
-    ).values_list("name", "permissions__codename"):
-        codenames.setdefault(role, set()).add(codename)
+    """From one query: what the role in the name of each of the user's groups may do."""
+    role = Func(OuterRef("name"), Value(SEPARATOR), Value(1), function="split_part")
+    codenames = Permission.objects.filter(content_type__app_label="rollout", group__name=role)
+    groups = Group.objects.filter(user=user.pk, name__contains=SEPARATOR)
     given: dict[str, set[str]] = {}
-    for role, environment in roles:
-        given.setdefault(environment, set()).update(codenames.get(role, ()))
+    for name, codes in groups.values_list("name", ArraySubquery(codenames.values("codename"))):
+        given.setdefault(name.split(SEPARATOR, 1)[1], set()).update(codes)
     return given
