@@ -134,11 +134,17 @@ def _measured(address: str, requests: int) -> dict[str, Any]:
 
 def _lead() -> "Client":
     from django.conf import settings
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import Group, User
     from django.test import Client
 
+    from rollout.roles import group_of
+
     settings.ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
-    user, _made = User.objects.get_or_create(username="lead", is_superuser=True, is_staff=True)
+    user, _made = User.objects.get_or_create(username="lead")
+    # A superuser's permissions are not looked up. The one of production opens every page but those
+    # of no environment; whoever is lead everywhere opens them too.
+    for environment in ("", "production"):
+        user.groups.add(Group.objects.get(name=group_of("lead", environment)))
     client = Client()
     client.force_login(user)
     return client
