@@ -1,17 +1,34 @@
-"""What a page asks does not grow with what there is, and stays below fifteen queries."""
+"""What a page asks does not grow with what there is, and is to stay below fifteen queries.
 
-from collections.abc import Iterator
+Opened by a lead by group of the one environment, whose permissions are looked up; a superuser's
+are not. What gates keep for seconds is asked anew.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
-from rollout.models import Rollout
+from rollout.gates import looking
+from rollout.models import (
+    ACTIVE,
+    BackfillEstimate,
+    Heartbeat,
+    Rollout,
+    RuleState,
+    ScheduledStart,
+    ShadowTally,
+)
+from rollout.plan import plans
 from tests.console import journal
-from tests.console.test_access import last_part
+from tests.console.test_access import OF_NO_ENVIRONMENT, last_part
 from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
@@ -24,25 +41,53 @@ ON_DEMAND = ("preflight", "locks", "new")
 def counted() -> Iterator[list[str]]:
     """Every statement that goes to PostgreSQL, by whatever connection, but for settings."""
     sent: list[str] = []
-    execute = psycopg.Cursor.execute
 
-    def counting(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        text = query.decode() if isinstance(query, bytes) else str(query)
-        if not text.startswith("SET "):
-            sent.append(text)
-        return execute(self, query, *args, **kwargs)
+    def counting(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            if not text.startswith("SET "):
+                sent.append(text)
+            return execute(self, query, *args, **kwargs)
+
+        return counted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.Cursor, "execute", counting)
+        for cursor in (psycopg.Cursor, psycopg.ServerCursor):
+            patch.setattr(cursor, "execute", counting(cursor.execute))
         yield sent
 
 
-def queries_of(browser: Client, address: str) -> list[str]:
-    # What a process learns once is none of the page's.
-    assert browser.get(address).status_code == 200, address
+def opened(browser: Client, address: str) -> list[str]:
+    """What a page asks by itself: without what the process has learnt, or asked seconds ago."""
+    looking.forget()
+    cache.clear()
     with counted() as sent:
-        browser.get(address)
+        response = browser.get(address)
+    assert response.status_code == 200, address
     return sent
+
+
+def queries_of(pages: list[str]) -> dict[str, list[str]]:
+    return {address: opened(lead_of(address), address) for address in pages}
+
+
+def lead_of(address: str) -> Client:
+    """A lead of production, or of everything where the page is of no environment."""
+    everywhere = address.removeprefix("/rollout/").startswith(OF_NO_ENVIRONMENT)
+    client = Client()
+    client.force_login(User.objects.get(username="lead" if everywhere else "lead:production"))
+    return client
+
+
+def pages_of(rollout: Rollout) -> list[str]:
+    """The console's pages, and those of each phase."""
+    of_phases = [
+        f"{journal.PAGE}phases/{number}/{more}"
+        for number in range(5)
+        for more in ("", "start/", "roll-back/")
+    ]
+    found = ["/rollout/", *addresses_of_the_console(rollout), *of_phases]
+    return [address for address in dict.fromkeys(found) if last_part(address) not in ON_DEMAND]
 
 
 def more(rollout: Rollout) -> None:
@@ -58,20 +103,104 @@ def more(rollout: Rollout) -> None:
         journal.told(journal.noted(rollout))
 
 
-def test_no_page_asks_more_when_there_is_more(committed_db: Database) -> None:
+def much_goes_on(rollout: Rollout) -> None:
+    """Beside the phases: people asked and signed, a start waits, rules fired, copies are made."""
+    plan, now = plans.get(rollout.plan), timezone.now()
+    journal.processes_run()
+    Heartbeat.objects.update(seen_at=now)
+    journal.probed(rollout)
+    journal.signed(rollout, "tick", phase=0, subject=plan.checklist[0].id)
+    for phase in (3, 4):
+        journal.signed(rollout, "request", phase=phase)
+        journal.signed(rollout, by="ada", phase=phase)
+        journal.signed(rollout, "override", phase=phase, subject="no-drift", reason="It is late.")
+        confirmed: dict[str, Any] = {"confirmed_by_name": "ada", "confirmed_at": now}
+        journal.signed(rollout, "override", phase=phase, subject="soak", reason="So.", **confirmed)
+    ScheduledStart.objects.create(
+        rollout=rollout,
+        phase=3,
+        at=now + timedelta(hours=3),
+        zone="UTC",
+        actor=User.objects.get(username="lead:production"),
+        actor_name="lead:production",
+        phase_digest=plan.digest_of(3),
+    )
+    for rule in plan.judged_rules:
+        RuleState.objects.create(
+            rollout=rollout,
+            rule=rule.id,
+            action=rule.action,
+            verdict="broken",
+            since=now,
+            judged_at=now,
+            last_broken_at=now,
+            acting=True,
+            message="It is too slow.",
+        )
+    ShadowTally.objects.create(
+        rollout=rollout, at=now, seconds=10, operation="search", compared=9, same=8, differed=1
+    )
+    for phase in range(5):
+        BackfillEstimate.objects.create(rollout=rollout, phase=phase, step="backfill", position=0)
+    snapshot = journal.taken(rollout)
+    journal.taken(rollout, "taking")
+    journal.rehearsed(snapshot)
+    journal.rehearsed(snapshot, "running", database="ready")
+    report = journal.audited(rollout, "mismatched", mismatched=1, stored_mismatches=1)
+    journal.mismatching(report, "1")
+    journal.audited(rollout, "running")
+    journal.told(journal.noted(rollout))
+
+
+def at_work(rollout: Rollout, phase: int, state: str) -> None:
+    """Every phase before it is done, and it is under way, or stopped, with all it can have."""
+    rollout.runs.filter(state__in=ACTIVE).update(state="cancelled")
+    for before in range(phase):
+        journal.ran(rollout, before)
+    run = journal.ran(rollout, phase, state, error="no" if state == "failed" else "")
+    steps = plans.get(rollout.plan).phases[phase].steps
+    for step in steps[:-1]:
+        journal.ended_job(journal.reached(run, step.id))
+    journal.job_of(journal.reached(run, steps[-1].id, "failed" if state == "failed" else "running"))
+    journal.audited(rollout, run=run)
+
+
+@pytest.fixture
+def leads(committed_db: Database) -> None:
+    for name in ("lead", "lead:production"):
+        journal.browser_of(name)
+
+
+def test_no_page_asks_more_when_there_is_more(leads: None) -> None:
     rollout = journal.the_rollout()
-    browser = Client()
-    browser.force_login(User.objects.create_superuser("root"))
-    pages = [
-        address
-        for address in ["/rollout/", *addresses_of_the_console(rollout)]
-        if last_part(address) not in ON_DEMAND
-    ]
+    pages = pages_of(rollout)
+    for address in pages:
+        lead_of(address).get(address)  # What a process learns once.
     more(rollout)
-    before = {address: queries_of(browser, address) for address in pages}
+    before = queries_of(pages)
     more(rollout)
-    after = {address: queries_of(browser, address) for address in pages}
+    after = queries_of(pages)
     grown = {a: (len(before[a]), len(after[a])) for a in pages if len(after[a]) > len(before[a])}
     assert not grown
-    many = {a: "\n".join(sent) for a, sent in after.items() if len(sent) >= MOST}
-    assert not many, "\n\n".join(f"{address}\n{sent}" for address, sent in many.items())
+
+
+@pytest.mark.xfail(
+    raises=AssertionError,
+    strict=True,
+    reason="Issue 7: the pages of a rollout, its phases, starts, mappings and rules ask more yet.",
+)
+def test_every_page_asks_less_than_fifteen_times_whatever_goes_on(leads: None) -> None:
+    rollout = journal.the_rollout()
+    pages = pages_of(rollout)
+    for address in pages:
+        lead_of(address).get(address)
+    many: dict[str, list[str]] = {}
+    much_goes_on(rollout)
+    for phase, state in [(0, "done"), (1, "failed"), (2, "running"), (2, "done"), (3, "paused")]:
+        at_work(rollout, phase, state)
+        for address, sent in queries_of(pages).items():
+            if len(sent) >= MOST:
+                many[f"{address} in phase {phase}, {state}"] = sent
+    assert not many, "\n\n".join(
+        f"{len(sent)} of {where}\n" + "\n".join(sent) for where, sent in many.items()
+    )
