@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rollout.engine import catalog_sql
 from rollout.engine.target import Connection
@@ -92,28 +91,26 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
 
     An index's expressions are told only ``in_full``: a plan's own text of them is not the server's.
     """
-    wanted = list(tables)
+    row = connection.execute(catalog_sql.EVERYTHING.encode(), {"tables": list(tables)}).fetchone()
+    assert row is not None
+    rows, columns, indexes, constraints, triggers = row
     catalog = Catalog()
-    for label, kind, populated in _rows(connection, catalog_sql.TABLES, wanted):
+    for label, kind, populated in rows:
         catalog.tables[label] = {}
         if kind == "m":
             catalog.put(label, VIEW, POPULATED if populated else "not populated")
-    for label, name, type_, null, default in _rows(connection, catalog_sql.COLUMNS, wanted):
+    for label, name, type_, null, default in columns:
         catalog.put(label, Part("column", name), column_text(Column(type_, null)))
         if default:
             catalog.put(label, Part("default", name), default)
-    for label, name, definition, expressions, valid, where in _rows(
-        connection, catalog_sql.INDEXES, wanted
-    ):
-        columns = ", ".join(
+    for label, name, definition, expressions, valid, where in indexes:
+        of = ", ".join(
             text if in_full or is_expression == "false" else EXPRESSION
             for text, is_expression in expressions
         )
-        text = f"{definition} ({columns}){where}, {'valid' if valid else 'invalid'}"
+        text = f"{definition} ({of}){where}, {'valid' if valid else 'invalid'}"
         catalog.put(label, Part("index", name), text)
-    for label, name, kind, definition, key, target, far, valid, acts in _rows(
-        connection, catalog_sql.CONSTRAINTS, wanted
-    ):
+    for label, name, kind, definition, key, target, far, valid, acts in constraints:
         if kind == "p":
             catalog.put(label, Part("primary key"), f"({', '.join(key)})")
             continue
@@ -121,14 +118,10 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
         if kind == "f":
             text = foreign_key_text(tuple(key), target, tuple(far), valid=valid) + acts
         catalog.put(label, Part("constraint", name), text)
-    for label, name, enabled, stage, function in _rows(connection, catalog_sql.TRIGGERS, wanted):
+    for label, name, enabled, stage, function in triggers:
         text = trigger_text(stage or f"calls {function}", enabled=enabled)
         catalog.put(label, Part("trigger", name), text)
     return catalog
-
-
-def _rows(connection: Connection, query: str, tables: list[str]) -> list[tuple[Any, ...]]:
-    return connection.execute(query.encode(), {"tables": tables}).fetchall()
 
 
 def compare(plan: Plan, *, phases_done: int, live: Catalog, under_way: bool = False) -> list[Drift]:

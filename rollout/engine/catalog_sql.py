@@ -1,7 +1,4 @@
-"""The questions to PostgreSQL's catalog that tell what tables and views look like.
-
-Each takes ``tables``, labels as in ``Table.label``, and begins its rows with the label.
-"""
+"""What PostgreSQL's catalog tells of tables and views, asked in one statement."""
 
 LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
                     ELSE {n}.nspname || '.' || {c}.relname END"""
@@ -13,11 +10,12 @@ _OF_TABLES = """
 
 def _query(columns: str, joins: str = "", more: str = "") -> str:
     label = LABEL.format(n="n", c="c")
-    return f"SELECT {label}, {columns}" + _OF_TABLES.format(joins=joins, label=label) + more
+    row = f"SELECT json_build_array({label}, {columns})"
+    return row + _OF_TABLES.format(joins=joins, label=label) + more.format(label=label)
 
 
-TABLES = _query("c.relkind::text, c.relispopulated")
-COLUMNS = _query(
+_TABLES = _query("c.relkind::text, c.relispopulated")
+_COLUMNS = _query(
     """a.attname, format_type(a.atttypid, a.atttypmod),
        NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated),
@@ -27,9 +25,9 @@ COLUMNS = _query(
             || pg_get_expr(d.adbin, d.adrelid) END""",
     """JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum""",
-    "ORDER BY 1, a.attnum",
+    "ORDER BY {label}, a.attnum",
 )
-INDEXES = _query(
+_INDEXES = _query(
     """i.relname, CASE WHEN x.indisunique THEN 'unique ' ELSE '' END || m.amname,
        ARRAY(SELECT ARRAY[coalesce(a.attname::text, pg_get_indexdef(x.indexrelid, k, true)),
                           (a.attname IS NULL)::text]
@@ -42,9 +40,9 @@ INDEXES = _query(
        JOIN pg_am m ON m.oid = i.relam""",
     """AND NOT EXISTS (SELECT FROM pg_constraint k
                         WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
-       ORDER BY 1, 2""",
+       ORDER BY {label}, i.relname""",
 )
-CONSTRAINTS = _query(
+_CONSTRAINTS = _query(
     """k.conname, k.contype::text, pg_get_constraintdef(k.oid),
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (n, o)
                JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o),
@@ -60,14 +58,20 @@ CONSTRAINTS = _query(
     """JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f')
        LEFT JOIN pg_class fc ON fc.oid = k.confrelid
        LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace""",
-    "ORDER BY 1, 2",
+    "ORDER BY {label}, k.conname",
 )
-TRIGGERS = _query(
+_TRIGGERS = _query(
     """g.tgname, g.tgenabled <> 'D',
        CASE WHEN pn.nspname = 'rollout'
             THEN split_part(obj_description(p.oid, 'pg_proc'), ' ', 1) END,
        pn.nspname || '.' || p.proname""",
     """JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal
        JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace""",
-    "ORDER BY 1, 2",
+    "ORDER BY {label}, g.tgname",
 )
+
+EVERYTHING = "SELECT " + ", ".join(
+    f"ARRAY({query})" for query in (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS, _TRIGGERS)
+)
+"""Takes ``tables``, labels as in ``Table.label``. One row: the rows about tables, columns, indexes,
+constraints and triggers, each a list that begins with the label."""
