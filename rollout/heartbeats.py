@@ -61,11 +61,15 @@ def last_seen(kind: str) -> datetime | None:
 
 def liveness() -> Liveness:
     """The state of the processes that do the work. A worker is seen by way of the queue itself."""
-    now = timezone.now()
     seen = dict(
         Heartbeat.objects.order_by("kind").values_list("kind").annotate(newest=Max("seen_at"))
     )
-    worker, watchdog = seen.get(WORKER), seen.get(WATCHDOG)
+    return liveness_of(seen.get(WORKER), seen.get(WATCHDOG))
+
+
+def liveness_of(worker: datetime | None, watchdog: datetime | None) -> Liveness:
+    """The same for who knows already when a worker and the watchdog were last seen."""
+    now = timezone.now()
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE
     return Liveness(

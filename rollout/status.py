@@ -9,7 +9,7 @@ from django.utils import timezone
 from rollout import gates
 from rollout.environments import alias_of, configured, made_by_plan, must_know
 from rollout.gates import Evidence, GateStatus
-from rollout.heartbeats import Liveness, liveness
+from rollout.heartbeats import Liveness, liveness_of
 from rollout.models import PhaseRun, Rollout, StepRun, Way
 from rollout.modes import Modes, modes_now
 from rollout.plan import plans
@@ -190,7 +190,7 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         next_phase=next_phase,
         repair=repair,
         evidence=evidence,
-        liveness=liveness(),
+        liveness=liveness_of(evidence.facts.worker_seen_at, evidence.facts.watchdog_seen_at),
     )
 
 

@@ -104,9 +104,11 @@ def card_of(phase: PhaseStatus) -> str:
     return f"rollout/run/{phase.state}.html"
 
 
-def report_of(run: PhaseRun | None) -> AuditReport | None:
-    """The newest audit that was made as a step of a run."""
-    return None if run is None else AuditReport.objects.filter(run=run).first()
+def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
+    """The newest audit that was made as a step of a phase's newest run."""
+    run = phase.run
+    of_run = (one for one in status.evidence.audits if run is not None and one.run_id == run.pk)
+    return next(of_run, None)
 
 
 def jobs_of(run: PhaseRun | None) -> list[JobView]:

@@ -20,7 +20,7 @@ from rollout.console.points import points_and_lately
 from rollout.console.rules import rules_of
 from rollout.console.shadow import shadow_card
 from rollout.environments import alias_of
-from rollout.models import PhaseRun, Rollout
+from rollout.models import PhaseRun, Rollout, RuleState
 from rollout.modes import Modes, modes_now
 from rollout.shadow.shares import has_both
 from rollout.telemetry.baseline import baseline_of
@@ -110,7 +110,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "compared": compared,
         "operations": [one.operation for one in compared if one.operation != "all"],
         "newest": newest,
-        "rules": rules_of(rollout),
+        "rules": rules_of(rollout, RuleState.objects.filter(rollout=rollout)),
         "shadow": shadow_card(
             rollout,
             both=has_both(runs, _modes(rollout)),

@@ -38,7 +38,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "steps": steps,
         "current": focus.current_step(steps),
         "jobs": focus.jobs_of(phase.run),
-        "report": focus.report_of(phase.run),
+        "report": focus.report_of(status, phase),
         "live": pace(focus.is_at_work(status)),
         "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],
         "checklist": focus.checklist_of(status) if number == 0 else [],
@@ -121,11 +121,13 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
 
 
 def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
+    found = forecasts(status, phase.number)
+    waiting = any(each.estimate and estimates.is_waiting(each.estimate) for each in found)
     return {
         "status": status,
         "phase": phase,
-        "forecasts": forecasts(status, phase.number),
-        "live": FAST if estimates.waiting(status.rollout, phase.number) else 0,
+        "forecasts": found,
+        "live": FAST if waiting else 0,
     }
 
 
@@ -144,8 +146,8 @@ def _signed(
 
 
 def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
-    plan, steps = status.plan, status.plan.phases[phase.number].steps
     """What a page shows of a phase that asks somebody to answer for it."""
+    plan, steps = status.plan, status.plan.phases[phase.number].steps
     return {
         "status": status,
         "phase": phase,

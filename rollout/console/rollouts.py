@@ -61,7 +61,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         # Whoever asked for one is not to confirm it.
         tell_apart(request)
     audits = status.evidence.audits[:RECENT]
-    rules = rules_of(status.rollout)
+    rules = rules_of(status.rollout, status.evidence.facts.rules)
     snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
     page = {
         "status": status,
@@ -71,7 +71,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "steps": steps,
         "current": focus.current_step(steps),
         "jobs": focus.jobs_of(phase.run),
-        "report": focus.report_of(phase.run),
+        "report": focus.report_of(status, phase),
         "checklist": focus.checklist_of(status),
         "overrides": overrides,
         "requests": requests_of(status.evidence) if phase.needs_approval else [],

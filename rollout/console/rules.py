@@ -1,5 +1,6 @@
 """The plan's rules as the monitoring page shows them, and the button that releases a hold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,9 @@ class RuleRow:
         return f"{value:,.0f}" if self.rule.statistic in COUNTED else f"{value:,.0f} ms"
 
 
-def rules_of(rollout: Rollout) -> list[RuleRow]:
-    """The rules of a rollout's plan, in the plan's order."""
-    states = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
+def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:
+    """The rules of a rollout's plan, in the plan's order, with what was last said of each."""
+    states = {state.rule: state for state in judged}
     return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).judged_rules]
 
 

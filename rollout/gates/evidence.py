@@ -14,12 +14,14 @@ from django.utils import timezone
 
 from rollout.environments import DEFAULT
 from rollout.gates.standing import newest_runs
+from rollout.heartbeats import WATCHDOG, WORKER
 from rollout.models import (
     AuditMode,
     AuditReport,
     AuditStatus,
     BackfillJob,
     FlowProbe,
+    Heartbeat,
     MappingChange,
     Measurement,
     PhaseRun,
@@ -79,10 +81,8 @@ class Facts:
     """The newest review of a mapping."""
     repair: Change | None
     """The newest repair of rows that ended."""
-    hold: str
-    """What a rule that holds the next phase says; empty where none does."""
-    broken: Change | None
-    """The rule that was broken last, and when."""
+    rules: list[RuleState]
+    """What was last said of each rule."""
     jobs: list[dict[str, Any]]
     probes: dict[str, FlowProbe]
     """The newest probe of each flow."""
@@ -92,6 +92,21 @@ class Facts:
     """The newest rehearsals, without the catalog that only their end reads; the newest first."""
     filled_elsewhere: list[Elsewhere]
     """The newest run of the backfill in each other environment; the newest first."""
+    worker_seen_at: datetime | None
+    watchdog_seen_at: datetime | None
+
+    @property
+    def hold(self) -> str:
+        """What a rule that holds the next phase says; empty where none does."""
+        holds = (one for one in self.rules if one.action == "hold" and one.acting)
+        rule = next(holds, None)
+        return f"Rule “{rule.rule}” holds the next phase: {rule.message}" if rule else ""
+
+    @property
+    def broken(self) -> Change | None:
+        """The rule that was broken last, and when."""
+        broken = [Change(one.rule, one.last_broken_at) for one in self.rules if one.last_broken_at]
+        return max(broken, key=lambda change: change.at, default=None)
 
 
 class Evidence:
@@ -170,10 +185,7 @@ class Evidence:
         repairs = Repair.objects.filter(
             run__rollout=self.rollout, run__steps__isnull=False, run__finished_at__isnull=False
         ).order_by("-run__finished_at")
-        holds = RuleState.objects.filter(rollout=self.rollout, action="hold", acting=True)
-        broken = RuleState.objects.filter(
-            rollout=self.rollout, last_broken_at__isnull=False
-        ).order_by("-last_broken_at")
+        rules = RuleState.objects.filter(rollout=self.rollout)
         signed = SignOff.objects.filter(rollout=self.rollout).filter(
             Q(withdrawn_at=None) | Q(kind__in=(SignOffKind.OVERRIDE, SignOffKind.APPROVAL))
         )
@@ -211,10 +223,9 @@ class Evidence:
                 review_at=_first(reviews, "at"),
                 repair_table=_first(repairs, "table"),
                 repair_at=_first(repairs, "run__finished_at"),
-                rule=_first(holds, "rule"),
-                rule_message=_first(holds, "message"),
-                broken=_first(broken, "rule"),
-                broken_at=_first(broken, "last_broken_at"),
+                worker_seen_at=_first(Heartbeat.objects.filter(kind=WORKER), "seen_at"),
+                watchdog_seen_at=_first(Heartbeat.objects.filter(kind=WATCHDOG), "seen_at"),
+                judged=ArraySubquery(rules.values(json=_whole(RuleState))),
                 jobs=ArraySubquery(
                     jobs.values(json=JSONObject(table="table", kind="kind", scanned="scanned"))
                 ),
@@ -241,9 +252,9 @@ class Evidence:
             write_path=_change(found["step"] or "", found["step_at"]),
             review=_change(review, found["review_at"]),
             repair=_change(f"the repair of {found['repair_table']}", found["repair_at"]),
-            hold=found["rule"]
-            and f"Rule “{found['rule']}” holds the next phase: {found['rule_message']}",
-            broken=_change(found["broken"] or "", found["broken_at"]),
+            rules=[_made(RuleState, row) for row in found["judged"]],
+            worker_seen_at=found["worker_seen_at"],
+            watchdog_seen_at=found["watchdog_seen_at"],
             jobs=found["jobs"],
             probes={row["flow"]: _made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[_made(SignOff, row) for row in found["signed"]],
@@ -260,9 +271,15 @@ class Evidence:
 
     @cached_property
     def audits(self) -> list[AuditReport]:
-        """The newest audits, and the newest of all rows that came to its end, from one query."""
+        """The newest audits, of all rows that came to an end, and of each phase's newest run: from
+        one query, the newest first."""
         newest = AuditReport.objects.filter(rollout=self.rollout)[:AUDITS]
-        found = {report.pk: report for report in newest.union(self._full_audits[:1], all=True)}
+        runs = [run.pk for run in self.runs.values()]
+        of_runs = (
+            AuditReport.objects.filter(run__in=runs).order_by("run_id", "-id").distinct("run_id")
+        )
+        several = newest.union(self._full_audits[:1], of_runs[: len(runs)], all=True)
+        found = {report.pk: report for report in several}
         return [found[pk] for pk in sorted(found, reverse=True)]
 
     @property

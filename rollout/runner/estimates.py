@@ -65,7 +65,8 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
             raise Refused(f"Phase {phase} has begun: its page shows what it really takes.")
         if active_run(rollout) is not None:
             raise Refused("Another phase is at work and would spoil the sample. Wait for its end.")
-        if waiting(rollout, phase):
+        asked = BackfillEstimate.objects.filter(rollout=rollout, phase=phase)
+        if any(map(is_waiting, asked.filter(finished_at=None))):
             raise Refused("An estimate is being made. It appears here in a moment.")
         for each in passes:
             estimate = BackfillEstimate.objects.create(
@@ -87,14 +88,9 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
         )
 
 
-def waiting(rollout: Rollout, phase: int) -> bool:
-    """Whether an estimate of a phase is still to be made."""
-    return BackfillEstimate.objects.filter(
-        rollout=rollout,
-        phase=phase,
-        finished_at=None,
-        created_at__gt=timezone.now() - PATIENCE,
-    ).exists()
+def is_waiting(estimate: BackfillEstimate) -> bool:
+    """Whether an estimate is still to be made."""
+    return estimate.finished_at is None and estimate.created_at > timezone.now() - PATIENCE
 
 
 def carry_out(estimate_id: int) -> None:
