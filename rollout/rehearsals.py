@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db.models import QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, QuerySet
 
 from rollout.engine.preflight import LockForecast
 from rollout.models import Observation, PhaseRun, Rehearsal, RehearsalState, Rollout, StepRun
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
 from rollout.plan.plan import ROLES, Plan
+from rollout.rows import made, whole
 from rollout.telemetry.histogram import Histogram
 
 _MODES = {
@@ -144,23 +146,32 @@ def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
 
 
 def report_of(rehearsal: Rehearsal) -> Report:
-    """What a rehearsal found so far, in three queries."""
-    runs = list(PhaseRun.objects.filter(rollout=rehearsal.stage_id).order_by("pk"))
+    """What a rehearsal found so far, in one query."""
+    with_runs = _with_what_ran(Rehearsal.objects.filter(pk=rehearsal.pk).defer("before"))
+    return _report(rehearsal, with_runs.get())
+
+
+def _with_what_ran(rehearsals: QuerySet[Rehearsal]) -> QuerySet[Rehearsal]:
+    """With all runs and steps of their stage, and what was seen meanwhile."""
+    runs = PhaseRun.objects.filter(rollout=OuterRef("stage")).order_by("pk")
+    steps = StepRun.objects.filter(run__rollout=OuterRef("stage")).order_by("run_id", "position")
+    seen = Observation.objects.filter(run__rollout=OuterRef("stage"))
+    return rehearsals.annotate(
+        ran=ArraySubquery(runs.values(json=whole(PhaseRun))),
+        ran_steps=ArraySubquery(steps.values(json=whole(StepRun, besides="began_with"))),
+        seen=ArraySubquery(seen.values(json=whole(Observation))),
+    )
+
+
+def _report(rehearsal: Rehearsal, found: Any) -> Report:
+    """``found`` is the rehearsal as ``_with_what_ran`` reads it."""
+    plan = plans.get(rehearsal.rollout.plan)
     steps: dict[int, list[StepRun]] = defaultdict(list)
-    for step in StepRun.objects.filter(run__in=[run.pk for run in runs]).defer("began_with"):
+    for row in found.ran_steps:
+        step = made(StepRun, row)
         steps[step.run_id].append(step)
-    observed = Observation.objects.filter(run__in=[run.pk for run in runs])
+    observed = [made(Observation, row) for row in found.seen]
     seen = {(each.run_id, each.step_run_id): each for each in observed}
-    return _report(rehearsal, plans.get(rehearsal.rollout.plan), runs, steps, seen)
-
-
-def _report(
-    rehearsal: Rehearsal,
-    plan: Plan,
-    runs: list[PhaseRun],
-    steps: dict[int, list[StepRun]],
-    seen: dict[tuple[int, int | None], Observation],
-) -> Report:
     legs = [
         LegReport(
             phase=run.phase,
@@ -169,12 +180,9 @@ def _report(
             run=run,
             seconds=_seconds(run),
             traffic=_traffic(seen.get((run.pk, None))),
-            steps=[
-                _step(plan, run, row, seen.get((run.pk, row.pk)))
-                for row in sorted(steps[run.pk], key=lambda row: row.position)
-            ],
+            steps=[_step(plan, run, row, seen.get((run.pk, row.pk))) for row in steps[run.pk]],
         )
-        for run in runs
+        for run in (made(PhaseRun, row) for row in found.ran)
         # What the snapshot brought along was not carried out here.
         if run.phase >= rehearsal.first_phase
     ]
@@ -246,18 +254,6 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def newest_measured(rollout: Rollout) -> Rehearsal | None:
-    """The newest rehearsal of the plan as it is now that came to its end, passed or not."""
-    return (
-        of_rollout(rollout)
-        .filter(
-            plan_digest=plans.get(rollout.plan).digest,
-            state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
-        )
-        .first()
-    )
-
-
 def leg_of(report: Report | None, phase: int, way: str) -> LegReport | None:
     """What was rehearsed of a phase, one way, where it came to its end."""
     legs = report.legs if report else []
@@ -275,12 +271,15 @@ class Rehearsed:
 
 
 def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
-    """How a phase went in the newest rehearsal; None where it was not rehearsed."""
-    rehearsal = newest_measured(rollout)
-    if rehearsal is None:
-        return None
-    leg = leg_of(report_of(rehearsal), phase, way)
-    return Rehearsed(rehearsal, leg) if leg else None
+    """How a phase went in the newest rehearsal of the plan as it is now that came to its end,
+    passed or not; None where it was not rehearsed."""
+    measured = of_rollout(rollout).filter(
+        plan_digest=plans.get(rollout.plan).digest,
+        state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
+    )
+    rehearsal = _with_what_ran(measured).first()
+    leg = leg_of(_report(rehearsal, rehearsal), phase, way) if rehearsal else None
+    return Rehearsed(rehearsal, leg) if rehearsal and leg else None
 
 
 def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> list[LockForecast]:

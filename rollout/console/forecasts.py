@@ -35,11 +35,10 @@ def forecasts(status: RolloutStatus, number: int) -> list[Forecast]:
     }
     with target_of(status.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
+        actions = [each.action for each in passes]
         chosen = [
-            planner.choose(connection, each.action)
-            if columns_exist(connection, each.action)
-            else None
-            for each in passes
+            planner.choose(connection, action) if there else None
+            for action, there in zip(actions, columns_exist(connection, *actions), strict=True)
         ]
     return [
         _forecast(each, plan, newest.get((each.step.id, each.position)))

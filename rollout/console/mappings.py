@@ -94,9 +94,8 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
     plan = plans.get(rollout.plan)
     with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
-        if not mapping.is_mapped(connection, plan, lookup):
-            return False, 0, []
-        return (True, *mapping.new_texts(connection, plan, lookup))
+        found = mapping.new_texts(connection, plan, lookup)
+    return (False, 0, []) if found is None else (True, *found)
 
 
 @may("view_rollout")

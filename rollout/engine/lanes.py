@@ -20,11 +20,15 @@ FIRST_RANGE_BLOCKS = 128
 
 @dataclass(frozen=True)
 class Leaf:
-    """A relation that holds rows: the table itself, or one of its partitions."""
+    """A relation that holds rows: the table itself, or one of its partitions.
+
+    ``rows_per_block`` is what the statistics say; None where there are none.
+    """
 
     schema: str
     name: str
     blocks: int
+    rows_per_block: float | None = None
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -77,7 +81,8 @@ def leaves(connection: Connection, table: Table) -> list[Leaf]:
     rows = connection.execute(
         sql.SQL(
             "SELECT n.nspname, c.relname,"
-            " pg_relation_size(c.oid) / current_setting('block_size')::int"
+            " pg_relation_size(c.oid) / current_setting('block_size')::int,"
+            " CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples / c.relpages END"
             " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind = 'r' AND (c.oid = {0}"
             "   OR c.oid IN (SELECT relid FROM pg_partition_tree({0}) WHERE isleaf))"

@@ -94,23 +94,17 @@ def _size(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
     """Blocks, and rows as the statistics or a look at the first blocks suggest."""
     blocks = rows = 0
     for leaf in lanes.leaves(connection, action.table):
-        row = connection.execute(
-            sql.SQL("SELECT reltuples, relpages FROM pg_class WHERE oid = {}::regclass").format(
-                sql.Literal(leaf.identifier.as_string())
-            )
-        ).fetchone()
-        assert row is not None
-        tuples, pages = row
-        if tuples <= 0 or pages <= 0:
-            pages = min(leaf.blocks, _SAMPLE_BLOCKS)
+        per_block = leaf.rows_per_block
+        if per_block is None:
+            looked_at = min(leaf.blocks, _SAMPLE_BLOCKS)
             counted = connection.execute(
                 sql.SQL("SELECT count(*) FROM {} AS t WHERE t.ctid < {}::tid").format(
-                    leaf.identifier, sql.Literal(f"({pages},0)")
+                    leaf.identifier, sql.Literal(f"({looked_at},0)")
                 )
             ).fetchone()
-            tuples = counted[0] if counted else 0
+            per_block = (counted[0] if counted else 0) / max(looked_at, 1)
         blocks += leaf.blocks
-        rows += int(tuples / max(pages, 1) * leaf.blocks)
+        rows += int(per_block * leaf.blocks)
     return blocks, rows
 
 

@@ -4,11 +4,11 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import F, Model, Q, QuerySet, Subquery, Sum
+from django.db.models import F, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
@@ -40,6 +40,7 @@ from rollout.plan import plans
 from rollout.plan.gates import Gate
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
+from rollout.rows import made, whole
 from rollout.snapshots import listed
 from rollout.telemetry import reading
 from rollout.telemetry.reading import Figures
@@ -225,15 +226,13 @@ class Evidence:
                 repair_at=_first(repairs, "run__finished_at"),
                 worker_seen_at=_first(Heartbeat.objects.filter(kind=WORKER), "seen_at"),
                 watchdog_seen_at=_first(Heartbeat.objects.filter(kind=WATCHDOG), "seen_at"),
-                judged=ArraySubquery(rules.values(json=_whole(RuleState))),
+                judged=ArraySubquery(rules.values(json=whole(RuleState))),
                 jobs=ArraySubquery(
                     jobs.values(json=JSONObject(table="table", kind="kind", scanned="scanned"))
                 ),
-                newest_probes=ArraySubquery(probes.values(json=_whole(FlowProbe))),
-                signed=ArraySubquery(signed.values(json=_whole(SignOff))),
-                rehearsed=ArraySubquery(
-                    rehearsals.values(json=_whole(Rehearsal, besides="before"))
-                ),
+                newest_probes=ArraySubquery(probes.values(json=whole(FlowProbe))),
+                signed=ArraySubquery(signed.values(json=whole(SignOff))),
+                rehearsed=ArraySubquery(rehearsals.values(json=whole(Rehearsal, besides="before"))),
                 elsewhere=ArraySubquery(
                     elsewhere.values(
                         json=JSONObject(
@@ -252,13 +251,13 @@ class Evidence:
             write_path=_change(found["step"] or "", found["step_at"]),
             review=_change(review, found["review_at"]),
             repair=_change(f"the repair of {found['repair_table']}", found["repair_at"]),
-            rules=[_made(RuleState, row) for row in found["judged"]],
+            rules=[made(RuleState, row) for row in found["judged"]],
             worker_seen_at=found["worker_seen_at"],
             watchdog_seen_at=found["watchdog_seen_at"],
             jobs=found["jobs"],
-            probes={row["flow"]: _made(FlowProbe, row) for row in found["newest_probes"]},
-            sign_offs=[_made(SignOff, row) for row in found["signed"]],
-            rehearsals=[_made(Rehearsal, row) for row in found["rehearsed"]],
+            probes={row["flow"]: made(FlowProbe, row) for row in found["newest_probes"]},
+            sign_offs=[made(SignOff, row) for row in found["signed"]],
+            rehearsals=[made(Rehearsal, row) for row in found["rehearsed"]],
             filled_elsewhere=sorted(
                 (
                     Elsewhere(**{**row, "finished_at": datetime.fromisoformat(row["finished_at"])})
@@ -321,22 +320,3 @@ def _first(found: QuerySet[Any], value: Any) -> Subquery:
 
 def _change(what: str, at: datetime | None) -> Change | None:
     return None if at is None else Change(what, at)
-
-
-M = TypeVar("M", bound=Model)
-
-
-def _whole(model: type[Model], *, besides: str = "") -> JSONObject:
-    """A row with all its columns, or all but one."""
-    names = [field.attname for field in model._meta.concrete_fields]
-    return JSONObject(**{name: F(name) for name in names if name != besides})
-
-
-def _made(model: type[M], row: dict[str, Any]) -> M:
-    """The row as the object that it is."""
-    values = {
-        field.attname: field.to_python(row[field.attname])
-        for field in model._meta.concrete_fields
-        if field.attname in row
-    }
-    return model(**values)

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import psycopg
 from django.utils import timezone
-from psycopg import errors
+from psycopg import errors, sql
 
 from rollout import gates, journal, log, queue
 from rollout.engine import planner
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import BackfillEstimate, Rollout
 from rollout.plan import facts, plans
@@ -41,16 +41,20 @@ def passes_of(plan: Plan, phase: int) -> list[Pass]:
     ]
 
 
-def columns_exist(connection: Connection, action: Fill | Compute) -> bool:
-    """Whether the columns that a pass writes are there already."""
-    columns = (
-        action.columns
-        if isinstance(action, Compute)
-        else tuple(assignment.column for assignment in action.assignments)
-    )
-    return ask(
-        connection, facts.all_of(*(facts.column_exists(action.table, name) for name in columns))
-    )
+def columns_exist(connection: Connection, *actions: Fill | Compute) -> tuple[bool, ...]:
+    """Of each pass whether the columns that it writes are there already."""
+    there = [
+        facts.all_of(*(facts.column_exists(action.table, name) for name in _written(action)))
+        for action in actions
+    ]
+    row = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(there))).fetchone()
+    return row or ()
+
+
+def _written(action: Fill | Compute) -> tuple[str, ...]:
+    if isinstance(action, Compute):
+        return action.columns
+    return tuple(assignment.column for assignment in action.assignments)
 
 
 def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> None:
@@ -122,7 +126,7 @@ def _make(estimate: BackfillEstimate) -> None:
     action = actions[place]
     with target_of(estimate.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '60s'")
-        if not columns_exist(connection, action):
+        if not all(columns_exist(connection, action)):
             estimate.error = f"The new columns of {action.table.label} are not there yet."
         elif isinstance(action, Compute):
             estimate.rows = planner.choose(connection, action).estimated_rows

@@ -12,6 +12,7 @@ from rollout.engine import mapping
 from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill
+from rollout.plan.translations import Lookup
 from tests.engine.carrying import audit, do_until, run_fill, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT
@@ -233,15 +234,21 @@ def test_what_the_application_writes_follows_decisions_and_synonyms_at_once(
     assert name_of(mapped, "Tower") == "Tower"
 
 
+def new_texts(connection: Connection, lookup: Lookup) -> tuple[int, list[mapping.NewText]]:
+    found = mapping.new_texts(connection, PLAN, lookup)
+    assert found is not None, "the texts are mapped"
+    return found
+
+
 def test_an_unknown_text_is_left_without_a_value_where_the_plan_says_so(
     target: Target, mapped: Connection
 ) -> None:
     assert name_of(mapped, "Leased", column="state") is None
     assert audit(target, PLAN).categories["unmapped"] == 1
-    number, found = mapping.new_texts(mapped, PLAN, STATE)
+    number, found = new_texts(mapped, STATE)
     assert (number, found[0].text, found[0].why) == (1, "Leased", "unmapped")
     mapping.decide(mapped, PLAN, STATE, {"leased": Decision("Let")}, reviewer="grace", keep=True)
-    assert mapping.new_texts(mapped, PLAN, STATE) == (0, [])
+    assert new_texts(mapped, STATE) == (0, [])
     assert name_of(mapped, "LEASED", column="state") == "Let"
 
 
@@ -249,13 +256,13 @@ def test_a_text_that_came_later_is_new_until_somebody_decides_and_a_spelling_is_
     mapped: Connection,
 ) -> None:
     name_of(mapped, "HOUSE")
-    assert mapping.new_texts(mapped, PLAN, KIND) == (0, [])
+    assert new_texts(mapped, KIND) == (0, [])
     name_of(mapped, "Castle")
-    number, found = mapping.new_texts(mapped, PLAN, KIND)
+    number, found = new_texts(mapped, KIND)
     assert (number, found[0].text, found[0].name) == (1, "Castle", "Castle")
     outcome = decide(mapped, {"Castle": "Castle"})
     assert (outcome.changes, outcome.decided) == ([], 1)
-    assert mapping.new_texts(mapped, PLAN, KIND) == (0, [])
+    assert new_texts(mapped, KIND) == (0, [])
 
 
 def test_a_preview_changes_nothing_and_tells_what_carrying_out_tells(mapped: Connection) -> None:

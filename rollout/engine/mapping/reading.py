@@ -6,11 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from heapq import nlargest
-from typing import Any
 
 from psycopg import sql
 
-from rollout.engine.mapping.texts import exists, is_mapped
+from rollout.engine.mapping.texts import is_mapped, standing_of
 from rollout.engine.target import Connection
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning
 from rollout.plan.names import in_target, normal, tidy
@@ -122,17 +121,14 @@ def review(
 
     ``counts`` says how many rows have each text, None where that is not known.
     """
-    mapped = is_mapped(connection, plan, lookup)
-    decided = exists(connection, "decisions")
+    mapped, decided = standing_of(connection, plan, lookup)
     values: dict[str, Value] = {}
     spellings = _spellings(connection, plan, lookup, counts, mapped=mapped, decided=decided)
     for found in spellings if mapped else _as_they_will_be(spellings):
         value = values.setdefault(found.normal, Value(normal=found.normal))
         value.spellings.append(found.spelling)
         value.name = found.name
-    for form, reviewer, at in _decisions(connection, plan, lookup) if decided else ():
-        if form in values:
-            values[form].reviewer, values[form].decided_at = reviewer, at
+        value.reviewer, value.decided_at = found.reviewer, found.decided_at
     first = min((value.at for value in values.values() if value.at is not None), default=None)
     for value in values.values():
         came = value.at
@@ -151,11 +147,12 @@ def review(
 def version_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[object, ...]:
     """Another one whenever the mapping, its lookup rows or people's decisions have changed."""
     parts = []
-    if is_mapped(connection, plan, lookup):
+    mapped_now, decided_now = standing_of(connection, plan, lookup)
+    if mapped_now:
         mapped, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
         parts.append(sql.SQL("SELECT legacy, lookup_id::text, why, at FROM {}").format(mapped))
         parts.append(sql.SQL("SELECT name, id::text, active::text, NULL FROM {}").format(named))
-    if exists(connection, "decisions"):
+    if decided_now:
         parts.append(
             sql.SQL("SELECT d.normal, d.name, d.reviewer, d.at FROM {} AS d WHERE {}").format(
                 DECISIONS, decisions_of(lookup, plan.name, "d")
@@ -173,13 +170,14 @@ def version_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[obje
 
 def new_texts(
     connection: Connection, plan: Plan, lookup: Lookup, *, most: int = 20
-) -> tuple[int, list[NewText]]:
+) -> tuple[int, list[NewText]] | None:
     """Texts that came after the values were mapped and that nobody has decided on.
 
-    How many there are, and the newest. Reads the mapping alone, so it may be asked often.
+    How many there are, and the newest; None where nothing is mapped yet. Reads the mapping alone,
+    so it may be asked often.
     """
     if not is_mapped(connection, plan, lookup):
-        return 0, []
+        return None
     rows = connection.execute(
         sql.SQL(
             "SELECT count(*) OVER (), m.legacy, l.name, m.why, m.at FROM ("
@@ -203,6 +201,8 @@ class _Found:
     """The name's normal form."""
     tidy: str
     spelling: Spelling
+    reviewer: str
+    decided_at: datetime | None
 
 
 def _spellings(
@@ -221,18 +221,27 @@ def _spellings(
         " NULL::timestamptz AS at WHERE false)"
     )
     named: sql.Composable = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
+    decisions: sql.Composable = sql.SQL(
+        "(SELECT NULL::text AS normal, NULL::text AS reviewer, NULL::timestamptz AS at WHERE false)"
+    )
     if mapped:
         known, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
+    if decided:
+        decisions = sql.SQL("(SELECT * FROM {} AS d WHERE {})").format(
+            DECISIONS, decisions_of(lookup, plan.name, "d")
+        )
     rows = connection.execute(
         sql.SQL(
             "SELECT d.legacy, {form}, {tidy}, d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
-            " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why"
+            " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why,"
+            " people.reviewer, people.at"
             " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
             "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
             "   UNION ALL SELECT k.legacy, 0 FROM {known} AS k"
             "    WHERE k.why IN ('decided', 'no_value', 'unmapped') OR %s) AS c GROUP BY 1) AS d"
             " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
             " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
+            " LEFT JOIN {decisions} AS people ON people.normal = {form}"
             " CROSS JOIN LATERAL ({meaning}) AS says"
         ).format(
             form=normal(text),
@@ -240,15 +249,17 @@ def _spellings(
             named_form=normal(sql.Identifier("says", "name")),
             known=known,
             named=named,
+            decisions=decisions,
             meaning=meaning(lookup, plan.name, text, decided=decided),
         ),
         [lookup.longest, list(counts or ()), list((counts or {}).values()), counts is None],
     ).fetchall()
     found = []
-    for legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says in rows:
+    for *row, reviewer, decided_at in rows:
+        legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says = row
         name, reason = (row_name, why) if known_now else (meant, says or "")
         spelling = Spelling(legacy, None if counts is None else number, reason, at)
-        found.append(_Found(form, name, named_as, neat, spelling))
+        found.append(_Found(form, name, named_as, neat, spelling, reviewer or "", decided_at))
     return found
 
 
@@ -279,11 +290,3 @@ def _why(found: _Found, name: str | None) -> str:
     if found.spelling.text == name:
         return "exact"
     return "trimmed" if found.tidy == name else "case"
-
-
-def _decisions(connection: Connection, plan: Plan, lookup: Lookup) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        sql.SQL("SELECT d.normal, d.reviewer, d.at FROM {} AS d WHERE {}").format(
-            DECISIONS, decisions_of(lookup, plan.name, "d")
-        )
-    ).fetchall()

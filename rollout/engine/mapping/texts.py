@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import errors, sql
 
-from rollout.engine.target import Connection, ask, own
+from rollout.engine.target import Connection, own
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA, normal
 from rollout.plan.plan import Plan
@@ -16,7 +16,12 @@ EVERY_TEXT = sql.SQL("true")
 
 
 def is_mapped(connection: Connection, plan: Plan, lookup: Lookup) -> bool:
-    return exists(connection, lookup.mapping_name(plan.name))
+    return standing_of(connection, plan, lookup)[0]
+
+
+def standing_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[bool, ...]:
+    """Whether the column's texts are mapped, and whether people can have decided on any."""
+    return exists(connection, lookup.mapping_name(plan.name), "decisions")
 
 
 def normal_forms(connection: Connection, texts: Sequence[str]) -> dict[str, str]:
@@ -54,5 +59,8 @@ def counts_of(
     return dict(rows)
 
 
-def exists(connection: Connection, name: str) -> bool:
-    return ask(connection, facts.relation_exists(sql.Identifier(SCHEMA, name)))
+def exists(connection: Connection, *names: str) -> tuple[bool, ...]:
+    """Whether there is each of these relations of ours."""
+    there = [facts.relation_exists(sql.Identifier(SCHEMA, name)) for name in names]
+    row = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(there))).fetchone()
+    return row or ()
