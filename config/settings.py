@@ -220,9 +220,9 @@ else:
 AUTHENTICATION_BACKENDS = [
     # First, so that whoever is locked out is refused before a password is looked at.
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-    # Roles in one environment: the group lead:staging.
+    # Roles, also in one environment: the group lead:staging.
     "rollout.backends.EnvironmentBackend",
+    "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -1,4 +1,4 @@
-"""Whether a rollout's live schema is what its plan expects: the answer to the gate ``NoDrift``."""
+"""A rollout's live schema, and whether it is what its plan expects: what gates ask for."""
 
 import time
 from dataclasses import replace
@@ -10,6 +10,7 @@ from rollout.engine import catalog
 from rollout.engine.target import Target
 from rollout.environments import target_of
 from rollout.models import PhaseRun, Rollout
+from rollout.plan.catalog import Catalog
 from rollout.plan.gates import Answer
 from rollout.plan.plan import Plan
 
@@ -18,7 +19,7 @@ KEPT_SECONDS = 5.0
 CONNECT_SECONDS = 3
 SHOWN = 3
 
-_kept: dict[tuple[Any, ...], tuple[float, Answer, str]] = {}
+_kept: dict[tuple[Any, ...], tuple[float, Catalog | str]] = {}
 
 
 def patient_target(rollout: Rollout) -> Target:
@@ -27,14 +28,12 @@ def patient_target(rollout: Rollout) -> Target:
     return replace(target, parameters={"connect_timeout": CONNECT_SECONDS, **target.parameters})
 
 
-def answer(
-    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, under_way: bool
-) -> tuple[Answer, str]:
-    """Whether the schema is what the plan expects before a phase, as it was seconds ago."""
+def live(rollout: Rollout, plan: Plan, run: PhaseRun | None) -> Catalog | str:
+    """The schema as it was seconds ago, read anew once ``run`` goes on; or why it is not known."""
     target = patient_target(rollout)
     key = (
         *(target.parameters.get(name) for name in ("host", "port", "dbname")),
-        *(rollout.pk, plan.digest, number),
+        *(rollout.pk, plan.digest),
         *((run.pk, run.state) if run else (None, None)),
     )
     now = time.monotonic()
@@ -42,8 +41,8 @@ def answer(
     if kept is None or now - kept[0] > KEPT_SECONDS:
         for old in [k for k, value in _kept.items() if now - value[0] > KEPT_SECONDS]:
             _kept.pop(old, None)
-        _kept[key] = kept = (now, *_look(target, plan, number, under_way=under_way))
-    return kept[1], kept[2]
+        _kept[key] = kept = (now, _look(target, plan))
+    return kept[1]
 
 
 def forget() -> None:
@@ -51,17 +50,26 @@ def forget() -> None:
     _kept.clear()
 
 
-def _look(target: Target, plan: Plan, number: int, *, under_way: bool) -> tuple[Answer, str]:
+def _look(target: Target, plan: Plan) -> Catalog | str:
     try:
         with target.connect() as connection:
             connection.execute("SET statement_timeout = '3s'")
-            live = catalog.read(connection, catalog.labels_of(plan))
+            return catalog.read(connection, catalog.labels_of(plan))
     except psycopg.Error as error:
         said = str(error).strip().splitlines() or ["no reason was given"]
-        return "unknown", f"The live schema could not be read: {said[0]}. Look again."
-    drifts = catalog.compare(plan, phases_done=number, live=live, under_way=under_way)
+        return f"The live schema could not be read: {said[0]}. Look again."
+
+
+def answer(
+    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, under_way: bool
+) -> tuple[Answer, str]:
+    """Whether the schema is what the plan expects before a phase."""
+    found = live(rollout, plan, run)
+    if isinstance(found, str):
+        return "unknown", found
+    drifts = catalog.compare(plan, phases_done=number, live=found, under_way=under_way)
     if not drifts:
-        return "pass", f"{len(live.tables)} tables are as the plan expects before phase {number}."
+        return "pass", f"{len(found.tables)} tables are as the plan expects before phase {number}."
     more = f"; and {len(drifts) - SHOWN} more" if len(drifts) > SHOWN else ""
     named = "; ".join(map(str, drifts[:SHOWN]))
     return "fail", f"The live schema differs: {named}{more}. Look at the schema page."

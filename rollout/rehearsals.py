@@ -158,7 +158,7 @@ def _with_what_ran(rehearsals: QuerySet[Rehearsal]) -> QuerySet[Rehearsal]:
     seen = Observation.objects.filter(run__rollout=OuterRef("stage"))
     return rehearsals.annotate(
         ran=ArraySubquery(runs.values(json=whole(PhaseRun))),
-        ran_steps=ArraySubquery(steps.values(json=whole(StepRun, besides="began_with"))),
+        ran_steps=ArraySubquery(steps.values(json=whole(StepRun, besides=["began_with"]))),
         seen=ArraySubquery(seen.values(json=whole(Observation))),
     )
 

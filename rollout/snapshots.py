@@ -4,12 +4,13 @@ from django.db.models import QuerySet
 
 from rollout.models import Rollout, Snapshot, SnapshotState
 
+EVIDENCE = ["crosstabs", "prerequisites", "left_out", "contents", "restored_counts", "differences"]
+"""What only a snapshot's own page shows."""
+
 
 def listed(rollout: Rollout) -> QuerySet[Snapshot]:
-    """A rollout's snapshots, newest first, without the evidence that only their pages show."""
-    return Snapshot.objects.filter(rollout=rollout).defer(
-        "crosstabs", "prerequisites", "left_out", "contents", "restored_counts", "differences"
-    )
+    """A rollout's snapshots, newest first, without their evidence."""
+    return Snapshot.objects.filter(rollout=rollout).defer(*EVIDENCE)
 
 
 def newest_verified(rollout: Rollout) -> Snapshot | None:

@@ -4,19 +4,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
 from django.utils import timezone
 
 from rollout import gates
 from rollout.environments import alias_of, configured, made_by_plan, must_know
 from rollout.gates import Evidence, GateStatus
 from rollout.heartbeats import Liveness, liveness_of
-from rollout.models import PhaseRun, Rollout, StepRun, Way
+from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
 from rollout.modes import Modes, modes_now
 from rollout.plan import plans
 from rollout.plan.actions import Direction
 from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import Step
+from rollout.rows import made, whole
 from rollout.runner.verbs import unfinished_repair, why_not_roll_back, why_not_start
 
 
@@ -89,6 +92,8 @@ class StepStatus:
     forward: Direction
     backward: Direction
     run: StepRun | None
+    jobs: list[BackfillJob] = field(default_factory=list)
+    """Of that run, in the order of the step's actions."""
 
 
 def find_rollout(plan_name: str, environment: str) -> Rollout:
@@ -228,13 +233,26 @@ def duration_of(run: PhaseRun | None) -> timedelta | None:
 def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:
     """The steps of a phase, in the order of the plan."""
     run = status.phases[number].run
-    rows = {row.step: row for row in run.steps.all()} if run else {}
+    rows = {row.step: (row, jobs) for row, jobs in steps_with_jobs(run)} if run else {}
     return [
         StepStatus(
-            step=step,
-            forward=status.plan.forward(step),
-            backward=status.plan.backward(step),
-            run=rows.get(step.id),
+            step,
+            status.plan.forward(step),
+            status.plan.backward(step),
+            *rows.get(step.id, (None, [])),
         )
         for step in status.plan.phases[number].steps
     ]
+
+
+def steps_with_jobs(run: PhaseRun) -> list[tuple[StepRun, list[BackfillJob]]]:
+    """What a run has reached of its steps, and their jobs: from one query."""
+    jobs = BackfillJob.objects.filter(step_run=OuterRef("pk")).order_by("position")
+    rows = run.steps.annotate(with_jobs=ArraySubquery(jobs.values(json=whole(BackfillJob))))
+    found: list[tuple[StepRun, list[BackfillJob]]] = []
+    for row in rows:
+        own = [made(BackfillJob, job) for job in row.with_jobs]
+        for job in own:
+            job.step_run = row
+        found.append((row, own))
+    return found

@@ -1,5 +1,6 @@
 """Which phase a page is about, and what of it is under way."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -10,7 +11,15 @@ from rollout.gates.checklist import ItemStatus
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import EXPAND, Step
 from rollout.progress import JobProgress, progress_of
-from rollout.status import Brief, PhaseBrief, PhaseStatus, RolloutStatus, StepStatus, duration_of
+from rollout.status import (
+    Brief,
+    PhaseBrief,
+    PhaseStatus,
+    RolloutStatus,
+    StepStatus,
+    duration_of,
+    steps_with_jobs,
+)
 
 _STOPPED = (RunState.FAILED, RunState.CANCELLED)
 
@@ -88,7 +97,10 @@ def repair_of(status: RolloutStatus) -> RepairView | None:
     run = status.repair
     if run is None or (status.active is not None and status.active.pk != run.pk):
         return None
-    return RepairView(run=run, step=run.steps.first(), jobs=jobs_of(run), duration=duration_of(run))
+    found = steps_with_jobs(run)
+    jobs = [JobView(job, progress_of(job)) for _step, own in found for job in own]
+    step = found[0][0] if found else None
+    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run))
 
 
 def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
@@ -111,13 +123,6 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
     return next(of_run, None)
 
 
-def jobs_of(run: PhaseRun | None) -> list[JobView]:
+def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:
     """The backfill jobs of a run, in the order of its steps; their number is the plan's."""
-    if run is None:
-        return []
-    jobs = (
-        BackfillJob.objects.filter(step_run__run=run)
-        .select_related("step_run__run__rollout")
-        .order_by("step_run__position", "position")
-    )
-    return [JobView(job, progress_of(job)) for job in jobs]
+    return [JobView(job, progress_of(job)) for step in steps for job in step.jobs]

@@ -37,7 +37,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "on_phase_page": True,
         "steps": steps,
         "current": focus.current_step(steps),
-        "jobs": focus.jobs_of(phase.run),
+        "jobs": focus.jobs_of(steps),
         "report": focus.report_of(status, phase),
         "live": pace(focus.is_at_work(status)),
         "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],

@@ -70,7 +70,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "repair": focus.repair_of(status),
         "steps": steps,
         "current": focus.current_step(steps),
-        "jobs": focus.jobs_of(phase.run),
+        "jobs": focus.jobs_of(steps),
         "report": focus.report_of(status, phase),
         "checklist": focus.checklist_of(status),
         "overrides": overrides,

@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from rollout import drift, typescript
-from rollout.engine.catalog import live_columns, tables_of
-from rollout.engine.target import Connection
 from rollout.environments import environments_of
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
-from rollout.gates.looking import looked
 from rollout.gates.overriding import said
 from rollout.gates.standing import is_done, is_untouched, newest_runs
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
@@ -80,11 +77,7 @@ def _automatic(item: Item, evidence: Evidence) -> Answered:
         case FlowsTested():
             return _tested(evidence)
         case TypesMatch(file=file):
-            return looked(
-                evidence.rollout,
-                *("types", file, evidence.plan.name),
-                at=lambda connection: _types(connection, evidence, file),
-            )
+            return _types(evidence, file)
         case EnvironmentIntrospected(environment=name):
             return _introspected(evidence, name)
         case BackfillRehearsed(environment=name):
@@ -114,13 +107,16 @@ def _tested(evidence: Evidence) -> Answered:
     return "pass", f"{len(flows)} flows worked, the last at {said(newest)}."
 
 
-def _types(connection: Connection, evidence: Evidence, file: str) -> Answered:
+def _types(evidence: Evidence, file: str) -> Answered:
     try:
         text = Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         return "unknown", f"{file} cannot be read: {error}"
     plan = evidence.plan
-    wanted = typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
+    live = drift.live(evidence.rollout, plan, evidence.run)
+    if isinstance(live, str):
+        return "unknown", live
+    wanted = typescript.interfaces(plan.name, live.shape)
     differs = typescript.first_difference(wanted, text)
     if differs:
         return "fail", f"{Path(file).name}: {differs}"

@@ -41,7 +41,7 @@ from rollout.plan.gates import Gate
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
 from rollout.rows import made, whole
-from rollout.snapshots import listed
+from rollout.snapshots import EVIDENCE
 from rollout.telemetry import reading
 from rollout.telemetry.reading import Figures
 
@@ -89,6 +89,8 @@ class Facts:
     """The newest probe of each flow."""
     sign_offs: list[SignOff]
     """What people signed and did not withdraw, and every override; the newest first."""
+    snapshots: list[Snapshot]
+    """The newest snapshots, without the evidence that only their pages show; the newest first."""
     rehearsals: list[Rehearsal]
     """The newest rehearsals, without the catalog that only their end reads; the newest first."""
     filled_elsewhere: list[Elsewhere]
@@ -193,6 +195,7 @@ class Evidence:
         probes = (
             FlowProbe.objects.filter(rollout=self.rollout).order_by("flow", "-id").distinct("flow")
         )
+        snapshots = Snapshot.objects.filter(rollout=self.rollout)[:SNAPSHOTS]
         rehearsals = Rehearsal.objects.filter(rollout=self.rollout)[:REHEARSALS]
         elsewhere = (
             PhaseRun.objects.filter(
@@ -232,7 +235,12 @@ class Evidence:
                 ),
                 newest_probes=ArraySubquery(probes.values(json=whole(FlowProbe))),
                 signed=ArraySubquery(signed.values(json=whole(SignOff))),
-                rehearsed=ArraySubquery(rehearsals.values(json=whole(Rehearsal, besides="before"))),
+                newest_snapshots=ArraySubquery(
+                    snapshots.values(json=whole(Snapshot, besides=EVIDENCE))
+                ),
+                rehearsed=ArraySubquery(
+                    rehearsals.values(json=whole(Rehearsal, besides=["before"]))
+                ),
                 elsewhere=ArraySubquery(
                     elsewhere.values(
                         json=JSONObject(
@@ -257,6 +265,7 @@ class Evidence:
             jobs=found["jobs"],
             probes={row["flow"]: made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[made(SignOff, row) for row in found["signed"]],
+            snapshots=[made(Snapshot, row) for row in found["newest_snapshots"]],
             rehearsals=[made(Rehearsal, row) for row in found["rehearsed"]],
             filled_elsewhere=sorted(
                 (
@@ -302,10 +311,10 @@ class Evidence:
         now = timezone.now()
         return reading.figures(now - timedelta(seconds=seconds), now)
 
-    @cached_property
+    @property
     def snapshots(self) -> list[Snapshot]:
         """The newest snapshots."""
-        return list(listed(self.rollout)[:SNAPSHOTS])
+        return self.facts.snapshots
 
 
 def _is_full_and_ended(report: AuditReport) -> bool:

@@ -26,6 +26,7 @@ class Part(NamedTuple):
 
 
 VIEW = Part("view")
+_NOT_NULL = " not null"
 POPULATED = "populated"
 
 
@@ -55,9 +56,22 @@ class Catalog:
     def take_table(self, table: str) -> None:
         self.tables.pop(table, None)
 
+    @property
+    def shape(self) -> "Shape":
+        """The columns of the tables; views are left out."""
+        return {
+            table: {
+                part.name: Column(text.removesuffix(_NOT_NULL), not text.endswith(_NOT_NULL))
+                for part, text in parts.items()
+                if part.kind == "column"
+            }
+            for table, parts in sorted(self.tables.items())
+            if VIEW not in parts
+        }
+
 
 def column_text(column: Column) -> str:
-    return column.type if column.null else f"{column.type} not null"
+    return column.type if column.null else column.type + _NOT_NULL
 
 
 def index_text(columns: tuple[str, ...], *, unique: bool = False, valid: bool = True) -> str:
