@@ -28,12 +28,13 @@ def patient_target(rollout: Rollout) -> Target:
     return replace(target, parameters={"connect_timeout": CONNECT_SECONDS, **target.parameters})
 
 
-def live(rollout: Rollout, plan: Plan, run: PhaseRun | None) -> Catalog | str:
-    """The schema as it was seconds ago, read anew once ``run`` goes on; or why it is not known."""
+def live(rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None) -> Catalog | str:
+    """The schema as it was seconds ago, read anew once the phase ``number`` goes on with ``run``;
+    or why it is not known."""
     target = patient_target(rollout)
     key = (
         *(target.parameters.get(name) for name in ("host", "port", "dbname")),
-        *(rollout.pk, plan.digest),
+        *(rollout.pk, plan.digest, number),
         *((run.pk, run.state) if run else (None, None)),
     )
     now = time.monotonic()
@@ -64,7 +65,7 @@ def answer(
     rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, under_way: bool
 ) -> tuple[Answer, str]:
     """Whether the schema is what the plan expects before a phase."""
-    found = live(rollout, plan, run)
+    found = live(rollout, plan, number, run)
     if isinstance(found, str):
         return "unknown", found
     drifts = catalog.compare(plan, phases_done=number, live=found, under_way=under_way)

@@ -113,7 +113,7 @@ def _types(evidence: Evidence, file: str) -> Answered:
     except (OSError, UnicodeDecodeError) as error:
         return "unknown", f"{file} cannot be read: {error}"
     plan = evidence.plan
-    live = drift.live(evidence.rollout, plan, evidence.run)
+    live = drift.live(evidence.rollout, plan, evidence.number, evidence.run)
     if isinstance(live, str):
         return "unknown", live
     wanted = typescript.interfaces(plan.name, live.shape)
