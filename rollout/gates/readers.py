@@ -14,15 +14,16 @@ from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 
 SHOWN = 3
-_SESSIONS = """
-SELECT coalesce(application_name, ''), count(*)
-  FROM pg_stat_activity
- WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
-   AND coalesce(backend_type, 'client backend') = 'client backend'
- GROUP BY 1 ORDER BY 1
-"""
-_EXTENSION_SCHEMA = """
-SELECT nspname FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = %s
+_SESSIONS_AND_EXTENSION = """
+SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions) ORDER BY name), '[]')
+          FROM (SELECT coalesce(application_name, '') AS name, count(*) AS sessions
+                  FROM pg_stat_activity
+                 WHERE datname = current_database() AND usesysid IS NOT NULL
+                   AND pid <> pg_backend_pid()
+                   AND coalesce(backend_type, 'client backend') = 'client backend'
+                 GROUP BY 1) AS named),
+       (SELECT nspname FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace
+         WHERE extname = %s)
 """
 EXTENSION = "pg_stat_statements"
 
@@ -42,10 +43,13 @@ def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> Answered:
 def _look(
     connection: Connection, gate: NoLegacyReaders, plan: Plan, since: datetime | None
 ) -> Answered:
-    status, said = of_sessions(gate, connection.execute(_SESSIONS).fetchall())
+    row = connection.execute(_SESSIONS_AND_EXTENSION, [EXTENSION]).fetchone()
+    assert row is not None
+    sessions, schema = row
+    status, said = of_sessions(gate, sessions)
     if status != "pass":
         return status, said
-    found, told = _of_statements(connection, plan, since)
+    found, told = _of_statements(connection, plan, since, schema)
     return found, told if found != "pass" else f"{said} {told}"
 
 
@@ -78,11 +82,13 @@ def of_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Answe
     )
 
 
-def _of_statements(connection: Connection, plan: Plan, since: datetime | None) -> Answered:
-    row = connection.execute(_EXTENSION_SCHEMA, [EXTENSION]).fetchone()
-    if row is None:
+def _of_statements(
+    connection: Connection, plan: Plan, since: datetime | None, schema: str | None
+) -> Answered:
+    """``schema`` is the extension's; None where it is not installed."""
+    if schema is None:
         return "pass", f"{EXTENSION} is not installed: single statements were not looked at."
-    view, info = (sql.Identifier(row[0], EXTENSION + suffix) for suffix in ("", "_info"))
+    view, info = (sql.Identifier(schema, EXTENSION + suffix) for suffix in ("", "_info"))
     # From version 17 on each statement says since when it is counted.
     of_each = connection.info.server_version >= 170000
     counted = sql.SQL("stats_since" if of_each else "(SELECT stats_reset FROM {})").format(info)

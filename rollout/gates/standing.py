@@ -22,24 +22,25 @@ def newest_runs_and_repair(rollout: Rollout) -> Newest:
 
 
 def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, Newest]:
-    """Of several rollouts, from one query."""
-    keys = [rollout.pk for rollout in rollouts]
+    """Of several rollouts, from one query; the runs know the rollouts given."""
+    of_key = {rollout.pk: rollout for rollout in rollouts}
     newest = (
-        PhaseRun.objects.filter(rollout__in=keys)
+        PhaseRun.objects.filter(rollout__in=of_key)
         .annotate(repairs=Case(When(way=Way.REPAIR, then=True), default=False))
         .select_related("repair")
         .order_by("rollout", "repairs", "phase", "-id")
         .distinct("rollout", "repairs", "phase")
     )
-    runs: dict[int, dict[int, PhaseRun]] = {key: {} for key in keys}
-    repairs: dict[int, list[PhaseRun]] = {key: [] for key in keys}
+    runs: dict[int, dict[int, PhaseRun]] = {key: {} for key in of_key}
+    repairs: dict[int, list[PhaseRun]] = {key: [] for key in of_key}
     for run in newest:
+        run.rollout = of_key[run.rollout_id]
         if run.way == Way.REPAIR:
             repairs[run.rollout_id].append(run)
         else:
             runs[run.rollout_id][run.phase] = run
     return {
-        key: (runs[key], max(repairs[key], key=lambda run: run.pk, default=None)) for key in keys
+        key: (runs[key], max(repairs[key], key=lambda run: run.pk, default=None)) for key in of_key
     }
 
 

@@ -150,7 +150,7 @@ def test_the_number_of_queries_does_not_grow_with_the_estimates(
     before = queries()
     for _ in range(5):
         an_estimate(rollout)
-    assert queries() == before < 25
+    assert queries() == before
 
 
 @pytest.mark.parametrize("delivered", [1, 2])

@@ -114,7 +114,7 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(rollout: Rol
         ShadowTally.objects.create(
             rollout=rollout, at=timezone.now(), seconds=10, operation=f"o{number}", compared=1
         )
-    assert queries() == before < 15
+    assert queries() == before
 
 
 def sampled(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:

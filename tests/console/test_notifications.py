@@ -114,12 +114,3 @@ def test_who_may_not_choose_sees_what_was_chosen_without_buttons(
     assert "/test/" not in text
     assert "/resend/" not in text
     assert 'value="all:failed" checked disabled' in text
-
-
-def test_it_asks_as_often_however_much_there_is(
-    rollout: Rollout, lead: Client, django_assert_max_num_queries: Any
-) -> None:
-    for _ in range(30):
-        journal.told(journal.noted(rollout), state="failed", attempts=3)
-    with django_assert_max_num_queries(15):
-        journal.text_of(lead, PAGE)

@@ -35,6 +35,8 @@ from tests.servers import Database
 MOST = 15
 ON_DEMAND = ("preflight", "locks", "new")
 """Last parts of addresses that a page asks for by itself, or when somebody presses."""
+Leads = dict[str, Client]
+"""The browser of a lead of everything, and the one of a lead of production."""
 
 
 @contextmanager
@@ -67,16 +69,14 @@ def opened(browser: Client, address: str) -> list[str]:
     return sent
 
 
-def queries_of(pages: list[str]) -> dict[str, list[str]]:
-    return {address: opened(lead_of(address), address) for address in pages}
+def queries_of(leads: Leads, pages: list[str]) -> dict[str, list[str]]:
+    return {address: opened(leads[of_role(address)], address) for address in pages}
 
 
-def lead_of(address: str) -> Client:
+def of_role(address: str) -> str:
     """A lead of production, or of everything where the page is of no environment."""
     everywhere = address.removeprefix("/rollout/").startswith(OF_NO_ENVIRONMENT)
-    client = Client()
-    client.force_login(User.objects.get(username="lead" if everywhere else "lead:production"))
-    return client
+    return "lead" if everywhere else "lead:production"
 
 
 def pages_of(rollout: Rollout) -> list[str]:
@@ -166,36 +166,29 @@ def at_work(rollout: Rollout, phase: int, state: str) -> None:
 
 
 @pytest.fixture
-def leads(committed_db: Database) -> None:
-    for name in ("lead", "lead:production"):
-        journal.browser_of(name)
+def leads(committed_db: Database) -> Leads:
+    return {name: journal.browser_of(name) for name in ("lead", "lead:production")}
 
 
-def test_no_page_asks_more_when_there_is_more(leads: None) -> None:
+def test_every_page_asks_less_than_fifteen_times_whatever_goes_on_and_however_much(
+    leads: Leads,
+) -> None:
     rollout = journal.the_rollout()
     pages = pages_of(rollout)
-    for address in pages:
-        lead_of(address).get(address)  # What a process learns once.
+    queries_of(leads, pages)  # What a process learns once.
+    much_goes_on(rollout)
+    asked: dict[str, dict[str, list[str]]] = {}
+    for phase, state in [(0, "done"), (1, "failed"), (3, "done"), (4, "running"), (2, "running")]:
+        at_work(rollout, phase, state)
+        before = asked[f"phase {phase}, {state}"] = queries_of(leads, pages)
     more(rollout)
-    before = queries_of(pages)
-    more(rollout)
-    after = queries_of(pages)
+    after = asked["with more of everything"] = queries_of(leads, pages)
     grown = {a: (len(before[a]), len(after[a])) for a in pages if len(after[a]) > len(before[a])}
     assert not grown
-
-
-def test_every_page_asks_less_than_fifteen_times_whatever_goes_on(leads: None) -> None:
-    rollout = journal.the_rollout()
-    pages = pages_of(rollout)
-    for address in pages:
-        lead_of(address).get(address)
-    many: dict[str, list[str]] = {}
-    much_goes_on(rollout)
-    for phase, state in [(0, "done"), (1, "failed"), (2, "running"), (2, "done"), (3, "paused")]:
-        at_work(rollout, phase, state)
-        for address, sent in queries_of(pages).items():
-            if len(sent) >= MOST:
-                many[f"{address} in phase {phase}, {state}"] = sent
-    assert not many, "\n\n".join(
-        f"{len(sent)} of {where}\n" + "\n".join(sent) for where, sent in many.items()
-    )
+    many = [
+        f"{len(sent)} of {address} in {when}\n" + "\n".join(sent)
+        for when, of_pages in asked.items()
+        for address, sent in of_pages.items()
+        if len(sent) >= MOST
+    ]
+    assert not many, "\n\n".join(many)
