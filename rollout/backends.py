@@ -36,16 +36,16 @@ class EnvironmentBackend(BaseBackend):
             return False
         app, _, codename = perm.partition(".")
         given = _given(user_obj) if app == "rollout" else {}
-        if not given:
+        if codename in given.get(EVERYWHERE, ()):
+            return True
+        if given.keys() <= {EVERYWHERE}:
             return False
         if obj is None:
             asked: Asked | None = getattr(user_obj, _HERE, None)
             environment = asked() if asked else None
         else:
             environment = getattr(obj, "environment", None)
-        return codename in given.get(EVERYWHERE, ()) or (
-            bool(environment) and codename in given.get(environment, ())
-        )
+        return bool(environment) and codename in given.get(environment, ())
 
 
 def within(user: AnyUser, environment: Asked) -> None:

@@ -1,6 +1,7 @@
 """The three roles and what each may do."""
 
 import json
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -60,6 +61,23 @@ def test_a_role_in_one_environment_gives_what_the_role_gives_there_alone(db: Non
     assert not user.has_perm("auth.add_user", staging)
     user.is_active = False
     assert not user.has_perm("rollout.view_rollout", staging)
+
+
+@pytest.mark.parametrize("group", ["lead", "lead:production"])
+def test_what_a_group_allows_is_read_once(
+    db: None, django_assert_num_queries: Any, group: str
+) -> None:
+    user = User.objects.create_user("ada")
+    user.groups.add(Group.objects.get(name=group))
+    with django_assert_num_queries(1):
+        assert all(allowed_in(user, f"{verb}_rollout", "production") for verb in EVERYTHING)
+
+
+def test_a_group_that_names_no_environment_after_its_role_gives_nothing(db: None) -> None:
+    user = User.objects.create_user("ada")
+    user.groups.add(Group.objects.create(name="lead:"))
+    assert not any(user.has_perm(f"rollout.{verb}_rollout") for verb in EVERYTHING)
+    assert not any(allowed_in(user, f"{verb}_rollout", "production") for verb in EVERYTHING)
 
 
 def test_what_is_taken_from_a_role_is_taken_from_it_in_each_environment(db: None) -> None:

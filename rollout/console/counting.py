@@ -18,7 +18,7 @@ from rollout.plan import plans
 from rollout.plan.translations import Lookup
 
 KEPT_SECONDS = 300
-WORTH_KEEPING = 0.2
+WORTH_KEEPING = 0.02
 """Seconds; what is counted faster is counted anew for each page."""
 MANY = 2000
 """So many texts are kept however fast they were counted, and so is what they mean."""
