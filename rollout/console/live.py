@@ -25,7 +25,7 @@ from rollout.roles import PERMISSIONS
 
 P = ParamSpec("P")
 
-FAST, MEASURED, SLOW = 3, 10, 15
+FAST, MEASURED, SLOW = 4, 10, 15
 """Seconds between two questions: while something is under way, where it is measured, else."""
 KEPT = 0.7
 """How long a part is given out again, as a share of its pace; what is seen is at most so old."""
@@ -108,11 +108,26 @@ def kept_for(seconds: float) -> float:
 
 def _key(request: ConsoleRequest) -> str:
     newest = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
-    user = request.user
-    granted = [codename for codename in _CODENAMES if user.has_perm(f"rollout.{codename}")]
     zone = timezone.get_current_timezone_name()
-    parts = repr((request.get_full_path(), newest, granted, zone))
-    return f"rollout-part-{blake2b(parts.encode(), digest_size=16).hexdigest()}"
+    return _named("part", request.get_full_path(), newest, _granted(request), zone)
+
+
+def _granted(request: ConsoleRequest) -> list[str]:
+    """What the user may do here, and so is shown; whoever does it is asked again.
+
+    Kept for no longer than a part: whoever has five tabs open is looked up for one of them.
+    """
+    key = _named("granted", request.user.pk, request.path)
+    granted: list[str] | None = cache.get(key)
+    if granted is None:
+        may = request.user.has_perm
+        granted = [codename for codename in _CODENAMES if may(f"rollout.{codename}")]
+        cache.set(key, granted, kept_for(KEPT * FAST))
+    return granted
+
+
+def _named(kind: str, *about: object) -> str:
+    return f"rollout-{kind}-{blake2b(repr(about).encode(), digest_size=16).hexdigest()}"
 
 
 def _tag_of(html: str) -> str:

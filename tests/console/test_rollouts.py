@@ -4,6 +4,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from rollout.console.live import FAST
 from rollout.models import Heartbeat, Rollout, RuleState
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
@@ -75,7 +76,7 @@ def test_a_page_asks_again_while_a_worker_has_something_to_do(
     ran(rollout, 0, state)
     for page in ("/rollout/", PAGE):
         text = text_of(viewer, page)
-        assert f'data-live="3" hx-get="{page}" hx-trigger="refresh"' in text
+        assert f'data-live="{FAST}" hx-get="{page}" hx-trigger="refresh"' in text
 
 
 @pytest.mark.parametrize("state", ["", "paused", "cancelled", "failed", "done"])

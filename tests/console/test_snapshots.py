@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from rollout.console.live import FAST
 from rollout.models import Restore, Rollout, Snapshot, SnapshotState
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, restored, taken, text_of
@@ -65,7 +66,7 @@ def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
     assert "Dumping 8 tables. 1.3 MB so far." in text
     assert "not restored yet" in text
     for live in (page, LIST, PAGE):
-        assert f'data-live="3" hx-get="{live}"' in text_of(viewer, live)
+        assert f'data-live="{FAST}" hx-get="{live}"' in text_of(viewer, live)
     Snapshot.objects.update(state=SnapshotState.VERIFIED)
     assert 'data-live="15"' in fragment_of(viewer, page)
 
