@@ -11,7 +11,8 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.lanes import Totals
 from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
-from rollout.engine.samples import BUCKET_SECONDS, Loss, Sample, losses, samples
+from rollout.engine.questions import ask_together
+from rollout.engine.samples import BUCKET_SECONDS, Loss, Sample, losses_of, samples_of
 from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import WORKING, BackfillJob
@@ -82,9 +83,10 @@ def progress_of(job: BackfillJob) -> JobProgress:
     if job.finished_at is not None:
         return _ended(job)
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
-        totals = lanes.totals(connection, job.pk)
-        measured = evenly(samples(connection, job.pk, most=MOST_SAMPLES))
-        return _under_way(job, totals, measured, [])
+        totals, measured = ask_together(
+            connection, lanes.totals_of(job.pk), samples_of(job.pk, most=MOST_SAMPLES)
+        )
+    return _under_way(job, totals, evenly(measured), [])
 
 
 def report_of(job: BackfillJob) -> JobReport:
@@ -94,19 +96,25 @@ def report_of(job: BackfillJob) -> JobReport:
     """
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
-        measured = evenly(samples(connection, job.pk, most=MOST_SAMPLES))
-        signals = _signals(connection, job)
-        poisoned = quarantine.count(connection, job.pk)
-        return JobReport(
-            progress=_ended(job)
-            if job.finished_at is not None
-            else _under_way(job, lanes.totals(connection, job.pk), measured, signals),
-            samples=measured,
-            losses=losses(connection, job.pk),
-            signals=signals,
-            poison_rows=quarantine.rows(connection, job.pk) if poisoned else [],
-            poisoned=poisoned,
+        totals, measured, losses, poison = ask_together(
+            connection,
+            lanes.totals_of(job.pk),
+            samples_of(job.pk, most=MOST_SAMPLES),
+            losses_of(job.pk),
+            quarantine.poison_of(job.pk),
         )
+        signals = _signals(connection, job)
+    measured = evenly(measured)
+    return JobReport(
+        progress=_ended(job)
+        if job.finished_at is not None
+        else _under_way(job, totals, measured, signals),
+        samples=measured,
+        losses=losses,
+        signals=signals,
+        poison_rows=poison.rows,
+        poisoned=poison.number,
+    )
 
 
 def took(job: BackfillJob) -> timedelta | None:

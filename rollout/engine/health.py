@@ -6,11 +6,12 @@ what could not be read and holds nothing.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import psycopg
 from psycopg import sql
 
+from rollout.engine.questions import Question, Rows, ask_together
 from rollout.engine.target import Connection
 from rollout.plan.names import code
 from rollout.plan.table import Table
@@ -38,25 +39,26 @@ class Signal:
     value: float | None = None
 
 
+_REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled)
+_Said = tuple[Status, str, float | None]
+
+
 def read_signals(connection: Connection, table: Table) -> list[Signal]:
     """Every sign about a table and its server, now. One that cannot be read is unknown."""
-    return [_read(name, reader, connection, table) for name, reader in _READERS.items()]
-
-
-def _read(
-    name: str,
-    reader: Callable[[Connection, Table], tuple[Status, str, float | None]],
-    connection: Connection,
-    table: Table,
-) -> Signal:
+    questions = {name: question(table) for name, question in _QUESTIONS.items()}
     try:
-        return Signal(name, *reader(connection, table))
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled) as error:
+        answers = ask_together(connection, *questions.values())
+    except _REFUSED:
+        # Whatever one of them was refused for: it is not to hide the others.
+        return [_alone(connection, name, question) for name, question in questions.items()]
+    return [Signal(name, *said) for name, said in zip(questions, answers, strict=True)]
+
+
+def _alone(connection: Connection, name: str, question: Question[_Said]) -> Signal:
+    try:
+        return Signal(name, *question.ask(connection))
+    except _REFUSED as error:
         return Signal(name, "unknown", f"It could not be read: {error.diag.message_primary}")
-
-
-def _row(connection: Connection, query: sql.SQL | sql.Composed) -> tuple[Any, ...] | None:
-    return connection.execute(query).fetchone()
 
 
 def _relations(table: Table) -> sql.Composed:
@@ -66,158 +68,157 @@ def _relations(table: Table) -> sql.Composed:
     )
 
 
-def _hides(connection: Connection, condition: str) -> bool:
-    """Whether what some sessions do is not shown to this role."""
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT count(*) FROM pg_stat_activity WHERE query = '<insufficient privilege>' AND {}"
-        ).format(code(condition)),
-    )
-    return bool(row and row[0])
+def _hides(condition: str) -> sql.Composed:
+    """SQL: whether what some sessions do is not shown to this role."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE query = '<insufficient privilege>' AND {})"
+    ).format(code(condition))
 
 
-def _old_transaction(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float,"
-            " coalesce(nullif(application_name, ''), 'unnamed application'), state,"
-            " left(regexp_replace(query, '\\s+', ' ', 'g'), 80)"
-            " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-            " AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
-            " AND backend_type IN ('client backend', 'walsender')"
-            " AND (datname = current_database() OR backend_type = 'walsender')"
-            " ORDER BY xact_start LIMIT 1"
-        ),
-    )
-    if row is None or row[1] < OLD_TRANSACTION_SECONDS:
-        if _hides(connection, "datname = current_database()"):
-            return "unknown", f"Other roles' transactions are hidden. {_RIGHT}", None
-        return "ok", "No transaction is old.", row[1] if row else 0.0
-    pid, seconds, application, state, query = row
-    return (
-        "throttle",
-        f"Process {pid} ({application}, {state}) has had its transaction open for {seconds:,.0f} s,"
-        f" so old row versions cannot be pruned: {query}",
-        seconds,
-    )
-
-
-def _lock_waits(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT count(DISTINCT w.pid) FROM pg_locks w WHERE NOT w.granted"
-            " AND w.pid <> pg_backend_pid() AND EXISTS (SELECT FROM pg_locks h"
-            " WHERE h.pid = w.pid AND h.granted AND h.locktype = 'relation' AND h.relation IN {0}"
-            " AND h.mode NOT IN ('AccessShareLock')"
-            " OR w.locktype = 'relation' AND w.relation IN {0})"
-        ).format(_relations(table)),
-    )
-    waiting = float(row[0]) if row else 0.0
-    if waiting:
-        return "throttle", f"{waiting:.0f} sessions wait for locks on {table.label}.", waiting
-    return "ok", f"Nobody waits for a lock on {table.label}.", 0.0
-
-
-def _replication(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT extract(epoch FROM replay_lag)::float, application_name, state"
-            " FROM pg_stat_replication ORDER BY 1 DESC NULLS LAST, state NULLS FIRST LIMIT 1"
-        ),
-    )
-    if row is None:
-        return "ok", "There is no replica.", 0.0
-    lag, name, state = row
-    if lag is None and state is None:
-        return "unknown", f"How far replicas are behind is hidden. {_RIGHT}", None
-    # A replica that has caught up while nothing is written reports no lag.
-    lag = lag or 0.0
-    if lag > LAG_SECONDS:
-        return "throttle", f"Replica {name} is {lag:,.1f} s behind.", lag
-    return "ok", f"Replicas are at most {lag:,.1f} s behind.", lag
-
-
-def _wal(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT current_setting('archive_mode') <> 'off'"
-            " AND last_failed_time > coalesce(last_archived_time, '-infinity'), last_failed_wal,"
-            " (SELECT coalesce(max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()"
-            "    THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)),"
-            "    0)::float FROM pg_replication_slots),"
-            " (SELECT max(slot_name) FROM pg_replication_slots"
-            "   WHERE wal_status IN ('unreserved', 'lost'))"
-            " FROM pg_stat_archiver"
-        ),
-    )
-    assert row is not None
-    failing, file, retained, losing = row
-    if losing:
-        return "stop", f"Replication slot {losing} is losing its WAL.", retained
-    if failing:
-        return "throttle", f"Archiving of WAL fails, last for {file}.", retained
-    if retained > RETAINED_BYTES:
+def _old_transaction(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        (row,) = rows
+        if row["pid"] is None or row["seconds"] < OLD_TRANSACTION_SECONDS:
+            if row["hidden"]:
+                return "unknown", f"Other roles' transactions are hidden. {_RIGHT}", None
+            return "ok", "No transaction is old.", float(row["seconds"] or 0)
         return (
             "throttle",
-            f"A replication slot holds {retained / 1024**3:,.1f} GiB of WAL.",
-            retained,
+            "Process {pid} ({application}, {state}) has had its transaction open for"
+            " {seconds:,.0f} s, so old row versions cannot be pruned: {query}".format(**row),
+            float(row["seconds"]),
         )
-    return "ok", "WAL is archived and no slot holds much of it.", retained
+
+    query = sql.SQL(
+        "SELECT * FROM (SELECT {} AS hidden) AS h LEFT JOIN ("
+        "SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float AS seconds,"
+        " coalesce(nullif(application_name, ''), 'unnamed application') AS application, state,"
+        " left(regexp_replace(query, '\\s+', ' ', 'g'), 80) AS query"
+        " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        " AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
+        " AND backend_type IN ('client backend', 'walsender')"
+        " AND (datname = current_database() OR backend_type = 'walsender')"
+        " ORDER BY xact_start LIMIT 1) AS oldest ON true"
+    ).format(_hides("datname = current_database()"))
+    return Question(query, read)
 
 
-def _wraparound_vacuum(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid"
-            " WHERE a.query LIKE 'autovacuum:%to prevent wraparound%' AND l.relation IN {} LIMIT 1"
-        ).format(_relations(table)),
+def _lock_waits(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        waiting = float(rows[0]["waiting"])
+        if waiting:
+            return "throttle", f"{waiting:.0f} sessions wait for locks on {table.label}.", waiting
+        return "ok", f"Nobody waits for a lock on {table.label}.", 0.0
+
+    query = sql.SQL(
+        "SELECT count(DISTINCT w.pid) AS waiting FROM pg_locks w WHERE NOT w.granted"
+        " AND w.pid <> pg_backend_pid() AND EXISTS (SELECT FROM pg_locks h"
+        " WHERE h.pid = w.pid AND h.granted AND h.locktype = 'relation' AND h.relation IN {0}"
+        " AND h.mode NOT IN ('AccessShareLock')"
+        " OR w.locktype = 'relation' AND w.relation IN {0})"
+    ).format(_relations(table))
+    return Question(query, read)
+
+
+def _replication(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        if not rows:
+            return "ok", "There is no replica.", 0.0
+        (row,) = rows
+        if row["lag"] is None and row["state"] is None:
+            return "unknown", f"How far replicas are behind is hidden. {_RIGHT}", None
+        # A replica that has caught up while nothing is written reports no lag.
+        lag = float(row["lag"] or 0)
+        if lag > LAG_SECONDS:
+            return "throttle", f"Replica {row['name']} is {lag:,.1f} s behind.", lag
+        return "ok", f"Replicas are at most {lag:,.1f} s behind.", lag
+
+    query = sql.SQL(
+        "SELECT extract(epoch FROM replay_lag)::float AS lag, application_name AS name, state"
+        " FROM pg_stat_replication ORDER BY 1 DESC NULLS LAST, state NULLS FIRST LIMIT 1"
     )
-    if row:
-        return (
-            "throttle",
-            f"Autovacuum (process {row[0]}) works on {table.label} to prevent wraparound.",
-            1.0,
-        )
-    if _hides(connection, "datname = current_database() AND usesysid IS NULL"):
-        return "unknown", f"What autovacuum works on is hidden. {_RIGHT}", None
-    return "ok", f"No vacuum against wraparound works on {table.label}.", 0.0
+    return Question(query, read)
 
 
-def _transaction_ids(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL("SELECT max(age(datfrozenxid))::float FROM pg_database WHERE datallowconn"),
+def _wal(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        (row,) = rows
+        retained = float(row["retained"])
+        if row["losing"]:
+            return "stop", f"Replication slot {row['losing']} is losing its WAL.", retained
+        if row["failing"]:
+            return "throttle", f"Archiving of WAL fails, last for {row['file']}.", retained
+        if retained > RETAINED_BYTES:
+            return (
+                "throttle",
+                f"A replication slot holds {retained / 1024**3:,.1f} GiB of WAL.",
+                retained,
+            )
+        return "ok", "WAL is archived and no slot holds much of it.", retained
+
+    query = sql.SQL(
+        "SELECT current_setting('archive_mode') <> 'off'"
+        " AND last_failed_time > coalesce(last_archived_time, '-infinity') AS failing,"
+        " last_failed_wal AS file,"
+        " (SELECT coalesce(max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()"
+        "    THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)),"
+        "    0)::float FROM pg_replication_slots) AS retained,"
+        " (SELECT max(slot_name) FROM pg_replication_slots"
+        "   WHERE wal_status IN ('unreserved', 'lost')) AS losing"
+        " FROM pg_stat_archiver"
     )
-    age = float(row[0]) if row else 0.0
-    if age > LAST_XID_AGE:
-        return "stop", f"Transaction ids are {age:,.0f} old: vacuum before anything else.", age
-    if age > XID_AGE:
-        return "throttle", f"Transaction ids are {age:,.0f} old; vacuum does not keep up.", age
-    return "ok", f"The oldest transaction id is {age:,.0f} old.", age
+    return Question(query, read)
 
 
-def _connections(connection: Connection, table: Table) -> tuple[Status, str, float | None]:
-    row = _row(
-        connection,
-        sql.SQL(
-            # Everybody may read this one, whoever's connections they are.
-            "SELECT sum(numbackends)::int, current_setting('max_connections')::int"
-            " FROM pg_stat_database"
-        ),
+def _wraparound_vacuum(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        (row,) = rows
+        if row["pid"] is not None:
+            return (
+                "throttle",
+                f"Autovacuum (process {row['pid']}) works on {table.label} to prevent wraparound.",
+                1.0,
+            )
+        if row["hidden"]:
+            return "unknown", f"What autovacuum works on is hidden. {_RIGHT}", None
+        return "ok", f"No vacuum against wraparound works on {table.label}.", 0.0
+
+    query = sql.SQL(
+        "SELECT (SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid"
+        " WHERE a.query LIKE 'autovacuum:%to prevent wraparound%' AND l.relation IN {} LIMIT 1)"
+        " AS pid, {} AS hidden"
+    ).format(_relations(table), _hides("datname = current_database() AND usesysid IS NULL"))
+    return Question(query, read)
+
+
+def _transaction_ids(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        age = float(rows[0]["age"])
+        if age > LAST_XID_AGE:
+            return "stop", f"Transaction ids are {age:,.0f} old: vacuum before anything else.", age
+        if age > XID_AGE:
+            return "throttle", f"Transaction ids are {age:,.0f} old; vacuum does not keep up.", age
+        return "ok", f"The oldest transaction id is {age:,.0f} old.", age
+
+    query = sql.SQL("SELECT max(age(datfrozenxid)) AS age FROM pg_database WHERE datallowconn")
+    return Question(query, read)
+
+
+def _connections(table: Table) -> Question[_Said]:
+    def read(rows: Rows) -> _Said:
+        used, most = rows[0]["used"], rows[0]["most"]
+        reason = f"{used} of {most} connections are in use."
+        return ("throttle" if used > CONNECTIONS_SHARE * most else "ok"), reason, float(used)
+
+    query = sql.SQL(
+        # Everybody may read this one, whoever's connections they are.
+        "SELECT sum(numbackends)::int AS used, current_setting('max_connections')::int AS most"
+        " FROM pg_stat_database"
     )
-    assert row is not None
-    used, most = row
-    reason = f"{used} of {most} connections are in use."
-    return ("throttle" if used > CONNECTIONS_SHARE * most else "ok"), reason, float(used)
+    return Question(query, read)
 
 
-_READERS: dict[str, Callable[[Connection, Table], tuple[Status, str, float | None]]] = {
+_QUESTIONS: dict[str, Callable[[Table], Question[_Said]]] = {
     "old transaction": _old_transaction,
     "lock waits": _lock_waits,
     "replication lag": _replication,

@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg import sql
 
+from rollout.engine.questions import Question
 from rollout.engine.target import Connection, ask
 from rollout.plan import facts
 from rollout.plan.table import Table
@@ -261,37 +262,50 @@ def is_finished(connection: Connection, job: int) -> bool:
 
 def totals(connection: Connection, job: int) -> Totals:
     """Add up a job's lanes. A job without lanes has done nothing yet."""
-    row = connection.execute(_SUMS + sql.SQL(" WHERE job = %s"), [job]).fetchone()
-    assert row is not None
-    return _totals(row)
+    return totals_of(job).ask(connection)
+
+
+def totals_of(job: int) -> Question[Totals]:
+    """The same, to be asked together with others."""
+    query = sql.SQL("{} WHERE job = {}").format(_SUMS, sql.Literal(job))
+    return Question(query, lambda rows: _totals(rows[0]))
 
 
 def totals_by_job(connection: Connection) -> dict[int, Totals]:
     """The same for every job that has lanes, in one query; none before the engine is installed."""
     if not ask(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL")):
         return {}
-    rows = connection.execute(_SUMS + sql.SQL(" GROUP BY job"))
-    return {row[-1]: _totals(row) for row in rows}
+    of_all = sql.SQL("{} GROUP BY job").format(_SUMS)
+    return Question(of_all, lambda rows: {row["job"]: _totals(row) for row in rows}).ask(connection)
 
 
 _SUMS = sql.SQL(
     """
-    SELECT coalesce(sum(scanned), 0)::bigint, coalesce(sum(updated), 0)::bigint,
-           coalesce(sum(quarantined), 0)::bigint, coalesce(sum(working_seconds), 0),
+    SELECT coalesce(sum(scanned), 0)::bigint AS scanned,
+           coalesce(sum(updated), 0)::bigint AS updated,
+           coalesce(sum(quarantined), 0)::bigint AS quarantined,
+           coalesce(sum(working_seconds), 0) AS working_seconds,
            coalesce(sum(next_block - first_block)::float
                     / nullif(sum(end_block - first_block), 0),
-                    count(*)::int::boolean::int),
-           coalesce(max(round), 1),
-           coalesce(array_agg(DISTINCT holder) FILTER (WHERE lease_until > now()), '{}'),
-           max(job)
+                    count(*)::int::boolean::int) AS fraction,
+           coalesce(max(round), 1) AS round,
+           coalesce(array_agg(DISTINCT holder) FILTER (WHERE lease_until > now()), '{}') AS holders,
+           max(job) AS job
       FROM rollout.lanes
     """
 )
 
 
-def _totals(row: tuple[Any, ...]) -> Totals:
-    scanned, updated, quarantined, working_seconds, fraction, round_, holders, _job = row
-    return Totals(scanned, updated, quarantined, working_seconds, fraction, round_, tuple(holders))
+def _totals(row: dict[str, Any]) -> Totals:
+    return Totals(
+        scanned=row["scanned"],
+        updated=row["updated"],
+        quarantined=row["quarantined"],
+        working_seconds=float(row["working_seconds"]),
+        fraction=float(row["fraction"]),
+        round=row["round"],
+        holders=tuple(row["holders"]),
+    )
 
 
 def move_from_quarantine(connection: Connection, job: int) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
+from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
 from rollout.plan.table import Table
 
@@ -31,6 +32,14 @@ class PoisonRow:
     error: str
     attempts: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class Poison:
+    """The first rows in a job's quarantine, by key, and how many there are."""
+
+    rows: list[PoisonRow]
+    number: int
 
 
 def is_of_a_row(error: psycopg.Error) -> bool:
@@ -78,12 +87,33 @@ def count(connection: Connection, job: int) -> int:
 
 def rows(connection: Connection, job: int, *, limit: int | None = 100) -> list[PoisonRow]:
     """The rows in quarantine, by key; all of them without a limit."""
-    found = connection.execute(
-        "SELECT key, error, attempts, at FROM rollout.quarantine WHERE job = %s"
-        " ORDER BY key LIMIT %s",
-        [job, limit],
-    ).fetchall()
-    return [PoisonRow(tuple(key), error, attempts, at) for key, error, attempts, at in found]
+    return poison_of(job, limit=limit).ask(connection).rows
+
+
+def poison_of(job: int, *, limit: int | None = 100) -> Question[Poison]:
+    """The same, with how many there are, to be asked together with others."""
+    query = sql.SQL(
+        # A window function would carry every row along to count them.
+        "SELECT key, error, attempts, at,"
+        " (SELECT count(*) FROM rollout.quarantine WHERE job = {0}) AS number"
+        " FROM rollout.quarantine WHERE job = {0} ORDER BY key LIMIT {1}"
+    ).format(sql.Literal(job), sql.Literal(limit))
+    return Question(query, _poison)
+
+
+def _poison(rows: Rows) -> Poison:
+    return Poison(
+        [
+            PoisonRow(
+                tuple(row["key"]),
+                row["error"],
+                row["attempts"],
+                datetime.fromisoformat(row["at"]),
+            )
+            for row in rows
+        ],
+        rows[0]["number"] if rows else 0,
+    )
 
 
 def absolve(connection: Connection, job: int, key: Sequence[str]) -> bool:

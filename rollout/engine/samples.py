@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
+
+from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
 
 BUCKET_SECONDS = 5
@@ -80,24 +83,27 @@ class Sampler:
         self._worked = 0.0
 
 
-def samples(connection: Connection, job: int, *, most: int = 120) -> list[Sample]:
+def samples_of(job: int, *, most: int = 120) -> Question[list[Sample]]:
     """A job's samples in order of time, put together so that there are at most that many."""
-    rows = connection.execute(
+    query = sql.SQL(
         """
-        SELECT min(at), avg(scanned)::bigint, avg(updated)::bigint, avg(working_seconds),
-               avg(lost_seconds)
-          FROM (SELECT *, ntile(%s) OVER (ORDER BY at) AS part FROM rollout.samples
-                 WHERE job = %s) AS s
+        SELECT min(at) AS at, avg(scanned)::bigint AS scanned, avg(updated)::bigint AS updated,
+               avg(working_seconds) AS working_seconds, avg(lost_seconds) AS lost_seconds
+          FROM (SELECT *, ntile({}) OVER (ORDER BY at) AS part FROM rollout.samples
+                 WHERE job = {}) AS s
          GROUP BY part ORDER BY 1
-        """,
-        [most, job],
-    ).fetchall()
-    return [Sample(*row) for row in rows]
+        """
+    ).format(sql.Literal(most), sql.Literal(job))
+    return Question(query, _samples)
 
 
-def losses(connection: Connection, job: int) -> list[Loss]:
+def _samples(rows: Rows) -> list[Sample]:
+    return [Sample(**{**row, "at": datetime.fromisoformat(row["at"])}) for row in rows]
+
+
+def losses_of(job: int) -> Question[list[Loss]]:
     """What a job has lost to each sign, most first."""
-    rows = connection.execute(
-        "SELECT signal, seconds FROM rollout.losses WHERE job = %s ORDER BY seconds DESC", [job]
-    ).fetchall()
-    return [Loss(*row) for row in rows]
+    query = sql.SQL(
+        "SELECT signal, seconds FROM rollout.losses WHERE job = {} ORDER BY seconds DESC"
+    ).format(sql.Literal(job))
+    return Question(query, lambda rows: [Loss(**row) for row in rows])

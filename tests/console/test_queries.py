@@ -20,6 +20,7 @@ from rollout.gates import looking
 from rollout.models import (
     ACTIVE,
     BackfillEstimate,
+    BackfillJob,
     Heartbeat,
     Rollout,
     RuleState,
@@ -29,6 +30,7 @@ from rollout.models import (
 from rollout.plan import plans
 from tests.console import journal
 from tests.console.test_access import OF_NO_ENVIRONMENT, last_part
+from tests.console.test_jobs import a_lane, measured, page_of, refused
 from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
@@ -59,18 +61,18 @@ def counted() -> Iterator[list[str]]:
         yield sent
 
 
-def opened(browser: Client, address: str) -> list[str]:
+def opened(browser: Client, address: str, **headers: str) -> list[str]:
     """What a page asks by itself: without what the process has learnt, or asked seconds ago."""
     looking.forget()
     cache.clear()
     with counted() as sent:
-        response = browser.get(address)
+        response = browser.get(address, headers=headers)
     assert response.status_code == 200, address
     return sent
 
 
-def queries_of(leads: Leads, pages: list[str]) -> dict[str, list[str]]:
-    return {address: opened(leads[of_role(address)], address) for address in pages}
+def queries_of(leads: Leads, pages: list[str], **headers: str) -> dict[str, list[str]]:
+    return {address: opened(leads[of_role(address)], address, **headers) for address in pages}
 
 
 def of_role(address: str) -> str:
@@ -165,6 +167,13 @@ def at_work(rollout: Rollout, phase: int, state: str) -> None:
     journal.audited(rollout, run=run)
 
 
+def goes_on(job: BackfillJob, lane: int) -> None:
+    """A job's worker counts, loses time, and puts rows in quarantine."""
+    a_lane(job, lane=lane)
+    measured(job, 3, lost=1.0, earlier=100 * lane)
+    refused(job, *(f"{lane}-{number}" for number in range(1 + lane)))
+
+
 @pytest.fixture
 def leads(committed_db: Database) -> Leads:
     return {name: journal.browser_of(name) for name in ("lead", "lead:production")}
@@ -180,8 +189,15 @@ def test_every_page_asks_less_than_fifteen_times_whatever_goes_on_and_however_mu
     asked: dict[str, dict[str, list[str]]] = {}
     for phase, state in [(0, "done"), (1, "failed"), (3, "done"), (4, "running"), (2, "running")]:
         at_work(rollout, phase, state)
-        before = asked[f"phase {phase}, {state}"] = queries_of(leads, pages)
+        asked[f"phase {phase}, {state}"] = queries_of(leads, pages)
+    job = BackfillJob.objects.get(step_run__run__state="running", finished_at=None)
+    pages.append(page_of(job))
+    goes_on(job, lane=0)
+    before = asked["a job at work"] = queries_of(leads, pages)
+    asked["a job at work, refreshed"] = queries_of(leads, pages, **journal.HTMX)
     more(rollout)
+    for lane in range(1, 5):
+        goes_on(job, lane)
     after = asked["with more of everything"] = queries_of(leads, pages)
     grown = {a: (len(before[a]), len(after[a])) for a in pages if len(after[a]) > len(before[a])}
     assert not grown

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 import pytest
 from psycopg import sql
 
@@ -226,14 +225,35 @@ class TestARoleWithoutRights:
         connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(name)))
         assert signal(plain, "old transaction").status == "ok"
 
+    def test_is_told_all_that_the_server_does_not_refuse_to_tell(
+        self, plain: Connection, connection: Connection
+    ) -> None:
+        name = sql.Identifier(plain.info.user)
+        connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(name))
+        connection.execute("REVOKE SELECT ON pg_stat_archiver FROM PUBLIC")
+        try:
+            refused = read_signals(plain, BIGINT.table)
+        finally:
+            connection.execute("GRANT SELECT ON pg_stat_archiver TO PUBLIC")
+        (wal,) = [s for s in refused if s.status != "ok"]
+        assert (wal.name, wal.status) == ("WAL", "unknown")
+        assert wal.reason == "It could not be read: permission denied for view pg_stat_archiver"
+        assert wal.value is None
+        known = read_signals(plain, BIGINT.table)
+        assert [s.name for s in refused] == [s.name for s in known]
+        assert {s.status for s in known} == {"ok"}
 
-def test_a_sign_that_the_server_refuses_to_tell_is_unknown(
+
+def test_all_signs_are_asked_for_at_once(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(connection: Connection, table: object) -> tuple[health.Status, str, float | None]:
-        raise psycopg.errors.InsufficientPrivilege("permission denied")
+    asked: list[object] = []
+    execute = connection.execute
 
-    monkeypatch.setitem(health._READERS, "WAL", refused)
-    found = signal(connection, "WAL")
-    assert found.status == "unknown"
-    assert found.value is None
+    def counted(query: sql.Composed) -> object:
+        asked.append(query)
+        return execute(query)
+
+    monkeypatch.setattr(connection, "execute", counted)
+    assert len(read_signals(connection, BIGINT.table)) == 7
+    assert len(asked) == 1

@@ -10,7 +10,7 @@ from rollout.engine import lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal
 from rollout.engine.pace import LOOK_EVERY, Pace, Settings
-from rollout.engine.samples import losses, samples
+from rollout.engine.samples import losses_of, samples_of
 from rollout.engine.target import Connection, Target
 from tests.engine.carrying import NoControl, StopAfter, claimed, new_job, work_off, worker
 from tests.engine.things import FILL, counted, legacy_rows, unfilled
@@ -180,10 +180,10 @@ class TestAWorkerOfARealTable:
         work_off(connection, FILL, job, stripes, pace=world.pace(), control=control)
         assert "lag says stop." in control.waits
         assert counted(connection, job)[1] == 1_000
-        (loss,) = losses(connection, job)
+        (loss,) = losses_of(job).ask(connection)
         assert loss.signal == "lag"
         assert loss.seconds == pytest.approx(3.0)
-        assert sum(s.lost_seconds for s in samples(connection, job)) == pytest.approx(3.0)
+        assert sum(s.lost_seconds for s in samples_of(job).ask(connection)) == pytest.approx(3.0)
 
     def test_that_is_interrupted_while_it_is_held_has_written_nothing_and_keeps_its_lane(
         self, connection: Connection
@@ -196,7 +196,7 @@ class TestAWorkerOfARealTable:
             held.work(lane, seconds=60)
         assert unfilled(connection) == 1_000
         assert lanes.totals(connection, job).holders == ("test",)
-        assert losses(connection, job)[0].seconds > 0
+        assert losses_of(job).ask(connection)[0].seconds > 0
 
     def test_aims_at_the_time_that_people_set_meanwhile(self, connection: Connection) -> None:
         """A clock by which a batch takes a tenth of a second: the target decides the range."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.engine.samples import BUCKET_SECONDS, Sampler, losses, samples
+from rollout.engine.samples import BUCKET_SECONDS, Sampler, losses_of, samples_of
 from rollout.engine.target import Connection, Target
 from tests.engine.carrying import new_job, work_off
 from tests.engine.things import FILL, counted, legacy_rows
@@ -30,12 +30,12 @@ def test_what_several_workers_do_in_the_same_moments_is_added_up(connection: Con
         sampler.add(1, 0, 0.0)
         lost["lag"] += 0.5
         sampler.flush()
-    (sample,) = samples(connection, 1)
+    (sample,) = samples_of(1).ask(connection)
     assert (sample.scanned, sample.updated) == (222, 140)
     assert sample.working_seconds == pytest.approx(1.5)
     assert sample.lost_seconds == pytest.approx(7.0)
     assert sample.rows_per_second == pytest.approx(222 / BUCKET_SECONDS)
-    first, second = losses(connection, 1)
+    first, second = losses_of(1).ask(connection)
     assert (first.signal, second.signal) == ("lag", "WAL")
     assert first.seconds == pytest.approx(5.0)
     assert second.seconds == pytest.approx(2.0)
@@ -45,9 +45,9 @@ def test_nothing_is_written_for_each_batch(connection: Connection) -> None:
     sampler = Sampler(connection, 1, {})
     for _batch in range(20):
         sampler.add(1, 1, 0.001)
-    assert samples(connection, 1) == []
+    assert samples_of(1).ask(connection) == []
     sampler.flush()
-    assert sum(s.scanned for s in samples(connection, 1)) == 20
+    assert sum(s.scanned for s in samples_of(1).ask(connection)) == 20
 
 
 def test_a_job_has_samples_of_its_own_in_order_of_time_and_no_more_than_asked_for(
@@ -57,11 +57,11 @@ def test_a_job_has_samples_of_its_own_in_order_of_time_and_no_more_than_asked_fo
         "INSERT INTO rollout.samples SELECT 7, to_timestamp(n * 5), n, 0, 1, 0"
         " FROM generate_series(1, 300) AS n"
     )
-    found = samples(connection, 7, most=100)
+    found = samples_of(7, most=100).ask(connection)
     assert len(found) == 100
     assert [s.at for s in found] == sorted(s.at for s in found)
     assert [s.scanned for s in found[:2]] == [2, 5]
-    assert samples(connection, 8) == []
+    assert samples_of(8).ask(connection) == []
 
 
 def test_the_samples_of_a_whole_pass_add_up_to_its_counters(
@@ -70,7 +70,7 @@ def test_the_samples_of_a_whole_pass_add_up_to_its_counters(
     legacy_rows(target, connection, 3_000)
     job, stripes = new_job(connection, FILL)
     work_off(connection, FILL, job, stripes)
-    found = samples(connection, job)
+    found = samples_of(job).ask(connection)
     assert (sum(s.scanned for s in found), sum(s.updated for s in found)) == counted(
         connection, job
     )
