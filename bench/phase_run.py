@@ -36,6 +36,8 @@ class Figures:
     seconds: float
     steps: dict[str, float]
     """How long each took, in seconds."""
+    slowest_in: str
+    """The step that was under way when the application's slowest transaction was due."""
     held_back: dict[str, float]
     """Seconds that passes over the rows lost to each sign of the database's health."""
 
@@ -192,6 +194,7 @@ class PhaseRuns:
             lock_timeouts=timed_out,
             seconds=ended - started,
             steps={row.step: round(seconds_of(row), 3) for row in run.steps.all()},
+            slowest_in=_step_at(run, seen.slowest_due(started, ended)),
             held_back=self._held_back(run),
         )
 
@@ -213,3 +216,17 @@ class PhaseRuns:
 
     def _traffic(self) -> Any:
         return traffic(self.database, application.SCRIPTS, self.rows, warm_up=self.warm_up)
+
+
+def _step_at(run: PhaseRun, moment: float) -> str:
+    """The step that a run was in; empty for before, between and after its steps."""
+    return next(
+        (
+            row.step
+            for row in run.steps.all()
+            if row.started_at is not None
+            and row.finished_at is not None
+            and row.started_at.timestamp() <= moment <= row.finished_at.timestamp()
+        ),
+        "",
+    )

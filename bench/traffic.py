@@ -94,6 +94,10 @@ class Traffic:
         said = (self.directory / "output").read_text(errors="replace")
         self.errors += sum("aborted" in line for line in said.splitlines())
 
+    def slowest_due(self, started: float, ended: float) -> float:
+        """When the slowest transaction of a span of time was due."""
+        return max((s, due) for due, s in self.seen if started <= due <= ended)[1]
+
     def between(self, started: float, ended: float) -> Latencies:
         took = sorted(seconds * 1000 for due, seconds in self.seen if started <= due <= ended)
 
