@@ -157,7 +157,7 @@ def _measure(database: Database, connection: Connection, rows: int) -> dict[str,
             _say(f"{name}: {took[name][-1]:.2f}")
     return {
         "rows": rows,
-        **{name: round(statistics.median(seconds), 3) for name, seconds in took.items()},
+        **{name: round(statistics.median(seconds), 6) for name, seconds in took.items()},
     }
 
 
