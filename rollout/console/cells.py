@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.crosstab import Share
-from rollout.console.formatting import day_and_time, figure, number
+from rollout.console.formatting import day_and_time, figure, number, zone
 from rollout.console.marks import Mark
 from rollout.console.matrix import Box
 
@@ -19,6 +19,7 @@ _FAILED = mark_safe(
     '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-failed"></use></svg>'
 )
 _NOTHING = mark_safe("<td></td>")
+_NO_END = mark_safe('<span class="muted">–</span>')
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
 _CELLS = '</td><td class="number">'
 
@@ -89,3 +90,47 @@ def moments(marks: Iterable[Mark]) -> SafeString:
         '<g><title>{}</title><line class="moment {}" x1="{}" x2="{}" y1="0" y2="100%"/></g>',
         ((m.label, m.kind, m.band.x, m.band.x) for m in marks if m.is_moment),
     )
+
+
+def in_lane(marks: Iterable[Mark]) -> SafeString:
+    """The marks of one kind in a row of their own: stretches, and signs of what was a moment."""
+    here = zone()
+    return format_html_join(
+        "",
+        "<g><title>{}, {} {}</title>{}</g>",
+        ((m.label, day_and_time(m.began), here, _sign(m) if m.sign else _bar(m)) for m in marks),
+    )
+
+
+def _sign(mark: Mark) -> SafeString:
+    return format_html(
+        '<svg class="sign {}" x="{}" y="50%" width="1" height="1" overflow="visible">'
+        '<use href="#icon-{}" x="-8" y="-8" width="16" height="16"/></svg>',
+        mark.kind,
+        mark.band.x,
+        mark.sign,
+    )
+
+
+def _bar(mark: Mark) -> SafeString:
+    return format_html(
+        '<rect class="mark solid {}" x="{}" y="3" width="{}" height="16" rx="3"/>',
+        mark.kind,
+        mark.band.x,
+        mark.band.width,
+    )
+
+
+def rows_of_marks(marks: Iterable[Mark]) -> SafeString:
+    """The rows of the table of what the rollout did."""
+    return format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="nowrap">{}</td><td class="nowrap">{}</td></tr>',
+        ((m.label, day_and_time(m.began), _until(m)) for m in marks),
+    )
+
+
+def _until(mark: Mark) -> str:
+    if mark.is_moment:
+        return _NO_END
+    return "goes on" if mark.ended is None else day_and_time(mark.ended)

@@ -25,7 +25,7 @@ from rollout.roles import PERMISSIONS
 
 P = ParamSpec("P")
 
-FAST, MEASURED, SLOW = 4, 10, 15
+FAST, MEASURED, SLOW = 5, 10, 15
 """Seconds between two questions: while something is under way, where it is measured, else."""
 KEPT = 0.7
 """How long a part is given out again, as a share of its pace; what is seen is at most so old."""
