@@ -97,15 +97,18 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
     """Ask for the password again, unless it was given within the last minutes.
 
     Stands below ``may``. The page that asks "are you sure" asks first, so that what was filled in
-    there is not lost; what was sent all the same is not carried out.
+    there is not lost; what was sent all the same is not carried out. Only a part of a page that
+    polls is let through, and only to read: the header that says so is the client's own.
     """
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def asking(request: ConsoleRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            if request.htmx or not when(request, kwargs) or is_confirmed(request):
+            reads = request.method in SAFE
+            polls = bool(request.htmx) and reads
+            if polls or not when(request, kwargs) or is_confirmed(request):
                 return view(request, *args, **kwargs)
-            if request.method in SAFE:
+            if reads:
                 return _to_confirm(request.get_full_path())
             messages.warning(request, "Nothing was done yet: give your password, then press again.")
             return _to_confirm(_page_before(request))
