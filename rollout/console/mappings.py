@@ -25,6 +25,7 @@ from rollout.console.mapping_form import (
     to_carry,
 )
 from rollout.console.paging import page_of_texts
+from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, NewText, Review
@@ -193,6 +194,7 @@ def download(
 
 
 @may("repair_rows")
+@confirmed_recently()
 @require_http_methods(["GET", "HEAD", "POST"])
 def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     """The rows whose texts a review gave another value: before, and a POST corrects them."""

@@ -14,7 +14,7 @@ from rollout.console.live import FAST, pace, shared
 from rollout.console.scheduling import zone_of
 from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.signed import approvals_of, requests_of
-from rollout.console.verbs import carry_out
+from rollout.console.verbs import carry_out, has_typed_name, typed_name
 from rollout.models import Way
 from rollout.rehearsals import forecast_of
 from rollout.runner import estimates
@@ -59,8 +59,9 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
-    typed = request.POST.get("typed", "").strip()
-    wrong_name = phase.destructive and phase.can_start and typed != status.plan.name
+    refused = request.method == "POST" and (
+        phase.destructive and not has_typed_name(request, status.plan)
+    )
     if request.method == "POST" and request.POST.get("seen", phase.digest) != phase.digest:
         messages.error(
             request,
@@ -68,23 +69,22 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
             "this is what it would run now.",
         )
         return redirect("rollout:start", plan, environment, number)
-    if request.method == "POST" and not wrong_name:
+    if request.method == "POST" and not refused:
         carry_out(
             request,
             lambda: runner.start(status.rollout, number, actor=request.user),
             f"You started phase {number}.",
         )
         return redirect("rollout:phase", plan, environment, number)
-    refused = request.method == "POST"
     page = _forecast(status, phase)
     if request.htmx:
         return render(request, "rollout/forecasts_live.html", page)
     page["rehearsed"] = forecast_of(status.rollout, number, Way.FORWARD)
-    asked = {"typed": typed, "wrong_name": refused}
+    typed = typed_name(request, status.plan)
     return render(
         request,
         "rollout/confirm_start.html",
-        {**confirmation(status, phase), **_signed(request, status, phase), **asked, **page},
+        {**confirmation(status, phase), **_signed(request, status, phase), **typed, **page},
         status=422 if refused else 200,
     )
 

@@ -13,6 +13,7 @@ from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_or_404
 from rollout.console.filtering import ListFilter, choice
 from rollout.console.paging import BY_AGE, Order, page_of
+from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.heartbeats import liveness
 from rollout.models import Environment, EnvironmentState, RehearsalState, Rollout, Way
@@ -130,6 +131,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
 
 
 @may("rehearse_rollout")
+@confirmed_recently()
 @require_POST
 def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     found = rehearsal_or_404(rehearsal_id)

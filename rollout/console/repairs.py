@@ -10,11 +10,13 @@ from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import audit_or_404
 from rollout.console.findings import finding_or_404
+from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.models import AuditReport
 
 
 @may("repair_rows")
+@confirmed_recently()
 @require_http_methods(["GET", "HEAD", "POST"])
 def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     """Before: which rows, which values, which SQL. A POST starts it."""

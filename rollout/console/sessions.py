@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from rollout.console.access import SAFE, ConsoleRequest, View, may
+from rollout.models import PhaseRun, Way
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 
@@ -86,11 +87,18 @@ def always(request: HttpRequest, named: dict[str, Any]) -> bool:
 def destructive(request: HttpRequest, named: dict[str, Any]) -> bool:
     """Whether the address names a phase with a destructive step."""
     try:
-        phases = plans.get(named["plan"]).phases
+        plan = plans.get(named["plan"])
     except UnknownPlan:
         return False
     number = named["number"]
-    return number < len(phases) and any(step.destructive for step in phases[number].steps)
+    return number < len(plan.phases) and plan.is_destructive(number)
+
+
+def is_guarded(run: PhaseRun | None) -> bool:
+    """Whether the password is asked for again before a run is carried on."""
+    if run is None:
+        return False
+    return run.way != Way.FORWARD or plans.get(run.rollout.plan).is_destructive(run.phase)
 
 
 def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]:

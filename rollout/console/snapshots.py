@@ -13,6 +13,7 @@ from rollout.console.fetch import rollout_or_404, snapshot_or_404
 from rollout.console.filtering import ListFilter, choice
 from rollout.console.live import pace, shared, tell_apart
 from rollout.console.paging import BY_AGE, Order, page_of
+from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.environments import DEFAULT, environments_of
 from rollout.heartbeats import liveness
@@ -149,6 +150,7 @@ def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
 
 
 @may("take_snapshot")
+@confirmed_recently()
 @require_POST
 def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)

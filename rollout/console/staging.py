@@ -38,6 +38,7 @@ def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
 
 
 @may("rehearse_rollout")
+@confirmed_recently()
 @require_POST
 def drop(request: ConsoleRequest, environment_id: int) -> HttpResponse:
     made = environment_or_404(environment_id)

@@ -265,8 +265,8 @@ def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> Pha
     return newest if newest.state in STOPPED and not _is_outdated(newest, runs) else None
 
 
-def _stopped_run(rollout: Rollout, wanted: PhaseRun | None) -> PhaseRun | None:
-    """The run that can go on: the newest, a repair's or a phase's, or the one that is wanted."""
+def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | None:
+    """The run that can be retried: the newest, a repair's or a phase's, or the one wanted."""
     runs, repair = gates.newest_runs_and_repair(rollout)
     phase = max(runs.values(), key=lambda run: run.pk, default=None)
     stopped = [
@@ -295,7 +295,7 @@ def retry(
     A phase is looked at once more, as before its start. ``run`` says which run, where a repair
     stopped after a phase did. Raises Refused.
     """
-    wanted = _stopped_run(rollout, run)
+    wanted = stopped_run(rollout, run)
     more: dict[str, object] = {}
     if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
         found = preflight.look_before(rollout, wanted.phase)
@@ -313,7 +313,7 @@ def _go_on(
     if busy is not None:
         raise Refused(is_busy(busy))
     refuse_beside_restore(rollout)
-    run = _stopped_run(rollout, run) if run is not None else None
+    run = stopped_run(rollout, run) if run is not None else None
     if run is None:
         raise Refused(
             "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."

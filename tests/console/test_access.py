@@ -100,7 +100,7 @@ WHO_MAY = {
 }
 ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
-    *("pause", "resume", "cancel", "retry", "pace", "retry-quarantined", "estimate"),
+    *("pause", "resume", "cancel", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
     *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),
@@ -109,7 +109,7 @@ POST_ONLY = {
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
-    *("blockers", "confirm", "rehearsals", "approval", GATE),
+    *("retry", "blockers", "confirm", "rehearsals", "approval", GATE),
 }
 SENT = {
     "target_ms": "50",

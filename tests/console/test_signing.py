@@ -157,7 +157,9 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
 ) -> None:
     at = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
     text = lead.post(
-        f"{PAGE}phases/3/schedule/", {"at": f"{at:%Y-%m-%dT%H:%M}"}, follow=True
+        f"{PAGE}phases/3/schedule/",
+        {"at": f"{at:%Y-%m-%dT%H:%M}", "typed": journal.PLAN},
+        follow=True,
     ).content.decode()
     assert "You scheduled phase 3." in text
     assert f"{at:%H:%M} UTC</time></strong>, in 1 d" in text
@@ -177,7 +179,8 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
 def test_what_is_no_time_to_come_is_said_and_kept(
     before_phase_3: Rollout, lead: Client, at: str, said: str
 ) -> None:
-    text = lead.post(f"{PAGE}phases/3/schedule/", {"at": at}, follow=True).content.decode()
+    form = {"at": at, "typed": journal.PLAN}
+    text = lead.post(f"{PAGE}phases/3/schedule/", form, follow=True).content.decode()
     assert said in text
     assert f'name="at" value="{at}"' in text
 
