@@ -116,8 +116,8 @@ def fill(plan: str) -> None:
 def measure(rollout: "Rollout", *, now: datetime) -> None:
     """A month of the application's operations and of the database, thinned as the watchdog does."""
     from rollout.models import DatabaseSample, Measurement
-    from rollout.runner.sampling import THINNED
     from rollout.telemetry.thinning import rules
+    from rollout.watchdog.retention import THINNED
 
     # From 1.5 to 80 ms, as pages of an application take.
     calls = {str(bucket): 40 - abs(bucket + 45) for bucket in range(-65, -25)}

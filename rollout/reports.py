@@ -9,7 +9,7 @@ from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
 from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.psql import rollback_script
-from rollout.runner.scheduled import said
+from rollout.runner.scheduled_starts import said
 from rollout.schemas import differences, schema_of
 from rollout.status import RolloutStatus
 

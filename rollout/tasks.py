@@ -14,8 +14,8 @@ from rollout.runner import (
     rehearsals,
     restoring,
     snapshots,
-    views,
 )
+from rollout.watchdog import view_refresh
 
 
 def advance(run_id: int, token: int) -> None:
@@ -65,7 +65,7 @@ def rehearse(rehearsal_id: int, token: int) -> None:
 
 def refresh_view(rollout_id: int, step_id: str) -> None:
     """Bring a materialized view up to date."""
-    views.refresh(rollout_id, step_id)
+    view_refresh.refresh(rollout_id, step_id)
 
 
 def deliver(asked_at: str) -> None:

@@ -12,8 +12,8 @@ from rollout.console.formatting import byte_size, duration, figure, number
 from rollout.console.lines import Plot, numbers_of, plot_of
 from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
 from rollout.models import DatabaseSample, PhaseRun, Rollout
-from rollout.runner.sampling import added_up
 from rollout.telemetry.baseline import BASELINE
+from rollout.watchdog.database_stats import added_up
 
 MOST_SAMPLES = 1500
 POINTS = 90

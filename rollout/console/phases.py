@@ -18,7 +18,7 @@ from rollout.console.verbs import carry_out, has_typed_name, typed_name
 from rollout.models import Way
 from rollout.rehearsals import forecast_of
 from rollout.runner import estimates
-from rollout.runner.scheduled import window_of
+from rollout.runner.scheduled_starts import window_of
 from rollout.status import PhaseStatus, RolloutStatus, steps_of
 
 

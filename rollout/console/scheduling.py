@@ -17,7 +17,7 @@ from rollout.console.fetch import phase_or_404, rollout_or_404, status_or_404
 from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.verbs import back, carry_out, has_typed_name
 from rollout.plan.plan import Plan
-from rollout.runner.scheduled import window_of
+from rollout.runner.scheduled_starts import window_of
 
 
 def zone_of(plan: Plan, phase: int) -> str:

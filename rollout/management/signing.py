@@ -15,7 +15,7 @@ from rollout.management.actors import actor_of, add_user
 from rollout.models import Rollout, SignOffKind
 from rollout.plan import plans
 from rollout.runner.probing import probe_all
-from rollout.runner.scheduled import said, window_of
+from rollout.runner.scheduled_starts import said, window_of
 
 VERBS = {
     "ask-approval": "Ask other leads to approve a phase.",

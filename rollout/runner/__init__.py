@@ -2,6 +2,7 @@
 
 from rollout.runner.accepting import accept_files
 from rollout.runner.blockers import end_blocker, held_up, why_not_end
+from rollout.runner.guardrails import release
 from rollout.runner.mappings import (
     ReviewPreview,
     preview_review,
@@ -24,8 +25,7 @@ from rollout.runner.restoring import (
     make_staging,
     restore_snapshot,
 )
-from rollout.runner.rules import release
-from rollout.runner.scheduled import schedule_start, unschedule
+from rollout.runner.scheduled_starts import schedule_start, unschedule
 from rollout.runner.shadowing import set_shadow_percent
 from rollout.runner.signing import (
     approve,

@@ -17,7 +17,7 @@ from rollout.heartbeats import WORKER
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.runner import snapshots
 from rollout.runner.lease import take_back
-from rollout.runner.watchdog import Watchdog
+from rollout.watchdog.loop import Watchdog
 from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.programs import HeldUp, held_up, of_version

@@ -19,9 +19,9 @@ from rollout.models import (
     Snapshot,
 )
 from rollout.runner import staging
-from rollout.runner.watchdog import Watchdog
 from rollout.schemas import differences, schema_of
 from rollout.status import all_rollouts, find_rollout, status_of
+from rollout.watchdog import lost_work
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
 from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_while_it_restores_leaves_nothing_that_another_cannot
     assert (made.state, made.database in databases()) == (EnvironmentState.MAKING, True)
     monkeypatch.undo()
     Restore.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    Watchdog()._bring_back()
+    lost_work.recover_restores()
     rollouts.work()
     asked.refresh_from_db()
     assert (asked.state, asked.attempts) == (RestoreState.DONE, 2)

@@ -26,13 +26,13 @@ from rollout.models import (
     ShadowTally,
 )
 from rollout.modes import Modes
-from rollout.runner import rules
 from rollout.shadow import reads as reading
 from rollout.shadow.answers import Answer
 from rollout.shadow.reads import Reader
 from rollout.telemetry import operation
 from rollout.telemetry.operations import unmeasured
 from rollout.telemetry.recorder import recorder
+from rollout.watchdog import guardrails
 from tests import rollouts
 from tests.rollouts import ADA
 from tests.servers import Database
@@ -214,7 +214,7 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
 
 def judged(rollout: Rollout) -> str:
     """What the rule about wrong values says now."""
-    rules.judge(rollout, now=timezone.now())
+    guardrails.evaluate(rollout, now=timezone.now())
     return RuleState.objects.get(rule="wrong-values-before-a-phase").message
 
 

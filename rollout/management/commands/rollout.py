@@ -37,8 +37,8 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.sqlwriting import NotOurs, write_files
 from rollout.runner import audits
 from rollout.runner.verbs import Actor, sentence_name_of
-from rollout.runner.watchdog import Watchdog
 from rollout.status import all_rollouts, find_rollout, status_of
+from rollout.watchdog.loop import Watchdog
 
 DONE, NO, ERROR = 0, 1, 2
 

@@ -10,6 +10,7 @@ from rollout.engine.target import ask
 from rollout.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
+from rollout.watchdog.isolation import isolated
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,13 @@ class Refresher:
         """Queue the refresh of every view whose interval has passed."""
         now = time.monotonic()
         for rollout in Rollout.objects.filter(environment__in=names_there()):
-            for step in views_in_use(rollout):
-                assert step.refresh_every is not None
-                key = (rollout.pk, step.id)
-                if now >= self._due.get(key, now):
-                    self._due[key] = now + step.refresh_every.total_seconds()
-                    queue.send("refresh_view", rollout.pk, step.id)
+            with isolated(f"The view refreshes of {rollout}"):
+                self._send(rollout, now)
+
+    def _send(self, rollout: Rollout, now: float) -> None:
+        for step in views_in_use(rollout):
+            assert step.refresh_every is not None
+            key = (rollout.pk, step.id)
+            if now >= self._due.get(key, now):
+                self._due[key] = now + step.refresh_every.total_seconds()
+                queue.send("refresh_view", rollout.pk, step.id)

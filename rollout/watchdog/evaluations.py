@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """What a rule came to, and the numbers that it came to it by."""
 
     verdict: RuleVerdict
@@ -54,7 +54,7 @@ class Judged:
     windows: Sequence[Window] = field(default_factory=tuple)
 
 
-def judged(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) -> Judged:
+def evaluation_of(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) -> Evaluation:
     """What a rule says now of the application, and of what was found since the run began."""
     since = max(run.created_at, state.counts_from or run.created_at)
     if rule.statistic == "wrong_values":
@@ -96,7 +96,7 @@ def _value(rule: Rule, found: Figures) -> float | None:
 
 def _by_windows(
     rule: Rule, windows: Mapping[datetime, Figures], usual: float | None, *, acting: bool
-) -> Judged:
+) -> Evaluation:
     seen = []
     for at, found in windows.items():
         value = _value(rule, found)
@@ -105,7 +105,7 @@ def _by_windows(
     verdict = rule.together([one.verdict for one in seen], acting=acting)
     all_of_it = together(windows.values())
     value, bound = _value(rule, all_of_it), rule.bound(usual)
-    return Judged(
+    return Evaluation(
         RuleVerdict(verdict),
         _sentence(rule, verdict, seen, value, usual, bound),
         value,
@@ -151,7 +151,7 @@ def shown(rule: Rule, value: float) -> str:
     return f"{value:,.0f}" if rule.statistic in COUNTED else f"{value:,.0f} ms"
 
 
-def _in_a_row(rule: Rule, windows: Mapping[datetime, Figures]) -> Judged:
+def _in_a_row(rule: Rule, windows: Mapping[datetime, Figures]) -> Evaluation:
     """How many of the newest calls failed one after the other, as far as windows can tell."""
     most = math.inf if rule.at_most is None else rule.at_most
     failed = 0
@@ -161,9 +161,9 @@ def _in_a_row(rule: Rule, windows: Mapping[datetime, Figures]) -> Judged:
         failed += found.errors
     calls = sum(found.calls for found in windows.values())
     if not calls:
-        return Judged(RuleVerdict.INCONCLUSIVE, "No calls were measured.", bound=rule.at_most)
+        return Evaluation(RuleVerdict.INCONCLUSIVE, "No calls were measured.", bound=rule.at_most)
     broken = failed > most
-    return Judged(
+    return Evaluation(
         RuleVerdict.BROKEN if broken else RuleVerdict.KEPT,
         f"{failed:,} calls failed one after the other, and none succeeded."
         if failed
@@ -174,7 +174,7 @@ def _in_a_row(rule: Rule, windows: Mapping[datetime, Figures]) -> Judged:
     )
 
 
-def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Judged:
+def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
     """Of audits and shadow reads, since the last full audit that was clean: it settled them."""
     done = AuditReport.objects.filter(rollout=rollout, finished_at__gt=since)
     clean = done.filter(status=AuditStatus.CLEAN, mode=AuditMode.FULL, tables=[])
@@ -193,7 +193,7 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Judged:
     )
     if wrong > most:
         named = ", ".join(_name_of(report) for report in found)
-        return Judged(
+        return Evaluation(
             RuleVerdict.BROKEN,
             f"{wrong:,} rows with a wrong lookup value were found ({named}).",
             value=float(wrong),
@@ -201,8 +201,8 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Judged:
             calls=compared + reads,
         )
     if not compared and not reads:
-        return Judged(RuleVerdict.INCONCLUSIVE, "Nothing was compared yet.", bound=most)
-    return Judged(
+        return Evaluation(RuleVerdict.INCONCLUSIVE, "Nothing was compared yet.", bound=most)
+    return Evaluation(
         RuleVerdict.KEPT,
         f"{compared:,} rows and {reads:,} shadow reads were compared; no wrong lookup value was "
         "found.",

@@ -19,9 +19,9 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.rules import ALWAYS, Rule
-from rollout.runner import judging, rules
 from rollout.telemetry.histogram import Histogram
 from rollout.telemetry.signal import application_signals
+from rollout.watchdog import evaluations, guardrails
 from tests import rollouts
 from tests.console import journal
 from tests.rollouts import ADA, TINY
@@ -64,7 +64,7 @@ class Clock:
         if figures:
             measured(self.now, **figures)  # type: ignore[arg-type]
         self.now += timedelta(seconds=SECONDS)
-        rules.judge(self.rollout, now=self.now + timedelta(seconds=1))
+        guardrails.evaluate(self.rollout, now=self.now + timedelta(seconds=1))
 
     def windows(self, number: int, **figures: float) -> None:
         for _ in range(number):
@@ -270,14 +270,14 @@ def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_said_once(
 ) -> None:
     follows(SLOW, replace(SLOW, id="other"))
     run = running(tiny)
-    judged = judging.judged
+    judged = evaluations.evaluation_of
 
-    def fails(rule: Rule, *rest: object) -> judging.Judged:
+    def fails(rule: Rule, *rest: object) -> evaluations.Evaluation:
         if rule.id == "slow":
             raise ValueError("a number is none")
         return judged(rule, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rules, "judged", fails)
+    monkeypatch.setattr(guardrails, "evaluation_of", fails)
     clock.windows(5, ms=10)
     assert (state().verdict, state().errors) == ("error", 5)
     assert state("other").verdict == "kept"

@@ -2,16 +2,13 @@
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.utils import timezone
 
-from rollout import gates, journal
+from rollout import gates
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection
@@ -21,18 +18,10 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import CONTRACT
+from rollout.watchdog.isolation import isolated
 
 EVERY = 10
 STATEMENTS_EVERY = 60
-THINNED = (
-    (timedelta(minutes=15), 60),
-    (timedelta(hours=2), 300),
-    (timedelta(hours=12), 1800),
-    (timedelta(days=2), 7200),
-    (timedelta(days=7), 21600),
-)
-"""Samples older than that are kept once in so many seconds; counters lose nothing by it."""
-KEPT = timedelta(days=30)
 
 _log = logging.getLogger(__name__)
 
@@ -42,24 +31,22 @@ class DatabaseSampler:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._due = clock()
         self._statements: dict[int, tuple[float, Statements]] = {}
 
-    def sample_due(self) -> None:
-        """Sample the database of every rollout that has not come to its end, if it is time."""
-        if self._clock() < self._due:
-            return
-        self._due = self._clock() + EVERY
+    def sample_all(self) -> None:
+        """Sample the database of every rollout that has not come to its end."""
         for rollout in Rollout.objects.all():
-            if gates.is_done(gates.newest_runs(rollout).get(CONTRACT)):
-                continue
-            try:
-                self.sample(rollout)
-            except (UnknownPlan, UnknownEnvironment):
-                continue
-            except psycopg.Error as error:
-                _log.warning("%s was not sampled: %s", rollout, str(error).strip())
-        thin_samples(now=timezone.now())
+            with isolated(f"The database statistics of {rollout}"):
+                if not gates.is_done(gates.newest_runs(rollout).get(CONTRACT)):
+                    self._try(rollout)
+
+    def _try(self, rollout: Rollout) -> None:
+        try:
+            self.sample(rollout)
+        except (UnknownPlan, UnknownEnvironment):
+            return
+        except psycopg.Error as error:
+            _log.warning("%s was not sampled: %s", rollout, str(error).strip())
 
     def sample(self, rollout: Rollout) -> DatabaseSample:
         """One reading. Raises psycopg.Error."""
@@ -102,30 +89,6 @@ def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistic
         except psycopg.errors.LockNotAvailable:
             # A statement that changes its schema is at work: the next sample has it again.
             continue
-
-
-def thin_samples(*, now: datetime) -> int:
-    """Keep the last sample of each longer stretch, with the statements of all; how many went."""
-    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", KEPT)
-    gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
-    for after, seconds in THINNED:
-        finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
-        with journal.atomic():
-            parts: dict[tuple[int, int], list[DatabaseSample]] = defaultdict(list)
-            for sample in finer.select_for_update():
-                parts[sample.rollout_id, int(sample.at.timestamp()) // seconds].append(sample)
-            for part in parts.values():
-                last = part[-1]
-                last.seconds, last.statements = seconds, _added_up(part)
-                last.save(update_fields=["seconds", "statements"])
-                DatabaseSample.objects.filter(pk__in=[one.pk for one in part[:-1]]).delete()
-                gone += len(part) - 1
-    return gone
-
-
-def _added_up(samples: Iterable[DatabaseSample]) -> list[dict[str, Any]] | None:
-    known = [sample.statements for sample in samples if sample.statements is not None]
-    return None if not known else added_up(one for some in known for one in some)
 
 
 def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from django.utils import timezone
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, ScheduledStart, ScheduleState
 from rollout.plan import MaintenanceWindow, plans
-from rollout.runner import Refused, scheduled
-from rollout.runner.watchdog import Watchdog
+from rollout.runner import Refused
+from rollout.watchdog import scheduled_starts
+from rollout.watchdog.loop import Watchdog
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, TINY, Person
@@ -47,7 +48,7 @@ def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> No
     assert not tiny.runs.exists()
     its_time_has_come(one)
     Watchdog().look()
-    assert scheduled.start_due() == 0
+    assert scheduled_starts.start_due() == 0
     run = tiny.runs.get()
     one.refresh_from_db()
     assert (run.actor_name, one.state) == ("ada", ScheduleState.STARTED)
@@ -60,7 +61,7 @@ def test_two_that_look_at_once_start_it_once(tiny: Rollout) -> None:
 
     def look() -> None:
         barrier.wait()
-        counts.append(scheduled.start_due())
+        counts.append(scheduled_starts.start_due())
         connection.close()
 
     threads = [threading.Thread(target=look) for _ in range(4)]
@@ -77,18 +78,17 @@ def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
 ) -> None:
     one = schedule(tiny)
     its_time_has_come(one)
-    end = scheduled._end
 
     def dies(*_: object) -> None:
         raise SystemExit("killed")
 
-    monkeypatch.setattr(scheduled, "_end", dies)
-    with pytest.raises(SystemExit):
-        scheduled.start_due()
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduled_starts, "end", dies)
+        with pytest.raises(SystemExit):
+            scheduled_starts.start_due()
     assert not tiny.runs.exists()
     assert rollouts.queued() == []
-    monkeypatch.setattr(scheduled, "_end", end)
-    assert scheduled.start_due() == 1
+    assert scheduled_starts.start_due() == 1
     assert tiny.runs.count() == 1
 
 
@@ -115,7 +115,7 @@ def test_a_killed_watchdog_is_no_reason_to_miss_it(
 def test_what_the_gates_say_then_counts_and_is_told(tiny: Rollout) -> None:
     one = schedule(tiny, phase=1)
     its_time_has_come(one)
-    scheduled.start_due()
+    scheduled_starts.start_due()
     one.refresh_from_db()
     assert one.state == ScheduleState.NOT_STARTED
     assert one.outcome == (
@@ -137,7 +137,7 @@ def test_what_has_changed_since_it_was_asked_for_keeps_it_from_starting(
         ScheduledStart.objects.update(phase_digest="another")
     if reason == "no lead any more":
         lead.groups.clear()
-    scheduled.start_due()
+    scheduled_starts.start_due()
     one.refresh_from_db()
     assert {
         "late": "more than 10 minutes too late",
@@ -151,7 +151,7 @@ def test_it_can_be_cancelled_and_then_another_one_asked_for(tiny: Rollout) -> No
     one = schedule(tiny)
     its_time_has_come(one)
     runner.unschedule(tiny, actor=Person("grace"))
-    assert scheduled.start_due() == 0
+    assert scheduled_starts.start_due() == 0
     with pytest.raises(Refused, match="there is nothing to cancel"):
         runner.unschedule(tiny, actor=ADA)
     assert schedule(tiny).state == ScheduleState.WAITING

@@ -8,28 +8,28 @@ from django.utils import timezone
 
 from rollout.models import AuditReport, Rollout
 from rollout.plan import plans
-from rollout.runner import schedule
+from rollout.watchdog import sampled_audits
 from tests import rollouts
 
 
 def test_a_sample_is_asked_for_once_in_each_interval_while_both_shapes_exist(
     filled: Rollout,
 ) -> None:
-    assert schedule.send_due() == 1
+    assert sampled_audits.send_due() == 1
     report = AuditReport.objects.filter(rollout=filled, scheduled=True).get()
     # While it is under way no other is asked for.
-    assert schedule.send_due() == 0
+    assert sampled_audits.send_due() == 0
     rollouts.work()
     report.refresh_from_db()
     assert (report.status, report.mode, report.actor_name) == ("clean", "sampled", "schedule")
-    assert schedule.send_due() == 0
+    assert sampled_audits.send_due() == 0
     AuditReport.objects.update(started_at=timezone.now() - timedelta(hours=1))
-    assert schedule.send_due() == 1
+    assert sampled_audits.send_due() == 1
 
 
 def test_each_sample_of_a_schedule_claims_less_so_that_all_hold_together(filled: Rollout) -> None:
     for _ in range(3):
-        schedule.send_due()
+        sampled_audits.send_due()
         rollouts.work()
         AuditReport.objects.update(started_at=timezone.now() - timedelta(hours=1))
     samples = AuditReport.objects.filter(scheduled=True).order_by("pk")
@@ -43,7 +43,7 @@ def test_none_is_asked_for_before_phase_2_after_phase_3_or_without_an_interval(
 ) -> None:
     plan = plans.get(filled.plan)
     monkeypatch.setattr(plans, "get", lambda name: replace(plan, sample_every=None))
-    assert schedule.send_due() == 0
+    assert sampled_audits.send_due() == 0
     monkeypatch.undo()
     rollouts.carry_back(filled, 2)
-    assert schedule.send_due() == 0
+    assert sampled_audits.send_due() == 0

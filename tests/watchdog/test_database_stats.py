@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from rollout.models import DatabaseSample
-from rollout.runner.sampling import KEPT, DatabaseSampler, thin_samples
+from rollout.watchdog.database_stats import DatabaseSampler
+from rollout.watchdog.retention import KEPT, thin_samples
 from tests import rollouts
 from tests.servers import Database
 
@@ -29,8 +30,7 @@ def test_a_sample_holds_the_tables_the_server_and_what_was_executed(
     rollouts.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     clock = Clock()
     sampler = DatabaseSampler(clock=clock)
-    sampler.sample_due()
-    sampler.sample_due()
+    sampler.sample_all()
     (first,) = DatabaseSample.objects.all()
     assert set(first.tables) == {"properties", "property_images"}
     assert first.tables["properties"]["table_bytes"] > 0
@@ -42,7 +42,7 @@ def test_a_sample_holds_the_tables_the_server_and_what_was_executed(
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.02), %s AS seen", ["x"])
         clock.now += 60
-        sampler.sample_due()
+        sampler.sample_all()
         newest = DatabaseSample.objects.last()
         assert newest is not None
         if newest.statements is None:

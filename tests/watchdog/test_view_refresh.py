@@ -8,7 +8,7 @@ from rollout.engine import ddl
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.actions import Statement
-from rollout.runner.views import Refresher, refresh, views_in_use
+from rollout.watchdog.view_refresh import Refresher, refresh, views_in_use
 from tests import rollouts
 from tests.engine.carrying import NoControl
 from tests.processes import wait_until

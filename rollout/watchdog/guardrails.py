@@ -1,14 +1,14 @@
-"""Has a plan's rules judged every second, and does what a broken one says."""
+"""Evaluates a plan's guardrails, and does what a broken one says."""
 
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import DatabaseError
 from django.utils import timezone
 
-from rollout import gates, journal, log
+from rollout import gates, log
 from rollout.environments import DEFAULT
 from rollout.models import (
     PhaseRun,
@@ -23,34 +23,26 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
 from rollout.runner import verbs
-from rollout.runner.judging import Judged, judged
 from rollout.runner.transitions import move
 from rollout.telemetry.baseline import keep_baseline
+from rollout.watchdog.evaluations import Evaluation, evaluation_of
+from rollout.watchdog.isolation import isolated
 
-EVERY = timedelta(seconds=1)
 ERRORS_SAID = 3
 """A rule that could not be judged so often in a row is said so in the log, once."""
 
 _log = logging.getLogger(__name__)
 
 
-class Judge:
-    """Belongs to the watchdog that leads."""
-
-    def __init__(self) -> None:
-        self._due = timezone.now()
-
-    def judge_due(self) -> None:
-        """Judge the rules of every rollout that is under way, if it is time."""
-        now = timezone.now()
-        if now < self._due:
-            return
-        self._due = now + EVERY
-        for rollout in Rollout.objects.filter(environment=DEFAULT):
-            judge(rollout, now=now)
+def evaluate_all() -> None:
+    """Evaluate the guardrails of every rollout that is under way."""
+    now = timezone.now()
+    for rollout in Rollout.objects.filter(environment=DEFAULT):
+        with isolated(f"Guardrails of {rollout}"):
+            evaluate(rollout, now=now)
 
 
-def judge(rollout: Rollout, *, now: datetime) -> None:
+def evaluate(rollout: Rollout, *, now: datetime) -> None:
     """Judge the rules of a rollout. Only production has an application, and only a rollout that
     was begun and has not come to its end has rules to keep."""
     try:
@@ -67,41 +59,16 @@ def judge(rollout: Rollout, *, now: datetime) -> None:
     for rule in rules:
         state = known.get(rule.id) or RuleState(rollout=rollout, rule=rule.id, since=now)
         try:
-            found = judged(rule, state, run, now)
+            found = evaluation_of(rule, state, run, now)
         except DatabaseError:
             raise
         except Exception as error:
             _log.exception("Rule %s of %s could not be judged", rule.id, rollout)
-            found = Judged(RuleVerdict.ERROR, f"It could not be judged: {error}")
+            found = Evaluation(RuleVerdict.ERROR, f"It could not be judged: {error}")
         _follow(rule, state, found, run, now)
         changed.append(state)
     RuleState.objects.filter(rollout=rollout).exclude(rule__in=[r.id for r in rules]).delete()
     _save(changed)
-
-
-def release(
-    rollout: Rollout, rule_id: str, *, actor: verbs.Actor, source: str = "web"
-) -> RuleState:
-    """Let the next phase start though a rule holds it. Raises Refused."""
-    with journal.atomic():
-        state = (
-            RuleState.objects.select_for_update()
-            .filter(rollout=rollout, rule=rule_id, action="hold", acting=True)
-            .first()
-        )
-        if state is None:
-            raise verbs.Refused("That rule holds nothing: there is nothing to release.")
-        state.acting, state.counts_from = False, timezone.now()
-        state.save(update_fields=["acting", "counts_from"])
-        log.record(
-            "hold released",
-            f"Released what rule “{rule_id}” held. {state.message}",
-            actor=actor.get_username(),
-            source=source,
-            rollout=rollout,
-            data={"rule": rule_id},
-        )
-    return state
 
 
 def _is_over(rollout: Rollout, run: PhaseRun) -> bool:
@@ -128,7 +95,7 @@ def _is_paused(run: PhaseRun | None) -> bool:
     return run is not None and run.state in (RunState.PAUSING, RunState.PAUSED)
 
 
-def _follow(rule: Rule, state: RuleState, found: Judged, run: PhaseRun, now: datetime) -> None:
+def _follow(rule: Rule, state: RuleState, found: Evaluation, run: PhaseRun, now: datetime) -> None:
     """Bring the state up to date, and begin or end what the rule does."""
     if state.verdict != found.verdict:
         state.since = now

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import Error, connection
 from django.utils import timezone
 from django_q.conf import Conf
 
 from rollout import heartbeats, runner
 from rollout.heartbeats import WATCHDOG, WORKER
 from rollout.models import AuditReport, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
-from rollout.runner.watchdog import Watchdog
+from rollout.watchdog import lost_work
+from rollout.watchdog.duties import Duty
+from rollout.watchdog.loop import Watchdog
 from tests import rollouts
 from tests.processes import free_port, wait_until
 from tests.rollouts import ADA
@@ -230,3 +232,73 @@ def test_a_broker_that_is_away_fails_neither_a_press_nor_the_watchdog(
     Watchdog().look()
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
+
+
+def fails() -> None:
+    raise ValueError("a number is none")
+
+
+def test_duty_that_fails_is_logged_and_stops_no_other(
+    tiny: Rollout, caplog: pytest.LogCaptureFixture
+) -> None:
+    carried_out: list[str] = []
+    moment = 100.0
+    watchdog = Watchdog(
+        (
+            Duty("broken", timedelta(0), fails),
+            Duty("seldom", timedelta(seconds=10), lambda: carried_out.append("seldom")),
+            Duty("queueing", timedelta(0), lambda: carried_out.append("queueing"), True),
+        ),
+        clock=lambda: moment,
+    )
+    watchdog.look()
+    assert carried_out == ["seldom"], "no worker lives"
+    a_worker_lives()
+    watchdog.look()
+    assert carried_out == ["seldom", "queueing"]
+    moment += 10
+    watchdog.look()
+    assert carried_out == ["seldom", "queueing", "seldom", "queueing"]
+    assert [record.getMessage() for record in caplog.records] == ["The duty “broken” failed"]
+    assert "a number is none" in caplog.text
+
+
+def test_duty_that_loses_the_connection_ends_the_look_as_it_leads_no_more(tiny: Rollout) -> None:
+    carried_out: list[str] = []
+
+    def loses_it() -> None:
+        pid = connection.connection.info.backend_pid
+        assert rollouts.ask("SELECT pg_terminate_backend(%s, 5000)", pid)
+        Rollout.objects.count()
+
+    watchdog = Watchdog(
+        (
+            Duty("unlucky", timedelta(0), loses_it),
+            Duty("next", timedelta(0), lambda: carried_out.append("next")),
+        )
+    )
+    with pytest.raises(Error):
+        watchdog.look()
+    connection.close()
+    assert carried_out == []
+
+
+def test_work_that_cannot_be_brought_back_keeps_no_other_from_it(
+    tiny: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (
+        AuditReport.objects.create(
+            rollout=tiny, started_at=timezone.now(), lease_until=timezone.now() - LONG_AGO
+        )
+        for _ in range(2)
+    )
+    take_back = lost_work.take_back
+
+    def refuses(work: AuditReport) -> bool:
+        if work == first:
+            raise ValueError("broken")
+        return take_back(work)
+
+    monkeypatch.setattr(lost_work, "take_back", refuses)
+    lost_work.recover_audits()
+    assert [m.arguments for m in rollouts.queued()] == [(second.pk, 1)]

@@ -1,0 +1,30 @@
+"""What people do about guardrails: release the hold of one."""
+
+from django.utils import timezone
+
+from rollout import journal, log
+from rollout.models import Rollout, RuleState
+from rollout.runner.verbs import Actor, Refused
+
+
+def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web") -> RuleState:
+    """Let the next phase start though a rule holds it. Raises Refused."""
+    with journal.atomic():
+        state = (
+            RuleState.objects.select_for_update()
+            .filter(rollout=rollout, rule=rule_id, action="hold", acting=True)
+            .first()
+        )
+        if state is None:
+            raise Refused("That rule holds nothing: there is nothing to release.")
+        state.acting, state.counts_from = False, timezone.now()
+        state.save(update_fields=["acting", "counts_from"])
+        log.record(
+            "hold released",
+            f"Released what rule “{rule_id}” held. {state.message}",
+            actor=actor.get_username(),
+            source=source,
+            rollout=rollout,
+            data={"rule": rule_id},
+        )
+    return state

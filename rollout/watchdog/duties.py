@@ -1,0 +1,67 @@
+"""The list of everything that a watchdog does while it leads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rollout import heartbeats
+from rollout.notifications import delivering
+from rollout.runner import snapshots
+from rollout.telemetry import thinning
+from rollout.watchdog import (
+    guardrails,
+    lost_work,
+    retention,
+    sampled_audits,
+    scheduled_starts,
+)
+from rollout.watchdog.database_stats import DatabaseSampler
+from rollout.watchdog.queue_beat import QueueBeat
+from rollout.watchdog.view_refresh import Refresher
+
+# The watchdog looks every second: with no interval of its own a duty is due each time.
+EVERY_LOOK = timedelta(0)
+# A sample is asked for a few seconds after it is due at the latest; intervals are minutes.
+SAMPLES_EVERY = timedelta(seconds=5)
+STATISTICS_EVERY = timedelta(seconds=10)
+# Little at a time costs little, and pages stay quick.
+RETENTION_EVERY = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What is done every ``every``.
+
+    A duty that ``needs_worker`` puts messages into the queue: without a living worker they would
+    only pile up there, so that it waits.
+    """
+
+    name: str
+    every: timedelta
+    carry_out: Callable[[], object]
+    needs_worker: bool = False
+
+
+def duties() -> tuple[Duty, ...]:
+    """Every duty in its order, the urgent ones first. What they remember is this list's own."""
+    looks, reads, keeps = EVERY_LOOK, STATISTICS_EVERY, RETENTION_EVERY
+    return (
+        Duty("queue beat", looks, QueueBeat().send_due),
+        Duty("guardrails", looks, guardrails.evaluate_all),
+        Duty("delivery collection", looks, delivering.collect),
+        Duty("scheduled starts", looks, scheduled_starts.start_due),
+        Duty("lost runs", looks, lost_work.recover_runs, needs_worker=True),
+        Duty("lost audits", looks, lost_work.recover_audits, needs_worker=True),
+        Duty("lost snapshots", looks, lost_work.recover_snapshots, needs_worker=True),
+        Duty("lost restores", looks, lost_work.recover_restores, needs_worker=True),
+        Duty("lost rehearsals", looks, lost_work.recover_rehearsals, needs_worker=True),
+        Duty("view refreshes", looks, Refresher().send_due, needs_worker=True),
+        Duty("deliveries", looks, delivering.ask_for_delivery, needs_worker=True),
+        Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),
+        Duty("database statistics", reads, DatabaseSampler().sample_all),
+        Duty("snapshot expiry", keeps, snapshots.remove_expired),
+        Duty("telemetry retention", keeps, thinning.thin),
+        Duty("statistics retention", keeps, retention.thin_samples),
+        Duty("heartbeat retention", keeps, heartbeats.forget_old),
+        Duty("delivery retention", keeps, delivering.forget_old),
+    )

@@ -1,0 +1,95 @@
+"""Makes the starts whose time has come, each once, or writes down why not."""
+
+from datetime import timedelta
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from rollout import journal
+from rollout.backends import allowed_in
+from rollout.environments import home_of
+from rollout.models import ScheduledStart, ScheduleState
+from rollout.plan import plans
+from rollout.plan.registry import UnknownPlan
+from rollout.runner.scheduled_starts import end, record, said
+from rollout.runner.verbs import Refused, start
+from rollout.watchdog.isolation import isolated
+
+# A start that no watchdog was there to make for longer than this is not made up for.
+LATEST = timedelta(minutes=10)
+
+
+def start_due() -> int:
+    """Make the starts whose time has come; how many there were."""
+    due = ScheduledStart.objects.filter(state=ScheduleState.WAITING, at__lte=timezone.now())
+    made = 0
+    for pk in due.values_list("pk", flat=True):
+        with isolated(f"The scheduled start {pk}"):
+            made += _start(pk)
+    return made
+
+
+def _start(pk: int) -> bool:
+    """Start it, or write down why not, in the transaction that says so: it is done once, and
+    whoever takes over from a watchdog that died in the middle finds it waiting."""
+    with journal.atomic():
+        due = (
+            ScheduledStart.objects.select_for_update(of=("self",))
+            .select_related("rollout", "actor")
+            .filter(pk=pk, state=ScheduleState.WAITING)
+            .first()
+        )
+        if due is None:
+            return False
+        try:
+            reason = _why_not(due)
+            if reason:
+                raise Refused(reason)
+            start(due.rollout, due.phase, actor=due.actor or Scheduler(due), source="watchdog")
+        except DatabaseError:
+            # The journal's: nothing is written down, and the next look tries again.
+            raise
+        except Exception as refusal:
+            end(due, ScheduleState.NOT_STARTED, str(refusal).strip())
+            record(
+                "scheduled start refused",
+                f"Phase {due.phase}, scheduled for {said(due.at, due.zone)}, did not start: "
+                f"{refusal}",
+                *(due, due.actor_name, "watchdog"),
+            )
+        else:
+            end(due, ScheduleState.STARTED, "")
+    return True
+
+
+def _why_not(due: ScheduledStart) -> str:
+    """Why the start is not even tried; empty where it is."""
+    now = timezone.now()
+    try:
+        plan = plans.get(due.rollout.plan)
+    except UnknownPlan as error:
+        return str(error)
+    if now - due.at > LATEST:
+        return (
+            f"nothing looked until {now:%Y-%m-%d %H:%M:%S} UTC, more than "
+            f"{LATEST.total_seconds() // 60:.0f} minutes too late. See that a watchdog runs, and "
+            "start it by hand or schedule it anew."
+        )
+    if due.phase_digest != plan.digest_of(due.phase):
+        return "the phase is another now than the one that was scheduled. Read it, and start that."
+    if due.actor is not None and not (
+        due.actor.is_active
+        and allowed_in(due.actor, "start_rollout", home_of(due.rollout.environment))
+    ):
+        return f"{due.actor_name} may not start phases any more. Another lead schedules it anew."
+    return ""
+
+
+class Scheduler:
+    """Who starts where no user of the site asked for it."""
+
+    def __init__(self, due: ScheduledStart) -> None:
+        self.name = due.actor_name
+
+    def get_username(self) -> str:
+        return self.name

@@ -1,0 +1,347 @@
+"""A real watchdog beside a real queue cluster is seen carrying out each of its duties.
+
+One of the environments is dead all the while: it stops nothing.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.utils import timezone
+
+from rollout import dumps, log
+from rollout.engine import ddl
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    DatabaseSample,
+    Delivery,
+    Environment,
+    EnvironmentState,
+    Heartbeat,
+    LogEntry,
+    Measurement,
+    PhaseRun,
+    Rehearsal,
+    Restore,
+    Rollout,
+    RuleState,
+    RunState,
+    ScheduledStart,
+    ScheduleState,
+    Snapshot,
+    SnapshotState,
+    Way,
+)
+from rollout.plan import CreateMaterializedView, plans
+from rollout.plan.actions import Statement
+from rollout.watchdog.duties import duties
+from tests import rollouts
+from tests.conftest import _carry_listings
+from tests.engine.carrying import NoControl
+from tests.processes import manage_process, stopped_after, wait_until
+from tests.receivers import Receiver, receiver
+from tests.rollouts import PLAN
+from tests.servers import database_of_its_own, filled_template
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+# Longer than anything is kept.
+LONG_AGO = timezone.now() - timedelta(days=100)
+COUNTED = "SELECT coalesce(sum(listings), 0)::int FROM property_listing_counts"
+Test = TypeVar("Test", bound=Callable[..., None])
+_proved: set[str] = set()
+
+
+def proves(duty: str) -> Callable[[Test], Test]:
+    """Names the duty that a test sees carried out."""
+
+    def note(test: Test) -> Test:
+        _proved.add(duty)
+        return test
+
+    return note
+
+
+@dataclass(frozen=True)
+class Site:
+    """Rollouts in several environments, under the eyes of a watchdog with a queue cluster.
+
+    ``filled`` is at the end of phase 2, ``complete`` at the end of phase 4, ``fresh`` at its
+    beginning; all three look at one database.
+    """
+
+    since: datetime
+    filled: Rollout
+    complete: Rollout
+    fresh: Rollout
+    dead: Rollout
+    snapshot: Snapshot
+    chat: Receiver
+    output: Callable[[], str]
+
+    def sees(self, is_so: Callable[[], bool]) -> None:
+        wait_until(is_so, seconds=40, seen=self.output)
+
+
+@pytest.fixture(scope="module")
+def site(
+    template: str,
+    django_db_blocker: "DjangoDbBlocker",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    logs = tmp_path_factory.mktemp("logs")
+    with django_db_blocker.unblock():
+        filled = filled_template("filled", template, partial(_carry_listings, 0, 1, 2))
+        with database_of_its_own(filled) as database, receiver() as chat:
+            hooks = json.dumps({"chat": {"URL": chat.url}})
+            env = database.env(
+                LOG_LEVEL="INFO", ROLLOUT_WEBHOOKS=hooks, ROLLOUT_WEBHOOKS_ALLOW_HTTP="1"
+            )
+            since = timezone.now()
+            rows = _rows(database.url)
+            with (
+                stopped_after(manage_process("qcluster", env=env, log=logs / "queue")) as cluster,
+                stopped_after(
+                    manage_process("rollout", "watchdog", env=env, log=logs / "watchdog")
+                ) as watchdog,
+            ):
+                yield Site(
+                    since=since,
+                    chat=chat,
+                    output=lambda: watchdog.output() + cluster.output(),
+                    **rows,
+                )
+                assert watchdog.process.poll() is None, watchdog.output()
+
+
+def _rows(url: str) -> dict[str, Any]:
+    """What the journal knows when the watchdog begins."""
+    from config import embedded
+
+    production = rollouts.the_rollout()
+    snapshot = Snapshot.objects.create(
+        rollout=production, state=SnapshotState.FAILED, plan_digest=plans.get(PLAN).digest
+    )
+    there = embedded.database_name(url)
+    found = {
+        name: _environment(name, database, snapshot)
+        for name, database in (("dead", "no_such_database"), ("complete", there), ("fresh", there))
+    }
+    for phase in range(5):
+        _done(found["complete"], phase)
+    for phase in range(3):
+        _done(found["dead"], phase)
+    _write_what_is_kept_no_longer(production)
+    _make_view_that_is_out_of_date()
+    return {"filled": production, "snapshot": snapshot, **found}
+
+
+def _write_what_is_kept_no_longer(rollout: Rollout) -> None:
+    Measurement.objects.create(at=LONG_AGO, seconds=3, operation="long ago", calls=1, errors=0)
+    DatabaseSample.objects.create(rollout=rollout, at=LONG_AGO, seconds=10)
+    Heartbeat.objects.create(name="gone:2", kind="worker", seen_at=LONG_AGO)
+    Delivery.objects.create(
+        entry=LogEntry.objects.earliest("pk"),
+        channel="webhook",
+        recipient="elsewhere",
+        state="delivered",
+        due_at=LONG_AGO,
+        finished_at=LONG_AGO,
+    )
+
+
+def _make_view_that_is_out_of_date() -> None:
+    plan = plans.get(PLAN)
+    (step,) = (step for step in plan.phases[4].steps if isinstance(step, CreateMaterializedView))
+    with rollouts.target() as application:
+        for action in step.forward(plan):
+            assert isinstance(action, Statement)
+            ddl.apply(application, action, NoControl())
+        application.execute("DELETE FROM properties WHERE id = (SELECT id FROM properties LIMIT 1)")
+
+
+def _environment(
+    name: str,
+    database: str,
+    snapshot: Snapshot,
+    state: EnvironmentState = EnvironmentState.READY,
+) -> Rollout:
+    Environment.objects.create(
+        name=name, plan=PLAN, beside="production", database=database, snapshot=snapshot, state=state
+    )
+    return Rollout.objects.create(plan=PLAN, environment=name)
+
+
+def _done(rollout: Rollout, phase: int) -> None:
+    PhaseRun.objects.create(
+        rollout=rollout, phase=phase, state=RunState.DONE, finished_at=timezone.now()
+    )
+
+
+def lost() -> dict[str, Any]:
+    """Fields of work whose worker took it and died."""
+    return {
+        "token": 1,
+        "worker": "gone:1",
+        "lease_until": timezone.now() - timedelta(seconds=1),
+    }
+
+
+def test_every_duty_has_a_test_here() -> None:
+    names = [duty.name for duty in duties()]
+    assert len(names) == len(set(names))
+    assert _proved == set(names), "see each duty happen, with a real watchdog, in this file"
+
+
+@proves("queue beat")
+def test_beat_goes_through_the_queue_again_and_again(site: Site) -> None:
+    def seen_since(moment: datetime) -> bool:
+        return Heartbeat.objects.filter(kind="worker", seen_at__gt=moment).exists()
+
+    site.sees(lambda: seen_since(site.since))
+    now = timezone.now()
+    site.sees(lambda: seen_since(now))
+
+
+@proves("guardrails")
+def test_guardrails_are_evaluated(site: Site) -> None:
+    evaluated = RuleState.objects.filter(rollout=site.filled, judged_at__gt=site.since)
+    site.sees(lambda: evaluated.count() == len(plans.get(PLAN).judged_rules))
+
+
+@proves("sampled audits")
+def test_sampled_audit_is_asked_for_and_made(site: Site) -> None:
+    samples = AuditReport.objects.filter(scheduled=True, actor_name="schedule")
+    site.sees(lambda: samples.filter(rollout=site.filled, status=AuditStatus.CLEAN).exists())
+    site.sees(lambda: samples.filter(rollout=site.dead, status=AuditStatus.INCONCLUSIVE).exists())
+
+
+@proves("scheduled starts")
+def test_scheduled_start_is_made(site: Site) -> None:
+    start = ScheduledStart.objects.create(
+        rollout=site.fresh,
+        phase=0,
+        at=timezone.now(),
+        zone="UTC",
+        actor_name="ada",
+        phase_digest=plans.get(PLAN).digest_of(0),
+    )
+    made = ScheduledStart.objects.filter(pk=start.pk).exclude(state=ScheduleState.WAITING)
+    site.sees(made.exists)
+    assert made.get().state == ScheduleState.STARTED, made.get().outcome
+    assert site.fresh.runs.get().actor_name == "ada"
+
+
+@proves("delivery collection")
+@proves("deliveries")
+def test_news_are_collected_and_delivered(site: Site) -> None:
+    entry = log.record("phase failed", "Told.", actor="ada", source="web", rollout=site.filled)
+    site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
+    site.sees(lambda: entry.pk in [one.json["data"]["entry"] for one in site.chat.taken])
+
+
+@proves("lost runs")
+def test_lost_run_is_brought_to_its_end(site: Site) -> None:
+    run = PhaseRun.objects.create(
+        rollout=site.complete, phase=0, way=Way.BACKWARD, state=RunState.RUNNING, **lost()
+    )
+    site.sees(lambda: rollouts.state_of(run) == RunState.DONE)
+    entry = LogEntry.objects.get(event="brought back", data__run=run.pk)
+    assert "gone:1 has not been heard of" in entry.message
+
+
+@proves("lost audits")
+def test_lost_audit_is_made(site: Site) -> None:
+    report = AuditReport.objects.create(
+        rollout=site.fresh, started_at=timezone.now(), actor_name="ada", **lost()
+    )
+    made = AuditReport.objects.filter(pk=report.pk, status=AuditStatus.CLEAN)
+    site.sees(made.exists)
+
+
+# The work of these is tested elsewhere: a worker that takes one up gives it up at once, since so
+# many died of it before.
+
+
+@proves("lost snapshots")
+def test_lost_snapshot_is_taken_up(site: Site) -> None:
+    work = Snapshot.objects.create(rollout=site.fresh, attempts=3, **lost())
+    site.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers died").exists)
+
+
+@proves("lost restores")
+def test_lost_restore_is_taken_up(site: Site) -> None:
+    work = Restore.objects.create(
+        rollout=site.complete, snapshot=site.snapshot, attempts=3, **lost()
+    )
+    site.sees(Restore.objects.filter(pk=work.pk, error__contains="3 workers died").exists)
+
+
+@proves("lost rehearsals")
+def test_lost_rehearsal_is_taken_up(site: Site) -> None:
+    stage = _environment("rehearsal-1", "none_yet", site.snapshot, EnvironmentState.MAKING)
+    work = Rehearsal.objects.create(
+        rollout=site.filled,
+        snapshot=site.snapshot,
+        environment=Environment.objects.get(name="rehearsal-1"),
+        stage=stage,
+        plan_digest=plans.get(PLAN).digest,
+        first_phase=0,
+        attempts=5,
+        **lost(),
+    )
+    site.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers died").exists)
+
+
+@proves("view refreshes")
+def test_materialized_view_is_refreshed(site: Site) -> None:
+    site.sees(lambda: rollouts.ask(COUNTED) == rollouts.ask("SELECT count(*) FROM properties"))
+
+
+@proves("database statistics")
+def test_database_statistics_are_read(site: Site) -> None:
+    site.sees(lambda: DatabaseSample.objects.filter(rollout=site.filled).exists())
+    assert not DatabaseSample.objects.filter(rollout=site.dead).exists()
+
+
+@proves("snapshot expiry")
+def test_expired_snapshot_loses_its_dump(site: Site) -> None:
+    name = storages["snapshots"].save("expired.dump", ContentFile(b"a dump"))
+    snapshot = Snapshot.objects.create(
+        rollout=site.filled,
+        state=SnapshotState.VERIFIED,
+        storage_name=name,
+        expires_at=timezone.now() - timedelta(seconds=1),
+    )
+    site.sees(Snapshot.objects.filter(pk=snapshot.pk, state=SnapshotState.DELETED).exists)
+    assert not dumps.exists(name)
+
+
+@proves("telemetry retention")
+def test_old_measurements_are_forgotten(site: Site) -> None:
+    site.sees(lambda: not Measurement.objects.filter(operation="long ago").exists())
+
+
+@proves("statistics retention")
+def test_old_database_statistics_are_forgotten(site: Site) -> None:
+    site.sees(lambda: not DatabaseSample.objects.filter(at__lt=LONG_AGO).exists())
+
+
+@proves("heartbeat retention")
+def test_old_heartbeats_are_forgotten(site: Site) -> None:
+    site.sees(lambda: not Heartbeat.objects.filter(seen_at=LONG_AGO).exists())
+
+
+@proves("delivery retention")
+def test_old_deliveries_are_forgotten(site: Site) -> None:
+    site.sees(lambda: not Delivery.objects.filter(finished_at=LONG_AGO).exists())
