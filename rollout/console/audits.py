@@ -25,10 +25,11 @@ from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.audit import MATCHED
 from rollout.findings import came_back
-from rollout.heartbeats import liveness
+from rollout.heartbeats import Liveness, liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
 from rollout.runner.audits import LARGEST_SEED, keys_now
 from rollout.runner.verbs import LARGEST_SAMPLE
+from rollout.watchdog.sampled_audits import NextSample, next_sample
 
 ORDERS = (
     *BY_AGE,
@@ -110,17 +111,28 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     filters = AuditFilter(request.GET)
     found = filters.of(AuditReport.objects.filter(rollout=rollout))
     reports = page_of(found, request.GET, size=25, orders=ORDERS)
+    alive = liveness()
     page = {
         "rollout": rollout,
+        **shown_sample(next_sample(rollout), alive),
         "filters": filters,
         "reports": reports,
         "form": SampleForm(),
         "plot": _over_time(rollout),
         "came_back": came_back(rollout),
-        "liveness": liveness(),
+        "liveness": alive,
         "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
     }
     return render(request, f"rollout/{'audits_live' if request.htmx else 'audits'}.html", page)
+
+
+def shown_sample(sample: NextSample | None, alive: Liveness) -> dict[str, object]:
+    """What a page says of the next scheduled sample."""
+    late = sample is not None and sample.is_overdue
+    return {
+        "sample": sample,
+        "overdue_because": sample.overdue_because(alive) if sample is not None and late else "",
+    }
 
 
 @may("view_rollout")

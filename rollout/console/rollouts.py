@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from rollout.console import focus
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.audits import shown_sample
 from rollout.console.concerns import concerns_of
 from rollout.console.fetch import status_or_404
 from rollout.console.live import pace, shared, tell_apart
@@ -16,6 +17,7 @@ from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.status import all_rollouts, briefs_of, steps_of
+from rollout.watchdog.sampled_audits import next_sample
 
 RECENT = 5
 RECENT_SNAPSHOTS = 3
@@ -77,6 +79,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "requests": requests_of(status.evidence) if phase.needs_approval else [],
         "schedule": status.rollout.scheduled,
         "audits": audits,
+        **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
         "concerns": concerns_of(status, rules, audits),
         "rules": rules,
         "snapshots": snapshots,

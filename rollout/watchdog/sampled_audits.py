@@ -4,56 +4,83 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from rollout import gates, queue
 from rollout.environments import environments_of
+from rollout.heartbeats import Liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, PhaseRun, Rollout
 from rollout.plan import plans
-from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.runner import audits
 from rollout.watchdog.isolation import isolated
 
 ACTOR = "schedule"
+# The watchdog asks within seconds: what is due for longer is overdue, for a reason to be told.
+GRACE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class NextSample:
     """When the next sample of a rollout is due: at once, where none was made yet.
 
-    ``after`` is the audit that is under way: the sample waits for its end.
+    ``under_way`` is the number of the audit whose end it waits for.
     """
 
     due_at: datetime
     every: timedelta
-    after: AuditReport | None = None
+    under_way: int | None = None
 
     @property
     def is_due(self) -> bool:
         return self.due_at <= timezone.now()
 
+    @property
+    def is_overdue(self) -> bool:
+        return self.due_at + GRACE <= timezone.now()
 
-def next_sample(rollout: Rollout, plan: Plan, runs: Mapping[int, PhaseRun]) -> NextSample | None:
-    """None where no sample is to come: the plan asks for none, or one schema alone is there."""
+    def overdue_because(self, liveness: Liveness) -> str:
+        """Why an overdue sample was not asked for, and what to do about it."""
+        if liveness.message:
+            return liveness.message
+        if self.under_way is not None:
+            return f"Audit {self.under_way} is running; the sample starts after it."
+        return "The watchdog could not ask for it. Look at the watchdog's log for the reason."
+
+
+def next_sample(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) -> NextSample | None:
+    """None where no sample is to come.
+
+    Samples are made while both schemas exist, if the plan asks for any; not in the databases of
+    rehearsals, where the phases audit and nothing may disturb them.
+    """
+    try:
+        plan = plans.get(rollout.plan)
+    except UnknownPlan:
+        return None
+    if plan.sample_every is None or rollout.environment not in environments_of(plan.name):
+        return None
+    runs = gates.newest_runs(rollout) if runs is None else runs
     backfill = runs.get(BACKFILL)
-    if plan.sample_every is None or backfill is None or not gates.is_done(backfill):
+    if (
+        backfill is None
+        or not gates.is_done(backfill)
+        or not gates.is_untouched(runs.get(CONTRACT))
+    ):
         return None
-    if not gates.is_untouched(runs.get(CONTRACT)):
-        return None
-    audits_there = AuditReport.objects.filter(rollout=rollout)
-    last = audits_there.filter(mode=AuditMode.SAMPLED).values_list("started_at", flat=True).first()
-    due_at = last + plan.sample_every if last else backfill.finished_at or backfill.created_at
-    running = audits_there.filter(status=AuditStatus.RUNNING).first()
-    return NextSample(due_at, plan.sample_every, running)
+    before = AuditReport.objects.filter(rollout=rollout).aggregate(
+        last=Max("started_at", filter=Q(mode=AuditMode.SAMPLED)),
+        under_way=Max("pk", filter=Q(status=AuditStatus.RUNNING)),
+    )
+    first_at = backfill.finished_at or backfill.created_at
+    due_at = before["last"] + plan.sample_every if before["last"] else first_at
+    return NextSample(due_at, plan.sample_every, before["under_way"])
 
 
 def send_due() -> int:
-    """Ask for the samples that are due; how many there were.
-
-    The databases of rehearsals have none: there the phases audit, and nothing may disturb them.
-    """
+    """Ask for the samples that are due; how many there were."""
     sent = 0
     for rollout in Rollout.objects.all():
         with isolated(f"The sampled audit of {rollout}"):
@@ -62,20 +89,14 @@ def send_due() -> int:
 
 
 def _send_if_due(rollout: Rollout) -> bool:
-    try:
-        plan = plans.get(rollout.plan)
-    except UnknownPlan:
-        return False
-    if plan.sample_every is None or rollout.environment not in environments_of(plan.name):
-        return False
-    sample = next_sample(rollout, plan, gates.newest_runs(rollout))
-    if sample is None or not sample.is_due or sample.after is not None:
+    sample = next_sample(rollout)
+    if sample is None or not sample.is_due or sample.under_way is not None:
         return False
     report = audits.asked_for(
         rollout,
         actor_name=ACTOR,
         source="watchdog",
-        sample=plan.sample_rows,
+        sample=plans.get(rollout.plan).sample_rows,
         scheduled=True,
     )
     queue.send_audit(report)

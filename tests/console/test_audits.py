@@ -1,9 +1,12 @@
+from datetime import timedelta
 from typing import Any
 
 from django.conf import LazySettings
 from django.test import Client
+from django.utils import timezone
 
 from rollout.models import AuditReport, Rollout
+from tests.console import journal
 from tests.console.journal import PAGE, audited, fragment_of, mismatching, text_of
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -142,3 +145,21 @@ def test_the_list_of_audits_is_paged(rollout: Rollout, viewer: Client) -> None:
     assert f"Audit {reports[0].pk}<" in text_of(
         viewer, f"{PAGE}audits/", after=str(response.context["reports"].next)
     )
+
+
+def test_audits_and_rollout_say_when_the_next_sample_is_due_and_why_it_is_overdue(
+    viewer: Client, rollout: Rollout
+) -> None:
+    for phase in range(3):
+        journal.ran(rollout, phase)
+    last = audited(rollout, "clean", mode="sampled", rows=10, population=10)
+    for address in (PAGE, f"{PAGE}audits/"):
+        assert "Next scheduled sampled audit" in text_of(viewer, address)
+        assert "the plan asks for one every 15 min." in text_of(viewer, address)
+    AuditReport.objects.filter(pk=last.pk).update(started_at=timezone.now() - timedelta(hours=1))
+    for address in (PAGE, f"{PAGE}audits/"):
+        page = text_of(viewer, address)
+        assert "A scheduled sampled audit is overdue since" in page
+        assert "No watchdog has ever answered" in page
+    journal.ran(rollout, 4)
+    assert "scheduled sampled audit" not in text_of(viewer, PAGE)

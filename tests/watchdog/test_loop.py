@@ -9,7 +9,7 @@ from django.db import Error, connection
 from django.utils import timezone
 from django_q.conf import Conf
 
-from rollout import heartbeats, runner
+from rollout import heartbeats, queue, runner
 from rollout.heartbeats import WATCHDOG, WORKER
 from rollout.models import AuditReport, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from rollout.watchdog import lost_work
@@ -292,13 +292,13 @@ def test_work_that_cannot_be_brought_back_keeps_no_other_from_it(
         )
         for _ in range(2)
     )
-    take_back = lost_work.take_back
+    send_audit = queue.send_audit
 
-    def refuses(work: AuditReport) -> bool:
-        if work == first:
+    def refuses(report: AuditReport) -> None:
+        if report == first:
             raise ValueError("broken")
-        return take_back(work)
+        send_audit(report)
 
-    monkeypatch.setattr(lost_work, "take_back", refuses)
+    monkeypatch.setattr(queue, "send_audit", refuses)
     lost_work.recover_audits()
     assert [m.arguments for m in rollouts.queued()] == [(second.pk, 1)]

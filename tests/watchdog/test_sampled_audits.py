@@ -6,7 +6,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from rollout.models import AuditReport, Rollout
+from rollout.heartbeats import liveness_of
+from rollout.models import (
+    AuditReport,
+    Environment,
+    EnvironmentState,
+    PhaseRun,
+    Rollout,
+    Snapshot,
+)
 from rollout.plan import plans
 from rollout.watchdog import sampled_audits
 from tests import rollouts
@@ -47,3 +55,50 @@ def test_none_is_asked_for_before_phase_2_after_phase_3_or_without_an_interval(
     monkeypatch.undo()
     rollouts.carry_back(filled, 2)
     assert sampled_audits.send_due() == 0
+
+
+def test_sample_is_due_an_interval_after_the_last_one_and_overdue_for_a_reason(
+    filled: Rollout,
+) -> None:
+    first = sampled_audits.next_sample(filled)
+    assert first is not None
+    assert first.is_due, "none was made yet"
+    assert not first.is_overdue
+    sampled_audits.send_due()
+    running = sampled_audits.next_sample(filled)
+    assert running is not None
+    report = AuditReport.objects.get(scheduled=True)
+    assert (running.is_due, running.under_way) == (False, report.pk)
+    assert running.due_at == report.started_at + running.every
+
+    AuditReport.objects.filter(pk=report.pk).update(started_at=timezone.now() - timedelta(hours=1))
+    late = sampled_audits.next_sample(filled)
+    assert late is not None
+    assert late.is_overdue
+    now = timezone.now()
+    assert "Start it: manage.py rollout watchdog" in late.overdue_because(liveness_of(now, None))
+    alive = liveness_of(now, now)
+    assert f"Audit {report.pk} is running" in late.overdue_because(alive)
+    rollouts.work()
+    AuditReport.objects.filter(pk=report.pk).update(started_at=timezone.now() - timedelta(hours=1))
+    unexplained = sampled_audits.next_sample(filled)
+    assert unexplained is not None
+    assert "watchdog's log" in unexplained.overdue_because(alive)
+
+
+def test_database_of_a_rehearsal_gets_no_samples(filled: Rollout) -> None:
+    snapshot = Snapshot.objects.create(rollout=filled)
+    there = {"name": "rehearsal-1", "plan": filled.plan, "beside": "production"}
+    Environment.objects.create(
+        **there,
+        purpose=Environment.Purpose.REHEARSAL,
+        state=EnvironmentState.READY,
+        snapshot=snapshot,
+        database="none",
+    )
+    stage = Rollout.objects.create(plan=filled.plan, environment="rehearsal-1")
+    for phase in range(3):
+        PhaseRun.objects.create(rollout=stage, phase=phase, state="done")
+    assert sampled_audits.next_sample(stage) is None
+    Environment.objects.update(purpose=Environment.Purpose.STAGING)
+    assert sampled_audits.next_sample(stage) is not None
