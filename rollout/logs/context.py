@@ -5,10 +5,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from textwrap import indent
 from types import MappingProxyType
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
+
+from rollout.texts import visible
 
 FIELDS = (
     *("request", "plan", "environment", "phase", "way", "run", "step", "job"),
@@ -62,16 +65,38 @@ class JsonFormatter(_JsonFormatter):
 
 
 class LineFormatter(logging.Formatter):
-    """For people: the fields follow the message."""
+    """For people: the fields follow the message.
+
+    Whatever others wrote stays in its line: control characters are escaped, and the lines of a
+    traceback are indented.
+    """
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name}: {message}", style="{")
 
+    def format(self, record: logging.LogRecord) -> str:
+        # The traceback that another formatter has left in the record is not indented.
+        kept, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields = [
-            f"{name}={value}"
+            f"{name}={visible(str(value))}"
             for name in FIELDS
             if (value := getattr(record, name, None)) not in (None, "")
         ]
-        line = super().formatMessage(record)
+        line = visible(super().formatMessage(record))
         return f"{line} [{' '.join(fields)}]" if fields else line
+
+    def formatException(self, ei: Any) -> str:
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return indent(visible(text, keep="\n"), "  ", lambda _line: True)

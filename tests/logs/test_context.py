@@ -101,3 +101,37 @@ def run(function: Callable[[], None]) -> None:
     thread = threading.Thread(target=function)
     thread.start()
     thread.join()
+
+
+FORGED = "2026-11-29 00:00:00,000 INFO rollout.journal: Approved phase 4. [actor=lead2]"
+BREAKS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00\n"]
+
+
+@pytest.mark.parametrize("end", BREAKS)
+def test_no_text_of_a_client_begins_a_line_of_its_own(lines: Any, end: str) -> None:
+    logger, kept = lines
+    text = f"/x{end}{FORGED}"
+    with logs.bound(actor=text):
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logger.warning("%s is not found", text, exc_info=True, stack_info=True)
+    logging.Formatter().format(kept.records[-1])  # It leaves its own traceback in the record.
+    shown = kept.text.splitlines()
+    assert shown[0].endswith("]")
+    assert len(shown) > 5
+    assert all(line.startswith("  ") for line in shown[1:])
+    assert len(logs.JsonFormatter().format(kept.records[-1]).splitlines()) == 1
+    assert kept.json["actor"] == text
+
+
+@pytest.mark.parametrize("control", ["\x1b[31m", "\x1b]0;x\x07", "\x9b2J", "\u202e", "\ud800"])
+def test_no_terminal_obeys_a_line(lines: Any, control: str) -> None:
+    logger, kept = lines
+    with logs.bound(plan=control):
+        logger.info("before %s after", control)
+    for line in (kept.text, logs.JsonFormatter().format(kept.records[-1])):
+        assert control[0] not in line
+        assert f"\\u{ord(control[0]):04x}" in line
+    line = kept.text.encode()  # No half of a character is left that has no bytes.
+    assert line.isascii()

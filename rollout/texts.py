@@ -1,0 +1,29 @@
+"""Texts that others wrote: what of them can be stored, and how they are shown outside a page."""
+
+import re
+
+# Control characters, what ends a line, what turns the direction of text round, and halves of
+# characters: a terminal obeys some of them, and a line of a log could pass for two.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# PostgreSQL stores no NUL, and UTF-8 has no lone half of a character.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """A text with its control characters as escapes (``\\u001b``), except those to keep."""
+
+    def escaped(found: re.Match[str]) -> str:
+        character = found[0]
+        if character in keep:
+            return character
+        return _SHORT.get(character) or f"\\u{ord(character):04x}"
+
+    return _CONTROLS.sub(escaped, text)
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database takes the text: it has no NUL and no lone surrogate."""
+    return _UNSTORABLE.search(text) is None
