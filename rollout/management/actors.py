@@ -11,6 +11,10 @@ from django.contrib.auth.models import User
 from rollout.backends import allowed_in
 from rollout.environments import home_of
 from rollout.runner.verbs import Actor, Refused
+from rollout.texts import visible
+
+# As long as the journal's columns for names.
+LONGEST_NAME = 150
 
 
 class ShellActor:
@@ -18,7 +22,7 @@ class ShellActor:
 
     def get_username(self) -> str:
         try:
-            return getpass.getuser()
+            return visible(getpass.getuser())[:LONGEST_NAME]
         except (KeyError, OSError):
             return f"uid {os.getuid()}"
 
@@ -54,6 +58,12 @@ def _is_theirs(user: User | None, password: str) -> bool:
 
 
 def _password(name: str) -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Password of {name}: ")
-    return sys.stdin.readline().rstrip("\n")
+    try:
+        if sys.stdin.isatty():
+            password = getpass.getpass(f"Password of {name}: ")
+        else:
+            password = sys.stdin.readline().rstrip("\n")
+        password.encode()
+    except UnicodeError:
+        raise Refused("The password is not text in UTF-8. Type it again.") from None
+    return password

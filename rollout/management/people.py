@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 
 from rollout.environments import configured
 from rollout.roles import PERMISSIONS, SEPARATOR, group_of
+from rollout.texts import visible
 
 
 def add_verb(verb: Callable[..., Any]) -> None:
@@ -23,7 +24,8 @@ def who(*, env: str | None, as_json: bool) -> str:
     if as_json:
         return json.dumps(found, indent=2, ensure_ascii=False)
     lines = [
-        f"{one['environment']:<16} {one['role']:<10} {', '.join(one['people']) or 'nobody'}"
+        f"{one['environment']:<16} {one['role']:<10} "
+        f"{visible(', '.join(one['people'])) or 'nobody'}"
         for one in found
     ]
     return "\n".join([*lines, *_groups_of_nowhere()])
@@ -51,9 +53,9 @@ def _groups_of_nowhere() -> Iterator[str]:
     """A group of an environment that there is not, or that gives its permissions everywhere."""
     for group in Group.objects.filter(name__contains=SEPARATOR).order_by("name"):
         if group.name.split(SEPARATOR, 1)[1] not in configured():
-            yield f"The group {group.name} names an environment that there is not."
+            yield f"The group {visible(group.name)} names an environment that there is not."
         elif group.permissions.exists():
             yield (
-                f"The group {group.name} holds permissions itself, so it gives them everywhere. "
-                "Take them away: manage.py migrate does it."
+                f"The group {visible(group.name)} holds permissions itself, so it gives them "
+                "everywhere. Take them away: manage.py migrate does it."
             )

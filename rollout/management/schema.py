@@ -55,7 +55,7 @@ def types(write: Write, complain: Write, *, plan: str, env: str, check: str | No
         write(text)
         return DONE
     try:
-        found = Path(check).read_text()
+        found = Path(check).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         complain(f"{check} cannot be read: {error}")
         return ERROR

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError
 
 from rollout import exports, log, reports, runner
@@ -30,6 +30,7 @@ from rollout.management import (
     snapshots,
 )
 from rollout.management.actors import ShellActor, actor_of, add_user
+from rollout.management.outputs import Escaped, Exact, unreadable
 from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan import plans
@@ -41,6 +42,8 @@ from rollout.status import all_rollouts, find_rollout, status_of
 from rollout.watchdog.loop import Watchdog
 
 DONE, NO, ERROR = 0, 1, 2
+PATHS = ("write", "check")
+"""Options that name files."""
 
 
 class Command(BaseCommand):
@@ -112,6 +115,11 @@ class Command(BaseCommand):
 
     def handle(self, *, verb: str, **options: Any) -> None:
         action: Callable[..., int] = getattr(self, f"do_{verb.replace('-', '_')}")
+        self.data: OutputWrapper = Exact(self.stdout)
+        self.stdout, self.stderr = Escaped(self.stdout), Escaped(self.stderr)
+        if problem := unreadable(options, paths=PATHS):
+            self.stderr.write(problem)
+            sys.exit(ERROR)
         status = DONE
         try:
             with reader_may_leave():
@@ -162,7 +170,7 @@ class Command(BaseCommand):
                 f"There is no phase {phase}: phases are 0 to {len(status.phases) - 1}."
             )
             return ERROR
-        self.stdout.write(reports.sql_of(status.plan, phase, rollback=rollback))
+        self.data.write(reports.sql_of(status.plan, phase, rollback=rollback))
         return DONE
 
     def _write_sql(self, plan: str, directory: Path) -> int:
@@ -339,7 +347,7 @@ class Command(BaseCommand):
                 self._print_json(reports.of_audit(report))
             elif csv:
                 for line in exports.as_csv(exports.rows_of(report)):
-                    self.stdout.write(line, ending="")
+                    self.data.write(line, ending="")
             else:
                 self._write_audit(report)
         answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
@@ -426,7 +434,7 @@ class Command(BaseCommand):
         )
 
     def do_types(self, *, plan: str, env: str, check: str | None, **_: Any) -> int:
-        return schema.types(self.stdout.write, self.stderr.write, plan=plan, env=env, check=check)
+        return schema.types(self.data.write, self.stderr.write, plan=plan, env=env, check=check)
 
     def do_preflight(self, *, plan: str, env: str, phase: int, json: bool, **_: Any) -> int:
         return schema.before_phase(
@@ -443,7 +451,7 @@ class Command(BaseCommand):
         self, *, env: str, app: str, table: str, columns: list[str], printed: bool, **_: Any
     ) -> int:
         return scaffolds.write_plan(
-            self.stdout.write,
+            self.data.write,
             self.stderr.write,
             env=env,
             app=app,

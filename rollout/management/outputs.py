@@ -1,0 +1,62 @@
+"""What the shell prints: texts for people are harmless to a terminal, data are exact."""
+
+from collections.abc import Callable
+from typing import Any, TextIO, cast
+
+from django.core.management.base import OutputWrapper
+
+from rollout.texts import is_storable, visible
+
+
+class Escaped(OutputWrapper):
+    """For people: control characters, and what the stream cannot encode, as escapes.
+
+    Takes the place of a command's own wrapper of the same stream.
+    """
+
+    def __init__(self, wrapper: OutputWrapper) -> None:
+        super().__init__(cast(TextIO, wrapper._out), wrapper.ending)
+        self.style_func = wrapper.style_func
+
+    def write(  # type: ignore[override]
+        self,
+        msg: str = "",
+        style_func: Callable[[str], str] | None = None,
+        ending: str | None = None,
+    ) -> None:
+        text = visible(msg, keep="\n\t")
+        encoding = getattr(self._out, "encoding", None) or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        super().write(text, style_func, ending)
+
+
+class Exact(Escaped):
+    """For files and programs: every character as it is, in UTF-8. On a terminal, for people."""
+
+    def write(  # type: ignore[override]
+        self,
+        msg: str = "",
+        style_func: Callable[[str], str] | None = None,
+        ending: str | None = None,
+    ) -> None:
+        if self.isatty():
+            super().write(msg, style_func, ending)
+            return
+        if reconfigure := getattr(self._out, "reconfigure", None):
+            reconfigure(encoding="utf-8")
+        OutputWrapper.write(self, msg, style_func, ending)
+
+
+def unreadable(options: dict[str, Any], *, paths: tuple[str, ...]) -> str:
+    """Which argument is no text, with what to do about it; empty where all are.
+
+    ``paths`` are those that name files: a file system takes what is no text too.
+    """
+    for name, value in options.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and name not in paths and not is_storable(text):
+                return (
+                    f"{name.replace('_', ' ')} is not text in UTF-8: {visible(text)[:200]}. "
+                    "Type it again."
+                )
+    return ""
