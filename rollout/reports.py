@@ -6,9 +6,8 @@ from rollout.bounds import statement_of
 from rollout.engine.catalog import Drift
 from rollout.gates.answering import as_data
 from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
-from rollout.plan.actions import Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
-from rollout.plan.psql import rollback_script
+from rollout.plan.psql import forward_script, rollback_script
 from rollout.runner.scheduled_starts import said
 from rollout.schemas import differences, schema_of
 from rollout.status import RolloutStatus
@@ -82,41 +81,8 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
 
 
 def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
-    """The SQL of a phase, step by step, in the order in which it is carried out.
-
-    That of a rollback is a script that psql carries out as it is.
-    """
-    if rollback:
-        return rollback_script(plan, number)
-    lines = [f"-- Phase {number} of {plan.name}, digest {plan.digest_of(number)}", ""]
-    for step in plan.phases[number].steps:
-        lines.append(f"-- {step.id}: {step.description}")
-        direction = plan.forward(step)
-        if not direction.actions:
-            lines.append("-- (nothing is to be done)")
-        for action in direction.actions:
-            match action:
-                case Statement():
-                    if action.said_servers:
-                        lines.append(f"-- {action.said_servers}:")
-                    # Only what builds or drops concurrently must stand outside a transaction.
-                    alone = action.long and "CONCURRENTLY" in action.text
-                    lines += (
-                        [f"{action.text};"] if alone else ["BEGIN;", f"{action.text};", "COMMIT;"]
-                    )
-                case Fill() | Compute():
-                    lines += [
-                        f"-- in batches, until no row is left ({action.kind}):",
-                        f"{action.text};",
-                    ]
-                case Probe():
-                    lines.append(f"-- tries out {action.flow} and rolls it back")
-                case Audit():
-                    lines.append("-- audits every row")
-                case CompareSchema():
-                    lines.append("-- compares the live schema with the plan")
-        lines.append("")
-    return "\n".join(lines)
+    """The SQL of a phase, one way, as a script that psql carries out as it is."""
+    return (rollback_script if rollback else forward_script)(plan, number)
 
 
 def introspect(rollout: Rollout) -> dict[str, Any]:

@@ -204,6 +204,24 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
     assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("phase", [2])
+def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
+    phase: int, rollout: Rollout, committed_db: Database, tmp_path: Path
+) -> None:
+    script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
+    code, said = carry_out(script, committed_db, tmp_path)
+    assert (code, "left to the console: an audit of every row" in said) == (0, True), said
+    lead = rollouts.person("ada")
+    with pytest.raises(runner.Refused, match="no drift"):
+        runner.start(rollout, phase, actor=lead)
+    runner.override(rollout, phase, "no drift", reason="It was carried out by hand.", actor=lead)
+    run = rollouts.carry_out(rollout, phase)
+    results = dict(run.steps.values_list("step", "result"))
+    assert results["dual-write"] == results["write-both"] == "Already applied."
+    assert "no mismatch" in results["audit"]
+    assert status_of(rollout).phases[phase].state == "done"
+
+
 @pytest.mark.parametrize("phase", [3])
 def test_an_older_phase_is_not_taken_back_under_a_newer_one(
     rollout: Rollout, committed_db: Database, tmp_path: Path

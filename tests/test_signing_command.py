@@ -51,7 +51,7 @@ def digest() -> str:
 
 def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: Shell) -> None:
     _, sql, _ = shell("sql", PLAN, "3")
-    assert sql.splitlines()[0] == f"-- Phase 3 of {PLAN}, digest {digest()}"
+    assert sql.startswith(f"-- Phase 3 (enforce) of {PLAN}, digest {digest()}, plan version ")
     _, asked, _ = shell("ask-approval", PLAN, "3")
     assert f"--digest {digest()} --user NAME" in asked
     code, out, err = shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")

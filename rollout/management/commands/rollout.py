@@ -70,16 +70,14 @@ class Command(BaseCommand):
 
         verb("list", "List every plan in every environment.", plan=False, as_json=True)
         verb("show", "Show where a rollout stands.", as_json=True)
-        sql = verb("sql", "Print the SQL of a phase, or write that of all phases as files.")
+        sql = verb("sql", "Print a phase as a script for psql, or write all phases as files.")
         sql.add_argument("phase", type=int, nargs="?")
         sql.add_argument(
             "--write",
             metavar="DIR",
             help="write numbered SQL files of every phase, for a pull request",
         )
-        sql.add_argument(
-            "--rollback", action="store_true", help="a psql script that undoes it by hand"
-        )
+        sql.add_argument("--rollback", action="store_true", help="the script that undoes the phase")
         by_hand = verb("recognise", "Write down that a phase was rolled back by hand.")
         by_hand.add_argument("phase", type=int)
         for name, text in (("start", "Start a phase."), ("rollback", "Roll a phase back.")):

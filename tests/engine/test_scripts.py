@@ -1,0 +1,339 @@
+"""The scripts of each phase, carried out by psql as they are, twice each way, on two servers."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import isabstract
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from psycopg import sql
+
+from config import embedded
+from properties.rollout import PLAN as SHIPPED
+from rollout import plan as language
+from rollout.engine.target import Connection, Target, install
+from rollout.plan import Plan, SqlFiles, Step
+from rollout.plan.psql import forward_script, rollback_script
+from tests.engine.conftest import clear
+from tests.engine.old_server import old_server
+from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample, with_step
+from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.servers import template_url
+
+FILES = {
+    "001_notes": (
+        """\
+-- rollout: phase: 1
+-- rollout: destructive
+-- rollout: locks: none
+-- rollout: done: to_regclass('notes') IS NOT NULL
+CREATE TABLE notes (text text);
+
+-- rollout: locks: ROW EXCLUSIVE notes
+-- rollout: repeatable
+DELETE FROM notes WHERE text = 'it''s :begun \\q $sql$';
+
+-- rollout: locks: none
+-- rollout: servers: 99-
+-- rollout: done: false
+SELECT nothing_such();
+
+-- rollout: locks: SHARE UPDATE EXCLUSIVE notes
+-- rollout: long
+-- rollout: repeatable
+VACUUM notes;
+
+-- rollout: locks: none
+-- rollout: generates
+-- rollout: repeatable
+SELECT format('COMMENT ON TABLE notes IS %L', 'of ' || current_database());
+""",
+        """\
+-- rollout: locks: ACCESS EXCLUSIVE notes
+-- rollout: done: to_regclass('notes') IS NULL
+DROP TABLE notes;
+""",
+    ),
+    "002_two_indexes": (
+        """\
+-- rollout: phase: 4
+-- rollout: long
+-- rollout: locks: SHARE notes
+-- rollout: done: to_regclass('notes_b') IS NOT NULL
+CREATE INDEX notes_a ON notes (text); CREATE INDEX notes_b ON notes (length(text));
+""",
+        """\
+-- rollout: locks: ACCESS EXCLUSIVE notes
+-- rollout: done: to_regclass('notes_b') IS NULL
+DROP INDEX notes_a; DROP INDEX notes_b;
+""",
+    ),
+}
+
+
+def with_files(plan: Plan, directory: Path) -> Plan:
+    for name, (up, down) in FILES.items():
+        (directory / f"{name}.up.sql").write_text(up)
+        (directory / f"{name}.down.sql").write_text(down)
+    for step in SqlFiles(directory).steps:
+        assert step.problems == ()
+        plan = with_step(plan, step.phase, step)
+    return plan
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan and the tables that it is about, with rows in them."""
+
+    name: str
+    plan: Callable[[Path], Plan]
+    create: Callable[[Connection], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def over(sample: Sample, *, files: bool = False) -> Case:
+    def create(connection: Connection) -> None:
+        sample.create(connection)
+        for number, kind in enumerate(DIRTY):
+            texts = (kind, DIRTY[-1 - number])
+            if not sample.text_null:
+                texts = ((texts[0] or "")[:24], (texts[1] or "")[:24])
+            sample.insert(connection, number, kind=texts[0], state=texts[1])
+
+    return Case(
+        f"{sample}{' and files' if files else ''}",
+        lambda directory: with_files(sample.plan, directory) if files else sample.plan,
+        create,
+    )
+
+
+def create_listings(connection: Connection) -> None:
+    dump = subprocess.run(
+        [
+            *(embedded.program("pg_dump"), "--schema-only", "--no-owner", template_url()),
+            *("--table=properties", "--table=property_images"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # What psql alone understands, and settings, some of which servers before 17 do not.
+    settings = ("\\", "SET ", "SELECT pg_catalog.set_config")
+    lines = (line for line in dump.splitlines() if not line.startswith(settings))
+    connection.execute("\n".join(lines).encode())
+    for number, text in enumerate(DIRTY):
+        connection.execute(
+            "INSERT INTO properties (id, title, description, address, city, postal_code,"
+            " type, status, created_at, updated_at)"
+            " VALUES (%s, 'T', '', '', 'Köln', '', %s, %s, now(), now())",
+            [UUID(int=number), text, DIRTY[-1 - number]],
+        )
+    connection.execute(
+        "INSERT INTO property_images (id, property_id, url, position, created_at)"
+        " SELECT id, id, '/media/none.png', 0, now() FROM properties LIMIT 3"
+    )
+
+
+CASES = (
+    Case("shipped", lambda _: SHIPPED, create_listings),
+    over(BIGINT, files=True),
+    over(ODD),
+    over(REQUIRED),
+    over(PARTITIONED),
+)
+ON_OLDEST = CASES[0], CASES[3]
+
+
+@pytest.fixture(scope="module")
+def oldest() -> Iterator[Target]:
+    with old_server() as target:
+        yield target
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Target:
+    """The embedded server, or the oldest one that is installed."""
+    found: Target = request.getfixturevalue(request.param)
+    return found
+
+
+every_case = pytest.mark.parametrize(
+    ("server", "case"),
+    [
+        *(pytest.param("target", case, id=str(case)) for case in CASES),
+        *(pytest.param("oldest", case, id=f"{case} on the oldest server") for case in ON_OLDEST),
+    ],
+    indirect=["server"],
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A database that a plan is carried out in by hand, and what psql said there last."""
+
+    target: Target
+    connection: Connection
+    plan: Plan
+    directory: Path
+
+    def run(self, script: str) -> tuple[int, str]:
+        file = self.directory / "script.sql"
+        file.write_text(script)
+        done = subprocess.run(
+            [embedded.program("psql"), "-X", "-f", file],
+            env={**os.environ, **self.target.environment, "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def forward(self, number: int) -> tuple[int, str]:
+        return self.run(forward_script(self.plan, number))
+
+    def back(self, number: int) -> tuple[int, str]:
+        return self.run(rollback_script(self.plan, number))
+
+    def must(self, answer: tuple[int, str]) -> str:
+        code, said = answer
+        assert code == 0, said
+        return said
+
+    def legacy(self) -> object:
+        """What the application had before: its schema, and its rows."""
+        return schema_of(self.target), self.rows("rollout")
+
+    def everything(self) -> object:
+        return whole_schema_of(self.target), self.rows("")
+
+    def rows(self, besides: str) -> dict[str, object]:
+        tables = self.connection.execute(
+            "SELECT n.nspname, c.relname FROM pg_class AS c"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm')"
+            " AND n.nspname NOT IN ('pg_catalog', 'information_schema', %s)"
+            " AND n.nspname !~ '^pg_'",
+            [besides],
+        ).fetchall()
+        found: dict[str, object] = {}
+        for table in tables:
+            query = sql.SQL(
+                "SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)::text) FROM {} AS t"
+            ).format(sql.Identifier(*table))
+            row = self.connection.execute(query).fetchone()
+            found[".".join(table)] = row and row[0]
+        return found
+
+
+@pytest.fixture
+def site(server: Target, case: Case, template: str, tmp_path: Path) -> Iterator[Site]:
+    # Its own worker's name would keep the scripts from their work.
+    with server.connect() as connection:
+        connection.execute("SET application_name = 'a test'")
+        clear(connection)
+        connection.execute("SET search_path = public")
+        case.create(connection)
+        yield Site(server, connection, case.plan(tmp_path), tmp_path)
+
+
+def changed(said: str) -> list[str]:
+    """The lines of psql that tell of something done that was not so already."""
+    return [line for line in said.splitlines() if line.endswith("  done")]
+
+
+@every_case
+def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refused(
+    site: Site, case: Case
+) -> None:
+    for number in range(1, 5):
+        before = site.legacy()
+        if number < 4:
+            code, said = site.forward(number + 1)
+            assert (code, f"Phase {number} is not carried out" in said) == (3, True), said
+        assert site.legacy() == before
+        assert changed(site.must(site.forward(number)))
+        after = site.everything()
+        assert changed(site.must(site.forward(number))) == []
+        assert site.everything() == after
+        if number > 1:
+            for way in (site.forward, site.back):
+                code, said = way(number - 1)
+                assert (code, f"Phase {number} has begun" in said) == (3, True), said
+            assert site.everything() == after
+        assert changed(site.must(site.back(number)))
+        assert site.legacy() == before
+        assert changed(site.must(site.back(number))) == []
+        assert site.legacy() == before
+        if number < 4:
+            said = site.must(site.back(number + 1))
+            assert f"phase {number} is not in place" in said
+            assert site.legacy() == before
+        site.must(site.forward(number))
+
+
+@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
+    site: Site, case: Case
+) -> None:
+    site.connection.execute("DROP SCHEMA rollout CASCADE")
+    before = site.everything()
+    code, said = site.forward(1)
+    assert (code, "Phase 0 has not been carried out here" in said) == (3, True), said
+    assert site.everything() == before
+    install(site.connection)
+    assert changed(site.must(site.forward(1)))
+
+
+@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
+    site: Site, case: Case
+) -> None:
+    for number in (1, 2):
+        site.must(site.forward(number))
+    site.connection.execute("SET session_replication_role = replica")
+    site.connection.execute("UPDATE things SET kind_id = NULL WHERE id < 3")
+    before = site.everything()
+    code, said = site.forward(3)
+    assert (code, "3 rows of things are not filled in yet" in said) == (3, True), said
+    assert site.everything() == before
+    assert changed(site.must(site.forward(2))) == []
+    site.must(site.forward(3))
+
+
+@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_by_the_next(
+    site: Site, case: Case
+) -> None:
+    for number in range(1, 5):
+        site.must(site.forward(number))
+    whole = rollback_script(site.plan, 4)
+    dies = whole.replace("CALL pg_temp.in_batches(", "CALL pg_temp.refuse('killed');\n--", 1)
+    assert site.run(dies)[0] == 3
+    half = site.everything()
+    code, said = site.back(3)
+    assert (code, "Phase 4 has begun" in said) == (3, True), said
+    assert site.everything() == half
+    site.must(site.back(4))
+    site.must(site.back(3))
+
+
+def test_every_kind_of_step_is_among_the_plans_that_are_carried_out(tmp_path: Path) -> None:
+    kinds = {
+        found
+        for name in language.__all__
+        if isinstance(found := getattr(language, name), type)
+        and issubclass(found, Step)
+        and not isabstract(found)
+    }
+    tried = {
+        type(step)
+        for case in (*CASES[:2], CASES[4])
+        for phase in case.plan(tmp_path).phases
+        for step in phase.steps
+    }
+    assert tried == kinds
