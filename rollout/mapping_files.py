@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.engine.mapping import Decision, Value
+from rollout.engine.mapping import Decision, Spelling, Value
 from rollout.exports import safe_cell, text_of_cell
 
 if TYPE_CHECKING:
@@ -45,9 +45,17 @@ def written(values: Iterable[Value]) -> Iterator[str]:
     for value in values:
         for spelling in value.spellings:
             rows = "" if spelling.rows is None else str(spelling.rows)
-            name = NO_VALUE if value.name is None and spelling.why == "no_value" else value.name
-            cells = (spelling.text, rows, name or "", spelling.why, value.reviewer)
+            cells = (spelling.text, rows, _lookup(value, spelling), spelling.why, value.reviewer)
             yield _line([safe_cell(cell) for cell in cells])
+
+
+def _lookup(value: Value, spelling: Spelling) -> str:
+    """What stands in the column ``lookup``: nothing where nothing says what the text becomes."""
+    if spelling.why == "unmapped":
+        return ""
+    if value.name is None:
+        return NO_VALUE if spelling.why == "no_value" else ""
+    return value.name
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -62,7 +70,7 @@ def read(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
     ``legacy`` and ``lookup`` are the columns that count. A line whose ``lookup`` is empty or as it
     is decides nothing; each text must be one of ``values``.
     """
-    known = {s.text: (value, s.why) for value in values for s in value.spellings}
+    known = {s.text: (value, s) for value in values for s in value.spellings}
     rows = _rows(data)
     problems: list[Problem] = []
     decisions: dict[str, Decision] = {}
@@ -71,9 +79,8 @@ def read(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
         if legacy not in known:
             problems.append(Problem(line, f"No row has the text “{_short(legacy)}”."))
             continue
-        value, why = known[legacy]
-        now = NO_VALUE if value.name is None and why == "no_value" else value.name
-        if not lookup or lookup == now:
+        value, spelling = known[legacy]
+        if not lookup or lookup == _lookup(value, spelling):
             continue
         if not value.normal:
             problems.append(Problem(line, "What blank texts become is the plan's to say."))

@@ -74,6 +74,11 @@ class Crosstab:
     def mismatched(self) -> int:
         return sum(share.rows for share in self.shares if not share.matched)
 
+    @property
+    def unmapped(self) -> int:
+        """Rows whose text people have to decide on before a repair can write them."""
+        return sum(share.rows for share in self.shares if share.name == "unmapped")
+
 
 def shares(categories: dict[str, int]) -> list[Share]:
     """The categories of an audit, the worst first."""

@@ -47,13 +47,17 @@ class ValueFilter(ListFilter):
 
 @dataclass(frozen=True)
 class ValueRow:
-    """A value on the page, what was typed for it, and what is wrong with that."""
+    """A value on the page, what was typed for it, and what is wrong with that.
+
+    ``as_written`` is the name that an unmapped value would have if it became what it says.
+    """
 
     number: int
     value: Value
     suggestion: Suggestion | None
     typed: str
     was: str
+    as_written: str
     problem: str
 
 
@@ -76,7 +80,7 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
                 "like": Decision(form.get(f"like-{number}") or was or None),
                 "none": Decision(None),
                 "rule": Decision(by_rule=True),
-            }.get(bulk, Decision(was or None))
+            }.get(bulk, Decision(form.get(f"as-written-{number}") or was or None))
             if bulk == "like":
                 suggested.append(text)
         elif name != was:
@@ -173,6 +177,7 @@ def rows_of(
                 suggestion=suggestions.get(value.normal),
                 typed=typed,
                 was=was,
+                as_written=(value.proposed or "") if value.is_unmapped and not was else "",
                 problem=problems.get(value.normal, ""),
             )
         )

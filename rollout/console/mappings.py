@@ -108,6 +108,9 @@ def new_values(
     """What the application wrote since; the review's page asks for it again and again."""
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
+    if not request.htmx:
+        # Somebody followed the address of a part of the page.
+        return redirect(f"{_all_values(rollout, lookup)}?show=new")
     return render(request, "rollout/mapping_new.html", _new_page(rollout, lookup))
 
 
@@ -170,11 +173,17 @@ def apply(
         lambda: runner.review_mapping(
             rollout, lookup, asked, actor=request.user, seen=request.POST.get("seen", "")
         ),
-        "You decided. The application's next writes follow it.",
+        _decided,
     )
     if not done and asked:
         return _preview_page(request, rollout, lookup, asked, status=409)
     return redirect(_address(request, rollout, lookup))
+
+
+def _decided(change: MappingChange) -> str:
+    if not change.mapped:
+        return "You decided. Phase 2 will map the values like this."
+    return "You decided. The application's next writes follow it."
 
 
 @may("view_rollout")

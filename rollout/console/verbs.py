@@ -1,7 +1,7 @@
 """The buttons. Each asks the runner, says what came of it, and goes back to where it was."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +18,8 @@ from rollout.models import PhaseRun, Rollout, Way
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.runner.verbs import active_run, name_of, stopped_run
+
+Result = TypeVar("Result")
 
 
 @may("pause_rollout")
@@ -110,14 +112,16 @@ def typed_name(request: HttpRequest, plan: Plan) -> dict[str, object]:
     return {"plan": plan, "typed": request.POST.get("typed", ""), "wrong_name": wrong}
 
 
-def carry_out(request: ConsoleRequest, verb: Callable[[], object], done: str) -> bool:
+def carry_out(
+    request: ConsoleRequest, verb: Callable[[], Result], done: str | Callable[[Result], str]
+) -> bool:
     """Do it and say so, or say why not; whether it was done."""
     try:
-        verb()
+        result = verb()
     except runner.Refused as refusal:
         messages.error(request, str(refusal))
         return False
-    messages.success(request, done)
+    messages.success(request, done if isinstance(done, str) else done(result))
     return True
 
 

@@ -16,7 +16,8 @@ class MappingChange(models.Model):
 
     ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
     null (no value), "rows": how many rows had the text then or null, "moved": whether filled rows
-    must follow; they need not where a lookup row is renamed}.
+    must follow; they need not where a lookup row is renamed, "unmapped": whether nothing told
+    before what the text means}.
     """
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
@@ -27,8 +28,14 @@ class MappingChange(models.Model):
     changes: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
         default=list
     )
+    decided = models.PositiveIntegerField(default=0)
+    """Normal forms that have another decision than before, confirmed ones included."""
+    mapped = models.BooleanField(default=True)
+    """Whether phase 2 had mapped the values, so that the application's writes followed at once."""
     rows_affected = models.BigIntegerField(null=True)
     """Filled rows whose value was another than the mapping says from then on; null: not counted."""
+    rows_changed = models.BigIntegerField(null=True)
+    """Rows whose text means something else from then on, filled or not; null: not counted."""
 
     class Meta:
         ordering = ["-id"]
@@ -40,6 +47,11 @@ class MappingChange(models.Model):
     @property
     def moves_rows(self) -> bool:
         return any(change["moved"] for change in self.changes)
+
+    @property
+    def newly_mapped(self) -> int:
+        """How many texts it mapped that nothing spoke for before."""
+        return sum(change.get("unmapped", False) for change in self.changes)
 
 
 class Repair(models.Model):

@@ -91,7 +91,7 @@ def review_mapping(
         preview = preview_review(rollout, lookup, decisions, actor=actor)
         if preview.refusal or preview.outcome is None:
             raise Refused(preview.refusal)
-        if not preview.outcome.decided:
+        if not preview.outcome.decided and not preview.outcome.changes:
             raise Refused("Nothing was decided: every text means this already.")
         if seen and seen != preview.seen:
             raise Refused(
@@ -115,10 +115,14 @@ def review_mapping(
                     "after": one.after,
                     "rows": one.rows,
                     "moved": one.moved,
+                    "unmapped": one.unmapped,
                 }
                 for one in outcome.changes
             ],
+            decided=outcome.decided,
+            mapped=outcome.mapped,
             rows_affected=outcome.rows_affected,
+            rows_changed=outcome.rows_changed,
         )
         _record(change, outcome, source)
     return change
@@ -146,7 +150,7 @@ def _digest(outcome: Outcome) -> str:
     """Of all but the numbers of rows, which change while one looks."""
     content = json.dumps(
         [
-            [[c.legacy, c.before, c.after, c.moved] for c in outcome.changes],
+            [[c.legacy, c.before, c.after, c.moved, c.unmapped] for c in outcome.changes],
             *(outcome.made, outcome.renamed, outcome.retired, outcome.decided),
         ]
     )
@@ -154,7 +158,8 @@ def _digest(outcome: Outcome) -> str:
 
 
 def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
-    texts = f"{outcome.decided:,} value{'' if outcome.decided == 1 else 's'}"
+    forms = outcome.decided or len({one.normal for one in outcome.changes})
+    texts = f"{forms:,} value{'' if forms == 1 else 's'}"
     rows = outcome.rows_affected
     follow = (
         "No filled row must follow."
@@ -166,7 +171,7 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
     log.record(
         "mapping reviewed",
         f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
-        f"{'s' if outcome.decided == 1 else ''}. {follow}",
+        f"{'s' if forms == 1 else ''}. {follow}",
         actor=change.reviewer,
         source=source,
         rollout=change.rollout,

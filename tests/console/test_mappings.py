@@ -58,6 +58,100 @@ def preview(browser: Client, **typed: str) -> str:
     return response.content.decode()
 
 
+def write_around_the_triggers(*, rows: int = 1, skip: int = 0, **values: str) -> None:
+    """Give some rows texts and no lookup row."""
+    from tests import rollouts
+
+    with rollouts.target() as other, other.transaction():
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        for column, text in values.items():
+            other.execute(
+                f"UPDATE properties SET {column} = %s, property_{column}_id = NULL WHERE id IN"
+                " (SELECT id FROM properties ORDER BY id OFFSET %s LIMIT %s)".encode(),
+                [text, skip, rows],
+            )
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+
+
+def audited(browser: Client) -> str:
+    """The report of a full audit that somebody asked for on the page."""
+    from rollout.models import AuditReport
+    from tests import rollouts
+
+    assert browser.post(f"{PAGE}audits/", {"mode": "full"}).status_code == 302
+    rollouts.work()
+    return text_of(browser, f"/rollout/audits/{AuditReport.objects.all()[0].pk}/")
+
+
+def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
+    filled: Rollout,
+) -> None:
+    """Audit, review, correct, audit: every step by a link or a form that the page before it has."""
+    from rollout.models import AuditReport, MappingChange
+    from tests import rollouts
+
+    lead = browser_of("lead")
+    too_long = "A moon base, " * 20
+    write_around_the_triggers(rows=3, type="Moon base 1")
+    write_around_the_triggers(rows=2, skip=3, type="moon  BASE 1")
+    write_around_the_triggers(rows=1, skip=5, type="Crater")
+    write_around_the_triggers(rows=1, skip=6, type="n/a?")
+    write_around_the_triggers(rows=1, skip=7, type=too_long)
+    report = audited(lead)
+    assert "8 rows have texts that nothing maps." in report
+    link = f"{TYPES}?show=unmapped"
+    assert link in unescape(report)
+    page = text_of(lead, link)
+    assert len(values_in(page)) == 4
+    assert "Too long for a name (200 characters)" in page
+    fields = fields_of(page)
+    numbers = {form: number_of(fields, form) for form in ("moon base 1", "crater", "n/a?")}
+    long = next(n.removeprefix("form-") for n, v in fields.items() if v.startswith("a moon base,"))
+    # As it is written for one, another name for the next, no value for the third.
+    shown = lead.post(
+        f"{TYPES}preview/", {**fields, "chosen": [numbers["moon base 1"]], "bulk": "keep"}
+    ).content.decode()
+    carried = json.dumps(decisions_in(shown))
+    assert "2 texts will be mapped differently" in shown
+    assert "not mapped" in shown
+    fields |= {f"name-{numbers['crater']}": "House", f"name-{long}": "Moon base"}
+    none = {"chosen": [numbers["n/a?"]], "bulk": "none", "decisions": carried}
+    shown = lead.post(f"{TYPES}preview/", {**fields, **none}).content.decode()
+    assert "5 texts will be mapped differently" in shown
+    assert "Every text stays" not in shown
+    sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
+    text = lead.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+    assert "The application&#x27;s next writes follow it." in text
+    assert "4 values decided, 5 texts mapped differently" in text
+    change = MappingChange.objects.get()
+    correct = f"/rollout/mapping-changes/{change.pk}/correct/"
+    assert correct in text
+    assert "8 rows will be written" in text_of(lead, correct)
+    assert lead.post(correct).status_code == 302
+    rollouts.work()
+    assert AuditReport.objects.all()[0].status == "clean"
+    assert 'name="form-' not in text_of(lead, link), "no text is left that nothing maps"
+
+
+def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
+    properties: Rollout, engineer: Client
+) -> None:
+    page = preview(engineer, apt="Apartment")
+    assert "Phase 2 has not mapped the values yet" in page
+    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    text = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+    assert "Phase 2 will map the values like this." in text
+    assert "next writes follow" not in text
+
+
+def test_the_address_of_the_new_texts_leads_to_the_page_that_shows_them(
+    filled: Rollout, engineer: Client
+) -> None:
+    response = engineer.get(f"{TYPES}new/")
+    assert (response.status_code, response["Location"]) == (302, f"{TYPES}?show=new")
+    assert "<html" in engineer.get(f"{TYPES}new/", follow=True).content.decode()
+
+
 def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, LIST)
     for shown in ("properties.type", "property_statuses", "proposed; phase 2 maps it", "never"):
@@ -337,9 +431,9 @@ class TestManyValues:
         read: list[object] = []
         review = mapping.review
 
-        def reading(*given: Any) -> Any:
+        def reading(*given: Any, **named: Any) -> Any:
             read.append(given)
-            return review(*given)
+            return review(*given, **named)
 
         monkeypatch.setattr(mapping, "review", reading)
         for query in ("", "?order=a-to-z", "?q=villa"):
@@ -362,8 +456,21 @@ class TestManyValues:
                 "UPDATE properties SET type = 'Lighthouse'"
                 " WHERE id = (SELECT min(id::text)::uuid FROM properties)"
             )
+        text = text_of(engineer, TYPES, show="new")
+        assert "Lighthouse" in values_in(text), "what the notice counts, the filter shows"
+        assert "1 new text to decide on" in text
         engineer.get(TYPES, {"count": "anew"}, follow=True)
         assert "Lighthouse" in values_in(text_of(engineer, TYPES, show="new"))
+
+    def test_what_an_audit_found_unmapped_is_among_them(
+        self, filled: Rollout, engineer: Client
+    ) -> None:
+        from rollout.runner.audits import make_now
+
+        assert "Moon base" not in values_in(text_of(engineer, TYPES, show="unmapped"))
+        write_around_the_triggers(type="Moon base")
+        make_now(filled, actor_name="ada", source="shell")
+        assert "Moon base" in values_in(text_of(engineer, TYPES, show="unmapped"))
 
     def test_too_many_to_compare_each_are_said_to_be(
         self, engineer: Client, monkeypatch: pytest.MonkeyPatch

@@ -265,6 +265,80 @@ def test_a_text_that_came_later_is_new_until_somebody_decides_and_a_spelling_is_
     assert new_texts(mapped, KIND) == (0, [])
 
 
+TOO_LONG = "A " + "very " * 50 + "long kind"
+
+
+def write_around_the_triggers(connection: Connection, *texts: str) -> None:
+    connection.execute("ALTER TABLE things DISABLE TRIGGER USER")
+    connection.execute(
+        "INSERT INTO things (id, kind, state) SELECT (SELECT max(id) FROM things) + n, t, 'open'"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, n)",
+        [list(texts)],
+    )
+    connection.execute("ALTER TABLE things ENABLE TRIGGER USER")
+
+
+@pytest.mark.parametrize("name", ["Moon base", "House", None])
+@pytest.mark.parametrize("text", ["Moon base", TOO_LONG], ids=["short", "too long"])
+def test_a_text_that_no_mapping_knows_gets_its_place_when_somebody_decides(
+    target: Target, mapped: Connection, text: str, name: str | None
+) -> None:
+    write_around_the_triggers(mapped, text, f" {text.upper()}")
+    value = next(v for v in review_of(mapped).values if v.text in (text, f" {text.upper()}"))
+    assert (value.is_unmapped, value.name) == (True, None)
+    assert (value.proposed is None) == (text == TOO_LONG)
+    outcome = decide(mapped, {text: name})
+    assert {(c.legacy, c.before, c.after, c.unmapped) for c in outcome.changes} == {
+        (spelling, None, name or "Unspecified", True) for spelling in (text, f" {text.upper()}")
+    }
+    assert (outcome.decided, outcome.newly_mapped, outcome.rows_affected) == (1, 2, 2)
+    run_fill(mapped, fill(PLAN, SAMPLE.table))
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_another_spelling_of_a_decided_text_that_no_mapping_knows_can_be_confirmed(
+    target: Target, mapped: Connection
+) -> None:
+    decide(mapped, {"Condo": "House"})
+    write_around_the_triggers(mapped, "CONDO")
+    value = next(v for v in review_of(mapped).values if v.normal == "condo")
+    assert (value.name, value.is_unmapped) == ("House", True)
+    outcome = decide(mapped, {"condo": "House"})
+    assert (outcome.decided, outcome.newly_mapped, outcome.rows_affected) == (0, 1, 1)
+    run_fill(mapped, fill(PLAN, SAMPLE.table))
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_a_text_that_is_too_long_for_a_name_can_be_decided_before_phase_2_too(
+    target: Target, unmapped: Connection
+) -> None:
+    unmapped.execute("UPDATE things SET kind = %s WHERE id = 1", [TOO_LONG])
+    value = next(v for v in review_of(unmapped).values if v.text == TOO_LONG)
+    assert (value.is_unmapped, value.name) == (True, None)
+    outcome = decide(unmapped, {TOO_LONG: "House"})
+    assert [(c.before, c.after, c.unmapped) for c in outcome.changes] == [(None, "House", True)]
+    do_until(target, unmapped, PLAN, "backfill")
+    assert audit(target, PLAN).mismatched == 0
+
+
+def test_new_texts_are_those_that_the_review_marks_as_new(mapped: Connection) -> None:
+    for text in ("Castle", " castle", "HOUSE", "Tower", "WHG"):
+        name_of(mapped, text)
+    name_of(mapped, "Leased", column="state")
+    number, found = new_texts(mapped, KIND)
+    marked = {value.normal for value in review_of(mapped).values if value.is_new}
+    assert {text.text.strip().lower() for text in found} == marked == {"castle", "tower"}
+    assert number == len(marked)
+
+
+def test_of_a_text_that_came_after_the_count_no_number_is_told(mapped: Connection) -> None:
+    counts = mapping.counts_of(mapped, KIND, mapping.EVERY_TEXT)
+    (counted_at,) = mapped.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    name_of(mapped, "Castle")
+    found = mapping.review(mapped, PLAN, KIND, counts, counted_at=counted_at)
+    assert {value.text: value.rows for value in found.values if value.is_new} == {"Castle": None}
+
+
 def test_a_preview_changes_nothing_and_tells_what_carrying_out_tells(mapped: Connection) -> None:
     before = (meanings(mapped), names(mapped))
     told = decide(mapped, {"House for sale": "Home", "Condop": "Condo"}, keep=False)

@@ -116,3 +116,30 @@ def test_nothing_is_decided_once_the_legacy_text_is_gone(filled: Rollout, lookup
 def test_a_text_that_the_database_cannot_hold_is_refused(filled: Rollout, lookup: Lookup) -> None:
     with pytest.raises(Refused):
         runner.review_mapping(filled, lookup, {"a\x00b": Decision("x")}, actor=ADA)
+
+
+def test_a_phase_2_that_a_text_stopped_in_its_audit_goes_on_once_the_text_is_decided(
+    expanded: Rollout, lookup: Lookup
+) -> None:
+    too_long = "A very " + "long " * 50 + "type"
+    with rollouts.target() as application:
+        application.execute(
+            "UPDATE properties SET type = %s WHERE id IN"
+            " (SELECT id FROM properties ORDER BY id LIMIT 2)",
+            [too_long],
+        )
+    run = rollouts.start(expanded, 2)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "2 " in run.error, run.error
+    change = runner.review_mapping(expanded, lookup, {too_long: Decision("House")}, actor=ADA)
+    assert (change.newly_mapped, change.rows_affected) == (1, 2)
+    correction = runner.correct(change, actor=ADA)
+    rollouts.work()
+    correction.refresh_from_db()
+    assert correction.state == RunState.DONE
+    runner.retry(expanded, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.DONE, run.error

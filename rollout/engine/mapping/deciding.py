@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from psycopg import errors, sql
 
@@ -35,6 +36,7 @@ def decide(
 ) -> Outcome:
     """Carry out decisions on texts, whatever their spelling, in one transaction.
 
+    Texts of rows that the mapping does not know yet get their place in it.
     Without ``keep`` it is rolled back: what a preview tells is what would be. A lookup row whose
     texts all get one new name is renamed in place, so that no row of the table need be written.
     Raises CannotDecide, Busy and psycopg.Error.
@@ -73,6 +75,20 @@ def decide(
         ) from error
 
 
+@dataclass(frozen=True)
+class _Meaning:
+    """A lookup row and its name; no row before there are any. Not ``known``: nothing says it."""
+
+    row: int | None
+    name: str | None
+    known: bool
+
+
+_UNKNOWN = _Meaning(None, None, known=False)
+_Meanings = dict[tuple[str, str], _Meaning]
+"""By text and normal form."""
+
+
 class _Deciding:
     """Decisions being carried out, inside their transaction."""
 
@@ -95,34 +111,45 @@ class _Deciding:
         renamed: list[tuple[str, str]] = []
         retired: list[str] = []
         if mapped:
+            self._add_texts()
             made, renamed = self._make_rows(forms, before)
             self._map_again(forms)
-            retired = self._retire({row for row, _ in before.values() if row is not None})
-        after = self._meanings(forms, mapped=mapped)
-        changes = [
-            Change(
-                legacy=text,
-                normal=form,
-                before=before[text, form][1],
-                after=name,
-                rows=None if self.counts is None else self.counts.get(text, 0),
-                moved=mapped and row != before[text, form][0],
-            )
-            for (text, form), (row, name) in after.items()
-            if (row, name) != before[text, form]
-        ]
+            retired = self._retire({was.row for was in before.values() if was.row is not None})
+        changes = []
+        for (text, form), now in self._meanings(forms, mapped=mapped).items():
+            was = before.get((text, form), _UNKNOWN)
+            if now != was:
+                changes.append(
+                    Change(
+                        legacy=text,
+                        normal=form,
+                        before=was.name,
+                        after=now.name,
+                        rows=None if self.counts is None else self.counts.get(text, 0),
+                        moved=mapped and now.row != was.row,
+                        unmapped=not was.known,
+                    )
+                )
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
         return Outcome(changes, made, renamed, retired, mapped, decided)
 
-    def _meanings(
-        self, forms: Sequence[str], *, mapped: bool
-    ) -> dict[tuple[str, str], tuple[int | None, str | None]]:
-        """The lookup row and its name by text and normal form; no row before there are any."""
+    def _add_texts(self) -> None:
+        """Give texts that were written around the triggers a place in the mapping."""
+        self.connection.execute(
+            sql.SQL(
+                "INSERT INTO {} (legacy, why) SELECT t.text, 'unmapped'"
+                " FROM unnest(%s::text[]) AS t (text) ON CONFLICT DO NOTHING"
+            ).format(self.mapping),
+            [list(self.counts or ())],
+        )
+
+    def _meanings(self, forms: Sequence[str], *, mapped: bool) -> _Meanings:
         if mapped:
             rows = self.connection.execute(
                 sql.SQL(
-                    "SELECT m.legacy, m.normal, m.lookup_id, l.name FROM {} AS m"
-                    " LEFT JOIN {} AS l ON l.id = m.lookup_id WHERE m.normal = ANY (%s)"
+                    "SELECT m.legacy, m.normal, m.lookup_id, l.name, m.why <> 'unmapped'"
+                    " FROM {} AS m LEFT JOIN {} AS l ON l.id = m.lookup_id"
+                    " WHERE m.normal = ANY (%s)"
                 ).format(self.mapping, self.lookup.lookup_sql),
                 [list(forms)],
             ).fetchall()
@@ -130,12 +157,15 @@ class _Deciding:
             text = sql.Identifier("d", "legacy")
             rows = self.connection.execute(
                 sql.SQL(
-                    "SELECT d.legacy, {form}, NULL::integer, says.name"
-                    " FROM unnest(%s::text[]) AS d (legacy) CROSS JOIN LATERAL ({meaning}) AS says"
+                    "SELECT d.legacy, {form}, NULL::integer, says.name,"
+                    " says.name IS NOT NULL OR says.why IS NOT NULL OR {form} = ''"
+                    " FROM unnest(%s::text[]) AS d (legacy) CROSS JOIN LATERAL ("
+                    "  SELECT CASE WHEN length(m.name) <= %s THEN m.name END AS name, m.why"
+                    "  FROM ({meaning}) AS m) AS says"
                 ).format(form=normal(text), meaning=meaning(self.lookup, self.plan.name, text)),
-                [list(self.counts) if self.counts else list(forms)],
+                [list(self.counts) if self.counts else list(forms), self.lookup.longest],
             ).fetchall()
-        return {(text, form): (row, name) for text, form, row, name in rows}
+        return {(text, form): _Meaning(*meant) for text, form, *meant in rows}
 
     def _write_decisions(self, wanted: Mapping[str, Decision], reviewer: str) -> int:
         """How many normal forms have another decision now."""
@@ -203,7 +233,7 @@ class _Deciding:
             raise CannotDecide(problems)
 
     def _make_rows(
-        self, forms: Sequence[str], before: Mapping[tuple[str, str], tuple[int | None, str | None]]
+        self, forms: Sequence[str], before: _Meanings
     ) -> tuple[list[str], list[tuple[str, str]]]:
         """See that each name that the forms mean has its row: renamed, if it can be, or made."""
         made: list[str] = []
@@ -269,17 +299,15 @@ class _Deciding:
         ).fetchone()
         return (row[0], row[1], row[2]) if row else None
 
-    def _rows_led_to(
-        self, before: Mapping[tuple[str, str], tuple[int | None, str | None]]
-    ) -> dict[str, dict[int, int]]:
+    def _rows_led_to(self, before: _Meanings) -> dict[str, dict[int, int]]:
         """By normal form: the lookup rows that it led to, and how many rows of the table those had.
 
         Without the row for blanks: it keeps its name.
         """
         led: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for (text, form), (row, name) in before.items():
-            if row is not None and name != self.lookup.blank:
-                led[form][row] += (self.counts or {}).get(text, 0)
+        for (text, form), was in before.items():
+            if was.row is not None and was.name != self.lookup.blank:
+                led[form][was.row] += (self.counts or {}).get(text, 0)
         return led
 
     def _row_to_rename(

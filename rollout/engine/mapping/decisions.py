@@ -1,6 +1,6 @@
 """What people decide about texts, what comes of it, and what cannot be decided."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rollout.engine.mapping.texts import normal_forms
@@ -33,6 +33,7 @@ class Change:
     """One text that means another row than before. ``moved`` says whether rows must follow it.
 
     A lookup row that is only renamed moves nothing. ``rows`` is None where counting took too long.
+    ``unmapped`` says that nothing told before what the text means; ``before`` is None then.
     """
 
     legacy: str
@@ -41,6 +42,7 @@ class Change:
     after: str | None
     rows: int | None
     moved: bool
+    unmapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,22 @@ class Outcome:
     def rows_affected(self) -> int | None:
         if not self.mapped:
             return 0
-        counts = [change.rows for change in self.changes if change.moved]
-        return None if None in counts else sum(n for n in counts if n is not None)
+        return _rows_of(change for change in self.changes if change.moved)
+
+    @property
+    def newly_mapped(self) -> int:
+        """How many texts it maps that nothing spoke for before."""
+        return sum(change.unmapped for change in self.changes)
+
+    @property
+    def rows_changed(self) -> int | None:
+        """Rows whose text means something else than before, filled or not; None: unknown."""
+        return _rows_of(self.changes)
+
+
+def _rows_of(changes: Iterable[Change]) -> int | None:
+    counts = [change.rows for change in changes]
+    return None if None in counts else sum(n for n in counts if n is not None)
 
 
 def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decision]:

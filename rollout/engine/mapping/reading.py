@@ -37,10 +37,12 @@ class Value:
     normal: str
     spellings: list[Spelling] = field(default_factory=list)
     name: str | None = None
+    proposed: str | None = None
+    """The row that it would get if it became what it says; None where it is too long for a name."""
     reviewer: str = ""
     decided_at: datetime | None = None
     is_new: bool = False
-    """Whether it came after the values were mapped, and nobody has decided on it."""
+    """Whether ``new_texts`` counts it."""
 
     @property
     def text(self) -> str:
@@ -63,7 +65,8 @@ class Value:
 
     @property
     def is_unmapped(self) -> bool:
-        return self.name is None and self.why == "unmapped"
+        """Whether nothing says what one of its spellings becomes."""
+        return any(spelling.why == "unmapped" for spelling in self.spellings)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,10 @@ class Review:
 
 @dataclass(frozen=True)
 class NewText:
-    """A text that the application wrote after the values were mapped."""
+    """The newest spelling of a normal form that the application wrote after the values were mapped.
+
+    ``name`` is that of its lookup row, None where it has none.
+    """
 
     text: str
     name: str | None
@@ -115,24 +121,31 @@ class NewText:
 
 
 def review(
-    connection: Connection, plan: Plan, lookup: Lookup, counts: dict[str, int] | None
+    connection: Connection,
+    plan: Plan,
+    lookup: Lookup,
+    counts: dict[str, int] | None,
+    *,
+    counted_at: datetime | None = None,
 ) -> Review:
     """What every distinct text of the legacy column means, or will mean once phase 2 maps it.
 
-    ``counts`` says how many rows have each text, None where that is not known.
+    ``counts`` says how many rows have each text, None where that is not known. With ``counted_at``
+    they were counted then: of a text that the mapping learnt of later no number is known.
     """
     mapped, decided = standing_of(connection, plan, lookup)
     values: dict[str, Value] = {}
-    spellings = _spellings(connection, plan, lookup, counts, mapped=mapped, decided=decided)
+    spellings = _spellings(
+        connection, plan, lookup, counts, counted_at, mapped=mapped, decided=decided
+    )
     for found in spellings if mapped else _as_they_will_be(spellings):
         value = values.setdefault(found.normal, Value(normal=found.normal))
         value.spellings.append(found.spelling)
-        value.name = found.name
+        value.name = found.name if value.name is None else value.name
+        value.proposed = found.proposed
         value.reviewer, value.decided_at = found.reviewer, found.decided_at
-    first = min((value.at for value in values.values() if value.at is not None), default=None)
+        value.is_new = value.is_new or found.is_new
     for value in values.values():
-        came = value.at
-        value.is_new = bool(first and came and came > first and not value.reviewer)
         value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
     ordered = sorted(values.values(), key=lambda v: (-(v.rows or 0), v.normal))
     names = {value.name for value in ordered if value.name is not None}
@@ -171,38 +184,50 @@ def version_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[obje
 def new_texts(
     connection: Connection, plan: Plan, lookup: Lookup, *, most: int = 20
 ) -> tuple[int, list[NewText]] | None:
-    """Texts that came after the values were mapped and that nobody has decided on.
+    """Values that came after the others were mapped and that nobody has decided on.
 
-    How many there are, and the newest; None where nothing is mapped yet. Reads the mapping alone,
-    so it may be asked often.
+    How many there are, and the newest; None where nothing is mapped yet. Spellings of one normal
+    form are one. Reads the mapping alone, so it may be asked often.
     """
     if not is_mapped(connection, plan, lookup):
         return None
     rows = connection.execute(
         sql.SQL(
             "SELECT count(*) OVER (), m.legacy, l.name, m.why, m.at FROM ("
-            # Another spelling of what was there is nothing new.
-            "  SELECT *, min(at) OVER (PARTITION BY normal) > min(at) OVER () AS is_new"
-            "  FROM {mapping}) AS m LEFT JOIN {lookup} AS l ON l.id = m.lookup_id"
-            " WHERE m.why NOT IN ('decided', 'no_value', 'synonym')"
-            " AND (m.why = 'unmapped' OR (m.normal <> '' AND m.is_new))"
+            "  SELECT DISTINCT ON (k.normal) k.* FROM {known} AS k WHERE k.is_new"
+            "  ORDER BY k.normal, k.at DESC, k.legacy) AS m"
+            " LEFT JOIN {lookup} AS l ON l.id = m.lookup_id"
             " ORDER BY m.at DESC, m.legacy LIMIT %s"
-        ).format(mapping=in_target(lookup.mapping_name(plan.name)), lookup=lookup.lookup_sql),
+        ).format(known=_known(lookup, plan), lookup=lookup.lookup_sql),
         [most],
     ).fetchall()
     return (rows[0][0] if rows else 0), [NewText(*row[1:]) for row in rows]
+
+
+def _known(lookup: Lookup, plan: Plan) -> sql.Composed:
+    """A FROM item: the mapping, and whether a text is new and nobody has decided on it.
+
+    Another spelling of what was there is nothing new.
+    """
+    return sql.SQL(
+        "(SELECT m.*, m.why NOT IN ('decided', 'no_value', 'synonym') AND (m.why = 'unmapped'"
+        " OR (m.normal <> '' AND min(m.at) OVER (PARTITION BY m.normal) > min(m.at) OVER ()))"
+        " AS is_new FROM {} AS m)"
+    ).format(in_target(lookup.mapping_name(plan.name)))
 
 
 @dataclass(frozen=True)
 class _Found:
     normal: str
     name: str | None
+    proposed: str | None
     named: str | None
     """The name's normal form."""
     tidy: str
     spelling: Spelling
     reviewer: str
     decided_at: datetime | None
+    is_new: bool
 
 
 def _spellings(
@@ -210,22 +235,23 @@ def _spellings(
     plan: Plan,
     lookup: Lookup,
     counts: dict[str, int] | None,
+    counted_at: datetime | None,
     *,
     mapped: bool,
     decided: bool,
 ) -> list[_Found]:
-    """Every text that rows have, and every one that a decision or nothing speaks for."""
+    """Every text that rows have, every new one, and every one that a decision speaks for."""
     text = sql.Identifier("d", "legacy")
     known: sql.Composable = sql.SQL(
         "(SELECT NULL::text AS legacy, NULL::integer AS lookup_id, NULL::text AS why,"
-        " NULL::timestamptz AS at WHERE false)"
+        " NULL::timestamptz AS at, NULL::boolean AS is_new WHERE false)"
     )
     named: sql.Composable = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
     decisions: sql.Composable = sql.SQL(
         "(SELECT NULL::text AS normal, NULL::text AS reviewer, NULL::timestamptz AS at WHERE false)"
     )
     if mapped:
-        known, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
+        known, named = _known(lookup, plan), lookup.lookup_sql
     if decided:
         decisions = sql.SQL("(SELECT * FROM {} AS d WHERE {})").format(
             DECISIONS, decisions_of(lookup, plan.name, "d")
@@ -234,11 +260,11 @@ def _spellings(
         sql.SQL(
             "SELECT d.legacy, {form}, {tidy}, d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
             " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why,"
-            " people.reviewer, people.at"
+            " people.reviewer, people.at, coalesce(m.is_new, false)"
             " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
             "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
             "   UNION ALL SELECT k.legacy, 0 FROM {known} AS k"
-            "    WHERE k.why IN ('decided', 'no_value', 'unmapped') OR %s) AS c GROUP BY 1) AS d"
+            "    WHERE k.is_new OR k.why IN ('decided', 'no_value') OR %s) AS c GROUP BY 1) AS d"
             " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
             " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
             " LEFT JOIN {decisions} AS people ON people.normal = {form}"
@@ -255,11 +281,20 @@ def _spellings(
         [lookup.longest, list(counts or ()), list((counts or {}).values()), counts is None],
     ).fetchall()
     found = []
-    for *row, reviewer, decided_at in rows:
+    for *row, reviewer, decided_at, is_new in rows:
         legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says = row
-        name, reason = (row_name, why) if known_now else (meant, says or "")
-        spelling = Spelling(legacy, None if counts is None else number, reason, at)
-        found.append(_Found(form, name, named_as, neat, spelling, reviewer or "", decided_at))
+        name, reason = meant, says or ""
+        if mapped:
+            name, reason = (row_name, why) if known_now else (None, "unmapped")
+        since = counted_at is not None and at is not None and at > counted_at
+        if counts is None or (since and legacy not in counts):
+            number = None
+        found.append(
+            _Found(
+                *(form, name, meant, named_as, neat, Spelling(legacy, number, reason, at)),
+                *(reviewer or "", decided_at, is_new),
+            )
+        )
     return found
 
 
