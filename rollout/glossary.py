@@ -246,7 +246,7 @@ GLOSSARY = (
             ),
             Term("Baseline", "The same measurements in the hour before a run."),
             Term(
-                "Rule",
+                "Guardrail",
                 "A bound on latency, errors or wrong values, and what happens once it is broken: "
                 "warn, throttle, pause or hold.",
             ),

@@ -23,7 +23,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
     since, why = before.finished_at, f"phase {evidence.number - 1} ended"
     broken = evidence.facts.broken
     if broken is not None and broken.at > since:
-        since, why = broken.at, f"rule “{broken.what}” was broken last"
+        since, why = broken.at, f"guardrail “{broken.what}” was breached last"
     now = timezone.now()
     if now - since < gate.time:
         return "fail", (
@@ -37,7 +37,8 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
             f"fares. {gate.fewest_calls:,} are needed; see that it runs and is measured."
         )
     return "pass", (
-        f"{said(now - since)} since {why}; {calls:,} calls were measured and every rule was kept."
+        f"{said(now - since)} since {why}; {calls:,} calls were measured, and no "
+        "guardrail paused or blocked anything."
     )
 
 

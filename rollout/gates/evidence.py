@@ -107,8 +107,15 @@ class Facts:
 
     @property
     def broken(self) -> Change | None:
-        """The rule that was broken last, and when."""
-        broken = [Change(one.rule, one.last_broken_at) for one in self.rules if one.last_broken_at]
+        """The guardrail that was breached last of those that pause or block, and when.
+
+        What only warns or slows backfills down heals by itself: it is no reason to soak anew.
+        """
+        broken = [
+            Change(one.rule, one.last_broken_at)
+            for one in self.rules
+            if one.last_broken_at and one.action in ("pause", "hold")
+        ]
         return max(broken, key=lambda change: change.at, default=None)
 
 

@@ -168,7 +168,7 @@ class _Work:
         self._verify()
 
     def fail(self, error: str, advice: str) -> None:
-        """Write down why there is no good snapshot; a dump that is not whole goes."""
+        """Write down why this is no good snapshot; a dump that is not whole goes."""
         self._end(SnapshotState.FAILED, error, advice)
 
     def stopped(self) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -5,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.console.live import FAST
-from rollout.models import Heartbeat, Rollout, RuleState
+from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
 
@@ -191,10 +193,105 @@ def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: C
     text = text_of(viewer, PAGE)
     assert "Needs you</span>" in text
     assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
-    assert "Rule “slower” is broken, and slows backfills down." in text
+    assert "Guardrail “slower” slows backfills down." in text
     assert "No worker answers." in text
     journal.audited(rollout, "clean")
     assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
+
+
+def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any) -> RuleState:
+    now = timezone.now()
+    return RuleState.objects.create(
+        rollout=rollout,
+        rule=rule,
+        action=action,
+        verdict=verdict,
+        acting=True,
+        since=now,
+        judged_at=now,
+        **fields,
+    )
+
+
+def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    state = acting(rollout, "slower", "throttle", "broken")
+    text = text_of(viewer, PAGE)
+    assert "Guardrail “slower” slows backfills down." in text
+    assert "Look at it</span>" in text
+    RuleState.objects.filter(pk=state.pk).update(verdict="inconclusive")
+    assert "Guardrail “slower” slows backfills down until it is OK again." in text_of(viewer, PAGE)
+
+
+def test_what_a_guardrail_paused_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    run = ran(rollout, 2, "paused")
+    state = acting(rollout, "slow", "pause", "broken", run=run)
+    there = f'<a href="{PAGE}phases/2/">'
+    assert f"{there}Guardrail “slow” is breached and paused phase 2.</a>" in text_of(viewer, PAGE)
+    for verdict, sentence in {
+        "kept": "Guardrail “slow” is OK again; phase 2 is still paused. Resume it.",
+        "inconclusive": "Guardrail “slow” paused phase 2, and too little is measured since.",
+    }.items():
+        RuleState.objects.filter(pk=state.pk).update(verdict=verdict)
+        text = text_of(viewer, PAGE)
+        assert f"{there}{sentence}</a>" in text
+        assert "Needs you</span>" in text
+        assert "Phase 2 is paused." not in text, "it is told once"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("broken", "is breached and blocks the next phase."),
+        ("kept", "is OK again, and blocks until you release it."),
+        ("inconclusive", "blocks the next phase until you release it."),
+    ],
+)
+def test_what_a_guardrail_blocks_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client, verdict: str, sentence: str
+) -> None:
+    acting(rollout, "errors-before-a-phase", "hold", verdict)
+    assert f"Guardrail “errors-before-a-phase” {sentence}" in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "badge"),
+    [
+        ("failed", "Phase 0 failed.", "Needs you"),
+        ("cancelled", "Phase 0 was cancelled before its end.", "Look at it"),
+        ("paused", "Phase 0 is paused.", "Look at it"),
+    ],
+)
+def test_a_phase_that_stands_still_is_not_healthy(
+    rollout: Rollout, viewer: Client, state: str, sentence: str, badge: str
+) -> None:
+    journal.processes_run()
+    ran(rollout, 0, state)
+    text = text_of(viewer, PAGE)
+    assert f'<a href="{PAGE}phases/0/">{sentence}</a>' in text
+    assert f"{badge}</span>" in text
+
+
+def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    journal.taken(rollout)
+    failed = journal.taken(rollout, "failed")
+    text = text_of(viewer, PAGE)
+    link = f'<a href="/rollout/snapshots/{failed.pk}/">Snapshot {failed.pk}'
+    assert f"{link} failed its verification.</a>" in text
+    assert "Look at it</span>" in text
+    journal.taken(rollout)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    # One that was good and is not any more says that something changed it in the storage.
+    Snapshot.objects.filter(pk=failed.pk).update(verified_at=timezone.now())
+    assert f"{link} failed its verification.</a>" in text_of(viewer, PAGE)
+    Snapshot.objects.exclude(pk=failed.pk).update(state="deleted")
+    assert "Needs you</span>" in text_of(viewer, PAGE)
 
 
 def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: Client) -> None:

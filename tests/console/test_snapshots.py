@@ -50,7 +50,9 @@ def test_a_table_that_differs_comes_first_and_is_named_in_words(
         restored_counts={"properties": 50_000, "property_types": 11},
     )
     text = text_of(viewer, page_of(snapshot))
-    assert "There is no good snapshot" in text
+    assert "Its verification failed: do not restore from it" in text
+    assert "no good snapshot" not in text
+    assert "equal in the restored copy" not in text
     assert text.index("<code>property_types</code>") < text.index("<code>properties</code>")
     assert "<strong>differs</strong>" in text
 

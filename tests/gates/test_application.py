@@ -54,6 +54,18 @@ def measured(ago: timedelta, *, calls: int = 50, errors: int = 0, seconds: float
     )
 
 
+def breached(rollout: Rollout, action: str, ago: timedelta) -> None:
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slow",
+        action=action,
+        since=now,
+        judged_at=now,
+        last_broken_at=now - ago,
+    )
+
+
 MINUTE = timedelta(minutes=1)
 
 
@@ -76,24 +88,29 @@ class TestSoak:
         measured(MINUTE, calls=1)
         assert answer(SOAK, rollout) == (
             "pass",
-            "11 min since phase 0 ended; 20 calls were measured and every rule was kept.",
+            "11 min since phase 0 ended; 20 calls were measured, and no guardrail paused or "
+            "blocked anything.",
         )
 
-    def test_a_broken_rule_begins_it_anew(self, rollout: Rollout) -> None:
+    @pytest.mark.parametrize("action", ["pause", "hold"])
+    def test_a_guardrail_that_stops_work_begins_it_anew(
+        self, rollout: Rollout, action: str
+    ) -> None:
         ended(rollout, 30 * MINUTE)
         measured(MINUTE)
-        now = timezone.now()
-        RuleState.objects.create(
-            rollout=rollout,
-            rule="slow",
-            action="warn",
-            since=now,
-            judged_at=now,
-            last_broken_at=now - 3 * MINUTE,
-        )
+        breached(rollout, action, 3 * MINUTE)
         status, message = answer(SOAK, rollout)
         assert status == "fail"
-        assert message.startswith("It is 3 min since rule “slow” was broken last")
+        assert message.startswith("It is 3 min since guardrail “slow” was breached last")
+
+    @pytest.mark.parametrize("action", ["warn", "throttle"])
+    def test_a_guardrail_that_heals_itself_does_not(self, rollout: Rollout, action: str) -> None:
+        ended(rollout, 30 * MINUTE)
+        measured(MINUTE)
+        breached(rollout, action, 3 * MINUTE)
+        status, message = answer(SOAK, rollout)
+        assert status == "pass"
+        assert message.startswith("30 min since phase 0 ended")
 
     def test_before_the_phase_before_has_ended_nothing_soaks(self, rollout: Rollout) -> None:
         assert answer(SOAK, rollout)[0] == "fail"

@@ -12,6 +12,7 @@ from properties import catalog
 from properties.listings import Filters, Listing
 from properties.shapes import PLAN
 from rollout import runner, shadow
+from rollout.engine.mapping import Decision
 from rollout.gates.readers import reads_legacy
 from rollout.models import (
     AuditMode,
@@ -26,6 +27,7 @@ from rollout.models import (
     ShadowTally,
 )
 from rollout.modes import Modes
+from rollout.plan import plans
 from rollout.shadow import reads as reading
 from rollout.shadow.answers import Answer
 from rollout.shadow.reads import Reader
@@ -210,6 +212,23 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     known(here)
     catalog.get_property(listing.id)
     assert here.work_off() == {}
+
+
+def test_what_a_decision_has_a_search_find_is_no_mismatch(rollout: Rollout, here: Here) -> None:
+    listing = newest()
+    rollouts.execute(f"UPDATE properties SET type = 'apt' WHERE id = '{listing.id}'")
+    here.work_off()
+    (lookup,) = (one for one in plans.get(PLAN).lookups if one.legacy == "type")
+    runner.review_mapping(rollout, lookup, {"apt": Decision("Loft")}, actor=ADA)
+    for text in ("Loft", "apt"):
+        rollouts.execute(f"UPDATE properties SET type = '{text}' WHERE id = '{listing.id}'")
+    # It comes, and pushes another one off a page that is full.
+    for size in (50, 2):
+        catalog.search(Filters(type="Loft"), size=size)
+    # It goes.
+    catalog.search(Filters(type="apt"))
+    assert here.work_off() == {"mapped": 3}
+    assert not AuditReport.objects.filter(mode=AuditMode.SHADOW).exists()
 
 
 def judged(rollout: Rollout) -> str:

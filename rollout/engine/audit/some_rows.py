@@ -23,11 +23,13 @@ class RowsNow:
     """Some rows at one moment.
 
     ``mismatches`` are as an audit would report them. ``texts`` holds what each lookup column of a
-    row says by its lookup row's name; rows that are gone are missing there.
+    row says by its lookup row's name; rows that are gone are missing there. ``mapped`` are the rows
+    of which a lookup row says something else than the legacy text, because the mapping has it so.
     """
 
     mismatches: list[RowMismatch]
     texts: dict[Key, dict[str, str | None]]
+    mapped: frozenset[Key] = frozenset()
 
 
 def look_at(
@@ -43,7 +45,7 @@ def look_at(
         condition = is_one_of(scan, list(keys))
         found = connection.execute(scan.query(condition)).fetchall()
         mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in found], condition))
-        return RowsNow(mismatches, _texts(connection, scan, keys))
+        return RowsNow(mismatches, *_texts(connection, scan, keys))
 
 
 def keys_of_pair(
@@ -89,11 +91,14 @@ def keys_of_pair(
 
 def _texts(
     connection: Connection, scan: TableScan, keys: Collection[Sequence[str]]
-) -> dict[Key, dict[str, str | None]]:
+) -> tuple[dict[Key, dict[str, str | None]], frozenset[Key]]:
     names = [rules.lookup.column for rules in scan.lookups]
     texts: dict[Key, dict[str, str | None]] = {}
+    mapped = set()
     for key in keys:
         for *values, _ in connection.execute(scan.query(is_one_of(scan, [list(key)]))):
             cells = scan.classified(tuple(values))
             texts[tuple(key)] = {name: new for name, (_, new, _) in zip(names, cells, strict=False)}
-    return texts
+            if any(category == "ok_mapped" for _, _, category in cells):
+                mapped.add(tuple(key))
+    return texts, frozenset(mapped)
