@@ -12,7 +12,7 @@ from rollout.engine.lanes import Totals
 from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.questions import ask_together
-from rollout.engine.samples import BUCKET_SECONDS, Loss, Sample, losses_of, samples_of
+from rollout.engine.samples import Loss, Sample, losses_of, samples_of
 from rollout.engine.target import Connection
 from rollout.environments import target_of
 from rollout.models import WORKING, BackfillJob
@@ -40,13 +40,14 @@ class JobProgress:
     """Rows and speed of a job. ``fraction`` is of the table's blocks, from 0 to 1.
 
     The speed of a running job is that of the last half minute, rests included; that of a job
-    which has ended is over its whole time. ``left`` is None where nothing is known.
+    which has ended is over its time at work. Both it and ``left`` are None where nothing is known,
+    and while the run stands still.
     """
 
     scanned: int
     updated: int
     fraction: float
-    rows_per_second: float
+    rows_per_second: float | None
     left: TimeLeft | None
     round: int
     done: bool
@@ -118,8 +119,10 @@ def report_of(job: BackfillJob) -> JobReport:
 
 
 def took(job: BackfillJob) -> timedelta | None:
-    """From a job's beginning to its end, rests and pauses included."""
-    return job.finished_at - job.created_at if job.finished_at is not None else None
+    """From a job's beginning to its end: rests are included, halts of its run are not."""
+    if job.finished_at is None:
+        return None
+    return job.step_run.run.time_at_work(job.created_at, job.finished_at)
 
 
 def speed_of(job: BackfillJob) -> float:
@@ -146,8 +149,9 @@ def _ended(job: BackfillJob) -> JobProgress:
 def _under_way(
     job: BackfillJob, totals: Totals, measured: list[Sample], signals: list[Signal]
 ) -> JobProgress:
-    now = timezone.now() if job.step_run.run.state in WORKING else None
-    recent = recent_speed(measured, began=job.created_at, now=now)
+    if not job.step_run.run.working:
+        return _halted(job, totals)
+    recent = recent_speed(measured, began=job.created_at, now=timezone.now())
     duty = job.duty_percent / 100
     in_batches = totals.scanned / totals.working_seconds if totals.working_seconds else 0.0
     unhindered = in_batches * duty * max(len(totals.holders), 1)
@@ -168,6 +172,20 @@ def _under_way(
         waiting_for=job.step_run.waiting_for,
         quarantined=totals.quarantined,
         workers=totals.holders,
+    )
+
+
+def _halted(job: BackfillJob, totals: Totals) -> JobProgress:
+    return JobProgress(
+        scanned=totals.scanned,
+        updated=totals.updated,
+        fraction=totals.fraction,
+        rows_per_second=None,
+        left=None,
+        round=totals.round,
+        done=False,
+        waiting_for="",
+        quarantined=totals.quarantined,
     )
 
 
@@ -198,10 +216,8 @@ def _shared(together: list[Sample]) -> list[Sample]:
     ]
 
 
-def recent_speed(
-    measured: Sequence[Sample], *, began: datetime, now: datetime | None
-) -> float | None:
-    """Rows a second of the last half minute, or of the one before a pause where ``now`` is None.
+def recent_speed(measured: Sequence[Sample], *, began: datetime, now: datetime) -> float | None:
+    """Rows a second of the last half minute.
 
     Time in which nothing was done counts. None where nothing was measured in that time.
     """
@@ -209,12 +225,11 @@ def recent_speed(
         return None
     if len(measured) >= MOST_SAMPLES:
         return measured[-1].rows_per_second
-    until = now or measured[-1].at + timedelta(seconds=BUCKET_SECONDS)
-    since = until - timedelta(seconds=RECENT_SECONDS)
+    since = now - timedelta(seconds=RECENT_SECONDS)
     recent = [sample for sample in measured if sample.at >= since]
     if not recent:
         return None
-    seconds = (until - max(recent[0].at, began)).total_seconds()
+    seconds = (now - max(recent[0].at, began)).total_seconds()
     return sum(sample.scanned for sample in recent) / max(seconds, 1.0)
 
 

@@ -178,7 +178,7 @@ def _report(rehearsal: Rehearsal, found: Any) -> Report:
             role=ROLES[run.phase],
             way=run.way,
             run=run,
-            seconds=_seconds(run),
+            seconds=_seconds(run, run),
             traffic=_traffic(seen.get((run.pk, None))),
             steps=[_step(plan, run, row, seen.get((run.pk, row.pk))) for row in steps[run.pk]],
         )
@@ -209,7 +209,7 @@ def _step(plan: Plan, run: PhaseRun, row: StepRun, seen: Observation | None) -> 
         step=row.step,
         description=description,
         state=row.state,
-        seconds=_seconds(row),
+        seconds=_seconds(run, row),
         locks=[_lock(lock) for lock in (seen.locks if seen else ())],
         traffic=_traffic(seen),
         wal=row.wal_bytes,
@@ -237,10 +237,10 @@ def _p99(durations: dict[str, int]) -> float | None:
     return None if seconds is None else seconds * 1000
 
 
-def _seconds(timed: PhaseRun | StepRun) -> float | None:
+def _seconds(run: PhaseRun, timed: PhaseRun | StepRun) -> float | None:
     if timed.started_at is None or timed.finished_at is None:
         return None
-    return (timed.finished_at - timed.started_at).total_seconds()
+    return run.time_at_work(timed.started_at, timed.finished_at).total_seconds()
 
 
 def _longest(locks: list[HeldLock]) -> HeldLock | None:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from rollout import pauses
 from rollout.bounds import statement_of
 from rollout.engine.catalog import Drift
 from rollout.gates.answering import as_data
 from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
+from rollout.pauses import pause_of
 from rollout.plan.plan import Plan
 from rollout.plan.psql import forward_script, rollback_script
 from rollout.runner.scheduled_starts import said
@@ -24,6 +26,7 @@ def of_status(status: RolloutStatus) -> dict[str, Any]:
                 "number": phase.number,
                 "name": phase.role,
                 "state": phase.state,
+                **({"pause": phase.run.pause} if pause_of(phase.run) and phase.run else {}),
                 "gates": [as_data(gate) for gate in phase.gates],
             }
             for phase in status.phases
@@ -49,6 +52,8 @@ def as_text(status: RolloutStatus) -> str:
                 second = gate.override.confirmed_by_name
                 who = gate.override.actor_name + (f" and {second}" if second else "")
                 lines.append(f"              overridden by {who}: {gate.override.reason}")
+        if pause := pause_of(phase.run):
+            lines.append(f"      {pauses.as_text(pause)}")
         if phase.run is not None and phase.run.error:
             lines += [f"      {phase.run.error}", f"      {phase.run.advice}"]
     if (one := status.rollout.scheduled) is not None and one.state == ScheduleState.WAITING:

@@ -224,10 +224,10 @@ def _phase_status(
 
 
 def duration_of(run: PhaseRun | None) -> timedelta | None:
-    """How long a run has taken, until now or until its end."""
+    """How long a run has been at work, until now or until its end; halts are left out."""
     if run is None or run.started_at is None:
         return None
-    return (run.finished_at or timezone.now()) - run.started_at
+    return run.time_at_work(run.started_at, run.finished_at or timezone.now())
 
 
 def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:

@@ -60,10 +60,6 @@ def test_a_job_that_has_just_begun_is_as_fast_as_it_was_since() -> None:
     assert recent_speed([sample(0, 3000)], began=after(2), now=after(5)) == 1000
 
 
-def test_a_paused_job_keeps_the_speed_that_it_had() -> None:
-    assert recent_speed([sample(0), sample(5)], began=NOON, now=None) == 1000
-
-
 def test_the_rows_of_a_long_range_are_spread_over_the_time_it_took() -> None:
     samples = [sample(0, 8000, 2), sample(5, 0, 4), sample(10, 0, 2), sample(15, 500, 1)]
     assert [s.scanned for s in evenly(samples)] == [2000, 4000, 2000, 500]

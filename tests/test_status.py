@@ -212,5 +212,5 @@ def test_a_status_takes_few_queries(rollout: Rollout) -> None:
 
 def test_progress_of_a_finished_job_asks_nothing(rollout: Rollout) -> None:
     fill_the_journal(rollout, 1)
-    job = BackfillJob.objects.all()[0]
+    job = BackfillJob.objects.select_related("step_run__run")[0]
     assert queries(lambda: progress.progress_of(job)) == 0

@@ -9,6 +9,7 @@ from rollout.environments import DEFAULT
 from rollout.gates import checklist
 from rollout.gates.checklist import ItemStatus
 from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
+from rollout.pauses import Pause, pause_of
 from rollout.plan.step import EXPAND, Step
 from rollout.progress import JobProgress, progress_of
 from rollout.status import (
@@ -90,6 +91,7 @@ class RepairView:
     step: StepRun | None
     jobs: list[JobView]
     duration: timedelta | None
+    pause: Pause | None
 
 
 def repair_of(status: RolloutStatus) -> RepairView | None:
@@ -100,7 +102,7 @@ def repair_of(status: RolloutStatus) -> RepairView | None:
     found = steps_with_jobs(run)
     jobs = [JobView(job, progress_of(job)) for _step, own in found for job in own]
     step = found[0][0] if found else None
-    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run))
+    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run), pause=pause_of(run))
 
 
 def checklist_of(status: RolloutStatus) -> list[ItemStatus]:

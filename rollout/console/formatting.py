@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from rollout.models import StepRun
 from rollout.progress import TimeLeft
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -246,7 +247,12 @@ def waiting(reason: str) -> str:
     text = reason.removesuffix(".")
     if text.startswith("slowed down: "):
         return f"S{text[1:]}."
-    return f"Held: {text}." if text[:1].isupper() else f"Waits for {text}."
+    return f"Held: {text}." if is_held(reason) else f"Waits for {text}."
+
+
+def is_held(reason: str | None) -> bool:
+    """Whether a health signal holds work until it is OK again: its sentence is the reason."""
+    return bool(reason) and str(reason)[:1].isupper()
 
 
 def when(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
@@ -264,9 +270,11 @@ class Timed(Protocol):
 
 
 def took(timed: Timed) -> str:
-    """How long it was under way, from its start to its end."""
+    """How long it was under way, from its start to its end; of a step without its run's halts."""
     if timed.started_at is None or timed.finished_at is None:
         return "–"
+    if isinstance(timed, StepRun):
+        return duration(timed.run.time_at_work(timed.started_at, timed.finished_at))
     return duration(timed.finished_at - timed.started_at)
 
 

@@ -28,6 +28,7 @@ from rollout.engine.quarantine import PoisonRow
 from rollout.environments import DEFAULT
 from rollout.heartbeats import liveness
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
+from rollout.pauses import pause_of
 from rollout.plan.plan import ROLES
 from rollout.progress import JobReport, report_of
 from rollout.telemetry.reading import over_time
@@ -157,6 +158,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "here": reverse("rollout:job", args=[job.pk]),
         "job": job,
         "run": run,
+        "pause": pause_of(run),
         "rollout": run.rollout,
         "report": report,
         "progress": report.progress,

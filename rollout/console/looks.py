@@ -123,8 +123,8 @@ _SIGNAL: dict[Status, Look] = {
 }
 
 _RULE = {
-    "kept": Look("Kept", "good", "done"),
-    "broken": Look("Broken", "bad", "failed"),
+    "kept": Look("OK", "good", "done"),
+    "broken": Look("Breached", "bad", "failed"),
     "inconclusive": Look("Inconclusive", "", "unknown"),
     "error": Look("Not judged", "warn", "warning"),
 }
@@ -151,7 +151,13 @@ def of_phase(state: str, way: str) -> Look:
     return _WAYS[way][state]
 
 
-def of_step(state: str, way: str) -> Look:
+def of_step(state: str, way: str, of_run: str = "", *, held: bool = False) -> Look:
+    """``of_run`` is the state of the step's run: a step that has begun runs only while that does.
+    ``held`` by a health signal, it runs no more than a paused one."""
+    if state == StepState.RUNNING and of_run not in ("", PENDING, RunState.RUNNING):
+        return _FORWARD[of_run]
+    if state == StepState.RUNNING and held:
+        return Look("Held", "warn", "paused")
     return (_STEP_BACK if way == Way.BACKWARD else _STEP)[StepState(state)]
 
 

@@ -16,6 +16,7 @@ from rollout.console.sessions import confirmed_recently, destructive
 from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import carry_out, has_typed_name, typed_name
 from rollout.models import Way
+from rollout.pauses import pause_of
 from rollout.rehearsals import forecast_of
 from rollout.runner import estimates
 from rollout.runner.scheduled_starts import window_of
@@ -33,6 +34,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "status": status,
         "phase": phase,
         "card": focus.card_of(phase),
+        "pause": pause_of(phase.run),
         "repair": focus.repair_of(status),
         "on_phase_page": True,
         "steps": steps,

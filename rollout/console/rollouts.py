@@ -16,6 +16,7 @@ from rollout.console.rules import rules_of
 from rollout.console.signed import overrides_of, requests_of
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
+from rollout.pauses import pause_of
 from rollout.status import all_rollouts, briefs_of, steps_of
 from rollout.watchdog.sampled_audits import next_sample
 
@@ -69,6 +70,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "status": status,
         "phase": phase,
         "card": focus.card_of(phase),
+        "pause": pause_of(phase.run),
         "repair": focus.repair_of(status),
         "steps": steps,
         "current": focus.current_step(steps),

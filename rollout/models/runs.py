@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -66,6 +67,16 @@ class PhaseRun(Leased):
         null=True
     )
     """The application in the hour before (``rollout.telemetry.baseline``): later it is thinned."""
+    pause: models.JSONField[dict[str, str] | None, dict[str, str] | None] = models.JSONField(
+        null=True
+    )
+    """Who asked it to pause last: {"by": name, "rule": id or empty, "at": ISO text, "message": what
+    the rule said then}."""
+    halts: models.JSONField[list[list[str | None]], list[list[str | None]]] = models.JSONField(
+        default=list
+    )
+    """When it stood still, paused or stopped short: [[from, until]], ISO texts; the last one has no
+    end until a worker goes on."""
 
     class Meta:
         ordering = ["-id"]
@@ -82,6 +93,20 @@ class PhaseRun(Leased):
     @property
     def active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def working(self) -> bool:
+        """Whether a worker has something to do with it."""
+        return self.state in WORKING
+
+    def time_at_work(self, since: datetime, until: datetime) -> timedelta:
+        """How much of a stretch of time it did not stand still."""
+        halted = timedelta()
+        for began, ended in self.halts:
+            first = max(datetime.fromisoformat(began), since) if began else since
+            last = min(datetime.fromisoformat(ended), until) if ended else until
+            halted += max(last - first, timedelta())
+        return until - since - halted
 
 
 class StepState(models.TextChoices):

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from django.db.models import JSONField
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from rollout.models import PhaseRun, RunState
@@ -26,6 +28,19 @@ ALLOWED: dict[RunState, frozenset[RunState]] = {
     S.DONE: frozenset(),
 }
 ENDED = (S.CANCELLED, S.FAILED, S.DONE)
+HALTED = (S.PAUSED, S.FAILED, S.CANCELLED)
+"""States in which a run stands still until somebody lets it go on."""
+
+# The same statement that changes the state: of two that follow each other fast, none is lost.
+_BEGIN_HALT = """CASE WHEN halts #> '{-1,1}' = 'null' THEN halts
+ ELSE halts || jsonb_build_array(jsonb_build_array(%s::text, NULL)) END"""
+_END_HALT = """CASE WHEN halts #> '{-1,1}' = 'null'
+ THEN jsonb_set(halts, '{-1,1}', to_jsonb(%s::text)) ELSE halts END"""
+
+
+def paused_by(name: str, *, rule: str = "", message: str = "") -> dict[str, str]:
+    """What a run keeps of who asked it to pause."""
+    return {"by": name, "rule": rule, "at": timezone.now().isoformat(), "message": message}
 
 
 def move(run: PhaseRun, to: RunState, *, token: int | None = None, **fields: Any) -> bool:
@@ -38,7 +53,11 @@ def move(run: PhaseRun, to: RunState, *, token: int | None = None, **fields: Any
     runs = PhaseRun.objects.filter(pk=run.pk, state__in=before)
     if token is not None:
         runs = runs.filter(token=token)
-    finished: datetime | None = timezone.now() if to in ENDED else None
+    now = timezone.now()
+    finished: datetime | None = now if to in ENDED else None
+    if to in HALTED or to == S.RUNNING:
+        change = _END_HALT if to == S.RUNNING else _BEGIN_HALT
+        fields["halts"] = RawSQL(change, [now.isoformat()], output_field=JSONField())  # noqa: S611
     moved = runs.update(state=to, finished_at=finished, **fields)
     if moved:
         run.refresh_from_db()

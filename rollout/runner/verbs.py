@@ -27,7 +27,7 @@ from rollout.plan import plans
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.runner import audits, lease
-from rollout.runner.transitions import move
+from rollout.runner.transitions import move, paused_by
 
 STOPPED = (RunState.FAILED, RunState.CANCELLED)
 """States of a run that came to no end and can go on."""
@@ -363,8 +363,10 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if run is None:
             raise Refused("Nothing is running: there is nothing to pause. Start a phase first.")
         # A run that no worker has begun with is paused here and now; one may begin meanwhile.
-        waits = run.state == RunState.QUEUED
-        if not (waits and move(run, RunState.PAUSED)) and not move(run, RunState.PAUSING):
+        waits, pause = run.state == RunState.QUEUED, paused_by(actor.get_username())
+        if not (waits and move(run, RunState.PAUSED, pause=pause)) and not move(
+            run, RunState.PAUSING, pause=pause
+        ):
             run.refresh_from_db()
             raise Refused(f"It cannot be paused now: {is_busy(run)}")
         _record(run, "pause asked for", f"Asked {name_of(run)} to pause.", actor, source)

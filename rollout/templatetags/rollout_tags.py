@@ -29,6 +29,7 @@ register.filter("duration_range", formatting.duration_range)
 register.filter("byte_size", formatting.byte_size)
 register.filter("moment", formatting.moment)
 register.filter("waiting", formatting.waiting)
+register.filter("is_held", formatting.is_held)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
 register.filter("byte_change", formatting.byte_change)
@@ -95,8 +96,8 @@ def health_badge(concerns: list[Concern]) -> dict[str, looks.Look]:
 
 
 @register.inclusion_tag(BADGE)
-def step_badge(state: str, way: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_step(state, way)}
+def step_badge(state: str, way: str, of_run: str = "", held: bool = False) -> dict[str, looks.Look]:
+    return {"look": looks.of_step(state, way, of_run, held=held)}
 
 
 @register.inclusion_tag(BADGE)

@@ -23,7 +23,7 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
 from rollout.runner import verbs
-from rollout.runner.transitions import move
+from rollout.runner.transitions import move, paused_by
 from rollout.telemetry.baseline import keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
@@ -136,7 +136,10 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
         if run.way == Way.BACKWARD:
             return False
         waits = run.state == RunState.QUEUED
-        if not (waits and move(run, RunState.PAUSED)) and not move(run, RunState.PAUSING):
+        pause = paused_by(ByRule(rule).get_username(), rule=rule.id, message=state.message)
+        if not (waits and move(run, RunState.PAUSED, pause=pause)) and not move(
+            run, RunState.PAUSING, pause=pause
+        ):
             return False
         state.run = run
         _record(

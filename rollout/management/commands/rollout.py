@@ -14,7 +14,7 @@ import psycopg
 from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError
 
-from rollout import exports, log, reports, runner
+from rollout import exports, log, pauses, reports, runner
 from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
@@ -227,6 +227,8 @@ class Command(BaseCommand):
             time.sleep(0.3)
             run.refresh_from_db()
         self.stdout.write(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
+        if pause := pauses.pause_of(run):
+            self.stderr.write(pauses.as_text(pause))
         if run.error:
             self.stderr.write(run.advice)
         return DONE if run.state == RunState.DONE else NO

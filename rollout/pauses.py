@@ -1,0 +1,79 @@
+"""Why a run is paused: who or which guardrail did it, on which numbers, and what to do next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollout.models import PhaseRun, RuleState, RunState
+from rollout.plan import plans
+from rollout.plan.registry import UnknownPlan
+from rollout.plan.rules import Rule
+
+PAUSED = (RunState.PAUSING, RunState.PAUSED)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Who paused a run. Of a guardrail also what it said then, what it says now and its limit."""
+
+    by: str
+    at: datetime
+    guardrail: str = ""
+    """Its id; empty where a person paused the run."""
+    message: str = ""
+    rule: Rule | None = None
+    """None where the plan no longer has it."""
+    now: RuleState | None = None
+
+    @property
+    def who(self) -> str:
+        return f"guardrail “{self.guardrail}”" if self.guardrail else self.by
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the guardrail is OK again by now."""
+        return self.now is not None and self.now.verdict == "kept"
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run goes on by itself once the guardrail is OK."""
+        return self.rule is not None and self.rule.resumes
+
+    @property
+    def next(self) -> str:
+        """What to do next, in sentences."""
+        if not self.guardrail:
+            return "Resume it when you are ready; it goes on where it stopped."
+        if self.resumes:
+            return "It resumes by itself as soon as the guardrail is OK again. Cancel to stop it."
+        if self.rule is not None and self.rule.statistic == "wrong_values":
+            return (
+                "Open the report that is named and repair its rows, then resume; or cancel, and "
+                "roll back."
+            )
+        ready = "The guardrail is OK again: resume. " if self.is_over else ""
+        wait = "" if self.is_over else "Find the cause in Monitoring and resume once it is gone. "
+        return f"{ready}{wait}Windows from before do not count then. Or cancel, and roll back."
+
+
+def pause_of(run: PhaseRun | None) -> Pause | None:
+    """Why a run is paused or about to be; None where it is not, or where nobody knows."""
+    if run is None or run.state not in PAUSED or not run.pause:
+        return None
+    guardrail = run.pause["rule"]
+    rule = state = None
+    if guardrail:
+        try:
+            rules = plans.get(run.rollout.plan).judged_rules
+            rule = next((rule for rule in rules if rule.id == guardrail), None)
+        except UnknownPlan:
+            pass
+        state = RuleState.objects.filter(rollout=run.rollout_id, rule=guardrail).first()
+    at = datetime.fromisoformat(run.pause["at"])
+    return Pause(run.pause["by"], at, guardrail, run.pause["message"], rule, state)
+
+
+def as_text(pause: Pause) -> str:
+    """A pause for people in a shell."""
+    now = f" Now: {pause.now.message}" if pause.now is not None else ""
+    said = f" {pause.message}{now}" if pause.guardrail else ""
+    return f"Paused by {pause.who}.{said} {pause.next}"
