@@ -113,7 +113,9 @@ CHECKLIST = (
     r.Item(
         id="rollback-scripts",
         text="The rollback scripts are printed and at hand",
-        help="manage.py rollout sql property-classification PHASE --rollback, for phases 1 to 4.",
+        help="Keep them where the console is not. In a shell: manage.py rollout sql "
+        "property-classification PHASE --rollback.",
+        rollback_scripts=True,
     ),
     r.Item(
         id="writers-known",

@@ -13,6 +13,7 @@ from rollout.models import (
     SignOff,
     Snapshot,
 )
+from rollout.plan import Plan, plans
 from rollout.plan.registry import UnknownPlan
 from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
 
@@ -29,12 +30,23 @@ def status_or_404(plan: str, environment: str, *, starter: object = None) -> Rol
     return status_of(rollout_or_404(plan, environment), starter=starter)
 
 
+def plan_or_404(name: str, environment: str, number: int) -> Plan:
+    """A plan that has that phase, in an environment that knows it."""
+    plan = plans.get(rollout_or_404(name, environment).plan)
+    if number not in range(len(plan.phases)):
+        raise Http404(_no_phase(number, len(plan.phases) - 1))
+    return plan
+
+
 def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
     for phase in status.phases:
         if phase.number == number:
             return phase
-    last = status.phases[-1].number
-    raise Http404(f"There is no phase {number}. The phases of a plan are 0 to {last}.")
+    raise Http404(_no_phase(number, status.phases[-1].number))
+
+
+def _no_phase(number: int, last: int) -> str:
+    return f"There is no phase {number}. The phases of a plan are 0 to {last}."
 
 
 def run_or_404(rollout: Rollout, number: str) -> PhaseRun:

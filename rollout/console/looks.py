@@ -151,6 +151,14 @@ def of_phase(state: str, way: str) -> Look:
     return _WAYS[way][state]
 
 
+_RERUN = {
+    "applied": Look("Applied", "good", "done"),
+    "looks": Look("Writes nothing", "good", "done"),
+    "changed": Look("Changed", "bad", "failed"),
+    "unknown": Look("Unknown", "warn", "warning"),
+}
+
+
 def of_step(state: str, way: str, of_run: str = "", *, held: bool = False) -> Look:
     """``of_run`` is the state of the step's run: a step that has begun runs only while that does.
     ``held`` by a health signal, it runs no more than a paused one."""
@@ -179,6 +187,11 @@ def of_restore(state: str) -> Look:
 
 def of_gate(status: str) -> Look:
     return _GATE[status]
+
+
+def of_rerun(answer: str) -> Look:
+    """Of a step, by what a second run of it would find."""
+    return _RERUN[answer]
 
 
 def of_health(tones: Collection[str]) -> Look:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rollout import preflight, reports, typescript
+from rollout import preflight, reports, reruns, typescript
 from rollout.drift import patient_target
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.models import Rollout
@@ -73,6 +73,17 @@ def interfaces_of(rollout: Rollout) -> str:
     plan = plans.get(rollout.plan)
     with patient_target(rollout).connect() as connection:
         return typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
+
+
+def second_run(*, plan: str, env: str, phase: int, as_json: bool) -> tuple[str, bool]:
+    """What a second run of a phase would find, and whether it changes nothing."""
+    rollout = find_rollout(plan, env)
+    found = reruns.verify(rollout, phase)
+    if as_json:
+        answer = {"plan": plan, "environment": env, **reruns.as_data(found)}
+        return _json(answer), found.changes_nothing
+    lines = [f"{each.answer:<8} {each.step.id}: {each.message}" for each in found.steps]
+    return "\n".join([*lines, found.verdict]), found.changes_nothing
 
 
 def before_phase(

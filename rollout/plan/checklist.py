@@ -13,6 +13,8 @@ class Item:
     id: str
     text: str
     help: str = ""
+    rollback_scripts: bool = False
+    """Whether the page offers the rollback scripts of the plan beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)

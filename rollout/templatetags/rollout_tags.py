@@ -131,6 +131,11 @@ def gate_badge(status: str) -> dict[str, looks.Look]:
 
 
 @register.inclusion_tag(BADGE)
+def rerun_badge(answer: str) -> dict[str, looks.Look]:
+    return {"look": looks.of_rerun(answer)}
+
+
+@register.inclusion_tag(BADGE)
 def item_badge(one: ItemStatus) -> dict[str, looks.Look]:
     return {"look": looks.of_item(one)}
 

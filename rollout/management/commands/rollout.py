@@ -90,6 +90,10 @@ class Command(BaseCommand):
         verb("resume", "Resume what is paused.")
         verb("cancel", "Cancel what is active.")
         verb("retry", "Go on with what failed or was cancelled.")
+        again = verb(
+            "verify", "Answer whether running a done phase again changes nothing.", as_json=True
+        )
+        again.add_argument("phase", type=int)
         verb("accept-files", "Accept SQL files that were edited after they were applied.")
         audit = verb("audit", "Compare old and new values of every row.")
         audit.add_argument("--sample", type=int, metavar="N", help="only N rows, picked at random")
@@ -440,6 +444,11 @@ class Command(BaseCommand):
         return schema.before_phase(
             self.stdout.write, self.stderr.write, plan=plan, env=env, phase=phase, as_json=json
         )
+
+    def do_verify(self, *, plan: str, env: str, phase: int, json: bool, **_: Any) -> int:
+        text, nothing = schema.second_run(plan=plan, env=env, phase=phase, as_json=json)
+        self.stdout.write(text)
+        return DONE if nothing else NO
 
     def do_who(self, *, env: str | None, json: bool, **_: Any) -> int:
         if env is not None:
