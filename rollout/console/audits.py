@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from rollout import runner
+from rollout import gates, runner
 from rollout.bounds import statement_of
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.crosstab import cell_at, crosstabs, shares
@@ -27,6 +27,7 @@ from rollout.engine.audit import MATCHED
 from rollout.findings import came_back
 from rollout.heartbeats import Liveness, liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
+from rollout.plan.step import ENFORCE
 from rollout.runner.audits import LARGEST_SEED, keys_now
 from rollout.runner.verbs import LARGEST_SAMPLE
 from rollout.watchdog.sampled_audits import NextSample, next_sample
@@ -164,6 +165,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "filters": filters,
         "cell": cell,
         "alike": alike,
+        "newer": _newer(report),
         "statement": statement_of(report),
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
@@ -188,6 +190,13 @@ def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     except psycopg.Error as error:
         return Alike([], f"Rows like these cannot be read now: {str(error).strip()}")
     return Alike([(key, row_url(cell["table"], key)) for key in keys])
+
+
+def _newer(report: AuditReport) -> str:
+    """What came after a clean audit of every row, so that it counts no longer."""
+    if report.status != AuditStatus.CLEAN or report.mode != AuditMode.FULL or report.tables:
+        return ""
+    return gates.Evidence(report.rollout, ENFORCE).facts.audit_is_older_than(report)
 
 
 def _one_before(report: AuditReport) -> AuditReport | None:

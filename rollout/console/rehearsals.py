@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from rollout import runner
+from rollout import gates, runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_or_404
 from rollout.console.filtering import ListFilter, choice
@@ -16,9 +16,17 @@ from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.heartbeats import liveness
-from rollout.models import Environment, EnvironmentState, RehearsalState, Rollout, Way
+from rollout.models import (
+    Environment,
+    EnvironmentState,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    Way,
+)
 from rollout.plan import plans
 from rollout.plan.plan import ROLES
+from rollout.plan.step import BACKFILL
 from rollout.rehearsals import LegReport, Report, of_rollout, report_of
 from rollout.snapshots import newest_verified
 
@@ -77,6 +85,7 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "rehearsals": found,
         "filters": filters,
         "digest": plans.get(plan).digest,
+        "outdated": _outdated(rollout, list(found)),
         "newest": newest,
         "refusal": runner.why_not_rehearse(rollout, newest),
         "traffic": plans.get(plan).traffic,
@@ -110,6 +119,7 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         ],
         "is_there": found.environment.state == EnvironmentState.READY,
         "is_current": found.plan_digest == plan.digest,
+        "newer": _outdated(found.rollout, [found]).get(found.pk, ""),
         "traffic": plan.traffic,
         "liveness": liveness() if found.under_way else None,
         "live": found.under_way,
@@ -141,6 +151,15 @@ def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         "You dropped its database. What it found stays here.",
     )
     return redirect("rollout:rehearsal", rehearsal_id)
+
+
+def _outdated(rollout: Rollout, ended: list[Rehearsal]) -> dict[int, str]:
+    """By key, the review of a mapping since which a rehearsal that passed counts no longer."""
+    passed = [each for each in ended if each.state == RehearsalState.PASSED]
+    if not passed:
+        return {}
+    facts = gates.Evidence(rollout, BACKFILL).facts
+    return {each.pk: newer for each in passed if (newer := facts.rehearsal_is_older_than(each))}
 
 
 def made_for(rollout: Rollout) -> list[Environment]:

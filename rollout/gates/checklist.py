@@ -162,6 +162,12 @@ def _rehearsed(evidence: Evidence, name: str) -> Answered:
             f"{newest.environment} carried phase {BACKFILL} out with another version of the plan. "
             "Rehearse it again."
         )
+    review = evidence.facts.review
+    if review is not None and review.at > newest.finished_at:
+        return "fail", (
+            f"{newest.environment} carried phase {BACKFILL} out before {review}. Take a snapshot, "
+            "and rehearse it again."
+        )
     return "pass", (
         f"Phase {BACKFILL} filled in every row in {newest.environment} for {newest.actor_name}, "
         f"{said(newest.finished_at)}."

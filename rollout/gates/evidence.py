@@ -1,5 +1,6 @@
 """What the gates of a phase are answered from: read when a gate asks for it, and only once."""
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import F, Q, QuerySet, Subquery, Sum
+from django.db.models import F, Func, IntegerField, Q, QuerySet, Subquery, Sum
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
@@ -45,6 +47,8 @@ from rollout.snapshots import EVIDENCE
 from rollout.telemetry import reading
 from rollout.telemetry.reading import Figures
 
+LONGEST_TEXT = 60
+"""Characters of a legacy text in an answer."""
 AUDITS = 5
 REHEARSALS = 5
 SNAPSHOTS = 50
@@ -57,6 +61,9 @@ class Change:
 
     what: str
     at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.at:%Y-%m-%d %H:%M:%S} UTC)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Facts:
     write_path: Change | None
     """The newest step, either way, after which what is written is another than before."""
     review: Change | None
-    """The newest review of a mapping."""
+    """The newest review of a mapping that changed what some row gets."""
     repair: Change | None
     """The newest repair of rows that ended."""
     rules: list[RuleState]
@@ -104,6 +111,21 @@ class Facts:
         holds = (one for one in self.rules if one.action == "hold" and one.acting)
         rule = next(holds, None)
         return f"Rule “{rule.rule}” holds the next phase: {rule.message}" if rule else ""
+
+    def audit_is_older_than(self, report: AuditReport) -> str:
+        """What came after an audit, so that it counts no longer; empty where nothing did."""
+        if self.write_path is not None and self.write_path.at > report.started_at:
+            return f"step {self.write_path.what}, which changed what is written"
+        for change in (self.review, self.repair):
+            if change is not None and change.at > report.started_at:
+                return str(change)
+        return ""
+
+    def rehearsal_is_older_than(self, rehearsal: Rehearsal) -> str:
+        """What texts meant otherwise when the snapshot of a rehearsal was taken; empty: nothing."""
+        taken_at = next((s.taken_at for s in self.snapshots if s.pk == rehearsal.snapshot_id), None)
+        began = taken_at or rehearsal.created_at
+        return str(self.review) if self.review is not None and self.review.at > began else ""
 
     @property
     def broken(self) -> Change | None:
@@ -191,7 +213,7 @@ class Evidence:
             ],
             started_at__isnull=False,
         ).order_by("-started_at")
-        reviews = MappingChange.objects.filter(rollout=self.rollout)
+        reviews = MappingChange.objects.filter(rollout=self.rollout).exclude(rows_changed=0)
         repairs = Repair.objects.filter(
             run__rollout=self.rollout, run__steps__isnull=False, run__finished_at__isnull=False
         ).order_by("-run__finished_at")
@@ -232,6 +254,16 @@ class Evidence:
                 review_table=_first(reviews, "table"),
                 review_column=_first(reviews, "legacy_column"),
                 review_at=_first(reviews, "at"),
+                # Of what it changed the text of most rows, and how many texts.
+                review_change=_first(reviews, KeyTransform("0", "changes")),
+                review_texts=_first(
+                    reviews,
+                    Func(
+                        F("changes"),
+                        function="jsonb_array_length",
+                        output_field=IntegerField(),
+                    ),
+                ),
                 repair_table=_first(repairs, "table"),
                 repair_at=_first(repairs, "run__finished_at"),
                 worker_seen_at=_first(Heartbeat.objects.filter(kind=WORKER), "seen_at"),
@@ -261,10 +293,9 @@ class Evidence:
             )
             .get()
         )
-        review = f"{found['reviewer']}'s review of {found['review_table']}.{found['review_column']}"
         return Facts(
             write_path=_change(found["step"] or "", found["step_at"]),
-            review=_change(review, found["review_at"]),
+            review=_change(_review(found), found["review_at"]),
             repair=_change(f"the repair of {found['repair_table']}", found["repair_at"]),
             rules=[made(RuleState, row) for row in found["judged"]],
             worker_seen_at=found["worker_seen_at"],
@@ -332,6 +363,22 @@ def _is_full_and_ended(report: AuditReport) -> bool:
 
 def _first(found: QuerySet[Any], value: Any) -> Subquery:
     return Subquery(found.values(first=F(value) if isinstance(value, str) else value)[:1])
+
+
+def _review(found: Mapping[str, Any]) -> str:
+    """Who decided what of which column."""
+    who = f"{found['reviewer']}'s review of {found['review_table']}.{found['review_column']}"
+    first, others = found["review_change"], (found["review_texts"] or 0) - 1
+    if first is None:
+        return who
+    text, name = _short(first["legacy"]), first["after"]
+    becomes = "no value" if name is None else f"“{_short(name)}”"
+    more = f" and {others:,} more text{'' if others == 1 else 's'}" if others else ""
+    return f"{who}, by which “{text}” became {becomes}{more}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def _change(what: str, at: datetime | None) -> Change | None:

@@ -66,18 +66,9 @@ def audit_clean(gate: AuditClean, evidence: Evidence) -> Answered:
             "fail",
             f"The audit of {at} found {report.mismatched:,} mismatched rows. Look at its report.",
         )
-    facts = evidence.facts
-    if facts.write_path is not None and facts.write_path.at > report.started_at:
-        return "fail", (
-            f"The clean audit of {at} is older than step {facts.write_path.what}, which changed "
-            "what is written. Start a new audit."
-        )
-    for change in (facts.review, facts.repair):
-        if change is not None and change.at > report.started_at:
-            return "fail", (
-                f"The clean audit of {at} is older than {change.what} "
-                f"({change.at:%Y-%m-%d %H:%M:%S} UTC). Start a new audit."
-            )
+    newer = evidence.facts.audit_is_older_than(report)
+    if newer:
+        return "fail", f"The clean audit of {at} is older than {newer}. Start a new audit."
     if report.waived:
         return "pass", (
             f"The audit of {at} compared {report.rows:,} rows; {report.waived:,} mismatch and are "

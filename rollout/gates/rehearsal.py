@@ -24,6 +24,12 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
         return "fail", (
             f"Rehearsal {last.pk} of {at} was of another version of the plan. Rehearse it again."
         )
+    newer = evidence.facts.rehearsal_is_older_than(last)
+    if newer:
+        return "fail", (
+            f"Rehearsal {last.pk} of {at} began with a snapshot that is older than {newer}. Take "
+            "another, and rehearse again."
+        )
     if last.state == RehearsalState.FAILED:
         return "fail", f"Rehearsal {last.pk} of {at} failed: {last.error} {last.advice}".strip()
     if last.first_phase > evidence.number:

@@ -122,6 +122,17 @@ def test_a_running_audit_is_looked_at_until_it_ends(rollout: Rollout, viewer: Cl
     assert "Every row is as it should be" in fragment
 
 
+def test_a_clean_audit_of_before_a_decision_says_that_it_counts_no_longer(
+    rollout: Rollout, viewer: Client
+) -> None:
+    page = f"/rollout/audits/{audited(rollout).pk}/"
+    journal.reviewed(rollout, changes=[], rows_changed=0)
+    assert "It counts no longer." not in text_of(viewer, page)
+    journal.reviewed(rollout)
+    text = text_of(viewer, page)
+    assert "It counts no longer.</strong> It is older than grace&#x27;s review of" in text
+
+
 def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
     report = audited(rollout, "inconclusive", message="There is no column <x> yet.")
     text = text_of(viewer, f"/rollout/audits/{report.pk}/")

@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from rollout import rehearsals
 from rollout.models import Rehearsal, Rollout, Snapshot
@@ -38,6 +39,18 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
         assert shown in text
     Rehearsal.objects.update(plan_digest="another")
     assert "another version of the plan" in text_of(engineer, LIST)
+
+
+def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
+    rollout: Rollout, viewer: Client
+) -> None:
+    rehearsal = rehearsed(taken(rollout, taken_at=timezone.now()))
+    assert "It counts no longer." not in text_of(viewer, page_of(rehearsal))
+    journal.reviewed(rollout)
+    text = text_of(viewer, page_of(rehearsal))
+    assert "It counts no longer." in text
+    assert "grace&#x27;s review of properties.type, by which “Apt” became “Apartment”" in text
+    assert "before a mapping decision" in text_of(viewer, LIST)
 
 
 def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client) -> None:

@@ -288,6 +288,53 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
     ]
 
 
+NOTHING = {"changes": [], "rows_changed": 0}
+
+
+def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Answer, str]:
+    found = gates.answer(gate, gates.Evidence(rollout, number))
+    return found.status, found.message
+
+
+def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: Rollout) -> None:
+    snapshot = journal.taken(rollout, taken_at=NOW)
+    rehearsal = journal.rehearsed(snapshot)
+    journal.reviewed(rollout, at=NOW - MINUTE)
+    assert told_of(rollout, RehearsalPassed())[0] == "pass", "the snapshot has that decision"
+    journal.reviewed(rollout, at=NOW + MINUTE, **NOTHING)
+    assert told_of(rollout, RehearsalPassed())[0] == "pass", "no row gets anything else"
+    several = [
+        {"legacy": "Apt", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True},
+        {"legacy": "x" * 300, "before": "X", "after": None, "rows": 1, "moved": True},
+    ]
+    decided_at = NOW + 2 * MINUTE
+    journal.reviewed(rollout, at=decided_at, changes=several, rows_changed=13)
+    status, message = told_of(rollout, RehearsalPassed())
+    assert status == "fail"
+    assert message == (
+        f"Rehearsal {rehearsal.pk} of {rehearsal.finished_at:%Y-%m-%d %H:%M} UTC began with a "
+        "snapshot that is older than grace's review of properties.type, by which “Apt” became "
+        f"“Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, and "
+        "rehearse again."
+    )
+    journal.rehearsed(journal.taken(rollout, taken_at=NOW + 3 * MINUTE))
+    assert told_of(rollout, RehearsalPassed())[0] == "pass"
+
+
+def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    journal.reviewed(rollout, at=NOW + 2 * MINUTE, **NOTHING)
+    assert answer(AuditClean(), 3, rollout)[0] == "pass"
+    change = [{"legacy": "n/a", "before": "N/a", "after": None, "rows": None, "moved": True}]
+    journal.reviewed(rollout, at=NOW + 3 * MINUTE, changes=change, rows_changed=None)
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "fail"
+    assert "grace's review of properties.type, by which “n/a” became no value (" in message
+
+
 def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     rollout: Rollout,
 ) -> None:
