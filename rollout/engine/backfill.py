@@ -23,7 +23,7 @@ from rollout.engine.control import Control, Interrupted
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
-from rollout.engine.target import CUT_OFF_SECONDS, Connection
+from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill
 
 LOCK_TIMEOUT_MS = 100
@@ -133,7 +133,7 @@ class Worker:
             return self._computed_batch(self.action, lane, range_end, rows, started)
         last = lane.stripe == self.stripes - 1
         try:
-            with self.connection.transaction():
+            with own_transaction(self.connection):
                 if last:
                     self.connection.execute("SET LOCAL synchronous_commit = on")
                 counts = batches.update_rows(
@@ -165,7 +165,7 @@ class Worker:
         for first in range(0, len(wrong), ROWS_AT_ONCE):
             self.control.check()
             some = wrong[first : first + ROWS_AT_ONCE]
-            with self.connection.transaction():
+            with own_transaction(self.connection):
                 counts = batches.update_one_by_one(self.connection, fill, lane, some)
                 # A row counts as scanned when it comes to quarantine, and there not again.
                 counts = replace(counts, scanned=counts.quarantined if rows.first else 0)
@@ -190,7 +190,7 @@ class Worker:
         computed = batches.compute_rows(
             self.connection, action, self.function, lane, rows, between=between
         )
-        with self.connection.transaction():
+        with own_transaction(self.connection):
             counts = batches.write_computed(self.connection, action, lane, computed)
             after = self._checkpoint(lane, range_end, counts, started)
         if counts.refused:
@@ -230,7 +230,7 @@ class Worker:
             raise LaneLost("Another worker has taken this lane over; the batch was rolled back.")
 
     def try_again(self, job: int, key: Sequence[str]) -> bool:
-        """Try one row of a job's quarantine, in a transaction; whether it is right now."""
+        """Try one row of a job's quarantine, in the caller's own transaction; is it right now?"""
         rows = Range(
             blocks=quarantine.is_row(self.action.table, key),
             stripe=sql.SQL("true"),

@@ -11,6 +11,7 @@ from rollout.engine.backfill import LOCK_TIMEOUT_MS
 from rollout.engine.pace import TARGET_SECONDS
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill
+from rollout.plan.announcement import ANNOUNCE
 
 MOST_STRIPES = 16
 _ROWS_PER_STRIPE_AND_PAGE = 2
@@ -162,6 +163,7 @@ def _try_out(connection: Connection, update: sql.Composed) -> _Trial:
         connection.execute(
             sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS))
         )
+        connection.execute(ANNOUNCE)
         before = _position(connection)
         started = time.perf_counter()
         row = connection.execute(

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from rollout.plan.announcement import ANNOUNCE
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION_NAME = "rollout"
@@ -131,6 +133,14 @@ class Target:
             for name, value in self.parameters.items()
             if CONNECTION_OPTIONS[name]
         }
+
+
+@contextmanager
+def own_transaction(connection: Connection) -> Iterator[None]:
+    """A transaction whose writes the triggers of the dual write leave as they are."""
+    with connection.transaction():
+        connection.execute(ANNOUNCE)
+        yield
 
 
 def install(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from psycopg import sql
 from psycopg.sql import Composable, Composed
 
+from rollout.plan.announcement import ANNOUNCE
 from rollout.plan.table import Table
 
 
@@ -175,7 +176,7 @@ class Fill:
     @cached_property
     def text(self) -> str:
         where = sql.SQL("/* rows of the batch */ true")
-        return self.update(where).as_string()
+        return sql.SQL("{};\n{}").format(ANNOUNCE, self.update(where)).as_string()
 
 
 @dataclass(frozen=True, kw_only=True)

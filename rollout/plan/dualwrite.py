@@ -8,8 +8,9 @@ Three stages, one pair of triggers and one function per table:
 ``frozen``   as reverse, but legacy text written alone is refused, and text written with its row is
              that row's name: what is written after the archive needs no place in it.
 
-The ``WHEN`` of the update trigger is evaluated without calling the function, so that an update
-which has nothing to translate, the backfill's own above all, pays almost nothing.
+The ``WHEN`` of a trigger is evaluated without calling the function, so that an update which has
+nothing to translate pays almost nothing. The engine's own passes announce themselves: what they
+write is never translated, since they bring every value that they mean to write.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.mapping import meaning, why_mapped
 from rollout.plan.names import code, identifier, in_target, normal
@@ -131,18 +133,23 @@ class DualWriteTriggers:
         functions.append(self._function(self.function, "", "trigger", "", body))
         triggers = [
             sql.SQL(
-                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW{}\n"
+                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n  WHEN ({})\n"
                 "  EXECUTE FUNCTION {} ()"
             ).format(
                 sql.Identifier(name),
                 code(event),
                 self.table.identifier,
-                sql.SQL("\n  WHEN ({})").format(when) if when else sql.SQL(""),
+                when,
                 in_target(self.function),
             )
             for name, event, when in (
-                (self.insert_trigger, "INSERT", None),
-                (self.update_trigger, "UPDATE", self._update_condition(stage)),
+                (self.insert_trigger, "INSERT", IS_APPLICATION),
+                (
+                    self.update_trigger,
+                    "UPDATE",
+                    # In this order: an update that changes neither side asks for no setting.
+                    sql.SQL("({}) AND {}").format(self._update_condition(stage), IS_APPLICATION),
+                ),
             )
         ]
         return sql.SQL(";\n").join([*functions, *triggers])

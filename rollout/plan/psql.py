@@ -20,6 +20,7 @@ from rollout.plan.actions import (
     Probe,
     Statement,
 )
+from rollout.plan.announcement import ANNOUNCE
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import PREPARE, Step
 
@@ -159,6 +160,7 @@ BEGIN
       WHILE first <= leaf.blocks LOOP
         began := clock_timestamp();
         BEGIN
+          PERFORM {announced};
           EXECUTE replace(statement, {relation}, leaf.name)
             USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
           GET DIAGNOSTICS written = ROW_COUNT;
@@ -323,6 +325,7 @@ def _top(plan: Plan, number: int, head: tuple[str, str], order: str) -> list[str
         order=order,
         attempts=ATTEMPTS,
         relation=sql.Literal(_RELATION.as_string()).as_string(),
+        announced=ANNOUNCE.as_string().removeprefix("SELECT "),
     )
     return [text.rstrip("\n")]
 

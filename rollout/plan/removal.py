@@ -10,6 +10,7 @@ from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
 from rollout.plan.indexes import DropIndex
+from rollout.plan.mapping import name_the_rows
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.schema import check_name, require_values
 from rollout.plan.step import (
@@ -207,7 +208,11 @@ class DropLegacy(Step):
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
             ),
             *(self._rename(plan, lookup, restore=True) for lookup in plan.lookups_of(self.table)),
-            triggers(plan, self.table).install("reverse"),
+            self._triggers_before(plan),
+            *(
+                name_the_rows(lookup, plan.name, idle=True)
+                for lookup in plan.lookups_of(self.table)
+            ),
             Fill(
                 kind="restore",
                 table=self.table,
@@ -221,6 +226,20 @@ class DropLegacy(Step):
                 self.table, tuple(name for name, column in columns.items() if not column.null)
             ),
         )
+
+    def _triggers_before(self, plan: "Plan") -> Statement:
+        """The triggers in the stage in which they were before they went.
+
+        Text that was frozen stays so until it is restored: it says no more than its row, so that
+        whoever writes meanwhile leaves nothing that the archive could be taken for.
+        """
+        reverse = triggers(plan, self.table).install("reverse")
+        assert reverse.done is not None
+        steps = (step for phase in plan.phases for step in phase.steps)
+        if any(isinstance(step, FreezeLegacy) and step.table == self.table for step in steps):
+            # What is undone after this turns them round for good.
+            return unless(reverse.done, triggers(plan, self.table).install("frozen"))
+        return reverse
 
     def reshape(self, plan: "Plan", shape: Shape) -> None:
         for column in self._columns(plan):

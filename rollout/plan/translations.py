@@ -133,18 +133,23 @@ class Derived:
         return tuple(dict.fromkeys(name for _, name, _ in self._parts if name))
 
     def value(
-        self, row: str, normal_forms: Mapping[str, sql.Composable] | None = None
+        self,
+        row: str,
+        normal_forms: Mapping[str, sql.Composable] | None = None,
+        *,
+        instead: Mapping[str, sql.Composable] | None = None,
     ) -> sql.Composed:
         """The expression over the row variable or alias ``row``.
 
-        ``normal_forms`` says where the normal form of a column is at hand already.
+        ``normal_forms`` says where the normal form of a column is at hand already; ``instead``
+        gives values that columns are to have instead of those of the row.
         """
         parts: list[sql.Composable] = [sql.SQL("(")]
         for literal, name, form in self._parts:
             parts.append(code(literal))
             if name is None:
                 continue
-            column: sql.Composable = sql.Identifier(row, name)
+            column = (instead or {}).get(name) or sql.Identifier(row, name)
             if form == "normal":
                 # The normal form of NULL is the empty text, as in the mapping.
                 column = (normal_forms or {}).get(name) or normal(

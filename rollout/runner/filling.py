@@ -12,7 +12,7 @@ from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace, Settings
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, own_transaction
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill
 from rollout.telemetry.signal import application_signals
@@ -253,7 +253,7 @@ def retry_quarantined(
     written = 0
     for row in quarantine.rows(connection, job.pk, limit=None):
         control.check()
-        with connection.transaction():
+        with own_transaction(connection):
             if worker.try_again(job.pk, row.key):
                 written += 1
                 quarantine.absolve(connection, job.pk, row.key)

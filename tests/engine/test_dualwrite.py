@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from rollout.engine import ddl
-from rollout.engine.target import Connection, Target
+from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill, Statement
 from rollout.plan.dualwrite import DualWriteTriggers, Stage
-from rollout.plan.names import tidy
+from rollout.plan.names import in_target, tidy
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers as triggers_of
 from tests.engine.carrying import (
@@ -492,3 +492,50 @@ def test_the_mapping_never_keeps_one_transaction_waiting_for_another(
 def apply_all(connection: Connection, statements: list[Statement]) -> None:
     for statement in statements:
         ddl.apply(connection, statement, NoControl())
+
+
+class TestAnnouncedWrites:
+    """The engine's own writes bring every value that they mean to write."""
+
+    @pytest.mark.parametrize("stage", ["forward", "reverse", "frozen"])
+    def test_the_trigger_function_is_not_even_called(
+        self, stage: Stage, target: Target, connection: Connection
+    ) -> None:
+        triggers = start(target, connection, stage=stage)
+        BIGINT.insert(connection, 1, kind_id=BIGINT.lookup_id(connection, "House"))
+        connection.execute(
+            sql.SQL(
+                "CREATE OR REPLACE FUNCTION {} () RETURNS trigger LANGUAGE plpgsql AS"
+                " $$BEGIN RAISE 'called'; END$$"
+            ).format(in_target(triggers.function))
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match="called"):
+            BIGINT.update(connection, 1, kind=" h ")
+        with own_transaction(connection):
+            BIGINT.update(connection, 1, kind=" h ")
+            BIGINT.insert(connection, 2, kind=" h ")
+        assert BIGINT.row(connection, 1, "kind") == " h "
+        assert BIGINT.row(connection, 2, "kind", "kind_id") == (" h ", None)
+
+    def test_an_announcement_ends_with_its_transaction(
+        self, target: Target, connection: Connection
+    ) -> None:
+        start(target, connection)
+        with own_transaction(connection):
+            pass
+        BIGINT.insert(connection, 1, kind="House")
+        assert BIGINT.name_of(connection, 1) == "House"
+
+    @pytest.mark.parametrize("value", ["on", "''", "1", "'none'", "current"])
+    def test_nothing_that_a_session_keeps_is_taken_for_one(
+        self, value: str, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        """Nor what a pooler hands on: the id of a transaction that has ended."""
+        start(target, connection)
+        if value == "current":
+            app.execute("SELECT set_config('rollout.engine', pg_current_xact_id()::text, false)")
+        else:
+            app.execute(f"SET rollout.engine = {value}".encode())
+        BIGINT.insert(app, 1, kind="House")
+        BIGINT.update(app, 1, kind="Flat")
+        assert BIGINT.name_of(app, 1) == "Flat"

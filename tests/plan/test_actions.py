@@ -14,7 +14,8 @@ def test_a_statement_shows_its_sql() -> None:
 
 
 def test_a_fill_shows_the_update_of_a_batch_with_names_quoted() -> None:
-    text = fill(ODD.plan, ODD.table).text
+    announced, text = fill(ODD.plan, ODD.table).text.split(";\n")
+    assert announced.startswith("SELECT set_config('rollout.engine', ")
     assert text.startswith('UPDATE "Mixed Case"."Ta.ble""x" AS t SET "Kind \'id" = ')
     assert "/* rows of the batch */" in text
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from rollout.engine.quarantine import key_of
-from rollout.plan.actions import Statement
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
@@ -186,29 +185,6 @@ def not_kept_aside(computed: Computed, jobs: Sequence[int]) -> sql.Composable:
     ).format(key_of(computed.table), sql.Literal(list(jobs)))
 
 
-def name_the_rows(plan: Plan, lookup: Lookup) -> Statement:
-    """Give the names of lookup rows their place in the mapping, as the reverse trigger does.
-
-    A name whose normal form leads to another row already is left out: it does not mean its row.
-    """
-    return Statement(
-        sql=sql.SQL(
-            "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
-            "  SELECT l.name, l.id, 'exact' FROM {lookup} AS l\n"
-            "  WHERE l.active AND l.name IS DISTINCT FROM {blank} AND NOT EXISTS (\n"
-            "    SELECT FROM {mapping} AS m\n"
-            "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)\n"
-            "  ON CONFLICT DO NOTHING"
-        ).format(
-            mapping=in_target(lookup.mapping_name(plan.name)),
-            lookup=lookup.lookup_sql,
-            blank=sql.Literal(lookup.blank),
-            name=normal(sql.Identifier("l", "name")),
-        ),
-        done=None,
-    )
-
-
 class _Rules:
     """How a lookup's pairs of text and value are told apart, where its mapping is joined."""
 
@@ -299,7 +275,7 @@ class _Rules:
 
     @property
     def name_means_its_row(self) -> sql.Composable:
-        """SQL condition: the trigger that reads the written text understands the same row."""
+        """SQL condition: whoever reads the written text understands the same row."""
         return self._sql(
             sql.SQL(
                 "({column} IN ({idle})) IS NOT TRUE AND NOT EXISTS (SELECT FROM {mapping} AS o"
@@ -320,6 +296,10 @@ def _is_one_of(
 
 def all_of(conditions: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" AND ").join(conditions))
+
+
+def any_of(conditions: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(conditions))
 
 
 def _joined(columns: Collection[str]) -> sql.Composable:

@@ -1,6 +1,6 @@
 """A repair as passes of the backfill, each confined to what is selected and known to be wrong."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,15 +14,16 @@ from rollout.engine.repair.cells import (
     Cell,
     Write,
     all_of,
+    any_of,
     computed_cell,
     derived_cell,
     is_empty,
     lookup_cell,
-    name_the_rows,
     not_kept_aside,
 )
 from rollout.engine.repair.selection import Selection
 from rollout.plan.actions import Action, Assignment, Compute, Fill, Statement
+from rollout.plan.mapping import name_the_rows
 from rollout.plan.plan import Plan
 from rollout.plan.step import Actions, Step
 from rollout.plan.table import Table
@@ -82,15 +83,15 @@ class Repairing:
             for lookup in selected
             if isinstance(lookup, Lookup)
         ]
-        texts = {w.column: w.condition for cell in lookups for w in cell.writes if w.from_lookup}
+        texts = {w.column: w for cell in lookups for w in cell.writes if w.from_lookup}
         return lookups + [
             derived_cell(
                 self.plan,
                 derived,
                 wanted,
                 self.selection.has_text(derived),
-                # Where its text is written too, the trigger derives it from the new text.
-                unless=[texts[column] for column in derived.reads if column in texts],
+                # Where its text is written too, it follows the new text.
+                unless=[texts[column].condition for column in derived.reads if column in texts],
             )
             for derived in selected
             if isinstance(derived, Derived)
@@ -126,7 +127,7 @@ class Repairing:
         """SQL condition: the pass that repairs by SQL has something to write into row ``t``."""
         if not self.writes:
             return sql.SQL("false")
-        # No text of the row is new, so no trigger has to decide what one becomes.
+        # Of a text that is not mapped nothing says what it becomes.
         mapped = [
             sql.SQL("{} IS NOT NULL").format(sql.Identifier(lookup.mapping_alias, "legacy"))
             for lookup in self.plan.lookups_of(self.table)
@@ -136,9 +137,11 @@ class Repairing:
 
     @property
     def _repair(self) -> Fill:
-        by_column: dict[str, list[Write]] = {}
+        by_column: dict[str, list[tuple[sql.Composable, sql.Composable]]] = {}
         for write in self.writes:
-            by_column.setdefault(write.column, []).append(write)
+            by_column.setdefault(write.column, []).append((write.condition, write.value))
+        for column, condition, value in self._followers:
+            by_column.setdefault(column, []).append((condition, value))
         return Fill(
             kind="repair",
             table=self.table,
@@ -146,18 +149,42 @@ class Repairing:
             matches=self.whole.matches,
             only=self.has_a_write,
             assignments=tuple(
-                Assignment(column, self._value(column, writes))
-                for column, writes in by_column.items()
+                Assignment(column, self._value(column, cases))
+                for column, cases in by_column.items()
             ),
         )
 
-    def _value(self, column: str, writes: Sequence[Write]) -> sql.Composable:
-        if len(self.writes) == 1:
-            return writes[0].value
+    @property
+    def _followers(self) -> Iterator[tuple[str, sql.Composable, sql.Composable]]:
+        """Columns that follow a text which is written: column, condition and value of each.
+
+        No trigger translates what the engine writes, so it brings them along.
+        """
+        texts = {write.column: write for write in self.writes if write.from_lookup}
+        for t in (*self.plan.translations_of(self.table), *self.plan.computed_of(self.table)):
+            if isinstance(t, Lookup) or not (read := [texts[c] for c in t.reads if c in texts]):
+                continue
+            condition = any_of([write.condition for write in read])
+            if isinstance(t, Computed):
+                # As after any write that brings no values for them: a function computes them anew.
+                yield from ((column, condition, sql.SQL("NULL")) for column in t.columns)
+                continue
+            instead = {
+                write.column: sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+                    write.condition, write.value, sql.Identifier("t", write.column)
+                )
+                for write in read
+            }
+            yield t.column, condition, t.value("t", instead=instead)
+
+    def _value(
+        self, column: str, cases: Sequence[tuple[sql.Composable, sql.Composable]]
+    ) -> sql.Composable:
+        if len(self.writes) == 1 and len(cases) == 1:
+            # The pass is confined to the rows of its condition.
+            return cases[0][1]
         return sql.SQL("CASE {} ELSE {} END").format(
-            sql.SQL(" ").join(
-                sql.SQL("WHEN {} THEN {}").format(write.condition, write.value) for write in writes
-            ),
+            sql.SQL(" ").join(sql.SQL("WHEN {} THEN {}").format(*case) for case in cases),
             sql.Identifier("t", column),
         )
 
@@ -165,7 +192,7 @@ class Repairing:
     def passes(self) -> Actions:
         """What a repair carries out, in order; nothing where no right value can be known."""
         actions: list[Action] = [
-            name_the_rows(self.plan, cell.translation)
+            name_the_rows(cell.translation, self.plan.name)
             for cell in self.cells
             if isinstance(cell.translation, Lookup)
             and any(write.from_lookup for write in cell.writes)
