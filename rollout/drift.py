@@ -1,13 +1,12 @@
 """A rollout's live schema, and whether it is what its plan expects: what gates ask for."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from rollout.engine import catalog
-from rollout.engine.target import Target
+from rollout.engine.target import Target, reason_of
 from rollout.environments import target_of
 from rollout.models import PhaseRun, Rollout
 from rollout.plan.catalog import Catalog
@@ -16,22 +15,15 @@ from rollout.plan.plan import Plan
 
 KEPT_SECONDS = 5.0
 """Pages ask every second: the answer to one of them serves the next ones too."""
-CONNECT_SECONDS = 3
 SHOWN = 3
 
 _kept: dict[tuple[Any, ...], tuple[float, Catalog | str]] = {}
 
 
-def patient_target(rollout: Rollout) -> Target:
-    """The rollout's target, given up soon when it does not answer: people wait for a page."""
-    target = target_of(rollout.environment)
-    return replace(target, parameters={"connect_timeout": CONNECT_SECONDS, **target.parameters})
-
-
 def live(rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None) -> Catalog | str:
     """The schema as it was seconds ago, read anew once the phase ``number`` goes on with ``run``;
     or why it is not known."""
-    target = patient_target(rollout)
+    target = target_of(rollout.environment)
     key = (
         *(target.parameters.get(name) for name in ("host", "port", "dbname")),
         *(rollout.pk, plan.digest, number),
@@ -57,8 +49,7 @@ def _look(target: Target, plan: Plan) -> Catalog | str:
             connection.execute("SET statement_timeout = '3s'")
             return catalog.read(connection, catalog.labels_of(plan))
     except psycopg.Error as error:
-        said = str(error).strip().splitlines() or ["no reason was given"]
-        return f"The live schema could not be read: {said[0]}. Look again."
+        return f"The live schema could not be read. {reason_of(error)}"
 
 
 def answer(

@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db import connections
 from django.db.models import QuerySet
 
+from rollout import journal
 from rollout.engine.target import CONNECTION_OPTIONS, Target
-from rollout.models import Environment, EnvironmentState
+from rollout.models import Environment, EnvironmentState, Rollout
+from rollout.modes import Modes, modes_in, modes_now
 
 DEFAULT = "production"
 
@@ -90,17 +92,43 @@ def names_there() -> set[str]:
     return set(homes())
 
 
+def why_gone(environment: str) -> str:
+    """Why an environment that the journal remembers is there no more; empty for one that is, and
+    for one that never was."""
+    alias = configured().get(environment)
+    if alias is not None and alias not in connections.databases:
+        return (
+            f"The environment {environment} has the database alias '{alias}', which is not in "
+            "DATABASES. Correct one of the two settings."
+        )
+    if alias is not None or _there().filter(name=environment).exists():
+        return ""
+    made = Environment.objects.filter(name=environment).order_by("-id").first()
+    if made is not None and made.state == EnvironmentState.GONE:
+        day = f" on {made.gone_at:%Y-%m-%d at %H:%M} UTC" if made.gone_at else ""
+        return f"The database of {environment} was dropped{day}. What the journal knows remains."
+    if made is not None:
+        return f"The database of {environment} is being made. Wait until it is ready."
+    if Rollout.objects.filter(environment=environment).exists():
+        return (
+            f'The environment {environment} is no longer in ROLLOUT["ENVIRONMENTS"]. Name it '
+            "there again to go on with it. What the journal knows remains."
+        )
+    return ""
+
+
 def alias_of(environment: str) -> str:
     """The Django alias of an environment's database. Raises UnknownEnvironment."""
-    named = configured()
-    if environment in named:
-        return named[environment]
+    alias = configured().get(environment)
+    if alias in connections.databases:
+        return alias
     made = _there().filter(name=environment).first()
     if made is not None:
         return alias_of_made(made)
     known = ", ".join(sorted(names_there()))
+    gone = why_gone(environment)
     raise UnknownEnvironment(
-        f"There is no environment '{environment}'. Known environments: {known}."
+        f"{gone or f'There is no environment {environment!r}.'} Known environments: {known}."
     )
 
 
@@ -121,8 +149,15 @@ def alias_of_made(made: Environment) -> str:
 
 
 def target_of(environment: str) -> Target:
-    """The database of an environment, as the engine sees it."""
-    return _target(alias_of(environment))
+    """The database of an environment, as the engine sees it.
+
+    That of an environment which is gone says so when somebody connects: whoever can do without a
+    database that is away can do without one that is gone.
+    """
+    try:
+        return _target(alias_of(environment))
+    except UnknownEnvironment as error:
+        return Target({}, gone=why_gone(environment) or str(error))
 
 
 def target_of_made(made: Environment) -> Target:
@@ -132,11 +167,26 @@ def target_of_made(made: Environment) -> Target:
 
 def audit_target_of(environment: str) -> tuple[Target, str]:
     """The database that audits of an environment read, and its alias."""
-    alias = alias_of(environment)
     named = _configured().get(environment)
-    if isinstance(named, dict):
-        alias = named.get("AUDIT_DATABASE", alias)
-    return _target(alias), alias
+    if isinstance(named, dict) and "AUDIT_DATABASE" in named:
+        return _target(named["AUDIT_DATABASE"]), named["AUDIT_DATABASE"]
+    target = target_of(environment)
+    # That of a made environment is its database's name.
+    alias = configured().get(environment) or str(target.parameters.get("dbname", environment))
+    return target, alias
+
+
+def modes_of(plan: str, environment: str) -> Modes:
+    """What the application reads and writes in an environment. Raises TargetAway, Error.
+
+    Beside the journal it is asked through Django, as by the application; elsewhere by a connection
+    that gives up soon.
+    """
+    if configured().get(environment) == journal.alias():
+        return modes_now(plan, using=journal.alias())
+    with target_of(environment).connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        return modes_in(connection, plan)
 
 
 def _there() -> QuerySet[Environment]:

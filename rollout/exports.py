@@ -3,12 +3,15 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from rollout.engine.audit import MISMATCHED, mismatching_rows
+from rollout.engine.target import Target
 from rollout.environments import audit_target_of
 from rollout.models import AuditReport
 from rollout.plan import plans
+from rollout.plan.plan import Plan
 
 COLUMNS = ("table", "key", "column", "category", "state", "legacy", "expected", "actual")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -35,13 +38,24 @@ def rows_of(report: AuditReport) -> Iterator[dict[str, Any]]:
     """A report's mismatching rows by ``COLUMNS``.
 
     Where it kept only some, all rows that mismatch now are read from the database instead; their
-    state is "now". Raises psycopg.Error.
+    state is "now". Raises UnknownPlan and psycopg.Error.
     """
     if keeps_all(report):
-        yield from report.found.values(*COLUMNS).iterator(chunk_size=AT_ONCE)
-        return
+        return kept_of(report)
     plan = plans.get(report.rollout.plan)
     target, _alias = audit_target_of(report.rollout.environment)
+    rows = _rows_now(report, plan, target)
+    # Before the first line is sent: a file that ends at its heading looks like one without rows.
+    first = list(islice(rows, 1))
+    return chain(first, rows)
+
+
+def kept_of(report: AuditReport) -> Iterator[dict[str, Any]]:
+    """The mismatching rows that a report kept."""
+    yield from report.found.values(*COLUMNS).iterator(chunk_size=AT_ONCE)
+
+
+def _rows_now(report: AuditReport, plan: Plan, target: Target) -> Iterator[dict[str, Any]]:
     with target.connect() as connection:
         for table in plan.audited_tables:
             if report.tables and table.label not in report.tables:

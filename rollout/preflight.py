@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from rollout import gates, rehearsals
-from rollout.drift import patient_target
 from rollout.engine import preflight
 from rollout.engine.preflight import Item, LockForecast, Preflight
+from rollout.environments import target_of
 from rollout.models import Rollout, Way
 from rollout.plan import plans
 
@@ -15,14 +15,14 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     """Look at everything that could go wrong with a phase, now."""
     plan = plans.get(rollout.plan)
     under_way = not gates.is_untouched(gates.newest_runs(rollout).get(phase))
-    found = preflight.look(patient_target(rollout), plan, phase, under_way=under_way)
+    found = preflight.look(target_of(rollout.environment), plan, phase, under_way=under_way)
     return replace(found, locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD))
 
 
 def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
     """The locks that the rollback of a phase takes. Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
-    locks = preflight.forecast_locks(patient_target(rollout), plan, phase, forward=False)
+    locks = preflight.forecast_locks(target_of(rollout.environment), plan, phase, forward=False)
     return _as_rehearsed(locks, rollout, phase, Way.BACKWARD)
 
 

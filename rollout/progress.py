@@ -13,7 +13,7 @@ from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.questions import ask_together
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, TargetAway
 from rollout.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
@@ -54,6 +54,8 @@ class JobProgress:
     waiting_for: str
     quarantined: int = 0
     workers: tuple[str, ...] = ()
+    unknown: str = ""
+    """Why nothing but what the journal has is known; empty where the target was asked."""
 
     @property
     def already_right(self) -> int:
@@ -83,18 +85,29 @@ def progress_of(job: BackfillJob) -> JobProgress:
     """Read a job's progress. ``job.step_run.run.rollout`` is best selected along with the job."""
     if job.finished_at is not None:
         return _ended(job)
-    with target_of(job.step_run.run.rollout.environment).connect() as connection:
-        totals, measured = ask_together(
-            connection, lanes.totals_of(job.pk), samples_of(job.pk, most=MOST_SAMPLES)
-        )
+    try:
+        with target_of(job.step_run.run.rollout.environment).connect() as connection:
+            totals, measured = ask_together(
+                connection, lanes.totals_of(job.pk), samples_of(job.pk, most=MOST_SAMPLES)
+            )
+    except TargetAway as error:
+        return _known_to_the_journal(job, error)
     return _under_way(job, totals, evenly(measured), [])
 
 
 def report_of(job: BackfillJob) -> JobReport:
-    """Read all that is known of a job, on one connection.
+    """Read all that is known of a job, on one connection; what the journal knows where the target
+    is away.
 
     Raises psycopg.Error, a query that takes too long included: a page is not to wait for it.
     """
+    try:
+        return _read(job)
+    except TargetAway as error:
+        return JobReport(_known_to_the_journal(job, error), [], [], [])
+
+
+def _read(job: BackfillJob) -> JobReport:
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
         totals, measured, losses, poison = ask_together(
@@ -130,6 +143,23 @@ def speed_of(job: BackfillJob) -> float:
     time = took(job)
     seconds = time.total_seconds() if time is not None else 0.0
     return job.scanned / seconds if seconds > 0 else 0.0
+
+
+def _known_to_the_journal(job: BackfillJob, error: TargetAway) -> JobProgress:
+    if job.finished_at is not None:
+        return replace(_ended(job), unknown=str(error))
+    return JobProgress(
+        scanned=job.scanned,
+        updated=job.updated,
+        fraction=0.0,
+        rows_per_second=0.0,
+        left=None,
+        round=job.rounds,
+        done=False,
+        waiting_for=job.step_run.waiting_for,
+        quarantined=job.quarantined,
+        unknown=str(error),
+    )
 
 
 def _ended(job: BackfillJob) -> JobProgress:
@@ -259,8 +289,9 @@ def time_left(
 def _signals(connection: Connection, job: BackfillJob) -> list[Signal]:
     if job.finished_at is not None or job.step_run.run.state not in WORKING:
         return []
-    tables = plans.get(job.step_run.run.rollout.plan).tables
-    # The plan may be another by now than the one that the job was made from.
+    plan = plans.find(job.step_run.run.rollout.plan)
+    # The plan may be another by now than the one that the job was made from, or gone.
+    tables = plan.tables if plan else ()
     table = next((table for table in tables if table.label == job.table), None)
     signals = read_signals(connection, table) if table is not None else []
     return [*signals, *application_signals(job.step_run.run)]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -165,7 +166,7 @@ def _with_what_ran(rehearsals: QuerySet[Rehearsal]) -> QuerySet[Rehearsal]:
 
 def _report(rehearsal: Rehearsal, found: Any) -> Report:
     """``found`` is the rehearsal as ``_with_what_ran`` reads it."""
-    plan = plans.get(rehearsal.rollout.plan)
+    plan = plans.find(rehearsal.rollout.plan)
     steps: dict[int, list[StepRun]] = defaultdict(list)
     for row in found.ran_steps:
         step = made(StepRun, row)
@@ -200,11 +201,11 @@ def _report(rehearsal: Rehearsal, found: Any) -> Report:
     )
 
 
-def _step(plan: Plan, run: PhaseRun, row: StepRun, seen: Observation | None) -> StepReport:
-    try:
-        description = plan.step(run.phase, row.step).description
-    except KeyError:
-        description = row.step
+def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | None) -> StepReport:
+    description = row.step
+    if plan is not None:
+        with suppress(KeyError):
+            description = plan.step(run.phase, row.step).description
     return StepReport(
         step=row.step,
         description=description,

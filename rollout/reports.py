@@ -31,8 +31,9 @@ def of_status(status: RolloutStatus) -> dict[str, Any]:
             }
             for phase in status.phases
         ],
-        "read_mode": status.modes.read,
-        "write_mode": status.modes.write,
+        # null while the environment's database is away.
+        "read_mode": status.modes.read if status.modes else None,
+        "write_mode": status.modes.write if status.modes else None,
     }
 
 
@@ -40,7 +41,9 @@ def as_text(status: RolloutStatus) -> str:
     """A rollout for people."""
     lines = [
         f"{status.plan.title} in {status.rollout.environment}",
-        f"reads {status.modes.read}, writes {status.modes.write}",
+        f"reads {status.modes.read}, writes {status.modes.write}"
+        if status.modes
+        else "The database does not answer: what the application reads and writes is not known.",
         "",
     ]
     for phase in status.phases:

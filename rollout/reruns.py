@@ -6,9 +6,9 @@ from typing import Any, Literal
 import psycopg
 
 from rollout import gates
-from rollout.drift import patient_target
 from rollout.engine import quarantine
 from rollout.engine.target import Connection, ask, own
+from rollout.environments import target_of
 from rollout.models import BackfillJob, Rollout, Way
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill, Statement
@@ -74,7 +74,7 @@ def verify(rollout: Rollout, number: int, *, seconds: int = 0) -> Rerun:
         raise Refused(reason)
     plan = plans.get(rollout.plan)
     jobs = _jobs_of(rollout, number)
-    with patient_target(rollout).connect() as connection:
+    with target_of(rollout.environment).connect() as connection:
         # So that PostgreSQL itself refuses a write.
         connection.execute("SET default_transaction_read_only = on")
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rollout import gates
-from rollout.drift import patient_target
 from rollout.engine import catalog
 from rollout.engine.catalog import Drift
+from rollout.environments import target_of
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.catalog import A_TABLE, A_VIEW, VIEW, Catalog, Part, expected, known_parts
@@ -64,7 +64,7 @@ def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
     done = 0
     while done < len(plan.phases) and gates.is_done(runs.get(done)):
         done += 1
-    with patient_target(rollout).connect() as connection:
+    with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
         live = catalog.read(connection, catalog.labels_of(plan), in_full=in_full)
     under_way = done < len(plan.phases) and not gates.is_untouched(runs.get(done))

@@ -9,11 +9,12 @@ from django.db.models import OuterRef
 from django.utils import timezone
 
 from rollout import gates
-from rollout.environments import alias_of, configured, made_by_plan, must_know
+from rollout.engine.target import TargetAway
+from rollout.environments import configured, made_by_plan, modes_of, must_know, why_gone
 from rollout.gates import Evidence, GateStatus
 from rollout.heartbeats import Liveness, liveness_of
 from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
-from rollout.modes import Modes, modes_now
+from rollout.modes import Modes
 from rollout.plan import plans
 from rollout.plan.actions import Direction
 from rollout.plan.gates import Approved
@@ -79,9 +80,15 @@ class RolloutStatus:
     liveness: Liveness = field(repr=False)
 
     @cached_property
-    def modes(self) -> Modes:
-        """What the application reads and writes; asked for by those who show it."""
-        return modes_now(self.plan.name, using=alias_of(self.rollout.environment))
+    def modes(self) -> Modes | None:
+        """What the application reads and writes; None where its database is away.
+
+        Asked for by those who show it.
+        """
+        try:
+            return modes_of(self.plan.name, self.rollout.environment)
+        except TargetAway:
+            return None
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,17 @@ def find_rollout(plan_name: str, environment: str) -> Rollout:
     return rollout
 
 
+def why_closed(rollout: Rollout) -> str:
+    """Why nothing can be done with a rollout that the journal remembers: its plan or its
+    environment is there no more. Empty where both are."""
+    if plans.find(rollout.plan) is None:
+        return (
+            f"The plan {rollout.plan} is no longer in the project's code. Put it back to go on "
+            "with it. What the journal knows remains."
+        )
+    return why_gone(rollout.environment)
+
+
 def all_rollouts() -> list[Rollout]:
     """Every plan in every environment, from two queries once all of them are known."""
     made, named = made_by_plan(), configured()
@@ -114,7 +132,8 @@ def all_rollouts() -> list[Rollout]:
         for rollout in Rollout.objects.filter(plan__in=[plan.name for plan in plans])
     }
     return [
-        there.get((plan.name, name)) or find_rollout(plan.name, name)
+        there.get((plan.name, name))
+        or Rollout.objects.get_or_create(plan=plan.name, environment=name)[0]
         for plan in plans
         for name in (*named, *made.get(plan.name, []))
     ]

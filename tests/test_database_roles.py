@@ -135,7 +135,7 @@ def test_an_application_reads_its_mode_with_the_rights_of_the_second_file_and_no
     call_command("migrate", verbosity=0)
     with psycopg.connect(committed_db.url, user=roles.console, autocommit=True) as console:
         run_file("modes.sql", roles, console)
-    modes._installed.clear()
+    modes._last.clear()
     with connected_as(roles.app), modes.current_modes(rollouts.PLAN) as found:
         assert (found.read, found.write) == ("legacy", "legacy")
     with application(committed_db, roles) as app:

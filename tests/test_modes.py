@@ -62,6 +62,29 @@ def test_a_switch_is_seen_by_the_next_block(engine: Connection) -> None:
         assert modes.features == frozenset()
 
 
+def test_a_process_goes_on_by_the_modes_it_saw_last_when_the_schema_is_dropped(
+    engine: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    ddl.apply(engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
+    assert modes_now(PLAN) == Modes("legacy", "both")
+    engine.execute("DROP SCHEMA rollout CASCADE")
+    for _ in range(2):
+        with current_modes(PLAN) as modes, django_connection.cursor() as cursor:
+            assert modes == Modes("legacy", "both")
+            cursor.execute("SELECT 1")  # The application's transaction is whole.
+    assert modes_now(PLAN) == Modes("legacy", "both")
+    with transaction.atomic():
+        assert modes_now(PLAN) == Modes("legacy", "both")
+        with django_connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    assert [r.getMessage() for r in caplog.records if "is missing" in r.getMessage()] != []
+    assert len(caplog.records) == 1, "it is logged once, not for each request"
+    install(engine)
+    ddl.apply(engine, switch_modes(PLAN, read="new", write="new"), NoControl())
+    with current_modes(PLAN) as modes:
+        assert modes == modes_now(PLAN) == Modes("new", "new")
+
+
 def test_a_switch_that_is_made_already_is_not_made_again(engine: Connection) -> None:
     for statement in (
         switch_modes(PLAN, read="new", write="new"),

@@ -20,6 +20,7 @@ from rollout.models import (
     StepRun,
     Way,
 )
+from rollout.modes import Modes
 from rollout.plan.registry import UnknownPlan
 from rollout.status import all_rollouts, find_rollout, status_of, steps_of
 from tests import rollouts
@@ -52,7 +53,7 @@ def test_a_rollout_that_nobody_has_begun_may_start_with_phase_0(rollout: Rollout
     assert [phase.state for phase in status.phases] == ["pending"] * 5
     assert [phase.can_start for phase in status.phases] == [True, False, False, False, False]
     assert not any(phase.can_roll_back for phase in status.phases)
-    assert (status.modes.read, status.modes.write) == ("legacy", "legacy")
+    assert status.modes == Modes("legacy", "legacy")
 
 
 def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollout) -> None:

@@ -17,7 +17,10 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from rollout.backends import allowed_in, within
+from rollout.console.closed import away_page, closed_page
 from rollout.console.cookies import in_zone_of
+from rollout.console.fetch import Closed
+from rollout.engine.target import TargetAway
 from rollout.environments import home_of, homes
 from rollout.models import (
     AuditReport,
@@ -30,6 +33,7 @@ from rollout.models import (
     SignOff,
     Snapshot,
 )
+from rollout.plan.registry import UnknownPlan
 from rollout.roles import PERMISSIONS
 
 P = ParamSpec("P")
@@ -100,6 +104,11 @@ def may(
                 return render(request, "rollout/403.html", {"exception": refusal}, status=403)
             except Http404 as missing:
                 return render(request, "rollout/404.html", {"exception": missing}, status=404)
+            except Closed as closed:
+                # A part has no room for the page: let the browser ask for the page itself.
+                return HttpResponseClientRefresh() if known.htmx else closed_page(request, closed)
+            except (TargetAway, UnknownPlan) as error:
+                return away_page(request, error)
 
         return guarded
 

@@ -24,9 +24,12 @@ from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.audit import MATCHED
+from rollout.engine.target import reason_of
 from rollout.findings import came_back
 from rollout.heartbeats import Liveness, liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
+from rollout.plan import plans
+from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import ENFORCE
 from rollout.runner.audits import LARGEST_SEED, keys_now
 from rollout.runner.verbs import LARGEST_SAMPLE
@@ -187,14 +190,19 @@ def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     place = cell["table"], cell["column"], cell["legacy"], cell["new"]
     try:
         keys = keys_now(report.rollout, *place, at_most=MOST_ALIKE)
+    except UnknownPlan as error:
+        return Alike([], str(error))
     except psycopg.Error as error:
-        return Alike([], f"Rows like these cannot be read now: {str(error).strip()}")
+        return Alike([], f"Rows like these cannot be read now. {reason_of(error)}")
     return Alike([(key, row_url(cell["table"], key)) for key in keys])
 
 
 def _newer(report: AuditReport) -> str:
     """What came after a clean audit of every row, so that it counts no longer."""
     if report.status != AuditStatus.CLEAN or report.mode != AuditMode.FULL or report.tables:
+        return ""
+    if plans.find(report.rollout.plan) is None:
+        # Nothing counts any more that was audited for a plan which is gone.
         return ""
     return gates.Evidence(report.rollout, ENFORCE).facts.audit_is_older_than(report)
 

@@ -1,14 +1,18 @@
 """What can be downloaded: mismatching rows, streamed, and a phase as a script for psql."""
 
+import psycopg
 from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import audit_or_404, plan_or_404
-from rollout.exports import as_csv, as_json, rows_of
+from rollout.engine.target import reason_of
+from rollout.exports import as_csv, as_json, in_cells, kept_of, rows_of
 from rollout.models import AuditStatus
 from rollout.plan.psql import forward_script, rollback_script
+from rollout.plan.registry import UnknownPlan
 
 FORMS = {"csv": (as_csv, "text/csv; charset=utf-8"), "json": (as_json, "application/json")}
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
@@ -34,7 +38,19 @@ def export(request: ConsoleRequest, audit_id: int, form: str) -> HttpResponse:
     if report.status == AuditStatus.RUNNING:
         raise Http404(f"Audit {audit_id} is still running. Wait for its report.")
     write, content_type = FORMS[form]
-    answer = StreamingHttpResponse(write(rows_of(report)), content_type=content_type)
-    answer["Content-Disposition"] = f'attachment; filename="audit-{report.pk}.{form}"'
+    only_kept = request.GET.get("rows") == "kept"
+    try:
+        rows = kept_of(report) if only_kept else rows_of(report)
+    except (psycopg.Error, UnknownPlan) as error:
+        page = {
+            "report": report,
+            "rollout": report.rollout,
+            "counted": in_cells(report),
+            "reason": str(error) if isinstance(error, UnknownPlan) else reason_of(error),
+        }
+        return render(request, "rollout/export_away.html", page, status=409)
+    answer = StreamingHttpResponse(write(rows), content_type=content_type)
+    name = f"audit-{report.pk}{'-kept-rows' if only_kept else ''}.{form}"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
     # A StreamingHttpResponse is answered like any other.
     return answer  # type: ignore[return-value]

@@ -15,13 +15,25 @@ from rollout.models import (
 )
 from rollout.plan import Plan, plans
 from rollout.plan.registry import UnknownPlan
-from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of
+from rollout.status import PhaseStatus, RolloutStatus, find_rollout, status_of, why_closed
+
+
+class Closed(Exception):
+    """A rollout that only the journal remembers; the message says what is there no more."""
+
+    def __init__(self, rollout: Rollout, why: str) -> None:
+        super().__init__(why)
+        self.rollout = rollout
 
 
 def rollout_or_404(plan: str, environment: str) -> Rollout:
+    """The rollout of an address. Raises Closed where only the journal remembers it."""
     try:
         return find_rollout(plan, environment)
     except (UnknownPlan, UnknownEnvironment) as error:
+        named = Rollout.objects.filter(plan=plan, environment=environment).first()
+        if named is not None and (why := why_closed(named)):
+            raise Closed(named, why) from error
         raise Http404(str(error)) from error
 
 

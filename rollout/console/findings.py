@@ -13,7 +13,9 @@ from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
+from rollout.engine.target import reason_of
 from rollout.models import Finding
+from rollout.plan.registry import UnknownPlan
 from rollout.runner.audits import row_now
 from rollout.write_paths import write_path_at
 
@@ -81,8 +83,10 @@ def _page(
     if newest is not None:
         try:
             now = row_now(found.rollout, found.table, newest.key_parts)
+        except UnknownPlan as error:
+            unknown = str(error)
         except psycopg.Error as error:
-            unknown = f"The row cannot be read now: {str(error).strip()}"
+            unknown = f"The row cannot be read now. {reason_of(error)}"
     page = {
         "finding": found,
         "rollout": found.rollout,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rollout.engine import planner
 from rollout.engine.planner import FillPlan
+from rollout.engine.target import TargetAway
 from rollout.environments import target_of
 from rollout.models import BackfillEstimate
 from rollout.plan.step import Step
@@ -33,17 +34,25 @@ def forecasts(status: RolloutStatus, number: int) -> list[Forecast]:
         .order_by("step", "position", "-id")
         .distinct("step", "position")
     }
-    with target_of(status.rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
-        actions = [each.action for each in passes]
-        chosen = [
-            planner.choose(connection, action) if there else None
-            for action, there in zip(actions, columns_exist(connection, *actions), strict=True)
-        ]
+    try:
+        chosen = _chosen(status, passes)
+    except TargetAway:
+        # The gates of the same page say so.
+        chosen = [None] * len(passes)
     return [
         _forecast(each, plan, newest.get((each.step.id, each.position)))
         for each, plan in zip(passes, chosen, strict=True)
     ]
+
+
+def _chosen(status: RolloutStatus, passes: list[Pass]) -> list[FillPlan | None]:
+    with target_of(status.rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        actions = [each.action for each in passes]
+        return [
+            planner.choose(connection, action) if there else None
+            for action, there in zip(actions, columns_exist(connection, *actions), strict=True)
+        ]
 
 
 def _forecast(each: Pass, plan: FillPlan | None, estimate: BackfillEstimate | None) -> Forecast:

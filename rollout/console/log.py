@@ -11,7 +11,7 @@ from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.filtering import ListFilter, choice
 from rollout.console.paging import page_of
 from rollout.environments import names_there
-from rollout.models import LogEntry
+from rollout.models import LogEntry, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import ROLES
 
@@ -37,8 +37,13 @@ class LogFilter(ListFilter):
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)
-        self.offer("plan", (plan.name for plan in plans))
-        self.offer("environment", names_there())
+        # Besides those that are there the one that is asked for, where the journal knows it.
+        gone = Rollout.objects.filter(
+            plan=query.get("plan", ""), environment=query.get("environment", "")
+        )
+        named = gone.values_list("plan", "environment").first() or ()
+        self.offer("plan", {plan.name for plan in plans}.union(named[:1]))
+        self.offer("environment", names_there().union(named[1:]))
 
 
 @may("view_rollout", anywhere=True)

@@ -19,9 +19,9 @@ from rollout.console.marks import lanes_of, marks_of
 from rollout.console.points import points_and_lately
 from rollout.console.rules import rules_of
 from rollout.console.shadow import shadow_card
-from rollout.environments import alias_of
+from rollout.engine.target import TargetAway
+from rollout.environments import modes_of
 from rollout.models import PhaseRun, Rollout, RuleState
-from rollout.modes import Modes, modes_now
 from rollout.shadow.shares import has_both
 from rollout.telemetry.baseline import baseline_of
 from rollout.telemetry.reading import Figures, Point, together
@@ -113,7 +113,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "rules": rules_of(rollout, RuleState.objects.filter(rollout=rollout)),
         "shadow": shadow_card(
             rollout,
-            both=has_both(runs, _modes(rollout)),
+            both=_has_both(rollout, runs),
             report=next((mark.report for mark in reversed(marks) if mark.report), None),
             since=since,
             until=until,
@@ -124,8 +124,11 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     return render(request, f"rollout/{template}.html", page)
 
 
-def _modes(rollout: Rollout) -> Modes:
-    return modes_now(rollout.plan, using=alias_of(rollout.environment))
+def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
+    try:
+        return has_both(runs, modes_of(rollout.plan, rollout.environment))
+    except TargetAway:
+        return False
 
 
 def _compared(newest: PhaseRun | None, now: dict[str, Figures]) -> list[Compared]:

@@ -52,8 +52,8 @@ class PhaseRow:
     role: str
     there: LegReport | None
     back: LegReport | None
-    allowed: timedelta
-    """How long the plan thinks the phase takes."""
+    allowed: timedelta | None
+    """How long the plan thinks the phase takes; None for a plan that is no longer in the code."""
 
 
 @may("view_rollout", to_post="rehearse_rollout")
@@ -101,7 +101,7 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
 @require_safe
 def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     found = rehearsal_or_404(rehearsal_id)
-    plan = plans.get(found.rollout.plan)
+    plan = plans.find(found.rollout.plan)
     report = report_of(found)
     page = {
         "rehearsal": found,
@@ -113,14 +113,14 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
                 ROLES[number],
                 _leg(report, number, Way.FORWARD),
                 _leg(report, number, Way.BACKWARD),
-                plan.phases[number].estimate,
+                plan.phases[number].estimate if plan else None,
             )
-            for number in range(found.first_phase, len(plan.phases))
+            for number in range(found.first_phase, len(ROLES))
         ],
         "is_there": found.environment.state == EnvironmentState.READY,
-        "is_current": found.plan_digest == plan.digest,
-        "newer": _outdated(found.rollout, [found]).get(found.pk, ""),
-        "traffic": plan.traffic,
+        "is_current": plan is not None and found.plan_digest == plan.digest,
+        "newer": _outdated(found.rollout, [found]).get(found.pk, "") if plan else "",
+        "traffic": plan.traffic if plan else "",
         "liveness": liveness() if found.under_way else None,
         "live": found.under_way,
     }

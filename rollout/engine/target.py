@@ -1,5 +1,6 @@
 """The target: the database that a plan changes, and the engine's own schema in it."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ CUT_OFF_SECONDS = 5
 """A transaction whose client says nothing for so long is ended: its machine may be cut off, and
 what it holds is what the application waits for."""
 NOTICED = {
+    # People wait for most of these connections; libpq would wait for minutes.
+    "connect_timeout": 4,
     "keepalives_idle": 5,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -29,6 +32,8 @@ NOTICED = {
 }
 """Parameters of libpq by which a machine notices within 15 s, instead of the usual two hours, that
 it cannot reach the server any more."""
+# A page asks a target several questions: it waits once, not for each, on a server that is silent.
+SILENT_SECONDS = 3.0
 
 _VERSION = "rollout: what it keeps in this database, version 3"
 _SCHEMA = """
@@ -108,22 +113,65 @@ CONNECTION_OPTIONS = {
 """What libpq takes to connect by, and the variable of the environment that says the same."""
 
 
+class TargetAway(psycopg.OperationalError):
+    """A target's database cannot be asked now; the message says why and what to do."""
+
+
+class TargetGone(TargetAway):
+    """There is no such database any more, and waiting will not bring it back."""
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """Why a target gave no answer, in sentences, with what to do."""
+    if isinstance(error, TargetAway):
+        return str(error)
+    lines = str(error).strip().splitlines() or ["no reason was given"]
+    return f"The database said: {lines[0]}. Look again."
+
+
+_silent: dict[tuple[str, ...], tuple[float, str]] = {}
+"""Servers that did not answer in time: until when they are not asked again, and what to say."""
+
+
 @dataclass(frozen=True)
 class Target:
     """How to reach a target directly: long statements and session settings need a whole session."""
 
     parameters: Mapping[str, Any]
+    gone: str = ""
+    """Why there is no such database any more; empty for one that should be there."""
 
     @contextmanager
     def connect(self, **options: Any) -> Iterator[Connection]:
-        """An autocommitting connection of the engine's own. Raises psycopg.OperationalError."""
-        connection: Connection = psycopg.connect(
-            **{**NOTICED, **self.parameters, **options},
-            autocommit=True,
-            application_name=APPLICATION_NAME,
-        )
-        with connection:
+        """An autocommitting connection of the engine's own. Raises TargetAway."""
+        with self._connected(options) as connection:
             yield connection
+
+    def _connected(self, options: Mapping[str, Any]) -> Connection:
+        if self.gone:
+            raise TargetGone(self.gone)
+        server = tuple(str(self.parameters.get(name, "")) for name in ("host", "hostaddr", "port"))
+        until, said = _silent.get(server, (0.0, ""))
+        if time.monotonic() < until:
+            raise TargetAway(said)
+        try:
+            return psycopg.connect(
+                **{**NOTICED, **self.parameters, **options},
+                autocommit=True,
+                application_name=APPLICATION_NAME,
+            )
+        except psycopg.OperationalError as error:
+            said = self._unreachable(error)
+            if isinstance(error, psycopg.errors.ConnectionTimeout):
+                _silent[server] = (time.monotonic() + SILENT_SECONDS, said)
+            raise TargetAway(said) from error
+
+    def _unreachable(self, error: psycopg.Error) -> str:
+        reason = " ".join(str(error).split()) or "no reason was given"
+        return (
+            f"The database {self.parameters.get('dbname', '')} cannot be reached: {reason}. See "
+            "whether its server runs and lets this role in, then look again."
+        )
 
     @property
     def environment(self) -> dict[str, str]:

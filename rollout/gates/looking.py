@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable
 import psycopg
 
 from rollout import drift
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, reason_of
+from rollout.environments import target_of
 from rollout.gates.answering import Answered
 from rollout.models import Rollout
 
@@ -17,7 +18,7 @@ _kept: dict[Hashable, tuple[float, Answered]] = {}
 
 def looked(rollout: Rollout, *about: Hashable, at: Callable[[Connection], Answered]) -> Answered:
     """What a look into the rollout's target came to, as it was seconds ago."""
-    target = drift.patient_target(rollout)
+    target = target_of(rollout.environment)
     key = (*(target.parameters.get(name) for name in ("host", "port", "dbname")), *about)
     now = time.monotonic()
     kept = _kept.get(key)
@@ -29,8 +30,7 @@ def looked(rollout: Rollout, *about: Hashable, at: Callable[[Connection], Answer
                 connection.execute("SET statement_timeout = '3s'")
                 answered = at(connection)
         except psycopg.Error as error:
-            said = str(error).strip().splitlines() or ["no reason was given"]
-            answered = ("unknown", f"The database could not be asked: {said[0]}. Look again.")
+            answered = ("unknown", f"The database could not be asked. {reason_of(error)}")
         _kept[key] = kept = (now, answered)
     return kept[1]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rollout import preflight, reports, reruns, typescript
-from rollout.drift import patient_target
 from rollout.engine.catalog import live_columns, tables_of
+from rollout.environments import target_of
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.status import all_rollouts, find_rollout
@@ -71,7 +71,7 @@ def types(write: Write, complain: Write, *, plan: str, env: str, check: str | No
 def interfaces_of(rollout: Rollout) -> str:
     """The interfaces of the live tables of a rollout, in the order of their names."""
     plan = plans.get(rollout.plan)
-    with patient_target(rollout).connect() as connection:
+    with target_of(rollout.environment).connect() as connection:
         return typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
 
 

@@ -22,11 +22,14 @@ class Registry:
     def __iter__(self) -> Iterator[Plan]:
         return iter(self._plans)
 
+    def find(self, name: str) -> Plan | None:
+        """None where there is no such plan: the journal remembers plans that the code has lost."""
+        return next((plan for plan in self._plans if plan.name == name), None)
+
     def get(self, name: str) -> Plan:
         """Raises UnknownPlan, whose message names the plans there are."""
-        for plan in self._plans:
-            if plan.name == name:
-                return plan
+        if plan := self.find(name):
+            return plan
         known = ", ".join(sorted(plan.name for plan in self._plans)) or "none is registered"
         raise UnknownPlan(f"There is no plan '{name}'. Known plans: {known}.")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import psycopg
 
 from rollout import journal, log
-from rollout.drift import patient_target
 from rollout.engine import blockers
 from rollout.engine.blockers import How
 from rollout.engine.standing import Blocker, Standing
+from rollout.environments import target_of
 from rollout.models import WORKING, Rollout, StepRun, StepState
 from rollout.runner.verbs import Actor, Refused, name_of
 
@@ -74,7 +74,7 @@ def end_blocker(
     held, blocker = _found(rollout, pid, began_at, how)
     run = held.step_run.run
     try:
-        with patient_target(rollout).connect() as connection:
+        with target_of(rollout.environment).connect() as connection:
             with journal.atomic():
                 log.record(
                     "blocker cancelled" if how == "cancel" else "blocker ended",
@@ -122,7 +122,7 @@ def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, B
             "Look at the page again."
         )
     try:
-        with patient_target(rollout).connect() as connection:
+        with target_of(rollout.environment).connect() as connection:
             reason = blockers.why_not(connection, blocker, held.standing, how)
     except psycopg.Error as error:
         raise Refused(f"The database could not be asked: {error}".strip()) from error

@@ -16,7 +16,7 @@ from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.runner.verbs import Actor, Refused, active_run, plan_of
+from rollout.runner.verbs import Actor, Refused, active_run, plan_of, refuse_out_of_reach
 
 PATIENCE = timedelta(minutes=2)
 """An estimate that has had no answer for so long may be asked for again."""
@@ -59,6 +59,7 @@ def _written(action: Fill | Compute) -> tuple[str, ...]:
 
 def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> None:
     """Have every pass of a phase estimated that has not begun. Raises Refused."""
+    refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     passes = passes_of(plan, phase)
     if not passes:

@@ -8,7 +8,7 @@ from rollout import log, queue
 from rollout.environments import alias_of
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
-from rollout.runner.verbs import Actor, Refused, alone_with
+from rollout.runner.verbs import Actor, Refused, alone_with, refuse_out_of_reach
 
 
 def try_out(rollout: Rollout, flow: str) -> str:
@@ -27,6 +27,7 @@ def try_out(rollout: Rollout, flow: str) -> str:
 
 def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None:
     """Have a worker try every flow of the plan out. Raises Refused."""
+    refuse_out_of_reach(rollout)
     flows = plans.get(rollout.plan).flows
     if not flows:
         raise Refused("The plan probes no flow. Add the flows that matter to a phase.")

@@ -43,7 +43,15 @@ from rollout.plan.step import CONTRACT
 from rollout.runner import execution, lease, restoring, staging, verbs
 from rollout.runner.lease import Lease
 from rollout.runner.observing import FORGET_SECONDS, Notes, Observer, ObserverDied
-from rollout.runner.verbs import Actor, Refused, active_run, alone_with, name_of, plan_of
+from rollout.runner.verbs import (
+    Actor,
+    Refused,
+    active_run,
+    alone_with,
+    name_of,
+    plan_of,
+    refuse_out_of_reach,
+)
 from rollout.snapshots import newest_verified
 
 MOST_ATTEMPTS = 5
@@ -112,6 +120,7 @@ def rehearse(
 
     The database of one that failed before goes, unless it is to be kept.
     """
+    refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     with alone_with(rollout):
         snapshot = snapshot or newest_verified(rollout)

@@ -22,8 +22,8 @@ from rollout.engine.repair import (
     examples,
     why_not,
 )
-from rollout.engine.target import Connection
-from rollout.environments import alias_of, target_of
+from rollout.engine.target import Connection, TargetAway
+from rollout.environments import modes_of, target_of
 from rollout.models import (
     AuditReport,
     BackfillJob,
@@ -34,12 +34,20 @@ from rollout.models import (
     RunState,
     Way,
 )
-from rollout.modes import modes_now
 from rollout.plan.plan import Plan
+from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import BACKFILL, CONTRACT, Step
 from rollout.plan.table import Table
 from rollout.runner import audits, lease
-from rollout.runner.verbs import Actor, Refused, active_run, alone_with, is_busy, plan_of
+from rollout.runner.verbs import (
+    Actor,
+    Refused,
+    active_run,
+    alone_with,
+    is_busy,
+    plan_of,
+    refuse_out_of_reach,
+)
 
 PREVIEW_SECONDS = 20
 """A page waits no longer for a count; the run then counts for itself."""
@@ -72,11 +80,11 @@ def preview_repair(
     change: MappingChange | None = None,
 ) -> RepairPreview:
     """What a repair of those rows would do now; nothing is changed."""
-    plan = plan_of(rollout)
-    refusal = _why_not(plan, rollout)
-    if refusal:
-        return RepairPreview(refusal=refusal)
     try:
+        plan = plan_of(rollout)
+        refusal = _why_not(plan, rollout)
+        if refusal:
+            return RepairPreview(refusal=refusal)
         table = _table(plan, table_label)
         with target_of(rollout.environment).connect() as connection:
             refusal = why_not(connection, plan, table)
@@ -87,7 +95,7 @@ def preview_repair(
             jobs = _computing_jobs(rollout, table)
             repairing = Repairing(plan, table, chosen, direction=direction, jobs=jobs)
             return _preview(connection, repairing)
-    except NothingSelected as problem:
+    except (NothingSelected, UnknownPlan, TargetAway) as problem:
         return RepairPreview(refusal=str(problem))
     except errors.DataError as error:
         return RepairPreview(
@@ -145,10 +153,10 @@ def repair(
     source: str = "web",
 ) -> PhaseRun:
     """Have the selected rows of a table put right. Raises Refused."""
-    plan = plan_of(rollout)
     preview = preview_repair(rollout, table, selection, change=change)
     if preview.refusal:
         raise Refused(preview.refusal)
+    plan = plan_of(rollout)
     with alone_with(rollout):
         reason = _why_not(plan, rollout)
         if reason:
@@ -189,11 +197,16 @@ def repair(
 
 def preview_correction(change: MappingChange) -> RepairPreview:
     """What ``correct`` would do now."""
-    return preview_repair(change.rollout, change.table, _selection_of(change), change=change)
+    try:
+        selection = _selection_of(change)
+    except UnknownPlan as problem:
+        return RepairPreview(refusal=str(problem))
+    return preview_repair(change.rollout, change.table, selection, change=change)
 
 
 def correct(change: MappingChange, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Have the rows put right whose legacy texts a mapping review changed. Raises Refused."""
+    refuse_out_of_reach(change.rollout)
     return repair(
         change.rollout,
         table=change.table,
@@ -249,7 +262,7 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
 
 def _direction(rollout: Rollout, change: MappingChange | None) -> Direction:
     """A review says what texts become, so its rows follow them; after the cutover others do not."""
-    modes = modes_now(rollout.plan, using=alias_of(rollout.environment))
+    modes = modes_of(rollout.plan, rollout.environment)
     return "reverse" if modes.write == "new" and change is None else "forward"
 
 

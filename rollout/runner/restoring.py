@@ -46,6 +46,7 @@ from rollout.runner.verbs import (
     is_busy,
     known_user,
     plan_of,
+    refuse_out_of_reach,
 )
 
 MOST_ATTEMPTS = 3
@@ -101,6 +102,7 @@ def make_staging(
 
     With ``now`` it is made in this process.
     """
+    refuse_out_of_reach(snapshot.rollout)
     with alone_with(snapshot.rollout):
         refuse_unless_verified(snapshot)
         made = staging.asked_for(snapshot, name, Environment.Purpose.STAGING, actor)

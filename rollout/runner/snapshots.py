@@ -33,7 +33,14 @@ from rollout.models import (
 from rollout.plan import plans
 from rollout.runner import lease
 from rollout.runner.lease import Lease
-from rollout.runner.verbs import Actor, Refused, active_run, alone_with, plan_of
+from rollout.runner.verbs import (
+    Actor,
+    Refused,
+    active_run,
+    alone_with,
+    plan_of,
+    refuse_out_of_reach,
+)
 
 SNAPSHOT_GOES_ON = (SnapshotState.TAKEN, SnapshotState.VERIFYING, SnapshotState.VERIFIED)
 MOST_ATTEMPTS = 3
@@ -44,6 +51,7 @@ _log = logging.getLogger(__name__)
 
 def take_snapshot(rollout: Rollout, *, actor: Actor, source: str = "web") -> Snapshot:
     """Ask for a snapshot, to be verified as soon as it is taken. Raises Refused."""
+    refuse_out_of_reach(rollout)
     with alone_with(rollout):
         snapshot = _asked_for(rollout, actor, source)
         queue.send_snapshot(snapshot)
@@ -52,6 +60,7 @@ def take_snapshot(rollout: Rollout, *, actor: Actor, source: str = "web") -> Sna
 
 def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
     """Ask for a dump that is there to be restored and compared once more. Raises Refused."""
+    refuse_out_of_reach(snapshot.rollout)
     with alone_with(snapshot.rollout):
         _refuse_beside_another(snapshot.rollout)
         changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=SNAPSHOT_ENDED).exclude(

@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 
 from rollout import editing, gates, journal, log, preflight, queue
+from rollout.engine.target import TargetAway
+from rollout.environments import target_of, why_gone
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
@@ -26,6 +28,7 @@ from rollout.models import (
 from rollout.plan import plans
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
+from rollout.plan.registry import UnknownPlan
 from rollout.runner import audits, lease
 from rollout.runner.transitions import move, paused_by
 
@@ -47,6 +50,17 @@ class Actor(Protocol):
 def plan_of(rollout: Rollout) -> Plan:
     """The plan of a rollout. Raises UnknownPlan."""
     return plans.get(rollout.plan)
+
+
+def refuse_out_of_reach(rollout: Rollout) -> None:
+    """Raises Refused where a rollout's plan or database is away: nothing is queued, and nobody is
+    told that it was, which no worker can carry out."""
+    try:
+        plan_of(rollout)
+        with target_of(rollout.environment).connect():
+            pass
+    except (UnknownPlan, TargetAway) as error:
+        raise Refused(f"Nothing was done. {error}") from error
 
 
 def known_user(actor: Actor, what: str) -> AbstractBaseUser:
@@ -152,6 +166,7 @@ def sentence_name_of(run: PhaseRun) -> str:
 
 def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
+    refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     gates.forget()
     _refuse_start(plan, rollout, phase, actor)
@@ -192,6 +207,7 @@ def _refuse_start(
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
+    refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     with alone_with(rollout):
         runs = gates.newest_runs(rollout)
@@ -295,6 +311,7 @@ def retry(
     A phase is looked at once more, as before its start. ``run`` says which run, where a repair
     stopped after a phase did. Raises Refused.
     """
+    refuse_out_of_reach(rollout)
     wanted = stopped_run(rollout, run)
     more: dict[str, object] = {}
     if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
@@ -375,6 +392,7 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
 
 def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
     """Let a paused phase go on. Raises Refused."""
+    refuse_out_of_reach(rollout)
     with alone_with(rollout):
         run = active_run(rollout)
         if run is None:
@@ -413,6 +431,8 @@ def set_pace(
     source: str = "web",
 ) -> None:
     """Change how fast a job goes, from its next batch on. Raises Refused on values out of range."""
+    if closed := why_gone(job.step_run.run.rollout.environment):
+        raise Refused(closed)
     if not 10 <= target_ms <= 2000:
         raise Refused("A batch may aim at 10 to 2,000 ms. 75 is a good start.")
     if not 5 <= duty_percent <= 100:
@@ -438,6 +458,7 @@ def set_pace(
 def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") -> None:
     """Have the rows that the database refused tried once more. Raises Refused."""
     run = job.step_run.run
+    refuse_out_of_reach(run.rollout)
     if run.way == Way.REPAIR and _is_outdated(run, gates.newest_runs(run.rollout)):
         raise Refused("More has been carried out since that repair. Start a new one.")
     if run.active and run.state != RunState.PAUSED:
@@ -481,6 +502,7 @@ def start_audit(
 
     Raises Refused while one is under way, and for a size, seed or table that cannot be.
     """
+    refuse_out_of_reach(rollout)
     why_not = why_not_audit(rollout, sample=sample, seed=seed, tables=tables)
     if why_not:
         raise Refused(why_not)

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from rollout import progress
-from rollout.console import access, cells, cookies, formatting, links, live, looks
+from rollout.console import access, cells, closed, cookies, formatting, links, live, looks
 from rollout.console.concerns import Concern
 from rollout.console.paging import Page
 from rollout.engine.health import Status
@@ -50,6 +50,7 @@ register.simple_tag(cells.rows_of_marks, name="rows_of_marks")
 register.simple_tag(cells.stretches, name="stretches")
 register.simple_tag(cells.moments, name="moments")
 register.simple_tag(cells.box, name="box", takes_context=True)
+register.simple_tag(closed.why, name="why_closed")
 register.simple_tag(formatting.clock, name="clock")
 register.simple_tag(formatting.when, name="when")
 register.simple_tag(formatting.ago_text, name="ago")

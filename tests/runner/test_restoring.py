@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from config import embedded
 from rollout import runner
+from rollout.environments import modes_of
 from rollout.models import (
     LogEntry,
     PhaseRun,
@@ -22,6 +23,7 @@ from rollout.models import (
     SnapshotState,
     Way,
 )
+from rollout.modes import Modes
 from rollout.status import find_rollout, status_of
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
@@ -85,7 +87,7 @@ def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
     assert rows_of("staging") == before == rows_of("production")
     status = status_of(staging)
     assert [phase.state for phase in status.phases] == [*["done"] * 3, "pending", "pending"]
-    assert (status.modes.read, status.modes.write) == ("legacy", "both")
+    assert status.modes == Modes("legacy", "both")
     entry = LogEntry.objects.get(event="snapshot restored")
     assert (entry.environment, entry.actor) == ("staging", "ada")
     assert entry.data["sha256"] == snapshot.sha256
@@ -97,8 +99,8 @@ def test_what_was_restored_can_be_rolled_back_there_and_carried_out_anew(
     restore(rollouts.snapshot_of(filled), staging)
     rollouts.carry_back(staging, 2, 1)
     rollouts.carry_out(staging, 1, 2, 3, 4)
-    assert status_of(staging).modes.read == "new"
-    assert status_of(filled).modes.read == "legacy"
+    assert modes_of(PLAN, staging.environment).read == "new"
+    assert modes_of(PLAN, filled.environment).read == "legacy"
 
 
 def test_tables_that_are_there_are_replaced_only_when_that_was_said(
@@ -111,7 +113,7 @@ def test_tables_that_are_there_are_replaced_only_when_that_was_said(
     rollouts.carry_out(staging, 0, 1, 2)
     restore(snapshot, staging, replace=True)
     assert {phase.state for phase in status_of(staging).phases} == {"pending"}
-    assert status_of(staging).modes.write == "legacy"
+    assert modes_of(PLAN, staging.environment).write == "legacy"
     rollouts.carry_out(staging, 0, 1, 2)
 
 

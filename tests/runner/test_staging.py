@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import runner
-from rollout.environments import UnknownEnvironment, environments_of, target_of
+from rollout.environments import UnknownEnvironment, environments_of, modes_of, target_of
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -66,8 +66,8 @@ def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
         ).fetchone()
     assert found == (300, 300.0), "the planner knows how many rows there are"
     rollouts.carry_out(rollout, 0, 1, 2)
-    assert status_of(rollout).modes.write == "both"
-    assert status_of(properties).modes.write == "legacy"
+    assert modes_of(PLAN, rollout.environment).write == "both"
+    assert modes_of(PLAN, properties.environment).write == "legacy"
     assert differences(schema_of(properties, in_full=True), schema_of(rollout, in_full=True))
     made = Environment.objects.get()
     assert made.database in databases()
