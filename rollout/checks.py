@@ -43,7 +43,7 @@ def check_plans(**_: Any) -> list[CheckMessage]:
 def check_plan(plan: Plan) -> list[CheckMessage]:
     """Everything that is wrong with a plan, each with a hint."""
     return [
-        *_destructive_steps(plan),
+        *_steps_without_way_back(plan),
         *_columns(plan),
         *_names(plan),
         *_phases(plan),
@@ -72,9 +72,10 @@ def _steps(plan: Plan) -> Iterator[tuple[int, Step]]:
             yield number, step
 
 
-def _destructive_steps(plan: Plan) -> Iterator[Error]:
+def _steps_without_way_back(plan: Plan) -> Iterator[Error]:
     for number, step in _steps(plan):
-        if step.backward(plan) is None or (step.destructive and not step.backward(plan)):
+        guarded, backward = step.destructive or step.restrictive, step.backward(plan)
+        if backward is None or (guarded and not backward):
             yield _error(
                 1,
                 f"Step '{step.id}' of phase {number} has no rollback.",

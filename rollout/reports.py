@@ -12,7 +12,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.psql import forward_script, rollback_script
 from rollout.runner.scheduled_starts import said
 from rollout.schemas import differences, schema_of
-from rollout.status import RolloutStatus
+from rollout.status import PhaseStatus, RolloutStatus
 
 
 def of_status(status: RolloutStatus) -> dict[str, Any]:
@@ -26,6 +26,8 @@ def of_status(status: RolloutStatus) -> dict[str, Any]:
                 "number": phase.number,
                 "name": phase.role,
                 "state": phase.state,
+                "destructive": phase.destructive,
+                "restrictive": phase.restrictive,
                 **({"pause": phase.run.pause} if pause_of(phase.run) and phase.run else {}),
                 "gates": [as_data(gate) for gate in phase.gates],
             }
@@ -48,7 +50,7 @@ def as_text(status: RolloutStatus) -> str:
     ]
     for phase in status.phases:
         way = " (rollback)" if phase.way == "backward" and phase.state != "pending" else ""
-        lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}")
+        lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}{_level(phase)}")
         for gate in phase.gates:
             lines.append(f"      {gate.status:<7} {gate.name}: {gate.message}")
             if gate.override is not None:
@@ -64,6 +66,10 @@ def as_text(status: RolloutStatus) -> str:
     if status.liveness.message:
         lines += ["", status.liveness.message]
     return "\n".join(lines)
+
+
+def _level(phase: PhaseStatus) -> str:
+    return ", destructive" if phase.destructive else ", restrictive" if phase.restrictive else ""
 
 
 def of_audit(report: AuditReport) -> dict[str, Any]:

@@ -38,11 +38,17 @@ class PhaseStatus:
     duration: timedelta | None
     gates: list[GateStatus]
     destructive: bool
+    restrictive: bool
     digest: str
     """Of what people approve: the phase's statements, both ways, and its gates."""
     needs_approval: bool
     start_refusal: str
     roll_back_refusal: str
+
+    @property
+    def guarded(self) -> bool:
+        """Whether people are asked twice before they start it."""
+        return self.destructive or self.restrictive
 
     @property
     def can_start(self) -> bool:
@@ -235,6 +241,7 @@ def _phase_status(
         duration=duration_of(run),
         gates=answered,
         destructive=plan.is_destructive(number),
+        restrictive=plan.is_restrictive(number),
         digest=plan.digest_of(number),
         needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
         start_refusal=why_not_start(evidence, active, answered or gates.answers_of(evidence)),

@@ -123,7 +123,8 @@ def test_a_start_is_scheduled_and_cancelled(rollout: Rollout, shell: Shell) -> N
     code, out, _ = shell("schedule", PLAN, "3", at, "--user", "lead")
     assert (code, out) == (
         0,
-        f"Phase 3 starts at {at.replace('T', ' ')} UTC, if its gates let it then.\n",
+        f"Phase 3 starts at {at.replace('T', ' ')} UTC, if its gates let it then."
+        " It is restrictive.\n",
     )
     assert f"lead scheduled phase 3 for {at.replace('T', ' ')} UTC." in shell("show", PLAN)[1]
     assert shell("unschedule", PLAN)[1] == "Cancelled the scheduled start.\n"

@@ -12,7 +12,7 @@ from rollout.console.fetch import phase_or_404, status_or_404
 from rollout.console.forecasts import forecasts
 from rollout.console.live import FAST, pace, shared
 from rollout.console.scheduling import zone_of
-from rollout.console.sessions import confirmed_recently, destructive
+from rollout.console.sessions import confirmed_recently, guarded
 from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import carry_out, has_typed_name, typed_name
 from rollout.models import Way
@@ -56,13 +56,13 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 
 
 @may("start_rollout")
-@confirmed_recently(when=destructive)
+@confirmed_recently(when=guarded)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
     refused = request.method == "POST" and (
-        phase.destructive and not has_typed_name(request, status.plan)
+        phase.guarded and not has_typed_name(request, status.plan)
     )
     if request.method == "POST" and request.POST.get("seen", phase.digest) != phase.digest:
         messages.error(

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, rollout_or_404, status_or_404
-from rollout.console.sessions import confirmed_recently, destructive
+from rollout.console.sessions import confirmed_recently, guarded
 from rollout.console.verbs import back, carry_out, has_typed_name
 from rollout.plan.plan import Plan
 from rollout.runner.scheduled_starts import window_of
@@ -40,7 +40,7 @@ def moment_of(text: str, zone: str) -> datetime | None:
 
 
 @may("start_rollout")
-@confirmed_recently(when=destructive)
+@confirmed_recently(when=guarded)
 @require_POST
 def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
@@ -48,7 +48,7 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
     zone, text = zone_of(status.plan, number), request.POST.get("at", "")
     at = moment_of(text, zone)
     page = reverse("rollout:start", args=[plan, environment, number])
-    if phase.destructive and not has_typed_name(request, status.plan):
+    if phase.guarded and not has_typed_name(request, status.plan):
         messages.error(request, f"Nothing was scheduled. Type exactly {status.plan.name}.")
     elif request.POST.get("seen", phase.digest) != phase.digest:
         messages.error(

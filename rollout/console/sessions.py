@@ -84,21 +84,21 @@ def always(request: HttpRequest, named: dict[str, Any]) -> bool:
     return True
 
 
-def destructive(request: HttpRequest, named: dict[str, Any]) -> bool:
-    """Whether the address names a phase with a destructive step."""
+def guarded(request: HttpRequest, named: dict[str, Any]) -> bool:
+    """Whether the address names a phase with a destructive or restrictive step."""
     try:
         plan = plans.get(named["plan"])
     except UnknownPlan:
         return False
     number = named["number"]
-    return number < len(plan.phases) and plan.is_destructive(number)
+    return number < len(plan.phases) and plan.is_guarded(number)
 
 
 def is_guarded(run: PhaseRun | None) -> bool:
     """Whether the password is asked for again before a run is carried on."""
     if run is None:
         return False
-    return run.way != Way.FORWARD or plans.get(run.rollout.plan).is_destructive(run.phase)
+    return run.way != Way.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
 
 
 def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]:

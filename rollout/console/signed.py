@@ -41,6 +41,6 @@ def overrides_of(evidence: Evidence) -> list[Signed]:
         if one.kind == SignOffKind.OVERRIDE:
             of_phase = evidence.of_phase(one.phase)
             void = "" if one.run_id is not None else why_void(one, of_phase)
-            two = evidence.plan.is_destructive(one.phase) and one.confirmed_at is None
+            two = evidence.plan.is_guarded(one.phase) and one.confirmed_at is None
             found.append(Signed(one, void, waits=two and not void))
     return found

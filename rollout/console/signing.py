@@ -8,7 +8,7 @@ from rollout import runner
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, sign_off_or_404, status_or_404
 from rollout.console.phases import confirmation
-from rollout.console.sessions import confirmed_recently, destructive
+from rollout.console.sessions import confirmed_recently, guarded
 from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import back, carry_out
 from rollout.gates import answers_of
@@ -16,7 +16,7 @@ from rollout.runner.signing import OVERRIDE_LASTS, SHORTEST_REASON
 
 
 @may("approve_rollout")
-@confirmed_recently(when=destructive)
+@confirmed_recently(when=guarded)
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)

@@ -45,7 +45,7 @@ def _sample_phases() -> list[dict[str, object]]:
 
 
 SAMPLE_STEP = (
-    {"destructive": True, "description": "Drop the legacy columns"},
+    {"destructive": True, "restrictive": False, "description": "Drop the legacy columns"},
     {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
 )
 """As a confirmation shows a step that takes something away."""

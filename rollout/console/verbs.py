@@ -71,7 +71,7 @@ def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 @confirmed_recently(when=_retries_guarded_run)
 @require_http_methods(["GET", "HEAD", "POST"])
 def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
-    """Go on with a run that stopped; of a destructive phase only for its plan's name, typed."""
+    """Go on with a run that stopped; of a guarded phase only for its plan's name, typed."""
     rollout = rollout_or_404(plan, environment)
     run = _run_to_retry(request, rollout)
     destroys = run is not None and run.way == Way.FORWARD and is_guarded(run)
@@ -88,6 +88,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         "run": run,
         "name": name_of(run) if run is not None else "",
         "destroys": destroys,
+        "destructive": run is not None and plans.get(plan).is_destructive(run.phase),
         "next": request.POST.get("next", ""),
         **typed_name(request, plans.get(plan)),
     }

@@ -30,7 +30,7 @@ def why_void(one: SignOff, evidence: Evidence) -> str:
 
 def override_of(name: str, evidence: Evidence) -> tuple[SignOff | None, SignOff | None]:
     """The override of a gate that is in force, and the one that waits for a second lead."""
-    needs_two = evidence.plan.is_destructive(evidence.number)
+    needs_two = evidence.plan.is_guarded(evidence.number)
     for one in evidence.sign_offs(SignOffKind.OVERRIDE):
         if one.subject == name and not why_void(one, evidence):
             if needs_two and one.confirmed_at is None:

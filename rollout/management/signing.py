@@ -22,7 +22,7 @@ VERBS = {
     "approve": "Approve a phase, as a lead, by the digest that sql prints.",
     "withdraw": "Withdraw your approval of a phase, and your overrides before it.",
     "override": "Let a phase start though a gate does not pass, for a reason.",
-    "confirm": "Confirm another lead's override before a destructive phase.",
+    "confirm": "Confirm another lead's override before a destructive or restrictive phase.",
     "schedule": "Have a phase started at a time: 2026-11-28T22:00.",
 }
 
@@ -89,7 +89,7 @@ def override(rollout: Rollout, phase: int, gate: str, reason: str, user: str) ->
     given = runner.override(rollout, phase, gate, reason=reason, actor=actor, source="shell")
     assert given.expires_at is not None
     until = f"{given.expires_at:%Y-%m-%d %H:%M} UTC"
-    if plans.get(rollout.plan).is_destructive(phase):
+    if plans.get(rollout.plan).is_guarded(phase):
         return (
             f"Gate “{gate}” is overridden until {until}, once another lead confirms it: manage.py "
             f"rollout confirm {rollout.plan} {phase} “{gate}” --user NAME"
@@ -118,7 +118,10 @@ def schedule(rollout: Rollout, phase: int, at: str, user: str | None) -> str:
         moment = moment.replace(tzinfo=ZoneInfo(zone))
     actor = actor_of(user, "start_rollout", rollout.environment)
     made = runner.schedule_start(rollout, phase, at=moment, zone=zone, actor=actor, source="shell")
-    return f"Phase {phase} starts at {said(made.at, made.zone)}, if its gates let it then."
+    plan = plans.get(rollout.plan)
+    destructive = " It is destructive." if plan.is_destructive(phase) else ""
+    level = destructive or (" It is restrictive." if plan.is_restrictive(phase) else "")
+    return f"Phase {phase} starts at {said(made.at, made.zone)}, if its gates let it then.{level}"
 
 
 def unschedule(rollout: Rollout, user: str | None) -> str:

@@ -42,7 +42,7 @@ class SignOff(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     confirmed_by_name = models.CharField(max_length=150, blank=True)
-    """The second lead of an override before a destructive phase."""
+    """The second lead of an override before a destructive or restrictive phase."""
     confirmed_at = models.DateTimeField(null=True)
     withdrawn_by_name = models.CharField(max_length=150, blank=True)
     withdrawn_at = models.DateTimeField(null=True)

@@ -84,6 +84,11 @@ class CreateIndex(Step):
     phases = frozenset({ENFORCE, CONTRACT})
 
     @property
+    def restrictive(self) -> bool:  # type: ignore[override]
+        """Two rows of the same values are refused from now on."""
+        return self.unique
+
+    @property
     def needs(self) -> tuple[str, ...]:
         return self.columns
 

@@ -130,6 +130,15 @@ class Plan:
         """Whether a phase has a step that takes something away."""
         return any(step.destructive for step in self.phases[number].steps)
 
+    def is_restrictive(self, number: int) -> bool:
+        """Whether a phase has a step after which writes are refused that were allowed before."""
+        return any(step.restrictive for step in self.phases[number].steps)
+
+    def is_guarded(self, number: int) -> bool:
+        """Whether people are asked twice: for the plan's name and their password before they start
+        a phase, for a second lead before one of its gates is overridden."""
+        return self.is_destructive(number) or self.is_restrictive(number)
+
     def forward(self, step: Step) -> Direction:
         return self._ways_of(step)[0]
 

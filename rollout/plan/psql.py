@@ -290,7 +290,8 @@ def forward_script(plan: Plan, number: int) -> str:
     lines += _newer(plan, number, f"Phase {number} comes before it.")
     lines += [*_after_the_earlier(plan, number, forward=True), "\\endif", ""]
     for step in plan.phases[number].steps:
-        lines += _way(step, plan.forward(step).actions, "nothing is to be done")
+        level = [f"-- It is {step.level}."] if step.level else []
+        lines += _way(step, plan.forward(step).actions, "nothing is to be done", *level)
     return "\n".join([*lines, "", _echo(f"Phase {number} is carried out, as far as SQL can."), ""])
 
 

@@ -34,6 +34,7 @@ class FreezeLegacy(Step):
 
     table: Table
     phases = frozenset({CONTRACT})
+    restrictive = True
     changes_write_path = True
 
     def forward(self, plan: "Plan") -> Actions:

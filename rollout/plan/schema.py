@@ -146,6 +146,7 @@ class AddForeignKey(Step):
 
     lookup: Lookup
     phases = frozenset({ENFORCE})
+    restrictive = True
 
     @property
     def translations(self) -> tuple[Translation, ...]:
@@ -308,7 +309,7 @@ class RequireValues(Step):
     table: Table
     columns: tuple[str, ...]
     phases = frozenset({ENFORCE})
-    destructive = True
+    restrictive = True
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ file are about the step, and each block of them begins a statement:
     -- rollout: done:   WHERE indexrelid = to_regclass('public.notes_text') AND indisvalid)
     CREATE INDEX CONCURRENTLY notes_text ON notes (text);
 
-A step may say ``id`` (else its file's description), ``destructive`` and ``changes-write-path``.
+A step may say ``id`` (else its file's description), ``destructive``,
+``restrictive`` and ``changes-write-path``.
 A statement says ``done``, a SQL expression of one boolean, or ``repeatable``; its ``locks`` or that
 there are none; that it is ``long``, and then runs outside a transaction without a lock timeout; how
 often it ``scans`` the table; which major versions of ``servers`` it is for, as ``14-17``; and that
@@ -41,8 +42,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?P<number>\d{3})_(?P<description>.+)\.(?P<way>up|down)\.sql")
 _LINE = re.compile(r"\s*--\s*rollout:\s*(?P<key>[a-z-]+)(?::\s*(?P<value>.*?))?\s*")
-_OF_STEP = frozenset({"id", "description", "phase", "destructive", "changes-write-path"})
-_FLAGS = frozenset({"destructive", "changes-write-path", "long", "repeatable", "generates"})
+_OF_STEP = frozenset(
+    {"id", "description", "phase", "destructive", "restrictive", "changes-write-path"}
+)
+_FLAGS = frozenset(
+    {"destructive", "restrictive", "changes-write-path", "long", "repeatable", "generates"}
+)
 _OF_STATEMENT = frozenset({"done", "repeatable", "locks", "long", "scans", "servers", "generates"})
 _MODES = sorted((mode.value for mode in LockMode), key=len, reverse=True)
 _LOCK = re.compile(rf"(?P<mode>{'|'.join(_MODES)})\s+(?P<table>\S.*)")
@@ -56,7 +61,12 @@ _NOISE = re.compile(
 _DESTRUCTIVE = re.compile(
     r"(?<!\bCOMMIT\s)\bDROP\b(?!\s+(?:NOT\s+NULL|DEFAULT|EXPRESSION|IDENTITY))|\bTRUNCATE\b|\bDELETE\s+FROM\b"
     r"|\bUPDATE\s+(?:ONLY\s+)?[\w.]+(?:\s+(?:AS\s+)?\w+)?\s+SET\b|\bDO\s+UPDATE\s+SET\b|\bMERGE\s+INTO\b"
-    r"|\bSET\s+NOT\s+NULL\b|\bADD\b[^;,]*?\bNOT\s+NULL\b|\bALTER\s+(?:COLUMN\s+)?\w+\s+(?:SET\s+DATA\s+)?TYPE\b",
+    r"|\bALTER\s+(?:COLUMN\s+)?\w+\s+(?:SET\s+DATA\s+)?TYPE\b",
+    re.IGNORECASE,
+)
+_RESTRICTIVE = re.compile(
+    r"\bSET\s+NOT\s+NULL\b|\bADD\b[^;,]*?\bNOT\s+NULL\b|\bCREATE\s+UNIQUE\s+INDEX\b"
+    r"|\bADD\s+(?:CONSTRAINT|CHECK|UNIQUE|PRIMARY\s+KEY|FOREIGN\s+KEY|EXCLUDE)\b",
     re.IGNORECASE,
 )
 _TRANSACTION = re.compile(
@@ -102,8 +112,13 @@ def bare(text: str) -> str:
 
 
 def is_destructive(text: str) -> bool:
-    """Whether SQL takes away, overwrites or forbids something that is there."""
+    """Whether SQL takes away or overwrites something that is there."""
     return _DESTRUCTIVE.search(bare(text)) is not None
+
+
+def is_restrictive(text: str) -> bool:
+    """Whether SQL has the database refuse what it took before."""
+    return _RESTRICTIVE.search(bare(text)) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +133,7 @@ class SqlFile(Step):
     ups: tuple[Statement, ...] = ()
     downs: tuple[Statement, ...] | None = None
     says_destructive: bool = False
+    says_restrictive: bool = False
     says_changes_write_path: bool = False
     checksum: str = ""
     problems: tuple[Problem, ...] = ()
@@ -131,6 +147,10 @@ class SqlFile(Step):
         return self.says_destructive
 
     @property
+    def restrictive(self) -> bool:  # type: ignore[override]
+        return self.says_restrictive
+
+    @property
     def changes_write_path(self) -> bool:  # type: ignore[override]
         return self.says_changes_write_path
 
@@ -139,7 +159,7 @@ class SqlFile(Step):
 
     def backward(self, plan: "Plan") -> Actions | None:
         """What the down file says; without one there is nothing to undo, unless it destroys."""
-        return self.downs if self.downs is not None or self.destructive else ()
+        return self.downs if self.downs is not None or self.destructive or self.restrictive else ()
 
 
 @dataclass(frozen=True)
@@ -218,16 +238,19 @@ class _Reader:
         ups = _sections(up_text)
         said = ups[0].said if ups else {}
         destructive = "destructive" in said
+        statements = self._statements(self.path, ups)
         step = SqlFile(
             id=_one(said, "id") or of_file.replace("_", "-"),
             description=_one(said, "description") or of_file.replace("_", " ").capitalize(),
             path=self.path,
             phase=self._phase(said),
-            ups=self._statements(self.path, ups),
+            ups=statements,
             downs=None
             if self.down is None or down_text is None
             else self._statements(self.down, _sections(down_text)),
             says_destructive=destructive,
+            says_restrictive="restrictive" in said
+            or any(is_restrictive(statement.text) for statement in statements),
             says_changes_write_path="changes-write-path" in said,
             # Git may give the same file other line ends on another machine.
             checksum=hashlib.sha256(
@@ -236,12 +259,13 @@ class _Reader:
         )
         if not destructive and any(is_destructive(statement.text) for statement in step.ups):
             self._wrong(
-                *(self.path, 0, "takes away, overwrites or forbids something, and does not say so"),
+                *(self.path, 0, "takes away or overwrites something, and does not say so"),
                 "Write '-- rollout: destructive' at its head, and a down file.",
             )
-        if destructive and not step.downs:
+        if (destructive or step.restrictive) and not step.downs:
+            what = "destructive" if destructive else "restrictive"
             self._wrong(
-                *(self.path, 0, "is destructive and has no way back"),
+                *(self.path, 0, f"is {what} and has no way back"),
                 f"Write {self.path.name.replace('.up.', '.down.')}: the statements that undo it.",
             )
         if self.problems:

@@ -62,6 +62,8 @@ def _up(plan: Plan, number: int, step: Step) -> str:
     ]
     if step.destructive or any(map(is_destructive, texts)):
         head.append("-- rollout: destructive")
+    if step.restrictive:
+        head.append("-- rollout: restrictive")
     if step.changes_write_path:
         head.append("-- rollout: changes-write-path")
     return _text(plan, head, forward)

@@ -33,8 +33,16 @@ class Step(ABC):
     phases: ClassVar[frozenset[int]] = frozenset(range(5))
     """The phases in which the step is safe."""
     destructive: ClassVar[bool] = False
+    """Whether something goes that was there: columns, rows, indexes."""
+    restrictive: ClassVar[bool] = False
+    """Whether writes are refused from now on that were allowed before."""
     changes_write_path: ClassVar[bool] = False
     """Whether an audit made before the step says nothing about what is written after it."""
+
+    @property
+    def level(self) -> str:
+        """``destructive``, ``restrictive`` or empty: the worse of what it is."""
+        return "destructive" if self.destructive else "restrictive" if self.restrictive else ""
 
     @abstractmethod
     def forward(self, plan: "Plan") -> Actions: ...

@@ -93,7 +93,7 @@ def override(
 ) -> SignOff:
     """Let a phase start though a gate does not pass, for a reason that stays in sight.
 
-    Before a destructive phase it waits for a second lead. Raises Refused.
+    Before a destructive or restrictive phase it waits for a second lead. Raises Refused.
     """
     user = known_user(actor, "override a gate")
     reason = " ".join(reason.split())
@@ -117,7 +117,7 @@ def override(
         given = _sign(
             evidence, SignOffKind.OVERRIDE, actor, lasts=OVERRIDE_LASTS, subject=gate, reason=reason
         )
-        waits = " It waits for a second lead." if evidence.plan.is_destructive(phase) else ""
+        waits = " It waits for a second lead." if evidence.plan.is_guarded(phase) else ""
         _record(
             "gate overridden",
             f"Overrode gate “{gate}” before phase {phase}: {reason}{waits}",
@@ -128,7 +128,7 @@ def override(
 
 
 def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None:
-    """Confirm another lead's override before a destructive phase. Raises Refused."""
+    """Confirm another lead's override before a destructive or restrictive phase. Raises Refused."""
     user = known_user(actor, "confirm an override")
     with alone_with(one.rollout):
         one.refresh_from_db()

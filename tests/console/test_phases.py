@@ -1,12 +1,17 @@
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from rollout import reports
 from rollout.engine.standing import Blocker, Progress, Standing
-from rollout.models import LogEntry, Rollout
+from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
+from rollout.plan.psql import forward_script
+from rollout.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
 
@@ -20,7 +25,7 @@ def test_every_step_is_shown_with_its_sql_both_ways(rollout: Rollout, viewer: Cl
     assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in text
     assert "ACCESS EXCLUSIVE</strong> on <code>properties</code>" in text
     assert "blocks reads and writes" in text
-    assert text.count("Destructive") == 2
+    assert text.count("</svg>Destructive</span>") == 3, "the phase and two of its steps"
 
 
 def test_the_phase_page_shows_what_each_step_came_to(rollout: Rollout, viewer: Client) -> None:
@@ -89,6 +94,55 @@ def test_before_a_destructive_phase_the_lead_reads_how_it_is_undone(
     assert "Rolling the phase back runs exactly this:" in section
     assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in section
     assert "<details" not in section
+
+
+@pytest.mark.parametrize(
+    ("phase", "level", "levels"),
+    [
+        (1, "", set()),
+        (3, "restrictive", {"restrictive"}),
+        (4, "destructive", {"restrictive", "destructive"}),
+    ],
+)
+def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
+    rollout: Rollout, lead: Client, phase: int, level: str, levels: set[str]
+) -> None:
+    for earlier in range(phase):
+        ran(rollout, earlier)
+    journal.signed(rollout, by="ada", phase=phase)
+    plan = plans.get(rollout.plan)
+    steps = [step.level for step in plan.phases[phase].steps if step.level]
+    assert set(steps) == levels
+    assert (plan.is_destructive(phase), plan.is_guarded(phase)) == (
+        level == "destructive",
+        level != "",
+    )
+    start, page = (text_of(lead, f"{PAGE}phases/{phase}/{to}") for to in ("start/", ""))
+    for one in ("destructive", "restrictive"):
+        # Once for the phase, once for each step of the page; the start explains each once more.
+        badges = steps.count(one) + (one == level)
+        assert page.count(f"</svg>{one.capitalize()}</span>") == badges
+        assert start.count(f"</svg>{one.capitalize()}</span>") == badges + steps.count(one)
+        assert start.count(f'class="card {one}"') == steps.count(one)
+    assert ('name="typed"' in start) == bool(level)
+    assert ("something goes that was there. Type" in start) == (level == "destructive")
+    assert ("refuses writes that it allowed before. Type" in start) == (level == "restrictive")
+    standing = reports.as_text(status_of(rollout))
+    (line,) = (one for one in standing.splitlines() if one.startswith(f"  {phase} "))
+    assert line.endswith(f"pending, {level}" if level else "pending")
+    assert forward_script(plan, phase).count("-- It is ") == len(steps)
+
+
+def test_a_scheduled_start_says_that_data_goes(rollout: Rollout, lead: Client) -> None:
+    ScheduledStart.objects.create(
+        rollout=rollout,
+        phase=4,
+        at=timezone.now() + timedelta(days=1),
+        zone="UTC",
+        actor_name="grace",
+    )
+    notice = text_of(lead, PAGE).split('class="notice"')[1].split("</div>")[0]
+    assert "Destructive</span> grace scheduled it." in notice
 
 
 def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:

@@ -41,6 +41,7 @@ def test_what_is_written_is_read_back_as_the_same_statements_in_the_same_order(
         for step, same in zip(phase.steps, again.steps, strict=True):
             assert same.changes_write_path == step.changes_write_path
             assert same.destructive >= step.destructive
+            assert same.restrictive >= step.restrictive
             assert same.checksum
             assert facts_of(read, same, forward=True) == facts_of(plan, step, forward=True)
             assert facts_of(read, same, forward=False) == facts_of(plan, step, forward=False)

@@ -8,7 +8,7 @@ import pytest
 from rollout.checks import check_plan
 from rollout.plan import Phase, Plan, SqlFile, SqlFiles
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.sqlfiles import is_destructive
+from rollout.plan.sqlfiles import is_destructive, is_restrictive
 from tests.engine.samples import BIGINT, with_step
 
 HEAD = "-- rollout: phase: 1\n"
@@ -116,7 +116,7 @@ def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: P
             "several statements, and one of them works concurrently",
         ),
         (f"{HEAD}{ASKED}-- nothing but a comment", "has a header and no statement"),
-        (f"{HEAD}{ASKED}ALTER TABLE a DROP COLUMN b", "takes away, overwrites or forbids"),
+        (f"{HEAD}{ASKED}ALTER TABLE a DROP COLUMN b", "takes away or overwrites"),
         (f"{HEAD}-- rollout: destructive\n{ASKED}TRUNCATE a", "is destructive and has no way back"),
     ],
 )
@@ -163,16 +163,13 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         'UPDATE ONLY "s"."a" AS x SET b = 1',
         "INSERT INTO a VALUES (1) ON CONFLICT (id) DO UPDATE SET b = 2",
         "MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE",
-        "ALTER TABLE a ALTER b SET NOT NULL",
-        "ALTER TABLE a ADD CONSTRAINT x NOT NULL b NOT VALID",
-        "ALTER TABLE a ADD COLUMN b text NOT NULL",
         "ALTER TABLE a ALTER COLUMN b TYPE bigint",
         "ALTER TABLE a ALTER b SET DATA TYPE bigint",
         "DO $$ BEGIN EXECUTE 'x'; DELETE FROM a; END $$",
         "SELECT E'it\\'s' ; DROP VIEW v",
     ],
 )
-def test_what_takes_away_overwrites_or_forbids_is_destructive(text: str) -> None:
+def test_what_takes_away_or_overwrites_is_destructive(text: str) -> None:
     assert is_destructive(text)
 
 
@@ -187,11 +184,44 @@ def test_what_takes_away_overwrites_or_forbids_is_destructive(text: str) -> None
         "CREATE TRIGGER t BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION f()",
         "SELECT * FROM a FOR UPDATE",
         "CREATE TEMPORARY TABLE a ON COMMIT DROP AS SELECT 1",
-        "ALTER TABLE a ADD CONSTRAINT x CHECK (b > 0) NOT VALID",
     ],
 )
-def test_what_only_adds_is_not(text: str) -> None:
+def test_what_only_adds_is_neither_destructive_nor_restrictive(text: str) -> None:
     assert not is_destructive(text)
+    assert not is_restrictive(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE a ALTER b SET NOT NULL",
+        "ALTER TABLE a ADD CONSTRAINT x NOT NULL b NOT VALID",
+        "ALTER TABLE a ADD COLUMN b text NOT NULL",
+        "ALTER TABLE a ADD CONSTRAINT x CHECK (b > 0) NOT VALID",
+        "ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES c",
+        "create unique index i on a (b)",
+    ],
+)
+def test_what_forbids_is_restrictive_without_saying_so_and_has_a_way_back(
+    tmp_path: Path, text: str
+) -> None:
+    assert is_restrictive(text)
+    assert not is_destructive(text)
+    (step,) = written(tmp_path, f010_a_up=f"{HEAD}{ASKED}{text}").of_phase(1)
+    assert [problem.what for problem in step.problems] == ["is restrictive and has no way back"]
+    (step,) = written(
+        tmp_path, f010_a_up=f"{HEAD}{ASKED}{text}", f010_a_down=f"{ASKED}SELECT 1"
+    ).of_phase(1)
+    assert (step.problems, step.level) == ((), "restrictive")
+
+
+def test_a_file_may_say_that_it_is_restrictive(tmp_path: Path) -> None:
+    files = written(
+        tmp_path,
+        f010_a_up=f"{HEAD}-- rollout: restrictive\n{ASKED}SELECT 1",
+        f010_a_down=f"{ASKED}SELECT 1",
+    )
+    assert files.of_phase(1)[0].level == "restrictive"
 
 
 def test_steps_of_files_have_a_version_in_the_plans(tmp_path: Path) -> None:
