@@ -3,6 +3,7 @@
 Three stages, one pair of triggers and one function per table:
 
 ``forward``  legacy text is right; the new columns follow it, and any write heals an unfilled row.
+             A foreign key that is written without its text takes the text with it.
 ``reverse``  the new columns are right and the legacy text follows; a writer that still knows only
              the legacy text is understood. A text that already means its row keeps its spelling.
 ``frozen``   as reverse, but legacy text written alone is refused, and text written with its row is
@@ -14,7 +15,6 @@ write is never translated, since they bring every value that they mean to write.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -25,14 +25,12 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
-from rollout.plan.mapping import meaning, why_mapped
 from rollout.plan.names import code, identifier, in_target, normal
+from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
 Stage = Literal["forward", "reverse", "frozen"]
-
-_VALUE = sql.SQL("value")
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,6 @@ class DualWriteTriggers:
         for name in (self.insert_trigger, self.update_trigger):
             catalog.take(self.table.label, Part("trigger", name))
 
-    def to_new(self, lookup: Lookup) -> str:
-        """The function that gives the lookup row of a legacy text, as the plan has it when new."""
-        return identifier(self.plan, self.table.label, lookup.legacy, "of_text")
-
     def to_legacy(self, lookup: Lookup) -> str:
         """The function that gives the legacy text of a lookup row."""
         return identifier(self.plan, self.table.label, lookup.legacy, "text_of")
@@ -107,20 +101,20 @@ class DualWriteTriggers:
             for name in (self.insert_trigger, self.update_trigger)
         ]
         drops.append(sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(functions[0]))
-        for lookup in self.lookups:
-            drops.append(
-                sql.SQL("DROP FUNCTION IF EXISTS {} (text)").format(in_target(self.to_new(lookup)))
+        drops += [
+            sql.SQL("DROP FUNCTION IF EXISTS {} (integer, text)").format(
+                in_target(self.to_legacy(lookup))
             )
-            drops.append(
-                sql.SQL("DROP FUNCTION IF EXISTS {} (integer, text)").format(
-                    in_target(self.to_legacy(lookup))
-                )
-            )
+            for lookup in self.lookups
+        ]
         return Statement(
             sql=sql.SQL(";\n").join(drops),
             done=facts.all_of(
                 facts.no(facts.function_exists(self.function)),
-                *(facts.no(facts.function_exists(self.to_new(lookup))) for lookup in self.lookups),
+                *(
+                    facts.no(facts.function_exists(self.to_legacy(lookup)))
+                    for lookup in self.lookups
+                ),
             ),
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
         )
@@ -128,9 +122,16 @@ class DualWriteTriggers:
     def _definition(self, stage: Stage) -> sql.Composable:
         body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
         body += [*self._outdated(), sql.SQL("  RETURN new;")]
-        functions: list[sql.Composable] = [self._to_new(lookup) for lookup in self.lookups]
+        # The resolver is there already; so it becomes what the plan says now.
+        functions: list[sql.Composable] = [
+            resolver_definition(lookup, self.plan) for lookup in self.lookups
+        ]
         functions += [self._to_legacy(lookup) for lookup in self.lookups]
-        functions.append(self._function(self.function, "", "trigger", "", body))
+        functions.append(
+            owned_function(
+                self.function, arguments="", returns="trigger", schema=self.table.schema, body=body
+            )
+        )
         triggers = [
             sql.SQL(
                 "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n  WHEN ({})\n"
@@ -154,100 +155,56 @@ class DualWriteTriggers:
         ]
         return sql.SQL(";\n").join([*functions, *triggers])
 
-    def _function(
-        self, name: str, arguments: str, returns: str, declare: str, body: Sequence[sql.Composable]
-    ) -> sql.Composable:
-        """A function with its owner's rights: the application needs none in the schema."""
-        path = sql.SQL(", ").join(
-            [sql.SQL("pg_catalog"), sql.Identifier(self.table.schema), sql.SQL("pg_temp")]
-        )
-        text = sql.SQL("{declare}BEGIN\n{body}\nEND").format(
-            declare=sql.SQL("DECLARE {} ").format(code(declare)) if declare else sql.SQL(""),
-            body=sql.SQL("\n").join(body),
-        )
-        return sql.SQL(
-            "CREATE OR REPLACE FUNCTION {} ({}) RETURNS {} LANGUAGE plpgsql SECURITY DEFINER\n"
-            "  SET search_path = {} AS {}"
-        ).format(
-            in_target(name),
-            code(arguments),
-            code(returns),
-            path,
-            sql.Literal(text.as_string()),
-        )
-
-    def _to_new(self, lookup: Lookup) -> sql.Composable:
-        fill = {
-            "mapping": in_target(lookup.mapping_name(self.plan)),
-            "lookup": lookup.lookup_sql,
-            "meaning": meaning(lookup, self.plan, _VALUE),
-            "normal_name": normal(sql.Identifier("l", "name")),
-            "wanted": normal(sql.SQL("wanted")),
-            "makes_row": self._makes_row(lookup),
-            "longest": sql.Literal(lookup.longest),
-            "why": why_mapped(_VALUE, sql.SQL("l")),
-        }
-        lines = (
-            "  value := coalesce(value, '');",
-            "  SELECT m.lookup_id INTO row_id FROM {mapping} AS m WHERE m.legacy = value;",
-            "  IF FOUND THEN RETURN row_id; END IF;",
-            "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
-            "  IF wanted <> '' AND length(wanted) <= {longest} AND {makes_row} THEN",
-            "    INSERT INTO {lookup} (name) VALUES (wanted) ON CONFLICT DO NOTHING;",
-            "  END IF;",
-            "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
-            "  INSERT INTO {mapping} (legacy, lookup_id, why)",
-            "    SELECT value, row_id, coalesce(reason, {why})",
-            "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
-            "    ON CONFLICT DO NOTHING;",
-            "  RETURN row_id;",
-        )
-        body = [code(line).format(**fill) for line in lines]
-        return self._function(
-            self.to_new(lookup),
-            "value text",
-            "integer",
-            "row_id integer; wanted text; reason text;",
-            body,
-        )
-
-    def _makes_row(self, lookup: Lookup) -> sql.Composable:
-        """SQL condition: a text that has no lookup row yet gets one."""
-        if lookup.unknown == "create":
-            return sql.SQL("true")
-        return sql.SQL("(reason IS NOT NULL OR {} = '')").format(normal(_VALUE))
-
     def _to_legacy(self, lookup: Lookup) -> sql.Composable:
+        """The text of a lookup row: the one that is given, where that means the row already."""
         fill = {
             "mapping": in_target(lookup.mapping_name(self.plan)),
             "lookup": lookup.lookup_sql,
             "blank": sql.Literal(lookup.blank),
             "no_text": lookup.no_text,
+            "no_row": sql.Literal(
+                f"{self.table.label}.{lookup.column} was written as a row that is not there. "
+                f"Write the id of a row of {lookup.lookup_label}, not "
+            ),
         }
         lines = (
+            "  IF wanted IS NULL THEN RETURN {no_text}; END IF;",
+            "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
+            "  IF NOT FOUND THEN",
+            "    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',",
+            "      MESSAGE = {no_row} || wanted;",
+            "  END IF;",
             "  PERFORM FROM {mapping} AS m WHERE m.legacy = coalesce(given, '')",
             "    AND m.lookup_id = wanted;",
             "  IF FOUND THEN RETURN given; END IF;",
-            "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
-            "  IF canonical IS NULL OR canonical = {blank} THEN RETURN {no_text}; END IF;",
-            "  INSERT INTO {mapping} (legacy, lookup_id, why) SELECT canonical, wanted, 'exact'",
-            "    ON CONFLICT DO NOTHING;",
+            "  IF canonical = {blank} THEN RETURN {no_text}; END IF;",
             "  RETURN canonical;",
         )
-        body = [code(line).format(**fill) for line in lines]
-        return self._function(
-            self.to_legacy(lookup), "wanted integer, given text", "text", "canonical text;", body
+        return owned_function(
+            self.to_legacy(lookup),
+            arguments="wanted integer, given text",
+            returns="text",
+            schema=self.table.schema,
+            declare="canonical text;",
+            body=[code(line).format(**fill) for line in lines],
         )
 
+    def _names(self, lookup: Lookup) -> dict[str, sql.Composable]:
+        """What the lines of a trigger's function call a lookup's columns and functions."""
+        return {
+            "new_column": sql.Identifier("new", lookup.column),
+            "old_column": sql.Identifier("old", lookup.column),
+            "new_legacy": sql.Identifier("new", lookup.legacy),
+            "old_legacy": sql.Identifier("old", lookup.legacy),
+            "to_new": in_target(resolver_name(lookup, self.plan)),
+            "to_legacy": in_target(self.to_legacy(lookup)),
+            "no_text": lookup.no_text,
+        }
+
     def _forward(self) -> list[sql.Composable]:
-        lines: list[sql.Composable] = [
-            sql.SQL("  {} := {} ({});").format(
-                sql.Identifier("new", lookup.column),
-                in_target(self.to_new(lookup)),
-                sql.Identifier("new", lookup.legacy),
-            )
-            for lookup in self.lookups
-        ]
+        lines: list[sql.Composable] = []
+        for lookup in self.lookups:
+            lines += self._forward_of(lookup)
         lines += [
             sql.SQL("  {} := {};").format(
                 sql.Identifier("new", derived.column), derived.value("new")
@@ -256,17 +213,53 @@ class DualWriteTriggers:
         ]
         return lines
 
+    def _forward_of(self, lookup: Lookup) -> list[sql.Composable]:
+        """A foreign key that was written without its text leads; else the text does."""
+        fill = self._names(lookup) | {
+            "blank": sql.SQL("{} = ''").format(normal(lookup.legacy_text("new"))),
+            "default": self._is_default(lookup),
+            "refusal": sql.Literal(
+                f"{self.table.label}.{lookup.column} was written without {lookup.legacy}, whose "
+                f"default means another row. Write {lookup.legacy} too."
+            ),
+        }
+        return [
+            code(line).format(**fill)
+            for line in (
+                "  IF {new_column} IS NOT NULL AND (TG_OP = 'INSERT'",
+                "      OR {new_column} IS DISTINCT FROM {old_column})",
+                "      AND {new_column} IS DISTINCT FROM {to_new} ({new_legacy}) THEN",
+                "    IF {blank} OR (TG_OP = 'UPDATE'",
+                "        AND {new_legacy} IS NOT DISTINCT FROM {old_legacy}) THEN",
+                "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                "    ELSIF TG_OP = 'INSERT' AND {default} THEN",
+                "      RAISE EXCEPTION USING MESSAGE = {refusal};",
+                "    END IF;",
+                "  END IF;",
+                "  {new_column} := {to_new} ({new_legacy});",
+            )
+        ]
+
+    def _is_default(self, lookup: Lookup) -> sql.Composable:
+        """SQL condition: the text of the row ``new`` is the constant that the column defaults to.
+
+        Nothing else tells a text that was left to its default from one that was written.
+        """
+        return sql.SQL(
+            "EXISTS (SELECT FROM pg_attrdef AS d JOIN pg_attribute AS a"
+            " ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+            " WHERE d.adrelid = {} AND a.attname = {}"
+            " AND starts_with(pg_get_expr(d.adbin, d.adrelid), quote_literal({}) || '::'))"
+        ).format(
+            self.table.regclass,
+            sql.Literal(lookup.legacy),
+            sql.Identifier("new", lookup.legacy),
+        )
+
     def _reverse(self, *, frozen: bool) -> list[sql.Composable]:
         lines: list[sql.Composable] = []
         for lookup in self.lookups:
-            names = {
-                "new_column": sql.Identifier("new", lookup.column),
-                "old_column": sql.Identifier("old", lookup.column),
-                "new_legacy": sql.Identifier("new", lookup.legacy),
-                "old_legacy": sql.Identifier("old", lookup.legacy),
-                "to_new": in_target(self.to_new(lookup)),
-                "to_legacy": in_target(self.to_legacy(lookup)),
-                "no_text": lookup.no_text,
+            names = self._names(lookup) | {
                 "refusal": sql.Literal(
                     f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
                 ),
@@ -275,6 +268,11 @@ class DualWriteTriggers:
             legacy_alone = refuse if frozen else "{new_column} := {to_new} ({new_legacy});"
             # An archive is made of what is there: text from now on says no more than its row.
             spelling = "NULL" if frozen else "{new_legacy}"
+            follow = (
+                f"{{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
+                # People may have decided since that the row's name means another row.
+                "{new_column} := {to_new} ({new_legacy});",
+            )
             lines += [
                 code(line).format(**names)
                 for line in (
@@ -285,10 +283,10 @@ class DualWriteTriggers:
                     "      {new_column} := {to_new} ({new_legacy});",
                     "      {new_legacy} := {no_text};",
                     "    ELSE",
-                    f"      {{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
+                    *(f"      {line}" for line in follow),
                     "    END IF;",
                     "  ELSIF {new_column} IS DISTINCT FROM {old_column} THEN",
-                    f"    {{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
+                    *(f"    {line}" for line in follow),
                     "  ELSIF {new_legacy} IS DISTINCT FROM {old_legacy} THEN",
                     f"    {legacy_alone}",
                     "  END IF;",

@@ -145,28 +145,3 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         wanted=normal(sql.Identifier("d", "name")),
         why=why_mapped(text, sql.SQL("l")),
     )
-
-
-def name_the_rows(lookup: Lookup, plan: str, *, idle: bool = False) -> Statement:
-    """Give the names of lookup rows their place in the mapping, as the reverse trigger does.
-
-    A name whose normal form leads to another row already is left out: it does not mean its row.
-    Rows that are no longer in use have their names told with ``idle``.
-    """
-    return Statement(
-        sql=sql.SQL(
-            "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
-            "  SELECT l.name, l.id, 'exact' FROM {lookup} AS l\n"
-            "  WHERE {active}l.name IS DISTINCT FROM {blank} AND NOT EXISTS (\n"
-            "    SELECT FROM {mapping} AS m\n"
-            "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)\n"
-            "  ON CONFLICT DO NOTHING"
-        ).format(
-            mapping=in_target(lookup.mapping_name(plan)),
-            lookup=lookup.lookup_sql,
-            active=sql.SQL("" if idle else "l.active AND "),
-            blank=sql.Literal(lookup.blank),
-            name=normal(sql.Identifier("l", "name")),
-        ),
-        done=None,
-    )

@@ -10,8 +10,8 @@ from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
 from rollout.plan.indexes import DropIndex
-from rollout.plan.mapping import name_the_rows
 from rollout.plan.names import SCHEMA, code, identifier, in_target
+from rollout.plan.resolvers import name_the_rows
 from rollout.plan.schema import check_name, require_values
 from rollout.plan.step import (
     CONTRACT,
@@ -155,7 +155,10 @@ class ArchiveLegacy(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class DropLegacy(Step):
-    """The legacy columns go, and with them the triggers and the mapping.
+    """The legacy columns go, and with them the triggers.
+
+    The mapping stays, and the resolver that reads it: people go on to type what they typed, and
+    what was decided about it still stands.
 
     The way back adds the columns again, turns the dual write on, and restores every row's text: the
     archived one where the row still means the same lookup row, that row's name otherwise. A column
@@ -176,7 +179,6 @@ class DropLegacy(Step):
         columns = self._columns(plan)
         return (
             triggers(plan, self.table).remove(),
-            *(self._rename(plan, lookup, restore=False) for lookup in plan.lookups_of(self.table)),
             Statement(
                 sql=sql.SQL("ALTER TABLE {} {}").format(
                     self.table.identifier,
@@ -208,7 +210,6 @@ class DropLegacy(Step):
                 done=facts.all_of(*(facts.column_exists(self.table, c) for c in columns)),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
             ),
-            *(self._rename(plan, lookup, restore=True) for lookup in plan.lookups_of(self.table)),
             self._triggers_before(plan),
             *(
                 name_the_rows(lookup, plan.name, idle=True)
@@ -264,18 +265,6 @@ class DropLegacy(Step):
             depends_on(self.table, columns, besides=(own.insert_trigger, own.update_trigger)),
             goes_with(self.table, columns, besides=dropped_before),
             mentions(self.table, columns),
-        )
-
-    def _rename(self, plan: "Plan", lookup: Lookup, *, restore: bool) -> Statement:
-        """The mapping leaves the scene under another name, and comes back with its every row."""
-        name = lookup.mapping_name(plan.name)
-        archived = lookup.archived_mapping_name(plan.name)
-        source, result = (archived, name) if restore else (name, archived)
-        return Statement(
-            sql=sql.SQL("ALTER TABLE {} RENAME TO {}").format(
-                in_target(source), sql.Identifier(result)
-            ),
-            done=facts.relation_exists(sql.Identifier(SCHEMA, result)),
         )
 
 

@@ -12,6 +12,7 @@ from rollout.plan.dualwrite import DualWriteTriggers
 from rollout.plan.hazards import Hazard, generated
 from rollout.plan.mapping import add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.step import (
     BACKFILL,
     CONTRACT,
@@ -33,7 +34,10 @@ def triggers(plan: "Plan", table: Table) -> DualWriteTriggers:
 
 @dataclass(frozen=True, kw_only=True)
 class MapLegacyValues(Step):
-    """Every distinct legacy text gets a mapping row, and every normal form a lookup row."""
+    """Every distinct legacy text gets a mapping row, and every normal form a lookup row.
+
+    With the mapping comes the function that says what any text means, the resolver.
+    """
 
     table: Table
     phases = frozenset({BACKFILL})
@@ -45,6 +49,7 @@ class MapLegacyValues(Step):
             for lookup in plan.lookups_of(self.table)
             for statement in (
                 mapping_table(lookup, plan.name),
+                resolver(lookup, plan.name),
                 Statement(sql=add_missing(lookup, plan.name), done=None),
             )
         )
@@ -54,6 +59,7 @@ class MapLegacyValues(Step):
             statement
             for lookup in plan.lookups_of(self.table)
             for statement in (
+                drop_resolver(lookup, plan.name),
                 Statement(sql=sql.SQL("DELETE FROM {}").format(lookup.lookup_sql), done=None),
                 Statement(
                     sql=sql.SQL("DROP TABLE IF EXISTS {}").format(

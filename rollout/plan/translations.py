@@ -89,10 +89,6 @@ class Lookup:
     def mapping_name(self, plan: str) -> str:
         return identifier(plan, self.table.label, self.legacy, "mapping")
 
-    def archived_mapping_name(self, plan: str) -> str:
-        """The mapping's name once the legacy column is gone."""
-        return identifier(self.mapping_name(plan), "archived")
-
     def legacy_text(self, row: str) -> sql.Composable:
         """The legacy text as the mapping's key: NULL is the blank text."""
         return sql.SQL("coalesce({}, '')").format(sql.Identifier(row, self.legacy))

@@ -33,11 +33,6 @@ def why_not(connection: Connection, plan: Plan, table: Table, columns: set[str])
             continue
         if _exists(connection, name):
             continue
-        if _exists(connection, lookup.archived_mapping_name(plan.name)):
-            return (
-                f"Phase 4 is taking {table.label}.{lookup.legacy} away at this moment. Wait for "
-                "its end, or let it go on, then audit again."
-            )
         return (
             f"{table.label}.{lookup.legacy} has no mapping yet, so nothing says what its "
             "values should become. Start phase 2 first."
@@ -48,7 +43,7 @@ def why_not(connection: Connection, plan: Plan, table: Table, columns: set[str])
 def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
     """Why the text of a column that is gone cannot be told; empty where it can."""
     label = f"{lookup.table.label}.{lookup.legacy}"
-    for name in (archive_name(plan, lookup.table), lookup.archived_mapping_name(plan.name)):
+    for name in (archive_name(plan, lookup.table), lookup.mapping_name(plan.name)):
         if not _exists(connection, name):
             return (
                 f"{label} is gone, and so is {SCHEMA}.{name}, from which its text would be told. "

@@ -47,11 +47,7 @@ class LookupRules:
                 name=normal(sql.Identifier("l", "name")),
                 text=normal(sql.Identifier("m", "legacy")),
                 blank=sql.Literal(lookup.blank),
-                mapping=in_target(
-                    lookup.archived_mapping_name(plan.name)
-                    if self.archived
-                    else lookup.mapping_name(plan.name)
-                ),
+                mapping=in_target(lookup.mapping_name(plan.name)),
                 lookup=lookup.lookup_sql,
             )
         ).fetchall()

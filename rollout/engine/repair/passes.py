@@ -23,8 +23,8 @@ from rollout.engine.repair.cells import (
 )
 from rollout.engine.repair.selection import Selection
 from rollout.plan.actions import Action, Assignment, Compute, Fill, Statement
-from rollout.plan.mapping import name_the_rows
 from rollout.plan.plan import Plan
+from rollout.plan.resolvers import name_the_rows
 from rollout.plan.step import Actions, Step
 from rollout.plan.table import Table
 from rollout.plan.transition import fill

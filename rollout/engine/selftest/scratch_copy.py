@@ -147,23 +147,20 @@ def _copy_lookup(
             "SELECT setval(pg_get_serial_sequence({}, 'id'), coalesce(max(id), 0) + 1) FROM {}"
         ).format(sql.Literal(lookup.lookup_sql.as_string()), lookup.lookup_sql)
     )
-    for name in (lookup.mapping_name(plan.name), lookup.archived_mapping_name(plan.name)):
-        if not ask(live, facts.relation_exists(sql.Identifier(SCHEMA, name))):
-            continue
-        mapped = live.execute(
-            sql.SQL(
-                "SELECT m.legacy, m.lookup_id, m.why FROM {mapping} AS m"
-                " JOIN {lookup} AS l ON l.id = m.lookup_id"
-                " WHERE NOT EXISTS (SELECT FROM {mapping} AS o WHERE o.normal = m.normal"
-                " AND o.lookup_id IS DISTINCT FROM m.lookup_id)"
-            ).format(mapping=in_target(name), lookup=lookup.lookup_sql)
-        ).fetchall()
-        _insert(
-            copy,
-            in_target(lookup.mapping_name(plan.name)),
-            {"legacy": "text", "lookup_id": "integer", "why": "text"},
-            mapped,
-        )
+    name = lookup.mapping_name(plan.name)
+    if not ask(live, facts.relation_exists(sql.Identifier(SCHEMA, name))):
+        return
+    mapped = live.execute(
+        sql.SQL(
+            "SELECT m.legacy, m.lookup_id, m.why FROM {mapping} AS m"
+            " JOIN {lookup} AS l ON l.id = m.lookup_id"
+            " WHERE NOT EXISTS (SELECT FROM {mapping} AS o WHERE o.normal = m.normal"
+            " AND o.lookup_id IS DISTINCT FROM m.lookup_id)"
+        ).format(mapping=in_target(name), lookup=lookup.lookup_sql)
+    ).fetchall()
+    _insert(
+        copy, in_target(name), {"legacy": "text", "lookup_id": "integer", "why": "text"}, mapped
+    )
 
 
 def _copy_rows(

@@ -16,6 +16,7 @@ from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
 from rollout.plan.removal import archive_name
+from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Lookup
 
@@ -89,9 +90,7 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
     ]
     wanted += [in_target(name) for name in SHARED]
     wanted += [in_target(archive_name(plan, table)) for table in plan.tables]
-    for lookup in lookups:
-        wanted.append(in_target(lookup.mapping_name(plan.name)))
-        wanted.append(in_target(lookup.archived_mapping_name(plan.name)))
+    wanted += [in_target(lookup.mapping_name(plan.name)) for lookup in lookups]
     rows = connection.execute(
         """
         WITH wanted AS (
@@ -195,7 +194,7 @@ def functions_of(plan: Plan) -> list[str]:
         of_table = triggers(plan, table)
         names.append(of_table.function)
         for lookup in of_table.lookups:
-            names += [of_table.to_new(lookup), of_table.to_legacy(lookup)]
+            names += [resolver_name(lookup, plan.name), of_table.to_legacy(lookup)]
     return names
 
 

@@ -1,0 +1,169 @@
+"""The SQL function that says which lookup row a text means: the only one that decides it.
+
+The dual-write triggers call it, the application calls it (``rollout.lookups``, or SQL in any
+language), and what it answers is in the mapping, which backfill, audit and repair read. It asks in
+this order: the mapping, where the text is known; what people decided; the plan's synonyms; the
+lookup row of the text's own normal form; and makes a row where the plan allows one.
+
+It comes with the mapping and stays after phase 4: the application goes on to take text from people
+then, and a decision about that text still stands.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from rollout.plan import facts
+from rollout.plan.actions import Statement
+from rollout.plan.mapping import meaning, why_mapped
+from rollout.plan.names import code, identifier, in_target, normal
+from rollout.plan.translations import Lookup
+
+_VALUE = sql.SQL("value")
+_ARGUMENTS = "value text, make boolean DEFAULT true"
+_SIGNATURE = "text, boolean"
+
+
+def resolver_name(lookup: Lookup, plan: str) -> str:
+    """The name of the function, in the schema ``rollout``."""
+    return identifier(plan, lookup.table.label, lookup.legacy, "lookup_id")
+
+
+def resolver(lookup: Lookup, plan: str) -> Statement:
+    """Create the function, or bring it to what the plan says now."""
+    return Statement(
+        sql=resolver_definition(lookup, plan),
+        done=facts.function_has_comment(
+            resolver_name(lookup, plan), _comment(_function(lookup, plan))
+        ),
+    )
+
+
+def drop_resolver(lookup: Lookup, plan: str) -> Statement:
+    name = resolver_name(lookup, plan)
+    return Statement(
+        sql=sql.SQL("DROP FUNCTION IF EXISTS {} ({})").format(in_target(name), code(_SIGNATURE)),
+        done=facts.no(facts.function_exists(name)),
+    )
+
+
+def name_the_rows(lookup: Lookup, plan: str, *, idle: bool = False) -> Statement:
+    """Have the resolver give the names of lookup rows their place in the mapping.
+
+    A name whose normal form leads to another row already is left out: it does not mean its row.
+    Rows that are no longer in use have their names told with ``idle``.
+    """
+    return Statement(
+        sql=sql.SQL(
+            "SELECT count({resolver} (l.name)) FROM {lookup} AS l\n"
+            "  WHERE {active}l.name IS DISTINCT FROM {blank} AND NOT EXISTS (\n"
+            "    SELECT FROM {mapping} AS m\n"
+            "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)"
+        ).format(
+            resolver=in_target(resolver_name(lookup, plan)),
+            mapping=in_target(lookup.mapping_name(plan)),
+            lookup=lookup.lookup_sql,
+            active=sql.SQL("" if idle else "l.active AND "),
+            blank=sql.Literal(lookup.blank),
+            name=normal(sql.Identifier("l", "name")),
+        ),
+        done=None,
+    )
+
+
+def resolver_definition(lookup: Lookup, plan: str) -> sql.Composed:
+    """SQL that creates the function; a digest of it is its comment."""
+    function = _function(lookup, plan)
+    return sql.SQL("{};\nCOMMENT ON FUNCTION {} ({}) IS {}").format(
+        function,
+        in_target(resolver_name(lookup, plan)),
+        code(_SIGNATURE),
+        sql.Literal(_comment(function)),
+    )
+
+
+def _comment(function: sql.Composed) -> str:
+    return hashlib.sha256(function.as_string().encode()).hexdigest()[:16]
+
+
+def _function(lookup: Lookup, plan: str) -> sql.Composed:
+    """SQL of the function ``(value text, make boolean DEFAULT true) RETURNS integer``.
+
+    It answers NULL where the text means no row. Without ``make`` it writes nothing: a text that
+    nobody has written yet means the row of its name, or none.
+
+    Two transactions that bring the same new text at once share one row: the second waits for the
+    first at the unique index of the lookup table, and finds its row.
+    """
+    fill = {
+        "mapping": in_target(lookup.mapping_name(plan)),
+        "lookup": lookup.lookup_sql,
+        "meaning": meaning(lookup, plan, _VALUE),
+        "normal_name": normal(sql.Identifier("l", "name")),
+        "wanted": normal(sql.SQL("wanted")),
+        "makes_row": _makes_row(lookup),
+        "longest": sql.Literal(lookup.longest),
+        "why": why_mapped(_VALUE, sql.SQL("l")),
+    }
+    lines = (
+        "  value := coalesce(value, '');",
+        "  SELECT m.lookup_id INTO row_id FROM {mapping} AS m WHERE m.legacy = value;",
+        "  known := FOUND;",
+        # Once the table is the application's own, people delete rows that nobody uses.
+        "  IF known AND (row_id IS NULL",
+        "      OR EXISTS (SELECT FROM {lookup} AS l WHERE l.id = row_id)) THEN",
+        "    RETURN row_id;",
+        "  END IF;",
+        # A review that is under way commits first, and what it decided is read below.
+        "  IF make THEN LOCK TABLE {mapping} IN ROW EXCLUSIVE MODE; END IF;",
+        "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
+        "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
+        "  IF NOT make THEN RETURN row_id; END IF;",
+        "  IF row_id IS NULL AND wanted <> '' AND length(wanted) <= {longest} AND {makes_row} THEN",
+        "    INSERT INTO {lookup} (name) VALUES (wanted) ON CONFLICT DO NOTHING;",
+        "    SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
+        "  END IF;",
+        "  IF known THEN DELETE FROM {mapping} AS m WHERE m.legacy = value; END IF;",
+        "  INSERT INTO {mapping} (legacy, lookup_id, why)",
+        "    SELECT value, row_id, coalesce(reason, {why})",
+        "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
+        "    ON CONFLICT DO NOTHING;",
+        "  RETURN row_id;",
+    )
+    return owned_function(
+        resolver_name(lookup, plan),
+        arguments=_ARGUMENTS,
+        returns="integer",
+        schema=lookup.table.schema,
+        declare="row_id integer; wanted text; reason text; known boolean;",
+        body=[code(line).format(**fill) for line in lines],
+    )
+
+
+def _makes_row(lookup: Lookup) -> sql.Composable:
+    """SQL condition: a text that has no lookup row yet gets one."""
+    if lookup.unknown == "create":
+        return sql.SQL("true")
+    return sql.SQL("(reason IS NOT NULL OR {} = '')").format(normal(_VALUE))
+
+
+def owned_function(
+    name: str,
+    *,
+    arguments: str,
+    returns: str,
+    schema: str,
+    declare: str = "",
+    body: Sequence[sql.Composable],
+) -> sql.Composed:
+    """A function with its owner's rights: the application needs none on what it reads."""
+    path = sql.SQL(", ").join([sql.SQL("pg_catalog"), sql.Identifier(schema), sql.SQL("pg_temp")])
+    text = sql.SQL("{declare}BEGIN\n{body}\nEND").format(
+        declare=sql.SQL("DECLARE {} ").format(code(declare)) if declare else sql.SQL(""),
+        body=sql.SQL("\n").join(body),
+    )
+    return sql.SQL(
+        "CREATE OR REPLACE FUNCTION {} ({}) RETURNS {} LANGUAGE plpgsql SECURITY DEFINER\n"
+        "  SET search_path = {} AS {}"
+    ).format(in_target(name), code(arguments), code(returns), path, sql.Literal(text.as_string()))
