@@ -74,7 +74,10 @@ COUNTS = """
 
 
 def flows(moment: str) -> tuple[r.Step, ...]:
-    """The flows that matter, tried out: a property is created, an image uploaded, a search made."""
+    """The flows that matter, tried out.
+
+    A property is created, an image uploaded, a search made, a text written that people decided on.
+    """
     return tuple(
         r.ProbeFlow(
             id=f"probe-{name.replace('_', '-')}",
@@ -85,6 +88,7 @@ def flows(moment: str) -> tuple[r.Step, ...]:
             ("create_property", "Creating a property"),
             ("upload_image", "Uploading an image"),
             ("search", "Searching"),
+            ("decided_text", "Writing a text that people decided on"),
         )
     )
 
@@ -253,7 +257,7 @@ CONTRACT = r.Phase(
         ),
         r.DropLegacy(
             id="drop-legacy",
-            description="Drop the legacy columns, the triggers and the mapping",
+            description="Drop the legacy columns and the triggers",
             table=PROPERTIES,
         ),
         r.StopDualWrite(

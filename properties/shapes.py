@@ -15,7 +15,6 @@ from django.db.models import F, QuerySet, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
-from properties.lookups import lookup_ids, lookup_row
 from properties.models import (
     ExpandedProperty,
     ExpandedPropertyImage,
@@ -27,6 +26,7 @@ from properties.models import (
     PropertyType,
 )
 from properties.text import UNSPECIFIED, given, normal_form, shown
+from rollout.lookups import known_lookup_id, lookup_id
 from rollout.modes import Modes, current_modes
 
 PLAN = "property-classification"
@@ -47,6 +47,11 @@ IMAGE_MODELS: Mapping[
     "legacy": LegacyPropertyImage,
     "both": ExpandedPropertyImage,
     "new": NormalizedPropertyImage,
+}
+
+LOOKUP_MODELS: Mapping[str, type[PropertyType] | type[PropertyStatus]] = {
+    "type": PropertyType,
+    "status": PropertyStatus,
 }
 
 
@@ -90,13 +95,12 @@ class Shape:
     def of_type(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         if self.reads_text:
             return self._of_form(rows, "type", text)
-        return rows.filter(property_type_id__in=lookup_ids(PropertyType, text, using=self.using))
+        return self._of_row(rows, "type", text)
 
     def of_status(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
         if self.reads_text:
             return self._of_form(rows, "status", text)
-        ids = lookup_ids(PropertyStatus, text, using=self.using)
-        return rows.filter(property_status_id__in=ids)
+        return self._of_row(rows, "status", text)
 
     def classification(
         self, texts: Mapping[str, str | None], *, created_at: datetime
@@ -106,15 +110,40 @@ class Shape:
         if not self.writes_new_columns:
             return columns
         if "type" in texts:
-            row = lookup_row(PropertyType, texts["type"], using=self.using)
-            columns["property_type_id"] = row.id
+            columns["property_type_id"] = self._lookup_id("type", texts["type"])
         if "status" in texts:
-            row = lookup_row(PropertyStatus, texts["status"], using=self.using)
-            is_listed = row.form in LISTED_STATUSES
-            columns["property_status_id"] = row.id
+            row = self._lookup_id("status", texts["status"])
+            is_listed = self._is_listed(row, texts["status"])
+            columns["property_status_id"] = row
             columns["is_listed"] = is_listed
             columns["published_at"] = created_at if is_listed else None
         return columns
+
+    def listed_statuses(self) -> list[int]:
+        """The ids of the statuses on offer."""
+        statuses = PropertyStatus.objects.using(self.using).alias(form=normal_form(F("name")))
+        return list(statuses.filter(form__in=LISTED_STATUSES).values_list("id", flat=True))
+
+    def meaning(self, name: str, text: str) -> str:
+        """How a ``type`` or ``status`` is shown that was written as ``text``; writes nothing."""
+        tidy = " ".join(text.split())
+        if self.reads_text:
+            return tidy
+        row = known_lookup_id(PLAN, f"properties.{name}", text, using=self.using)
+        if row is None:
+            return tidy
+        return LOOKUP_MODELS[name].objects.using(self.using).get(pk=row).name
+
+    def _lookup_id(self, name: str, text: str | None) -> int | None:
+        return lookup_id(PLAN, f"properties.{name}", text, using=self.using)
+
+    def _is_listed(self, status: int | None, text: str | None) -> bool:
+        """Whether a status is on offer: by its text, as the triggers say, while there is one."""
+        if status is None:
+            return False
+        form = normal_form(given(text) if self.writes_text else F("name"))
+        statuses = PropertyStatus.objects.using(self.using).filter(pk=status)
+        return statuses.alias(form=form).filter(form__in=LISTED_STATUSES).exists()
 
     def new_property_defaults(self) -> dict[str, Any]:
         return {"currency": CURRENCY} if self.writes_new_columns else {}
@@ -135,6 +164,10 @@ class Shape:
         if self.reads_text:
             return shown(F(name))
         return Coalesce(F(f"property_{name}__name"), Value(UNSPECIFIED), output_field=TextField())
+
+    def _of_row(self, rows: QuerySet[Any], name: str, text: str) -> QuerySet[Any]:
+        row = known_lookup_id(PLAN, f"properties.{name}", text, using=self.using)
+        return rows.none() if row is None else rows.filter(**{f"property_{name}_id": row})
 
     def _of_form(self, rows: QuerySet[Any], name: str, text: str) -> QuerySet[Any]:
         matching: QuerySet[Any] = rows.alias(**{f"{name}_form": normal_form(F(name))}).filter(

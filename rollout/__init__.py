@@ -1,4 +1,5 @@
 """Rollout carries a live PostgreSQL database from an old data model to a new one, in five phases.
 
-Public to other apps: ``rollout.plan``, the language of plans, and ``rollout.modes``.
+Public to other apps: ``rollout.plan``, the language of plans; ``rollout.modes``, which schema to
+read and write; ``rollout.lookups``, which lookup row a text means.
 """

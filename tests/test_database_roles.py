@@ -10,13 +10,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 from psycopg import errors
 
 from config.home import ROOT
 from properties import VERSION
 from rollout import modes
 from rollout.engine.target import Connection
+from rollout.lookups import NotMapped, decided_meanings, known_lookup_id, lookup_id
 from tests import rollouts
 from tests.servers import Database
 
@@ -138,6 +139,17 @@ def test_an_application_reads_its_mode_with_the_rights_of_the_second_file_and_no
     modes._last.clear()
     with connected_as(roles.app), modes.current_modes(rollouts.PLAN) as found:
         assert (found.read, found.write) == ("legacy", "legacy")
+        with pytest.raises(NotMapped, match="Write the text alone"), transaction.atomic():
+            lookup_id(rollouts.PLAN, "properties.type", "House")
+    rollout = rollouts.the_rollout()
+    for phase in (0, 1, 2):
+        rollouts.carry_out(rollout, phase)
+    with connected_as(roles.app):
+        house = lookup_id(rollouts.PLAN, "properties.type", "House")
+        assert house == known_lookup_id(rollouts.PLAN, "properties.type", " HOUSE ")
+        assert lookup_id(rollouts.PLAN, "properties.type", "Lighthouse") is not None
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+            decided_meanings(rollouts.PLAN, "properties.type")
     with application(committed_db, roles) as app:
         for forbidden in (
             "UPDATE rollout.modes SET read_mode = 'new'",

@@ -7,6 +7,11 @@ from uuid import UUID
 
 from django.db import connection
 
+from rollout.engine.target import install
+from rollout.plan.mapping import mapping_table
+from rollout.plan.registry import plans
+from rollout.plan.resolvers import resolver
+
 ShapeName = Literal["legacy", "both", "new"]
 
 MODES: dict[ShapeName, tuple[str, str]] = {
@@ -53,8 +58,14 @@ CREATE MATERIALIZED VIEW property_listing_counts AS
 
 
 def expand() -> None:
-    """From legacy to both."""
+    """From legacy to both, without triggers: what is written is the application's own work."""
     _run(EXPAND)
+    connection.ensure_connection()
+    install(connection.connection)
+    plan = plans.get("property-classification")
+    for lookup in plan.lookups:
+        for statement in (mapping_table(lookup, plan.name), resolver(lookup, plan.name)):
+            _run(statement.text)
     _set_modes("both")
 
 
@@ -78,6 +89,16 @@ def reach(shape: ShapeName) -> None:
         cut_over()
 
 
+def decide(name: Literal["type", "status"], meanings: dict[str, str]) -> None:
+    """What people decided about texts, by normal form, before anything was mapped."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO rollout.decisions (plan, table_label, legacy_column, normal, name,"
+            " reviewer) VALUES ('property-classification', 'properties', %s, %s, %s, 'ada')",
+            [(name, form, row) for form, row in meanings.items()],
+        )
+
+
 def raw(column: str, property_id: UUID) -> Any:
     """What the database holds, read past the models."""
     with connection.cursor() as cursor:
@@ -90,12 +111,7 @@ def raw(column: str, property_id: UUID) -> Any:
 
 
 def _set_modes(shape: ShapeName) -> None:
-    _run(
-        """CREATE SCHEMA IF NOT EXISTS rollout;
-           CREATE TABLE IF NOT EXISTS rollout.modes (plan text PRIMARY KEY, read_mode text,
-             write_mode text, features text[] NOT NULL DEFAULT '{}', changed_at timestamptz);
-           DELETE FROM rollout.modes;"""
-    )
+    _run("DELETE FROM rollout.modes")
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO rollout.modes (plan, read_mode, write_mode, changed_at) "

@@ -146,6 +146,38 @@ def test_spellings_of_one_value_share_a_lookup_row(db: None, name: ShapeName) ->
     assert PropertyType.objects.get().name == "Château"
 
 
+@pytest.mark.parametrize("name", ["both", "new"])
+def test_a_text_that_people_decided_on_is_written_as_the_row_they_chose(
+    db: None, name: ShapeName
+) -> None:
+    shapes.expand()
+    shapes.decide("type", {"h": "House", "apt": "Apartment"})
+    shapes.decide("status", {"vb": "Sold"})
+    if name == "new":
+        shapes.cut_over()
+    created = create(type=" H ", status="VB")
+    changed = create("Another", type="House", status="Sold")
+    catalog.update_property(changed.id, {"type": "apt", "title": "One"})
+    house = PropertyType.objects.get(name="House").pk
+    assert raw("property_type_id", created.id) == house
+    assert raw("property_status_id", created.id) == raw("property_status_id", changed.id)
+    assert set(PropertyType.objects.values_list("name", flat=True)) == {"House", "Apartment"}
+    assert [s.name for s in PropertyStatus.objects.all()] == ["Sold"]
+    assert raw("is_listed", created.id) is False
+    if name == "new":
+        shown = catalog.get_property(created.id)
+        assert (shown.type, shown.status) == ("House", "Sold")
+        assert titles(Filters(type="h")) == titles(Filters(type="HOUSE")) == ["A home"]
+        assert titles(Filters(type="apt", status="vb")) == ["One"]
+
+
+def test_a_search_for_what_nobody_has_written_finds_nothing_and_writes_nothing(db: None) -> None:
+    shapes.reach("new")
+    create(type="House")
+    assert titles(Filters(type="Castle")) == []
+    assert PropertyType.objects.count() == 1
+
+
 def test_an_unknown_property_is_not_found(shape: ShapeName) -> None:
     nobody = uuid4()
     with pytest.raises(catalog.PropertyNotFound):
