@@ -1,4 +1,4 @@
-"""Writes rows of text into the legacy columns, fast, and any of them twice without harm."""
+"""Writes rows of text, fast, and any of them twice without harm, in every phase of the rollout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
 from properties.models import LegacyProperty
-from properties.shapes import current_shape
+from properties.shapes import CURRENCY, PLAN, Shape, current_shape
+from rollout.lookups import resolver_sql
 
 BATCH = 20_000
 
@@ -36,32 +38,20 @@ class Row(NamedTuple):
     updated_at: str
 
 
-class TextRetired(Exception):
-    """Type and status are no longer written as text: the rollout has cut over.
-
-    Listings can be loaded before the cutover, or after it has been rolled back.
-    """
-
-    def __str__(self) -> str:
-        return " ".join((self.__doc__ or "").split())
-
-
 def load(rows: Iterable[Row], *, using: str = "default") -> int:
     """Insert the rows whose id is new and return how many those were.
 
     Each batch is a transaction of its own, so that neither a cutover nor vacuum waits for a long
-    load. Raises TextRetired, with the batches before it kept.
+    load. Where text is no longer written, each is written as the lookup row that it means.
     """
     remaining = iter(rows)
     inserted = 0
     while True:
         with current_shape(using=using) as shape:
-            if not shape.writes_text:
-                raise TextRetired
             batch = list(islice(remaining, BATCH))
             if not batch:
                 return inserted
-            inserted += _insert(batch, using=using)
+            inserted += _insert(batch, shape)
 
 
 def analyze(*, using: str = "default") -> None:
@@ -74,28 +64,70 @@ def _table() -> sql.Identifier:
     return sql.Identifier(LegacyProperty._meta.db_table)
 
 
-def _insert(batch: list[Row], *, using: str) -> int:
-    columns = sql.SQL(", ").join(map(sql.Identifier, Row._fields))
-    # COPY has no ON CONFLICT: the rows arrive in a table of their own first.
-    arrived = sql.Identifier("arrived_listings")
-    names = {"arrived": arrived, "columns": columns, "table": _table()}
-    with connections[using].cursor() as cursor:
+def _insert(batch: list[Row], shape: Shape) -> int:
+    names = {
+        # COPY has no ON CONFLICT: the rows arrive in a table of their own first.
+        "arrived": sql.Identifier("arrived_listings"),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, Row._fields)),
+        "plain": sql.SQL(", ").join(
+            sql.Identifier(name) for name in Row._fields if name not in ("type", "status")
+        ),
+        "table": _table(),
+    }
+    with connections[shape.using].cursor() as cursor:
         cursor.execute(
             sql.SQL(
-                "CREATE TEMPORARY TABLE {arrived} ON COMMIT DROP AS "
-                "SELECT {columns} FROM {table} WITH NO DATA"
+                "CREATE TEMPORARY TABLE {arrived} ON COMMIT DROP AS"
+                " SELECT {plain}, NULL::text AS type, NULL::text AS status,"
+                " NULL::integer AS type_id, NULL::integer AS status_id FROM {table} WITH NO DATA"
             ).format(**names)
         )
         with cursor.copy(sql.SQL("COPY {arrived} ({columns}) FROM STDIN").format(**names)) as copy:
             for row in batch:
                 copy.write_row(row)
-        cursor.execute(
-            sql.SQL(
-                "INSERT INTO {table} ({columns}) SELECT {columns} FROM {arrived} "
-                "ON CONFLICT (id) DO NOTHING"
-            ).format(**names)
-        )
-        inserted: int = cursor.rowcount
+        if shape.writes_text:
+            # What else a row needs the triggers fill in, as for every writer of text.
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO {table} ({columns}) SELECT {columns} FROM {arrived}"
+                    " ON CONFLICT (id) DO NOTHING"
+                ).format(**names)
+            )
+            inserted: int = cursor.rowcount
+        else:
+            inserted = _insert_lookup_rows(cursor, shape, names)
         # A caller's own transaction may hold several batches.
         cursor.execute(sql.SQL("DROP TABLE {arrived}").format(**names))
+    return inserted
+
+
+def _insert_lookup_rows(
+    cursor: CursorWrapper, shape: Shape, names: dict[str, sql.Composable]
+) -> int:
+    names |= {
+        "type_of": resolver_sql(PLAN, "properties.type"),
+        "status_of": resolver_sql(PLAN, "properties.status"),
+    }
+    # First, so that no lookup row is made for a listing that is there already.
+    cursor.execute(
+        sql.SQL("DELETE FROM {arrived} AS a USING {table} AS t WHERE t.id = a.id").format(**names)
+    )
+    # A statement of its own: the next one then sees the lookup rows that this one made.
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {arrived} SET type_id = {type_of} (type), status_id = {status_of} (status)"
+        ).format(**names)
+    )
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {table} ({plain}, property_type_id, property_status_id, currency,"
+            " is_listed, published_at)"
+            " SELECT {plain}, type_id, status_id, %(currency)s,"
+            " coalesce(status_id = ANY (%(listed)s), false),"
+            " CASE WHEN status_id = ANY (%(listed)s) THEN created_at END"
+            " FROM {arrived} ON CONFLICT (id) DO NOTHING"
+        ).format(**names),
+        {"currency": CURRENCY, "listed": shape.listed_statuses()},
+    )
+    inserted: int = cursor.rowcount
     return inserted

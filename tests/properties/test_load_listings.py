@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 
-from properties.models import LegacyProperty
+from properties.models import LegacyProperty, NormalizedProperty, PropertyStatus, PropertyType
 from tests.properties import shapes
 from tests.properties.test_csv_file import GOOD, HEADER
 
@@ -69,8 +70,19 @@ def test_listings_are_loaded_while_both_shapes_are_written() -> None:
     assert load("--rows", 5)[0].startswith("Loaded 5 listings")
 
 
-def test_after_the_cutover_loading_is_refused() -> None:
+def test_after_the_cutover_listings_are_loaded_as_the_lookup_rows_that_they_mean() -> None:
     shapes.reach("new")
-    with pytest.raises(CommandError, match="no longer written as text") as failure:
-        load("--rows", 5)
-    assert failure.value.returncode == 2
+    shapes.decide("type", {"apartment": "Flat"})
+    shapes.decide("status", {"sold": "For sale"})
+    assert load("--rows", 500)[0].startswith("Loaded 500 listings")
+    assert load("--rows", 510)[0].startswith("Loaded 10 listings; 500 were there already")
+    types = set(PropertyType.objects.values_list("name", flat=True))
+    assert "Flat" in types
+    assert "apartment" not in {name.lower() for name in types}
+    assert not PropertyStatus.objects.filter(name__iexact="sold").exists()
+    listed = NormalizedProperty.objects.filter(property_status__name="For sale")
+    right = listed.filter(is_listed=True, published_at=F("created_at"))
+    assert right.count() == listed.count() > 150
+    pending = NormalizedProperty.objects.filter(property_status__name__iexact="pending")
+    right = pending.filter(is_listed=False, published_at=None)
+    assert right.count() == pending.count() > 0
