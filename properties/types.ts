@@ -1,28 +1,28 @@
 // Made by: manage.py rollout types property-classification
 
 export interface Properties {
-  id: string;
-  title: string;
-  description: string;
   address: string;
-  city: string;
-  postal_code: string;
-  price: string | null;
-  bedrooms: number | null;
-  bathrooms: string | null;
   area: string | null;
+  bathrooms: string | null;
+  bedrooms: number | null;
+  city: string;
+  created_at: string;
+  description: string;
+  id: string;
   latitude: number | null;
   longitude: number | null;
-  created_at: string;
-  updated_at: string;
-  type: string | null;
+  postal_code: string;
+  price: string | null;
   status: string | null;
+  title: string;
+  type: string | null;
+  updated_at: string;
 }
 
 export interface PropertyImages {
-  id: string;
-  url: string;
-  position: number;
   created_at: string;
+  id: string;
+  position: number;
   property_id: string;
+  url: string;
 }

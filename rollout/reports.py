@@ -6,6 +6,7 @@ from rollout import pauses
 from rollout.bounds import statement_of
 from rollout.engine.catalog import Drift
 from rollout.gates.answering import as_data
+from rollout.gates.checklist import types_of
 from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
 from rollout.pauses import pause_of
 from rollout.plan.plan import Plan
@@ -61,6 +62,9 @@ def as_text(status: RolloutStatus) -> str:
             lines.append(f"      {pauses.as_text(pause)}")
         if phase.run is not None and phase.run.error:
             lines += [f"      {phase.run.error}", f"      {phase.run.advice}"]
+    for item in types_of(status.evidence):
+        if item.status != "pass":
+            lines += ["", item.message]
     if (one := status.rollout.scheduled) is not None and one.state == ScheduleState.WAITING:
         lines += ["", f"{one.actor_name} scheduled phase {one.phase} for {said(one.at, one.zone)}."]
     if status.liveness.message:

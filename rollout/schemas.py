@@ -61,9 +61,7 @@ def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
     """Read the live schema of a rollout. Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
     runs = gates.newest_runs(rollout)
-    done = 0
-    while done < len(plan.phases) and gates.is_done(runs.get(done)):
-        done += 1
+    done = gates.phases_done(runs)
     with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
         live = catalog.read(connection, catalog.labels_of(plan), in_full=in_full)

@@ -1,6 +1,7 @@
 """TypeScript interfaces of a rollout's tables, as the application's clients see their rows.
 
 What JavaScript's numbers cannot hold exactly is a string: numeric and bigint, as drivers give them.
+Tables and columns are in the order of their names: a rollback adds a column again at the end.
 """
 
 import re
@@ -38,9 +39,11 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 def interfaces(plan: str, shape: Shape) -> str:
     """One interface for a row of each table, in a file that says how it is made."""
     blocks = [f"// Made by: manage.py rollout types {plan}\n"]
-    for table, columns in shape.items():
+    for table, columns in sorted(shape.items()):
         lines = [f"export interface {interface_name(table)} {{"]
-        lines += [f"  {_property(name)}: {_type(column)};" for name, column in columns.items()]
+        lines += [
+            f"  {_property(name)}: {_type(column)};" for name, column in sorted(columns.items())
+        ]
         blocks.append("\n".join([*lines, "}", ""]))
     return "\n".join(blocks)
 

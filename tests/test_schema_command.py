@@ -86,7 +86,10 @@ def test_types_are_those_of_the_phase(rollout: Rollout) -> None:
     assert "PropertyTypes" not in out
     rollouts.carry_out(rollouts.the_rollout(), 0, 1)
     out = rollout("types", PLAN)[1]
-    assert "export interface PropertyTypes {\n  id: number;\n  name: string;\n" in out
+    assert (
+        "export interface PropertyTypes {\n  active: boolean;\n  id: number;\n  name: string;\n"
+        in out
+    )
     assert "  is_listed: boolean | null;\n" in out
 
 

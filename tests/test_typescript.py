@@ -50,13 +50,13 @@ def test_a_file_has_an_interface_for_each_table() -> None:
     assert interfaces("some-plan", shape) == (
         "// Made by: manage.py rollout types some-plan\n"
         "\n"
+        "export interface MixedCaseTaBle {\n"
+        '  "Ke\\"y": string;\n'
+        "}\n"
+        "\n"
         "export interface Properties {\n"
         "  id: string;\n"
         "  price: string | null;\n"
-        "}\n"
-        "\n"
-        "export interface MixedCaseTaBle {\n"
-        '  "Ke\\"y": string;\n'
         "}\n"
     )
 

@@ -1,4 +1,4 @@
-"""What can be downloaded: mismatching rows, streamed, and a phase as a script for psql."""
+"""What can be downloaded: mismatching rows, a phase's scripts for psql, its clients' interfaces."""
 
 import psycopg
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -6,13 +6,15 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from rollout import interfaces
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.fetch import audit_or_404, plan_or_404
+from rollout.console.fetch import audit_or_404, plan_or_404, rollout_or_404
 from rollout.engine.target import reason_of
 from rollout.exports import as_csv, as_json, in_cells, kept_of, rows_of
 from rollout.models import AuditStatus
 from rollout.plan.psql import forward_script, rollback_script
 from rollout.plan.registry import UnknownPlan
+from rollout.schemas import schema_of
 
 FORMS = {"csv": (as_csv, "text/csv; charset=utf-8"), "json": (as_json, "application/json")}
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
@@ -28,6 +30,24 @@ def script(
     answer = HttpResponse(text, content_type="application/sql; charset=utf-8")
     name = f"{plan}-phase-{number}-{way}.sql"
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    return answer
+
+
+@may("view_rollout")
+@require_safe
+def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    """The TypeScript interfaces of the tables once a phase is done."""
+    found = plan_or_404(plan, environment, number)
+    try:
+        schema = schema_of(rollout_or_404(plan, environment))
+    except psycopg.Error as error:
+        text = f"The live schema could not be read. {reason_of(error)}"
+        return HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
+    text = interfaces.once_done(found, schema.live.shape, number, done=schema.phases_done)
+    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    answer["Content-Disposition"] = content_disposition_header(
+        as_attachment=True, filename=f"{plan}-phase-{number}.ts"
+    )
     return answer
 
 

@@ -113,6 +113,13 @@ def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
     return checklist.checklist_of(status.evidence)
 
 
+def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:
+    """The files of clients' interfaces that do not fit the schema, once no checklist tells it."""
+    if checklist_of(status):
+        return []
+    return [item for item in checklist.types_of(status.evidence) if item.status != "pass"]
+
+
 def card_of(phase: PhaseStatus) -> str:
     """The template that says where a phase stands: there is one for each state."""
     return f"rollout/run/{phase.state}.html"

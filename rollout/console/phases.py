@@ -44,6 +44,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "live": pace(focus.is_at_work(status)),
         "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],
         "checklist": focus.checklist_of(status) if number == 0 else [],
+        "stale_types": focus.stale_types_of(status) if number == status.phase else [],
     }
     if request.htmx:
         return render(request, "rollout/phase_live.html", page)

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
+from rollout.engine.target import reason_of
 from rollout.reruns import verify
 from rollout.runner import Refused
 
@@ -26,6 +27,6 @@ def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     except Refused as refusal:
         page["refusal"] = str(refusal)
     except psycopg.Error as error:
-        page["error"] = str(error).strip()
+        page["error"] = reason_of(error)
     template = "rerun_live" if request.htmx else "rerun"
     return render(request, f"rollout/{template}.html", page)

@@ -77,6 +77,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "jobs": focus.jobs_of(steps),
         "report": focus.report_of(status, phase),
         "checklist": focus.checklist_of(status),
+        "stale_types": focus.stale_types_of(status),
         "overrides": overrides,
         "requests": requests_of(status.evidence) if phase.needs_approval else [],
         "schedule": status.rollout.scheduled,

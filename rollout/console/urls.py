@@ -66,6 +66,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
         {"way": "rollback"},
         name="rollback_script",
     ),
+    path("phases/<int:number>/types.ts", downloads.types, name="types"),
     path("phases/<int:number>/approval/", signing.approve, name="approve"),
     path("phases/<int:number>/ask-for-approval/", signing.ask, name="ask_for_approval"),
     path("phases/<int:number>/override/<slug:gate>/", signing.override, name="override"),

@@ -26,6 +26,7 @@ from rollout.gates.standing import (
     newest_of_each,
     newest_runs,
     newest_runs_and_repair,
+    phases_done,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "newest_of_each",
     "newest_runs",
     "newest_runs_and_repair",
+    "phases_done",
     "readers",
     "rehearsal",
     "schema",

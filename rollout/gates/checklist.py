@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rollout import drift, typescript
-from rollout.environments import environments_of
+from rollout import drift, interfaces
+from rollout.environments import DEFAULT, environments_of
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.overriding import said
-from rollout.gates.standing import is_done, is_untouched, newest_runs
+from rollout.gates.standing import is_untouched, newest_runs, phases_done
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import (
     BackfillRehearsed,
@@ -64,6 +64,17 @@ def checklist_of(evidence: Evidence) -> list[ItemStatus]:
     return found
 
 
+def types_of(evidence: Evidence) -> list[ItemStatus]:
+    """The items about clients' interfaces, which go stale with every phase; in production alone."""
+    if evidence.rollout.environment != DEFAULT:
+        return []
+    return [
+        ItemStatus(item, *_types(evidence, item.file))
+        for item in evidence.plan.checklist
+        if isinstance(item, TypesMatch)
+    ]
+
+
 def _by_hand(item: Item, tick: SignOff | None) -> ItemStatus:
     if tick is None:
         return ItemStatus(item, "fail", item.help or "Nobody has ticked it yet.", kind="person")
@@ -112,15 +123,18 @@ def _types(evidence: Evidence, file: str) -> Answered:
         text = Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         return "unknown", f"{file} cannot be read: {error}"
-    plan = evidence.plan
+    plan, runs = evidence.plan, evidence.runs
     live = drift.live(evidence.rollout, plan, evidence.number, evidence.run)
     if isinstance(live, str):
         return "unknown", live
-    wanted = typescript.interfaces(plan.name, live.shape)
-    differs = typescript.first_difference(wanted, text)
-    if differs:
-        return "fail", f"{Path(file).name}: {differs}"
-    return "pass", f"{Path(file).name} is what the live schema makes."
+    done = phases_done(runs)
+    under_way = not is_untouched(runs.get(done))
+    found = interfaces.verdict(plan, live.shape, text, done=done, under_way=under_way)
+    if found.matches:
+        return "pass", f"{Path(file).name}: {found.message}"
+    phase = max(done - 1, 0)
+    anew = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
+    return "fail", f"{Path(file).name}: {found.message} Make it anew: {anew}"
 
 
 def _introspected(evidence: Evidence, name: str) -> Answered:
@@ -132,7 +146,7 @@ def _introspected(evidence: Evidence, name: str) -> Answered:
     if other is None:
         return "unknown", f"Nobody has looked at {name} yet. Open its page."
     runs = newest_runs(other)
-    done = next((n for n in range(len(evidence.plan.phases)) if not is_done(runs.get(n))), 5)
+    done = phases_done(runs)
     under_way = not is_untouched(runs.get(done))
     return drift.answer(other, evidence.plan, done, runs.get(done), under_way=under_way)
 

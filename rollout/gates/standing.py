@@ -55,6 +55,14 @@ def is_done(run: PhaseRun | None) -> bool:
     return run is not None and run.way == Way.FORWARD and run.state == RunState.DONE
 
 
+def phases_done(runs: dict[int, PhaseRun]) -> int:
+    """How many phases are done, of those whose newest runs these are, counted from the first."""
+    done = 0
+    while is_done(runs.get(done)):
+        done += 1
+    return done
+
+
 def is_untouched(run: PhaseRun | None) -> bool:
     """Whether nothing of a phase whose newest run this is remains in the target."""
     return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rollout import preflight, reports, reruns, typescript
-from rollout.engine.catalog import live_columns, tables_of
-from rollout.environments import target_of
-from rollout.models import Rollout
-from rollout.plan import plans
+from rollout import interfaces, preflight, reports, reruns, typescript
+from rollout.schemas import schema_of
 from rollout.status import all_rollouts, find_rollout
 
 DONE, NO, ERROR = 0, 1, 2
@@ -25,6 +22,7 @@ def add_verbs(verb: AddVerb) -> None:
     )
     introspect.add_argument("--against", metavar="ENV", help="compare with another environment")
     types = verb("types", "Print TypeScript interfaces of the plan's tables as they are now.")
+    types.add_argument("--phase", type=int, help="as they are once this phase is done")
     types.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
     before = verb("preflight", "Look at what could go wrong with a phase.", as_json=True)
     before.add_argument("phase", type=int)
@@ -49,30 +47,42 @@ def introspect(
     return NO if any(one["drift"] for one in found) else DONE
 
 
-def types(write: Write, complain: Write, *, plan: str, env: str, check: str | None) -> int:
-    text = interfaces_of(find_rollout(plan, env))
+def types(
+    write: Write, complain: Write, *, plan: str, env: str, check: str | None, phase: int | None
+) -> int:
+    if phase is not None and phase not in range(5):
+        complain(f"There is no phase {phase}: phases are 0 to 4.")
+        return ERROR
+    found = schema_of(find_rollout(plan, env))
+    live = found.live.shape
+    text = (
+        typescript.interfaces(found.plan.name, live)
+        if phase is None
+        else interfaces.once_done(found.plan, live, phase, done=found.phases_done)
+    )
     if check is None:
         write(text)
         return DONE
     try:
-        found = Path(check).read_text(encoding="utf-8")
+        there = Path(check).read_text()
     except (OSError, UnicodeDecodeError) as error:
         complain(f"{check} cannot be read: {error}")
         return ERROR
-    difference = typescript.first_difference(text, found)
-    if difference:
-        write(f"{check} does not match. {difference}")
-        write(f"Make it anew: manage.py rollout types {plan} > {check}")
+    if phase is None:
+        verdict = interfaces.verdict(
+            found.plan, live, there, done=found.phases_done, under_way=found.under_way
+        )
+        phase = max(found.phases_done - 1, 0)
+    else:
+        difference = typescript.first_difference(text, there)
+        message = difference or f"It has the schema that phase {phase} makes."
+        verdict = interfaces.Verdict(matches=not difference, message=message)
+    if not verdict.matches:
+        write(f"{check} does not match. {verdict.message}")
+        write(f"Make it anew: manage.py rollout types {plan} --phase {phase} > {check}")
         return NO
-    write(f"{check} matches.")
+    write(f"{check} matches. {verdict.message}")
     return DONE
-
-
-def interfaces_of(rollout: Rollout) -> str:
-    """The interfaces of the live tables of a rollout, in the order of their names."""
-    plan = plans.get(rollout.plan)
-    with target_of(rollout.environment).connect() as connection:
-        return typescript.interfaces(plan.name, live_columns(connection, tables_of(plan)))
 
 
 def second_run(*, plan: str, env: str, phase: int, as_json: bool) -> tuple[str, bool]:

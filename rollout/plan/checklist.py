@@ -35,7 +35,10 @@ class FlowsTested(Item):
 
 @dataclass(frozen=True, kw_only=True)
 class TypesMatch(Item):
-    """The file of TypeScript interfaces that clients use matches the live schema."""
+    """The file of TypeScript interfaces that clients use has the schema in force, or the next.
+
+    The pages tell in every phase whether it does.
+    """
 
     id: str = "types-match"
     text: str = "The clients' TypeScript interfaces match the schema"

@@ -437,8 +437,12 @@ class Command(BaseCommand):
             self.stdout.write, plan=plan, env=env, against=against, as_json=json
         )
 
-    def do_types(self, *, plan: str, env: str, check: str | None, **_: Any) -> int:
-        return schema.types(self.data.write, self.stderr.write, plan=plan, env=env, check=check)
+    def do_types(
+        self, *, plan: str, env: str, check: str | None, phase: int | None, **_: Any
+    ) -> int:
+        return schema.types(
+            self.stdout.write, self.stderr.write, plan=plan, env=env, check=check, phase=phase
+        )
 
     def do_preflight(self, *, plan: str, env: str, phase: int, json: bool, **_: Any) -> int:
         return schema.before_phase(
