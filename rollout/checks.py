@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
+from rollout.check_ids import CheckId
 from rollout.plan import plans
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
 from rollout.plan.plan import Plan
@@ -31,7 +32,11 @@ def check_plans(**_: Any) -> list[CheckMessage]:
     """Check every plan that the project's apps registered."""
     names = Counter(plan.name for plan in plans)
     errors: list[CheckMessage] = [
-        _error(3, f"Two plans are called '{name}'.", "Give each plan a name of its own.")
+        _error(
+            CheckId.PLAN_NAME_TWICE,
+            f"Two plans are called '{name}'.",
+            "Give each plan a name of its own.",
+        )
         for name, count in names.items()
         if count > 1
     ]
@@ -58,8 +63,8 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
     ]
 
 
-def _error(number: int, message: str, hint: str, plan: Plan | None = None) -> Error:
-    return Error(message, hint=hint, obj=plan and plan.name, id=f"rollout.E{number:03}")
+def _error(id: CheckId, message: str, hint: str, plan: Plan | None = None) -> Error:
+    return Error(message, hint=hint, obj=plan and plan.name, id=id)
 
 
 def _name(translation: Translation) -> str:
@@ -77,7 +82,7 @@ def _steps_without_way_back(plan: Plan) -> Iterator[Error]:
         guarded, backward = step.destructive or step.restrictive, step.backward(plan)
         if backward is None or (guarded and not backward):
             yield _error(
-                1,
+                CheckId.NO_ROLLBACK,
                 f"Step '{step.id}' of phase {number} has no rollback.",
                 "Give it the actions that undo it; a step that cannot be undone has no place in a "
                 "rollout.",
@@ -92,7 +97,7 @@ def _columns(plan: Plan) -> Iterator[Error]:
         for column in translation.reads:
             if column not in shape.get(table.label, {}):
                 yield _error(
-                    2,
+                    CheckId.TRANSLATION_READS_NO_COLUMN,
                     f"The translation of {table.label}.{_name(translation)} reads '{column}', "
                     "which the plan's table does not have.",
                     f"Declare the column in the Table {table.label}, or correct its name.",
@@ -110,7 +115,7 @@ def _columns(plan: Plan) -> Iterator[Error]:
         for column in step.needs:
             if column not in known:
                 yield _error(
-                    2,
+                    CheckId.STEP_NEEDS_NO_COLUMN,
                     f"Step '{step.id}' of phase {number} needs {of_step.label}.{column}, which is "
                     "not there in that phase.",
                     f"Declare the column in the Table {of_step.label}, or correct its name.",
@@ -123,7 +128,7 @@ def _names(plan: Plan) -> Iterator[Error]:
         for step_id, count in Counter(step.id for step in phase.steps).items():
             if count > 1:
                 yield _error(
-                    3,
+                    CheckId.STEP_ID_TWICE,
                     f"Phase {number} has {count} steps called '{step_id}'.",
                     "Give each step of a phase an id of its own.",
                     plan,
@@ -133,7 +138,7 @@ def _names(plan: Plan) -> Iterator[Error]:
     ).items():
         if count > 1:
             yield _error(
-                3,
+                CheckId.COLUMN_FILLED_TWICE,
                 f"{count} translations fill {table}.{column}.",
                 "A new column has one translation.",
                 plan,
@@ -145,7 +150,7 @@ def _phases(plan: Plan) -> Iterator[Error]:
         if number not in step.phases:
             allowed = ", ".join(map(str, sorted(step.phases)))
             yield _error(
-                4,
+                CheckId.UNSAFE_STEP,
                 f"Step '{step.id}' ({type(step).__name__}) is not safe in phase {number}.",
                 f"Move it to phase {allowed}.",
                 plan,
@@ -156,7 +161,7 @@ def _tables(plan: Plan) -> Iterator[Error]:
     for table in plan.tables:
         if not table.key:
             yield _error(
-                5,
+                CheckId.NO_PRIMARY_KEY,
                 f"Table {table.label} has no primary key.",
                 "Name its key columns; without a key no row can be told from another.",
                 plan,
@@ -172,7 +177,7 @@ def _tables(plan: Plan) -> Iterator[Error]:
     for what, table in used:
         if table not in plan.tables:
             yield _error(
-                6,
+                CheckId.TABLE_OF_NO_PLAN,
                 f"{what} is of table {table.label}, which is not among the plan's tables.",
                 f"Add {table.label} to the plan's tables.",
                 plan,
@@ -184,7 +189,7 @@ def _translations(plan: Plan) -> Iterator[Error]:
         for translation in step.translations:
             if translation not in plan.translations:
                 yield _error(
-                    7,
+                    CheckId.TRANSLATION_OF_NO_PLAN,
                     f"Step '{step.id}' of phase {number} names the translation of "
                     f"{translation.table.label}.{_name(translation)}, which the plan lacks.",
                     "Add it to the plan's translations.",
@@ -199,14 +204,14 @@ def _lookups(plan: Plan) -> Iterator[Error]:
         name = f"{lookup.table.label}.{lookup.column}"
         if lookup.blank is None and lookup.required:
             yield _error(
-                8,
+                CheckId.NO_ROW_FOR_BLANKS,
                 f"The lookup of {name} requires a value but has none for blank texts.",
                 "Name a row for blanks with blank='...', or set required=False.",
                 plan,
             )
         if not _TEXT.fullmatch(lookup.of_legacy.type):
             yield _error(
-                9,
+                CheckId.LEGACY_TYPE,
                 f"The legacy column {lookup.table.label}.{lookup.legacy} is "
                 f"{lookup.of_legacy.type}; the texts of a lookup are text or character varying.",
                 "Make it text in a migration before the rollout (for citext that rewrites "
@@ -215,7 +220,7 @@ def _lookups(plan: Plan) -> Iterator[Error]:
             )
         elif lookup.blank is not None and len(lookup.blank) > lookup.longest:
             yield _error(
-                9,
+                CheckId.ROW_FOR_BLANKS_TOO_LONG,
                 f"'{lookup.blank}', the row for blank texts of {name}, is longer than "
                 f"{lookup.table.label}.{lookup.legacy} can take: {lookup.longest} characters.",
                 "Give it a shorter name with blank='...'.",
@@ -223,7 +228,7 @@ def _lookups(plan: Plan) -> Iterator[Error]:
             )
         if lookup.unknown == "null" and lookup.required:
             yield _error(
-                20,
+                CheckId.UNKNOWN_WITHOUT_VALUE,
                 f"The lookup of {name} requires a value but leaves unknown texts without one.",
                 "Set unknown='create', or required=False.",
                 plan,
@@ -246,7 +251,7 @@ def _synonyms(plan: Plan, lookup: Lookup, name: str) -> Iterator[Error]:
             problem = f"'{meant}' is itself a synonym, of '{lookup.synonyms[meant]}'"
         if problem:
             yield _error(
-                21,
+                CheckId.WRONG_SYNONYM,
                 f"The lookup of {name} cannot have '{synonym}' for '{meant}': {problem}.",
                 "Lead every synonym straight to the name of its lookup row.",
                 plan,
@@ -261,7 +266,7 @@ def _functions(plan: Plan) -> Iterator[Error]:
             import_string(computed.function)
         except ImportError as error:
             yield _error(
-                10,
+                CheckId.NO_FUNCTION,
                 f"The function '{computed.function}' that computes "
                 f"{computed.table.label}.{_name(computed)} cannot be imported: {error}.",
                 "Name it by its dotted path: 'app.module.function'.",
@@ -273,12 +278,14 @@ def _sql_files(plan: Plan) -> Iterator[Error]:
     used = {step.path: step for _, step in _steps(plan) if isinstance(step, SqlFile)}
     for step in used.values():
         for problem in step.problems:
-            yield _error(50, f"{problem.where} {problem.what}.", problem.hint, plan)
+            yield _error(
+                CheckId.WRONG_SQL_FILE, f"{problem.where} {problem.what}.", problem.hint, plan
+            )
     for directory in dict.fromkeys(path.parent for path in used):
         for step in SqlFiles(directory).steps:
             if step.path not in used:
                 yield _error(
-                    51,
+                    CheckId.UNUSED_SQL_FILE,
                     f"{step.path.name} is there, and no phase carries it out.",
                     f"Put SqlFiles(...).of_phase({step.phase}) into phase {step.phase}, or take "
                     "the file away.",
@@ -293,7 +300,7 @@ def _traffic(plan: Plan) -> Iterator[Error]:
         import_string(plan.traffic)
     except ImportError as error:
         yield _error(
-            60,
+            CheckId.NO_TRAFFIC,
             f"The traffic of rehearsals '{plan.traffic}' cannot be imported: {error}.",
             "Name a function by its dotted path: 'app.module.traffic'.",
             plan,
@@ -304,7 +311,7 @@ def _rules(plan: Plan) -> Iterator[Error]:
     for rule_id, count in Counter(rule.id for rule in plan.judged_rules).items():
         if count > 1:
             yield _error(
-                3,
+                CheckId.RULE_ID_TWICE,
                 f"{count} rules are called '{rule_id}'.",
                 "Give each rule an id of its own.",
                 plan,
@@ -312,7 +319,7 @@ def _rules(plan: Plan) -> Iterator[Error]:
     for rule in plan.rules:
         reason = _wrong_with(rule)
         if reason:
-            yield _error(11, f"Rule '{rule.id}' {reason[0]}", reason[1], plan)
+            yield _error(CheckId.WRONG_RULE, f"Rule '{rule.id}' {reason[0]}", reason[1], plan)
 
 
 def _wrong_with(rule: Rule) -> tuple[str, str] | None:
@@ -344,14 +351,14 @@ def _gates(plan: Plan) -> Iterator[Error]:
         for gate in phase.gates:
             if isinstance(gate, MaintenanceWindow) and (reason := _wrong_with_window(gate)):
                 yield _error(
-                    50,
+                    CheckId.WRONG_WINDOW,
                     f"The maintenance window of phase {number} {reason}",
                     "Give it days, hours that differ, and a zone such as 'Europe/Berlin'.",
                     plan,
                 )
             if isinstance(gate, ChecklistComplete) and not plan.checklist:
                 yield _error(
-                    51,
+                    CheckId.NO_CHECKLIST,
                     f"Phase {number} wants the checklist complete, and the plan has none.",
                     "Give the plan a checklist, or leave the gate out.",
                     plan,
@@ -359,7 +366,7 @@ def _gates(plan: Plan) -> Iterator[Error]:
     for item_id, count in Counter(item.id for item in plan.checklist).items():
         if count > 1:
             yield _error(
-                52,
+                CheckId.ITEM_ID_TWICE,
                 f"{count} items of the checklist are called '{item_id}'.",
                 "Give each item an id of its own.",
                 plan,

@@ -11,10 +11,13 @@ from typing import Any
 from django.utils import timezone
 
 from rollout import journal
+from rollout.events import Event
 from rollout.models import LogEntry, Rollout
 
 _log = logging.getLogger("rollout.journal")
 
+ENGINE = "engine"
+"""The actor of what nobody asked for."""
 _GENESIS = "0" * 64
 _LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
 
@@ -38,7 +41,7 @@ def digest(entry: LogEntry) -> str:
 
 
 def record(
-    event: str,
+    event: Event,
     message: str,
     *,
     actor: str,
@@ -64,7 +67,7 @@ def record(
             plan=rollout.plan if rollout else "",
             environment=rollout.environment if rollout else "",
             phase=phase,
-            event=event,
+            event=str(event),
             message=message.replace("\x00", ""),
             data=data or {},
             previous_hash=last or _GENESIS,
@@ -73,6 +76,19 @@ def record(
         entry.save()
     journal.on_commit(partial(_tell, entry))
     return entry
+
+
+def last_actor(*events: Event, rollout: Rollout, **data: int) -> str:
+    """Who did one of these last, for example ``run=7``; the engine, where nobody did."""
+    entries = LogEntry.objects.filter(
+        plan=rollout.plan,
+        environment=rollout.environment,
+        event__in=events,
+        **{f"data__{name}": value for name, value in data.items()},
+    )
+    # In the index's order: by the number alone the whole log would be read.
+    newest = entries.order_by("plan", "environment", "-id").values_list("actor", flat=True)
+    return newest.first() or ENGINE
 
 
 def _tell(entry: LogEntry) -> None:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
 
 from rollout import journal
+from rollout.check_ids import CheckId
 from rollout.environments import configured
 
 _MIDDLEWARE = (
@@ -47,27 +48,27 @@ def _databases() -> Iterator[CheckMessage]:
             f"The journal is kept in the database '{alias}', which is no PostgreSQL.",
             hint="Make it one in DATABASES, or send the apps 'rollout' and 'django_q' to one with "
             "a database router.",
-            id="rollout.E060",
+            id=CheckId.JOURNAL_OF_OTHER_KIND,
         )
     elif router.db_for_write(get_user_model()) != alias:
         yield Error(
             f"The journal is kept in the database '{alias}', and the users are in another.",
             hint="Let the router send 'rollout' and 'django_q' to the users' database, or the "
             "users to the journal's: what is told to whom refers to both.",
-            id="rollout.E065",
+            id=CheckId.USERS_ELSEWHERE,
         )
     for name, alias in configured().items():
         if alias not in connections:
             yield Error(
                 f"The environment '{name}' is the database '{alias}', which DATABASES lacks.",
                 hint='Name an alias of DATABASES in ROLLOUT["ENVIRONMENTS"].',
-                id="rollout.E061",
+                id=CheckId.ENVIRONMENT_WITHOUT_DATABASE,
             )
         elif connections[alias].vendor != "postgresql":
             yield Error(
                 f"The environment '{name}' is the database '{alias}', which is no PostgreSQL.",
                 hint='Rollout changes PostgreSQL alone. Name one in ROLLOUT["ENVIRONMENTS"].',
-                id="rollout.E061",
+                id=CheckId.ENVIRONMENT_OF_OTHER_KIND,
             )
 
 
@@ -77,7 +78,7 @@ def _pages() -> Iterator[CheckMessage]:
             yield Warning(
                 f"The console's pages need {name}.",
                 hint="Add it to MIDDLEWARE.",
-                id="rollout.W062",
+                id=CheckId.MISSING_MIDDLEWARE,
             )
     templates: list[dict[str, Any]] = settings.TEMPLATES
     processors = {
@@ -90,7 +91,7 @@ def _pages() -> Iterator[CheckMessage]:
             yield Warning(
                 f"The console's pages need {name}.",
                 hint="Add it to the context processors in TEMPLATES.",
-                id="rollout.W062",
+                id=CheckId.MISSING_CONTEXT_PROCESSOR,
             )
 
 
@@ -101,7 +102,7 @@ def _queue() -> Iterator[CheckMessage]:
             "Q_CLUSTER does not say what carries the queue.",
             hint=f'Set it, for example: Q_CLUSTER = {{"name": "rollout", "orm": "{journal.alias()}"'
             f", **{QUEUE}}}",
-            id="rollout.E063",
+            id=CheckId.NO_BROKER,
         )
         return
     wrong = {name: value for name, value in QUEUE.items() if not _is_safe(queue, name)}
@@ -109,7 +110,7 @@ def _queue() -> Iterator[CheckMessage]:
         yield Warning(
             f"Q_CLUSTER lets the queue repeat or lose work: {', '.join(wrong)}.",
             hint=f"Set it to {wrong}; see docs/own-plan.md.",
-            id="rollout.W064",
+            id=CheckId.UNSAFE_QUEUE,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from rollout.check_ids import CheckId
 from rollout.notifications.kinds import KINDS
 from rollout.notifications.webhooks import http_allowed, webhooks
 
@@ -27,7 +28,7 @@ def _networks(networks: Any) -> list[CheckMessage]:
                 Error(
                     f"ROLLOUT['METRICS']['NETWORKS'] has no network in '{network}': {error}.",
                     hint="Write it as 10.0.0.0/8 or as one address.",
-                    id="rollout.E040",
+                    id=CheckId.WRONG_NETWORK,
                 )
             )
     return errors
@@ -44,7 +45,7 @@ def _webhooks() -> list[CheckMessage]:
                 Error(
                     f"The webhook '{hook.name}' {problem}.",
                     hint="Correct it in ROLLOUT['NOTIFICATIONS'].",
-                    id="rollout.E041",
+                    id=CheckId.WRONG_WEBHOOK,
                 )
             )
         elif not hook.secret:
@@ -52,7 +53,7 @@ def _webhooks() -> list[CheckMessage]:
                 Warning(
                     f"The webhook '{hook.name}' has no SECRET: its receiver cannot tell who sends.",
                     hint="Give it one, unless it is a chat tool that checks none.",
-                    id="rollout.W042",
+                    id=CheckId.WEBHOOK_UNSIGNED,
                 )
             )
     return errors

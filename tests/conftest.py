@@ -148,6 +148,17 @@ def filled(committed_db: Database) -> "Rollout":
 
 
 @pytest.fixture
+def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["Rollout"]:
+    """A rollout whose phases change nothing and take no time."""
+    from rollout.runner import lease
+    from tests import rollouts
+
+    monkeypatch.setattr(lease, "_LOOK_EVERY", 0.01)
+    with rollouts.tiny_plan() as plan:
+        yield rollouts.the_rollout(plan.name)
+
+
+@pytest.fixture
 def qcluster(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
     """A real queue cluster that works on `committed_db`."""
     log = tmp_path / "qcluster.log"

@@ -14,6 +14,7 @@ from django.core.management import get_commands, load_command_class
 
 from config.home import ROOT
 from rollout import plan
+from rollout.check_ids import CheckId
 from rollout.models import Rollout
 
 PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}
@@ -174,7 +175,7 @@ def unknown_names(code: str, known: str) -> str:
     ``known`` is ``source()``.
     """
     if re.fullmatch(r"rollout\.[EW]\d{3}", code):
-        return "" if code in check_ids(known) else "there is no such check"
+        return "" if code in set(CheckId) else "there is no such check"
     if re.fullmatch(r"r\.\w+", code):
         return "" if code[2:] in plan.__all__ else "the plan's language has no such name"
     if re.fullmatch(
@@ -190,14 +191,6 @@ def unknown_names(code: str, known: str) -> str:
         unread = [key for key in re.findall(r'"([A-Z_]+)"', code) if f'"{key}"' not in known]
         return f"nothing reads {', '.join(unread)}" if unread else ""
     return ""
-
-
-def check_ids(known: str) -> set[str]:
-    """The ids of the app's system checks."""
-    numbers = re.findall(r"_error\(\s*(\d+),", known)
-    return {f"rollout.E{int(number):03}" for number in numbers} | set(
-        re.findall(r'id="(rollout\.[EW]\d{3})"', known)
-    )
 
 
 def _resolves(name: str) -> bool:

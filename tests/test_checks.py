@@ -103,9 +103,9 @@ def test_a_lookup_of_a_column_that_is_not_there_is_e002() -> None:
 MISSING_COLUMN = "The translation of things.{} reads '{}', which the plan's table does not have."
 
 
-def test_two_steps_of_one_id_in_a_phase_are_e003() -> None:
+def test_two_steps_of_one_id_in_a_phase_are_e012() -> None:
     plan = with_step(PLAN, 2, replace(PLAN.step(2, "audit"), id="backfill"))
-    assert found(plan) == [("rollout.E003", "Phase 2 has 2 steps called 'backfill'.")]
+    assert found(plan) == [("rollout.E012", "Phase 2 has 2 steps called 'backfill'.")]
 
 
 def test_one_id_in_two_phases_is_accepted() -> None:
@@ -115,10 +115,10 @@ def test_one_id_in_two_phases_is_accepted() -> None:
     assert check_plan(PLAN) == []
 
 
-def test_two_translations_of_one_column_are_e003() -> None:
+def test_two_translations_of_one_column_are_e013() -> None:
     again = Derived(table=TABLE, column="kind_id", type="integer", expression="1")
     plan = replace(PLAN, translations=(*PLAN.translations, again))
-    assert ("rollout.E003", "2 translations fill things.kind_id.") in found(plan)
+    assert ("rollout.E013", "2 translations fill things.kind_id.") in found(plan)
 
 
 def test_two_plans_of_one_name_are_e003(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,10 +200,10 @@ def test_an_error_names_its_plan() -> None:
     ],
     ids=["required", "indexed", "no longer indexed"],
 )
-def test_a_step_that_needs_an_unknown_column_is_e002(phase: int, step: Step) -> None:
+def test_a_step_that_needs_an_unknown_column_is_e015(phase: int, step: Step) -> None:
     assert found(with_step(PLAN, phase, step)) == [
         (
-            "rollout.E002",
+            "rollout.E015",
             f"Step 's' of phase {phase} needs {TABLE.label}.nowhere, which is not there in that "
             "phase.",
         )
@@ -229,10 +229,10 @@ def test_a_lookup_of_what_is_no_text_is_e009(type_: str) -> None:
     assert "rollout.E009" in of_legacy(Column(type_))
 
 
-def test_a_row_for_blanks_that_the_legacy_column_cannot_take_is_e009() -> None:
+def test_a_row_for_blanks_that_the_legacy_column_cannot_take_is_e016() -> None:
     short = Column("character varying(10)")
-    assert "rollout.E009" in of_legacy(short)
-    assert "rollout.E009" not in of_legacy(short, blank="Unknown")
+    assert "rollout.E016" in of_legacy(short)
+    assert "rollout.E016" not in of_legacy(short, blank="Unknown")
 
 
 def test_a_legacy_column_may_be_not_null() -> None:
@@ -250,7 +250,7 @@ def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -
     assert "rollout.E020" in {id for id, _message in found(plan)}
 
 
-def test_a_maintenance_window_that_never_opens_is_e050() -> None:
+def test_a_maintenance_window_that_never_opens_is_e053() -> None:
     for window, reason in (
         (MaintenanceWindow(time(22), time(4), "Mars/Olympus"), "which there is not."),
         (MaintenanceWindow(time(22), time(4), "UTC", days=()), "opens on no day."),
@@ -258,13 +258,13 @@ def test_a_maintenance_window_that_never_opens_is_e050() -> None:
     ):
         phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
         ((check, message),) = found(replace(PLAN, phases=phases))
-        assert check == "rollout.E050"
+        assert check == "rollout.E053"
         assert message.endswith(reason)
 
 
 def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> None:
     phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
-    assert [id for id, _message in found(replace(PLAN, phases=phases))] == ["rollout.E051"]
+    assert [id for id, _message in found(replace(PLAN, phases=phases))] == ["rollout.E054"]
     items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
     plan = replace(PLAN, phases=phases, checklist=items)
     assert [id for id, _message in found(plan)] == ["rollout.E052"]

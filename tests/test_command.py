@@ -296,7 +296,7 @@ def test_verify_log_names_the_first_broken_entry_and_answers_no(rollout: Rollout
     code, out, _ = rollout("verify-log")
     assert code == 1
     assert out.startswith(f"Broken at entry {second.pk} (")
-    assert out.endswith("cancel asked for: Cancelled phase 0.): its content was changed.\n")
+    assert out.endswith("cancel asked for: Asked phase 0 to stop.): its content was changed.\n")
 
 
 def test_a_database_that_is_down_is_one_line_and_an_error(committed_db: Database) -> None:

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 
 from rollout import log
+from rollout.events import Event
 from rollout.models import LogEntry
 from tests import rollouts
 from tests.servers import Database
@@ -20,7 +21,7 @@ from tests.servers import Database
 def write(entries: int, *, actor: str = "ada") -> list[LogEntry]:
     return [
         log.record(
-            "phase started",
+            Event.PHASE_STARTED,
             f"Entry {number} — über 長屋",
             actor=actor,
             source="web",
@@ -63,7 +64,7 @@ def test_an_entry_reads_back_as_it_was_hashed(db: None) -> None:
 
 
 def test_a_character_that_the_database_cannot_hold_is_left_out(db: None) -> None:
-    log.record("phase failed", "a\x00b", actor="ada", source="worker")
+    log.record(Event.PHASE_FAILED, "a\x00b", actor="ada", source="worker")
     assert LogEntry.objects.get().message == "ab"
     assert log.verify().broken is None
 

@@ -34,7 +34,7 @@ def test_an_environment_without_a_database_is_e061(
 
 def test_databases_that_are_no_postgresql_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections["default"], "vendor", "sqlite")
-    assert ids() == {"rollout.E060", "rollout.E061"}
+    assert ids() == {"rollout.E060", "rollout.E066"}
 
 
 def test_a_journal_apart_from_the_users_is_e065(

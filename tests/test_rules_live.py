@@ -126,4 +126,7 @@ def paused_by(rule: str, run: PhaseRun) -> LogEntry:
     assert entry is not None
     assert entry.actor == f"rule {rule}"
     wait_until(lambda: rollouts.state_of(run) == RunState.PAUSED)
+    paused = LogEntry.objects.filter(event="paused").order_by("id").last()
+    assert paused is not None
+    assert paused.actor == entry.actor
     return entry

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from rollout import log, progress, runner
 from rollout.environments import UnknownEnvironment
+from rollout.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
@@ -183,7 +184,7 @@ def fill_the_journal(rollout: Rollout, times: int) -> None:
         Heartbeat.objects.create(
             name=f"host:{times}:{number}", kind="worker", seen_at=timezone.now()
         )
-        log.record("phase done", "Done.", actor="ada", source="worker", rollout=rollout)
+        log.record(Event.PHASE_DONE, "Done.", actor="ada", source="worker", rollout=rollout)
 
 
 @pytest.mark.parametrize(

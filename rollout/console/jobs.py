@@ -26,6 +26,7 @@ from rollout.console.rows import row_url
 from rollout.console.verbs import carry_out
 from rollout.engine.quarantine import PoisonRow
 from rollout.environments import DEFAULT
+from rollout.events import Event
 from rollout.heartbeats import liveness
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
 from rollout.pauses import pause_of
@@ -33,7 +34,7 @@ from rollout.plan.plan import ROLES
 from rollout.progress import JobReport, report_of
 from rollout.telemetry.reading import over_time
 
-RETRY_ASKED, RETRY_DONE = "quarantine retry", "quarantine retried"
+RETRY_ASKED, RETRY_DONE = Event.QUARANTINE_RETRY, Event.QUARANTINE_RETRIED
 """The log's events around another try of the rows in quarantine."""
 RETRY_TAKES = timedelta(minutes=2)
 """After that long without an answer a page stops asking for one."""

@@ -8,21 +8,22 @@ from django.db.models import Q
 
 from rollout.console import looks
 from rollout.console.lines import Band, band_of
+from rollout.events import Event, headline_of
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, Way
 
 MOST = 50
 """So many of each kind are marked, the newest."""
-SIGNS = {
-    "paused by rule": ("halt", "paused"),
-    "pause asked for": ("halt", "paused"),
-    "held by rule": ("halt", "lock"),
-    "hold released": ("on", "next"),
-    "resumed": ("on", "next"),
-    "rule broken": ("warning", "warning"),
-    "shadow read differs": ("warning", "warning"),
+SIGNS: dict[str, tuple[str, str]] = {
+    Event.PAUSED_BY_RULE: ("halt", "paused"),
+    Event.PAUSE_ASKED_FOR: ("halt", "paused"),
+    Event.HELD_BY_RULE: ("halt", "lock"),
+    Event.HOLD_RELEASED: ("on", "next"),
+    Event.RESUMED: ("on", "next"),
+    Event.RULE_BROKEN: ("warning", "warning"),
+    Event.SHADOW_READ_DIFFERS: ("warning", "warning"),
 }
 """Events of the log that are a moment: what kind of sign, and its shape."""
-THROTTLED, KEPT_AGAIN = "throttled by rule", "rule kept again"
+THROTTLED, KEPT_AGAIN = Event.THROTTLED_BY_RULE, Event.RULE_KEPT_AGAIN
 _WORDS = {
     Way.FORWARD: "Phase {}",
     Way.BACKWARD: "Rollback of phase {}",
@@ -152,4 +153,4 @@ def _throttle(
 
 def _short(entry: LogEntry) -> str:
     """What happened in a few words, and by whom."""
-    return f"{entry.event[0].upper()}{entry.event[1:]}: {entry.actor}"
+    return f"{headline_of(entry.event)}: {entry.actor}"

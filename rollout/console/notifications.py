@@ -18,10 +18,11 @@ from rollout.console.filtering import Listed, ListFilter, choice
 from rollout.console.live import SLOW, shared
 from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.verbs import back_or_to
+from rollout.events import Event
 from rollout.heartbeats import liveness
 from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
 from rollout.notifications import delivering
-from rollout.notifications.kinds import KINDS, TEST_EVENT
+from rollout.notifications.kinds import KINDS
 from rollout.notifications.recipients import choices_of
 from rollout.notifications.webhooks import Webhook, webhooks
 from rollout.status import all_rollouts
@@ -144,7 +145,7 @@ def choose(request: ConsoleRequest, name: str) -> HttpResponse:
     with journal.atomic():
         _replace(Subscription.objects.filter(webhook=hook.name), chosen)
         log.record(
-            "notifications chosen",
+            Event.NOTIFICATIONS_CHOSEN,
             f"Chose what webhook {hook.name} is told of.",
             actor=request.user.get_username(),
             source="web",
@@ -160,7 +161,7 @@ def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
     """Send a webhook a test."""
     hook = _hook_or_404(name)
     log.record(
-        TEST_EVENT,
+        Event.NOTIFICATION_TEST,
         f"A test of webhook {hook.name}: whoever reads this is told of rollouts.",
         actor=request.user.get_username(),
         source="web",

@@ -14,6 +14,7 @@ from rollout.console.live import pace, shared, tell_apart
 from rollout.console.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.rules import rules_of
 from rollout.console.signed import overrides_of, requests_of
+from rollout.events import Event
 from rollout.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.pauses import pause_of
@@ -22,7 +23,7 @@ from rollout.watchdog.sampled_audits import next_sample
 
 RECENT = 5
 RECENT_SNAPSHOTS = 3
-NOBODY_DID = ("step done", THROTTLED, KEPT_AGAIN)
+NOBODY_DID = (Event.STEP_DONE, Event.STEP_ROLLED_BACK, THROTTLED, KEPT_AGAIN)
 """Left out of the short list of what was done last: a phase's page and the health tell them."""
 _IN_INDEX = ("plan", "environment", "-id")
 """As the index has it: by the number alone a rollout without entries costs a look at all others."""

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rollout.events import Kind
 from rollout.models import Channel, LogEntry, Subscription
-from rollout.notifications.kinds import TEST, kind_of
+from rollout.notifications.kinds import kind_of
 from rollout.notifications.webhooks import Webhook, webhooks
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Recipients:
 
     def of(self, entry: LogEntry) -> list[Recipient]:
         kind = kind_of(entry)
-        if kind == TEST:
+        if kind == Kind.TEST:
             name = str(entry.data.get("webhook", ""))
             return [Recipient(Channel.WEBHOOK, name)] if name in self._webhooks else []
         wanting = [

@@ -1,6 +1,7 @@
 """Takes SQL files that were edited after they were applied for what was applied."""
 
 from rollout import editing, gates, log
+from rollout.events import Event
 from rollout.models import Rollout, StepRun
 from rollout.runner.verbs import Actor, Refused, alone_with, plan_of
 
@@ -18,7 +19,7 @@ def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> li
             was, step.checksum = step.checksum, plan.checksum_of(step.run.phase, step.step)
             step.save(update_fields=["checksum"])
             log.record(
-                "edited file accepted",
+                Event.EDITED_FILE_ACCEPTED,
                 f"The files of step {step.step} are accepted as they are now.",
                 actor=actor.get_username(),
                 source=source,

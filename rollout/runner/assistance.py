@@ -7,6 +7,7 @@ from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill
@@ -83,7 +84,7 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     with target_of(run.rollout.environment).connect() as connection:
         written = filling.retry_quarantined(connection, action_of(job), job)
     log.record(
-        "quarantine retried",
+        Event.QUARANTINE_RETRIED,
         f"{written:,} rows of {job.table} that had been refused are written now.",
         actor=actor_name,
         source="worker",

@@ -31,6 +31,7 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection
 from rollout.environments import audit_target_of, target_of
+from rollout.events import Event
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -96,7 +97,7 @@ def asked_for(
         )
         what = f"a sampled audit of {sample:,} rows" if sample else "a full audit"
         log.record(
-            "audit asked for",
+            Event.AUDIT_ASKED_FOR,
             f"Asked for {what}.",
             actor=actor_name,
             source=source,
@@ -275,7 +276,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
         report.status = _status(report, result)
         report.save()
         log.record(
-            "audit done",
+            Event.AUDIT_DONE,
             f"Audit {report.pk} is {report.status}: {report.rows:,} rows, "
             f"{report.mismatched:,} mismatched"
             + (f", {report.waived:,} of them accepted." if report.waived else "."),

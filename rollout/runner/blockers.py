@@ -9,6 +9,7 @@ from rollout.engine import blockers
 from rollout.engine.blockers import How
 from rollout.engine.standing import Blocker, Standing
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import WORKING, Rollout, StepRun, StepState
 from rollout.runner.verbs import Actor, Refused, name_of
 
@@ -77,7 +78,7 @@ def end_blocker(
         with target_of(rollout.environment).connect() as connection:
             with journal.atomic():
                 log.record(
-                    "blocker cancelled" if how == "cancel" else "blocker ended",
+                    Event.BLOCKER_CANCELLED if how == "cancel" else Event.BLOCKER_ENDED,
                     f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {name_of(run)}.",
                     actor=actor.get_username(),
                     source=source,

@@ -11,6 +11,7 @@ from rollout import gates, journal, log, queue
 from rollout.engine import planner
 from rollout.engine.target import Connection
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import BackfillEstimate, Rollout
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill
@@ -84,7 +85,7 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
             )
             queue.send("estimate", estimate.pk)
         log.record(
-            "estimate asked for",
+            Event.ESTIMATE_ASKED_FOR,
             f"Asked for an estimate of phase {phase}; its sample is rolled back.",
             actor=actor.get_username(),
             source=source,

@@ -17,6 +17,7 @@ from rollout.engine.measure import measure
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, install
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
@@ -29,7 +30,13 @@ from rollout.runner.verbs import sentence_name_of
 
 _log = logging.getLogger(__name__)
 
-ALREADY = "Already applied."
+_ROLLED_BACK = "Rolled back."
+_STOPPED = {RunState.PAUSED: Event.PAUSED, RunState.CANCELLED: Event.CANCELLED}
+_FAILED = {
+    Way.FORWARD: Event.PHASE_FAILED,
+    Way.BACKWARD: Event.ROLLBACK_FAILED,
+    Way.REPAIR: Event.REPAIR_FAILED,
+}
 SLICE_SECONDS = 5.0
 """How long a worker goes on before it lets the queue have its turn."""
 
@@ -175,7 +182,7 @@ class Execution:
             result = self._act(number, action, connection, held, earlier)
             if result is None:
                 return False
-            if again and result == ALREADY:
+            if again and result == self._already:
                 continue
             row.actions_done = max(row.actions_done, number + 1)
             if not row.result.endswith(result):
@@ -187,7 +194,7 @@ class Execution:
 
     def _step_done(self, row: StepRun, step: Step, connection: Connection) -> None:
         if not row.result:
-            row.result = "Nothing was to be done."
+            row.result = "Nothing to roll back." if self._backward else "Nothing was to be done."
         row.state = StepState.DONE
         row.finished_at = timezone.now()
         row.waiting_for = ""
@@ -208,7 +215,14 @@ class Execution:
                     *("wal_bytes", "growth"),
                 ]
             )
-            self._record("step done", f"{step.description}: {row.result}", step=step.id)
+            event = Event.STEP_ROLLED_BACK if self._backward else Event.STEP_DONE
+            self._record(event, f"{step.description}: {self._told(row.result)}", step=step.id)
+
+    def _told(self, result: str) -> str:
+        """What became of a step, for who reads it without the phase's page: which way it went."""
+        if self._backward and "roll" not in result.lower():
+            return f"{_ROLLED_BACK} {result}"
+        return result
 
     def _act(
         self,
@@ -223,7 +237,7 @@ class Execution:
         match action:
             case Statement():
                 ran = ddl.apply(connection, action, held, clearing=earlier)
-                return "Applied." if ran else ALREADY
+                return self._applied if ran else self._already
             case Fill() | Compute():
                 return filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held
@@ -261,7 +275,7 @@ class Execution:
                     repairs.record_end(self.run)
                     return
                 self._record(
-                    "rollback done" if self._backward else "phase done", self._ended("done")
+                    Event.ROLLBACK_DONE if self._backward else Event.PHASE_DONE, self._ended("done")
                 )
 
     def _stopped(self, held: Lease) -> None:
@@ -276,7 +290,16 @@ class Execution:
         with journal.atomic():
             if move(self.run, to, token=held.token, lease_until=None):
                 audits.give_up(self.run, f"The phase was {to} before its end.")
-                self._record(str(to), self._ended(str(to)))
+                self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
+
+    def _stopped_by(self, to: RunState) -> str:
+        """Who asked it to stop: a person, or a guardrail by its name; not who started it."""
+        events = (
+            (Event.CANCEL_ASKED_FOR,)
+            if to == RunState.CANCELLED
+            else (Event.PAUSE_ASKED_FOR, Event.PAUSED_BY_RULE)
+        )
+        return log.last_actor(*events, rollout=self.run.rollout, run=self.run.pk)
 
     def _failed(self, held: Lease, error: Exception) -> None:
         text = str(error).strip().replace("\x00", "") or type(error).__name__
@@ -300,8 +323,18 @@ class Execution:
                     standing=None,
                 )
             step = self.step_run.step if self.step_run else ""
-            event = "repair failed" if self._repairs else "phase failed"
-            self._record(event, f"{self._ended('failed')} {text}", step=step)
+            message = f"{sentence_name_of(self.run)} failed. {text}"
+            self._record(_FAILED[Way(self.run.way)], message, step=step)
+
+    @property
+    def _applied(self) -> str:
+        """What a statement came to."""
+        return _ROLLED_BACK if self._backward else "Applied."
+
+    @property
+    def _already(self) -> str:
+        """The same where the catalog showed that it was done before."""
+        return "Already rolled back." if self._backward else "Already applied."
 
     @property
     def _backward(self) -> bool:
@@ -314,11 +347,11 @@ class Execution:
     def _ended(self, how: str) -> str:
         return f"{sentence_name_of(self.run)} is {how}."
 
-    def _record(self, event: str, message: str, **data: object) -> None:
+    def _record(self, event: Event, message: str, *, actor: str = "", **data: object) -> None:
         log.record(
             event,
             message,
-            actor=self.run.actor_name,
+            actor=actor or self.run.actor_name,
             source="worker",
             rollout=self.run.rollout,
             phase=self.run.phase,

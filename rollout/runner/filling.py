@@ -13,6 +13,7 @@ from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.target import Connection, own_transaction
+from rollout.events import Event
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill
 from rollout.telemetry.signal import application_signals
@@ -200,7 +201,7 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
             ]
         )
         log.record(
-            "backfill done",
+            Event.BACKFILL_DONE,
             f"{job.kind.capitalize()} of {job.table}: {_counts(job)}",
             actor=run.actor_name,
             source="worker",

@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from rollout import journal, log
+from rollout.events import Event
 from rollout.models import Rollout, RuleState
 from rollout.runner.verbs import Actor, Refused
 
@@ -20,7 +21,7 @@ def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web"
         state.acting, state.counts_from = False, timezone.now()
         state.save(update_fields=["acting", "counts_from"])
         log.record(
-            "hold released",
+            Event.HOLD_RELEASED,
             f"Released what rule “{rule_id}” held. {state.message}",
             actor=actor.get_username(),
             source=source,

@@ -12,6 +12,7 @@ from rollout import gates, log
 from rollout.engine import mapping
 from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import MappingChange, Rollout, RunState, Way
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
@@ -91,6 +92,8 @@ def review_mapping(
         preview = preview_review(rollout, lookup, decisions, actor=actor)
         if preview.refusal or preview.outcome is None:
             raise Refused(preview.refusal)
+        if not decisions:
+            raise Refused("No value was chosen. Choose what to decide on first.")
         if not preview.outcome.decided and not preview.outcome.changes:
             raise Refused("Nothing was decided: every text means this already.")
         if seen and seen != preview.seen:
@@ -169,7 +172,7 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
         else f"{rows:,} filled rows must follow."
     )
     log.record(
-        "mapping reviewed",
+        Event.MAPPING_REVIEWED,
         f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
         f"{'s' if forms == 1 else ''}. {follow}",
         actor=change.reviewer,

@@ -6,6 +6,7 @@ from django.utils.module_loading import import_string
 
 from rollout import log, queue
 from rollout.environments import alias_of
+from rollout.events import Event
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
 from rollout.runner.verbs import Actor, Refused, alone_with, refuse_out_of_reach
@@ -33,7 +34,7 @@ def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None
         raise Refused("The plan probes no flow. Add the flows that matter to a phase.")
     with alone_with(rollout):
         log.record(
-            "probes asked for",
+            Event.PROBES_ASKED_FOR,
             f"Asked to try {len(flows)} flows out.",
             actor=actor.get_username(),
             source=source,

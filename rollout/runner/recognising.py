@@ -6,6 +6,7 @@ from rollout import gates, log
 from rollout.engine import catalog
 from rollout.engine.target import Connection, ask
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Statement
@@ -107,12 +108,12 @@ def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -
             attempts=1,
             started_at=now,
             finished_at=now,
-            result="Undone by hand.",
+            result="Rolled back by hand.",
         )
         for position, step in enumerate(reversed(plan.phases[phase].steps))
     )
     log.record(
-        "rolled back by hand",
+        Event.ROLLED_BACK_BY_HAND,
         f"{sentence_name_of(run)} was carried out by hand, and the schema shows it.",
         actor=run.actor_name,
         source=source,

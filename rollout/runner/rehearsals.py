@@ -22,6 +22,7 @@ from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.target import install
 from rollout.environments import alias_of_made, target_of_made
+from rollout.events import Event
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
     AuditReport,
@@ -54,6 +55,11 @@ from rollout.runner.verbs import (
 )
 from rollout.snapshots import newest_verified
 
+_ENDED = {
+    RehearsalState.PASSED: Event.REHEARSAL_PASSED,
+    RehearsalState.FAILED: Event.REHEARSAL_FAILED,
+    RehearsalState.CANCELLED: Event.REHEARSAL_CANCELLED,
+}
 MOST_ATTEMPTS = 5
 ALONE_SECONDS = 1.0
 """How long the traffic is observed before the first phase, to compare with."""
@@ -145,7 +151,7 @@ def rehearse(
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=lease.grace(),
         )
-        _record(rehearsal, "rehearsal asked for", "Asked for", actor.get_username(), source)
+        _record(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source)
         queue.send_rehearsal(rehearsal)
     return rehearsal
 
@@ -164,12 +170,21 @@ def cancel_rehearsal(rehearsal: Rehearsal, *, actor: Actor, source: str = "web")
         if not Rehearsal.objects.filter(pk=rehearsal.pk, state__in=working).update(
             state=RehearsalState.CANCELLING
         ):
+            rehearsal.refresh_from_db()
+            if rehearsal.state == RehearsalState.CANCELLING:
+                raise Refused(f"Rehearsal {rehearsal.pk} is being cancelled. Wait until it stops.")
             raise Refused("It is not under way any more: there is nothing to cancel.")
         rehearsal.refresh_from_db()
         run = active_run(rehearsal.stage)
         if run is not None and run.state != RunState.CANCELLING:
             verbs.cancel(rehearsal.stage, actor=actor, source=source)
-        _record(rehearsal, "rehearsal cancel asked for", "Cancelled", actor.get_username(), source)
+        _record(
+            rehearsal,
+            Event.REHEARSAL_CANCEL_ASKED_FOR,
+            "Asked to cancel",
+            actor.get_username(),
+            source,
+        )
 
 
 def drop_database(rehearsal: Rehearsal, *, actor: Actor, source: str = "web") -> None:
@@ -474,9 +489,15 @@ class _Work:
                 return
             self.rehearsal.refresh_from_db()
             log.record(
-                f"rehearsal {state}",
+                _ENDED[state],
                 f"Rehearsal {self.rehearsal.pk} {state}. {error} {advice}".strip(),
-                actor=self.rehearsal.actor_name,
+                actor=log.last_actor(
+                    Event.REHEARSAL_CANCEL_ASKED_FOR,
+                    rollout=self.rehearsal.rollout,
+                    rehearsal=self.rehearsal.pk,
+                )
+                if state == RehearsalState.CANCELLED
+                else self.rehearsal.actor_name,
                 source="worker",
                 rollout=self.rehearsal.rollout,
                 data={
@@ -533,7 +554,7 @@ def _doing(run: PhaseRun) -> str:
     return ""
 
 
-def _record(rehearsal: Rehearsal, event: str, verb: str, actor: str, source: str) -> None:
+def _record(rehearsal: Rehearsal, event: Event, verb: str, actor: str, source: str) -> None:
     log.record(
         event,
         f"{verb} rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}.",

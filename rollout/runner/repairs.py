@@ -24,6 +24,7 @@ from rollout.engine.repair import (
 )
 from rollout.engine.target import Connection, TargetAway
 from rollout.environments import modes_of, target_of
+from rollout.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
@@ -182,7 +183,7 @@ def repair(
         )
         _record(
             run,
-            "repair started",
+            Event.REPAIR_STARTED,
             f"Started a repair of {table}{_because(wanted)}: {_counts(wanted)}.",
             source=source,
             selection=_for_the_log(wanted.selection),
@@ -307,7 +308,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
     found.save(update_fields=["before", "rows_expected", "examples"])
     _record(
         run,
-        "repair counted",
+        Event.REPAIR_COUNTED,
         f"Counted what is to be repaired of {found.table}: {_counts(found)}.",
         source="worker",
         rows=found.rows_expected,
@@ -332,7 +333,7 @@ def record_end(run: PhaseRun) -> None:
     found = run.repair
     _record(
         run,
-        "repair done",
+        Event.REPAIR_DONE,
         f"Repair of {found.table} is done: {found.rows_repaired or 0:,} rows written. Before: "
         f"{_words(found.before)}. After: {_words(found.after)}.",
         source="worker",
@@ -369,7 +370,7 @@ def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:
     return {**selection, "keys": keys[:_KEYS_LOGGED], "keys_in_total": len(keys)}
 
 
-def _record(run: PhaseRun, event: str, message: str, *, source: str, **data: Any) -> None:
+def _record(run: PhaseRun, event: Event, message: str, *, source: str, **data: Any) -> None:
     log.record(
         event,
         message,

@@ -18,6 +18,7 @@ from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.restore import replace_tables
 from rollout.engine.target import Connection, Target
 from rollout.environments import DEFAULT, configured, must_know, target_of
+from rollout.events import Event
 from rollout.models import (
     RESTORE_UNDER_WAY,
     RESTORE_WORKING,
@@ -49,6 +50,10 @@ from rollout.runner.verbs import (
     refuse_out_of_reach,
 )
 
+_ENDED = {
+    RestoreState.FAILED: Event.RESTORE_FAILED,
+    RestoreState.CANCELLED: Event.RESTORE_CANCELLED,
+}
 MOST_ATTEMPTS = 3
 FRESH = timedelta(hours=1)
 """So young is to be the snapshot of production that one is restored over, and so long an approval
@@ -136,7 +141,7 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
         if not changed:
             raise Refused("Its state has just changed. Look at the page again.")
         restore.refresh_from_db()
-        _record(restore, "restore approved", "Approved", actor.get_username(), source)
+        _record(restore, Event.RESTORE_APPROVED, "Approved", actor.get_username(), source)
         queue.send_restore(restore)
 
 
@@ -158,13 +163,22 @@ def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> No
     """Stop a restore that waits or is under way; nothing has changed then. Raises Refused."""
     with alone_with(restore.rollout):
         mine = Restore.objects.filter(pk=restore.pk)
-        now = timezone.now()
-        if not mine.filter(state=RestoreState.WAITING).update(
-            state=RestoreState.CANCELLED, finished_at=now
-        ) and not mine.filter(state=RestoreState.RUNNING).update(state=RestoreState.CANCELLING):
+        # One that waits for approval is cancelled here and now: no worker has it.
+        waited = mine.filter(state=RestoreState.WAITING).update(
+            state=RestoreState.CANCELLED, finished_at=timezone.now()
+        )
+        if not waited and not mine.filter(state=RestoreState.RUNNING).update(
+            state=RestoreState.CANCELLING
+        ):
+            restore.refresh_from_db()
+            if restore.state == RestoreState.CANCELLING:
+                raise Refused(f"Restore {restore.pk} is being cancelled. Wait until it stops.")
             raise Refused("It is not under way any more: there is nothing to cancel.")
         restore.refresh_from_db()
-        _record(restore, "restore cancel asked for", "Cancelled", actor.get_username(), source)
+        name = actor.get_username()
+        _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", name, source)
+        if waited:
+            _record(restore, Event.RESTORE_CANCELLED, "Cancelled the", name, source)
 
 
 def carry_out(restore_id: int, token: int, *, from_queue: bool = True) -> None:
@@ -273,9 +287,15 @@ class _Work:
                 return
             self.restore.refresh_from_db()
             log.record(
-                f"restore {state}",
+                _ENDED[state],
                 f"Restore {self.restore.pk}: {error} {advice}".strip(),
-                actor=self.restore.actor_name,
+                actor=log.last_actor(
+                    Event.RESTORE_CANCEL_ASKED_FOR,
+                    rollout=self.restore.rollout,
+                    restore=self.restore.pk,
+                )
+                if state == RestoreState.CANCELLED
+                else self.restore.actor_name,
                 source="worker",
                 rollout=self.restore.rollout,
                 data={"restore": self.restore.pk, "snapshot": self.restore.snapshot_id},
@@ -358,7 +378,7 @@ def _asked_for(
         reason=reason.strip(),
         lease_until=lease.grace(),
     )
-    _record(restore, "restore asked for", "Asked for", actor.get_username(), source)
+    _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor.get_username(), source)
     return restore
 
 
@@ -478,7 +498,7 @@ def note(
             elif was == "begun":
                 _run(into, number, Way.FORWARD, RunState.CANCELLED, snapshot, actor)
         log.record(
-            "snapshot restored",
+            Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
             f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
             actor=actor,
@@ -524,7 +544,7 @@ def _run(
     )
 
 
-def _record(restore: Restore, event: str, verb: str, actor: str, source: str) -> None:
+def _record(restore: Restore, event: Event, verb: str, actor: str, source: str) -> None:
     into = restore.rollout.environment
     log.record(
         event,

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from rollout import gates, journal, log
+from rollout.events import Event
 from rollout.models import Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
 from rollout.plan.plan import Plan
@@ -38,8 +39,13 @@ def schedule_start(
     plan, now = plan_of(rollout), timezone.now()
     if not 0 <= phase < len(plan.phases):
         raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
-    if not now < at <= now + FURTHEST:
-        raise Refused(f"Name a time to come, of the next {FURTHEST.days} days.")
+    if at <= now:
+        raise Refused(f"{said(at, zone)} is past. Choose a time to come.")
+    if at > now + FURTHEST:
+        raise Refused(
+            f"{said(at, zone)} is too far ahead. Choose a time within the next {FURTHEST.days} "
+            "days."
+        )
     window = window_of(plan, phase)
     if window is not None and not window.contains(at):
         raise Refused(
@@ -74,7 +80,7 @@ def schedule_start(
             },
         )
         record(
-            "start scheduled",
+            Event.START_SCHEDULED,
             f"Scheduled phase {phase} for {said(at, zone)}.",
             *(made, actor.get_username(), source),
         )
@@ -89,7 +95,7 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
             raise Refused("No start waits for its time: there is nothing to cancel.")
         end(waiting, ScheduleState.CANCELLED, "")
         record(
-            "start unscheduled",
+            Event.START_UNSCHEDULED,
             f"Cancelled the start of phase {waiting.phase} at {said(waiting.at, waiting.zone)}.",
             *(waiting, actor.get_username(), source),
         )
@@ -107,7 +113,7 @@ def end(due: ScheduledStart, state: ScheduleState, outcome: str) -> None:
     due.save(update_fields=["state", "outcome", "ended_at"])
 
 
-def record(event: str, message: str, one: ScheduledStart, actor: str, source: str) -> None:
+def record(event: Event, message: str, one: ScheduledStart, actor: str, source: str) -> None:
     """Write down in the log what became of a start."""
     log.record(
         event,

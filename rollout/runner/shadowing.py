@@ -3,6 +3,7 @@
 import math
 
 from rollout import journal, log
+from rollout.events import Event
 from rollout.models import Rollout
 from rollout.runner.verbs import Actor, Refused
 
@@ -18,7 +19,7 @@ def set_shadow_percent(
         rollout.shadow_percent = percent
         rollout.save(update_fields=["shadow_percent"])
         log.record(
-            "shadow share changed",
+            Event.SHADOW_SHARE_CHANGED,
             f"Set shadow reads from {before:g} % to {percent:g} % of the reads.",
             actor=actor.get_username(),
             source=source,

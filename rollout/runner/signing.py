@@ -6,6 +6,7 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from rollout import gates, log
+from rollout.events import Event
 from rollout.gates import Evidence
 from rollout.gates.overriding import override_of, why_void
 from rollout.models import Rollout, SignOff, SignOffKind
@@ -15,6 +16,12 @@ from rollout.runner.verbs import Actor, Refused, alone_with, known_user, plan_of
 
 OVERRIDE_LASTS = timedelta(hours=8)
 SHORTEST_REASON = 10
+_WITHDRAWN = {
+    SignOffKind.REQUEST: Event.REQUEST_WITHDRAWN,
+    SignOffKind.APPROVAL: Event.APPROVAL_WITHDRAWN,
+    SignOffKind.OVERRIDE: Event.OVERRIDE_WITHDRAWN,
+    SignOffKind.TICK: Event.TICK_TAKEN_BACK,
+}
 
 
 def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> SignOff:
@@ -29,7 +36,9 @@ def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str 
                 return one
         _withdraw_requests(rollout, phase, actor)
         asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for)
-        _record("approval asked for", f"Asked for approval of phase {phase}.", asked, actor, source)
+        _record(
+            Event.APPROVAL_ASKED_FOR, f"Asked for approval of phase {phase}.", asked, actor, source
+        )
     return asked
 
 
@@ -58,7 +67,7 @@ def approve(
         _withdraw_requests(rollout, phase, actor)
         assert given.expires_at is not None
         _record(
-            "approved",
+            Event.APPROVED,
             f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
             f"{given.expires_at:%Y-%m-%d %H:%M} UTC.",
             *(given, actor, source),
@@ -82,7 +91,7 @@ def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
         what = one.get_kind_display().lower()
         of = f" of gate “{one.subject}”" if one.subject else ""
         _record(
-            f"{what} withdrawn"[:40],
+            _WITHDRAWN[SignOffKind(one.kind)],
             f"Withdrew {one.actor_name}'s {what}{of} before phase {one.phase}.",
             *(one, actor, source),
         )
@@ -119,7 +128,7 @@ def override(
         )
         waits = " It waits for a second lead." if evidence.plan.is_guarded(phase) else ""
         _record(
-            "gate overridden",
+            Event.GATE_OVERRIDDEN,
             f"Overrode gate “{gate}” before phase {phase}: {reason}{waits}",
             *(given, actor, source),
             gate=gates.as_data(status),
@@ -133,20 +142,29 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
     with alone_with(one.rollout):
         one.refresh_from_db()
         evidence = _evidence(one.rollout, one.phase)
-        if one.kind != SignOffKind.OVERRIDE or one.confirmed_at is not None:
-            raise Refused(f"{one.confirmed_by_name or 'Nobody'} has confirmed it already.")
+        if one.kind != SignOffKind.OVERRIDE:
+            raise Refused("This sign-off is no override: there is nothing to confirm.")
+        if one.confirmed_at is not None:
+            raise Refused(f"{one.confirmed_by_name} has confirmed it already.")
         if one.actor_id == user.pk:
             raise Refused("You overrode the gate yourself. Another lead confirms it.")
         reason = why_void(one, evidence)
         if reason:
             raise Refused(f"The override does not count any more: {reason} Override it anew.")
+        if not evidence.plan.is_destructive(one.phase):
+            raise Refused(
+                f"Phase {one.phase} is not destructive: its overrides need no second lead."
+            )
         if override_of(one.subject, evidence)[1] != one:
-            raise Refused("It needs no second lead.")
+            raise Refused(
+                f"A newer override of gate “{one.subject}” counts instead of this one. Look at the "
+                "page again."
+            )
         one.confirmed_by_id, one.confirmed_by_name = user.pk, actor.get_username()
         one.confirmed_at = timezone.now()
         one.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
         _record(
-            "override confirmed",
+            Event.OVERRIDE_CONFIRMED,
             f"Confirmed {one.actor_name}'s override of gate “{one.subject}” before phase "
             f"{one.phase}: {one.reason}",
             *(one, actor, source),
@@ -161,7 +179,7 @@ def tick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> N
         if any(one.subject == item for one in evidence.sign_offs(SignOffKind.TICK)):
             return
         one = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
-        _record("item ticked", f"Ticked “{found.text}”.", one, actor, source)
+        _record(Event.ITEM_TICKED, f"Ticked “{found.text}”.", one, actor, source)
 
 
 def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
@@ -175,7 +193,7 @@ def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") ->
             return
         one.withdrawn_at, one.withdrawn_by_name = timezone.now(), actor.get_username()
         one.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
-        _record("tick taken back", f"Took the tick of “{found.text}” back.", one, actor, source)
+        _record(Event.TICK_TAKEN_BACK, f"Took the tick of “{found.text}” back.", one, actor, source)
 
 
 def _evidence(rollout: Rollout, phase: int) -> Evidence:
@@ -248,7 +266,7 @@ def _withdraw_requests(rollout: Rollout, phase: int, actor: Actor) -> None:
 
 
 def _record(
-    event: str, message: str, one: SignOff, actor: Actor, source: str, **more: object
+    event: Event, message: str, one: SignOff, actor: Actor, source: str, **more: object
 ) -> None:
     log.record(
         event,

@@ -22,6 +22,7 @@ from rollout.engine.snapshot.programs import Programs, find_programs
 from rollout.engine.snapshot.restore import Recorded, verify
 from rollout.engine.target import Connection
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import (
     SNAPSHOT_ENDED,
     SNAPSHOT_UNDER_WAY,
@@ -43,6 +44,10 @@ from rollout.runner.verbs import (
 )
 
 SNAPSHOT_GOES_ON = (SnapshotState.TAKEN, SnapshotState.VERIFYING, SnapshotState.VERIFIED)
+_ENDED = {
+    SnapshotState.FAILED: Event.SNAPSHOT_FAILED,
+    SnapshotState.CANCELLED: Event.SNAPSHOT_CANCELLED,
+}
 MOST_ATTEMPTS = 3
 """How many workers may die of a snapshot before it counts as failed."""
 
@@ -76,7 +81,9 @@ def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
         ):
             raise Refused("There is no dump of it to verify. Take another snapshot.")
         snapshot.refresh_from_db()
-        _record(snapshot, "verification asked for", "Asked to verify", actor.get_username(), source)
+        _record(
+            snapshot, Event.VERIFICATION_ASKED_FOR, "Asked to verify", actor.get_username(), source
+        )
         queue.send_snapshot(snapshot)
 
 
@@ -95,10 +102,19 @@ def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
         working = [state for state in SNAPSHOT_UNDER_WAY if state != SnapshotState.CANCELLING]
         changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=working)
         if not changed.update(state=SnapshotState.CANCELLING):
+            snapshot.refresh_from_db()
+            if snapshot.state == SnapshotState.CANCELLING:
+                raise Refused(f"Snapshot {snapshot.pk} is being cancelled. Wait until it stops.")
             raise Refused("It is not under way any more: there is nothing to cancel.")
         snapshot.refresh_from_db()
         # Whoever holds it, or has its message before them, clears up.
-        _record(snapshot, "snapshot cancel asked for", "Cancelled", actor.get_username(), source)
+        _record(
+            snapshot,
+            Event.SNAPSHOT_CANCEL_ASKED_FOR,
+            "Asked to cancel",
+            actor.get_username(),
+            source,
+        )
 
 
 def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
@@ -208,7 +224,14 @@ class _Work:
                     doing="",
                     storage_name="" if half else self.snapshot.storage_name,
                 )
-                self._record(f"snapshot {state}", f"{error} {advice}")
+                actor = self.snapshot.actor_name
+                if state == SnapshotState.CANCELLED:
+                    actor = log.last_actor(
+                        Event.SNAPSHOT_CANCEL_ASKED_FOR,
+                        rollout=self.snapshot.rollout,
+                        snapshot=self.snapshot.pk,
+                    )
+                self._record(_ENDED[state], f"{error} {advice}", actor=actor)
         except Interrupted:
             return
 
@@ -258,7 +281,7 @@ class _Work:
                 contents=contents,
                 seconds=time.monotonic() - begun,
             )
-            self._record("snapshot taken", f"{stored.size:,} bytes, to be verified now.")
+            self._record(Event.SNAPSHOT_TAKEN, f"{stored.size:,} bytes, to be verified now.")
 
     def _remove_half(self) -> None:
         """What a worker that died has left."""
@@ -307,7 +330,7 @@ class _Work:
                 doing="",
             )
             self._record(
-                "snapshot verified",
+                Event.SNAPSHOT_VERIFIED,
                 f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
             )
 
@@ -328,12 +351,12 @@ class _Work:
         if not mine.update(**fields):
             raise Interrupted("It was cancelled, or another worker has taken it over.")
 
-    def _record(self, event: str, message: str) -> None:
+    def _record(self, event: Event, message: str, *, actor: str = "") -> None:
         snapshot = self.snapshot
         log.record(
             event,
             f"Snapshot {snapshot.pk}: {message}",
-            actor=snapshot.actor_name,
+            actor=actor or snapshot.actor_name,
             source="worker",
             rollout=snapshot.rollout,
             data={
@@ -386,7 +409,7 @@ def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
         plan_digest=plan.digest,
         lease_until=lease.grace(),
     )
-    _record(snapshot, "snapshot asked for", "Asked for", actor.get_username(), source)
+    _record(snapshot, Event.SNAPSHOT_ASKED_FOR, "Asked for", actor.get_username(), source)
     return snapshot
 
 
@@ -424,10 +447,10 @@ def _delete(snapshot: Snapshot, actor: str, source: str, verb: str) -> None:
         state=SnapshotState.DELETED, deleted_at=timezone.now()
     )
     snapshot.refresh_from_db()
-    _record(snapshot, "snapshot deleted", verb, actor, source)
+    _record(snapshot, Event.SNAPSHOT_DELETED, verb, actor, source)
 
 
-def _record(snapshot: Snapshot, event: str, verb: str, actor: str, source: str) -> None:
+def _record(snapshot: Snapshot, event: Event, verb: str, actor: str, source: str) -> None:
     log.record(
         event,
         f"{verb} snapshot {snapshot.pk}.",

@@ -12,6 +12,7 @@ from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.target import Target
 from rollout.environments import configured, target_of, target_of_made
+from rollout.events import Event
 from rollout.models import Environment, EnvironmentState, Rollout, Snapshot
 from rollout.plan.names import identifier
 from rollout.runner.verbs import Actor, Refused, active_run, is_busy
@@ -106,7 +107,7 @@ def drop_environment(made: Environment, *, actor: Actor, source: str = "web") ->
     except psycopg.Error as error:
         raise Refused(f"The database could not be dropped: {error}. Try again.") from error
     log.record(
-        "environment dropped",
+        Event.ENVIRONMENT_DROPPED,
         f"Dropped {made.name} and its database {made.database}.",
         actor=actor.get_username(),
         source=source,

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from rollout import editing, gates, journal, log, preflight, queue
 from rollout.engine.target import TargetAway
 from rollout.environments import target_of, why_gone
+from rollout.events import Event
 from rollout.gates import Evidence, GateStatus
 from rollout.models import (
     ACTIVE,
@@ -243,9 +244,9 @@ def _begin(
     if way == Way.FORWARD:
         _use_sign_offs(run)
     event, verb = (
-        ("phase started", "Started")
+        (Event.PHASE_STARTED, "Started")
         if way == Way.FORWARD
-        else ("rollback started", "Started the rollback of")
+        else (Event.ROLLBACK_STARTED, "Started the rollback of")
     )
     log.record(
         event,
@@ -295,6 +296,18 @@ def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | 
     return max(stopped, key=lambda run: run.pk, default=None)
 
 
+def _why_not_retry(run: PhaseRun) -> str:
+    """Why a run that somebody names cannot go on."""
+    if run.state not in STOPPED:
+        return (
+            f"{sentence_name_of(run)} is {run.get_state_display().lower()}: there is nothing to "
+            "retry. Look at the page again."
+        )
+    if run.way == Way.REPAIR:
+        return f"More has been carried out since the {name_of(run)}. Start a new repair."
+    return f"{sentence_name_of(run)} is not the newest run any more. Look at the page again."
+
+
 def _is_outdated(repair: PhaseRun, runs: dict[int, PhaseRun]) -> bool:
     """Whether a phase was at work since a repair was asked for: it may be another repair by now."""
     return any(
@@ -313,6 +326,8 @@ def retry(
     """
     refuse_out_of_reach(rollout)
     wanted = stopped_run(rollout, run)
+    if wanted is None and run is not None and active_run(rollout) is None:
+        raise Refused(_why_not_retry(run))
     more: dict[str, object] = {}
     if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
         found = preflight.look_before(rollout, wanted.phase)
@@ -356,7 +371,7 @@ def _go_on(
         run.steps.all().delete()
     if run.way == Way.FORWARD:
         _use_sign_offs(run)
-    _record(run, "retried", f"Retried {name_of(run)}.", actor, source, **more)
+    _record(run, Event.RETRIED, f"Retried {name_of(run)}.", actor, source, **more)
     queue.send_run(run)
     return run
 
@@ -386,7 +401,9 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         ):
             run.refresh_from_db()
             raise Refused(f"It cannot be paused now: {is_busy(run)}")
-        _record(run, "pause asked for", f"Asked {name_of(run)} to pause.", actor, source)
+        _record(run, Event.PAUSE_ASKED_FOR, f"Asked {name_of(run)} to pause.", actor, source)
+        if run.state == RunState.PAUSED:
+            _record(run, Event.PAUSED, f"{sentence_name_of(run)} is paused.", actor, source)
     return run
 
 
@@ -401,7 +418,7 @@ def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
             run, RunState.QUEUED, lease_until=lease.grace()
         ):
             raise Refused(f"Only a paused phase can be resumed: {is_busy(run)}")
-        _record(run, "resumed", f"Resumed {name_of(run)}.", actor, source)
+        _record(run, Event.RESUMED, f"Resumed {name_of(run)}.", actor, source)
         queue.send_run(run)
     return run
 
@@ -417,7 +434,9 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
             raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
-        _record(run, "cancel asked for", f"Cancelled {name_of(run)}.", actor, source)
+        _record(run, Event.CANCEL_ASKED_FOR, f"Asked {name_of(run)} to stop.", actor, source)
+        if run.state == RunState.CANCELLED:
+            _record(run, Event.CANCELLED, f"{sentence_name_of(run)} is cancelled.", actor, source)
     return run
 
 
@@ -447,7 +466,7 @@ def set_pace(
             raise Refused("The job has ended: its pace cannot change any more.")
         _record(
             job.step_run.run,
-            "pace changed",
+            Event.PACE_CHANGED,
             f"Batches of {job.table} aim at {target_ms} ms in {duty_percent} % of the time, with "
             f"{workers} workers.",
             actor,
@@ -466,7 +485,7 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
     with journal.atomic():
         _record(
             run,
-            "quarantine retry",
+            Event.QUARANTINE_RETRY,
             f"Had the refused rows of {job.table} tried again.",
             actor,
             source,
@@ -525,7 +544,7 @@ def start_audit(
 
 
 def _record(
-    run: PhaseRun, event: str, message: str, actor: Actor, source: str, **more: object
+    run: PhaseRun, event: Event, message: str, actor: Actor, source: str, **more: object
 ) -> None:
     log.record(
         event,

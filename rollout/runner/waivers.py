@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from rollout import journal, log
+from rollout.events import Event
 from rollout.models import Finding
 from rollout.runner.verbs import Actor, Refused
 
@@ -21,8 +22,10 @@ def waive(
     now = timezone.now()
     if not reason.strip():
         raise Refused("Say why this mismatch is accepted: the reason stays in the audit log.")
-    if not now < until <= now + LONGEST:
-        raise Refused(f"A mismatch may be accepted until a day of the next {LONGEST.days}.")
+    if until <= now:
+        raise Refused("The day until which the mismatch is accepted is past. Choose a later one.")
+    if until > now + LONGEST:
+        raise Refused(f"A mismatch can be accepted for at most {LONGEST.days} days.")
     with journal.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             waived_by=actor.get_username(),
@@ -30,7 +33,9 @@ def waive(
             waived_at=now,
             waived_until=until,
         )
-        _record(finding, "mismatch accepted", f"until {until:%Y-%m-%d}: {reason}", actor, source)
+        _record(
+            finding, Event.MISMATCH_ACCEPTED, f"until {until:%Y-%m-%d}: {reason}", actor, source
+        )
 
 
 def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
@@ -41,14 +46,14 @@ def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
         )
         if not changed:
             raise Refused("Nobody accepts this mismatch: there is nothing to take back.")
-        _record(finding, "acceptance taken back", "is no longer accepted", actor, source)
+        _record(finding, Event.ACCEPTANCE_TAKEN_BACK, "is no longer accepted", actor, source)
 
 
-def _record(finding: Finding, event: str, how: str, actor: Actor, source: str) -> None:
+def _record(finding: Finding, event: Event, how: str, actor: Actor, source: str) -> None:
     log.record(
         event,
         f"{finding.column} of {finding.table} {finding.key} {how}"
-        if event != "mismatch accepted"
+        if event != Event.MISMATCH_ACCEPTED
         else f"Accepted {finding.column} of {finding.table} {finding.key} {how}",
         actor=actor.get_username(),
         source=source,

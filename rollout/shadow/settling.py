@@ -13,6 +13,7 @@ from rollout.engine.audit import AuditResult, RowMismatch
 from rollout.engine.audit.categories import worst
 from rollout.engine.audit.some_rows import RowsNow, look_at
 from rollout.environments import target_of
+from rollout.events import Event
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.step import BACKFILL
@@ -132,7 +133,7 @@ def _write(
             _add(report, fresh, operation, seen={(table, key) for table, key, _ in known})
         if is_new:
             log.record(
-                "shadow read differs",
+                Event.SHADOW_READ_DIFFERS,
                 f"A {operation} was answered differently by the new shape: "
                 f"{report.mismatched:,} rows mismatch (report {report.pk}).",
                 actor=ACTOR,

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from rollout import gates, log
 from rollout.environments import DEFAULT
+from rollout.events import Event
 from rollout.models import (
     PhaseRun,
     Rollout,
@@ -107,7 +108,7 @@ def _follow(rule: Rule, state: RuleState, found: Evaluation, run: PhaseRun, now:
     state.bound, state.calls = found.bound, found.calls
     state.windows = [asdict(window) for window in found.windows]
     if state.errors == ERRORS_SAID:
-        _record("rule not judged", rule, state, run, found.message)
+        _record(Event.RULE_NOT_JUDGED, rule, state, run, found.message)
     if found.verdict == RuleVerdict.BROKEN and not state.acting:
         _begin(rule, state, run)
     elif found.verdict == RuleVerdict.KEPT and state.acting:
@@ -120,9 +121,9 @@ def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
         return
     state.acting = True
     event, what = {
-        "warn": ("rule broken", "is broken"),
-        "throttle": ("throttled by rule", "slows backfills down"),
-        "hold": ("held by rule", "holds the next phase"),
+        "warn": (Event.RULE_BROKEN, "is broken"),
+        "throttle": (Event.THROTTLED_BY_RULE, "slows backfills down"),
+        "hold": (Event.HELD_BY_RULE, "holds the next phase"),
     }[rule.action]
     _record(event, rule, state, run, f"Rule “{rule.id}” {what}. {state.message}")
 
@@ -143,7 +144,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
             return False
         state.run = run
         _record(
-            "paused by rule",
+            Event.PAUSED_BY_RULE,
             rule,
             state,
             run,
@@ -160,7 +161,7 @@ def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
         return
     state.acting, state.run = False, None
     if rule.action != "pause":
-        _record("rule kept again", rule, state, run, f"Rule “{rule.id}”: {state.message}")
+        _record(Event.RULE_KEPT_AGAIN, rule, state, run, f"Rule “{rule.id}”: {state.message}")
 
 
 def _resume(rule: Rule, state: RuleState) -> bool:
@@ -188,7 +189,7 @@ class ByRule:
         return f"rule {self.rule.id}"
 
 
-def _record(event: str, rule: Rule, state: RuleState, run: PhaseRun, message: str) -> None:
+def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: str) -> None:
     log.record(
         event,
         message,

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from rollout import log, queue
+from rollout.events import Event
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
     RESTORE_WORKING,
@@ -64,7 +65,7 @@ def _recover(works: QuerySet[_Work], send: Callable[[_Work], None]) -> None:
 
 def _record(run: PhaseRun, dead: str) -> None:
     log.record(
-        "brought back",
+        Event.BROUGHT_BACK,
         f"{sentence_name_of(run)} goes on with another worker: {dead} has not been heard of for "
         f"{SECONDS} s.",
         actor="watchdog",

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rollout import journal
 from rollout.backends import allowed_in
 from rollout.environments import home_of
+from rollout.events import Event
 from rollout.models import ScheduledStart, ScheduleState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
@@ -52,7 +53,7 @@ def _start(pk: int) -> bool:
         except Exception as refusal:
             end(due, ScheduleState.NOT_STARTED, str(refusal).strip())
             record(
-                "scheduled start refused",
+                Event.SCHEDULED_START_REFUSED,
                 f"Phase {due.phase}, scheduled for {said(due.at, due.zone)}, did not start: "
                 f"{refusal}",
                 *(due, due.actor_name, "watchdog"),

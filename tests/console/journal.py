@@ -1,13 +1,14 @@
 """A journal made by hand: what pages show, without the time it takes to happen."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
 from rollout import heartbeats, log
+from rollout.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
@@ -230,7 +231,8 @@ def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:
 def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) -> LogEntry:
     """An entry of the audit log."""
     values = {"message": f"It came to: {event}.", "actor": "grace", "source": "web", **fields}
-    return log.record(event, rollout=rollout, **values)
+    # A stored event may be of a later version, or anything else.
+    return log.record(cast(Event, event), rollout=rollout, **values)
 
 
 def told(entry: LogEntry, **fields: Any) -> Delivery:

@@ -161,7 +161,7 @@ def test_what_the_rollout_did_is_marked_by_kind_on_the_axis_of_the_plots(rollout
         ("Phases", "Phase 2"),
         ("Backfills", "Backfill of properties"),
         ("Throttles", "Slowed down by rule slower"),
-        ("Halts", "Paused by rule: rule slow"),
+        ("Halts", "Paused by a guardrail: rule slow"),
         ("Halts", "Resumed: ada"),
     ):
         (row,) = [part for part in page.split('class="lane-name"') if part.startswith(f">{lane}<")]

@@ -132,7 +132,7 @@ class TestDelivery:
         content = chat.taken[0].json
         assert content["type"] == "rollout.failed"
         assert content["text"].startswith(
-            f"{journal.PLAN} in production: phase failed, phase 2\n"
+            f"{journal.PLAN} in production: Phase failed, phase 2\n"
             "&lt;!channel&gt; @\u200bhere &amp; co\n"
         )
         assert content["text"].endswith(
@@ -248,7 +248,7 @@ class TestMail:
         assert delivery.state == "delivered"
         sent = mail.outbox[0]
         assert sent.to == ["grace@example.org"]
-        assert sent.subject == f"[Rollout] {journal.PLAN} in production: phase failed, phase 2"
+        assert sent.subject == f"[Rollout] {journal.PLAN} in production: Phase failed, phase 2"
         assert "No disk." in sent.body
         assert "https://console.example/rollout/" in sent.body
         assert sent.recipients() == ["grace@example.org"]

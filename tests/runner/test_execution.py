@@ -21,6 +21,7 @@ from rollout.models import (
     RunState,
     StepRun,
 )
+from rollout.notifications.kinds import kind_of
 from rollout.plan.actions import Statement
 from rollout.runner import execution
 from rollout.runner.lease import Lease
@@ -139,6 +140,33 @@ def test_a_step_that_did_something_does_not_say_that_nothing_was_to_be_done(
     run = rollouts.carry_out(properties, 0, 1)
     results = {step.step: step.result for step in run.steps.all()}
     assert results["create-types"] == results["add-property-columns"] == "Applied."
+
+
+def test_rollback_says_that_it_rolled_back_and_not_that_it_applied(expanded: Rollout) -> None:
+    before = LogEntry.objects.latest("pk").pk
+    run = rollouts.carry_back(expanded, 1)
+    since = LogEntry.objects.filter(pk__gt=before)
+    told = dict(since.values_list("data__step", "message"))
+    assert told["create-types"] == "Create the table of property types: Rolled back."
+    steps = since.filter(event="step rolled back")
+    assert steps.count() == run.steps.count()
+    assert all("olled back" in entry.message or "roll back" in entry.message for entry in steps)
+    assert not since.filter(event__in=["step done", "phase done"]).exists()
+    assert "pplied" not in " ".join(step.result for step in run.steps.all())
+
+
+def test_rollback_that_fails_is_told_as_a_rollback(
+    expanded: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> bool:
+        raise ValueError("no")
+
+    monkeypatch.setattr("rollout.engine.ddl.apply", fails)
+    runner.roll_back(expanded, 1, actor=ADA)
+    rollouts.work()
+    entry = LogEntry.objects.latest("pk")
+    assert (entry.event, kind_of(entry)) == ("rollback failed", "failed")
+    assert entry.message == "Rollback of phase 1 failed. no"
 
 
 def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(

@@ -28,6 +28,7 @@ from rollout.models import (
     Snapshot,
     StepRun,
 )
+from rollout.notifications.kinds import kind_of
 from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.step import EXPAND
@@ -35,7 +36,7 @@ from rollout.runner import observing, rehearsals, staging
 from tests import rollouts
 from tests.console.journal import taken
 from tests.processes import Running, wait_until
-from tests.rollouts import ADA, PLAN
+from tests.rollouts import ADA, PLAN, Person
 from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
 from tests.servers import Database, manage
 
@@ -251,7 +252,9 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
         real(self, run)
         is_running = Rehearsal.objects.get().state == RehearsalState.RUNNING
         if is_running and rollouts.state_of(waiting) == RunState.DONE:
-            runner.cancel_rehearsal(rehearsal, actor=ADA)
+            runner.cancel_rehearsal(rehearsal, actor=Person("grace"))
+            with pytest.raises(runner.Refused, match="is being cancelled"):
+                runner.cancel_rehearsal(rehearsal, actor=ADA)
 
     monkeypatch.setattr(observing.Notes, "write", cancel)
     order: list[str] = []
@@ -269,6 +272,8 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     assert set(events) == {
         *("rehearsal asked for", "rehearsal cancel asked for", "rehearsal cancelled")
     }
+    ended = LogEntry.objects.get(event="rehearsal cancelled")
+    assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
 
 
 def test_what_is_no_beginning_is_refused(rollout: Rollout) -> None:

@@ -24,6 +24,7 @@ from rollout.models import (
     Way,
 )
 from rollout.modes import Modes
+from rollout.notifications.kinds import kind_of
 from rollout.status import find_rollout, status_of
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
@@ -166,6 +167,7 @@ def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_ca
         restore(snapshot, properties, replace=True, reason="To see.")
     runner.cancel_restore(asked, actor=ADA)
     assert asked.state == RestoreState.CANCELLED
+    assert [kind_of(entry) for entry in LogEntry.objects.all()[:2]] == ["failed", "other"]
     with pytest.raises(runner.Refused, match="nothing to cancel"):
         runner.cancel_restore(asked, actor=ADA)
 

@@ -273,7 +273,20 @@ class TestOverrides:
         runner.confirm_override(one, actor=rollouts.person("grace"))
         with pytest.raises(Refused, match="grace has confirmed it already"):
             runner.confirm_override(one, actor=rollouts.person("mary"))
+        tick = SignOff.objects.create(
+            rollout=rollout, phase=PHASE, kind="approval", actor_name="ada", at=timezone.now()
+        )
+        with pytest.raises(Refused, match="This sign-off is no override"):
+            runner.confirm_override(tick, actor=rollouts.person("mary"))
         assert runner.start(rollout, PHASE, actor=ADA).phase == PHASE
+
+    def test_override_before_a_phase_that_is_not_destructive_needs_nobody_else(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        known.use(plan_with(ProbesPassed()))
+        one = self.override(rollout, "ada")
+        with pytest.raises(Refused, match="is not destructive: its overrides need no second lead"):
+            runner.confirm_override(one, actor=rollouts.person("grace"))
 
     def test_two_leads_who_each_override_a_gate_have_not_confirmed_one_another(
         self, rollout: Rollout, known: Known

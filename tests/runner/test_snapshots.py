@@ -15,13 +15,14 @@ from rollout import dumps, runner
 from rollout.engine.snapshot import scratch
 from rollout.heartbeats import WORKER
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
+from rollout.notifications.kinds import kind_of
 from rollout.runner import snapshots
 from rollout.runner.lease import take_back
 from rollout.watchdog.loop import Watchdog
 from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.programs import HeldUp, held_up, of_version
-from tests.rollouts import ADA, PLAN
+from tests.rollouts import ADA, PLAN, Person
 from tests.servers import Database
 from tests.writers import Writer
 
@@ -132,13 +133,17 @@ def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> N
 
 def test_one_that_nobody_has_begun_with_is_cancelled(properties: Rollout) -> None:
     snapshot = runner.take_snapshot(properties, actor=ADA)
-    runner.cancel_snapshot(snapshot, actor=ADA)
-    with pytest.raises(runner.Refused, match="nothing to cancel"):
+    runner.cancel_snapshot(snapshot, actor=Person("grace"))
+    with pytest.raises(runner.Refused, match="is being cancelled"):
         runner.cancel_snapshot(snapshot, actor=ADA)
     rollouts.work()
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_snapshot(snapshot, actor=ADA)
     snapshot.refresh_from_db()
     assert (snapshot.state, snapshot.storage_name, stored()) == (SnapshotState.CANCELLED, "", [])
-    assert LogEntry.objects.get(event="snapshot cancel asked for").actor == "ada"
+    assert LogEntry.objects.get(event="snapshot cancel asked for").actor == "grace"
+    ended = LogEntry.objects.get(event="snapshot cancelled")
+    assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
     assert taken(properties).state == SnapshotState.VERIFIED
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.models import AuditReport, LogEntry, PhaseRun, Rollout, RunState, Way
+from rollout.notifications.kinds import kind_of
 from rollout.runner import lease
 from tests import rollouts
 from tests.processes import wait_until
@@ -200,6 +201,53 @@ def test_a_running_phase_is_paused_after_its_step_and_goes_on_with_the_next(tiny
     assert rollouts.flow.calls == 2
 
 
+@pytest.mark.parametrize(
+    ("verb", "event"), [(runner.pause, "paused"), (runner.cancel, "cancelled")]
+)
+def test_who_stops_a_run_is_the_actor_and_not_who_started_it(
+    tiny: Rollout, verb: Callable[..., PhaseRun], event: str
+) -> None:
+    def presses() -> None:
+        verb(tiny, actor=Person("grace"))
+
+    rollouts.flow.does = presses
+    runner.start(tiny, 0, actor=ADA)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease, "_LOOK_EVERY", 0.001)
+        press_during = lease.Lease.check
+
+        def looks_first(held: lease.Lease) -> None:
+            held._look()
+            press_during(held)
+
+        patch.setattr(lease.Lease, "check", looks_first)
+        rollouts.work()
+    entry = LogEntry.objects.get(event=event)
+    assert (entry.actor, entry.message) == ("grace", f"Phase 0 is {event}.")
+
+
+def test_run_that_no_worker_has_is_stopped_at_once_and_that_is_told_as_well(tiny: Rollout) -> None:
+    runner.start(tiny, 0, actor=ADA)
+    runner.pause(tiny, actor=Person("grace"))
+    assert LogEntry.objects.get(event="paused").actor == "grace"
+    runner.cancel(tiny, actor=Person("grace"))
+    entry = LogEntry.objects.get(event="cancelled")
+    assert (entry.actor, kind_of(entry)) == ("grace", "failed")
+
+
+def test_retry_of_a_run_that_cannot_go_on_says_which_and_why(tiny: Rollout) -> None:
+    first = rollouts.carry_out(tiny, 0)
+    with pytest.raises(runner.Refused, match="Phase 0 is done: there is nothing to retry"):
+        runner.retry(tiny, run=first, actor=ADA)
+    with pytest.raises(runner.Refused, match="Nothing has failed or was cancelled"):
+        runner.retry(tiny, actor=ADA)
+    PhaseRun.objects.filter(pk=first.pk).update(state=RunState.FAILED)
+    first.refresh_from_db()
+    PhaseRun.objects.create(rollout=tiny, phase=0, state=RunState.FAILED)
+    with pytest.raises(runner.Refused, match="Phase 0 is not the newest run any more"):
+        runner.retry(tiny, run=first, actor=ADA)
+
+
 def test_a_cancelled_phase_is_started_again_where_it_stopped(tiny: Rollout) -> None:
     first = press_during_the_first_step(tiny, runner.cancel, RunState.CANCELLED)
     second = runner.start(tiny, 0, actor=ADA)
@@ -269,10 +317,13 @@ def test_every_press_is_in_the_log_with_who_and_from_where(tiny: Rollout) -> Non
     assert list(entries) == [
         ("phase started", "bob", "shell", 0),
         ("pause asked for", "ada", "web", 0),
+        ("paused", "ada", "web", 0),
         ("resumed", "bob", "shell", 0),
         ("cancel asked for", "ada", "web", 0),
+        ("cancelled", "ada", "web", 0),
         ("retried", "ada", "web", 0),
         ("cancel asked for", "ada", "web", 0),
+        ("cancelled", "ada", "web", 0),
         ("rollback started", "ada", "web", 0),
     ]
 

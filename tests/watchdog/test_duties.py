@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from rollout import dumps, log
 from rollout.engine import ddl
+from rollout.events import Event
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -245,7 +246,7 @@ def test_scheduled_start_is_made(site: Site) -> None:
 @proves("delivery collection")
 @proves("deliveries")
 def test_news_are_collected_and_delivered(site: Site) -> None:
-    entry = log.record("phase failed", "Told.", actor="ada", source="web", rollout=site.filled)
+    entry = log.record(Event.PHASE_FAILED, "Told.", actor="ada", source="web", rollout=site.filled)
     site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
     site.sees(lambda: entry.pk in [one.json["data"]["entry"] for one in site.chat.taken])
 

@@ -111,6 +111,22 @@ def test_two_slow_windows_of_five_pause_nothing_and_the_third_does(
     assert entry.data["bound"] == pytest.approx(60, rel=0.06)
 
 
+def test_guardrail_that_pauses_a_phase_is_the_actor_and_not_who_started_it(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(SLOW)
+    runner.start(tiny, 0, actor=ADA)
+
+    def becomes_slow() -> None:
+        rollouts.flow.does = lambda: None
+        clock.windows(5, ms=400)
+
+    rollouts.flow.does = becomes_slow
+    rollouts.work()
+    entry = LogEntry.objects.get(event="paused")
+    assert (entry.actor, entry.message) == ("rule slow", "Phase 0 is paused.")
+
+
 def test_windows_without_calls_pause_nothing_and_are_not_taken_for_good(
     tiny: Rollout, clock: Clock
 ) -> None:

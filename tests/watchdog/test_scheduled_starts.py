@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -24,12 +23,6 @@ from tests.rollouts import ADA, TINY, Person
 from tests.servers import Database
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def tiny(committed_db: Database) -> Iterator[Rollout]:
-    with rollouts.tiny_plan():
-        yield rollouts.the_rollout("tiny")
 
 
 def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> ScheduledStart:
@@ -165,9 +158,16 @@ def test_asked_for_twice_it_is_one_start(tiny: Rollout) -> None:
         schedule(tiny, at + HOUR)
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), -HOUR, timedelta(days=61)])
-def test_only_a_time_to_come_will_do(tiny: Rollout, ahead: timedelta) -> None:
-    with pytest.raises(Refused, match="Name a time to come"):
+@pytest.mark.parametrize(
+    ("ahead", "refusal"),
+    [
+        (timedelta(0), "is past. Choose a time to come"),
+        (-HOUR, "is past. Choose a time to come"),
+        (timedelta(days=61), "is too far ahead. Choose a time within the next 60 days"),
+    ],
+)
+def test_only_a_time_to_come_will_do(tiny: Rollout, ahead: timedelta, refusal: str) -> None:
+    with pytest.raises(Refused, match=refusal):
         schedule(tiny, timezone.now() + ahead)
 
 

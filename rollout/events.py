@@ -1,0 +1,147 @@
+"""What the audit log records: every event, how it is put, and the kind of news that it is.
+
+The value of an event is what is stored: it is hashed, exported and counted in metrics, so that it
+never changes. What people read is its headline.
+"""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The kinds of news that somebody can choose to be told of."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+    FAILED = "failed"
+    PAUSED = "paused"
+    MISMATCHES = "mismatches"
+    APPROVAL = "approval"
+    OTHER = "other"
+    # Nobody chooses it: it goes to the webhook that is tried.
+    TEST = "test"
+
+
+class Event(StrEnum):
+    """One member for each event: value, headline, kind."""
+
+    headline: str
+    kind: Kind
+
+    def __new__(cls, value: str, headline: str, kind: Kind = Kind.OTHER) -> "Event":
+        event = str.__new__(cls, value)
+        event._value_ = value
+        event.headline, event.kind = headline, kind
+        return event
+
+    # Runs of phases and repairs.
+    PHASE_STARTED = "phase started", "Phase started", Kind.STARTED
+    PHASE_DONE = "phase done", "Phase done", Kind.FINISHED
+    PHASE_FAILED = "phase failed", "Phase failed", Kind.FAILED
+    ROLLBACK_STARTED = "rollback started", "Rollback started", Kind.STARTED
+    ROLLBACK_DONE = "rollback done", "Phase rolled back", Kind.FINISHED
+    ROLLBACK_FAILED = "rollback failed", "Rollback failed", Kind.FAILED
+    ROLLED_BACK_BY_HAND = "rolled back by hand", "Phase rolled back by hand", Kind.FINISHED
+    REPAIR_STARTED = "repair started", "Repair started", Kind.STARTED
+    REPAIR_COUNTED = "repair counted", "Rows to repair counted"
+    REPAIR_DONE = "repair done", "Repair done", Kind.FINISHED
+    REPAIR_FAILED = "repair failed", "Repair failed", Kind.FAILED
+    STEP_DONE = "step done", "Step done"
+    STEP_ROLLED_BACK = "step rolled back", "Step rolled back"
+    BACKFILL_DONE = "backfill done", "Backfill job done"
+    PAUSE_ASKED_FOR = "pause asked for", "Pause requested"
+    PAUSED = "paused", "Paused"
+    RESUMED = "resumed", "Resumed", Kind.STARTED
+    CANCEL_ASKED_FOR = "cancel asked for", "Cancellation requested"
+    CANCELLED = "cancelled", "Cancelled", Kind.FAILED
+    RETRIED = "retried", "Retried", Kind.STARTED
+    BROUGHT_BACK = "brought back", "Worker lost, work taken up again", Kind.FAILED
+    START_SCHEDULED = "start scheduled", "Start scheduled"
+    START_UNSCHEDULED = "start unscheduled", "Scheduled start cancelled", Kind.FAILED
+    SCHEDULED_START_REFUSED = "scheduled start refused", "Scheduled start refused", Kind.FAILED
+    PACE_CHANGED = "pace changed", "Throttle settings changed"
+    QUARANTINE_RETRY = "quarantine retry", "Retry of refused rows requested"
+    QUARANTINE_RETRIED = "quarantine retried", "Refused rows retried"
+    ESTIMATE_ASKED_FOR = "estimate asked for", "Estimate requested"
+    PROBES_ASKED_FOR = "probes asked for", "Smoke tests requested"
+    # What is cancelled is a stranger's statement, by a person, so that the rollout goes on.
+    BLOCKER_CANCELLED = "blocker cancelled", "Blocking query cancelled"
+    BLOCKER_ENDED = "blocker ended", "Blocking session terminated"
+    EDITED_FILE_ACCEPTED = "edited file accepted", "Edited SQL file accepted"
+
+    # Guardrails.
+    RULE_BROKEN = "rule broken", "Guardrail breached", Kind.PAUSED
+    RULE_KEPT_AGAIN = "rule kept again", "Guardrail OK again", Kind.PAUSED
+    RULE_NOT_JUDGED = "rule not judged", "Guardrail could not be evaluated", Kind.FAILED
+    PAUSED_BY_RULE = "paused by rule", "Paused by a guardrail", Kind.PAUSED
+    HELD_BY_RULE = "held by rule", "Next phase blocked by a guardrail", Kind.PAUSED
+    THROTTLED_BY_RULE = "throttled by rule", "Throttled by a guardrail", Kind.PAUSED
+    HOLD_RELEASED = "hold released", "Hold released", Kind.PAUSED
+
+    # Audits, findings and mapping.
+    AUDIT_ASKED_FOR = "audit asked for", "Audit requested"
+    # Of which kind it is, its result says: see ``kind_of``.
+    AUDIT_DONE = "audit done", "Audit done"
+    MISMATCH_ACCEPTED = "mismatch accepted", "Mismatch waived"
+    ACCEPTANCE_TAKEN_BACK = "acceptance taken back", "Waiver removed"
+    MAPPING_REVIEWED = "mapping reviewed", "Mapping reviewed"
+    SHADOW_SHARE_CHANGED = "shadow share changed", "Share of shadow reads changed"
+    SHADOW_READ_DIFFERS = "shadow read differs", "Shadow read differs", Kind.MISMATCHES
+
+    # Snapshots, restores, environments, rehearsals.
+    SNAPSHOT_ASKED_FOR = "snapshot asked for", "Snapshot requested"
+    SNAPSHOT_TAKEN = "snapshot taken", "Snapshot taken"
+    SNAPSHOT_VERIFIED = "snapshot verified", "Snapshot verified"
+    SNAPSHOT_FAILED = "snapshot failed", "Snapshot failed", Kind.FAILED
+    SNAPSHOT_CANCEL_ASKED_FOR = "snapshot cancel asked for", "Snapshot cancellation requested"
+    SNAPSHOT_CANCELLED = "snapshot cancelled", "Snapshot cancelled", Kind.FAILED
+    SNAPSHOT_DELETED = "snapshot deleted", "Snapshot deleted"
+    VERIFICATION_ASKED_FOR = "verification asked for", "Verification requested"
+    RESTORE_ASKED_FOR = "restore asked for", "Restore requested"
+    RESTORE_APPROVED = "restore approved", "Restore approved", Kind.APPROVAL
+    RESTORE_CANCEL_ASKED_FOR = "restore cancel asked for", "Restore cancellation requested"
+    RESTORE_CANCELLED = "restore cancelled", "Restore cancelled", Kind.FAILED
+    RESTORE_FAILED = "restore failed", "Restore failed", Kind.FAILED
+    SNAPSHOT_RESTORED = "snapshot restored", "Snapshot restored"
+    ENVIRONMENT_DROPPED = "environment dropped", "Environment dropped"
+    REHEARSAL_ASKED_FOR = "rehearsal asked for", "Rehearsal requested"
+    REHEARSAL_CANCEL_ASKED_FOR = "rehearsal cancel asked for", "Rehearsal cancellation requested"
+    REHEARSAL_CANCELLED = "rehearsal cancelled", "Rehearsal cancelled", Kind.FAILED
+    REHEARSAL_FAILED = "rehearsal failed", "Rehearsal failed", Kind.FAILED
+    REHEARSAL_PASSED = "rehearsal passed", "Rehearsal passed"
+
+    # What people sign.
+    APPROVAL_ASKED_FOR = "approval asked for", "Approval requested", Kind.APPROVAL
+    APPROVED = "approved", "Approved", Kind.APPROVAL
+    APPROVAL_WITHDRAWN = "approval withdrawn", "Approval withdrawn", Kind.APPROVAL
+    REQUEST_WITHDRAWN = (
+        "request for approval withdrawn",
+        "Request for approval withdrawn",
+        Kind.APPROVAL,
+    )
+    GATE_OVERRIDDEN = "gate overridden", "Gate overridden", Kind.APPROVAL
+    OVERRIDE_CONFIRMED = "override confirmed", "Override confirmed", Kind.APPROVAL
+    OVERRIDE_WITHDRAWN = "override withdrawn", "Override withdrawn", Kind.APPROVAL
+    ITEM_TICKED = "item ticked", "Checklist item ticked"
+    TICK_TAKEN_BACK = "tick taken back", "Checklist tick taken back"
+
+    NOTIFICATIONS_CHOSEN = "notifications chosen", "Notifications chosen"
+    NOTIFICATION_TEST = "notification test", "Notification test", Kind.TEST
+
+
+def headline_of(event: str) -> str:
+    """How an event that is stored is put for people."""
+    known = _BY_VALUE.get(event)
+    return known.headline if known else f"{event[:1].upper()}{event[1:]}"
+
+
+def kind_of(event: str, *, audit_status: str = "") -> Kind:
+    """The kind of an event that is stored; of an audit's end by its result."""
+    known = _BY_VALUE.get(event)
+    if known is Event.AUDIT_DONE:
+        return _OF_AUDITS.get(audit_status, known.kind)
+    return known.kind if known else Kind.OTHER
+
+
+_BY_VALUE = {event.value: event for event in Event}
+# An audit that came to no result has failed, whoever asked for it.
+_OF_AUDITS = {"mismatched": Kind.MISMATCHES, "inconclusive": Kind.FAILED}
