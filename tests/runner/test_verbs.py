@@ -93,8 +93,8 @@ def test_what_was_true_before_somebody_else_was_done_is_asked_again(tiny: Rollou
         )
         other.execute(
             "INSERT INTO rollout_phaserun (rollout_id, phase, way, state, actor_name, plan_digest,"
-            " token, worker, error, advice, created_at, finished_at)"
-            " VALUES (%s, 0, 'forward', 'done', 'bob', '', 0, '', '', '', now(), now())",
+            " token, worker, error, advice, halts, created_at, finished_at)"
+            " VALUES (%s, 0, 'forward', 'done', 'bob', '', 0, '', '', '', '[]', now(), now())",
             [tiny.pk],
         )
     thread.join()
