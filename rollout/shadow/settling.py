@@ -69,17 +69,18 @@ def _unexplained(found: Sequence[Difference], now: RowsNow) -> list[Difference]:
     """The differences that are no effect of the mapping.
 
     A row whose text means something else by the mapping is found by another search and sorted to
-    another place. Each that comes pushes one row off a page, each that goes lets one on, and rows
-    between them move.
+    another place; whoever asks for such a text finds all rows of its lookup row. Each that comes
+    pushes one row off a page, each that goes lets one on, and rows between them move.
     """
     shown = [one for one in found if one.name and not _as_mapped(one, now)]
     gone = [one for one in found if not one.name and one.new is None]
     came = [one for one in found if not one.name and one.old is None]
     moved = [one for one in found if not one.name and one.old is not None and one.new is not None]
-    pushed_off = sum(one.key in now.mapped for one in came)
+    may_come = now.mapped | now.joined
+    pushed_off = sum(one.key in may_come for one in came)
     let_on = sum(one.key in now.mapped for one in gone)
     shown += [one for one in gone if one.key not in now.mapped][pushed_off:]
-    shown += [one for one in came if one.key not in now.mapped][let_on:]
+    shown += [one for one in came if one.key not in may_come][let_on:]
     if not any(one.key in now.mapped for one in moved):
         shown += moved
     return shown

@@ -225,7 +225,7 @@ def test_what_a_decision_has_a_search_find_is_no_mismatch(rollout: Rollout, here
     # It comes, and pushes another one off a page that is full.
     for size in (50, 2):
         catalog.search(Filters(type="Loft"), size=size)
-    # It goes.
+    # Who asks for a text that was decided on finds what else its lookup row has.
     catalog.search(Filters(type="apt"))
     assert here.work_off() == {"mapped": 3}
     assert not AuditReport.objects.filter(mode=AuditMode.SHADOW).exists()

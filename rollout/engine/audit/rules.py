@@ -1,6 +1,7 @@
 """What a pair of legacy and new value means, by a lookup's mapping in the audit's snapshot."""
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 from psycopg import sql
@@ -55,6 +56,15 @@ class LookupRules:
             text: (row, category) for text, row, category, _ in rows
         }
         self.ambiguous: set[str] = {text for text, _, _, ambiguous in rows if ambiguous}
+
+    @cached_property
+    def joined(self) -> set[int]:
+        """The lookup rows that texts of another name mean as well."""
+        return {
+            row
+            for text, (row, category) in self.mapping.items()
+            if row is not None and category == "ok_mapped" and text.strip()
+        }
 
     @property
     def columns(self) -> list[str]:

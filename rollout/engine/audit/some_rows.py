@@ -24,12 +24,15 @@ class RowsNow:
 
     ``mismatches`` are as an audit would report them. ``texts`` holds what each lookup column of a
     row says by its lookup row's name; rows that are gone are missing there. ``mapped`` are the rows
-    of which a lookup row says something else than the legacy text, because the mapping has it so.
+    of which a lookup row says something else than the legacy text, because the mapping has it so;
+    ``joined`` those whose lookup row such texts mean as well: whoever asks for one of the texts
+    finds them too.
     """
 
     mismatches: list[RowMismatch]
     texts: dict[Key, dict[str, str | None]]
     mapped: frozenset[Key] = frozenset()
+    joined: frozenset[Key] = frozenset()
 
 
 def look_at(
@@ -91,14 +94,17 @@ def keys_of_pair(
 
 def _texts(
     connection: Connection, scan: TableScan, keys: Collection[Sequence[str]]
-) -> tuple[dict[Key, dict[str, str | None]], frozenset[Key]]:
+) -> tuple[dict[Key, dict[str, str | None]], frozenset[Key], frozenset[Key]]:
     names = [rules.lookup.column for rules in scan.lookups]
     texts: dict[Key, dict[str, str | None]] = {}
-    mapped = set()
+    mapped, joined = set(), set()
     for key in keys:
         for *values, _ in connection.execute(scan.query(is_one_of(scan, [list(key)]))):
             cells = scan.classified(tuple(values))
             texts[tuple(key)] = {name: new for name, (_, new, _) in zip(names, cells, strict=False)}
             if any(category == "ok_mapped" for _, _, category in cells):
                 mapped.add(tuple(key))
-    return texts, frozenset(mapped)
+            row = dict(zip(scan.grouped, values, strict=False))
+            if any(rules.values(row)[1] in rules.joined for rules in scan.lookups):
+                joined.add(tuple(key))
+    return texts, frozenset(mapped), frozenset(joined)
