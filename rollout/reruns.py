@@ -11,12 +11,13 @@ from rollout.engine.target import Connection, ask, own
 from rollout.environments import target_of
 from rollout.models import BackfillJob, Rollout, Way
 from rollout.plan import facts, plans
-from rollout.plan.actions import Compute, Fill, Statement
+from rollout.plan.actions import Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.runner.verbs import Refused
 
 APPLIED = "Already applied."
+MORE = "What cannot be asked may be run any number of times."
 Answer = Literal["applied", "looks", "changed", "unknown"]
 
 
@@ -115,8 +116,12 @@ def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, i
         for position, action in enumerate(actions)
         if isinstance(action, Statement | Fill | Compute)
     ]
+    if not actions:
+        return StepAnswer(step, "looks", "It has nothing to do.")
     if not writing:
-        return StepAnswer(step, "looks", "It only looks." if actions else "It has nothing to do.")
+        tries = any(isinstance(action, Probe) for action in actions)
+        message = "What it tries is rolled back." if tries else "It only reads."
+        return StepAnswer(step, "looks", message)
     notes = []
     for position, action in writing:
         try:
@@ -126,7 +131,8 @@ def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, i
         if missing:
             return StepAnswer(step, "changed", f"Not any more: {missing}")
         notes.append(note)
-    return StepAnswer(step, "applied", " ".join(dict.fromkeys(filter(None, notes))))
+    said = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
+    return StepAnswer(step, "applied", " ".join(said))
 
 
 def _missing(
@@ -137,7 +143,7 @@ def _missing(
         if not action.is_for(connection.info.server_version):
             return "", ""
         if action.done is None:
-            return "", "What has no question may be run any number of times."
+            return "", MORE
         return ("", APPLIED) if ask(connection, action.done) else (_first_line(action.text), "")
     refused = quarantine.count(connection, job) if job is not None else 0
     except_for = quarantine.none_of(job, action.table) if refused and job else facts.TRUE

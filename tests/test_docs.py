@@ -7,19 +7,31 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.urls import URLPattern, URLResolver
 
 from config.home import ROOT
-from rollout import glossary, roles
+from properties import images
+from rollout import glossary, heartbeats, roles
 from rollout import plan as language
-from rollout.console import urls
+from rollout.console import reruns, urls
+from rollout.engine import ddl, health, pace, replica
+from rollout.engine.audit import categories
+from rollout.engine.rehearsal import locks
+from rollout.gates import looking
 from rollout.management.commands.rollout import Command
+from rollout.notifications import delivering, webhooks
+from rollout.plan import gates as plan_gates
+from rollout.plan.gates import Approved
 from rollout.plan.registry import plans
+from rollout.runner import filling, lease, signing, snapshots, waivers
+from rollout.watchdog import duties, queue_beat, scheduled_starts
 from tests import documents
 from tests.documents import Document
 
@@ -178,3 +190,93 @@ def test_the_page_of_the_shell_has_every_verb_and_every_one_with_json() -> None:
     assert set(re.findall(r"`([\w-]+)`", said[1])) == {
         name for name, verb in verbs.items() if "--json" in verb._option_string_actions
     }
+
+
+def spelled(number: float) -> str:
+    """A number as a sentence has it."""
+    words = {3: "three", 5: "five", 8: "eight", 10: "ten"}
+    return words.get(int(number), f"{number:g}")
+
+
+def minutes(time: timedelta) -> str:
+    return f"{time.total_seconds() / 60:g} minutes"
+
+
+FIGURES = {
+    "README.md": [f"which aims at {pace.TARGET_SECONDS * 1000:g} ms"],
+    "docs/audits.md": [
+        f"({categories.STORED:,} at most)",
+        f"for up to {waivers.LONGEST.days} days",
+        f"at most {replica.LONGEST_WAIT:g} seconds; otherwise it is inconclusive",
+    ],
+    "docs/console.md": [f"longer than {spelled(reruns.SECONDS)} seconds is given up"],
+    "docs/gates.md": [
+        f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
+        f"lasts {spelled(signing.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
+        f"for {spelled(scheduled_starts.LATEST.total_seconds() / 60)} minutes is not made up",
+        f"an answer for {spelled(looking.KEPT_SECONDS)} seconds",
+    ],
+    "docs/monitoring.md": [
+        f"statistics every {spelled(duties.STATISTICS_EVERY.total_seconds())} seconds"
+    ],
+    "docs/notifications.md": [
+        f"{webhooks.SECONDS:g} seconds for each",
+        f"after {delivering.FIRST_PAUSE.seconds} s, {3 * delivering.FIRST_PAUSE.seconds} s,"
+        f" {9 * delivering.FIRST_PAUSE.seconds} s, and then every"
+        f" {minutes(delivering.LONGEST_PAUSE)}, {delivering.ATTEMPTS} times in all",
+    ],
+    "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"] if locks.PAUSE < 0.01 else [],
+    "docs/runbook.md": [
+        f"The lease of its run ends after {lease.SECONDS} seconds",
+        f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
+        f"through the queue every {queue_beat.BEAT_EVERY.seconds} seconds",
+        f"After {ddl.ATTEMPTS} attempts the run fails",
+        f"waits {ddl.FIRST_LOCK_TIMEOUT} to {ddl.LONGEST_LOCK_TIMEOUT:g} seconds",
+        f"open for more than {health.OLD_TRANSACTION_SECONDS} seconds",
+        f"a replica more than {health.LAG_SECONDS} seconds behind",
+        f"More than 1 % of the table, and at least {filling.FEWEST_POISON_ROWS} rows",
+    ],
+    "docs/security.md": [
+        f"{settings.AXES_FAILURE_LIMIT}, for {minutes(settings.AXES_COOLOFF_TIME)}",
+        f"after {settings.ROLLOUT['SESSIONS']['IDLE_MINUTES']} minutes | `SESSION_IDLE_MINUTES`",
+        f"after {settings.ROLLOUT['SESSIONS']['HOURS']} hours | `SESSION_HOURS`",
+        f"after {settings.ROLLOUT['SESSIONS']['CONFIRM_MINUTES']} minutes | "
+        "`SESSION_CONFIRM_MINUTES`",
+        f"more than {settings.MAX_REQUEST_BYTES // 2**20} MB is refused",
+        f"at most {images.MAX_BYTES // 2**20} MB and {images.MAX_PIXELS // 10**6} million pixels",
+    ],
+    "docs/snapshots.md": [
+        f"after {spelled(snapshots.MOST_ATTEMPTS)} the snapshot counts as failed",
+    ],
+}
+"""Sentences with a number that the code sets."""
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [(name, one) for name, all_ in FIGURES.items() for one in all_]
+)
+def test_a_number_in_a_sentence_is_the_one_in_the_code(name: str, sentence: str) -> None:
+    assert sentence in " ".join((ROOT / name).read_text().split())
+
+
+def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_asked() -> None:
+    rows = re.findall(r"^\| `(\w+)[^|]*\|[^|]+\| (\w+) \| ([\w ]+) \|$", text_of("gates"), re.M)
+    kinds = [found for found in vars(plan_gates).values() if isinstance(found, type)]
+    assert {name: (overridden, where) for name, overridden, where in rows} == {
+        kind.__name__: (
+            "yes" if kind.overridable else "never",
+            "not asked" if kind.of_production else "asked",
+        )
+        for kind in kinds
+        if issubclass(kind, plan_gates.Gate) and kind is not plan_gates.Gate
+    }
+
+
+def test_nobody_is_told_to_install_what_no_index_has() -> None:
+    unreleased = "not yet released" in (ROOT / "CHANGELOG.md").read_text()
+    told = [document for document in DOCUMENTS if "pip install rollout-console" in document.text]
+    assert not (unreleased and told), told
+
+
+def text_of(page: str) -> str:
+    return (ROOT / f"docs/{page}.md").read_text()

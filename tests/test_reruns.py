@@ -42,7 +42,7 @@ def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing
     code, out, _ = rollout("verify", PLAN, "2")
     assert (code, out.splitlines()[-1]) == (0, "Running phase 2 again changes nothing.")
     assert "applied  dual-write: Already applied." in out
-    assert "looks    audit: It only looks." in out
+    assert "looks    audit: It only reads." in out
     assert everything(committed_db) == before
     code, said = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
     assert code == 0, said

@@ -153,7 +153,7 @@ def of_phase(state: str, way: str) -> Look:
 
 _RERUN = {
     "applied": Look("Applied", "good", "done"),
-    "looks": Look("Writes nothing", "good", "done"),
+    "looks": Look("No change", "good", "done"),
     "changed": Look("Changed", "bad", "failed"),
     "unknown": Look("Unknown", "warn", "warning"),
 }
