@@ -1,13 +1,22 @@
 """The only place that knows the task queue. It delivers ids; the journal decides what they mean."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
 from django_q.tasks import async_task, queue_size
 
 from rollout import journal
 from rollout.models import AuditReport, PhaseRun, Rehearsal, Restore, Snapshot
+
+# So long after it was asked for, what a message without a token wants may be wrong.
+LASTS = timedelta(hours=1)
+# Clocks of several machines differ, and a task that is stopped at its timeout takes a moment.
+MARGIN = timedelta(hours=1)
 
 
 class Unreachable(Exception):
@@ -21,6 +30,29 @@ def send(task: str, *arguments: Any) -> None:
     sends it again.
     """
     journal.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments), robust=True)
+
+
+def send_while_fresh(task: str, *arguments: Any) -> None:
+    """Queue a function that no token in the journal guards: carried out late, it does nothing."""
+    send(task, *arguments, (timezone.now() + LASTS).isoformat())
+
+
+def forget_lost() -> int:
+    """Remove messages that a worker fetched and died with; how many there were.
+
+    A broker in the database would hand them out once more after days. Removed are those that were
+    fetched longer ago than any task may take. What was to be done is in the journal.
+    """
+    broker = get_broker()
+    if not isinstance(broker, ORM) or Conf.TIMEOUT is None:
+        return 0
+    # A message is locked from the moment it is fetched until it would be handed out again.
+    now, locked_for = timezone.now(), timedelta(seconds=Conf.RETRY)
+    begun_by = now - timedelta(seconds=Conf.TIMEOUT) - MARGIN
+    lost = broker.get_connection().filter(
+        key=broker.list_key, lock__gt=now, lock__lt=begun_by + locked_for
+    )
+    return int(lost.delete()[0])
 
 
 def send_run(run: PhaseRun) -> None:

@@ -1,6 +1,12 @@
 """What workers are asked to do."""
 
+import logging
+from collections.abc import Callable
 from datetime import datetime
+from functools import wraps
+from typing import Any
+
+from django.utils import timezone
 
 from rollout import heartbeats
 from rollout.models import Rollout
@@ -16,6 +22,25 @@ from rollout.runner import (
     snapshots,
 )
 from rollout.watchdog import view_refresh
+
+_log = logging.getLogger(__name__)
+
+
+def while_fresh(task: Callable[..., None]) -> Callable[..., None]:
+    """Do nothing when a message is late: its last argument says until when it holds.
+
+    Workers that died, or that were busy for long, leave messages behind.
+    """
+
+    @wraps(task)
+    def carried_out(*arguments: Any) -> None:
+        *named, until = arguments
+        if timezone.now() > datetime.fromisoformat(until):
+            _log.warning("%s%s was asked for too long ago: it is void.", task.__name__, (*named,))
+            return
+        task(*named)
+
+    return carried_out
 
 
 def advance(run_id: int, token: int) -> None:
@@ -33,11 +58,13 @@ def assist(job_id: int, until: float) -> None:
     assistance.assist(job_id, until)
 
 
+@while_fresh
 def retry_quarantined(job_id: int, actor_name: str) -> None:
     """Try the rows that the database refused once more."""
     assistance.retry_quarantined(job_id, actor_name)
 
 
+@while_fresh
 def estimate(estimate_id: int) -> None:
     """Try a pass over a table out on a sample that is rolled back."""
     estimates.carry_out(estimate_id)
@@ -53,6 +80,7 @@ def restore(restore_id: int, token: int) -> None:
     restoring.carry_out(restore_id, token)
 
 
+@while_fresh
 def probe(rollout_id: int) -> None:
     """Try the flows of a plan out."""
     probing.probe_all(Rollout.objects.get(pk=rollout_id))
@@ -63,6 +91,7 @@ def rehearse(rehearsal_id: int, token: int) -> None:
     rehearsals.carry_out(rehearsal_id, token)
 
 
+@while_fresh
 def refresh_view(rollout_id: int, step_id: str) -> None:
     """Bring a materialized view up to date."""
     view_refresh.refresh(rollout_id, step_id)

@@ -83,7 +83,7 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
                 table=each.action.table.label,
                 actor_name=actor.get_username(),
             )
-            queue.send("estimate", estimate.pk)
+            queue.send_while_fresh("estimate", estimate.pk)
         log.record(
             Event.ESTIMATE_ASKED_FOR,
             f"Asked for an estimate of phase {phase}; its sample is rolled back.",

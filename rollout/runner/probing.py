@@ -40,7 +40,7 @@ def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None
             source=source,
             rollout=rollout,
         )
-        queue.send("probe", rollout.pk)
+        queue.send_while_fresh("probe", rollout.pk)
 
 
 def probe_all(rollout: Rollout) -> list[FlowProbe]:

@@ -490,7 +490,7 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
             actor,
             source,
         )
-        queue.send("retry_quarantined", job.pk, actor.get_username())
+        queue.send_while_fresh("retry_quarantined", job.pk, actor.get_username())
 
 
 def why_not_audit(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rollout import heartbeats
+from rollout import heartbeats, queue
 from rollout.notifications import delivering
 from rollout.runner import snapshots
 from rollout.telemetry import thinning
@@ -64,4 +64,5 @@ def duties() -> tuple[Duty, ...]:
         Duty("statistics retention", keeps, retention.thin_samples),
         Duty("heartbeat retention", keeps, heartbeats.forget_old),
         Duty("delivery retention", keeps, delivering.forget_old),
+        Duty("queue retention", keeps, queue.forget_lost),
     )

@@ -61,4 +61,4 @@ class Refresher:
             key = (rollout.pk, step.id)
             if now >= self._due.get(key, now):
                 self._due[key] = now + step.refresh_every.total_seconds()
-                queue.send("refresh_view", rollout.pk, step.id)
+                queue.send_while_fresh("refresh_view", rollout.pk, step.id)

@@ -14,6 +14,9 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.conf import Conf
+from django_q.models import OrmQ
 
 from rollout import dumps, log
 from rollout.engine import ddl
@@ -151,6 +154,12 @@ def _write_what_is_kept_no_longer(rollout: Rollout) -> None:
     Measurement.objects.create(at=LONG_AGO, seconds=3, operation="long ago", calls=1, errors=0)
     DatabaseSample.objects.create(rollout=rollout, at=LONG_AGO, seconds=10)
     Heartbeat.objects.create(name="gone:2", kind="worker", seen_at=LONG_AGO)
+    # Fetched two days ago: a broker in the database hands it out again after a week.
+    OrmQ.objects.create(
+        key=get_broker().list_key,
+        payload="of a worker that died",
+        lock=timezone.now() + timedelta(seconds=Conf.RETRY) - timedelta(days=2),
+    )
     Delivery.objects.create(
         entry=LogEntry.objects.earliest("pk"),
         channel="webhook",
@@ -346,3 +355,8 @@ def test_old_heartbeats_are_forgotten(site: Site) -> None:
 @proves("delivery retention")
 def test_old_deliveries_are_forgotten(site: Site) -> None:
     site.sees(lambda: not Delivery.objects.filter(finished_at=LONG_AGO).exists())
+
+
+@proves("queue retention")
+def test_messages_of_workers_that_died_are_forgotten(site: Site) -> None:
+    site.sees(lambda: not OrmQ.objects.filter(payload="of a worker that died").exists())

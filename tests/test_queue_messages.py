@@ -1,0 +1,74 @@
+"""Messages that workers leave behind: void when they are late, and removed once nobody has them."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from rollout import queue, tasks
+from rollout.models import BackfillEstimate, FlowProbe, LogEntry
+from tests import rollouts
+from tests.processes import Running, wait_until
+from tests.servers import Database
+
+WITHOUT_TOKEN = {"probe", "estimate", "refresh_view", "retry_quarantined"}
+
+
+def at(seconds: float) -> str:
+    return (timezone.now() + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_late_message_without_a_token_does_nothing(committed_db: Database) -> None:
+    rollout = rollouts.the_rollout()
+    estimate = BackfillEstimate.objects.create(
+        rollout=rollout, phase=2, step="backfill", position=0, table="properties", actor_name="ada"
+    )
+    tasks.probe(rollout.pk, at(-1))
+    tasks.estimate(estimate.pk, at(-1))
+    tasks.refresh_view(rollout.pk, "no-such-step", at(-1))
+    tasks.retry_quarantined(0, "ada", at(-1))
+    estimate.refresh_from_db()
+    assert (FlowProbe.objects.count(), LogEntry.objects.count()) == (0, 0)
+    assert estimate.finished_at is None
+    tasks.probe(rollout.pk, at(60))
+    assert FlowProbe.objects.exists()
+
+
+@pytest.mark.parametrize("task", sorted(WITHOUT_TOKEN))
+def test_a_message_says_until_when_it_holds(committed_db: Database, task: str) -> None:
+    queue.send_while_fresh(task, 1)
+    (message,) = OrmQ.objects.all()
+    named, until = message.task["args"]
+    assert (message.task["func"], named) == (f"rollout.tasks.{task}", 1)
+    assert at(0) < until <= at(queue.LASTS.total_seconds())
+
+
+def test_a_message_whose_worker_died_is_removed_before_it_comes_back(
+    committed_db: Database,
+) -> None:
+    key, now = get_broker().list_key, timezone.now()
+    kept_for, longest = timedelta(seconds=Conf.RETRY), timedelta(seconds=Conf.TIMEOUT)
+
+    def message(lock: timedelta) -> OrmQ:
+        return OrmQ.objects.create(key=key, payload="", lock=now + lock)
+
+    waiting = message(timedelta(0))
+    at_work = message(kept_for - longest)
+    lost = message(kept_for - longest - 2 * queue.MARGIN)
+    another = OrmQ.objects.create(key="another", payload="", lock=lost.lock)
+    assert queue.forget_lost() == 1
+    assert set(OrmQ.objects.values_list("pk", flat=True)) == {waiting.pk, at_work.pk, another.pk}
+
+
+def test_a_fresh_message_reaches_a_worker_and_a_late_one_is_logged(
+    committed_db: Database, qcluster: Running
+) -> None:
+    rollout = rollouts.the_rollout()
+    queue.send("probe", rollout.pk, at(-1))
+    queue.send_while_fresh("probe", rollout.pk)
+    wait_until(FlowProbe.objects.exists, seconds=30, seen=qcluster.output)
+    wait_until(lambda: not OrmQ.objects.exists(), seconds=30, seen=qcluster.output)
+    assert f"probe({rollout.pk},) was asked for too long ago" in qcluster.output()
