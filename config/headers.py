@@ -1,9 +1,14 @@
 """What every answer tells the browser not to do, and how large a request may be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.http import parse_header_parameters
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -70,6 +75,29 @@ class LargestRequest:
                 content_type="text/plain; charset=utf-8",
             )
         return self.get_response(request)
+
+
+class OnlyUtf8:
+    """Around the WSGI application: refuses a request that declares another encoding than UTF-8.
+
+    Django decodes the query while it makes the request, and a form for the pages of its own
+    errors: what fails there passes by every handler of errors.
+    """
+
+    def __init__(self, application: "WSGIApplication") -> None:
+        self.application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            _, parameters = parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+            declared = parameters.get("charset", "utf-8")
+        except Exception:  # Whatever a header may say that is none.
+            declared = "none that is known"
+        if declared.lower() in ("utf-8", "utf8"):
+            return self.application(environ, start_response)
+        text = [("Content-Type", "text/plain; charset=utf-8")]
+        start_response("415 Unsupported Media Type", text)
+        return [b"This site reads UTF-8 alone. Send the request in that encoding.\n"]
 
 
 def client_address(request: HttpRequest) -> str:

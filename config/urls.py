@@ -7,7 +7,8 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from django.views.static import serve
 
-# Turns a database that is away into a page that says so.
+# Turn a database that is away into a page that says so, and never read a request once more.
+handler400 = "rollout.console.errors.bad_request"
 handler500 = "rollout.console.errors.server_error"
 
 urlpatterns = [

@@ -1,5 +1,7 @@
 """What answers tell browsers, and what is refused before anybody looks at it."""
 
+import io
+
 import pytest
 from django.conf import LazySettings
 from django.test import Client, RequestFactory
@@ -53,3 +55,48 @@ def test_a_visitor_cannot_choose_the_address_that_tries_are_counted_by(
     assert client_address(request) == "10.0.0.1"
     settings.HTTPS = True
     assert client_address(request) == "198.51.100.7"
+
+
+FORM, PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+
+
+def answer_of(content_type: str) -> tuple[str, bytes]:
+    """The status and the body that the site's WSGI application gives a form."""
+    from config.wsgi import application
+
+    body, answered = b"--x--", []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/nowhere/",
+        "QUERY_STRING": "q=%41",
+        "CONTENT_TYPE": content_type,
+        "CONTENT_LENGTH": str(len(body)),
+        "SERVER_NAME": "testserver",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+    }
+    said = application(environ, lambda status, _headers, _error=None: answered.append(status))  # type: ignore[arg-type]
+    return answered[0], b"".join(said)
+
+
+@pytest.mark.parametrize("kind", [FORM, PARTS, "text/plain", ""])
+@pytest.mark.parametrize(
+    "charset",
+    ["utf-16", "utf-7", "latin-1", "hex", "unicode_escape", "rot13", "undefined", "no-such"],
+)
+def test_a_request_in_another_encoding_is_refused_before_it_is_read(
+    charset: str, kind: str
+) -> None:
+    status, body = answer_of(f"{kind}; charset={charset}")
+    assert status.startswith("415 ")
+    assert body == b"This site reads UTF-8 alone. Send the request in that encoding.\n"
+
+
+def test_a_header_that_names_its_encoding_in_an_unknown_one_is_refused() -> None:
+    assert answer_of("text/plain; charset*=no-such''utf-8")[0].startswith("415 ")
+
+
+@pytest.mark.parametrize("kind", [FORM, f"{FORM}; charset=UTF-8", PARTS, "text/plain", ""])
+def test_a_request_in_utf_8_is_read(db: None, kind: str) -> None:
+    assert answer_of(kind)[0] == "404 Not Found"

@@ -173,6 +173,17 @@ def test_no_way_leads_to_another_site(ada: Client, elsewhere: str) -> None:
     sent = {"username": "ada", "password": PASSWORD, "next": elsewhere}
     assert Client().post("/accounts/login/", sent)["Location"] == "/"
     assert ada.post(f"{journal.PAGE}pause/", {"next": elsewhere})["Location"] == journal.PAGE
+    assert ada.post("/rollout/theme/", {"next": elsewhere})["Location"] == "/rollout/"
     question = ada.get("/rollout/confirm/", {"next": elsewhere}).content.decode()
     assert "evil" not in question
     assert "javascript:" not in question
+
+
+@pytest.mark.parametrize(
+    "nowhere", ["no-such-page", "http://testserver//evil.example/", "http://[evil", "\ufffd", "."]
+)
+def test_what_names_no_page_leads_to_one_of_ours(ada: Client, nowhere: str) -> None:
+    given = ada.post("/rollout/confirm/", {"next": nowhere, "password": PASSWORD})
+    assert given["Location"] == "/rollout/"
+    assert ada.post("/rollout/theme/", {"next": nowhere})["Location"] == "/rollout/"
+    assert ada.post(f"{journal.PAGE}pause/", {"next": nowhere})["Location"] == journal.PAGE

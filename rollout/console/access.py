@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from rollout.backends import allowed_in, within
+from rollout.console.asked import why_not_read
 from rollout.console.closed import away_page, closed_page
 from rollout.console.cookies import in_zone_of
 from rollout.console.fetch import Closed
@@ -88,6 +89,8 @@ def may(
             within(known.user, environment)
             # The project's own pages for these know nothing of the console, if there are any.
             try:
+                if problem := why_not_read(request, kwargs):
+                    return render(request, "rollout/400.html", {"problem": problem}, status=400)
                 if not known.user.has_perm(f"rollout.{needed}") and not (
                     anywhere and environments_seen_by(known.user, needed)
                 ):

@@ -1,4 +1,4 @@
-"""The page for a request that broke: a database that is away is told from a mistake in the code."""
+"""Pages for requests that broke: a database that is away is told from a mistake in the code."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ import psycopg
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
-from django.views.decorators.csrf import requires_csrf_token
+
+from rollout import logs
 
 _DATABASE_AWAY = (
     OperationalError,
@@ -17,14 +18,23 @@ _DATABASE_AWAY = (
 )
 
 
-@requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answers 503 when the database did not answer, else 500. Neither page asks the database."""
     if any(isinstance(error, _DATABASE_AWAY) for error in _what_went_wrong()):
-        response = HttpResponse(loader.render_to_string("rollout/503.html"), status=503)
+        response = _page(503)
         response["Retry-After"] = "5"
         return response
-    return HttpResponse(loader.render_to_string("rollout/500.html"), status=500)
+    return _page(500)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answers 400. The request is not read once more: that may be what cannot be done."""
+    return _page(400)
+
+
+def _page(status: int) -> HttpResponse:
+    known = {"request_id": logs.current().get("request", "")}
+    return HttpResponse(loader.render_to_string(f"rollout/{status}.html", known), status=status)
 
 
 def _what_went_wrong() -> Iterator[BaseException]:

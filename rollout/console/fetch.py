@@ -2,6 +2,7 @@
 
 from django.http import Http404
 
+from rollout.console.asked import number_in
 from rollout.environments import UnknownEnvironment
 from rollout.models import (
     AuditReport,
@@ -63,7 +64,8 @@ def _no_phase(number: int, last: int) -> str:
 
 def run_or_404(rollout: Rollout, number: str) -> PhaseRun:
     runs = PhaseRun.objects.filter(rollout=rollout)
-    run = runs.filter(pk=number).first() if number.isdecimal() else None
+    known = number_in(number)
+    run = runs.filter(pk=known).first() if known is not None else None
     if run is None:
         raise Http404(f"There is no run {number} of {rollout}. Its page shows what can go on.")
     return run
@@ -90,6 +92,16 @@ def snapshot_or_404(snapshot_id: int) -> Snapshot:
             f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
         )
     return found
+
+
+def snapshot_named(number: str) -> Snapshot | None:
+    """The snapshot whose number a form names; None where it names none."""
+    if not number:
+        return None
+    known = number_in(number)
+    if known is None:
+        raise Http404("That is no snapshot's number. A rollout's page links to its snapshots.")
+    return snapshot_or_404(known)
 
 
 def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:

@@ -17,13 +17,16 @@ from rollout.engine.target import reason_of
 from rollout.models import Finding
 from rollout.plan.registry import UnknownPlan
 from rollout.runner.audits import row_now
+from rollout.runner.reasons import LONGEST_REASON
 from rollout.write_paths import write_path_at
 
 
 class WaiverForm(forms.Form):
     """Why a mismatch is accepted, and until which day."""
 
-    reason = forms.CharField(label="Why", max_length=500, widget=forms.Textarea({"rows": 2}))
+    reason = forms.CharField(
+        label="Why", max_length=LONGEST_REASON, widget=forms.Textarea({"rows": 2})
+    )
     until = forms.DateField(
         label="Until the end of", widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d")
     )

@@ -1,16 +1,32 @@
-"""Where else people go from the console: the pages of the application that it changes."""
+"""Where people go from a page: back to one of this site, or to the application's."""
 
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 
 
 class Link(NamedTuple):
     name: str
     url: str
     current: bool
+
+
+def page_of_ours(request: HttpRequest, address: str, otherwise: str) -> str:
+    """The path of a page of this site that a browser names; ``otherwise`` for anything else."""
+    own = {request.get_host()}
+    if not url_has_allowed_host_and_scheme(
+        address, allowed_hosts=own, require_https=request.is_secure()
+    ):
+        return otherwise
+    parts = urlsplit(address)
+    page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    # Behind a host of ours a path may look like another host.
+    is_path = page.startswith("/") and url_has_allowed_host_and_scheme(page, allowed_hosts=None)
+    return page if is_path else otherwise
 
 
 def back_here(request: HttpRequest) -> str:

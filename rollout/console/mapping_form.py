@@ -12,6 +12,7 @@ from rollout.console.filtering import ListFilter, choice
 from rollout.console.paging import Order
 from rollout.engine.mapping import Decision, Review, Value
 from rollout.similar import Suggestion, Suggestions
+from rollout.texts import is_storable
 
 MOST_COMPARED = 2000
 """Of so many values each is compared with all names; of more, those on the page."""
@@ -113,12 +114,15 @@ def carried(text: str) -> dict[str, Decision]:
     """What a preview passes on; nothing where somebody made it up."""
     try:
         given = json.loads(text or "[]")
-        return {
+        decisions = {
             str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
             for form, name, by_rule in given
         }
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}
+    # JSON may escape what no text has.
+    are_texts = all(is_storable(form + (d.name or "")) for form, d in decisions.items())
+    return decisions if are_texts else {}
 
 
 def to_carry(decisions: dict[str, Decision]) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import gates, runner
 from rollout.console.access import ConsoleRequest, may
-from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_or_404
+from rollout.console.fetch import rehearsal_or_404, rollout_or_404, snapshot_named
 from rollout.console.filtering import ListFilter, choice
 from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.sessions import confirmed_recently
@@ -61,8 +61,7 @@ class PhaseRow:
 def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
-        named = request.POST.get("snapshot", "")
-        snapshot = snapshot_or_404(int(named)) if named.isdecimal() else None
+        snapshot = snapshot_named(request.POST.get("snapshot", ""))
         carry_out(
             request,
             lambda: runner.rehearse(

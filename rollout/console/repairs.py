@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from rollout import runner
 from rollout.console.access import ConsoleRequest, may
+from rollout.console.asked import number_in
 from rollout.console.fetch import audit_or_404
 from rollout.console.findings import finding_or_404
 from rollout.console.sessions import confirmed_recently
@@ -49,9 +50,10 @@ FIELDS = ("table", "column", "category", "finding")
 def _selected(report: AuditReport, asked: dict[str, str]) -> tuple[str, dict[str, Any]]:
     """The table and the selection that an address or a form names."""
     if asked["finding"]:
-        if not asked["finding"].isdecimal():
+        number = number_in(asked["finding"])
+        if number is None:
             raise Http404("That is no finding.")
-        found = finding_or_404(int(asked["finding"]))
+        found = finding_or_404(number)
         newest = found.mismatches.order_by("-report_id").first()
         if found.rollout_id != report.rollout_id or newest is None:
             raise Http404("That finding is another rollout's.")

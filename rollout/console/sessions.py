@@ -15,11 +15,11 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from rollout.console.access import SAFE, ConsoleRequest, View, may
+from rollout.console.links import page_of_ours
 from rollout.models import PhaseRun, Way
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
@@ -186,8 +186,4 @@ def _page_before(request: HttpRequest) -> str:
 
 
 def _safe(request: HttpRequest, page: str) -> str:
-    allowed = {request.get_host()}
-    secure = request.is_secure()
-    if page and url_has_allowed_host_and_scheme(page, allowed_hosts=allowed, require_https=secure):
-        return page
-    return reverse("rollout:overview")
+    return page_of_ours(request, page, reverse("rollout:overview"))

@@ -12,6 +12,7 @@ from rollout.console.sessions import confirmed_recently, guarded
 from rollout.console.signed import approvals_of, requests_of
 from rollout.console.verbs import back, carry_out
 from rollout.gates import answers_of
+from rollout.runner.reasons import LONGEST_REASON
 from rollout.runner.signing import OVERRIDE_LASTS, SHORTEST_REASON
 
 
@@ -88,6 +89,7 @@ def override(
         "refusal": refusal,
         "hours": int(OVERRIDE_LASTS.total_seconds() // 3600),
         "shortest": SHORTEST_REASON,
+        "longest": LONGEST_REASON,
     }
     return render(request, "rollout/override.html", page, status=422 if refusal else 200)
 

@@ -8,7 +8,12 @@ from django.views.decorators.http import require_POST
 
 from rollout import runner
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.fetch import environment_or_404, rollout_or_404, snapshot_or_404
+from rollout.console.fetch import (
+    environment_or_404,
+    rollout_or_404,
+    snapshot_named,
+    snapshot_or_404,
+)
 from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.models import Restore
@@ -20,8 +25,7 @@ from rollout.snapshots import newest_verified
 def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     """Make a staging database from the snapshot that is named, else from the newest."""
     rollout = rollout_or_404(plan, environment)
-    named = request.POST.get("snapshot", "")
-    snapshot = snapshot_or_404(int(named)) if named.isdecimal() else newest_verified(rollout)
+    snapshot = snapshot_named(request.POST.get("snapshot", "")) or newest_verified(rollout)
     if snapshot is None or snapshot.rollout_id != rollout.pk:
         messages.error(
             request, f"There is no verified snapshot of {environment} yet. Take one first."
@@ -70,7 +74,7 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             snapshot,
             into,
             replace=True,
-            reason=request.POST.get("reason", "")[:2000],
+            reason=request.POST.get("reason", ""),
             actor=request.user,
         ),
         f"You asked for snapshot {snapshot.pk} to be restored into {into.environment}.",

@@ -7,8 +7,8 @@ from typing import ClassVar
 from django import forms
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from rollout.console.access import ConsoleRequest, may
@@ -16,6 +16,7 @@ from rollout.console.concerns import Concern
 from rollout.console.cookies import THEME, THEMES
 from rollout.console.filtering import ListFilter, choice
 from rollout.console.lines import Values, plot_of
+from rollout.console.links import page_of_ours
 from rollout.console.paging import BY_AGE, NEWEST, Order, Page
 from rollout.models import RunState, Way
 from rollout.plan.plan import ROLES
@@ -108,10 +109,9 @@ def parts(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 def theme(request: ConsoleRequest) -> HttpResponse:
     """Choose light or dark; anything else leaves it to the system."""
-    page = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
-        page = "rollout:overview"
-    response = redirect(page)
+    response = redirect(
+        page_of_ours(request, request.POST.get("next", ""), reverse("rollout:overview"))
+    )
     chosen = request.POST.get("theme", "")
     if chosen in THEMES:
         response.set_cookie(THEME, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())

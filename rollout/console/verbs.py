@@ -7,12 +7,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import runner
 from rollout.console.access import SAFE, ConsoleRequest, may
 from rollout.console.fetch import rollout_or_404, run_or_404
+from rollout.console.links import page_of_ours
 from rollout.console.sessions import confirmed_recently, is_guarded
 from rollout.models import PhaseRun, Rollout, Way
 from rollout.plan import plans
@@ -133,7 +133,4 @@ def back(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
 
 def back_or_to(request: ConsoleRequest, otherwise: str) -> HttpResponse:
     """To the page of ours that the form names, else to another."""
-    page = request.POST.get("next", "")
-    if not page.startswith("/") or not url_has_allowed_host_and_scheme(page, allowed_hosts=None):
-        page = otherwise
-    return redirect(page)
+    return redirect(page_of_ours(request, request.POST.get("next", ""), otherwise))

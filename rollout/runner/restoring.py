@@ -38,6 +38,7 @@ from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.runner import lease, staging
 from rollout.runner.lease import Lease
+from rollout.runner.reasons import reason_of
 from rollout.runner.snapshots import programs_for, recorded
 from rollout.runner.verbs import (
     Actor,
@@ -364,18 +365,19 @@ def _asked_for(
     _refuse(snapshot, into, made, replace)
     if is_production(into):
         known_user(actor, "have production replaced by a snapshot")
-        if not reason.strip():
-            raise Refused(
-                "Say why production is to be replaced by a snapshot: the lead who is to approve it "
-                "reads that."
-            )
+    reason = reason_of(
+        reason,
+        shortest=1 if is_production(into) else 0,
+        missing="Say why production is to be replaced by a snapshot: the lead who is to approve it "
+        "reads that.",
+    )
     restore = Restore.objects.create(
         snapshot=snapshot,
         rollout=into,
         environment=made,
         state=RestoreState.WAITING if is_production(into) else RestoreState.RUNNING,
         actor_name=actor.get_username(),
-        reason=reason.strip(),
+        reason=reason,
         lease_until=lease.grace(),
     )
     _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor.get_username(), source)

@@ -12,6 +12,7 @@ from rollout.gates.overriding import override_of, why_void
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
+from rollout.runner.reasons import reason_of
 from rollout.runner.verbs import Actor, Refused, alone_with, known_user, plan_of
 
 OVERRIDE_LASTS = timedelta(hours=8)
@@ -105,15 +106,15 @@ def override(
     Before a destructive or restrictive phase it waits for a second lead. Raises Refused.
     """
     user = known_user(actor, "override a gate")
-    reason = " ".join(reason.split())
     with alone_with(rollout):
         evidence = _evidence(rollout, phase)
         status = _status_of(evidence, gate)
-        if len(reason) < SHORTEST_REASON:
-            raise Refused(
-                f"Say why in at least {SHORTEST_REASON} characters: the reason stays on the "
-                "rollout's page and in the audit log."
-            )
+        reason = reason_of(
+            reason,
+            shortest=SHORTEST_REASON,
+            missing=f"Say why in at least {SHORTEST_REASON} characters: the reason stays on the "
+            "rollout's page and in the audit log.",
+        )
         if status.override is not None:
             return status.override
         if status.asked is not None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from rollout import journal, log
 from rollout.events import Event
 from rollout.models import Finding
+from rollout.runner.reasons import reason_of
 from rollout.runner.verbs import Actor, Refused
 
 LONGEST = timedelta(days=90)
@@ -20,8 +21,9 @@ def waive(
     Raises Refused without a reason, or for a moment that is past or further off than 90 days.
     """
     now = timezone.now()
-    if not reason.strip():
-        raise Refused("Say why this mismatch is accepted: the reason stays in the audit log.")
+    reason = reason_of(
+        reason, missing="Say why this mismatch is accepted: the reason stays in the audit log."
+    )
     if until <= now:
         raise Refused("The day until which the mismatch is accepted is past. Choose a later one.")
     if until > now + LONGEST:
@@ -29,7 +31,7 @@ def waive(
     with journal.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             waived_by=actor.get_username(),
-            waived_reason=reason.strip(),
+            waived_reason=reason,
             waived_at=now,
             waived_until=until,
         )

@@ -92,6 +92,15 @@ def test_the_console_says_so_when_its_database_is_really_away(committed_db: Data
     assert lead.get(journal.PAGE).status_code == 200
 
 
+@override_settings(ROOT_URLCONF=__name__)
+@pytest.mark.parametrize("error", [ValueError("secret"), OperationalError("away")])
+def test_a_page_that_broke_shows_the_id_of_its_request(visitor: Client, error: Exception) -> None:
+    Broken.error = error
+    response = visitor.get("/broken/")
+    shown = f"<p>Request <code>{response['X-Request-ID']}</code></p>"
+    assert shown in response.content.decode()
+
+
 TO_THE_ROLLOUTS = '<a class="button" href="/rollout/">To the rollouts</a>'
 
 
