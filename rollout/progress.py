@@ -53,6 +53,7 @@ class JobProgress:
     done: bool
     waiting_for: str
     quarantined: int = 0
+    rewritten: int = 0
     workers: tuple[str, ...] = ()
     unknown: str = ""
     """Why nothing but what the journal has is known; empty where the target was asked."""
@@ -60,7 +61,7 @@ class JobProgress:
     @property
     def already_right(self) -> int:
         """Rows scanned that were not written; while a job runs, some of them are yet to be."""
-        return self.scanned - self.updated - self.quarantined
+        return max(0, self.scanned - self.updated - self.quarantined)
 
     @property
     def in_final_sweep(self) -> bool:
@@ -173,6 +174,7 @@ def _ended(job: BackfillJob) -> JobProgress:
         done=True,
         waiting_for="",
         quarantined=job.quarantined,
+        rewritten=job.rewritten,
     )
 
 
@@ -201,6 +203,7 @@ def _under_way(
         done=False,
         waiting_for=job.step_run.waiting_for,
         quarantined=totals.quarantined,
+        rewritten=totals.rewritten,
         workers=totals.holders,
     )
 
@@ -216,6 +219,7 @@ def _halted(job: BackfillJob, totals: Totals) -> JobProgress:
         done=False,
         waiting_for="",
         quarantined=totals.quarantined,
+        rewritten=totals.rewritten,
     )
 
 

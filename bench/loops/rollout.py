@@ -95,7 +95,7 @@ def backfill(copy: Copy) -> Work:
     job = BackfillJob.objects.get(step_run__run=run)
     assert job.finished_at is not None
     return Work(
-        job.updated,
+        job.written,
         job.created_at.timestamp(),
         job.finished_at.timestamp(),
         {

@@ -5,7 +5,8 @@ each takes every so many-th row of each page, in a transaction of its own. Betwe
 prunes the row versions that the batch before left behind, so most updates find room in their own
 page. A row that is not right stays in its place until somebody writes it: no stripe misses it.
 The lane's position and counters are written in the transaction of the rows themselves, so a crash
-replays and double-counts nothing.
+replays and double-counts nothing. A row that is written moves, often to a range further on: it is
+known by the transaction that wrote it, and not counted there once more.
 """
 
 import random
@@ -116,7 +117,7 @@ class Worker:
                     break
                 conflicts = 0
                 worked = self.clock() - started
-                sampler.add(counts.scanned, counts.updated, worked)
+                sampler.add(counts.read, counts.updated + counts.rewritten, worked)
                 self.pace.after_batch(worked, self.control, keep)
         finally:
             if not self.connection.closed:
@@ -139,8 +140,6 @@ class Worker:
                 counts = batches.update_rows(
                     self.connection, self.action, lane, rows, some_refused=self.some_refused
                 )
-                if rows.first:
-                    counts += Counts(scanned=counts.quarantined)
                 after = self._checkpoint(lane, range_end, counts, started)
             if last:
                 batches.settle(self.connection, lane, rows)
@@ -160,23 +159,21 @@ class Worker:
         """
         self.some_refused = True
         done = Counts()
-        scanned = batches.scanned(self.connection, lane, rows)
+        # Nothing is counted twice: the range's rows are when it is done.
+        whole = batches.counted(self.connection, lane, rows)
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
         for first in range(0, len(wrong), ROWS_AT_ONCE):
             self.control.check()
             some = wrong[first : first + ROWS_AT_ONCE]
             with own_transaction(self.connection):
                 counts = batches.update_one_by_one(self.connection, fill, lane, some)
-                # A row counts as scanned when it comes to quarantine, and there not again.
-                counts = replace(counts, scanned=counts.quarantined if rows.first else 0)
                 self._advance(lane, lane, counts, seconds=self.clock() - started)
             done += counts
             started = self.clock()
             if counts.refused:
                 quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
         with self.connection.transaction():
-            rest = Counts(scanned=scanned - done.refused if rows.first else 0)
-            return self._checkpoint(lane, range_end, rest, started), done + rest
+            return self._checkpoint(lane, range_end, whole, started), done + whole
 
     def _computed_batch(
         self, action: Compute, lane: Lane, range_end: int, rows: Range, started: float
@@ -225,6 +222,7 @@ class Worker:
             scanned=counts.scanned,
             updated=counts.updated,
             quarantined=counts.quarantined,
+            rewritten=counts.rewritten,
             seconds=seconds,
         ):
             raise LaneLost("Another worker has taken this lane over; the batch was rolled back.")

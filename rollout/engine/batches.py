@@ -23,36 +23,44 @@ ComputeFunction = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, 
 
 
 Place = tuple[Any, ...]
-"""Where a row is, and its key: its ctid and its key's texts."""
+"""Where a row is, its key, and whether it was written since: ctid, the key's texts, boolean."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the rows of a batch: scanned = updated + already right + quarantined.
+    """What became of the rows of a batch: see ``lanes.Totals``.
 
-    ``quarantined`` is less than none where rows left the quarantine. ``refused`` holds those that
-    came there and those that stayed: they were counted when they came.
+    ``read`` are all the rows that were looked at, counted before or not. ``quarantined`` is less
+    than none where rows left the quarantine. ``refused`` holds those that came there and those that
+    stayed.
     """
 
+    read: int = 0
     scanned: int = 0
     updated: int = 0
+    rewritten: int = 0
     quarantined: int = 0
     refused: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
-            self.scanned + other.scanned,
-            self.updated + other.updated,
-            self.quarantined + other.quarantined,
-            self.refused + other.refused,
+            read=self.read + other.read,
+            scanned=self.scanned + other.scanned,
+            updated=self.updated + other.updated,
+            rewritten=self.rewritten + other.rewritten,
+            quarantined=self.quarantined + other.quarantined,
+            refused=self.refused + other.refused,
         )
+
+
+_NOTHING_COUNTED = sql.SQL("SELECT {0} AS read, {0} AS scanned").format(sql.Literal(0))
 
 
 @dataclass(frozen=True)
 class Range:
     """The rows of a batch: those of one stripe in a block range. ``t`` names the row.
 
-    A range's rows are counted as scanned with its first stripe, once for all its stripes.
+    A range's rows are counted with its first stripe, once for all its stripes.
     """
 
     blocks: sql.Composable
@@ -63,12 +71,15 @@ class Range:
     def condition(self) -> sql.Composed:
         return sql.SQL("{} AND {}").format(self.blocks, self.stripe)
 
-    def counted(self, lane: Lane) -> sql.Composable:
-        """SQL of the number of rows that count as scanned with this batch."""
+    def counted(self, lane: Lane) -> sql.Composed:
+        """A query of how many rows were read, and how many of them count as scanned."""
         if not self.first:
-            return sql.SQL("0")
-        return sql.SQL("(SELECT count(*) FROM {} AS t WHERE {})").format(
-            lane.identifier, self.blocks
+            return _NOTHING_COUNTED
+        scanned: sql.Composable = sql.SQL("0")
+        if lane.counting:
+            scanned = sql.SQL("count(*) FILTER (WHERE NOT {})").format(lane.written_since)
+        return sql.SQL("SELECT count(*) AS read, {} AS scanned FROM {} AS t WHERE {}").format(
+            scanned, lane.identifier, self.blocks
         )
 
 
@@ -84,11 +95,16 @@ def update_rows(
         return _write(connection, fill, lane, rows.condition, counted)
     row = connection.execute(
         sql.SQL(
-            "WITH written AS ({} RETURNING 1) SELECT {}, (SELECT count(*) FROM written)"
-        ).format(fill.update(rows.condition, relation=lane.identifier), counted)
+            "WITH written AS ({} RETURNING 1)"
+            " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {} FROM ({}) AS c"
+        ).format(
+            fill.update(rows.condition, relation=lane.identifier),
+            _rewritten(fill, lane, rows.condition, sql.SQL("true")),
+            counted,
+        )
     ).fetchone()
     assert row is not None
-    return Counts(scanned=row[0], updated=row[1])
+    return _counts(*row)
 
 
 def _write(
@@ -103,23 +119,50 @@ def _write(
             "WITH written AS ({} RETURNING {} AS key),"
             " absolved AS (DELETE FROM rollout.quarantine AS q USING written AS w"
             " WHERE q.job = {} AND q.key = w.key RETURNING 1)"
-            " SELECT {}, (SELECT count(*) FROM written), (SELECT count(*) FROM absolved)"
+            " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {},"
+            " (SELECT count(*) FROM absolved) FROM ({}) AS c"
         ).format(
             fill.update(condition, relation=lane.identifier),
             quarantine.key_of(fill.table),
             sql.Literal(lane.job),
+            # A row in quarantine was counted when it came there.
+            _rewritten(fill, lane, condition, quarantine.none_of(lane.job, fill.table)),
             counted,
         )
     ).fetchone()
     assert row is not None
-    return Counts(scanned=row[0], updated=row[1], quarantined=-row[2])
+    return _counts(*row)
 
 
-def scanned(connection: Connection, lane: Lane, rows: Range) -> int:
-    """The number of rows that count as scanned with a batch."""
-    row = connection.execute(sql.SQL("SELECT {}").format(rows.counted(lane))).fetchone()
+def _counts(read: int, scanned: int, written: int, rewritten: int, absolved: int = 0) -> Counts:
+    # Of rows that somebody writes at this moment fewer may be written than were seen to be wrong.
+    rewritten = min(rewritten, written)
+    return Counts(
+        read=read,
+        scanned=scanned,
+        updated=written - rewritten,
+        rewritten=rewritten,
+        quarantined=-absolved,
+    )
+
+
+def _rewritten(
+    fill: Fill, lane: Lane, condition: sql.Composable, others: sql.Composable
+) -> sql.Composable:
+    """SQL of how many rows are about to be written that somebody wrote since the job began."""
+    if lane.since is None:
+        return sql.SQL("0")
+    return sql.SQL("(SELECT count(*) FROM {} WHERE {})").format(
+        sql.SQL(", ").join([sql.SQL("{} AS t").format(lane.identifier), *fill.joins]),
+        sql.SQL(" AND ").join([condition, lane.written_since, *fill.matches, fill.wrong, others]),
+    )
+
+
+def counted(connection: Connection, lane: Lane, rows: Range) -> Counts:
+    """How many rows of a batch were read, and how many of them count as scanned."""
+    row = connection.execute(rows.counted(lane)).fetchone()
     assert row is not None
-    return int(row[0])
+    return Counts(read=row[0], scanned=row[1])
 
 
 def settle(connection: Connection, lane: Lane, rows: Range) -> None:
@@ -137,8 +180,9 @@ def settle(connection: Connection, lane: Lane, rows: Range) -> None:
 def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> list[Place]:
     """The rows of a batch that are not right."""
     return connection.execute(
-        sql.SQL("SELECT t.ctid::text, {} FROM {} AS t{} WHERE {} AND {}").format(
+        sql.SQL("SELECT t.ctid::text, {}, {} FROM {} AS t{} WHERE {} AND {}").format(
             quarantine.key_of(fill.table),
+            lane.written_since,
             lane.identifier,
             fill.left_joins,
             rows.condition,
@@ -163,31 +207,41 @@ def _halve(connection: Connection, fill: Fill, lane: Lane, places: list[Place]) 
     if not places:
         return Counts()
     condition = sql.SQL("t.ctid = ANY ({}::tid[])").format(
-        sql.Literal([place for place, _ in places])
+        sql.Literal([place for place, *_ in places])
     )
     try:
         with connection.transaction():
-            return _write(connection, fill, lane, condition, sql.SQL("0"))
+            return _write(connection, fill, lane, condition, _NOTHING_COUNTED)
     except psycopg.Error as error:
         if not quarantine.is_of_a_row(error):
             raise
         if len(places) == 1:
-            new = quarantine.put(connection, lane.job, places[0][1], str(error))
-            return Counts(quarantined=int(new), refused=1)
+            _, key, since = places[0]
+            return _put_aside(connection, lane, key, str(error), since=since)
     middle = len(places) // 2
     return _halve(connection, fill, lane, places[:middle]) + _halve(
         connection, fill, lane, places[middle:]
     )
 
 
+def _put_aside(
+    connection: Connection, lane: Lane, key: Sequence[str], reason: str, *, since: bool
+) -> Counts:
+    """Put a row in quarantine. One that was written since the job began is counted with that."""
+    new = int(quarantine.put(connection, lane.job, key, reason))
+    return Counts(scanned=new if since else 0, quarantined=new, refused=1)
+
+
 @dataclass(frozen=True)
 class Computed:
     """What the function made of a range's rows, before any of it is written."""
 
+    read: int
     scanned: int
-    values: list[tuple[list[str], str, Mapping[str, Any]]]
-    """Key, the text of what was read, columns to write."""
-    failures: list[tuple[list[str], str]]
+    values: list[tuple[list[str], bool, str, Mapping[str, Any]]]
+    """Key, whether it was written since, the text of what was read, columns to write."""
+    failures: list[tuple[list[str], bool, str]]
+    """Key, whether it was written since, the reason."""
 
 
 def compute_rows(
@@ -204,8 +258,9 @@ def compute_rows(
     The function takes ``ROWS_AT_ONCE``; ``between`` is called before each time.
     """
     found = connection.execute(
-        sql.SQL("SELECT {}, {}, {}, {} FROM {} AS t WHERE {}").format(
+        sql.SQL("SELECT {}, {}, {}, {}, {} FROM {} AS t WHERE {}").format(
             quarantine.key_of(compute.table),
+            lane.written_since,
             compute.wrong,
             compute.sources,
             sql.SQL(", ").join(sql.Identifier("t", column) for column in compute.reads),
@@ -213,17 +268,18 @@ def compute_rows(
             rows.condition,
         )
     ).fetchall()
-    unfilled = [row for row in found if row[1]]
-    result = Computed(scanned=len(found), values=[], failures=[])
+    unfilled = [row for row in found if row[2]]
+    scanned = sum(not row[1] for row in found) if lane.counting else 0
+    result = Computed(read=len(found), scanned=scanned, values=[], failures=[])
     for first in range(0, len(unfilled), ROWS_AT_ONCE):
         between()
         some = unfilled[first : first + ROWS_AT_ONCE]
-        outcomes = function([dict(zip(compute.reads, row[3:], strict=True)) for row in some])
-        for (key, _, sources, *_), outcome in zip(some, outcomes, strict=True):
+        outcomes = function([dict(zip(compute.reads, row[4:], strict=True)) for row in some])
+        for (key, since, _, sources, *_), outcome in zip(some, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                result.failures.append((key, f"{type(outcome).__name__}: {outcome}"))
+                result.failures.append((key, since, f"{type(outcome).__name__}: {outcome}"))
             else:
-                result.values.append((key, sources, outcome))
+                result.values.append((key, since, sources, outcome))
     return result
 
 
@@ -231,26 +287,25 @@ def write_computed(
     connection: Connection, compute: Compute, lane: Lane, computed: Computed
 ) -> Counts:
     """Write what was computed, except where a row's sources have changed meanwhile."""
-    updated = quarantined = left = 0
+    counts = Counts(read=computed.read, scanned=computed.scanned)
     statement = compute.update_one(lane.identifier)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     failures = list(computed.failures)
     some_refused = quarantine.count(connection, lane.job) > 0
-    for key, sources, values in computed.values:
+    for key, since, sources, values in computed.values:
         parameters = [*(values[c] for c in compute.columns), *key, sources]
         try:
             with connection.transaction():
                 written = connection.execute(statement, parameters).rowcount
+                absolved = 0
                 if written and some_refused:
-                    left += quarantine.absolve(connection, lane.job, key)
-                updated += written
+                    absolved = int(quarantine.absolve(connection, lane.job, key))
+            again = written if since and not absolved else 0
+            counts += Counts(updated=written - again, rewritten=again, quarantined=-absolved)
         except psycopg.Error as error:
             if not quarantine.is_of_a_row(error):
                 raise
-            failures.append((key, str(error)))
-    for key, reason in failures:
-        quarantined += quarantine.put(connection, lane.job, key, reason)
-    refused = len(failures)
-    # What is in quarantine, or was until now, was counted as scanned when it came there.
-    scanned = computed.scanned - (refused - quarantined) - left
-    return Counts(scanned, updated, quarantined - left, refused)
+            failures.append((key, since, str(error)))
+    for key, since, reason in failures:
+        counts += _put_aside(connection, lane, key, reason, since=since)
+    return counts

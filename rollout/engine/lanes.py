@@ -4,6 +4,7 @@ A table is cut into lanes of about ``LANE_BLOCKS``, each partition for itself, a
 takes the next free one, so that workers can come and go while a job runs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from rollout.plan.table import Table
 LEASE_SECONDS = 10
 LANE_BLOCKS = 16_384
 FIRST_RANGE_BLOCKS = 128
+# The age of a row version is told from where its reader's transaction began: a version that is
+# newer still has a small negative age, one that was frozen 2**31 transactions ago a large one.
+_NEWER_THAN_ITS_READER = 1_000_000
+_LOWEST_NORMAL_XID = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Lane:
-    """A worker's hold on a block range: where it is, and the token that fences off all others."""
+    """A worker's hold on a block range: where it is, and the token that fences off all others.
+
+    ``since`` and ``running`` are transaction ids, of 32 bits: the first that had not begun when the
+    job began, and those that were under way then. ``counting``: what is met is counted as scanned.
+    """
 
     job: int
     number: int
@@ -50,22 +59,47 @@ class Lane:
     range_end: int
     range_blocks: int
     stripe: int
+    since: int | None = None
+    running: Sequence[int] = ()
+    counting: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.relation)
+
+    @property
+    def written_since(self) -> sql.Composable:
+        """SQL condition: row ``t`` was written after the job began, by whomever.
+
+        A version from before has not moved since, so that it is met exactly once. What a
+        transaction wrote that was under way at the beginning counts as written since.
+        """
+        if self.since is None:
+            return sql.SQL("false")
+        newer = sql.SQL("age(t.xmin) BETWEEN {} AND (SELECT age({}::xid))").format(
+            sql.Literal(-_NEWER_THAN_ITS_READER),
+            sql.Literal(str(max(self.since, _LOWEST_NORMAL_XID))),
+        )
+        if not self.running:
+            return sql.SQL("({})").format(newer)
+        return sql.SQL("({} OR t.xmin = ANY ({}::xid[]))").format(
+            newer, sql.Literal([str(xid) for xid in self.running])
+        )
 
 
 @dataclass(frozen=True)
 class Totals:
     """The counters of a job's lanes, added up. ``fraction`` is of blocks, from 0 to 1.
 
-    scanned = updated + already right + quarantined.
+    scanned = updated + already right + quarantined, each row once: as it was when the job began, or
+    when it came to quarantine. ``rewritten`` rows are others, or the same once more: somebody wrote
+    them since, and not as the job has them, so that it wrote them too.
     """
 
     scanned: int
     updated: int
     quarantined: int
+    rewritten: int
     working_seconds: float
     fraction: float
     round: int
@@ -102,12 +136,36 @@ def create(
     """
     with connection.transaction():
         if not connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
+            beginning = _now(connection)
+            # Read after that, so that every row version from before is within them.
             relations = leaves(connection, table)
-            _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS)
+            _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
+
+
+_Beginning = tuple[int, list[int]]
+"""``Lane.since`` and ``Lane.running``."""
+
+
+def _now(connection: Connection) -> _Beginning:
+    # Snapshots name no subtransactions; each of them holds a lock on its id, though.
+    row = connection.execute(
+        "SELECT pg_snapshot_xmax(now.snapshot)::text::bigint & 4294967295, ARRAY("
+        "  SELECT xid::text::bigint & 4294967295 FROM pg_snapshot_xip(now.snapshot) AS xid"
+        "  UNION SELECT transactionid::text::bigint FROM pg_locks"
+        "   WHERE locktype = 'transactionid' AND granted)"
+        " FROM pg_current_snapshot() AS now (snapshot)"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def _cut(
-    connection: Connection, job: int, relations: list[Leaf], number: int, range_blocks: int
+    connection: Connection,
+    job: int,
+    relations: list[Leaf],
+    number: int,
+    range_blocks: int,
+    beginning: _Beginning,
 ) -> None:
     """Make the lanes of some relations, numbered from ``number`` on."""
     for leaf in relations:
@@ -115,11 +173,11 @@ def _cut(
             end = min(first + LANE_BLOCKS, leaf.blocks)
             connection.execute(
                 "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block,"
-                " end_block, next_block, range_blocks, range_end, done)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                " end_block, next_block, range_blocks, range_end, done, since, running)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 [
                     *(job, number, leaf.schema, leaf.name, first, end, first),
-                    *(range_blocks, min(end, first + range_blocks), first >= end),
+                    *(range_blocks, min(end, first + range_blocks), first >= end, *beginning),
                 ],
             )
             number += 1
@@ -128,13 +186,14 @@ def _cut(
 def another_round(connection: Connection, job: int, table: Table) -> None:
     """Send the lanes over the whole table once more, up to the blocks it has by now.
 
-    Partitions that it has gained get lanes of their own.
+    What they meet is counted already, unless it is wrong. Partitions that the table has gained get
+    lanes of their own.
     """
     with connection.transaction():
         present = leaves(connection, table)
         connection.execute(
             "UPDATE rollout.lanes SET next_block = first_block, stripe = 0, round = round + 1,"
-            " range_end = first_block, done = first_block >= end_block"
+            " range_end = first_block, done = first_block >= end_block, counting = false"
             " WHERE job = %s AND done",
             [job],
         )
@@ -155,13 +214,15 @@ def another_round(connection: Connection, job: int, table: Table) -> None:
             if not known:
                 new.append(leaf)
         last = connection.execute(
-            "SELECT max(lane), max(round), max(range_blocks) FROM rollout.lanes WHERE job = %s",
+            "SELECT max(lane), max(round), max(range_blocks), max(since), max(running)"
+            " FROM rollout.lanes WHERE job = %s",
             [job],
         ).fetchone()
-        number, turn, range_blocks = last or (None, None, None)
+        number, turn, range_blocks, *beginning = last or (None,) * 5
         if new:
             first = 0 if number is None else number + 1
-            _cut(connection, job, new, first, range_blocks or 1)
+            began = _now(connection) if number is None else (beginning[0], beginning[1])
+            _cut(connection, job, new, first, range_blocks or 1, began)
             connection.execute(
                 "UPDATE rollout.lanes SET round = %s WHERE job = %s AND lane >= %s",
                 [turn or 1, job, first],
@@ -182,11 +243,13 @@ def claim(connection: Connection, job: int, holder: str) -> Lane | None:
                 WHERE job = %(job)s AND NOT done AND (lease_until IS NULL OR lease_until < now())
                 ORDER BY lane LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING job, lane, token, schema_name, relation, end_block, next_block, range_end,
-                  range_blocks, stripe
+                  range_blocks, stripe, since, running, counting
         """,
         {"job": job, "holder": holder, "lease": LEASE_SECONDS},
     ).fetchone()
-    return Lane(*row) if row else None
+    if row is None:
+        return None
+    return Lane(*row)
 
 
 def is_there(connection: Connection, lane: Lane) -> bool:
@@ -211,6 +274,7 @@ def advance(
     scanned: int,
     updated: int,
     quarantined: int,
+    rewritten: int,
     seconds: float,
 ) -> bool:
     """Write the checkpoint of a batch, in its transaction; False when the lane is another's."""
@@ -219,13 +283,14 @@ def advance(
             """
             UPDATE rollout.lanes SET next_block = %s, range_end = %s, range_blocks = %s,
                    stripe = %s, scanned = scanned + %s, updated = updated + %s,
-                   quarantined = quarantined + %s, working_seconds = working_seconds + %s,
+                   quarantined = quarantined + %s, rewritten = rewritten + %s,
+                   working_seconds = working_seconds + %s,
                    lease_until = now() + make_interval(secs => %s)
              WHERE job = %s AND lane = %s AND token = %s
             """,
             [
                 *(after.next_block, after.range_end, after.range_blocks, after.stripe),
-                *(scanned, updated, quarantined, seconds),
+                *(scanned, updated, quarantined, rewritten, seconds),
                 *(LEASE_SECONDS, lane.job, lane.number, lane.token),
             ],
         ).rowcount
@@ -281,9 +346,10 @@ def totals_by_job(connection: Connection) -> dict[int, Totals]:
 
 _SUMS = sql.SQL(
     """
-    SELECT coalesce(sum(scanned), 0)::bigint AS scanned,
+    SELECT coalesce(greatest(sum(scanned), sum(updated) + sum(quarantined)), 0)::bigint AS scanned,
            coalesce(sum(updated), 0)::bigint AS updated,
            coalesce(sum(quarantined), 0)::bigint AS quarantined,
+           coalesce(sum(rewritten), 0)::bigint AS rewritten,
            coalesce(sum(working_seconds), 0) AS working_seconds,
            coalesce(sum(next_block - first_block)::float
                     / nullif(sum(end_block - first_block), 0),
@@ -301,6 +367,7 @@ def _totals(row: dict[str, Any]) -> Totals:
         scanned=row["scanned"],
         updated=row["updated"],
         quarantined=row["quarantined"],
+        rewritten=row["rewritten"],
         working_seconds=float(row["working_seconds"]),
         fraction=float(row["fraction"]),
         round=row["round"],

@@ -35,7 +35,7 @@ it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 3"
+_VERSION = "rollout: what it keeps in this database, version 4"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -60,6 +60,10 @@ CREATE TABLE rollout.lanes (
   scanned bigint NOT NULL DEFAULT 0,
   updated bigint NOT NULL DEFAULT 0,
   quarantined bigint NOT NULL DEFAULT 0,
+  rewritten bigint NOT NULL DEFAULT 0,
+  since bigint,
+  running bigint[] NOT NULL DEFAULT '{}',
+  counting boolean NOT NULL DEFAULT true,
   working_seconds double precision NOT NULL DEFAULT 0,
   token bigint NOT NULL DEFAULT 0,
   holder text NOT NULL DEFAULT '',

@@ -175,18 +175,17 @@ def _events(figures: Figures) -> None:
 
 def _jobs(figures: Figures, running: dict[int, Totals]) -> None:
     """Passes of the same kind over a table in a phase are added up, those of a retry included."""
-    sums: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [0, 0, 0, 0])
+    sums: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     of_a_job = (
         *("step_run__run__rollout__plan", "step_run__run__rollout__environment"),
         *("step_run__run__phase", "table", "kind"),
     )
-    counters = ("scanned", "updated", "working_seconds", "quarantined")
+    counters = ("scanned", "updated", "rewritten", "working_seconds", "quarantined")
     every = BackfillJob.objects.filter(step_run__run__rollout__environment__in=configured())
     ended = every.order_by().exclude(finished_at=None)
-    for *labels, scanned, updated, seconds, quarantined in ended.values_list(*of_a_job).annotate(
-        **{f"all_{counter}": Sum(counter) for counter in counters}
-    ):
-        sums[tuple(labels)] = [scanned, updated, seconds, quarantined]
+    of_ended = {f"all_{counter}": Sum(counter) for counter in counters}
+    for row in ended.values_list(*of_a_job).annotate(**of_ended):
+        sums[tuple(row[: len(of_a_job)])] = list(row[len(of_a_job) :])
     at_work = every.filter(finished_at=None)
     for pk, *labels in at_work.values_list("pk", *of_a_job):
         found = running.get(pk)
@@ -197,9 +196,9 @@ def _jobs(figures: Figures, running: dict[int, Totals]) -> None:
             own[place] += getattr(found, counter)
         figures.add("rollout_backfill_progress_ratio", found.fraction, *labels)
         figures.add("rollout_backfill_workers", len(found.holders), *labels)
-    for key, (scanned, updated, seconds, quarantined) in sums.items():
+    for key, (scanned, updated, rewritten, seconds, quarantined) in sums.items():
         figures.add("rollout_backfill_scanned_rows_total", scanned, *key)
-        figures.add("rollout_backfill_updated_rows_total", updated, *key)
+        figures.add("rollout_backfill_updated_rows_total", updated + rewritten, *key)
         figures.add("rollout_backfill_working_seconds_total", seconds, *key)
         figures.add("rollout_backfill_quarantined_rows", quarantined, *key)
 

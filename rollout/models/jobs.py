@@ -32,6 +32,8 @@ class BackfillJob(models.Model):
     updated = models.BigIntegerField(default=0)
     already_right = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)
+    rewritten = models.BigIntegerField(default=0)
+    """Rows that the application wrote meanwhile and that it had to write too; none is scanned."""
     most_poison_rows = models.BigIntegerField(default=50)
     """How many rows the database may refuse before the job stops."""
     target_ms = models.PositiveIntegerField(default=75)
@@ -54,6 +56,10 @@ class BackfillJob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.table}"
+
+    @property
+    def written(self) -> int:
+        return self.updated + self.rewritten
 
 
 class BackfillEstimate(models.Model):

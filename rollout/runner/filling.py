@@ -190,13 +190,14 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
     totals = lanes.totals(connection, job.pk)
     job.scanned, job.updated = totals.scanned, totals.updated
     job.already_right, job.quarantined = totals.already_right, totals.quarantined
+    job.rewritten = totals.rewritten
     job.working_seconds = totals.working_seconds
     job.finished_at = timezone.now()
     run = step_run.run
     with journal.atomic():
         job.save(
             update_fields=[
-                *("scanned", "updated", "already_right", "quarantined"),
+                *("scanned", "updated", "already_right", "quarantined", "rewritten"),
                 *("working_seconds", "finished_at"),
             ]
         )
@@ -213,6 +214,7 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
                 "updated": job.updated,
                 "already_right": job.already_right,
                 "quarantined": job.quarantined,
+                "rewritten": job.rewritten,
                 "rounds": job.rounds,
                 "working_seconds": round(job.working_seconds, 3),
             },
@@ -225,9 +227,14 @@ def _counts(job: BackfillJob) -> str:
         f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
     )
     others = "not selected or already right" if job.kind == "repair" else "already right"
+    rewritten = (
+        f"; {job.rewritten:,} that the application wrote meanwhile updated as well"
+        if job.rewritten
+        else ""
+    )
     return (
         f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
-        f"{quarantined}; the final sweep found no other row left."
+        f"{quarantined}{rewritten}; the final sweep found no other row left."
     )
 
 

@@ -324,7 +324,7 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
     found = run.repair
     found.after = count(connection, _repairing(run), before=False).categories
     jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
-    found.rows_repaired = sum(job.updated for job in jobs)
+    found.rows_repaired = sum(job.written for job in jobs)
     found.save(update_fields=["after", "rows_repaired"])
 
 

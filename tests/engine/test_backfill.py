@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from psycopg import conninfo
+from psycopg import conninfo, sql
 
 from config.home import ROOT
 from rollout.engine import backfill, ddl, lanes
@@ -37,6 +37,7 @@ from tests.engine.things import (
     FILL,
     PLAN,
     WRITES,
+    Between,
     LetGoWhenItWaits,
     counted,
     expire_leases,
@@ -145,8 +146,113 @@ class TestBesideWriters:
         totals = work_off(connection, FILL, job, 1)
         assert left > 0
         assert (totals.updated, totals.round) == (4_000, 2)
-        assert totals.scanned >= totals.updated
+        assert totals.scanned == totals.updated
         assert backfill.count_unfilled(connection, FILL, job) == 0
+
+
+CLEAR = replace(
+    FILL,
+    kind="clear",
+    assignments=tuple(replace(a, value=sql.SQL("NULL")) for a in FILL.assignments),
+    joins=(),
+    matches=(),
+)
+
+
+def room_further_on(target: Target, connection: Connection) -> int:
+    """Full pages, then empty ones within the table: a row that is written moves there; how many."""
+    legacy_rows(target, connection, 6_000)
+    connection.execute("DELETE FROM things WHERE id BETWEEN 3001 AND 5999")
+    connection.execute("VACUUM things")
+    return BIGINT.count(connection)
+
+
+class TestCounting:
+    """Every row once: scanned = updated + already right + quarantined."""
+
+    @pytest.fixture(autouse=True)
+    def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
+        monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 2)
+
+    @pytest.mark.parametrize("stripes", [1, 4])
+    def test_rows_that_move_ahead_of_the_scan_are_not_counted_there(
+        self, target: Target, connection: Connection, stripes: int
+    ) -> None:
+        rows = room_further_on(target, connection)
+        for action, updated in ((FILL, rows), (FILL, 0), (CLEAR, rows)):
+            if action is CLEAR:
+                ddl.apply(connection, triggers(PLAN, BIGINT.table).remove(), NoControl())
+            job, _ = new_job(connection, action)
+            totals = work_off(connection, action, job, stripes)
+            assert (totals.scanned, totals.updated, totals.rewritten) == (rows, updated, 0)
+            assert totals.already_right == rows - updated
+
+    def test_rows_that_the_application_moves_ahead_of_the_scan_are_not_counted_there(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        rows = room_further_on(target, connection)
+        job, stripes = new_job(connection, FILL)
+        control = Between(lambda: app.execute("UPDATE things SET note = 'moved' WHERE id < 2000"))
+        totals = work_off(connection, FILL, job, stripes, control=control)
+        assert backfill.count_unfilled(connection, FILL, job) == 0
+        assert totals.scanned == totals.updated + totals.already_right <= rows
+        assert totals.rewritten == 0, "the dual write had them right"
+
+    @pytest.mark.parametrize("how", ["", "in a subtransaction"])
+    def test_what_a_transaction_writes_that_was_under_way_at_the_beginning_is_not_counted_twice(
+        self, target: Target, connection: Connection, app: Connection, how: str
+    ) -> None:
+        """Its number is smaller than the job's first, and its rows come after they were met."""
+        rows = room_further_on(target, connection)
+        app.execute("BEGIN")
+        app.execute("UPDATE things SET note = 'begun' WHERE id = 6000")
+        if how:
+            app.execute("SAVEPOINT a_part")
+            app.execute("UPDATE things SET note = 'inner' WHERE id = 6000")
+        # Another has ended since: so the job's first number is greater than that one's.
+        connection.execute("UPDATE things SET note = 'ended' WHERE id = 1")
+        job, stripes = new_job(connection, FILL)
+
+        def end() -> None:
+            app.execute("UPDATE things SET note = repeat('w', 300) WHERE id < 500")
+            app.execute("COMMIT")
+
+        totals = work_off(connection, FILL, job, stripes, control=Between(end))
+        assert totals.scanned <= rows
+        assert totals.scanned == totals.updated + totals.already_right
+        assert backfill.count_unfilled(connection, FILL, job) == 0
+
+    def test_what_comes_while_nothing_keeps_it_right_is_counted_apart(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        rows = room_further_on(target, connection)
+        ddl.apply(connection, triggers(PLAN, BIGINT.table).remove(), NoControl())
+        job, stripes = new_job(connection, FILL)
+        control = Between(
+            lambda: app.execute(
+                "INSERT INTO things (id, kind, state) SELECT n, 'House', 'open'"
+                " FROM generate_series(7001, 7100) AS n"
+            )
+        )
+        work_off(connection, FILL, job, stripes, control=control)
+        if backfill.count_unfilled(connection, FILL, job):
+            lanes.another_round(connection, job, FILL.table)
+            work_off(connection, FILL, job, stripes)
+        totals = lanes.totals(connection, job)
+        assert (totals.scanned, totals.updated, totals.rewritten) == (rows, rows, 100)
+
+    def test_beside_writers_no_more_rows_are_counted_than_there_were(
+        self, target: Target, connection: Connection
+    ) -> None:
+        legacy_rows(target, connection, 6_000)
+        for action in (FILL, CLEAR, FILL):
+            rows = BIGINT.count(connection)
+            job, stripes = new_job(connection, action)
+            with writing(target, *WRITES[1:]):
+                totals = work_off(connection, action, job, stripes)
+            assert totals.scanned == totals.updated + totals.already_right <= rows
+            assert totals.updated > 0
 
 
 class TestConflicts:

@@ -1,7 +1,7 @@
 """A table of things that nothing has filled, and what writes it meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rollout.engine import lanes
@@ -84,6 +84,20 @@ WRITES = (
     "UPDATE things SET note = NULL WHERE id = 1 + (%(n)s * 53) %% 6000",
     "DELETE FROM things WHERE id = 1 + (%(n)s * 101) %% 6000",
 )
+
+
+class Between(NoControl):
+    """Does something once, when a few batches are done."""
+
+    def __init__(self, act: Callable[[], object], *, after: int = 12) -> None:
+        super().__init__()
+        self.act, self.left = act, after
+
+    def check(self) -> None:
+        super().check()
+        self.left -= 1
+        if self.left == 0:
+            self.act()
 
 
 class LetGoWhenItWaits(NoControl):
