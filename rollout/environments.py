@@ -15,6 +15,7 @@ from rollout import journal
 from rollout.engine.target import CONNECTION_OPTIONS, Target
 from rollout.models import Environment, EnvironmentState, Rollout
 from rollout.modes import Modes, modes_in, modes_now
+from rollout.rehearsal_servers import Server, ServerAway, server_of
 
 DEFAULT = "production"
 
@@ -101,7 +102,13 @@ def why_gone(environment: str) -> str:
             f"The environment {environment} has the database alias '{alias}', which is not in "
             "DATABASES. Correct one of the two settings."
         )
-    if alias is not None or _there().filter(name=environment).exists():
+    if alias is not None:
+        return ""
+    if there := _there().filter(name=environment).first():
+        try:
+            _alias_beside(there)
+        except UnknownEnvironment as error:
+            return str(error)
         return ""
     made = Environment.objects.filter(name=environment).order_by("-id").first()
     if made is not None and made.state == EnvironmentState.GONE:
@@ -136,7 +143,7 @@ def alias_of_made(made: Environment) -> str:
     """The Django alias of a made environment's database; made known to this process."""
     alias = made.database
     if alias not in connections.databases:
-        beside = connections.databases[alias_of(made.beside)]
+        beside = connections.databases[_alias_beside(made)]
         # The same server, role and options; and no connection that outlives a request, as the
         # database may be dropped at any time.
         connections.databases[alias] = {
@@ -146,6 +153,26 @@ def alias_of_made(made: Environment) -> str:
             "ATOMIC_REQUESTS": False,
         }
     return alias
+
+
+def _alias_beside(made: Environment) -> str:
+    """The alias of a database on the server of a made environment. Raises UnknownEnvironment."""
+    if not made.server:
+        return alias_of(made.beside)
+    try:
+        return server_of(made.server).alias
+    except ServerAway as error:
+        raise UnknownEnvironment(str(error)) from error
+
+
+def target_beside(made: Environment) -> Target:
+    """A database on the server of a made environment. Raises UnknownEnvironment."""
+    return _target(_alias_beside(made))
+
+
+def target_of_server(server: Server) -> Target:
+    """The database by which the server for rehearsals is reached."""
+    return _target(server.alias)
 
 
 def target_of(environment: str) -> Target:

@@ -5,17 +5,24 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from rollout.check_ids import CheckId
 from rollout.notifications.kinds import KINDS
 from rollout.notifications.webhooks import http_allowed, webhooks
+from rollout.rehearsal_servers import SETTING, rehearsal_server
 
 
 @register("rollout")
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check ``ROLLOUT`` for what would otherwise be found out at night."""
     configured: dict[str, Any] = getattr(settings, "ROLLOUT", {})
-    return [*_networks(configured.get("METRICS", {}).get("NETWORKS", ())), *_webhooks()]
+    return [
+        *_networks(configured.get("METRICS", {}).get("NETWORKS", ())),
+        *_webhooks(),
+        *_servers(),
+    ]
 
 
 def _networks(networks: Any) -> list[CheckMessage]:
@@ -32,6 +39,28 @@ def _networks(networks: Any) -> list[CheckMessage]:
                 )
             )
     return errors
+
+
+def _servers() -> list[CheckMessage]:
+    try:
+        server = rehearsal_server()
+    except ImproperlyConfigured as problem:
+        return [
+            Error(
+                f"{problem}.",
+                hint="Write an alias of DATABASES, or host=… user=… dbname=…, or postgresql://….",
+                id="rollout.E043",
+            )
+        ]
+    if server is not None and connections[server.alias].vendor != "postgresql":
+        return [
+            Error(
+                f"{SETTING} names '{server.alias}', which is no PostgreSQL.",
+                hint="Name a database of PostgreSQL.",
+                id="rollout.E043",
+            )
+        ]
+    return []
 
 
 def _webhooks() -> list[CheckMessage]:

@@ -37,3 +37,21 @@ def test_webhooks_can_be_reached_and_say_who_sends(
     settings: Any, hook: dict[str, Any], found: list[str]
 ) -> None:
     assert ids(settings, NOTIFICATIONS={"WEBHOOKS": {"chat": hook}}) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("", []),
+        ("default", []),
+        ("host=rehearsals.example user=rollout dbname=postgres", []),
+        ("postgresql://rollout@rehearsals.example:5433/postgres", []),
+        ("no-such-alias", ["rollout.E043"]),
+        ("post gresql=1", ["rollout.E043"]),
+    ],
+)
+def test_the_server_for_rehearsals_is_an_alias_or_a_connection_string(
+    settings: Any, named: str, found: list[str]
+) -> None:
+    assert ids(settings, REHEARSE_ON=named) == found
+    assert all(message.hint for message in check_settings())

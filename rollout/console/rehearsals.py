@@ -1,9 +1,12 @@
 """Rehearsals: the list of a rollout's with its staging databases, and what one found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -15,6 +18,7 @@ from rollout.console.filtering import ListFilter, choice
 from rollout.console.paging import BY_AGE, Order, page_of
 from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
+from rollout.engine.preflight import Item
 from rollout.heartbeats import liveness
 from rollout.models import (
     Environment,
@@ -25,8 +29,9 @@ from rollout.models import (
     Way,
 )
 from rollout.plan import plans
-from rollout.plan.plan import ROLES
+from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import BACKFILL
+from rollout.rehearsal_servers import rehearsal_server
 from rollout.rehearsals import LegReport, Report, of_rollout, report_of
 from rollout.snapshots import newest_verified
 
@@ -62,20 +67,31 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
         snapshot = snapshot_named(request.POST.get("snapshot", ""))
-        carry_out(
-            request,
-            lambda: runner.rehearse(
+        try:
+            runner.rehearse(
                 rollout,
                 snapshot=snapshot,
                 keep=request.POST.get("keep") == "on",
+                anyway=request.POST.get("anyway") == "on",
                 actor=request.user,
-            ),
-            "You asked for a rehearsal. Production is not touched by it.",
-        )
+            )
+            messages.success(
+                request, "You asked for a rehearsal. Production's data stays as it is."
+            )
+        except runner.UnderLoad as refusal:
+            return _page(request, rollout, load=refusal.items)
+        except runner.Refused as refusal:
+            messages.error(request, str(refusal))
         last = of_rollout(rollout).first()
         if last is not None and last.under_way:
             return redirect("rollout:rehearsal", last.pk)
         return redirect("rollout:rehearsals", plan, environment)
+    return _page(request, rollout)
+
+
+def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = ()) -> HttpResponse:
+    """``load`` is what speaks against a rehearsal on production's server at this moment."""
+    plan = plans.get(rollout.plan)
     filters = RehearsalFilter(request.GET)
     found = page_of(filters.of(of_rollout(rollout)), request.GET, size=10, orders=ORDERS)
     newest = newest_verified(rollout)
@@ -83,17 +99,26 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "rollout": rollout,
         "rehearsals": found,
         "filters": filters,
-        "digest": plans.get(plan).digest,
+        "digest": plan.digest,
         "outdated": _outdated(rollout, list(found)),
         "newest": newest,
         "refusal": runner.why_not_rehearse(rollout, newest),
-        "traffic": plans.get(plan).traffic,
+        "server": _server(),
+        "load": load,
+        "keep": request.POST.get("keep") == "on",
+        "asked_there": [*_gates(plan, production=False)],
+        "not_asked_there": [
+            name
+            for name in _gates(plan, production=True)
+            if name not in _gates(plan, production=False)
+        ],
+        "traffic": plan.traffic,
         "environments": made_for(rollout),
         "liveness": liveness(),
         "live": any(each.under_way for each in found),
     }
     template = "rehearsals_live" if request.htmx else "rehearsals"
-    return render(request, f"rollout/{template}.html", page)
+    return render(request, f"rollout/{template}.html", page, status=422 if load else 200)
 
 
 @may("view_rollout")
@@ -159,6 +184,23 @@ def _outdated(rollout: Rollout, ended: list[Rehearsal]) -> dict[int, str]:
         return {}
     facts = gates.Evidence(rollout, BACKFILL).facts
     return {each.pk: newer for each in passed if (newer := facts.rehearsal_is_older_than(each))}
+
+
+def _server() -> str:
+    """The server that rehearsals are made on; empty for production's own."""
+    try:
+        server = rehearsal_server()
+    except ImproperlyConfigured:
+        return ""  # The button says what is wrong.
+    return server.name if server else ""
+
+
+def _gates(plan: Plan, *, production: bool) -> list[str]:
+    """The names of the gates that are asked before any phase, each once."""
+    numbers = range(len(plan.phases))
+    return list(
+        dict.fromkeys(g.name for n in numbers for g in plan.gates_of(n, production=production))
+    )
 
 
 def made_for(rollout: Rollout) -> list[Environment]:

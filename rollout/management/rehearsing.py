@@ -21,6 +21,9 @@ def add_verbs(verb: Callable[..., Any]) -> None:
     )
     sub.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
     sub.add_argument("--keep", action="store_true", help="keep the database when it has passed")
+    sub.add_argument(
+        "--anyway", action="store_true", help="though the server that it shares is under load"
+    )
     sub.add_argument("--wait", action="store_true", help="return when it has ended")
     sub.add_argument("--last", action="store_true", help="tell of the last one; begin none")
 
@@ -31,6 +34,7 @@ def rehearse(
     *,
     snapshot: int | None,
     keep: bool,
+    anyway: bool,
     wait: bool,
     complain: Callable[[str], Any],
 ) -> Report:
@@ -43,7 +47,9 @@ def rehearse(
                 f"There is no snapshot {snapshot} of {rollout}. "
                 f"List them: manage.py rollout snapshots {rollout.plan}"
             )
-    rehearsal = runner.rehearse(rollout, snapshot=named, keep=keep, actor=actor, source="shell")
+    rehearsal = runner.rehearse(
+        rollout, snapshot=named, keep=keep, anyway=anyway, actor=actor, source="shell"
+    )
     said = ""
     while wait and rehearsal.under_way:
         message = liveness().message

@@ -16,7 +16,8 @@ class EnvironmentState(models.TextChoices):
 
 
 class Environment(models.Model):
-    """A database made from a snapshot, on the server of the environment that the snapshot is of.
+    """A database made from a snapshot, on the server of the environment that the snapshot is of;
+    that of a rehearsal may be on another one.
 
     It belongs to one plan: only that plan's tables are in it.
     """
@@ -29,7 +30,9 @@ class Environment(models.Model):
     plan = models.CharField(max_length=100)
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.STAGING)
     beside = models.CharField(max_length=100)
-    """The environment on whose server it is."""
+    """The environment whose rows it holds, and on whose server it is unless ``server`` says."""
+    server = models.CharField(max_length=300, blank=True, default="")
+    """Host and port of another server that ``ROLLOUT["REHEARSE_ON"]`` named when it was made."""
     database = models.CharField(max_length=63)
     state = models.CharField(
         max_length=8, choices=EnvironmentState.choices, default=EnvironmentState.MAKING

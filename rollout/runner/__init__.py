@@ -11,7 +11,13 @@ from rollout.runner.mappings import (
 )
 from rollout.runner.probing import ask_to_probe
 from rollout.runner.recognising import recognise
-from rollout.runner.rehearsals import cancel_rehearsal, drop_database, rehearse, why_not_rehearse
+from rollout.runner.rehearsals import (
+    UnderLoad,
+    cancel_rehearsal,
+    drop_database,
+    rehearse,
+    why_not_rehearse,
+)
 from rollout.runner.repairs import (
     RepairPreview,
     correct,
@@ -62,6 +68,7 @@ __all__ = [
     "Refused",
     "RepairPreview",
     "ReviewPreview",
+    "UnderLoad",
     "accept_files",
     "approve",
     "approve_restore",

@@ -12,16 +12,24 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils import timezone
 
 from rollout import drift, gates, journal, log, queue, rehearsals
 from rollout.engine.control import Interrupted
+from rollout.engine.preflight import Item, load
 from rollout.engine.rehearsal import witness
 from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.target import install
-from rollout.environments import alias_of_made, target_of_made
+from rollout.environments import (
+    UnknownEnvironment,
+    alias_of_made,
+    target_of,
+    target_of_made,
+    target_of_server,
+)
 from rollout.events import Event
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
@@ -41,6 +49,7 @@ from rollout.models import (
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
+from rollout.rehearsal_servers import SETTING, rehearsal_server
 from rollout.runner import execution, lease, restoring, staging, verbs
 from rollout.runner.lease import Lease
 from rollout.runner.observing import FORGET_SECONDS, Notes, Observer, ObserverDied
@@ -65,6 +74,9 @@ ALONE_SECONDS = 1.0
 """How long the traffic is observed before the first phase, to compare with."""
 BETWEEN_SECONDS = 0.4
 """How long the traffic goes on between two phases, so that it writes in every shape."""
+COPIES = 2
+"""Of the plan's tables: the rehearsal's, and those that it compares with in the end."""
+CONNECT_SECONDS = 5
 PATIENCE = timedelta(seconds=1)
 """Other work that has waited for longer gets the worker in between."""
 
@@ -77,6 +89,19 @@ class RehearsalFailed(Exception):
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
         self.advice = advice
+
+
+class UnderLoad(Refused):
+    """The server that a rehearsal would share has enough to do; people may decide otherwise."""
+
+    def __init__(self, items: list[Item]) -> None:
+        said = " ".join(f"{item.name.capitalize()}: {item.evidence}" for item in items)
+        super().__init__(
+            "The rehearsal would share processor and disk with the application, and its server is "
+            f"under load. {said} Wait until that is over, name another server in {SETTING}, or "
+            "rehearse anyway."
+        )
+        self.items = items
 
 
 class _OthersWait(Exception):
@@ -119,15 +144,18 @@ def rehearse(
     *,
     snapshot: Snapshot | None = None,
     keep: bool = False,
+    anyway: bool = False,
     actor: Actor,
     source: str = "web",
 ) -> Rehearsal:
-    """Ask for a rehearsal from a snapshot, else from the newest verified one. Raises Refused.
+    """Ask for a rehearsal from a snapshot, else from the newest verified one.
 
-    The database of one that failed before goes, unless it is to be kept.
+    The database of one that failed before goes, unless it is to be kept. On production's server it
+    begins ``anyway`` though that is under load. Raises Refused, and UnderLoad of it.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
+    server = _server_for(rollout, snapshot, anyway=anyway)
     with alone_with(rollout):
         snapshot = snapshot or newest_verified(rollout)
         refusal = why_not_rehearse(rollout, snapshot)
@@ -137,7 +165,9 @@ def rehearse(
         if snapshot.rollout_id != rollout.pk:
             raise Refused(f"Snapshot {snapshot.pk} is of {snapshot.rollout}.")
         number = Rehearsal.objects.filter(rollout=rollout).count() + 1
-        made = staging.asked_for(snapshot, _free_name(number), Environment.Purpose.REHEARSAL, actor)
+        made = staging.asked_for(
+            snapshot, _free_name(number), Environment.Purpose.REHEARSAL, actor, server=server
+        )
         stage = Rollout.objects.create(plan=rollout.plan, environment=made.name)
         rehearsal = Rehearsal.objects.create(
             rollout=rollout,
@@ -154,6 +184,43 @@ def rehearse(
         _record(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source)
         queue.send_rehearsal(rehearsal)
     return rehearsal
+
+
+def _server_for(rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool) -> str:
+    """The name of the server that a rehearsal is made on; empty for production's own.
+
+    Asked before anybody is kept waiting. Raises Refused, and UnderLoad of it.
+    """
+    snapshot = snapshot or newest_verified(rollout)
+    if why_not_rehearse(rollout, snapshot) or snapshot is None:
+        return ""  # Which is told soon enough.
+    try:
+        server = rehearsal_server()
+    except ImproperlyConfigured as error:
+        raise Refused(f"{error}. Correct it, then rehearse.") from error
+    if server is None:
+        target = target_of(rollout.environment)
+        failed = [
+            item for item in load(target, plan_of(rollout), copies=COPIES) if item.status == "fail"
+        ]
+        if failed and not anyway:
+            raise UnderLoad(failed)
+        return ""
+    try:
+        with target_of_server(server).connect(connect_timeout=CONNECT_SECONDS) as connection:
+            there = connection.info.server_version // 10_000
+    except psycopg.Error as error:
+        raise Refused(
+            f"The server for rehearsals, {server.name}, does not answer: {str(error).strip()} "
+            f"Start it, or correct {SETTING}."
+        ) from error
+    if there < (major := int(snapshot.server_version.partition(".")[0])):
+        raise Refused(
+            f"Snapshot {snapshot.pk} is of PostgreSQL {major}, and the server for rehearsals, "
+            f"{server.name}, is PostgreSQL {there}: no dump is restored into an older version. "
+            f"Name a server of PostgreSQL {major} or newer in {SETTING}."
+        )
+    return server.name
 
 
 def _free_name(number: int) -> str:
@@ -213,7 +280,7 @@ def carry_out(rehearsal_id: int, token: int, *, from_queue: bool = True) -> None
                 queue.send_rehearsal(rehearsal)
         except Interrupted:
             work.stopped()
-        except (Refused, SnapshotError, RehearsalFailed) as error:
+        except (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment) as error:
             work.fail(str(error), getattr(error, "advice", ""))
         except ObserverDied as error:
             work.fail(
@@ -473,7 +540,7 @@ class _Work:
         if drop:
             try:
                 staging.drop(self.made)
-            except psycopg.Error as left:
+            except (psycopg.Error, UnknownEnvironment) as left:
                 advice = f"{advice} Its database {self.made.database} is left: {left}".strip()
         with journal.atomic():
             mine = Rehearsal.objects.filter(pk=self.rehearsal.pk, token=self.token)

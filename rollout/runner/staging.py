@@ -11,7 +11,13 @@ from rollout import log
 from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.target import Target
-from rollout.environments import configured, target_of, target_of_made
+from rollout.environments import (
+    UnknownEnvironment,
+    configured,
+    target_beside,
+    target_of,
+    target_of_made,
+)
 from rollout.events import Event
 from rollout.models import Environment, EnvironmentState, Rollout, Snapshot
 from rollout.plan.names import identifier
@@ -29,7 +35,9 @@ def free_name(plan: str) -> str:
     return next(name for name in (USUAL_NAME, of_plan, *numbered) if name not in taken)
 
 
-def asked_for(snapshot: Snapshot, name: str, purpose: str, actor: Actor) -> Environment:
+def asked_for(
+    snapshot: Snapshot, name: str, purpose: str, actor: Actor, *, server: str = ""
+) -> Environment:
     """Write down an environment that is to be made from a snapshot. Raises Refused."""
     origin = snapshot.rollout
     name = name.strip() or free_name(origin.plan)
@@ -45,6 +53,7 @@ def asked_for(snapshot: Snapshot, name: str, purpose: str, actor: Actor) -> Envi
         plan=origin.plan,
         purpose=purpose,
         beside=_server_of(origin),
+        server=server,
         snapshot=snapshot,
         actor_name=actor.get_username(),
     )
@@ -66,11 +75,18 @@ def make(made: Environment) -> Target:
 
     Raises SnapshotError and psycopg.Error.
     """
-    beside = target_of(made.beside)
-    with beside.connect() as connection:
+    with target_of(made.beside).connect() as connection:
+        statement = scratch.creation(connection, made.database)
+    with target_beside(made).connect() as connection:
         scratch.drop(connection, made.database)
         try:
-            scratch.create_like(connection, beside, made.database)
+            connection.execute(statement)
+        except (errors.InvalidParameterValue, errors.WrongObjectType) as error:
+            raise SnapshotError(
+                f"The server {made.server or connection.info.host} cannot make a database with the "
+                f"encoding and sort order of {made.beside}: {str(error).strip()}",
+                "Give that server the same locales, or name another.",
+            ) from error
         except errors.InsufficientPrivilege as error:
             raise SnapshotError(
                 f"The role {connection.info.user} may not create a database.",
@@ -87,7 +103,7 @@ def is_ready(made: Environment) -> None:
 
 def drop(made: Environment) -> None:
     """Drop its database, whoever is in it; the journal remembers it. Raises psycopg.Error."""
-    with target_of(made.beside).connect() as connection:
+    with target_beside(made).connect() as connection:
         scratch.drop(connection, made.database)
     made.state, made.gone_at = EnvironmentState.GONE, timezone.now()
     made.save(update_fields=["state", "gone_at"])
@@ -104,6 +120,8 @@ def drop_environment(made: Environment, *, actor: Actor, source: str = "web") ->
         raise Refused(is_busy(active))
     try:
         drop(made)
+    except UnknownEnvironment as error:
+        raise Refused(str(error)) from error
     except psycopg.Error as error:
         raise Refused(f"The database could not be dropped: {error}. Try again.") from error
     log.record(

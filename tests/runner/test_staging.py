@@ -135,7 +135,7 @@ def test_a_database_that_cannot_be_made_is_told_and_not_left(
     def full(*_: object) -> None:
         raise psycopg.errors.DiskFull("no space left on device")
 
-    monkeypatch.setattr("rollout.engine.snapshot.scratch.create_like", full)
+    monkeypatch.setattr("rollout.engine.snapshot.scratch.creation", full)
     asked = made_from(snapshot)
     assert asked.state == RestoreState.FAILED
     assert "disk is full" in asked.error

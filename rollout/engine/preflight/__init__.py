@@ -15,12 +15,12 @@ from rollout.engine.preflight.item import Item, Limits, Scope, oids_of, seconds
 from rollout.engine.target import Connection, Target
 from rollout.plan.catalog import labels
 from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.step import PREPARE, Step
 
 USUAL = Limits()
 Question = Callable[[Connection, Scope], Item]
 
-__all__ = ["Item", "Limits", "LockForecast", "Preflight", "forecast_locks", "look"]
+__all__ = ["Item", "Limits", "LockForecast", "Preflight", "forecast_locks", "load", "look"]
 
 _QUESTIONS: dict[str, Question] = {
     "server version": server.version,
@@ -38,6 +38,13 @@ _QUESTIONS: dict[str, Question] = {
     "schema": tables.schema_drift,
     "free disk": server.disk,
 }
+
+
+_LOAD = (
+    *("long transactions", "idle in transaction", "ungranted locks"),
+    *("vacuum against wraparound", "replication lag"),
+)
+"""Questions that tell how much a server has to do already."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,28 @@ def _look(
             return Preflight(items, locks, longest_transaction(connection))
     except psycopg.Error as error:
         return Preflight([*items, unknown("lock forecast", error)], [])
+
+
+def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
+    """What speaks against more work on a server now, worst first; all that could not be read too.
+
+    ``copies`` of the plan's tables are to find room there.
+    """
+    try:
+        with target.connect() as connection:
+            session = _Session(connection, USUAL)
+            scope = Scope(plan, PREPARE, oids_of(connection, labels(plan)))
+            items = [
+                session.ask(name, partial(_QUESTIONS[name], connection, scope)) for name in _LOAD
+            ]
+            items.append(
+                session.ask("free disk", partial(server.room, connection, scope, copies=copies))
+            )
+            with session.question():
+                items += data.health_items(connection, scope)
+    except psycopg.Error as error:
+        return [unknown("the database", error)]
+    return sorted((item for item in items if item.status != "pass"), key=_badness)
 
 
 def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:

@@ -15,6 +15,9 @@ LAG_BYTES = 64 * 1024**2
 SPARE = 1.1
 
 
+DISK = "free disk"
+
+
 def version(connection: Connection, scope: Scope) -> Item:
     """The oldest server on which every statement is known to work."""
     name = "server version"
@@ -136,11 +139,21 @@ def replication(connection: Connection, scope: Scope) -> Item:
 
 def disk(connection: Connection, scope: Scope) -> Item:
     """The room that the phase needs, where the disk of the server can be seen from here."""
-    name = "free disk"
     need = _needed(connection, scope)
     if not need:
-        return Item(name, "pass", "The phase needs next to none.")
-    said = f"The phase needs about {size_text(need)}"
+        return Item(DISK, "pass", "The phase needs next to none.")
+    return _room(connection, "The phase", need)
+
+
+def room(connection: Connection, scope: Scope, *, copies: int) -> Item:
+    """The room for so many copies of the plan's tables, where the server's disk can be seen."""
+    tables = [table.identifier.as_string() for table in scope.plan.tables]
+    return _room(connection, "It", copies * sum(_size(connection, table) for table in tables))
+
+
+def _room(connection: Connection, what: str, need: int) -> Item:
+    name = DISK
+    said = f"{what} needs about {size_text(need)}"
     free = _free(connection)
     if free is None:
         return Item(

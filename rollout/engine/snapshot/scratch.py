@@ -60,12 +60,15 @@ def scratch_database(
 
 def create_like(connection: Connection, target: Target, name: str) -> Target:
     """Make an empty database beside the target's and like it. Raises psycopg.Error."""
-    connection.execute(_creation(connection, name))
+    connection.execute(creation(connection, name))
     return replace(target, parameters={**target.parameters, "dbname": name})
 
 
-def _creation(connection: Connection, name: str) -> sql.Composed:
-    """Encoding and sort order as the target's; servers differ in what they keep of these."""
+def creation(connection: Connection, name: str) -> sql.Composed:
+    """SQL that makes a database of the encoding and sort order of the connection's.
+
+    Servers of different versions keep these in different columns.
+    """
     row = connection.execute(
         "SELECT to_jsonb(d), pg_encoding_to_char(encoding) FROM pg_database AS d"
         " WHERE datname = current_database()"

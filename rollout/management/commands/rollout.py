@@ -424,6 +424,7 @@ class Command(BaseCommand):
                 ShellActor(),
                 snapshot=options["snapshot"],
                 keep=options["keep"],
+                anyway=options["anyway"],
                 wait=options["wait"],
                 complain=self.stderr.write,
             )
