@@ -20,13 +20,15 @@ SHOWN = 3
 _kept: dict[tuple[Any, ...], tuple[float, Catalog | str]] = {}
 
 
-def live(rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None) -> Catalog | str:
+def live(
+    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, steps_done: int | None = None
+) -> Catalog | str:
     """The schema as it was seconds ago, read anew once the phase ``number`` goes on with ``run``;
     or why it is not known."""
     target = target_of(rollout.environment)
     key = (
         *(target.parameters.get(name) for name in ("host", "port", "dbname")),
-        *(rollout.pk, plan.digest, number),
+        *(rollout.pk, plan.digest, number, steps_done),
         *((run.pk, run.state) if run else (None, None)),
     )
     now = time.monotonic()
@@ -53,13 +55,13 @@ def _look(target: Target, plan: Plan) -> Catalog | str:
 
 
 def answer(
-    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, under_way: bool
+    rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, *, steps_done: int | None
 ) -> tuple[Answer, str]:
     """Whether the schema is what the plan expects before a phase."""
-    found = live(rollout, plan, number, run)
+    found = live(rollout, plan, number, run, steps_done)
     if isinstance(found, str):
         return "unknown", found
-    drifts = catalog.compare(plan, phases_done=number, live=found, under_way=under_way)
+    drifts = catalog.compare(plan, phases_done=number, live=found, steps_done=steps_done)
     if not drifts:
         return "pass", f"{len(found.tables)} tables are as the plan expects before phase {number}."
     more = f"; and {len(drifts) - SHOWN} more" if len(drifts) > SHOWN else ""

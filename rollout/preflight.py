@@ -14,8 +14,8 @@ from rollout.plan import plans
 def look_before(rollout: Rollout, phase: int) -> Preflight:
     """Look at everything that could go wrong with a phase, now."""
     plan = plans.get(rollout.plan)
-    under_way = not gates.is_untouched(gates.newest_runs(rollout).get(phase))
-    found = preflight.look(target_of(rollout.environment), plan, phase, under_way=under_way)
+    steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
+    found = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
     return replace(found, locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD))
 
 

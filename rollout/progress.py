@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import psycopg
 from django.utils import timezone
 
 from rollout.engine import lanes, quarantine
@@ -13,7 +14,7 @@ from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.questions import ask_together
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
-from rollout.engine.target import Connection, TargetAway
+from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of
 from rollout.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
@@ -91,7 +92,7 @@ def progress_of(job: BackfillJob) -> JobProgress:
             totals, measured = ask_together(
                 connection, lanes.totals_of(job.pk), samples_of(job.pk, most=MOST_SAMPLES)
             )
-    except TargetAway as error:
+    except (TargetAway, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
     return _under_way(job, totals, evenly(measured), [])
 
@@ -104,7 +105,7 @@ def report_of(job: BackfillJob) -> JobReport:
     """
     try:
         return _read(job)
-    except TargetAway as error:
+    except (TargetAway, *NOT_AS_EXPECTED) as error:
         return JobReport(_known_to_the_journal(job, error), [], [], [])
 
 
@@ -146,9 +147,9 @@ def speed_of(job: BackfillJob) -> float:
     return job.scanned / seconds if seconds > 0 else 0.0
 
 
-def _known_to_the_journal(job: BackfillJob, error: TargetAway) -> JobProgress:
+def _known_to_the_journal(job: BackfillJob, error: psycopg.Error) -> JobProgress:
     if job.finished_at is not None:
-        return replace(_ended(job), unknown=str(error))
+        return replace(_ended(job), unknown=reason_of(error))
     return JobProgress(
         scanned=job.scanned,
         updated=job.updated,
@@ -159,7 +160,7 @@ def _known_to_the_journal(job: BackfillJob, error: TargetAway) -> JobProgress:
         done=False,
         waiting_for=job.step_run.waiting_for,
         quarantined=job.quarantined,
-        unknown=str(error),
+        unknown=reason_of(error),
     )
 
 

@@ -18,18 +18,19 @@ State = Literal["same", "different", "missing", "unexpected", "own"]
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema of a rollout now. ``under_way`` tells that the next phase has begun."""
+    """The schema of a rollout now. ``steps_done`` are those of the next phase once it has
+    begun."""
 
     plan: Plan
     environment: str
     phases_done: int
-    under_way: bool
+    steps_done: int | None
     live: Catalog
 
     @property
     def drifts(self) -> list[Drift]:
         return catalog.compare(
-            self.plan, phases_done=self.phases_done, live=self.live, under_way=self.under_way
+            self.plan, phases_done=self.phases_done, live=self.live, steps_done=self.steps_done
         )
 
 
@@ -65,8 +66,8 @@ def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
     with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
         live = catalog.read(connection, catalog.labels_of(plan), in_full=in_full)
-    under_way = done < len(plan.phases) and not gates.is_untouched(runs.get(done))
-    return Schema(plan, rollout.environment, done, under_way, live)
+    steps_done = gates.steps_done(plan, runs.get(done))
+    return Schema(plan, rollout.environment, done, steps_done, live)
 
 
 def against_plan(schema: Schema) -> list[TableRows]:

@@ -21,7 +21,7 @@ from rollout.console.asked import why_not_read
 from rollout.console.closed import away_page, closed_page
 from rollout.console.cookies import in_zone_of
 from rollout.console.fetch import Closed
-from rollout.engine.target import TargetAway
+from rollout.engine.target import NOT_AS_EXPECTED, TargetAway
 from rollout.environments import home_of, homes
 from rollout.models import (
     AuditReport,
@@ -110,7 +110,7 @@ def may(
             except Closed as closed:
                 # A part has no room for the page: let the browser ask for the page itself.
                 return HttpResponseClientRefresh() if known.htmx else closed_page(request, closed)
-            except (TargetAway, UnknownPlan) as error:
+            except (TargetAway, UnknownPlan, *NOT_AS_EXPECTED) as error:
                 return away_page(request, error)
 
         return guarded

@@ -3,12 +3,13 @@
 Every view of the console comes here by ``access.may``; none looks out for itself.
 """
 
+import psycopg
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from rollout.console.fetch import Closed
 from rollout.console.history import jobs_of
-from rollout.engine.target import TargetAway, TargetGone
+from rollout.engine.target import TargetAway, TargetGone, reason_of
 from rollout.models import AuditReport, LogEntry, PhaseRun, Rehearsal, Rollout, Snapshot
 from rollout.plan.registry import UnknownPlan
 from rollout.status import why_closed
@@ -41,12 +42,18 @@ def why(rollout: object) -> str:
     return why_closed(rollout) if isinstance(rollout, Rollout) else ""
 
 
-def away_page(request: HttpRequest, error: TargetAway | UnknownPlan) -> HttpResponse:
-    """A page that is nothing without the database, or the plan, that is away."""
-    comes_back = not isinstance(error, TargetGone | UnknownPlan)
+def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpResponse:
+    """A page that is nothing without the database, or the plan, that is away or another."""
+    comes_back = isinstance(error, TargetAway) and not isinstance(error, TargetGone)
     refused = request.method not in READ
-    status = 503 if comes_back else 409 if refused else 410
-    page = {"why": str(error), "refused": refused, "comes_back": comes_back, "status": status}
+    gone = isinstance(error, TargetGone | UnknownPlan) and not refused
+    page = {
+        "why": str(error) if isinstance(error, UnknownPlan) else reason_of(error),
+        "refused": refused,
+        "comes_back": comes_back,
+        "gone": gone,
+        "status": (status := 503 if comes_back else 410 if gone else 409),
+    }
     answer = render(request, "rollout/away.html", page, status=status)
     if comes_back:
         answer["Retry-After"] = "5"

@@ -29,6 +29,7 @@ from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, NewText, Review
+from rollout.engine.target import reason_of
 from rollout.environments import target_of
 from rollout.mapping_files import CannotRead
 from rollout.models import MappingChange, Rollout, RunState
@@ -87,7 +88,7 @@ def _states(rollout: Rollout) -> list[LookupState]:
         try:
             states.append(LookupState(lookup, changed, *_new(rollout, lookup)))
         except psycopg.Error as problem:
-            states.append(LookupState(lookup, changed, error=str(problem).strip()))
+            states.append(LookupState(lookup, changed, error=reason_of(problem)))
     return states
 
 
@@ -119,7 +120,7 @@ def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
     try:
         page["mapped"], page["new"], page["newest"] = _new(rollout, lookup)
     except psycopg.Error as error:
-        page["new_error"] = str(error).strip()
+        page["new_error"] = reason_of(error)
     return page
 
 
@@ -295,7 +296,7 @@ def _review_page(
     try:
         found, counts = _reviewed(rollout, lookup)
     except psycopg.Error as error:
-        page["error"] = str(error).strip()
+        page["error"] = reason_of(error)
         return render(request, "rollout/mapping.html", page, status=503)
     problems = dict(problems or {})
     chosen, suggestions = matching(found, filters)

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from rollout.console.access import ConsoleRequest, may
 from rollout.console.fetch import phase_or_404, status_or_404
+from rollout.engine.target import reason_of
 from rollout.preflight import locks_of_rollback, look_before
 
 
@@ -40,6 +41,6 @@ def rollback_locks(
     try:
         page["locks"] = locks_of_rollback(status.rollout, number)
     except psycopg.Error as error:
-        page["error"] = str(error).strip()
+        page["error"] = reason_of(error)
     template = "rollback_locks_live" if request.htmx else "rollback_locks"
     return render(request, f"rollout/{template}.html", page)

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from rollout.console.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.fetch import rollout_or_404
+from rollout.engine.target import reason_of
 from rollout.environments import environments_of
 from rollout.schemas import against, against_plan, differences, schema_of
 
@@ -33,7 +34,7 @@ def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         here = schema_of(rollout, in_full=second is not None)
         there = schema_of(second, in_full=True) if second else None
     except psycopg.Error as error:
-        page["error"] = str(error).strip()
+        page["error"] = reason_of(error)
         return render(request, "rollout/schema.html", page)
     page |= {
         "schema": here,

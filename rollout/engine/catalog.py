@@ -20,6 +20,7 @@ from rollout.plan.catalog import (
     foreign_key_text,
     known_parts,
     labels,
+    settled_triggers,
     trigger_text,
 )
 from rollout.plan.plan import Plan
@@ -46,6 +47,11 @@ class Drift:
         if self.kind == "column":
             return f"{self.table}.{self.column}" if self.column else self.table
         return f"{self.table} {self.part}"
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the plan expects something there, rather than nothing."""
+        return self.expected != _nothing(self.kind)
 
     @property
     def is_table(self) -> bool:
@@ -93,8 +99,8 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
     """
     row = connection.execute(catalog_sql.EVERYTHING.encode(), {"tables": list(tables)}).fetchone()
     assert row is not None
-    rows, columns, indexes, constraints, triggers = row
-    catalog = Catalog()
+    rows, columns, indexes, constraints, triggers, has_engine = row
+    catalog = Catalog(has_engine=has_engine)
     for label, kind, populated in rows:
         catalog.tables[label] = {}
         if kind == "m":
@@ -124,16 +130,34 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
     return catalog
 
 
-def compare(plan: Plan, *, phases_done: int, live: Catalog, under_way: bool = False) -> list[Drift]:
+ENGINE = "schema rollout"
+_NO_ENGINE = (
+    "none: somebody dropped it. Restore it from a backup; without one roll back to phase 1, which "
+    "makes it anew, and start again"
+)
+
+
+def compare(
+    plan: Plan, *, phases_done: int, live: Catalog, steps_done: int | None = None
+) -> list[Drift]:
     """Every difference: parts missing or different, and parts of other phases that are there.
 
-    What the plan says nothing about is the application's own affair. While the next phase is
-    ``under_way``, or has stopped in its middle, what that phase changes is left out.
+    What the plan says nothing about is the application's own affair. Once the next phase has begun,
+    with so many ``steps_done``, what it changes is left out, but for triggers that are to be there.
     """
     right = expected(plan, phases_done)
-    left_out = changed_by(plan, phases_done) if under_way else set()
+    left_out: set[tuple[str, Part]] = set()
+    if steps_done is not None:
+        settled = settled_triggers(plan, phases_done, steps_done)
+        left_out = changed_by(plan, phases_done) - settled.keys()
+        for (table, part), text in settled.items():
+            right.put(table, part, text)
     known = known_parts(plan)
     drifts: list[Drift] = []
+    if not live.has_engine and (phases_done or steps_done):
+        drifts.append(
+            Drift(ENGINE, "", "the schema that the engine keeps its state in", _NO_ENGINE)
+        )
     for table in sorted(right.tables.keys() | live.tables.keys()):
         wanted, found = right.tables.get(table), live.tables.get(table)
         changing = {part for name, part in left_out if name == table}
@@ -174,13 +198,17 @@ def differences(
         Drift(
             table,
             part.name,
-            wanted.get(part) or f"no {part.kind} in this phase",
+            wanted.get(part) or _nothing(part.kind),
             found.get(part) or f"no {part.kind}",
             part.kind,
         )
         for part in sorted(wanted.keys() | found.keys())
         if part not in besides and wanted.get(part) != found.get(part)
     ]
+
+
+def _nothing(kind: str) -> str:
+    return f"no {kind} in this phase"
 
 
 def labels_of(plan: Plan) -> list[str]:

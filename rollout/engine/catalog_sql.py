@@ -70,8 +70,13 @@ _TRIGGERS = _query(
     "ORDER BY {label}, g.tgname",
 )
 
-EVERYTHING = "SELECT " + ", ".join(
-    f"ARRAY({query})" for query in (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS, _TRIGGERS)
+EVERYTHING = (
+    "SELECT "
+    + ", ".join(
+        f"ARRAY({query})" for query in (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS, _TRIGGERS)
+    )
+    + ", to_regclass('rollout.modes') IS NOT NULL"
 )
 """Takes ``tables``, labels as in ``Table.label``. One row: the rows about tables, columns, indexes,
-constraints and triggers, each a list that begins with the label."""
+constraints and triggers, each a list that begins with the label; and whether the engine's own
+schema is there."""

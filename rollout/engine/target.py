@@ -125,10 +125,24 @@ class TargetGone(TargetAway):
     """There is no such database any more, and waiting will not bring it back."""
 
 
+NOT_AS_EXPECTED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
+)
+"""Errors of a database that somebody has changed by hand, or of another one than was meant."""
+
+
 def reason_of(error: psycopg.Error) -> str:
     """Why a target gave no answer, in sentences, with what to do."""
     if isinstance(error, TargetAway):
         return str(error)
+    if isinstance(error, NOT_AS_EXPECTED):
+        return (
+            "The database is not as the plan and the engine left it: "
+            f"{error.diag.message_primary}. Compare it with the plan on the schema page."
+        )
     lines = str(error).strip().splitlines() or ["no reason was given"]
     return f"The database said: {lines[0]}. Look again."
 

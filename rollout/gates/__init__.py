@@ -27,6 +27,7 @@ from rollout.gates.standing import (
     newest_runs,
     newest_runs_and_repair,
     phases_done,
+    steps_done,
 )
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "schema",
     "signing",
     "snapshot",
+    "steps_done",
 ]

@@ -9,7 +9,7 @@ from rollout.environments import DEFAULT, environments_of
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.overriding import said
-from rollout.gates.standing import is_untouched, newest_runs, phases_done
+from rollout.gates.standing import is_untouched, newest_runs, phases_done, steps_done
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import (
     BackfillRehearsed,
@@ -147,8 +147,8 @@ def _introspected(evidence: Evidence, name: str) -> Answered:
         return "unknown", f"Nobody has looked at {name} yet. Open its page."
     runs = newest_runs(other)
     done = phases_done(runs)
-    under_way = not is_untouched(runs.get(done))
-    return drift.answer(other, evidence.plan, done, runs.get(done), under_way=under_way)
+    run = runs.get(done)
+    return drift.answer(other, evidence.plan, done, run, steps_done=steps_done(evidence.plan, run))
 
 
 def _introspected_in_rehearsal(evidence: Evidence) -> Answered:

@@ -3,7 +3,7 @@
 from rollout import drift
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
-from rollout.gates.standing import is_untouched
+from rollout.gates.standing import steps_done
 from rollout.plan.gates import NoDrift
 
 
@@ -14,5 +14,5 @@ def no_drift(gate: NoDrift, evidence: Evidence) -> Answered:
         evidence.plan,
         evidence.number,
         evidence.run,
-        under_way=not is_untouched(evidence.run),
+        steps_done=steps_done(evidence.plan, evidence.run),
     )

@@ -1,10 +1,15 @@
 """Where the phases of a rollout stand, as their newest runs tell."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 
-from django.db.models import Case, When
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Case, OuterRef, When
 
-from rollout.models import PhaseRun, Rollout, RunState, Way
+from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
+from rollout.plan.plan import Plan
+
+_DONE = StepRun.objects.filter(run=OuterRef("pk"), state=StepState.DONE).order_by()
 
 
 def newest_runs(rollout: Rollout) -> dict[int, PhaseRun]:
@@ -26,7 +31,10 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, Newest]:
     of_key = {rollout.pk: rollout for rollout in rollouts}
     newest = (
         PhaseRun.objects.filter(rollout__in=of_key)
-        .annotate(repairs=Case(When(way=Way.REPAIR, then=True), default=False))
+        .annotate(
+            repairs=Case(When(way=Way.REPAIR, then=True), default=False),
+            done_steps=ArraySubquery(_DONE.values("step")),
+        )
         .select_related("repair")
         .order_by("rollout", "repairs", "phase", "-id")
         .distinct("rollout", "repairs", "phase")
@@ -66,6 +74,23 @@ def phases_done(runs: dict[int, PhaseRun]) -> int:
 def is_untouched(run: PhaseRun | None) -> bool:
     """Whether nothing of a phase whose newest run this is remains in the target."""
     return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)
+
+
+def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
+    """How many steps, from the first one on, a phase has done whose newest run this is.
+
+    None where nothing of it remains. 0 where that is not known: while it is rolled back, and where
+    the plan is another than the one that was carried out.
+    """
+    if run is None or is_untouched(run):
+        return None
+    if run.way != Way.FORWARD or run.plan_digest != plan.digest:
+        return 0
+    done: list[str] | None = getattr(run, "done_steps", None)
+    if done is None:
+        rows = run.steps.filter(state=StepState.DONE)
+        done = list(rows.values_list("step", flat=True))
+    return len(list(takewhile(lambda step: step.id in done, plan.phases[run.phase].steps)))
 
 
 def begun(runs: dict[int, PhaseRun]) -> list[int]:

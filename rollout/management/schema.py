@@ -70,7 +70,7 @@ def types(
         return ERROR
     if phase is None:
         verdict = interfaces.verdict(
-            found.plan, live, there, done=found.phases_done, under_way=found.under_way
+            found.plan, live, there, done=found.phases_done, under_way=found.steps_done is not None
         )
         phase = max(found.phases_done - 1, 0)
     else:

@@ -39,6 +39,8 @@ class Catalog:
 
     tables: "dict[str, dict[Part, str]]" = field(default_factory=dict)
     known: set[tuple[str, Part]] = field(default_factory=set)
+    has_engine: bool = True
+    """Whether the engine's own schema is there."""
 
     def put(self, table: str, part: Part, text: str) -> None:
         self.tables.setdefault(table, {})[part] = text
@@ -124,11 +126,12 @@ def known_parts(plan: "Plan") -> set[tuple[str, Part]]:
     }
 
 
-def changed_by(plan: "Plan", number: int) -> set[tuple[str, Part]]:
-    """The parts that a phase changes, those included that it has there only for a moment."""
-    before = expected(plan, number)
+def changed_by(plan: "Plan", number: int, steps_done: int = 0) -> set[tuple[str, Part]]:
+    """The parts that a phase changes once so many of its steps are done, those included that it has
+    there only for a moment."""
+    before = expected(plan, number, steps_done)
     changed: set[tuple[str, Part]] = set()
-    for done in range(1, len(plan.phases[number].steps) + 1):
+    for done in range(steps_done + 1, len(plan.phases[number].steps) + 1):
         after = expected(plan, number, done)
         changed |= after.known - before.known
         for table in before.tables.keys() | after.tables.keys():
@@ -138,6 +141,29 @@ def changed_by(plan: "Plan", number: int) -> set[tuple[str, Part]]:
             }
         before = after
     return changed
+
+
+def settled_triggers(plan: "Plan", number: int, steps_done: int) -> dict[tuple[str, Part], str]:
+    """The triggers that a phase has made by so many steps, and that its other steps leave alone."""
+    made = changed_by(plan, number) - changed_by(plan, number, steps_done)
+    now = expected(plan, number, steps_done)
+    return {
+        (table, part): now.tables[table][part]
+        for table, part in made
+        if part.kind == "trigger" and part in now.tables.get(table, {})
+    }
+
+
+def step_that_made(plan: "Plan", number: int, table: str, part: Part) -> int | None:
+    """The number of the step of a phase that put a part there last; None for another phase's."""
+    for done in range(len(plan.phases[number].steps), 0, -1):
+        text = [
+            expected(plan, number, count).tables.get(table, {}).get(part)
+            for count in (done - 1, done)
+        ]
+        if text[0] != text[1]:
+            return done - 1
+    return None
 
 
 def labels(plan: "Plan") -> list[str]:

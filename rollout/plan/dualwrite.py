@@ -85,8 +85,8 @@ class DualWriteTriggers:
             ),
             done=facts.all_of(
                 facts.function_has_comment(self.function, comment),
-                facts.trigger_exists(self.table, self.insert_trigger),
-                facts.trigger_exists(self.table, self.update_trigger),
+                facts.trigger_fires(self.table, self.insert_trigger),
+                facts.trigger_fires(self.table, self.update_trigger),
             ),
             locks=(Lock(LockMode.SHARE_ROW_EXCLUSIVE, self.table.label),),
         )

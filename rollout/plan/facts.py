@@ -58,10 +58,12 @@ def index_is_valid(schema: str, name: str) -> sql.Composable:
     ).format(sql.Literal(sql.Identifier(schema, name).as_string()))
 
 
-def trigger_exists(table: Table, name: str) -> sql.Composable:
-    return sql.SQL("EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {} AND tgname = {})").format(
-        table.regclass, sql.Literal(name)
-    )
+def trigger_fires(table: Table, name: str) -> sql.Composable:
+    """Whether a trigger is there and enabled for the application's sessions."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {} AND tgname = {}"
+        " AND tgenabled IN ('O', 'A'))"
+    ).format(table.regclass, sql.Literal(name))
 
 
 def function_has_comment(name: str, comment: str) -> sql.Composable:

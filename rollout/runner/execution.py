@@ -23,7 +23,7 @@ from rollout.plan import plans
 from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.runner import audits, filling, lease, probing, repairs
+from rollout.runner import audits, filling, lease, lost_triggers, probing, repairs
 from rollout.runner.lease import Lease
 from rollout.runner.transitions import move
 from rollout.runner.verbs import sentence_name_of
@@ -122,6 +122,8 @@ class Execution:
                 ended = all(
                     self._logged_step(n, step, connection, held) for n, step in self._numbered
                 )
+                if ended:
+                    self._refuse_lost_triggers(connection)
                 if ended and self._repairs:
                     repairs.count_after(self.run, connection, held)
         except Interrupted:
@@ -239,15 +241,22 @@ class Execution:
                 ran = ddl.apply(connection, action, held, clearing=earlier)
                 return self._applied if ran else self._already
             case Fill() | Compute():
-                return filling.carry_on(
+                self._refuse_lost_triggers(connection)
+                filled = filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held
                 )
+                if filled is not None:
+                    self._refuse_lost_triggers(connection)
+                return filled
             case Audit():
                 return self._audit(held)
             case Probe():
                 return self._probe(action)
             case CompareSchema():
                 return self._compare(connection)
+
+    def _refuse_lost_triggers(self, connection: Connection) -> None:
+        lost_triggers.refuse_lost(connection, self.run, self.plan)
 
     def _audit(self, held: Lease) -> str:
         report = audits.of_run(self.run, held)
@@ -390,6 +399,8 @@ def advice_for(error: Exception, *, repairs: bool = False) -> str:
     match error:
         case ddl.LockNotObtained():
             return "Let the transactions that were named end, then retry."
+        case lost_triggers.TriggersLost():
+            return error.advice
         case StepFailed():
             return f"Put right what was found, {again}"
         case psycopg.errors.InsufficientPrivilege():

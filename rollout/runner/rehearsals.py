@@ -370,7 +370,7 @@ class _Work:
         rehearsal = self.rehearsal
         stage, first = rehearsal.stage, rehearsal.first_phase
         run = gates.newest_runs(stage).get(first)
-        answer, message = drift.answer(stage, self.plan, first, run, under_way=False)
+        answer, message = drift.answer(stage, self.plan, first, run, steps_done=None)
         if answer != "pass":
             raise RehearsalFailed(
                 f"Its schema was looked at: {message}",

@@ -30,7 +30,7 @@ from rollout.plan import plans
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
-from rollout.runner import audits, lease
+from rollout.runner import audits, lease, lost_triggers
 from rollout.runner.transitions import move, paused_by
 
 STOPPED = (RunState.FAILED, RunState.CANCELLED)
@@ -330,12 +330,21 @@ def retry(
         raise Refused(_why_not_retry(run))
     more: dict[str, object] = {}
     if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
+        _have_lost_triggers_made(rollout, wanted)
         found = preflight.look_before(rollout, wanted.phase)
         if found.refusal:
             raise Refused(found.refusal)
         more["preflight"] = preflight.as_data(found)
     with alone_with(rollout):
         return _go_on(rollout, wanted, actor, source, **more)
+
+
+def _have_lost_triggers_made(rollout: Rollout, run: PhaseRun) -> None:
+    plan = plan_of(rollout)
+    with target_of(rollout.environment).connect() as connection:
+        lost = lost_triggers.find_lost(connection, run, plan)
+    if lost:
+        lost_triggers.do_again(run, plan, lost)
 
 
 def _go_on(

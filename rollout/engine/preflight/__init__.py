@@ -126,13 +126,13 @@ def look(
     plan: Plan,
     phase: int,
     *,
-    under_way: bool = False,
+    steps_done: int | None = None,
     limits: Limits = USUAL,
 ) -> Preflight:
     """Ask everything there is to ask before a phase. Never raises for what the database does."""
     try:
         with target.connect() as connection:
-            return _look(connection, target, plan, phase, under_way=under_way, limits=limits)
+            return _look(connection, target, plan, phase, steps_done=steps_done, limits=limits)
     except psycopg.Error as error:
         return Preflight([unknown("the database", error)], [])
 
@@ -143,11 +143,11 @@ def _look(
     plan: Plan,
     phase: int,
     *,
-    under_way: bool,
+    steps_done: int | None,
     limits: Limits,
 ) -> Preflight:
     session = _Session(connection, limits)
-    scope = Scope(plan, phase, oids_of(connection, labels(plan)), limits, under_way)
+    scope = Scope(plan, phase, oids_of(connection, labels(plan)), limits, steps_done)
     # Asked outside a transaction, in which a pooler would let us keep the session.
     items = [_pooler(connection, scope, target)]
     items += [

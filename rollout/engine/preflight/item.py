@@ -52,8 +52,9 @@ class Scope:
     phase: int
     oids: list[int]
     limits: Limits = Limits()
-    under_way: bool = False
-    """Whether the phase was begun already and stopped in its middle."""
+    steps_done: int | None = None
+    """How many of the phase's steps are done, where it stopped in its middle; None before it
+    began."""
 
     @cached_property
     def statements(self) -> list[Statement]:

@@ -125,7 +125,7 @@ def schema_drift(connection: Connection, scope: Scope) -> Item:
     name = "schema"
     live = catalog.read(connection, catalog.labels_of(scope.plan))
     drifts = catalog.compare(
-        scope.plan, phases_done=scope.phase, live=live, under_way=scope.under_way
+        scope.plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done
     )
     if not drifts:
         return Item(name, "pass", f"{len(live.tables)} tables are as the plan expects.")

@@ -1,0 +1,65 @@
+"""Triggers that a phase has made and that somebody dropped or disabled while the phase is open.
+
+Without them the application's writes go to one side alone, and a backfill that goes on would leave
+rows behind. A phase that misses one stops, and its retry makes it again.
+"""
+
+from rollout import gates
+from rollout.engine import catalog
+from rollout.engine.catalog import Drift
+from rollout.engine.target import Connection
+from rollout.models import BackfillJob, PhaseRun, StepRun, StepState, Way
+from rollout.plan.catalog import Part, step_that_made
+from rollout.plan.plan import Plan
+
+
+class TriggersLost(Exception):
+    """A phase misses a trigger; the message names it, and ``advice`` says what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
+    """Raises TriggersLost, once the steps that make the triggers are to be done again."""
+    lost = find_lost(connection, run, plan)
+    if not lost:
+        return
+    named = "; ".join(map(str, lost))
+    again = f"{named}. What was written since may stand on one side alone."
+    if do_again(run, plan, lost):
+        raise TriggersLost(again, "Retry: that makes it again and goes over the rows once more.")
+    raise TriggersLost(
+        again,
+        "An earlier phase made it: run the script of that phase, which does again only what is "
+        f"missing (manage.py rollout sql {plan.name} PHASE), then retry.",
+    )
+
+
+def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
+    """The triggers that are to be there by what a run has done, and are not, or are disabled."""
+    if run.way != Way.FORWARD:
+        return []
+    live = catalog.read(connection, catalog.labels_of(plan))
+    drifts = catalog.compare(
+        plan, phases_done=run.phase, live=live, steps_done=gates.steps_done(plan, run)
+    )
+    return [drift for drift in drifts if drift.kind == "trigger" and drift.is_wanted]
+
+
+def do_again(run: PhaseRun, plan: Plan, lost: list[Drift]) -> bool:
+    """Have the run's next attempt make them, and go over the rows; whether this phase can."""
+    made_by = [
+        step_that_made(plan, run.phase, drift.table, Part(drift.kind, drift.column))
+        for drift in lost
+    ]
+    numbers = [number for number in made_by if number is not None]
+    if len(numbers) < len(lost):
+        return False
+    # All that was done since, too: texts that were written meanwhile have no mapping.
+    steps = [step.id for step in plan.phases[run.phase].steps[min(numbers) :]]
+    rows = StepRun.objects.filter(run=run, step__in=steps)
+    rows.update(state=StepState.FAILED, actions_done=0, result="")
+    BackfillJob.objects.filter(step_run__in=rows).update(finished_at=None, rounds=1)
+    return True
