@@ -15,6 +15,7 @@ from rollout import journal
 from rollout.engine.target import CONNECTION_OPTIONS, Target
 from rollout.models import Environment, EnvironmentState, Rollout
 from rollout.modes import Modes, modes_in, modes_now
+from rollout.moments import in_words
 from rollout.rehearsal_servers import Server, ServerAway, server_of
 
 DEFAULT = "production"
@@ -112,7 +113,7 @@ def why_gone(environment: str) -> str:
         return ""
     made = Environment.objects.filter(name=environment).order_by("-id").first()
     if made is not None and made.state == EnvironmentState.GONE:
-        day = f" on {made.gone_at:%Y-%m-%d at %H:%M} UTC" if made.gone_at else ""
+        day = f" on {in_words(made.gone_at)}" if made.gone_at else ""
         return f"The database of {environment} was dropped{day}. What the journal knows remains."
     if made is not None:
         return f"The database of {environment} is being made. Wait until it is ready."

@@ -9,6 +9,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from rollout.models import Heartbeat
+from rollout.moments import in_words
 
 WORKER = "worker"
 WATCHDOG = "watchdog"
@@ -89,4 +90,4 @@ def liveness_of(worker: datetime | None, watchdog: datetime | None) -> Liveness:
 
 
 def _since(seen_at: datetime | None) -> str:
-    return f"has answered since {seen_at:%H:%M:%S} UTC" if seen_at else "has ever answered"
+    return f"has answered since {in_words(seen_at)}" if seen_at else "has ever answered"

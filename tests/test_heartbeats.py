@@ -9,6 +9,7 @@ from django.utils import timezone
 from rollout import heartbeats
 from rollout.heartbeats import SILENCE, WATCHDOG, WORKER, liveness
 from rollout.models import Heartbeat
+from rollout.moments import in_words
 from tests import rollouts
 from tests.processes import Running, wait_until
 from tests.servers import Database
@@ -47,7 +48,7 @@ class TestLiveness:
         assert not found.worker_alive
         assert found.worker_seen_at is not None
         assert found.message == (
-            f"No queue worker has answered since {found.worker_seen_at:%H:%M:%S} UTC: started "
+            f"No queue worker has answered since {in_words(found.worker_seen_at)}: started "
             "work waits until one runs. Start it: manage.py qcluster."
         )
 

@@ -6,7 +6,6 @@ which one that is; what stands above the text of a time (its title) is in UTC.
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -17,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from rollout.models import StepRun
+from rollout.moments import IN_TEXT, in_words
 from rollout.progress import TimeLeft
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -168,8 +168,13 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
 
 
-def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
-    """A time element: ``14:03:22 CET`` on the same day, with the date before it on another."""
+def clock(
+    moment: datetime | None, *, now: datetime | None = None, seconds: bool = True
+) -> SafeString | str:
+    """A time element: ``14:03:22 CET`` on the same day, with the date before it on another.
+
+    Without ``seconds`` what is known to the minute alone is shown so.
+    """
     if moment is None:
         return "–"
     local = timezone.localtime(moment)
@@ -177,28 +182,32 @@ def clock(moment: datetime | None, *, now: datetime | None = None) -> SafeString
     day = "" if local.date() == today else f"{local.day} {local:%b %Y}, "
     return format_html(
         '<time datetime="{}" title="{}">{}{} {}</time>',
-        _iso(moment),
-        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        _iso(moment) if seconds else moment.isoformat(timespec="minutes"),
+        in_words(moment) if seconds else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         day,
-        f"{local:%H:%M:%S}",
+        f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}",
         zone(moment),
     )
 
 
-_IN_TEXT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?) UTC")
+def local_times(text: object) -> SafeString:
+    """A sentence with its moments, which it names in UTC, in the zone of whoever reads it.
+
+    They are as exact as the sentence has them.
+    """
+    if text is None:
+        return SafeString("")
+    # What is HTML already stays so; a piece of a safe text is an ordinary one.
+    escape = SafeString if hasattr(text, "__html__") else str
+    parts = IN_TEXT.split(str(text))
+    return format_html_join("", "{}", ((_part(part, at, escape),) for at, part in enumerate(parts)))
 
 
-def local_times(text: str) -> SafeString:
-    """A sentence with its moments, which it names in UTC, in the zone of whoever reads it."""
-    parts = _IN_TEXT.split(text)
-    return format_html_join(
-        "",
-        "{}",
-        (
-            (clock(datetime.fromisoformat(part).replace(tzinfo=UTC)) if at % 2 else part,)
-            for at, part in enumerate(parts)
-        ),
-    )
+def _part(part: str, at: int, escape: type[str]) -> str:
+    if not at % 2:
+        return escape(part)
+    moment = datetime.fromisoformat(part).replace(tzinfo=UTC)
+    return clock(moment, seconds=part.count(":") == 2)
 
 
 def in_zone(moment: datetime, zone: str) -> SafeString:
@@ -207,7 +216,7 @@ def in_zone(moment: datetime, zone: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{} {}, {} {}</time>',
         moment.isoformat(timespec="seconds"),
-        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        in_words(moment),
         f"{local:%a} {local.day}",
         f"{local:%b %Y}",
         f"{local:%H:%M}",

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.standing import is_done
+from rollout.moments import in_words
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.baseline import baseline_of
@@ -28,7 +29,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
     if now - since < gate.time:
         return "fail", (
             f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
-            f"Wait until {since + gate.time:%Y-%m-%d %H:%M:%S} UTC."
+            f"Wait until {in_words(since + gate.time)}."
         )
     calls = evidence.calls_since(since)
     if calls < gate.fewest_calls:
@@ -117,7 +118,7 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
     failed = [probe for flow, probe in last.items() if flow in flows and not probe.passed]
     if failed:
         return "fail", (
-            f"{failed[0].flow} failed at {failed[0].at:%Y-%m-%d %H:%M:%S} UTC: "
+            f"{failed[0].flow} failed at {in_words(failed[0].at)}: "
             f"{failed[0].message} Put it right and try the flows out again."
         )
     missing = [flow for flow in flows if flow not in last]
@@ -127,18 +128,18 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
     before = evidence.run_before
     if timezone.now() - oldest > gate.fresh_for:
         return "fail", (
-            f"The flows were tried out at {oldest:%Y-%m-%d %H:%M:%S} UTC, longer ago than the "
+            f"The flows were tried out at {in_words(oldest)}, longer ago than the "
             f"{said(gate.fresh_for)} that the plan allows. Try them out again."
         )
     change = evidence.facts.write_path
     if before is not None and change is not None and oldest < change.at:
         return "fail", (
-            f"The flows were tried out at {oldest:%Y-%m-%d %H:%M:%S} UTC, before step "
+            f"The flows were tried out at {in_words(oldest)}, before step "
             f"{change.what} changed what is written. Try them out again."
         )
     return "pass", (
         f"{len(flows)} flows worked when they were tried out, the first of them at "
-        f"{oldest:%Y-%m-%d %H:%M:%S} UTC."
+        f"{in_words(oldest)}."
     )
 
 

@@ -8,9 +8,9 @@ from rollout import drift, interfaces
 from rollout.environments import DEFAULT, environments_of
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
-from rollout.gates.overriding import said
 from rollout.gates.standing import is_untouched, newest_runs, phases_done, steps_done
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
+from rollout.moments import in_words
 from rollout.plan.checklist import (
     BackfillRehearsed,
     EnvironmentIntrospected,
@@ -78,7 +78,7 @@ def types_of(evidence: Evidence) -> list[ItemStatus]:
 def _by_hand(item: Item, tick: SignOff | None) -> ItemStatus:
     if tick is None:
         return ItemStatus(item, "fail", item.help or "Nobody has ticked it yet.", kind="person")
-    return ItemStatus(item, "pass", f"{tick.actor_name}, {said(tick.at)}", tick, "person")
+    return ItemStatus(item, "pass", f"{tick.actor_name}, {in_words(tick.at)}", tick, "person")
 
 
 def _automatic(item: Item, evidence: Evidence) -> Answered:
@@ -115,7 +115,7 @@ def _tested(evidence: Evidence) -> Answered:
     if missing or not flows:
         return "fail", f"Not tried out yet: {', '.join(missing) or 'the plan has no flow'}."
     newest = max(last[flow].at for flow in flows)
-    return "pass", f"{len(flows)} flows worked, the last at {said(newest)}."
+    return "pass", f"{len(flows)} flows worked, the last at {in_words(newest)}."
 
 
 def _types(evidence: Evidence, file: str) -> Answered:
@@ -157,7 +157,7 @@ def _introspected_in_rehearsal(evidence: Evidence) -> Answered:
         if one.state == RehearsalState.PASSED and is_current and one.finished_at is not None:
             return "pass", (
                 f"Rehearsal {one.pk} began with a schema as the plan expects it before phase "
-                f"{one.first_phase}, and ended with the same, {said(one.finished_at)}."
+                f"{one.first_phase}, and ended with the same, {in_words(one.finished_at)}."
             )
     return "fail", "No rehearsal of the plan as it is has passed yet. Rehearse it."
 
@@ -184,5 +184,5 @@ def _rehearsed(evidence: Evidence, name: str) -> Answered:
         )
     return "pass", (
         f"Phase {BACKFILL} filled in every row in {newest.environment} for {newest.actor_name}, "
-        f"{said(newest.finished_at)}."
+        f"{in_words(newest.finished_at)}."
     )

@@ -38,6 +38,7 @@ from rollout.models import (
     StepRun,
     Way,
 )
+from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.plan.gates import Gate
 from rollout.plan.plan import Plan
@@ -63,7 +64,7 @@ class Change:
     at: datetime
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.at:%Y-%m-%d %H:%M:%S} UTC)"
+        return f"{self.what} ({in_words(self.at)})"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.standing import is_done, is_untouched
 from rollout.models import AuditStatus
+from rollout.moments import in_words
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoRuleHolds
 from rollout.plan.step import BACKFILL
 
@@ -13,7 +14,10 @@ def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> Answered:
     run, number = evidence.run_before, evidence.number - 1
     if is_done(run):
         assert run is not None
-        return "pass", f"Phase {number} is done since {run.finished_at:%Y-%m-%d %H:%M:%S} UTC."
+        return (
+            "pass",
+            f"Phase {number} is done since {in_words(run.finished_at or run.created_at)}.",
+        )
     if is_untouched(run):
         return "fail", f"Phase {number} has not been carried out. Start it first."
     assert run is not None
@@ -55,7 +59,7 @@ def audit_clean(gate: AuditClean, evidence: Evidence) -> Answered:
     report = evidence.full_audit
     if report is None:
         return "unknown", "There is no full audit yet. Start one."
-    at = f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    at = f"{in_words(report.started_at)}"
     if report.status == AuditStatus.INCONCLUSIVE:
         return (
             "unknown",

@@ -1,12 +1,11 @@
 """Whether what somebody signed still counts, and which gate is overridden by whom."""
 
-from datetime import datetime
-
 from django.utils import timezone
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.standing import is_done
 from rollout.models import SignOff, SignOffKind
+from rollout.moments import in_words
 
 
 def why_void(one: SignOff, evidence: Evidence) -> str:
@@ -18,7 +17,7 @@ def why_void(one: SignOff, evidence: Evidence) -> str:
     if one.phase_digest != evidence.plan.digest_of(evidence.number):
         return "what the phase runs or asks for has changed since."
     if one.expires_at is not None and one.expires_at <= timezone.now():
-        return f"it expired at {said(one.expires_at)}."
+        return f"it expired at {in_words(one.expires_at)}."
     if one.run_id is not None and (evidence.run is None or one.run_id != evidence.run.pk):
         return "it was for an earlier start."
     if one.run_id is not None and evidence.run is not None and is_done(evidence.run):
@@ -37,7 +36,3 @@ def override_of(name: str, evidence: Evidence) -> tuple[SignOff | None, SignOff 
                 return None, one
             return one, None
     return None, None
-
-
-def said(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

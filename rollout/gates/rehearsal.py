@@ -5,6 +5,7 @@ from django.utils import timezone
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState
+from rollout.moments import in_words
 from rollout.plan.gates import RehearsalPassed
 
 
@@ -19,7 +20,7 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
     if not ended:
         return "fail", "The plan has not been rehearsed. Rehearse it first."
     last = ended[0]
-    at = f"{last.finished_at:%Y-%m-%d %H:%M} UTC"
+    at = f"{in_words(last.finished_at or last.created_at)}"
     if last.plan_digest != evidence.plan.digest:
         return "fail", (
             f"Rehearsal {last.pk} of {at} was of another version of the plan. Rehearse it again."

@@ -2,8 +2,9 @@
 
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
-from rollout.gates.overriding import said, why_void
+from rollout.gates.overriding import why_void
 from rollout.models import SignOffKind
+from rollout.moments import in_words
 from rollout.plan.gates import Approved
 
 
@@ -16,8 +17,8 @@ def approved(gate: Approved, evidence: Evidence) -> Answered:
         one = others[0]
         assert one.expires_at is not None
         return "pass", (
-            f"{one.actor_name} approved plan {one.plan_digest} at {said(one.at)}, until "
-            f"{said(one.expires_at)}."
+            f"{one.actor_name} approved plan {one.plan_digest} at {in_words(one.at)}, until "
+            f"{in_words(one.expires_at)}."
         )
     if valid and evidence.starter is not None:
         return "fail", (
@@ -27,13 +28,13 @@ def approved(gate: Approved, evidence: Evidence) -> Answered:
     if given:
         reason = why_void(given[0], evidence)
         return "fail", (
-            f"{given[0].actor_name}'s approval of {said(given[0].at)} does not count: {reason} "
+            f"{given[0].actor_name}'s approval of {in_words(given[0].at)} does not count: {reason} "
             "Ask another lead to approve the phase."
         )
     asked = evidence.sign_offs(SignOffKind.REQUEST)
     if asked:
         return "fail", (
-            f"{asked[0].actor_name} asked for approval at {said(asked[0].at)}; nobody has given it "
-            "yet. Another lead than the one who starts must."
+            f"{asked[0].actor_name} asked for approval at {in_words(asked[0].at)}; nobody has "
+            "given it yet. Another lead than the one who starts must."
         )
     return "fail", "Nobody has approved it. Ask another lead than the one who starts to do so."

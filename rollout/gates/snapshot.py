@@ -7,6 +7,7 @@ from django.utils import timezone
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.models import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
+from rollout.moments import in_words
 from rollout.plan.gates import SnapshotVerified
 
 
@@ -16,7 +17,7 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
     snapshot = next((each for each in newest if each.state == SnapshotState.VERIFIED), None)
     if snapshot is None or snapshot.taken_at is None:
         return _none_verified(newest[0] if newest else None)
-    at = f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    at = f"{in_words(snapshot.taken_at)}"
     if before is not None and (
         before.finished_at is None or before.finished_at > snapshot.taken_at
     ):

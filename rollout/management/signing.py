@@ -13,6 +13,7 @@ from rollout.gates.checklist import checklist_of
 from rollout.gates.overriding import why_void
 from rollout.management.actors import actor_of, add_user
 from rollout.models import Rollout, SignOffKind
+from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.runner.probing import probe_all
 from rollout.runner.scheduled_starts import said, window_of
@@ -65,7 +66,7 @@ def approve(rollout: Rollout, phase: int, digest: str, user: str) -> str:
     actor = actor_of(user, "approve_rollout", rollout.environment)
     given = runner.approve(rollout, phase, seen=digest, actor=actor, source="shell")
     assert given.expires_at is not None
-    return f"Phase {phase} is approved until {given.expires_at:%Y-%m-%d %H:%M} UTC, for one start."
+    return f"Phase {phase} is approved until {in_words(given.expires_at)}, for one start."
 
 
 def withdraw(rollout: Rollout, phase: int, user: str) -> str:
@@ -88,7 +89,7 @@ def override(rollout: Rollout, phase: int, gate: str, reason: str, user: str) ->
     actor = actor_of(user, "override_gate", rollout.environment)
     given = runner.override(rollout, phase, gate, reason=reason, actor=actor, source="shell")
     assert given.expires_at is not None
-    until = f"{given.expires_at:%Y-%m-%d %H:%M} UTC"
+    until = f"{in_words(given.expires_at)}"
     if plans.get(rollout.plan).is_guarded(phase):
         return (
             f"Gate “{gate}” is overridden until {until}, once another lead confirms it: manage.py "

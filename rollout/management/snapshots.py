@@ -15,6 +15,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
+from rollout.moments import in_words
 from rollout.runner.restoring import make_staging, restore_now
 from rollout.runner.snapshots import make_now
 from rollout.runner.verbs import Actor
@@ -159,7 +160,7 @@ def of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _summary(snapshot: Snapshot) -> str:
-    taken = f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC" if snapshot.taken_at else "not taken"
+    taken = f"{in_words(snapshot.taken_at)}" if snapshot.taken_at else "not taken"
     text = (
         f"{snapshot.pk}  {snapshot.state}  {taken}  {snapshot.size:,} bytes  "
         f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables"

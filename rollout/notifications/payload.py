@@ -8,6 +8,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.urls import NoReverseMatch, reverse
 
 from rollout.models import LogEntry
+from rollout.moments import in_words
 from rollout.notifications.kinds import headline, kind_of
 
 
@@ -68,7 +69,7 @@ def as_mail(entry: LogEntry) -> tuple[str, str]:
         entry.message,
         "",
         f"By:    {entry.actor} ({entry.source})",
-        f"When:  {entry.at:%Y-%m-%d %H:%M:%S} UTC",
+        f"When:  {in_words(entry.at)}",
         *([f"Page:  {link}"] if link else []),
         "",
         "You chose on the console's page Notifications what you are told of.",

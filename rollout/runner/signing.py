@@ -10,6 +10,7 @@ from rollout.events import Event
 from rollout.gates import Evidence
 from rollout.gates.overriding import override_of, why_void
 from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.moments import in_words
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
 from rollout.runner.reasons import reason_of
@@ -70,7 +71,7 @@ def approve(
         _record(
             Event.APPROVED,
             f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
-            f"{given.expires_at:%Y-%m-%d %H:%M} UTC.",
+            f"{in_words(given.expires_at)}.",
             *(given, actor, source),
         )
     return given

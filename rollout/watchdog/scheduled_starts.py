@@ -10,6 +10,7 @@ from rollout.backends import allowed_in
 from rollout.environments import home_of
 from rollout.events import Event
 from rollout.models import ScheduledStart, ScheduleState
+from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.runner.scheduled_starts import end, record, said
@@ -72,7 +73,7 @@ def _why_not(due: ScheduledStart) -> str:
         return str(error)
     if now - due.at > LATEST:
         return (
-            f"nothing looked until {now:%Y-%m-%d %H:%M:%S} UTC, more than "
+            f"nothing looked until {in_words(now)}, more than "
             f"{LATEST.total_seconds() // 60:.0f} minutes too late. See that a watchdog runs, and "
             "start it by hand or schedule it anew."
         )

@@ -3,6 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from rollout.console import formatting
 from rollout.progress import TimeLeft
@@ -159,3 +160,17 @@ def test_moments_in_a_sentence_are_told_in_the_readers_zone() -> None:
     assert text.startswith("Wait &lt;b&gt; until <time")
     assert ">26 Nov 2020, 05:32:59 JST</time>, then go." in text
     assert 'title="2020-11-25 20:32:59 UTC"' in text
+
+
+def test_moments_that_were_kept_to_the_minute_get_no_seconds() -> None:
+    with timezone.override("Asia/Tokyo"):
+        text = formatting.local_times("Until 2020-11-25 20:32 UTC.")
+    assert ">26 Nov 2020, 05:32 JST</time>." in text
+    assert 'title="2020-11-25 20:32 UTC"' in text
+    assert 'datetime="2020-11-25T20:32+00:00"' in text
+
+
+def test_markup_beside_a_moment_stays_what_it_is() -> None:
+    assert formatting.local_times(SafeString("<b>At</b> once")) == "<b>At</b> once"
+    assert formatting.local_times("<b>At</b> once") == "&lt;b&gt;At&lt;/b&gt; once"
+    assert formatting.local_times(None) == ""

@@ -17,6 +17,7 @@ from rollout.models import (
     StepRun,
     Way,
 )
+from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.plan.gates import (
     Answer,
@@ -311,8 +312,9 @@ def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: 
     journal.reviewed(rollout, at=decided_at, changes=several, rows_changed=13)
     status, message = told_of(rollout, RehearsalPassed())
     assert status == "fail"
+    assert rehearsal.finished_at is not None
     assert message == (
-        f"Rehearsal {rehearsal.pk} of {rehearsal.finished_at:%Y-%m-%d %H:%M} UTC began with a "
+        f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} began with a "
         "snapshot that is older than grace's review of properties.type, by which “Apt” became "
         f"“Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, and "
         "rehearse again."
