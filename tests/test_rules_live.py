@@ -24,6 +24,7 @@ CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTI
 """
 # The newest rows, which every search without filters shows, filled and yet wrong.
 WRONG_VALUES = """
+SET LOCAL session_replication_role = replica;
 UPDATE properties SET property_type_id =
   (SELECT min(id) FROM property_types WHERE id <> property_type_id)
  WHERE id IN (SELECT id FROM properties WHERE property_type_id IS NOT NULL

@@ -222,6 +222,10 @@ class DualWriteTriggers:
                 f"{self.table.label}.{lookup.column} was written without {lookup.legacy}, whose "
                 f"default means another row. Write {lookup.legacy} too."
             ),
+            "decided": sql.Literal(
+                f"{self.table.label}.{lookup.column} was written as a row of {lookup.lookup_label} "
+                "whose name means another row, as people decided. Write the row that they chose."
+            ),
         }
         return [
             code(line).format(**fill)
@@ -232,6 +236,9 @@ class DualWriteTriggers:
                 "    IF {blank} OR (TG_OP = 'UPDATE'",
                 "        AND {new_legacy} IS NOT DISTINCT FROM {old_legacy}) THEN",
                 "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                "      IF {new_column} IS DISTINCT FROM {to_new} ({new_legacy}) THEN",
+                "        RAISE EXCEPTION USING MESSAGE = {decided};",
+                "      END IF;",
                 "    ELSIF TG_OP = 'INSERT' AND {default} THEN",
                 "      RAISE EXCEPTION USING MESSAGE = {refusal};",
                 "    END IF;",
@@ -249,7 +256,9 @@ class DualWriteTriggers:
             "EXISTS (SELECT FROM pg_attrdef AS d JOIN pg_attribute AS a"
             " ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
             " WHERE d.adrelid = {} AND a.attname = {}"
-            " AND starts_with(pg_get_expr(d.adbin, d.adrelid), quote_literal({}) || '::'))"
+            # PostgreSQL prints a constant so, never with the E before it that quote_literal writes.
+            " AND starts_with(pg_get_expr(d.adbin, d.adrelid),"
+            "   '''' || replace({}, '''', '''''') || '''::'))"
         ).format(
             self.table.regclass,
             sql.Literal(lookup.legacy),
@@ -344,17 +353,17 @@ class DualWriteTriggers:
         return sql.SQL(" OR ").join(changes) if changes else sql.SQL("false")
 
     def _update_condition(self, stage: Stage) -> sql.Composable:
-        """Forward: the legacy side changed, or the row is unfilled. Else: either side changed."""
-        changed = self._sources_changed(*self.translations, *self.computed)
-        if stage == "forward":
-            return sql.SQL("{} OR {}").format(changed, self._unfilled())
-        new_changed = [
+        """Either side changed, or the row is unfilled while the legacy side is right."""
+        changed = [self._sources_changed(*self.translations, *self.computed)]
+        changed += [
             sql.SQL("{} IS DISTINCT FROM {}").format(
                 sql.Identifier("old", lookup.column), sql.Identifier("new", lookup.column)
             )
             for lookup in self.lookups
         ]
-        return sql.SQL(" OR ").join([changed, *new_changed])
+        if stage == "forward":
+            changed.append(self._unfilled())
+        return sql.SQL(" OR ").join(changed)
 
     def _unfilled(self) -> sql.Composable:
         """A row is filled in all its columns at once, so a required one that is null tells it.

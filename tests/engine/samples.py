@@ -1,6 +1,7 @@
 """Small legacy tables in several shapes, a plan over each, and an application that writes them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -186,6 +187,11 @@ class Sample:
             )
         )
 
+    def damage(self, connection: Connection, number: int, **values: Any) -> None:
+        """As ``update``, but no trigger sees it."""
+        with past_triggers(connection):
+            self.update(connection, number, **values)
+
     def delete(self, connection: Connection, number: int) -> None:
         connection.execute(
             sql.SQL("DELETE FROM {} AS t WHERE {}").format(
@@ -261,6 +267,14 @@ class Sample:
         ).fetchone()
         assert found is not None
         return int(found[0])
+
+
+@contextmanager
+def past_triggers(connection: Connection) -> Iterator[None]:
+    """A transaction whose writes no trigger sees: damage, as it comes from elsewhere."""
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        yield
 
 
 def plan_over(sample: Sample) -> r.Plan:

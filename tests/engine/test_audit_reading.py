@@ -17,7 +17,7 @@ from rollout.engine.control import Interrupted
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, Target
 from tests.engine.carrying import NoControl, StopAfter, audit, do_until
-from tests.engine.samples import BIGINT, LISTED, SAMPLES, Sample
+from tests.engine.samples import BIGINT, LISTED, SAMPLES, Sample, past_triggers
 from tests.engine.things import writing
 
 PLAN = BIGINT.plan
@@ -51,7 +51,8 @@ class TestWritesInFlight:
         self, target: Target, connection: Connection
     ) -> None:
         filled(target, connection, 30)
-        connection.execute("UPDATE things SET kind_id = -1, is_open = false WHERE id IN (3, 4)")
+        with past_triggers(connection):
+            connection.execute("UPDATE things SET kind_id = -1, is_open = false WHERE id IN (3, 4)")
         connection.execute("UPDATE things SET is_open = false WHERE id = 5")
         control = WritesMeanwhile(
             target, "UPDATE things SET kind_id = NULL, is_open = NULL WHERE id IN (3, 5)"
@@ -68,7 +69,8 @@ class TestWritesInFlight:
         self, target: Target, connection: Connection
     ) -> None:
         filled(target, connection, 5)
-        connection.execute("UPDATE things SET kind_id = -1 WHERE id = 2")
+        with past_triggers(connection):
+            connection.execute("UPDATE things SET kind_id = -1 WHERE id = 2")
         control = WritesMeanwhile(target, "DELETE FROM things WHERE id = 2")
         result = audit(target, PLAN, control=control, recheck_after=0.1)
         assert (result.transient, result.mismatched, result.rows) == (1, 0, 5)
@@ -77,7 +79,8 @@ class TestWritesInFlight:
         self, target: Target, connection: Connection
     ) -> None:
         filled(target, connection, 9)
-        connection.execute("UPDATE things SET kind_id = -1")
+        with past_triggers(connection):
+            connection.execute("UPDATE things SET kind_id = -1")
         control = WritesMeanwhile(target, "DELETE FROM things")
         result = audit(target, PLAN, control=control, recheck_after=0.1, store=5)
         assert (result.transient, result.mismatched) == (0, 9)
@@ -99,8 +102,10 @@ class TestCells:
         filled(target, connection, 30)
         connection.execute("UPDATE things SET kind = NULL WHERE id = 1")
         connection.execute("UPDATE things SET kind = 'it''s 100 %' WHERE id IN (2, 3)")
-        connection.execute("UPDATE things SET kind_id = -1 WHERE id IN (4, 5, 6)")
-        connection.execute("UPDATE things SET kind_id = NULL WHERE id = 7")
+        with past_triggers(connection):
+            connection.execute("UPDATE things SET kind_id = -1 WHERE id IN (4, 5, 6)")
+        with past_triggers(connection):
+            connection.execute("UPDATE things SET kind_id = NULL WHERE id = 7")
         result = audit(target, PLAN)
         for translation in result.translations:
             if translation.lookup_table:
@@ -138,7 +143,8 @@ class TestLookupRows:
         connection.execute(
             f"UPDATE {MAPPING} SET lookup_id = {flat} WHERE legacy = ' house'".encode()
         )
-        connection.execute(f"UPDATE things SET kind_id = {flat} WHERE kind = ' house'".encode())
+        with past_triggers(connection):
+            connection.execute(f"UPDATE things SET kind_id = {flat} WHERE kind = ' house'".encode())
         assert audit(target, PLAN).categories == {"ok": 2, "ambiguous": 4}
 
 
@@ -152,7 +158,7 @@ class TestChunks:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         filled(target, connection, 200, sample)
-        sample.update(connection, 7, kind_id=-1)
+        sample.damage(connection, 7, kind_id=-1)
         whole = audit(target, sample.plan)
         monkeypatch.setattr(auditor, "CHUNKED_FROM_BLOCKS", 0)
         monkeypatch.setattr(auditor, "FIRST_CHUNK_BLOCKS", 1)
@@ -193,7 +199,7 @@ class TestRows:
         self, sample: Sample, target: Target, connection: Connection
     ) -> None:
         filled(target, connection, 40, sample)
-        sample.update(connection, 3, kind_id=-1)
+        sample.damage(connection, 3, kind_id=-1)
         sample.update(connection, 5, is_open=False)
         with target.connect() as own:
             found = list(mismatching_rows(own, sample.plan, sample.table))
@@ -238,7 +244,8 @@ def test_it_works_inside_a_transaction_of_the_caller(
 ) -> None:
     filled(target, connection, 3)
     with target.connect() as own, own.transaction(force_rollback=True):
-        own.execute("UPDATE things SET kind_id = -1 WHERE id = 1")
+        with past_triggers(own):
+            own.execute("UPDATE things SET kind_id = -1 WHERE id = 1")
         found = audit_module.run_audit(own, PLAN)
     assert found.categories["orphan"] == 1
 
@@ -246,7 +253,8 @@ def test_it_works_inside_a_transaction_of_the_caller(
 def test_another_thread_may_stop_it(target: Target, connection: Connection) -> None:
     """The second look waits; whoever waits with it can still be interrupted."""
     filled(target, connection, 3)
-    connection.execute("UPDATE things SET kind_id = -1")
+    with past_triggers(connection):
+        connection.execute("UPDATE things SET kind_id = -1")
     stop = threading.Event()
 
     class Asked(NoControl):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from rollout.engine import ddl
+from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill, Statement
 from rollout.plan.dualwrite import DualWriteTriggers, Stage
@@ -87,6 +88,103 @@ class TestForward:
         assert BIGINT.row(app, 1, "kind", "kind_id") == ("Flat", flat)
         BIGINT.update(app, 1, kind="House", kind_id=flat)
         assert BIGINT.row(app, 1, "kind", "kind_id") == ("House", house)
+
+    @pytest.mark.parametrize("blank", [{}, {"kind": None}, {"kind": ""}, {"kind": " \u00a0"}])
+    def test_a_new_row_with_the_foreign_key_alone_gets_its_text(
+        self, app: Connection, blank: dict[str, str | None]
+    ) -> None:
+        flat = BIGINT.lookup_id(app, "Flat")
+        BIGINT.insert(app, 1, kind_id=flat, state_id=BIGINT.lookup_id(app, "Open", BIGINT.state))
+        assert BIGINT.row(app, 1, "kind", "state", "is_open") == ("Flat", "Open", True)
+        BIGINT.insert(app, 2, kind_id=flat, **blank)
+        assert BIGINT.row(app, 2, "kind", "kind_id") == ("Flat", flat)
+
+    def test_a_change_of_the_foreign_key_alone_takes_the_text_with_it(
+        self, app: Connection
+    ) -> None:
+        BIGINT.insert(app, 1, kind=" House", state="open")
+        flat = BIGINT.lookup_id(app, "Flat")
+        BIGINT.update(app, 1, kind_id=flat)
+        assert BIGINT.row(app, 1, "kind", "kind_id", "state") == ("Flat", flat, "open")
+        BIGINT.update(app, 1, kind=None, kind_id=BIGINT.lookup_id(app, "House"))
+        assert BIGINT.row(app, 1, "kind") == "House"
+        BIGINT.update(app, 1, kind_id=BIGINT.lookup_id(app, "Unspecified"))
+        assert BIGINT.row(app, 1, "kind") is None
+        BIGINT.update(app, 1, state_id=BIGINT.lookup_id(app, "sold", BIGINT.state))
+        assert BIGINT.row(app, 1, "state", "is_open", "opened_at") == ("sold", False, None)
+
+    def test_a_foreign_key_alone_is_kept_where_the_backfill_has_not_been(
+        self, connection: Connection, app: Connection
+    ) -> None:
+        ddl.apply(connection, TRIGGERS.remove(), NoControl())
+        BIGINT.insert(app, 1, kind="House", state="open")
+        ddl.apply(connection, TRIGGERS.install("forward"), NoControl())
+        BIGINT.update(app, 1, kind_id=BIGINT.lookup_id(app, "Flat"), is_open=True)
+        run_fill(connection, fill_of(BIGINT.plan, BIGINT.table))
+        assert (BIGINT.row(app, 1, "kind"), BIGINT.name_of(app, 1)) == ("Flat", "Flat")
+
+    def test_null_in_the_foreign_key_alone_is_filled_in_again(self, app: Connection) -> None:
+        """A writer of whole rows has read it before the backfill came by."""
+        BIGINT.insert(app, 1, kind="House", state="open")
+        BIGINT.update(app, 1, kind="House", kind_id=None)
+        BIGINT.update(app, 1, state="open", state_id=None)
+        assert BIGINT.name_of(app, 1) == "House"
+        assert BIGINT.name_of(app, 1, BIGINT.state) == "open"
+
+    def test_a_foreign_key_to_no_row_is_refused_and_says_what_to_write(
+        self, app: Connection
+    ) -> None:
+        BIGINT.insert(app, 1, kind="House")
+        refusal = (
+            r"things\.kind_id was written as a row that is not there\. Write .* of kinds, not 9"
+        )
+        with pytest.raises(psycopg.errors.ForeignKeyViolation, match=refusal):
+            BIGINT.insert(app, 2, kind_id=9_999)
+        with pytest.raises(psycopg.errors.ForeignKeyViolation, match=refusal):
+            BIGINT.update(app, 1, kind_id=9_999)
+        assert BIGINT.row(app, 1, "kind") == "House"
+
+    def test_a_foreign_key_alone_to_a_row_that_people_decided_away_is_refused(
+        self, connection: Connection, app: Connection
+    ) -> None:
+        house, h = BIGINT.lookup_id(app, "House"), BIGINT.lookup_id(app, "h")
+        decide(
+            *(connection, BIGINT.plan, BIGINT.kind, {"h": Decision("House")}),
+            reviewer="ada",
+            keep=True,
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match=r"Write the row that they chose"):
+            BIGINT.insert(app, 1, kind_id=h)
+        # A release that goes by names writes both: the text is what people decided on.
+        BIGINT.insert(app, 2, kind="h", kind_id=h)
+        BIGINT.insert(app, 3, kind_id=house)
+        assert [BIGINT.row(app, n, "kind", "kind_id") for n in (2, 3)] == [
+            ("h", house),
+            ("House", house),
+        ]
+
+    @pytest.mark.parametrize("default", ["Castle", "it's \\ a castle", ""])
+    def test_a_default_of_the_text_neither_hides_a_foreign_key_nor_stops_an_old_release(
+        self, default: str, connection: Connection, app: Connection
+    ) -> None:
+        connection.execute(
+            sql.SQL("ALTER TABLE things ALTER kind SET DEFAULT {}").format(sql.Literal(default))
+        )
+        flat = BIGINT.lookup_id(app, "Flat")
+        BIGINT.insert(app, 1)
+        assert BIGINT.row(app, 1, "kind") == default
+        assert BIGINT.name_of(app, 1) == (default or "Unspecified")
+        castle = BIGINT.row(app, 1, "kind_id")
+        BIGINT.insert(app, 2, kind_id=castle)
+        assert BIGINT.row(app, 2, "kind", "kind_id") == (default, castle)
+        BIGINT.insert(app, 3, kind="flat", kind_id=flat)
+        assert BIGINT.row(app, 3, "kind", "kind_id") == ("flat", flat)
+        if default:
+            with pytest.raises(psycopg.errors.RaiseException, match=r"without kind, .* kind too"):
+                BIGINT.insert(app, 4, kind_id=flat)
+        else:
+            BIGINT.insert(app, 4, kind_id=flat)
+            assert BIGINT.row(app, 4, "kind", "kind_id") == ("Flat", flat)
 
     def test_any_write_heals_a_row_that_the_scan_has_not_reached(
         self, connection: Connection, app: Connection
