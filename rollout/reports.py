@@ -94,6 +94,9 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
         "mismatched": report.mismatched,
         "categories": report.categories,
         "status": report.status,
+        "mapping": report.mapping_digest,
+        "mapping_values": report.mapping_values,
+        "mapping_reviewed": report.mapping_reviewed,
         **(of_sample if report.mode == AuditMode.SAMPLED else {}),
     }
 

@@ -1,5 +1,6 @@
 """Gates about what was carried out and found before."""
 
+from rollout.audit_mappings import against
 from rollout.gates.answering import Answered, answers
 from rollout.gates.evidence import Evidence
 from rollout.gates.standing import is_done, is_untouched
@@ -76,6 +77,8 @@ def audit_clean(gate: AuditClean, evidence: Evidence) -> Answered:
     if report.waived:
         return "pass", (
             f"The audit of {at} compared {report.rows:,} rows; {report.waived:,} mismatch and are "
-            "accepted by name."
-        )
-    return "pass", f"The audit of {at} compared {report.rows:,} rows and found no mismatch."
+            f"accepted by name. {against(report)}"
+        ).strip()
+    return "pass", (
+        f"The audit of {at} compared {report.rows:,} rows and found no mismatch. {against(report)}"
+    ).strip()

@@ -72,6 +72,12 @@ class AuditReport(Leased):
 
     plan_digest = models.CharField(max_length=12)
     mapping_digest = models.CharField(max_length=12, blank=True)
+    mapping_values = models.PositiveIntegerField(null=True)
+    """How many values, by normal form, the mappings had that it compared by."""
+    mapping_reviewed = models.PositiveIntegerField(null=True)
+    """On how many of them people had decided."""
+    mapping_at = models.DateTimeField(null=True)
+    """When they decided last."""
     """Of every mapping and lookup row that values were compared by."""
     sql_digest = models.CharField(max_length=12, blank=True)
     snapshot = models.CharField(max_length=200, blank=True)

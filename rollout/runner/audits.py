@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout import findings, journal, log
+from rollout.audit_mappings import against
 from rollout.bounds import CONFIDENCE, confidence_of_look, upper_bound
 from rollout.engine import replica
 from rollout.engine.audit import (
@@ -268,6 +269,8 @@ def _write(report: AuditReport, result: AuditResult) -> None:
     report.waiting_for = ""
     report.snapshot, report.direction = result.snapshot, result.direction
     report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest
+    report.mapping_values, report.mapping_reviewed = result.mapping_values, result.mapping_reviewed
+    report.mapping_at = result.mapping_at
     report.code_version = code_version()
     with journal.atomic():
         if not result.inconclusive:
@@ -279,7 +282,8 @@ def _write(report: AuditReport, result: AuditResult) -> None:
             Event.AUDIT_DONE,
             f"Audit {report.pk} is {report.status}: {report.rows:,} rows, "
             f"{report.mismatched:,} mismatched"
-            + (f", {report.waived:,} of them accepted." if report.waived else "."),
+            + (f", {report.waived:,} of them accepted." if report.waived else ".")
+            + (f" {said}" if (said := against(report)) else ""),
             actor=report.actor_name,
             source="worker",
             rollout=report.rollout,
@@ -291,6 +295,8 @@ def _write(report: AuditReport, result: AuditResult) -> None:
                 "rows": report.rows,
                 "categories": report.categories,
                 "mapping": report.mapping_digest,
+                "mapping_values": report.mapping_values,
+                "mapping_reviewed": report.mapping_reviewed,
             },
         )
 

@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from rollout import journal, log, logs, queue
+from rollout.audit_mappings import against
 from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
@@ -265,7 +266,7 @@ class Execution:
                 f"Audit {report.pk} is {report.status}: {report.mismatched:,} of {report.rows:,} "
                 f"rows. {report.message}".strip()
             )
-        return f"{report.rows:,} rows compared, no mismatch."
+        return f"{report.rows:,} rows compared, no mismatch. {against(report)}".strip()
 
     def _probe(self, action: Probe) -> str:
         return probing.try_out(self.run.rollout, action.flow)

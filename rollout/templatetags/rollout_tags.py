@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from rollout import progress
+from rollout import audit_mappings, progress
 from rollout.console import access, cells, closed, cookies, formatting, links, live, looks
 from rollout.console.concerns import Concern
 from rollout.console.paging import Page
@@ -35,6 +35,8 @@ register.filter("job_speed", progress.speed_of)
 register.filter("byte_change", formatting.byte_change)
 register.filter("local_times", formatting.local_times)
 register.filter("total", formatting.total)
+register.filter("reviewed", audit_mappings.reviewed)
+register.filter("against", audit_mappings.against)
 register.filter("python", python_text)
 register.filter("json_text", formatting.json_text)
 register.filter("job_word", looks.of_job)

@@ -23,6 +23,7 @@ from rollout.engine.audit.readiness import (
     why_archive_is_torn,
     why_not,
 )
+from rollout.engine.audit.reviewed import reviewed_of
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.sampling import Function, computed_again, population, sampled
 from rollout.engine.audit.scan import Combination, TableScan, sorted_cells
@@ -32,6 +33,7 @@ from rollout.engine.pace import Pace
 from rollout.engine.target import Connection
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
+from rollout.plan.translations import Lookup
 
 CHUNKED_FROM_BLOCKS = 500_000
 """A larger table is read in chunks; a smaller one in one statement, which may be parallel."""
@@ -95,9 +97,18 @@ class Auditor:
             self.scans.append(scan)
             for rules in scan.lookups:
                 digest.update(rules.digest.encode())
+                self._count_reviewed(rules.lookup)
             self._audit_table(scan, sample, function_of)
         self.result.mapping_digest = digest.hexdigest()[:12]
         self.result.sql_digest = self._queries.hexdigest()[:12]
+
+    def _count_reviewed(self, lookup: Lookup) -> None:
+        """How many values of a mapping people have decided on, in the snapshot that is compared."""
+        values, reviewed, at = reviewed_of(self.connection, self.plan, lookup)
+        result = self.result
+        result.mapping_values += values
+        result.mapping_reviewed += reviewed
+        result.mapping_at = max((m for m in (result.mapping_at, at) if m), default=None)
 
     def _audit_table(
         self,

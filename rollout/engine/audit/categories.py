@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 MATCHED = ("both_null", "ok", "ok_normalized", "ok_mapped", "quarantined", "transient")
 MISMATCHED = (
@@ -101,6 +102,12 @@ class AuditResult:
     snapshot: str = ""
     sql_digest: str = ""
     mapping_digest: str = ""
+    mapping_values: int = 0
+    """How many values, by normal form, the mappings have that were compared by."""
+    mapping_reviewed: int = 0
+    """On how many of them people have decided."""
+    mapping_at: datetime | None = None
+    """When they decided last."""
     direction: str = "forward"
 
     @property

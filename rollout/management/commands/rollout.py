@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError
 
 from rollout import exports, log, pauses, reports, runner
+from rollout.audit_mappings import against
 from rollout.bounds import statement_of
 from rollout.engine.selftest import Inconclusive
 from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
@@ -364,8 +365,9 @@ class Command(BaseCommand):
         )
         for category, rows in sorted(report.categories.items()):
             self.stdout.write(f"  {category:<16} {rows:>14,}")
-        if said := statement_of(report):
-            self.stdout.write(said)
+        for said in (against(report), statement_of(report)):
+            if said:
+                self.stdout.write(said)
 
     def do_audit_selftest(
         self, *, plan: str, env: str, rows: int, seed: int, json: bool, **_: Any
