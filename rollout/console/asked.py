@@ -10,7 +10,7 @@ from rollout.texts import is_storable
 LONGEST = 10_000
 """Characters of a field that somebody fills in; the runner's own limits are narrower."""
 # Texts of the data, which a mapping review carries from page to page: as long as they are there.
-_OF_THE_DATA = re.compile(r"decisions|(form|was|like)-\d+")
+_OF_THE_DATA = re.compile(r"decisions|(form|was|like|as-written)-\d+")
 # A bigint holds any number of 18 digits.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 

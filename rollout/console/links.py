@@ -22,8 +22,7 @@ def page_of_ours(request: HttpRequest, address: str, otherwise: str) -> str:
         address, allowed_hosts=own, require_https=request.is_secure()
     ):
         return otherwise
-    parts = urlsplit(address)
-    page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    page = urlsplit(address)._replace(scheme="", netloc="").geturl()
     # Behind a host of ours a path may look like another host.
     is_path = page.startswith("/") and url_has_allowed_host_and_scheme(page, allowed_hosts=None)
     return page if is_path else otherwise

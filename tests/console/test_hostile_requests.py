@@ -34,6 +34,9 @@ HOSTILE = (
 """Texts that views read, percent-encoded; none is what they want."""
 DECISIONS = (DEEP, '[["\\ud800", "x", false]]', '[["\\u0000", "x", false]]', '{"a": 1}', "null")
 
+DECIDED = (
+    *("decisions", "form-0", "name-0", "was-0", "like-0", "as-written-0", "bulk", "chosen", "to"),
+)
 POSTED: dict[str, tuple[str, ...]] = {
     "start": ("typed", "seen"),
     "schedule": ("at", "typed", "seen"),
@@ -46,8 +49,30 @@ POSTED: dict[str, tuple[str, ...]] = {
     "restore": ("into", "replace", "reason"),
     "rehearsals": ("snapshot", "keep"),
     "repair": ("finding", "table", "column", "category"),
-    "preview": ("decisions", "form-0", "name-0", "was-0", "like-0", "bulk", "chosen", "to", "edit"),
-    "apply": ("decisions", "form-0", "name-0", "was-0", "like-0", "bulk", "chosen", "to", "seen"),
+    "preview": (
+        "decisions",
+        "form-0",
+        "name-0",
+        "was-0",
+        "like-0",
+        "as-written-0",
+        "bulk",
+        "chosen",
+        "to",
+        "edit",
+    ),
+    "apply": (
+        "decisions",
+        "form-0",
+        "name-0",
+        "was-0",
+        "like-0",
+        "as-written-0",
+        "bulk",
+        "chosen",
+        "to",
+        "seen",
+    ),
     "pace": ("target_ms", "duty_percent", "workers"),
     "audits": ("sample", "seed"),
     "waive": ("reason", "until"),
