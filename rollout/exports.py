@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
@@ -14,8 +15,9 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 
 COLUMNS = ("table", "key", "column", "category", "state", "legacy", "expected", "actual")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+# What a spreadsheet takes for the beginning of a formula: a sign, also a full-width one and behind
+# what it leaves out, or what ends a cell. An apostrophe is there to be told from ours.
+_FORMULA = re.compile(r"[\t\r\n']|[\s\u200b\ufeff]*[=+@\-＝＋－＠]")
 AT_ONCE = 1000
 
 
@@ -82,7 +84,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 def safe_cell(value: object) -> str:
     """A text that a spreadsheet shows as it is: what it would calculate gets an apostrophe."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def text_of_cell(cell: str) -> str:

@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from rollout.exports import COLUMNS, as_csv, as_json, safe_cell
 
+SPACES = (0x9, 0xA, 0xB, 0xC, 0xD, 0x20, 0x85, 0xA0, 0x200B, 0x2003, 0x2028, 0x3000, 0xFEFF)
+"""What a spreadsheet may leave out before a formula."""
+
 rows = st.lists(
     st.fixed_dictionaries(
         {
-            name: st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+            name: st.none()
+            | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+            | st.text(st.sampled_from([*map(chr, SPACES), *"=+-@＝＋－＠'x"]), max_size=4)
             for name in COLUMNS
         }
     ),
@@ -29,7 +34,9 @@ def test_csv_gives_every_cell_back_and_none_begins_a_formula(found: list[dict[st
     assert len(lines) == len(found)
     for line, row in zip(lines, found, strict=True):
         for cell, name in zip(line, COLUMNS, strict=True):
-            assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+            shown = cell.lstrip("".join(map(chr, SPACES)))
+            assert not shown.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
+            assert not cell.startswith(("\t", "\r", "\n"))
             assert cell.removeprefix("'") == (row[name] or "").removeprefix("'") or cell == (
                 f"'{row[name]}"
             )
@@ -48,6 +55,13 @@ def test_json_gives_every_value_back(found: list[dict[str, str]]) -> None:
         ("=1+1", "'=1+1"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("'quoted", "''quoted"),
+        ("\n=1+1", "'\n=1+1"),
+        ("  =1+1", "'  =1+1"),
+        ("\u00a0\u200b=1+1", "'\u00a0\u200b=1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("－1", "'－1"),
+        ("\nHouse", "'\nHouse"),
+        (" House = home", " House = home"),
         (12, "12"),
     ],
 )

@@ -121,10 +121,12 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
     subscriptions = list(Subscription.objects.all())
+    own = [one for one in subscriptions if one.user_id == request.user.pk]
     page |= {
         "rollouts": rollouts,
         "address": delivering.address_of(request.user),
-        "mine": _rows(rollouts, [one for one in subscriptions if one.user_id == request.user.pk]),
+        "chosen": any(one.kinds for one in own),
+        "mine": _rows(rollouts, own),
         "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
         "liveness": liveness(),
     }

@@ -196,5 +196,13 @@ def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout:
         assert status in answer.content.decode()
     rollout.refresh_from_db()
     assert rollout.shadow_percent == 7.5
+    same = lead.post(f"{PAGE}shadow/", {"percent": "7.50", "next": ADDRESS}, follow=True)
+    assert "Shadow reads are 7.5 % of the reads now" in same.content.decode()
+    for percent in ("1e-321", "0.0009"):
+        answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
+        assert "The smallest share is 0.001 %." in answer.content.decode()
+    rollout.refresh_from_db()
+    assert rollout.shadow_percent == 7.5
+    # The share that it had already is no news.
     entry = LogEntry.objects.get(event="shadow share changed")
     assert (entry.actor, entry.data) == ("lead", {"before": 1.0, "after": 7.5})

@@ -38,6 +38,18 @@ def test_a_viewer_chooses_what_to_be_told_of_and_changes_it(
     assert kinds_of(user=user) == {}
 
 
+def test_who_ticks_without_an_address_reads_that_nothing_is_sent(
+    rollout: Rollout, viewer: Client
+) -> None:
+    warning = "Nothing is sent to you: you have no e-mail address."
+    assert warning not in journal.text_of(viewer, PAGE)
+    answer = viewer.post(PAGE, {"ticked": ["all:failed"]}, follow=True).content.decode()
+    assert warning in answer
+    assert "What you are told of is saved." in answer
+    User.objects.filter(username="viewer").update(email="viewer@example.org")
+    assert warning not in journal.text_of(viewer, PAGE)
+
+
 @pytest.mark.parametrize("ticked", ["all:nonsense", "999999:failed", "failed", "all:failed'--"])
 def test_what_no_box_offers_changes_nothing(rollout: Rollout, viewer: Client, ticked: str) -> None:
     user = User.objects.get(username="viewer")
