@@ -13,7 +13,11 @@ from rollout.console.fetch import audit_or_404
 from rollout.console.findings import finding_or_404
 from rollout.console.sessions import confirmed_recently
 from rollout.console.verbs import carry_out
+from rollout.engine.repair.cells import ADVICE
 from rollout.models import AuditReport
+from rollout.plan import plans
+from rollout.plan.translations import Lookup
+from rollout.runner.repairs import RepairPreview
 
 
 @may("repair_rows")
@@ -33,15 +37,24 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
             "You started a repair. When it is done a full audit follows by itself.",
         )
         return redirect("rollout:rollout", report.rollout.plan, report.rollout.environment)
+    preview = runner.preview_repair(report.rollout, table, selection)
     page = {
         "report": report,
         "rollout": report.rollout,
         "table": table,
         "selection": selection,
         "fields": {name: asked.get(name, "") for name in FIELDS if asked.get(name)},
-        "preview": runner.preview_repair(report.rollout, table, selection),
+        "preview": preview,
+        "to_review": _to_review(report, preview),
     }
     return render(request, "rollout/repair.html", page)
+
+
+def _to_review(report: AuditReport, preview: RepairPreview) -> list[Lookup]:
+    """The lookups of which people have to decide something before their rows can be repaired."""
+    waiting = {(c["table"], c["column"]) for c in preview.cells if c["category"] in ADVICE}
+    lookups = plans.get(report.rollout.plan).lookups
+    return [x for x in lookups if (x.table.label, x.column) in waiting]
 
 
 FIELDS = ("table", "column", "category", "finding")
@@ -59,6 +72,8 @@ def _selected(report: AuditReport, asked: dict[str, str]) -> tuple[str, dict[str
             raise Http404("That finding is another rollout's.")
         return found.table, {"columns": [found.column], "keys": [newest.key_parts]}
     tables = {translation["table"] for translation in report.translations}
+    if not asked["table"] and not asked["column"] and not asked["category"]:
+        return "", {}
     if asked["table"] not in tables:
         raise Http404(f"Audit {report.pk} looked at: {', '.join(sorted(tables)) or 'no table'}.")
     selection: dict[str, Any] = {}

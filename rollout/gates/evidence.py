@@ -38,6 +38,7 @@ from rollout.models import (
     StepRun,
     Way,
 )
+from rollout.models.repairs import EVERY_TABLE
 from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.plan.gates import Gate
@@ -294,10 +295,11 @@ class Evidence:
             )
             .get()
         )
+        repaired = found["repair_table"] or EVERY_TABLE
         return Facts(
             write_path=_change(found["step"] or "", found["step_at"]),
             review=_change(_review(found), found["review_at"]),
-            repair=_change(f"the repair of {found['repair_table']}", found["repair_at"]),
+            repair=_change(f"the repair of {repaired}", found["repair_at"]),
             rules=[made(RuleState, row) for row in found["judged"]],
             worker_seen_at=found["worker_seen_at"],
             watchdog_seen_at=found["watchdog_seen_at"],

@@ -10,6 +10,8 @@ from rollout.models.audits import AuditReport
 from rollout.models.rollouts import Rollout
 from rollout.models.runs import PhaseRun
 
+EVERY_TABLE = "every table"
+
 
 class MappingChange(models.Model):
     """A review of legacy values that somebody applied to a lookup's mapping.
@@ -60,6 +62,8 @@ class Repair(models.Model):
     ``selection`` is {"columns": [...], "categories": [...], "legacy": [texts] or null,
     "keys": [[key texts], ...] or null}: rows are those that meet all that is given.
     ``examples`` are rows as they were: [{"key", "column", "legacy", "before", "after"}].
+    ``cells`` are the rows before, by column: [{"table", "column", "category", "rows"}]. A row may
+    be wrong in several columns.
     """
 
     run = models.OneToOneField(PhaseRun, on_delete=models.CASCADE, related_name="repair")
@@ -69,16 +73,25 @@ class Repair(models.Model):
     change = models.ForeignKey(
         MappingChange, null=True, on_delete=models.SET_NULL, related_name="repairs"
     )
-    table = models.CharField(max_length=130)
+    table = models.CharField(max_length=130, blank=True)
+    """Empty for every table that the plan fills."""
     selection: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
     rows_expected = models.BigIntegerField(default=0)
     rows_repaired = models.BigIntegerField(null=True)
     before: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     """Categories to rows, before."""
     after: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    cells: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list
+    )
     examples: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
         default=list
     )
 
     def __str__(self) -> str:
-        return f"repair of {self.table}"
+        return f"repair of {self.tables}"
+
+    @property
+    def tables(self) -> str:
+        """What it is about, for people."""
+        return self.table or EVERY_TABLE

@@ -4,6 +4,8 @@ A repair is a run beside the phases: it has the lease, the states and the jobs o
 where a phase stands it leaves as it is.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +24,8 @@ from rollout.engine.repair import (
     examples,
     why_not,
 )
+from rollout.engine.repair import step_of as passes_of
+from rollout.engine.repair.counting import EXAMPLES
 from rollout.engine.target import Connection, TargetAway
 from rollout.environments import modes_of, target_of
 from rollout.events import Event
@@ -57,7 +61,8 @@ _KEYS_LOGGED = 20
 
 @dataclass(frozen=True)
 class RepairPreview:
-    """What a repair would do. ``before`` holds the selected rows by their worst category.
+    """What a repair would do. ``before`` holds the selected rows by their worst category, ``cells``
+    the same by column, as in ``rollout.models.Repair``.
 
     ``rows`` of them would be written and ``left`` would not, for which ``advice`` says why.
     ``refusal`` says why it cannot be started; ``uncounted`` why the numbers are not known.
@@ -65,6 +70,7 @@ class RepairPreview:
 
     rows: int = 0
     before: dict[str, int] = field(default_factory=dict)
+    cells: list[dict[str, Any]] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     sql: str = ""
     refusal: str = ""
@@ -80,22 +86,34 @@ def preview_repair(
     *,
     change: MappingChange | None = None,
 ) -> RepairPreview:
-    """What a repair of those rows would do now; nothing is changed."""
+    """What a repair of those rows would do now; nothing is changed.
+
+    Without a label it is about every table that the plan fills.
+    """
     try:
         plan = plan_of(rollout)
         refusal = _why_not(plan, rollout)
         if refusal:
             return RepairPreview(refusal=refusal)
-        table = _table(plan, table_label)
+        tables = _tables(plan, table_label, selection)
         with target_of(rollout.environment).connect() as connection:
-            refusal = why_not(connection, plan, table)
-            if refusal:
-                return RepairPreview(refusal=refusal)
+            for table in tables:
+                refusal = why_not(connection, plan, table)
+                if refusal:
+                    return RepairPreview(refusal=refusal)
             chosen = Selection.of(selection)
             direction = _direction(rollout, change)
-            jobs = _computing_jobs(rollout, table)
-            repairing = Repairing(plan, table, chosen, direction=direction, jobs=jobs)
-            return _preview(connection, repairing)
+            return _preview(
+                connection,
+                [
+                    Repairing(
+                        *(plan, table, chosen),
+                        direction=direction,
+                        jobs=_computing_jobs(rollout, table),
+                    )
+                    for table in tables
+                ],
+            )
     except (NothingSelected, UnknownPlan, TargetAway) as problem:
         return RepairPreview(refusal=str(problem))
     except errors.DataError as error:
@@ -105,55 +123,99 @@ def preview_repair(
         )
 
 
-def _preview(connection: Connection, repairing: Repairing) -> RepairPreview:
+def _preview(connection: Connection, repairings: Sequence[Repairing]) -> RepairPreview:
+    refusals = [repairing.refusal for repairing in repairings]
+    refusal = "" if "" in refusals else refusals[0]
+    sql = ";\n\n".join(repairing.text for repairing in repairings if repairing.text)
     connection.execute(f"SET statement_timeout = '{PREVIEW_SECONDS}s'".encode())
     connection.execute("SET default_transaction_read_only = on")
     try:
-        counted = count(connection, repairing)
-        shown = examples(connection, repairing) if counted.writable else []
+        found = _count(connection, repairings)
     except errors.QueryCanceled:
         return RepairPreview(
-            sql=repairing.text,
-            refusal=repairing.refusal,
+            sql=sql,
+            refusal=refusal,
             uncounted=f"Counting the rows takes longer than {PREVIEW_SECONDS} s. The repair counts "
             "them before it writes.",
         )
-    left = counted.rows - counted.writable
+    left = found.rows - found.writable
     advice = ""
     if left:
-        advice = repairing.advice(counted.categories) or (
+        advice = Repairing.advice(found.categories) or (
             "A text of these rows is not mapped without doubt. Review the mapping, then repair."
         )
-    refusal = ""
-    if not counted.rows:
+    if not found.rows:
         refusal = (
             "No row is as selected any more: there is nothing to repair. Start a new audit to see "
             "what is."
         )
-    elif not counted.writable:
-        refusal = repairing.refusal or advice
+    elif not found.writable:
+        refusal = refusal or advice
+    else:
+        refusal = ""
     return RepairPreview(
-        rows=counted.writable,
-        before=counted.categories,
-        examples=shown,
-        sql=repairing.text,
+        rows=found.writable,
+        before=found.categories,
+        cells=found.cells,
+        examples=found.examples,
+        sql=sql,
         refusal=refusal,
         left=left,
         advice=advice,
     )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What is selected in all tables together, and some of it."""
+
+    categories: dict[str, int]
+    writable: int
+    cells: list[dict[str, Any]]
+    examples: list[Example]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.categories.values())
+
+
+def _count(
+    connection: Connection, repairings: Sequence[Repairing], *, before: bool = True
+) -> _Found:
+    """Raises psycopg.Error."""
+    categories: Counter[str] = Counter()
+    cells: list[dict[str, Any]] = []
+    shown: list[Example] = []
+    writable = 0
+    for repairing in repairings:
+        counted = count(connection, repairing, before=before)
+        categories.update(counted.categories)
+        writable += counted.writable
+        cells += [
+            {
+                "table": repairing.table.label,
+                "column": column,
+                "category": category,
+                "rows": rows,
+            }
+            for (column, category), rows in counted.cells.items()
+        ]
+        if before and counted.writable:
+            shown += examples(connection, repairing)
+    return _Found(dict(categories), writable, cells, shown[:EXAMPLES])
+
+
 def repair(
     rollout: Rollout,
     *,
-    table: str,
+    table: str = "",
     selection: dict[str, Any],
     report: AuditReport | None = None,
     change: MappingChange | None = None,
     actor: Actor,
     source: str = "web",
 ) -> PhaseRun:
-    """Have the selected rows of a table put right. Raises Refused."""
+    """Have the selected rows of a table put right, or of every table. Raises Refused."""
     preview = preview_repair(rollout, table, selection, change=change)
     if preview.refusal:
         raise Refused(preview.refusal)
@@ -179,16 +241,18 @@ def repair(
             selection=Selection.of(selection).as_json,
             rows_expected=preview.rows,
             before=preview.before,
+            cells=preview.cells,
             examples=[asdict(example) for example in preview.examples],
         )
         _record(
             run,
             Event.REPAIR_STARTED,
-            f"Started a repair of {table}{_because(wanted)}: {_counts(wanted)}.",
+            f"Started a repair of {wanted.tables}{_because(wanted)}: {_counts(wanted)}.",
             source=source,
             selection=_for_the_log(wanted.selection),
             rows=wanted.rows_expected,
             before=wanted.before,
+            cells=wanted.cells,
             examples=wanted.examples,
             plan_digest=plan.digest,
         )
@@ -225,6 +289,16 @@ def _selection_of(change: MappingChange) -> dict[str, Any]:
         "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
         "legacy": [each["legacy"] for each in change.changes if each["moved"]],
     }
+
+
+def _tables(plan: Plan, label: str, selection: dict[str, Any]) -> list[Table]:
+    """Raises NothingSelected."""
+    if label:
+        return [_table(plan, label)]
+    of_one = [name for name in ("columns", "legacy", "keys") if selection.get(name)]
+    if of_one:
+        raise NothingSelected(f"Say of which table the {', '.join(of_one)} are.")
+    return list(plan.backfilled_tables)
 
 
 def _table(plan: Plan, label: str) -> Table:
@@ -278,21 +352,25 @@ def _computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None =
     return list(jobs.values_list("pk", flat=True))
 
 
-def _repairing(run: PhaseRun) -> Repairing:
-    plan = plan_of(run.rollout)
-    table = _table(plan, run.repair.table)
-    return Repairing(
-        plan,
-        table,
-        Selection.of(run.repair.selection),
-        direction=_direction(run.rollout, run.repair.change),
-        jobs=_computing_jobs(run.rollout, table, before=run),
-    )
+def _repairings(run: PhaseRun) -> list[Repairing]:
+    """One for each of its tables."""
+    plan, wanted = plan_of(run.rollout), run.repair
+    direction = _direction(run.rollout, wanted.change)
+    return [
+        Repairing(
+            plan,
+            table,
+            Selection.of(wanted.selection),
+            direction=direction,
+            jobs=_computing_jobs(run.rollout, table, before=run),
+        )
+        for table in _tables(plan, wanted.table, wanted.selection)
+    ]
 
 
 def step_of(run: PhaseRun) -> Step:
     """The one step of a repair."""
-    return _repairing(run).step
+    return passes_of(_repairings(run))
 
 
 def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
@@ -301,18 +379,19 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
     if found.before or run.steps.exists():
         return
     control.using(connection)
-    repairing = _repairing(run)
-    counted = count(connection, repairing)
+    counted = _count(connection, _repairings(run))
     found.before, found.rows_expected = counted.categories, counted.writable
-    found.examples = [asdict(example) for example in examples(connection, repairing)]
-    found.save(update_fields=["before", "rows_expected", "examples"])
+    found.cells = counted.cells
+    found.examples = [asdict(example) for example in counted.examples]
+    found.save(update_fields=["before", "rows_expected", "cells", "examples"])
     _record(
         run,
         Event.REPAIR_COUNTED,
-        f"Counted what is to be repaired of {found.table}: {_counts(found)}.",
+        f"Counted what is to be repaired of {found.tables}: {_counts(found)}.",
         source="worker",
         rows=found.rows_expected,
         before=found.before,
+        cells=found.cells,
         examples=found.examples,
     )
 
@@ -322,7 +401,7 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
     control.using(connection)
     connection.execute("SET statement_timeout = 0")
     found = run.repair
-    found.after = count(connection, _repairing(run), before=False).categories
+    found.after = _count(connection, _repairings(run), before=False).categories
     jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
     found.rows_repaired = sum(job.written for job in jobs)
     found.save(update_fields=["after", "rows_repaired"])
@@ -334,7 +413,7 @@ def record_end(run: PhaseRun) -> None:
     _record(
         run,
         Event.REPAIR_DONE,
-        f"Repair of {found.table} is done: {found.rows_repaired or 0:,} rows written. Before: "
+        f"Repair of {found.tables} is done: {found.rows_repaired or 0:,} rows written. Before: "
         f"{_words(found.before)}. After: {_words(found.after)}.",
         source="worker",
         rows=found.rows_repaired,
@@ -348,7 +427,10 @@ def record_end(run: PhaseRun) -> None:
 def _counts(found: Repair) -> str:
     if not found.before:
         return "the rows are counted before any is written"
-    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)})"
+    cells = "; ".join(
+        f"{cell['column']}: {cell['rows']:,} {cell['category']}" for cell in found.cells
+    )
+    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)}; {cells})"
 
 
 def _words(categories: dict[str, int]) -> str:

@@ -155,7 +155,7 @@ def is_busy(active: PhaseRun) -> str:
 def name_of(run: PhaseRun) -> str:
     """What people call a run, within a sentence."""
     if run.way == Way.REPAIR:
-        return f"repair of {run.repair.table}"
+        return f"repair of {run.repair.tables}"
     return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
 
 

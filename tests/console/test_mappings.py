@@ -97,9 +97,17 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     write_around_the_triggers(rows=1, skip=5, type="Crater")
     write_around_the_triggers(rows=1, skip=6, type="n/a?")
     write_around_the_triggers(rows=1, skip=7, type=too_long)
+    with rollouts.target() as other, other.transaction():
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        other.execute("UPDATE properties SET currency = 'EUR' WHERE type = 'Moon base 1'")
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
     report = audited(lead)
-    assert "8 rows have texts that nothing maps." in report
     link = f"{TYPES}?show=unmapped"
+    everything = re.search(r'href="(/rollout/audits/\d+/repair/)">Repair everything', report)
+    assert everything is not None
+    # No row that has another wrong column as well can be written before people decide.
+    assert link in unescape(text_of(lead, everything[1]))
+    assert "8 rows have texts that nothing maps." in report
     assert link in unescape(report)
     page = text_of(lead, link)
     assert len(values_in(page)) == 4
@@ -128,6 +136,14 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     assert correct in text
     assert "8 rows will be written" in text_of(lead, correct)
     assert lead.post(correct).status_code == 302
+    rollouts.work()
+    left = AuditReport.objects.all()[0]
+    assert left.categories["computed_differs"] == left.mismatched == 3
+    everything_left = f"/rollout/audits/{left.pk}/repair/"
+    page = text_of(lead, everything_left)
+    assert "Repair rows of every table?" in page
+    assert "3 rows will be written" in page
+    assert lead.post(everything_left).status_code == 302
     rollouts.work()
     assert AuditReport.objects.all()[0].status == "clean"
     assert 'name="form-' not in text_of(lead, link), "no text is left that nothing maps"

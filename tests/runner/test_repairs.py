@@ -218,6 +218,50 @@ class TestARepair:
         assert after.phases[2].run == before.phases[2].run
         assert after.phases[2].can_roll_back
 
+    def test_everything_that_can_be_is_repaired_in_one_pass_with_one_audit_after_it(
+        self, filled: Rollout
+    ) -> None:
+        together = ", ".join(
+            (
+                *("property_type_id = NULL", "property_status_id = 4711", "currency = 'EUR'"),
+                *("published_at = '2000-01-01'", "is_listed = NOT is_listed"),
+            )
+        )
+        keys = damage(together, 3)
+        with rollouts.target() as other, other.transaction():
+            other.execute("ALTER TABLE property_images DISABLE TRIGGER USER")
+            images = other.execute(
+                "UPDATE property_images SET checksum = NULL"
+                " WHERE id = (SELECT min(id::text)::uuid FROM property_images)"
+            ).rowcount
+            other.execute("ALTER TABLE property_images ENABLE TRIGGER USER")
+        before, audits = versions(), AuditReport.objects.count()
+        preview = runner.preview_repair(filled, "", {})
+        cells = {(cell["column"], cell["category"]): cell["rows"] for cell in preview.cells}
+        assert preview.rows == 3 + images
+        assert cells["property_type_id", "missing"] == 3
+        assert cells["property_status_id", "orphan"] == 3
+        assert cells["currency", "computed_differs"] == 3
+        assert {column for column, _ in cells} >= {"published_at", "is_listed"}
+        run = repair(filled, "")
+        assert changed(before) == set(keys)
+        jobs = BackfillJob.objects.filter(step_run__run=run)
+        assert {(job.table, job.kind, job.written) for job in jobs if job.written} == {
+            ("properties", "repair", 3),
+            *({("property_images", "compute", 1)} if images else set()),
+        }
+        assert run.repair.rows_repaired == 3 + images
+        assert AuditReport.objects.count() == audits + 1
+        assert newest_report().status == AuditStatus.CLEAN
+        started = LogEntry.objects.get(event="repair started").message
+        assert "a repair of every table" in started
+        assert "property_status_id: 3 orphan" in started
+        assert status_of(filled).repair is None
+
+    def test_keys_without_their_table_select_nothing(self, filled: Rollout) -> None:
+        preview = runner.preview_repair(filled, "", {"keys": [["1"]]})
+        assert preview.refusal == "Say of which table the keys are."
+
     def test_what_the_function_of_a_plan_computes_is_computed_again(self, filled: Rollout) -> None:
         selection = {"categories": ["missing"]}
         preview = runner.preview_repair(filled, "property_images", selection)

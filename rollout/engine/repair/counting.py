@@ -1,7 +1,7 @@
 """How many rows a repair is about, and some of them: asked before it and after it."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
@@ -27,10 +27,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Counted:
-    """The selected rows by their worst selected category, and how many of them can be written."""
+    """The selected rows by their worst selected category, and how many of them can be written.
+
+    ``cells`` are the same by column: one row may be wrong in several.
+    """
 
     categories: dict[str, int]
     writable: int
+    cells: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Column and category to rows."""
 
     @property
     def rows(self) -> int:
@@ -62,13 +67,22 @@ def count(connection: Connection, repairing: Repairing, *, before: bool = True) 
         )
     ).fetchall()
     categories: Counter[str] = Counter()
+    by_column: Counter[tuple[str, str]] = Counter()
     writable = 0
+    columns = [", ".join(cell.translation.added) for cell in cells]
     for *found, writes, number in rows:
-        selected = [category for category in found if category in repairing.categories]
+        selected = [
+            (column, category)
+            for column, category in zip(columns, found, strict=True)
+            if category in repairing.categories
+        ]
         if selected:
-            categories[max(selected, key=SELECTABLE.index)] += number
+            worst = max((category for _, category in selected), key=SELECTABLE.index)
+            categories[worst] += number
             writable += number if writes else 0
-    return Counted(dict(categories), writable)
+        for pair in selected:
+            by_column[pair] += number
+    return Counted(dict(categories), writable, dict(by_column))
 
 
 def examples(

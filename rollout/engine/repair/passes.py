@@ -46,6 +46,16 @@ class RepairRows(Step):
         """What was wrong is not brought back; the audit log has what it was."""
 
 
+def step_of(repairings: Sequence["Repairing"]) -> RepairRows:
+    """The one step of a repair: its passes over one table after the other."""
+    tables = ", ".join(repairing.table.label for repairing in repairings)
+    return RepairRows(
+        id="repair",
+        description=f"Repair rows of {tables}",
+        passes=tuple(action for repairing in repairings for action in repairing.passes),
+    )
+
+
 class Repairing:
     """A selection of a table's rows, and what puts them right. Raises NothingSelected.
 
@@ -225,12 +235,6 @@ class Repairing:
                 )
             )
         return passes
-
-    @property
-    def step(self) -> RepairRows:
-        return RepairRows(
-            id="repair", description=f"Repair rows of {self.table.label}", passes=self.passes
-        )
 
     @property
     def text(self) -> str:
