@@ -78,16 +78,16 @@ def test_only_the_newest_phase_is_asked_about_and_only_once_it_is_done(
 
 def test_the_page_of_a_phase_has_the_same_answer(filled: RolloutRow) -> None:
     viewer = journal.browser_of("viewer")
-    address = f"{PAGE}phases/2/verify/"
+    address = f"{PAGE}phases/2/second-run/"
     page = text_of(viewer, f"{PAGE}phases/2/")
     assert f'hx-get="{address}"' in page
-    assert f'hx-get="{PAGE}phases/1/verify/"' not in text_of(viewer, f"{PAGE}phases/1/")
+    assert f'hx-get="{PAGE}phases/1/second-run/"' not in text_of(viewer, f"{PAGE}phases/1/")
     fragment = fragment_of(viewer, address)
     assert "Running phase 2 again changes nothing." in fragment
     assert fragment.count("Already applied.") == 6
     assert "<html" not in fragment
     assert "<h1>Second run of phase 2: Backfill</h1>" in text_of(viewer, address)
-    assert "Phase 2 has begun since" in fragment_of(viewer, f"{PAGE}phases/1/verify/")
+    assert "Phase 2 has begun since" in fragment_of(viewer, f"{PAGE}phases/1/second-run/")
     assert Client().get(address).status_code == 302
 
 
