@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rollout", "0021_rows_rewritten")]
+    dependencies = [("rollout", "0023_reviews_of_mappings")]
 
     operations = [
         migrations.AlterField("repair", "table", models.CharField(blank=True, max_length=130)),
