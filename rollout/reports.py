@@ -121,6 +121,12 @@ def introspect(rollout: Rollout) -> dict[str, Any]:
     }
 
 
+def not_introspected(rollout: Rollout, error: str) -> dict[str, Any]:
+    """What stands in the place of an introspection that could not be made."""
+    found = {"plan": rollout.plan, "environment": rollout.environment, "error": error}
+    return {**found, "phases_done": None, "tables": {}, "drift": []}
+
+
 def introspect_against(rollout: Rollout, other: Rollout) -> dict[str, Any]:
     """The live tables of a plan in one environment, and where another's differ from them."""
     one, two = schema_of(rollout, in_full=True), schema_of(other, in_full=True)
@@ -145,6 +151,8 @@ def of_drift(drift: Drift) -> dict[str, str]:
 
 def introspection_as_text(found: dict[str, Any]) -> str:
     """An introspection for people."""
+    if "error" in found:
+        return f"{found['plan']} in {found['environment']}: {found['error']}"
     lines = [f"{found['plan']} in {found['environment']}, {found['phases_done']} phases done"]
     if "against" in found:
         lines[0] += f", against {found['against']}"

@@ -9,6 +9,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from rollout import heartbeats, journal
+from rollout.environments import configured
+from rollout.models import PhaseRun
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +77,28 @@ def _watchdog() -> tuple[str, bool]:
     return found.watchdog_message or "A watchdog looks after lost work.", found.watchdog_alive
 
 
+def _engine() -> tuple[str, bool]:
+    """It is said and does not make a site unready: applications go on by what they saw last, and a
+    balancer that took them all away would turn drift into an outage."""
+    with journal.connection().cursor() as cursor:
+        cursor.execute("SELECT to_regclass('rollout.modes') IS NOT NULL")
+        row = cursor.fetchone()
+    if row and row[0]:
+        return "The engine's schema is there.", True
+    here = [name for name, alias in configured().items() if alias == journal.alias()]
+    if not PhaseRun.objects.filter(rollout__environment__in=here).exists():
+        return "No phase was started here yet.", True
+    return (
+        "Drift: the schema “rollout” is missing, in which the engine keeps its state. Look at the "
+        "rollout's page for what to do.",
+        True,
+    )
+
+
 _CHECKS: dict[str, Callable[[], tuple[str, bool]]] = {
     "database": _database,
     "migrations": _migrations,
+    "engine": _engine,
     "worker": _worker,
     "watchdog": _watchdog,
 }

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rollout import interfaces, preflight, reports, reruns, typescript
+from rollout.engine.target import TargetAway
+from rollout.models import Rollout
 from rollout.schemas import schema_of
 from rollout.status import all_rollouts, find_rollout
 
@@ -36,15 +38,24 @@ def introspect(
         return ERROR
     rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
     other = find_rollout(plan, against) if plan and against else None
-    found = [
-        reports.introspect_against(rollout, other) if other else reports.introspect(rollout)
-        for rollout in rollouts
-    ]
+    found = [_introspected(rollout, other) for rollout in rollouts]
     if as_json:
         write(_json(found[0] if plan else found))
     for one in [] if as_json else found:
         write(reports.introspection_as_text(one))
+    if any("error" in one for one in found):
+        return ERROR
     return NO if any(one["drift"] for one in found) else DONE
+
+
+def _introspected(rollout: Rollout, other: Rollout | None) -> dict[str, Any]:
+    """An environment whose database is away is said to be, and the others are looked at."""
+    try:
+        if other is not None:
+            return reports.introspect_against(rollout, other)
+        return reports.introspect(rollout)
+    except TargetAway as error:
+        return reports.not_introspected(rollout, str(error))
 
 
 def types(

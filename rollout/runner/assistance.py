@@ -5,7 +5,7 @@ import time
 from rollout import log, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, TargetAway
 from rollout.environments import target_of
 from rollout.events import Event
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
@@ -73,7 +73,8 @@ def assist(job_id: int, until: float) -> None:
         ):
             worker = filling.worker_of(connection, action_of(job), job, control)
             filling.work_on_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
-    except Interrupted:
+    except (Interrupted, TargetAway):
+        # The worker that holds the run says so.
         return
 
 
@@ -81,11 +82,16 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     """Try the rows that the database refused once more."""
     job = _job(job_id)
     run = job.step_run.run
-    with target_of(run.rollout.environment).connect() as connection:
-        written = filling.retry_quarantined(connection, action_of(job), job)
+    written = 0
+    try:
+        with target_of(run.rollout.environment).connect() as connection:
+            written = filling.retry_quarantined(connection, action_of(job), job)
+        message = f"{written:,} rows of {job.table} that had been refused are written now."
+    except TargetAway as error:
+        message = f"The refused rows of {job.table} were not tried. {error}"
     log.record(
         Event.QUARANTINE_RETRIED,
-        f"{written:,} rows of {job.table} that had been refused are written now.",
+        message,
         actor=actor_name,
         source="worker",
         rollout=run.rollout,

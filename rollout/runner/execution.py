@@ -16,7 +16,7 @@ from rollout.engine import catalog, ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
 from rollout.engine.standing import Standing
-from rollout.engine.target import Connection, install
+from rollout.engine.target import Connection, TargetGone, install
 from rollout.environments import target_of
 from rollout.events import Event
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
@@ -383,7 +383,9 @@ def _is_for_others(action: Action, connection: Connection) -> bool:
 
 
 def connection_lost(error: Exception) -> bool:
-    """Whether a server went away, rather than refused something."""
+    """Whether a server went away, rather than refused something. One that is gone stays away."""
+    if isinstance(error, TargetGone):
+        return False
     if isinstance(error, OperationalError | InterfaceError):
         cause = error.__cause__
         return not isinstance(cause, psycopg.Error) or connection_lost(cause)
@@ -402,6 +404,8 @@ def advice_for(error: Exception, *, repairs: bool = False) -> str:
             return "Let the transactions that were named end, then retry."
         case lost_triggers.TriggersLost():
             return error.advice
+        case TargetGone():
+            return "Nothing can be done here any more. Cancel what waits for it."
         case StepFailed():
             return f"Put right what was found, {again}"
         case psycopg.errors.InsufficientPrivilege():

@@ -4,7 +4,7 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import psycopg
@@ -31,7 +31,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.plan import plans
+from rollout.plan import Plan, plans
 from rollout.runner import lease
 from rollout.runner.lease import Lease
 from rollout.runner.verbs import (
@@ -175,8 +175,12 @@ class _Work:
         self.snapshot = snapshot
         self.held = held
         self.token = snapshot.token
-        self.plan = plans.get(snapshot.rollout.plan)
         self.target = target_of(snapshot.rollout.environment)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Raises UnknownPlan, which fails the snapshot rather than its worker."""
+        return plans.get(self.snapshot.rollout.plan)
 
     def carry_on(self) -> None:
         if self.snapshot.state == SnapshotState.CANCELLING:

@@ -11,8 +11,8 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
-from rollout.engine.target import Connection
-from rollout.environments import UnknownEnvironment, target_of
+from rollout.engine.target import Connection, TargetAway
+from rollout.environments import names_there, target_of
 from rollout.models import DatabaseSample, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import Plan
@@ -20,6 +20,8 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import CONTRACT
 from rollout.watchdog.isolation import isolated
 
+# Each try may keep the watchdog from its other duties for as long as a connection is waited for.
+AWAY_SECONDS = 60.0
 EVERY = 10
 STATEMENTS_EVERY = 60
 
@@ -32,10 +34,13 @@ class DatabaseSampler:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._statements: dict[int, tuple[float, Statements]] = {}
+        self._away_until: dict[int, float] = {}
 
     def sample_all(self) -> None:
         """Sample the database of every rollout that has not come to its end."""
-        for rollout in Rollout.objects.all():
+        for rollout in Rollout.objects.filter(environment__in=names_there()):
+            if self._clock() < self._away_until.get(rollout.pk, float("-inf")):
+                continue
             with isolated(f"The database statistics of {rollout}"):
                 if not gates.is_done(gates.newest_runs(rollout).get(CONTRACT)):
                     self._try(rollout)
@@ -43,8 +48,11 @@ class DatabaseSampler:
     def _try(self, rollout: Rollout) -> None:
         try:
             self.sample(rollout)
-        except (UnknownPlan, UnknownEnvironment):
+        except UnknownPlan:
             return
+        except TargetAway as error:
+            self._away_until[rollout.pk] = self._clock() + AWAY_SECONDS
+            _log.warning("%s was not sampled: %s", rollout, error)
         except psycopg.Error as error:
             _log.warning("%s was not sampled: %s", rollout, str(error).strip())
 

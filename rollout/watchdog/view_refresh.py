@@ -6,7 +6,7 @@ import time
 from psycopg import errors
 
 from rollout import gates, queue
-from rollout.engine.target import ask
+from rollout.engine.target import TargetAway, ask
 from rollout.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
@@ -34,12 +34,14 @@ def refresh(rollout_id: int, step_id: str) -> None:
     rollout = Rollout.objects.get(pk=rollout_id)
     for step in views_in_use(rollout):
         if step.id == step_id:
-            with target_of(rollout.environment).connect() as connection:
-                if ask(connection, facts.relation_exists(step.identifier)):
-                    try:
+            try:
+                with target_of(rollout.environment).connect() as connection:
+                    if ask(connection, facts.relation_exists(step.identifier)):
                         connection.execute(step.refresh.sql)
-                    except errors.QueryCanceled:
-                        logger.info("The refresh of %s was called off.", step.label)
+            except errors.QueryCanceled:
+                logger.info("The refresh of %s was called off.", step.label)
+            except TargetAway as error:
+                logger.warning("%s was not refreshed: %s", step.label, error)
 
 
 class Refresher:

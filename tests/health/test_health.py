@@ -31,7 +31,7 @@ class TestReadyz:
         assert answer.status_code == 200
         assert answer.json()["status"] == "ready"
         assert {name: one["ok"] for name, one in answer.json()["checks"].items()} == dict.fromkeys(
-            ("database", "migrations", "worker", "watchdog"), True
+            ("database", "migrations", "engine", "worker", "watchdog"), True
         )
         assert "no-store" in answer["Cache-Control"]
 
@@ -47,12 +47,12 @@ class TestReadyz:
     def test_checks_that_are_excluded_do_not_count(self, probe: Client) -> None:
         answer = probe.get("/readyz?exclude=worker&exclude=watchdog")
         assert answer.status_code == 200
-        assert list(answer.json()["checks"]) == ["database", "migrations"]
+        assert list(answer.json()["checks"]) == ["database", "migrations", "engine"]
 
     def test_a_check_that_does_not_exist_is_an_error_and_not_a_pass(self, probe: Client) -> None:
         answer = probe.get("/readyz?exclude=workers")
         assert answer.status_code == 400
-        assert b"database, migrations, worker, watchdog" in answer.content
+        assert b"database, migrations, engine, worker, watchdog" in answer.content
 
     @pytest.mark.parametrize("known", [True, False])
     def test_a_migration_that_is_missing_is_noticed_also_when_it_was_there(
@@ -76,7 +76,7 @@ class TestReadyz:
     ) -> None:
         journal.processes_run()
         probe.get("/readyz")
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(6):
             probe.get("/readyz")
 
 
