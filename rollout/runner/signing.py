@@ -153,9 +153,10 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
         reason = why_void(one, evidence)
         if reason:
             raise Refused(f"The override does not count any more: {reason} Override it anew.")
-        if not evidence.plan.is_destructive(one.phase):
+        if not evidence.plan.is_guarded(one.phase):
             raise Refused(
-                f"Phase {one.phase} is not destructive: its overrides need no second lead."
+                f"Phase {one.phase} is neither destructive nor restrictive: its overrides need no "
+                "second lead."
             )
         if override_of(one.subject, evidence)[1] != one:
             raise Refused(

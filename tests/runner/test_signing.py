@@ -285,7 +285,7 @@ class TestOverrides:
     ) -> None:
         known.use(plan_with(ProbesPassed()))
         one = self.override(rollout, "ada")
-        with pytest.raises(Refused, match="is not destructive: its overrides need no second lead"):
+        with pytest.raises(Refused, match="its overrides need no second lead"):
             runner.confirm_override(one, actor=rollouts.person("grace"))
 
     def test_two_leads_who_each_override_a_gate_have_not_confirmed_one_another(
