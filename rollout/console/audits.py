@@ -157,12 +157,14 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         )
     mismatches = page_of(found, request.GET, size=25, orders=ORDERS_OF_ROWS)
     alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
+    tables = crosstabs(report)
     page = {
         "report": report,
         "report_card": f"rollout/report/{report.status}.html",
         "rollout": report.rollout,
         "shares": shares(report.categories),
-        "crosstabs": [(one, matrix_of(one.all_cells)) for one in crosstabs(report)],
+        "crosstabs": [(one, matrix_of(one.all_cells)) for one in tables],
+        "has_expressions": any(not one.lookup_table for one in tables),
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "filters": filters,

@@ -174,3 +174,15 @@ def test_audits_and_rollout_say_when_the_next_sample_is_due_and_why_it_is_overdu
         assert "No watchdog has ever answered" in page
     journal.ran(rollout, 4)
     assert "scheduled sampled audit" not in text_of(viewer, PAGE)
+
+
+def test_a_report_without_columns_of_an_expression_has_no_empty_table_of_them(
+    rollout: Rollout, viewer: Client
+) -> None:
+    report = journal.audited(rollout)
+    heading = "Columns that follow from an expression"
+    assert heading not in text_of(viewer, f"/rollout/audits/{report.pk}/")
+    constant = {"table": "properties", "column": "currency", "legacy_column": ""}
+    report.translations = [{**constant, "lookup_table": "", "categories": {"ok": 9}, "cells": []}]
+    report.save()
+    assert heading in text_of(viewer, f"/rollout/audits/{report.pk}/")
