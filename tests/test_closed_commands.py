@@ -134,7 +134,7 @@ def test_a_run_of_an_environment_that_is_gone_fails_and_is_not_brought_back_for_
     run.refresh_from_db()
     assert run.state == "failed"
     assert "was dropped" in run.error
-    assert run.advice == "Nothing can be done here any more. Cancel what waits for it."
+    assert run.advice == "Nothing is left to do here: there is no database to do it in."
 
 
 def test_the_figures_of_the_others_are_told(away: Rollout) -> None:

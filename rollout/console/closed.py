@@ -48,7 +48,9 @@ def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpR
     refused = request.method not in READ
     gone = isinstance(error, TargetGone | UnknownPlan) and not refused
     page = {
-        "why": str(error) if isinstance(error, UnknownPlan) else reason_of(error),
+        "why": f"The plan of this page is no longer in the project's code. {error}"
+        if isinstance(error, UnknownPlan)
+        else reason_of(error),
         "refused": refused,
         "comes_back": comes_back,
         "gone": gone,

@@ -405,7 +405,7 @@ def advice_for(error: Exception, *, repairs: bool = False) -> str:
         case lost_triggers.TriggersLost():
             return error.advice
         case TargetGone():
-            return "Nothing can be done here any more. Cancel what waits for it."
+            return "Nothing is left to do here: there is no database to do it in."
         case StepFailed():
             return f"Put right what was found, {again}"
         case psycopg.errors.InsufficientPrivilege():
