@@ -1,6 +1,7 @@
 """By which mapping an audit compared, and whether people had reviewed it."""
 
 from rollout.models import AuditReport
+from rollout.moments import in_words
 
 
 def reviewed(report: AuditReport) -> str:
@@ -17,5 +18,5 @@ def against(report: AuditReport) -> str:
     """A sentence: the version of the mapping and how much of it people had reviewed, and when."""
     if not (said := reviewed(report)):
         return ""
-    last = f", last at {report.mapping_at:%Y-%m-%d %H:%M:%S} UTC" if report.mapping_at else ""
+    last = f", last at {in_words(report.mapping_at)}" if report.mapping_at else ""
     return f"Compared by mapping {report.mapping_digest}, {said} by people{last}."

@@ -40,6 +40,8 @@ class CheckId(StrEnum):
     WRONG_NETWORK = "rollout.E040"
     WRONG_WEBHOOK = "rollout.E041"
     WEBHOOK_UNSIGNED = "rollout.W042"
+    WRONG_REHEARSAL_SERVER = "rollout.E043"
+    REHEARSAL_SERVER_OF_OTHER_KIND = "rollout.E044"
 
     # The project.
     JOURNAL_OF_OTHER_KIND = "rollout.E060"

@@ -49,7 +49,7 @@ def _servers() -> list[CheckMessage]:
             Error(
                 f"{problem}.",
                 hint="Write an alias of DATABASES, or host=… user=… dbname=…, or postgresql://….",
-                id="rollout.E043",
+                id=CheckId.WRONG_REHEARSAL_SERVER,
             )
         ]
     if server is not None and connections[server.alias].vendor != "postgresql":
@@ -57,7 +57,7 @@ def _servers() -> list[CheckMessage]:
             Error(
                 f"{SETTING} names '{server.alias}', which is no PostgreSQL.",
                 hint="Name a database of PostgreSQL.",
-                id="rollout.E043",
+                id=CheckId.REHEARSAL_SERVER_OF_OTHER_KIND,
             )
         ]
     return []
