@@ -31,6 +31,7 @@ from rollout.models import (
     Repair,
     Rollout,
     RuleState,
+    RuleVerdict,
     RunState,
     SignOff,
     SignOffKind,
@@ -112,7 +113,11 @@ class Facts:
         """What a rule that holds the next phase says; empty where none does."""
         holds = (one for one in self.rules if one.action == "hold" and one.acting)
         rule = next(holds, None)
-        return f"Rule “{rule.rule}” holds the next phase: {rule.message}" if rule else ""
+        if rule is None:
+            return ""
+        is_kept = rule.verdict == RuleVerdict.KEPT
+        until = " It is kept again, and holds until somebody releases it." if is_kept else ""
+        return f"Rule “{rule.rule}” holds the next phase: {rule.message}{until}"
 
     def audit_is_older_than(self, report: AuditReport) -> str:
         """What came after an audit, so that it counts no longer; empty where nothing did."""
