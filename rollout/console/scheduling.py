@@ -30,13 +30,14 @@ def moment_of(text: str, zone: str) -> datetime | None:
     """The moment that a clock in a zone shows so; None for what is none there."""
     try:
         given = datetime.fromisoformat(text)
-    except ValueError:
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+        moment = given.replace(tzinfo=ZoneInfo(zone))
+        there = moment.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        # No time, or one before the first or after the last that can be reckoned with.
         return None
-    if given.tzinfo is not None:
-        return given
-    moment = given.replace(tzinfo=ZoneInfo(zone))
-    is_there = moment.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == given
-    return moment if is_there else None
+    return moment if there == given else None
 
 
 @may("start_rollout")

@@ -1,7 +1,7 @@
 """The shell's verbs for what people answer for: approvals, overrides, schedules, the checklist."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -113,10 +113,11 @@ def schedule(rollout: Rollout, phase: int, at: str, user: str | None) -> str:
     zone = timezone.get_default_timezone_name() if window is None else window.zone
     try:
         moment = datetime.fromisoformat(at)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZoneInfo(zone))
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise runner.Refused(f"“{at}” is no time. Give it so: 2026-11-28T22:00.") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=ZoneInfo(zone))
     actor = actor_of(user, "start_rollout", rollout.environment)
     made = runner.schedule_start(rollout, phase, at=moment, zone=zone, actor=actor, source="shell")
     plan = plans.get(rollout.plan)
