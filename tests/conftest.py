@@ -87,7 +87,12 @@ def django_db_modify_db_settings(
 
 
 # Fixtures of the property rollout that find so many phases done in the database of their test.
-PHASES_DONE = {"properties": (), "expanded": (0, 1), "filled": (0, 1, 2)}
+PHASES_DONE = {
+    "properties": (),
+    "expanded": (0, 1),
+    "filled": (0, 1, 2),
+    "contracted": (0, 1, 2, 3, 4),
+}
 
 
 @pytest.fixture
@@ -156,6 +161,14 @@ def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["R
     monkeypatch.setattr(lease, "_LOOK_EVERY", 0.01)
     with rollouts.tiny_plan() as plan:
         yield rollouts.the_rollout(plan.name)
+
+
+@pytest.fixture
+def contracted(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 4."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from config import embedded
 from config.home import ROOT
 from config.prepare import make_people
 from properties.vocabulary import STATUSES, TYPES
+from rollout import runner
+from rollout.engine.mapping import Decision
 from rollout.models import (
     ACTIVE,
     AuditReport,
@@ -25,6 +27,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
+from rollout.plan import plans
 from tests import rollouts
 from tests.browser import Browser
 from tests.processes import Running, manage_process, stopped_after, wait_until
@@ -99,8 +102,20 @@ def traffic(listings: None, committed_db: Database, tmp_path: Path) -> Iterator[
         yield running
 
 
+# Texts that the listings have and that the application writes in every phase: two that become one,
+# one that leaves those that it looks like, and one that says nothing.
+DECISIONS = {
+    "loft": "Apartment",
+    "apt": "Apartment",
+    "co-op for sale": "Housing society",
+    "château": None,
+}
+
+
 @pytest.fixture
-def writer(listings: None) -> Iterator[Writer]:
+def writer(listings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
+    meanings = {text: (name or "unspecified").lower() for text, name in DECISIONS.items()}
+    monkeypatch.setattr("tests.writers.MEANINGS", meanings)
     writer = Writer()
     writer.start()
     yield writer
@@ -130,6 +145,17 @@ def rows_now() -> dict[str, dict[str, Any]]:
         "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p"
     )
     return rows
+
+
+def decide() -> None:
+    """What people decide about types before they are mapped."""
+    lookup = plans.get(rollouts.PLAN).lookups[0]
+    runner.review_mapping(
+        rollouts.the_rollout(),
+        lookup,
+        {text: Decision(name) for text, name in DECISIONS.items()},
+        actor=rollouts.ADA,
+    )
 
 
 def wait_for_end(way: str, phase: int) -> None:
@@ -251,6 +277,20 @@ def assert_nothing_else_changed(
         assert after[key] == before[key]
 
 
+def assert_as_their_phase_found_them(
+    phase: int, before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
+) -> int:
+    """Rows that nobody wrote to since are to the byte what they were, in every column; how many."""
+    untouched = [
+        key
+        for key, row in before.items()
+        if key in after and after[key]["updated_at"] == row["updated_at"]
+    ]
+    differing = {key: (before[key], after[key]) for key in untouched if before[key] != after[key]}
+    assert not differing, f"after the rollback of phase {phase}"
+    return len(untouched)
+
+
 def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     traffic: Running,
     writer: Writer,
@@ -268,9 +308,13 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert sum("You started phase 0." in answer for answer in answers) == 1, answers
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
+    found = {0: before}
     for phase in (1, 2, 3, 4):
         if phase == 1:
             complete_checklist(lead)
+        if phase == 2:
+            decide()
+        found[phase] = rows_now()
         if phase in (3, 4):
             take_snapshot(lead)
             approve(lead, phase)
@@ -284,7 +328,12 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert not any("type" in row or "status" in row for row in in_the_end.values())
     for phase in (4, 3, 2, 1, 0):
         roll_back(second_lead, phase)
+        assert assert_as_their_phase_found_them(phase, found[phase], rows_now()) > ROWS / 2
         assert lead.get("/properties/").status == 200
+        if phase == 4:
+            assert "written since are what their lookup rows say; none differs." in (
+                lead.get(f"{HERE}/phases/4/").text
+            )
 
     # On a busy machine all phases may be over before enough was written to tell anything.
     wait_until(lambda: len(writer.written) > 150, seconds=60)

@@ -309,3 +309,59 @@ def test_a_legacy_column_that_was_not_null_is_so_again(
     with target.connect() as connection:
         assert sample.texts(connection) == texts
     assert schema_lines(committed_db.url) == schema
+
+
+class TestWhatTheScriptProves:
+    """The script ends with the console's own proof, and not with 0 where a row differs."""
+
+    ARCHIVE = 'rollout."property-classification_properties_archive"'
+
+    @pytest.fixture
+    def phase(self) -> int:
+        return 4
+
+    @pytest.fixture
+    def key(self, rollout: Rollout) -> str:
+        rollouts.carry_out(rollout, 4)
+        return str(rollouts.ask("SELECT min(id::text) FROM properties"))
+
+    def test_it_says_how_many_rows_were_compared(
+        self, key: str, committed_db: Database, tmp_path: Path
+    ) -> None:
+        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        assert code == 0, said
+        assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in said
+
+    def test_a_row_of_the_archive_that_somebody_changed_stops_it_and_is_named(
+        self, key: str, committed_db: Database, tmp_path: Path
+    ) -> None:
+        before = everything(committed_db)
+        rollouts.execute(f"UPDATE {self.ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
+        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        assert code == 3
+        assert f"{key}: the archive has another text or lookup row" in said
+        assert everything(committed_db)["properties"] == before["properties"]
+
+    def test_a_row_that_the_archive_lost_stops_it(
+        self, key: str, committed_db: Database, tmp_path: Path
+    ) -> None:
+        rollouts.execute(f"DELETE FROM {self.ARCHIVE} WHERE id = '{key}'")
+        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        assert code == 3
+        assert "had 60 rows and has 59 rows, or other ones" in said
+
+    def test_a_row_that_a_trigger_of_the_table_changes_stops_it_and_is_named(
+        self, key: str, committed_db: Database, tmp_path: Path
+    ) -> None:
+        rollouts.execute(
+            "CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN new.is_listed := NOT old.is_listed; RETURN new; END$$;"
+            "CREATE TRIGGER zz_meddle BEFORE UPDATE ON properties FOR EACH ROW"
+            f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
+        )
+        script = printed(4, committed_db)
+        code, said = carry_out(script, committed_db, tmp_path)
+        assert code == 3
+        assert f"changes more than was written, of rows: {key}." in said
+        rollouts.execute("DROP TRIGGER zz_meddle ON properties")
+        assert carry_out(script, committed_db, tmp_path)[0] == 0

@@ -21,9 +21,14 @@ TYPES = ("House", "house", "  HOUSE", "Loft ", "Château", "Co-op\u00a0for sale"
 STATUSES = ("For sale", " for  SALE", "Active", "Sold", "Coming soon", None, "Under contract ")
 
 
+# What people decide about texts that are written, by their forms.
+MEANINGS: dict[str, str] = {}
+
+
 def form(text: str | None) -> str:
-    """What two spellings of one value have in common."""
-    return re.sub(r"[\s\u00a0]+", " ", text or "").strip().lower() or "unspecified"
+    """What two spellings of one value have in common, people's decisions included."""
+    tidy = re.sub(r"[\s\u00a0]+", " ", text or "").strip().lower() or "unspecified"
+    return MEANINGS.get(tidy, tidy)
 
 
 @dataclass(frozen=True)

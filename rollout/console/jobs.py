@@ -30,6 +30,7 @@ from rollout.events import Event
 from rollout.heartbeats import liveness
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
 from rollout.pauses import pause_of
+from rollout.plan.actions import Proof
 from rollout.plan.plan import ROLES
 from rollout.progress import JobReport, report_of
 from rollout.telemetry.reading import over_time
@@ -168,7 +169,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
         "last_retry": last_retry,
         "retrying": retrying,
-        "may_retry": not run.active or run.state == RunState.PAUSED,
+        "may_retry": job.kind != Proof.kind and (not run.active or run.state == RunState.PAUSED),
         "liveness": liveness(),
         "at_work": at_work,
         "live": FAST if at_work or retrying else 0,

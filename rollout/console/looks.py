@@ -135,6 +135,7 @@ _JOB = {
     "clear": "Clearing",
     "restore": "Restore",
     "repair": "Repair",
+    "proof": "Proof",
 }
 
 

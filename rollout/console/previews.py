@@ -12,6 +12,7 @@ from rollout.plan.actions import (
     Lock,
     LockMode,
     Probe,
+    Proof,
     Statement,
 )
 from rollout.plan.plan import Plan
@@ -93,6 +94,12 @@ def of_action(action: Action) -> Preview:
             return Preview(
                 "In short batches: the rows are read, a Python function computes their values, and "
                 "each row is written unless its sources have changed meanwhile.",
+                action.text,
+            )
+        case Proof():
+            return Preview(
+                "Compares every row in short batches and changes nothing. A row that differs fails "
+                "the step, which names it.",
                 action.text,
             )
         case Probe():

@@ -25,7 +25,7 @@ from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Compute, Fill, Pass, Proof
 
 LOCK_TIMEOUT_MS = 100
 """Far below deadlock_timeout: in a conflict the backfill yields, never the application."""
@@ -67,7 +67,7 @@ class Worker:
     def __init__(
         self,
         connection: Connection,
-        action: Fill | Compute,
+        action: Pass,
         *,
         stripes: int,
         control: Control,
@@ -132,6 +132,8 @@ class Worker:
         rows = self._rows(lane, range_end)
         if isinstance(self.action, Compute):
             return self._computed_batch(self.action, lane, range_end, rows, started)
+        if isinstance(self.action, Proof):
+            return self._compared_batch(self.action, lane, range_end, rows, started)
         last = lane.stripe == self.stripes - 1
         try:
             with own_transaction(self.connection):
@@ -194,6 +196,20 @@ class Worker:
             quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
         return after, counts
 
+    def _compared_batch(
+        self, proof: Proof, lane: Lane, range_end: int, rows: Range, started: float
+    ) -> tuple[Lane, Counts]:
+        with self.connection.transaction():
+            compared = batches.compare_rows(self.connection, proof, lane, rows)
+            batches.name_differing(self.connection, lane, compared)
+            lanes.tally(
+                self.connection, lane, exact=compared.exact, fingerprint=compared.fingerprint
+            )
+            counts = Counts(
+                read=compared.read, scanned=compared.scanned, quarantined=compared.differing
+            )
+            return self._checkpoint(lane, range_end, counts, started), counts
+
     def _rows(self, lane: Lane, range_end: int) -> Range:
         return Range(
             blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
@@ -234,6 +250,7 @@ class Worker:
             stripe=sql.SQL("true"),
             first=True,
         )
+        assert not isinstance(self.action, Proof), "a proof writes no row"
         for leaf in lanes.leaves(self.connection, self.action.table):
             lane = Lane(job, 0, 0, leaf.schema, leaf.name, 0, 0, 0, 0, 0)
             if isinstance(self.action, Compute):

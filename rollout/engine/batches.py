@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from rollout.engine import quarantine
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Compute, Fill, Proof
 
 ROWS_AT_ONCE = 16
 """So many rows a function is given in one call: files may be slow, and a lease is short."""
+
+MOST_NAMED = 100
+"""So many rows that differ are named; they are counted all the same."""
 
 ComputeFunction = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any] | Exception]]
 
@@ -91,7 +94,7 @@ def update_rows(
     With ``some_refused``, rows in quarantine that can be written by now leave it.
     """
     counted = rows.counted(lane)
-    if some_refused:
+    if some_refused or fill.keeps:
         return _write(connection, fill, lane, rows.condition, counted)
     row = connection.execute(
         sql.SQL(
@@ -114,16 +117,22 @@ def _write(
     condition: sql.Composable,
     counted: sql.Composable,
 ) -> Counts:
+    before = None
+    if fill.keeps:
+        places, *before = _lock(connection, fill, lane, condition)
+        condition = sql.SQL("t.ctid = ANY ({}::tid[])").format(sql.Literal(places))
     row = connection.execute(
         sql.SQL(
-            "WITH written AS ({} RETURNING {} AS key),"
+            "WITH written AS ({} RETURNING {} AS key, {} AS print),"
             " absolved AS (DELETE FROM rollout.quarantine AS q USING written AS w"
             " WHERE q.job = {} AND q.key = w.key RETURNING 1)"
             " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {},"
-            " (SELECT count(*) FROM absolved) FROM ({}) AS c"
+            " (SELECT count(*) FROM absolved), (SELECT coalesce(sum(print), 0) FROM written)"
+            " FROM ({}) AS c"
         ).format(
             fill.update(condition, relation=lane.identifier),
             quarantine.key_of(fill.table),
+            fill.print_of_kept if fill.keeps else sql.SQL("0"),
             sql.Literal(lane.job),
             # A row in quarantine was counted when it came there.
             _rewritten(fill, lane, condition, quarantine.none_of(lane.job, fill.table)),
@@ -131,7 +140,14 @@ def _write(
         )
     ).fetchone()
     assert row is not None
-    return _counts(*row)
+    *counts, prints = row
+    if before is not None and before != [counts[2], prints]:
+        # Rolled back with the batch, and looked for row by row, as one that the database refuses.
+        raise errors.TriggeredDataChangeViolation(
+            f"The write was to leave {', '.join(fill.keeps)} as they are, and did not: a trigger "
+            "of the table changes them. Disable that trigger, then retry."
+        )
+    return _counts(*counts)
 
 
 def _counts(read: int, scanned: int, written: int, rewritten: int, absolved: int = 0) -> Counts:
@@ -156,6 +172,20 @@ def _rewritten(
         sql.SQL(", ").join([sql.SQL("{} AS t").format(lane.identifier), *fill.joins]),
         sql.SQL(" AND ").join([condition, lane.written_since, *fill.matches, fill.wrong, others]),
     )
+
+
+def _lock(
+    connection: Connection, fill: Fill, lane: Lane, condition: sql.Composable
+) -> tuple[list[str], int, int]:
+    """The places of the rows that are to be written, how many, and the sum of their prints."""
+    row = connection.execute(
+        sql.SQL(
+            "SELECT coalesce(array_agg(place::text), '{{}}'), count(*), coalesce(sum(print), 0)"
+            " FROM ({}) AS locked"
+        ).format(fill.locking(condition, relation=lane.identifier))
+    ).fetchone()
+    assert row is not None
+    return row
 
 
 def counted(connection: Connection, lane: Lane, rows: Range) -> Counts:
@@ -309,3 +339,48 @@ def write_computed(
     for key, since, reason in failures:
         counts += _put_aside(connection, lane, key, reason, since=since)
     return counts
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a proof found in a batch. ``named`` are the first rows that differ, and how."""
+
+    read: int
+    scanned: int
+    """Those that nobody wrote since the job began: each is met once."""
+    exact: int
+    differing: int
+    fingerprint: int
+    named: list[tuple[list[str], str]]
+
+
+def compare_rows(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:
+    """Compare the rows of a batch, all of them as they are at one moment."""
+    # What is recorded of all rows together is of rows that nobody writes.
+    since = lane.written_since if proof.recorded is None else sql.SQL("false")
+    row = connection.execute(
+        sql.SQL(
+            "WITH met AS MATERIALIZED ({})"
+            " SELECT count(*), count(*) FILTER (WHERE NOT since),"
+            " count(*) FILTER (WHERE exact AND NOT since AND differs IS NULL),"
+            " count(differs), coalesce(sum(print), 0), (SELECT coalesce(jsonb_agg("
+            "jsonb_build_array(key, differs)), '[]') FROM (SELECT key, differs FROM met"
+            " WHERE differs IS NOT NULL ORDER BY key LIMIT {}) AS first)"
+            " FROM met"
+        ).format(
+            proof.compared(rows.blocks, relation=lane.identifier, since=since),
+            sql.Literal(MOST_NAMED),
+        )
+    ).fetchone()
+    assert row is not None
+    read, scanned, exact, differing, fingerprint, named = row
+    return Compared(
+        read, scanned, exact, differing, int(fingerprint), [(key, how) for key, how in named]
+    )
+
+
+def name_differing(connection: Connection, lane: Lane, compared: Compared) -> None:
+    """Write the first rows that differ down beside the job, as rows that are refused are."""
+    room = MOST_NAMED - quarantine.count(connection, lane.job)
+    for key, differs in compared.named[: max(0, room)]:
+        quarantine.put(connection, lane.job, key, differs)

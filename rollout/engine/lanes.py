@@ -104,6 +104,9 @@ class Totals:
     fraction: float
     round: int
     holders: tuple[str, ...]
+    exact: int = 0
+    fingerprint: int = 0
+    """Of a proof: the rows that were compared to the letter, and the sum of all rows' prints."""
 
     @property
     def already_right(self) -> int:
@@ -129,17 +132,19 @@ def leaves(connection: Connection, table: Table) -> list[Leaf]:
 
 def create(
     connection: Connection, job: int, table: Table, *, range_blocks: int | None = None
-) -> None:
-    """Cut the table into lanes. Doing it twice changes nothing.
+) -> bool:
+    """Cut the table into lanes, unless it is; whether it was not.
 
     ``range_blocks`` is how far the first batches reach, until their time says more.
     """
     with connection.transaction():
-        if not connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
-            beginning = _now(connection)
-            # Read after that, so that every row version from before is within them.
-            relations = leaves(connection, table)
-            _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
+        if connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
+            return False
+        beginning = _now(connection)
+        # Read after that, so that every row version from before is within them.
+        relations = leaves(connection, table)
+        _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
+        return True
 
 
 _Beginning = tuple[int, list[int]]
@@ -297,6 +302,15 @@ def advance(
     )
 
 
+def tally(connection: Connection, lane: Lane, *, exact: int, fingerprint: int) -> None:
+    """Add what a batch of a proof found to the lane's own, in the batch's transaction."""
+    connection.execute(
+        "UPDATE rollout.lanes SET exact = exact + %s, fingerprint = fingerprint + %s"
+        " WHERE job = %s AND lane = %s AND token = %s",
+        [exact, fingerprint, lane.job, lane.number, lane.token],
+    )
+
+
 def finish(connection: Connection, lane: Lane) -> None:
     """Mark the end of a lane, durably: what the journal is told next must not be lost here."""
     with connection.transaction():
@@ -355,6 +369,8 @@ _SUMS = sql.SQL(
                     / nullif(sum(end_block - first_block), 0),
                     count(*)::int::boolean::int) AS fraction,
            coalesce(max(round), 1) AS round,
+           coalesce(sum(exact), 0)::bigint AS exact,
+           coalesce(sum(fingerprint), 0) AS fingerprint,
            coalesce(array_agg(DISTINCT holder) FILTER (WHERE lease_until > now()), '{}') AS holders,
            max(job) AS job
       FROM rollout.lanes
@@ -372,6 +388,8 @@ def _totals(row: dict[str, Any]) -> Totals:
         fraction=float(row["fraction"]),
         round=row["round"],
         holders=tuple(row["holders"]),
+        exact=row["exact"],
+        fingerprint=int(row["fingerprint"]),
     )
 
 

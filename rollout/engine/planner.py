@@ -10,7 +10,7 @@ from rollout.engine import lanes, quarantine
 from rollout.engine.backfill import LOCK_TIMEOUT_MS
 from rollout.engine.pace import TARGET_SECONDS
 from rollout.engine.target import Connection
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.announcement import ANNOUNCE
 
 MOST_STRIPES = 16
@@ -41,7 +41,7 @@ class Estimate:
     sampled_rows: int
 
 
-def choose(connection: Connection, action: Fill | Compute) -> FillPlan:
+def choose(connection: Connection, action: Pass) -> FillPlan:
     """Choose the number of stripes from rows per page and from whether HOT updates are possible."""
     blocks, rows = _size(connection, action)
     per_page = rows / max(blocks, 1)
@@ -59,6 +59,8 @@ def choose(connection: Connection, action: Fill | Compute) -> FillPlan:
             f"One stripe: the time goes into the Python function, not into writing. {size}. "
             f"{manner}",
         )
+    if isinstance(action, Proof):
+        return FillPlan(blocks, rows, 1, f"One stripe: nothing is written. {size}. {manner}")
     index = connection.execute(
         sql.SQL(
             "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a"
@@ -91,7 +93,7 @@ def choose(connection: Connection, action: Fill | Compute) -> FillPlan:
     )
 
 
-def _size(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
+def _size(connection: Connection, action: Pass) -> tuple[int, int]:
     """Blocks, and rows as the statistics or a look at the first blocks suggest."""
     blocks = rows = 0
     for leaf in lanes.leaves(connection, action.table):

@@ -52,11 +52,7 @@ def is_of_a_row(error: psycopg.Error) -> bool:
 
 def key_of(table: Table) -> sql.Composed:
     """SQL of a row's key as an array of texts; the row is called ``t``."""
-    return sql.SQL("ARRAY[{}]").format(
-        sql.SQL(", ").join(
-            sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key
-        )
-    )
+    return table.key_texts("t")
 
 
 def is_row(table: Table, key: Sequence[str]) -> sql.Composed:
@@ -123,6 +119,11 @@ def absolve(connection: Connection, job: int, key: Sequence[str]) -> bool:
             "DELETE FROM rollout.quarantine WHERE job = %s AND key = %s", [job, list(key)]
         ).rowcount
     )
+
+
+def forget(connection: Connection, job: int) -> None:
+    """Empty a job's quarantine."""
+    connection.execute("DELETE FROM rollout.quarantine WHERE job = %s", [job])
 
 
 def none_of(job: int, table: Table) -> sql.Composed:

@@ -35,7 +35,7 @@ it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 4"
+_VERSION = "rollout: what it keeps in this database, version 5"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -70,6 +70,8 @@ CREATE TABLE rollout.lanes (
   lease_until timestamptz,
   done boolean NOT NULL DEFAULT false,
   round smallint NOT NULL DEFAULT 1,
+  exact bigint NOT NULL DEFAULT 0,
+  fingerprint numeric NOT NULL DEFAULT 0,
   PRIMARY KEY (job, lane)
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS rollout.quarantine (

@@ -18,7 +18,7 @@ class BackfillJob(models.Model):
     step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="jobs")
     table = models.CharField(max_length=130)
     kind = models.CharField(max_length=10)
-    """fill, clear, restore, compute or repair."""
+    """fill, clear, restore, compute, repair or proof."""
     position = models.PositiveSmallIntegerField()
     """Which of its step's actions it is."""
     blocks = models.BigIntegerField()

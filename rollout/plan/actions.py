@@ -108,6 +108,9 @@ class Fill:
     ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
     With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
     ``source`` is a table of the engine's own that the values are read from, and that goes later.
+    ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
+    back unless their fingerprint is the same before and after. Such a pass has no joins, and may
+    put no row in quarantine for good.
     """
 
     kind: Literal["fill", "clear", "restore", "repair"]
@@ -119,6 +122,7 @@ class Fill:
     poison_share: float = 0.01
     only: sql.Composable | None = None
     source: sql.Identifier | None = None
+    keeps: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> sql.Composable:
@@ -156,6 +160,33 @@ class Fill:
             if self.joins
             else sql.SQL(""),
             sql.SQL(" AND ").join((condition, *self.matches, self.wrong)),
+        )
+
+    @property
+    def print_of_kept(self) -> sql.Composable:
+        """SQL of a number that changes with any of the columns that row ``t`` is to keep."""
+        kept = [sql.Identifier("t", c) for c in dict.fromkeys((*self.table.key, *self.keeps))]
+        # As bytes: a collation may take texts for equal that differ.
+        return sql.SQL('hashtextextended(ROW({})::text COLLATE "C", 0)').format(
+            sql.SQL(", ").join(kept)
+        )
+
+    def locking(
+        self, condition: sql.Composable, *, relation: sql.Identifier | None = None
+    ) -> sql.Composed:
+        """A query of the ``place``, ``key`` and ``print`` of the rows that an UPDATE would write.
+
+        It locks them, so that what the UPDATE finds is what was read.
+        """
+        return sql.SQL(
+            "SELECT t.ctid AS place, {} AS key, {} AS print FROM {} AS t WHERE {} AND {}"
+            " FOR NO KEY UPDATE"
+        ).format(
+            self.table.key_texts("t"),
+            self.print_of_kept,
+            relation or self.table.identifier,
+            condition,
+            self.wrong,
         )
 
     def unfilled(self, except_for: sql.Composable) -> sql.Composed:
@@ -243,6 +274,68 @@ class Compute:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Compare every row with what the engine keeps of it, in short batches while writers go on.
+
+    ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
+    differs fails the step, which names it. ``exact``: the row is compared to the letter, because
+    nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
+    when they were written down, null where nothing was.
+    """
+
+    kind: ClassVar[str] = "proof"
+    table: Table
+    differs: Composable
+    source: sql.Identifier
+    exact: Composable
+    recorded: Composable | None = None
+    outcome: Literal["kept", "restored"]
+    """Whether it shows that what was kept is whole, or that all of it was brought back."""
+
+    @property
+    def asks_recorded(self) -> Composed:
+        """A query of the fingerprint that was written down."""
+        assert self.recorded is not None
+        return sql.SQL("SELECT {}").format(self.recorded)
+
+    @property
+    def print_of_row(self) -> Composable:
+        """SQL of row ``t``'s part in the fingerprint."""
+        if self.recorded is None:
+            return sql.SQL("0")
+        return sql.SQL("hash_record_extended(t.*, 0)")
+
+    def compared(
+        self,
+        condition: Composable,
+        *,
+        relation: sql.Identifier | None = None,
+        since: Composable | None = None,
+    ) -> Composed:
+        """A query of the ``key`` of each row, what ``differs``, ``exact`` and its ``print``.
+
+        ``since`` is handed on: whether the row was written since the comparison began.
+        """
+        return sql.SQL(
+            "SELECT {} AS key, {} AS differs, coalesce({}, false) AS exact, {} AS print,"
+            " {} AS since"
+            " FROM {} AS t WHERE {}"
+        ).format(
+            self.table.key_texts("t"),
+            self.differs,
+            self.exact,
+            self.print_of_row,
+            since or sql.SQL("false"),
+            relation or self.table.identifier,
+            condition,
+        )
+
+    @property
+    def text(self) -> str:
+        return self.compared(sql.SQL("/* rows of the batch */ true")).as_string()
+
+
 @dataclass(frozen=True)
 class Audit:
     """Compare every row's new values with what its legacy values say; mismatches fail the step."""
@@ -264,7 +357,9 @@ class CompareSchema:
     """Compare the live tables with what the plan expects at this point; drift fails the step."""
 
 
-Action = Statement | Fill | Compute | Audit | Probe | CompareSchema
+Pass = Fill | Compute | Proof
+"""An action that goes over every row of a table, in lanes and batches."""
+Action = Statement | Pass | Audit | Probe | CompareSchema
 
 
 @dataclass(frozen=True)

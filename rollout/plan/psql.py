@@ -18,6 +18,7 @@ from rollout.plan.actions import (
     Compute,
     Fill,
     Probe,
+    Proof,
     Statement,
 )
 from rollout.plan.announcement import ANNOUNCE
@@ -131,8 +132,11 @@ BEGIN
   RAISE NOTICE '  done';
 END $patiently$;
 
--- Brings the rows of a table right, some blocks in each transaction, until none is left.
-CREATE PROCEDURE pg_temp.in_batches (wanted regclass, statement text, unfilled text)
+-- Brings the rows of a table right, some blocks in each transaction, until none is left. The
+-- query "locking", where there is one, locks the rows of a batch and gives a fingerprint of each:
+-- the batch is rolled back unless it is the same when they are written.
+CREATE PROCEDURE pg_temp.in_batches (
+  wanted regclass, statement text, unfilled text, locking text DEFAULT NULL)
 LANGUAGE plpgsql AS $in_batches$
 DECLARE
   leaf record;
@@ -142,6 +146,12 @@ DECLARE
   written bigint;
   total bigint := 0;
   remaining bigint;
+  places tid[];
+  keys text[];
+  prints bigint[];
+  after_keys text[];
+  after_prints bigint[];
+  changed text;
 BEGIN
   EXECUTE unfilled INTO remaining;
   COMMIT;
@@ -161,9 +171,28 @@ BEGIN
         began := clock_timestamp();
         BEGIN
           PERFORM {announced};
-          EXECUTE replace(statement, {relation}, leaf.name)
-            USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
-          GET DIAGNOSTICS written = ROW_COUNT;
+          IF locking IS NULL THEN
+            EXECUTE replace(statement, {relation}, leaf.name)
+              USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
+            GET DIAGNOSTICS written = ROW_COUNT;
+          ELSE
+            EXECUTE replace(locking, {relation}, leaf.name) INTO places, keys, prints
+              USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
+            EXECUTE replace(statement, {relation}, leaf.name) INTO after_keys, after_prints
+              USING places;
+            written := cardinality(after_keys);
+            SELECT string_agg(key, ', ' ORDER BY key) FILTER (WHERE n <= 20)
+                   || CASE WHEN max(n) > 20 THEN format(' and %s more', max(n) - 20) ELSE '' END
+              INTO changed
+              FROM (SELECT coalesce(b.key, a.key) AS key, row_number() OVER () AS n
+                      FROM unnest(keys, prints) AS b (key, print)
+                      FULL JOIN unnest(after_keys, after_prints) AS a (key, print) USING (key)
+                     WHERE a.print IS DISTINCT FROM b.print) AS differing;
+            IF changed IS NOT NULL THEN
+              RAISE EXCEPTION 'A trigger of the table changes more than was written, of rows: %. '
+                'Disable it, then run the script again.', changed;
+            END IF;
+          END IF;
           total := total + written;
           first := first + blocks;
         EXCEPTION WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
@@ -188,6 +217,65 @@ BEGIN
   RAISE NOTICE '  % rows were written, none is left', total;
   PERFORM set_config('lock_timeout', '2s', false);
 END $in_batches$;
+
+-- Compares the rows of a table with what is kept of them, some blocks at a time.
+CREATE PROCEDURE pg_temp.prove (wanted regclass, question text, recorded text, source text)
+LANGUAGE plpgsql AS $prove$
+DECLARE
+  leaf record;
+  first bigint;
+  blocks bigint;
+  began timestamptz;
+  part record;
+  rows bigint := 0;
+  exact bigint := 0;
+  differing bigint := 0;
+  prints numeric := 0;
+  named text[] := '{{}}';
+BEGIN
+  FOR leaf IN SELECT c.oid, format('%s.%I', c.relnamespace::regnamespace, c.relname) AS name,
+                     pg_relation_size(c.oid) / current_setting('block_size')::integer AS blocks
+                FROM pg_class AS c
+               WHERE c.relkind = 'r' AND (c.oid = wanted
+                  OR c.oid IN (SELECT relid FROM pg_partition_tree(wanted) WHERE isleaf))
+  LOOP
+    first := 0;
+    blocks := 64;
+    WHILE first <= leaf.blocks LOOP
+      began := clock_timestamp();
+      EXECUTE format('WITH met AS MATERIALIZED (%s) SELECT count(*) AS rows,'
+          ' count(*) FILTER (WHERE exact AND differs IS NULL) AS exact,'
+          ' count(differs) AS differing, coalesce(sum(print), 0) AS prints,'
+          ' ARRAY(SELECT array_to_string(key, '' '') || '': '' || differs FROM met'
+          ' WHERE differs IS NOT NULL ORDER BY key LIMIT 20) AS named FROM met',
+          replace(question, {relation}, leaf.name))
+        INTO part USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
+      COMMIT;
+      rows := rows + part.rows;
+      exact := exact + part.exact;
+      differing := differing + part.differing;
+      prints := prints + part.prints;
+      named := (named || part.named)[:20];
+      first := first + blocks;
+      IF clock_timestamp() - began > interval '100 ms' THEN
+        blocks := greatest(1, blocks / 2);
+      ELSE
+        blocks := least(4096, blocks + blocks / 4 + 1);
+      END IF;
+    END LOOP;
+  END LOOP;
+  IF differing > 0 THEN
+    RAISE EXCEPTION E'% rows of % differ from what % says. The first of them:\n%', differing,
+      wanted, source, array_to_string(named, E'\n')
+      USING HINT = 'Put them right, then run the script again: it compares every row once more.';
+  END IF;
+  IF recorded <> format('%s rows, %s', rows, prints) THEN
+    RAISE EXCEPTION '% had % and has % rows, or other ones. Restore what it lacks from the '
+      'snapshot taken before phase 4.', source, split_part(recorded, ',', 1), rows;
+  END IF;
+  RAISE NOTICE '  % rows compared: % to the letter, % by their lookup row; none differs',
+    rows, exact, rows - exact;
+END $prove$;
 
 CREATE PROCEDURE pg_temp.refuse (reason text) LANGUAGE plpgsql AS $refuse$
 BEGIN
@@ -443,6 +531,8 @@ def _action(action: Action) -> str:
             return _fill(action)
         case Compute():
             return _compute(action)
+        case Proof():
+            return _proof(action)
         case Audit():
             return _echo("  left to the console: an audit of every row")
         case Probe():
@@ -472,17 +562,48 @@ def _on_any(statement: Statement) -> str:
     return _ASKED.format(done=_sure(statement.done), text=text)
 
 
+_BATCH = sql.SQL("t.ctid >= $1 AND t.ctid < $2")
+
+
 def _fill(fill: Fill) -> str:
-    rows = sql.SQL("t.ctid >= $1 AND t.ctid < $2")
-    call = (
-        f"CALL pg_temp.in_batches({sql.Literal(fill.table.identifier.as_string()).as_string()},\n"
-        f"{_quoted(fill.update(rows, relation=_RELATION).as_string())},\n"
-        f"{_quoted(fill.unfilled(sql.SQL('true')).as_string())});\n"
-    )
+    statement = fill.update(_BATCH, relation=_RELATION)
+    arguments = [_quoted(fill.unfilled(sql.SQL("true")).as_string())]
+    if fill.keeps:
+        statement = fill.update(sql.SQL("t.ctid = ANY ($1)"), relation=_RELATION)
+        statement = sql.SQL(
+            "WITH written AS ({} RETURNING {} AS key, {} AS print) SELECT"
+            " coalesce(array_agg(array_to_string(key, ' ')), '{{}}'),"
+            " coalesce(array_agg(print), '{{}}') FROM written"
+        ).format(statement, fill.table.key_texts("t"), fill.print_of_kept)
+        locking = sql.SQL(
+            "SELECT coalesce(array_agg(place), '{{}}'),"
+            " coalesce(array_agg(array_to_string(key, ' ')), '{{}}'),"
+            " coalesce(array_agg(print), '{{}}') FROM ({}) AS locked"
+        ).format(fill.locking(_BATCH, relation=_RELATION))
+        arguments.append(_quoted(locking.as_string()))
+    table = sql.Literal(fill.table.identifier.as_string()).as_string()
+    arguments = [table, _quoted(statement.as_string()), *arguments]
+    listed = ",\n".join(arguments)
+    call = f"CALL pg_temp.in_batches({listed});\n"
     if fill.source is None:
         return call.rstrip("\n")
-    there = facts.relation_exists(fill.source)
+    return _from_source(fill.source, call)
+
+
+def _from_source(source: sql.Identifier, call: str) -> str:
+    """What reads a table of the engine's own, while that is there."""
+    there = facts.relation_exists(source)
     return _RESTORE.format(there=there.as_string(), fill=call)
+
+
+def _proof(proof: Proof) -> str:
+    recorded = "NULL" if proof.recorded is None else proof.recorded.as_string()
+    table = sql.Literal(proof.table.identifier.as_string()).as_string()
+    source = sql.Literal(proof.source.as_string()).as_string()
+    question = _quoted(proof.compared(_BATCH, relation=_RELATION).as_string())
+    return _from_source(
+        proof.source, f"CALL pg_temp.prove({table},\n{question},\n{recorded}, {source});\n"
+    )
 
 
 def _compute(compute: Compute) -> str:

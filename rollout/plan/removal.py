@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
+from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Proof, Statement
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
 from rollout.plan.indexes import DropIndex
@@ -71,6 +71,71 @@ def fingerprint(archive: sql.Composable) -> sql.Composed:
     ).format(archive)
 
 
+DIGEST = "rollout_digest"
+"""The column of an archive that tells whether a row is what it was when it was archived."""
+
+
+def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
+    """SQL of the digest of an archived row; ``row`` is an alias of the table or of its archive."""
+    columns: list[sql.Composable] = [sql.Identifier(row, c) for c in table.key]
+    for lookup in plan.lookups_of(table):
+        # As bytes: a collation may take texts for equal that differ.
+        columns.append(sql.SQL('{} COLLATE "C"').format(sql.Identifier(row, lookup.legacy)))
+        columns.append(sql.Identifier(row, lookup.column))
+    return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
+
+
+def archive_is_whole(plan: "Plan", table: Table) -> Proof:
+    """Every archived row is what it was, and all of them are there.
+
+    Who has seen to a row by hand empties its digest; who has seen to all, the archive's comment.
+    """
+    archive = in_target(archive_name(plan, table))
+    return Proof(
+        table=Table(name=archive_name(plan, table), schema=SCHEMA, key=table.key, columns={}),
+        differs=sql.SQL(
+            "(CASE WHEN {} <> {} THEN 'the archive has another text or lookup row than when it was"
+            " made' END)"
+        ).format(sql.Identifier("t", DIGEST), digest(plan, table, "t")),
+        source=archive,
+        exact=facts.TRUE,
+        recorded=sql.SQL("obj_description({}::regclass, 'pg_class')").format(
+            sql.Literal(archive.as_string())
+        ),
+        outcome="kept",
+    )
+
+
+def texts_are_back(plan: "Plan", table: Table) -> Proof:
+    """Every row has its text again: the archived one to the letter, or its lookup row's name."""
+    lookups = plan.lookups_of(table)
+    same = sql.SQL(" AND ").join(
+        sql.SQL("{} IS NOT DISTINCT FROM {}").format(
+            sql.Identifier("a", column), sql.Identifier("t", column)
+        )
+        for column in (*table.key, *(lookup.column for lookup in lookups))
+    )
+    differences = sql.SQL(", ").join(
+        sql.SQL(
+            'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"'
+            " THEN format('%s is %L instead of %L', {name}::text, {has}, {should}) END"
+        ).format(
+            has=sql.Identifier("t", lookup.legacy),
+            should=legacy_text_again(plan, lookup),
+            name=sql.Literal(lookup.legacy),
+        )
+        for lookup in lookups
+    )
+    archive = in_target(archive_name(plan, table))
+    return Proof(
+        table=table,
+        differs=sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences),
+        exact=sql.SQL("EXISTS (SELECT FROM {} AS a WHERE {})").format(archive, same),
+        source=archive,
+        outcome="restored",
+    )
+
+
 def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
     """SQL of the legacy text of a row ``t`` that has only its lookup row left.
 
@@ -112,13 +177,16 @@ class ArchiveLegacy(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         name = archive_name(plan, self.table)
-        columns = [*self.table.key]
+        columns: list[sql.Composable] = [sql.Identifier("t", c) for c in self.table.key]
         for lookup in plan.lookups_of(self.table):
-            columns += [lookup.legacy, lookup.column]
+            columns += [sql.Identifier("t", c) for c in (lookup.legacy, lookup.column)]
+        columns.append(
+            sql.SQL("{} AS {}").format(digest(plan, self.table, "t"), sql.Identifier(DIGEST))
+        )
         return (
             Statement(
                 sql=sql.SQL(
-                    "CREATE TABLE {archive} AS SELECT {columns} FROM {table};\n"
+                    "CREATE TABLE {archive} AS SELECT {columns} FROM {table} AS t;\n"
                     "ALTER TABLE {archive} ADD PRIMARY KEY ({key});\n"
                     "DO {comment};\n"
                     "ANALYZE {archive}"
@@ -131,7 +199,7 @@ class ArchiveLegacy(Step):
                         )
                         .as_string()
                     ),
-                    columns=sql.SQL(", ").join(sql.Identifier(c) for c in columns),
+                    columns=sql.SQL(", ").join(columns),
                     table=self.table.identifier,
                     key=sql.SQL(", ").join(sql.Identifier(c) for c in self.table.key),
                 ),
@@ -160,8 +228,9 @@ class DropLegacy(Step):
     The mapping stays, and the resolver that reads it: people go on to type what they typed, and
     what was decided about it still stands.
 
-    The way back adds the columns again, turns the dual write on, and restores every row's text: the
-    archived one where the row still means the same lookup row, that row's name otherwise. A column
+    The way back looks whether the archive is whole, adds the columns again, turns the dual write
+    on, and restores every row's text: the archived one where the row still means the same lookup
+    row, that row's name otherwise. Then it compares every row with what it should have. A column
     that was NOT NULL becomes so again, without a scan under an exclusive lock.
     """
 
@@ -197,6 +266,7 @@ class DropLegacy(Step):
     def backward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
         return (
+            archive_is_whole(plan, self.table),
             Statement(
                 sql=sql.SQL("ALTER TABLE {} {}").format(
                     self.table.identifier,
@@ -223,10 +293,16 @@ class DropLegacy(Step):
                     for lookup in plan.lookups_of(self.table)
                 ),
                 source=in_target(archive_name(plan, self.table)),
+                keeps=tuple(
+                    column
+                    for t in (*plan.translations_of(self.table), *plan.computed_of(self.table))
+                    for column in t.added
+                ),
             ),
             *require_values(
                 self.table, tuple(name for name, column in columns.items() if not column.null)
             ),
+            texts_are_back(plan, self.table),
         )
 
     def _triggers_before(self, plan: "Plan") -> Statement:

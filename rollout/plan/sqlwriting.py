@@ -12,6 +12,7 @@ from rollout.plan.actions import (
     Compute,
     Fill,
     Probe,
+    Proof,
     Statement,
 )
 from rollout.plan.plan import Plan
@@ -105,6 +106,9 @@ def _note(action: Action) -> list[str]:
     match action:
         case Fill() | Compute():
             said = f"In batches while writers go on, until no row is left ({action.kind}):"
+            lines = [said, *f"{action.text};".splitlines()]
+        case Proof():
+            said = "Compares every row in batches; one that differs stops the phase:"
             lines = [said, *f"{action.text};".splitlines()]
         case Probe():
             lines = [f"Tries out {action.flow} and rolls it back."]

@@ -41,6 +41,14 @@ class Table:
         """The table as a ``regclass``; NULL where it is absent."""
         return sql.SQL("to_regclass({})").format(sql.Literal(self.identifier.as_string()))
 
+    def key_texts(self, alias: str) -> sql.Composed:
+        """SQL of the key's parts as an array of texts, qualified by an alias."""
+        return sql.SQL("ARRAY[{}]").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::text").format(sql.Identifier(alias, column)) for column in self.key
+            )
+        )
+
     def key_of(self, alias: str) -> sql.Composable:
         """The key columns, comma separated, qualified by an alias."""
         return sql.SQL(", ").join(sql.Identifier(alias, column) for column in self.key)

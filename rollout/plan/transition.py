@@ -97,6 +97,7 @@ class StartDualWrite(Step):
                     for t in (*plan.translations_of(self.table), *plan.computed_of(self.table))
                     for column in t.added
                 ),
+                keeps=kept_when_cleared(plan, self.table),
             ),
         )
 
@@ -111,6 +112,13 @@ class StartDualWrite(Step):
             for column in t.reads
         )
         return (generated(self.table, tuple(read)),) if read else ()
+
+
+def kept_when_cleared(plan: "Plan", table: Table) -> tuple[str, ...]:
+    """The columns that hold what the new ones were made of."""
+    own = (*plan.translations_of(table), *plan.computed_of(table))
+    cleared = {column for t in own for column in t.added}
+    return tuple(dict.fromkeys(c for t in own for c in t.reads if c not in cleared))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from rollout.environments import target_of
 from rollout.events import Event
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
 from rollout.plan import plans
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.runner import filling, lease, repairs
 
 
@@ -43,7 +43,7 @@ def _job(job_id: int) -> BackfillJob:
     return BackfillJob.objects.select_related("step_run__run__rollout").get(pk=job_id)
 
 
-def action_of(job: BackfillJob) -> Fill | Compute:
+def action_of(job: BackfillJob) -> Pass:
     """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
     run = job.step_run.run
     plan = plans.get(run.rollout.plan)
@@ -53,7 +53,7 @@ def action_of(job: BackfillJob) -> Fill | Compute:
         step = plan.step(run.phase, job.step_run.step)
     way = plan.backward(step) if run.way == Way.BACKWARD else plan.forward(step)
     action = way.actions[job.position]
-    assert isinstance(action, Fill | Compute)
+    assert isinstance(action, Fill | Compute | Proof)
     return action
 
 
@@ -82,10 +82,12 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     """Try the rows that the database refused once more."""
     job = _job(job_id)
     run = job.step_run.run
+    action = action_of(job)
+    assert not isinstance(action, Proof), "a proof writes no row"
     written = 0
     try:
         with target_of(run.rollout.environment).connect() as connection:
-            written = filling.retry_quarantined(connection, action_of(job), job)
+            written = filling.retry_quarantined(connection, action, job)
         message = f"{written:,} rows of {job.table} that had been refused are written now."
     except TargetAway as error:
         message = f"The refused rows of {job.table} were not tried. {error}"

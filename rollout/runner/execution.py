@@ -21,7 +21,16 @@ from rollout.environments import target_of
 from rollout.events import Event
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
-from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
+from rollout.plan.actions import (
+    Action,
+    Audit,
+    CompareSchema,
+    Compute,
+    Fill,
+    Probe,
+    Proof,
+    Statement,
+)
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.runner import audits, filling, lease, lost_triggers, probing, repairs
@@ -241,7 +250,7 @@ class Execution:
             case Statement():
                 ran = ddl.apply(connection, action, held, clearing=earlier)
                 return self._applied if ran else self._already
-            case Fill() | Compute():
+            case Fill() | Compute() | Proof():
                 self._refuse_lost_triggers(connection)
                 filled = filling.carry_on(
                     connection, action, self.step_run, number, until=self.until, control=held

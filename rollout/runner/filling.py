@@ -15,7 +15,8 @@ from rollout.engine.pace import Pace, Settings
 from rollout.engine.target import Connection, own_transaction
 from rollout.events import Event
 from rollout.models import BackfillJob, StepRun
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.runner import proofs
 from rollout.telemetry.signal import application_signals
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ FEWEST_POISON_ROWS = 50
 
 class RowsRemain(Exception):
     """Rows are still not right after every round."""
+
+
+class RowsRefused(Exception):
+    """Rows could not be brought back; the message names them."""
 
 
 class LiveSettings:
@@ -49,9 +54,7 @@ class LiveSettings:
         return self._settings
 
 
-def job_of(
-    connection: Connection, action: Fill | Compute, step_run: StepRun, position: int
-) -> BackfillJob:
+def job_of(connection: Connection, action: Pass, step_run: StepRun, position: int) -> BackfillJob:
     """The journal's job for an action, and its lanes, made where they are absent."""
     job = BackfillJob.objects.filter(step_run=step_run, position=position).first()
     if job is None:
@@ -65,23 +68,26 @@ def job_of(
             estimated_rows=chosen.estimated_rows,
             stripes=chosen.stripes,
             explanation=chosen.explanation,
-            most_poison_rows=max(
-                FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)
-            ),
+            most_poison_rows=0
+            if isinstance(action, Proof)
+            else max(FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
         )
     if job.finished_at is None:
-        lanes.create(
+        made = lanes.create(
             connection,
             job.pk,
             action.table,
             # A function may take seconds for a page of rows: nobody knows before the first.
             range_blocks=1 if isinstance(action, Compute) else None,
         )
+        if made and isinstance(action, Proof):
+            # What an earlier try found is to be found once more, or put right by now.
+            quarantine.forget(connection, job.pk)
     return job
 
 
 def worker_of(
-    connection: Connection, action: Fill | Compute, job: BackfillJob, control: Control
+    connection: Connection, action: Pass, job: BackfillJob, control: Control
 ) -> backfill.Worker:
     """What works on a job's lanes, at the pace that people and the database's health set."""
     backfill.prepare_session(connection)
@@ -97,7 +103,7 @@ def worker_of(
     )
 
 
-def signals_of(connection: Connection, action: Fill | Compute, job: BackfillJob) -> list[Signal]:
+def signals_of(connection: Connection, action: Pass, job: BackfillJob) -> list[Signal]:
     """A look at the health of a job's database, and of the application that it is for."""
     return [*read_signals(connection, action.table), *application_signals(job.step_run.run)]
 
@@ -130,7 +136,7 @@ def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wa
 
 def carry_on(
     connection: Connection,
-    action: Fill | Compute,
+    action: Pass,
     step_run: StepRun,
     position: int,
     *,
@@ -149,7 +155,7 @@ def carry_on(
 
 def _carry_on(
     connection: Connection,
-    action: Fill | Compute,
+    action: Pass,
     step_run: StepRun,
     job: BackfillJob,
     *,
@@ -158,21 +164,26 @@ def _carry_on(
 ) -> str | None:
     if job.finished_at is not None:
         # A worker died between the end of the job and the end of its step.
-        return _finished(connection, job)
+        return _finished(connection, action, job)
     for _number in range(job.workers - 1):
         queue.send("assist", job.pk, time.time() + until - time.monotonic())
     work_on_lanes(worker_of(connection, action, job, control), job, until=until, wait=True)
     if not lanes.is_finished(connection, job.pk):
         return None
+    if isinstance(action, Proof):
+        proofs.judge(connection, action, job)
+        return _finish(connection, action, job, step_run)
     if step_run.attempts > 1:
         # Somebody pressed retry, and may have put right what the rows were refused for.
         retry_quarantined(connection, action, job, control)
     quarantine.refuse_too_many(connection, job.pk, most=job.most_poison_rows)
+    if isinstance(action, Fill) and action.keeps:
+        refuse_any(connection, job)
     left = backfill.count_unfilled(connection, action, job.pk)
     if left:
         _again(connection, action, job, left)
         return None
-    return _finish(connection, job, step_run)
+    return _finish(connection, action, job, step_run)
 
 
 def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, left: int) -> None:
@@ -186,11 +197,23 @@ def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, lef
     lanes.another_round(connection, job.pk, action.table)
 
 
-def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
+def refuse_any(connection: Connection, job: BackfillJob) -> None:
+    """Raises RowsRefused while rows are in the quarantine of a pass on the way back."""
+    named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
+    if named.number:
+        raise RowsRefused(
+            f"{proofs.rows(named.number)} of {job.table} could not be brought back: "
+            f"{proofs.keys_of(named)}. {named.rows[0].error} The job's page has each row's reason."
+        )
+
+
+def _finish(connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun) -> str:
     totals = lanes.totals(connection, job.pk)
     job.scanned, job.updated = totals.scanned, totals.updated
     job.already_right, job.quarantined = totals.already_right, totals.quarantined
     job.rewritten = totals.rewritten
+    if isinstance(action, Proof):
+        job.already_right = totals.exact
     job.working_seconds = totals.working_seconds
     job.finished_at = timezone.now()
     run = step_run.run
@@ -203,7 +226,7 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
         )
         log.record(
             Event.BACKFILL_DONE,
-            f"{job.kind.capitalize()} of {job.table}: {_counts(job)}",
+            f"{job.kind.capitalize()} of {job.table}: {_counts(action, job)}",
             actor=run.actor_name,
             source="worker",
             rollout=run.rollout,
@@ -219,10 +242,12 @@ def _finish(connection: Connection, job: BackfillJob, step_run: StepRun) -> str:
                 "working_seconds": round(job.working_seconds, 3),
             },
         )
-    return _finished(connection, job)
+    return _finished(connection, action, job)
 
 
-def _counts(job: BackfillJob) -> str:
+def _counts(action: Pass, job: BackfillJob) -> str:
+    if isinstance(action, Proof):
+        return proofs.sentence(action, job)
     quarantined = (
         f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
     )
@@ -235,12 +260,17 @@ def _counts(job: BackfillJob) -> str:
     return (
         f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
         f"{quarantined}{rewritten}; the final sweep found no other row left."
-    )
+    ) + (f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else "")
 
 
-def _finished(connection: Connection, job: BackfillJob) -> str:
+def _kept(action: Fill) -> str:
+    columns = ", ".join(action.keeps)
+    return f"By fingerprint of each batch, {columns} of the rows written are what they were."
+
+
+def _finished(connection: Connection, action: Pass, job: BackfillJob) -> str:
     lanes.forget(connection, job.pk)
-    return _counts(job)
+    return _counts(action, job)
 
 
 def retry_quarantined(

@@ -27,6 +27,7 @@ from rollout.models import (
     Way,
 )
 from rollout.plan import plans
+from rollout.plan.actions import Proof
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
@@ -487,6 +488,8 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
     """Have the rows that the database refused tried once more. Raises Refused."""
     run = job.step_run.run
     refuse_out_of_reach(run.rollout)
+    if job.kind == Proof.kind:
+        raise Refused("A proof writes no row. Put the rows right, then retry the phase.")
     if run.way == Way.REPAIR and _is_outdated(run, gates.newest_runs(run.rollout)):
         raise Refused("More has been carried out since that repair. Start a new one.")
     if run.active and run.state != RunState.PAUSED:

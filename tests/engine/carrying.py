@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from rollout.engine import backfill, ddl, lanes, planner
+from rollout.engine import backfill, ddl, lanes, planner, quarantine
 from rollout.engine.audit import AuditResult, run_audit
 from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, labels_of, read
@@ -15,7 +15,17 @@ from rollout.engine.lanes import Lane, Totals
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
-from rollout.plan.actions import Action, Audit, CompareSchema, Compute, Fill, Probe, Statement
+from rollout.plan.actions import (
+    Action,
+    Audit,
+    CompareSchema,
+    Compute,
+    Fill,
+    Pass,
+    Probe,
+    Proof,
+    Statement,
+)
 
 _jobs: Iterator[int] = itertools.count(1)
 
@@ -53,7 +63,7 @@ class StopAfter(NoControl):
             raise Interrupted("Enough.")
 
 
-def new_job(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
+def new_job(connection: Connection, action: Pass) -> tuple[int, int]:
     """A job with its lanes in the target; its number and its stripes."""
     job = next(_jobs)
     chosen = planner.choose(connection, action)
@@ -63,7 +73,7 @@ def new_job(connection: Connection, action: Fill | Compute) -> tuple[int, int]:
 
 def worker(
     connection: Connection,
-    action: Fill | Compute,
+    action: Pass,
     *,
     stripes: int,
     control: Control | None = None,
@@ -83,9 +93,7 @@ def claimed(connection: Connection, job: int, holder: str = "test") -> Lane:
     return lane
 
 
-def work_off(
-    connection: Connection, action: Fill | Compute, job: int, stripes: int, **more: Any
-) -> Totals:
+def work_off(connection: Connection, action: Pass, job: int, stripes: int, **more: Any) -> Totals:
     """Work every lane of a job to its end."""
     working = worker(connection, action, stripes=stripes, **more)
     while not lanes.is_finished(connection, job):
@@ -101,6 +109,18 @@ def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
     return totals
 
 
+def prove(connection: Connection, proof: Proof) -> Totals:
+    """Compare every row; the rows that differ, each with how, are the assertion's."""
+    job, stripes = new_job(connection, proof)
+    totals = work_off(connection, proof, job, stripes)
+    assert [(row.key, row.error) for row in quarantine.rows(connection, job)] == []
+    assert totals.quarantined == 0
+    if proof.recorded is not None:
+        row = connection.execute(proof.asks_recorded).fetchone()
+        assert row == (f"{totals.scanned} rows, {totals.fingerprint}",)
+    return totals
+
+
 def audit(target: Target, plan: Plan, **how: Any) -> AuditResult:
     with target.connect() as connection:
         return run_audit(connection, plan, **{"recheck_after": 0.0, **how})
@@ -113,6 +133,8 @@ def act(target: Target, connection: Connection, plan: Plan, number: int, action:
             return ddl.apply(connection, action, NoControl())
         case Fill() | Compute():
             return run_fill(connection, action).updated > 0
+        case Proof():
+            prove(connection, action)
         case Audit():
             result = audit(target, plan)
             assert not result.inconclusive, result.inconclusive

@@ -1,45 +1,489 @@
-"""The way back from the last phase: what nobody wrote is what it was, byte for byte."""
+"""The way back: what nobody wrote is what it was, byte for byte, and that is proved."""
 
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psycopg import sql
 
-from rollout.engine.mapping import Decision, decide
-from rollout.engine.target import Connection, Target
+from rollout.engine import backfill, lanes, quarantine
+from rollout.engine.control import Interrupted
+from rollout.engine.mapping import CannotDecide, Decision, decide
+from rollout.engine.target import Connection, Target, own_transaction
+from rollout.plan.actions import Action, Fill, Proof
+from rollout.plan.names import in_target
+from rollout.plan.removal import archive_name
 from rollout.plan.translations import Lookup
-from tests.engine.carrying import do_phase, undo_phase
-from tests.engine.samples import BIGINT
+from tests.engine.carrying import (
+    StopAfter,
+    act,
+    claimed,
+    do_phase,
+    new_job,
+    prove,
+    undo_phase,
+    work_off,
+    worker,
+)
+from tests.engine.conftest import clear
+from tests.engine.samples import BIGINT, SAMPLES, Sample
+from tests.engine.things import writing
 
 PLAN = BIGINT.plan
+KINDS = ("House", "h", "Apt", " h ", "flat", "FLAT", None, "", "\u00a0H", "ｈ", "a'; --")
+Rows = dict[Any, dict[str, Any]]
 
 
-def decided(connection: Connection, text: str, name: str | None, of: Lookup = BIGINT.kind) -> None:
+def decided(
+    connection: Connection,
+    text: str,
+    name: str | None,
+    *,
+    sample: Sample = BIGINT,
+    lookup: Lookup | None = None,
+) -> None:
     """What a person decides about a text; no row follows yet."""
-    decide(connection, PLAN, of, {text: Decision(name=name)}, reviewer="ada", keep=True)
+    decide(
+        connection,
+        sample.plan,
+        lookup or sample.kind,
+        {text: Decision(name=name)},
+        reviewer="ada",
+        keep=True,
+    )
 
 
-def rows_of(connection: Connection) -> dict[int, dict[str, Any]]:
-    """Every row with all its columns."""
-    rows = connection.execute("SELECT t.id, to_jsonb(t) FROM things AS t").fetchall()
+def rows_of(connection: Connection, sample: Sample = BIGINT) -> Rows:
+    """Every row with all its columns, by its key."""
+    rows = connection.execute(
+        sql.SQL("SELECT {}::text, to_jsonb(t) FROM {} AS t").format(
+            sample.table.key_texts("t"), sample.table.identifier
+        )
+    ).fetchall()
     return dict(rows)
 
 
-class TestTheLastPhase:
-    @pytest.fixture(autouse=True)
-    def cut_over(self, target: Target, connection: Connection) -> None:
-        """Rows of many spellings, carried up to the cutover."""
-        BIGINT.create(connection)
-        for number, kind in enumerate(("House", "h", "Apt", " h ", "flat", "FLAT", None, "")):
-            BIGINT.insert(connection, number, kind=kind, state="open")
-        for number in range(4):
-            do_phase(target, connection, PLAN, number)
+def way_back(of: Sample = BIGINT) -> list[Action]:
+    """The actions of the way back that bring the legacy columns and their texts."""
+    return list(of.plan.backward(of.plan.step(4, "drop")).actions)
 
-    def test_its_rollback_changes_no_row_though_its_text_means_another_one_by_now(
+
+def carried_over(target: Target, connection: Connection, sample: Sample = BIGINT) -> None:
+    """Rows of many spellings, carried up to the cutover; then people decide on two of them."""
+    sample.create(connection)
+    for number, kind in enumerate(KINDS):
+        sample.insert(connection, number, kind=kind, state="open")
+    for number in range(4):
+        do_phase(target, connection, sample.plan, number)
+    decided(connection, "h", "House", sample=sample)
+    decided(connection, "apt", "Flat", sample=sample)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_the_last_phase_s_rollback_changes_no_row_though_its_text_means_another_one_by_now(
+    sample: Sample, target: Target, connection: Connection
+) -> None:
+    carried_over(target, connection, sample)
+    before = rows_of(connection, sample)
+    do_phase(target, connection, sample.plan, 4)
+    undo_phase(target, connection, sample.plan, 4)
+    assert rows_of(connection, sample) == before
+
+
+def test_each_rollback_leaves_every_row_as_its_phase_found_it(
+    target: Target, connection: Connection
+) -> None:
+    BIGINT.create(connection)
+    for number, kind in enumerate(KINDS):
+        BIGINT.insert(connection, number, kind=kind, state="open")
+    found = []
+    for number in range(5):
+        found.append(rows_of(connection))
+        if number == 4:
+            decided(connection, "h", "House")
+        do_phase(target, connection, PLAN, number)
+    for number in reversed(range(5)):
+        undo_phase(target, connection, PLAN, number)
+        assert rows_of(connection) == found[number], f"after the rollback of phase {number}"
+
+
+def test_what_is_written_while_texts_are_brought_back_says_no_more_than_its_row(
+    target: Target, connection: Connection, app: Connection
+) -> None:
+    """So that no later round of the pass takes it for something that it has to put right."""
+    carried_over(target, connection)
+    do_phase(target, connection, PLAN, 4)
+    actions = way_back()
+    restore = next(n for n, action in enumerate(actions) if isinstance(action, Fill))
+    for action in actions[:restore]:
+        act(target, connection, PLAN, 4, action)
+    with pytest.raises(psycopg.errors.RaiseException, match="is being removed: write kind_id"):
+        BIGINT.update(app, 0, kind="Castle")
+    castle = BIGINT.lookup_id(app, "Castle")
+    BIGINT.update(app, 1, kind_id=castle)
+    BIGINT.insert(app, 50, kind_id=castle, kind="CASTLE", is_open=False)
+    for action in actions[restore:]:
+        act(target, connection, PLAN, 4, action)
+    BIGINT.update(app, 2, kind_id=castle)
+    prove(connection, proofs()[-1])
+    texts = BIGINT.texts(connection)
+    assert [texts[number,][0] for number in (0, 1, 2, 50)] == ["House", *["Castle"] * 3]
+
+
+def proofs() -> list[Proof]:
+    """That the archive is whole, and that all texts are back."""
+    return [action for action in way_back() if isinstance(action, Proof)]
+
+
+def differing(connection: Connection, proof: Proof) -> dict[tuple[str, ...], str]:
+    """The rows that a proof finds to differ, and how."""
+    job, stripes = new_job(connection, proof)
+    totals = work_off(connection, proof, job, stripes)
+    named = {row.key: row.error for row in quarantine.rows(connection, job)}
+    assert totals.quarantined == len(named)
+    return named
+
+
+ARCHIVE = in_target(archive_name(PLAN, BIGINT.table))
+
+
+class TestProofs:
+    @pytest.fixture(autouse=True)
+    def in_the_last_phase(self, target: Target, connection: Connection) -> None:
+        carried_over(target, connection)
+        do_phase(target, connection, PLAN, 4)
+
+    @pytest.mark.parametrize(
+        "tampering",
+        [
+            "SET kind = 'House'",
+            "SET kind = NULL",
+            "SET kind = 'H'",
+            "SET kind = 'h '",
+            "SET kind_id = kind_id + 1",
+            "SET state_id = NULL",
+        ],
+    )
+    def test_a_row_of_the_archive_that_somebody_changed_is_named(
+        self, tampering: str, connection: Connection
+    ) -> None:
+        change = sql.SQL("UPDATE {} {} WHERE id = 1").format(ARCHIVE, sql.SQL(tampering))
+        connection.execute(change)
+        assert differing(connection, proofs()[0]) == {
+            ("1",): "the archive has another text or lookup row than when it was made"
+        }
+
+    @pytest.mark.parametrize(
+        "tampering", ["DELETE FROM {} WHERE id = 1", "INSERT INTO {} VALUES (99)"]
+    )
+    def test_a_row_that_the_archive_lost_or_gained_shows_in_its_fingerprint(
+        self, tampering: str, connection: Connection
+    ) -> None:
+        connection.execute(sql.SQL(tampering).format(ARCHIVE))
+        with pytest.raises(AssertionError):
+            prove(connection, proofs()[0])
+
+    def test_a_row_of_the_archive_that_somebody_has_seen_to_by_hand_is_taken(
+        self, connection: Connection
+    ) -> None:
+        connection.execute(
+            sql.SQL("UPDATE {} SET kind = 'h', rollout_digest = NULL WHERE id = 1").format(ARCHIVE)
+        )
+        connection.execute(sql.SQL("COMMENT ON TABLE {} IS NULL").format(ARCHIVE))
+        assert differing(connection, proofs()[0]) == {}
+
+    def test_rows_are_compared_to_the_letter_or_by_their_lookup_row(
+        self, target: Target, connection: Connection, app: Connection
+    ) -> None:
+        BIGINT.update(app, 3, kind_id=BIGINT.lookup_id(app, "Castle"))
+        BIGINT.insert(app, 50, kind_id=BIGINT.lookup_id(app, "Castle"), is_open=False)
+        for action in way_back():
+            act(target, connection, PLAN, 4, action)
+        totals = prove(connection, proofs()[-1])
+        assert (totals.scanned, totals.exact) == (len(KINDS) + 1, len(KINDS) - 1)
+
+    @pytest.mark.parametrize("spelling", ["H", "h ", "House", "", None])
+    def test_a_text_that_is_another_than_the_archive_s_is_named(
+        self, spelling: str | None, target: Target, connection: Connection
+    ) -> None:
+        for action in way_back():
+            act(target, connection, PLAN, 4, action)
+        with own_transaction(connection):
+            BIGINT.update(connection, 1, kind=spelling)
+        has = "NULL" if spelling is None else f"'{spelling}'"
+        assert differing(connection, proofs()[-1]) == {("1",): f"kind is {has} instead of 'h'"}
+
+    def test_many_rows_that_differ_are_counted_and_the_first_are_named(
         self, target: Target, connection: Connection
     ) -> None:
-        decided(connection, "h", "House")
-        decided(connection, "apt", "Flat")
+        connection.execute(
+            "INSERT INTO things (id, kind_id, is_open)"
+            " SELECT n, 1, false FROM generate_series(1000, 1500) AS n"
+        )
+        for action in way_back():
+            act(target, connection, PLAN, 4, action)
+        with own_transaction(connection):
+            connection.execute("UPDATE things SET kind = 'another' WHERE id >= 1000")
+        job, stripes = new_job(connection, proofs()[-1])
+        totals = work_off(connection, proofs()[-1], job, stripes)
+        assert totals.quarantined == 501
+        assert [row.key for row in quarantine.rows(connection, job, limit=None)] == [
+            (str(n),) for n in range(1000, 1100)
+        ]
+
+    def test_one_that_is_stopped_goes_on_where_it_was_and_counts_no_row_twice(
+        self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
+        monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 1)
+        many(connection, 1000)
+        for action in way_back():
+            act(target, connection, PLAN, 4, action)
+        proof = proofs()[-1]
+        job, stripes = new_job(connection, proof)
+        stops = 0
+        while not lanes.is_finished(connection, job):
+            lane = claimed(connection, job)
+            try:
+                working = worker(connection, proof, stripes=stripes, control=StopAfter(3))
+                working.work(lane, seconds=60)
+            except Interrupted:
+                stops += 1
+            lanes.release(connection, lane)
+        totals = lanes.totals(connection, job)
+        assert stops > 1
+        assert (totals.scanned, totals.exact) == (1000 + len(KINDS), len(KINDS))
+
+    def test_whoever_writes_meanwhile_is_neither_told_to_differ_nor_counted_twice(
+        self, target: Target, connection: Connection
+    ) -> None:
+        many(connection, 1000)
+        untouched = {key: row["kind_id"] for key, row in rows_of(connection).items()}
+        with writing(
+            target,
+            "UPDATE things SET kind_id = (SELECT max(id) FROM kinds)"
+            " WHERE id = 1000 + (%(n)s * 7) %% 200",
+            "UPDATE things SET note = repeat('wide', 300) WHERE id = 1000 + (%(n)s * 3) %% 400",
+            "INSERT INTO things (id, kind_id, is_open)"
+            " SELECT 5000 + %(n)s, min(id), false FROM kinds",
+            "DELETE FROM things WHERE id = 5000 + %(n)s - 5",
+        ):
+            for action in way_back():
+                if isinstance(action, Fill):
+                    in_rounds(connection, action)
+                else:
+                    act(target, connection, PLAN, 4, action)
+            totals = prove(connection, proofs()[-1])
+        assert totals.scanned <= 1000 + len(KINDS) + 6
+        assert totals.exact == len(KINDS)
+        rows = rows_of(connection)
+        assert all(rows[f"{{{n}}}"]["kind_id"] == untouched[f"{{{n}}}"] for n in range(1200, 2000))
+
+
+def in_rounds(connection: Connection, fill: Fill) -> None:
+    """As a job goes over a table that is written to: what moved is met in another round."""
+    job, stripes = new_job(connection, fill)
+    for _ in range(10):
+        work_off(connection, fill, job, stripes)
+        if backfill.count_unfilled(connection, fill, job) == 0:
+            return
+        lanes.another_round(connection, job, fill.table)
+    raise AssertionError("rows remain after ten rounds")
+
+
+def many(connection: Connection, rows: int) -> None:
+    """Rows that an application wrote which knows no legacy column."""
+    connection.execute(
+        "INSERT INTO things (id, kind_id, is_open)"
+        " SELECT 1000 + n, (SELECT min(id) FROM kinds), false FROM generate_series(0, %s) AS n",
+        [rows - 1],
+    )
+
+
+class TestAPassThatChangesMoreThanItMay:
+    """A trigger of the application's own has the last word about what is written."""
+
+    MEDDLES = """
+        CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+          IF new.id IN (3, 4) THEN new.{column} := {value}; END IF; RETURN new;
+        END$$;
+        CREATE TRIGGER zz_meddle BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION meddle ();
+        """
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [("kind_id", "1"), ("is_open", "NOT old.is_open"), ("opened_at", "NULL")],
+    )
+    def test_texts_are_not_brought_back_at_the_price_of_another_column(
+        self, column: str, value: str, target: Target, connection: Connection
+    ) -> None:
+        carried_over(target, connection)
         before = rows_of(connection)
         do_phase(target, connection, PLAN, 4)
-        undo_phase(target, connection, PLAN, 4)
+        connection.execute(self.MEDDLES.format(column=column, value=value).encode())
+        actions = way_back()
+        place = next(n for n, action in enumerate(actions) if isinstance(action, Fill))
+        for action in actions[:place]:
+            act(target, connection, PLAN, 4, action)
+        restore = actions[place]
+        assert isinstance(restore, Fill)
+        job, stripes = new_job(connection, restore)
+        work_off(connection, restore, job, stripes)
+        refused = {row.key: row.error for row in quarantine.rows(connection, job)}
+        assert list(refused) == [("3",), ("4",)]
+        assert "a trigger of the table changes them" in refused["3",]
+        now = rows_of(connection)
+        assert {key for key in before if now[key] != before[key]} == {"{3}", "{4}"}
+        assert all(now[key][column] == before[key][column] for key in before)
+        connection.execute("DROP TRIGGER zz_meddle ON things")
+        act(target, connection, PLAN, 4, restore)
         assert rows_of(connection) == before
+
+    def test_columns_are_not_emptied_at_the_price_of_a_legacy_text(
+        self, target: Target, connection: Connection
+    ) -> None:
+        carried_over(target, connection)
+        undo_phase(target, connection, PLAN, 3)
+        before = BIGINT.texts(connection)
+        connection.execute(self.MEDDLES.format(column="kind", value="'meddled'").encode())
+        *_, clearing = PLAN.backward(PLAN.step(2, "dual-write")).actions
+        assert isinstance(clearing, Fill)
+        for action in PLAN.backward(PLAN.step(2, "dual-write")).actions[:-1]:
+            act(target, connection, PLAN, 2, action)
+        job, stripes = new_job(connection, clearing)
+        work_off(connection, clearing, job, stripes)
+        assert [row.key for row in quarantine.rows(connection, job)] == [("3",), ("4",)]
+        assert BIGINT.texts(connection) == before
+
+
+TEXT = st.sampled_from([*KINDS, "Castle", "HOUSE", "castle ", "Flat"])
+NAME = st.sampled_from(["House", "Flat", "Castle", "h", "Unspecified"])
+NUMBER = st.integers(0, len(KINDS) + 1)
+DECISIONS = st.lists(st.tuples(st.sampled_from(["h", "apt", "flat", "castle"]), NAME), max_size=4)
+WRITES = st.lists(
+    st.one_of(
+        st.tuples(st.just("text"), NUMBER, TEXT),
+        st.tuples(st.just("row"), NUMBER, NAME),
+        st.tuples(st.just("insert"), NUMBER, NAME),
+        st.tuples(st.just("delete"), NUMBER, NAME),
+        st.tuples(st.just("other"), NUMBER, NAME),
+    ),
+    max_size=8,
+)
+
+
+@dataclass
+class Application:
+    """Writes rows of the sample by people's values; no text where there is none any more."""
+
+    connection: Connection
+    texts: bool = True
+    inserted: int = 100
+
+    def carry_out(self, writes: list[tuple[str, int, str | None]]) -> None:
+        for kind, number, value in writes:
+            getattr(self, f"_{kind}")(number, value)
+
+    def _id(self, name: str) -> int:
+        """Of the lookup row of a name, whatever its case."""
+        self.connection.execute(
+            "INSERT INTO kinds (name) VALUES (%s) ON CONFLICT DO NOTHING", [name]
+        )
+        row = self.connection.execute(
+            "SELECT id FROM kinds WHERE lower(name) = lower(%s)", [name]
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _text(self, number: int, value: str | None) -> None:
+        if self.texts:
+            BIGINT.update(self.connection, number, kind=value)
+
+    def _row(self, number: int, value: str) -> None:
+        BIGINT.update(self.connection, number, kind_id=self._id(value))
+
+    def _insert(self, number: int, value: str) -> None:
+        self.inserted += 1
+        row = {"kind_id": self._id(value), "is_open": False}
+        BIGINT.insert(self.connection, self.inserted, **row)
+
+    def _delete(self, number: int, value: str) -> None:
+        BIGINT.delete(self.connection, number)
+
+    def _other(self, number: int, value: str) -> None:
+        BIGINT.update(self.connection, number, note=value)
+
+
+def legacy(rows: Rows) -> dict[str, tuple[Any, ...]]:
+    return {key: (row["id"], row["kind"], row["state"]) for key, row in rows.items()}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    before=DECISIONS,
+    during=WRITES,
+    decisions=DECISIONS,
+    between=WRITES,
+    after=WRITES,
+)
+def test_whatever_is_decided_and_written_the_way_back_brings_each_row_what_is_its_own(
+    module_connection: Connection,
+    target: Target,
+    before: list[tuple[str, str]],
+    during: list[tuple[str, int, str | None]],
+    decisions: list[tuple[str, str]],
+    between: list[tuple[str, int, str | None]],
+    after: list[tuple[str, int, str | None]],
+) -> None:
+    connection = module_connection
+    clear(connection)
+    BIGINT.create(connection)
+    for number, kind in enumerate(KINDS):
+        BIGINT.insert(connection, number, kind=kind, state="open")
+    application = Application(connection)
+    for number in (0, 1):
+        do_phase(target, connection, PLAN, number)
+    for text, name in before:
+        with suppress(CannotDecide):
+            decided(connection, text, name)
+    do_phase(target, connection, PLAN, 2)
+    application.carry_out([write for write in during if write[0] in ("text", "delete", "other")])
+    do_phase(target, connection, PLAN, 3)
+    for text, name in decisions:
+        with suppress(CannotDecide):
+            decided(connection, text, name)
+    application.carry_out(between)
+    found = rows_of(connection)
+    do_phase(target, connection, PLAN, 4)
+    application.texts = False
+    application.carry_out(after)
+    written = rows_of(connection)
+    names: dict[int, str] = dict(connection.execute("SELECT id, name FROM kinds").fetchall())
+    undo_phase(target, connection, PLAN, 4)
+    back = rows_of(connection)
+    assert {
+        key: {name: value for name, value in row.items() if name not in ("kind", "state")}
+        for key, row in back.items()
+    } == written, "no column but the texts is written"
+    for key, row in back.items():
+        was = found.get(key)
+        if was is not None and was["kind_id"] == row["kind_id"]:
+            assert row["kind"] == was["kind"]
+        else:
+            name = names[row["kind_id"]]
+            assert row["kind"] == (None if name == "Unspecified" else name)
+        if was is not None:
+            assert row["state"] == was["state"]
+    undo_phase(target, connection, PLAN, 3)
+    assert rows_of(connection) == back
+    undo_phase(target, connection, PLAN, 2)
+    cleared = rows_of(connection)
+    assert legacy(cleared) == legacy(back)
+    assert {row["kind_id"] for row in cleared.values()} <= {None}
+    for number in (1, 0):
+        undo_phase(target, connection, PLAN, number)
+        assert legacy(rows_of(connection)) == legacy(back)

@@ -1,0 +1,69 @@
+"""What a proof says: how many rows were compared, and which differ."""
+
+from rollout.engine import lanes, quarantine
+from rollout.engine.quarantine import Poison
+from rollout.engine.target import Connection
+from rollout.models import BackfillJob
+from rollout.plan.actions import Proof
+
+# As many keys as people take in; the job's page has more of them.
+MOST_NAMED = 20
+
+
+class Disproved(Exception):
+    """Rows are not what they are to be; the message names them."""
+
+
+def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
+    """Raises Disproved where rows differ, or are lacking. The next try compares all rows anew."""
+    totals = lanes.totals(connection, job.pk)
+    problem = ""
+    if totals.quarantined:
+        problem = _differing(connection, proof, job, totals.quarantined)
+    elif proof.recorded is not None:
+        row = connection.execute(proof.asks_recorded).fetchone()
+        recorded = row[0] if row else None
+        found = f"{totals.scanned} rows, {totals.fingerprint}"
+        if recorded is not None and recorded != found:
+            problem = (
+                f"{proof.source.as_string()} is not what it was when it was made: it had "
+                f"{recorded.partition(',')[0]} and has {totals.scanned} rows, or other ones. "
+                "Restore what it lacks from the snapshot taken before phase 4, then retry."
+            )
+    if problem:
+        lanes.forget(connection, job.pk)
+        raise Disproved(problem)
+
+
+def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: int) -> str:
+    named = quarantine.poison_of(job.pk, limit=MOST_NAMED).ask(connection)
+    keys = keys_of(Poison(named.rows, number))
+    how = f"{', '.join(named.rows[0].key)}: {named.rows[0].error}" if named.rows else ""
+    return (
+        f"{rows(number)} of {job.table} {'differs' if number == 1 else 'differ'} from what "
+        f"{proof.source.as_string()} says: {keys}. {how}. Put them right, then retry."
+    )
+
+
+def keys_of(named: Poison) -> str:
+    """The keys of the first rows, and how many more there are."""
+    keys = ", ".join(" ".join(row.key) for row in named.rows)
+    more = named.number - len(named.rows)
+    return f"{keys} and {more:,} more" if more > 0 else keys
+
+
+def sentence(proof: Proof, job: BackfillJob) -> str:
+    """What it showed."""
+    if proof.outcome == "kept":
+        return f"{rows(job.scanned)} compared with their own fingerprints, none differs."
+    since = job.scanned - job.already_right
+    return (
+        f"{rows(job.scanned)} compared with the archive: {job.already_right:,} that nobody wrote "
+        f"since are to the letter what they were, {since:,} written since are what their lookup "
+        "rows say; none differs."
+    )
+
+
+def rows(number: int) -> str:
+    """So many rows, in words."""
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"

@@ -1,0 +1,161 @@
+"""What a rollback proves at its end: on its page, in the log, and by its exit status."""
+
+import subprocess
+import sys
+
+import pytest
+from django.test import Client
+
+from config.home import ROOT
+from rollout import runner
+from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.plan import plans
+from rollout.plan.removal import archive_name
+from tests import rollouts
+from tests.processes import Running, wait_until
+from tests.rollouts import ADA, PLAN
+from tests.servers import Database
+
+PLANNED = plans.get(PLAN)
+TABLE = PLANNED.tables[0]
+ARCHIVE = f'rollout."{archive_name(PLANNED, TABLE)}"'
+
+
+@pytest.fixture
+def key() -> str:
+    """Of a row that nobody writes."""
+    return str(rollouts.ask("SELECT min(id::text) FROM properties"))
+
+
+def page_of(phase: int) -> str:
+    client = Client()
+    client.force_login(rollouts.person())
+    return client.get(f"/rollout/{PLAN}/production/phases/{phase}/").content.decode()
+
+
+def newest() -> PhaseRun:
+    return PhaseRun.objects.latest("pk")
+
+
+def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: str) -> None:
+    rollouts.execute(
+        "INSERT INTO property_types (name) VALUES ('Castle');"
+        "UPDATE properties SET property_type_id = (SELECT id FROM property_types"
+        f" WHERE name = 'Castle') WHERE id = '{key}'"
+    )
+    run = rollouts.carry_back(contracted, 4)
+    told = (
+        "300 rows compared with the archive: 299 that nobody wrote since are to the letter what "
+        "they were, 1 written since are what their lookup rows say; none differs."
+    )
+    assert told in run.steps.get(step="drop-legacy").result
+    assert told in page_of(4)
+    jobs = BackfillJob.objects.filter(kind="proof").order_by("pk")
+    assert [job.scanned for job in jobs] == [300, 300]
+    (entry,) = LogEntry.objects.filter(event="backfill done", data__job=jobs[1].pk)
+    assert entry.message == f"Proof of properties: {told}"
+    rollouts.carry_back(contracted, 3, 2)
+    (clear,) = BackfillJob.objects.filter(kind="clear", table="properties")
+    (entry,) = LogEntry.objects.filter(event="backfill done", data__job=clear.pk)
+    assert "By fingerprint of each batch, type, status, created_at of the rows" in entry.message
+
+
+def test_a_shell_that_waits_is_told_by_the_exit_status_and_the_rows_are_named(
+    contracted: Rollout, key: str, committed_db: Database, qcluster: Running
+) -> None:
+    text = rollouts.ask(f"SELECT type FROM {ARCHIVE} WHERE id = '{key}'")
+    rollouts.execute(f"UPDATE {ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "rollout", "rollback", PLAN, "4", "--wait"],
+        env=committed_db.env(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "1 row of rollout.property-classification_properties_archive differs" in done.stdout
+    assert key in done.stdout
+    assert key in page_of(4)
+    assert LogEntry.objects.filter(event="rollback failed", message__contains=key).exists()
+    assert "type" not in rollouts.ask("SELECT to_jsonb(p) FROM properties AS p LIMIT 1")
+    with rollouts.target() as opened:
+        opened.execute(
+            f"UPDATE {ARCHIVE} SET type = %s WHERE id = %s".encode(),
+            [text, key],
+        )
+    runner.retry(contracted, actor=ADA)
+    wait_until(lambda: not newest().active, seconds=60)
+    assert newest().state == RunState.DONE, newest().error
+    assert rollouts.ask("SELECT type FROM properties WHERE id = %s", key) == text
+
+
+def test_rows_that_a_trigger_of_the_table_changes_fail_the_step_until_they_are_brought_back(
+    contracted: Rollout, key: str
+) -> None:
+    before = rollouts.ask("SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p")
+    rollouts.execute(
+        "CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN new.is_listed := NOT old.is_listed; RETURN new; END$$;"
+        "CREATE TRIGGER zz_meddle BEFORE UPDATE ON properties FOR EACH ROW"
+        f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
+    )
+    run = runner.roll_back(contracted, 4, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert f"1 row of properties could not be brought back: {key}." in run.error
+    rollouts.execute("DROP TRIGGER zz_meddle ON properties")
+    runner.retry(contracted, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.DONE, run.error
+    after = rollouts.ask("SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p")
+    texts = ("type", "status")
+    assert {
+        row: {name: value for name, value in values.items() if name not in texts}
+        for row, values in after.items()
+    } == before
+
+
+def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right(
+    contracted: Rollout, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes it: the proof does not ask the pass what it did."""
+    from rollout.runner import filling
+
+    job_of = filling.job_of
+
+    def tampers_before_the_last_proof(*arguments: object) -> BackfillJob:
+        job = job_of(*arguments)  # type: ignore[arg-type]
+        if job.kind == "proof" and job.table == "properties" and not tampered:
+            tampered.append(rollouts.ask("SELECT type FROM properties WHERE id = %s", key))
+            rollouts.execute(
+                "SET session_replication_role = replica;"
+                f"UPDATE properties SET type = 'tampered' WHERE id = '{key}';"
+                "RESET session_replication_role"
+            )
+        return job
+
+    tampered: list[str] = []
+    monkeypatch.setattr(filling, "job_of", tampers_before_the_last_proof)
+    run = runner.roll_back(contracted, 4, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert '1 row of properties differs from what "rollout".' in run.error
+    assert f"{key}: type is 'tampered' instead of '{tampered[0]}'" in run.error
+    job = BackfillJob.objects.latest("pk")
+    client = Client()
+    client.force_login(rollouts.person())
+    page = client.get(f"/rollout/jobs/{job.pk}/").content.decode()
+    assert "Rows that differ" in page
+    assert "Try these rows again" not in page
+    with pytest.raises(runner.Refused, match="A proof writes no row"):
+        runner.retry_quarantined(job, actor=ADA)
+    with rollouts.target() as opened:
+        opened.execute("SET session_replication_role = replica")
+        opened.execute("UPDATE properties SET type = %s WHERE id = %s", [tampered[0], key])
+    runner.retry(contracted, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.DONE, run.error
