@@ -132,19 +132,18 @@ def leaves(connection: Connection, table: Table) -> list[Leaf]:
 
 def create(
     connection: Connection, job: int, table: Table, *, range_blocks: int | None = None
-) -> bool:
-    """Cut the table into lanes, unless it is; whether it was not.
+) -> None:
+    """Cut the table into lanes. Doing it twice changes nothing.
 
     ``range_blocks`` is how far the first batches reach, until their time says more.
     """
     with connection.transaction():
         if connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
-            return False
+            return
         beginning = _now(connection)
         # Read after that, so that every row version from before is within them.
         relations = leaves(connection, table)
         _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
-        return True
 
 
 _Beginning = tuple[int, list[int]]

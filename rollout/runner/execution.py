@@ -329,7 +329,7 @@ class Execution:
                 token=held.token,
                 lease_until=None,
                 error=text,
-                advice=advice_for(error, repairs=self._repairs),
+                advice=advice_for(error, may_go_back=not (self._repairs or self._backward)),
             ):
                 return
             audits.give_up(self.run, "The phase failed before its end.")
@@ -405,9 +405,9 @@ def connection_lost(error: Exception) -> bool:
     return False
 
 
-def advice_for(error: Exception, *, repairs: bool = False) -> str:
-    """What to do next about an error that stopped a phase, or a repair."""
-    again = "then retry." if repairs else "then retry; or roll the phase back."
+def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
+    """What to do next about an error that stopped a phase, its rollback, or a repair."""
+    again = "then retry; or roll the phase back." if may_go_back else "then retry."
     match error:
         case ddl.LockNotObtained():
             return "Let the transactions that were named end, then retry."

@@ -72,17 +72,16 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             if isinstance(action, Proof)
             else max(FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
         )
+    if isinstance(action, Proof) and job.finished_at is not None and job.quarantined:
+        proofs.begin_again(connection, job)
     if job.finished_at is None:
-        made = lanes.create(
+        lanes.create(
             connection,
             job.pk,
             action.table,
             # A function may take seconds for a page of rows: nobody knows before the first.
             range_blocks=1 if isinstance(action, Compute) else None,
         )
-        if made and isinstance(action, Proof):
-            # What an earlier try found is to be found once more, or put right by now.
-            quarantine.forget(connection, job.pk)
     return job
 
 

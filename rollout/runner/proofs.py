@@ -1,5 +1,7 @@
 """What a proof says: how many rows were compared, and which differ."""
 
+from django.utils import timezone
+
 from rollout.engine import lanes, quarantine
 from rollout.engine.quarantine import Poison
 from rollout.engine.target import Connection
@@ -15,34 +17,57 @@ class Disproved(Exception):
 
 
 def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
-    """Raises Disproved where rows differ, or are lacking. The next try compares all rows anew."""
+    """Raises Disproved where rows differ, or are lacking; the job has ended with that.
+
+    The next try compares all rows once more: see ``begin_again``.
+    """
     totals = lanes.totals(connection, job.pk)
-    problem = ""
-    if totals.quarantined:
-        problem = _differing(connection, proof, job, totals.quarantined)
+    problem, differing = "", totals.quarantined
+    if differing:
+        problem = _differing(connection, proof, job, differing)
     elif proof.recorded is not None:
         row = connection.execute(proof.asks_recorded).fetchone()
         recorded = row[0] if row else None
         found = f"{totals.scanned} rows, {totals.fingerprint}"
         if recorded is not None and recorded != found:
+            # A fingerprint tells of no row which it is.
+            differing = 1
             problem = (
-                f"{proof.source.as_string()} is not what it was when it was made: it had "
+                f"The archive {job.table} is not what it was when it was made: it had "
                 f"{recorded.partition(',')[0]} and has {totals.scanned} rows, or other ones. "
                 "Restore what it lacks from the snapshot taken before phase 4, then retry."
             )
     if problem:
+        job.scanned, job.already_right = totals.scanned, totals.exact
+        job.quarantined, job.working_seconds = differing, totals.working_seconds
+        job.finished_at = timezone.now()
+        job.save(
+            update_fields=[
+                *("scanned", "already_right", "quarantined", "working_seconds", "finished_at")
+            ]
+        )
         lanes.forget(connection, job.pk)
         raise Disproved(problem)
+
+
+def begin_again(connection: Connection, job: BackfillJob) -> None:
+    """Have a proof that failed compare all rows once more."""
+    lanes.forget(connection, job.pk)
+    quarantine.forget(connection, job.pk)
+    job.finished_at = None
+    job.save(update_fields=["finished_at"])
 
 
 def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: int) -> str:
     named = quarantine.poison_of(job.pk, limit=MOST_NAMED).ask(connection)
     keys = keys_of(Poison(named.rows, number))
     how = f"{', '.join(named.rows[0].key)}: {named.rows[0].error}" if named.rows else ""
-    return (
-        f"{rows(number)} of {job.table} {'differs' if number == 1 else 'differ'} from what "
-        f"{proof.source.as_string()} says: {keys}. {how}. Put them right, then retry."
-    )
+    what = f"{job.table} {'differs' if number == 1 else 'differ'}"
+    if proof.outcome == "kept":
+        what = f"the archive {what} from what was archived"
+    else:
+        what += " from the archived text, or from the lookup row"
+    return f"{rows(number)} of {what}: {keys}. {how}. Put them right, then retry."
 
 
 def keys_of(named: Poison) -> str:
