@@ -274,6 +274,10 @@ def test_trigger_application_backfill_and_audit_agree_whatever_people_decide(
     assert meant == [row(number) for number in range(len(texts))], "by the backfill"
     for text, id_ in zip(texts, meant, strict=True):
         people.expect(text, id_)
+        # Spelt as nobody has written it yet, so that no mapping knows it.
+        people.expect(text, resolve(connection, f"\t{text or ''} \u00a0\n", lookup))
+    for text in [*early, *late]:
+        people.expect(text, resolve(connection, text, lookup))
     there = names_of(connection, lookup)
 
     def write(first: int, what: str) -> None:
