@@ -29,7 +29,7 @@ def fill(plan: str) -> None:
         PhaseRun,
         StepRun,
     )
-    from rollout.status import find_rollout
+    from rollout.queries.status import find_rollout
     from rollout.telemetry.baseline import keep_baseline
 
     rollout = find_rollout(plan, "production")

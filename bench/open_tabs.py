@@ -39,7 +39,7 @@ def open_tabs(database: Database, page: str, *, count: int, seconds: float) -> d
 
     Ten people have five tabs each on one rollout's page; every other one is a lead.
     """
-    from rollout.console.live import FAST, SLOW
+    from rollout.console.http.fragments import FAST, SLOW
 
     cookies = [_session(number) for number in range(USERS)]
     with _gunicorn(database) as (port, process):

@@ -141,7 +141,7 @@ def _lead() -> "Client":
     from django.contrib.auth.models import Group, User
     from django.test import Client
 
-    from rollout.roles import group_of
+    from rollout.permissions import group_of
 
     settings.ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
     user, _made = User.objects.get_or_create(username="lead")

@@ -140,8 +140,8 @@ def _carry_out(connection: Connection, plan: Plan) -> None:
     """Phases 0 and 1 by the runner, in this process; of phase 2 what comes before the backfill."""
     from rollout import runner
     from rollout.models import RunState
-    from rollout.runner.execution import advance
-    from rollout.status import find_rollout
+    from rollout.queries.status import find_rollout
+    from rollout.worker.runs import advance
 
     for phase in (0, 1):
         run = runner.start(find_rollout(plan.name, "production"), phase, actor=BENCHMARK)

@@ -118,7 +118,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "rollout.console.sessions.SessionLimits",
+    "rollout.console.http.sessions.SessionLimits",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "rollout.telemetry.middleware.Telemetry",
@@ -221,7 +221,7 @@ AUTHENTICATION_BACKENDS = [
     # First, so that whoever is locked out is refused before a password is looked at.
     "axes.backends.AxesStandaloneBackend",
     # Roles, also in one environment: the group lead:staging.
-    "rollout.backends.EnvironmentBackend",
+    "rollout.permissions.EnvironmentBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [

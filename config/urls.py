@@ -8,8 +8,8 @@ from django.views.generic import RedirectView
 from django.views.static import serve
 
 # Turn a database that is away into a page that says so, and never read a request once more.
-handler400 = "rollout.console.errors.bad_request"
-handler500 = "rollout.console.errors.server_error"
+handler400 = "rollout.console.http.errors.bad_request"
+handler500 = "rollout.console.http.errors.server_error"
 
 urlpatterns = [
     path("", include("rollout.health.urls")),

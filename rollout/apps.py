@@ -22,9 +22,13 @@ class RolloutConfig(AppConfig):
                 )
         autodiscover_modules("rollout")
         # They register themselves.
-        from rollout import checks, project_checks, setting_checks  # noqa: F401
-        from rollout.console import sessions  # noqa: F401  notes each login
-        from rollout.roles import make_groups
+        from rollout.checks import (
+            plans,  # noqa: F401
+            projects,  # noqa: F401
+            settings,  # noqa: F401
+        )
+        from rollout.console.http import sessions  # noqa: F401
+        from rollout.permissions import make_groups
 
         post_migrate.connect(make_groups, sender=self)
         post_migrate.connect(install_targets, sender=self)
@@ -32,7 +36,7 @@ class RolloutConfig(AppConfig):
 
 def install_targets(*, using: str, **_: Any) -> None:
     """Make the engine's own schema in each environment's database as that is migrated."""
-    from rollout.environments import configured, target_of
+    from rollout.journal.environments import configured, target_of
 
     for name, alias in configured().items():
         if alias == using:

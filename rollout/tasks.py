@@ -8,20 +8,20 @@ from typing import Any
 
 from django.utils import timezone
 
-from rollout import heartbeats
+from rollout.journal import heartbeats
 from rollout.models import Rollout
 from rollout.notifications import delivering
-from rollout.runner import (
-    assistance,
+from rollout.watchdog import view_refresh
+from rollout.worker import (
     audits,
+    backfill_helpers,
     estimates,
-    execution,
-    probing,
+    probes,
     rehearsals,
-    restoring,
+    restores,
+    runs,
     snapshots,
 )
-from rollout.watchdog import view_refresh
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def while_fresh(task: Callable[..., None]) -> Callable[..., None]:
 
 def advance(run_id: int, token: int) -> None:
     """Go on with a phase run for a slice of time."""
-    execution.advance(run_id, token)
+    runs.advance(run_id, token)
 
 
 def audit(report_id: int, token: int) -> None:
@@ -55,13 +55,13 @@ def audit(report_id: int, token: int) -> None:
 
 def assist(job_id: int, until: float) -> None:
     """Work on a backfill job beside the worker that holds its run."""
-    assistance.assist(job_id, until)
+    backfill_helpers.assist(job_id, until)
 
 
 @while_fresh
 def retry_quarantined(job_id: int, actor_name: str) -> None:
     """Try the rows that the database refused once more."""
-    assistance.retry_quarantined(job_id, actor_name)
+    backfill_helpers.retry_quarantined(job_id, actor_name)
 
 
 @while_fresh
@@ -77,13 +77,13 @@ def snapshot(snapshot_id: int, token: int) -> None:
 
 def restore(restore_id: int, token: int) -> None:
     """Put a snapshot back into an environment, or into a new one."""
-    restoring.carry_out(restore_id, token)
+    restores.carry_out(restore_id, token)
 
 
 @while_fresh
 def probe(rollout_id: int) -> None:
     """Try the flows of a plan out."""
-    probing.probe_all(Rollout.objects.get(pk=rollout_id))
+    probes.probe_all(Rollout.objects.get(pk=rollout_id))
 
 
 def rehearse(rehearsal_id: int, token: int) -> None:

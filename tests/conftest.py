@@ -155,10 +155,10 @@ def filled(committed_db: Database) -> "Rollout":
 @pytest.fixture
 def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["Rollout"]:
     """A rollout whose phases change nothing and take no time."""
-    from rollout.runner import lease
+    from rollout.worker import leases
     from tests import rollouts
 
-    monkeypatch.setattr(lease, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(leases, "_LOOK_EVERY", 0.01)
     with rollouts.tiny_plan() as plan:
         yield rollouts.the_rollout(plan.name)
 

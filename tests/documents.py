@@ -14,7 +14,7 @@ from django.core.management import get_commands, load_command_class
 
 from config.home import ROOT
 from rollout import plan
-from rollout.check_ids import CheckId
+from rollout.checks.ids import CheckId
 from rollout.models import Rollout
 
 PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}

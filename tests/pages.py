@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 from rollout.models import Rollout
-from tests.console.test_access import POST_ONLY, WHO_MAY, last_part, named
+from tests.console.http.test_access import POST_ONLY, WHO_MAY, last_part, named
 
 OF_THE_SITE = (
     *("/properties/", "/properties/new/", "/admin/", "/admin/auth/user/", "/admin/auth/user/add/"),

@@ -16,14 +16,14 @@ from django_q.models import OrmQ
 
 from rollout import gates, runner
 from rollout.engine.target import Connection
-from rollout.environments import target_of
 from rollout.gates import Evidence
+from rollout.journal.actors import Actor
+from rollout.journal.environments import target_of
 from rollout.models import PhaseRun, Rollout, RunState, SignOff, Snapshot, SnapshotState
 from rollout.plan import Item, Phase, Plan, ProbeFlow, plans
 from rollout.plan.gates import Approved, ChecklistComplete, ProbesPassed, SnapshotVerified
-from rollout.runner.probing import probe_all
-from rollout.runner.verbs import Actor
-from rollout.status import find_rollout
+from rollout.queries.status import find_rollout
+from rollout.worker.probes import probe_all
 
 PLAN = "property-classification"
 

@@ -8,7 +8,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from rollout import log
+from rollout.journal import activity_log
 from rollout.models import LogEntry, Rollout
 from tests.console import journal
 
@@ -68,7 +68,7 @@ def test_one_entry_is_shown_and_stays_as_it_is(
     assert superuser.get(page_of(model, "delete", thing.pk)).status_code == 403
     assert superuser.post(page_of(model, "delete", thing.pk), {"post": "yes"}).status_code == 403
     assert model._default_manager.filter(pk=thing.pk).values().get() == before
-    assert log.verify().broken is None
+    assert activity_log.verify().broken is None
 
 
 def test_a_user_who_did_things_can_be_deleted_and_the_journal_keeps_the_name(
@@ -82,7 +82,7 @@ def test_a_user_who_did_things_can_be_deleted_and_the_journal_keeps_the_name(
     run.refresh_from_db()
     assert (run.actor, run.actor_name) == (None, "ada")
     assert LogEntry.objects.get().actor == "ada"
-    assert log.verify().broken is None
+    assert activity_log.verify().broken is None
 
 
 def test_nobody_can_put_work_into_the_queue_from_a_browser() -> None:

@@ -14,13 +14,13 @@ from prometheus_client import exposition
 from rollout.health import collector
 from rollout.management.commands.rollout import Command
 from rollout.models import DatabaseSample, Rollout
-from rollout.runner import execution, lease
 from rollout.watchdog.database_stats import DatabaseSampler
 from rollout.watchdog.loop import Watchdog
+from rollout.worker import leases, runs
 from tests import rollouts
 from tests.console import journal
-from tests.console.test_closed import dropped as dropped_state
-from tests.console.test_closed import forget_the_database, port_of, refusing, unreachable
+from tests.console.http.test_closed_pages import dropped as dropped_state
+from tests.console.http.test_closed_pages import forget_the_database, port_of, refusing, unreachable
 from tests.rollouts import PLAN
 from tests.servers import Database
 
@@ -129,8 +129,8 @@ def test_a_dead_environment_keeps_the_watchdog_from_no_other(
 def test_a_run_of_an_environment_that_is_gone_fails_and_is_not_brought_back_for_ever(
     dropped: Rollout,
 ) -> None:
-    run = journal.ran(dropped, 2, "running", lease_until=lease.grace())
-    execution.advance(run.pk, run.token)
+    run = journal.ran(dropped, 2, "running", lease_until=leases.grace())
+    runs.advance(run.pk, run.token)
     run.refresh_from_db()
     assert run.state == "failed"
     assert "was dropped" in run.error

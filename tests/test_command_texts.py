@@ -15,7 +15,7 @@ from rollout.management.commands.rollout import Command
 from rollout.management.outputs import Escaped, Exact
 from rollout.models import Rollout, RunState
 from rollout.plan import plans
-from rollout.reports import sql_of
+from rollout.queries.text_reports import sql_of
 from tests import rollouts
 from tests.console import journal
 from tests.servers import Database

@@ -13,7 +13,8 @@ import pytest
 from django.utils import timezone
 
 from config import embedded
-from rollout import log, runner
+from rollout import runner
+from rollout.journal import activity_log
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
@@ -106,7 +107,7 @@ def assert_every_row_was_counted_once(rows: int) -> None:
     assert (job.scanned, job.updated, job.already_right, job.rewritten) == (rows, rows, 0, 0)
     report = AuditReport.objects.filter(run=job.step_run.run).latest("pk")
     assert (report.status, report.rows) == ("clean", rows)
-    assert log.verify().broken is None
+    assert activity_log.verify().broken is None
 
 
 def test_workers_and_a_whole_cluster_are_killed_and_the_backfill_ends(

@@ -18,20 +18,23 @@ from django.urls import URLPattern, URLResolver
 
 from config.home import ROOT
 from properties import images
-from rollout import glossary, heartbeats, roles
+from rollout import permissions
 from rollout import plan as language
-from rollout.console import reruns, urls
+from rollout.console import glossary, urls
+from rollout.console.views import reruns
 from rollout.engine import ddl, health, pace, replica
 from rollout.engine.audit import categories
 from rollout.engine.rehearsal import locks
-from rollout.gates import looking
+from rollout.gates import cached_queries
+from rollout.journal import heartbeats
 from rollout.management.commands.rollout import Command
 from rollout.notifications import delivering, webhooks
 from rollout.plan import gates as plan_gates
 from rollout.plan.gates import Approved
 from rollout.plan.registry import plans
-from rollout.runner import filling, lease, signing, snapshots, waivers
+from rollout.runner import approvals, waivers
 from rollout.watchdog import duties, queue_beat, scheduled_starts
+from rollout.worker import backfills, leases, snapshots
 from tests import documents
 from tests.documents import Document
 
@@ -88,7 +91,7 @@ def test_what_stands_in_quotation_marks_is_on_a_page_or_in_a_message(document: D
 
 def test_the_page_of_words_has_the_glossary_of_the_console() -> None:
     assert (ROOT / "docs/glossary.md").read_text() == glossary.as_markdown(), (
-        "python -m rollout.glossary > docs/glossary.md"
+        "python -m rollout.console.glossary > docs/glossary.md"
     )
 
 
@@ -162,7 +165,7 @@ def test_the_guide_to_the_console_says_who_may_do_what() -> None:
     rows = re.findall(r"^\| `(\w+)` \|([^|]+)\|([^|]+)\|([^|]+)\|", CONSOLE.text, re.M)
     said = {code: [cell.strip() == "yes" for cell in cells] for code, *cells in rows}
     assert said == {
-        code: [code in roles.PERMISSIONS[role] for role in ("viewer", "engineer", "lead")]
+        code: [code in permissions.PERMISSIONS[role] for role in ("viewer", "engineer", "lead")]
         for code in documents.permissions()
     }
 
@@ -212,9 +215,9 @@ FIGURES = {
     "docs/console.md": [f"longer than {spelled(reruns.SECONDS)} seconds is given up"],
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
-        f"lasts {spelled(signing.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
+        f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
         f"for {spelled(scheduled_starts.LATEST.total_seconds() / 60)} minutes is not made up",
-        f"an answer for {spelled(looking.KEPT_SECONDS)} seconds",
+        f"an answer for {spelled(cached_queries.KEPT_SECONDS)} seconds",
     ],
     "docs/monitoring.md": [
         f"statistics every {spelled(duties.STATISTICS_EVERY.total_seconds())} seconds"
@@ -227,14 +230,14 @@ FIGURES = {
     ],
     "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"] if locks.PAUSE < 0.01 else [],
     "docs/runbook.md": [
-        f"The lease of its run ends after {lease.SECONDS} seconds",
+        f"The lease of its run ends after {leases.SECONDS} seconds",
         f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
         f"through the queue every {queue_beat.BEAT_EVERY.seconds} seconds",
         f"After {ddl.ATTEMPTS} attempts the run fails",
         f"waits {ddl.FIRST_LOCK_TIMEOUT} to {ddl.LONGEST_LOCK_TIMEOUT:g} seconds",
         f"open for more than {health.OLD_TRANSACTION_SECONDS} seconds",
         f"a replica more than {health.LAG_SECONDS} seconds behind",
-        f"More than 1 % of the table, and at least {filling.FEWEST_POISON_ROWS} rows",
+        f"More than 1 % of the table, and at least {backfills.FEWEST_POISON_ROWS} rows",
     ],
     "docs/security.md": [
         f"{settings.AXES_FAILURE_LIMIT}, for {minutes(settings.AXES_COOLOFF_TIME)}",

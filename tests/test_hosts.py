@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from config import embedded
 from config.home import ROOT
-from rollout import log
-from rollout.heartbeats import WATCHDOG
+from rollout.journal import activity_log
+from rollout.journal.heartbeats import WATCHDOG
 from rollout.models import AuditReport, BackfillJob, Heartbeat, LogEntry, PhaseRun, RunState
 from tests import rollouts
 from tests.hosts import CabledHost, Host, forwarded, namespaces_are_allowed
@@ -166,7 +166,7 @@ def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(
     assert job.scanned == job.updated + job.already_right
     assert AuditReport.objects.filter(run=run, status="clean").get().rows == ROWS
     assert LogEntry.objects.filter(event="brought back").exists()
-    assert log.verify().broken is None
+    assert activity_log.verify().broken is None
     # And it is there as before.
     wait_until(
         lambda: (

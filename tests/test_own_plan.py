@@ -10,10 +10,10 @@ import pytest
 from django.db import connection as django_connection
 
 from config.home import ROOT
-from rollout.checks import check_plan
+from rollout.checks.plans import check_plan
 from rollout.engine.target import Connection, Target
 from rollout.engine.target import install as install_engine
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 from rollout.plan import Plan, SqlFiles, plans
 from tests.engine.carrying import do_phase, undo_phase
 from tests.servers import Database
@@ -102,7 +102,7 @@ def test_the_plan_passes_the_checks_and_goes_there_and_back_with_the_application
 def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: Any) -> None:
     from django.urls import include, path
 
-    from rollout.project_checks import check_project
+    from rollout.checks.projects import check_project
 
     names = run(
         samples("python", "settings.py"),

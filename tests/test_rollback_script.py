@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from config import embedded
 from rollout import runner
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan.psql import rollback_script
-from rollout.runner.execution import Execution
-from rollout.status import status_of
+from rollout.queries.status import status_of
+from rollout.worker.runs import Execution
 from tests import rollouts
 from tests.engine.carrying import do_phase
 from tests.engine.samples import REQUIRED

@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from rollout.console import sessions
+from rollout.console.http import sessions
 from rollout.models import PhaseRun, Rollout
 from tests.console import journal
 

@@ -11,8 +11,8 @@ import pytest
 from rollout.management.commands.rollout import Command
 from rollout.models import LogEntry, Snapshot, SnapshotState
 from tests.rollouts import PLAN, person
-from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
 from tests.servers import Database
+from tests.worker.test_snapshots import clean_storage  # noqa: F401
 
 Said = tuple[int, str, str]
 Run = Callable[..., Said]

@@ -11,11 +11,11 @@ from bench.server import Database, django_uses
 from config import processes
 from config.home import ROOT
 from rollout import queue, runner
-from rollout.heartbeats import liveness
+from rollout.journal.heartbeats import liveness
 from rollout.models import BackfillJob, PhaseRun, RunState, StepRun, Way
 from rollout.plan import plans
-from rollout.runner import lease
-from rollout.status import find_rollout
+from rollout.queries.status import find_rollout
+from rollout.worker import leases
 
 START_SECONDS = 60
 
@@ -69,7 +69,7 @@ def carry_out(plan: str, number: int, way: Way = Way.FORWARD) -> PhaseRun:
         way=way,
         actor_name=BENCHMARK.get_username(),
         plan_digest=plans.get(plan).digest,
-        lease_until=lease.grace(),
+        lease_until=leases.grace(),
     )
     queue.send_run(run)
     await_end(run)

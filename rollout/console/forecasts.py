@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from rollout.engine import planner
 from rollout.engine.planner import FillPlan
 from rollout.engine.target import TargetAway
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 from rollout.models import BackfillEstimate
 from rollout.plan.step import Step
-from rollout.runner.estimates import Pass, columns_exist, passes_of
-from rollout.status import RolloutStatus
+from rollout.queries.status import RolloutStatus
+from rollout.worker.estimates import Pass, columns_exist, passes_of
 
 
 @dataclass(frozen=True)

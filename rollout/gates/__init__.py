@@ -4,21 +4,20 @@ A new gate is a class in ``rollout.plan.gates`` and, in a module of this package
 below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evidence``.
 """
 
-from rollout.gates import (
-    application,
-    checklist,
-    files,
-    journal,
+from rollout.gates import (  # noqa: F401
+    approvals,
+    checklists,
+    drift,
+    guardrails,
     readers,
-    rehearsal,
-    schema,
-    signing,
-    snapshot,
+    rehearsals,
+    runs,
+    snapshots,
+    sql_files,
 )
-from rollout.gates.answering import GateStatus, answer, answers_of, as_data
+from rollout.gates.cached_queries import forget
 from rollout.gates.evidence import Evidence
-from rollout.gates.looking import forget
-from rollout.gates.standing import (
+from rollout.gates.phase_states import (
     begun,
     is_done,
     is_untouched,
@@ -29,6 +28,7 @@ from rollout.gates.standing import (
     phases_done,
     steps_done,
 )
+from rollout.gates.registry import GateStatus, answer, answers_of, as_data
 
 __all__ = [
     "Evidence",

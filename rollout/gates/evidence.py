@@ -14,9 +14,12 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
-from rollout.environments import DEFAULT
-from rollout.gates.standing import newest_runs
-from rollout.heartbeats import WATCHDOG, WORKER
+from rollout.gates.phase_states import newest_runs
+from rollout.journal.environments import DEFAULT
+from rollout.journal.heartbeats import WATCHDOG, WORKER
+from rollout.journal.json_rows import made, whole
+from rollout.journal.moments import in_words
+from rollout.journal.snapshots import EVIDENCE
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -40,13 +43,10 @@ from rollout.models import (
     Way,
 )
 from rollout.models.repairs import EVERY_TABLE
-from rollout.moments import in_words
 from rollout.plan import plans
 from rollout.plan.gates import Gate
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
-from rollout.rows import made, whole
-from rollout.snapshots import EVIDENCE
 from rollout.telemetry import reading
 from rollout.telemetry.reading import Figures
 

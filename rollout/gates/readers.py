@@ -7,9 +7,9 @@ from fnmatch import fnmatch
 from psycopg import sql
 
 from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
-from rollout.gates.answering import Answered, answers
+from rollout.gates.cached_queries import looked
 from rollout.gates.evidence import Evidence
-from rollout.gates.looking import looked
+from rollout.gates.registry import Answered, answers
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 

@@ -16,11 +16,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rollout import gates, heartbeats, queue
+from rollout import gates, queue
 from rollout.engine import lanes
 from rollout.engine.lanes import Totals
-from rollout.environments import configured, target_of
 from rollout.health.families import FAMILIES, AnyFamily
+from rollout.journal import heartbeats
+from rollout.journal.environments import configured, target_of
 from rollout.models import (
     ACTIVE,
     AuditReport,
@@ -41,8 +42,8 @@ from rollout.models import (
     Way,
 )
 from rollout.plan.plan import ROLES
-from rollout.runner.audits import code_version
 from rollout.telemetry.histogram import Histogram, upper_bound
+from rollout.worker.audits import code_version
 
 CONNECT_SECONDS = 2
 PENDING = "pending"

@@ -8,8 +8,9 @@ from django.db import Error, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from rollout import heartbeats, journal
-from rollout.environments import configured
+from rollout import journal
+from rollout.journal import heartbeats
+from rollout.journal.environments import configured
 from rollout.models import PhaseRun
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
 
-from rollout.texts import visible
+from rollout.logs.texts import visible
 
 FIELDS = (
     *("request", "plan", "environment", "phase", "way", "run", "step", "job"),

@@ -8,10 +8,10 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 
-from rollout.backends import allowed_in
-from rollout.environments import home_of
-from rollout.runner.verbs import Actor, Refused
-from rollout.texts import visible
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import home_of
+from rollout.logs.texts import visible
+from rollout.permissions import allowed_in
 
 # As long as the journal's columns for names.
 LONGEST_NAME = 150

@@ -7,8 +7,8 @@ from typing import Any
 from rollout import runner
 from rollout.engine.blockers import How
 from rollout.engine.standing import Standing
+from rollout.journal.actors import Actor
 from rollout.models import Rollout
-from rollout.runner.verbs import Actor
 
 
 def add_verb(verb: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TextIO, cast
 
 from django.core.management.base import OutputWrapper
 
-from rollout.texts import is_storable, visible
+from rollout.logs.texts import is_storable, visible
 
 
 class Escaped(OutputWrapper):

@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
 
-from rollout.environments import configured
-from rollout.roles import PERMISSIONS, SEPARATOR, group_of
-from rollout.texts import visible
+from rollout.journal.environments import configured
+from rollout.logs.texts import visible
+from rollout.permissions import PERMISSIONS, SEPARATOR, group_of
 
 
 def add_verb(verb: Callable[..., Any]) -> None:

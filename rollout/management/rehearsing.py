@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rollout import rehearsals, runner
-from rollout.heartbeats import liveness
+from rollout import runner
+from rollout.journal.actors import Actor
+from rollout.journal.heartbeats import liveness
 from rollout.models import Rehearsal, RehearsalState, Rollout, Snapshot, Way
-from rollout.rehearsals import Report
-from rollout.runner.verbs import Actor
+from rollout.queries import rehearsals
+from rollout.queries.rehearsals import Report
 
 
 def add_verbs(verb: Callable[..., Any]) -> None:

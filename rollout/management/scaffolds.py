@@ -9,9 +9,9 @@ from typing import Any
 from django.apps import apps
 
 from rollout.engine.looking import NotFound, look_at
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 from rollout.plan import plans
-from rollout.scaffolding import CannotScaffold, Scaffold, scaffold
+from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 
 DONE, ERROR = 0, 2
 AddVerb = Callable[..., ArgumentParser]

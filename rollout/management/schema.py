@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rollout import interfaces, preflight, reports, reruns, typescript
 from rollout.engine.target import TargetAway
 from rollout.models import Rollout
-from rollout.schemas import schema_of
-from rollout.status import all_rollouts, find_rollout
+from rollout.plan import interfaces, typescript
+from rollout.queries import preflights, reruns, text_reports
+from rollout.queries.schema_diffs import schema_of
+from rollout.queries.status import all_rollouts, find_rollout
 
 DONE, NO, ERROR = 0, 1, 2
 AddVerb = Callable[..., ArgumentParser]
@@ -42,7 +43,7 @@ def introspect(
     if as_json:
         write(_json(found[0] if plan else found))
     for one in [] if as_json else found:
-        write(reports.introspection_as_text(one))
+        write(text_reports.introspection_as_text(one))
     if any("error" in one for one in found):
         return ERROR
     return NO if any(one["drift"] for one in found) else DONE
@@ -52,10 +53,10 @@ def _introspected(rollout: Rollout, other: Rollout | None) -> dict[str, Any]:
     """An environment whose database is away is said to be, and the others are looked at."""
     try:
         if other is not None:
-            return reports.introspect_against(rollout, other)
-        return reports.introspect(rollout)
+            return text_reports.introspect_against(rollout, other)
+        return text_reports.introspect(rollout)
     except TargetAway as error:
-        return reports.not_introspected(rollout, str(error))
+        return text_reports.not_introspected(rollout, str(error))
 
 
 def types(
@@ -113,7 +114,7 @@ def before_phase(
     if phase not in range(5):
         complain(f"There is no phase {phase}: phases are 0 to 4.")
         return ERROR
-    found = preflight.look_before(find_rollout(plan, env), phase)
+    found = preflights.look_before(find_rollout(plan, env), phase)
     if as_json:
         items = [
             {

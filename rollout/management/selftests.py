@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from rollout.engine.selftest import ROWS, Score, SelftestResult, run_selftest
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 from rollout.models import Rollout
 from rollout.plan import plans
 

@@ -9,14 +9,14 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.gates import Evidence
-from rollout.gates.checklist import checklist_of
-from rollout.gates.overriding import why_void
+from rollout.gates.checklists import checklist_of
+from rollout.gates.overrides import why_void
+from rollout.journal.moments import in_words, in_zone
 from rollout.management.actors import actor_of, add_user
 from rollout.models import Rollout, SignOffKind
-from rollout.moments import in_words
 from rollout.plan import plans
-from rollout.runner.probing import probe_all
-from rollout.runner.scheduled_starts import said, window_of
+from rollout.runner.scheduled_starts import window_of
+from rollout.worker.probes import probe_all
 
 VERBS = {
     "ask-approval": "Ask other leads to approve a phase.",
@@ -123,7 +123,9 @@ def schedule(rollout: Rollout, phase: int, at: str, user: str | None) -> str:
     plan = plans.get(rollout.plan)
     destructive = " It is destructive." if plan.is_destructive(phase) else ""
     level = destructive or (" It is restrictive." if plan.is_restrictive(phase) else "")
-    return f"Phase {phase} starts at {said(made.at, made.zone)}, if its gates let it then.{level}"
+    return (
+        f"Phase {phase} starts at {in_zone(made.at, made.zone)}, if its gates let it then.{level}"
+    )
 
 
 def unschedule(rollout: Rollout, user: str | None) -> str:

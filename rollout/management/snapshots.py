@@ -5,6 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from rollout import runner
+from rollout.journal.actors import Actor
+from rollout.journal.moments import in_words
+from rollout.journal.snapshots import newest_verified
 from rollout.management.actors import add_user
 from rollout.models import (
     Environment,
@@ -15,11 +18,8 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.moments import in_words
-from rollout.runner.restoring import make_staging, restore_now
+from rollout.runner.restores import make_staging, restore_now
 from rollout.runner.snapshots import make_now
-from rollout.runner.verbs import Actor
-from rollout.snapshots import newest_verified
 
 
 def add_verbs(verb: Callable[..., Any]) -> None:

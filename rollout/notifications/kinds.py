@@ -1,7 +1,7 @@
 """What kind of news an entry of the log is, and how it is put."""
 
-from rollout import events
-from rollout.events import Kind
+from rollout.journal import events
+from rollout.journal.events import Kind
 from rollout.models import LogEntry
 
 KINDS = {

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.urls import NoReverseMatch, reverse
 
+from rollout.journal.moments import in_words
 from rollout.models import LogEntry
-from rollout.moments import in_words
 from rollout.notifications.kinds import headline, kind_of
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.events import Kind
+from rollout.journal.events import Kind
 from rollout.models import Channel, LogEntry, Subscription
 from rollout.notifications.kinds import kind_of
 from rollout.notifications.webhooks import Webhook, webhooks

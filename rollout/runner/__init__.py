@@ -1,16 +1,29 @@
 """The runner: the only writer of a rollout's state."""
 
-from rollout.runner.accepting import accept_files
+from rollout.journal.actors import Refused
+from rollout.runner.approvals import (
+    approve,
+    ask_for_approval,
+    confirm_override,
+    override,
+    tick,
+    untick,
+    withdraw,
+)
+from rollout.runner.audits import start_audit, why_not_audit
 from rollout.runner.blockers import end_blocker, held_up, why_not_end
+from rollout.runner.environments import drop_environment
 from rollout.runner.guardrails import release
+from rollout.runner.jobs import retry_quarantined, set_pace
+from rollout.runner.manual_rollbacks import recognise
 from rollout.runner.mappings import (
     ReviewPreview,
     preview_review,
     review_mapping,
     why_not_review,
 )
-from rollout.runner.probing import ask_to_probe
-from rollout.runner.recognising import recognise
+from rollout.runner.phases import cancel, pause, resume, retry, roll_back, start
+from rollout.runner.probes import ask_to_probe
 from rollout.runner.rehearsals import (
     UnderLoad,
     cancel_rehearsal,
@@ -25,43 +38,16 @@ from rollout.runner.repairs import (
     preview_repair,
     repair,
 )
-from rollout.runner.restoring import (
-    approve_restore,
-    cancel_restore,
-    make_staging,
-    restore_snapshot,
-)
+from rollout.runner.restores import approve_restore, cancel_restore, make_staging, restore_snapshot
 from rollout.runner.scheduled_starts import schedule_start, unschedule
-from rollout.runner.shadowing import set_shadow_percent
-from rollout.runner.signing import (
-    approve,
-    ask_for_approval,
-    confirm_override,
-    override,
-    tick,
-    untick,
-    withdraw,
-)
+from rollout.runner.shadow_rates import set_shadow_percent
 from rollout.runner.snapshots import (
     cancel_snapshot,
     delete_snapshot,
     take_snapshot,
     verify_snapshot,
 )
-from rollout.runner.staging import drop_environment
-from rollout.runner.verbs import (
-    Refused,
-    cancel,
-    pause,
-    resume,
-    retry,
-    retry_quarantined,
-    roll_back,
-    set_pace,
-    start,
-    start_audit,
-    why_not_audit,
-)
+from rollout.runner.sql_files import accept_files
 from rollout.runner.waivers import unwaive, waive
 
 __all__ = [

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import psycopg
 
-from rollout import journal, log
+from rollout import journal
 from rollout.engine import blockers
 from rollout.engine.blockers import How
 from rollout.engine.standing import Blocker, Standing
-from rollout.environments import target_of
-from rollout.events import Event
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import name_of
 from rollout.models import WORKING, Rollout, StepRun, StepState
-from rollout.runner.verbs import Actor, Refused, name_of
 
 ASKED = {"cancel": "cancel its statement", "end": "end"}
 
@@ -77,7 +79,7 @@ def end_blocker(
     try:
         with target_of(rollout.environment).connect() as connection:
             with journal.atomic():
-                log.record(
+                activity_log.record(
                     Event.BLOCKER_CANCELLED if how == "cancel" else Event.BLOCKER_ENDED,
                     f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {name_of(run)}.",
                     actor=actor.get_username(),

@@ -2,10 +2,11 @@
 
 from django.utils import timezone
 
-from rollout import journal, log
-from rollout.events import Event
+from rollout import journal
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.events import Event
 from rollout.models import Rollout, RuleState
-from rollout.runner.verbs import Actor, Refused
 
 
 def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web") -> RuleState:
@@ -20,7 +21,7 @@ def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web"
             raise Refused("That rule holds nothing: there is nothing to release.")
         state.acting, state.counts_from = False, timezone.now()
         state.save(update_fields=["acting", "counts_from"])
-        log.record(
+        activity_log.record(
             Event.HOLD_RELEASED,
             f"Released what rule “{rule_id}” held. {state.message}",
             actor=actor.get_username(),

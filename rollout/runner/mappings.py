@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 import psycopg
 from django.utils import timezone
 
-from rollout import gates, log
+from rollout import gates
 from rollout.engine import mapping
 from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
-from rollout.environments import target_of
-from rollout.events import Event
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import MappingChange, Rollout, RunState, Way
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.plan.translations import Lookup
-from rollout.runner.verbs import Actor, Refused, active_run, alone_with, is_busy, plan_of
 
 _CHANGES_LOGGED = 50
 
@@ -171,7 +173,7 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
         if rows is None
         else f"{rows:,} filled rows must follow."
     )
-    log.record(
+    activity_log.record(
         Event.MAPPING_REVIEWED,
         f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
         f"{'s' if forms == 1 else ''}. {follow}",

@@ -1,7 +1,7 @@
 """Why somebody does what they answer for: a text that stays in sight, and so is short."""
 
-from rollout.runner.verbs import Refused
-from rollout.texts import is_storable
+from rollout.journal.actors import Refused
+from rollout.logs.texts import is_storable
 
 LONGEST_REASON = 1_000
 """Characters: it is shown on pages, and kept for ever in the audit log."""

@@ -4,7 +4,6 @@ A repair is a run beside the phases: it has the lease, the states and the jobs o
 where a phase stands it leaves as it is.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,26 +11,21 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from psycopg import errors
 
-from rollout import gates, log, queue
-from rollout.engine.control import Control
+from rollout import gates, queue
 from rollout.engine.repair import (
-    Direction,
     Example,
     NothingSelected,
     Repairing,
     Selection,
-    count,
-    examples,
     why_not,
 )
-from rollout.engine.repair import step_of as passes_of
-from rollout.engine.repair.counting import EXAMPLES
 from rollout.engine.target import Connection, TargetAway
-from rollout.environments import modes_of, target_of
-from rollout.events import Event
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
 from rollout.models import (
     AuditReport,
-    BackfillJob,
     MappingChange,
     PhaseRun,
     Repair,
@@ -41,21 +35,22 @@ from rollout.models import (
 )
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import BACKFILL, CONTRACT, Step
-from rollout.plan.table import Table
-from rollout.runner import audits, lease
-from rollout.runner.verbs import (
-    Actor,
-    Refused,
-    active_run,
-    alone_with,
-    is_busy,
-    plan_of,
-    refuse_out_of_reach,
+from rollout.plan.step import BACKFILL, CONTRACT
+from rollout.worker import leases
+from rollout.worker.repairs import (
+    computing_jobs,
+    count_categories,
+    counts_sentence,
+    direction_of,
+    record_on_repair,
+    table_named,
+    tables_named,
 )
 
 PREVIEW_SECONDS = 20
 """A page waits no longer for a count; the run then counts for itself."""
+
+
 _KEYS_LOGGED = 20
 
 
@@ -95,21 +90,21 @@ def preview_repair(
         refusal = _why_not(plan, rollout)
         if refusal:
             return RepairPreview(refusal=refusal)
-        tables = _tables(plan, table_label, selection)
+        tables = tables_named(plan, table_label, selection)
         with target_of(rollout.environment).connect() as connection:
             for table in tables:
                 refusal = why_not(connection, plan, table)
                 if refusal:
                     return RepairPreview(refusal=refusal)
             chosen = Selection.of(selection)
-            direction = _direction(rollout, change)
+            direction = direction_of(rollout, change)
             return _preview(
                 connection,
                 [
                     Repairing(
                         *(plan, table, chosen),
                         direction=direction,
-                        jobs=_computing_jobs(rollout, table),
+                        jobs=computing_jobs(rollout, table),
                     )
                     for table in tables
                 ],
@@ -130,7 +125,7 @@ def _preview(connection: Connection, repairings: Sequence[Repairing]) -> RepairP
     connection.execute(f"SET statement_timeout = '{PREVIEW_SECONDS}s'".encode())
     connection.execute("SET default_transaction_read_only = on")
     try:
-        found = _count(connection, repairings)
+        found = count_categories(connection, repairings)
     except errors.QueryCanceled:
         return RepairPreview(
             sql=sql,
@@ -165,46 +160,6 @@ def _preview(connection: Connection, repairings: Sequence[Repairing]) -> RepairP
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What is selected in all tables together, and some of it."""
-
-    categories: dict[str, int]
-    writable: int
-    cells: list[dict[str, Any]]
-    examples: list[Example]
-
-    @property
-    def rows(self) -> int:
-        return sum(self.categories.values())
-
-
-def _count(
-    connection: Connection, repairings: Sequence[Repairing], *, before: bool = True
-) -> _Found:
-    """Raises psycopg.Error."""
-    categories: Counter[str] = Counter()
-    cells: list[dict[str, Any]] = []
-    shown: list[Example] = []
-    writable = 0
-    for repairing in repairings:
-        counted = count(connection, repairing, before=before)
-        categories.update(counted.categories)
-        writable += counted.writable
-        cells += [
-            {
-                "table": repairing.table.label,
-                "column": column,
-                "category": category,
-                "rows": rows,
-            }
-            for (column, category), rows in counted.cells.items()
-        ]
-        if before and counted.writable:
-            shown += examples(connection, repairing)
-    return _Found(dict(categories), writable, cells, shown[:EXAMPLES])
-
-
 def repair(
     rollout: Rollout,
     *,
@@ -231,7 +186,7 @@ def repair(
             actor=actor if isinstance(actor, get_user_model()) else None,
             actor_name=actor.get_username(),
             plan_digest=plan.digest,
-            lease_until=lease.grace(),
+            lease_until=leases.grace(),
         )
         wanted = Repair.objects.create(
             run=run,
@@ -244,10 +199,10 @@ def repair(
             cells=preview.cells,
             examples=[asdict(example) for example in preview.examples],
         )
-        _record(
+        record_on_repair(
             run,
             Event.REPAIR_STARTED,
-            f"Started a repair of {wanted.tables}{_because(wanted)}: {_counts(wanted)}.",
+            f"Started a repair of {wanted.tables}{_because(wanted)}: {counts_sentence(wanted)}.",
             source=source,
             selection=_for_the_log(wanted.selection),
             rows=wanted.rows_expected,
@@ -284,30 +239,11 @@ def correct(change: MappingChange, *, actor: Actor, source: str = "web") -> Phas
 
 def _selection_of(change: MappingChange) -> dict[str, Any]:
     plan = plan_of(change.rollout)
-    lookups = plan.lookups_of(_table(plan, change.table))
+    lookups = plan.lookups_of(table_named(plan, change.table))
     return {
         "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
         "legacy": [each["legacy"] for each in change.changes if each["moved"]],
     }
-
-
-def _tables(plan: Plan, label: str, selection: dict[str, Any]) -> list[Table]:
-    """Raises NothingSelected."""
-    if label:
-        return [_table(plan, label)]
-    of_one = [name for name in ("columns", "legacy", "keys") if selection.get(name)]
-    if of_one:
-        raise NothingSelected(f"Say of which table the {', '.join(of_one)} are.")
-    return list(plan.backfilled_tables)
-
-
-def _table(plan: Plan, label: str) -> Table:
-    """Raises NothingSelected."""
-    for table in plan.backfilled_tables:
-        if table.label == label:
-            return table
-    known = ", ".join(table.label for table in plan.backfilled_tables)
-    raise NothingSelected(f"The plan fills no table {label}. It fills {known}.")
 
 
 def _newest_phase(runs: dict[int, PhaseRun]) -> int:
@@ -335,109 +271,6 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
     return ""
 
 
-def _direction(rollout: Rollout, change: MappingChange | None) -> Direction:
-    """A review says what texts become, so its rows follow them; after the cutover others do not."""
-    modes = modes_of(rollout.plan, rollout.environment)
-    return "reverse" if modes.write == "new" and change is None else "forward"
-
-
-def _computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = None) -> list[int]:
-    """The jobs whose quarantine has rows that a function has no answer for."""
-    jobs = BackfillJob.objects.filter(
-        step_run__run__rollout=rollout, table=table.label, kind="compute"
-    )
-    if before is not None:
-        # What the run itself puts aside it tries again when it is retried.
-        jobs = jobs.filter(step_run__run__lt=before)
-    return list(jobs.values_list("pk", flat=True))
-
-
-def _repairings(run: PhaseRun) -> list[Repairing]:
-    """One for each of its tables."""
-    plan, wanted = plan_of(run.rollout), run.repair
-    direction = _direction(run.rollout, wanted.change)
-    return [
-        Repairing(
-            plan,
-            table,
-            Selection.of(wanted.selection),
-            direction=direction,
-            jobs=_computing_jobs(run.rollout, table, before=run),
-        )
-        for table in _tables(plan, wanted.table, wanted.selection)
-    ]
-
-
-def step_of(run: PhaseRun) -> Step:
-    """The one step of a repair."""
-    return passes_of(_repairings(run))
-
-
-def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
-    """Count the selected rows where the page could not wait for it, before any is written."""
-    found = run.repair
-    if found.before or run.steps.exists():
-        return
-    control.using(connection)
-    counted = _count(connection, _repairings(run))
-    found.before, found.rows_expected = counted.categories, counted.writable
-    found.cells = counted.cells
-    found.examples = [asdict(example) for example in counted.examples]
-    found.save(update_fields=["before", "rows_expected", "cells", "examples"])
-    _record(
-        run,
-        Event.REPAIR_COUNTED,
-        f"Counted what is to be repaired of {found.tables}: {_counts(found)}.",
-        source="worker",
-        rows=found.rows_expected,
-        before=found.before,
-        cells=found.cells,
-        examples=found.examples,
-    )
-
-
-def count_after(run: PhaseRun, connection: Connection, control: Control) -> None:
-    """Count what is left of the selected rows, and what was written. Twice is as good as once."""
-    control.using(connection)
-    connection.execute("SET statement_timeout = 0")
-    found = run.repair
-    found.after = _count(connection, _repairings(run), before=False).categories
-    jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
-    found.rows_repaired = sum(job.written for job in jobs)
-    found.save(update_fields=["after", "rows_repaired"])
-
-
-def record_end(run: PhaseRun) -> None:
-    """Write down what a repair did, and ask for the audit that shows it."""
-    found = run.repair
-    _record(
-        run,
-        Event.REPAIR_DONE,
-        f"Repair of {found.tables} is done: {found.rows_repaired or 0:,} rows written. Before: "
-        f"{_words(found.before)}. After: {_words(found.after)}.",
-        source="worker",
-        rows=found.rows_repaired,
-        before=found.before,
-        after=found.after,
-    )
-    report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
-    queue.send_audit(report)
-
-
-def _counts(found: Repair) -> str:
-    if not found.before:
-        return "the rows are counted before any is written"
-    cells = "; ".join(
-        f"{cell['column']}: {cell['rows']:,} {cell['category']}" for cell in found.cells
-    )
-    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)}; {cells})"
-
-
-def _words(categories: dict[str, int]) -> str:
-    counts = sorted(categories.items(), key=lambda item: -item[1])
-    return ", ".join(f"{rows:,} {category}" for category, rows in counts) or "no row"
-
-
 def _because(found: Repair) -> str:
     if found.change is not None:
         return f" after {found.change.reviewer}'s review of {found.change.legacy_column}"
@@ -450,15 +283,3 @@ def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:
     if keys is None or len(keys) <= _KEYS_LOGGED:
         return selection
     return {**selection, "keys": keys[:_KEYS_LOGGED], "keys_in_total": len(keys)}
-
-
-def _record(run: PhaseRun, event: Event, message: str, *, source: str, **data: Any) -> None:
-    log.record(
-        event,
-        message,
-        actor=run.actor_name,
-        source=source,
-        rollout=run.rollout,
-        phase=run.phase,
-        data={"run": run.pk, **data},
-    )

@@ -1,16 +1,18 @@
 """Starts at a time to come, as people ask for them; the watchdog makes them."""
 
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
-from rollout import gates, journal, log
-from rollout.events import Event
+from rollout import gates, journal
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.events import Event
+from rollout.journal.moments import in_zone
+from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
 from rollout.plan.plan import Plan
-from rollout.runner.verbs import Actor, Refused, alone_with, plan_of
 
 FURTHEST = timedelta(days=60)
 
@@ -40,17 +42,17 @@ def schedule_start(
     if not 0 <= phase < len(plan.phases):
         raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
     if at <= now:
-        raise Refused(f"{said(at, zone)} is past. Choose a time to come.")
+        raise Refused(f"{in_zone(at, zone)} is past. Choose a time to come.")
     if at > now + FURTHEST:
         raise Refused(
-            f"{said(at, zone)} is too far ahead. Choose a time within the next {FURTHEST.days} "
+            f"{in_zone(at, zone)} is too far ahead. Choose a time within the next {FURTHEST.days} "
             "days."
         )
     window = window_of(plan, phase)
     if window is not None and not window.contains(at):
         raise Refused(
-            f"{said(at, zone)} is outside the maintenance window: {window.sentence}. It opens next "
-            f"at {window.next_opening(now):%Y-%m-%d %H:%M %Z}."
+            f"{in_zone(at, zone)} is outside the maintenance window: {window.sentence}. It opens "
+            f"next at {window.next_opening(now):%Y-%m-%d %H:%M %Z}."
         )
     with alone_with(rollout):
         if gates.is_done(gates.newest_runs(rollout).get(phase)):
@@ -63,7 +65,7 @@ def schedule_start(
                 return waiting
             raise Refused(
                 f"{waiting.actor_name} has scheduled phase {waiting.phase} for "
-                f"{said(waiting.at, waiting.zone)}. Cancel that first."
+                f"{in_zone(waiting.at, waiting.zone)}. Cancel that first."
             )
         made, _ = ScheduledStart.objects.update_or_create(
             rollout=rollout,
@@ -81,7 +83,7 @@ def schedule_start(
         )
         record(
             Event.START_SCHEDULED,
-            f"Scheduled phase {phase} for {said(at, zone)}.",
+            f"Scheduled phase {phase} for {in_zone(at, zone)}.",
             *(made, actor.get_username(), source),
         )
     return made
@@ -96,15 +98,10 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
         end(waiting, ScheduleState.CANCELLED, "")
         record(
             Event.START_UNSCHEDULED,
-            f"Cancelled the start of phase {waiting.phase} at {said(waiting.at, waiting.zone)}.",
+            f"Cancelled the start of phase {waiting.phase} at {in_zone(waiting.at, waiting.zone)}.",
             *(waiting, actor.get_username(), source),
         )
     return waiting
-
-
-def said(moment: datetime, zone: str) -> str:
-    """A moment as the clocks of a zone show it."""
-    return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 def end(due: ScheduledStart, state: ScheduleState, outcome: str) -> None:
@@ -115,7 +112,7 @@ def end(due: ScheduledStart, state: ScheduleState, outcome: str) -> None:
 
 def record(event: Event, message: str, one: ScheduledStart, actor: str, source: str) -> None:
     """Write down in the log what became of a start."""
-    log.record(
+    activity_log.record(
         event,
         message,
         actor=actor,

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from rollout import journal, log
-from rollout.events import Event
+from rollout import journal
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.events import Event
 from rollout.models import Finding
 from rollout.runner.reasons import reason_of
-from rollout.runner.verbs import Actor, Refused
 
 LONGEST = timedelta(days=90)
 
@@ -52,7 +53,7 @@ def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
 
 
 def _record(finding: Finding, event: Event, how: str, actor: Actor, source: str) -> None:
-    log.record(
+    activity_log.record(
         event,
         f"{finding.column} of {finding.table} {finding.key} {how}"
         if event != Event.MISMATCH_ACCEPTED

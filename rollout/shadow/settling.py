@@ -8,12 +8,13 @@ from typing import Literal
 
 from django.utils import timezone
 
-from rollout import findings, gates, journal, log
+from rollout import gates, journal
 from rollout.engine.audit import AuditResult, RowMismatch
 from rollout.engine.audit.categories import worst
 from rollout.engine.audit.some_rows import RowsNow, look_at
-from rollout.environments import target_of
-from rollout.events import Event
+from rollout.journal import activity_log, findings
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.step import BACKFILL
@@ -133,7 +134,7 @@ def _write(
         if fresh and len(known) < MOST_IN_REPORT:
             _add(report, fresh, operation, seen={(table, key) for table, key, _ in known})
         if is_new:
-            log.record(
+            activity_log.record(
                 Event.SHADOW_READ_DIFFERS,
                 f"A {operation} was answered differently by the new shape: "
                 f"{report.mismatched:,} rows mismatch (report {report.pk}).",

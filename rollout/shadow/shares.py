@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rollout import gates
-from rollout.environments import configured
+from rollout.journal.environments import configured
 from rollout.models import PhaseRun, Rollout
 from rollout.modes import Modes, modes_now
 from rollout.plan.step import CONTRACT

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from rollout import journal
-from rollout.heartbeats import process_name
+from rollout.journal.heartbeats import process_name
 from rollout.telemetry.histogram import Histogram
 
 INTERVAL_SECONDS = 3

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from rollout.engine.health import Signal
-from rollout.environments import DEFAULT
+from rollout.journal.environments import DEFAULT
 from rollout.models import PhaseRun, RuleState
 from rollout.telemetry.baseline import baseline_of
 from rollout.telemetry.reading import Figures, figures, together

@@ -4,42 +4,45 @@ from typing import Any
 
 from django import template
 
-from rollout import audit_mappings, progress
-from rollout.console import access, cells, closed, cookies, formatting, links, live, looks
-from rollout.console.concerns import Concern
-from rollout.console.paging import Page
+from rollout.console import badges, formats
+from rollout.console.alerts import Concern
+from rollout.console.charts import cells
+from rollout.console.http import access, closed_pages, cookies, fragments, links
+from rollout.console.lists.pages import Page
 from rollout.engine.health import Status
-from rollout.gates.checklist import ItemStatus
+from rollout.gates.checklists import ItemStatus
+from rollout.journal import audit_mappings
 from rollout.models import Delivery
-from rollout.scaffolding import python_text
+from rollout.queries import progress
+from rollout.queries.scaffolds import python_text
 
 register = template.Library()
 
-register.filter("number", formatting.number)
-register.filter("roughly", formatting.roughly)
-register.filter("percent", formatting.percent)
-register.filter("plain", formatting.plain)
-register.filter("figure", formatting.figure)
-register.filter("signed", formatting.signed)
-register.filter("milliseconds", formatting.milliseconds)
-register.filter("signed_milliseconds", formatting.signed_milliseconds)
-register.filter("duration", formatting.duration)
-register.filter("took", formatting.took)
-register.filter("duration_range", formatting.duration_range)
-register.filter("byte_size", formatting.byte_size)
-register.filter("moment", formatting.moment)
-register.filter("waiting", formatting.waiting)
-register.filter("is_held", formatting.is_held)
+register.filter("number", formats.number)
+register.filter("roughly", formats.roughly)
+register.filter("percent", formats.percent)
+register.filter("plain", formats.plain)
+register.filter("figure", formats.figure)
+register.filter("signed", formats.signed)
+register.filter("milliseconds", formats.milliseconds)
+register.filter("signed_milliseconds", formats.signed_milliseconds)
+register.filter("duration", formats.duration)
+register.filter("took", formats.took)
+register.filter("duration_range", formats.duration_range)
+register.filter("byte_size", formats.byte_size)
+register.filter("moment", formats.moment)
+register.filter("waiting", formats.waiting)
+register.filter("is_held", formats.is_held)
 register.filter("job_took", progress.took)
 register.filter("job_speed", progress.speed_of)
-register.filter("byte_change", formatting.byte_change)
-register.filter("local_times", formatting.local_times)
-register.filter("total", formatting.total)
+register.filter("byte_change", formats.byte_change)
+register.filter("local_times", formats.local_times)
+register.filter("total", formats.total)
 register.filter("reviewed", audit_mappings.reviewed)
 register.filter("against", audit_mappings.against)
 register.filter("python", python_text)
-register.filter("json_text", formatting.json_text)
-register.filter("job_word", looks.of_job)
+register.filter("json_text", formats.json_text)
+register.filter("job_word", badges.of_job)
 register.simple_tag(access.login_url, name="login_url")
 register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")
@@ -52,17 +55,17 @@ register.simple_tag(cells.rows_of_marks, name="rows_of_marks")
 register.simple_tag(cells.stretches, name="stretches")
 register.simple_tag(cells.moments, name="moments")
 register.simple_tag(cells.box, name="box", takes_context=True)
-register.simple_tag(closed.why, name="why_closed")
-register.simple_tag(formatting.clock, name="clock")
-register.simple_tag(formatting.when, name="when")
-register.simple_tag(formatting.ago_text, name="ago")
-register.simple_tag(formatting.zone, name="zone")
-register.simple_tag(formatting.time_of_day, name="time_of_day")
-register.simple_tag(formatting.day_and_time, name="day_and_time")
-register.simple_tag(formatting.in_zone, name="in_zone")
-register.simple_tag(formatting.ahead, name="ahead")
+register.simple_tag(closed_pages.why, name="why_closed")
+register.simple_tag(formats.clock, name="clock")
+register.simple_tag(formats.when, name="when")
+register.simple_tag(formats.ago_text, name="ago")
+register.simple_tag(formats.zone, name="zone")
+register.simple_tag(formats.time_of_day, name="time_of_day")
+register.simple_tag(formats.day_and_time, name="day_and_time")
+register.simple_tag(formats.in_zone, name="in_zone")
+register.simple_tag(formats.ahead, name="ahead")
 
-register.simple_tag(live.now_ms, name="made_now")
+register.simple_tag(fragments.now_ms, name="made_now")
 
 
 @register.simple_tag(takes_context=True)
@@ -89,80 +92,82 @@ BADGE = "rollout/parts/badge.html"
 
 
 @register.inclusion_tag(BADGE)
-def phase_badge(state: str, way: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_phase(state, way)}
+def phase_badge(state: str, way: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_phase(state, way)}
 
 
 @register.inclusion_tag(BADGE)
-def health_badge(concerns: list[Concern]) -> dict[str, looks.Look]:
-    return {"look": looks.of_health([concern.tone for concern in concerns])}
+def health_badge(concerns: list[Concern]) -> dict[str, badges.Look]:
+    return {"look": badges.of_health([concern.tone for concern in concerns])}
 
 
 @register.inclusion_tag(BADGE)
-def step_badge(state: str, way: str, of_run: str = "", held: bool = False) -> dict[str, looks.Look]:
-    return {"look": looks.of_step(state, way, of_run, held=held)}
+def step_badge(
+    state: str, way: str, of_run: str = "", held: bool = False
+) -> dict[str, badges.Look]:
+    return {"look": badges.of_step(state, way, of_run, held=held)}
 
 
 @register.inclusion_tag(BADGE)
-def audit_badge(status: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_audit(status)}
+def audit_badge(status: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_audit(status)}
 
 
 @register.inclusion_tag(BADGE)
-def snapshot_badge(state: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_snapshot(state)}
+def snapshot_badge(state: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_snapshot(state)}
 
 
 @register.inclusion_tag(BADGE)
-def delivery_badge(delivery: Delivery) -> dict[str, looks.Look]:
-    return {"look": looks.of_delivery(delivery)}
+def delivery_badge(delivery: Delivery) -> dict[str, badges.Look]:
+    return {"look": badges.of_delivery(delivery)}
 
 
 @register.inclusion_tag(BADGE)
-def rehearsal_badge(state: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_rehearsal(state)}
+def rehearsal_badge(state: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_rehearsal(state)}
 
 
 @register.inclusion_tag(BADGE)
-def restore_badge(state: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_restore(state)}
+def restore_badge(state: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_restore(state)}
 
 
 @register.inclusion_tag(BADGE)
-def gate_badge(status: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_gate(status)}
+def gate_badge(status: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_gate(status)}
 
 
 @register.inclusion_tag(BADGE)
-def rerun_badge(answer: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_rerun(answer)}
+def rerun_badge(answer: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_rerun(answer)}
 
 
 @register.inclusion_tag(BADGE)
-def item_badge(one: ItemStatus) -> dict[str, looks.Look]:
-    return {"look": looks.of_item(one)}
+def item_badge(one: ItemStatus) -> dict[str, badges.Look]:
+    return {"look": badges.of_item(one)}
 
 
 @register.inclusion_tag(BADGE)
-def signal_badge(status: Status) -> dict[str, looks.Look]:
-    return {"look": looks.of_signal(status)}
+def signal_badge(status: Status) -> dict[str, badges.Look]:
+    return {"look": badges.of_signal(status)}
 
 
 @register.inclusion_tag("rollout/parts/shape.html")
-def phase_shape(state: str, way: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_phase(state, way)}
+def phase_shape(state: str, way: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_phase(state, way)}
 
 
 @register.simple_tag
 def phase_word(state: str, way: str) -> str:
-    return looks.of_phase(state, way).label
+    return badges.of_phase(state, way).label
 
 
 @register.inclusion_tag(BADGE)
-def verdict_badge(verdict: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_verdict(verdict)}
+def verdict_badge(verdict: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_verdict(verdict)}
 
 
 @register.inclusion_tag(BADGE)
-def rule_badge(verdict: str) -> dict[str, looks.Look]:
-    return {"look": looks.of_rule(verdict)}
+def rule_badge(verdict: str) -> dict[str, badges.Look]:
+    return {"look": badges.of_rule(verdict)}

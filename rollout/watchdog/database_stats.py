@@ -12,7 +12,7 @@ from rollout import gates
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection, TargetAway
-from rollout.environments import names_there, target_of
+from rollout.journal.environments import names_there, target_of
 from rollout.models import DatabaseSample, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import Plan

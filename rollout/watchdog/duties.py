@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rollout import heartbeats, queue
+from rollout import queue
+from rollout.journal import heartbeats
 from rollout.notifications import delivering
 from rollout.runner import snapshots
 from rollout.telemetry import thinning

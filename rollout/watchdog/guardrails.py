@@ -8,9 +8,10 @@ from datetime import datetime
 from django.db import DatabaseError
 from django.utils import timezone
 
-from rollout import gates, log
-from rollout.environments import DEFAULT
-from rollout.events import Event
+from rollout import gates
+from rollout.journal import activity_log, actors, rollouts
+from rollout.journal.environments import DEFAULT
+from rollout.journal.events import Event
 from rollout.models import (
     PhaseRun,
     Rollout,
@@ -23,11 +24,11 @@ from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
-from rollout.runner import verbs
-from rollout.runner.transitions import move, paused_by
+from rollout.runner import phases
 from rollout.telemetry.baseline import keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
+from rollout.worker.transitions import move, paused_by
 
 ERRORS_SAID = 3
 """A rule that could not be judged so often in a row is said so in the log, once."""
@@ -132,7 +133,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
     """Whether there was something to pause. A rollback goes on: it may be the cure."""
     if run.state not in (RunState.QUEUED, RunState.RUNNING):
         return False
-    with verbs.alone_with(run.rollout):
+    with rollouts.alone_with(run.rollout):
         run.refresh_from_db()
         if run.way == Way.BACKWARD:
             return False
@@ -148,7 +149,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
             rule,
             state,
             run,
-            f"Rule “{rule.id}” paused {verbs.name_of(run)}. {state.message}",
+            f"Rule “{rule.id}” paused {rollouts.name_of(run)}. {state.message}",
         )
     return True
 
@@ -173,8 +174,8 @@ def _resume(rule: Rule, state: RuleState) -> bool:
     if others.exclude(rule=rule.id).exists():
         return True
     try:
-        verbs.resume(run.rollout, actor=ByRule(rule), source="watchdog")
-    except verbs.Refused:
+        phases.resume(run.rollout, actor=ByRule(rule), source="watchdog")
+    except actors.Refused:
         return False
     return True
 
@@ -190,7 +191,7 @@ class ByRule:
 
 
 def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: str) -> None:
-    log.record(
+    activity_log.record(
         event,
         message,
         actor=ByRule(rule).get_username(),

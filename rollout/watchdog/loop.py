@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from django.db import Error
 
-from rollout import heartbeats, journal
+from rollout import journal
+from rollout.journal import heartbeats
 from rollout.watchdog.duties import Duty, duties
 from rollout.watchdog.isolation import isolated
 

@@ -6,8 +6,10 @@ from typing import TypeVar
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from rollout import log, queue
-from rollout.events import Event
+from rollout import queue
+from rollout.journal import activity_log
+from rollout.journal.events import Event
+from rollout.journal.rollouts import sentence_name_of
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
     RESTORE_WORKING,
@@ -20,9 +22,8 @@ from rollout.models import (
     Restore,
     Snapshot,
 )
-from rollout.runner.lease import SECONDS, take_back
-from rollout.runner.verbs import sentence_name_of
 from rollout.watchdog.isolation import isolated
+from rollout.worker.leases import SECONDS, take_back
 
 _Work = TypeVar("_Work", PhaseRun, AuditReport, Snapshot, Restore, Rehearsal)
 
@@ -64,7 +65,7 @@ def _recover(works: QuerySet[_Work], send: Callable[[_Work], None]) -> None:
 
 
 def _record(run: PhaseRun, dead: str) -> None:
-    log.record(
+    activity_log.record(
         Event.BROUGHT_BACK,
         f"{sentence_name_of(run)} goes on with another worker: {dead} has not been heard of for "
         f"{SECONDS} s.",

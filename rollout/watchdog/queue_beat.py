@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from rollout import heartbeats, queue
+from rollout import queue
+from rollout.journal import heartbeats
 
 BEAT_EVERY = timedelta(seconds=3)
 # A beat that nobody has carried out for so long counts as lost with its queue.

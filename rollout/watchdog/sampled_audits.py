@@ -8,14 +8,14 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from rollout import gates, queue
-from rollout.environments import environments_of
-from rollout.heartbeats import Liveness
+from rollout.journal.environments import environments_of
+from rollout.journal.heartbeats import Liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import BACKFILL, CONTRACT
-from rollout.runner import audits
 from rollout.watchdog.isolation import isolated
+from rollout.worker import audits
 
 ACTOR = "schedule"
 # The watchdog asks within seconds: what is due for longer is overdue, for a reason to be told.

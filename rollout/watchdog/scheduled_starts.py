@@ -6,15 +6,16 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from rollout import journal
-from rollout.backends import allowed_in
-from rollout.environments import home_of
-from rollout.events import Event
+from rollout.journal.actors import Refused
+from rollout.journal.environments import home_of
+from rollout.journal.events import Event
+from rollout.journal.moments import in_words, in_zone
 from rollout.models import ScheduledStart, ScheduleState
-from rollout.moments import in_words
+from rollout.permissions import allowed_in
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
-from rollout.runner.scheduled_starts import end, record, said
-from rollout.runner.verbs import Refused, start
+from rollout.runner.phases import start
+from rollout.runner.scheduled_starts import end, record
 from rollout.watchdog.isolation import isolated
 
 # A start that no watchdog was there to make for longer than this is not made up for.
@@ -55,7 +56,7 @@ def _start(pk: int) -> bool:
             end(due, ScheduleState.NOT_STARTED, str(refusal).strip())
             record(
                 Event.SCHEDULED_START_REFUSED,
-                f"Phase {due.phase}, scheduled for {said(due.at, due.zone)}, did not start: "
+                f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: "
                 f"{refusal}",
                 *(due, due.actor_name, "watchdog"),
             )

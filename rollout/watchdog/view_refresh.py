@@ -7,7 +7,7 @@ from psycopg import errors
 
 from rollout import gates, queue
 from rollout.engine.target import TargetAway, ask
-from rollout.environments import names_there, target_of
+from rollout.journal.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
 from rollout.watchdog.isolation import isolated

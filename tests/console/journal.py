@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from rollout import heartbeats, log
-from rollout.events import Event
+from rollout.journal import activity_log, heartbeats
+from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
@@ -29,7 +29,7 @@ from rollout.models import (
     StepRun,
 )
 from rollout.plan import Item, plans
-from rollout.status import find_rollout
+from rollout.queries.status import find_rollout
 
 PLAN = "property-classification"
 PAGE = f"/rollout/{PLAN}/production/"
@@ -232,7 +232,7 @@ def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) 
     """An entry of the audit log."""
     values = {"message": f"It came to: {event}.", "actor": "grace", "source": "web", **fields}
     # A stored event may be of a later version, or anything else.
-    return log.record(cast(Event, event), rollout=rollout, **values)
+    return activity_log.record(cast(Event, event), rollout=rollout, **values)
 
 
 def told(entry: LogEntry, **fields: Any) -> Delivery:

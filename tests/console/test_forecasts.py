@@ -40,7 +40,7 @@ def an_estimate(rollout: Rollout, **fields: object) -> BackfillEstimate:
 
 def position_of_the_fill(rollout: Rollout) -> int:
     from rollout.plan import plans
-    from rollout.runner.estimates import passes_of
+    from rollout.worker.estimates import passes_of
 
     return passes_of(plans.get(rollout.plan), 2)[0].position
 

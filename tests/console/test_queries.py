@@ -16,7 +16,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from rollout.gates import looking
+from rollout.gates import cached_queries
 from rollout.models import (
     ACTIVE,
     BackfillEstimate,
@@ -29,8 +29,8 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from tests.console import journal
-from tests.console.test_access import OF_NO_ENVIRONMENT, last_part
-from tests.console.test_jobs import a_lane, measured, page_of, refused
+from tests.console.http.test_access import OF_NO_ENVIRONMENT, last_part
+from tests.console.views.test_jobs import a_lane, measured, page_of, refused
 from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
@@ -63,7 +63,7 @@ def counted() -> Iterator[list[str]]:
 
 def opened(browser: Client, address: str, **headers: str) -> list[str]:
     """What a page asks by itself: without what the process has learnt, or asked seconds ago."""
-    looking.forget()
+    cached_queries.forget()
     cache.clear()
     with counted() as sent:
         response = browser.get(address, headers=headers)

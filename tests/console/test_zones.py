@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from django.test import Client
 
+from rollout.journal.moments import in_words
 from rollout.models import Heartbeat, Rollout, ScheduledStart, Snapshot
-from rollout.moments import in_words
 from tests.console import journal
 from tests.console.journal import PAGE, browser_of
 from tests.console.test_queries import at_work, much_goes_on, pages_of

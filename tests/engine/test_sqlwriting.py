@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from properties.rollout import PLAN as SHIPPED
-from rollout.checks import check_plan
+from rollout.checks.plans import check_plan
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, SqlFiles
 from rollout.plan.actions import Statement

@@ -8,7 +8,7 @@ from django.db import connections
 from psycopg import sql
 
 from rollout.engine.target import Connection, Target, ask, install
-from rollout.environments import target_of
+from rollout.journal.environments import target_of
 
 
 def test_the_schema_is_installed_by_several_workers_at_once_without_an_error(

@@ -12,9 +12,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.home import ROOT
-from rollout.environments import target_of
 from rollout.health import access, collector
 from rollout.health.families import FAMILIES
+from rollout.journal.environments import target_of
 from rollout.models import Finding, Rollout, RuleState
 from rollout.telemetry.recorder import Recorder
 from tests.console import journal

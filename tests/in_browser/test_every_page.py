@@ -7,7 +7,7 @@ import pytest
 from properties import catalog
 from rollout.models import PhaseRun, Rollout, RunState
 from tests.console import journal
-from tests.console.test_access import last_part
+from tests.console.http.test_access import last_part
 from tests.in_browser.visiting import PHONE, Site
 from tests.pages import OF_THE_SITE, addresses_of_the_console
 from tests.servers import Database

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.checks import check_plan
+from rollout.checks.plans import check_plan
 from rollout.plan import Phase, Plan, SqlFile, SqlFiles
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.sqlfiles import is_destructive, is_restrictive

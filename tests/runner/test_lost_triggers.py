@@ -6,12 +6,12 @@ from django.core.management import call_command
 from django.test import Client
 
 from rollout import gates, runner
-from rollout.gates import looking
+from rollout.gates import cached_queries
 from rollout.models import AuditReport, PhaseRun, Rollout
 from rollout.plan import plans
-from rollout.preflight import look_before
-from rollout.schemas import schema_of
-from rollout.status import status_of
+from rollout.queries.preflights import look_before
+from rollout.queries.schema_diffs import schema_of
+from rollout.queries.status import status_of
 from tests import rollouts
 from tests.console import journal
 from tests.rollouts import ADA
@@ -115,7 +115,7 @@ def test_a_schema_that_was_dropped_is_drift_on_every_page_and_in_every_shell(
 ) -> None:
     with rollouts.target() as connection:
         connection.execute("DROP SCHEMA rollout CASCADE")
-    looking.forget()
+    cached_queries.forget()
     assert "schema rollout" in str(schema_of(filled).drifts[0])
     drift = next(gate for gate in status_of(filled).phases[3].gates if gate.name == "no drift")
     assert drift.status == "fail"

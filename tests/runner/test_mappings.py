@@ -7,8 +7,8 @@ from rollout.engine.mapping import Decision
 from rollout.models import AuditReport, LogEntry, MappingChange, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
+from rollout.queries.status import status_of
 from rollout.runner import Refused
-from rollout.status import status_of
 from tests import rollouts
 from tests.rollouts import ADA
 

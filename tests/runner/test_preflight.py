@@ -59,13 +59,13 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
 def test_what_is_unknown_refuses_nothing_and_is_written_down(
     backfilled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout import preflight
     from rollout.engine.preflight import Item, Preflight
     from rollout.models import LogEntry
+    from rollout.queries import preflights
     from tests import rollouts
 
     unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", blocks=True)], [])
-    monkeypatch.setattr(preflight, "look_before", lambda rollout, phase: unknown)
+    monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: unknown)
     rollouts.start(backfilled, 3)
     entry = LogEntry.objects.filter(event="phase started", phase=3).get()
     assert entry.data["preflight"] == [
@@ -107,7 +107,7 @@ def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
 ) -> None:
     from rollout import runner
     from rollout.models import LogEntry, RunState
-    from rollout.runner.transitions import move
+    from rollout.worker.transitions import move
     from tests import rollouts
     from tests.rollouts import ADA
 

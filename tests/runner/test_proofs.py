@@ -124,9 +124,9 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
     contracted: Rollout, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever writes it: the proof does not ask the pass what it did."""
-    from rollout.runner import filling
+    from rollout.worker import backfills
 
-    job_of = filling.job_of
+    job_of = backfills.job_of
 
     def tampers_before_the_last_proof(*arguments: object) -> BackfillJob:
         job = job_of(*arguments)  # type: ignore[arg-type]
@@ -140,7 +140,7 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
         return job
 
     tampered: list[str] = []
-    monkeypatch.setattr(filling, "job_of", tampers_before_the_last_proof)
+    monkeypatch.setattr(backfills, "job_of", tampers_before_the_last_proof)
     run = runner.roll_back(contracted, 4, actor=ADA)
     rollouts.work()
     run.refresh_from_db()

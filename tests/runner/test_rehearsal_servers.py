@@ -11,18 +11,18 @@ from psycopg.conninfo import make_conninfo
 
 from rollout import runner
 from rollout.engine.target import Target
-from rollout.environments import why_gone
+from rollout.journal.environments import why_gone
+from rollout.journal.rehearsal_servers import ALIAS
 from rollout.models import Environment, EnvironmentState, Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
-from rollout.rehearsal_servers import ALIAS
-from rollout.runner import rehearsals, staging
+from rollout.worker import databases, rehearsals
 from tests import rollouts
 from tests.console.journal import PAGE, browser_of, text_of
 from tests.engine.old_server import old_server
 from tests.engine.own_server import server
 from tests.processes import wait_until
 from tests.rollouts import ADA
-from tests.runner.test_snapshots import clean_storage  # noqa: F401  takes dumps away after a test
+from tests.worker.test_snapshots import clean_storage  # noqa: F401
 
 pytestmark = pytest.mark.xdist_group("rehearsals")
 
@@ -43,7 +43,7 @@ def no_database_is_left(committed_db: object) -> Iterator[None]:
     connections.databases.pop(ALIAS, None)
     for made in Environment.objects.exclude(state=EnvironmentState.GONE):
         if not made.server:
-            staging.drop(made)
+            databases.drop(made)
 
 
 Name = Callable[[Target | str], None]
@@ -62,7 +62,7 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Name:
     return named
 
 
-def databases(target: Target) -> set[str]:
+def database_names(target: Target) -> set[str]:
     with target.connect() as opened:
         return {name for (name,) in opened.execute("SELECT datname FROM pg_database")}
 
@@ -85,7 +85,7 @@ def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
         assert [run.way for run in rehearsal.stage.runs.filter(phase=1).order_by("pk")] == [
             *("forward", "backward")
         ]
-        assert made.database in databases(target)
+        assert made.database in database_names(target)
         with connection.cursor() as cursor:
             cursor.execute("SELECT datname FROM pg_database")
             assert {name for (name,) in cursor.fetchall()} == before, "nothing beside production"
@@ -98,7 +98,7 @@ def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
         name_server(target)
         assert why_gone(made.name) == ""
         runner.drop_database(rehearsal, actor=ADA)
-        assert made.database not in databases(target)
+        assert made.database not in database_names(target)
 
 
 def test_a_server_that_is_older_than_the_snapshot_is_refused(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from rollout import log, runner
+from rollout import runner
+from rollout.journal import activity_log
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -21,9 +22,10 @@ from rollout.models import (
     RunState,
     Way,
 )
-from rollout.runner import execution, repairs
-from rollout.runner.lease import Lease
-from rollout.status import status_of
+from rollout.queries.status import status_of
+from rollout.runner import repairs
+from rollout.worker import runs
+from rollout.worker.leases import Lease
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA
@@ -193,7 +195,7 @@ class TestARepair:
             "After: no row."
         )
         assert {started.actor, done.actor} == {"ada"}
-        assert log.verify().broken is None
+        assert activity_log.verify().broken is None
 
     def test_an_audit_is_made_in_the_name_of_whoever_started_it(self, filled: Rollout) -> None:
         damage("currency = 'EUR'")
@@ -287,14 +289,14 @@ class TestARepair:
 
     def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, expanded: Rollout) -> None:
         run = runner.start(expanded, 2, actor=ADA)
-        audit = execution.Execution._audit
+        audit = runs.Execution._audit
 
-        def spoiled(self: execution.Execution, held: Lease) -> str:
+        def spoiled(self: runs.Execution, held: Lease) -> str:
             damage("currency = 'EUR'")
             return audit(self, held)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(execution.Execution, "_audit", spoiled)
+            patch.setattr(runs.Execution, "_audit", spoiled)
             rollouts.work()
         assert rollouts.state_of(run) == RunState.FAILED
         repair(expanded)
@@ -509,7 +511,7 @@ def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(
     mismatched = set(Mismatch.objects.filter(report=report).values_list("key", flat=True))
     assert changed(before) == mismatched
     assert list(report.repairs.values_list("run", flat=True)) == [by_keys.pk, rest.pk]
-    assert log.verify().broken is None
+    assert activity_log.verify().broken is None
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(

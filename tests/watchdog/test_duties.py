@@ -18,9 +18,9 @@ from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from rollout import dumps, log
 from rollout.engine import ddl
-from rollout.events import Event
+from rollout.journal import activity_log
+from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -46,6 +46,7 @@ from rollout.models import (
 from rollout.plan import CreateMaterializedView, plans
 from rollout.plan.actions import Statement
 from rollout.watchdog.duties import duties
+from rollout.worker import dump_storage
 from tests import rollouts
 from tests.conftest import _carry_listings
 from tests.engine.carrying import NoControl
@@ -255,7 +256,9 @@ def test_scheduled_start_is_made(site: Site) -> None:
 @proves("delivery collection")
 @proves("deliveries")
 def test_news_are_collected_and_delivered(site: Site) -> None:
-    entry = log.record(Event.PHASE_FAILED, "Told.", actor="ada", source="web", rollout=site.filled)
+    entry = activity_log.record(
+        Event.PHASE_FAILED, "Told.", actor="ada", source="web", rollout=site.filled
+    )
     site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
     site.sees(lambda: entry.pk in [one.json["data"]["entry"] for one in site.chat.taken])
 
@@ -334,7 +337,7 @@ def test_expired_snapshot_loses_its_dump(site: Site) -> None:
         expires_at=timezone.now() - timedelta(seconds=1),
     )
     site.sees(Snapshot.objects.filter(pk=snapshot.pk, state=SnapshotState.DELETED).exists)
-    assert not dumps.exists(name)
+    assert not dump_storage.exists(name)
 
 
 @proves("telemetry retention")

@@ -9,8 +9,9 @@ from django.db import Error, connection
 from django.utils import timezone
 from django_q.conf import Conf
 
-from rollout import heartbeats, queue, runner
-from rollout.heartbeats import WATCHDOG, WORKER
+from rollout import queue, runner
+from rollout.journal import heartbeats
+from rollout.journal.heartbeats import WATCHDOG, WORKER
 from rollout.models import AuditReport, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from rollout.watchdog import lost_work
 from rollout.watchdog.duties import Duty

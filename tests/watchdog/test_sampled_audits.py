@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from rollout.heartbeats import liveness_of
+from rollout.journal.heartbeats import liveness_of
 from rollout.models import (
     AuditReport,
     Environment,

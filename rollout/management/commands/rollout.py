@@ -14,12 +14,14 @@ import psycopg
 from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError
 
-from rollout import exports, log, pauses, reports, runner
-from rollout.audit_mappings import against
-from rollout.bounds import statement_of
+from rollout import runner
 from rollout.engine.selftest import Inconclusive
-from rollout.environments import DEFAULT, UnknownEnvironment, alias_of
-from rollout.heartbeats import liveness
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor
+from rollout.journal.audit_mappings import against
+from rollout.journal.environments import DEFAULT, UnknownEnvironment, alias_of
+from rollout.journal.heartbeats import liveness
+from rollout.journal.rollouts import sentence_name_of
 from rollout.management import (
     blockers,
     people,
@@ -37,9 +39,10 @@ from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.sqlwriting import NotOurs, write_files
+from rollout.queries import exports, pauses, text_reports
+from rollout.queries.sample_bounds import statement_of
+from rollout.queries.status import all_rollouts, find_rollout, status_of
 from rollout.runner import audits
-from rollout.runner.verbs import Actor, sentence_name_of
-from rollout.status import all_rollouts, find_rollout, status_of
 from rollout.watchdog.loop import Watchdog
 
 DONE, NO, ERROR = 0, 1, 2
@@ -136,7 +139,7 @@ class Command(BaseCommand):
         sys.exit(status)
 
     def do_list(self, *, json: bool, **_: Any) -> int:
-        found = [reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
+        found = [text_reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
         if json:
             self._print_json(found)
         for one in [] if json else found:
@@ -147,9 +150,9 @@ class Command(BaseCommand):
     def do_show(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
         status = status_of(find_rollout(plan, env))
         if json:
-            self._print_json(reports.of_status(status))
+            self._print_json(text_reports.of_status(status))
         else:
-            self.stdout.write(reports.as_text(status))
+            self.stdout.write(text_reports.as_text(status))
         return DONE
 
     def do_sql(
@@ -173,7 +176,7 @@ class Command(BaseCommand):
                 f"There is no phase {phase}: phases are 0 to {len(status.phases) - 1}."
             )
             return ERROR
-        self.data.write(reports.sql_of(status.plan, phase, rollback=rollback))
+        self.data.write(text_reports.sql_of(status.plan, phase, rollback=rollback))
         return DONE
 
     def _write_sql(self, plan: str, directory: Path) -> int:
@@ -349,7 +352,7 @@ class Command(BaseCommand):
         # Whoever has seen enough of it still gets the answer.
         with reader_may_leave():
             if json:
-                self._print_json(reports.of_audit(report))
+                self._print_json(text_reports.of_audit(report))
             elif csv:
                 for line in exports.as_csv(exports.rows_of(report)):
                     self.data.write(line, ending="")
@@ -477,7 +480,7 @@ class Command(BaseCommand):
         )
 
     def do_verify_log(self, **_: Any) -> int:
-        verdict = log.verify()
+        verdict = activity_log.verify()
         if verdict.broken is not None:
             self.stdout.write(
                 f"Broken at entry {verdict.broken.pk} ({verdict.broken}): {verdict.reason}."

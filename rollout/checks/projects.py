@@ -1,0 +1,124 @@
+"""System checks of the project that the app is installed in: what its pages and workers need."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections, router
+
+from rollout import journal
+from rollout.checks.ids import CheckId
+from rollout.journal.environments import configured
+
+_MIDDLEWARE = (
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+)
+_PROCESSORS = (
+    "django.template.context_processors.request",
+    "django.contrib.auth.context_processors.auth",
+    "django.contrib.messages.context_processors.messages",
+)
+QUEUE = {
+    "timeout": 86_400,
+    "retry": 604_800,
+    "ack_failures": True,
+    "save_limit": -1,
+    "queue_limit": 1,
+    "bulk": 1,
+    "catch_up": False,
+}
+"""What keeps the queue from repeating or losing work by itself; the journal decides that."""
+
+
+@register("rollout")
+def check_project(**_: Any) -> list[CheckMessage]:
+    """Check the project's settings, each with the line that puts it right."""
+    return [*_databases(), *_pages(), *_queue()]
+
+
+def _databases() -> Iterator[CheckMessage]:
+    alias = journal.alias()
+    if connections[alias].vendor != "postgresql":
+        yield Error(
+            f"The journal is kept in the database '{alias}', which is no PostgreSQL.",
+            hint="Make it one in DATABASES, or send the apps 'rollout' and 'django_q' to one with "
+            "a database router.",
+            id=CheckId.JOURNAL_OF_OTHER_KIND,
+        )
+    elif router.db_for_write(get_user_model()) != alias:
+        yield Error(
+            f"The journal is kept in the database '{alias}', and the users are in another.",
+            hint="Let the router send 'rollout' and 'django_q' to the users' database, or the "
+            "users to the journal's: what is told to whom refers to both.",
+            id=CheckId.USERS_ELSEWHERE,
+        )
+    for name, alias in configured().items():
+        if alias not in connections:
+            yield Error(
+                f"The environment '{name}' is the database '{alias}', which DATABASES lacks.",
+                hint='Name an alias of DATABASES in ROLLOUT["ENVIRONMENTS"].',
+                id=CheckId.ENVIRONMENT_WITHOUT_DATABASE,
+            )
+        elif connections[alias].vendor != "postgresql":
+            yield Error(
+                f"The environment '{name}' is the database '{alias}', which is no PostgreSQL.",
+                hint='Rollout changes PostgreSQL alone. Name one in ROLLOUT["ENVIRONMENTS"].',
+                id=CheckId.ENVIRONMENT_OF_OTHER_KIND,
+            )
+
+
+def _pages() -> Iterator[CheckMessage]:
+    for name in _MIDDLEWARE:
+        if name not in settings.MIDDLEWARE:
+            yield Warning(
+                f"The console's pages need {name}.",
+                hint="Add it to MIDDLEWARE.",
+                id=CheckId.MISSING_MIDDLEWARE,
+            )
+    templates: list[dict[str, Any]] = settings.TEMPLATES
+    processors = {
+        name
+        for engine in templates
+        for name in engine.get("OPTIONS", {}).get("context_processors", ())
+    }
+    for name in _PROCESSORS:
+        if name not in processors:
+            yield Warning(
+                f"The console's pages need {name}.",
+                hint="Add it to the context processors in TEMPLATES.",
+                id=CheckId.MISSING_CONTEXT_PROCESSOR,
+            )
+
+
+def _queue() -> Iterator[CheckMessage]:
+    queue: dict[str, Any] = getattr(settings, "Q_CLUSTER", {})
+    if not queue.keys() & {"orm", "redis"}:
+        yield Error(
+            "Q_CLUSTER does not say what carries the queue.",
+            hint=f'Set it, for example: Q_CLUSTER = {{"name": "rollout", "orm": "{journal.alias()}"'
+            f", **{QUEUE}}}",
+            id=CheckId.NO_BROKER,
+        )
+        return
+    wrong = {name: value for name, value in QUEUE.items() if not _is_safe(queue, name)}
+    if wrong:
+        yield Warning(
+            f"Q_CLUSTER lets the queue repeat or lose work: {', '.join(wrong)}.",
+            hint=f"Set it to {wrong}; see docs/own-plan.md.",
+            id=CheckId.UNSAFE_QUEUE,
+        )
+
+
+def _is_safe(queue: dict[str, Any], name: str) -> bool:
+    value = queue.get(name)
+    if name == "timeout":
+        # A statement that builds an index may take hours; the default is no end at all.
+        return value is None or value >= 3600
+    if name == "retry":
+        return isinstance(value, int) and value > (queue.get("timeout") or QUEUE["timeout"])
+    return value is not None and value == QUEUE[name]

@@ -1,0 +1,88 @@
+"""System checks of the settings that decide who sees and who is told what."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from rollout.checks.ids import CheckId
+from rollout.journal.rehearsal_servers import SETTING, rehearsal_server
+from rollout.notifications.kinds import KINDS
+from rollout.notifications.webhooks import http_allowed, webhooks
+
+
+@register("rollout")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Check ``ROLLOUT`` for what would otherwise be found out at night."""
+    configured: dict[str, Any] = getattr(settings, "ROLLOUT", {})
+    return [
+        *_networks(configured.get("METRICS", {}).get("NETWORKS", ())),
+        *_webhooks(),
+        *_servers(),
+    ]
+
+
+def _networks(networks: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for network in networks:
+        try:
+            ip_network(network, strict=False)
+        except ValueError as error:
+            errors.append(
+                Error(
+                    f"ROLLOUT['METRICS']['NETWORKS'] has no network in '{network}': {error}.",
+                    hint="Write it as 10.0.0.0/8 or as one address.",
+                    id=CheckId.WRONG_NETWORK,
+                )
+            )
+    return errors
+
+
+def _servers() -> list[CheckMessage]:
+    try:
+        server = rehearsal_server()
+    except ImproperlyConfigured as problem:
+        return [
+            Error(
+                f"{problem}.",
+                hint="Write an alias of DATABASES, or host=… user=… dbname=…, or postgresql://….",
+                id=CheckId.WRONG_REHEARSAL_SERVER,
+            )
+        ]
+    if server is not None and connections[server.alias].vendor != "postgresql":
+        return [
+            Error(
+                f"{SETTING} names '{server.alias}', which is no PostgreSQL.",
+                hint="Name a database of PostgreSQL.",
+                id=CheckId.REHEARSAL_SERVER_OF_OTHER_KIND,
+            )
+        ]
+    return []
+
+
+def _webhooks() -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for hook in webhooks().values():
+        problem = hook.problem(http_allowed=http_allowed())
+        if unknown := sorted(set(hook.kinds) - set(KINDS)):
+            problem = f"is told of {', '.join(unknown)}; there are {', '.join(KINDS)}"
+        if problem:
+            errors.append(
+                Error(
+                    f"The webhook '{hook.name}' {problem}.",
+                    hint="Correct it in ROLLOUT['NOTIFICATIONS'].",
+                    id=CheckId.WRONG_WEBHOOK,
+                )
+            )
+        elif not hook.secret:
+            errors.append(
+                Warning(
+                    f"The webhook '{hook.name}' has no SECRET: its receiver cannot tell who sends.",
+                    hint="Give it one, unless it is a chat tool that checks none.",
+                    id=CheckId.WEBHOOK_UNSIGNED,
+                )
+            )
+    return errors

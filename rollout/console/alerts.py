@@ -1,0 +1,115 @@
+"""Whether a rollout is healthy: what is wrong at present, in the order in which it matters."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from rollout.console.views.guardrails import RuleRow
+from rollout.models import AuditReport, AuditStatus, RunState, Snapshot, SnapshotState
+from rollout.queries.status import RolloutStatus
+
+STANDS_STILL = {
+    RunState.FAILED: "failed",
+    RunState.CANCELLED: "was cancelled before its end",
+    RunState.PAUSED: "is paused",
+}
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something to look at, and the page on which to do so."""
+
+    text: str
+    url: str
+    tone: str = "bad"
+
+
+def concerns_of(
+    status: RolloutStatus, rules: Iterable[RuleRow], audits: Iterable[AuditReport]
+) -> list[Concern]:
+    """None when worker and watchdog answer, every phase that began goes on or is done, guardrails
+    are OK, rows match and snapshots can be restored."""
+    rollout = status.rollout
+    here = reverse("rollout:rollout", args=[rollout.plan, rollout.environment])
+    found = []
+    if not status.liveness.worker_alive:
+        found.append(Concern("No worker answers.", here))
+    if not status.liveness.watchdog_alive:
+        found.append(Concern("No watchdog answers.", here))
+    rows = list(rules)
+    pausing = {row.state.run_id for row in rows if row.state is not None and row.doing}
+    for phase in status.phases:
+        said = STANDS_STILL.get(phase.state)  # type: ignore[call-overload]
+        if said is None or (phase.run is not None and phase.run.pk in pausing):
+            continue
+        what = "The rollback of phase" if phase.way == "backward" else "Phase"
+        tone = "bad" if phase.state == RunState.FAILED else "warn"
+        found.append(
+            Concern(f"{what} {phase.number} {said}.", f"{here}phases/{phase.number}/", tone)
+        )
+    newest = next((one for one in audits if one.status != AuditStatus.RUNNING), None)
+    if newest is not None and newest.status != AuditStatus.CLEAN:
+        text = f"Audit {newest.pk} is {newest.status}."
+        if newest.status == AuditStatus.MISMATCHED:
+            text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
+        found.append(Concern(text, reverse("rollout:audit", args=[newest.pk])))
+    found += _of_snapshots(status.evidence.snapshots)
+    found += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
+    return found
+
+
+def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
+    """Those that failed and no newer one makes good, and those that were good once and changed."""
+    verified = [one.pk for one in snapshots if one.state == SnapshotState.VERIFIED]
+    return [
+        Concern(
+            f"Snapshot {one.pk} {'failed its verification' if one.sha256 else 'failed'}.",
+            reverse("rollout:snapshot", args=[one.pk]),
+            "warn" if verified else "bad",
+        )
+        for one in snapshots
+        if one.state == SnapshotState.FAILED
+        and (one.verified_at is not None or one.pk > max(verified, default=0))
+    ]
+
+
+def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Concern:
+    """What a guardrail does at present; one that heals itself is nobody's to mend."""
+    name = f"Guardrail “{row.rule.id}”"
+    monitoring = reverse(
+        "rollout:monitoring", args=[status.rollout.plan, status.rollout.environment]
+    )
+    url = f"{monitoring}#rules"
+    is_breached = row.verdict == "broken"
+    if not row.doing:
+        return Concern(f"{name} is breached.", url, "warn")
+    match row.rule.action:
+        case "warn":
+            text = f"{name} is breached." if is_breached else f"{name} was breached a moment ago."
+            return Concern(text, url, "warn")
+        case "throttle":
+            again = "" if is_breached else " until it is OK again"
+            return Concern(f"{name} slows backfills down{again}.", url, "warn")
+        case "pause":
+            phase = next(
+                (p for p in status.phases if p.run and row.state and p.run.pk == row.state.run_id),
+                None,
+            )
+            what = f"phase {phase.number}" if phase else "the run"
+            url = f"{here}phases/{phase.number}/" if phase else here
+            if row.rule.resumes:
+                return Concern(f"{name} paused {what} until it is OK again.", url, "warn")
+            if is_breached:
+                return Concern(f"{name} is breached and paused {what}.", url)
+            if row.verdict == "kept":
+                return Concern(f"{name} is OK again; {what} is still paused. Resume it.", url)
+            return Concern(f"{name} paused {what}, and too little is measured since.", url)
+        case "hold":
+            if is_breached:
+                return Concern(f"{name} is breached and blocks the next phase.", url)
+            if row.rule.resumes:
+                return Concern(f"{name} blocks the next phase until it is OK again.", url)
+            if row.verdict == "kept":
+                return Concern(f"{name} is OK again, and blocks until you release it.", url)
+            return Concern(f"{name} blocks the next phase until you release it.", url)

@@ -1,0 +1,1 @@
+"""Charts, matrices and table cells as pages draw them."""

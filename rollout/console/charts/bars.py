@@ -1,0 +1,219 @@
+"""The chart of a job's speed over time: where its bars stand, in percent of the plot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
+from rollout.engine.samples import BUCKET_SECONDS, Sample
+from rollout.queries.progress import MOST_SAMPLES
+from rollout.telemetry.reading import Point
+
+SHORTEST_SECONDS = 60
+"""A plot is at least that long, so that one sample is a bar and not a wall."""
+NOTICEABLE_SECONDS = 0.05
+"""A loss below that is the noise of a clock."""
+_SHORT = BUCKET_SECONDS / 2
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a job did in a stretch of time; the times are those of all its workers together."""
+
+    start: datetime
+    seconds: float
+    rows: float
+    updated: float
+    working_seconds: float
+    lost_seconds: float
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(seconds=self.seconds)
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds
+
+    @property
+    def updated_per_second(self) -> float:
+        return self.updated / self.seconds
+
+    @property
+    def slowed_down(self) -> bool:
+        return self.lost_seconds >= NOTICEABLE_SECONDS
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A span in the plot. All numbers are percent, as attributes of SVG take them."""
+
+    span: Span
+    x: str
+    width: str
+    y: str
+    height: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The plot from ``start`` to ``end``; its top is ``top`` rows a second."""
+
+    spans: list[Span]
+    bars: list[Bar]
+    bands: list[Band]
+    start: datetime
+    end: datetime
+    top: float
+    application: Line | None = None
+
+    @property
+    def middle(self) -> datetime:
+        return self.start + (self.end - self.start) / 2
+
+    @property
+    def half(self) -> float:
+        return self.top / 2
+
+    @property
+    def highest(self) -> float:
+        return max(span.rows_per_second for span in self.spans)
+
+    @property
+    def on_one_day(self) -> bool:
+        return self.start.date() == self.end.date()
+
+
+def chart_of(
+    samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
+) -> Chart | None:
+    """The chart of a job, to its end or, while it has none, to now; None without a whole sample.
+
+    Nor is there one of a job that ended within a second: its samples cannot tell its speed.
+    """
+    if ended is not None and (ended - began).total_seconds() < 1:
+        return None
+    spans = spans_of(samples, began=began, ended=ended, now=now)
+    if not spans:
+        return None
+    start = spans[0].start
+    length = max((spans[-1].end - start).total_seconds(), SHORTEST_SECONDS)
+    top = round_above(max(span.rows_per_second for span in spans))
+
+    def at(moment: datetime) -> float:
+        return (moment - start).total_seconds() / length * 100
+
+    bars = [
+        Bar(
+            span,
+            x=percent(at(span.start)),
+            width=percent(span.seconds / length * 100),
+            y=percent(100 - span.rows_per_second / top * 100),
+            height=percent(span.rows_per_second / top * 100),
+        )
+        for span in spans
+    ]
+    bands = [
+        Band(percent(at(first)), percent(at(last) - at(first))) for first, last in _slow(spans)
+    ]
+    return Chart(spans, bars, bands, start, start + timedelta(seconds=length), top)
+
+
+def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | None:
+    """The chart with the application's p95 as a line on a scale of its own."""
+    if chart is None:
+        return None
+    values = [(p.at, p.figures.p95) for p in points if chart.start <= p.at <= chart.end]
+    known = [(at, value) for at, value in values if value is not None]
+    if len(known) < 2:
+        return chart
+    return replace(chart, application=line_of(known, chart.start, chart.end))
+
+
+def spans_of(
+    samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
+) -> list[Span]:
+    """Samples as spans of time: the first and the last bucket are cut to what the job had of them.
+
+    The bucket that is still being filled is left out.
+    """
+    if len(samples) >= MOST_SAMPLES:
+        return _merged(samples)
+    until = ended or now
+    spans = [_cut(sample, began, until) for sample in samples]
+    if ended is None and spans and samples[-1].at + timedelta(seconds=BUCKET_SECONDS) > now:
+        spans.pop()
+    # A stretch too short to tell a speed counts with its neighbour.
+    if len(spans) > 1 and spans[0].seconds < _SHORT and spans[0].end == spans[1].start:
+        spans[:2] = [_joined(spans[0], spans[1])]
+    if len(spans) > 1 and spans[-1].seconds < _SHORT and spans[-2].end == spans[-1].start:
+        spans[-2:] = [_joined(spans[-2], spans[-1])]
+    return spans
+
+
+def _cut(sample: Sample, began: datetime, until: datetime) -> Span:
+    start = max(sample.at, began)
+    end = min(sample.at + timedelta(seconds=BUCKET_SECONDS), until)
+    seconds = (end - start).total_seconds()
+    if seconds < 1:
+        # Less than the time between two writes of a sample; or the clocks of web server and
+        # database disagree.
+        start, seconds = sample.at, float(BUCKET_SECONDS)
+    return Span(
+        start,
+        seconds,
+        sample.scanned,
+        sample.updated,
+        sample.working_seconds,
+        sample.lost_seconds,
+    )
+
+
+def _joined(first: Span, second: Span) -> Span:
+    return Span(
+        first.start,
+        first.seconds + second.seconds,
+        first.rows + second.rows,
+        first.updated + second.updated,
+        first.working_seconds + second.working_seconds,
+        first.lost_seconds + second.lost_seconds,
+    )
+
+
+def _merged(samples: Sequence[Sample]) -> list[Span]:
+    """Samples of which each stands for many buckets, up to the next one."""
+    spans = []
+    seconds = float(BUCKET_SECONDS)
+    for sample, after in zip(samples, [*samples[1:], None], strict=True):
+        if after is not None:
+            seconds = (after.at - sample.at).total_seconds()
+        buckets = seconds / BUCKET_SECONDS
+        spans.append(
+            Span(
+                sample.at,
+                seconds,
+                sample.scanned * buckets,
+                sample.updated * buckets,
+                sample.working_seconds * buckets,
+                sample.lost_seconds * buckets,
+            )
+        )
+    return spans
+
+
+def _slow(spans: Sequence[Span]) -> list[tuple[datetime, datetime]]:
+    """The stretches that were slowed down. A job that is held writes no samples meanwhile: what it
+    lost stands in the next one, and reaches back over the gap before that."""
+    stretches: list[tuple[datetime, datetime]] = []
+    before: Span | None = None
+    for span in spans:
+        if span.slowed_down:
+            start = span.start
+            if before is not None and before.end < start and span.lost_seconds > span.seconds:
+                start = max(before.end, span.end - timedelta(seconds=span.lost_seconds))
+            if stretches and stretches[-1][1] >= start:
+                stretches[-1] = (stretches[-1][0], span.end)
+            else:
+                stretches.append((start, span.end))
+        before = span
+    return stretches

@@ -1,0 +1,136 @@
+"""Cells of which a page has hundreds: made here, as templates within templates take too long."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.template import Context
+from django.template.defaulttags import querystring
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from rollout.console.charts.crosstabs import Share
+from rollout.console.charts.marks import Mark
+from rollout.console.charts.matrices import Box
+from rollout.console.formats import day_and_time, figure, number, zone
+
+_NULL = mark_safe('<span class="null" title="no value">NULL</span>')
+_EMPTY = mark_safe('<span class="null" title="a text of no characters">empty text</span>')
+_FAILED = mark_safe(
+    '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-failed"></use></svg>'
+)
+_NOTHING = mark_safe("<td></td>")
+_NO_END = mark_safe('<span class="muted">–</span>')
+_ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
+_CELLS = '</td><td class="number">'
+
+
+def value(text: str | None) -> SafeString:
+    """A value of the data, told apart from none and from an empty one."""
+    if text is None:
+        return _NULL
+    return format_html('<code class="value">{}</code>', text) if text else _EMPTY
+
+
+def category(share: Share) -> SafeString:
+    if share.matched:
+        return format_html("<code>{}</code>", share.name)
+    return format_html(
+        '<span class="badge square tone-bad">{}{}</span>',
+        _FAILED,
+        share.name,
+    )
+
+
+def box(context: Context, box: Box) -> SafeString:
+    """A cell of the matrix; it leads to its rows."""
+    if not box.rows or box.worst is None:
+        return _NOTHING
+    name = box.worst.share.name
+    query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
+    if not box.bad:
+        look = "exact" if name == "ok" else "same"
+        return format_html(
+            '<td class="number {}"><a href="{}#mismatches">{}</a></td>',
+            look,
+            query,
+            number(box.rows),
+        )
+    others = " and others" if len(box.cells) > 1 else ""
+    return format_html(
+        '<td class="number bad"><a href="{}#mismatches">{}{}</a>'
+        '<span class="what">{}{}</span></td>',
+        query,
+        _FAILED,
+        number(box.rows),
+        name,
+        others,
+    )
+
+
+def rows_of_numbers(numbers: Iterable[tuple[datetime, Sequence[float | None]]]) -> SafeString:
+    """The rows of a table of numbers by time."""
+    rows = ((day_and_time(at), _CELLS.join(map(figure, values))) for at, values in numbers)
+    # Nothing but what is made of numbers and times.
+    return mark_safe("".join(_ROW.format(*row) for row in rows))  # noqa: S308
+
+
+def stretches(marks: Iterable[Mark]) -> SafeString:
+    """What lasted, over the whole height of a plot: made once for all plots of a page."""
+    return format_html_join(
+        "",
+        '<g><title>{}</title><rect class="mark {}" x="{}" y="0" width="{}" height="100%"/></g>',
+        ((m.label, m.kind, m.band.x, m.band.width) for m in marks if not m.is_moment),
+    )
+
+
+def moments(marks: Iterable[Mark]) -> SafeString:
+    """What happened, as lines from the top of a plot to its bottom."""
+    return format_html_join(
+        "",
+        '<g><title>{}</title><line class="moment {}" x1="{}" x2="{}" y1="0" y2="100%"/></g>',
+        ((m.label, m.kind, m.band.x, m.band.x) for m in marks if m.is_moment),
+    )
+
+
+def in_lane(marks: Iterable[Mark]) -> SafeString:
+    """The marks of one kind in a row of their own: stretches, and signs of what was a moment."""
+    here = zone()
+    return format_html_join(
+        "",
+        "<g><title>{}, {} {}</title>{}</g>",
+        ((m.label, day_and_time(m.began), here, _sign(m) if m.sign else _bar(m)) for m in marks),
+    )
+
+
+def _sign(mark: Mark) -> SafeString:
+    return format_html(
+        '<svg class="sign {}" x="{}" y="50%" width="1" height="1" overflow="visible">'
+        '<use href="#icon-{}" x="-8" y="-8" width="16" height="16"/></svg>',
+        mark.kind,
+        mark.band.x,
+        mark.sign,
+    )
+
+
+def _bar(mark: Mark) -> SafeString:
+    return format_html(
+        '<rect class="mark solid {}" x="{}" y="3" width="{}" height="16" rx="3"/>',
+        mark.kind,
+        mark.band.x,
+        mark.band.width,
+    )
+
+
+def rows_of_marks(marks: Iterable[Mark]) -> SafeString:
+    """The rows of the table of what the rollout did."""
+    return format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="nowrap">{}</td><td class="nowrap">{}</td></tr>',
+        ((m.label, day_and_time(m.began), _until(m)) for m in marks),
+    )
+
+
+def _until(mark: Mark) -> str:
+    if mark.is_moment:
+        return _NO_END
+    return "goes on" if mark.ended is None else day_and_time(mark.ended)

@@ -1,0 +1,137 @@
+"""Which phase a page is about, and what of it is under way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+from rollout.gates import checklists
+from rollout.gates.checklists import ItemStatus
+from rollout.journal.environments import DEFAULT
+from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
+from rollout.plan.step import EXPAND, Step
+from rollout.queries.pauses import Pause, pause_of
+from rollout.queries.progress import JobProgress, progress_of
+from rollout.queries.status import (
+    Brief,
+    PhaseBrief,
+    PhaseStatus,
+    RolloutStatus,
+    StepStatus,
+    duration_of,
+    steps_with_jobs,
+)
+
+_STOPPED = (RunState.FAILED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A backfill job and how far it is."""
+
+    job: BackfillJob
+    progress: JobProgress
+
+
+Phase = TypeVar("Phase", PhaseStatus, PhaseBrief)
+
+
+class Standing(Protocol[Phase]):
+    """Where a rollout stands, with or without what its gates say."""
+
+    @property
+    def phases(self) -> list[Phase]: ...
+    @property
+    def active(self) -> PhaseRun | None: ...
+    @property
+    def next_phase(self) -> int | None: ...
+
+
+def phase_in_focus(status: Standing[Phase]) -> Phase:
+    """The phase that is active, else the one that stopped short, else the next, else the last."""
+    if status.active is not None:
+        return status.phases[status.active.phase]
+    newest = max(
+        (phase for phase in status.phases if phase.run is not None),
+        key=lambda phase: phase.run.pk if phase.run else 0,
+        default=None,
+    )
+    if newest is not None and newest.state in _STOPPED:
+        return newest
+    return status.phases[-1 if status.next_phase is None else status.next_phase]
+
+
+@dataclass(frozen=True)
+class CurrentStep:
+    """The step that a run is in, or stopped in, and its place in the plan."""
+
+    number: int
+    step: Step
+    run: StepRun
+
+
+def current_step(steps: list[StepStatus]) -> CurrentStep | None:
+    """The step that has begun and is not done; None between two steps."""
+    for number, status in enumerate(steps, start=1):
+        if status.run is not None and status.run.state != StepState.DONE:
+            return CurrentStep(number, status.step, status.run)
+    return None
+
+
+def is_at_work(status: RolloutStatus | Brief) -> bool:
+    """Whether a worker has something to do, so that a page is worth asking for again."""
+    return status.active is not None and status.active.state in WORKING
+
+
+@dataclass(frozen=True)
+class RepairView:
+    """A repair that is active or stopped short, how far it is and what it waits for."""
+
+    run: PhaseRun
+    step: StepRun | None
+    jobs: list[JobView]
+    duration: timedelta | None
+    pause: Pause | None
+
+
+def repair_of(status: RolloutStatus) -> RepairView | None:
+    """The repair that a page shows before the phase that it stands beside."""
+    run = status.repair
+    if run is None or (status.active is not None and status.active.pk != run.pk):
+        return None
+    found = steps_with_jobs(run)
+    jobs = [JobView(job, progress_of(job)) for _step, own in found for job in own]
+    step = found[0][0] if found else None
+    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run), pause=pause_of(run))
+
+
+def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
+    """The checklist, for as long as it can keep a phase from starting."""
+    begun = status.next_phase is None or status.next_phase > EXPAND
+    if begun or status.rollout.environment != DEFAULT:
+        return []
+    return checklists.checklist_of(status.evidence)
+
+
+def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:
+    """The files of clients' interfaces that do not fit the schema, once no checklist tells it."""
+    if checklist_of(status):
+        return []
+    return [item for item in checklists.types_of(status.evidence) if item.status != "pass"]
+
+
+def card_of(phase: PhaseStatus) -> str:
+    """The template that says where a phase stands: there is one for each state."""
+    return f"rollout/run/{phase.state}.html"
+
+
+def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
+    """The newest audit that was made as a step of a phase's newest run."""
+    run = phase.run
+    of_run = (one for one in status.evidence.audits if run is not None and one.run_id == run.pk)
+    return next(of_run, None)
+
+
+def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:
+    """The backfill jobs of a run, in the order of its steps; their number is the plan's."""
+    return [JobView(job, progress_of(job)) for step in steps for job in step.jobs]

@@ -1,0 +1,242 @@
+"""The database's own statistics, as the monitoring page shows them: now, before, and over time."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import Case, JSONField, Q, When
+
+from rollout.console.charts.lines import Plot, numbers_of, plot_of
+from rollout.console.formats import byte_size, duration, figure, number
+from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
+from rollout.models import DatabaseSample, PhaseRun, Rollout
+from rollout.telemetry.baseline import BASELINE
+from rollout.watchdog.database_stats import added_up
+
+MOST_SAMPLES = 1500
+POINTS = 90
+STATEMENTS_OF = timedelta(hours=1)
+NOW = timedelta(minutes=1)
+"""Rates now are those of the last so much time."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number of the server now, and before the newest phase."""
+
+    name: str
+    unit: str
+    now: float | None
+    before: float | None
+    most: float | None = None
+
+    def shown(self, value: float | None) -> str:
+        """A value with its unit."""
+        if self.unit.startswith("bytes"):
+            return byte_size(value) + self.unit.removeprefix("bytes")
+        if self.unit == "s":
+            return duration(value)
+        if self.unit == "/s":
+            return f"{figure(value)}/s"
+        return number(value)
+
+    @property
+    def value_now(self) -> str:
+        of = f" of {number(self.most)}" if self.most is not None else ""
+        return self.shown(self.now) + of
+
+    @property
+    def value_before(self) -> str:
+        return self.shown(self.before)
+
+
+@dataclass(frozen=True)
+class TableNow:
+    """A table's statistics now; HOT share and updates since the newest phase began."""
+
+    label: str
+    size: float | None
+    size_before: float | None
+    index_size: float | None
+    live: float | None
+    dead: float | None
+    updates: float | None
+    hot_share: float | None
+    vacuums: float | None
+    vacuuming: bool
+    vacuumed_at: datetime | None
+
+    @property
+    def dead_share(self) -> float | None:
+        if self.dead is None or not (self.live or 0) + self.dead:
+            return None
+        return self.dead / ((self.live or 0) + self.dead)
+
+    @property
+    def growth(self) -> float | None:
+        return self.size / self.size_before if self.size and self.size_before else None
+
+
+@dataclass(frozen=True)
+class DatabaseCard:
+    """All of it; ``statements`` is empty where pg_stat_statements cannot be read."""
+
+    at: datetime
+    facts: list[Fact]
+    tables: list[TableNow]
+    plots: list[Plot]
+    statements: list[dict[str, Any]]
+
+    @property
+    def numbers(self) -> list[tuple[datetime, list[float | None]]]:
+        return numbers_of(self.plots)
+
+
+def database_card(
+    rollout: Rollout, newest: PhaseRun | None, since: datetime, until: datetime
+) -> DatabaseCard | None:
+    """The statistics in a span of time; None while there is no sample."""
+    in_time = Q(at__gt=since, at__lte=until)
+    began = newest.created_at if newest else since
+    in_hour_before = Q(at__gt=began - BASELINE, at__lte=began)
+    found = list(
+        DatabaseSample.objects.filter(in_time | in_hour_before, rollout=rollout)
+        .annotate(
+            executed=Case(
+                When(at__gt=until - STATEMENTS_OF, then="statements"), output_field=JSONField()
+            )
+        )
+        .order_by("-at")
+        .defer("statements")[:MOST_SAMPLES]
+    )[::-1]
+    samples = [sample for sample in found if sample.at > since]
+    if not samples:
+        return None
+    earlier = [sample for sample in found if began - BASELINE < sample.at <= began]
+    last = samples[-1]
+    return DatabaseCard(
+        at=last.at,
+        facts=_facts(samples, earlier),
+        tables=[_table(label, samples, earlier) for label in last.tables],
+        plots=_plots(samples, since, until),
+        statements=_statements(one for s in samples for one in s.executed or []),
+    )
+
+
+def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
+    """A server counter by the second, over the stretches in which it did not begin anew."""
+    total = seconds = 0.0
+    for one, two in pairwise(samples):
+        moved = between(one.server, two.server, [counter])[counter]
+        if moved is not None:
+            total += moved
+            seconds += (two.at - one.at).total_seconds()
+    return total / seconds if seconds else None
+
+
+def _facts(samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample]) -> list[Fact]:
+    last = samples[-1]
+    lately: Sequence[DatabaseSample] = [s for s in samples if s.at > last.at - NOW]
+    if len(lately) < 2:
+        lately = samples[-2:]
+    server = last.server
+
+    def gauge(name: str) -> tuple[float | None, float | None]:
+        before = [value for s in earlier if (value := s.server.get(name)) is not None]
+        return server.get(name), max(before, default=None)
+
+    return [
+        Fact("WAL", "bytes/s", _rate(lately, "wal_bytes"), _rate(earlier, "wal_bytes")),
+        Fact("Commits", "/s", _rate(lately, "commits"), _rate(earlier, "commits")),
+        Fact("Rollbacks", "/s", _rate(lately, "rollbacks"), _rate(earlier, "rollbacks")),
+        Fact("Blocks read", "/s", _rate(lately, "blocks_read"), _rate(earlier, "blocks_read")),
+        Fact("Connections", "", *gauge("connections"), most=server.get("max_connections")),
+        Fact("Waiting for locks", "", *gauge("lock_waits")),
+        Fact("Oldest transaction", "s", *gauge("oldest_transaction")),
+        Fact("Deadlocks", "", *_counted(samples, earlier, "deadlocks")),
+        Fact("Replicas", "", *gauge("replicas")),
+        Fact("Replication lag", "s", *gauge("lag")),
+        Fact("Kept by slots", "bytes", *gauge("slot_bytes")),
+    ]
+
+
+def _counted(
+    samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample], counter: str
+) -> tuple[float | None, float | None]:
+    def count(of: Sequence[DatabaseSample]) -> float | None:
+        if len(of) < 2:
+            return None
+        return between(of[0].server, of[-1].server, SERVER_COUNTERS)[counter]
+
+    return count(samples), count(earlier)
+
+
+def _table(
+    label: str, samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample]
+) -> TableNow:
+    now = samples[-1].tables[label]
+    then = next((s for s in reversed(earlier) if label in s.tables), None) or next(
+        s for s in samples if label in s.tables
+    )
+    written = between(
+        {**then.tables[label], **_clock(then)},
+        {**now, **_clock(samples[-1])},
+        TABLE_COUNTERS,
+    )
+    updates, hot = written["updates"], written["hot_updates"]
+    vacuumed = now.get("vacuumed")
+    return TableNow(
+        label=label,
+        size=now.get("table_bytes"),
+        size_before=then.tables[label].get("table_bytes"),
+        index_size=now.get("index_bytes"),
+        live=now.get("live"),
+        dead=now.get("dead"),
+        updates=updates,
+        hot_share=hot / updates if updates and hot is not None else None,
+        vacuums=written["vacuums"],
+        vacuuming=bool(now.get("vacuuming")),
+        vacuumed_at=datetime.fromtimestamp(vacuumed, UTC) if vacuumed else None,
+    )
+
+
+def _clock(sample: DatabaseSample) -> dict[str, Any]:
+    """Since when a sample's counters count."""
+    return {name: sample.server.get(name) for name in ("started", "reset")}
+
+
+def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) -> list[Plot]:
+    # Counters lose nothing by it, and a plot shows no more.
+    samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // POINTS)]
+    wal = [
+        (two.at, None if moved is None else moved / (two.at - one.at).total_seconds() / 1e6)
+        for one, two in pairwise(samples)
+        for moved in [between(one.server, two.server, ["wal_bytes"])["wal_bytes"]]
+    ]
+    labels = list(samples[-1].tables)
+    dead = [
+        (label, [(s.at, s.tables.get(label, {}).get("dead")) for s in samples]) for label in labels
+    ]
+    sessions = [
+        ("connections", [(s.at, s.server.get("connections")) for s in samples]),
+        ("waiting for locks", [(s.at, s.server.get("lock_waits")) for s in samples]),
+    ]
+    gap = max((until - since) / 20, timedelta(minutes=1))
+    plots = [plot_of("WAL", "MB a second", [("WAL", wal)], since, until, gap=gap)]
+    if labels:
+        plots.append(plot_of("Dead rows", "rows", dead, since, until, gap=gap))
+    plots.append(plot_of("Sessions", "sessions", sessions, since, until, gap=gap))
+    return plots
+
+
+def _statements(executed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What took the database longest in the last hour, with milliseconds a call."""
+    every = added_up(executed)
+    total = sum(one["ms"] for one in every)
+    return [
+        {**one, "each": one["ms"] / one["calls"], "share": one["ms"] / total if total else 0.0}
+        for one in every
+        if one["calls"]
+    ]

@@ -1,0 +1,150 @@
+"""Parts of a page that ask again by themselves: at which pace, and what an answer costs.
+
+Many tabs ask for the same. A part is made once for all who may see the same, kept for a moment and
+given out again; a browser that has it already is told so (304). What somebody does is in the audit
+log, and the newest entry's number belongs to the key: nobody sees less than what they just did.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from functools import wraps
+from hashlib import blake2b
+from typing import ParamSpec, cast
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.middleware.csrf import get_token
+from django.utils import timezone
+
+from rollout.console.http.access import ConsoleRequest, View
+from rollout.models import LogEntry
+from rollout.permissions import PERMISSIONS
+
+P = ParamSpec("P")
+
+FAST, MEASURED, SLOW = 5, 10, 15
+"""Seconds between two questions: while something is under way, where it is measured, else."""
+KEPT = 0.7
+"""How long a part is given out again, as a share of its pace; what is seen is at most so old."""
+
+MADE = "Rollout-Made"
+"""When a part was made: a page that is newer leaves it aside, so that nothing goes backwards."""
+
+_TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]+')
+_AGO = re.compile(r"(<span data-ago[^>]*>)[^<]*")
+_PACE = re.compile(r' data-live="(\d+)"')
+_PLACE = "a-token-of-your-own"
+_APART = "rollout_told_apart"
+_CODENAMES = sorted({codename for codenames in PERMISSIONS.values() for codename in codenames})
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def pace(under_way: bool) -> int:
+    """Seconds until a page asks again."""
+    return FAST if under_way else SLOW
+
+
+def tell_apart(request: HttpRequest) -> None:
+    """What is made for this request is about its user: others do not share it."""
+    setattr(request, _APART, True)
+
+
+def shared(view: View[P]) -> View[P]:
+    """Let those who may do the same share what a view answers to htmx. Stands below ``may``."""
+
+    @wraps(view)
+    def shown(request: ConsoleRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.htmx or request.method != "GET":
+            return view(request, *args, **kwargs)
+        key = _key(request)
+        own = f"{key}-{request.user.pk}"
+        part: Part | str | None = cache.get(key)
+        if part == _APART:
+            part = cache.get(own)
+        if not isinstance(part, Part):
+            made = now_ms()
+            response = view(request, *args, **kwargs)
+            if response.status_code != 200:
+                return response
+            html = _TOKEN.sub(rf"\g<1>{_PLACE}", response.content.decode())
+            part = Part(html, _tag_of(html), made)
+            seconds = kept_for(_seconds_of(html))
+            if getattr(request, _APART, False):
+                cache.set(key, _APART, seconds)
+                cache.set(own, part, seconds)
+            else:
+                cache.set(key, part, seconds)
+        return _answer(request, part)
+
+    return cast(View[P], shown)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as it was made, without anybody's token."""
+
+    html: str
+    tag: str
+    made: int
+    """Milliseconds since 1970."""
+
+
+def _seconds_of(html: str) -> float:
+    """So long as it asks again anyway, nearly: nobody waits twice for the same news."""
+    found = _PACE.search(html)
+    return KEPT * int(found[1]) if found else KEPT * FAST
+
+
+def kept_for(seconds: float) -> float:
+    """For so long something is kept; not at all where the project wants nothing kept."""
+    return seconds if getattr(settings, "ROLLOUT", {}).get("SHARE_PARTS", True) else 0
+
+
+def _key(request: ConsoleRequest) -> str:
+    newest = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
+    zone = timezone.get_current_timezone_name()
+    return _named("part", request.get_full_path(), newest, _granted(request), zone)
+
+
+def _granted(request: ConsoleRequest) -> list[str]:
+    """What the user may do here, and so is shown; whoever does it is asked again.
+
+    Kept for no longer than a part: whoever has five tabs open is looked up for one of them.
+    """
+    key = _named("granted", request.user.pk, request.path)
+    granted: list[str] | None = cache.get(key)
+    if granted is None:
+        may = request.user.has_perm
+        granted = [codename for codename in _CODENAMES if may(f"rollout.{codename}")]
+        cache.set(key, granted, kept_for(KEPT * FAST))
+    return granted
+
+
+def _named(kind: str, *about: object) -> str:
+    return f"rollout-{kind}-{blake2b(repr(about).encode(), digest_size=16).hexdigest()}"
+
+
+def _tag_of(html: str) -> str:
+    """The same for the same content, however long ago things are by now."""
+    text = _AGO.sub(r"\1", html)
+    return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
+
+
+def _answer(request: ConsoleRequest, part: Part) -> HttpResponse:
+    html = part.html
+    response: HttpResponse
+    if request.headers.get("If-None-Match") == part.tag:
+        response = HttpResponseNotModified()
+    else:
+        if _PLACE in html:
+            html = html.replace(_PLACE, get_token(request))
+        response = HttpResponse(html)
+    response["ETag"] = part.tag
+    response[MADE] = str(part.made)
+    return response

@@ -1,0 +1,41 @@
+"""What a browser sends, before a view reads it: hostile until it is known to be a text."""
+
+import re
+from typing import Any
+
+from django.http import HttpRequest, QueryDict
+
+from rollout.logs.texts import is_storable
+
+LONGEST = 10_000
+"""Characters of a field that somebody fills in; the runner's own limits are narrower."""
+# Texts of the data, which a mapping review carries from page to page: as long as they are there.
+_OF_THE_DATA = re.compile(r"decisions|(form|was|like|as-written)-\d+")
+# A bigint holds any number of 18 digits.
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def number_in(text: str) -> int | None:
+    """The number that a text is, of 18 digits at most; None for any other text."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def why_not_read(request: HttpRequest, named: dict[str, Any]) -> str:
+    """Why no view reads a request, with what to do about it; empty where one may.
+
+    ``named`` is what the address names.
+    """
+    for name, value in named.items():
+        if isinstance(value, str) and not is_storable(value):
+            return f"The address has a character in its {name} that no text has. Type it again."
+    return _why_not(request.GET) or _why_not(request.POST)
+
+
+def _why_not(fields: QueryDict) -> str:
+    for name, values in fields.lists():
+        for value in values:
+            if not is_storable(name) or not is_storable(value):
+                return "A field has a character that no text has (NUL). Fill it in again."
+            if len(value) > LONGEST and not _OF_THE_DATA.fullmatch(name):
+                return f"A field has more than {LONGEST:,} characters. Shorten it."
+    return ""

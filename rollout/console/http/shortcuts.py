@@ -1,0 +1,132 @@
+"""Finding what an address names, or answering 404 with the names that there are."""
+
+from django.http import Http404
+
+from rollout.console.http.inputs import number_in
+from rollout.journal.environments import UnknownEnvironment
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Environment,
+    PhaseRun,
+    Rehearsal,
+    Rollout,
+    SignOff,
+    Snapshot,
+)
+from rollout.plan import Plan, plans
+from rollout.plan.registry import UnknownPlan
+from rollout.queries.status import PhaseStatus, RolloutStatus, find_rollout, status_of, why_closed
+
+
+class Closed(Exception):
+    """A rollout that only the journal remembers; the message says what is there no more."""
+
+    def __init__(self, rollout: Rollout, why: str) -> None:
+        super().__init__(why)
+        self.rollout = rollout
+
+
+def rollout_or_404(plan: str, environment: str) -> Rollout:
+    """The rollout of an address. Raises Closed where only the journal remembers it."""
+    try:
+        return find_rollout(plan, environment)
+    except (UnknownPlan, UnknownEnvironment) as error:
+        named = Rollout.objects.filter(plan=plan, environment=environment).first()
+        if named is not None and (why := why_closed(named)):
+            raise Closed(named, why) from error
+        raise Http404(str(error)) from error
+
+
+def status_or_404(plan: str, environment: str, *, starter: object = None) -> RolloutStatus:
+    """``starter`` is who would start a phase: whose own approval does not count."""
+    return status_of(rollout_or_404(plan, environment), starter=starter)
+
+
+def plan_or_404(name: str, environment: str, number: int) -> Plan:
+    """A plan that has that phase, in an environment that knows it."""
+    plan = plans.get(rollout_or_404(name, environment).plan)
+    if number not in range(len(plan.phases)):
+        raise Http404(_no_phase(number, len(plan.phases) - 1))
+    return plan
+
+
+def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
+    for phase in status.phases:
+        if phase.number == number:
+            return phase
+    raise Http404(_no_phase(number, status.phases[-1].number))
+
+
+def _no_phase(number: int, last: int) -> str:
+    return f"There is no phase {number}. The phases of a plan are 0 to {last}."
+
+
+def run_or_404(rollout: Rollout, number: str) -> PhaseRun:
+    runs = PhaseRun.objects.filter(rollout=rollout)
+    known = number_in(number)
+    run = runs.filter(pk=known).first() if known is not None else None
+    if run is None:
+        raise Http404(f"There is no run {number} of {rollout}. Its page shows what can go on.")
+    return run
+
+
+def job_or_404(job_id: int) -> BackfillJob:
+    job = BackfillJob.objects.select_related("step_run__run__rollout").filter(pk=job_id).first()
+    if job is None:
+        raise Http404(f"There is no backfill job {job_id}. A phase's page links to its jobs.")
+    return job
+
+
+def audit_or_404(audit_id: int) -> AuditReport:
+    audit = AuditReport.objects.select_related("rollout", "run").filter(pk=audit_id).first()
+    if audit is None:
+        raise Http404(f"There is no audit {audit_id}. A rollout's page links to its audits.")
+    return audit
+
+
+def snapshot_or_404(snapshot_id: int) -> Snapshot:
+    found = Snapshot.objects.select_related("rollout", "run").filter(pk=snapshot_id).first()
+    if found is None:
+        raise Http404(
+            f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
+        )
+    return found
+
+
+def snapshot_named(number: str) -> Snapshot | None:
+    """The snapshot whose number a form names; None where it names none."""
+    if not number:
+        return None
+    known = number_in(number)
+    if known is None:
+        raise Http404("That is no snapshot's number. A rollout's page links to its snapshots.")
+    return snapshot_or_404(known)
+
+
+def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
+    found = (
+        Rehearsal.objects.select_related("rollout", "environment", "stage")
+        .filter(pk=rehearsal_id)
+        .defer("before")
+        .first()
+    )
+    if found is None:
+        raise Http404(
+            f"There is no rehearsal {rehearsal_id}. A rollout's page links to its rehearsals."
+        )
+    return found
+
+
+def environment_or_404(environment_id: int) -> Environment:
+    found = Environment.objects.filter(pk=environment_id).first()
+    if found is None:
+        raise Http404(f"There is no made environment {environment_id}.")
+    return found
+
+
+def sign_off_or_404(sign_off_id: int) -> SignOff:
+    found = SignOff.objects.select_related("rollout").filter(pk=sign_off_id).first()
+    if found is None:
+        raise Http404("There is no such approval or override. A rollout's page lists them.")
+    return found

@@ -1,0 +1,89 @@
+"""What a review reads of a large lookup takes seconds, so it is kept."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from django.core.cache import cache
+from django.utils import timezone
+
+from rollout.console.http.fragments import kept_for
+from rollout.engine import mapping
+from rollout.engine.mapping import Review
+from rollout.engine.target import Connection
+from rollout.models import AuditReport, Rollout
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+KEPT_SECONDS = 300
+WORTH_KEEPING = 0.02
+"""Seconds; what is counted faster is counted anew for each page."""
+MANY = 2000
+"""So many texts are kept however fast they were counted, and so is what they mean."""
+MOST_REVIEWS = 2
+"""Of large lookups, in each process: one takes some 60 MB for 100,000 texts."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """``rows``: legacy text to number of rows; None where counting takes too long."""
+
+    rows: dict[str, int] | None
+    at: datetime
+    kept: bool = False
+
+
+_reviews: OrderedDict[tuple[object, ...], tuple[object, Review]] = OrderedDict()
+
+
+def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
+    """What each text means, as it is now; how many rows have it may be some minutes old."""
+    plan, found = plans.get(rollout.plan), counted(connection, rollout, lookup)
+    if not found.kept or len(found.rows or ()) < MANY:
+        return _review(connection, plan, lookup, found), found
+    key = (rollout.pk, lookup.table.label, lookup.legacy)
+    version = (found.at, plan.digest, mapping.version_of(connection, plan, lookup))
+    known_version, known = _reviews.pop(key, (None, None))
+    if known is None or known_version != version:
+        known = _review(connection, plan, lookup, found)
+    _reviews[key] = version, known
+    while len(_reviews) > MOST_REVIEWS:
+        _reviews.popitem(last=False)
+    return known, found
+
+
+def _review(connection: Connection, plan: Plan, lookup: Lookup, found: Counted) -> Review:
+    return mapping.review(
+        connection, plan, lookup, found.rows, counted_at=found.at if found.kept else None
+    )
+
+
+def counted(connection: Connection, rollout: Rollout, lookup: Lookup) -> Counted:
+    key = _key(rollout, lookup)
+    found = cast(Counted | None, cache.get(key))
+    if found is not None and not _was_audited_since(rollout, found.at):
+        return found
+    began, at = time.monotonic(), timezone.now()
+    rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT)
+    if rows is None or (time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY):
+        return Counted(rows, at)
+    found, seconds = Counted(rows, at, kept=True), kept_for(KEPT_SECONDS)
+    cache.set(key, found, seconds)
+    return found if seconds else Counted(rows, at)
+
+
+def _was_audited_since(rollout: Rollout, moment: datetime) -> bool:
+    """Whether an audit ended since: somebody comes to see the texts that it found unmapped."""
+    return AuditReport.objects.filter(rollout=rollout, finished_at__gt=moment).exists()
+
+
+def count_anew(rollout: Rollout, lookup: Lookup) -> None:
+    """The next page counts."""
+    cache.delete(_key(rollout, lookup))
+
+
+def _key(rollout: Rollout, lookup: Lookup) -> str:
+    return f"rollout-counts-{rollout.pk}-{lookup.table.label}-{lookup.legacy}".replace(" ", "_")

@@ -1,0 +1,188 @@
+"""The form in which texts are decided on: which are shown, what was typed, what is carried on."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django import forms
+from django.http import QueryDict
+
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import Order
+from rollout.engine.mapping import Decision, Review, Value
+from rollout.logs.texts import is_storable
+from rollout.queries.similar_names import Suggestion, Suggestions
+
+MOST_COMPARED = 2000
+"""Of so many values each is compared with all names; of more, those on the page."""
+
+TOO_MANY_TO_COMPARE = (
+    f"More than {MOST_COMPARED:,} values are too many to compare each: look for a text as well."
+)
+
+SHOWN = {
+    "new": "New since the backfill",
+    "unmapped": "Without a lookup row",
+    "similar": "With a suggestion",
+    "decided": "Decided by a person",
+    "open": "Decided by nobody",
+}
+REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
+ORDERS = (
+    Order("most-rows", "Most rows first", "rows", descending=True),
+    Order("fewest-rows", "Fewest rows first", "rows"),
+    Order("a-to-z", "From A to Z", "normal"),
+    Order("z-to-a", "From Z to A", "normal", descending=True),
+)
+
+
+class ValueFilter(ListFilter):
+    """Which values are shown."""
+
+    q = forms.CharField(label="Text", max_length=200, required=False)
+    show = choice(SHOWN.items(), "Show")
+    why = choice(((why, why) for why in REASONS), "Why")
+    lookups: ClassVar = {}
+
+
+@dataclass(frozen=True)
+class ValueRow:
+    """A value on the page, what was typed for it, and what is wrong with that.
+
+    ``as_written`` is the name that an unmapped value would have if it became what it says.
+    """
+
+    number: int
+    value: Value
+    suggestion: Suggestion | None
+    typed: str
+    was: str
+    as_written: str
+    problem: str
+
+
+def asked_in(form: QueryDict) -> dict[str, Decision]:
+    """The decisions that a form holds: those carried on, those typed, and one for all ticked."""
+    asked = carried(form.get("decisions", ""))
+    chosen = set(form.getlist("chosen"))
+    bulk = form.get("bulk", "")
+    suggested: list[str] = []
+    renamed: dict[str, str] = {}
+    typed: dict[str, str] = {}
+    for field in form:
+        if not field.startswith("form-"):
+            continue
+        number, text = field.removeprefix("form-"), form.get(field, "")
+        name, was = form.get(f"name-{number}", "").strip(), form.get(f"was-{number}", "")
+        if bulk and number in chosen:
+            asked[text] = {
+                "to": Decision(form.get("to", "").strip()),
+                "like": Decision(form.get(f"like-{number}") or was or None),
+                "none": Decision(None),
+                "rule": Decision(by_rule=True),
+            }.get(bulk, Decision(form.get(f"as-written-{number}") or was or None))
+            if bulk == "like":
+                suggested.append(text)
+        elif name != was:
+            asked[text] = Decision(name)
+            typed.setdefault(was, name)
+        if text in suggested:
+            renamed.setdefault(was, asked[text].name or was)
+    for text in suggested:
+        asked[text] = Decision(_followed(asked[text].name or "", renamed, typed) or None)
+    return asked
+
+
+def _followed(name: str, renamed: dict[str, str], typed: dict[str, str]) -> str:
+    """What a suggested name becomes in the same form.
+
+    What somebody typed is the last word; of suggestions that lead in a circle the first is kept.
+    """
+    way = [name]
+    while (further := renamed.get(way[-1], way[-1])) != way[-1]:
+        if way[-1] in typed:
+            break
+        if further in way:
+            circle = way[way.index(further) :]
+            return next(known for known in renamed if known in circle)
+        way.append(further)
+    return typed.get(way[-1], way[-1])
+
+
+def carried(text: str) -> dict[str, Decision]:
+    """What a preview passes on; nothing where somebody made it up."""
+    try:
+        given = json.loads(text or "[]")
+        decisions = {
+            str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
+            for form, name, by_rule in given
+        }
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    # JSON may escape what no text has.
+    are_texts = all(is_storable(form + (d.name or "")) for form, d in decisions.items())
+    return decisions if are_texts else {}
+
+
+def to_carry(decisions: dict[str, Decision]) -> str:
+    return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
+
+
+def matching(
+    found: Review, filters: ValueFilter
+) -> tuple[list[Value], dict[str, Suggestion] | None]:
+    """The values that are to be shown, and what they resemble where each was compared."""
+    values, asked = found.values, filters.asked
+    if words := asked.get("q", "").casefold():
+        values = [
+            value
+            for value in values
+            if words in (value.name or "").casefold()
+            or any(words in spelling.text.casefold() for spelling in value.spellings)
+        ]
+    if why := asked.get("why"):
+        values = [value for value in values if any(s.why == why for s in value.spellings)]
+    suggestions = None
+    if len(values) <= MOST_COMPARED:
+        suggestions = Suggestions(found).of_all(values)
+    match asked.get("show"):
+        case "new":
+            values = [value for value in values if value.is_new]
+        case "unmapped":
+            values = [value for value in values if value.is_unmapped]
+        case "similar":
+            if suggestions is None:
+                filters.add_error("show", TOO_MANY_TO_COMPARE)
+            else:
+                values = [value for value in values if value.normal in suggestions]
+        case "decided":
+            values = [value for value in values if value.reviewer]
+        case "open":
+            values = [value for value in values if not value.reviewer and value.normal]
+    return values, suggestions
+
+
+def rows_of(
+    values: Iterable[Value],
+    suggestions: dict[str, Suggestion],
+    asked: dict[str, Decision],
+    problems: dict[str, str],
+) -> list[ValueRow]:
+    rows = []
+    for number, value in enumerate(values):
+        decision = asked.get(value.normal)
+        was = value.name or ""
+        typed = was if decision is None or decision.by_rule else decision.name or ""
+        rows.append(
+            ValueRow(
+                number=number,
+                value=value,
+                suggestion=suggestions.get(value.normal),
+                typed=typed,
+                was=was,
+                as_written=(value.proposed or "") if value.is_unmapped and not was else "",
+                problem=problems.get(value.normal, ""),
+            )
+        )
+    return rows

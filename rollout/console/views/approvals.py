@@ -1,0 +1,119 @@
+"""The pages on which leads approve a phase or override a gate, and the buttons around them."""
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from rollout import runner
+from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.sessions import confirmed_recently, guarded
+from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status_or_404
+from rollout.console.views.phases import confirmation
+from rollout.console.views.runs import back, carry_out
+from rollout.gates import answers_of
+from rollout.runner.approvals import OVERRIDE_LASTS, SHORTEST_REASON
+from rollout.runner.reasons import LONGEST_REASON
+
+
+@may("approve_rollout")
+@confirmed_recently(when=guarded)
+@require_http_methods(["GET", "HEAD", "POST"])
+def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    if request.method == "POST":
+        done = carry_out(
+            request,
+            lambda: runner.approve(
+                status.rollout, number, seen=request.POST.get("seen", ""), actor=request.user
+            ),
+            f"You approved phase {number}. Another lead may start it now.",
+        )
+        here = "rollout:rollout" if done else "rollout:approve"
+        return redirect(here, plan, environment, *([] if done else [number]))
+    evidence = status.evidence.of_phase(number)
+    page = {
+        **confirmation(status, phase),
+        "approvals": approvals_of(evidence),
+        "requests": requests_of(evidence),
+        "yours": any(
+            not signed.void and signed.one.actor_id == request.user.pk
+            for signed in approvals_of(evidence)
+        ),
+    }
+    return render(request, "rollout/approve.html", page)
+
+
+@may("start_rollout")
+@require_POST
+def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase_or_404(status, number)
+    carry_out(
+        request,
+        lambda: runner.ask_for_approval(status.rollout, number, actor=request.user),
+        f"You asked for approval of phase {number}. Other leads see it on the rollout's page.",
+    )
+    return back(request, plan, environment)
+
+
+@may("override_gate")
+@confirmed_recently()
+@require_http_methods(["GET", "HEAD", "POST"])
+def override(
+    request: ConsoleRequest, plan: str, environment: str, number: int, gate: str
+) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    name = gate.replace("-", " ")
+    answers = list(answers_of(status.evidence.of_phase(number)))
+    found = next((one for one in answers if one.name == name), None)
+    reason, refusal = request.POST.get("reason", ""), ""
+    if request.method == "POST":
+        try:
+            runner.override(status.rollout, number, name, reason=reason, actor=request.user)
+        except runner.Refused as error:
+            refusal = str(error)
+        else:
+            return redirect("rollout:start", plan, environment, number)
+    elif found is None:
+        names = ", ".join(one.name for one in answers) or "none"
+        raise Http404(f"No gate “{name}” stands before phase {number}. Those that do: {names}.")
+    page = {
+        "status": status,
+        "phase": phase,
+        "gate": found,
+        "name": name,
+        "reason": reason,
+        "refusal": refusal,
+        "hours": int(OVERRIDE_LASTS.total_seconds() // 3600),
+        "shortest": SHORTEST_REASON,
+        "longest": LONGEST_REASON,
+    }
+    return render(request, "rollout/override.html", page, status=422 if refusal else 200)
+
+
+@may("override_gate")
+@confirmed_recently()
+@require_POST
+def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
+    one = sign_off_or_404(sign_off_id)
+    carry_out(
+        request,
+        lambda: runner.confirm_override(one, actor=request.user),
+        f"You confirmed {one.actor_name}'s override of “{one.subject}”.",
+    )
+    return back(request, one.rollout.plan, one.rollout.environment)
+
+
+@may("approve_rollout")
+@require_POST
+def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
+    one = sign_off_or_404(sign_off_id)
+    carry_out(
+        request,
+        lambda: runner.withdraw(one, actor=request.user),
+        f"You withdrew {one.actor_name}'s {one.get_kind_display().lower()}.",
+    )
+    return back(request, one.rollout.plan, one.rollout.environment)

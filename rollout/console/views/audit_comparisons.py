@@ -1,0 +1,92 @@
+"""Two reports side by side: categories, and the pairs of values whose rows differ."""
+
+from dataclasses import dataclass
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from rollout.console.charts.crosstabs import Share, share_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.shortcuts import audit_or_404
+from rollout.models import AuditReport, AuditStatus
+
+MOST = 200
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A category or a pair of values, with its rows in either report."""
+
+    share: Share
+    before: int
+    after: int
+    column: str = ""
+    legacy: str | None = None
+    new: str | None = None
+
+    @property
+    def change(self) -> int:
+        return self.after - self.before
+
+
+@may("view_rollout")
+@require_safe
+def compare(request: ConsoleRequest, audit_id: int, other_id: int) -> HttpResponse:
+    one, two = sorted((audit_or_404(audit_id), audit_or_404(other_id)), key=lambda r: r.pk)
+    if one.rollout_id != two.rollout_id:
+        raise Http404("Only audits of one rollout can be compared.")
+    for report in (one, two):
+        if report.status == AuditStatus.RUNNING:
+            raise Http404(f"Audit {report.pk} is still running. Wait for its report.")
+    cells = _cells(one, two)
+    page = {
+        "rollout": one.rollout,
+        "one": one,
+        "two": two,
+        "categories": _categories(one, two),
+        "cells": cells[:MOST],
+        "left_out": len(cells[MOST:]),
+    }
+    return render(request, "rollout/compare.html", page)
+
+
+def _categories(one: AuditReport, two: AuditReport) -> list[Difference]:
+    names = {*one.categories, *two.categories}
+    differences = [
+        Difference(
+            share_of(name, two.categories.get(name, 0)),
+            one.categories.get(name, 0),
+            two.categories.get(name, 0),
+        )
+        for name in names
+    ]
+    return sorted(differences, key=lambda d: (d.share.matched, -abs(d.change), d.share.name))
+
+
+Pair = tuple[str, str | None, str | None, str]
+
+
+def _cells(one: AuditReport, two: AuditReport) -> list[Difference]:
+    before, after = _rows(one), _rows(two)
+    differences = [
+        Difference(
+            share_of(pair[3], after.get(pair, 0)),
+            before.get(pair, 0),
+            after.get(pair, 0),
+            *pair[:3],
+        )
+        for pair in {*before, *after}
+        if before.get(pair, 0) != after.get(pair, 0)
+    ]
+    return sorted(
+        differences, key=lambda d: (d.share.matched, -abs(d.change), d.column, d.legacy or "")
+    )
+
+
+def _rows(report: AuditReport) -> dict[Pair, int]:
+    return {
+        (translation["column"], cell["legacy"], cell["new"], cell["category"]): cell["rows"]
+        for translation in report.translations
+        for cell in translation["cells"]
+    }

@@ -1,0 +1,239 @@
+"""Audits: the list of a rollout's, and the report of one."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import psycopg
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from rollout import gates, runner
+from rollout.console.charts.crosstabs import cell_at, crosstabs, shares
+from rollout.console.charts.lines import Plot, line_of
+from rollout.console.charts.matrices import matrix_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import FAST, pace, shared
+from rollout.console.http.shortcuts import audit_or_404, rollout_or_404
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, Order, page_of
+from rollout.console.rows import row_url
+from rollout.console.views.runs import carry_out
+from rollout.engine.audit import MATCHED
+from rollout.engine.target import reason_of
+from rollout.journal.findings import came_back
+from rollout.journal.heartbeats import Liveness, liveness
+from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
+from rollout.plan import plans
+from rollout.plan.registry import UnknownPlan
+from rollout.plan.step import ENFORCE
+from rollout.queries.sample_bounds import statement_of
+from rollout.runner.audits import LARGEST_SAMPLE
+from rollout.watchdog.sampled_audits import NextSample, next_sample
+from rollout.worker.audits import LARGEST_SEED, keys_now
+
+ORDERS = (
+    *BY_AGE,
+    Order("most-mismatches", "Most mismatches first", "mismatched", descending=True),
+    Order("fewest-mismatches", "Fewest mismatches first", "mismatched"),
+)
+ORDERS_OF_ROWS = (
+    Order("first-found", "First found first"),
+    Order("last-found", "Last found first", descending=True),
+    Order("by-column", "By column", "column"),
+    Order("by-category", "By category", "category"),
+)
+MOST_IN_PLOT = 60
+MOST_ALIKE = 25
+
+
+class AuditFilter(ListFilter):
+    """Which audits are listed."""
+
+    mode = choice(AuditMode.choices, "Kind")
+    status = choice(AuditStatus.choices, "Result")
+    lookups: ClassVar = {"mode": "mode", "status": "status"}
+
+
+class MismatchFilter(ListFilter):
+    """Which of a report's rows are listed; a cell of its matrix narrows them further."""
+
+    key = forms.CharField(required=False, max_length=200, label="Row")
+    column = choice([])
+    category = choice([])
+    state = choice(MismatchState.choices, "Since")
+    lookups: ClassVar = {
+        "key": "key__startswith",
+        "column": "column",
+        "category": "category",
+        "state": "state",
+    }
+
+    def __init__(self, query: QueryDict, report: AuditReport) -> None:
+        super().__init__(query)
+        pairs = set(report.found.order_by().values_list("column", "category").distinct())
+        for one in report.translations:
+            pairs |= {(one["column"], category) for category in one["categories"]}
+        self.offer("column", {column for column, _ in pairs if column})
+        self.offer("category", {category for _, category in pairs}.difference(MATCHED))
+
+
+class SampleForm(forms.Form):
+    """How many rows of each table are to be picked at random, and by which seed."""
+
+    sample = forms.IntegerField(label="Rows", min_value=1, max_value=LARGEST_SAMPLE, initial=10_000)
+    seed = forms.IntegerField(
+        label="Seed",
+        min_value=0,
+        max_value=LARGEST_SEED,
+        required=False,
+        help_text="The same seed picks the same rows. Empty: a new one.",
+    )
+
+
+@may("view_rollout", to_post="audit_rollout")
+@require_http_methods(["GET", "HEAD", "POST"])
+@shared
+def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    if request.method == "POST":
+        form = SampleForm(request.POST)
+        sampled = "sample" in request.POST
+        if sampled and not form.is_valid():
+            messages.error(request, " ".join(str(e) for es in form.errors.values() for e in es))
+            return redirect("rollout:audits", plan, environment)
+        chosen = form.cleaned_data if sampled else {}
+        carry_out(
+            request,
+            lambda: runner.start_audit(rollout, actor=request.user, **chosen),
+            f"You started a {'sampled' if sampled else 'full'} audit. Its report appears below.",
+        )
+        return redirect("rollout:audits", plan, environment)
+    filters = AuditFilter(request.GET)
+    found = filters.of(AuditReport.objects.filter(rollout=rollout))
+    reports = page_of(found, request.GET, size=25, orders=ORDERS)
+    alive = liveness()
+    page = {
+        "rollout": rollout,
+        **shown_sample(next_sample(rollout), alive),
+        "filters": filters,
+        "reports": reports,
+        "form": SampleForm(),
+        "plot": _over_time(rollout),
+        "came_back": came_back(rollout),
+        "liveness": alive,
+        "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
+    }
+    return render(request, f"rollout/{'audits_live' if request.htmx else 'audits'}.html", page)
+
+
+def shown_sample(sample: NextSample | None, alive: Liveness) -> dict[str, object]:
+    """What a page says of the next scheduled sample."""
+    late = sample is not None and sample.is_overdue
+    return {
+        "sample": sample,
+        "overdue_because": sample.overdue_because(alive) if sample is not None and late else "",
+    }
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
+    report = audit_or_404(audit_id)
+    running = report.status == AuditStatus.RUNNING
+    filters = MismatchFilter(request.GET, report)
+    found = filters.of(report.found.select_related("finding"))
+    cell = cell_at(report, request.GET.get("cell", ""))
+    if cell is not None:
+        found = found.filter(
+            column=cell["column"],
+            category=cell["category"],
+            legacy=cell["legacy"],
+            actual=cell["new"],
+        )
+    mismatches = page_of(found, request.GET, size=25, orders=ORDERS_OF_ROWS)
+    alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
+    tables = crosstabs(report)
+    page = {
+        "report": report,
+        "report_card": f"rollout/report/{report.status}.html",
+        "rollout": report.rollout,
+        "shares": shares(report.categories),
+        "crosstabs": [(one, matrix_of(one.all_cells)) for one in tables],
+        "has_expressions": any(not one.lookup_table for one in tables),
+        "mismatches": mismatches,
+        "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
+        "filters": filters,
+        "cell": cell,
+        "alike": alike,
+        "newer": _newer(report),
+        "statement": statement_of(report),
+        "time_left": _time_left(report) if running else None,
+        "before": _one_before(report),
+        "liveness": liveness() if running else None,
+        "live": FAST if running else 0,
+    }
+    return render(request, f"rollout/{'audit_live' if request.htmx else 'audit'}.html", page)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Some rows of a cell that matches, which no report keeps: read now, with their pages."""
+
+    rows: list[tuple[str, str]]
+    unknown: str = ""
+
+
+def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
+    place = cell["table"], cell["column"], cell["legacy"], cell["new"]
+    try:
+        keys = keys_now(report.rollout, *place, at_most=MOST_ALIKE)
+    except UnknownPlan as error:
+        return Alike([], str(error))
+    except psycopg.Error as error:
+        return Alike([], f"Rows like these cannot be read now. {reason_of(error)}")
+    return Alike([(key, row_url(cell["table"], key)) for key in keys])
+
+
+def _newer(report: AuditReport) -> str:
+    """What came after a clean audit of every row, so that it counts no longer."""
+    if report.status != AuditStatus.CLEAN or report.mode != AuditMode.FULL or report.tables:
+        return ""
+    if plans.find(report.rollout.plan) is None:
+        # Nothing counts any more that was audited for a plan which is gone.
+        return ""
+    return gates.Evidence(report.rollout, ENFORCE).facts.audit_is_older_than(report)
+
+
+def _one_before(report: AuditReport) -> AuditReport | None:
+    """The report before, of the same kind: to compare with."""
+    return (
+        AuditReport.objects.filter(rollout=report.rollout, mode=report.mode, pk__lt=report.pk)
+        .exclude(status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE))
+        .first()
+    )
+
+
+def _time_left(report: AuditReport) -> float | None:
+    """Seconds, by the blocks read so far; None before the first of them."""
+    if not report.blocks_done:
+        return None
+    gone = (timezone.now() - report.started_at).total_seconds()
+    return gone * (report.blocks - report.blocks_done) / report.blocks_done
+
+
+def _over_time(rollout: Rollout) -> Plot | None:
+    """Mismatched rows of the last full audits; None with fewer than two."""
+    reports = AuditReport.objects.filter(
+        rollout=rollout, mode=AuditMode.FULL, finished_at__isnull=False, tables=[]
+    ).exclude(status=AuditStatus.INCONCLUSIVE)
+    newest = list(reports.values_list("started_at", "mismatched")[:MOST_IN_PLOT])[::-1]
+    if len(newest) < 2:
+        return None
+    points = [(at, float(rows)) for at, rows in newest]
+    line = line_of(points, points[0][0], points[-1][0], at_least=1.0)
+    return Plot("Mismatched rows over time", "rows", [("mismatched", line)], line.top)

@@ -1,0 +1,34 @@
+"""The checklist's ticks, and trying the flows out."""
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.views.runs import back, carry_out
+
+
+@may("tick_checklist")
+@require_POST
+def tick(request: ConsoleRequest, plan: str, environment: str, item: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    verb, done = (
+        (runner.untick, "You took the tick back.")
+        if request.POST.get("take_back")
+        else (runner.tick, "You ticked it. Your name stands beside it.")
+    )
+    carry_out(request, lambda: verb(rollout, item, actor=request.user), done)
+    return back(request, plan, environment)
+
+
+@may("tick_checklist")
+@require_POST
+def probe(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.ask_to_probe(rollout, actor=request.user),
+        "You had the flows tried out. What comes of it appears in a moment.",
+    )
+    return back(request, plan, environment)

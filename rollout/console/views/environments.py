@@ -1,0 +1,116 @@
+"""Making environments from snapshots, and putting snapshots back into those that are there."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.sessions import confirmed_recently
+from rollout.console.http.shortcuts import (
+    environment_or_404,
+    rollout_or_404,
+    snapshot_named,
+    snapshot_or_404,
+)
+from rollout.console.views.runs import carry_out
+from rollout.journal.snapshots import newest_verified
+from rollout.models import Restore
+
+
+@may("rehearse_rollout")
+@require_POST
+def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    """Make a staging database from the snapshot that is named, else from the newest."""
+    rollout = rollout_or_404(plan, environment)
+    snapshot = snapshot_named(request.POST.get("snapshot", "")) or newest_verified(rollout)
+    if snapshot is None or snapshot.rollout_id != rollout.pk:
+        messages.error(
+            request, f"There is no verified snapshot of {environment} yet. Take one first."
+        )
+        return redirect("rollout:snapshots", plan, environment)
+    carry_out(
+        request,
+        lambda: runner.make_staging(
+            snapshot, name=request.POST.get("name", ""), actor=request.user
+        ),
+        "You asked for a staging database. It is an environment like others once it is ready.",
+    )
+    return redirect("rollout:snapshot", snapshot.pk)
+
+
+@may("rehearse_rollout")
+@confirmed_recently()
+@require_POST
+def drop(request: ConsoleRequest, environment_id: int) -> HttpResponse:
+    made = environment_or_404(environment_id)
+    carry_out(
+        request,
+        lambda: runner.drop_environment(made, actor=request.user),
+        f"You dropped {made.name} and its database.",
+    )
+    return redirect("rollout:rollout", made.plan, made.beside)
+
+
+@may("restore_snapshot")
+@confirmed_recently()
+@require_POST
+def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    into = rollout_or_404(snapshot.rollout.plan, request.POST.get("into", ""))
+    if into.environment not in environments_seen_by(request.user, "restore_snapshot"):
+        raise PermissionDenied(f"You may not restore into {into.environment}: be a lead there.")
+    if request.POST.get("replace") != "on":
+        messages.error(
+            request,
+            f"Say that what {into.environment} has now is to be replaced: tick the box.",
+        )
+        return redirect("rollout:snapshot", snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.restore_snapshot(
+            snapshot,
+            into,
+            replace=True,
+            reason=request.POST.get("reason", ""),
+            actor=request.user,
+        ),
+        f"You asked for snapshot {snapshot.pk} to be restored into {into.environment}.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+@may("restore_snapshot")
+@confirmed_recently()
+@require_POST
+def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
+    found = restore_or_404(restore_id)
+    carry_out(
+        request,
+        lambda: runner.approve_restore(found, actor=request.user),
+        "You approved it; it begins now.",
+    )
+    return redirect("rollout:snapshot", found.snapshot_id)
+
+
+@may("rehearse_rollout")
+@require_POST
+def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
+    found = restore_or_404(restore_id)
+    carry_out(
+        request,
+        lambda: runner.cancel_restore(found, actor=request.user),
+        "You cancelled it; nothing was changed.",
+    )
+    return redirect("rollout:snapshot", found.snapshot_id)
+
+
+def restore_or_404(restore_id: int) -> Restore:
+    found = (
+        Restore.objects.select_related("rollout", "snapshot__rollout").filter(pk=restore_id).first()
+    )
+    if found is None:
+        raise Http404(f"There is no restore {restore_id}. A snapshot's page lists its restores.")
+    return found

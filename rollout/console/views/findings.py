@@ -1,0 +1,111 @@
+"""A mismatching row through all the reports that found it, and accepting it for a while."""
+
+from datetime import date, datetime, time
+
+import psycopg
+from django import forms
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.rows import row_url
+from rollout.console.views.runs import carry_out
+from rollout.engine.target import reason_of
+from rollout.models import Finding
+from rollout.plan.registry import UnknownPlan
+from rollout.queries.write_paths import write_path_at
+from rollout.runner.reasons import LONGEST_REASON
+from rollout.worker.audits import row_now
+
+
+class WaiverForm(forms.Form):
+    """Why a mismatch is accepted, and until which day."""
+
+    reason = forms.CharField(
+        label="Why", max_length=LONGEST_REASON, widget=forms.Textarea({"rows": 2})
+    )
+    until = forms.DateField(
+        label="Until the end of", widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+    )
+
+
+def finding_or_404(finding_id: int) -> Finding:
+    finding = Finding.objects.select_related("rollout").filter(pk=finding_id).first()
+    if finding is None:
+        raise Http404(f"There is no finding {finding_id}. An audit's page links to its rows.")
+    return finding
+
+
+@may("view_rollout")
+@require_safe
+def finding(request: ConsoleRequest, finding_id: int) -> HttpResponse:
+    return _page(request, finding_or_404(finding_id), WaiverForm())
+
+
+@may("waive_mismatch")
+@require_POST
+def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
+    found = finding_or_404(finding_id)
+    form = WaiverForm(request.POST)
+    if not form.is_valid():
+        return _page(request, found, form, status=422)
+    carry_out(
+        request,
+        lambda: runner.waive(
+            found,
+            reason=form.cleaned_data["reason"],
+            until=_end_of(form.cleaned_data["until"]),
+            actor=request.user,
+        ),
+        "You accepted the mismatch. The next audit counts it as accepted.",
+    )
+    return redirect("rollout:finding", finding_id)
+
+
+@may("waive_mismatch")
+@require_POST
+def unwaive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
+    found = finding_or_404(finding_id)
+    carry_out(
+        request,
+        lambda: runner.unwaive(found, actor=request.user),
+        "The mismatch is no longer accepted.",
+    )
+    return redirect("rollout:finding", finding_id)
+
+
+def _page(
+    request: ConsoleRequest, found: Finding, form: WaiverForm, *, status: int = 200
+) -> HttpResponse:
+    history = list(found.mismatches.select_related("report").order_by("-report_id")[:50])
+    newest = history[0] if history else None
+    now, unknown = None, ""
+    if newest is not None:
+        try:
+            now = row_now(found.rollout, found.table, newest.key_parts)
+        except UnknownPlan as error:
+            unknown = str(error)
+        except psycopg.Error as error:
+            unknown = f"The row cannot be read now. {reason_of(error)}"
+    page = {
+        "finding": found,
+        "rollout": found.rollout,
+        "history": history,
+        "newest": newest,
+        "now": now,
+        "path": write_path_at(found.rollout, found.table, now.written_at)
+        if now and now.written_at
+        else None,
+        "unknown": unknown,
+        "url": row_url(found.table, found.key),
+        "waived": found.waived_until is not None and found.waived_until > timezone.now(),
+        "form": form,
+    }
+    return render(request, "rollout/finding.html", page, status=status)
+
+
+def _end_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.max))

@@ -1,0 +1,83 @@
+"""The plan's rules as the monitoring page shows them, and the button that releases a hold."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_POST
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.views.runs import back, carry_out
+from rollout.models import Rollout, RuleState
+from rollout.plan import plans
+from rollout.plan.rules import COUNTED, Rule
+
+ACTIONS = {
+    "warn": ("warns", "Warned"),
+    "throttle": ("slows backfills down", "Slows backfills down"),
+    "pause": ("pauses", "Paused"),
+    "hold": ("holds the next phase", "Holds the next phase"),
+}
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """A rule of the plan beside what it says at present; a rule that was never judged has none."""
+
+    rule: Rule
+    state: RuleState | None
+
+    @property
+    def does(self) -> str:
+        again = ", and lets it go on by itself" if self.rule.resumes else ""
+        return ACTIONS[self.rule.action][0] + again
+
+    @property
+    def doing(self) -> str:
+        """What it does about it at this moment; empty for nothing."""
+        if self.state is None or not self.state.acting:
+            return ""
+        return ACTIONS[self.rule.action][1]
+
+    @property
+    def verdict(self) -> str:
+        return self.state.verdict if self.state else "inconclusive"
+
+    @property
+    def message(self) -> str:
+        return self.state.message if self.state else "It was not judged yet."
+
+    @property
+    def windows(self) -> list[dict[str, Any]]:
+        """Its windows with a word for each value, the oldest first."""
+        if self.state is None:
+            return []
+        return [{**window, "shown": self._shown(window["value"])} for window in self.state.windows]
+
+    def _shown(self, value: float | None) -> str:
+        if value is None:
+            return "no calls"
+        if self.rule.is_share:
+            return f"{value:.1%}"
+        return f"{value:,.0f}" if self.rule.statistic in COUNTED else f"{value:,.0f} ms"
+
+
+def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:
+    """The rules of a rollout's plan, in the plan's order, with what was last said of each."""
+    states = {state.rule: state for state in judged}
+    return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).judged_rules]
+
+
+@may("start_rollout")
+@require_POST
+def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.release(rollout, rule_id, actor=request.user),
+        f"You released what rule “{rule_id}” held.",
+    )
+    return back(request, plan, environment)

@@ -1,0 +1,208 @@
+"""Backfills: the list of a rollout's, the page of one, and what people can have it do."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from rollout import runner
+from rollout.console import job_histories
+from rollout.console.badges import JOBS
+from rollout.console.charts.bars import Chart, chart_of, with_application
+from rollout.console.health_signals import health_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import FAST, shared
+from rollout.console.http.shortcuts import job_or_404, rollout_or_404
+from rollout.console.lists.filters import Listed, ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, Order, page_of
+from rollout.console.rows import row_url
+from rollout.console.views.runs import carry_out
+from rollout.engine.quarantine import PoisonRow
+from rollout.journal.environments import DEFAULT
+from rollout.journal.events import Event
+from rollout.journal.heartbeats import liveness
+from rollout.models import WORKING, BackfillJob, LogEntry, RunState
+from rollout.plan.actions import Proof
+from rollout.plan.plan import ROLES
+from rollout.queries.pauses import pause_of
+from rollout.queries.progress import JobReport, report_of
+from rollout.telemetry.reading import over_time
+
+RETRY_ASKED, RETRY_DONE = Event.QUARANTINE_RETRY, Event.QUARANTINE_RETRIED
+"""The log's events around another try of the rows in quarantine."""
+RETRY_TAKES = timedelta(minutes=2)
+"""After that long without an answer a page stops asking for one."""
+
+
+def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        min_value=least,
+        max_value=most,
+        help_text=help_text.format(f"{least:,}", f"{most:,}"),
+        error_messages={
+            "required": "A number is needed.",
+            "invalid": "Only a whole number will do.",
+            "min_value": f"{least:,} is the least.",
+            "max_value": f"{most:,} is the most.",
+        },
+    )
+
+
+class PaceForm(forms.Form):
+    """How fast a job goes. The runner has the last word on what is possible."""
+
+    target_ms = _whole_number("Batch target", 10, 2000, "The longest wait for a row: {} to {}.")
+    duty_percent = _whole_number("Duty", 5, 100, "The share of time at work: {} to {}.")
+    workers = _whole_number("Workers", 1, 32, "How many share the table: {} to {}.")
+    units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
+
+
+ORDERS = (
+    *BY_AGE,
+    Order("most-rows", "Most rows first", "scanned", descending=True),
+    Order("fewest-rows", "Fewest rows first", "scanned"),
+)
+
+
+class JobFilter(ListFilter):
+    """Which jobs are listed."""
+
+    table = forms.CharField(required=False, max_length=130)
+    kind = choice(JOBS)
+    phase = choice((str(number), f"{number} {role}") for number, role in enumerate(ROLES))
+    ended = choice([("yes", "Came to its end"), ("no", "Did not yet, or never")])
+    lookups: ClassVar = {
+        "table": "table__icontains",
+        "kind": "kind",
+        "phase": "step_run__run__phase",
+    }
+
+    def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
+        found, ended = super().of(rows), self.asked.get("ended")
+        return found.filter(finished_at__isnull=ended == "no") if ended else found
+
+
+@may("view_rollout")
+@require_safe
+def jobs(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    filters = JobFilter(request.GET)
+    found = filters.of(job_histories.jobs_of(rollout))
+    page = {
+        "rollout": rollout,
+        "filters": filters,
+        "jobs": page_of(found, request.GET, size=25, orders=ORDERS),
+    }
+    return render(request, "rollout/jobs.html", page)
+
+
+POINTS = 60
+"""Of the application's p95 in a job's chart."""
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def job(request: ConsoleRequest, job_id: int) -> HttpResponse:
+    return _page(request, job_or_404(job_id))
+
+
+@may("pause_rollout")
+@require_POST
+def pace(request: ConsoleRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(job_id)
+    form = PaceForm(request.POST)
+    if form.is_valid():
+        try:
+            runner.set_pace(job, **form.cleaned_data, actor=request.user)
+        except runner.Refused as refusal:
+            if job.finished_at is not None:
+                messages.error(request, str(refusal))
+                return redirect("rollout:job", job_id)
+            form.add_error(None, str(refusal))
+    if form.errors:
+        return _page(request, job, form=form)
+    messages.success(request, "You set the pace. It holds from the next batch on.")
+    return redirect("rollout:job", job_id)
+
+
+@may("pause_rollout")
+@require_POST
+def retry_quarantined(request: ConsoleRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(job_id)
+    carry_out(
+        request,
+        lambda: runner.retry_quarantined(job, actor=request.user),
+        "You had the rows in quarantine tried again. What comes of it appears below.",
+    )
+    return redirect("rollout:job", job_id)
+
+
+def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = None) -> HttpResponse:
+    run = job.step_run.run
+    report = report_of(job)
+    at_work = job.finished_at is None and run.state in WORKING
+    last_retry = _last_retry(job) if report.poisoned else None
+    retrying = (
+        last_retry is not None
+        and last_retry.event == RETRY_ASKED
+        and timezone.now() - last_retry.at < RETRY_TAKES
+    )
+    page = {
+        "here": reverse("rollout:job", args=[job.pk]),
+        "job": job,
+        "run": run,
+        "pause": pause_of(run),
+        "rollout": run.rollout,
+        "report": report,
+        "progress": report.progress,
+        "chart": _chart(job, report),
+        "health": health_of(report),
+        "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
+        "last_retry": last_retry,
+        "retrying": retrying,
+        "may_retry": job.kind != Proof.kind and (not run.active or run.state == RunState.PAUSED),
+        "liveness": liveness(),
+        "at_work": at_work,
+        "live": FAST if at_work or retrying else 0,
+    }
+    if request.htmx:
+        return render(request, "rollout/job_live.html", page)
+    shown = form or PaceForm(initial={name: getattr(job, name) for name in PaceForm.base_fields})
+    page["form"] = shown
+    page["fields"] = [(field, PaceForm.units[field.name]) for field in shown]
+    page["history"] = job_histories.before_job(job)
+    return render(request, "rollout/job.html", {**page, "full": True}, status=422 if form else 200)
+
+
+def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
+    chart = chart_of(
+        report.samples, began=job.created_at, ended=job.finished_at, now=timezone.now()
+    )
+    if chart is None or job.step_run.run.rollout.environment != DEFAULT:
+        return chart
+    return with_application(chart, over_time(chart.start, chart.end, points=POINTS))
+
+
+def _last_retry(job: BackfillJob) -> LogEntry | None:
+    """The newest word about another try of a job's rows in quarantine: the wish or what came."""
+    run = job.step_run.run
+    asked = Q(event=RETRY_ASKED, data__run=run.pk, message__contains=f" of {job.table} ")
+    return LogEntry.objects.filter(
+        asked | Q(event=RETRY_DONE, data__job=job.pk),
+        plan=run.rollout.plan,
+        environment=run.rollout.environment,
+        at__gte=job.created_at,
+    ).first()
+
+
+def _url(job: BackfillJob, row: PoisonRow) -> str:
+    return row_url(job.table, ",".join(row.key))

@@ -1,0 +1,331 @@
+"""The review of mappings: what legacy texts become, decided by people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import SLOW, shared
+from rollout.console.http.sessions import confirmed_recently
+from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.lists.pages import page_of_texts
+from rollout.console.mapping_counts import Counted, count_anew, reviewed
+from rollout.console.mapping_forms import ORDERS, ValueFilter, asked_in, matching, rows_of, to_carry
+from rollout.console.views.runs import carry_out
+from rollout.engine import mapping
+from rollout.engine.mapping import Decision, NewText, Review
+from rollout.engine.target import reason_of
+from rollout.journal.environments import target_of
+from rollout.models import MappingChange, Rollout, RunState
+from rollout.plan import plans
+from rollout.plan.translations import Lookup
+from rollout.queries import mapping_csv
+from rollout.queries.mapping_csv import CannotRead
+from rollout.queries.similar_names import Suggestions
+
+AT_ONCE = 100
+"""Values on a page: each has three fields, and Django takes 1,000."""
+MOST_OFFERED = 1000
+"""Names that a field offers while somebody types."""
+HISTORY = 20
+
+
+@dataclass(frozen=True)
+class LookupState:
+    """A lookup in the list of a rollout's."""
+
+    lookup: Lookup
+    last: MappingChange | None
+    mapped: bool = False
+    new: int = 0
+    newest: Sequence[NewText] = ()
+    error: str = ""
+
+
+def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
+    lookups = _lookups(rollout)
+    for lookup in lookups:
+        if (lookup.table.label, lookup.legacy) == (table, column):
+            return lookup
+    known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
+    raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
+
+
+def _lookups(rollout: Rollout) -> list[Lookup]:
+    return [t for t in plans.get(rollout.plan).translations if isinstance(t, Lookup)]
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
+    return render(request, f"rollout/{'mappings_live' if request.htmx else 'mappings'}.html", page)
+
+
+def _states(rollout: Rollout) -> list[LookupState]:
+    last: dict[tuple[str, str], MappingChange] = {}
+    for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
+        last[change.table, change.legacy_column] = change
+    states = []
+    for lookup in _lookups(rollout):
+        changed = last.get((lookup.table.label, lookup.legacy))
+        try:
+            states.append(LookupState(lookup, changed, *_new(rollout, lookup)))
+        except psycopg.Error as problem:
+            states.append(LookupState(lookup, changed, error=reason_of(problem)))
+    return states
+
+
+def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
+    plan = plans.get(rollout.plan)
+    with target_of(rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '5s'")
+        found = mapping.new_texts(connection, plan, lookup)
+    return (False, 0, []) if found is None else (True, *found)
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def new_values(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """What the application wrote since; the review's page asks for it again and again."""
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    if not request.htmx:
+        # Somebody followed the address of a part of the page.
+        return redirect(f"{_all_values(rollout, lookup)}?show=new")
+    return render(request, "rollout/mapping_new.html", _new_page(rollout, lookup))
+
+
+def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
+    page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
+    try:
+        page["mapped"], page["new"], page["newest"] = _new(rollout, lookup)
+    except psycopg.Error as error:
+        page["new_error"] = reason_of(error)
+    return page
+
+
+@may("view_rollout")
+@require_safe
+def review(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    if "count" in request.GET:
+        count_anew(rollout, lookup)
+        return redirect(_address(request, rollout, lookup))
+    return _review_page(request, rollout, lookup, {})
+
+
+@may("review_mapping")
+@require_POST
+def preview(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """What decisions would change. With ``edit`` back to the values, with the decisions in them."""
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    if "edit" in request.POST:
+        return _review_page(request, rollout, lookup, asked_in(request.POST))
+    try:
+        asked = asked_in(request.POST)
+        uploaded = request.FILES.get("file")
+        if isinstance(uploaded, UploadedFile):
+            data = uploaded.read(mapping_csv.LARGEST_FILE + 1)
+            asked |= mapping_csv.read(data, _reviewed(rollout, lookup)[0].values)
+    except CannotRead as error:
+        return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
+    if not asked:
+        messages.info(request, "Nothing is decided otherwise than it is. Change a value first.")
+        return redirect(_address(request, rollout, lookup))
+    return _preview_page(request, rollout, lookup, asked)
+
+
+@may("review_mapping")
+@require_POST
+def apply(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    asked = asked_in(request.POST)
+    done = carry_out(
+        request,
+        lambda: runner.review_mapping(
+            rollout, lookup, asked, actor=request.user, seen=request.POST.get("seen", "")
+        ),
+        _decided,
+    )
+    if not done and asked:
+        return _preview_page(request, rollout, lookup, asked, status=409)
+    return redirect(_address(request, rollout, lookup))
+
+
+def _decided(change: MappingChange) -> str:
+    if not change.mapped:
+        return "You decided. Phase 2 will map the values like this."
+    return "You decided. The application's next writes follow it."
+
+
+@may("view_rollout")
+@require_safe
+def download(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    lookup = lookup_or_404(rollout, table, column)
+    values = _reviewed(rollout, lookup)[0].values
+    answer = StreamingHttpResponse(
+        mapping_csv.written(values), content_type="text/csv; charset=utf-8"
+    )
+    answer["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
+    # A StreamingHttpResponse is answered like any other.
+    return answer  # type: ignore[return-value]
+
+
+@may("repair_rows")
+@confirmed_recently()
+@require_http_methods(["GET", "HEAD", "POST"])
+def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
+    """The rows whose texts a review gave another value: before, and a POST corrects them."""
+    change = get_object_or_404(MappingChange.objects.select_related("rollout"), pk=change_id)
+    rollout = change.rollout
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.correct(change, actor=request.user),
+            "You started the correction. When it is done a full audit follows by itself.",
+        )
+        return redirect("rollout:rollout", rollout.plan, rollout.environment)
+    page = {
+        "change": change,
+        "rollout": rollout,
+        "table": change.table,
+        "preview": runner.preview_correction(change),
+    }
+    return render(request, "rollout/repair.html", page)
+
+
+def _reviewed(rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
+    with target_of(rollout.environment).connect() as connection:
+        return reviewed(connection, rollout, lookup)
+
+
+def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
+    """The values, by the filter and on the page on which somebody decides on some of them."""
+    return f"{_all_values(rollout, lookup)}{_query(request)}"
+
+
+def _all_values(rollout: Rollout, lookup: Lookup) -> str:
+    place = rollout.plan, rollout.environment, lookup.table.label, lookup.legacy
+    return reverse("rollout:mapping", args=place)
+
+
+def _query(request: ConsoleRequest) -> str:
+    query = request.GET.copy()
+    query.pop("count", None)
+    return f"?{query.urlencode()}" if query else ""
+
+
+def _preview_page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    lookup: Lookup,
+    asked: dict[str, Decision],
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    found = runner.preview_review(rollout, lookup, asked, actor=request.user)
+    if found.problems:
+        return _review_page(request, rollout, lookup, asked, problems=found.problems, status=422)
+    page = {
+        "rollout": rollout,
+        "lookup": lookup,
+        "preview": found,
+        "outcome": found.outcome,
+        "decisions": to_carry(asked),
+        "query": _query(request),
+    }
+    return render(request, "rollout/mapping_preview.html", page, status=status)
+
+
+def _review_page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    lookup: Lookup,
+    asked: dict[str, Decision],
+    *,
+    problems: dict[str, str] | None = None,
+    unreadable: CannotRead | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    filters = ValueFilter(request.GET)
+    history = _history(rollout, lookup)
+    page: dict[str, object] = {
+        "rollout": rollout,
+        "lookup": lookup,
+        "filters": filters,
+        "list_at": _all_values(rollout, lookup),
+        "query": _query(request),
+        "refusal": runner.why_not_review(rollout),
+        "unreadable": unreadable,
+        "history": history,
+        "largest_file": mapping_csv.LARGEST_FILE,
+        **_new_page(rollout, lookup),
+    }
+    try:
+        found, counts = _reviewed(rollout, lookup)
+    except psycopg.Error as error:
+        page["error"] = reason_of(error)
+        return render(request, "rollout/mapping.html", page, status=503)
+    problems = dict(problems or {})
+    chosen, suggestions = matching(found, filters)
+    # What somebody is deciding on stands first, whatever the filter and the page.
+    order = {form: number for number, form in enumerate([*problems, *asked])}
+    decided = [value for value in found.values if value.normal in order] if order else []
+    decided = sorted(decided, key=lambda value: order[value.normal])[: AT_ONCE - 1]
+    others = [value for value in chosen if value.normal not in order] if order else chosen
+    values = page_of_texts(
+        others, request.GET, size=AT_ONCE - len(decided), orders=ORDERS, key="normal"
+    )
+    on_page = [*decided, *values]
+    if suggestions is None or decided:
+        suggestions = Suggestions(found).of_all(on_page)
+    shown = {value.normal for value in on_page}
+    page |= {
+        "review": found,
+        "counts": counts,
+        "values": values,
+        "matching": len(chosen),
+        "names": found.most_used(MOST_OFFERED),
+        "rows": rows_of(on_page, suggestions, asked, problems),
+        "problems": problems.values(),
+        "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
+        "uncorrected": [c for c in history if c.moves_rows and not is_corrected(c)],
+    }
+    return render(request, "rollout/mapping.html", page, status=status)
+
+
+def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
+    changes = MappingChange.objects.filter(
+        rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
+    ).prefetch_related("repairs__run")[:HISTORY]
+    return list(changes)
+
+
+def is_corrected(change: MappingChange) -> bool:
+    return any(repair.run.state == RunState.DONE for repair in change.repairs.all())

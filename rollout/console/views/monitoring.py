@@ -1,0 +1,162 @@
+"""The application's latency and errors over time, next to what the rollout did."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from rollout import gates
+from rollout.console.charts.lines import Plot, Values, numbers_of, plot_of
+from rollout.console.charts.marks import lanes_of, marks_of
+from rollout.console.charts.point_caches import points_and_lately
+from rollout.console.database_statistics import database_card
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import MEASURED, shared
+from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.views.guardrails import rules_of
+from rollout.console.views.shadow_reads import shadow_card
+from rollout.engine.target import TargetAway
+from rollout.models import PhaseRun, Rollout, RuleState
+from rollout.queries.modes import modes_of
+from rollout.shadow.shares import has_both
+from rollout.telemetry.baseline import baseline_of
+from rollout.telemetry.reading import Figures, Point, together
+from rollout.telemetry.recorder import INTERVAL_SECONDS
+from rollout.telemetry.signal import judge
+from rollout.telemetry.thinning import whole, width_of_points
+
+POINTS = 100
+NOW = timedelta(minutes=5)
+"""The last figures are those of so much time."""
+SPANS = {
+    "0.25": "Last 15 minutes",
+    "1": "Last hour",
+    "6": "Last 6 hours",
+    "24": "Last day",
+    "168": "Last week",
+    "720": "Last 30 days",
+}
+
+
+class Chosen(forms.Form):
+    """What is looked at."""
+
+    hours = forms.ChoiceField(label="Time", choices=list(SPANS.items()), required=False)
+    operation = forms.CharField(label="Operation", max_length=100, required=False)
+
+    @property
+    def span(self) -> timedelta:
+        return timedelta(hours=float(self.cleaned_data.get("hours") or 1))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An operation now, and before the rollout's newest phase."""
+
+    operation: str
+    now: Figures
+    before: Figures
+
+    @property
+    def difference(self) -> float | None:
+        """Of the p95, in milliseconds."""
+        if self.now.p95 is None or self.before.p95 is None:
+            return None
+        return self.now.p95 - self.before.p95
+
+    @property
+    def verdict(self) -> str:
+        status = judge(self.now, self.before).status
+        return {"ok": "as before", "throttle": "slower", "stop": "failing"}.get(
+            status, "too few calls"
+        )
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    form = Chosen(request.GET)
+    span = form.span if form.is_valid() else timedelta(hours=1)
+    operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
+    until = timezone.now()
+    width = width_of_points(span, most=POINTS)
+    since = whole(until - span, int(width.total_seconds()))
+    points, lately = points_and_lately(since, until, width=width, operation=operation, lately=NOW)
+    plots = _plots(points, since, until, width) if points else []
+    every_run = list(PhaseRun.objects.filter(rollout=rollout))
+    runs = gates.newest_of(every_run)
+    newest = max(runs.values(), key=lambda run: run.pk, default=None)
+    marks = marks_of(rollout, every_run, since, until)
+    compared = _compared(newest, lately)
+    page = {
+        "rollout": rollout,
+        "form": form,
+        "operation": operation,
+        "span": SPANS.get(form.data.get("hours", ""), SPANS["1"]),
+        "since": since,
+        "until": until,
+        "middle": since + (until - since) / 2,
+        "marks": marks,
+        "lanes": lanes_of(marks),
+        "plots": plots,
+        "numbers": numbers_of(plots),
+        "database": database_card(rollout, newest, since, until),
+        "compared": compared,
+        "operations": [one.operation for one in compared if one.operation != "all"],
+        "newest": newest,
+        "rules": rules_of(rollout, RuleState.objects.filter(rollout=rollout)),
+        "shadow": shadow_card(
+            rollout,
+            both=_has_both(rollout, runs),
+            report=next((mark.report for mark in reversed(marks) if mark.report), None),
+            since=since,
+            until=until,
+        ),
+        "live": MEASURED,
+    }
+    template = "monitoring_live" if request.htmx else "monitoring"
+    return render(request, f"rollout/{template}.html", page)
+
+
+def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
+    try:
+        return has_both(runs, modes_of(rollout.plan, rollout.environment))
+    except TargetAway:
+        return False
+
+
+def _compared(newest: PhaseRun | None, now: dict[str, Figures]) -> list[Compared]:
+    before = baseline_of(newest) if newest else {}
+    rows = [
+        Compared(name, now.get(name, Figures()), before.get(name, Figures()))
+        for name in sorted({*now, *before})
+    ]
+    if rows:
+        rows.append(Compared("all", together(now.values()), together(before.values())))
+    return rows
+
+
+def _plots(points: list[Point], since: datetime, until: datetime, width: timedelta) -> list[Plot]:
+    # What has hardly begun says little; what goes on has lasted so long as is known of it.
+    known_until = until - timedelta(seconds=INTERVAL_SECONDS)
+    points = [p for p in points if known_until - p.at > width / 4]
+    latencies: list[tuple[str, Values]] = [
+        (f"p{share:.0f}", [(p.at, p.figures.milliseconds(share / 100)) for p in points])
+        for share in (50, 95, 99)
+    ]
+    calls = [
+        (p.at, p.figures.calls / min(width, known_until - p.at).total_seconds()) for p in points
+    ]
+    errors = [(p.at, p.figures.error_rate * 100) for p in points]
+    gap = 2.5 * width
+    return [
+        plot_of("Latency", "ms", latencies, since, until, gap=gap),
+        plot_of("Calls", "a second", [("calls", calls)], since, until, gap=gap),
+        plot_of("Errors", "% of calls", [("errors", errors)], since, until, at_least=1.0, gap=gap),
+    ]

@@ -1,0 +1,221 @@
+"""Who is told of what: one's own e-mails, the webhooks, and what became of what was sent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from rollout import journal
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import SLOW, shared
+from rollout.console.lists.filters import Listed, ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, Order, page_of
+from rollout.console.views.runs import back_or_to
+from rollout.journal import activity_log
+from rollout.journal.events import Event
+from rollout.journal.heartbeats import liveness
+from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
+from rollout.notifications import delivering
+from rollout.notifications.kinds import KINDS
+from rollout.notifications.recipients import choices_of
+from rollout.notifications.webhooks import Webhook, webhooks
+from rollout.queries.status import all_rollouts
+
+ALL = "all"
+NOT_TAKEN = "not-taken"
+ORDERS = (
+    *BY_AGE,
+    Order("most-attempts", "Most attempts first", "attempts", descending=True),
+    Order("fewest-attempts", "Fewest attempts first", "attempts"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A box to tick: a kind of events, of one rollout or of every one (None)."""
+
+    value: str
+    rollout: Rollout | None
+    ticked: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """The boxes of one kind of events."""
+
+    kind: str
+    meaning: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class HookCard:
+    """A webhook with its boxes."""
+
+    hook: Webhook
+    rows: list[Row]
+    chosen: bool
+    """Whether somebody has chosen here; else what the settings say holds."""
+
+
+class DeliveryFilter(ListFilter):
+    """Which deliveries are listed."""
+
+    recipient = forms.CharField(required=False, max_length=150, label="To")
+    channel = choice(Channel.choices, "By")
+    state = choice([(NOT_TAKEN, "Tried, not taken yet"), *DeliveryState.choices])
+    lookups: ClassVar = {"recipient": "recipient__icontains", "channel": "channel"}
+
+    def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
+        found, state = super().of(rows), self.asked.get("state")
+        if state == NOT_TAKEN:
+            return found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
+        return found.filter(state=state) if state else found
+
+
+class Choice(forms.Form):
+    """The boxes that were ticked, as "all:failed" or "7:failed"."""
+
+    ticked = forms.MultipleChoiceField(required=False)
+
+    def __init__(self, data: QueryDict, rollouts: Iterable[Rollout]) -> None:
+        super().__init__(data)
+        scopes = [ALL, *(str(rollout.pk) for rollout in rollouts)]
+        field = self.fields["ticked"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = [(f"{scope}:{kind}",) * 2 for scope in scopes for kind in KINDS]
+
+    def subscriptions(self, **receiver: object) -> list[Subscription]:
+        kinds: dict[int | None, list[str]] = {}
+        for value in self.cleaned_data["ticked"]:
+            scope, _, kind = value.partition(":")
+            kinds.setdefault(None if scope == ALL else int(scope), []).append(kind)
+        return [Subscription(rollout_id=pk, kinds=ones, **receiver) for pk, ones in kinds.items()]
+
+
+@may("view_rollout")
+@require_http_methods(["GET", "HEAD", "POST"])
+@shared
+def notifications(request: ConsoleRequest) -> HttpResponse:
+    """The page; a POST saves what the user who sends it is told of."""
+    rollouts = all_rollouts()
+    if request.method == "POST":
+        form = Choice(request.POST, rollouts)
+        if form.is_valid():
+            mine = Subscription.objects.filter(user=request.user)
+            _replace(mine, form.subscriptions(user=request.user))
+            messages.success(request, "What you are told of is saved.")
+        else:
+            _say_outdated(request)
+        return redirect("rollout:notifications")
+    filters = DeliveryFilter(request.GET)
+    found = filters.of(Delivery.objects.select_related("entry"))
+    deliveries = page_of(found, request.GET, size=25, orders=ORDERS)
+    page = {"deliveries": deliveries, "filters": filters, "live": SLOW}
+    if request.htmx:
+        return render(request, "rollout/notifications_live.html", page)
+    subscriptions = list(Subscription.objects.all())
+    own = [one for one in subscriptions if one.user_id == request.user.pk]
+    page |= {
+        "rollouts": rollouts,
+        "address": delivering.address_of(request.user),
+        "chosen": any(one.kinds for one in own),
+        "mine": _rows(rollouts, own),
+        "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
+        "liveness": liveness(),
+    }
+    return render(request, "rollout/notifications.html", page)
+
+
+@may("manage_notifications")
+@require_POST
+def choose(request: ConsoleRequest, name: str) -> HttpResponse:
+    """Choose what a webhook is told of."""
+    hook = _hook_or_404(name)
+    form = Choice(request.POST, all_rollouts())
+    if not form.is_valid():
+        _say_outdated(request)
+        return redirect("rollout:notifications")
+    # With nothing ticked a row remains: it says that this was chosen.
+    chosen = form.subscriptions(webhook=hook.name) or [Subscription(webhook=hook.name)]
+    with journal.atomic():
+        _replace(Subscription.objects.filter(webhook=hook.name), chosen)
+        activity_log.record(
+            Event.NOTIFICATIONS_CHOSEN,
+            f"Chose what webhook {hook.name} is told of.",
+            actor=request.user.get_username(),
+            source="web",
+            data={"webhook": hook.name, "ticked": sorted(form.cleaned_data["ticked"])},
+        )
+    messages.success(request, f"What {hook.name} is told of is saved.")
+    return redirect("rollout:notifications")
+
+
+@may("manage_notifications")
+@require_POST
+def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
+    """Send a webhook a test."""
+    hook = _hook_or_404(name)
+    activity_log.record(
+        Event.NOTIFICATION_TEST,
+        f"A test of webhook {hook.name}: whoever reads this is told of rollouts.",
+        actor=request.user.get_username(),
+        source="web",
+        data={"webhook": hook.name},
+    )
+    messages.success(request, "You asked for a test. It appears below within seconds.")
+    return redirect("rollout:notifications")
+
+
+@may("manage_notifications")
+@require_POST
+def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
+    """Try a delivery again at once."""
+    delivery = Delivery.objects.filter(pk=delivery_id).first()
+    if delivery is None:
+        raise Http404("There is no such delivery. The page Notifications lists those there are.")
+    delivering.resend(delivery)
+    messages.success(request, f"It is sent to {delivery.recipient} again.")
+    return back_or_to(request, reverse("rollout:notifications"))
+
+
+def _hook_or_404(name: str) -> Webhook:
+    found = webhooks().get(name)
+    if found is None:
+        known = ", ".join(sorted(webhooks())) or "none"
+        raise Http404(f"There is no webhook {name}. The settings name: {known}.")
+    return found
+
+
+def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> None:
+    with journal.atomic():
+        present.delete()
+        Subscription.objects.bulk_create(chosen)
+
+
+def _say_outdated(request: ConsoleRequest) -> None:
+    messages.error(
+        request, "Nothing was saved: the page was out of date. It is fresh now; choose again."
+    )
+
+
+def _card(hook: Webhook, rollouts: list[Rollout], every: list[Subscription]) -> HookCard:
+    own = [one for one in every if one.webhook == hook.name]
+    return HookCard(hook, _rows(rollouts, own or [Subscription(kinds=list(hook.kinds))]), bool(own))
+
+
+def _rows(rollouts: list[Rollout], subscriptions: list[Subscription]) -> list[Row]:
+    ticked = set(choices_of(subscriptions))
+    rows = []
+    for kind, meaning in KINDS.items():
+        every = Cell(f"{ALL}:{kind}", None, (None, kind) in ticked)
+        of_each = [Cell(f"{one.pk}:{kind}", one, (one.pk, kind) in ticked) for one in rollouts]
+        rows.append(Row(kind, meaning, [every, *of_each]))
+    return rows

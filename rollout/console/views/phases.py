@@ -1,0 +1,160 @@
+"""A phase: what its steps do and did, and the two pages that ask before it is carried out."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import runner
+from rollout.console import current_phases, job_histories, previews
+from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.forecasts import forecasts
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import FAST, pace, shared
+from rollout.console.http.sessions import confirmed_recently, guarded
+from rollout.console.http.shortcuts import phase_or_404, status_or_404
+from rollout.console.views.runs import carry_out, has_typed_name, typed_name
+from rollout.console.views.scheduled_starts import zone_of
+from rollout.models import Way
+from rollout.queries.pauses import pause_of
+from rollout.queries.rehearsals import forecast_of
+from rollout.queries.status import PhaseStatus, RolloutStatus, steps_of
+from rollout.runner import estimates
+from rollout.runner.scheduled_starts import window_of
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    steps = steps_of(status, number)
+    page = {
+        "status": status,
+        "phase": phase,
+        "card": current_phases.card_of(phase),
+        "pause": pause_of(phase.run),
+        "repair": current_phases.repair_of(status),
+        "on_phase_page": True,
+        "steps": steps,
+        "current": current_phases.current_step(steps),
+        "jobs": current_phases.jobs_of(steps),
+        "report": current_phases.report_of(status, phase),
+        "live": pace(current_phases.is_at_work(status)),
+        "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],
+        "checklist": current_phases.checklist_of(status) if number == 0 else [],
+        "stale_types": current_phases.stale_types_of(status) if number == status.phase else [],
+    }
+    if request.htmx:
+        return render(request, "rollout/phase_live.html", page)
+    earlier = job_histories.by_step(status.rollout, number, phase.run)
+    page["described"] = [
+        (step, previews.of_step(status.plan, step.step), earlier.get(step.step.id, []))
+        for step in steps
+    ]
+    return render(request, "rollout/phase.html", page)
+
+
+@may("start_rollout")
+@confirmed_recently(when=guarded)
+@require_http_methods(["GET", "HEAD", "POST"])
+def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment, starter=request.user)
+    phase = phase_or_404(status, number)
+    refused = request.method == "POST" and (
+        phase.guarded and not has_typed_name(request, status.plan)
+    )
+    if request.method == "POST" and request.POST.get("seen", phase.digest) != phase.digest:
+        messages.error(
+            request,
+            f"Phase {number} is another now than when you opened the page. Nothing was started; "
+            "this is what it would run now.",
+        )
+        return redirect("rollout:start", plan, environment, number)
+    if request.method == "POST" and not refused:
+        carry_out(
+            request,
+            lambda: runner.start(status.rollout, number, actor=request.user),
+            f"You started phase {number}.",
+        )
+        return redirect("rollout:phase", plan, environment, number)
+    page = _forecast(status, phase)
+    if request.htmx:
+        return render(request, "rollout/forecasts_live.html", page)
+    page["rehearsed"] = forecast_of(status.rollout, number, Way.FORWARD)
+    typed = typed_name(request, status.plan)
+    return render(
+        request,
+        "rollout/confirm_start.html",
+        {**confirmation(status, phase), **_signed(request, status, phase), **typed, **page},
+        status=422 if refused else 200,
+    )
+
+
+@may("start_rollout")
+@require_POST
+def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase_or_404(status, number)
+    carry_out(
+        request,
+        lambda: estimates.ask_for(status.rollout, number, actor=request.user),
+        "You asked for an estimate. It appears below in a moment.",
+    )
+    return redirect("rollout:start", plan, environment, number)
+
+
+@may("roll_back_rollout")
+@confirmed_recently()
+@require_http_methods(["GET", "HEAD", "POST"])
+def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.roll_back(status.rollout, number, actor=request.user),
+            f"You started the rollback of phase {number}.",
+        )
+        return redirect("rollout:phase", plan, environment, number)
+    page = confirmation(status, phase)
+    page["rehearsed"] = forecast_of(status.rollout, number, Way.BACKWARD)
+    return render(request, "rollout/confirm_roll_back.html", page)
+
+
+def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
+    found = forecasts(status, phase.number)
+    waiting = any(each.estimate and estimates.is_waiting(each.estimate) for each in found)
+    return {
+        "status": status,
+        "phase": phase,
+        "forecasts": found,
+        "live": FAST if waiting else 0,
+    }
+
+
+def _signed(
+    request: ConsoleRequest, status: RolloutStatus, phase: PhaseStatus
+) -> dict[str, object]:
+    evidence = status.evidence.of_phase(phase.number)
+    return {
+        "approvals": approvals_of(evidence) if phase.needs_approval else [],
+        "requests": requests_of(evidence) if phase.needs_approval else [],
+        "schedule": status.rollout.scheduled,
+        "zone": zone_of(status.plan, phase.number),
+        "window": window_of(status.plan, phase.number),
+        "at": request.GET.get("at", ""),
+    }
+
+
+def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
+    """What a page shows of a phase that asks somebody to answer for it."""
+    plan, steps = status.plan, status.plan.phases[phase.number].steps
+    return {
+        "status": status,
+        "phase": phase,
+        "steps": [(step, previews.of_step(plan, step)) for step in steps],
+        "forward_locks": previews.table_locks(plan.forward(step) for step in steps),
+        "backward_locks": previews.table_locks(plan.backward(step) for step in steps),
+    }

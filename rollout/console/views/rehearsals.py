@@ -1,0 +1,223 @@
+"""Rehearsals: the list of a rollout's with its staging databases, and what one found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import gates, runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.sessions import confirmed_recently
+from rollout.console.http.shortcuts import rehearsal_or_404, rollout_or_404, snapshot_named
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, Order, page_of
+from rollout.console.views.runs import carry_out
+from rollout.engine.preflight import Item
+from rollout.journal.heartbeats import liveness
+from rollout.journal.rehearsal_servers import rehearsal_server
+from rollout.journal.snapshots import newest_verified
+from rollout.models import (
+    Environment,
+    EnvironmentState,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    Way,
+)
+from rollout.plan import plans
+from rollout.plan.plan import ROLES, Plan
+from rollout.plan.step import BACKFILL
+from rollout.queries.rehearsals import LegReport, Report, of_rollout, report_of
+
+ORDERS = (
+    *BY_AGE,
+    Order("most-rows", "Most rows first", "rows", descending=True),
+    Order("fewest-rows", "Fewest rows first", "rows"),
+)
+
+
+class RehearsalFilter(ListFilter):
+    """Which rehearsals are listed."""
+
+    state = choice(RehearsalState.choices, "Result")
+    lookups: ClassVar = {"state": "state"}
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A phase, both ways; a way that was not begun is None."""
+
+    number: int
+    role: str
+    there: LegReport | None
+    back: LegReport | None
+    allowed: timedelta | None
+    """How long the plan thinks the phase takes; None for a plan that is no longer in the code."""
+
+
+@may("view_rollout", to_post="rehearse_rollout")
+@require_http_methods(["GET", "HEAD", "POST"])
+def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    if request.method == "POST":
+        snapshot = snapshot_named(request.POST.get("snapshot", ""))
+        try:
+            runner.rehearse(
+                rollout,
+                snapshot=snapshot,
+                keep=request.POST.get("keep") == "on",
+                anyway=request.POST.get("anyway") == "on",
+                actor=request.user,
+            )
+            messages.success(
+                request, "You asked for a rehearsal. Production's data stays as it is."
+            )
+        except runner.UnderLoad as refusal:
+            return _page(request, rollout, load=refusal.items)
+        except runner.Refused as refusal:
+            messages.error(request, str(refusal))
+        last = of_rollout(rollout).first()
+        if last is not None and last.under_way:
+            return redirect("rollout:rehearsal", last.pk)
+        return redirect("rollout:rehearsals", plan, environment)
+    return _page(request, rollout)
+
+
+def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = ()) -> HttpResponse:
+    """``load`` is what speaks against a rehearsal on production's server at this moment."""
+    plan = plans.get(rollout.plan)
+    filters = RehearsalFilter(request.GET)
+    found = page_of(filters.of(of_rollout(rollout)), request.GET, size=10, orders=ORDERS)
+    newest = newest_verified(rollout)
+    page = {
+        "rollout": rollout,
+        "rehearsals": found,
+        "filters": filters,
+        "digest": plan.digest,
+        "outdated": _outdated(rollout, list(found)),
+        "newest": newest,
+        "refusal": runner.why_not_rehearse(rollout, newest),
+        "server": _server(),
+        "load": load,
+        "keep": request.POST.get("keep") == "on",
+        "asked_there": [*_gates(plan, production=False)],
+        "not_asked_there": [
+            name
+            for name in _gates(plan, production=True)
+            if name not in _gates(plan, production=False)
+        ],
+        "traffic": plan.traffic,
+        "environments": made_for(rollout),
+        "liveness": liveness(),
+        "live": any(each.under_way for each in found),
+    }
+    template = "rehearsals_live" if request.htmx else "rehearsals"
+    return render(request, f"rollout/{template}.html", page, status=422 if load else 200)
+
+
+@may("view_rollout")
+@require_safe
+def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    plan = plans.find(found.rollout.plan)
+    report = report_of(found)
+    page = {
+        "rehearsal": found,
+        "rollout": found.rollout,
+        "report": report,
+        "phases": [
+            PhaseRow(
+                number,
+                ROLES[number],
+                _leg(report, number, Way.FORWARD),
+                _leg(report, number, Way.BACKWARD),
+                plan.phases[number].estimate if plan else None,
+            )
+            for number in range(found.first_phase, len(ROLES))
+        ],
+        "is_there": found.environment.state == EnvironmentState.READY,
+        "is_current": plan is not None and found.plan_digest == plan.digest,
+        "newer": _outdated(found.rollout, [found]).get(found.pk, "") if plan else "",
+        "traffic": plan.traffic if plan else "",
+        "liveness": liveness() if found.under_way else None,
+        "live": found.under_way,
+    }
+    template = "rehearsal_live" if request.htmx else "rehearsal"
+    return render(request, f"rollout/{template}.html", page)
+
+
+@may("rehearse_rollout")
+@require_POST
+def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    carry_out(
+        request,
+        lambda: runner.cancel_rehearsal(found, actor=request.user),
+        "You cancelled it; its database goes.",
+    )
+    return redirect("rollout:rehearsal", rehearsal_id)
+
+
+@may("rehearse_rollout")
+@confirmed_recently()
+@require_POST
+def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
+    found = rehearsal_or_404(rehearsal_id)
+    carry_out(
+        request,
+        lambda: runner.drop_database(found, actor=request.user),
+        "You dropped its database. What it found stays here.",
+    )
+    return redirect("rollout:rehearsal", rehearsal_id)
+
+
+def _outdated(rollout: Rollout, ended: list[Rehearsal]) -> dict[int, str]:
+    """By key, the review of a mapping since which a rehearsal that passed counts no longer."""
+    passed = [each for each in ended if each.state == RehearsalState.PASSED]
+    if not passed:
+        return {}
+    facts = gates.Evidence(rollout, BACKFILL).facts
+    return {each.pk: newer for each in passed if (newer := facts.rehearsal_is_older_than(each))}
+
+
+def _server() -> str:
+    """The server that rehearsals are made on; empty for production's own."""
+    try:
+        server = rehearsal_server()
+    except ImproperlyConfigured:
+        return ""  # The button says what is wrong.
+    return server.name if server else ""
+
+
+def _gates(plan: Plan, *, production: bool) -> list[str]:
+    """The names of the gates that are asked before any phase, each once."""
+    numbers = range(len(plan.phases))
+    return list(
+        dict.fromkeys(g.name for n in numbers for g in plan.gates_of(n, production=production))
+    )
+
+
+def made_for(rollout: Rollout) -> list[Environment]:
+    """The staging databases beside a rollout's, those in the making included."""
+    return list(
+        Environment.objects.filter(
+            plan=rollout.plan,
+            beside=rollout.environment,
+            purpose=Environment.Purpose.STAGING,
+        )
+        .exclude(state=EnvironmentState.GONE)
+        .select_related("snapshot")
+        .defer("snapshot__crosstabs", "snapshot__contents")
+    )
+
+
+def _leg(report: Report, phase: int, way: str) -> LegReport | None:
+    """The newest run of a phase, one way."""
+    legs = [leg for leg in report.legs if (leg.phase, leg.way) == (phase, way)]
+    return legs[-1] if legs else None

@@ -1,0 +1,137 @@
+"""The buttons. Each asks the runner, says what came of it, and goes back to where it was."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from rollout import runner
+from rollout.console.http.access import SAFE, ConsoleRequest, may
+from rollout.console.http.links import page_of_ours
+from rollout.console.http.sessions import confirmed_recently, is_guarded
+from rollout.console.http.shortcuts import rollout_or_404, run_or_404
+from rollout.journal.rollouts import active_run, name_of
+from rollout.models import PhaseRun, Rollout, Way
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.runner.phases import stopped_run
+
+Result = TypeVar("Result")
+
+
+@may("pause_rollout")
+@require_POST
+def pause(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.pause(rollout, actor=request.user),
+        "You asked to pause; work stops at the next safe point.",
+    )
+    return back(request, plan, environment)
+
+
+def _resumes_guarded_run(request: HttpRequest, named: dict[str, Any]) -> bool:
+    return is_guarded(active_run(rollout_or_404(named["plan"], named["environment"])))
+
+
+def _retries_guarded_run(request: HttpRequest, named: dict[str, Any]) -> bool:
+    return is_guarded(_run_to_retry(request, rollout_or_404(named["plan"], named["environment"])))
+
+
+@may("pause_rollout")
+@confirmed_recently(when=_resumes_guarded_run)
+@require_POST
+def resume(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.resume(rollout, actor=request.user),
+        "You resumed the work.",
+    )
+    return back(request, plan, environment)
+
+
+@may("start_rollout")
+@require_POST
+def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.cancel(rollout, actor=request.user),
+        "You asked to cancel; work stops at the next safe point.",
+    )
+    return back(request, plan, environment)
+
+
+@may("start_rollout")
+@confirmed_recently(when=_retries_guarded_run)
+@require_http_methods(["GET", "HEAD", "POST"])
+def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    """Go on with a run that stopped; of a guarded phase only for its plan's name, typed."""
+    rollout = rollout_or_404(plan, environment)
+    run = _run_to_retry(request, rollout)
+    destroys = run is not None and run.way == Way.FORWARD and is_guarded(run)
+    posted = request.method == "POST"
+    if posted and (not destroys or has_typed_name(request, plans.get(plan))):
+        carry_out(
+            request,
+            lambda: runner.retry(rollout, run=run, actor=request.user),
+            "You asked to try again, from the step that did not end.",
+        )
+        return back(request, plan, environment)
+    page = {
+        "rollout": rollout,
+        "run": run,
+        "name": name_of(run) if run is not None else "",
+        "destroys": destroys,
+        "destructive": run is not None and plans.get(plan).is_destructive(run.phase),
+        "next": request.POST.get("next", ""),
+        **typed_name(request, plans.get(plan)),
+    }
+    return render(request, "rollout/confirm_retry.html", page, status=422 if posted else 200)
+
+
+def _run_to_retry(request: HttpRequest, rollout: Rollout) -> PhaseRun | None:
+    """The run that a form or an address names, else the newest that stopped short."""
+    asked = request.GET if request.method in SAFE else request.POST
+    named = asked.get("run")
+    return stopped_run(rollout, run_or_404(rollout, named) if named else None)
+
+
+def has_typed_name(request: HttpRequest, plan: Plan) -> bool:
+    """Whether somebody typed the plan's name, as is wanted before something is destroyed."""
+    return request.POST.get("typed", "").strip() == plan.name
+
+
+def typed_name(request: HttpRequest, plan: Plan) -> dict[str, object]:
+    """What the field for the plan's name shows."""
+    wrong = request.method == "POST" and not has_typed_name(request, plan)
+    return {"plan": plan, "typed": request.POST.get("typed", ""), "wrong_name": wrong}
+
+
+def carry_out(
+    request: ConsoleRequest, verb: Callable[[], Result], done: str | Callable[[Result], str]
+) -> bool:
+    """Do it and say so, or say why not; whether it was done."""
+    try:
+        result = verb()
+    except runner.Refused as refusal:
+        messages.error(request, str(refusal))
+        return False
+    messages.success(request, done if isinstance(done, str) else done(result))
+    return True
+
+
+def back(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    """To the page of ours that the form names, else to the rollout's."""
+    return back_or_to(request, reverse("rollout:rollout", args=[plan, environment]))
+
+
+def back_or_to(request: ConsoleRequest, otherwise: str) -> HttpResponse:
+    """To the page of ours that the form names, else to another."""
+    return redirect(page_of_ours(request, request.POST.get("next", ""), otherwise))

@@ -1,0 +1,80 @@
+"""Starting a phase later: the form's two buttons."""
+
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.sessions import confirmed_recently, guarded
+from rollout.console.http.shortcuts import phase_or_404, rollout_or_404, status_or_404
+from rollout.console.views.runs import back, carry_out, has_typed_name
+from rollout.plan.plan import Plan
+from rollout.runner.scheduled_starts import window_of
+
+
+def zone_of(plan: Plan, phase: int) -> str:
+    """The zone in which a phase's start is given: its window's, else the site's."""
+    window = window_of(plan, phase)
+    return timezone.get_default_timezone_name() if window is None else window.zone
+
+
+def moment_of(text: str, zone: str) -> datetime | None:
+    """The moment that a clock in a zone shows so; None for what is none there."""
+    try:
+        given = datetime.fromisoformat(text)
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+        moment = given.replace(tzinfo=ZoneInfo(zone))
+        there = moment.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        # No time, or one before the first or after the last that can be reckoned with.
+        return None
+    return moment if there == given else None
+
+
+@may("start_rollout")
+@confirmed_recently(when=guarded)
+@require_POST
+def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    zone, text = zone_of(status.plan, number), request.POST.get("at", "")
+    at = moment_of(text, zone)
+    page = reverse("rollout:start", args=[plan, environment, number])
+    if phase.guarded and not has_typed_name(request, status.plan):
+        messages.error(request, f"Nothing was scheduled. Type exactly {status.plan.name}.")
+    elif request.POST.get("seen", phase.digest) != phase.digest:
+        messages.error(
+            request,
+            f"Phase {number} has changed since you opened the page. Nothing was scheduled; "
+            "read it again.",
+        )
+    elif at is None:
+        messages.error(request, f"“{text}” is no time in {zone}. Give a day and a time.")
+    elif carry_out(
+        request,
+        lambda: runner.schedule_start(status.rollout, number, at=at, zone=zone, actor=request.user),
+        f"You scheduled phase {number}. Preflight and gates are asked again then.",
+    ):
+        return redirect("rollout:rollout", plan, environment)
+    return redirect(f"{page}?{urlencode({'at': text[:40]})}")
+
+
+@may("start_rollout")
+@require_POST
+def unschedule(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    carry_out(
+        request,
+        lambda: runner.unschedule(rollout, actor=request.user),
+        "You cancelled the scheduled start.",
+    )
+    return back(request, plan, environment)

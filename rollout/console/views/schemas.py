@@ -1,0 +1,46 @@
+"""The schema page: the live tables beside what the plan expects, or beside another environment."""
+
+import psycopg
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.shortcuts import rollout_or_404
+from rollout.engine.target import reason_of
+from rollout.journal.environments import environments_of
+from rollout.queries.schema_diffs import against, against_plan, differences, schema_of
+
+
+@may("view_rollout")
+@require_safe
+def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    other = request.GET.get("against", "")
+    seen = environments_seen_by(request.user, "view_rollout")
+    known = environments_of(plan)
+    if other in known and other not in seen:
+        raise PermissionDenied(
+            f"You may not see what is in {other}. Ask for the role viewer there."
+        )
+    page: dict[str, object] = {
+        "rollout": rollout,
+        "others": [name for name in known if name in seen and name != environment],
+        "against": other,
+    }
+    second = rollout_or_404(plan, other) if other else None
+    try:
+        here = schema_of(rollout, in_full=second is not None)
+        there = schema_of(second, in_full=True) if second else None
+    except psycopg.Error as error:
+        page["error"] = reason_of(error)
+        return render(request, "rollout/schema.html", page)
+    page |= {
+        "schema": here,
+        "drifts": differences(here, there) if there else here.drifts,
+        "tables": against(here, there) if there else against_plan(here),
+        "left": environment if there else "The plan expects",
+        "right": other if there else f"In {environment}",
+    }
+    return render(request, "rollout/schema.html", page)

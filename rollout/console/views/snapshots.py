@@ -1,0 +1,171 @@
+"""Snapshots: the list of a rollout's, and the evidence of one."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import pace, shared, tell_apart
+from rollout.console.http.sessions import confirmed_recently
+from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, Order, page_of
+from rollout.console.views.runs import carry_out
+from rollout.journal.environments import DEFAULT, environments_of
+from rollout.journal.heartbeats import liveness
+from rollout.journal.snapshots import listed, newest_verified
+from rollout.models import (
+    RESTORE_WORKING,
+    SNAPSHOT_ENDED,
+    RestoreState,
+    Snapshot,
+    SnapshotState,
+)
+from rollout.runner.restores import why_not_approve
+
+ORDERS = (
+    *BY_AGE,
+    Order("largest", "Largest first", "size", descending=True),
+    Order("smallest", "Smallest first", "size"),
+)
+SHOWN_PAIRS = 100
+SHOWN_RESTORES = 10
+
+
+class SnapshotFilter(ListFilter):
+    """Which snapshots are listed."""
+
+    state = choice(SnapshotState.choices)
+    lookups: ClassVar = {"state": "state"}
+
+
+@dataclass(frozen=True)
+class Count:
+    """A table's rows: in the snapshot, and in the restored copy where there was one."""
+
+    table: str
+    rows: int
+    restored: int | None
+
+    @property
+    def is_equal(self) -> bool:
+        return self.rows == self.restored
+
+
+@may("view_rollout", to_post="take_snapshot")
+@require_http_methods(["GET", "HEAD", "POST"])
+@shared
+def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    if request.method == "POST":
+        carry_out(
+            request,
+            lambda: runner.take_snapshot(rollout, actor=request.user),
+            "You asked for a snapshot. It is verified as soon as it is taken.",
+        )
+        return redirect("rollout:snapshots", plan, environment)
+    filters = SnapshotFilter(request.GET)
+    found = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
+    page = {
+        "filters": filters,
+        "rollout": rollout,
+        "snapshots": found,
+        "newest": newest_verified(rollout),
+        "liveness": liveness(),
+        "live": pace(any(snapshot.under_way for snapshot in found)),
+    }
+    return render(
+        request, f"rollout/{'snapshots_live' if request.htmx else 'snapshots'}.html", page
+    )
+
+
+@may("view_rollout")
+@require_safe
+@shared
+def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
+    if any(each.state == RestoreState.WAITING for each in restores):
+        # Whoever asked for one is not to approve it.
+        tell_apart(request)
+    live = snapshot.under_way or any(each.state in RESTORE_WORKING for each in restores)
+    page = {
+        "snapshot": snapshot,
+        "rollout": snapshot.rollout,
+        "restores": [
+            {"restore": each, "why_not": why_not_approve(each, request.user)}
+            if each.state == RestoreState.WAITING
+            else {"restore": each}
+            for each in restores
+        ],
+        "environments": [
+            name for name in environments_of(snapshot.rollout.plan) if name != DEFAULT
+        ],
+        "production": DEFAULT,
+        "counts": counts_of(snapshot),
+        "crosstabs": [
+            {
+                **crosstab,
+                "cells": crosstab["cells"][:SHOWN_PAIRS],
+                "left_out": crosstab["pairs"] - len(crosstab["cells"][:SHOWN_PAIRS]),
+            }
+            for crosstab in snapshot.crosstabs
+        ],
+        "may_verify": snapshot.sha256 and snapshot.state in SNAPSHOT_ENDED,
+        "may_cancel": snapshot.under_way and snapshot.state != SnapshotState.CANCELLING,
+        "is_good": snapshot.state == SnapshotState.VERIFIED,
+        "may_delete": not snapshot.under_way and snapshot.state != SnapshotState.DELETED,
+        "liveness": liveness() if live else None,
+        "live": pace(live),
+    }
+    return render(request, f"rollout/{'snapshot_live' if request.htmx else 'snapshot'}.html", page)
+
+
+@may("take_snapshot")
+@require_POST
+def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.verify_snapshot(snapshot, actor=request.user),
+        "You asked to have it verified once more.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+@may("take_snapshot")
+@require_POST
+def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.cancel_snapshot(snapshot, actor=request.user),
+        "You cancelled it; a dump that is not whole goes.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+@may("take_snapshot")
+@confirmed_recently()
+@require_POST
+def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
+    snapshot = snapshot_or_404(snapshot_id)
+    carry_out(
+        request,
+        lambda: runner.delete_snapshot(snapshot, actor=request.user),
+        "You deleted its dump. What is known of it stays here.",
+    )
+    return redirect("rollout:snapshot", snapshot_id)
+
+
+def counts_of(snapshot: Snapshot) -> list[Count]:
+    """The rows of each table, those that differ first."""
+    counts = [
+        Count(table, rows, snapshot.restored_counts.get(table))
+        for table, rows in snapshot.counts.items()
+    ]
+    return sorted(counts, key=lambda count: (count.is_equal, count.table))

@@ -1,0 +1,120 @@
+"""The console's own look: every part on one page, and the choice between light and dark."""
+
+from datetime import timedelta
+from math import sin
+from typing import ClassVar
+
+from django import forms
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from rollout.console.alerts import Concern
+from rollout.console.charts.lines import Values, plot_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.cookies import THEME, THEMES
+from rollout.console.http.links import page_of_ours
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
+from rollout.models import RunState, Way
+from rollout.plan.plan import ROLES
+
+YEAR = 365 * 24 * 3600
+TOKENS = {
+    "Surfaces": ("bg", "surface", "sunken", "hover", "border", "border-strong"),
+    "Texts and actions": ("text", "muted", "accent", "accent-fill"),
+    "States": ("good", "warn", "bad", "info", "good-soft", "warn-soft", "bad-soft", "info-soft"),
+}
+"""The colours, by what they are for; style.css has a swatch of each."""
+
+
+def _sample_phases() -> list[dict[str, object]]:
+    states = (*[RunState.DONE] * 3, RunState.RUNNING, "pending")
+    return [
+        {
+            "number": number,
+            "role": role,
+            "state": state,
+            "way": Way.FORWARD,
+            "duration": timedelta(seconds=8 * number + 1),
+            "estimate": timedelta(seconds=30 * number + 10),
+        }
+        for number, (role, state) in enumerate(zip(ROLES, states, strict=True))
+    ]
+
+
+SAMPLE_STEP = (
+    {"destructive": True, "restrictive": False, "description": "Drop the legacy columns"},
+    {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
+)
+"""As a confirmation shows a step that takes something away."""
+SAMPLE_LIST = Page(
+    rows=["properties", "property_images"],
+    next="2",
+    first=True,
+    order=NEWEST,
+    orders=(*BY_AGE, Order("most-rows", "Most rows first", "rows", descending=True)),
+    misread="The address names no place in this list; here is its beginning.",
+)
+
+
+class SampleFilter(ListFilter):
+    """As above every list."""
+
+    text = forms.CharField(required=False, label="A text")
+    kind = choice([("one", "One")], "A choice")
+    lookups: ClassVar = {}
+
+
+@may("view_rollout", anywhere=True)
+@require_safe
+def parts(request: ConsoleRequest) -> HttpResponse:
+    """Every token and part that the pages are made of, for whoever works on them."""
+    now = timezone.now()
+    moments = [now - timedelta(seconds=10 * (60 - n)) for n in range(61)]
+    waves: list[tuple[str, Values]] = [
+        ("p50", [(at, 12 + 3 * sin(n / 6)) for n, at in enumerate(moments)]),
+        ("p95", [(at, 30 + 14 * sin(n / 9)) for n, at in enumerate(moments)]),
+    ]
+    page = {
+        "status": {
+            "rollout": {"plan": "example", "environment": "example"},
+            "plan": {"name": "example"},
+            "phases": _sample_phases(),
+        },
+        "phase": {"number": 3},
+        "concerns": [
+            Concern("Phase 3 failed.", "#health"),
+            Concern("Rule latency is broken.", "#health", "warn"),
+        ],
+        "steps": [SAMPLE_STEP],
+        "listed": SAMPLE_LIST,
+        "filters": SampleFilter(QueryDict("kind=another")),
+        "tokens": TOKENS,
+        "states": [*RunState.values],
+        "forward": Way.FORWARD,
+        "backward": Way.BACKWARD,
+        "plot": plot_of("Latency", "ms", waves, moments[0], now),
+        "since": moments[0],
+        "middle": moments[30],
+        "now": now,
+        "earlier": now - timedelta(days=2, hours=3),
+    }
+    return render(request, "rollout/style.html", page)
+
+
+@may("view_rollout", anywhere=True)
+@require_POST
+def theme(request: ConsoleRequest) -> HttpResponse:
+    """Choose light or dark; anything else leaves it to the system."""
+    response = redirect(
+        page_of_ours(request, request.POST.get("next", ""), reverse("rollout:overview"))
+    )
+    chosen = request.POST.get("theme", "")
+    if chosen in THEMES:
+        response.set_cookie(THEME, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())
+    else:
+        response.delete_cookie(THEME, samesite="Lax")
+    return response

@@ -1,0 +1,189 @@
+"""The gate about the checklist of phase 0, and how each of its items stands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rollout.gates import drift
+from rollout.gates.evidence import Evidence
+from rollout.gates.phase_states import is_untouched, newest_runs, phases_done, steps_done
+from rollout.gates.registry import Answered, answers
+from rollout.journal.environments import DEFAULT, environments_of
+from rollout.journal.moments import in_words
+from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
+from rollout.plan import interfaces
+from rollout.plan.checklist import (
+    BackfillRehearsed,
+    EnvironmentIntrospected,
+    FlowsTested,
+    Item,
+    StepsDescribed,
+    TypesMatch,
+)
+from rollout.plan.gates import Answer, ChecklistComplete
+from rollout.plan.step import BACKFILL
+
+
+@dataclass(frozen=True)
+class ItemStatus:
+    """An item of the checklist: whether it is done, and by what or whom that is known."""
+
+    item: Item
+    status: Answer
+    message: str
+    tick: SignOff | None = None
+    kind: Literal["automatic", "person"] = "automatic"
+
+    @property
+    def ticked_by_hand(self) -> bool:
+        return self.kind == "person"
+
+
+@answers(ChecklistComplete)
+def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> Answered:
+    items = checklist_of(evidence)
+    if not items:
+        return "unknown", "The plan has no checklist. Give it one, or leave this gate out."
+    missing = [one for one in items if one.status != "pass"]
+    if not missing:
+        return "pass", f"All {len(items)} items are done."
+    worst: Answer = "fail" if any(one.status == "fail" for one in missing) else "unknown"
+    named = "; ".join(one.item.text for one in missing[:3])
+    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return worst, f"{len(missing)} of {len(items)} items are not done: {named}{more}."
+
+
+def checklist_of(evidence: Evidence) -> list[ItemStatus]:
+    """The plan's checklist as it stands."""
+    ticks = {one.subject: one for one in evidence.sign_offs(SignOffKind.TICK, phase=0)}
+    found = []
+    for item in evidence.plan.checklist:
+        if type(item) is Item:
+            found.append(_by_hand(item, ticks.get(item.id)))
+        else:
+            found.append(ItemStatus(item, *_automatic(item, evidence)))
+    return found
+
+
+def types_of(evidence: Evidence) -> list[ItemStatus]:
+    """The items about clients' interfaces, which go stale with every phase; in production alone."""
+    if evidence.rollout.environment != DEFAULT:
+        return []
+    return [
+        ItemStatus(item, *_types(evidence, item.file))
+        for item in evidence.plan.checklist
+        if isinstance(item, TypesMatch)
+    ]
+
+
+def _by_hand(item: Item, tick: SignOff | None) -> ItemStatus:
+    if tick is None:
+        return ItemStatus(item, "fail", item.help or "Nobody has ticked it yet.", kind="person")
+    return ItemStatus(item, "pass", f"{tick.actor_name}, {in_words(tick.at)}", tick, "person")
+
+
+def _automatic(item: Item, evidence: Evidence) -> Answered:
+    match item:
+        case StepsDescribed():
+            return _described(evidence)
+        case FlowsTested():
+            return _tested(evidence)
+        case TypesMatch(file=file):
+            return _types(evidence, file)
+        case EnvironmentIntrospected(environment=name):
+            return _introspected(evidence, name)
+        case BackfillRehearsed(environment=name):
+            return _rehearsed(evidence, name)
+    return "unknown", "Nothing here can tell whether it is done."
+
+
+def _described(evidence: Evidence) -> Answered:
+    phases = evidence.plan.phases
+    steps = [step for phase in phases for step in phase.steps]
+    bare = [step.id or "(no id)" for step in steps if not (step.id and step.description.strip())]
+    bare += [f"phase {n}" for n, phase in enumerate(phases) if not phase.description.strip()]
+    if bare:
+        return "fail", f"Without an id or a description: {', '.join(bare[:5])}."
+    return "pass", f"{len(steps)} steps in {len(phases)} phases."
+
+
+def _tested(evidence: Evidence) -> Answered:
+    flows, last = evidence.plan.flows, evidence.facts.probes
+    failed = [flow for flow in flows if flow in last and not last[flow].passed]
+    if failed:
+        return "fail", f"{failed[0]} failed: {last[failed[0]].message}"
+    missing = [flow for flow in flows if flow not in last]
+    if missing or not flows:
+        return "fail", f"Not tried out yet: {', '.join(missing) or 'the plan has no flow'}."
+    newest = max(last[flow].at for flow in flows)
+    return "pass", f"{len(flows)} flows worked, the last at {in_words(newest)}."
+
+
+def _types(evidence: Evidence, file: str) -> Answered:
+    try:
+        text = Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        return "unknown", f"{file} cannot be read: {error}"
+    plan, runs = evidence.plan, evidence.runs
+    live = drift.live(evidence.rollout, plan, evidence.number, evidence.run)
+    if isinstance(live, str):
+        return "unknown", live
+    done = phases_done(runs)
+    under_way = not is_untouched(runs.get(done))
+    found = interfaces.verdict(plan, live.shape, text, done=done, under_way=under_way)
+    if found.matches:
+        return "pass", f"{Path(file).name}: {found.message}"
+    phase = max(done - 1, 0)
+    anew = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
+    return "fail", f"{Path(file).name}: {found.message} Make it anew: {anew}"
+
+
+def _introspected(evidence: Evidence, name: str) -> Answered:
+    if not name:
+        return _introspected_in_rehearsal(evidence)
+    if name not in environments_of(evidence.plan.name):
+        return "unknown", f"There is no environment “{name}”. Make one, and look at its schema."
+    other = Rollout.objects.filter(plan=evidence.plan.name, environment=name).first()
+    if other is None:
+        return "unknown", f"Nobody has looked at {name} yet. Open its page."
+    runs = newest_runs(other)
+    done = phases_done(runs)
+    run = runs.get(done)
+    return drift.answer(other, evidence.plan, done, run, steps_done=steps_done(evidence.plan, run))
+
+
+def _introspected_in_rehearsal(evidence: Evidence) -> Answered:
+    for one in evidence.facts.rehearsals:
+        is_current = one.plan_digest == evidence.plan.digest
+        if one.state == RehearsalState.PASSED and is_current and one.finished_at is not None:
+            return "pass", (
+                f"Rehearsal {one.pk} began with a schema as the plan expects it before phase "
+                f"{one.first_phase}, and ended with the same, {in_words(one.finished_at)}."
+            )
+    return "fail", "No rehearsal of the plan as it is has passed yet. Rehearse it."
+
+
+def _rehearsed(evidence: Evidence, name: str) -> Answered:
+    """Whether phase 2 came to its end elsewhere, whatever became of it after that."""
+    if name and name not in environments_of(evidence.plan.name):
+        return "unknown", f"There is no environment “{name}” to rehearse in. Make one."
+    found = [run for run in evidence.facts.filled_elsewhere if name in ("", run.environment)]
+    if not found:
+        where = f"in {name}" if name else "in another database"
+        return "fail", f"Phase {BACKFILL} was not carried out {where} yet. Rehearse the plan."
+    newest = found[0]
+    if newest.plan_digest != evidence.plan.digest:
+        return "fail", (
+            f"{newest.environment} carried phase {BACKFILL} out with another version of the plan. "
+            "Rehearse it again."
+        )
+    review = evidence.facts.review
+    if review is not None and review.at > newest.finished_at:
+        return "fail", (
+            f"{newest.environment} carried phase {BACKFILL} out before {review}. Take a snapshot, "
+            "and rehearse it again."
+        )
+    return "pass", (
+        f"Phase {BACKFILL} filled in every row in {newest.environment} for {newest.actor_name}, "
+        f"{in_words(newest.finished_at)}."
+    )

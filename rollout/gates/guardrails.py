@@ -1,0 +1,165 @@
+"""Gates about time and the application: soak, bounds, probes, the maintenance window."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+
+from rollout.gates.evidence import Evidence
+from rollout.gates.phase_states import is_done
+from rollout.gates.registry import Answered, answers
+from rollout.journal.moments import in_words
+from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
+from rollout.plan.rules import COUNTED, Rule
+from rollout.telemetry.baseline import baseline_of
+from rollout.telemetry.reading import Figures, together
+from rollout.telemetry.signal import FEWEST_CALLS
+
+
+@answers(Soak)
+def soak(gate: Soak, evidence: Evidence) -> Answered:
+    before = evidence.run_before
+    if not is_done(before) or before is None or before.finished_at is None:
+        return "fail", f"Phase {evidence.number - 1} has not ended yet. Carry it out first."
+    since, why = before.finished_at, f"phase {evidence.number - 1} ended"
+    broken = evidence.facts.broken
+    if broken is not None and broken.at > since:
+        since, why = broken.at, f"guardrail “{broken.what}” was breached last"
+    now = timezone.now()
+    if now - since < gate.time:
+        return "fail", (
+            f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
+            f"Wait until {in_words(since + gate.time)}."
+        )
+    calls = evidence.calls_since(since)
+    if calls < gate.fewest_calls:
+        return "unknown", (
+            f"{calls:,} calls of the application were measured since {why}: too few to tell how it "
+            f"fares. {gate.fewest_calls:,} are needed; see that it runs and is measured."
+        )
+    return "pass", (
+        f"{said(now - since)} since {why}; {calls:,} calls were measured, and no "
+        "guardrail paused or blocked anything."
+    )
+
+
+@answers(InBounds)
+def in_bounds(gate: InBounds, evidence: Evidence) -> Answered:
+    rules = [rule for rule in evidence.plan.rules if rule.statistic not in COUNTED]
+    if not rules:
+        return "unknown", "The plan has no rule about latency or errors. Give it one."
+    before = evidence.run_before
+    usual = baseline_of(before) if before is not None else {}
+    found = evidence.figures_of_last(gate.seconds)
+    calls = together(found.values()).calls
+    if calls < gate.fewest_calls:
+        return "unknown", (
+            f"{calls:,} calls were measured in the last {gate.seconds} s: too few to judge by. "
+            f"{gate.fewest_calls:,} are needed; see that the application runs and is measured."
+        )
+    judged = [(rule, *_judge(rule, found, usual)) for rule in rules]
+    broken = [sentence for _, verdict, sentence in judged if verdict == "broken"]
+    if broken:
+        return "fail", (
+            f"Over {calls:,} calls of the last {gate.seconds} s: {'; '.join(broken)}. Find out why "
+            "and wait until it is over."
+        )
+    unsure = [rule.id for rule, verdict, _ in judged if verdict == "inconclusive"]
+    if unsure:
+        return "unknown", (
+            f"Too little was measured to judge by {', '.join(f'“{rule}”' for rule in unsure)}: "
+            f"{FEWEST_CALLS} calls in the hour before phase {evidence.number - 1} make a baseline. "
+            "Override this gate if the application is known to be well."
+        )
+    return "pass", f"Over {calls:,} calls of the last {gate.seconds} s: {_first_of_each(judged)}."
+
+
+def _first_of_each(judged: list[tuple[Rule, str, str]]) -> str:
+    """Of each statistic and operation the first rule: plans name the strictest one first."""
+    first: dict[tuple[str, str], str] = {}
+    for rule, _, sentence in judged:
+        first.setdefault((rule.statistic, rule.operation), sentence)
+    return "; ".join(first.values())
+
+
+def _judge(rule: Rule, found: dict[str, Figures], usual: dict[str, Figures]) -> tuple[str, str]:
+    now, before = _of(rule, found), _of(rule, usual)
+    value: float | None = getattr(now, rule.statistic) if now.calls else None
+    baseline: float | None = (
+        getattr(before, rule.statistic) if before.calls >= FEWEST_CALLS else None
+    )
+    verdict = rule.verdict(value, calls=now.calls, usual=baseline)
+    bound = rule.bound(baseline)
+    if value is None or bound is None:
+        return "inconclusive", ""
+    name = "share of failing calls" if rule.is_share else rule.statistic
+    of = f" of {rule.operation}" if rule.operation else ""
+    against = "" if baseline is None else f" (before the phase {_shown(rule, baseline)})"
+    word = "above" if verdict == "broken" else "below"
+    return verdict, f"{name}{of} {_shown(rule, value)}, {word} {_shown(rule, bound)}{against}"
+
+
+def _of(rule: Rule, by_operation: dict[str, Figures]) -> Figures:
+    if rule.operation:
+        return by_operation.get(rule.operation, Figures())
+    return together(by_operation.values())
+
+
+def _shown(rule: Rule, value: float) -> str:
+    return f"{value:.1%}" if rule.is_share else f"{value:,.0f} ms"
+
+
+@answers(ProbesPassed)
+def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
+    flows = evidence.plan.flows
+    if not flows:
+        return "unknown", "The plan probes no flow. Add the flows that matter to a phase."
+    last = evidence.facts.probes
+    failed = [probe for flow, probe in last.items() if flow in flows and not probe.passed]
+    if failed:
+        return "fail", (
+            f"{failed[0].flow} failed at {in_words(failed[0].at)}: "
+            f"{failed[0].message} Put it right and try the flows out again."
+        )
+    missing = [flow for flow in flows if flow not in last]
+    if missing:
+        return "unknown", f"{', '.join(missing)} was not tried out yet. Try the flows out."
+    oldest = min(last[flow].at for flow in flows)
+    before = evidence.run_before
+    if timezone.now() - oldest > gate.fresh_for:
+        return "fail", (
+            f"The flows were tried out at {in_words(oldest)}, longer ago than the "
+            f"{said(gate.fresh_for)} that the plan allows. Try them out again."
+        )
+    change = evidence.facts.write_path
+    if before is not None and change is not None and oldest < change.at:
+        return "fail", (
+            f"The flows were tried out at {in_words(oldest)}, before step "
+            f"{change.what} changed what is written. Try them out again."
+        )
+    return "pass", (
+        f"{len(flows)} flows worked when they were tried out, the first of them at "
+        f"{in_words(oldest)}."
+    )
+
+
+@answers(MaintenanceWindow)
+def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> Answered:
+    now = timezone.now()
+    local = now.astimezone(ZoneInfo(gate.zone))
+    if gate.contains(now):
+        return "pass", f"It is {local:%a %H:%M %Z}; the window is {gate.sentence}."
+    opening = gate.next_opening(now)
+    return "fail", (
+        f"It is {local:%a %H:%M %Z}; the window is {gate.sentence}. It opens "
+        f"{opening:%a %Y-%m-%d %H:%M %Z}, in {said(opening - now)}: schedule the start."
+    )
+
+
+def said(time: timedelta) -> str:
+    """A time in its largest unit that loses little: ``90 s``, ``45 min``, ``6 h``, ``3 d``."""
+    seconds = time.total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
+            return f"{int(seconds // size):,} {unit}"
+    return f"{int(seconds)} s"

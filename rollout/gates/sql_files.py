@@ -1,0 +1,48 @@
+"""Files that were edited after they were applied: the target is not what they say."""
+
+from collections.abc import Collection
+
+from rollout.gates.evidence import Evidence
+from rollout.gates.phase_states import begun
+from rollout.gates.registry import Answered, answers
+from rollout.models import Rollout, StepRun, StepState, Way
+from rollout.plan.gates import FilesUnchanged
+from rollout.plan.plan import Plan
+
+
+def edited(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[StepRun]:
+    """The steps of phases, as they were applied last, whose files are others now or gone."""
+    if not plan.has_files:
+        return []
+    rows = (
+        StepRun.objects.filter(
+            run__rollout=rollout,
+            run__phase__in=phases,
+            run__way=Way.FORWARD,
+            state=StepState.DONE,
+        )
+        .exclude(checksum="")
+        .select_related("run")
+        .order_by("run_id")
+    )
+    newest = {(row.run.phase, row.step): row for row in rows}
+    return [row for at, row in newest.items() if row.checksum != plan.checksum_of(*at)]
+
+
+def said(rollout: Rollout, plan: Plan, phases: Collection[int]) -> str:
+    """Which of them were edited, and what to do about it; empty where none was."""
+    steps = edited(rollout, plan, phases)
+    if not steps:
+        return ""
+    names = ", ".join(f"{row.step} of phase {row.run.phase}" for row in steps)
+    return (
+        f"The SQL files of {names} were edited after they were applied. Put back what was applied "
+        "and write the change into a file of its own; or, where the target is right as it is, "
+        f"accept the edit: manage.py rollout accept-files {plan.name}"
+    )
+
+
+@answers(FilesUnchanged)
+def files_unchanged(gate: FilesUnchanged, evidence: Evidence) -> Answered:
+    problem = said(evidence.rollout, evidence.plan, begun(evidence.runs))
+    return ("fail", problem) if problem else ("pass", "No SQL file was edited since.")

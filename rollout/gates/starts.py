@@ -1,0 +1,73 @@
+"""Whether a phase may start or be rolled back, and what to do where it may not."""
+
+from collections.abc import Iterable
+
+from rollout import gates
+from rollout.gates import Evidence, GateStatus
+from rollout.journal.rollouts import is_busy
+from rollout.models import (
+    PhaseRun,
+    RunState,
+    Way,
+)
+from rollout.plan.plan import Plan
+
+STOPPED = (RunState.FAILED, RunState.CANCELLED)
+"""States of a run that came to no end and can go on."""
+
+
+def why_not_start(
+    evidence: Evidence, active: PhaseRun | None, answers: Iterable[GateStatus]
+) -> str:
+    """Why a phase cannot be started now, with what to do about it; empty where it can."""
+    plan, phase, runs = evidence.plan, evidence.number, evidence.runs
+    if not 0 <= phase < len(plan.phases):
+        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
+    if active is not None:
+        return is_busy(active)
+    newest = runs.get(phase)
+    if newest is not None and newest.way == Way.BACKWARD and newest.state != RunState.DONE:
+        return f"The rollback of phase {phase} has not come to its end. Retry it first."
+    if gates.is_done(newest):
+        return f"Phase {phase} is done already. Roll it back to carry it out again."
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    if begun_later:
+        return f"Phase {max(begun_later)} has begun already. Roll that back first."
+    for status in answers:
+        if not status.lets_through:
+            return f"Gate “{status.name}”: {status.message}"
+    return ""
+
+
+def why_not_roll_back(
+    plan: Plan, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
+) -> str:
+    """Why a phase cannot be rolled back now, with what to do about it; empty where it can."""
+    if not 0 <= phase < len(plan.phases):
+        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
+    if active is not None:
+        return is_busy(active)
+    if gates.is_untouched(runs.get(phase)):
+        return (
+            f"Phase {phase} has not been carried out: there is nothing to roll back. "
+            "Look for the newest phase that has."
+        )
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    if begun_later:
+        return f"Phase {max(begun_later)} is newer. Roll that back first."
+    return ""
+
+
+def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> PhaseRun | None:
+    """The newest repair, if it is active, or failed or was cancelled and can go on."""
+    if newest is None or newest.active:
+        return newest
+    return newest if newest.state in STOPPED and not is_outdated(newest, runs) else None
+
+
+def is_outdated(repair: PhaseRun, runs: dict[int, PhaseRun]) -> bool:
+    """Whether a phase was at work since a repair was asked for: it may be another repair by now."""
+    return any(
+        run.pk > repair.pk or (run.finished_at is not None and run.finished_at > repair.created_at)
+        for run in runs.values()
+    )

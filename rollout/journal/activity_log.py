@@ -1,0 +1,137 @@
+"""The audit log: append-only, each entry's hash covering the one before it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.utils import timezone
+
+from rollout import journal
+from rollout.journal.events import Event
+from rollout.models import LogEntry, Rollout
+
+_log = logging.getLogger("rollout.journal")
+
+ENGINE = "engine"
+"""The actor of what nobody asked for."""
+_GENESIS = "0" * 64
+_LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
+
+
+def digest(entry: LogEntry) -> str:
+    """The hash of an entry's content and of the hash before it."""
+    content = [
+        entry.at.isoformat(timespec="microseconds"),
+        entry.actor,
+        entry.source,
+        entry.plan,
+        entry.environment,
+        entry.phase,
+        entry.event,
+        entry.message,
+        entry.data,
+        entry.previous_hash,
+    ]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record(
+    event: Event,
+    message: str,
+    *,
+    actor: str,
+    source: str,
+    rollout: Rollout | None = None,
+    phase: int | None = None,
+    data: dict[str, Any] | None = None,
+) -> LogEntry:
+    """Append an entry, in the caller's transaction where there is one."""
+    with journal.atomic():
+        with journal.connection().cursor() as cursor:
+            cursor.execute(
+                # Should this machine be cut off meanwhile, nobody waits for the lock for long.
+                "SELECT pg_advisory_xact_lock(%s),"
+                " set_config('idle_in_transaction_session_timeout', '10s', true)",
+                [_LOCK],
+            )
+        last = LogEntry.objects.order_by("-id").values_list("hash", flat=True).first()
+        entry = LogEntry(
+            at=timezone.now(),
+            actor=actor,
+            source=source,
+            plan=rollout.plan if rollout else "",
+            environment=rollout.environment if rollout else "",
+            phase=phase,
+            event=str(event),
+            message=message.replace("\x00", ""),
+            data=data or {},
+            previous_hash=last or _GENESIS,
+        )
+        entry.hash = digest(entry)
+        entry.save()
+    journal.on_commit(partial(_tell, entry))
+    return entry
+
+
+def last_actor(*events: Event, rollout: Rollout, **data: int) -> str:
+    """Who did one of these last, for example ``run=7``; the engine, where nobody did."""
+    entries = LogEntry.objects.filter(
+        plan=rollout.plan,
+        environment=rollout.environment,
+        event__in=events,
+        **{f"data__{name}": value for name, value in data.items()},
+    )
+    # In the index's order: by the number alone the whole log would be read.
+    newest = entries.order_by("plan", "environment", "-id").values_list("actor", flat=True)
+    return newest.first() or ENGINE
+
+
+def _tell(entry: LogEntry) -> None:
+    """Say in the process's own log what stands in the audit log by now."""
+    known: dict[str, Any] = {
+        name: entry.data[name] for name in ("run", "step", "job") if name in entry.data
+    }
+    _log.info(
+        entry.message,
+        extra=known
+        | {
+            "event": entry.event,
+            "entry": entry.pk,
+            "actor": entry.actor,
+            "plan": entry.plan,
+            "environment": entry.environment,
+            "phase": entry.phase,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the chain holds: the entries read, and the first one that breaks it, with the why."""
+
+    entries: int
+    broken: LogEntry | None = None
+    reason: str = ""
+    head: str = _GENESIS
+
+
+def verify() -> Verdict:
+    """Read the whole log in order and stop at the first entry that does not follow."""
+    previous = _GENESIS
+    number = 0
+    for number, entry in enumerate(_in_order(), start=1):
+        if entry.previous_hash != previous:
+            return Verdict(number, entry, "an entry before it was removed or put in", previous)
+        if entry.hash != digest(entry):
+            return Verdict(number, entry, "its content was changed", previous)
+        previous = entry.hash
+    return Verdict(number, head=previous)
+
+
+def _in_order() -> Iterator[LogEntry]:
+    return LogEntry.objects.order_by("id").iterator(chunk_size=2000)

@@ -1,0 +1,23 @@
+"""Who presses, and the refusal that tells them why not."""
+
+from typing import Protocol
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+
+
+class Refused(Exception):
+    """The verb does not fit the state of the rollout; the message names the next thing to do."""
+
+
+class Actor(Protocol):
+    """Who presses: a user, or the shell's stand-in for one."""
+
+    def get_username(self) -> str: ...
+
+
+def known_user(actor: Actor, what: str) -> AbstractBaseUser:
+    """Only a user of the site can be told from another one. Raises Refused."""
+    if not isinstance(actor, get_user_model()):
+        raise Refused(f"Only a user of this site may {what}. In a shell say who you are: --user.")
+    return actor

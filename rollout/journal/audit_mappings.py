@@ -1,0 +1,22 @@
+"""By which mapping an audit compared, and whether people had reviewed it."""
+
+from rollout.journal.moments import in_words
+from rollout.models import AuditReport
+
+
+def reviewed(report: AuditReport) -> str:
+    """``12 of 45 values reviewed``; empty where there is no mapping, or nobody counted."""
+    values, by_people = report.mapping_values, report.mapping_reviewed
+    if not values or by_people is None:
+        return ""
+    if not by_people:
+        return f"none of {values:,} values reviewed"
+    return f"{by_people:,} of {values:,} values reviewed"
+
+
+def against(report: AuditReport) -> str:
+    """A sentence: the version of the mapping and how much of it people had reviewed, and when."""
+    if not (said := reviewed(report)):
+        return ""
+    last = f", last at {in_words(report.mapping_at)}" if report.mapping_at else ""
+    return f"Compared by mapping {report.mapping_digest}, {said} by people{last}."

@@ -1,0 +1,224 @@
+"""The environments of the project: a name for each database that plans are carried out in.
+
+Some the project names in ``ROLLOUT["ENVIRONMENTS"]``. Others are made from snapshots while it runs:
+the journal knows those, and each process learns their database's alias when it first needs it.
+"""
+
+import copy
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import QuerySet
+
+from rollout.engine.target import CONNECTION_OPTIONS, Target
+from rollout.journal.moments import in_words
+from rollout.journal.rehearsal_servers import Server, ServerAway, server_of
+from rollout.models import Environment, EnvironmentState, Rollout
+
+DEFAULT = "production"
+
+
+class UnknownEnvironment(LookupError):
+    """There is no environment of that name."""
+
+
+def configured() -> dict[str, str]:
+    """The environments that the project names: name to Django database alias.
+
+    In ``ROLLOUT["ENVIRONMENTS"]`` one is an alias, or {"DATABASE": alias, "AUDIT_DATABASE": alias
+    of a replica that audits read}.
+    """
+    return {
+        name: value if isinstance(value, str) else value["DATABASE"]
+        for name, value in _configured().items()
+    }
+
+
+def _configured() -> dict[str, str | dict[str, str]]:
+    named: dict[str, str | dict[str, str]] = getattr(settings, "ROLLOUT", {}).get(
+        "ENVIRONMENTS", {DEFAULT: "default"}
+    )
+    return named
+
+
+def made_for(plan: str) -> list[str]:
+    """The environments made for a plan that are there now, but for those of rehearsals."""
+    return [made.name for made in _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)]
+
+
+def made_by_plan() -> dict[str, list[str]]:
+    """What ``made_for`` says, of every plan."""
+    found: dict[str, list[str]] = {}
+    for made in _there().filter(purpose=Environment.Purpose.STAGING):
+        found.setdefault(made.plan, []).append(made.name)
+    return found
+
+
+def environments_of(plan: str) -> list[str]:
+    """The names of the environments in which a plan may be carried out."""
+    return [*configured(), *made_for(plan)]
+
+
+def must_know(plan: str, environment: str) -> None:
+    """Raises UnknownEnvironment unless a plan may be carried out there."""
+    alias_of(environment)
+    if environment not in configured() and not _there().filter(name=environment, plan=plan):
+        raise UnknownEnvironment(
+            f"The environment '{environment}' was made for another plan than {plan}. "
+            f"Those of {plan}: {', '.join(environments_of(plan))}."
+        )
+
+
+def homes() -> dict[str, str]:
+    """Every environment that is there, and the one whose roles count in it.
+
+    What was made from a snapshot holds the rows of where that comes from: its roles count.
+    """
+    named = configured()
+    return {name: name for name in named} | dict(_there().values_list("name", "beside"))
+
+
+def home_of(environment: str) -> str:
+    """The environment whose roles count in one, also in one that is not there any more."""
+    if environment in configured():
+        return environment
+    made = Environment.objects.filter(name=environment).values_list("beside", flat=True)
+    return made.first() or environment
+
+
+def names_there() -> set[str]:
+    """The names of all environments that are there. The journal remembers others too."""
+    return set(homes())
+
+
+def why_gone(environment: str) -> str:
+    """Why an environment that the journal remembers is there no more; empty for one that is, and
+    for one that never was."""
+    alias = configured().get(environment)
+    if alias is not None and alias not in connections.databases:
+        return (
+            f"The environment {environment} has the database alias '{alias}', which is not in "
+            "DATABASES. Correct one of the two settings."
+        )
+    if alias is not None:
+        return ""
+    if there := _there().filter(name=environment).first():
+        try:
+            _alias_beside(there)
+        except UnknownEnvironment as error:
+            return str(error)
+        return ""
+    made = Environment.objects.filter(name=environment).order_by("-id").first()
+    if made is not None and made.state == EnvironmentState.GONE:
+        day = f" on {in_words(made.gone_at)}" if made.gone_at else ""
+        return f"The database of {environment} was dropped{day}. What the journal knows remains."
+    if made is not None:
+        return f"The database of {environment} is being made. Wait until it is ready."
+    if Rollout.objects.filter(environment=environment).exists():
+        return (
+            f'The environment {environment} is no longer in ROLLOUT["ENVIRONMENTS"]. Name it '
+            "there again to go on with it. What the journal knows remains."
+        )
+    return ""
+
+
+def alias_of(environment: str) -> str:
+    """The Django alias of an environment's database. Raises UnknownEnvironment."""
+    alias = configured().get(environment)
+    if alias in connections.databases:
+        return alias
+    made = _there().filter(name=environment).first()
+    if made is not None:
+        return alias_of_made(made)
+    known = ", ".join(sorted(names_there()))
+    gone = why_gone(environment)
+    raise UnknownEnvironment(
+        f"{gone or f'There is no environment {environment!r}.'} Known environments: {known}."
+    )
+
+
+def alias_of_made(made: Environment) -> str:
+    """The Django alias of a made environment's database; made known to this process."""
+    alias = made.database
+    if alias not in connections.databases:
+        beside = connections.databases[_alias_beside(made)]
+        # The same server, role and options; and no connection that outlives a request, as the
+        # database may be dropped at any time.
+        connections.databases[alias] = {
+            **copy.deepcopy(beside),
+            "NAME": made.database,
+            "CONN_MAX_AGE": 0,
+            "ATOMIC_REQUESTS": False,
+        }
+    return alias
+
+
+def _alias_beside(made: Environment) -> str:
+    """The alias of a database on the server of a made environment. Raises UnknownEnvironment."""
+    if not made.server:
+        return alias_of(made.beside)
+    try:
+        return server_of(made.server).alias
+    except ServerAway as error:
+        raise UnknownEnvironment(str(error)) from error
+
+
+def target_beside(made: Environment) -> Target:
+    """A database on the server of a made environment. Raises UnknownEnvironment."""
+    return _target(_alias_beside(made))
+
+
+def target_of_server(server: Server) -> Target:
+    """The database by which the server for rehearsals is reached."""
+    return _target(server.alias)
+
+
+def target_of(environment: str) -> Target:
+    """The database of an environment, as the engine sees it.
+
+    That of an environment which is gone says so when somebody connects: whoever can do without a
+    database that is away can do without one that is gone.
+    """
+    try:
+        return _target(alias_of(environment))
+    except UnknownEnvironment as error:
+        return Target({}, gone=why_gone(environment) or str(error))
+
+
+def target_of_made(made: Environment) -> Target:
+    """The database of a made environment, also while it is being made."""
+    return _target(alias_of_made(made))
+
+
+def audit_target_of(environment: str) -> tuple[Target, str]:
+    """The database that audits of an environment read, and its alias."""
+    named = _configured().get(environment)
+    if isinstance(named, dict) and "AUDIT_DATABASE" in named:
+        return _target(named["AUDIT_DATABASE"]), named["AUDIT_DATABASE"]
+    target = target_of(environment)
+    # That of a made environment is its database's name.
+    alias = configured().get(environment) or str(target.parameters.get("dbname", environment))
+    return target, alias
+
+
+def _there() -> QuerySet[Environment]:
+    return Environment.objects.filter(state=EnvironmentState.READY).order_by("name")
+
+
+def _target(alias: str) -> Target:
+    settings_of = connections[alias].settings_dict
+    options: dict[str, Any] = settings_of.get("OPTIONS", {})
+    parameters = {
+        # Certificates, a service, a timeout; not what is Django's own affair, as a pool.
+        **{name: value for name, value in options.items() if name in CONNECTION_OPTIONS},
+        "dbname": settings_of["NAME"],
+        "user": settings_of["USER"],
+        "password": settings_of["PASSWORD"],
+        "host": settings_of["HOST"],
+        "port": str(settings_of["PORT"] or ""),
+    }
+    if role := options.get("assume_role"):
+        said = str(parameters.get("options", ""))
+        parameters["options"] = f"{said} -c role={role}".strip()
+    return Target({name: value for name, value in parameters.items() if value})

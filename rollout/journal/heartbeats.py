@@ -1,0 +1,93 @@
+"""Whether workers and watchdog are at work: each is seen by what it really does."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max
+from django.utils import timezone
+
+from rollout.journal.moments import in_words
+from rollout.models import Heartbeat
+
+WORKER = "worker"
+WATCHDOG = "watchdog"
+SILENCE = timedelta(seconds=12)
+"""After this long without a sign, a process counts as not running."""
+_FORGET = timedelta(days=1)
+
+
+def process_name() -> str:
+    """host:pid"""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def beat(kind: str) -> None:
+    """Say that this process is at work."""
+    now = timezone.now()
+    Heartbeat.objects.update_or_create(name=process_name(), defaults={"kind": kind, "seen_at": now})
+
+
+def forget_old() -> None:
+    """Drop the traces of processes long gone."""
+    Heartbeat.objects.filter(seen_at__lt=timezone.now() - _FORGET).delete()
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """When a worker and the watchdog were last seen, and what to do if that is too long ago."""
+
+    worker_seen_at: datetime | None
+    watchdog_seen_at: datetime | None
+    worker_alive: bool
+    watchdog_alive: bool
+    worker_message: str = ""
+    watchdog_message: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"{self.watchdog_message} {self.worker_message}".strip()
+
+
+def last_seen(kind: str) -> datetime | None:
+    """When any process of a kind was last seen."""
+    return (
+        Heartbeat.objects.filter(kind=kind)
+        .order_by("-seen_at")
+        .values_list("seen_at", flat=True)
+        .first()
+    )
+
+
+def liveness() -> Liveness:
+    """The state of the processes that do the work. A worker is seen by way of the queue itself."""
+    seen = dict(
+        Heartbeat.objects.order_by("kind").values_list("kind").annotate(newest=Max("seen_at"))
+    )
+    return liveness_of(seen.get(WORKER), seen.get(WATCHDOG))
+
+
+def liveness_of(worker: datetime | None, watchdog: datetime | None) -> Liveness:
+    """The same for who knows already when a worker and the watchdog were last seen."""
+    now = timezone.now()
+    worker_alive = worker is not None and now - worker < SILENCE
+    watchdog_alive = watchdog is not None and now - watchdog < SILENCE
+    return Liveness(
+        worker,
+        watchdog,
+        worker_alive,
+        watchdog_alive,
+        worker_message=""
+        if worker_alive
+        else f"No queue worker {_since(worker)}: started work waits until one runs. "
+        "Start it: manage.py qcluster.",
+        watchdog_message=""
+        if watchdog_alive
+        else f"No watchdog {_since(watchdog)}: nothing brings back the work of a process that "
+        "died. Start it: manage.py rollout watchdog.",
+    )
+
+
+def _since(seen_at: datetime | None) -> str:
+    return f"has answered since {in_words(seen_at)}" if seen_at else "has ever answered"

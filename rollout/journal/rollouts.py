@@ -1,0 +1,89 @@
+"""A rollout's plan, its active run, and the lock under which verbs act on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rollout import journal
+from rollout.engine.target import TargetAway
+from rollout.journal.actors import Refused
+from rollout.journal.environments import target_of
+from rollout.models import (
+    ACTIVE,
+    RESTORE_WORKING,
+    PhaseRun,
+    Restore,
+    Rollout,
+    RunState,
+    Way,
+)
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.plan.registry import UnknownPlan
+
+
+def plan_of(rollout: Rollout) -> Plan:
+    """The plan of a rollout. Raises UnknownPlan."""
+    return plans.get(rollout.plan)
+
+
+def refuse_out_of_reach(rollout: Rollout) -> None:
+    """Raises Refused where a rollout's plan or database is away: nothing is queued, and nobody is
+    told that it was, which no worker can carry out."""
+    try:
+        plan_of(rollout)
+        with target_of(rollout.environment).connect():
+            pass
+    except (UnknownPlan, TargetAway) as error:
+        raise Refused(f"Nothing was done. {error}") from error
+
+
+@contextmanager
+def alone_with(rollout: Rollout) -> Iterator[None]:
+    """A transaction in which no other verb acts on the rollout: what was asked still holds."""
+    with journal.atomic():
+        with journal.connection().cursor() as cursor:
+            # A machine that is cut off meanwhile keeps nobody waiting for long.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '30s'")
+        Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
+        yield
+
+
+def active_run(rollout: Rollout) -> PhaseRun | None:
+    return PhaseRun.objects.filter(rollout=rollout, state__in=ACTIVE).first()
+
+
+def refuse_beside_restore(rollout: Rollout) -> None:
+    """Raises Refused while a snapshot is being put back there."""
+    restore = Restore.objects.filter(rollout=rollout, state__in=RESTORE_WORKING).first()
+    if restore is not None:
+        raise Refused(
+            f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for its "
+            "end, or cancel it."
+        )
+
+
+def is_busy(active: PhaseRun) -> str:
+    advice = {
+        RunState.PAUSED: "Resume or cancel it first",
+        RunState.CANCELLING: "Wait until it has stopped",
+    }.get(
+        RunState(active.state),
+        "Wait for its end, or cancel it" if active.active else "Look at the page again",
+    )
+    return (
+        f"{active.actor_name}'s {name_of(active)} is "
+        f"{active.get_state_display().lower()}. {advice}."
+    )
+
+
+def name_of(run: PhaseRun) -> str:
+    """What people call a run, within a sentence."""
+    if run.way == Way.REPAIR:
+        return f"repair of {run.repair.tables}"
+    return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
+
+
+def sentence_name_of(run: PhaseRun) -> str:
+    """The same at the beginning of a sentence."""
+    name = name_of(run)
+    return name[0].upper() + name[1:]

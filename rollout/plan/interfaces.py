@@ -1,0 +1,73 @@
+"""The TypeScript interfaces of a plan's tables once a phase is done, and whether a file has them.
+
+Clients are released before or after a phase, never within it: so a file may have the interfaces of
+the schema in force or those of the phase that comes next, and has to be renewed before the one
+after that.
+"""
+
+from dataclasses import dataclass
+
+from rollout.plan.plan import Plan
+from rollout.plan.step import Shape
+from rollout.plan.typescript import first_difference, interfaces
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a file may be in use now, and a sentence that says why."""
+
+    matches: bool
+    message: str
+
+
+def once_done(plan: Plan, live: Shape, phase: int, *, done: int) -> str:
+    """The interfaces once a phase is done; before anything is they are those of phase -1.
+
+    ``done`` phases are done now. What no phase between says anything about is as it is live.
+    """
+    return interfaces(plan.name, _shape(plan, live, phase, done))
+
+
+def verdict(plan: Plan, live: Shape, text: str, *, done: int, under_way: bool = False) -> Verdict:
+    """Whether a file's text is of the schema in force, or of that which the next phase makes.
+
+    ``done`` phases are done. While the next one is ``under_way`` the live schema is neither.
+    """
+    texts = [once_done(plan, live, n, done=done) for n in range(-1, len(plan.phases))]
+    if not under_way:
+        texts[done] = interfaces(plan.name, live)
+    now, following = texts[done], texts[min(done + 1, len(plan.phases))]
+    difference = first_difference(now, text)
+    moment = _moment(done - 1)
+    if not difference:
+        return Verdict(matches=True, message=f"It has the schema in force, {moment}.")
+    if not first_difference(following, text):
+        return Verdict(matches=True, message=f"It has the schema that phase {done} makes.")
+    lacks = f"It does not have the schema in force, {moment}"
+    if following != now:
+        lacks = f"It has neither the schema in force, {moment}, nor the one that phase {done} makes"
+    old = next((n for n, other in enumerate(texts, -1) if not first_difference(other, text)), None)
+    own = "" if old is None else f" It has the schema {_moment(old)}."
+    return Verdict(matches=False, message=f"{lacks}. {difference}{own}")
+
+
+def _shape(plan: Plan, live: Shape, phase: int, done: int) -> Shape:
+    last = len(plan.phases)
+    known: dict[str, set[str]] = {}
+    for number in range(last + 1):
+        for table, columns in plan.shape(number).items():
+            known.setdefault(table, set()).update(columns)
+    # Those of the next phase may be in the middle of their change.
+    besides = plan.shape(done), plan.shape(min(done + 1, last))
+    found: Shape = {}
+    for table, columns in plan.shape(phase + 1).items():
+        there = live.get(table, {})
+        found[table] = {name: own for name, own in there.items() if name not in known[table]}
+        for name, column in columns.items():
+            kept = all(shape.get(table, {}).get(name) == column for shape in besides)
+            found[table][name] = there.get(name, column) if kept else column
+    return found
+
+
+def _moment(phase: int) -> str:
+    return "before phase 1" if phase < 1 else f"after phase {phase}"

@@ -1,0 +1,1 @@
+"""What pages, the shell and metrics read."""

@@ -1,0 +1,156 @@
+"""A lookup's mapping as a CSV file, to be decided on in a spreadsheet, and back."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rollout.engine.mapping import Decision, Spelling, Value
+from rollout.queries.exports import safe_cell, text_of_cell
+
+if TYPE_CHECKING:
+    import _csv
+
+COLUMNS = ("legacy", "rows", "lookup", "why", "decided_by")
+NO_VALUE = "(no value)"
+"""Stands in the column ``lookup`` of a text that means no lookup row."""
+BY_RULE = "(by the plan's rule)"
+"""Takes a decision back."""
+LARGEST_FILE = 5_000_000
+"""Bytes."""
+MOST_PROBLEMS = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a line, counted from 1."""
+
+    line: int
+    message: str
+
+
+class CannotRead(Exception):
+    """A file of which nothing is taken over. ``problems`` are its first lines that are wrong."""
+
+    def __init__(self, problems: list[Problem], more: int = 0) -> None:
+        super().__init__(" ".join(f"Line {p.line}: {p.message}" for p in problems))
+        self.problems = problems
+        self.more = more
+
+
+def written(values: Iterable[Value]) -> Iterator[str]:
+    """A line for each text, the header first. A spreadsheet takes no cell for a formula."""
+    yield _line(COLUMNS)
+    for value in values:
+        for spelling in value.spellings:
+            rows = "" if spelling.rows is None else str(spelling.rows)
+            cells = (spelling.text, rows, _lookup(value, spelling), spelling.why, value.reviewer)
+            yield _line([safe_cell(cell) for cell in cells])
+
+
+def _lookup(value: Value, spelling: Spelling) -> str:
+    """What stands in the column ``lookup``: nothing where nothing says what the text becomes."""
+    if spelling.why == "unmapped":
+        return ""
+    if value.name is None:
+        return NO_VALUE if spelling.why == "no_value" else ""
+    return value.name
+
+
+def _line(cells: Iterable[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue()
+
+
+def read(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
+    """What a file decides otherwise than it is, by legacy text. Raises CannotRead.
+
+    ``legacy`` and ``lookup`` are the columns that count. A line whose ``lookup`` is empty or as it
+    is decides nothing; each text must be one of ``values``.
+    """
+    known = {s.text: (value, s) for value in values for s in value.spellings}
+    rows = _rows(data)
+    problems: list[Problem] = []
+    decisions: dict[str, Decision] = {}
+    decided_at: dict[str, tuple[int, Decision]] = {}
+    for line, legacy, lookup in rows:
+        if legacy not in known:
+            problems.append(Problem(line, f"No row has the text “{_short(legacy)}”."))
+            continue
+        value, spelling = known[legacy]
+        if not lookup or lookup == _lookup(value, spelling):
+            continue
+        if not value.normal:
+            problems.append(Problem(line, "What blank texts become is the plan's to say."))
+            continue
+        decision = Decision(None if lookup == NO_VALUE else lookup)
+        if lookup == BY_RULE:
+            decision = Decision(by_rule=True)
+        earlier = decided_at.setdefault(value.normal, (line, decision))
+        if earlier[1] != decision:
+            problems.append(
+                Problem(
+                    line,
+                    f"“{_short(legacy)}” differs from the text of line {earlier[0]} in case or "
+                    "white space alone. Give both the same lookup.",
+                )
+            )
+            continue
+        decisions[legacy] = decision
+    if problems:
+        raise CannotRead(problems[:MOST_PROBLEMS], max(0, len(problems) - MOST_PROBLEMS))
+    return decisions
+
+
+def _rows(data: bytes) -> list[tuple[int, str, str]]:
+    """Line, legacy text and lookup of each record. Raises CannotRead."""
+    if len(data) > LARGEST_FILE:
+        raise CannotRead(
+            [Problem(1, f"The file is larger than {LARGEST_FILE // 1_000_000} MB. Split it.")]
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CannotRead(
+            [Problem(line, "This is no UTF-8 text. Save the file as “CSV UTF-8”.")]
+        ) from error
+    if "\x00" in text:
+        line = text[: text.index("\x00")].count("\n") + 1
+        raise CannotRead([Problem(line, "There is a NUL character. Save the file as CSV.")])
+    head = text.partition("\n")[0]
+    # Spreadsheets in much of Europe write semicolons.
+    separator = ";" if head.count(";") > head.count(",") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        header = [cell.strip().lower() for cell in next(reader, [])]
+        missing = [name for name in ("legacy", "lookup") if name not in header]
+        if missing:
+            raise CannotRead(
+                [Problem(1, f"The header lacks {' and '.join(missing)}. Start from the download.")]
+            )
+        return list(_cells(reader, header))
+    except csv.Error as error:
+        raise CannotRead([Problem(reader.line_num, f"This is no CSV: {error}.")]) from error
+
+
+def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Raises CannotRead and csv.Error."""
+    legacy, lookup = header.index("legacy"), header.index("lookup")
+    begins = reader.line_num + 1
+    for record in reader:
+        # A quoted cell may run over several lines.
+        line, begins = begins, reader.line_num + 1
+        if not record:
+            continue
+        if len(record) != len(header):
+            raise CannotRead(
+                [Problem(line, f"{len(record)} cells, where the header has {len(header)}.")]
+            )
+        yield line, text_of_cell(record[legacy]), text_of_cell(record[lookup]).strip()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,44 @@
+"""The preflight of a rollout's phase: for the page that asks, and for the start that insists."""
+
+from dataclasses import replace
+from typing import Any
+
+from rollout import gates
+from rollout.engine import preflight
+from rollout.engine.preflight import Item, LockForecast, Preflight
+from rollout.journal.environments import target_of
+from rollout.models import Rollout, Way
+from rollout.plan import plans
+from rollout.queries import rehearsals
+
+
+def look_before(rollout: Rollout, phase: int) -> Preflight:
+    """Look at everything that could go wrong with a phase, now."""
+    plan = plans.get(rollout.plan)
+    steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
+    found = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    return replace(found, locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD))
+
+
+def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
+    """The locks that the rollback of a phase takes. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    locks = preflight.forecast_locks(target_of(rollout.environment), plan, phase, forward=False)
+    return _as_rehearsed(locks, rollout, phase, Way.BACKWARD)
+
+
+def _as_rehearsed(
+    locks: list[LockForecast], rollout: Rollout, phase: int, way: Way
+) -> list[LockForecast]:
+    """The locks of a phase, each with how long it was held when that was rehearsed."""
+    return rehearsals.with_measured(locks, rehearsals.forecast_of(rollout, phase, way))
+
+
+def as_data(found: Preflight) -> list[dict[str, Any]]:
+    """What was found, for the log and for the shell: all that failed or is unknown in full."""
+    return [_as_data(item) for item in found.items]
+
+
+def _as_data(item: Item) -> dict[str, Any]:
+    data: dict[str, Any] = {"name": item.name, "status": item.status, "blocks": item.refuses}
+    return data if item.status == "pass" else {**data, "evidence": item.evidence}

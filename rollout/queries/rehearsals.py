@@ -1,0 +1,314 @@
+"""What rehearsals found, as pages, the shell, gates and forecasts tell it."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, QuerySet
+
+from rollout.engine.preflight import LockForecast
+from rollout.journal.json_rows import made, whole
+from rollout.models import Observation, PhaseRun, Rehearsal, RehearsalState, Rollout, StepRun
+from rollout.plan import plans
+from rollout.plan.actions import LockMode
+from rollout.plan.plan import ROLES, Plan
+from rollout.telemetry.histogram import Histogram
+
+_MODES = {
+    "".join(word.capitalize() for word in mode.value.split()) + "Lock": mode for mode in LockMode
+}
+
+
+@dataclass(frozen=True)
+class HeldLock:
+    """A lock that was seen: held for so many milliseconds at the longest; None: only waited for."""
+
+    table: str
+    mode: LockMode
+    held_ms: float | None
+    times: int
+    waited_ms: float
+
+    @property
+    def blocks(self) -> str:
+        """What others could not do meanwhile; empty where the application could do everything."""
+        blocked = self.mode.blocks
+        return "" if blocked.startswith("nothing") else blocked
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the application did meanwhile; times in milliseconds."""
+
+    operations: int = 0
+    errors: int = 0
+    last_error: str = ""
+    longest_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class StepReport:
+    step: str
+    description: str
+    state: str
+    seconds: float | None
+    locks: list[HeldLock]
+    traffic: Traffic
+    wal: int | None
+    growth: int | None
+    """Bytes that all tables together grew by."""
+    error: str
+
+    @property
+    def longest_lock(self) -> HeldLock | None:
+        return _longest(self.locks)
+
+
+@dataclass(frozen=True)
+class LegReport:
+    """One phase, one way."""
+
+    phase: int
+    role: str
+    way: str
+    run: PhaseRun
+    seconds: float | None
+    traffic: Traffic
+    steps: list[StepReport] = field(default_factory=list)
+
+    @property
+    def locks(self) -> list[HeldLock]:
+        return [lock for step in self.steps for lock in step.locks]
+
+    @property
+    def longest_lock(self) -> HeldLock | None:
+        return _longest(self.locks)
+
+    @property
+    def wal(self) -> int | None:
+        return _sum(step.wal for step in self.steps)
+
+    @property
+    def growth(self) -> int | None:
+        return _sum(step.growth for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A rehearsal in full. The legs are in the order in which they were carried out."""
+
+    rehearsal: Rehearsal
+    legs: list[LegReport]
+    alone: Traffic
+    """The traffic before the first phase."""
+
+    @property
+    def seconds(self) -> float | None:
+        began, ended = self.rehearsal.started_at, self.rehearsal.finished_at
+        return (ended - began).total_seconds() if began and ended else None
+
+    @property
+    def longest_lock(self) -> HeldLock | None:
+        return _longest([lock for leg in self.legs for lock in leg.locks])
+
+    @property
+    def longest_wait_ms(self) -> float | None:
+        waits = [leg.traffic.longest_ms for leg in self.legs if leg.traffic.longest_ms is not None]
+        return max(waits, default=None)
+
+    @property
+    def operations(self) -> int:
+        return sum(leg.traffic.operations for leg in self.legs)
+
+    @property
+    def errors(self) -> int:
+        return sum(leg.traffic.errors for leg in self.legs)
+
+    @property
+    def expected_legs(self) -> int:
+        return 2 * (len(ROLES) - self.rehearsal.first_phase)
+
+    @property
+    def ended_legs(self) -> int:
+        return sum(leg.run.state == "done" for leg in self.legs)
+
+
+def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
+    """A rollout's rehearsals, newest first, without the catalog that only their end reads."""
+    return (
+        Rehearsal.objects.filter(rollout=rollout)
+        .select_related("environment", "rollout")
+        .defer("before")
+    )
+
+
+def report_of(rehearsal: Rehearsal) -> Report:
+    """What a rehearsal found so far, in one query."""
+    with_runs = _with_what_ran(Rehearsal.objects.filter(pk=rehearsal.pk).defer("before"))
+    return _report(rehearsal, with_runs.get())
+
+
+def _with_what_ran(rehearsals: QuerySet[Rehearsal]) -> QuerySet[Rehearsal]:
+    """With all runs and steps of their stage, and what was seen meanwhile."""
+    runs = PhaseRun.objects.filter(rollout=OuterRef("stage")).order_by("pk")
+    steps = StepRun.objects.filter(run__rollout=OuterRef("stage")).order_by("run_id", "position")
+    seen = Observation.objects.filter(run__rollout=OuterRef("stage"))
+    return rehearsals.annotate(
+        ran=ArraySubquery(runs.values(json=whole(PhaseRun))),
+        ran_steps=ArraySubquery(steps.values(json=whole(StepRun, besides=["began_with"]))),
+        seen=ArraySubquery(seen.values(json=whole(Observation))),
+    )
+
+
+def _report(rehearsal: Rehearsal, found: Any) -> Report:
+    """``found`` is the rehearsal as ``_with_what_ran`` reads it."""
+    plan = plans.find(rehearsal.rollout.plan)
+    steps: dict[int, list[StepRun]] = defaultdict(list)
+    for row in found.ran_steps:
+        step = made(StepRun, row)
+        steps[step.run_id].append(step)
+    observed = [made(Observation, row) for row in found.seen]
+    seen = {(each.run_id, each.step_run_id): each for each in observed}
+    legs = [
+        LegReport(
+            phase=run.phase,
+            role=ROLES[run.phase],
+            way=run.way,
+            run=run,
+            seconds=_seconds(run, run),
+            traffic=_traffic(seen.get((run.pk, None))),
+            steps=[_step(plan, run, row, seen.get((run.pk, row.pk))) for row in steps[run.pk]],
+        )
+        for run in (made(PhaseRun, row) for row in found.ran)
+        # What the snapshot brought along was not carried out here.
+        if run.phase >= rehearsal.first_phase
+    ]
+    alone = rehearsal.alone
+    return Report(
+        rehearsal,
+        legs,
+        Traffic(
+            alone.get("operations", 0),
+            alone.get("errors", 0),
+            alone.get("last_error", ""),
+            alone.get("longest_ms"),
+            _p99(alone.get("durations", {})),
+        ),
+    )
+
+
+def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | None) -> StepReport:
+    description = row.step
+    if plan is not None:
+        with suppress(KeyError):
+            description = plan.step(run.phase, row.step).description
+    return StepReport(
+        step=row.step,
+        description=description,
+        state=row.state,
+        seconds=_seconds(run, row),
+        locks=[_lock(lock) for lock in (seen.locks if seen else ())],
+        traffic=_traffic(seen),
+        wal=row.wal_bytes,
+        growth=None if row.wal_bytes is None else sum(row.growth.values()),
+        error=row.error,
+    )
+
+
+def _lock(lock: dict[str, Any]) -> HeldLock:
+    return HeldLock(
+        lock["table"], _MODES[lock["mode"]], lock["held_ms"], lock["times"], lock["waited_ms"]
+    )
+
+
+def _traffic(seen: Observation | None) -> Traffic:
+    if seen is None:
+        return Traffic()
+    return Traffic(
+        seen.operations, seen.errors, seen.last_error, seen.longest_ms, _p99(seen.durations)
+    )
+
+
+def _p99(durations: dict[str, int]) -> float | None:
+    seconds = Histogram.of_json(durations).quantile(0.99)
+    return None if seconds is None else seconds * 1000
+
+
+def _seconds(run: PhaseRun, timed: PhaseRun | StepRun) -> float | None:
+    if timed.started_at is None or timed.finished_at is None:
+        return None
+    return run.time_at_work(timed.started_at, timed.finished_at).total_seconds()
+
+
+def _longest(locks: list[HeldLock]) -> HeldLock | None:
+    """Of those that keep the application from something, the one that was held the longest."""
+    blocking = [lock for lock in locks if lock.blocks and lock.held_ms is not None]
+    return max(blocking, key=lambda lock: lock.held_ms or 0, default=None)
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def leg_of(report: Report | None, phase: int, way: str) -> LegReport | None:
+    """What was rehearsed of a phase, one way, where it came to its end."""
+    legs = report.legs if report else []
+    return next(
+        (leg for leg in legs if (leg.phase, leg.way, leg.run.state) == (phase, way, "done")), None
+    )
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A phase as the newest rehearsal carried it out: a forecast."""
+
+    rehearsal: Rehearsal
+    leg: LegReport
+
+
+def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
+    """How a phase went in the newest rehearsal of the plan as it is now that came to its end,
+    passed or not; None where it was not rehearsed."""
+    measured = of_rollout(rollout).filter(
+        plan_digest=plans.get(rollout.plan).digest,
+        state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
+    )
+    rehearsal = _with_what_ran(measured).first()
+    leg = leg_of(_report(rehearsal, rehearsal), phase, way) if rehearsal else None
+    return Rehearsed(rehearsal, leg) if rehearsal and leg else None
+
+
+def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> list[LockForecast]:
+    """A lock forecast with how long each lock was really held in the rehearsal."""
+    if rehearsed is None:
+        return locks
+    held: dict[tuple[str, LockMode, str], HeldLock] = {
+        (step.step, lock.mode, lock.table): lock
+        for step in rehearsed.leg.steps
+        for lock in step.locks
+    }
+    found = []
+    for forecast in locks:
+        seen = [
+            held[key].held_ms
+            for table in forecast.tables
+            if (key := (forecast.step, forecast.mode, table)) in held
+        ]
+        longest = max((ms for ms in seen if ms is not None), default=None)
+        was_there = any(step.step == forecast.step for step in rehearsed.leg.steps)
+        # What is held for shorter than a look takes may not have been seen at all.
+        shortest = rehearsed.rehearsal.look_ms
+        found.append(
+            replace(
+                forecast,
+                rehearsed_ms=longest,
+                rehearsed_below_ms=shortest if was_there and longest is None else None,
+                rehearsed_rows=rehearsed.rehearsal.rows,
+            )
+        )
+    return found

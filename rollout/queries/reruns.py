@@ -1,0 +1,159 @@
+"""Whether running a phase again would change anything: the catalog is asked, nothing is written."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from rollout import gates
+from rollout.engine import quarantine
+from rollout.engine.target import Connection, ask, own
+from rollout.journal.actors import Refused
+from rollout.journal.environments import target_of
+from rollout.models import BackfillJob, Rollout, Way
+from rollout.plan import facts, plans
+from rollout.plan.actions import Compute, Fill, Probe, Statement
+from rollout.plan.plan import Plan
+from rollout.plan.step import Step
+
+APPLIED = "Already applied."
+MORE = "What cannot be asked may be run any number of times."
+Answer = Literal["applied", "looks", "changed", "unknown"]
+
+
+@dataclass(frozen=True)
+class StepAnswer:
+    """What a second run of a step would find; ``looks`` is one that never writes."""
+
+    step: Step
+    answer: Answer
+    message: str
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What a second run of a phase would find, step by step."""
+
+    phase: int
+    steps: list[StepAnswer]
+
+    @property
+    def changes_nothing(self) -> bool:
+        return all(step.answer in ("applied", "looks") for step in self.steps)
+
+    @property
+    def verdict(self) -> str:
+        again = f"Running phase {self.phase} again"
+        if self.changes_nothing:
+            return f"{again} changes nothing."
+        if any(step.answer == "changed" for step in self.steps):
+            return f"{again} would change something: not everything that it did is in place."
+        return f"Whether {again.lower()} would change something is not known."
+
+
+def why_not_verify(rollout: Rollout, number: int) -> str:
+    """Why a phase cannot be asked about, and what can; empty where it can."""
+    runs = gates.newest_runs(rollout)
+    if not gates.is_done(runs.get(number)):
+        return f"Phase {number} is not done, so it cannot be run again."
+    newer = max(gates.begun(runs))
+    if newer > number:
+        return (
+            f"Phase {newer} has begun since and builds on phase {number}, which is not run again "
+            f"under it. Verify phase {newer}, or roll it back first."
+        )
+    return ""
+
+
+def verify(rollout: Rollout, number: int, *, seconds: int = 0) -> Rerun:
+    """Ask of each statement of a done phase whether it is applied, and count rows left to write.
+
+    A question that takes more than ``seconds`` is given up; 0 waits. Raises Refused and
+    psycopg.Error.
+    """
+    if reason := why_not_verify(rollout, number):
+        raise Refused(reason)
+    plan = plans.get(rollout.plan)
+    jobs = _jobs_of(rollout, number)
+    with target_of(rollout.environment).connect() as connection:
+        # So that PostgreSQL itself refuses a write.
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])
+        steps = [
+            _answer_of(connection, plan, step, jobs.get(step.id, {}))
+            for step in plan.phases[number].steps
+        ]
+    return Rerun(number, steps)
+
+
+def as_data(rerun: Rerun) -> dict[str, Any]:
+    """For ``verify --json``."""
+    return {
+        "phase": rerun.phase,
+        "changes_nothing": rerun.changes_nothing,
+        "steps": [
+            {"id": each.step.id, "answer": each.answer, "message": each.message}
+            for each in rerun.steps
+        ],
+    }
+
+
+def _jobs_of(rollout: Rollout, number: int) -> dict[str, dict[int, int]]:
+    """The newest job of each action of each step: whose rows in quarantine are not counted."""
+    jobs = BackfillJob.objects.filter(
+        step_run__run__rollout=rollout, step_run__run__phase=number, step_run__run__way=Way.FORWARD
+    ).order_by("pk")
+    found: dict[str, dict[int, int]] = {}
+    for pk, step, position in jobs.values_list("pk", "step_run__step", "position"):
+        found.setdefault(step, {})[position] = pk
+    return found
+
+
+def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, int]) -> StepAnswer:
+    actions = plan.forward(step).actions
+    writing = [
+        (position, action)
+        for position, action in enumerate(actions)
+        if isinstance(action, Statement | Fill | Compute)
+    ]
+    if not actions:
+        return StepAnswer(step, "looks", "It has nothing to do.")
+    if not writing:
+        tries = any(isinstance(action, Probe) for action in actions)
+        message = "What it tries is rolled back." if tries else "It only reads."
+        return StepAnswer(step, "looks", message)
+    notes = []
+    for position, action in writing:
+        try:
+            missing, note = _missing(connection, action, jobs.get(position))
+        except psycopg.errors.QueryCanceled:
+            return StepAnswer(step, "unknown", "The question took too long. Ask in a shell.")
+        if missing:
+            return StepAnswer(step, "changed", f"Not any more: {missing}")
+        notes.append(note)
+    said = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
+    return StepAnswer(step, "applied", " ".join(said))
+
+
+def _missing(
+    connection: Connection, action: Statement | Fill | Compute, job: int | None
+) -> tuple[str, str]:
+    """What of an action is not in place, or empty and what to say of it instead."""
+    if isinstance(action, Statement):
+        if not action.is_for(connection.info.server_version):
+            return "", ""
+        if action.done is None:
+            return "", MORE
+        return ("", APPLIED) if ask(connection, action.done) else (_first_line(action.text), "")
+    refused = quarantine.count(connection, job) if job is not None else 0
+    except_for = quarantine.none_of(job, action.table) if refused and job else facts.TRUE
+    row = connection.execute(own(action.unfilled(except_for))).fetchone()
+    rows = row[0] if row else 0
+    if rows:
+        return f"{rows:,} rows of {action.table.label} would be written.", ""
+    return "", f"{refused:,} rows in quarantine would be tried again." if refused else APPLIED
+
+
+def _first_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 120 else f"{line[:119]}…"

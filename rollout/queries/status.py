@@ -1,0 +1,285 @@
+"""Where a rollout stands, as pages and the shell show it, in a number of queries that is fixed."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
+from django.utils import timezone
+
+from rollout import gates
+from rollout.engine.target import TargetAway
+from rollout.gates import Evidence, GateStatus
+from rollout.gates.starts import unfinished_repair, why_not_roll_back, why_not_start
+from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
+from rollout.journal.heartbeats import Liveness, liveness_of
+from rollout.journal.json_rows import made, whole
+from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
+from rollout.modes import Modes
+from rollout.plan import plans
+from rollout.plan.actions import Direction
+from rollout.plan.gates import Approved
+from rollout.plan.plan import ROLES, Plan
+from rollout.plan.step import Step
+from rollout.queries.modes import modes_of
+
+
+@dataclass(frozen=True)
+class PhaseStatus:
+    """A phase: what it is, how its newest run stands, and what may be done with it."""
+
+    number: int
+    role: str
+    description: str
+    estimate: timedelta
+    state: str
+    way: str
+    run: PhaseRun | None
+    duration: timedelta | None
+    gates: list[GateStatus]
+    destructive: bool
+    restrictive: bool
+    digest: str
+    """Of what people approve: the phase's statements, both ways, and its gates."""
+    needs_approval: bool
+    start_refusal: str
+    roll_back_refusal: str
+
+    @property
+    def guarded(self) -> bool:
+        """Whether people are asked twice before they start it."""
+        return self.destructive or self.restrictive
+
+    @property
+    def can_start(self) -> bool:
+        return not self.start_refusal
+
+    @property
+    def gates_in_the_way(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown not in ("pass", "overridden")]
+
+    @property
+    def gates_open(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown in ("pass", "overridden")]
+
+    @property
+    def can_roll_back(self) -> bool:
+        return not self.roll_back_refusal
+
+
+@dataclass(frozen=True)
+class RolloutStatus:
+    """A rollout with its phases. ``phase`` is the newest one begun, ``next_phase`` the one due.
+
+    ``active`` is a run of a phase or a repair; ``repair`` one that is active or stopped short.
+    """
+
+    rollout: Rollout
+    plan: Plan
+    phases: list[PhaseStatus]
+    active: PhaseRun | None
+    phase: int | None
+    next_phase: int | None
+    repair: PhaseRun | None
+    evidence: Evidence = field(repr=False)
+    """What the gates of the phase that is due are answered from; of the last one in the end."""
+    liveness: Liveness = field(repr=False)
+
+    @cached_property
+    def modes(self) -> Modes | None:
+        """What the application reads and writes; None where its database is away.
+
+        Asked for by those who show it.
+        """
+        try:
+            return modes_of(self.plan.name, self.rollout.environment)
+        except TargetAway:
+            return None
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """A step, both ways, with its row in the phase's newest run where that has reached it."""
+
+    step: Step
+    forward: Direction
+    backward: Direction
+    run: StepRun | None
+    jobs: list[BackfillJob] = field(default_factory=list)
+    """Of that run, in the order of the step's actions."""
+
+
+def find_rollout(plan_name: str, environment: str) -> Rollout:
+    """The rollout of a plan in an environment. Raises UnknownPlan and UnknownEnvironment."""
+    plans.get(plan_name)
+    must_know(plan_name, environment)
+    rollout, _created = Rollout.objects.select_related("schedule").get_or_create(
+        plan=plan_name, environment=environment
+    )
+    return rollout
+
+
+def why_closed(rollout: Rollout) -> str:
+    """Why nothing can be done with a rollout that the journal remembers: its plan or its
+    environment is there no more. Empty where both are."""
+    if plans.find(rollout.plan) is None:
+        return (
+            f"The plan {rollout.plan} is no longer in the project's code. Put it back to go on "
+            "with it. What the journal knows remains."
+        )
+    return why_gone(rollout.environment)
+
+
+def all_rollouts() -> list[Rollout]:
+    """Every plan in every environment, from two queries once all of them are known."""
+    made, named = made_by_plan(), configured()
+    there = {
+        (rollout.plan, rollout.environment): rollout
+        for rollout in Rollout.objects.filter(plan__in=[plan.name for plan in plans])
+    }
+    return [
+        there.get((plan.name, name))
+        or Rollout.objects.get_or_create(plan=plan.name, environment=name)[0]
+        for plan in plans
+        for name in (*named, *made.get(plan.name, []))
+    ]
+
+
+@dataclass(frozen=True)
+class PhaseBrief:
+    """A phase and how its newest run stands."""
+
+    number: int
+    role: str
+    state: str
+    way: str
+    run: PhaseRun | None
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a rollout stands, without what its gates say: a list can have many."""
+
+    rollout: Rollout
+    plan: Plan
+    phases: list[PhaseBrief]
+    active: PhaseRun | None
+    next_phase: int | None
+    repair: PhaseRun | None
+
+
+def briefs_of(rollouts: list[Rollout]) -> list[Brief]:
+    """Of several rollouts, from one query."""
+    newest = gates.newest_of_each(rollouts)
+    return [_brief(rollout, *newest[rollout.pk]) for rollout in rollouts]
+
+
+def _brief(rollout: Rollout, runs: dict[int, PhaseRun], newest_repair: PhaseRun | None) -> Brief:
+    plan = plans.get(rollout.plan)
+    repair = unfinished_repair(runs, newest_repair)
+    numbers = range(len(plan.phases))
+    return Brief(
+        rollout=rollout,
+        plan=plan,
+        phases=[PhaseBrief(n, ROLES[n], *_standing(runs.get(n)), runs.get(n)) for n in numbers],
+        active=next((run for run in (*runs.values(), repair) if run and run.active), None),
+        next_phase=next((n for n in numbers if not gates.is_done(runs.get(n))), None),
+        repair=repair,
+    )
+
+
+def _standing(run: PhaseRun | None) -> tuple[str, str]:
+    """State and way of a phase whose newest run this is."""
+    state = "pending" if run is None or gates.is_untouched(run) else run.state
+    return state, run.way if run is not None else Way.FORWARD
+
+
+def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
+    """Where a rollout stands now; gates answer for whoever would start the next phase."""
+    plan = plans.get(rollout.plan)
+    runs, newest_repair = gates.newest_runs_and_repair(rollout)
+    repair = unfinished_repair(runs, newest_repair)
+    active = next((run for run in (*runs.values(), repair) if run and run.active), None)
+    begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
+    done = [number for number, run in runs.items() if gates.is_done(run)]
+    next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
+    last = len(plan.phases) - 1
+    due = last if next_phase is None else next_phase
+    evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
+    answered = list(gates.answers_of(evidence)) if next_phase is not None else []
+    phases = [
+        _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
+        for number in range(len(plan.phases))
+    ]
+    return RolloutStatus(
+        rollout=rollout,
+        plan=plan,
+        phases=phases,
+        active=active,
+        phase=max(begun, default=None),
+        next_phase=next_phase,
+        repair=repair,
+        evidence=evidence,
+        liveness=liveness_of(evidence.facts.worker_seen_at, evidence.facts.watchdog_seen_at),
+    )
+
+
+def _phase_status(
+    evidence: Evidence, active: PhaseRun | None, answered: list[GateStatus]
+) -> PhaseStatus:
+    plan, number, run = evidence.plan, evidence.number, evidence.run
+    phase = plan.phases[number]
+    state, way = _standing(run)
+    return PhaseStatus(
+        number=number,
+        role=ROLES[number],
+        description=phase.description,
+        estimate=phase.estimate,
+        state=state,
+        way=way,
+        run=run,
+        duration=duration_of(run),
+        gates=answered,
+        destructive=plan.is_destructive(number),
+        restrictive=plan.is_restrictive(number),
+        digest=plan.digest_of(number),
+        needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
+        start_refusal=why_not_start(evidence, active, answered or gates.answers_of(evidence)),
+        roll_back_refusal=why_not_roll_back(plan, number, evidence.runs, active),
+    )
+
+
+def duration_of(run: PhaseRun | None) -> timedelta | None:
+    """How long a run has been at work, until now or until its end; halts are left out."""
+    if run is None or run.started_at is None:
+        return None
+    return run.time_at_work(run.started_at, run.finished_at or timezone.now())
+
+
+def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:
+    """The steps of a phase, in the order of the plan."""
+    run = status.phases[number].run
+    rows = {row.step: (row, jobs) for row, jobs in steps_with_jobs(run)} if run else {}
+    return [
+        StepStatus(
+            step,
+            status.plan.forward(step),
+            status.plan.backward(step),
+            *rows.get(step.id, (None, [])),
+        )
+        for step in status.plan.phases[number].steps
+    ]
+
+
+def steps_with_jobs(run: PhaseRun) -> list[tuple[StepRun, list[BackfillJob]]]:
+    """What a run has reached of its steps, and their jobs: from one query."""
+    jobs = BackfillJob.objects.filter(step_run=OuterRef("pk")).order_by("position")
+    rows = run.steps.annotate(with_jobs=ArraySubquery(jobs.values(json=whole(BackfillJob))))
+    found: list[tuple[StepRun, list[BackfillJob]]] = []
+    for row in rows:
+        own = [made(BackfillJob, job) for job in row.with_jobs]
+        for job in own:
+            job.step_run = row
+        found.append((row, own))
+    return found

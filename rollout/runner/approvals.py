@@ -1,0 +1,289 @@
+"""What people sign for: approvals, overrides of gates, and ticks of the checklist."""
+
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from rollout import gates
+from rollout.gates import Evidence
+from rollout.gates.overrides import override_of, why_void
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused, known_user
+from rollout.journal.events import Event
+from rollout.journal.moments import in_words
+from rollout.journal.rollouts import alone_with, plan_of
+from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.plan.checklist import Item
+from rollout.plan.gates import Approved
+from rollout.runner.reasons import reason_of
+
+OVERRIDE_LASTS = timedelta(hours=8)
+SHORTEST_REASON = 10
+_WITHDRAWN = {
+    SignOffKind.REQUEST: Event.REQUEST_WITHDRAWN,
+    SignOffKind.APPROVAL: Event.APPROVAL_WITHDRAWN,
+    SignOffKind.OVERRIDE: Event.OVERRIDE_WITHDRAWN,
+    SignOffKind.TICK: Event.TICK_TAKEN_BACK,
+}
+
+
+def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> SignOff:
+    """Ask other leads to approve a phase; asked twice, it is one request. Raises Refused."""
+    with alone_with(rollout):
+        evidence = _evidence(rollout, phase)
+        gate = _approved_gate(evidence)
+        if gates.answer(gate, evidence).lets_through:
+            raise Refused(f"Phase {phase} is approved already. Start it.")
+        for one in evidence.sign_offs(SignOffKind.REQUEST):
+            if one.actor_name == actor.get_username() and not why_void(one, evidence):
+                return one
+        _withdraw_requests(rollout, phase, actor)
+        asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for)
+        _record(
+            Event.APPROVAL_ASKED_FOR, f"Asked for approval of phase {phase}.", asked, actor, source
+        )
+    return asked
+
+
+def approve(
+    rollout: Rollout, phase: int, *, seen: str, actor: Actor, source: str = "web"
+) -> SignOff:
+    """Approve a phase as the plan has it now; pressed twice, it is one approval.
+
+    ``seen`` is the digest of the phase that the approver has read. Raises Refused.
+    """
+    user = known_user(actor, "approve a phase")
+    with alone_with(rollout):
+        evidence = _evidence(rollout, phase)
+        gate = _approved_gate(evidence)
+        if gates.is_done(evidence.run):
+            raise Refused(f"Phase {phase} is done already: there is nothing to approve.")
+        if seen != evidence.plan.digest_of(phase):
+            raise Refused(
+                f"Phase {phase} is another now than the one you read ({seen or 'none'}). "
+                "Read what it runs, and approve that."
+            )
+        for one in evidence.sign_offs(SignOffKind.APPROVAL):
+            if one.actor_id == user.pk and not why_void(one, evidence):
+                return one
+        given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for)
+        _withdraw_requests(rollout, phase, actor)
+        assert given.expires_at is not None
+        _record(
+            Event.APPROVED,
+            f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
+            f"{in_words(given.expires_at)}.",
+            *(given, actor, source),
+        )
+    return given
+
+
+def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
+    """Take an approval, a request or an override back. Raises Refused when it is too late."""
+    with alone_with(one.rollout):
+        changed = SignOff.objects.filter(pk=one.pk, withdrawn_at=None, run=None).update(
+            withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username()
+        )
+        if not changed:
+            one.refresh_from_db()
+            raise Refused(
+                f"{one.withdrawn_by_name} has withdrawn it already."
+                if one.withdrawn_at
+                else f"Phase {one.phase} was started on it already: there is nothing to withdraw."
+            )
+        what = one.get_kind_display().lower()
+        of = f" of gate “{one.subject}”" if one.subject else ""
+        _record(
+            _WITHDRAWN[SignOffKind(one.kind)],
+            f"Withdrew {one.actor_name}'s {what}{of} before phase {one.phase}.",
+            *(one, actor, source),
+        )
+
+
+def override(
+    rollout: Rollout, phase: int, gate: str, *, reason: str, actor: Actor, source: str = "web"
+) -> SignOff:
+    """Let a phase start though a gate does not pass, for a reason that stays in sight.
+
+    Before a destructive or restrictive phase it waits for a second lead. Raises Refused.
+    """
+    user = known_user(actor, "override a gate")
+    with alone_with(rollout):
+        evidence = _evidence(rollout, phase)
+        status = _status_of(evidence, gate)
+        reason = reason_of(
+            reason,
+            shortest=SHORTEST_REASON,
+            missing=f"Say why in at least {SHORTEST_REASON} characters: the reason stays on the "
+            "rollout's page and in the audit log.",
+        )
+        if status.override is not None:
+            return status.override
+        if status.asked is not None:
+            if status.asked.actor_id == user.pk:
+                return status.asked
+            raise Refused(
+                f"{status.asked.actor_name} overrides gate “{gate}” already, and waits for a "
+                "second lead. Confirm that, or have it withdrawn."
+            )
+        given = _sign(
+            evidence, SignOffKind.OVERRIDE, actor, lasts=OVERRIDE_LASTS, subject=gate, reason=reason
+        )
+        waits = " It waits for a second lead." if evidence.plan.is_guarded(phase) else ""
+        _record(
+            Event.GATE_OVERRIDDEN,
+            f"Overrode gate “{gate}” before phase {phase}: {reason}{waits}",
+            *(given, actor, source),
+            gate=gates.as_data(status),
+        )
+    return given
+
+
+def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None:
+    """Confirm another lead's override before a destructive or restrictive phase. Raises Refused."""
+    user = known_user(actor, "confirm an override")
+    with alone_with(one.rollout):
+        one.refresh_from_db()
+        evidence = _evidence(one.rollout, one.phase)
+        if one.kind != SignOffKind.OVERRIDE:
+            raise Refused("This sign-off is no override: there is nothing to confirm.")
+        if one.confirmed_at is not None:
+            raise Refused(f"{one.confirmed_by_name} has confirmed it already.")
+        if one.actor_id == user.pk:
+            raise Refused("You overrode the gate yourself. Another lead confirms it.")
+        reason = why_void(one, evidence)
+        if reason:
+            raise Refused(f"The override does not count any more: {reason} Override it anew.")
+        if not evidence.plan.is_guarded(one.phase):
+            raise Refused(
+                f"Phase {one.phase} is neither destructive nor restrictive: its overrides need no "
+                "second lead."
+            )
+        if override_of(one.subject, evidence)[1] != one:
+            raise Refused(
+                f"A newer override of gate “{one.subject}” counts instead of this one. Look at the "
+                "page again."
+            )
+        one.confirmed_by_id, one.confirmed_by_name = user.pk, actor.get_username()
+        one.confirmed_at = timezone.now()
+        one.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
+        _record(
+            Event.OVERRIDE_CONFIRMED,
+            f"Confirmed {one.actor_name}'s override of gate “{one.subject}” before phase "
+            f"{one.phase}: {one.reason}",
+            *(one, actor, source),
+        )
+
+
+def tick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
+    """Tick an item of the checklist in somebody's name. Raises Refused."""
+    found = _item(rollout, item)
+    with alone_with(rollout):
+        evidence = _evidence(rollout, 0)
+        if any(one.subject == item for one in evidence.sign_offs(SignOffKind.TICK)):
+            return
+        one = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
+        _record(Event.ITEM_TICKED, f"Ticked “{found.text}”.", one, actor, source)
+
+
+def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
+    """Take a tick back. Raises Refused."""
+    found = _item(rollout, item)
+    with alone_with(rollout):
+        one = SignOff.objects.filter(
+            rollout=rollout, kind=SignOffKind.TICK, subject=item, withdrawn_at=None
+        ).first()
+        if one is None:
+            return
+        one.withdrawn_at, one.withdrawn_by_name = timezone.now(), actor.get_username()
+        one.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
+        _record(Event.TICK_TAKEN_BACK, f"Took the tick of “{found.text}” back.", one, actor, source)
+
+
+def _evidence(rollout: Rollout, phase: int) -> Evidence:
+    plan = plan_of(rollout)
+    if not 0 <= phase < len(plan.phases):
+        raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
+    return Evidence(rollout, phase, plan=plan)
+
+
+def _approved_gate(evidence: Evidence) -> Approved:
+    for gate in evidence.gates:
+        if isinstance(gate, Approved):
+            return gate
+    raise Refused(f"Phase {evidence.number} needs no approval in {evidence.rollout.environment}.")
+
+
+def _status_of(evidence: Evidence, name: str) -> gates.GateStatus:
+    """The answer of a gate that can be overridden now. Raises Refused."""
+    for gate in evidence.gates:
+        if gate.name == name:
+            status = gates.answer(gate, evidence)
+            if status.status == "pass":
+                raise Refused(f"Gate “{name}” passes: there is nothing to override.")
+            if not gate.overridable:
+                raise Refused(f"Gate “{name}” cannot be overridden. {status.message}")
+            return status
+    raise Refused(f"There is no gate “{name}” before phase {evidence.number}.")
+
+
+def _item(rollout: Rollout, item_id: str) -> Item:
+    checklist = plan_of(rollout).checklist
+    for item in checklist:
+        if item.id == item_id:
+            if type(item) is not Item:
+                raise Refused(f"“{item.text}” is found out by itself; nobody ticks it.")
+            return item
+    known = ", ".join(item.id for item in checklist if type(item) is Item)
+    raise Refused(f"There is no item “{item_id}”. Items to tick: {known or 'none'}.")
+
+
+def _sign(
+    evidence: Evidence,
+    kind: SignOffKind,
+    actor: Actor,
+    *,
+    lasts: timedelta | None,
+    subject: str = "",
+    reason: str = "",
+) -> SignOff:
+    now = timezone.now()
+    return SignOff.objects.create(
+        rollout=evidence.rollout,
+        phase=evidence.number,
+        kind=kind,
+        subject=subject,
+        reason=reason,
+        actor=actor if isinstance(actor, get_user_model()) else None,
+        actor_name=actor.get_username(),
+        at=now,
+        plan_digest=evidence.plan.digest,
+        phase_digest=evidence.plan.digest_of(evidence.number),
+        expires_at=now + lasts if lasts is not None else None,
+    )
+
+
+def _withdraw_requests(rollout: Rollout, phase: int, actor: Actor) -> None:
+    SignOff.objects.filter(
+        rollout=rollout, phase=phase, kind=SignOffKind.REQUEST, withdrawn_at=None
+    ).update(withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username())
+
+
+def _record(
+    event: Event, message: str, one: SignOff, actor: Actor, source: str, **more: object
+) -> None:
+    activity_log.record(
+        event,
+        message,
+        actor=actor.get_username(),
+        source=source,
+        rollout=one.rollout,
+        phase=one.phase,
+        data={
+            "sign_off": one.pk,
+            "plan_digest": one.plan_digest,
+            "phase_digest": one.phase_digest,
+            **more,
+        },
+    )

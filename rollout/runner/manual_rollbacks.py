@@ -1,0 +1,118 @@
+"""Takes note of a rollback that people carried out by hand, once the database shows it."""
+
+from django.utils import timezone
+
+from rollout import gates
+from rollout.engine import catalog
+from rollout.engine.target import Connection, ask
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, sentence_name_of
+from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
+from rollout.plan import facts
+from rollout.plan.actions import Fill, Statement
+from rollout.plan.plan import Plan
+from rollout.worker.leases import take_back
+from rollout.worker.transitions import move
+
+SHOWN = 3
+
+
+def recognise(
+    rollout: Rollout, phase: int, *, actor: Actor, source: str = "shell"
+) -> list[PhaseRun]:
+    """Write down that a phase, and every one after it that was begun, is rolled back.
+
+    Raises Refused unless the target is as the plan expects before that phase, and while a worker
+    is at work on the rollout. A run that a dead worker left comes to its end.
+    """
+    plan = plan_of(rollout)
+    with target_of(rollout.environment).connect() as connection:
+        remains = what_remains(connection, plan, phase)
+    if remains:
+        more = f"; and {len(remains) - SHOWN} more" if len(remains) > SHOWN else ""
+        raise Refused(
+            f"Phase {phase} is not rolled back: {'; '.join(remains[:SHOWN])}{more}. Run the script "
+            f"to its end: manage.py rollout sql {plan.name} {phase} --rollback"
+        )
+    with alone_with(rollout):
+        _end_what_is_left(rollout)
+        runs = gates.newest_runs(rollout)
+        begun = [n for n, run in runs.items() if n >= phase and not gates.is_untouched(run)]
+        if not begun:
+            raise Refused(f"The journal knows already that phase {phase} is not in place.")
+        return [_note(rollout, plan, number, actor, source) for number in sorted(begun)[::-1]]
+
+
+def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
+    """What a target still has of a phase, or of a later one, each as people read it."""
+    live = catalog.read(connection, catalog.labels_of(plan))
+    found = [str(drift) for drift in catalog.compare(plan, phases_done=phase, live=live)]
+    if found:
+        return found
+    for step in plan.phases[phase].steps:
+        for action in plan.backward(step).actions:
+            if isinstance(action, Statement) and action.done is not None:
+                if not ask(connection, action.done):
+                    found.append(f"step {step.id} is not undone")
+            elif isinstance(action, Fill) and _can_be_asked(connection, action):
+                row = connection.execute(action.unfilled(facts.TRUE)).fetchone()
+                if row and row[0]:
+                    found.append(f"step {step.id} has {row[0]:,} rows to bring back")
+    return list(dict.fromkeys(found))
+
+
+def _can_be_asked(connection: Connection, fill: Fill) -> bool:
+    return fill.source is None or ask(connection, facts.relation_exists(fill.source))
+
+
+def _end_what_is_left(rollout: Rollout) -> None:
+    run = active_run(rollout)
+    if run is None:
+        return
+    if run.state != RunState.PAUSED and run.lease_until and run.lease_until > timezone.now():
+        raise Refused(f"A worker has just been at work: {is_busy(run)}")
+    # Its worker's token is void from here on: what the queue still delivers is dropped.
+    take_back(run)
+    move(run, RunState.CANCELLING)
+    move(run, RunState.CANCELLED, error="It was rolled back by hand.")
+
+
+def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -> PhaseRun:
+    now = timezone.now()
+    run = PhaseRun.objects.create(
+        rollout=rollout,
+        phase=phase,
+        way=Way.BACKWARD,
+        state=RunState.DONE,
+        actor_name=actor.get_username(),
+        plan_digest=plan.digest,
+        started_at=now,
+        finished_at=now,
+    )
+    # What is written is another than before: a clean audit from before then tells no more.
+    StepRun.objects.bulk_create(
+        StepRun(
+            run=run,
+            step=step.id,
+            position=position,
+            state=StepState.DONE,
+            attempts=1,
+            started_at=now,
+            finished_at=now,
+            result="Rolled back by hand.",
+        )
+        for position, step in enumerate(reversed(plan.phases[phase].steps))
+    )
+    activity_log.record(
+        Event.ROLLED_BACK_BY_HAND,
+        f"{sentence_name_of(run)} was carried out by hand, and the schema shows it.",
+        actor=run.actor_name,
+        source=source,
+        rollout=rollout,
+        phase=phase,
+        data={"run": run.pk, "plan_digest": plan.digest},
+    )
+    return run

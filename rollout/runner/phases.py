@@ -1,0 +1,305 @@
+"""What people can do with a rollout. Each verb changes the journal and queues the work."""
+
+from django.contrib.auth import get_user_model
+
+from rollout import gates, queue
+from rollout.gates import Evidence, GateStatus, sql_files
+from rollout.gates.starts import STOPPED, unfinished_repair, why_not_roll_back, why_not_start
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import (
+    active_run,
+    alone_with,
+    is_busy,
+    name_of,
+    plan_of,
+    refuse_beside_restore,
+    refuse_out_of_reach,
+    sentence_name_of,
+)
+from rollout.models import (
+    PhaseRun,
+    Rollout,
+    RunState,
+    SignOff,
+    SignOffKind,
+    Way,
+)
+from rollout.plan.gates import Approved
+from rollout.plan.plan import Plan
+from rollout.queries import preflights
+from rollout.worker import leases, lost_triggers
+from rollout.worker.transitions import move, paused_by
+
+
+def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
+    refuse_out_of_reach(rollout)
+    plan = plan_of(rollout)
+    gates.forget()
+    _refuse_start(plan, rollout, phase, actor)
+    # Before anybody is kept waiting: it may take seconds.
+    found = preflights.look_before(rollout, phase)
+    if found.refusal:
+        raise Refused(found.refusal)
+    with alone_with(rollout):
+        newest, answers = _refuse_start(plan, rollout, phase, actor)
+        return _begin(
+            *(rollout, plan, phase, Way.FORWARD, newest, actor, source),
+            preflight=preflights.as_data(found),
+            gates=[gates.as_data(answer) for answer in answers],
+        )
+
+
+def _use_sign_offs(run: PhaseRun) -> None:
+    """What was signed for a start counts for no other."""
+    SignOff.objects.filter(
+        rollout=run.rollout,
+        phase=run.phase,
+        kind__in=(SignOffKind.APPROVAL, SignOffKind.OVERRIDE),
+        run=None,
+    ).update(run=run)
+
+
+def _refuse_start(
+    plan: Plan, rollout: Rollout, phase: int, actor: Actor
+) -> tuple[PhaseRun | None, list[GateStatus]]:
+    """The newest run of a phase that may start, and what its gates answer. Raises Refused."""
+    evidence = Evidence(rollout, phase, plan=plan, starter=actor)
+    answers = list(gates.answers_of(evidence)) if 0 <= phase < len(plan.phases) else []
+    reason = why_not_start(evidence, active_run(rollout), answers)
+    if reason:
+        raise Refused(reason)
+    return evidence.run, answers
+
+
+def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
+    refuse_out_of_reach(rollout)
+    plan = plan_of(rollout)
+    with alone_with(rollout):
+        runs = gates.newest_runs(rollout)
+        reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
+        reason = reason or sql_files.said(rollout, plan, [phase])
+        if reason:
+            raise Refused(reason)
+        return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
+
+
+def _begin(
+    rollout: Rollout,
+    plan: Plan,
+    phase: int,
+    way: Way,
+    newest: PhaseRun | None,
+    actor: Actor,
+    source: str,
+    **more: object,
+) -> PhaseRun:
+    if newest is not None and newest.way == way and newest.state != RunState.DONE:
+        return _go_on(rollout, newest, actor, source, **more)
+    refuse_beside_restore(rollout)
+    run = PhaseRun.objects.create(
+        rollout=rollout,
+        phase=phase,
+        way=way,
+        actor=actor if isinstance(actor, get_user_model()) else None,
+        actor_name=actor.get_username(),
+        plan_digest=plan.digest,
+        lease_until=leases.grace(),
+    )
+    if way == Way.FORWARD:
+        _use_sign_offs(run)
+    event, verb = (
+        (Event.PHASE_STARTED, "Started")
+        if way == Way.FORWARD
+        else (Event.ROLLBACK_STARTED, "Started the rollback of")
+    )
+    activity_log.record(
+        event,
+        f"{verb} phase {phase}.",
+        actor=run.actor_name,
+        source=source,
+        rollout=rollout,
+        phase=phase,
+        data={"run": run.pk, "plan_digest": plan.digest, **more},
+    )
+    queue.send_run(run)
+    return run
+
+
+def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | None:
+    """The run that can be retried: the newest, a repair's or a phase's, or the one wanted."""
+    runs, repair = gates.newest_runs_and_repair(rollout)
+    phase = max(runs.values(), key=lambda run: run.pk, default=None)
+    stopped = [
+        run
+        for run in (unfinished_repair(runs, repair), phase)
+        if run is not None and run.state in STOPPED
+    ]
+    if wanted is not None:
+        stopped = [run for run in stopped if run.pk == wanted.pk]
+    return max(stopped, key=lambda run: run.pk, default=None)
+
+
+def _why_not_retry(run: PhaseRun) -> str:
+    """Why a run that somebody names cannot go on."""
+    if run.state not in STOPPED:
+        return (
+            f"{sentence_name_of(run)} is {run.get_state_display().lower()}: there is nothing to "
+            "retry. Look at the page again."
+        )
+    if run.way == Way.REPAIR:
+        return f"More has been carried out since the {name_of(run)}. Start a new repair."
+    return f"{sentence_name_of(run)} is not the newest run any more. Look at the page again."
+
+
+def retry(
+    rollout: Rollout, *, run: PhaseRun | None = None, actor: Actor, source: str = "web"
+) -> PhaseRun:
+    """Go on with the run that failed or was cancelled, at the step that did not end.
+
+    A phase is looked at once more, as before its start. ``run`` says which run, where a repair
+    stopped after a phase did. Raises Refused.
+    """
+    refuse_out_of_reach(rollout)
+    wanted = stopped_run(rollout, run)
+    if wanted is None and run is not None and active_run(rollout) is None:
+        raise Refused(_why_not_retry(run))
+    more: dict[str, object] = {}
+    if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
+        _have_lost_triggers_made(rollout, wanted)
+        found = preflights.look_before(rollout, wanted.phase)
+        if found.refusal:
+            raise Refused(found.refusal)
+        more["preflight"] = preflights.as_data(found)
+    with alone_with(rollout):
+        return _go_on(rollout, wanted, actor, source, **more)
+
+
+def _have_lost_triggers_made(rollout: Rollout, run: PhaseRun) -> None:
+    plan = plan_of(rollout)
+    with target_of(rollout.environment).connect() as connection:
+        lost = lost_triggers.find_lost(connection, run, plan)
+    if lost:
+        lost_triggers.do_again(run, plan, lost)
+
+
+def _go_on(
+    rollout: Rollout, run: PhaseRun | None, actor: Actor, source: str, **more: object
+) -> PhaseRun:
+    busy = active_run(rollout)
+    if busy is not None:
+        raise Refused(is_busy(busy))
+    refuse_beside_restore(rollout)
+    run = stopped_run(rollout, run) if run is not None else None
+    if run is None:
+        raise Refused(
+            "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
+        )
+    plan = plan_of(rollout)
+    if edited := sql_files.said(rollout, plan, [run.phase]):
+        raise Refused(edited)
+    digest, former_digest = plan.digest, run.plan_digest
+    if digest != former_digest and run.way == Way.FORWARD:
+        _refuse_unapproved(rollout, run, actor)
+    moved = move(
+        run,
+        RunState.QUEUED,
+        error="",
+        advice="",
+        lease_until=leases.grace(),
+        plan_digest=digest,
+    )
+    if not moved:
+        raise Refused("Its state has just changed. Look at the page again.")
+    if digest != former_digest:
+        # The plan is another by now: every step asks the catalog afresh what is applied.
+        run.steps.all().delete()
+    if run.way == Way.FORWARD:
+        _use_sign_offs(run)
+    record_on_run(run, Event.RETRIED, f"Retried {name_of(run)}.", actor, source, **more)
+    queue.send_run(run)
+    return run
+
+
+def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
+    """A run that goes on with another plan than it began with is approved anew, where the phase
+    wants that at all. Raises Refused."""
+    evidence = Evidence(rollout, run.phase, starter=actor)
+    for gate in evidence.gates:
+        if isinstance(gate, Approved) and not (given := gates.answer(gate, evidence)).lets_through:
+            raise Refused(
+                f"The plan has changed since phase {run.phase} began. Gate “{given.name}”: "
+                f"{given.message}"
+            )
+
+
+def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Ask the running phase to stop at its next safe point. Raises Refused."""
+    with alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is running: there is nothing to pause. Start a phase first.")
+        # A run that no worker has begun with is paused here and now; one may begin meanwhile.
+        waits, pause = run.state == RunState.QUEUED, paused_by(actor.get_username())
+        if not (waits and move(run, RunState.PAUSED, pause=pause)) and not move(
+            run, RunState.PAUSING, pause=pause
+        ):
+            run.refresh_from_db()
+            raise Refused(f"It cannot be paused now: {is_busy(run)}")
+        record_on_run(run, Event.PAUSE_ASKED_FOR, f"Asked {name_of(run)} to pause.", actor, source)
+        if run.state == RunState.PAUSED:
+            record_on_run(run, Event.PAUSED, f"{sentence_name_of(run)} is paused.", actor, source)
+    return run
+
+
+def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Let a paused phase go on. Raises Refused."""
+    refuse_out_of_reach(rollout)
+    with alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is paused: there is nothing to resume. Start or retry a phase.")
+        if run.state != RunState.PAUSED or not move(
+            run, RunState.QUEUED, lease_until=leases.grace()
+        ):
+            raise Refused(f"Only a paused phase can be resumed: {is_busy(run)}")
+        record_on_run(run, Event.RESUMED, f"Resumed {name_of(run)}.", actor, source)
+        queue.send_run(run)
+    return run
+
+
+def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
+    """Stop the active phase for good; it can be retried or rolled back then. Raises Refused."""
+    with alone_with(rollout):
+        run = active_run(rollout)
+        if run is None:
+            raise Refused("Nothing is running: there is nothing to cancel. Start a phase first.")
+        # A run that no worker holds is cancelled here and now; its queued message is void.
+        waits = run.state in (RunState.QUEUED, RunState.PAUSED)
+        if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
+            run.refresh_from_db()
+            raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
+        record_on_run(run, Event.CANCEL_ASKED_FOR, f"Asked {name_of(run)} to stop.", actor, source)
+        if run.state == RunState.CANCELLED:
+            record_on_run(
+                run, Event.CANCELLED, f"{sentence_name_of(run)} is cancelled.", actor, source
+            )
+    return run
+
+
+def record_on_run(
+    run: PhaseRun, event: Event, message: str, actor: Actor, source: str, **more: object
+) -> None:
+    activity_log.record(
+        event,
+        message,
+        actor=actor.get_username(),
+        source=source,
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"run": run.pk, **more},
+    )

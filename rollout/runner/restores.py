@@ -1,0 +1,264 @@
+"""Puts snapshots back into environments, and tells their journal where they stand from then on."""
+
+import logging
+
+import psycopg
+from django.utils import timezone
+
+from rollout import queue
+from rollout.engine.snapshot import problem
+from rollout.engine.snapshot.contents import relations_of
+from rollout.engine.target import Connection, Target
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused, known_user
+from rollout.journal.environments import DEFAULT, configured, must_know, target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
+from rollout.models import (
+    RESTORE_UNDER_WAY,
+    Environment,
+    Restore,
+    RestoreState,
+    Rollout,
+    Snapshot,
+)
+from rollout.plan.names import SCHEMA
+from rollout.plan.plan import Plan
+from rollout.runner import environments
+from rollout.runner.reasons import reason_of
+from rollout.worker import leases
+from rollout.worker.restores import (
+    FRESH,
+    carry_out,
+    is_production,
+    refuse_unless_verified,
+    why_not_fresh,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def restore_snapshot(
+    snapshot: Snapshot,
+    into: Rollout,
+    *,
+    replace: bool,
+    reason: str = "",
+    actor: Actor,
+    source: str = "web",
+) -> Restore:
+    """Ask for a snapshot to be put in place of the plan's tables in an environment.
+
+    Tables that are there already are replaced only with ``replace``. Into production it waits for
+    another lead's approval. Raises Refused.
+    """
+    with alone_with(into):
+        restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
+        if restore.state == RestoreState.RUNNING:
+            queue.send_restore(restore)
+    return restore
+
+
+def restore_now(
+    snapshot: Snapshot, into: Rollout, *, replace: bool, reason: str, actor: Actor, source: str
+) -> Restore:
+    """The same in this process, for a shell that waits; unless it is to be approved first."""
+    with alone_with(into):
+        restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
+    if restore.state == RestoreState.RUNNING:
+        carry_out(restore.pk, restore.token, from_queue=False)
+        restore.refresh_from_db()
+    return restore
+
+
+def make_staging(
+    snapshot: Snapshot,
+    *,
+    name: str = "",
+    actor: Actor,
+    source: str = "web",
+    now: bool = False,
+) -> Restore:
+    """Ask for a database made from a snapshot, to be an environment of its own. Raises Refused.
+
+    With ``now`` it is made in this process.
+    """
+    refuse_out_of_reach(snapshot.rollout)
+    with alone_with(snapshot.rollout):
+        refuse_unless_verified(snapshot)
+        made = environments.asked_for(snapshot, name, Environment.Purpose.STAGING, actor)
+        into, _created = Rollout.objects.get_or_create(
+            plan=snapshot.rollout.plan, environment=made.name
+        )
+        restore = _asked_for(snapshot, into, made, False, "", actor, source)
+        if not now:
+            queue.send_restore(restore)
+    if now:
+        carry_out(restore.pk, restore.token, from_queue=False)
+        restore.refresh_from_db()
+    return restore
+
+
+def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
+    """Let a snapshot that waits for it be put into production. Raises Refused."""
+    known_user(actor, "approve a restore")
+    with alone_with(restore.rollout):
+        restore.refresh_from_db()
+        refusal = why_not_approve(restore, actor)
+        if refusal:
+            raise Refused(refusal)
+        refuse_unless_verified(restore.snapshot)
+        changed = Restore.objects.filter(pk=restore.pk, state=RestoreState.WAITING).update(
+            state=RestoreState.RUNNING,
+            approver_name=actor.get_username(),
+            approved_at=timezone.now(),
+            lease_until=leases.grace(),
+        )
+        if not changed:
+            raise Refused("Its state has just changed. Look at the page again.")
+        restore.refresh_from_db()
+        _record(restore, Event.RESTORE_APPROVED, "Approved", actor.get_username(), source)
+        queue.send_restore(restore)
+
+
+def why_not_approve(restore: Restore, actor: Actor) -> str:
+    """Why somebody cannot approve a restore now, with what to do about it; empty where they can."""
+    if restore.state != RestoreState.WAITING:
+        return "It waits for no approval."
+    if timezone.now() - restore.created_at > FRESH:
+        return "It has waited for more than an hour. Cancel it and ask again."
+    if actor.get_username() == restore.actor_name:
+        return f"{restore.actor_name} asked for it, so another lead is to approve it."
+    active = active_run(restore.rollout)
+    if active is not None:
+        return is_busy(active)
+    return why_not_fresh(restore)
+
+
+def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
+    """Stop a restore that waits or is under way; nothing has changed then. Raises Refused."""
+    with alone_with(restore.rollout):
+        mine = Restore.objects.filter(pk=restore.pk)
+        # One that waits for approval is cancelled here and now: no worker has it.
+        waited = mine.filter(state=RestoreState.WAITING).update(
+            state=RestoreState.CANCELLED, finished_at=timezone.now()
+        )
+        if not waited and not mine.filter(state=RestoreState.RUNNING).update(
+            state=RestoreState.CANCELLING
+        ):
+            restore.refresh_from_db()
+            if restore.state == RestoreState.CANCELLING:
+                raise Refused(f"Restore {restore.pk} is being cancelled. Wait until it stops.")
+            raise Refused("It is not under way any more: there is nothing to cancel.")
+        restore.refresh_from_db()
+        name = actor.get_username()
+        _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", name, source)
+        if waited:
+            _record(restore, Event.RESTORE_CANCELLED, "Cancelled the", name, source)
+
+
+def _asked_for(
+    snapshot: Snapshot,
+    into: Rollout,
+    made: Environment | None,
+    replace: bool,
+    reason: str,
+    actor: Actor,
+    source: str,
+) -> Restore:
+    _refuse(snapshot, into, made, replace)
+    if is_production(into):
+        known_user(actor, "have production replaced by a snapshot")
+    reason = reason_of(
+        reason,
+        shortest=1 if is_production(into) else 0,
+        missing="Say why production is to be replaced by a snapshot: the lead who is to approve it "
+        "reads that.",
+    )
+    restore = Restore.objects.create(
+        snapshot=snapshot,
+        rollout=into,
+        environment=made,
+        state=RestoreState.WAITING if is_production(into) else RestoreState.RUNNING,
+        actor_name=actor.get_username(),
+        reason=reason,
+        lease_until=leases.grace(),
+    )
+    _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor.get_username(), source)
+    return restore
+
+
+def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace: bool) -> None:
+    if snapshot.rollout.plan != into.plan:
+        raise Refused(f"Snapshot {snapshot.pk} is of {snapshot.rollout.plan}, not of {into.plan}.")
+    refuse_unless_verified(snapshot)
+    active = active_run(into)
+    if active is not None:
+        raise Refused(is_busy(active))
+    other = Restore.objects.filter(rollout=into, state__in=RESTORE_UNDER_WAY).first()
+    if other is not None:
+        raise Refused(
+            f"{other.actor_name}'s restore of snapshot {other.snapshot_id} is under way there. "
+            "Wait for its end, or cancel it."
+        )
+    if made is not None:
+        return
+    must_know(into.plan, into.environment)
+    try:
+        with target_of(into.environment).connect() as connection:
+            _refuse_database(connection, into)
+            there = _tables_there(connection, plan_of(into))
+    except psycopg.Error as error:
+        raise Refused(f"{problem.of_database(error)} Nothing was changed.") from error
+    if there and not replace:
+        raise Refused(
+            f"{into.environment} has {', '.join(there)} already. Say that they are to be "
+            "replaced: --yes."
+        )
+
+
+def _refuse_database(connection: Connection, into: Rollout) -> None:
+    """An environment whose name is another may still be the same database."""
+    if is_production(into) or DEFAULT not in configured():
+        return
+    if _identity(connection) == _identity_of(target_of(DEFAULT)):
+        raise Refused(
+            f"{into.environment} is the very database of {DEFAULT}. Name another database for it "
+            'in ROLLOUT["ENVIRONMENTS"].'
+        )
+
+
+def _identity_of(target: Target) -> tuple[object, ...] | None:
+    try:
+        with target.connect() as connection:
+            return _identity(connection)
+    except psycopg.OperationalError:
+        return None  # It is away, so it is not the one that answers.
+
+
+def _identity(connection: Connection) -> tuple[object, ...] | None:
+    return connection.execute(
+        "SELECT d.oid, d.datname, pg_postmaster_start_time(), system_identifier"
+        " FROM pg_database AS d, pg_control_system() WHERE d.datname = current_database()"
+    ).fetchone()
+
+
+def _tables_there(connection: Connection, plan: Plan) -> list[str]:
+    return [
+        relation.label
+        for relation in relations_of(connection, plan)
+        if relation.schema != SCHEMA and relation.kind in "rp"
+    ]
+
+
+def _record(restore: Restore, event: Event, verb: str, actor: str, source: str) -> None:
+    into = restore.rollout.environment
+    activity_log.record(
+        event,
+        f"{verb} restore of snapshot {restore.snapshot_id} into {into}."
+        + (f" {restore.reason}" if restore.reason else ""),
+        actor=actor,
+        source=source,
+        rollout=restore.rollout,
+        data={"restore": restore.pk, "snapshot": restore.snapshot_id},
+    )

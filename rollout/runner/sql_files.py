@@ -1,0 +1,33 @@
+"""Takes SQL files that were edited after they were applied for what was applied."""
+
+from rollout import gates
+from rollout.gates import sql_files
+from rollout.journal import activity_log
+from rollout.journal.actors import Actor, Refused
+from rollout.journal.events import Event
+from rollout.journal.rollouts import alone_with, plan_of
+from rollout.models import Rollout, StepRun
+
+
+def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> list[StepRun]:
+    """Accept every edited file, in the actor's name; the steps. Raises Refused."""
+    plan = plan_of(rollout)
+    with alone_with(rollout):
+        steps = sql_files.edited(rollout, plan, gates.begun(gates.newest_runs(rollout)))
+        if not steps:
+            raise Refused(
+                "No SQL file was edited after it was applied: there is nothing to accept."
+            )
+        for step in steps:
+            was, step.checksum = step.checksum, plan.checksum_of(step.run.phase, step.step)
+            step.save(update_fields=["checksum"])
+            activity_log.record(
+                Event.EDITED_FILE_ACCEPTED,
+                f"The files of step {step.step} are accepted as they are now.",
+                actor=actor.get_username(),
+                source=source,
+                rollout=rollout,
+                phase=step.run.phase,
+                data={"step": step.step, "was": was, "now": step.checksum},
+            )
+    return steps

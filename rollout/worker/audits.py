@@ -1,0 +1,321 @@
+"""Makes audit reports: those that somebody asked for, and those that are steps of a phase."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import psycopg
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from rollout import journal
+from rollout.engine import replica
+from rollout.engine.audit import (
+    MISMATCHED,
+    AuditResult,
+    CellNow,
+    Sample,
+    cells_of_row,
+    keys_of_pair,
+    last_written,
+    run_audit,
+)
+from rollout.engine.control import Interrupted
+from rollout.engine.health import Signal, read_signals
+from rollout.engine.pace import Pace
+from rollout.engine.target import Connection
+from rollout.journal import activity_log, findings
+from rollout.journal.audit_mappings import against
+from rollout.journal.environments import audit_target_of, target_of
+from rollout.journal.events import Event
+from rollout.models import (
+    AuditMode,
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    PhaseRun,
+    Rollout,
+)
+from rollout.plan import plans
+from rollout.plan.plan import Plan
+from rollout.queries.sample_bounds import CONFIDENCE, confidence_of_look, upper_bound
+from rollout.worker import leases
+from rollout.worker.leases import Lease
+
+LARGEST_SEED = 2**31 - 1
+
+
+_WRITE_EVERY = 1.0
+
+
+def carry_out(report_id: int, token: int, *, from_queue: bool = True) -> None:
+    """Make a report that was asked for, if the token is still the newest one."""
+    report = (
+        AuditReport.objects.select_related("rollout")
+        .filter(pk=report_id, status=AuditStatus.RUNNING)
+        .first()
+    )
+    if report is None or not leases.claim(report, token):
+        return
+    on_wait = partial(_waits_for, report)
+    with Lease(report, on_wait=on_wait, from_queue=from_queue) as held:
+        try:
+            result = _compare(report, held)
+        except Interrupted:
+            return
+        _write(report, result)
+
+
+def asked_for(
+    rollout: Rollout,
+    *,
+    actor_name: str,
+    source: str,
+    sample: int | None = None,
+    seed: int | None = None,
+    tables: Sequence[str] = (),
+    scheduled: bool = False,
+) -> AuditReport:
+    """A report that somebody asks for, written down and yet to be made.
+
+    ``sample`` is the number of rows to pick at random, by ``seed`` where one is given.
+    """
+    with journal.atomic():
+        report = AuditReport.objects.create(
+            rollout=rollout,
+            mode=AuditMode.SAMPLED if sample else AuditMode.FULL,
+            # Until the sample is drawn, how many rows it is to have.
+            rows=sample or 0,
+            seed=(secrets.randbelow(LARGEST_SEED) if seed is None else seed) if sample else None,
+            tables=list(tables),
+            scheduled=scheduled,
+            plan_digest=plans.get(rollout.plan).digest,
+            actor_name=actor_name,
+            started_at=timezone.now(),
+            lease_until=leases.grace(),
+        )
+        what = f"a sampled audit of {sample:,} rows" if sample else "a full audit"
+        activity_log.record(
+            Event.AUDIT_ASKED_FOR,
+            f"Asked for {what}.",
+            actor=actor_name,
+            source=source,
+            rollout=rollout,
+            data={"report": report.pk, "seed": report.seed, "tables": report.tables},
+        )
+    return report
+
+
+def of_run(run: PhaseRun, held: Lease) -> AuditReport:
+    """Make the report of a phase's audit step, under the lease of its run."""
+    give_up(run, "Its worker died before the end; the step was done again.")
+    report = AuditReport.objects.create(
+        rollout=run.rollout,
+        run=run,
+        plan_digest=run.plan_digest,
+        actor_name=run.actor_name,
+        started_at=timezone.now(),
+    )
+    _write(report, _compare(report, held))
+    return report
+
+
+@dataclass(frozen=True)
+class RowNow:
+    """A row as it is now, in each translation, and when it was written where that is known."""
+
+    cells: list[CellNow]
+    written_at: datetime | None
+
+
+def row_now(rollout: Rollout, table_label: str, key: Sequence[str]) -> RowNow:
+    """What a row holds at this moment. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    table = next((t for t in plan.audited_tables if t.label == table_label), None)
+    if table is None:
+        return RowNow([], None)
+    with target_of(rollout.environment).connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        cells = cells_of_row(connection, plan, table, key)
+        return RowNow(cells, last_written(connection, table, key) if cells else None)
+
+
+def keys_now(
+    rollout: Rollout,
+    table_label: str,
+    column: str,
+    legacy: str | None,
+    new: str | None,
+    *,
+    at_most: int,
+) -> list[str]:
+    """Keys of some rows that hold this pair at this moment. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    table = next((t for t in plan.audited_tables if t.label == table_label), None)
+    if table is None:
+        return []
+    target, _ = audit_target_of(rollout.environment)
+    with target.connect() as connection:
+        connection.execute("SET statement_timeout = '3s'")
+        return keys_of_pair(connection, plan, table, column, legacy, new, at_most=at_most)
+
+
+def give_up(run: PhaseRun, why: str) -> None:
+    """Close what audit a run has left unfinished, so that nobody waits for it."""
+    AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
+        status=AuditStatus.INCONCLUSIVE, message=why, finished_at=timezone.now()
+    )
+
+
+def _compare(report: AuditReport, held: Lease) -> AuditResult:
+    plan = plans.get(report.rollout.plan)
+    target, alias = audit_target_of(report.rollout.environment)
+    report.database = alias
+    try:
+        with ExitStack() as stack:
+            connection = stack.enter_context(target.connect())
+            held.using(connection)
+            primary_target = target_of(report.rollout.environment)
+            if primary_target != target:
+                primary = stack.enter_context(primary_target.connect())
+                behind = replica.wait_until_level(primary, connection, held)
+                if behind:
+                    return AuditResult(inconclusive=behind)
+            return run_audit(
+                connection,
+                plan,
+                tables=report.tables,
+                sample=_sample_of(report),
+                function_of=import_string,
+                jobs_of=partial(_computing_jobs, report.rollout),
+                control=held,
+                pace=Pace(look=partial(_signals, connection, plan)),
+                progress=_Progress(report),
+            )
+    except psycopg.Error as error:
+        held.check()
+        return AuditResult(inconclusive=f"The database refused or went away: {error}")
+
+
+def _computing_jobs(rollout: Rollout, table: str) -> list[int]:
+    jobs = BackfillJob.objects.filter(step_run__run__rollout=rollout, table=table, kind="compute")
+    return list(jobs.values_list("pk", flat=True))
+
+
+def _sample_of(report: AuditReport) -> Sample | None:
+    if report.mode != AuditMode.SAMPLED or report.seed is None:
+        return None
+    return Sample(rows=report.rows, seed=report.seed)
+
+
+def _signals(connection: Connection, plan: Plan) -> list[Signal]:
+    return [s for table in plan.audited_tables for s in read_signals(connection, table)]
+
+
+class _Progress:
+    """Writes down about once a second how many blocks a report has read."""
+
+    def __init__(self, report: AuditReport) -> None:
+        self._report = report
+        self._written = float("-inf")
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._written >= _WRITE_EVERY or done >= total:
+            self._written = now
+            self._report.blocks, self._report.blocks_done = total, done
+            self._report.save(update_fields=["blocks", "blocks_done"])
+
+
+def _waits_for(report: AuditReport, reason: str) -> None:
+    report.waiting_for = reason
+    report.save(update_fields=["waiting_for"])
+
+
+def _write(report: AuditReport, result: AuditResult) -> None:
+    report.rows = result.rows
+    report.population = result.population
+    report.matched = result.matched
+    report.mismatched = result.mismatched
+    report.transient = result.transient
+    report.categories = result.categories
+    report.translations = [
+        {**asdict(translation), "categories": translation.categories}
+        for translation in result.translations
+    ]
+    report.stored_mismatches = len(result.mismatches)
+    report.message = result.inconclusive
+    report.finished_at = timezone.now()
+    report.waiting_for = ""
+    report.snapshot, report.direction = result.snapshot, result.direction
+    report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest
+    report.mapping_values, report.mapping_reviewed = result.mapping_values, result.mapping_reviewed
+    report.mapping_at = result.mapping_at
+    report.code_version = code_version()
+    with journal.atomic():
+        if not result.inconclusive:
+            findings.settle(report, result)
+            _bound(report, result)
+        report.status = _status(report, result)
+        report.save()
+        activity_log.record(
+            Event.AUDIT_DONE,
+            f"Audit {report.pk} is {report.status}: {report.rows:,} rows, "
+            f"{report.mismatched:,} mismatched"
+            + (f", {report.waived:,} of them accepted." if report.waived else ".")
+            + (f" {said}" if (said := against(report)) else ""),
+            actor=report.actor_name,
+            source="worker",
+            rollout=report.rollout,
+            phase=report.run.phase if report.run else None,
+            data={
+                "report": report.pk,
+                "status": report.status,
+                "mode": report.mode,
+                "rows": report.rows,
+                "categories": report.categories,
+                "mapping": report.mapping_digest,
+                "mapping_values": report.mapping_values,
+                "mapping_reviewed": report.mapping_reviewed,
+            },
+        )
+
+
+def _status(report: AuditReport, result: AuditResult) -> AuditStatus:
+    if result.inconclusive:
+        return AuditStatus.INCONCLUSIVE
+    return AuditStatus.MISMATCHED if report.mismatched > report.waived else AuditStatus.CLEAN
+
+
+def _bound(report: AuditReport, result: AuditResult) -> None:
+    """Say what a sample proves; a scheduled one so that all of its phase hold together."""
+    if report.mode != AuditMode.SAMPLED or not report.rows:
+        return
+    report.confidence = CONFIDENCE
+    if report.scheduled:
+        earlier = AuditReport.objects.filter(
+            rollout=report.rollout, scheduled=True, pk__lt=report.pk
+        ).exclude(status=AuditStatus.INCONCLUSIVE)
+        report.confidence = confidence_of_look(earlier.count() + 1)
+    # Each table has a sample of its own: their bounds hold together when the risk is shared out.
+    share = 1 - (1 - report.confidence) / len(result.by_table)
+    rows = 0.0
+    for table, categories in result.by_table.items():
+        mismatched = sum(n for name, n in categories.items() if name in MISMATCHED)
+        examined = categories.total()
+        if examined:
+            rows += upper_bound(mismatched, examined, share) * result.populations[table]
+    report.upper_rate = rows / result.population
+
+
+def code_version() -> str:
+    """The version of this package that compares."""
+    try:
+        return version("rollout-console")
+    except PackageNotFoundError:
+        return "unpackaged"

@@ -1,0 +1,103 @@
+"""Other workers' part in a job: they hold lanes for a slice of time and write nothing else."""
+
+import time
+
+from rollout import logs
+from rollout.engine.control import Interrupted
+from rollout.engine.standing import Standing
+from rollout.engine.target import Connection, TargetAway
+from rollout.journal import activity_log
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.models import BackfillJob, PhaseRun, RunState, Way
+from rollout.plan import plans
+from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.worker import backfills, leases, repairs
+
+
+class Assistant:
+    """The control of a worker that helps: it stops as soon as the run does not simply run."""
+
+    def __init__(self, run_id: int) -> None:
+        self._run_id = run_id
+        self._looked = 0.0
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > 0.3:
+            self._looked = now
+            state = PhaseRun.objects.filter(pk=self._run_id).values_list("state", flat=True).get()
+            if state != RunState.RUNNING:
+                raise Interrupted(f"The run is {state}.")
+
+    def waiting(self, reason: str) -> None:
+        """The worker that holds the run tells people what it waits for."""
+
+    def shows(self, standing: Standing | None) -> None:
+        """An assistant carries no statement of a step out."""
+
+    def using(self, connection: Connection) -> None:
+        """An assistant's batches are short: they end by themselves."""
+
+
+def _job(job_id: int) -> BackfillJob:
+    return BackfillJob.objects.select_related("step_run__run__rollout").get(pk=job_id)
+
+
+def action_of(job: BackfillJob) -> Pass:
+    """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
+    run = job.step_run.run
+    plan = plans.get(run.rollout.plan)
+    if run.way == Way.REPAIR:
+        step = repairs.step_of(run)
+    else:
+        step = plan.step(run.phase, job.step_run.step)
+    way = plan.backward(step) if run.way == Way.BACKWARD else plan.forward(step)
+    action = way.actions[job.position]
+    assert isinstance(action, Fill | Compute | Proof)
+    return action
+
+
+def assist(job_id: int, until: float) -> None:
+    """Work on a job's free lanes until a moment of the wall clock, if the job still runs."""
+    seconds = until - time.time()
+    if seconds <= 0:
+        return
+    job = _job(job_id)
+    run = job.step_run.run
+    control = Assistant(run.pk)
+    try:
+        control.check()
+        with (
+            logs.bound(**leases.fields_of(run), step=job.step_run.step, job=job.pk),
+            target_of(run.rollout.environment).connect() as connection,
+        ):
+            worker = backfills.worker_of(connection, action_of(job), job, control)
+            backfills.work_on_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
+    except (Interrupted, TargetAway):
+        # The worker that holds the run says so.
+        return
+
+
+def retry_quarantined(job_id: int, actor_name: str) -> None:
+    """Try the rows that the database refused once more."""
+    job = _job(job_id)
+    run = job.step_run.run
+    action = action_of(job)
+    assert not isinstance(action, Proof), "a proof writes no row"
+    written = 0
+    try:
+        with target_of(run.rollout.environment).connect() as connection:
+            written = backfills.retry_quarantined(connection, action, job)
+        message = f"{written:,} rows of {job.table} that had been refused are written now."
+    except TargetAway as error:
+        message = f"The refused rows of {job.table} were not tried. {error}"
+    activity_log.record(
+        Event.QUARANTINE_RETRIED,
+        message,
+        actor=actor_name,
+        source="worker",
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"job": job.pk, "written": written},
+    )

@@ -1,0 +1,303 @@
+"""Carries a fill or compute action on: its job in the journal, its lanes, its final sweep."""
+
+import logging
+import time
+from functools import partial
+
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from rollout import journal, logs, queue
+from rollout.engine import backfill, lanes, planner, quarantine
+from rollout.engine.control import Control, Quiet
+from rollout.engine.health import Signal, read_signals
+from rollout.engine.pace import Pace, Settings
+from rollout.engine.target import Connection, own_transaction
+from rollout.journal import activity_log, heartbeats
+from rollout.journal.events import Event
+from rollout.models import BackfillJob, StepRun
+from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.telemetry.signal import application_signals
+from rollout.worker import proofs
+
+_log = logging.getLogger(__name__)
+
+ROUNDS = 5
+"""A row can be missed only while somebody holds it; so many passes over the rest must do."""
+FEWEST_POISON_ROWS = 50
+"""So many refused rows never stop a job, however small its table."""
+
+
+class RowsRemain(Exception):
+    """Rows are still not right after every round."""
+
+
+class RowsRefused(Exception):
+    """Rows could not be brought back; the message names them."""
+
+
+class LiveSettings:
+    """A job's settings as people have them now, read again about twice a second."""
+
+    def __init__(self, job: BackfillJob) -> None:
+        self._job = job
+        self._read_at = float("-inf")
+        self._settings = Settings()
+
+    def __call__(self) -> Settings:
+        now = time.monotonic()
+        if now - self._read_at > 0.5:
+            self._read_at = now
+            self._job.refresh_from_db(fields=["target_ms", "duty_percent", "workers"])
+            self._settings = Settings(
+                target_seconds=self._job.target_ms / 1000, duty=self._job.duty_percent / 100
+            )
+        return self._settings
+
+
+def job_of(connection: Connection, action: Pass, step_run: StepRun, position: int) -> BackfillJob:
+    """The journal's job for an action, and its lanes, made where they are absent."""
+    job = BackfillJob.objects.filter(step_run=step_run, position=position).first()
+    if job is None:
+        chosen = planner.choose(connection, action)
+        job = BackfillJob.objects.create(
+            step_run=step_run,
+            position=position,
+            table=action.table.label,
+            kind=action.kind,
+            blocks=chosen.blocks,
+            estimated_rows=chosen.estimated_rows,
+            stripes=chosen.stripes,
+            explanation=chosen.explanation,
+            most_poison_rows=0
+            if isinstance(action, Proof)
+            else max(FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
+        )
+    if isinstance(action, Proof) and job.finished_at is not None and job.quarantined:
+        proofs.begin_again(connection, job)
+    if job.finished_at is None:
+        lanes.create(
+            connection,
+            job.pk,
+            action.table,
+            # A function may take seconds for a page of rows: nobody knows before the first.
+            range_blocks=1 if isinstance(action, Compute) else None,
+        )
+    return job
+
+
+def worker_of(
+    connection: Connection, action: Pass, job: BackfillJob, control: Control
+) -> backfill.Worker:
+    """What works on a job's lanes, at the pace that people and the database's health set."""
+    backfill.prepare_session(connection)
+    control.using(connection)
+    return backfill.Worker(
+        connection,
+        action,
+        stripes=job.stripes,
+        control=control,
+        pace=Pace(settings=LiveSettings(job), look=partial(signals_of, connection, action, job)),
+        function=import_string(action.function) if isinstance(action, Compute) else None,
+        most_poison_rows=job.most_poison_rows,
+    )
+
+
+def signals_of(connection: Connection, action: Pass, job: BackfillJob) -> list[Signal]:
+    """A look at the health of a job's database, and of the application that it is for."""
+    return [*read_signals(connection, action.table), *application_signals(job.step_run.run)]
+
+
+def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: bool) -> None:
+    """Work on free lanes until a moment of the monotonic clock, or until there is none.
+
+    With ``wait``, wait for lanes that others hold: one of them may have died.
+    """
+    connection = worker.connection
+    while not lanes.is_finished(connection, job.pk) and time.monotonic() < until:
+        lane = lanes.claim(connection, job.pk, heartbeats.process_name())
+        if lane is None:
+            if not wait:
+                return
+            worker.control.waiting("the lanes that other workers hold")
+            worker.control.check()
+            time.sleep(0.2)
+            continue
+        worker.control.waiting("")
+        _log.info("Works on blocks %s to %s of %s", lane.next_block, lane.end_block, lane.relation)
+        try:
+            worker.work(lane, seconds=until - time.monotonic())
+        except backfill.LaneLost:
+            continue
+        finally:
+            if not connection.closed:
+                lanes.release(connection, lane)
+
+
+def carry_on(
+    connection: Connection,
+    action: Pass,
+    step_run: StepRun,
+    position: int,
+    *,
+    until: float,
+    control: Control,
+) -> str | None:
+    """Work on an action until a moment of the monotonic clock.
+
+    A sentence of its counts when the final sweep found nothing left, None when time ran out first.
+    Raises Interrupted, RowsRemain, TooManyPoisonRows and psycopg.Error.
+    """
+    job = job_of(connection, action, step_run, position)
+    with logs.bound(job=job.pk):
+        return _carry_on(connection, action, step_run, job, until=until, control=control)
+
+
+def _carry_on(
+    connection: Connection,
+    action: Pass,
+    step_run: StepRun,
+    job: BackfillJob,
+    *,
+    until: float,
+    control: Control,
+) -> str | None:
+    if job.finished_at is not None:
+        # A worker died between the end of the job and the end of its step.
+        return _finished(connection, action, job)
+    for _number in range(job.workers - 1):
+        queue.send("assist", job.pk, time.time() + until - time.monotonic())
+    work_on_lanes(worker_of(connection, action, job, control), job, until=until, wait=True)
+    if not lanes.is_finished(connection, job.pk):
+        return None
+    if isinstance(action, Proof):
+        proofs.judge(connection, action, job)
+        return _finish(connection, action, job, step_run)
+    if step_run.attempts > 1:
+        # Somebody pressed retry, and may have put right what the rows were refused for.
+        retry_quarantined(connection, action, job, control)
+    quarantine.refuse_too_many(connection, job.pk, most=job.most_poison_rows)
+    if isinstance(action, Fill) and action.keeps:
+        refuse_any(connection, job)
+    left = backfill.count_unfilled(connection, action, job.pk)
+    if left:
+        _again(connection, action, job, left)
+        return None
+    return _finish(connection, action, job, step_run)
+
+
+def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, left: int) -> None:
+    if job.rounds >= ROUNDS:
+        raise RowsRemain(
+            f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. Start an "
+            "audit: its report shows them and why. Then retry the phase."
+        )
+    job.rounds += 1
+    job.save(update_fields=["rounds"])
+    lanes.another_round(connection, job.pk, action.table)
+
+
+def refuse_any(connection: Connection, job: BackfillJob) -> None:
+    """Raises RowsRefused while rows are in the quarantine of a pass on the way back."""
+    named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
+    if named.number:
+        raise RowsRefused(
+            f"{proofs.rows(named.number)} of {job.table} could not be brought back: "
+            f"{proofs.keys_of(named)}. {named.rows[0].error} The job's page has each row's reason."
+        )
+
+
+def _finish(connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun) -> str:
+    totals = lanes.totals(connection, job.pk)
+    job.scanned, job.updated = totals.scanned, totals.updated
+    job.already_right, job.quarantined = totals.already_right, totals.quarantined
+    job.rewritten = totals.rewritten
+    if isinstance(action, Proof):
+        job.already_right = totals.exact
+    job.working_seconds = totals.working_seconds
+    job.finished_at = timezone.now()
+    run = step_run.run
+    with journal.atomic():
+        job.save(
+            update_fields=[
+                *("scanned", "updated", "already_right", "quarantined", "rewritten"),
+                *("working_seconds", "finished_at"),
+            ]
+        )
+        activity_log.record(
+            Event.BACKFILL_DONE,
+            f"{job.kind.capitalize()} of {job.table}: {_counts(action, job)}",
+            actor=run.actor_name,
+            source="worker",
+            rollout=run.rollout,
+            phase=run.phase,
+            data={
+                "job": job.pk,
+                "scanned": job.scanned,
+                "updated": job.updated,
+                "already_right": job.already_right,
+                "quarantined": job.quarantined,
+                "rewritten": job.rewritten,
+                "rounds": job.rounds,
+                "working_seconds": round(job.working_seconds, 3),
+            },
+        )
+    return _finished(connection, action, job)
+
+
+def _counts(action: Pass, job: BackfillJob) -> str:
+    if isinstance(action, Proof):
+        return proofs.sentence(action, job)
+    quarantined = (
+        f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
+    )
+    others = "not selected or already right" if job.kind == "repair" else "already right"
+    rewritten = (
+        f"; {job.rewritten:,} that the application wrote meanwhile updated as well"
+        if job.rewritten
+        else ""
+    )
+    return (
+        f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
+        f"{quarantined}{rewritten}; the final sweep found no other row left."
+    ) + (f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else "")
+
+
+def _kept(action: Fill) -> str:
+    columns = ", ".join(action.keeps)
+    return f"By fingerprint of each batch, {columns} of the rows written are what they were."
+
+
+def _finished(connection: Connection, action: Pass, job: BackfillJob) -> str:
+    lanes.forget(connection, job.pk)
+    return _counts(action, job)
+
+
+def retry_quarantined(
+    connection: Connection,
+    action: Fill | Compute,
+    job: BackfillJob,
+    control: Control | None = None,
+) -> int:
+    """Try every row in quarantine once more, each by itself; how many are written now."""
+    control = control or Quiet()
+    worker = backfill.Worker(
+        connection,
+        action,
+        stripes=1,
+        control=control,
+        function=import_string(action.function) if isinstance(action, Compute) else None,
+    )
+    written = 0
+    for row in quarantine.rows(connection, job.pk, limit=None):
+        control.check()
+        with own_transaction(connection):
+            if worker.try_again(job.pk, row.key):
+                written += 1
+                quarantine.absolve(connection, job.pk, row.key)
+                lanes.move_from_quarantine(connection, job.pk)
+    if job.finished_at is not None and written:
+        job.quarantined -= written
+        job.updated += written
+        job.save(update_fields=["quarantined", "updated"])
+    return written

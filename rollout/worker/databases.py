@@ -1,0 +1,53 @@
+"""Makes databases for environments beside that of another, and drops them."""
+
+from django.utils import timezone
+from psycopg import errors
+
+from rollout.engine.snapshot import scratch
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.target import Target
+from rollout.journal.environments import (
+    target_beside,
+    target_of,
+    target_of_made,
+)
+from rollout.models import Environment, EnvironmentState
+
+
+def make(made: Environment) -> Target:
+    """Make its database, empty; what a worker that died has left goes first.
+
+    Raises SnapshotError and psycopg.Error.
+    """
+    with target_of(made.beside).connect() as connection:
+        statement = scratch.creation(connection, made.database)
+    with target_beside(made).connect() as connection:
+        scratch.drop(connection, made.database)
+        try:
+            connection.execute(statement)
+        except (errors.InvalidParameterValue, errors.WrongObjectType) as error:
+            raise SnapshotError(
+                f"The server {made.server or connection.info.host} cannot make a database with the "
+                f"encoding and sort order of {made.beside}: {str(error).strip()}",
+                "Give that server the same locales, or name another.",
+            ) from error
+        except errors.InsufficientPrivilege as error:
+            raise SnapshotError(
+                f"The role {connection.info.user} may not create a database.",
+                f"Run ALTER ROLE {connection.info.user} CREATEDB as a superuser, then try again.",
+            ) from error
+    return target_of_made(made)
+
+
+def is_ready(made: Environment) -> None:
+    """From now on it is an environment like others."""
+    made.state, made.ready_at = EnvironmentState.READY, timezone.now()
+    made.save(update_fields=["state", "ready_at"])
+
+
+def drop(made: Environment) -> None:
+    """Drop its database, whoever is in it; the journal remembers it. Raises psycopg.Error."""
+    with target_beside(made).connect() as connection:
+        scratch.drop(connection, made.database)
+    made.state, made.gone_at = EnvironmentState.GONE, timezone.now()
+    made.save(update_fields=["state", "gone_at"])

@@ -1,0 +1,208 @@
+"""A worker's hold on its work: kept alive beside it, and lost once it is another's."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from rollout import journal, logs
+from rollout.engine.control import Interrupted
+from rollout.engine.standing import Standing
+from rollout.engine.target import Connection
+from rollout.journal import heartbeats
+from rollout.models import AuditReport, Leased, PhaseRun, Rehearsal, Restore, RunState, Snapshot
+
+Work = PhaseRun | AuditReport | Snapshot | Restore | Rehearsal
+SECONDS = 10
+"""How long after its last sign of life a worker still counts as alive."""
+_EXTEND_EVERY = 2.0
+_LOOK_EVERY = 0.3
+
+
+class Lease:
+    """Holds a run, or other work, for this worker; the ``Control`` that its work asks.
+
+    A thread moves the lease on and looks at the state, also while a long statement runs: the
+    statement of a cancelled run is cancelled in the database. Who holds it from the queue
+    counts as a worker that lives; a shell that does its own work says nothing about the queue.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        on_wait: Callable[[str], None],
+        on_look: Callable[[Standing | None], None] | None = None,
+        from_queue: bool = True,
+    ) -> None:
+        self.work = work
+        self.token = work.token
+        self.lost = False
+        self.asked_to: RunState | None = None
+        self._on_wait = on_wait
+        self._on_look = on_look
+        self._from_queue = from_queue
+        self._waiting_for = ""
+        self._standing: Standing | None = None
+        self._shown: Standing | None = None
+        self._connection: Connection | None = None
+        self._ended = threading.Event()
+        self._logged = logs.bound(**fields_of(work))
+
+    def __enter__(self) -> Self:
+        self._logged.__enter__()
+        # A thread begins without the context of the one that starts it.
+        keep = partial(copy_context().run, self._keep)
+        self._thread = threading.Thread(target=keep, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._logged.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Raises Interrupted when the work was paused, cancelled or taken over."""
+        if self.lost:
+            raise Interrupted("Another worker has taken this work over.")
+        if self.asked_to is not None:
+            raise Interrupted(f"The run is {self.asked_to}.")
+
+    def waiting(self, reason: str) -> None:
+        """Write down what the work waits for, once for each change."""
+        if reason != self._waiting_for:
+            self._waiting_for = reason
+            self._on_wait(reason)
+
+    def shows(self, standing: Standing | None) -> None:
+        """Have the thread write it down at its next look: whoever calls may not wait for that."""
+        self._standing = standing
+
+    def using(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _keep(self) -> None:
+        extended = alive = time.monotonic()
+        try:
+            while not self._ended.wait(_LOOK_EVERY):
+                now = time.monotonic()
+                try:
+                    if now - extended >= _EXTEND_EVERY:
+                        extended = now
+                        self._extend()
+                        if self._from_queue:
+                            heartbeats.beat(heartbeats.WORKER)
+                    self._look()
+                    self._show()
+                    alive = now
+                except DatabaseError:
+                    journal.connection().close()
+                    # Nobody can tell whether the lease still holds; past its end it does not.
+                    self.lost = self.lost or now - alive > SECONDS
+                if self.lost or self.asked_to is RunState.CANCELLING:
+                    self._cancel_statement()
+        finally:
+            journal.connection().close()
+
+    def _extend(self) -> None:
+        if not extend(self.work, self.token):
+            self.lost = True
+
+    def _show(self) -> None:
+        standing = self._standing
+        if self._on_look is not None and standing is not self._shown and not self.lost:
+            self._on_look(standing)
+            self._shown = standing
+
+    def _look(self) -> None:
+        if isinstance(self.work, AuditReport):
+            return
+        # Whatever else is leased calls it the same when they are to stop.
+        try:
+            found = type(self.work)._default_manager.only("state", "token").get(pk=self.work.pk)
+        except ObjectDoesNotExist:
+            found = None
+        if found is None or found.token != self.token:
+            self.lost = True
+        elif found.state in (RunState.PAUSING, RunState.CANCELLING):
+            self.asked_to = RunState(found.state)
+
+    def _cancel_statement(self) -> None:
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.cancel_safe(timeout=2)
+            except psycopg.Error:
+                self.lost = self.lost or self._connection.closed
+
+
+def fields_of(work: Work) -> dict[str, object]:
+    """What lines of a log say about work: the names are those of ``rollout.logs``."""
+    fields: dict[str, object] = {
+        "plan": work.rollout.plan,
+        "environment": work.rollout.environment,
+    }
+    match work:
+        case PhaseRun():
+            return fields | {"phase": work.phase, "way": work.way, "run": work.pk}
+        case AuditReport():
+            return fields | {"audit": work.pk}
+        case Snapshot():
+            return fields | {"snapshot": work.pk}
+        case Restore():
+            return fields | {"restore": work.pk}
+        case Rehearsal():
+            return fields | {"rehearsal": work.pk}
+
+
+def claim(work: Work, token: int) -> bool:
+    """Take work that was sent with a token; False when that token is no longer the newest."""
+    claimed = (
+        _rows(work)
+        .filter(pk=work.pk, token=token)
+        .update(token=F("token") + 1, worker=heartbeats.process_name(), lease_until=grace())
+    )
+    if claimed:
+        work.refresh_from_db()
+    return bool(claimed) and work.token == token + 1
+
+
+def extend(work: Work, token: int) -> bool:
+    """Move a lease on; False when the work is another's by now."""
+    return bool(_rows(work).filter(pk=work.pk, token=token).update(lease_until=grace()))
+
+
+def take_back(work: Work) -> bool:
+    """Take work from a worker that has not been heard of: its token is void from now on."""
+    taken = (
+        _rows(work)
+        .filter(pk=work.pk, token=work.token)
+        .update(token=F("token") + 1, worker="", lease_until=grace())
+    )
+    if taken:
+        work.refresh_from_db()
+    return bool(taken)
+
+
+def _rows(work: Leased) -> QuerySet[Leased]:
+    return type(work)._default_manager.all()
+
+
+def grace() -> datetime:
+    """Until when work that is touched now counts as in good hands."""
+    return timezone.now() + timedelta(seconds=SECONDS)

@@ -1,0 +1,212 @@
+"""A repair's one step, and the counts before and after it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rollout import queue
+from rollout.engine.control import Control
+from rollout.engine.repair import (
+    Direction,
+    Example,
+    NothingSelected,
+    Repairing,
+    Selection,
+    count,
+    examples,
+)
+from rollout.engine.repair import step_of as passes_of
+from rollout.engine.repair.counting import EXAMPLES
+from rollout.engine.target import Connection
+from rollout.journal import activity_log
+from rollout.journal.events import Event
+from rollout.journal.rollouts import plan_of
+from rollout.models import (
+    BackfillJob,
+    MappingChange,
+    PhaseRun,
+    Repair,
+    Rollout,
+)
+from rollout.plan.plan import Plan
+from rollout.plan.step import Step
+from rollout.plan.table import Table
+from rollout.queries.modes import modes_of
+from rollout.worker import audits
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is selected in all tables together, and some of it."""
+
+    categories: dict[str, int]
+    writable: int
+    cells: list[dict[str, Any]]
+    examples: list[Example]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.categories.values())
+
+
+def count_categories(
+    connection: Connection, repairings: Sequence[Repairing], *, before: bool = True
+) -> _Found:
+    """Raises psycopg.Error."""
+    categories: Counter[str] = Counter()
+    cells: list[dict[str, Any]] = []
+    shown: list[Example] = []
+    writable = 0
+    for repairing in repairings:
+        counted = count(connection, repairing, before=before)
+        categories.update(counted.categories)
+        writable += counted.writable
+        cells += [
+            {
+                "table": repairing.table.label,
+                "column": column,
+                "category": category,
+                "rows": rows,
+            }
+            for (column, category), rows in counted.cells.items()
+        ]
+        if before and counted.writable:
+            shown += examples(connection, repairing)
+    return _Found(dict(categories), writable, cells, shown[:EXAMPLES])
+
+
+def tables_named(plan: Plan, label: str, selection: dict[str, Any]) -> list[Table]:
+    """Raises NothingSelected."""
+    if label:
+        return [table_named(plan, label)]
+    of_one = [name for name in ("columns", "legacy", "keys") if selection.get(name)]
+    if of_one:
+        raise NothingSelected(f"Say of which table the {', '.join(of_one)} are.")
+    return list(plan.backfilled_tables)
+
+
+def table_named(plan: Plan, label: str) -> Table:
+    """Raises NothingSelected."""
+    for table in plan.backfilled_tables:
+        if table.label == label:
+            return table
+    known = ", ".join(table.label for table in plan.backfilled_tables)
+    raise NothingSelected(f"The plan fills no table {label}. It fills {known}.")
+
+
+def direction_of(rollout: Rollout, change: MappingChange | None) -> Direction:
+    """A review says what texts become, so its rows follow them; after the cutover others do not."""
+    modes = modes_of(rollout.plan, rollout.environment)
+    return "reverse" if modes.write == "new" and change is None else "forward"
+
+
+def computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = None) -> list[int]:
+    """The jobs whose quarantine has rows that a function has no answer for."""
+    jobs = BackfillJob.objects.filter(
+        step_run__run__rollout=rollout, table=table.label, kind="compute"
+    )
+    if before is not None:
+        # What the run itself puts aside it tries again when it is retried.
+        jobs = jobs.filter(step_run__run__lt=before)
+    return list(jobs.values_list("pk", flat=True))
+
+
+def _repairings(run: PhaseRun) -> list[Repairing]:
+    """One for each of its tables."""
+    plan, wanted = plan_of(run.rollout), run.repair
+    direction = direction_of(run.rollout, wanted.change)
+    return [
+        Repairing(
+            plan,
+            table,
+            Selection.of(wanted.selection),
+            direction=direction,
+            jobs=computing_jobs(run.rollout, table, before=run),
+        )
+        for table in tables_named(plan, wanted.table, wanted.selection)
+    ]
+
+
+def step_of(run: PhaseRun) -> Step:
+    """The one step of a repair."""
+    return passes_of(_repairings(run))
+
+
+def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
+    """Count the selected rows where the page could not wait for it, before any is written."""
+    found = run.repair
+    if found.before or run.steps.exists():
+        return
+    control.using(connection)
+    counted = count_categories(connection, _repairings(run))
+    found.before, found.rows_expected = counted.categories, counted.writable
+    found.cells = counted.cells
+    found.examples = [asdict(example) for example in counted.examples]
+    found.save(update_fields=["before", "rows_expected", "cells", "examples"])
+    record_on_repair(
+        run,
+        Event.REPAIR_COUNTED,
+        f"Counted what is to be repaired of {found.tables}: {counts_sentence(found)}.",
+        source="worker",
+        rows=found.rows_expected,
+        before=found.before,
+        cells=found.cells,
+        examples=found.examples,
+    )
+
+
+def count_after(run: PhaseRun, connection: Connection, control: Control) -> None:
+    """Count what is left of the selected rows, and what was written. Twice is as good as once."""
+    control.using(connection)
+    connection.execute("SET statement_timeout = 0")
+    found = run.repair
+    found.after = count_categories(connection, _repairings(run), before=False).categories
+    jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
+    found.rows_repaired = sum(job.written for job in jobs)
+    found.save(update_fields=["after", "rows_repaired"])
+
+
+def record_end(run: PhaseRun) -> None:
+    """Write down what a repair did, and ask for the audit that shows it."""
+    found = run.repair
+    record_on_repair(
+        run,
+        Event.REPAIR_DONE,
+        f"Repair of {found.tables} is done: {found.rows_repaired or 0:,} rows written. Before: "
+        f"{_words(found.before)}. After: {_words(found.after)}.",
+        source="worker",
+        rows=found.rows_repaired,
+        before=found.before,
+        after=found.after,
+    )
+    report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
+    queue.send_audit(report)
+
+
+def counts_sentence(found: Repair) -> str:
+    if not found.before:
+        return "the rows are counted before any is written"
+    cells = "; ".join(
+        f"{cell['column']}: {cell['rows']:,} {cell['category']}" for cell in found.cells
+    )
+    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)}; {cells})"
+
+
+def _words(categories: dict[str, int]) -> str:
+    counts = sorted(categories.items(), key=lambda item: -item[1])
+    return ", ".join(f"{rows:,} {category}" for category, rows in counts) or "no row"
+
+
+def record_on_repair(
+    run: PhaseRun, event: Event, message: str, *, source: str, **data: Any
+) -> None:
+    activity_log.record(
+        event,
+        message,
+        actor=run.actor_name,
+        source=source,
+        rollout=run.rollout,
+        phase=run.phase,
+        data={"run": run.pk, **data},
+    )

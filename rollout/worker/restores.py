@@ -1,0 +1,328 @@
+"""Puts a snapshot back in place of a plan's tables."""
+
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.utils import timezone
+from psycopg import sql
+
+from rollout import gates, journal
+from rollout.engine.control import Control, Interrupted
+from rollout.engine.snapshot import problem
+from rollout.engine.snapshot.archive import Archive
+from rollout.engine.snapshot.contents import relations_of
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.restore import replace_tables
+from rollout.engine.target import Target
+from rollout.journal import activity_log
+from rollout.journal.actors import Refused
+from rollout.journal.environments import DEFAULT, target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
+from rollout.models import (
+    RESTORE_WORKING,
+    PhaseRun,
+    Restore,
+    RestoreState,
+    Rollout,
+    RunState,
+    Snapshot,
+    SnapshotState,
+    StepRun,
+    StepState,
+    Way,
+)
+from rollout.worker import databases, dump_storage, leases
+from rollout.worker.leases import Lease
+from rollout.worker.snapshots import programs_for, recorded
+
+_log = logging.getLogger(__name__)
+
+
+_ENDED = {
+    RestoreState.FAILED: Event.RESTORE_FAILED,
+    RestoreState.CANCELLED: Event.RESTORE_CANCELLED,
+}
+
+
+MOST_ATTEMPTS = 3
+
+
+FRESH = timedelta(hours=1)
+"""So young is to be the snapshot of production that one is restored over, and so long an approval
+may be waited for."""
+
+
+def carry_out(restore_id: int, token: int, *, from_queue: bool = True) -> None:
+    """Put a snapshot back, if the token is still the newest one."""
+    restore = (
+        Restore.objects.select_related("snapshot__rollout", "rollout", "environment")
+        .filter(pk=restore_id, state__in=RESTORE_WORKING)
+        .first()
+    )
+    if restore is None or not leases.claim(restore, token):
+        return
+    with Lease(restore, on_wait=lambda _reason: None, from_queue=from_queue) as held:
+        work = _Work(restore, held)
+        try:
+            work.carry_on()
+        except Interrupted:
+            work.stopped()
+        except (Refused, SnapshotError) as error:
+            work.fail(str(error), getattr(error, "advice", ""))
+        except psycopg.Error as error:
+            if held.lost or held.asked_to:
+                work.stopped()
+                return
+            meant = problem.of_database(error)
+            work.fail(f"{meant} Nothing was changed.", meant.advice)
+        except Exception as error:
+            _log.exception("Restore %s", restore.pk)
+            work.fail(
+                f"{type(error).__name__}: {error}", "Look at the worker's log, then try again."
+            )
+
+
+class _Work:
+    """A worker's work on one restore. Every write of it is fenced by the lease's token."""
+
+    def __init__(self, restore: Restore, held: Lease) -> None:
+        self.restore = restore
+        self.held = held
+        self.token = restore.token
+
+    def carry_on(self) -> None:
+        restore = self.restore
+        if restore.state == RestoreState.CANCELLING:
+            raise Interrupted("It was cancelled before a worker began with it.")
+        self._write(attempts=restore.attempts + 1, started_at=restore.started_at or timezone.now())
+        if restore.attempts > MOST_ATTEMPTS:
+            raise SnapshotError(
+                f"{MOST_ATTEMPTS} workers died while they were at it.",
+                "Look whether their machine runs out of memory or disk, then try again.",
+            )
+        active = active_run(restore.rollout)
+        if active is not None:
+            raise Refused(is_busy(active))
+        refuse_unless_verified(restore.snapshot)
+        if is_production(restore.rollout) and (refusal := why_not_fresh(restore)):
+            raise Refused(refusal)
+        target = self._target()
+        self._tell("Reading the dump through.")
+        put_back(restore.snapshot, restore.rollout, target, self.held, tell=self._tell)
+        note(
+            restore.snapshot,
+            restore.rollout,
+            actor=restore.actor_name,
+            source="worker",
+            done=self._done,
+        )
+
+    def _target(self) -> Target:
+        made = self.restore.environment
+        if made is None:
+            return target_of(self.restore.rollout.environment)
+        self._tell(f"Making the database {made.database}.")
+        return databases.make(made)
+
+    def _tell(self, doing: str) -> None:
+        self._write(doing=doing)
+
+    def _done(self) -> None:
+        self._write(state=RestoreState.DONE, finished_at=timezone.now(), doing="")
+        if self.restore.environment is not None:
+            databases.is_ready(self.restore.environment)
+
+    def fail(self, error: str, advice: str) -> None:
+        self._end(RestoreState.FAILED, error, advice)
+
+    def stopped(self) -> None:
+        """It was cancelled, or is another worker's now."""
+        mine = Restore.objects.filter(pk=self.restore.pk, token=self.token)
+        if mine.filter(state=RestoreState.CANCELLING).exists():
+            self._end(RestoreState.CANCELLED, "It was cancelled. Nothing was changed.", "")
+
+    def _end(self, state: RestoreState, error: str, advice: str) -> None:
+        try:
+            self.held.check()
+        except Interrupted:
+            if self.held.lost:
+                return
+        made = self.restore.environment
+        if made is not None:
+            databases.drop(made)
+        with journal.atomic():
+            mine = Restore.objects.filter(pk=self.restore.pk, token=self.token)
+            if not mine.update(
+                state=state, error=error, advice=advice, doing="", finished_at=timezone.now()
+            ):
+                return
+            self.restore.refresh_from_db()
+            activity_log.record(
+                _ENDED[state],
+                f"Restore {self.restore.pk}: {error} {advice}".strip(),
+                actor=activity_log.last_actor(
+                    Event.RESTORE_CANCEL_ASKED_FOR,
+                    rollout=self.restore.rollout,
+                    restore=self.restore.pk,
+                )
+                if state == RestoreState.CANCELLED
+                else self.restore.actor_name,
+                source="worker",
+                rollout=self.restore.rollout,
+                data={"restore": self.restore.pk, "snapshot": self.restore.snapshot_id},
+            )
+
+    def _write(self, **fields: Any) -> None:
+        """Raises Interrupted where it was cancelled, or is another worker's by now."""
+        for name, value in fields.items():
+            setattr(self.restore, name, value)
+        mine = Restore.objects.filter(
+            pk=self.restore.pk, token=self.token, state=RestoreState.RUNNING
+        )
+        changed = {name: value for name, value in fields.items() if name != "state"}
+        if "state" in fields:
+            changed["state"] = fields["state"]
+        if not mine.update(**changed):
+            raise Interrupted("It was cancelled, or another worker has taken it over.")
+
+
+def put_back(
+    snapshot: Snapshot, into: Rollout, target: Target, control: Control, *, tell: Any
+) -> None:
+    """Put a snapshot in place of a plan's tables, all in one transaction, and gather statistics.
+
+    Raises Refused, SnapshotError, Interrupted and psycopg.Error; nothing has changed then.
+    """
+    plan = plan_of(into)
+    stored = dump_storage.measured(snapshot.storage_name, check=control.check)
+    if stored.sha256 != snapshot.sha256:
+        raise Refused("Its dump is not what was written. Take another snapshot.")
+    with target.connect() as connection:
+        tell(f"Restoring {sum(snapshot.counts.values()):,} rows.")
+        archive = Archive(
+            programs_for(connection),
+            partial(dump_storage.open_dump, snapshot.storage_name),
+            control,
+        )
+        replace_tables(connection, plan, archive, recorded(snapshot), control)
+        tell("Gathering statistics.")
+        for relation in relations_of(connection, plan):
+            # As tables are that have been in use: hint bits set, statistics there.
+            if relation.kind == "r":
+                connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(relation.identifier))
+
+
+def is_production(rollout: Rollout) -> bool:
+    return rollout.environment == DEFAULT
+
+
+def refuse_unless_verified(snapshot: Snapshot) -> None:
+    """Raises Refused."""
+    if snapshot.state != SnapshotState.VERIFIED:
+        raise Refused(
+            f"Snapshot {snapshot.pk} is {snapshot.get_state_display().lower()}. Only a verified "
+            "one is restored: verify it, or take another."
+        )
+
+
+def why_not_fresh(restore: Restore) -> str:
+    """Production is replaced only when what it holds now can be had back."""
+    newest = Snapshot.objects.filter(
+        rollout=restore.rollout, state=SnapshotState.VERIFIED, taken_at__isnull=False
+    ).order_by("-taken_at")
+    fresh = newest.exclude(pk=restore.snapshot_id).first()
+    now = timezone.now()
+    if fresh is None or fresh.taken_at is None or now - fresh.taken_at > FRESH:
+        return (
+            "There is no verified snapshot of what production holds now, younger than an hour. "
+            "Take one first, so that the restore can be undone."
+        )
+    last = (
+        PhaseRun.objects.filter(rollout=restore.rollout, finished_at__isnull=False)
+        .order_by("-finished_at")
+        .first()
+    )
+    if last is not None and last.finished_at is not None and last.finished_at > fresh.taken_at:
+        return (
+            f"Snapshot {fresh.pk} is older than the end of phase {last.phase}. Take another one "
+            "of what production holds now first."
+        )
+    return ""
+
+
+def _nothing_more() -> None:
+    pass
+
+
+def note(
+    snapshot: Snapshot,
+    into: Rollout,
+    *,
+    actor: str,
+    source: str,
+    done: Any = _nothing_more,
+) -> None:
+    """Write down where the environment stands now: as the snapshot's did when it was taken.
+
+    ``done`` writes in the same transaction.
+    """
+    with alone_with(into):
+        done()
+        runs = gates.newest_runs(into)
+        for number, was in enumerate(snapshot.phases):
+            run = runs.get(number)
+            if was == "done" and not gates.is_done(run):
+                _run(into, number, Way.FORWARD, RunState.DONE, snapshot, actor)
+            elif was == "untouched" and not gates.is_untouched(run):
+                _run(into, number, Way.BACKWARD, RunState.DONE, snapshot, actor)
+            elif was == "begun":
+                _run(into, number, Way.FORWARD, RunState.CANCELLED, snapshot, actor)
+        activity_log.record(
+            Event.SNAPSHOT_RESTORED,
+            f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
+            f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
+            actor=actor,
+            source=source,
+            rollout=into,
+            data={"snapshot": snapshot.pk, "sha256": snapshot.sha256, "phases": snapshot.phases},
+        )
+
+
+def _run(
+    into: Rollout, number: int, way: Way, state: RunState, snapshot: Snapshot, actor: str
+) -> None:
+    now = timezone.now()
+    half = state == RunState.CANCELLED
+    run = PhaseRun.objects.create(
+        rollout=into,
+        phase=number,
+        way=way,
+        state=state,
+        actor_name=actor,
+        plan_digest=snapshot.plan_digest,
+        started_at=now,
+        finished_at=now,
+        error=f"Snapshot {snapshot.pk} was taken in the middle of this phase." if half else "",
+        advice="Retry the phase, or roll it back." if half else "",
+    )
+    if way == Way.BACKWARD:
+        return
+    # A rollback undoes the steps that were begun; a retry asks the catalog for each anew.
+    StepRun.objects.bulk_create(
+        StepRun(
+            run=run,
+            step=step.id,
+            position=position,
+            state=StepState.FAILED if half else StepState.DONE,
+            attempts=1,
+            started_at=now,
+            finished_at=now,
+            result="" if half else f"Restored with snapshot {snapshot.pk}.",
+            checksum="" if half else step.checksum,
+        )
+        for position, step in enumerate(plan_of(into).phases[number].steps)
+    )

@@ -1,0 +1,428 @@
+"""Carries a phase run on, a slice of time at a time, in whichever worker the queue gives it to."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+import psycopg
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from rollout import journal, logs, queue
+from rollout.engine import catalog, ddl
+from rollout.engine.control import Interrupted
+from rollout.engine.measure import measure
+from rollout.engine.standing import Standing
+from rollout.engine.target import Connection, TargetGone, install
+from rollout.journal import activity_log
+from rollout.journal.audit_mappings import against
+from rollout.journal.environments import target_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import sentence_name_of
+from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
+from rollout.plan import plans
+from rollout.plan.actions import (
+    Action,
+    Audit,
+    CompareSchema,
+    Compute,
+    Fill,
+    Probe,
+    Proof,
+    Statement,
+)
+from rollout.plan.plan import Plan
+from rollout.plan.step import Step
+from rollout.worker import audits, backfills, leases, lost_triggers, probes, repairs
+from rollout.worker.leases import Lease
+from rollout.worker.transitions import move
+
+_log = logging.getLogger(__name__)
+
+_ROLLED_BACK = "Rolled back."
+_STOPPED = {RunState.PAUSED: Event.PAUSED, RunState.CANCELLED: Event.CANCELLED}
+_FAILED = {
+    Way.FORWARD: Event.PHASE_FAILED,
+    Way.BACKWARD: Event.ROLLBACK_FAILED,
+    Way.REPAIR: Event.REPAIR_FAILED,
+}
+SLICE_SECONDS = 5.0
+"""How long a worker goes on before it lets the queue have its turn."""
+
+
+class StepFailed(Exception):
+    """A step came to an answer that stops its phase; the message says what to do."""
+
+
+def advance(run_id: int, token: int) -> None:
+    """Go on with a run, if the token is still the newest one."""
+    run = PhaseRun.objects.select_related("rollout").filter(pk=run_id, state__in=WORKING).first()
+    if run is None or not leases.claim(run, token):
+        return
+    execution = Execution(run)
+    with Lease(run, on_wait=execution.waiting_for, on_look=execution.shows) as held:
+        execution.carry_on(held)
+
+
+class Execution:
+    """One worker's slice of a run."""
+
+    def __init__(self, run: PhaseRun) -> None:
+        self.run = run
+        self.until = time.monotonic() + SLICE_SECONDS
+        self.step_run: StepRun | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plans.get(self.run.rollout.plan)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The steps of the run in order. A rollback undoes, newest first, those that were begun."""
+        if self.run.way == Way.REPAIR:
+            return [repairs.step_of(self.run)]
+        steps = list(self.plan.phases[self.run.phase].steps)
+        if self.run.way == Way.FORWARD:
+            return steps
+        rolled_back = PhaseRun.objects.filter(
+            rollout=self.run.rollout,
+            phase=self.run.phase,
+            way=Way.BACKWARD,
+            state=RunState.DONE,
+        ).first()
+        begun = set(
+            StepRun.objects.filter(
+                run__rollout=self.run.rollout,
+                run__phase=self.run.phase,
+                run__way=Way.FORWARD,
+                run__pk__gt=rolled_back.pk if rolled_back else 0,
+            ).values_list("step", flat=True)
+        )
+        return [step for step in reversed(steps) if step.id in begun]
+
+    def waiting_for(self, reason: str) -> None:
+        """Write down for people what the present step waits for."""
+        if self.step_run is not None:
+            StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
+
+    def shows(self, standing: Standing | None) -> None:
+        """Write down where the statement of the present step stands."""
+        if self.step_run is not None:
+            StepRun.objects.filter(pk=self.step_run.pk, state=StepState.RUNNING).update(
+                standing=standing.as_data() if standing else None, waiting_for=str(standing or "")
+            )
+
+    def carry_on(self, held: Lease) -> None:
+        """Do steps until the slice, the phase or somebody's patience ends."""
+        try:
+            if self.run.state == RunState.QUEUED:
+                move(
+                    self.run,
+                    RunState.RUNNING,
+                    token=held.token,
+                    started_at=self.run.started_at or timezone.now(),
+                )
+            if self.run.state != RunState.RUNNING:
+                raise Interrupted(f"The run is {self.run.state}.")
+            with target_of(self.run.rollout.environment).connect() as connection:
+                install(connection)
+                if self._repairs:
+                    repairs.count_before(self.run, connection, held)
+                ended = all(
+                    self._logged_step(n, step, connection, held) for n, step in self._numbered
+                )
+                if ended:
+                    self._refuse_lost_triggers(connection)
+                if ended and self._repairs:
+                    repairs.count_after(self.run, connection, held)
+        except Interrupted:
+            self._stopped(held)
+        except Exception as error:
+            if held.asked_to is RunState.CANCELLING or held.lost:
+                self._stopped(held)
+            elif connection_lost(error):
+                # The lease runs out, and the watchdog has the run taken up where it was.
+                raise
+            else:
+                self._failed(held, error)
+        else:
+            if ended:
+                self._done(held)
+            elif leases.extend(self.run, held.token):
+                queue.send_run(self.run)
+
+    @property
+    def _numbered(self) -> list[tuple[int, Step]]:
+        return list(enumerate(self.steps))
+
+    def _logged_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+        with logs.bound(step=step.id):
+            return self._step(position, step, connection, held)
+
+    def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+        """Do a step; False when the slice ended before the step did."""
+        row, created = StepRun.objects.get_or_create(
+            run=self.run, step=step.id, defaults={"position": position}
+        )
+        if row.state == StepState.DONE:
+            return True
+        held.check()
+        self.step_run = row
+        row.started_at = row.started_at or timezone.now()
+        if created or row.state != StepState.RUNNING:
+            row.attempts += 1
+            _log.info("Step %s begins, attempt %s", step.id, row.attempts)
+        if not row.began_with and (now := measure(connection, self.plan)):
+            row.began_with = asdict(now)
+        row.state = StepState.RUNNING
+        row.error = row.waiting_for = ""
+        row.finished_at = row.standing = None
+        row.save(
+            update_fields=[
+                *("state", "started_at", "finished_at", "attempts", "error", "waiting_for"),
+                "standing",
+                "began_with",
+            ]
+        )
+        way = self.plan.backward(step) if self._backward else self.plan.forward(step)
+        for number, action in enumerate(way.actions):
+            again = number < row.actions_done
+            if _is_for_others(action, connection) or (again and not _can_be_asked(action)):
+                continue
+            earlier = [a for a in way.actions[:number] if isinstance(a, Statement) and a.done]
+            result = self._act(number, action, connection, held, earlier)
+            if result is None:
+                return False
+            if again and result == self._already:
+                continue
+            row.actions_done = max(row.actions_done, number + 1)
+            if not row.result.endswith(result):
+                row.result = f"{row.result} {result}".strip()
+            row.save(update_fields=["actions_done", "result"])
+            held.check()
+        self._step_done(row, step, connection)
+        return True
+
+    def _step_done(self, row: StepRun, step: Step, connection: Connection) -> None:
+        if not row.result:
+            row.result = "Nothing to roll back." if self._backward else "Nothing was to be done."
+        row.state = StepState.DONE
+        row.finished_at = timezone.now()
+        row.waiting_for = ""
+        row.standing = None
+        if row.began_with and (now := measure(connection, self.plan)):
+            row.wal_bytes = now.wal - row.began_with["wal"]
+            before = row.began_with["sizes"]
+            row.growth = {
+                table: size - before.get(table, 0)
+                for table, size in now.sizes.items()
+                if size != before.get(table, 0)
+            }
+        with journal.atomic():
+            row.checksum = step.checksum
+            row.save(
+                update_fields=[
+                    *("state", "finished_at", "result", "waiting_for", "standing", "checksum"),
+                    *("wal_bytes", "growth"),
+                ]
+            )
+            event = Event.STEP_ROLLED_BACK if self._backward else Event.STEP_DONE
+            self._record(event, f"{step.description}: {self._told(row.result)}", step=step.id)
+
+    def _told(self, result: str) -> str:
+        """What became of a step, for who reads it without the phase's page: which way it went."""
+        if self._backward and "roll" not in result.lower():
+            return f"{_ROLLED_BACK} {result}"
+        return result
+
+    def _act(
+        self,
+        number: int,
+        action: Action,
+        connection: Connection,
+        held: Lease,
+        earlier: Sequence[Statement],
+    ) -> str | None:
+        """Carry an action out; a sentence of its result, or None when the slice ended first."""
+        assert self.step_run is not None
+        match action:
+            case Statement():
+                ran = ddl.apply(connection, action, held, clearing=earlier)
+                return self._applied if ran else self._already
+            case Fill() | Compute() | Proof():
+                self._refuse_lost_triggers(connection)
+                filled = backfills.carry_on(
+                    connection, action, self.step_run, number, until=self.until, control=held
+                )
+                if filled is not None:
+                    self._refuse_lost_triggers(connection)
+                return filled
+            case Audit():
+                return self._audit(held)
+            case Probe():
+                return self._probe(action)
+            case CompareSchema():
+                return self._compare(connection)
+
+    def _refuse_lost_triggers(self, connection: Connection) -> None:
+        lost_triggers.refuse_lost(connection, self.run, self.plan)
+
+    def _audit(self, held: Lease) -> str:
+        report = audits.of_run(self.run, held)
+        if report.status != "clean":
+            raise StepFailed(
+                f"Audit {report.pk} is {report.status}: {report.mismatched:,} of {report.rows:,} "
+                f"rows. {report.message}".strip()
+            )
+        return f"{report.rows:,} rows compared, no mismatch. {against(report)}".strip()
+
+    def _probe(self, action: Probe) -> str:
+        return probes.try_out(self.run.rollout, action.flow)
+
+    def _compare(self, connection: Connection) -> str:
+        live = catalog.read(connection, catalog.labels_of(self.plan))
+        drifts = catalog.compare(self.plan, phases_done=self.run.phase, live=live)
+        if drifts:
+            raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
+        return f"{len(live.tables)} tables are as the plan expects."
+
+    def _done(self, held: Lease) -> None:
+        with journal.atomic():
+            if move(self.run, RunState.DONE, token=held.token, lease_until=None):
+                if self._repairs:
+                    repairs.record_end(self.run)
+                    return
+                self._record(
+                    Event.ROLLBACK_DONE if self._backward else Event.PHASE_DONE, self._ended("done")
+                )
+
+    def _stopped(self, held: Lease) -> None:
+        """The work came to a safe point because somebody asked, or it is another worker's now."""
+        self.run.refresh_from_db()
+        to = {
+            RunState.PAUSING: RunState.PAUSED,
+            RunState.CANCELLING: RunState.CANCELLED,
+        }.get(RunState(self.run.state))
+        if to is None or held.lost:
+            return
+        with journal.atomic():
+            if move(self.run, to, token=held.token, lease_until=None):
+                audits.give_up(self.run, f"The phase was {to} before its end.")
+                self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
+
+    def _stopped_by(self, to: RunState) -> str:
+        """Who asked it to stop: a person, or a guardrail by its name; not who started it."""
+        events = (
+            (Event.CANCEL_ASKED_FOR,)
+            if to == RunState.CANCELLED
+            else (Event.PAUSE_ASKED_FOR, Event.PAUSED_BY_RULE)
+        )
+        return activity_log.last_actor(*events, rollout=self.run.rollout, run=self.run.pk)
+
+    def _failed(self, held: Lease, error: Exception) -> None:
+        text = str(error).strip().replace("\x00", "") or type(error).__name__
+        with journal.atomic():
+            if not move(
+                self.run,
+                RunState.FAILED,
+                token=held.token,
+                lease_until=None,
+                error=text,
+                advice=advice_for(error, may_go_back=not (self._repairs or self._backward)),
+            ):
+                return
+            audits.give_up(self.run, "The phase failed before its end.")
+            if self.step_run is not None:
+                StepRun.objects.filter(pk=self.step_run.pk).update(
+                    state=StepState.FAILED,
+                    error=text,
+                    finished_at=timezone.now(),
+                    waiting_for="",
+                    standing=None,
+                )
+            step = self.step_run.step if self.step_run else ""
+            message = f"{sentence_name_of(self.run)} failed. {text}"
+            self._record(_FAILED[Way(self.run.way)], message, step=step)
+
+    @property
+    def _applied(self) -> str:
+        """What a statement came to."""
+        return _ROLLED_BACK if self._backward else "Applied."
+
+    @property
+    def _already(self) -> str:
+        """The same where the catalog showed that it was done before."""
+        return "Already rolled back." if self._backward else "Already applied."
+
+    @property
+    def _backward(self) -> bool:
+        return self.run.way == Way.BACKWARD
+
+    @property
+    def _repairs(self) -> bool:
+        return self.run.way == Way.REPAIR
+
+    def _ended(self, how: str) -> str:
+        return f"{sentence_name_of(self.run)} is {how}."
+
+    def _record(self, event: Event, message: str, *, actor: str = "", **data: object) -> None:
+        activity_log.record(
+            event,
+            message,
+            actor=actor or self.run.actor_name,
+            source="worker",
+            rollout=self.run.rollout,
+            phase=self.run.phase,
+            data={"run": self.run.pk, **data},
+        )
+
+
+def _can_be_asked(action: Action) -> bool:
+    """Whether the catalog tells if an action is done, however often it was done before.
+
+    What a later one left half done may be an earlier one's to clear away: an index not valid.
+    """
+    return isinstance(action, Statement) and action.done is not None
+
+
+def _is_for_others(action: Action, connection: Connection) -> bool:
+    """Whether an action is for servers of another version."""
+    return isinstance(action, Statement) and not action.is_for(connection.info.server_version)
+
+
+def connection_lost(error: Exception) -> bool:
+    """Whether a server went away, rather than refused something. One that is gone stays away."""
+    if isinstance(error, TargetGone):
+        return False
+    if isinstance(error, OperationalError | InterfaceError):
+        cause = error.__cause__
+        return not isinstance(cause, psycopg.Error) or connection_lost(cause)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        state = error.sqlstate or "08000"
+        # The last two: it was silent for too long, as a machine is that was cut off or stood still.
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "57P05")
+    return False
+
+
+def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
+    """What to do next about an error that stopped a phase, its rollback, or a repair."""
+    again = "then retry; or roll the phase back." if may_go_back else "then retry."
+    match error:
+        case ddl.LockNotObtained():
+            return "Let the transactions that were named end, then retry."
+        case lost_triggers.TriggersLost():
+            return error.advice
+        case TargetGone():
+            return "Nothing is left to do here: there is no database to do it in."
+        case StepFailed():
+            return f"Put right what was found, {again}"
+        case psycopg.errors.InsufficientPrivilege():
+            return "Give the rollout's database role the right that is named, then retry."
+        case psycopg.Error():
+            return (
+                "The database refused the statement and nothing of it remains. Put right what it "
+                f"names, {again}"
+            )
+    return f"Put right what is named, {again}"

@@ -1,0 +1,270 @@
+"""A plan that could hurt is refused when the project starts, each time with a hint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import time
+from typing import Any
+
+import pytest
+from django.core import checks as django_checks
+
+from properties.rollout import PLAN as SHIPPED
+from rollout.checks import plans
+from rollout.checks.plans import check_plan, check_plans
+from rollout.plan import (
+    AddForeignKey,
+    ChecklistComplete,
+    Column,
+    CreateIndex,
+    Derived,
+    DropIndex,
+    Item,
+    Lookup,
+    MaintenanceWindow,
+    Plan,
+    RequireValues,
+    Step,
+    Table,
+)
+from rollout.plan.registry import Registry
+from rollout.plan.rules import Rule
+from rollout.plan.step import Actions
+from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample, with_step
+
+PLAN, TABLE = BIGINT.plan, BIGINT.table
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurnBridges(Step):
+    """A step that a careless person wrote."""
+
+    way_back: Actions | None = None
+
+    def forward(self, plan: Plan) -> Actions:
+        return ()
+
+    def backward(self, plan: Plan) -> Actions | None:
+        return self.way_back
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurnTable(BurnBridges):
+    destructive = True
+
+
+def found(plan: Plan) -> list[tuple[str | None, str]]:
+    errors = check_plan(plan)
+    assert all(error.hint and error.level == django_checks.ERROR for error in errors)
+    return [(error.id, error.msg) for error in errors]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_a_sound_plan_has_no_errors(sample: Sample) -> None:
+    assert check_plan(sample.plan) == []
+
+
+def test_the_shipped_plan_has_no_errors() -> None:
+    assert check_plan(SHIPPED) == []
+    assert django_checks.run_checks(tags=["rollout"]) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        BurnBridges(id="burn", description="Burn", way_back=None),
+        BurnTable(id="burn", description="Burn", way_back=None),
+        BurnTable(id="burn", description="Burn", way_back=()),
+    ],
+    ids=["no way back", "destructive without one", "destructive with nothing in it"],
+)
+def test_a_step_that_cannot_be_undone_is_e001(step: Step) -> None:
+    assert found(with_step(PLAN, 4, step)) == [
+        ("rollout.E001", "Step 'burn' of phase 4 has no rollback.")
+    ]
+
+
+def test_a_harmless_step_with_nothing_to_undo_is_accepted() -> None:
+    step = BurnBridges(id="look", description="Look", way_back=())
+    assert check_plan(with_step(PLAN, 0, step)) == []
+
+
+def test_a_derived_value_of_a_column_that_is_not_there_is_e002() -> None:
+    derived = replace(BIGINT.is_open, expression="{colour} = 'red'")
+    plan = replace(PLAN, translations=(BIGINT.kind, BIGINT.state, derived))
+    assert ("rollout.E002", MISSING_COLUMN.format("is_open", "colour")) in found(plan)
+
+
+def test_a_lookup_of_a_column_that_is_not_there_is_e002() -> None:
+    misspelt = replace(BIGINT.kind, legacy="knid")
+    plan = replace(PLAN, translations=(misspelt, *PLAN.translations[1:]))
+    assert ("rollout.E002", MISSING_COLUMN.format("kind_id", "knid")) in found(plan)
+
+
+MISSING_COLUMN = "The translation of things.{} reads '{}', which the plan's table does not have."
+
+
+def test_two_steps_of_one_id_in_a_phase_are_e012() -> None:
+    plan = with_step(PLAN, 2, replace(PLAN.step(2, "audit"), id="backfill"))
+    assert found(plan) == [("rollout.E012", "Phase 2 has 2 steps called 'backfill'.")]
+
+
+def test_one_id_in_two_phases_is_accepted() -> None:
+    ids = [[step.id for step in phase.steps] for phase in PLAN.phases]
+    assert "audit" in ids[2]
+    assert "audit" in ids[3]
+    assert check_plan(PLAN) == []
+
+
+def test_two_translations_of_one_column_are_e013() -> None:
+    again = Derived(table=TABLE, column="kind_id", type="integer", expression="1")
+    plan = replace(PLAN, translations=(*PLAN.translations, again))
+    assert ("rollout.E013", "2 translations fill things.kind_id.") in found(plan)
+
+
+def test_two_plans_of_one_name_are_e003(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    registry.register(PLAN)
+    registry.register(PLAN)
+    monkeypatch.setattr(plans, "plans", registry)
+    errors = check_plans(app_configs=None)
+    assert [(error.id, error.msg) for error in errors] == [
+        ("rollout.E003", "Two plans are called 'sample-bigint'.")
+    ]
+    assert errors[0].hint
+
+
+@pytest.mark.parametrize(
+    ("number", "step_of", "allowed"),
+    [
+        (1, lambda: PLAN.step(2, "backfill"), "2"),
+        (2, lambda: PLAN.step(4, "drop"), "4"),
+        (2, lambda: PLAN.step(3, "cut-over"), "3"),
+        (0, lambda: PLAN.step(1, "add-columns"), "1"),
+        (2, lambda: AddForeignKey(id="k", description="", lookup=BIGINT.kind), "3"),
+        (1, lambda: CreateIndex(id="k", description="", table=TABLE, name="k", columns=()), "3, 4"),
+        (3, lambda: DropIndex(id="k", description="", table=TABLE, name="k", columns=()), "4"),
+    ],
+)
+def test_a_step_in_a_phase_where_it_is_not_safe_is_e004_and_told_where_it_belongs(
+    number: int, step_of: Callable[[], Step], allowed: str
+) -> None:
+    step = replace(step_of(), id="moved")
+    (error,) = (e for e in check_plan(with_step(PLAN, number, step)) if e.id == "rollout.E004")
+    assert error.msg == f"Step 'moved' ({type(step).__name__}) is not safe in phase {number}."
+    assert error.hint == f"Move it to phase {allowed}."
+
+
+def test_a_table_without_a_key_is_e005() -> None:
+    keyless: Any = replace(TABLE, key=())
+    plan = replace(PLAN, tables=(keyless,))
+    assert ("rollout.E005", "Table things has no primary key.") in found(plan)
+
+
+def test_a_step_or_a_translation_of_a_table_that_the_plan_lacks_is_e006() -> None:
+    other = Table(name="others", key=("id",), columns={})
+    index = CreateIndex(id="i", description="", table=other, name="i", columns=("id",))
+    assert found(with_step(PLAN, 4, index)) == [
+        ("rollout.E006", "Step 'i' is of table others, which is not among the plan's tables.")
+    ]
+    plan = replace(PLAN, translations=(*PLAN.translations, COMPOSITE.is_open))
+    assert (
+        "rollout.E006",
+        "The translation of is_open is of table elsewhere.things,"
+        " which is not among the plan's tables.",
+    ) in found(plan)
+
+
+def test_a_step_that_names_a_translation_that_the_plan_lacks_is_e007() -> None:
+    lookup = Lookup(table=TABLE, legacy="state", column="other_id", lookup_table="others")
+    step = AddForeignKey(id="k", description="", lookup=lookup)
+    assert found(with_step(PLAN, 3, step)) == [
+        (
+            "rollout.E007",
+            "Step 'k' of phase 3 names the translation of things.other_id, which the plan lacks.",
+        )
+    ]
+
+
+def test_an_error_names_its_plan() -> None:
+    step = BurnTable(id="burn", description="Burn")
+    (error,) = check_plan(with_step(PLAN, 4, step))
+    assert str(error).startswith("sample-bigint: (rollout.E001) ")
+
+
+@pytest.mark.parametrize(
+    ("phase", "step"),
+    [
+        (3, RequireValues(id="s", description="", table=TABLE, columns=("nowhere",))),
+        (4, CreateIndex(id="s", description="", table=TABLE, name="i", columns=("nowhere",))),
+        (4, DropIndex(id="s", description="", table=TABLE, name="i", columns=("nowhere",))),
+    ],
+    ids=["required", "indexed", "no longer indexed"],
+)
+def test_a_step_that_needs_an_unknown_column_is_e015(phase: int, step: Step) -> None:
+    assert found(with_step(PLAN, phase, step)) == [
+        (
+            "rollout.E015",
+            f"Step 's' of phase {phase} needs {TABLE.label}.nowhere, which is not there in that "
+            "phase.",
+        )
+    ]
+
+
+def test_a_required_lookup_without_a_row_for_blanks_is_e008() -> None:
+    lookup = replace(next(t for t in PLAN.translations if isinstance(t, Lookup)), blank=None)
+    plan = replace(PLAN, translations=(lookup,))
+    assert "rollout.E008" in {id for id, _message in found(plan)}
+
+
+def of_legacy(column: Column, **more: Any) -> set[str | None]:
+    """The ids of what is wrong with the shipped plan, were its legacy column such a one."""
+    lookup = next(t for t in PLAN.translations if isinstance(t, Lookup))
+    table = replace(TABLE, columns={**TABLE.columns, lookup.legacy: column})
+    plan = replace(PLAN, tables=(table,), translations=(replace(lookup, table=table, **more),))
+    return {id for id, _message in found(plan)}
+
+
+@pytest.mark.parametrize("type_", ["citext", "character(8)", "integer", "app.kind"])
+def test_a_lookup_of_what_is_no_text_is_e009(type_: str) -> None:
+    assert "rollout.E009" in of_legacy(Column(type_))
+
+
+def test_a_row_for_blanks_that_the_legacy_column_cannot_take_is_e016() -> None:
+    short = Column("character varying(10)")
+    assert "rollout.E016" in of_legacy(short)
+    assert "rollout.E016" not in of_legacy(short, blank="Unknown")
+
+
+def test_a_legacy_column_may_be_not_null() -> None:
+    assert "rollout.E009" not in of_legacy(Column("text", null=False))
+
+
+def test_a_rule_that_can_never_be_judged_is_e011() -> None:
+    rules = (Rule(id="boundless", statistic="p95", action="warn"),)
+    assert found(replace(PLAN, rules=rules)) == [("rollout.E011", "Rule 'boundless' has no bound.")]
+
+
+def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -> None:
+    lookup = next(t for t in PLAN.translations if isinstance(t, Lookup) and t.required)
+    plan = replace(PLAN, translations=(replace(lookup, unknown="null"),))
+    assert "rollout.E020" in {id for id, _message in found(plan)}
+
+
+def test_a_maintenance_window_that_never_opens_is_e053() -> None:
+    for window, reason in (
+        (MaintenanceWindow(time(22), time(4), "Mars/Olympus"), "which there is not."),
+        (MaintenanceWindow(time(22), time(4), "UTC", days=()), "opens on no day."),
+        (MaintenanceWindow(time(22), time(22), "UTC"), "closes when it opens."),
+    ):
+        phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
+        ((check, message),) = found(replace(PLAN, phases=phases))
+        assert check == "rollout.E053"
+        assert message.endswith(reason)
+
+
+def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> None:
+    phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
+    assert [id for id, _message in found(replace(PLAN, phases=phases))] == ["rollout.E054"]
+    items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
+    plan = replace(PLAN, phases=phases, checklist=items)
+    assert [id for id, _message in found(plan)] == ["rollout.E052"]

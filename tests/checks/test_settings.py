@@ -1,0 +1,57 @@
+"""Settings that would be found out at night are refused at the start."""
+
+from typing import Any
+
+import pytest
+
+from rollout.checks.settings import check_settings
+
+
+def ids(settings: Any, **configured: Any) -> list[str | None]:
+    settings.ROLLOUT = {**settings.ROLLOUT, **configured}
+    return [message.id for message in check_settings()]
+
+
+def test_what_is_configured_here_passes(settings: Any) -> None:
+    assert ids(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "found"), [("10.0.0.0/8", []), ("::1", []), ("10.0.0.0/33", ["rollout.E040"])]
+)
+def test_networks_are_networks(settings: Any, network: str, found: list[str]) -> None:
+    assert ids(settings, METRICS={"NETWORKS": [network]}) == found
+
+
+@pytest.mark.parametrize(
+    ("hook", "found"),
+    [
+        ({"URL": "https://x.example", "SECRET": "s"}, []),
+        ({"URL": "https://x.example"}, ["rollout.W042"]),
+        ({"URL": "http://x.example", "SECRET": "s"}, ["rollout.E041"]),
+        ({"URL": "https://x.example", "SECRET": "s", "EVENTS": ["fails"]}, ["rollout.E041"]),
+        ({}, ["rollout.E041"]),
+    ],
+)
+def test_webhooks_can_be_reached_and_say_who_sends(
+    settings: Any, hook: dict[str, Any], found: list[str]
+) -> None:
+    assert ids(settings, NOTIFICATIONS={"WEBHOOKS": {"chat": hook}}) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("", []),
+        ("default", []),
+        ("host=rehearsals.example user=rollout dbname=postgres", []),
+        ("postgresql://rollout@rehearsals.example:5433/postgres", []),
+        ("no-such-alias", ["rollout.E043"]),
+        ("post gresql=1", ["rollout.E043"]),
+    ],
+)
+def test_the_server_for_rehearsals_is_an_alias_or_a_connection_string(
+    settings: Any, named: str, found: list[str]
+) -> None:
+    assert ids(settings, REHEARSE_ON=named) == found
+    assert all(message.hint for message in check_settings())

@@ -1,0 +1,117 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.template.loader import render_to_string
+
+from rollout.console.charts.bars import Chart, chart_of, spans_of
+from rollout.console.charts.lines import round_above
+from rollout.engine.samples import Sample
+from rollout.queries.progress import MOST_SAMPLES
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+LATE = NOON + timedelta(days=1)
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def sample(second: float, scanned: int = 5000, lost: float = 0.0) -> Sample:
+    return Sample(after(second), scanned, scanned - 10, 4.0, lost)
+
+
+def chart(*samples: Sample, ended: datetime | None = LATE) -> Chart:
+    drawn = chart_of(samples, began=NOON, ended=ended, now=LATE)
+    assert drawn is not None
+    return drawn
+
+
+def drawn(chart: Chart | None, *, done: bool = False) -> str:
+    return render_to_string(
+        "rollout/job/plot.html", {"chart": chart, "full": True, "progress": {"done": done}}
+    )
+
+
+def test_without_a_sample_there_is_a_word_and_no_chart() -> None:
+    assert chart_of([], began=NOON, ended=None, now=NOON) is None
+    assert "<svg" not in drawn(None)
+    assert "after about five seconds" in drawn(None)
+    assert "not measured" in drawn(None, done=True)
+
+
+def test_one_sample_is_a_bar_in_a_minute() -> None:
+    one = chart(sample(0))
+    assert one.end - one.start == timedelta(seconds=60)
+    (bar,) = one.bars
+    assert (bar.x, bar.width) == ("0.000%", "8.333%")
+    assert bar.span.rows_per_second == 1000
+    assert (one.top, one.half, bar.height) == (1000, 500, "100.000%")
+    text = drawn(one)
+    assert text.count('class="area" x=') == 1
+    for shown in ("rows/s", "Time, UTC", "12:00:00", "12:01:00", "1,000"):
+        assert shown in text
+    assert "Slowed down" not in text
+    assert 'style="' not in text
+
+
+def test_as_many_samples_as_there_may_be_fill_the_plot() -> None:
+    # Put together from an hour of buckets: each stands for six of them.
+    many = chart(*(sample(30 * n, 5000 + n) for n in range(MOST_SAMPLES)))
+    assert len(many.bars) == 120
+    assert many.end - many.start == timedelta(hours=1)
+    assert {bar.width for bar in many.bars} == {"0.833%"}
+    assert many.bars[0].span.rows_per_second == 1000
+    assert many.bars[0].span.rows == 30_000
+    assert drawn(many).count('class="area" x=') == 120
+
+
+def test_a_bucket_that_is_still_being_filled_is_left_out() -> None:
+    samples = [sample(0), sample(5)]
+    assert len(spans_of(samples, began=NOON, ended=None, now=after(8))) == 1
+    assert len(spans_of(samples, began=NOON, ended=None, now=after(10))) == 2
+
+
+def test_the_first_and_the_last_bucket_count_only_the_time_the_job_had_of_them() -> None:
+    samples = [sample(0, 2000), sample(5), sample(10, 3000)]
+    first, _, last = spans_of(samples, began=after(2), ended=after(13), now=LATE)
+    assert (first.start, first.seconds, round(first.rows_per_second)) == (after(2), 3, 667)
+    assert (last.seconds, last.rows_per_second) == (3, 1000)
+
+
+def test_a_stretch_too_short_to_tell_a_speed_counts_with_its_neighbour() -> None:
+    samples = [sample(0, 500), sample(5), sample(10, 2000)]
+    (only,) = spans_of(samples, began=after(3.5), ended=after(12), now=LATE)
+    assert (only.start, only.seconds, only.rows) == (after(3.5), 8.5, 7500)
+
+
+def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
+    slowed = chart(sample(0), sample(5, lost=3), sample(10, lost=2), sample(15), sample(20, lost=1))
+    assert [(band.x, band.width) for band in slowed.bands] == [
+        ("8.333%", "16.667%"),
+        ("33.333%", "8.333%"),
+    ]
+    text = drawn(slowed)
+    assert text.count('fill="url(#hatch)"') == 3
+    assert "Slowed down or held by a health signal" in text
+    assert "12:00:05 UTC: 1,000 rows/s, slowed down" in text
+
+
+def test_a_loss_that_only_a_clock_notices_is_none() -> None:
+    assert chart(sample(0, lost=0.001)).bands == []
+
+
+def test_a_job_that_was_held_is_marked_over_the_gap_that_it_left() -> None:
+    held = chart(sample(0), sample(30, lost=26))
+    assert [(band.x, band.width) for band in held.bands] == [("15.000%", "43.333%")]
+
+
+def test_a_clock_that_disagrees_does_no_harm() -> None:
+    (span,) = spans_of([sample(0)], began=after(60), ended=after(61), now=LATE)
+    assert (span.start, span.seconds) == (NOON, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "top"), [(0, 1), (1, 1), (3, 4), (1001, 2000), (63_000, 80_000), (95_000, 100_000)]
+)
+def test_the_top_of_the_axis_and_its_half_are_plain_numbers(value: float, top: float) -> None:
+    assert round_above(value) == top

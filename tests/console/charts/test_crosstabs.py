@@ -1,0 +1,48 @@
+from rollout.console.charts import crosstabs
+from rollout.engine.audit import CATEGORIES
+from rollout.models import AuditReport
+from rollout.shadow.settling import ANSWER_DIFFERS
+
+
+def report_of(cells: list[dict[str, object]]) -> AuditReport:
+    categories: dict[str, int] = {}
+    for cell in cells:
+        name, rows = str(cell["category"]), int(str(cell["rows"]))
+        categories[name] = categories.get(name, 0) + rows
+    translation = {
+        "column": "type_id",
+        "legacy_column": "type",
+        "lookup_table": "types",
+        "categories": categories,
+        "cells": cells,
+    }
+    return AuditReport(categories=categories, translations=[translation])
+
+
+def cell(legacy: str, category: str, rows: int) -> dict[str, object]:
+    return {"legacy": legacy, "new": "x", "category": category, "rows": rows}
+
+
+def test_every_category_has_a_meaning() -> None:
+    assert set(crosstabs.MEANINGS) == {*CATEGORIES, ANSWER_DIFFERS}
+
+
+def test_mismatches_come_first_then_the_most_frequent_pairs() -> None:
+    report = report_of(
+        [
+            cell("few", "ok", 1),
+            cell("many", "ok_normalized", 9),
+            cell("bad", "missing", 2),
+            cell("worse", "orphan", 1),
+        ]
+    )
+    [shown] = crosstabs.crosstabs(report)
+    assert [pair.legacy for pair in shown.cells] == ["worse", "bad", "many", "few"]
+    assert shown.mismatched == 3
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    many = [cell(str(n), "ok", 2) for n in range(crosstabs.LONGEST + 5)]
+    [shown] = crosstabs.crosstabs(report_of(many))
+    assert len(shown.cells) == crosstabs.LONGEST
+    assert (shown.left_out, shown.rows_left_out, shown.pairs) == (5, 10, crosstabs.LONGEST + 5)

@@ -1,0 +1,419 @@
+"""Who may do what: every address and method, for everybody."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import URLPattern, URLResolver
+from django.utils import timezone
+
+from rollout.console import urls
+from rollout.console.http.access import OBJECTS
+from rollout.models import Finding, LogEntry, Rollout
+from rollout.queries.status import find_rollout
+from tests.console import journal
+
+EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
+OF_NO_ENVIRONMENT = ("notifications/",)
+"""Beginnings of addresses that a role in one environment opens nothing of."""
+OF_EVERY_ENVIRONMENT = ("", "log/", "glossary/", "style/", "theme/", "confirm/")
+READERS = frozenset({"viewer", "engineer", "lead"})
+AUDITORS = frozenset({"engineer", "lead"})
+LEADS = frozenset({"lead"})
+NOBODY: frozenset[str] = frozenset()
+
+WHO_MAY = {
+    # address: (who may GET it, who may POST to it); 405 for those who may, where it is not made.
+    "": (READERS, READERS),
+    "log/": (READERS, READERS),
+    "glossary/": (READERS, READERS),
+    "style/": (READERS, READERS),
+    "theme/": (READERS, READERS),
+    "notifications/": (READERS, READERS),
+    "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
+    "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),
+    "notifications/deliveries/{delivery}/resend/": (LEADS, LEADS),
+    "confirm/": (READERS, READERS),
+    "jobs/{job}/": (READERS, READERS),
+    "jobs/{job}/pace/": (AUDITORS, AUDITORS),
+    "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
+    "audits/{audit}/": (READERS, READERS),
+    "audits/{audit}/compare/{other}/": (READERS, READERS),
+    "audits/{audit}/export.csv": (READERS, READERS),
+    "audits/{audit}/export.json": (READERS, READERS),
+    "audits/{audit}/repair/": (AUDITORS, AUDITORS),
+    "findings/{finding}/": (READERS, READERS),
+    "findings/{finding}/waive/": (LEADS, LEADS),
+    "findings/{finding}/unwaive/": (LEADS, LEADS),
+    "snapshots/{snapshot}/": (READERS, READERS),
+    "snapshots/{snapshot}/verify/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/delete/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/cancel/": (AUDITORS, AUDITORS),
+    "snapshots/{snapshot}/restore/": (LEADS, LEADS),
+    "rehearsals/{rehearsal}/": (READERS, READERS),
+    "rehearsals/{rehearsal}/cancel/": (AUDITORS, AUDITORS),
+    "rehearsals/{rehearsal}/drop/": (AUDITORS, AUDITORS),
+    "restores/{restore}/approve/": (LEADS, LEADS),
+    "restores/{restore}/cancel/": (AUDITORS, AUDITORS),
+    "environments/{environment}/drop/": (AUDITORS, AUDITORS),
+    "mapping-changes/{change}/correct/": (AUDITORS, AUDITORS),
+    "{rollout}/": (READERS, READERS),
+    "{rollout}/phases/0/": (READERS, READERS),
+    "{rollout}/phases/0/start/": (LEADS, LEADS),
+    "{rollout}/phases/0/preflight/": (READERS, READERS),
+    "{rollout}/phases/0/roll-back/locks/": (READERS, READERS),
+    "{rollout}/phases/1/forward.sql": (READERS, READERS),
+    "{rollout}/phases/1/rollback.sql": (READERS, READERS),
+    "{rollout}/phases/1/types.ts": (READERS, READERS),
+    "{rollout}/phases/1/second-run/": (READERS, READERS),
+    "{rollout}/schema/": (READERS, READERS),
+    "{rollout}/snapshots/": (READERS, AUDITORS),
+    "{rollout}/stage/": (AUDITORS, AUDITORS),
+    "{rollout}/rehearsals/": (READERS, AUDITORS),
+    "{rollout}/phases/0/estimate/": (LEADS, LEADS),
+    "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
+    "{rollout}/phases/0/approval/": (LEADS, LEADS),
+    "{rollout}/phases/0/ask-for-approval/": (LEADS, LEADS),
+    "{rollout}/phases/1/override/{gate}/": (LEADS, LEADS),
+    "{rollout}/phases/0/schedule/": (LEADS, LEADS),
+    "{rollout}/unschedule/": (LEADS, LEADS),
+    "{rollout}/checklist/{item}/": (AUDITORS, AUDITORS),
+    "{rollout}/probe/": (AUDITORS, AUDITORS),
+    "sign-offs/{sign_off}/agree/": (LEADS, LEADS),
+    "sign-offs/{sign_off}/withdraw/": (LEADS, LEADS),
+    "{rollout}/pause/": (AUDITORS, AUDITORS),
+    "{rollout}/resume/": (AUDITORS, AUDITORS),
+    "{rollout}/cancel/": (LEADS, LEADS),
+    "{rollout}/retry/": (LEADS, LEADS),
+    "{rollout}/blockers/{pid}/": (LEADS, LEADS),
+    "{rollout}/audits/": (READERS, AUDITORS),
+    "{rollout}/jobs/": (READERS, READERS),
+    "{rollout}/monitoring/": (READERS, READERS),
+    "{rollout}/rules/{rule}/release/": (LEADS, LEADS),
+    "{rollout}/shadow/": (LEADS, LEADS),
+    "{rollout}/mappings/": (READERS, READERS),
+    "{rollout}/mappings/{text}/": (READERS, READERS),
+    "{rollout}/mappings/{text}/new/": (READERS, READERS),
+    "{rollout}/mappings/{text}/preview/": (AUDITORS, AUDITORS),
+    "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
+    "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
+}
+ITEM, GATE = "rollback-scripts", "checklist-complete"
+POST_ONLY = {
+    *("pause", "resume", "cancel", "pace", "retry-quarantined", "estimate"),
+    *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
+    *("choose", "test", "resend", "theme"),
+    *("stage", "restore", "approve", "drop"),
+    *("ask-for-approval", "schedule", "unschedule", ITEM, "probe"),
+    *("agree", "withdraw"),
+}
+MADE_FOR_POST = POST_ONLY | {
+    *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
+    *("retry", "blockers", "confirm", "rehearsals", "approval", GATE),
+}
+SENT = {
+    "target_ms": "50",
+    "duty_percent": "50",
+    "workers": "2",
+    "reason": "It was sold in 1999.",
+    "until": f"{date.today() + timedelta(days=3)}",
+    "table": "properties",
+    "column": "currency",
+    "into": "production",
+    "percent": "5",
+}
+
+
+def address_of(pattern: str, rollout: Rollout) -> str:
+    return "/rollout/" + pattern.format(**named(rollout, waived=pattern.endswith("unwaive/")))
+
+
+def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
+    """What addresses name, after it was put into the journal."""
+    step = journal.reached(journal.ran(rollout, 2), "backfill")
+    compared = {"table": "properties", "column": "currency", "categories": {"ok": 1}, "cells": []}
+    nothing = {"legacy_column": "", "lookup_table": ""}
+    report = journal.audited(rollout, translations=[{**compared, **nothing}])
+    finding = Finding.objects.create(
+        rollout=rollout,
+        table="properties",
+        key="1",
+        column="currency",
+        category="wrong",
+        waived_until=timezone.now() + timedelta(days=1) if waived else None,
+    )
+    snapshot = journal.taken(rollout)
+    return {
+        "rollout": f"{journal.PLAN}/production",
+        "job": journal.job_of(step, finished_at=step.finished_at).pk,
+        "audit": report.pk,
+        "other": journal.audited(rollout).pk,
+        "finding": finding.pk,
+        "snapshot": snapshot.pk,
+        "restore": journal.restored(snapshot).pk,
+        "rehearsal": journal.rehearsed(snapshot).pk,
+        "environment": journal.made(snapshot).pk,
+        "text": "properties/type",
+        "change": journal.reviewed(rollout).pk,
+        "rule": "slow",
+        "item": ITEM,
+        "gate": GATE,
+        "sign_off": journal.signed(rollout).pk,
+        "webhook": "chat",
+        "delivery": journal.told(journal.noted(rollout)).pk,
+        "pid": 1,
+    }
+
+
+def browser_of(who: str) -> Client:
+    return Client() if who == "anonymous" else journal.browser_of(who)
+
+
+def last_part(pattern: str) -> str:
+    if "{pid}" in pattern:
+        return "blockers"
+    last = pattern.strip("/").rpartition("/")[2]
+    return {"{item}": ITEM, "{gate}": GATE}.get(last, last)
+
+
+@pytest.fixture
+def two_environments(settings: LazySettings) -> None:
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": "default", "staging": "default"},
+        "NOTIFICATIONS": journal.ONE_WEBHOOK,
+    }
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("pattern", WHO_MAY)
+def test_every_address_asks_who_is_there(
+    rollout: Rollout, settings: Any, pattern: str, method: str, who: str
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "NOTIFICATIONS": journal.ONE_WEBHOOK}
+    address, browser = address_of(pattern, rollout), browser_of(who)
+    entries = LogEntry.objects.count()
+    response = getattr(browser, method)(address, SENT)
+    who_may = WHO_MAY[pattern][method == "post"]
+    if who == "anonymous":
+        assert response.status_code == 302
+        assert response["Location"].startswith("/accounts/login/?next=/rollout/")
+    elif who not in who_may:
+        assert response.status_code == 403
+    else:
+        assert response.status_code == status_of_made(pattern, method)
+    if who not in who_may or method == "get":
+        assert LogEntry.objects.count() == entries
+
+
+def status_of_made(pattern: str, method: str) -> int:
+    """What is answered to those who may."""
+    if method == "get":
+        return 405 if last_part(pattern) in POST_ONLY else 200
+    return 302 if last_part(pattern) in MADE_FOR_POST else 405
+
+
+@pytest.mark.usefixtures("two_environments")
+@pytest.mark.parametrize("pattern", WHO_MAY)
+def test_a_role_in_one_environment_is_one_there_alone(rollout: Rollout, pattern: str) -> None:
+    address = address_of(pattern, rollout)
+    entries = LogEntry.objects.count()
+    of_staging, of_production = browser_of("lead:staging"), browser_of("lead:production")
+    for method in ("get", "post"):
+        refused = getattr(of_staging, method)(address, SENT)
+        if pattern not in OF_EVERY_ENVIRONMENT:
+            assert refused.status_code == 403
+        let_in = getattr(of_production, method)(address, SENT)
+        nowhere = pattern.startswith(OF_NO_ENVIRONMENT)
+        assert let_in.status_code == (403 if nowhere else status_of_made(pattern, method))
+        if method == "get":
+            assert LogEntry.objects.count() == entries
+
+
+def test_the_table_above_names_every_address() -> None:
+    def addresses(patterns: list[URLPattern | URLResolver], prefix: str = "") -> set[str]:
+        found = set()
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                found |= addresses(pattern.url_patterns, route)
+            else:
+                found.add(route)
+        return found
+
+    shown = {
+        pattern.format(
+            rollout="<str:plan>/<str:environment>",
+            job="<int:job_id>",
+            audit="<int:audit_id>",
+            other="<int:other_id>",
+            finding="<int:finding_id>",
+            snapshot="<int:snapshot_id>",
+            restore="<int:restore_id>",
+            rehearsal="<int:rehearsal_id>",
+            environment="<int:environment_id>",
+            text="<str:table>/<str:column>",
+            change="<int:change_id>",
+            rule="<str:rule_id>",
+            item="<str:item>",
+            gate="<slug:gate>",
+            sign_off="<int:sign_off_id>",
+            webhook="<str:name>",
+            delivery="<int:delivery_id>",
+            pid="<int:pid>",
+        )
+        .replace("phases/0/", "phases/<int:number>/")
+        .replace("phases/1/", "phases/<int:number>/")
+        for pattern in WHO_MAY
+    }
+    for_everybody = {"login/", "logout/"}
+    assert shown | for_everybody == addresses(urls.urlpatterns)
+
+
+def test_the_consoles_own_page_logs_people_in_where_the_project_has_none(
+    rollout: Rollout, settings: Any
+) -> None:
+    settings.LOGIN_URL = "/nowhere/"
+    browser = Client()
+    response = browser.get(journal.PAGE)
+    assert response["Location"] == f"/rollout/login/?next={journal.PAGE}"
+    journal.browser_of("viewer")  # Makes the user.
+    user = get_user_model().objects.get(username="viewer")
+    user.set_password("of-the-test")
+    user.save()
+    sent = {"username": "viewer", "password": "of-the-test"}
+    assert browser.post(response["Location"], sent)["Location"] == journal.PAGE
+    assert browser.get(journal.PAGE).status_code == 200
+    assert browser.post("/rollout/logout/")["Location"] == "/rollout/"
+    assert browser.get(journal.PAGE).status_code == 302
+
+
+@pytest.mark.parametrize("elsewhere", ["https://sso.example/login", "admin:login"])
+def test_a_login_page_of_the_projects_own_is_used(
+    rollout: Rollout, settings: Any, elsewhere: str
+) -> None:
+    settings.LOGIN_URL = elsewhere
+    wanted = elsewhere if elsewhere.startswith("https") else "/admin/login/"
+    assert Client().get(journal.PAGE)["Location"].startswith(f"{wanted}?next=")
+
+
+def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer: Client) -> None:
+    response = viewer.post(f"{journal.PAGE}pause/")
+    assert response.status_code == 403
+    text = response.content.decode()
+    assert "This needs the role engineer or lead in production." in text
+    assert "You are signed in as viewer" in text
+
+
+@pytest.mark.usefixtures("two_environments")
+def test_a_lead_of_staging_sees_nothing_of_production(rollout: Rollout) -> None:
+    journal.noted(rollout, "phase started")
+    journal.noted(None, "restored everything")
+    staging = find_rollout(journal.PLAN, "staging")
+    journal.noted(staging, "phase cancelled")
+    browser = journal.browser_of("lead:staging")
+    here = f"/rollout/{journal.PLAN}/staging/"
+    overview = journal.text_of(browser, "/rollout/")
+    assert here in overview
+    assert journal.PAGE not in overview
+    log = journal.text_of(browser, "/rollout/log/")
+    assert "It came to: phase cancelled" in log
+    assert "It came to: phase started" not in log
+    assert "It came to: restored everything" not in log
+    assert browser.get(f"{here}schema/").status_code == 200
+    assert browser.get(f"{here}schema/?against=production").status_code == 403
+
+
+@pytest.mark.usefixtures("two_environments")
+def test_a_viewer_everywhere_may_lead_in_staging_alone(rollout: Rollout) -> None:
+    browser = journal.browser_of("viewer")
+    lead_of_staging, _created = Group.objects.get_or_create(name="lead:staging")
+    User.objects.get(username="viewer").groups.add(lead_of_staging)
+    journal.ran(rollout, 0, "running")
+    journal.ran(find_rollout(journal.PLAN, "staging"), 0, "running")
+    assert 'id="verb-cancel"' not in journal.text_of(browser, journal.PAGE)
+    assert 'id="verb-cancel"' in journal.text_of(browser, f"/rollout/{journal.PLAN}/staging/")
+    refused = browser.post(f"{journal.PAGE}cancel/")
+    assert refused.status_code == 403
+    assert "This needs the role lead in production." in refused.content.decode()
+
+
+@pytest.mark.usefixtures("two_environments")
+def test_two_objects_of_two_environments_are_nobodys_of_one(rollout: Rollout) -> None:
+    here = journal.audited(rollout)
+    there = journal.audited(find_rollout(journal.PLAN, "staging"))
+    browser = journal.browser_of("lead:staging")
+    for one, other in ((here, there), (there, here)):
+        address = f"/rollout/audits/{one.pk}/compare/{other.pk}/"
+        assert browser.get(address).status_code == 403
+
+
+def test_every_number_in_an_address_leads_to_its_environment() -> None:
+    def numbers(patterns: list[URLPattern | URLResolver]) -> set[str]:
+        found: set[str] = set()
+        for pattern in patterns:
+            found |= set(getattr(pattern.pattern, "converters", {}))
+            found |= numbers(getattr(pattern, "url_patterns", []))
+        return found
+
+    within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
+    within_a_rollout |= {"item", "gate"}
+    of_no_environment = {"name", "delivery_id"}
+    assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
+
+
+def test_a_group_of_one_environment_gives_nothing_everywhere(rollout: Rollout) -> None:
+    groups = Group.objects.filter(name__contains=":")
+    assert {group.name for group in groups} >= {"viewer:production", "lead:production"}
+    assert not any(group.permissions.exists() for group in groups)
+
+
+def test_a_user_without_any_role_sees_nothing(rollout: Rollout, client: Client) -> None:
+    client.force_login(User.objects.create_user("newcomer"))
+    assert client.get(journal.PAGE).status_code == 403
+
+
+def test_a_fragment_asked_for_after_the_session_ended_reloads_the_page(rollout: Rollout) -> None:
+    response = Client().get(journal.PAGE, headers=journal.HTMX)
+    assert response["HX-Refresh"] == "true"
+
+
+def test_who_logs_in_after_a_refused_press_comes_to_a_page_that_can_be_shown(
+    rollout: Rollout,
+) -> None:
+    response = Client().post(f"{journal.PAGE}pause/")
+    assert response["Location"] == "/accounts/login/?next=/rollout/"
+
+
+def test_a_press_without_the_token_of_the_form_is_refused(rollout: Rollout) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    lead = journal.browser_of("lead")
+    browser.cookies = lead.cookies
+    assert browser.post(f"{journal.PAGE}phases/0/start/").status_code == 403
+    assert not rollout.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("who", "buttons"),
+    [
+        ("viewer", set()),
+        ("engineer", {"verb-pause", "start-audit"}),
+        ("lead", {"verb-pause", "verb-cancel", "start-audit"}),
+    ],
+)
+def test_a_button_that_somebody_may_not_press_is_not_shown(
+    rollout: Rollout, who: str, buttons: set[str]
+) -> None:
+    journal.ran(rollout, 0, "running")
+    text = journal.text_of(journal.browser_of(who), journal.PAGE)
+    every = {"verb-pause", "verb-resume", "verb-cancel", "verb-retry", "start-audit", "start"}
+    assert {button for button in every if f'id="{button}"' in text} == buttons
+
+
+def test_pages_are_not_kept_by_the_browser(rollout: Rollout, viewer: Client) -> None:
+    assert "no-store" in viewer.get(journal.PAGE)["Cache-Control"]

@@ -1,0 +1,375 @@
+"""No page, part, link or button breaks where an environment, a plan or a person is there no more.
+
+Every address of the console is opened, as a page and as a part, and pressed, for objects of each of
+them; then every link of those pages is followed.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urldefrag, urlsplit
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth import get_user_model
+from django.db import connection, connections, transaction
+from django.test import Client
+
+from rollout.engine import target
+from rollout.gates import cached_queries
+from rollout.models import Finding, PhaseRun, Rollout, Snapshot
+from rollout.plan import plans
+from rollout.queries.status import find_rollout
+from tests.console import journal
+from tests.console.http.test_access import POST_ONLY, SENT, WHO_MAY, last_part, named
+from tests.pages import NAMED_BESIDES
+
+FORMER = "former-plan"
+AWAY = "away"
+"""The alias of a database that nobody reaches."""
+OF_NO_ROLLOUT = ("", "log/", "glossary/", "style/", "theme/", "confirm/", "notifications/")
+"""Beginnings of addresses that are about no rollout."""
+BUTTONS_OF_THE_JOURNAL = (
+    *("snapshots/{snapshot}/delete/", "findings/{finding}/waive/", "findings/{finding}/unwaive/"),
+    *("rehearsals/{rehearsal}/drop/", "sign-offs/{sign_off}/withdraw/"),
+)
+"""What can be done without the database: it changes what the journal or the storage has."""
+
+
+@dataclass
+class State:
+    """A rollout that lacks something, and what its pages say about it."""
+
+    rollout: Rollout
+    says: str
+    closed: bool = False
+    """Only the journal remembers it: nothing that needs a worker can be done."""
+    answers: bool = False
+    names: dict[str, object] = field(default_factory=dict)
+
+
+Make = Callable[..., State]
+
+
+def live(production: Rollout, **_: Any) -> State:
+    return State(production, "")
+
+
+def of_a_deleted_user(production: Rollout, **_: Any) -> State:
+    return State(production, "")
+
+
+def dropped(production: Rollout, **_: Any) -> State:
+    stage = journal.rehearsed(journal.taken(production)).stage
+    return State(stage, "was dropped", closed=True)
+
+
+def renamed(**_: Any) -> State:
+    former = Rollout.objects.create(plan=journal.PLAN, environment="qa")
+    return State(former, "is no longer in ROLLOUT", closed=True)
+
+
+def without_its_alias(settings: LazySettings, **_: Any) -> State:
+    name_environment(settings, "qa", "nowhere")
+    return State(
+        Rollout.objects.create(plan=journal.PLAN, environment="qa"),
+        "which is not in DATABASES",
+        closed=True,
+    )
+
+
+def without_its_plan(**_: Any) -> State:
+    # It goes once there is something of it.
+    plans.register(replace(plans.get(journal.PLAN), name=FORMER))
+    return State(
+        Rollout.objects.create(plan=FORMER, environment="production"),
+        "is no longer in the project",
+        closed=True,
+    )
+
+
+def refusing(settings: LazySettings, port: int, **_: Any) -> State:
+    return unreachable(settings, port)
+
+
+def silent(settings: LazySettings, port: int, **_: Any) -> State:
+    return unreachable(settings, port)
+
+
+def empty(settings: LazySettings, **_: Any) -> State:
+    """A database that answers and has nothing of it: no table, no schema of the engine's."""
+    connections.databases[AWAY] = {**connections.databases["default"], "NAME": "postgres"}
+    name_environment(settings, "qa", AWAY)
+    return State(find_rollout(journal.PLAN, "qa"), "The database is not as", answers=True)
+
+
+def unreachable(settings: LazySettings, port: int) -> State:
+    connections.databases[AWAY] = {
+        **connections.databases["default"],
+        "HOST": "127.0.0.1",
+        "PORT": port,
+        "OPTIONS": {"connect_timeout": 2},
+    }
+    name_environment(settings, "qa", AWAY)
+    return State(find_rollout(journal.PLAN, "qa"), "cannot be reached")
+
+
+PRESSED: list[Make] = [live, dropped, renamed, without_its_plan, refusing, empty]
+STATES: list[Make] = [*PRESSED, of_a_deleted_user, without_its_alias, silent]
+
+
+def forget_the_database() -> None:
+    if connections.databases.pop(AWAY, None):
+        del connections[AWAY]
+    target._silent.clear()
+    cached_queries.forget()
+
+
+def name_environment(settings: LazySettings, name: str, alias: str) -> None:
+    named = {"production": "default", name: alias}
+    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": named}
+
+
+@contextmanager
+def port_of(make: Make) -> Iterator[tuple[int, socket.socket]]:
+    """A port that nobody listens on; or somebody does, who never says a word."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        if make is not refusing:
+            bound.listen()
+        yield bound.getsockname()[1], bound
+
+
+@pytest.fixture
+def state(
+    rollout: Rollout,
+    settings: LazySettings,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[State]:
+    make: Make = request.param
+    settings.ROLLOUT = {**settings.ROLLOUT, "NOTIFICATIONS": journal.ONE_WEBHOOK}
+    # The first question waits for a silent server; the other thousand need not.
+    monkeypatch.setattr(target, "SILENT_SECONDS", 3600.0)
+    cached_queries.forget()
+    with port_of(make) as (port, _bound):
+        state = make(production=rollout, settings=settings, port=port)
+        state.names = objects_of(state.rollout)
+        if make is without_its_plan:
+            plans._plans[:] = [plan for plan in plans if plan.name != FORMER]
+        if make is of_a_deleted_user:
+            get_user_model().objects.filter(username="grace").delete()
+            assert PhaseRun.objects.filter(actor=None).exists()
+        yield state
+    forget_the_database()
+
+
+def objects_of(rollout: Rollout) -> dict[str, object]:
+    """What addresses name, of this rollout: also a job under way, and a finding with its rows."""
+    names = named(rollout)
+    if rollout.environment != "production":
+        # The checklist is production's.
+        names["gate"] = "no-drift"
+    grace, _created = get_user_model().objects.get_or_create(username="grace")
+    failed = journal.ran(rollout, 3, "failed", actor=grace, error="It broke.", advice="Retry.")
+    journal.reached(failed, "validate-foreign-keys", "failed")
+    at_work = journal.ran(rollout, 2, "running", actor=grace)
+    step = journal.reached(at_work, "backfill", "running")
+    cell = {"legacy": "Loft", "new": "House", "category": "wrong", "rows": 3, "mapped": "Loft"}
+    compared = {
+        "table": "properties",
+        "column": "property_type_id",
+        "legacy_column": "type",
+        "lookup_table": "property_types",
+        "categories": {"wrong": 3},
+        "cells": [cell],
+    }
+    report = journal.audited(rollout, "mismatched", mismatched=3, translations=[compared])
+    finding = Finding.objects.get(rollout=rollout)
+    journal.mismatching(report, "1", finding=finding)
+    journal.noted(rollout)
+    return {
+        **names,
+        "rollout": f"{rollout.plan}/{rollout.environment}",
+        "job_at_work": journal.job_of(step).pk,
+        "mismatched": report.pk,
+    }
+
+
+ALSO = {
+    "jobs/{job_at_work}/": "jobs/{job}/",
+    "jobs/{job_at_work}/pace/": "jobs/{job}/pace/",
+    "audits/{mismatched}/": "audits/{audit}/",
+    "audits/{mismatched}/?cell=0.0": "audits/{audit}/",
+    "audits/{mismatched}/export.csv": "audits/{audit}/export.csv",
+    "audits/{mismatched}/export.csv?rows=kept": "audits/{audit}/export.csv",
+}
+"""More objects of addresses that stand in the table of who may open them."""
+
+
+def addresses(state: State) -> dict[str, str]:
+    """Each pattern of the console with its address for the objects of a state."""
+    found = {}
+    for pattern in (*WHO_MAY, *ALSO):
+        assert ALSO.get(pattern, pattern) in WHO_MAY
+        besides = "" if "?" in pattern else NAMED_BESIDES.get(last_part(pattern), "")
+        found[pattern] = f"/rollout/{pattern.format(**state.names)}{besides}"
+    return found
+
+
+def is_about_it(pattern: str) -> bool:
+    return not any(pattern == of or (of and pattern.startswith(of)) for of in OF_NO_ROLLOUT)
+
+
+@pytest.fixture
+def browser(db: None) -> Client:
+    client = journal.browser_of("lead")
+    client.raise_request_exception = False
+    return client
+
+
+def body_of(response: Any) -> str:
+    content = b"".join(response.streaming_content) if response.streaming else response.content
+    return str(content.decode())
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        names = ("href", "hx-get") if tag != "link" else ()
+        self.found |= {value for name in names if (value := given.get(name))}
+
+
+def links_in(html: str, page: str) -> set[str]:
+    """The addresses of the console that a page links to, or asks for by itself."""
+    reader = _Links()
+    reader.feed(html)
+    found = set()
+    for link in reader.found:
+        address = urldefrag(link).url
+        if address.startswith("?"):
+            address = urlsplit(page).path + address
+        if address.startswith("/rollout/"):
+            found.add(address)
+    return found
+
+
+def read_only(state: State) -> dict[str, str]:
+    """Those of the addresses that are pages."""
+    return {
+        pattern: address
+        for pattern, address in addresses(state).items()
+        if last_part(pattern.partition("?")[0]) not in POST_ONLY
+    }
+
+
+def is_answered(response: Any, state: State) -> bool:
+    """Whether it was answered: where something is away also by saying that, not by breaking."""
+    if response.status_code == 409:
+        # Some rows of an audit are read from the database: what is in it decides.
+        return bool(state.says) or "Not every row can be exported" in body_of(response)
+    return response.status_code == 200 or (bool(state.says) and response.status_code in (410, 503))
+
+
+@pytest.mark.parametrize("state", STATES, indirect=True, ids=lambda make: make.__name__)
+def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewhere(
+    state: State, browser: Client
+) -> None:
+    wrong: list[tuple[object, ...]] = []
+    linked: dict[str, str] = {}
+    for pattern, address in read_only(state).items():
+        # What is a part alone leads to the page that it is of.
+        response = browser.get(address, follow=True)
+        text = body_of(response)
+        if not is_answered(response, state):
+            wrong.append((address, response.status_code))
+        if "text/html" not in response["Content-Type"]:
+            continue
+        if pattern != "style/":  # It shows parts of pages, of objects that never were.
+            linked |= dict.fromkeys(links_in(text, address), address)
+        away = state.closed or response.status_code != 200
+        if away and is_about_it(pattern) and state.says not in text:
+            wrong.append((address, response.status_code, "does not say it"))
+    for link in sorted(linked.keys() - set(addresses(state).values())):
+        response = browser.get(link, follow=True)
+        if response.status_code in (404, 405, 500):
+            wrong.append((link, response.status_code, f"linked on {linked[link]}"))
+    assert not wrong
+
+
+@pytest.mark.parametrize("state", PRESSED, indirect=True, ids=lambda make: make.__name__)
+def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
+    state: State, browser: Client
+) -> None:
+    wrong = []
+    for pattern, address in read_only(state).items():
+        response = browser.get(address, headers=journal.HTMX)
+        if not is_answered(response, state):
+            wrong.append((address, response.status_code, "as a part"))
+        reloads = response.headers.get("HX-Refresh") == "true"
+        if state.closed and pattern.startswith("{rollout}") and not reloads:
+            # The whole page is asked for: it has no part that asks again and again.
+            wrong.append((address, response.status_code, "as a part, once more"))
+    for pattern, address in addresses(state).items():
+        with transaction.atomic():
+            before = len(connection.run_on_commit)
+            response = browser.post(address, SENT)
+            queued = len(connection.run_on_commit) > before
+            transaction.set_rollback(True)
+        if response.status_code in (404, 500):
+            wrong.append((address, response.status_code, "pressed"))
+        needs_it = is_about_it(pattern) and pattern not in BUTTONS_OF_THE_JOURNAL
+        if state.says and not state.answers and needs_it and queued:
+            wrong.append((address, response.status_code, "pressed, and something was queued"))
+    assert not wrong
+
+
+def test_a_page_waits_once_for_a_server_that_says_nothing(
+    rollout: Rollout, settings: LazySettings, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "SILENT_SECONDS", 3600.0)
+    cached_queries.forget()
+    with port_of(silent) as (port, listening):
+        state = unreachable(settings, port)
+        journal.job_of(journal.reached(journal.ran(state.rollout, 2, "running"), "backfill"))
+        assert browser.get(f"/rollout/{journal.PLAN}/qa/").status_code == 200
+        listening.settimeout(5)
+        listening.accept()[0].close()
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    forget_the_database()
+
+
+def test_what_an_audit_kept_is_exported_when_the_others_cannot_be_read(
+    rollout: Rollout, browser: Client
+) -> None:
+    stage = journal.rehearsed(journal.taken(rollout)).stage
+    report = journal.audited(stage, "mismatched", mismatched=5, stored_mismatches=1)
+    cells = [{"legacy": "a", "new": "b", "category": "wrong", "rows": 5}]
+    report.translations = [{"table": "properties", "column": "x", "cells": cells}]
+    report.save()
+    journal.mismatching(report, "42")
+    address = f"/rollout/audits/{report.pk}/export.csv"
+    refused = browser.get(address)
+    assert refused.status_code == 409
+    assert "counted 5 mismatches and kept 1 of them" in refused.content.decode()
+    kept = browser.get(f"{address}?rows=kept")
+    assert f"audit-{report.pk}-kept-rows.csv" in kept["Content-Disposition"]
+    assert "42" in body_of(kept)
+
+
+def test_a_snapshot_of_an_environment_that_is_gone_is_not_verified_again(
+    rollout: Rollout, browser: Client
+) -> None:
+    snapshot = journal.taken(journal.rehearsed(journal.taken(rollout)).stage)
+    answer = browser.post(f"/rollout/snapshots/{snapshot.pk}/verify/", follow=True)
+    assert "Nothing was done. The database of rehearsal-1 was dropped" in answer.content.decode()
+    assert Snapshot.objects.get(pk=snapshot.pk).state == "verified"

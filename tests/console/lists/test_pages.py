@@ -1,0 +1,367 @@
+"""What every list has: orders, filters and places in its address, and a word when it is empty."""
+
+import re
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from django.test import Client
+
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Delivery,
+    LogEntry,
+    Rehearsal,
+    Rollout,
+    Snapshot,
+)
+from tests.console import journal
+from tests.console.journal import PAGE, text_of
+
+AUDITS, SNAPSHOTS, REHEARSALS, JOBS = (
+    f"{PAGE}{name}/" for name in ("audits", "snapshots", "rehearsals", "jobs")
+)
+LOG, NOTIFICATIONS = "/rollout/log/", "/rollout/notifications/"
+
+
+def an_audit(rollout: Rollout, number: int) -> str:
+    return f"Audit {journal.audited(rollout, 'mismatched', mismatched=number).pk}<"
+
+
+def a_snapshot(rollout: Rollout, number: int) -> str:
+    return f"Snapshot {journal.taken(rollout, size=number).pk}<"
+
+
+def a_rehearsal(rollout: Rollout, number: int) -> str:
+    snapshot = journal.taken(rollout)
+    return f"Rehearsal {journal.rehearsed(snapshot, rows=number).pk}<"
+
+
+def a_job(rollout: Rollout, number: int) -> str:
+    run = journal.ran(rollout, 2, "failed")
+    job = journal.ended_job(journal.reached(run, "backfill", "failed"), scanned=number)
+    return f"Backfill {job.pk}<"
+
+
+def an_entry(rollout: Rollout, number: int) -> str:
+    return journal.noted(rollout, message=f"Entry of {number}.").message
+
+
+def a_delivery(rollout: Rollout, number: int) -> str:
+    entry = journal.noted(rollout, f"event {LogEntry.objects.count()}.")
+    journal.told(entry, attempts=number)
+    return entry.event
+
+
+Maker = Callable[[Rollout, int], str]
+BY_NUMBER = [
+    (AUDITS, an_audit, "most-mismatches", "fewest-mismatches"),
+    (SNAPSHOTS, a_snapshot, "largest", "smallest"),
+    (REHEARSALS, a_rehearsal, "most-rows", "fewest-rows"),
+    (NOTIFICATIONS, a_delivery, "most-attempts", "fewest-attempts"),
+    (JOBS, a_job, "most-rows", "fewest-rows"),
+]
+MAKERS = [(address, make) for address, make, *_ in BY_NUMBER] + [(LOG, an_entry)]
+LISTS = [address for address, _ in MAKERS]
+UNKNOWN = [
+    (AUDITS, {"mode": "no-such"}),
+    (AUDITS, {"status": "\0"}),
+    (SNAPSHOTS, {"state": "no-such"}),
+    (REHEARSALS, {"state": "no-such"}),
+    (LOG, {"phase": "9"}),
+    (LOG, {"plan": "no-such"}),
+    (LOG, {"text": "a\0b"}),
+    (NOTIFICATIONS, {"state": "no-such"}),
+    (NOTIFICATIONS, {"channel": "no-such"}),
+    (JOBS, {"kind": "no-such"}),
+    (JOBS, {"table": "a\0b"}),
+]
+MATCHING_NOTHING = [
+    (AUDITS, {"mode": "shadow"}),
+    (SNAPSHOTS, {"state": "failed"}),
+    (REHEARSALS, {"state": "failed"}),
+    (LOG, {"actor": "nobody"}),
+    (NOTIFICATIONS, {"channel": "email"}),
+    (NOTIFICATIONS, {"state": "not-taken"}),
+    (JOBS, {"table": "nowhere"}),
+    (JOBS, {"phase": "4"}),
+]
+
+
+def make_of(address: str) -> Maker:
+    return dict(MAKERS)[address]
+
+
+def shown_in(pages: list[str], names: list[str]) -> list[str]:
+    """The names in the order in which the pages show them."""
+    text = "".join(pages)
+    return sorted((name for name in names if name in text), key=text.index)
+
+
+def all_pages(browser: Client, address: str, **query: str) -> list[str]:
+    """Every page of a list, by its links to the next one."""
+    pages = [text_of(browser, address, **query)]
+    while found := re.search(r'rel="next" href="([^"#]*)', pages[-1]):
+        pages.append(text_of(browser, f"{address}{unescape(found[1])}"))
+    return pages
+
+
+@pytest.mark.parametrize(("address", "make", "most", "least"), BY_NUMBER)
+def test_a_list_by_a_number_shows_every_row_once_whatever_page_it_is_on(
+    rollout: Rollout, viewer: Client, address: str, make: Maker, most: str, least: str
+) -> None:
+    # Rows of the same number stand on both sides of each page's end.
+    numbers = [number % 3 for number in range(27)]
+    made = [make(rollout, number) for number in numbers]
+    rising = sorted(range(27), key=lambda index: (numbers[index], index))
+    pages = all_pages(viewer, address, order=least)
+    assert len(pages) > 1
+    assert shown_in(pages, made) == [made[index] for index in rising]
+    assert shown_in(all_pages(viewer, address, order=most), made) == [
+        made[index] for index in reversed(rising)
+    ]
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_a_list_turned_round_shows_every_row_once(
+    rollout: Rollout, viewer: Client, address: str
+) -> None:
+    made = [make_of(address)(rollout, 1_000 + number) for number in range(27)]
+    assert shown_in(all_pages(viewer, address, order="oldest"), made) == made
+    assert shown_in(all_pages(viewer, address), made) == made[::-1]
+
+
+def test_rows_that_come_meanwhile_shift_no_page(rollout: Rollout, viewer: Client) -> None:
+    made = [an_audit(rollout, 5) for _ in range(27)]
+    first = text_of(viewer, AUDITS, order="most-mismatches")
+    an_audit(rollout, 9)
+    following = unescape(re.findall(r'rel="next" href="([^"]*)', first)[0])
+    assert shown_in([text_of(viewer, f"{AUDITS}{following}")], made) == made[1::-1]
+
+
+@pytest.mark.parametrize(("address", "most"), [(each[0], each[2]) for each in BY_NUMBER])
+def test_the_heads_say_how_a_list_is_sorted_and_turn_it_round(
+    rollout: Rollout, viewer: Client, address: str, most: str
+) -> None:
+    make = make_of(address)
+    make(rollout, 1)
+    usual = text_of(viewer, address)
+    assert usual.count('aria-sort="descending"') == 1
+    assert f'href="?order={most}' in usual
+    sorted_by = text_of(viewer, address, order=most)
+    assert sorted_by.count("aria-sort=") == 1
+    assert f'href="?order={most}' not in sorted_by
+
+
+def test_a_few_rows_on_another_page_have_no_order_to_choose(
+    rollout: Rollout, viewer: Client
+) -> None:
+    an_audit(rollout, 1)
+    assert "aria-sort" not in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "fields"),
+    [
+        (AUDITS, {"mode": "sampled"}, {"mode": "sampled"}),
+        (AUDITS, {"status": "inconclusive"}, {"status": "inconclusive"}),
+        (SNAPSHOTS, {"state": "failed"}, {"state": "failed"}),
+        (REHEARSALS, {"state": "failed"}, {"state": "failed"}),
+        (NOTIFICATIONS, {"state": "failed"}, {"state": "failed"}),
+        (NOTIFICATIONS, {"channel": "email"}, {"channel": "email"}),
+        (NOTIFICATIONS, {"recipient": "ADA"}, {"recipient": "ada"}),
+        (NOTIFICATIONS, {"state": "not-taken"}, {"attempts": 2}),
+        (JOBS, {"kind": "repair"}, {"kind": "repair"}),
+        (JOBS, {"table": "IMAGES"}, {"table": "images"}),
+        (JOBS, {"ended": "no"}, {"finished_at": None}),
+    ],
+)
+def test_filters_in_the_address_narrow_a_list(
+    rollout: Rollout, viewer: Client, address: str, query: dict[str, str], fields: dict[str, object]
+) -> None:
+    others = [make_of(address)(rollout, 0) for _ in range(2)]
+    name = make_of(address)(rollout, 0)
+    model = {
+        AUDITS: AuditReport,
+        SNAPSHOTS: Snapshot,
+        REHEARSALS: Rehearsal,
+        NOTIFICATIONS: Delivery,
+        JOBS: BackfillJob,
+    }[address]
+    newest = model._default_manager.order_by("pk").last()
+    assert newest is not None
+    model._default_manager.filter(pk=newest.pk).update(**fields)
+    text = text_of(viewer, address, **query)
+    name = name.replace("Backfill", "Repair") if "repair" in fields.values() else name
+    assert shown_in([text], [name, *others]) == [name]
+
+
+def test_filters_stay_when_the_order_changes_and_the_order_when_the_filters_do(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for number in range(3):
+        an_audit(rollout, number)
+    text = text_of(viewer, AUDITS, status="mismatched", order="most-mismatches")
+    assert 'href="?status=mismatched&amp;order=fewest-mismatches"' in text
+    assert '<input type="hidden" name="order" value="most-mismatches">' in text
+    assert '<option value="mismatched" selected>' in text
+
+
+@pytest.mark.parametrize(("address", "query"), MATCHING_NOTHING)
+def test_a_filter_that_matches_nothing_says_so_and_how_to_see_all(
+    rollout: Rollout, viewer: Client, address: str, query: dict[str, str]
+) -> None:
+    make_of(address)(rollout, 0)
+    text = text_of(viewer, address, **query)
+    assert " matches. <a href=" in text
+    assert f'href="{address}' in text.split(" matches. ")[1].split(">")[0]
+
+
+@pytest.mark.parametrize(("address", "query"), UNKNOWN)
+def test_an_unknown_filter_is_said_and_the_list_is_shown(
+    rollout: Rollout, viewer: Client, address: str, query: dict[str, str]
+) -> None:
+    name = make_of(address)(rollout, 0)
+    text = text_of(viewer, address, **query)
+    assert name in text
+    assert 'class="errorlist"' in text
+    assert "cannot be understood and is left out" in text
+
+
+@pytest.mark.parametrize("address", LISTS)
+@pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "\0", "1.5", "²", "0.x", ".", "..1"])
+@pytest.mark.parametrize("order", ["", "oldest"])
+def test_a_place_that_makes_no_sense_is_said_and_the_list_begins(
+    rollout: Rollout, viewer: Client, address: str, after: str, order: str
+) -> None:
+    name = make_of(address)(rollout, 0)
+    text = text_of(viewer, address, after=after, order=order)
+    assert name in text
+    assert "names no place in this list" in text
+
+
+@pytest.mark.parametrize(("address", "make", "most", "least"), BY_NUMBER)
+@pytest.mark.parametrize("after", ["1", "x.1", "9" * 40 + ".1", "1.x", "\0.1", "1." + "9" * 40])
+def test_a_place_in_another_order_makes_no_error(
+    rollout: Rollout, viewer: Client, address: str, make: Maker, most: str, least: str, after: str
+) -> None:
+    make(rollout, 0)
+    for order in (most, least):
+        text_of(viewer, address, after=after, order=order)
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_an_unknown_order_is_said_and_the_list_is_as_usual(
+    rollout: Rollout, viewer: Client, address: str
+) -> None:
+    made = [make_of(address)(rollout, 50 + number) for number in range(2)]
+    text = text_of(viewer, address, order="\0<upside-down>")
+    assert shown_in([text], made) == made[::-1]
+    assert "The list has no such order" in text
+    assert "newest, oldest" in text
+    assert "upside-down&gt;" not in text
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_beyond_the_end_a_link_leads_to_the_beginning(
+    rollout: Rollout, viewer: Client, address: str
+) -> None:
+    make_of(address)(rollout, 0)
+    text = text_of(viewer, address, after="9" * 18, order="oldest")
+    assert "The list ends before this place." in text
+    assert 'href="?order=oldest' in text.split("The list ends")[1].split(">")[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (AUDITS, "No audit yet."),
+        (SNAPSHOTS, "No snapshot yet."),
+        (REHEARSALS, "Not rehearsed yet."),
+        (JOBS, "No job yet. Phase 2 makes the first one"),
+        (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
+        (LOG, "The log is empty. It begins with the first thing somebody does."),
+    ],
+)
+def test_an_empty_list_says_what_to_do_and_offers_no_filter(
+    rollout: Rollout, lead: Client, address: str, says: str
+) -> None:
+    text = text_of(lead, address)
+    assert says in text
+    assert 'role="search"' not in text
+
+
+def test_without_a_plan_the_first_page_says_where_one_is_written(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.console.views.rollouts.all_rollouts", list)
+    text = text_of(viewer, "/rollout/")
+    assert "No plan is registered. Write one in an app's <code>rollout.py</code>" in text
+
+
+def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
+    rollout: Rollout, lead: Client
+) -> None:
+    without_snapshots = text_of(lead, REHEARSALS).split("Staging databases")[1]
+    assert "None. A staging database is an environment of its own" in without_snapshots
+    assert f'<a href="{SNAPSHOTS}">take one first</a>' in without_snapshots
+    notifications = text_of(lead, NOTIFICATIONS)
+    assert "No webhook is configured. They are named in the settings" in notifications
+    whole = text_of(lead, PAGE)
+    assert "None yet. An audit compares" in whole
+    assert "None yet. A snapshot is a dump" in whole
+
+
+class TestRowsOfAReport:
+    """The mismatching rows that an audit's page lists."""
+
+    def some(self, rollout: Rollout) -> str:
+        report = journal.audited(rollout, "mismatched", mismatched=30, stored_mismatches=30)
+        for number in range(30):
+            journal.mismatching(
+                report,
+                f"row-{number:02}-",
+                column=("currency", "property_type_id", "is_listed")[number % 3],
+                category=("wrong", "missing")[number % 2],
+                state=("new", "regressed")[number == 7],
+            )
+        return f"/rollout/audits/{report.pk}/"
+
+    @pytest.mark.parametrize(("order", "step"), [("by-column", 3), ("by-category", 2)])
+    def test_they_are_sorted_by_column_and_category_over_all_pages(
+        self, rollout: Rollout, viewer: Client, order: str, step: int
+    ) -> None:
+        names = [f"row-{number:02}-" for number in range(30)]
+        remainders = {3: [0, 2, 1], 2: [1, 0]}[step]
+        pages = all_pages(viewer, self.some(rollout), order=order)
+        assert len(pages) == 2
+        expected = [name for first in remainders for name in names[first::step]]
+        assert shown_in(pages, names) == expected
+
+    @pytest.mark.parametrize(
+        ("query", "shown"),
+        [
+            ({"key": "row-2"}, 10),
+            ({"state": "regressed"}, 1),
+            ({"column": "currency", "category": "missing"}, 5),
+        ],
+    )
+    def test_they_are_found_by_key_state_column_and_category(
+        self, rollout: Rollout, viewer: Client, query: dict[str, str], shown: int
+    ) -> None:
+        text = text_of(viewer, self.some(rollout), **query)
+        assert len(re.findall(r"<code>row-\d\d-", text)) == shown
+
+    def test_a_column_that_there_is_not_is_said_and_all_are_shown(
+        self, rollout: Rollout, viewer: Client
+    ) -> None:
+        text = text_of(viewer, self.some(rollout), column="no\0such", after="\0")
+        assert "row-00-" in text
+        assert "cannot be understood and is left out" in text
+        assert "names no place in this list" in text
+
+    def test_when_none_matches_all_are_a_link_away(self, rollout: Rollout, viewer: Client) -> None:
+        page = self.some(rollout)
+        text = text_of(viewer, page, key="nowhere")
+        assert f'No row matches. <a href="{page}#mismatches">Show all rows</a>' in text

@@ -1,0 +1,262 @@
+"""The pages on which leads approve, override, schedule and tick."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import LogEntry, Rollout, ScheduledStart, ScheduleState, SignOff
+from rollout.plan import plans
+from tests.console import journal
+from tests.console.journal import PAGE, ran, signed, text_of
+
+APPROVAL = f"{PAGE}phases/3/approval/"
+START = f"{PAGE}phases/3/start/"
+REASON = "The drifting index is ours and harmless."
+
+
+@pytest.fixture
+def before_phase_3(rollout: Rollout) -> Rollout:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    return rollout
+
+
+@pytest.fixture
+def second_lead(db: None) -> Client:
+    user = User.objects.create_user("lead2")
+    user.groups.add(Group.objects.get(name="lead"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def digest() -> str:
+    return plans.get(journal.PLAN).digest_of(3)
+
+
+def test_who_approves_reads_all_that_will_run_and_approves_just_that(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    text = text_of(lead, APPROVAL)
+    assert f'name="seen" value="{digest()}"' in text
+    assert "ALTER TABLE" in text
+    assert "Read how this step is undone before you start." in text
+    answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
+    assert "You approved phase 3. Another lead may start it now." in answer
+    assert "You approved it" in text_of(lead, APPROVAL)
+    assert "Counts until" in text_of(lead, START)
+
+
+@pytest.mark.parametrize("seen", [{}, {"seen": "0123456789ab"}])
+def test_what_was_not_read_is_not_approved(
+    before_phase_3: Rollout, lead: Client, seen: dict[str, str]
+) -> None:
+    answer = lead.post(APPROVAL, seen, follow=True).content.decode()
+    assert "Phase 3 is another now than the one you read" in answer
+    assert not SignOff.objects.exists()
+
+
+def test_who_asks_for_approval_is_seen_by_other_leads(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    assert 'id="ask-for-approval"' in text_of(lead, PAGE)
+    answer = lead.post(f"{PAGE}phases/3/ask-for-approval/", follow=True).content.decode()
+    assert "You asked for approval of phase 3." in answer
+    assert "lead asked for approval at" in text_of(second_lead, PAGE)
+    assert f'id="approve" href="{APPROVAL}"' in text_of(second_lead, PAGE)
+
+
+def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    lead.post(APPROVAL, {"seen": digest()})
+    assert "lead approved it. Who starts the phase must be somebody else" in text_of(lead, START)
+    assert "lead approved plan" in text_of(second_lead, START)
+
+
+def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    one = signed(before_phase_3)
+    answer = lead.post(f"/rollout/sign-offs/{one.pk}/withdraw/", {"next": START}, follow=True)
+    text = answer.content.decode()
+    assert "You withdrew grace&#x27;s approval." in text
+    assert "It does not count: lead withdrew it." in text
+    signed(before_phase_3, phase_digest="another")
+    assert "what the phase runs or asks for has changed since" in text_of(lead, START)
+
+
+def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    address = f"{PAGE}phases/3/override/audit-clean/"
+    assert f'href="{address}"' in text_of(lead, START)
+    assert "a second lead confirms it before it counts" in text_of(lead, address)
+    short = lead.post(address, {"reason": "<hm>"})
+    assert short.status_code == 422
+    assert "&lt;hm&gt;</textarea>" in short.content.decode()
+    assert lead.post(address, {"reason": REASON}).status_code == 302
+    own = text_of(lead, PAGE)
+    assert "Waits for a second lead" in own
+    assert ">Confirm</button>" not in own
+    assert ">Confirm</button>" in text_of(second_lead, PAGE)
+    one = SignOff.objects.get()
+    second_lead.post(f"/rollout/sign-offs/{one.pk}/agree/")
+    text = text_of(lead, PAGE)
+    assert "Overridden by lead and lead2" in text
+    assert "Overridden" in text
+
+
+def test_an_override_stays_on_the_page_whatever_becomes_of_it(
+    rollout: Rollout, viewer: Client
+) -> None:
+    run = ran(rollout, 1)
+    signed(rollout, "override", phase=1, subject="no drift", reason=REASON, run=run)
+    signed(
+        rollout,
+        "override",
+        phase=4,
+        subject="soak",
+        reason="We have watched it by hand.",
+        withdrawn_at=timezone.now(),
+        withdrawn_by_name="grace",
+    )
+    text = text_of(viewer, PAGE)
+    assert REASON in text
+    assert "Phase started on it" in text
+    assert "We have watched it by hand." in text
+    assert "grace withdrew it." in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("approved", "Nobody can override this gate."),
+        ("earlier-phase-done", "It passes: there is nothing to override."),
+    ],
+)
+def test_what_cannot_be_overridden_offers_no_form(
+    before_phase_3: Rollout, lead: Client, gate: str, said: str
+) -> None:
+    text = text_of(lead, f"{PAGE}phases/3/override/{gate}/")
+    assert said in text
+    assert "<textarea" not in text
+
+
+def test_a_gate_that_there_is_not_is_not_found(before_phase_3: Rollout, lead: Client) -> None:
+    response = lead.get(f"{PAGE}phases/3/override/nonsense/")
+    assert response.status_code == 404
+    assert "Those that do: earlier phase done" in response.content.decode()
+
+
+def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
+    before_phase_3: Rollout, lead: Client, viewer: Client
+) -> None:
+    at = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+    text = lead.post(
+        f"{PAGE}phases/3/schedule/",
+        {"at": f"{at:%Y-%m-%dT%H:%M}", "typed": journal.PLAN},
+        follow=True,
+    ).content.decode()
+    assert "You scheduled phase 3." in text
+    assert f"{at:%H:%M} UTC</time></strong>, in 1 d" in text
+    assert 'id="unschedule"' in text
+    assert 'id="unschedule"' not in text_of(viewer, PAGE)
+    assert (
+        "You cancelled the scheduled start."
+        in lead.post(f"{PAGE}unschedule/", follow=True).content.decode()
+    )
+    assert ScheduledStart.objects.get().state == ScheduleState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [("", "is no time in UTC"), ("tomorrow", "is no time"), ("2020-01-01T00:00", "time to come")],
+)
+def test_what_is_no_time_to_come_is_said_and_kept(
+    before_phase_3: Rollout, lead: Client, at: str, said: str
+) -> None:
+    form = {"at": at, "typed": journal.PLAN}
+    text = lead.post(f"{PAGE}phases/3/schedule/", form, follow=True).content.decode()
+    assert said in text
+    assert f'name="at" value="{at}"' in text
+
+
+def test_why_a_scheduled_start_did_not_start_stays_in_sight(
+    before_phase_3: Rollout, viewer: Client
+) -> None:
+    ScheduledStart.objects.create(
+        rollout=before_phase_3,
+        phase=3,
+        at=timezone.now(),
+        zone="Europe/Berlin",
+        actor_name="grace",
+        phase_digest=digest(),
+        state=ScheduleState.NOT_STARTED,
+        outcome="Gate “approved”: Nobody has approved it.",
+    )
+    text = text_of(viewer, PAGE)
+    assert "Phase 3 did not start at" in text
+    assert "Nobody has approved it." in text
+
+
+def test_the_checklist_is_ticked_and_its_tick_taken_back(
+    rollout: Rollout, engineer: Client, viewer: Client
+) -> None:
+    ran(rollout, 0)
+    assert "2 of 5 items" in text_of(engineer, PAGE) or "items are not done" in text_of(
+        engineer, PAGE
+    )
+    tick = f"{PAGE}checklist/rollback-scripts/"
+    assert "You ticked it." in engineer.post(tick, follow=True).content.decode()
+    assert "Ticked by engineer" in text_of(viewer, f"{PAGE}phases/0/")
+    assert ">Take back</button>" not in text_of(viewer, PAGE)
+    engineer.post(tick, {"take_back": "1"})
+    assert "Ticked by engineer" not in text_of(viewer, PAGE)
+    ran(rollout, 1)
+    assert 'id="checklist"' not in text_of(viewer, PAGE)
+
+
+class TestTypingTheName:
+    """A phase that takes something away wants the plan's name typed."""
+
+    @pytest.fixture(autouse=True)
+    def it_may_start(self, before_phase_3: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
+        from rollout.engine.preflight import Preflight
+        from rollout.queries import preflights, status
+        from rollout.runner import phases
+
+        monkeypatch.setattr(status, "why_not_start", lambda *_: "")
+        monkeypatch.setattr(phases, "why_not_start", lambda *_: "")
+        monkeypatch.setattr(preflights, "look_before", lambda *_: Preflight([], []))
+
+    @pytest.mark.parametrize("typed", [{}, {"typed": ""}, {"typed": "Property classification"}])
+    def test_another_name_starts_nothing_and_is_not_lost(
+        self, rollout: Rollout, lead: Client, typed: dict[str, str]
+    ) -> None:
+        response = lead.post(START, typed)
+        assert response.status_code == 422
+        text = response.content.decode()
+        assert f"Nothing was started. Type exactly {journal.PLAN}." in text
+        assert f'value="{typed.get("typed", "")}"' in text
+        assert not rollout.runs.filter(phase=3).exists()
+
+    def test_its_name_starts_it_and_a_second_press_harms_nothing(
+        self, rollout: Rollout, lead: Client
+    ) -> None:
+        form = {"typed": journal.PLAN, "seen": digest()}
+        assert "You started phase 3." in lead.post(START, form, follow=True).content.decode()
+        lead.post(START, form, follow=True)
+        assert rollout.runs.filter(phase=3).count() == 1
+        assert LogEntry.objects.filter(event="phase started").count() == 1
+
+    def test_a_page_that_the_plan_overtook_starts_nothing(
+        self, rollout: Rollout, lead: Client
+    ) -> None:
+        form = {"typed": journal.PLAN, "seen": "0123456789ab"}
+        text = lead.post(START, form, follow=True).content.decode()
+        assert "Phase 3 is another now than when you opened the page." in text
+        assert not rollout.runs.filter(phase=3).exists()

@@ -1,0 +1,184 @@
+"""A paused phase says who paused it, on which numbers and what to press; nothing counts on."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout import runner
+from rollout.models import BackfillJob, PhaseRun, Rollout, RuleState, RunState
+from rollout.queries.progress import progress_of, took
+from rollout.queries.status import duration_of
+from rollout.worker.transitions import move
+from tests.console import journal
+from tests.console.journal import PAGE, ran, reached, text_of
+from tests.console.views.test_jobs import (
+    a_lane,
+    clean_target,  # noqa: F401
+    measured,
+)
+from tests.rollouts import ADA
+
+pytestmark = pytest.mark.usefixtures("clean_target")
+
+PHASE = f"{PAGE}phases/2/"
+MESSAGE = "The p95 is 704 ms over 120 calls; before the phase it was 259 ms."
+
+
+def paused(rollout: Rollout, *, rule: str = "", message: str = "", **fields: Any) -> PhaseRun:
+    """Phase 2, paused in its backfill, in which a quarter of the blocks are done."""
+    for phase in (0, 1):
+        ran(rollout, phase)
+    by = f"rule {rule}" if rule else "grace"
+    now = timezone.now().isoformat()
+    pause = {"by": by, "rule": rule, "at": now, "message": message}
+    run = ran(rollout, 2, "paused", halts=[[now, None]], pause=pause, **fields)
+    slow = "slowed down: The application is slow: its p95 is 704 ms."
+    job = journal.job_of(reached(run, "backfill", "running", waiting_for=slow))
+    a_lane(job)
+    measured(job, 4)
+    return run
+
+
+def judged(run: PhaseRun, rule: str, verdict: str, message: str) -> None:
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=run.rollout,
+        rule=rule,
+        action="pause",
+        verdict=verdict,
+        acting=True,
+        message=message,
+        run=run,
+        since=now,
+        judged_at=now,
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "now", "press"),
+    [
+        ("broken", "The p95 is 690 ms over 98 calls.", "Find the cause in Monitoring and resume"),
+        ("kept", "The p95 is 240 ms over 101 calls.", "The guardrail is OK again: resume."),
+    ],
+)
+def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit(
+    rollout: Rollout, lead: Client, verdict: str, now: str, press: str
+) -> None:
+    run = paused(rollout, rule="slow", message=MESSAGE)
+    judged(run, "slow", verdict, now)
+    job = BackfillJob.objects.get()
+    for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
+        text = text_of(lead, page)
+        assert "Paused by guardrail “slow”</strong>" in text
+        assert MESSAGE in text, "what it said when it paused"
+        assert now in text, "what it says now"
+        assert "3 times the baseline and the baseline plus 250 ms, in 3 of 5 windows" in text
+        assert press in text
+        assert f'href="{PAGE}monitoring/#rules"' in text
+        assert 'id="verb-resume"' in text
+
+
+def test_a_guardrail_that_counts_wrong_values_sends_to_the_report(
+    rollout: Rollout, lead: Client
+) -> None:
+    run = paused(rollout, rule="wrong-values", message="3 rows with a wrong lookup value.")
+    judged(run, "wrong-values", "broken", "3 rows with a wrong lookup value.")
+    text = text_of(lead, PHASE)
+    assert "Open the report that is named and repair its rows, then resume" in text
+
+
+def test_a_person_who_paused_a_phase_is_named(rollout: Rollout, lead: Client) -> None:
+    paused(rollout)
+    text = text_of(lead, PHASE)
+    assert "Paused by grace</strong>" in text
+    assert "Resume it when you are ready; it goes on where it stopped." in text
+    assert "#rules" not in text
+
+
+def test_nothing_about_a_paused_phase_says_that_it_runs(rollout: Rollout, lead: Client) -> None:
+    paused(rollout)
+    job = BackfillJob.objects.select_related("step_run__run__rollout").get()
+    for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
+        text = text_of(lead, page)
+        # A chart of what was is history; it alone may tell a speed.
+        now = text.split('aria-labelledby="speed"')[0]
+        for word in ("</svg>Running<", "Running for", " rows/s", " left<", "Slowed", "Time left"):
+            assert word not in now, (page, word)
+        assert "Rows per second" not in now
+        assert "Paused<" in text
+    progress = progress_of(job)
+    assert (progress.rows_per_second, progress.left, progress.waiting_for) == (None, None, "")
+    assert progress.scanned == 6250, "what was done is told"
+
+
+def test_a_cancelled_phase_has_no_step_that_runs(rollout: Rollout, lead: Client) -> None:
+    reached(ran(rollout, 0, "cancelled"), "compare-schema", "running", waiting_for="a lock")
+    text = text_of(lead, f"{PAGE}phases/0/")
+    assert "</svg>Running<" not in text
+    assert "Waits for a lock" not in text
+
+
+def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lead: Client) -> None:
+    reason = "Replication slot standby is losing its WAL."
+    run = ran(rollout, 2, "running")
+    job = journal.job_of(reached(run, "backfill", "running", waiting_for=reason))
+    a_lane(job)
+    measured(job, 4)
+    for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
+        text = text_of(lead, page)
+        assert f"Held by a health signal.</strong> {reason}" in text
+        assert "It goes on by itself once the signal is OK again." in text
+        assert "Time left" not in text
+        assert "Rows per second" not in text
+    assert " rows/s<" not in text_of(lead, PHASE)
+    assert f'href="/rollout/jobs/{job.pk}/#health"' in text_of(lead, PHASE)
+    assert "</svg>Held<" in text_of(lead, PHASE)
+
+
+def test_the_time_that_a_phase_takes_leaves_pauses_and_stops_out(rollout: Rollout) -> None:
+    run = ran(rollout, 2, "running", started_at=timezone.now())
+
+    def an_hour_later(to: RunState) -> None:
+        assert run.started_at is not None
+        run.started_at -= timedelta(hours=1)
+        run.halts = [[earlier(began), earlier(ended)] for began, ended in run.halts]
+        run.save()
+        assert move(run, to)
+
+    ways = (
+        *(RunState.PAUSING, RunState.PAUSED, RunState.QUEUED, RunState.RUNNING),
+        *(RunState.FAILED, RunState.QUEUED, RunState.RUNNING),
+        *(RunState.CANCELLING, RunState.CANCELLED, RunState.QUEUED, RunState.RUNNING),
+    )
+    for to in ways:
+        an_hour_later(to)
+    assert len(run.halts) == 3
+    assert all(ended for _began, ended in run.halts)
+    # Of eleven hours it stood still for three times two, from each stop until a worker took it up.
+    five = timedelta(hours=5)
+    time = duration_of(run)
+    assert time is not None
+    assert five <= time < five + timedelta(minutes=1)
+    now = timezone.now()
+    step = reached(run, "backfill", started_at=run.started_at, finished_at=now)
+    job = journal.job_of(step, finished_at=now)
+    assert run.started_at is not None
+    job.created_at = run.started_at
+    of_job = took(job)
+    assert of_job is not None
+    assert five <= of_job < five + timedelta(minutes=1)
+
+
+def earlier(moment: str | None) -> str | None:
+    return moment and (datetime.fromisoformat(moment) - timedelta(hours=1)).isoformat()
+
+
+def test_a_pause_keeps_who_asked_for_it_also_before_a_worker_came(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0, "queued")
+    runner.pause(rollout, actor=ADA)
+    assert "Paused by ada</strong>" in text_of(lead, f"{PAGE}phases/0/")

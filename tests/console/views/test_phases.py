@@ -1,0 +1,244 @@
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.engine.standing import Blocker, Progress, Standing
+from rollout.models import LogEntry, Rollout, ScheduledStart
+from rollout.plan import plans
+from rollout.plan.psql import forward_script
+from rollout.queries import text_reports
+from rollout.queries.status import status_of
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
+
+
+def test_every_step_is_shown_with_its_sql_both_ways(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    for step in plans.get(journal.PLAN).phases[4].steps:
+        assert step.description in text
+        assert f'id="step-{step.id}"' in text
+    assert "DROP COLUMN IF EXISTS &quot;type&quot;" in text
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in text
+    assert "ACCESS EXCLUSIVE</strong> on <code>properties</code>" in text
+    assert "blocks reads and writes" in text
+    assert text.count("</svg>Destructive</span>") == 3, "the phase and two of its steps"
+
+
+def test_the_phase_page_shows_what_each_step_came_to(rollout: Rollout, viewer: Client) -> None:
+    run = ran(rollout, 0, "failed", error="Drift.", advice="Put it right.")
+    reached(run, "compare-schema", result="2 tables are as the plan expects.")
+    reached(run, "probe-search", "failed", error="<script>x</script>")
+    text = text_of(viewer, f"{PAGE}phases/0/")
+    assert "2 tables are as the plan expects." in text
+    assert "&lt;script&gt;x&lt;/script&gt;" in text
+    assert "<script>x" not in text
+
+
+def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
+    rollout: Rollout, viewer: Client
+) -> None:
+    run = ran(rollout, 1, "running")
+    reached(run, "create-types")
+    fragment = fragment_of(viewer, f"{PAGE}phases/1/")
+    steps = plans.get(journal.PLAN).phases[1].steps
+    for step in steps:
+        assert f'id="state-of-{step.id}" hx-swap-oob="morph"' in fragment
+    assert "CREATE TABLE" not in fragment
+    page = text_of(viewer, f"{PAGE}phases/1/")
+    assert "hx-swap-oob" not in page
+    assert len(re.findall('id="state-of-', page)) == len(steps)
+
+
+def test_a_rolled_back_phase_shows_its_steps_as_undone(rollout: Rollout, viewer: Client) -> None:
+    journal.ready_for_phase_1(rollout)
+    ran(rollout, 1)
+    run = ran(rollout, 1, way="backward")
+    reached(run, "create-types")
+    text = text_of(viewer, f"{PAGE}phases/1/")
+    assert "Rolled back" in text
+    assert "Undone" in text
+    assert "Ready to start" in text
+
+
+def test_the_progress_of_a_backfill_is_shown_beside_its_step(
+    rollout: Rollout, viewer: Client
+) -> None:
+    step = reached(ran(rollout, 2, "running"), "backfill", "running")
+    job = journal.job_of(step)
+    text = text_of(viewer, f"{PAGE}phases/2/")
+    assert '<progress value="' in text
+    assert f'href="/rollout/jobs/{job.pk}/"' in text
+
+
+def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Client) -> None:
+    journal.ready_for_phase_1(rollout)
+    text = text_of(lead, f"{PAGE}phases/1/start/")
+    assert "It may start" in text
+    assert "ADD COLUMN IF NOT EXISTS &quot;currency&quot;" in text
+    assert "Locks it takes" in text
+    assert "Start phase 1 in production" in text
+    assert rollout.runs.count() == 1
+
+
+def test_before_a_destructive_phase_the_lead_reads_how_it_is_undone(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+    text = text_of(lead, f"{PAGE}phases/4/start/")
+    section = text[text.index('class="card destructive"') : text.index("What will run")]
+    assert "Rolling the phase back runs exactly this:" in section
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in section
+    assert "<details" not in section
+
+
+@pytest.mark.parametrize(
+    ("phase", "level", "levels"),
+    [
+        (1, "", set()),
+        (3, "restrictive", {"restrictive"}),
+        (4, "destructive", {"restrictive", "destructive"}),
+    ],
+)
+def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
+    rollout: Rollout, lead: Client, phase: int, level: str, levels: set[str]
+) -> None:
+    for earlier in range(phase):
+        ran(rollout, earlier)
+    journal.signed(rollout, by="ada", phase=phase)
+    plan = plans.get(rollout.plan)
+    steps = [step.level for step in plan.phases[phase].steps if step.level]
+    assert set(steps) == levels
+    assert (plan.is_destructive(phase), plan.is_guarded(phase)) == (
+        level == "destructive",
+        level != "",
+    )
+    start, page = (text_of(lead, f"{PAGE}phases/{phase}/{to}") for to in ("start/", ""))
+    for one in ("destructive", "restrictive"):
+        # Once for the phase, once for each step of the page; the start explains each once more.
+        badges = steps.count(one) + (one == level)
+        assert page.count(f"</svg>{one.capitalize()}</span>") == badges
+        assert start.count(f"</svg>{one.capitalize()}</span>") == badges + steps.count(one)
+        assert start.count(f'class="card {one}"') == steps.count(one)
+    assert ('name="typed"' in start) == bool(level)
+    assert ("something goes that was there. Type" in start) == (level == "destructive")
+    assert ("refuses writes that it allowed before. Type" in start) == (level == "restrictive")
+    standing = text_reports.as_text(status_of(rollout))
+    (line,) = (one for one in standing.splitlines() if one.startswith(f"  {phase} "))
+    assert line.endswith(f"pending, {level}" if level else "pending")
+    assert forward_script(plan, phase).count("-- It is ") == len(steps)
+
+
+def test_a_scheduled_start_says_that_data_goes(rollout: Rollout, lead: Client) -> None:
+    ScheduledStart.objects.create(
+        rollout=rollout,
+        phase=4,
+        at=timezone.now() + timedelta(days=1),
+        zone="UTC",
+        actor_name="grace",
+    )
+    notice = text_of(lead, PAGE).split('class="notice"')[1].split("</div>")[0]
+    assert "Destructive</span> grace scheduled it." in notice
+
+
+def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
+    response = lead.post(f"{PAGE}phases/0/start/", follow=True)
+    assert response.redirect_chain == [(f"{PAGE}phases/0/", 302)]
+    text = response.content.decode()
+    assert "You started phase 0." in text
+    again = lead.post(f"{PAGE}phases/0/start/", follow=True).content.decode()
+    assert "lead&#x27;s phase 0 is queued." in again
+    assert "tone-bad" in again
+    assert rollout.runs.count() == 1
+    assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
+
+
+def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
+    assert "It may not start" in text_of(lead, f"{PAGE}phases/3/start/")
+    text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
+    assert "Phase 2 has not been carried out. Start it first." in text
+    assert not rollout.runs.exists()
+
+
+def test_rolling_back_asks_first_and_names_the_steps_newest_first(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    text = text_of(lead, f"{PAGE}phases/1/roll-back/")
+    assert "It may be rolled back" in text
+    assert text.index("add-image-columns") < text.index("create-types")
+    response = lead.post(f"{PAGE}phases/1/roll-back/", follow=True)
+    assert "You started the rollback of phase 1." in response.content.decode()
+    assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
+
+
+def test_a_rollback_that_is_not_its_turn_is_refused(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    assert "Phase 1 is newer. Roll that back first." in text_of(lead, f"{PAGE}phases/0/roll-back/")
+
+
+@pytest.mark.parametrize(
+    ("state", "buttons"),
+    [
+        ("queued", {"pause", "cancel"}),
+        ("running", {"pause", "cancel"}),
+        ("pausing", {"cancel"}),
+        ("paused", {"resume", "cancel"}),
+        ("cancelling", set()),
+        ("cancelled", {"retry"}),
+        ("failed", {"retry"}),
+        ("done", set()),
+    ],
+)
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_each_state_offers_what_can_be_done_in_it(
+    rollout: Rollout, lead: Client, state: str, way: str, buttons: set[str]
+) -> None:
+    ran(rollout, 0, state, way=way)
+    text = text_of(lead, f"{PAGE}phases/0/")
+    verbs = ("pause", "resume", "cancel", "retry")
+    assert {verb for verb in verbs if f'id="verb-{verb}"' in text} == buttons
+
+
+def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_for(
+    rollout: Rollout, viewer: Client
+) -> None:
+    old = Blocker(
+        pid=77,
+        began_at="2026-01-01T00:00:00.000000Z",
+        transaction_at="2026-01-01T00:00:00.000000Z",
+        application="a report",
+        user="reporting",
+        kind="client backend",
+        state="active",
+        seconds=125,
+        query="SELECT <b>everything</b>",
+    )
+    standing = Standing(
+        session=1,
+        statement="CREATE INDEX CONCURRENTLY …",
+        began_at="2026-01-01T00:00:00.000+00:00",
+        awaits="transactions that began before it",
+        blockers=(old,),
+        progress=Progress("waiting for old snapshots", 2, 3, "transactions that it waits for"),
+    )
+    run = ran(rollout, 4, "running")
+    reached(run, "index-type", "running", standing=standing.as_data())
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    assert "Waiting for old snapshots" in text
+    assert "2 of 3 transactions that it waits for" in text
+    assert 'value="2.0000" max="3.0000"' in text
+    assert "a report" in text
+    assert "2 min 5 s" in text
+    assert "SELECT &lt;b&gt;everything&lt;/b&gt;" in text
+    assert "Lock timeout in force" not in text
+    without = replace(standing, blockers=(), progress=None)
+    run.steps.update(standing=without.as_data())
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    assert "PostgreSQL does not tell how far this statement is." in text

@@ -1,0 +1,147 @@
+"""The pages of rehearsals: what a lead sees at a glance, and the forecast for production."""
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import Rehearsal, Rollout, Snapshot
+from rollout.plan import plans
+from rollout.queries import rehearsals
+from tests.console import journal
+from tests.console.journal import PAGE, rehearsed, taken, text_of
+
+LIST = f"{PAGE}rehearsals/"
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture
+def snapshot(rollout: Rollout) -> Snapshot:
+    return taken(rollout, phases=["untouched"] * 5)
+
+
+def page_of(rehearsal: Rehearsal) -> str:
+    return f"/rollout/rehearsals/{rehearsal.pk}/"
+
+
+def test_the_list_says_what_there_is_and_what_to_do_first(
+    rollout: Rollout, engineer: Client
+) -> None:
+    text = text_of(engineer, LIST)
+    assert "A rehearsal begins with a snapshot that was verified. Take one first." in text
+    assert "Not rehearsed yet." in text
+    assert 'id="rehearse"' not in text
+    snapshot = taken(rollout, phases=["untouched"] * 5)
+    text = text_of(engineer, LIST)
+    assert f"Rehearse from snapshot {snapshot.pk}" in text
+    rehearsed(snapshot)
+    text = text_of(engineer, LIST)
+    for shown in ("Passed", "50,012", "41 s", "12.5 ms", "88.1 ms", "Yes"):
+        assert shown in text
+    Rehearsal.objects.update(plan_digest="another")
+    assert "another version of the plan" in text_of(engineer, LIST)
+
+
+def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
+    rollout: Rollout, viewer: Client
+) -> None:
+    rehearsal = rehearsed(taken(rollout, taken_at=timezone.now()))
+    assert "It counts no longer." not in text_of(viewer, page_of(rehearsal))
+    journal.reviewed(rollout)
+    text = text_of(viewer, page_of(rehearsal))
+    assert "It counts no longer." in text
+    assert "grace&#x27;s review of properties.type, by which “Apt” became “Apartment”" in text
+    assert "before a mapping decision" in text_of(viewer, LIST)
+
+
+def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client) -> None:
+    text = text_of(viewer, page_of(rehearsed(snapshot)))
+    assert "It went there and back, and everything is as it was" in text
+    for shown in (
+        *("50,012", "41 s", "12.5 ms", "88.1 ms", "ACCESS EXCLUSIVE", "reads and writes"),
+        *("62, 0 failed", "82 kB", "\N{MINUS SIGN}8.2 kB", "2 times", "waited 3.10 ms"),
+        *("49,900 rows with what they were, 112 with what the traffic wrote last",),
+        *("Phase 1, expand, rolled back", "Locks were looked at every 3.40 ms"),
+    ):
+        assert shown in text, shown
+    assert "hx-get" not in text
+    assert 'id="drop-rehearsal"' not in text
+
+
+def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_dropped(
+    snapshot: Snapshot, engineer: Client
+) -> None:
+    failed = rehearsed(
+        snapshot,
+        "failed",
+        database="ready",
+        error=HOSTILE,
+        advice=HOSTILE,
+        catalog_differences=["table notes was left behind."],
+        data_differences=[HOSTILE],
+    )
+    text = text_of(engineer, page_of(failed))
+    assert "It did not come back the same" in text
+    assert "table notes was left behind." in text
+    assert "<img" not in text
+    assert f'href="/rollout/{journal.PLAN}/{failed.environment.name}/"' in text
+    assert 'id="drop-rehearsal"' in text
+
+
+def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
+    snapshot: Snapshot, engineer: Client
+) -> None:
+    rehearsal = rehearsed(snapshot, "running", doing="Starting the traffic.", compared_at=None)
+    page = page_of(rehearsal)
+    text = text_of(engineer, page)
+    assert f'hx-get="{page}"' in text
+    assert "2 of 10 ways are done" in text
+    assert "Starting the traffic." in text
+    text = engineer.post(f"{page}cancel/", follow=True).content.decode()
+    assert "You cancelled it" in text
+    assert "It is being cancelled" in text
+    assert 'id="cancel-rehearsal"' not in text
+    again = engineer.post(LIST, follow=True).content.decode()
+    assert f"rehearsal {rehearsal.pk} is under way" in again
+
+
+def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, engineer: Client) -> None:
+    response = engineer.post(LIST, {"keep": "on"}, follow=True)
+    assert "You asked for a rehearsal." in response.content.decode()
+    rehearsal = Rehearsal.objects.get()
+    assert (rehearsal.snapshot, rehearsal.keep) == (snapshot, True)
+    assert response.redirect_chain[-1][0] == page_of(rehearsal)
+    assert rehearsal.environment.database.endswith(f"rehearsal_1_{rehearsal.environment.pk}")
+
+
+def test_the_rollouts_page_says_how_the_last_one_went(snapshot: Snapshot, viewer: Client) -> None:
+    assert "Not rehearsed yet." in text_of(viewer, PAGE)
+    rehearsal = rehearsed(snapshot)
+    text = text_of(viewer, PAGE)
+    assert f'href="{page_of(rehearsal)}"' in text
+    assert "Came back the same" in text
+
+
+def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
+    snapshot: Snapshot, lead: Client, rollout: Rollout
+) -> None:
+    journal.ran(rollout, 0)
+    start = f"{PAGE}phases/1/start/"
+    assert "In <a" not in text_of(lead, start)
+    rehearsal = rehearsed(snapshot)
+    assert f">rehearsal {rehearsal.pk}</a>" in text_of(lead, start)
+    assert "longest lock 12.5 ms, longest wait 88.1 ms" in text_of(lead, start)
+    locks = text_of(lead, f"{PAGE}phases/1/preflight/")
+    assert "<strong>12.5 ms</strong>" in locks
+    assert "with 50,000 rows" in locks
+    journal.ran(rollout, 1)
+    assert "longest lock 12.5 ms" in text_of(lead, f"{PAGE}phases/1/roll-back/")
+    assert "<strong>12.5 ms</strong>" in text_of(lead, f"{PAGE}phases/1/roll-back/locks/")
+    Rehearsal.objects.update(plan_digest="another")
+    assert rehearsals.forecast_of(rollout, 1, "forward") is None
+    assert plans.get(journal.PLAN).digest != "another"
+
+
+def test_an_unknown_rehearsal_is_not_found(rollout: Rollout, viewer: Client) -> None:
+    response = viewer.get("/rollout/rehearsals/99/")
+    assert response.status_code == 404
+    assert "There is no rehearsal 99." in response.content.decode()

@@ -1,0 +1,306 @@
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from rollout.console.http.fragments import FAST
+from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
+
+
+def test_the_overview_says_where_each_rollout_stands(rollout: Rollout, viewer: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1, "failed", error="no", advice="Retry.")
+    journal.noted(rollout, "phase failed", phase=1)
+    text = text_of(viewer, "/rollout/")
+    assert "Property classification" in text
+    assert "Phase 1, expand" in text
+    assert "Failed" in text
+    assert "<strong>grace</strong>, phase failed, phase 1" in text
+
+
+def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Client) -> None:
+    text = text_of(lead, PAGE)
+    assert "Ready to start" in text
+    assert f'href="{PAGE}phases/0/start/"' in text
+    assert "Nothing has been done yet." in text
+    assert "None yet. An audit compares" in text
+
+
+def test_the_gates_say_why_the_next_phase_may_not_start(rollout: Rollout, lead: Client) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    text = text_of(lead, PAGE)
+    assert "Not yet" in text
+    assert "There is no full audit yet. Start one." in text
+    assert 'id="start"' not in text
+    assert 'id="verb-audit"' in text
+
+
+def test_a_running_phase_is_shown_with_its_step(rollout: Rollout, viewer: Client) -> None:
+    for phase in (0, 1):
+        ran(rollout, phase)
+    run = ran(rollout, 2, "running")
+    reached(run, "map-values")
+    reached(run, "dual-write", "running", waiting_for="a lock on properties")
+    text = text_of(viewer, PAGE)
+    assert "Step 2 of 10: Let triggers fill the new columns" in text
+    assert "Waits for a lock on properties." in text
+
+
+def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> None:
+    run = ran(rollout, 0, "failed", error="<b>boom</b>", advice="Put it right, then retry.")
+    reached(run, "compare-schema", "failed", error="<b>boom</b>")
+    text = text_of(lead, PAGE)
+    assert "Failed in step 1 of 4: Compare the live tables with the plan" in text
+    assert "&lt;b&gt;boom&lt;/b&gt;" in text
+    assert "<b>boom" not in text
+    assert "Put it right, then retry." in text
+    assert 'id="verb-retry"' in text
+    assert 'id="roll-back"' in text
+
+
+def test_a_complete_rollout_says_so(rollout: Rollout, viewer: Client) -> None:
+    for phase in range(5):
+        ran(rollout, phase)
+    assert "The rollout is complete" in text_of(viewer, PAGE)
+    assert "Complete" in text_of(viewer, "/rollout/")
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "pausing", "cancelling"])
+def test_a_page_asks_again_while_a_worker_has_something_to_do(
+    rollout: Rollout, viewer: Client, state: str
+) -> None:
+    ran(rollout, 0, state)
+    for page in ("/rollout/", PAGE):
+        text = text_of(viewer, page)
+        assert f'data-live="{FAST}" hx-get="{page}" hx-trigger="refresh"' in text
+
+
+@pytest.mark.parametrize("state", ["", "paused", "cancelled", "failed", "done"])
+def test_a_page_asks_less_often_when_nothing_is_at_work(
+    rollout: Rollout, viewer: Client, state: str
+) -> None:
+    if state:
+        ran(rollout, 0, state)
+    for page in ("/rollout/", PAGE, f"{PAGE}phases/0/", f"{PAGE}audits/"):
+        assert 'data-live="15"' in text_of(viewer, page)
+        assert 'data-live="15"' in fragment_of(viewer, page)
+
+
+def test_the_same_address_serves_the_page_and_its_living_part(
+    rollout: Rollout, viewer: Client
+) -> None:
+    ran(rollout, 0, "running")
+    assert "<html" in text_of(viewer, PAGE)
+    fragment = fragment_of(viewer, PAGE)
+    assert "<html" not in fragment
+    assert fragment.lstrip().startswith('<div class="stack" id="live" data-live=')
+
+
+def test_a_worker_that_does_not_run_is_said(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, PAGE)
+    assert "Worker and watchdog are not running" in text
+    assert "manage.py qcluster" in text
+    journal.processes_run()
+    assert "not running" not in text_of(viewer, PAGE)
+
+
+def test_what_was_done_last_leaves_single_steps_to_the_log(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.noted(rollout, "phase started", message="Started phase 0.")
+    for _ in range(9):
+        journal.noted(rollout, "step done", message="One of many.")
+    text = text_of(viewer, PAGE)
+    assert "Started phase 0." in text
+    assert "One of many." not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("/rollout/no-such/production/", "There is no plan &#x27;no-such&#x27;. Known plans: "),
+        (f"/rollout/{journal.PLAN}/moon/", "There is no environment &#x27;moon&#x27;."),
+        (f"{PAGE}phases/5/", "There is no phase 5. The phases of a plan are 0 to 4."),
+        (f"{PAGE}phases/99999999999999999999/start/", "The phases of a plan are 0 to 4."),
+        ("/rollout/jobs/77777777/", "There is no backfill job 77777777."),
+        ("/rollout/jobs/99999999999999999999/", "There is no backfill job"),
+        ("/rollout/audits/77777777/", "There is no audit 77777777."),
+        ("/rollout/a/b/c/d/e/", "No page has this address: <code>/rollout/a/b/c/d/e/</code>"),
+    ],
+)
+def test_what_does_not_exist_is_named_in_the_answer(
+    lead: Client, address: str, message: str
+) -> None:
+    response = lead.get(address)
+    assert response.status_code == 404
+    assert message in response.content.decode()
+
+
+def test_the_number_of_queries_does_not_grow_with_the_journal(
+    rollout: Rollout, lead: Client
+) -> None:
+    def queries(page: str) -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            text_of(lead, page)
+        return len(captured)
+
+    def a_day() -> None:
+        for phase in range(3):
+            run = ran(rollout, phase)
+            for step in rollout_steps(phase):
+                done = reached(run, step)
+                journal.job_of(done, finished_at=done.finished_at)
+            journal.noted(rollout)
+            journal.audited(rollout)
+
+    def rollout_steps(phase: int) -> list[str]:
+        from rollout.plan import plans
+
+        return [step.id for step in plans.get(journal.PLAN).phases[phase].steps]
+
+    a_day()
+    pages = ("/rollout/", PAGE, f"{PAGE}phases/2/", f"{PAGE}audits/", "/rollout/log/")
+    text_of(lead, PAGE)  # What a process asks once.
+    before = {page: queries(page) for page in pages}
+    for _ in range(4):
+        a_day()
+    assert {page: queries(page) for page in pages} == before
+
+
+def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    report = journal.audited(rollout, "mismatched", mismatched=1_047)
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slower",
+        action="throttle",
+        verdict="broken",
+        acting=True,
+        since=now,
+        judged_at=now,
+    )
+    Heartbeat.objects.all().delete()
+    text = text_of(viewer, PAGE)
+    assert "Needs you</span>" in text
+    assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
+    assert "Guardrail “slower” slows backfills down." in text
+    assert "No worker answers." in text
+    journal.audited(rollout, "clean")
+    assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
+
+
+def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any) -> RuleState:
+    now = timezone.now()
+    return RuleState.objects.create(
+        rollout=rollout,
+        rule=rule,
+        action=action,
+        verdict=verdict,
+        acting=True,
+        since=now,
+        judged_at=now,
+        **fields,
+    )
+
+
+def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    state = acting(rollout, "slower", "throttle", "broken")
+    text = text_of(viewer, PAGE)
+    assert "Guardrail “slower” slows backfills down." in text
+    assert "Look at it</span>" in text
+    RuleState.objects.filter(pk=state.pk).update(verdict="inconclusive")
+    assert "Guardrail “slower” slows backfills down until it is OK again." in text_of(viewer, PAGE)
+
+
+def test_what_a_guardrail_paused_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    run = ran(rollout, 2, "paused")
+    state = acting(rollout, "slow", "pause", "broken", run=run)
+    there = f'<a href="{PAGE}phases/2/">'
+    assert f"{there}Guardrail “slow” is breached and paused phase 2.</a>" in text_of(viewer, PAGE)
+    for verdict, sentence in {
+        "kept": "Guardrail “slow” is OK again; phase 2 is still paused. Resume it.",
+        "inconclusive": "Guardrail “slow” paused phase 2, and too little is measured since.",
+    }.items():
+        RuleState.objects.filter(pk=state.pk).update(verdict=verdict)
+        text = text_of(viewer, PAGE)
+        assert f"{there}{sentence}</a>" in text
+        assert "Needs you</span>" in text
+        assert "Phase 2 is paused." not in text, "it is told once"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("broken", "is breached and blocks the next phase."),
+        ("kept", "is OK again, and blocks until you release it."),
+        ("inconclusive", "blocks the next phase until you release it."),
+    ],
+)
+def test_what_a_guardrail_blocks_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client, verdict: str, sentence: str
+) -> None:
+    acting(rollout, "errors-before-a-phase", "hold", verdict)
+    assert f"Guardrail “errors-before-a-phase” {sentence}" in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "badge"),
+    [
+        ("failed", "Phase 0 failed.", "Needs you"),
+        ("cancelled", "Phase 0 was cancelled before its end.", "Look at it"),
+        ("paused", "Phase 0 is paused.", "Look at it"),
+    ],
+)
+def test_a_phase_that_stands_still_is_not_healthy(
+    rollout: Rollout, viewer: Client, state: str, sentence: str, badge: str
+) -> None:
+    journal.processes_run()
+    ran(rollout, 0, state)
+    text = text_of(viewer, PAGE)
+    assert f'<a href="{PAGE}phases/0/">{sentence}</a>' in text
+    assert f"{badge}</span>" in text
+
+
+def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    journal.taken(rollout)
+    failed = journal.taken(rollout, "failed")
+    text = text_of(viewer, PAGE)
+    link = f'<a href="/rollout/snapshots/{failed.pk}/">Snapshot {failed.pk}'
+    assert f"{link} failed its verification.</a>" in text
+    assert "Look at it</span>" in text
+    journal.taken(rollout)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    # One that was good and is not any more says that something changed it in the storage.
+    Snapshot.objects.filter(pk=failed.pk).update(verified_at=timezone.now())
+    assert f"{link} failed its verification.</a>" in text_of(viewer, PAGE)
+    Snapshot.objects.exclude(pk=failed.pk).update(state="deleted")
+    assert "Needs you</span>" in text_of(viewer, PAGE)
+
+
+def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: Client) -> None:
+    journal.ready_for_phase_1(rollout)
+    journal.ran(rollout, 1)
+    journal.ran(rollout, 2)
+    text = text_of(viewer, PAGE)
+    assert "gates in the way" in text
+    assert text.index('aria-label="Gates in the way"') < text.index('aria-label="Gates that pass"')
+    open_ones = text.split('aria-label="Gates that pass"')[1].split("</ul>")[0]
+    assert "Fail" not in open_ones
+    assert "Unknown" not in open_ones

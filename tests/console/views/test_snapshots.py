@@ -1,0 +1,197 @@
+"""The pages of snapshots: what they prove, who may press, what is live."""
+
+import pytest
+from django.test import Client
+
+from rollout.console.http.fragments import FAST
+from rollout.models import Restore, Rollout, Snapshot, SnapshotState
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, restored, taken, text_of
+
+LIST = f"{PAGE}snapshots/"
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+def page_of(snapshot: Snapshot) -> str:
+    return f"/rollout/snapshots/{snapshot.pk}/"
+
+
+def test_the_list_says_how_each_stands(rollout: Rollout, viewer: Client) -> None:
+    assert "No snapshot yet." in text_of(viewer, LIST)
+    snapshot = taken(rollout)
+    text = text_of(viewer, LIST)
+    assert f"Snapshot {snapshot.pk}" in text
+    for shown in ("Verified", "5.4 MB", "50,012", "4.2 s", "grace"):
+        assert shown in text
+
+
+def test_a_page_shows_the_evidence(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, page_of(taken(rollout)))
+    assert "It was restored, and all of it was there" in text
+    for shown in ("ab" * 32, "50,000", "31 pairs of values, equal in the restored copy", "18.6"):
+        assert shown in text
+    assert "And 30 more pairs" in text
+
+
+def test_hostile_values_are_shown_as_text(rollout: Rollout, viewer: Client) -> None:
+    snapshot = taken(rollout, "failed", error=HOSTILE, advice=HOSTILE, differences=[HOSTILE])
+    text = text_of(viewer, page_of(snapshot))
+    assert "<img" not in text
+    assert "&quot;&gt;&lt;img src=x" in text
+
+
+def test_a_table_that_differs_comes_first_and_is_named_in_words(
+    rollout: Rollout, viewer: Client
+) -> None:
+    snapshot = taken(
+        rollout,
+        "failed",
+        error="The restored copy is another.",
+        restored_counts={"properties": 50_000, "property_types": 11},
+    )
+    text = text_of(viewer, page_of(snapshot))
+    assert "Its verification failed: do not restore from it" in text
+    assert "no good snapshot" not in text
+    assert "equal in the restored copy" not in text
+    assert text.index("<code>property_types</code>") < text.index("<code>properties</code>")
+    assert "<strong>differs</strong>" in text
+
+
+def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
+    rollout: Rollout, viewer: Client
+) -> None:
+    snapshot = taken(
+        rollout, "taking", doing="Dumping 8 tables.", size=1_300_000, restored_counts={}
+    )
+    page = page_of(snapshot)
+    text = text_of(viewer, page)
+    assert "Dumping 8 tables. 1.3 MB so far." in text
+    assert "not restored yet" in text
+    for live in (page, LIST, PAGE):
+        assert f'data-live="{FAST}" hx-get="{live}"' in text_of(viewer, live)
+    Snapshot.objects.update(state=SnapshotState.VERIFIED)
+    assert 'data-live="15"' in fragment_of(viewer, page)
+
+
+def test_pressing_asks_for_one_and_says_so(rollout: Rollout, engineer: Client) -> None:
+    response = engineer.post(LIST, follow=True)
+    assert "You asked for a snapshot." in response.content.decode()
+    snapshot = Snapshot.objects.get()
+    assert (snapshot.state, snapshot.actor_name) == (SnapshotState.TAKING, "engineer")
+    again = engineer.post(LIST, follow=True).content.decode()
+    assert f"engineer&#x27;s snapshot {snapshot.pk} is under way." in again
+
+
+@pytest.mark.parametrize("who", ["viewer", "engineer", "lead"])
+def test_buttons_are_for_those_who_may_press_them(rollout: Rollout, who: str) -> None:
+    snapshot, browser = taken(rollout), journal.browser_of(who)
+    may = who != "viewer"
+    assert ('id="take-snapshot"' in text_of(browser, LIST)) == may
+    assert ('id="take-snapshot"' in text_of(browser, PAGE)) == may
+    text = text_of(browser, page_of(snapshot))
+    assert ('id="verify-snapshot"' in text) == may
+    assert ('id="delete-snapshot"' in text) == may
+
+
+def test_a_deleted_one_keeps_its_evidence_and_offers_nothing(
+    rollout: Rollout, lead: Client
+) -> None:
+    snapshot = taken(rollout)
+    text = lead.post(f"{page_of(snapshot)}delete/", follow=True).content.decode()
+    assert "Its dump is deleted" in text
+    assert "ab" * 32 in text
+    assert 'id="delete-snapshot"' not in text
+
+
+def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
+    rollout: Rollout, lead: Client
+) -> None:
+    snapshot = taken(rollout, "failed", sha256="")
+    address = f"{page_of(snapshot)}verify/"
+    assert "There is no dump of it to verify." in lead.post(address, follow=True).content.decode()
+    Snapshot.objects.update(sha256="ab" * 32)
+    assert "You asked to have it verified" in lead.post(address, follow=True).content.decode()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.TAKEN
+
+
+def test_one_under_way_is_cancelled_by_a_press(rollout: Rollout, engineer: Client) -> None:
+    snapshot = taken(rollout, "taking", restored_counts={})
+    text = engineer.post(f"{page_of(snapshot)}cancel/", follow=True).content.decode()
+    assert "You cancelled it" in text
+    assert "It is being cancelled" in text
+    assert 'id="cancel-snapshot"' not in text
+    Snapshot.objects.update(state=SnapshotState.CANCELLED, error="It was cancelled.")
+    assert "It was cancelled" in text_of(engineer, page_of(snapshot))
+
+
+def test_a_staging_database_is_asked_for_and_needs_a_verified_snapshot(
+    rollout: Rollout, engineer: Client
+) -> None:
+    address = f"{PAGE}stage/"
+    text = engineer.post(address, follow=True).content.decode()
+    assert "There is no verified snapshot of production yet. Take one first." in text
+    snapshot = taken(rollout)
+    text = engineer.post(address, follow=True).content.decode()
+    assert "You asked for a staging database." in text
+    assert f'hx-get="{page_of(snapshot)}"' in text
+    asked = Restore.objects.get()
+    assert asked.environment is not None
+    assert (asked.environment.name, asked.rollout.environment) == ("staging", "staging")
+    assert (
+        "There is an environment staging already"
+        in engineer.post(
+            address, {"name": "staging", "snapshot": snapshot.pk}, follow=True
+        ).content.decode()
+    )
+
+
+def test_production_is_replaced_only_when_another_lead_says_so(
+    rollout: Rollout, lead: Client
+) -> None:
+    snapshot = taken(rollout)
+    asked = restored(snapshot, actor_name="lead", reason=HOSTILE)
+    text = text_of(lead, page_of(snapshot))
+    assert "lead asked for it, so another lead is to approve it" in text
+    assert "<img" not in text
+    assert 'id="approve-restore"' not in text
+    Restore.objects.update(actor_name="grace")
+    assert "Take one first, so that the restore can be undone." in text_of(lead, page_of(snapshot))
+    taken(rollout)
+    assert 'id="approve-restore"' in text_of(lead, page_of(snapshot))
+    text = lead.post(f"/rollout/restores/{asked.pk}/approve/", follow=True).content.decode()
+    assert "You approved it; it begins now." in text
+    asked.refresh_from_db()
+    assert (asked.state, asked.approver_name) == ("running", "lead")
+    lead.post(f"/rollout/restores/{asked.pk}/cancel/")
+    asked.refresh_from_db()
+    assert asked.state == "cancelling"
+
+
+def test_nothing_is_replaced_before_the_box_is_ticked(rollout: Rollout, lead: Client) -> None:
+    address = f"{page_of(taken(rollout))}restore/"
+    sent = {"into": "production", "reason": "A mistake."}
+    text = lead.post(address, sent, follow=True).content.decode()
+    assert "Say that what production has now is to be replaced: tick the box." in text
+    assert lead.post(address, {**sent, "into": "nowhere", "replace": "on"}).status_code == 404
+    assert not Restore.objects.exists()
+
+
+def test_the_gate_links_to_the_snapshots(rollout: Rollout, lead: Client) -> None:
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    text = text_of(lead, f"{PAGE}phases/3/start/")
+    assert "There is no verified snapshot. Take one." in text
+    assert f'href="{LIST}"' in text
+
+
+def test_an_unknown_snapshot_is_not_found(rollout: Rollout, viewer: Client) -> None:
+    response = viewer.get("/rollout/snapshots/99/")
+    assert response.status_code == 404
+    assert "There is no snapshot 99." in response.content.decode()
+
+
+def test_the_list_is_paged(rollout: Rollout, viewer: Client) -> None:
+    for _ in range(26):
+        taken(rollout)
+    assert "Next page" in text_of(viewer, LIST)

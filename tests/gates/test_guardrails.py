@@ -1,0 +1,271 @@
+"""Soak, bounds, probes and the maintenance window: unknown wherever nothing was measured."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout import gates, runner
+from rollout.gates import Evidence
+from rollout.models import FlowProbe, Measurement, PhaseRun, Rollout, RuleState, RunState
+from rollout.plan import plans
+from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
+from rollout.telemetry.histogram import Histogram
+from rollout.worker.probes import probe_all
+from tests import rollouts
+from tests.rollouts import ADA
+
+SOAK = Soak(timedelta(minutes=10))
+
+
+def answer(gate: Gate, rollout: Rollout, number: int = 1) -> tuple[str, str]:
+    given = gates.answer(gate, Evidence(rollout, number))
+    return given.status, given.message
+
+
+def ended(rollout: Rollout, ago: timedelta, phase: int = 0) -> PhaseRun:
+    run = PhaseRun.objects.create(
+        rollout=rollout,
+        phase=phase,
+        state=RunState.DONE,
+        actor_name="ada",
+        finished_at=timezone.now() - ago,
+    )
+    PhaseRun.objects.filter(pk=run.pk).update(created_at=timezone.now() - ago)
+    return run
+
+
+def measured(ago: timedelta, *, calls: int = 50, errors: int = 0, seconds: float = 0.02) -> None:
+    """Calls of one operation that each took so long."""
+    durations = Histogram()
+    for _ in range(calls):
+        durations.add(seconds)
+    Measurement.objects.create(
+        at=timezone.now() - ago,
+        seconds=3,
+        operation="search",
+        calls=calls,
+        errors=errors,
+        durations=durations.as_json(),
+    )
+
+
+def breached(rollout: Rollout, action: str, ago: timedelta) -> None:
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slow",
+        action=action,
+        since=now,
+        judged_at=now,
+        last_broken_at=now - ago,
+    )
+
+
+MINUTE = timedelta(minutes=1)
+
+
+class TestSoak:
+    def test_time_must_pass(self, rollout: Rollout) -> None:
+        ended(rollout, 4 * MINUTE)
+        measured(MINUTE)
+        status, message = answer(SOAK, rollout)
+        assert status == "fail"
+        assert message.startswith("It is 4 min since phase 0 ended; 10 min are to pass. Wait until")
+
+    def test_in_that_time_calls_must_have_been_measured(self, rollout: Rollout) -> None:
+        ended(rollout, 11 * MINUTE)
+        measured(12 * MINUTE)
+        assert answer(SOAK, rollout)[0] == "unknown"
+        measured(2 * MINUTE, calls=19)
+        status, message = answer(SOAK, rollout)
+        assert status == "unknown"
+        assert message.startswith("19 calls of the application were measured since phase 0 ended")
+        measured(MINUTE, calls=1)
+        assert answer(SOAK, rollout) == (
+            "pass",
+            "11 min since phase 0 ended; 20 calls were measured, and no guardrail paused or "
+            "blocked anything.",
+        )
+
+    @pytest.mark.parametrize("action", ["pause", "hold"])
+    def test_a_guardrail_that_stops_work_begins_it_anew(
+        self, rollout: Rollout, action: str
+    ) -> None:
+        ended(rollout, 30 * MINUTE)
+        measured(MINUTE)
+        breached(rollout, action, 3 * MINUTE)
+        status, message = answer(SOAK, rollout)
+        assert status == "fail"
+        assert message.startswith("It is 3 min since guardrail “slow” was breached last")
+
+    @pytest.mark.parametrize("action", ["warn", "throttle"])
+    def test_a_guardrail_that_heals_itself_does_not(self, rollout: Rollout, action: str) -> None:
+        ended(rollout, 30 * MINUTE)
+        measured(MINUTE)
+        breached(rollout, action, 3 * MINUTE)
+        status, message = answer(SOAK, rollout)
+        assert status == "pass"
+        assert message.startswith("30 min since phase 0 ended")
+
+    def test_before_the_phase_before_has_ended_nothing_soaks(self, rollout: Rollout) -> None:
+        assert answer(SOAK, rollout)[0] == "fail"
+
+
+class TestBounds:
+    def test_as_quick_as_before_it_passes_with_the_numbers(self, rollout: Rollout) -> None:
+        ended(rollout, 10 * MINUTE)
+        measured(20 * MINUTE)
+        measured(timedelta(seconds=30))
+        status, message = answer(InBounds(), rollout)
+        assert status == "pass"
+        assert message.startswith("Over 50 calls of the last 60 s: p95 ")
+        assert "share of failing calls 0.0%" in message
+
+    @pytest.mark.parametrize(
+        ("now", "said"),
+        [({"seconds": 0.5}, "p95 "), ({"errors": 20}, "share of failing calls 40.0%, above 5.0%")],
+    )
+    def test_slower_or_failing_it_fails(
+        self, rollout: Rollout, now: dict[str, float], said: str
+    ) -> None:
+        ended(rollout, 10 * MINUTE)
+        measured(20 * MINUTE)
+        measured(timedelta(seconds=30), **now)  # type: ignore[arg-type]
+        status, message = answer(InBounds(), rollout)
+        assert status == "fail"
+        assert said in message
+        assert "Find out why" in message
+
+    def test_without_calls_now_or_before_it_is_unknown(self, rollout: Rollout) -> None:
+        ended(rollout, 10 * MINUTE)
+        assert answer(InBounds(), rollout)[0] == "unknown"
+        measured(timedelta(seconds=30), calls=19)
+        assert "19 calls were measured in the last 60 s" in answer(InBounds(), rollout)[1]
+        measured(timedelta(seconds=30))
+        status, message = answer(InBounds(), rollout)
+        assert status == "unknown"
+        assert "make a baseline" in message
+
+
+class TestProbes:
+    def test_what_was_never_tried_out_is_unknown(self, rollout: Rollout) -> None:
+        assert answer(ProbesPassed(), rollout)[0] == "unknown"
+
+    def test_a_flow_that_failed_last_fails_whatever_was_before(self, rollout: Rollout) -> None:
+        for flow in plans.get(rollout.plan).flows:
+            for passed in (True, flow.endswith("create_property")):
+                FlowProbe.objects.create(
+                    rollout=rollout, flow=flow, at=timezone.now(), passed=passed, message="So."
+                )
+        status, message = answer(ProbesPassed(), rollout)
+        assert status == "fail"
+        failed = [flow for flow in plans.get(rollout.plan).flows if f"{flow} failed" in message]
+        assert failed
+        assert "properties.flows.create_property" not in failed
+
+    def test_old_news_do_not_count(self, rollout: Rollout) -> None:
+        for flow in plans.get(rollout.plan).flows:
+            FlowProbe.objects.create(
+                rollout=rollout,
+                flow=flow,
+                at=timezone.now() - timedelta(hours=25),
+                passed=True,
+                message="So.",
+            )
+        assert "longer ago than the 1 d" in answer(ProbesPassed(), rollout)[1]
+
+    def test_tried_out_by_a_worker_they_leave_nothing_but_their_evidence(
+        self, rollout: Rollout, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            runner.ask_to_probe(rollout, actor=ADA)
+        (message,) = [one for one in rollouts.queued() if one.task.endswith("probe")]
+        assert message.arguments == (rollout.pk,)
+        before = rollouts_count()
+        found = probe_all(rollout)
+        assert [one.passed for one in found] == [True] * len(plans.get(rollout.plan).flows)
+        assert rollouts_count() == before
+        assert answer(ProbesPassed(), rollout)[0] == "pass"
+
+    def test_one_that_fails_is_kept_with_what_went_wrong(
+        self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*, using: str) -> str:
+            raise AssertionError("the search finds nothing")
+
+        monkeypatch.setattr("properties.flows.search", broken)
+        probe_all(rollout)
+        status, message = answer(ProbesPassed(), rollout)
+        assert status == "fail"
+        assert "the search finds nothing Put it right" in message
+
+
+def rollouts_count() -> int:
+    from properties.models import LegacyProperty
+
+    return LegacyProperty.objects.count()
+
+
+WINDOW = MaintenanceWindow(
+    opens=time(22), closes=time(4), zone="Europe/Berlin", days=("fri", "sat")
+)
+
+
+class TestWindow:
+    @pytest.mark.parametrize(
+        ("moment", "inside"),
+        [
+            ("2026-11-27T20:59:59", False),
+            ("2026-11-27T21:00:00", True),  # Friday, 22:00 CET
+            ("2026-11-28T02:59:59", True),  # Saturday before four, opened on Friday
+            ("2026-11-28T03:00:00", False),
+            ("2026-11-29T02:30:00", True),
+            ("2026-11-29T21:30:00", False),  # Sunday
+            ("2026-06-05T20:00:00", True),  # Friday, 22:00 CEST
+        ],
+    )
+    def test_it_goes_by_the_clocks_of_its_zone(self, moment: str, inside: bool) -> None:
+        assert WINDOW.contains(datetime.fromisoformat(moment).replace(tzinfo=UTC)) is inside
+
+    @given(
+        st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)),
+        st.sets(st.sampled_from(DAYS), min_size=1),
+        st.integers(0, 23),
+        st.integers(1, 23),
+    )
+    def test_it_is_open_when_it_opens_and_shut_just_before(
+        self, moment: datetime, days: set[str], opens: int, hours: int
+    ) -> None:
+        window = MaintenanceWindow(
+            opens=time(opens),
+            closes=time((opens + hours) % 24),
+            zone="UTC",
+            days=tuple(day for day in DAYS if day in days),
+        )
+        now = moment.replace(tzinfo=UTC)
+        opening = window.next_opening(now)
+        assert now < opening <= now + timedelta(days=8)
+        assert window.contains(opening)
+        assert not window.contains(opening - timedelta(seconds=1)) or hours == 24
+        if not window.contains(now):
+            between = now + (opening - now) / 2
+            assert not window.contains(between)
+
+    def test_outside_it_fails_and_says_when_it_opens(
+        self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monday = datetime(2026, 11, 23, 9, tzinfo=UTC)
+        monkeypatch.setattr(timezone, "now", lambda: monday)
+        status, message = answer(WINDOW, rollout)
+        assert status == "fail"
+        assert message == (
+            "It is Mon 10:00 CET; the window is fri, sat, 22:00 to 04:00 Europe/Berlin. It opens "
+            "Fri 2026-11-27 22:00 CET, in 4 d: schedule the start."
+        )
+        always = replace(WINDOW, opens=time(0), closes=time(23, 59), days=DAYS)
+        assert answer(always, rollout)[0] == "pass"

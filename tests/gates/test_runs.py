@@ -1,0 +1,365 @@
+"""Gates answer from the journal; only a pass lets a phase start."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from rollout import gates, runner
+from rollout.journal.moments import in_words
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    PhaseRun,
+    Rehearsal,
+    Rollout,
+    RunState,
+    StepRun,
+    Way,
+)
+from rollout.plan import plans
+from rollout.plan.gates import (
+    Answer,
+    AuditClean,
+    BackfillComplete,
+    EarlierPhaseDone,
+    Gate,
+    RehearsalPassed,
+)
+from tests import rollouts
+from tests.console import journal
+from tests.rollouts import ADA
+
+NOW = timezone.now()
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    return rollouts.the_rollout()
+
+
+def phase_run(
+    rollout: Rollout, phase: int, state: RunState = RunState.DONE, way: Way = Way.FORWARD
+) -> PhaseRun:
+    return PhaseRun.objects.create(
+        rollout=rollout, phase=phase, state=state, way=way, actor_name="ada", finished_at=NOW
+    )
+
+
+def step_run(run: PhaseRun, step: str, ended: timedelta) -> StepRun:
+    return StepRun.objects.create(
+        run=run,
+        step=step,
+        position=run.steps.count(),
+        state="done",
+        started_at=NOW + ended - timedelta(seconds=1),
+        finished_at=NOW + ended,
+    )
+
+
+def backfilled(rollout: Rollout) -> PhaseRun:
+    """Phases 0 to 2 are done; the last step that changes what is written ended just now."""
+    phase_run(rollout, 0)
+    phase_run(rollout, 1)
+    run = phase_run(rollout, 2)
+    for name, table, kind, rows in (
+        ("backfill-images", "property_images", "compute", 3),
+        ("backfill", "properties", "fill", 10),
+    ):
+        BackfillJob.objects.create(
+            step_run=step_run(run, name, timedelta()),
+            position=2,
+            table=table,
+            kind=kind,
+            blocks=1,
+            estimated_rows=rows,
+            stripes=1,
+            scanned=rows,
+            finished_at=NOW,
+        )
+    return run
+
+
+def audit(rollout: Rollout, status: AuditStatus, at: timedelta, **fields: object) -> AuditReport:
+    return AuditReport.objects.create(
+        rollout=rollout, status=status, started_at=NOW + at, finished_at=NOW + at, **fields
+    )
+
+
+def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Answer, str]:
+    given = gates.answer(gate, gates.Evidence(rollout, number))
+    return given.status, given.message
+
+
+def why_not_start(rollout: Rollout, phase: int) -> str:
+    try:
+        runner.start(rollout, phase, actor=ADA)
+    except runner.Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+def test_the_first_phase_has_no_gate_before_it(rollout: Rollout) -> None:
+    assert plans.get(rollout.plan).gates_of(0) == ()
+
+
+def test_an_earlier_phase_that_is_done_passes_and_says_since_when(rollout: Rollout) -> None:
+    phase_run(rollout, 0)
+    assert answer(EarlierPhaseDone(), 1, rollout) == (
+        "pass",
+        f"Phase 0 is done since {NOW:%Y-%m-%d %H:%M:%S} UTC.",
+    )
+
+
+def test_an_earlier_phase_that_was_never_begun_fails(rollout: Rollout) -> None:
+    assert answer(EarlierPhaseDone(), 1, rollout) == (
+        "fail",
+        "Phase 0 has not been carried out. Start it first.",
+    )
+
+
+def test_an_earlier_phase_that_was_rolled_back_fails(rollout: Rollout) -> None:
+    phase_run(rollout, 0)
+    phase_run(rollout, 0, way=Way.BACKWARD)
+    assert answer(EarlierPhaseDone(), 1, rollout)[0] == "fail"
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_a_repair_leaves_the_phase_beside_it_as_it_stands(
+    rollout: Rollout, state: RunState
+) -> None:
+    phase_run(rollout, 0)
+    phase_run(rollout, 0, state, Way.REPAIR)
+    assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pass"
+
+
+@pytest.mark.parametrize("way", [Way.FORWARD, Way.BACKWARD])
+@pytest.mark.parametrize("state", [s for s in RunState if s != RunState.DONE])
+def test_an_earlier_phase_in_any_other_state_fails(
+    rollout: Rollout, state: RunState, way: Way
+) -> None:
+    phase_run(rollout, 0)
+    phase_run(rollout, 0, state, way)
+    status, message = answer(EarlierPhaseDone(), 1, rollout)
+    assert status == "fail"
+    assert state.label.lower() in message
+
+
+def test_a_backfill_passes_with_the_rows_it_scanned(rollout: Rollout) -> None:
+    backfilled(rollout)
+    assert answer(BackfillComplete(), 3, rollout) == (
+        "pass",
+        "The final sweep found no row left; 13 rows were scanned.",
+    )
+
+
+def test_a_backfill_that_was_rolled_back_fails(rollout: Rollout) -> None:
+    backfilled(rollout)
+    phase_run(rollout, 2, way=Way.BACKWARD)
+    assert answer(BackfillComplete(), 3, rollout)[0] == "fail"
+
+
+@pytest.mark.parametrize(
+    "change", [{"finished_at": None}, {"table": "another"}, {"kind": "restore"}]
+)
+def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
+    rollout: Rollout, change: dict[str, object]
+) -> None:
+    backfilled(rollout)
+    BackfillJob.objects.filter(kind="fill").update(**change)
+    assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
+    assert "There is no finished fill of properties." in why_not_start(rollout, 3)
+
+
+def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    BackfillJob.objects.filter(kind="compute").update(finished_at=None)
+    assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
+    assert "no finished compute of property_images." in why_not_start(rollout, 3)
+
+
+def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE, rows=10, matched=10)
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "pass"
+    assert message.endswith("compared 10 rows and found no mismatch.")
+    assert AuditClean.name not in why_not_start(rollout, 3)
+
+
+def test_no_audit_at_all_is_unknown_and_never_starts(rollout: Rollout) -> None:
+    backfilled(rollout)
+    assert answer(AuditClean(), 3, rollout) == (
+        "unknown",
+        "There is no full audit yet. Start one.",
+    )
+    assert "There is no full audit yet" in why_not_start(rollout, 3)
+
+
+def test_an_inconclusive_audit_is_unknown_and_never_starts(rollout: Rollout) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    audit(rollout, AuditStatus.INCONCLUSIVE, 2 * MINUTE, message="The database went away.")
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "unknown"
+    assert "The database went away. Start another." in message
+    assert "inconclusive" in why_not_start(rollout, 3)
+
+
+def test_a_mismatched_audit_fails_and_says_how_many(rollout: Rollout) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.MISMATCHED, MINUTE, mismatched=1234)
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "fail"
+    assert "found 1,234 mismatched rows" in message
+    assert "1,234" in why_not_start(rollout, 3)
+
+
+def test_an_audit_that_is_still_running_does_not_hide_the_one_before_it(rollout: Rollout) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    audit(rollout, AuditStatus.RUNNING, 2 * MINUTE)
+    assert answer(AuditClean(), 3, rollout)[0] == "pass"
+
+
+def test_an_audit_of_another_mode_does_not_count(rollout: Rollout) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE, mode="sample")
+    assert answer(AuditClean(), 3, rollout)[0] == "unknown"
+
+
+def test_an_audit_of_another_environment_does_not_count(rollout: Rollout) -> None:
+    backfilled(rollout)
+    other = Rollout.objects.create(plan=rollout.plan, environment="staging")
+    audit(other, AuditStatus.CLEAN, MINUTE)
+    assert answer(AuditClean(), 3, rollout)[0] == "unknown"
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_clean_audit_is_stale_once_what_is_written_has_changed(
+    rollout: Rollout, way: Way
+) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    step_run(phase_run(rollout, 3, way=way), "cut-over", 2 * MINUTE)
+    status, message = answer(AuditClean(), 4, rollout)
+    assert status == "fail"
+    assert "is older than step cut-over, which changed what is written" in message
+    audit(rollout, AuditStatus.CLEAN, 3 * MINUTE)
+    assert answer(AuditClean(), 4, rollout)[0] == "pass"
+
+
+def test_an_audit_that_began_before_a_change_ended_is_stale(rollout: Rollout) -> None:
+    run = backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    step = step_run(run, "write-both", timedelta(seconds=90))
+    StepRun.objects.filter(pk=step.pk).update(started_at=NOW + timedelta(seconds=30))
+    assert answer(AuditClean(), 3, rollout)[0] == "fail"
+
+
+def test_a_step_that_changes_no_writes_leaves_an_audit_fresh(rollout: Rollout) -> None:
+    run = backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    step_run(run, "probe-search", 2 * MINUTE)
+    assert answer(AuditClean(), 3, rollout)[0] == "pass"
+
+
+def test_every_step_that_changes_what_is_written_says_so() -> None:
+    changing = [
+        step.id
+        for phase in plans.get(rollouts.PLAN).phases
+        for step in phase.steps
+        if step.changes_write_path
+    ]
+    assert changing == [
+        "map-values",
+        "dual-write",
+        "watch-images",
+        "write-both",
+        "backfill",
+        "backfill-images",
+        "cut-over",
+        "freeze-legacy",
+        "drop-legacy",
+        "stop-watching-images",
+    ]
+
+
+NOTHING = {"changes": [], "rows_changed": 0}
+
+
+def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Answer, str]:
+    found = gates.answer(gate, gates.Evidence(rollout, number))
+    return found.status, found.message
+
+
+def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: Rollout) -> None:
+    snapshot = journal.taken(rollout, taken_at=NOW)
+    rehearsal = journal.rehearsed(snapshot)
+    journal.reviewed(rollout, at=NOW - MINUTE)
+    assert told_of(rollout, RehearsalPassed())[0] == "pass", "the snapshot has that decision"
+    journal.reviewed(rollout, at=NOW + MINUTE, **NOTHING)
+    assert told_of(rollout, RehearsalPassed())[0] == "pass", "no row gets anything else"
+    several = [
+        {"legacy": "Apt", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True},
+        {"legacy": "x" * 300, "before": "X", "after": None, "rows": 1, "moved": True},
+    ]
+    decided_at = NOW + 2 * MINUTE
+    journal.reviewed(rollout, at=decided_at, changes=several, rows_changed=13)
+    status, message = told_of(rollout, RehearsalPassed())
+    assert status == "fail"
+    assert rehearsal.finished_at is not None
+    assert message == (
+        f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} began with a "
+        "snapshot that is older than grace's review of properties.type, by which “Apt” became "
+        f"“Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, and "
+        "rehearse again."
+    )
+    journal.rehearsed(journal.taken(rollout, taken_at=NOW + 3 * MINUTE))
+    assert told_of(rollout, RehearsalPassed())[0] == "pass"
+
+
+def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    journal.reviewed(rollout, at=NOW + 2 * MINUTE, **NOTHING)
+    assert answer(AuditClean(), 3, rollout)[0] == "pass"
+    change = [{"legacy": "n/a", "before": "N/a", "after": None, "rows": None, "moved": True}]
+    journal.reviewed(rollout, at=NOW + 3 * MINUTE, changes=change, rows_changed=None)
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "fail"
+    assert "grace's review of properties.type, by which “n/a” became no value (" in message
+
+
+def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
+    rollout: Rollout,
+) -> None:
+    def told(number: int = 3) -> tuple[Answer, str]:
+        found = gates.answer(RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number))
+        return found.status, found.message
+
+    assert told() == ("fail", "The plan has not been rehearsed. Rehearse it first.")
+    rehearsal = journal.rehearsed(journal.taken(rollout))
+    mine = Rehearsal.objects.filter(pk=rehearsal.pk)
+    status, message = told()
+    assert status == "pass"
+    assert "carried 50,012 rows through phases 0 to 4 and back" in message
+    mine.update(first_phase=4)
+    assert "began with phase 4. Rehearse from an older snapshot." in told()[1]
+    assert told(4)[0] == "pass"
+    mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
+    assert "is older than the 3 days that the plan allows" in told()[1]
+    mine.update(finished_at=NOW, plan_digest="another")
+    assert "of another version of the plan" in told()[1]
+    journal.rehearsed(journal.taken(rollout), "failed", error="It broke.")
+    assert (told()[0], "failed: It broke." in told()[1]) == ("fail", True)
+    cancelled = journal.rehearsed(journal.taken(rollout), "cancelled")
+    assert "failed: It broke." in told()[1], "a cancelled one says nothing"
+    Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
+    assert told() == ("unknown", f"Rehearsal {cancelled.pk} is under way. Wait for its end.")

@@ -1,0 +1,56 @@
+"""Every event has a headline and a kind; what says that it failed is told as a failure."""
+
+import pytest
+
+from rollout.console.views.rollouts import NOBODY_DID
+from rollout.journal.events import Event, Kind, headline_of, kind_of
+from rollout.models import RehearsalState, RestoreState, RunState, SnapshotState
+from rollout.notifications.kinds import KINDS, USUAL
+from rollout.worker import rehearsals, restores, runs, snapshots
+
+# A stranger's statement that a person cancels so that the rollout goes on: nothing of it failed.
+NO_FAILURE = {Event.BLOCKER_CANCELLED}
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_event_that_says_failed_or_cancelled_is_told_as_a_failure(event: Event) -> None:
+    said = f"{event.value} {event.headline}".lower().split()
+    bad = bool({"failed", "cancelled", "refused"} & set(said)) and "retry" not in said
+    bad = bad and "retried" not in said and event not in NO_FAILURE
+    assert (event.kind == Kind.FAILED) or not bad
+    assert event.headline[0].isupper()
+    assert len(event) <= 40, "the journal's column is no longer"
+
+
+def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failure() -> None:
+    ends = (
+        *(runs._FAILED[way] for way in runs._FAILED),
+        runs._STOPPED[RunState.CANCELLED],
+        *(snapshots._ENDED[s] for s in (SnapshotState.FAILED, SnapshotState.CANCELLED)),
+        *(restores._ENDED[s] for s in (RestoreState.FAILED, RestoreState.CANCELLED)),
+        *(rehearsals._ENDED[s] for s in (RehearsalState.FAILED, RehearsalState.CANCELLED)),
+    )
+    assert {event.kind for event in ends} == {Kind.FAILED}
+    assert Kind.FAILED in USUAL
+
+
+def test_audit_is_told_by_its_result() -> None:
+    told = {
+        status: kind_of("audit done", audit_status=status)
+        for status in ("clean", "mismatched", "inconclusive")
+    }
+    assert told == {
+        "clean": Kind.OTHER,
+        "mismatched": Kind.MISMATCHES,
+        "inconclusive": Kind.FAILED,
+    }
+
+
+def test_event_of_another_version_is_shown_as_it_is() -> None:
+    assert (headline_of("moon landed"), kind_of("moon landed")) == ("Moon landed", Kind.OTHER)
+    assert headline_of("gate overridden") == "Gate overridden"
+
+
+def test_every_kind_can_be_chosen_but_that_of_tests() -> None:
+    assert set(KINDS) == set(Kind) - {Kind.TEST}
+    assert set(NOBODY_DID) <= set(Event)

@@ -1,0 +1,103 @@
+"""Whether workers and watchdog are at work is seen by what they do."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from rollout.journal import heartbeats
+from rollout.journal.heartbeats import SILENCE, WATCHDOG, WORKER, liveness
+from rollout.journal.moments import in_words
+from rollout.models import Heartbeat
+from tests import rollouts
+from tests.processes import Running, wait_until
+from tests.servers import Database
+
+
+def seen(kind: str, ago: timedelta = timedelta(), *, name: str = "") -> None:
+    Heartbeat.objects.create(name=name or f"host:{kind}", kind=kind, seen_at=timezone.now() - ago)
+
+
+@pytest.mark.django_db
+class TestLiveness:
+    def test_where_nothing_was_ever_seen_both_messages_name_the_command(self) -> None:
+        found = liveness()
+        assert not found.worker_alive
+        assert not found.watchdog_alive
+        assert found.worker_seen_at is None
+        assert "No queue worker has ever answered" in found.message
+        assert "manage.py qcluster" in found.message
+        assert "manage.py rollout watchdog" in found.message
+
+    def test_what_was_just_seen_is_alive(self) -> None:
+        seen(WORKER)
+        seen(WATCHDOG)
+        assert (liveness().worker_alive, liveness().watchdog_alive) == (True, True)
+        assert liveness().message == ""
+
+    def test_a_silence_shorter_than_the_limit_is_no_death(self) -> None:
+        seen(WATCHDOG)
+        seen(WORKER, SILENCE - timedelta(seconds=2))
+        assert liveness().worker_alive
+
+    def test_a_worker_that_was_silent_for_twelve_seconds_is_said_not_to_run(self) -> None:
+        seen(WATCHDOG)
+        seen(WORKER, timedelta(seconds=12))
+        found = liveness()
+        assert not found.worker_alive
+        assert found.worker_seen_at is not None
+        assert found.message == (
+            f"No queue worker has answered since {in_words(found.worker_seen_at)}: started "
+            "work waits until one runs. Start it: manage.py qcluster."
+        )
+
+    def test_a_silent_watchdog_is_told_from_a_silent_worker(self) -> None:
+        seen(WORKER)
+        seen(WATCHDOG, SILENCE)
+        found = liveness()
+        assert (found.worker_alive, found.watchdog_alive) == (True, False)
+        assert "manage.py rollout watchdog" in found.message
+        assert "qcluster" not in found.message
+
+    def test_the_worker_seen_last_counts(self) -> None:
+        seen(WATCHDOG)
+        seen(WORKER, 10 * SILENCE, name="host:1")
+        seen(WORKER, name="host:2")
+        seen(WORKER, 20 * SILENCE, name="host:3")
+        assert liveness().worker_alive
+
+    def test_a_process_has_one_row_however_often_it_beats(self) -> None:
+        for _ in range(3):
+            heartbeats.beat(WORKER)
+        assert Heartbeat.objects.get().name == heartbeats.process_name()
+
+    def test_processes_long_gone_are_forgotten(self) -> None:
+        seen(WORKER, timedelta(days=2), name="host:1")
+        seen(WORKER, timedelta(hours=2), name="host:2")
+        heartbeats.forget_old()
+        assert Heartbeat.objects.get().name == "host:2"
+
+    def test_it_asks_the_database_as_often_whatever_there_is(
+        self, django_assert_num_queries: Any
+    ) -> None:
+        for number in range(50):
+            seen(WORKER, name=f"host:{number}")
+        with django_assert_num_queries(1):
+            liveness()
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_cluster_that_was_killed_is_noticed_within_fifteen_seconds(
+    committed_db: Database, qcluster: Running, watchdog: Running
+) -> None:
+    wait_until(lambda: liveness().message == "", seconds=15)
+    before = rollouts.ask("SELECT max(seen_at) FROM rollout_heartbeat WHERE kind = 'worker'")
+    for process in qcluster.session():
+        process.kill()
+    killed_at = timezone.now()
+    wait_until(lambda: not liveness().worker_alive, seconds=15)
+    assert timezone.now() - killed_at < timedelta(seconds=15)
+    assert before <= killed_at
+    assert "Start it: manage.py qcluster." in liveness().message
+    assert liveness().watchdog_alive

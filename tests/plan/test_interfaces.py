@@ -1,0 +1,107 @@
+"""Whether a file of TypeScript interfaces fits the schema, in every phase and on every page."""
+
+from pathlib import Path
+
+import pytest
+
+from properties.rollout import PLAN as SHIPPED
+from rollout import gates
+from rollout.gates import Evidence
+from rollout.gates.checklists import types_of
+from rollout.models import Rollout as RolloutRow
+from rollout.plan import interfaces
+from rollout.plan.table import Column
+from tests import rollouts
+from tests.console import journal
+from tests.console.journal import PAGE, text_of
+from tests.rollouts import PLAN
+from tests.test_command import Rollout, rollout
+
+__all__ = ["rollout"]
+
+OWN = Column("integer")
+"""A column of the application's own, that no phase knows of."""
+
+
+def live(done: int) -> dict[str, dict[str, Column]]:
+    """The schema once so many phases are done, its columns in the order of a rolled back one."""
+    shape = SHIPPED.shape(done)
+    return {
+        table: {**dict(reversed(columns.items())), "own": OWN} if table == "properties" else columns
+        for table, columns in shape.items()
+    }
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_a_file_has_the_schema_in_force_or_that_of_the_next_phase(done: int) -> None:
+    texts = [interfaces.once_done(SHIPPED, live(done), phase, done=done) for phase in range(-1, 5)]
+    fits = [
+        interfaces.verdict(SHIPPED, live(done), text, done=done, under_way=under_way).matches
+        for text in texts
+        for under_way in (False, True)
+    ]
+    wanted = [text in (texts[done], texts[min(done + 1, 5)]) for text in texts]
+    assert fits[::2] == fits[1::2] == wanted
+    assert all("  own: number | null;" in text for text in texts)
+
+
+def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -> None:
+    text = interfaces.once_done(SHIPPED, live(3), 0, done=3)
+    found = interfaces.verdict(SHIPPED, live(3), text, done=3)
+    assert found.message == (
+        "It has neither the schema in force, after phase 2, nor the one that phase 3 makes. "
+        "Line 7: expected “currency: string | null;”, found “description: string;”. "
+        "It has the schema before phase 1."
+    )
+
+
+def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: RolloutRow) -> None:
+    gates.forget()
+    (item,) = types_of(Evidence(properties, 1))
+    assert (item.status, item.message) == (
+        "pass",
+        "types.ts: It has the schema in force, before phase 1.",
+    )
+
+
+def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
+    filled: RolloutRow, rollout: Rollout
+) -> None:
+    gates.forget()
+    viewer = journal.browser_of("viewer")
+    told = "types.ts: It has neither the schema in force, after phase 2, nor the one that phase 3"
+    for page in (PAGE, f"{PAGE}phases/2/"):
+        text = text_of(viewer, page)
+        assert told in text
+        assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
+        assert f'href="{PAGE}phases/2/types.ts"' in text
+        assert f'href="{PAGE}phases/3/types.ts"' in text
+    assert told not in text_of(viewer, f"{PAGE}phases/1/")
+    assert told in rollout("show", PLAN)[1]
+
+
+def test_the_file_of_a_phase_downloads_and_fits_then(
+    filled: RolloutRow, rollout: Rollout, tmp_path: Path
+) -> None:
+    viewer = journal.browser_of("viewer")
+    file = tmp_path / "types.ts"
+    for phase, fits in ((0, 1), (1, 0), (2, 0), (3, 0), (4, 1)):
+        answer = viewer.get(f"{PAGE}phases/{phase}/types.ts")
+        assert f"phase-{phase}.ts" in answer["Content-Disposition"]
+        file.write_bytes(answer.content)
+        assert rollout("types", PLAN, "--phase", str(phase))[1] == answer.content.decode()
+        assert rollout("types", PLAN, "--check", str(file), "--phase", str(phase))[0] == 0
+        assert rollout("types", PLAN, "--check", str(file))[0] == fits, phase
+    assert viewer.get(f"{PAGE}phases/7/types.ts").status_code == 404
+    assert rollout("types", PLAN, "--phase", "7")[0] == 2
+
+
+def test_a_file_of_phase_2_still_fits_after_the_way_back_to_it(
+    filled: RolloutRow, rollout: Rollout, tmp_path: Path
+) -> None:
+    file = tmp_path / "types.ts"
+    file.write_text(rollout("types", PLAN)[1])
+    rollouts.carry_out(filled, 3)
+    assert rollout("types", PLAN, "--check", str(file))[0] == 1
+    rollouts.carry_back(filled, 3)
+    assert rollout("types", PLAN, "--check", str(file))[0] == 0

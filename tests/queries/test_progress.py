@@ -1,0 +1,71 @@
+"""How fast a job is and how long it will take, from what was measured."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rollout.engine.health import Signal, Status
+from rollout.engine.samples import Sample
+from rollout.queries.progress import TimeLeft, evenly, recent_speed, time_left
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def sample(second: float, scanned: int = 5000, worked: float = 4.0) -> Sample:
+    return Sample(after(second), scanned, scanned, worked, 0.0)
+
+
+def left(rows: float, recent: float | None, *signals: Status) -> TimeLeft | None:
+    return time_left(
+        rows,
+        unhindered=1000,
+        throttled=250,
+        recent=recent,
+        signals=[Signal("a sign", status, "why") for status in signals],
+    )
+
+
+def test_the_time_left_is_a_range_from_the_speed_of_batches_to_the_speed_of_late() -> None:
+    assert left(6000, 500) == TimeLeft(6, 12)
+    assert left(6000, 1200) == TimeLeft(5, 6)
+    assert left(6000, None) == TimeLeft(6, 6)
+
+
+def test_a_signal_that_slows_down_makes_the_range_wider() -> None:
+    assert left(6000, 900, "ok", "throttle") == TimeLeft(6, 24)
+
+
+def test_a_held_job_has_no_longest_time() -> None:
+    assert left(6000, None, "stop") == TimeLeft(6, None)
+
+
+def test_nothing_is_known_of_a_job_that_has_done_nothing() -> None:
+    assert time_left(6000, unhindered=0, throttled=0, recent=None, signals=[]) is None
+
+
+def test_the_recent_speed_is_that_of_half_a_minute_rests_included() -> None:
+    samples = [sample(second) for second in range(0, 60, 5)]
+    assert recent_speed(samples, began=NOON, now=after(60)) == 1000
+    # Nothing more came for ten seconds.
+    assert recent_speed(samples, began=NOON, now=after(70)) == pytest.approx(20_000 / 30)
+    assert recent_speed(samples, began=NOON, now=after(100)) is None
+    assert recent_speed([], began=NOON, now=NOON) is None
+
+
+def test_a_job_that_has_just_begun_is_as_fast_as_it_was_since() -> None:
+    assert recent_speed([sample(0, 3000)], began=after(2), now=after(5)) == 1000
+
+
+def test_the_rows_of_a_long_range_are_spread_over_the_time_it_took() -> None:
+    samples = [sample(0, 8000, 2), sample(5, 0, 4), sample(10, 0, 2), sample(15, 500, 1)]
+    assert [s.scanned for s in evenly(samples)] == [2000, 4000, 2000, 500]
+
+
+def test_a_bucket_without_work_has_no_share_of_a_range() -> None:
+    samples = [sample(0, 8000), sample(5, 0, 0), sample(10, 900)]
+    assert [s.scanned for s in evenly(samples)] == [8000, 0, 900]
+    assert evenly([]) == []

@@ -1,0 +1,102 @@
+"""Whether running a done phase again changes anything: asked in a shell and on the phase's page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from rollout.models import Rollout as RolloutRow
+from rollout.plan import plans
+from rollout.plan.psql import forward_script
+from rollout.queries import reruns
+from rollout.runner import Refused
+from tests import rollouts
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, text_of
+from tests.rollouts import PLAN
+from tests.servers import Database
+from tests.test_command import Rollout, rollout
+from tests.test_rollback_script import carry_out, everything
+
+__all__ = ["rollout"]
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Statements of the tests' own, around the triggers."""
+    rollouts.execute("SET session_replication_role = replica")
+    yield
+    rollouts.execute("RESET session_replication_role")
+
+
+def answers(row: RolloutRow, phase: int) -> dict[str, str]:
+    return {each.step.id: each.answer for each in reruns.verify(row, phase).steps}
+
+
+def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing(
+    filled: RolloutRow, rollout: Rollout, committed_db: Database, tmp_path: Path
+) -> None:
+    before = everything(committed_db)
+    code, out, _ = rollout("verify", PLAN, "2")
+    assert (code, out.splitlines()[-1]) == (0, "Running phase 2 again changes nothing.")
+    assert "applied  dual-write: Already applied." in out
+    assert "looks    audit: It only reads." in out
+    assert everything(committed_db) == before
+    code, said = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
+    assert code == 0, said
+    assert everything(committed_db) == before
+    code, out, _ = rollout("verify", PLAN, "2", "--json")
+    assert (code, json.loads(out)["changes_nothing"]) == (0, True)
+
+
+def test_what_is_not_in_place_any_more_is_named_and_answered_with_no(
+    filled: RolloutRow, rollout: Rollout, quiet: None
+) -> None:
+    rollouts.execute(
+        "UPDATE properties SET currency = NULL WHERE id IN (SELECT id FROM properties LIMIT 3)"
+    )
+    rollouts.execute('DROP TRIGGER "rollout_property-classification_update" ON properties')
+    code, out, _ = rollout("verify", PLAN, "2")
+    assert code == 1
+    assert "changed  backfill: Not any more: 3 rows of properties would be written." in out
+    assert "changed  dual-write: Not any more: CREATE OR REPLACE FUNCTION" in out
+    assert out.splitlines()[-1].startswith("Running phase 2 again would change something")
+
+
+def test_only_the_newest_phase_is_asked_about_and_only_once_it_is_done(
+    filled: RolloutRow, rollout: Rollout
+) -> None:
+    code, out, err = rollout("verify", PLAN, "1")
+    assert (code, out) == (1, "")
+    assert "Phase 2 has begun since and builds on phase 1" in err
+    assert "Phase 3 is not done" in rollout("verify", PLAN, "3")[2]
+    with pytest.raises(Refused, match="Phase 9 is not done"):
+        reruns.verify(filled, 9)
+
+
+def test_the_page_of_a_phase_has_the_same_answer(filled: RolloutRow) -> None:
+    viewer = journal.browser_of("viewer")
+    address = f"{PAGE}phases/2/second-run/"
+    page = text_of(viewer, f"{PAGE}phases/2/")
+    assert f'hx-get="{address}"' in page
+    assert f'hx-get="{PAGE}phases/1/second-run/"' not in text_of(viewer, f"{PAGE}phases/1/")
+    fragment = fragment_of(viewer, address)
+    assert "Running phase 2 again changes nothing." in fragment
+    assert fragment.count("Already applied.") == 6
+    assert "<html" not in fragment
+    assert "<h1>Second run of phase 2: Backfill</h1>" in text_of(viewer, address)
+    assert "Phase 2 has begun since" in fragment_of(viewer, f"{PAGE}phases/1/second-run/")
+    assert Client().get(address).status_code == 302
+
+
+def test_a_question_that_takes_too_long_is_given_up_on_the_page(
+    filled: RolloutRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rollouts.locked("LOCK property_images"):
+        found = reruns.verify(filled, 2, seconds=1)
+    of_step = {each.step.id: each for each in found.steps}
+    assert of_step["backfill-images"].answer == "unknown"
+    assert of_step["backfill"].answer == "applied"
+    assert found.verdict == "Whether running phase 2 again would change something is not known."

@@ -1,0 +1,195 @@
+"""A first plan for a live table: it passes the checks as written, and runs there and back."""
+
+from collections.abc import Iterator
+from datetime import date
+from itertools import pairwise
+
+import pytest
+
+from rollout.checks.plans import check_plan
+from rollout.engine.looking import NotFound, look_at
+from rollout.engine.target import Connection, Target
+from rollout.plan import Derived, Lookup, Plan, plans
+from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
+from tests.engine.carrying import do_phase, undo_phase
+from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
+from tests.engine.test_every_phase import fill_with_dirt, schema_of
+
+TODAY = date(2024, 5, 6)
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """What a test registers is known to nobody else."""
+    before = list(plans._plans)
+    yield
+    plans._plans[:] = before
+
+
+def scaffolded(connection: Connection, table: str, *columns: str) -> Scaffold:
+    return scaffold(look_at(connection, table, columns), columns, today=TODAY)
+
+
+def plan_of(written: Scaffold) -> Plan:
+    names: dict[str, object] = {}
+    exec(compile(written.source, "rollout.py", "exec"), names)  # noqa: S102
+    plan = names["PLAN"]
+    assert isinstance(plan, Plan)
+    assert plan.name == written.plan
+    assert check_plan(plan) == []
+    return plan
+
+
+def there_and_back(target: Target, connection: Connection, plan: Plan) -> None:
+    """Each phase and its rollback; the schema is what it was."""
+    schema = schema_of(target)
+    for number in range(5):
+        do_phase(target, connection, plan, number)
+    for number in reversed(range(5)):
+        undo_phase(target, connection, plan, number)
+    assert schema_of(target) == schema
+
+
+@pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD, LISTED, REQUIRED], ids=str)
+def test_a_plan_for_any_table_passes_the_checks_and_goes_there_and_back(
+    sample: Sample, target: Target, connection: Connection
+) -> None:
+    sample.create(connection)
+    if sample is REQUIRED:
+        for number, kind in enumerate(DIRTY):
+            sample.insert(connection, number, kind=(kind or "")[:24], state=(kind or "")[:24])
+    else:
+        fill_with_dirt(sample, connection)
+    texts = sample.texts(connection)
+    name = sample.table_name if sample.schema == "public" else sample.table.label
+    written = scaffolded(connection, name, sample.column("kind"), sample.column("state"))
+    plan = plan_of(written)
+    assert [type(t) for t in plan.translations] == [Lookup, Lookup]
+    assert plan.tables[0] == sample.table or set(plan.tables[0].columns) < set(sample.table.columns)
+    there_and_back(target, connection, plan)
+    assert sample.texts(connection) == texts
+
+
+def test_what_a_column_holds_says_what_becomes_of_it(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " state varchar(10) NOT NULL DEFAULT 'new', paid text, note text, amount real NOT NULL,"
+        " state_id integer, orders_states integer)"
+    )
+    connection.execute("CREATE TABLE orders_states (id integer)")
+    connection.execute(
+        "INSERT INTO orders (state, paid, note, amount) SELECT (ARRAY['new', 'NEW ', 'sent', ''])"
+        "[1 + n % 4], (ARRAY['yes', 'no', 'Y', NULL])[1 + n % 4], 'note ' || n, n / 3.0"
+        " FROM generate_series(1, 400) AS n"
+    )
+    written = scaffolded(connection, "orders", "state", "paid", "note", "amount")
+    plan = plan_of(written)
+    state, paid, note, amount = plan.translations
+    assert isinstance(state, Lookup)
+    # Names that are taken are left alone, and blanks have a row that varchar(10) can hold.
+    assert (state.column, state.lookup_table) == ("state_id_2", "orders_states_2")
+    assert state.blank == "Unknown"
+    assert "# 4 spellings of 3 texts in 400 rows, 100 of them blank: a lookup." in written.source
+    assert '# The most frequent: "new", "sent".' in written.source
+    assert isinstance(paid, Derived)
+    assert (paid.column, paid.type, paid.required) == ("is_paid", "boolean", True)
+    assert isinstance(note, Derived)
+    assert (note.column, note.required) == ("note_tidy", False)
+    assert isinstance(amount, Derived)
+    assert (amount.type, amount.required) == ("real", True)
+    default, many, no_text = written.notes
+    assert default.startswith("The default of state, 'new'::character varying, goes with")
+    assert many.startswith("note has 400 different texts, too many for a list")
+    assert no_text.startswith("amount is real, no text.")
+    before = connection.execute("SELECT * FROM orders ORDER BY id").fetchall()
+    for number in range(4):
+        do_phase(target, connection, plan, number)
+    found = connection.execute("SELECT paid, is_paid FROM orders GROUP BY 1, 2").fetchall()
+    assert dict(found) == {"yes": True, "no": False, "Y": True, None: False}
+    for number in reversed(range(4)):
+        undo_phase(target, connection, plan, number)
+    assert connection.execute("SELECT * FROM orders ORDER BY id").fetchall() == before
+
+
+def test_a_plan_without_a_lookup_leaves_the_columns_that_it_reads(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("CREATE TABLE flags (id uuid PRIMARY KEY, done text)")
+    connection.execute("INSERT INTO flags VALUES (gen_random_uuid(), 'y')")
+    plan = plan_of(scaffolded(connection, "flags", "done"))
+    there_and_back(target, connection, plan)
+
+
+def test_indexes_are_dropped_and_built_anew_and_what_does_not_come_back_is_told(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE parts (a integer, b text, kind text, PRIMARY KEY (a, b), UNIQUE (a, kind));"
+        "CREATE UNIQUE INDEX parts_kind ON parts (kind, a);"
+        "CREATE INDEX parts_open ON parts (a) WHERE kind = 'open';"
+        "CREATE INDEX parts_lower ON parts (lower(kind));"
+        "CREATE INDEX parts_other ON parts (b)"
+    )
+    written = scaffolded(connection, "parts", "kind")
+    assert [note.split(" goes")[0] for note in written.notes] == [
+        "The constraint parts_a_kind_key",
+        "The index parts_lower",
+        "The index parts_open",
+    ]
+    assert (
+        "# Goes with its column and does not come back: CREATE INDEX parts_open" in written.source
+    )
+    assert "parts_other" not in written.source
+    plan = plan_of(written)
+    for number in range(5):
+        do_phase(target, connection, plan, number)
+    unique = connection.execute(
+        "SELECT indexdef FROM pg_indexes WHERE indexname = 'parts_kind_id_a_idx'"
+    ).fetchone()
+    assert unique == (
+        "CREATE UNIQUE INDEX parts_kind_id_a_idx ON public.parts USING btree (kind_id, a)",
+    )
+    for number in reversed(range(5)):
+        undo_phase(target, connection, plan, number)
+    back = connection.execute(
+        "SELECT indexdef FROM pg_indexes WHERE indexname = 'parts_kind'"
+    ).fetchone()
+    assert back == ("CREATE UNIQUE INDEX parts_kind ON public.parts USING btree (kind, a)",)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("nowhere", "a", "There is no table 'nowhere' in this database."),
+        ("mixed", "a", "There is no table 'mixed'. Did you mean 'Mixed'?"),
+        ("Mixed", "kind", "Mixed has no column 'kind'. Its columns: 'Id', 'Kind', 'Loud', 'Code'."),
+        ("Mixed", "Id", "Mixed.Id is part of the primary key"),
+        ("Mixed", "Loud", "Mixed.Loud is generated."),
+        ("Mixed", "Code", "Mixed.Code is character(4), whose texts compare"),
+        ("keyless", "a", "keyless has no primary key"),
+    ],
+)
+def test_what_no_plan_can_be_written_for_is_refused_with_what_to_do(
+    connection: Connection, table: str, column: str, said: str
+) -> None:
+    connection.execute(
+        'CREATE TABLE "Mixed" ("Id" integer PRIMARY KEY, "Kind" text,'
+        ' "Loud" text GENERATED ALWAYS AS (upper("Kind")) STORED, "Code" char(4));'
+        "CREATE TABLE keyless (a text)"
+    )
+    with pytest.raises((NotFound, CannotScaffold)) as refused:
+        scaffolded(connection, table, column)
+    assert str(refused.value).startswith(said)
+
+
+def test_the_text_reads_as_if_somebody_had_written_it(connection: Connection) -> None:
+    for sample in (ODD, LISTED):
+        sample.create(connection)
+        written = scaffolded(connection, sample.table.label, sample.column("kind"))
+        lines = written.source.split("\n")
+        assert lines[0].endswith(f'on {TODAY}."""')
+        assert lines[-1] == ""
+        assert not any(line != line.rstrip() for line in lines)
+        assert not any((a, b, c) == ("", "", "") for (a, b), (_, c) in pairwise(pairwise(lines)))

@@ -1,0 +1,67 @@
+"""Suggestions name what a text resembles, for a person to judge."""
+
+import pytest
+
+from rollout.engine.mapping import Review, Spelling, Value
+from rollout.queries.similar_names import Suggestions
+
+
+def value(text: str, rows: int, *, name: str | None = None, why: str = "exact") -> Value:
+    return Value(normal=text.lower(), spellings=[Spelling(text, rows, why)], name=name or text)
+
+
+def suggestion(values: list[Value], text: str) -> str | None:
+    review = Review(values, sorted({v.name for v in values if v.name}), True, True)
+    found = Suggestions(review).of_all(values).get(text.lower())
+    return f"{found.name}: {found.why}" if found else None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("House for sale", "House: begins with it"),
+        ("HOUSE!", "House: begins with it"),
+        ("Town house", "Townhouse: 95 % alike"),
+        ("Coop", "Co-op: 89 % alike"),
+        ("Castle", None),
+        ("House", None),
+        ("Townhouse", None),
+        ("Household", None),
+        ("???", None),
+    ],
+)
+def test_a_text_is_like_what_it_begins_with_or_is_spelt_like(
+    text: str, expected: str | None
+) -> None:
+    known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
+    others = [] if text in {"House", "Townhouse"} else [value(text, 3)]
+    assert suggestion([*known, *others], text) == expected
+
+
+def test_of_two_that_are_spelt_alike_only_the_rarer_gets_the_suggestion() -> None:
+    values = [value("Condop", 5), value("Condo", 870)]
+    assert suggestion(values, "Condop") == "Condo: 91 % alike"
+    assert suggestion(values, "Condo") is None
+
+
+@pytest.mark.parametrize("why", ["decided", "no_value", "synonym", "blank"])
+def test_what_somebody_or_the_plan_decided_is_not_questioned(why: str) -> None:
+    values = [value("Condo", 870), value("Condop", 5, why=why)]
+    assert suggestion(values, "Condop") is None
+
+
+def test_the_longest_name_that_a_text_begins_with_counts() -> None:
+    values = [value("Multi", 9), value("Multi-family", 5), value("Multi-family home", 3)]
+    assert suggestion(values, "Multi-family home") == "Multi-family: begins with it"
+
+
+def test_of_too_many_names_those_that_most_rows_have_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rollout.queries import similar_names
+
+    known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
+    typed = [value("Town house", 3), value("Coop", 3)]
+    monkeypatch.setattr(similar_names, "MOST_NAMES", 2)
+    assert suggestion([*known, *typed], "Town house") == "Townhouse: 95 % alike"
+    assert suggestion([*known, *typed], "Coop") is None

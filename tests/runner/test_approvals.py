@@ -1,0 +1,468 @@
+"""Approvals and overrides: who may start what, in whatever order people act."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from rollout import gates, runner
+from rollout.gates import Evidence
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState, SignOff, Way
+from rollout.plan import Approved, Item, Plan, ProbeFlow, plans
+from rollout.plan.gates import ChecklistComplete, Gate, ProbesPassed
+from rollout.queries.status import find_rollout
+from rollout.runner import Refused
+from tests import rollouts
+from tests.rollouts import ADA, TINY
+
+LEADS = ("ada", "grace", "mary")
+PHASE = 1
+
+
+class Destructive(ProbeFlow):
+    """Takes nothing away, but says that it does."""
+
+    destructive = True
+
+
+def plan_with(*own: Gate, description: str = "", destructive: bool = False) -> Plan:
+    """The tiny plan with gates before phase 1, which has a destructive step or not."""
+    step = Destructive if destructive else ProbeFlow
+    phase = replace(
+        TINY.phases[PHASE],
+        gates=own,
+        steps=(step(id=f"x{description}", description="Try", flow="tests.rollouts.flow"),),
+    )
+    phases = tuple(phase if n == PHASE else one for n, one in enumerate(TINY.phases))
+    return replace(TINY, name="signed", phases=phases, rules=())  # type: ignore[arg-type]
+
+
+class Known:
+    """The plan under test, which a test may change under the rollout's feet."""
+
+    def __init__(self) -> None:
+        self.use(plan_with(Approved()))
+
+    def use(self, plan: Plan) -> None:
+        self.forget()
+        self.plan = plan
+        plans._plans.append(plan)
+
+    def forget(self) -> None:
+        plans._plans[:] = [plan for plan in plans if plan.name != "signed"]
+
+
+@pytest.fixture
+def known(db: None):  # type: ignore[no-untyped-def]
+    known = Known()
+    yield known
+    known.forget()
+
+
+@pytest.fixture
+def rollout(known: Known) -> Rollout:
+    found = find_rollout("signed", "production")
+    PhaseRun.objects.create(
+        rollout=found,
+        phase=0,
+        state=RunState.DONE,
+        actor_name="ada",
+        finished_at=timezone.now(),
+    )
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rollout.engine.preflight import Preflight
+    from rollout.queries import preflights
+
+    monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: Preflight([], []))
+
+
+def digest(known: Known) -> str:
+    return known.plan.digest_of(PHASE)
+
+
+def approve(rollout: Rollout, known: Known, by: str) -> SignOff:
+    return runner.approve(rollout, PHASE, seen=digest(known), actor=rollouts.person(by))
+
+
+def start(rollout: Rollout, by: str) -> PhaseRun:
+    return runner.start(rollout, PHASE, actor=rollouts.person(by))
+
+
+def refusal(rollout: Rollout, by: object) -> str:
+    with pytest.raises(Refused) as refused:
+        runner.start(rollout, PHASE, actor=by)  # type: ignore[arg-type]
+    return str(refused.value)
+
+
+def end(rollout: Rollout, way: Way = Way.FORWARD) -> None:
+    PhaseRun.objects.filter(rollout=rollout, phase=PHASE, way=way).exclude(
+        state=RunState.DONE
+    ).update(state=RunState.DONE, finished_at=timezone.now())
+
+
+def roll_back(rollout: Rollout) -> None:
+    runner.roll_back(rollout, PHASE, actor=ADA)
+    end(rollout, Way.BACKWARD)
+
+
+class TestApprovals:
+    def test_nobody_starts_what_nobody_approved(self, rollout: Rollout) -> None:
+        assert "Nobody has approved it. Ask another lead" in refusal(rollout, rollouts.person())
+
+    def test_another_lead_starts_what_one_approved(self, rollout: Rollout, known: Known) -> None:
+        one = approve(rollout, known, "grace")
+        assert "grace approved it. Who starts the phase must be somebody else" in refusal(
+            rollout, rollouts.person("grace")
+        )
+        run = start(rollout, "ada")
+        one.refresh_from_db()
+        assert one.run == run
+        gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
+        assert (gate["name"], gate["status"]) == ("approved", "pass")
+
+    def test_who_is_no_user_of_the_site_neither_approves_nor_starts(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        with pytest.raises(Refused, match="Only a user of this site may approve a phase"):
+            runner.approve(rollout, PHASE, seen=digest(known), actor=ADA)
+        approve(rollout, known, "grace")
+        assert "known by name to this site" in refusal(rollout, ADA)
+
+    def test_pressed_twice_it_is_one_approval(self, rollout: Rollout, known: Known) -> None:
+        assert approve(rollout, known, "grace") == approve(rollout, known, "grace")
+        assert LogEntry.objects.filter(event="approved").count() == 1
+
+    def test_what_was_read_is_what_is_approved(self, rollout: Rollout, known: Known) -> None:
+        seen = digest(known)
+        known.use(plan_with(Approved(), description="-changed"))
+        with pytest.raises(Refused, match=f"another now than the one you read .{seen}"):
+            runner.approve(rollout, PHASE, seen=seen, actor=rollouts.person("grace"))
+
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            (plan_with(Approved(), description="-changed"), "the plan has changed since"),
+            (
+                plan_with(Approved(), ProbesPassed()),
+                "what the phase runs or asks for has changed since",
+            ),
+        ],
+    )
+    def test_any_change_makes_it_void(
+        self, rollout: Rollout, known: Known, changed: Plan, reason: str
+    ) -> None:
+        approve(rollout, known, "grace")
+        known.use(changed)
+        assert reason in refusal(rollout, rollouts.person())
+
+    def test_it_expires(self, rollout: Rollout, known: Known) -> None:
+        approve(rollout, known, "grace")
+        SignOff.objects.update(expires_at=timezone.now())
+        assert "it expired at" in refusal(rollout, rollouts.person())
+
+    def test_withdrawn_it_does_not_count_and_is_withdrawn_once(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        one = approve(rollout, known, "grace")
+        runner.withdraw(one, actor=rollouts.person("mary"))
+        assert "mary withdrew it" in refusal(rollout, rollouts.person())
+        with pytest.raises(Refused, match="mary has withdrawn it already"):
+            runner.withdraw(one, actor=rollouts.person("mary"))
+
+    def test_it_is_for_one_start(self, rollout: Rollout, known: Known) -> None:
+        one = approve(rollout, known, "grace")
+        start(rollout, "ada")
+        with pytest.raises(Refused, match="was started on it already"):
+            runner.withdraw(one, actor=rollouts.person("grace"))
+        end(rollout)
+        roll_back(rollout)
+        assert "it was for an earlier start" in refusal(rollout, rollouts.person())
+
+    def test_a_run_that_stopped_goes_on_with_the_plan_that_was_approved_alone(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        approve(rollout, known, "grace")
+        run = start(rollout, "ada")
+        runner.cancel(rollout, actor=ADA)
+        assert runner.retry(rollout, actor=rollouts.person()) == run
+        runner.cancel(rollout, actor=ADA)
+        known.use(plan_with(Approved(), description="-changed"))
+        with pytest.raises(Refused, match=r"The plan has changed since phase 1 began\. Gate"):
+            runner.retry(rollout, actor=rollouts.person())
+        approve(rollout, known, "mary")
+        assert runner.retry(rollout, actor=rollouts.person()) == run
+
+    def test_asked_twice_it_is_one_request_and_an_approval_answers_it(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        asked = runner.ask_for_approval(rollout, PHASE, actor=ADA)
+        assert runner.ask_for_approval(rollout, PHASE, actor=ADA) == asked
+        assert "ada asked for approval at" in refusal(rollout, rollouts.person("mary"))
+        approve(rollout, known, "grace")
+        asked.refresh_from_db()
+        assert asked.withdrawn_at is not None
+        with pytest.raises(Refused, match="is approved already"):
+            runner.ask_for_approval(rollout, PHASE, actor=ADA)
+
+    def test_who_is_no_user_any_more_has_approved_nothing(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        approve(rollout, known, "grace")
+        User.objects.filter(username="grace").delete()
+        assert "grace is no user of this site any more" in refusal(rollout, rollouts.person())
+
+    def test_another_environment_needs_none(self, rollout: Rollout) -> None:
+        staging = Rollout.objects.create(plan="signed", environment="staging")
+        assert Approved.name not in {gate.name for gate in Evidence(staging, PHASE).gates}
+
+
+GATE = ProbesPassed.name
+REASON = "The flows were tried out by hand just now."
+
+
+class TestOverrides:
+    @pytest.fixture(autouse=True)
+    def gate_that_does_not_pass(self, known: Known) -> None:
+        known.use(plan_with(ProbesPassed()))
+
+    def override(self, rollout: Rollout, by: str = "ada", reason: str = REASON) -> SignOff:
+        return runner.override(rollout, PHASE, GATE, reason=reason, actor=rollouts.person(by))
+
+    def test_with_a_reason_the_phase_starts_all_the_same(self, rollout: Rollout) -> None:
+        assert "was not tried out yet" in refusal(rollout, ADA)
+        one = self.override(rollout)
+        run = runner.start(rollout, PHASE, actor=ADA)
+        one.refresh_from_db()
+        assert one.run == run
+        gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
+        assert gate["overridden"] == {"by": "ada", "confirmed_by": "", "reason": REASON}
+        assert REASON in LogEntry.objects.get(event="gate overridden").message
+
+    def test_it_is_for_one_start(self, rollout: Rollout) -> None:
+        self.override(rollout)
+        runner.start(rollout, PHASE, actor=ADA)
+        end(rollout)
+        roll_back(rollout)
+        assert "was not tried out yet" in refusal(rollout, ADA)
+
+    @pytest.mark.parametrize("reason", ["", "   ", "because", " a  b  c  "])
+    def test_without_a_reason_it_is_refused(self, rollout: Rollout, reason: str) -> None:
+        with pytest.raises(Refused, match="Say why in at least 10 characters"):
+            self.override(rollout, reason=reason)
+
+    def test_before_a_destructive_phase_a_second_lead_confirms_it(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        known.use(plan_with(ProbesPassed(), destructive=True))
+        one = self.override(rollout, "ada")
+        assert "was not tried out yet" in refusal(rollout, ADA)
+        with pytest.raises(Refused, match="Another lead confirms it"):
+            runner.confirm_override(one, actor=rollouts.person("ada"))
+        with pytest.raises(Refused, match="Only a user of this site"):
+            runner.confirm_override(one, actor=ADA)
+        runner.confirm_override(one, actor=rollouts.person("grace"))
+        with pytest.raises(Refused, match="grace has confirmed it already"):
+            runner.confirm_override(one, actor=rollouts.person("mary"))
+        tick = SignOff.objects.create(
+            rollout=rollout, phase=PHASE, kind="approval", actor_name="ada", at=timezone.now()
+        )
+        with pytest.raises(Refused, match="This sign-off is no override"):
+            runner.confirm_override(tick, actor=rollouts.person("mary"))
+        assert runner.start(rollout, PHASE, actor=ADA).phase == PHASE
+
+    def test_override_before_a_phase_that_is_not_destructive_needs_nobody_else(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        known.use(plan_with(ProbesPassed()))
+        one = self.override(rollout, "ada")
+        with pytest.raises(Refused, match="its overrides need no second lead"):
+            runner.confirm_override(one, actor=rollouts.person("grace"))
+
+    def test_two_leads_who_each_override_a_gate_have_not_confirmed_one_another(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        known.use(plan_with(ProbesPassed(), destructive=True))
+        self.override(rollout, "ada")
+        with pytest.raises(Refused, match="ada overrides gate “flow probes passed” already"):
+            self.override(rollout, "grace")
+
+    @pytest.mark.parametrize("how", ["expired", "withdrawn", "another plan"])
+    def test_what_does_not_count_any_more_cannot_be_confirmed_either(
+        self, rollout: Rollout, known: Known, how: str
+    ) -> None:
+        known.use(plan_with(ProbesPassed(), destructive=True))
+        one = self.override(rollout)
+        if how == "expired":
+            SignOff.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        elif how == "withdrawn":
+            runner.withdraw(one, actor=rollouts.person("mary"))
+        else:
+            known.use(plan_with(ProbesPassed(), destructive=True, description="-changed"))
+        with pytest.raises(Refused, match="does not count any more"):
+            runner.confirm_override(one, actor=rollouts.person("grace"))
+        assert "was not tried out yet" in refusal(rollout, ADA)
+
+    def test_what_cannot_be_is_not_overridden(self, rollout: Rollout) -> None:
+        for number, gate, why in (
+            (2, "earlier phase done", "cannot be overridden"),
+            (1, "earlier phase done", "passes: there is nothing to override"),
+            (1, "nonsense", "There is no gate “nonsense”"),
+            (7, "nonsense", "There is no phase 7"),
+        ):
+            with pytest.raises(Refused, match=why):
+                runner.override(rollout, number, gate, reason=REASON, actor=rollouts.person("ada"))
+
+    def test_an_approval_is_given_and_never_overridden(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        known.use(plan_with(Approved()))
+        with pytest.raises(Refused, match="cannot be overridden"):
+            runner.override(rollout, PHASE, "approved", reason=REASON, actor=rollouts.person("ada"))
+
+    def test_while_a_run_is_active_it_lets_nothing_through(self, rollout: Rollout) -> None:
+        runner.roll_back(rollout, 0, actor=ADA)
+        self.override(rollout)
+        assert "rollback of phase 0 is queued" in refusal(rollout, ADA)
+
+
+class TestChecklist:
+    @pytest.fixture(autouse=True)
+    def with_a_checklist(self, known: Known) -> None:
+        item = Item(id="told", text="Everyone was told")
+        known.use(replace(plan_with(ChecklistComplete()), checklist=(item,)))
+
+    def test_a_tick_bears_a_name_and_can_be_taken_back(self, rollout: Rollout) -> None:
+        assert "1 of 1 items are not done: Everyone was told." in refusal(rollout, ADA)
+        runner.tick(rollout, "told", actor=rollouts.person("grace"))
+        runner.tick(rollout, "told", actor=ADA)
+        (one,) = gates.checklists.checklist_of(Evidence(rollout, PHASE))
+        assert one.tick is not None
+        assert one.tick.actor_name == "grace"
+        runner.untick(rollout, "told", actor=ADA)
+        runner.untick(rollout, "told", actor=ADA)
+        assert "Everyone was told" in refusal(rollout, ADA)
+        runner.tick(rollout, "told", actor=ADA)
+        assert runner.start(rollout, PHASE, actor=ADA).phase == PHASE
+        events = LogEntry.objects.order_by("pk").values_list("event", flat=True)
+        assert list(events)[:3] == ["item ticked", "tick taken back", "item ticked"]
+
+    def test_what_is_unknown_or_finds_itself_out_is_not_ticked(self, rollout: Rollout) -> None:
+        with pytest.raises(Refused, match="Items to tick: told"):
+            runner.tick(rollout, "nonsense", actor=ADA)
+        with pytest.raises(Refused, match="found out by itself"):
+            runner.tick(rollouts.the_rollout(), "flows-tested", actor=ADA)
+
+
+class Approving(RuleBasedStateMachine):
+    """Whatever people do in whatever order, no start without another lead's valid approval.
+
+    The model keeps what each lead said last, and what it was about.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = Known()
+        self.rollout, _ = Rollout.objects.get_or_create(plan="signed", environment="production")
+        SignOff.objects.filter(rollout=self.rollout).delete()
+        PhaseRun.objects.filter(rollout=self.rollout).delete()
+        PhaseRun.objects.create(
+            rollout=self.rollout,
+            phase=0,
+            state=RunState.DONE,
+            actor_name="ada",
+            finished_at=timezone.now(),
+        )
+        self.versions = 0
+        self.given: dict[str, SignOff] = {}
+        self.valid: dict[str, bool] = {}
+        self.running = False
+
+    @rule(who=st.sampled_from(LEADS), reads_now=st.booleans())
+    def approve(self, who: str, reads_now: bool) -> None:
+        if self.running:
+            return
+        seen = digest(self.known) if reads_now else "0123456789ab"
+        try:
+            one = runner.approve(self.rollout, PHASE, seen=seen, actor=rollouts.person(who))
+        except Refused:
+            assert not reads_now
+            return
+        self.given[who], self.valid[who] = one, True
+
+    @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
+    def withdraw(self, who: str, by: str) -> None:
+        if who in self.given:
+            try:
+                runner.withdraw(self.given[who], actor=rollouts.person(by))
+            except Refused:
+                return
+            self.valid[who] = False
+
+    @rule(who=st.sampled_from(LEADS))
+    def expire(self, who: str) -> None:
+        if who in self.given:
+            SignOff.objects.filter(pk=self.given[who].pk).update(
+                expires_at=timezone.now() - timedelta(seconds=1)
+            )
+            self.valid[who] = False
+
+    @rule()
+    def change_the_plan(self) -> None:
+        if not self.running:
+            self.versions += 1
+            self.known.use(plan_with(Approved(), description=f"-{self.versions}"))
+            self.valid = {}
+
+    @rule(who=st.sampled_from((*LEADS, "the shell")))
+    def start(self, who: str) -> None:
+        if self.running:
+            return
+        actor = ADA if who == "the shell" else rollouts.person(who)
+        by_another = any(good for lead, good in self.valid.items() if lead != who)
+        try:
+            runner.start(self.rollout, PHASE, actor=actor)
+        except Refused:
+            assert not by_another or who == "the shell"
+            return
+        assert by_another
+        assert who != "the shell"
+        self.running = True
+
+    @rule()
+    def come_back(self) -> None:
+        if self.running:
+            end(self.rollout)
+            roll_back(self.rollout)
+            self.running, self.valid = False, {}
+
+    @invariant()
+    def the_page_says_whether_it_may_start(self) -> None:
+        if not self.running:
+            passes = gates.answer(Approved(), Evidence(self.rollout, PHASE)).lets_through
+            assert passes == any(self.valid.values())
+
+    def teardown(self) -> None:
+        self.known.forget()
+
+
+class TestAnyOrder(TestCase):
+    def test_no_start_without_another_leads_valid_approval(self) -> None:
+        run_state_machine_as_test(
+            Approving,
+            settings=settings(
+                max_examples=15,
+                stateful_step_count=15,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -1,0 +1,135 @@
+"""Audit reports: asked for by people, by a shell, or by a phase."""
+
+import io
+import re
+
+import pytest
+from django.core.management import call_command
+
+from rollout import runner
+from rollout.engine.mapping import Decision
+from rollout.journal import heartbeats
+from rollout.models import AuditReport, AuditStatus, Heartbeat, LogEntry, Rollout
+from rollout.plan import plans
+from rollout.plan.names import in_target
+from rollout.queries import text_reports
+from rollout.runner import audits
+from rollout.worker.leases import Lease
+from tests import rollouts
+from tests.console.journal import PAGE, browser_of, text_of
+from tests.rollouts import ADA, PLAN
+
+
+def spoil(rows: int) -> None:
+    """Change values behind the triggers' back."""
+    with rollouts.target() as other:
+        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        other.execute(
+            "UPDATE properties SET currency = 'EUR' WHERE id IN"
+            " (SELECT id FROM properties ORDER BY id LIMIT %s)",
+            [rows],
+        )
+        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+
+
+def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
+    properties: Rollout,
+) -> None:
+    report = audits.make_now(properties, actor_name="ada", source="shell")
+    assert report.status == AuditStatus.INCONCLUSIVE
+    assert "Start phase 1 and phase 2 first." in report.message
+
+
+def test_an_audit_from_the_queue_accounts_for_every_row(filled: Rollout) -> None:
+    report = runner.start_audit(filled, actor=ADA)
+    assert report.status == AuditStatus.RUNNING
+    rollouts.work()
+    report.refresh_from_db()
+    assert report.status == AuditStatus.CLEAN
+    assert report.rows == report.matched == sum(report.categories.values()) == 300
+    assert report.finished_at is not None
+    entry = LogEntry.objects.filter(event="audit done").latest("pk")
+    assert entry.data == {
+        "report": report.pk,
+        "status": "clean",
+        "mode": "full",
+        "rows": 300,
+        "categories": report.categories,
+        "mapping": report.mapping_digest,
+        "mapping_values": report.mapping_values,
+        "mapping_reviewed": 0,
+    }
+
+
+def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(
+    filled: Rollout,
+) -> None:
+    page, phase_3 = "/rollout/audits/{}/", f"{PAGE}phases/3/"
+    viewer = browser_of("viewer")
+    of_type = next(one for one in plans.get(PLAN).lookups if one.legacy == "type")
+
+    def told_everywhere(what: str) -> None:
+        report = audits.make_now(filled, actor_name="ada", source="shell")
+        assert report.status == AuditStatus.CLEAN
+        entry = LogEntry.objects.filter(event="audit done").latest("pk")
+        assert f"by mapping {report.mapping_digest}, {what} by people" in entry.message
+        said = f"Compared by mapping {report.mapping_digest}, {what} by people"
+        # Its own page, the lists of audits, the gate, a shell and its JSON.
+        assert said in text_of(viewer, page.format(report.pk))
+        for place in (PAGE, f"{PAGE}audits/"):
+            assert f"{what}</span>" in text_of(viewer, place)
+        assert said in text_of(viewer, phase_3)
+        data = text_reports.of_audit(report)
+        assert data["mapping"] == report.mapping_digest
+        assert data["mapping_values"] == report.mapping_values
+
+    mappings = [in_target(one.mapping_name(PLAN)).as_string() for one in plans.get(PLAN).lookups]
+    values = sum(
+        rollouts.ask(f"SELECT count(DISTINCT normal) FROM {name} WHERE normal <> ''")
+        for name in mappings
+    )
+    assert values > 10
+    told_everywhere(f"none of {values} values reviewed")
+    # As it is by the plan's rule already: nothing changes but that somebody looked.
+    runner.review_mapping(filled, of_type, {"house": Decision("House")}, actor=ADA)
+    told_everywhere(f"1 of {values} values reviewed")
+
+
+def test_a_shell_tells_by_which_mapping_it_compared(filled: Rollout) -> None:
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("rollout", "audit", PLAN, stdout=out)
+    assert re.search(
+        r"^Compared by mapping \w{12}, none of \d+ values reviewed by people\.$",
+        out.getvalue(),
+        re.MULTILINE,
+    )
+
+
+def test_mismatching_rows_are_kept_with_what_was_expected(filled: Rollout) -> None:
+    spoil(7)
+    report = audits.make_now(filled, actor_name="ada", source="shell")
+    assert (report.status, report.mismatched, report.matched) == (AuditStatus.MISMATCHED, 7, 293)
+    assert report.stored_mismatches == report.found.count() == 7
+    found = report.found.all()[0]
+    assert (found.column, found.expected, found.actual) == ("currency", "USD", "EUR")
+
+
+def test_an_audit_message_delivered_twice_makes_one_report(filled: Rollout) -> None:
+    done = LogEntry.objects.filter(event="audit done").count()
+    runner.start_audit(filled, actor=ADA)
+    (message,) = rollouts.queued()
+    message.deliver()
+    message.deliver()
+    assert LogEntry.objects.filter(event="audit done").count() == done + 1
+
+
+def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(filled: Rollout) -> None:
+    # On a slow machine its worker may have said that it lives.
+    Heartbeat.objects.all().delete()
+    report = AuditReport.objects.create(
+        rollout=filled, actor_name="ada", started_at=filled.created_at
+    )
+    with Lease(report, on_wait=lambda _: None, from_queue=False) as held:
+        held._extend()
+    assert not heartbeats.liveness().worker_alive

@@ -1,0 +1,141 @@
+"""Several workers on one job: those who help, and the pace that people set for all of them."""
+
+import time
+
+import pytest
+
+from rollout import runner, tasks
+from rollout.engine import lanes
+from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.worker import backfills, runs
+from tests import rollouts
+from tests.rollouts import ADA
+
+
+def the_job() -> BackfillJob:
+    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="fill")
+
+
+@pytest.fixture
+def halfway(expanded: Rollout, monkeypatch: pytest.MonkeyPatch) -> PhaseRun:
+    """A run whose backfill has lanes and has not ended: each slice has room for a batch."""
+    monkeypatch.setattr(lanes, "LANE_BLOCKS", 2)
+    monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
+    rollouts.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;"
+        " CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow()"
+    )
+    monkeypatch.setattr(runs, "SLICE_SECONDS", 0.2)
+    run = runner.start(expanded, 2, actor=ADA)
+    rollouts.work(until=lambda: BackfillJob.objects.exists())
+    return run
+
+
+def messages(task: str) -> int:
+    return sum(m.task.endswith(task) for m in rollouts.queued())
+
+
+def test_more_workers_are_asked_for_with_the_next_slice_and_fewer_too(halfway: PhaseRun) -> None:
+    assert messages("assist") == 0
+    for workers in (3, 1):
+        runner.set_pace(the_job(), target_ms=75, duty_percent=100, workers=workers, actor=ADA)
+        rollouts.lose_the_queue()
+        PhaseRun.objects.filter(pk=halfway.pk).update(state=RunState.RUNNING)
+        tasks.advance(halfway.pk, PhaseRun.objects.get(pk=halfway.pk).token)
+        assert messages("assist") == workers - 1
+    assert LogEntry.objects.filter(event="pace changed").count() == 2
+
+
+def test_who_helps_works_on_free_lanes_and_the_job_ends_with_every_row_counted(
+    halfway: PhaseRun,
+) -> None:
+    before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
+    tasks.assist(the_job().pk, time.time() + 0.5)
+    assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") > before
+    assert rollouts.ask("SELECT max(holder) FROM rollout.lanes") == ""
+    rollouts.execute("DROP TRIGGER slow ON properties")
+    rollouts.work()
+    assert rollouts.state_of(halfway) == RunState.DONE
+    job = the_job()
+    assert job.updated == 300
+    assert job.scanned == job.updated + job.already_right
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.CANCELLED, RunState.PAUSING])
+def test_who_helps_does_nothing_when_the_run_does_not_simply_run(
+    halfway: PhaseRun, state: RunState
+) -> None:
+    PhaseRun.objects.filter(pk=halfway.pk).update(state=state)
+    before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
+    tasks.assist(the_job().pk, time.time() + 5)
+    assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") == before
+
+
+def test_who_is_called_too_late_does_nothing(halfway: PhaseRun) -> None:
+    before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
+    tasks.assist(the_job().pk, time.time() - 1)
+    assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") == before
+
+
+def test_a_lane_that_went_to_another_worker_does_not_end_the_run(
+    halfway: PhaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder was slow for a while: it takes another lane and goes on."""
+    rollouts.execute("DROP TRIGGER slow ON properties")
+    claim = lanes.claim
+    stolen: list[lanes.Lane] = []
+
+    def claim_and_lose(*arguments: object) -> lanes.Lane | None:
+        lane = claim(*arguments)  # type: ignore[arg-type]
+        if lane is not None and not stolen:
+            stolen.append(lane)
+            rollouts.execute("UPDATE rollout.lanes SET token = token + 1, lease_until = NULL")
+        return lane
+
+    monkeypatch.setattr(lanes, "claim", claim_and_lose)
+    monkeypatch.setattr(runs, "SLICE_SECONDS", 5.0)
+    rollouts.work()
+    assert stolen
+    assert rollouts.state_of(halfway) == RunState.DONE
+    assert the_job().updated == 300
+
+
+def test_the_pace_that_is_set_holds_for_a_worker_at_work(halfway: PhaseRun) -> None:
+    job = the_job()
+    settings = backfills.LiveSettings(job)
+    assert (settings().target_seconds, settings().duty) == (0.075, 1.0)
+    runner.set_pace(the_job(), target_ms=500, duty_percent=20, workers=1, actor=ADA)
+    settings._read_at = float("-inf")
+    assert (settings().target_seconds, settings().duty) == (0.5, 0.2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"target_ms": 9},
+        {"target_ms": 2001},
+        {"duty_percent": 4},
+        {"duty_percent": 101},
+        {"workers": 0},
+        {"workers": 33},
+    ],
+)
+def test_a_pace_out_of_range_is_refused(halfway: PhaseRun, wrong: dict[str, int]) -> None:
+    pace = {"target_ms": 75, "duty_percent": 100, "workers": 1, **wrong}
+    with pytest.raises(runner.Refused):
+        runner.set_pace(
+            the_job(),
+            target_ms=pace["target_ms"],
+            duty_percent=pace["duty_percent"],
+            workers=pace["workers"],
+            actor=ADA,
+        )
+    assert the_job().target_ms == 75
+
+
+def test_the_pace_of_a_job_that_has_ended_is_refused(halfway: PhaseRun) -> None:
+    rollouts.execute("DROP TRIGGER slow ON properties")
+    rollouts.work()
+    with pytest.raises(runner.Refused, match="has ended"):
+        runner.set_pace(the_job(), target_ms=75, duty_percent=100, workers=1, actor=ADA)

@@ -1,0 +1,113 @@
+"""A fill from the journal's side: its job, its slices, its final sweep."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+
+from rollout import runner
+from rollout.models import BackfillJob, LogEntry, Rollout, RunState
+from rollout.queries.progress import progress_of
+from rollout.worker import backfills, runs
+from tests import rollouts
+from tests.processes import wait_until
+from tests.rollouts import ADA
+
+
+def test_what_was_scanned_was_updated_or_already_right(expanded: Rollout) -> None:
+    rollouts.carry_out(expanded, 2)
+    job = BackfillJob.objects.get(kind="fill")
+    assert (job.scanned, job.updated, job.already_right) == (300, 300, 0)
+    (entry,) = LogEntry.objects.filter(event="backfill done", data__job=job.pk)
+    assert entry.data["scanned"] == 300
+    progress = progress_of(job)
+    assert (progress.done, progress.fraction, progress.already_right) == (True, 1.0, 0)
+
+
+def test_rows_written_before_the_scan_came_by_are_counted_as_already_right(
+    expanded: Rollout,
+) -> None:
+    runner.start(expanded, 2, actor=ADA)
+    with pytest.MonkeyPatch.context() as patch:
+        job_of = backfills.job_of
+
+        def somebody_writes_first(*arguments: object) -> BackfillJob:
+            rollouts.execute(
+                "UPDATE properties SET price = 1 WHERE property_type_id IS NULL AND id IN"
+                " (SELECT id FROM properties ORDER BY id LIMIT 40)"
+            )
+            return job_of(*arguments)  # type: ignore[arg-type]
+
+        patch.setattr(backfills, "job_of", somebody_writes_first)
+        rollouts.work()
+    job = BackfillJob.objects.get(kind="fill")
+    # A row that was written moved, and a row that moved ahead of the scan is met there.
+    assert (job.scanned, job.updated, job.already_right) == (300, 260, 40)
+
+
+def test_a_table_without_rows_is_filled_at_once(committed_db: object) -> None:
+    run = rollouts.carry_out(rollouts.the_rollout(), 0, 1, 2)
+    job = BackfillJob.objects.get(kind="fill")
+    assert (job.scanned, job.updated) == (0, 0)
+    assert run.steps.get(step="audit").result == "0 rows compared, no mismatch."
+
+
+def test_a_slice_ends_after_its_time_and_the_next_goes_on_where_it_was(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollouts.load_listings(2000)
+    rollouts.carry_out(properties, 0, 1)
+    monkeypatch.setattr(runs, "SLICE_SECONDS", 0.25)
+    # Each batch takes so long that a slice has room for a few.
+    rollouts.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$;"
+        " CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow()"
+    )
+    run = runner.start(properties, 2, actor=ADA)
+    slices = 0
+    while rollouts.deliver_next():
+        slices += 1
+    assert slices >= 2
+    assert rollouts.state_of(run) == RunState.DONE
+    job = BackfillJob.objects.get(kind="fill")
+    assert job.updated == rollouts.ask("SELECT count(*) FROM properties")
+    # A row that its own update moved ahead of the scan is met again, and is right by then.
+    assert job.scanned == job.updated + job.already_right
+    assert job.already_right < job.updated / 20
+
+
+def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None:
+    row = rollouts.ask("SELECT max(ctid)::text FROM properties")
+
+    def work() -> None:
+        try:
+            rollouts.work()
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    # Its row, the last one, holds the backfill up just before the end.
+    with rollouts.locked(f"SELECT FROM properties WHERE ctid = '{row}' FOR UPDATE"):
+        run = runner.start(expanded, 2, actor=ADA)
+        worker.start()
+        wait_until(lambda: run.steps.filter(waiting_for__startswith="rows that").exists())
+        progress = progress_of(BackfillJob.objects.get(kind="fill"))
+        assert not progress.done
+        assert progress.scanned == progress.updated + progress.already_right <= 300
+        assert (
+            300
+            > progress.updated
+            == rollouts.ask("SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL")
+        )
+        assert progress.waiting_for == "rows that a transaction of the application holds"
+        pressed = time.monotonic()
+        runner.cancel(expanded, actor=ADA)
+        wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
+        assert time.monotonic() - pressed < 2
+    worker.join()
+    runner.retry(expanded, actor=ADA)
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE
+    assert BackfillJob.objects.get(kind="fill").scanned == 300

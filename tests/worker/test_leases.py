@@ -1,0 +1,123 @@
+"""A worker's hold on a run: alive beside the work, and lost for good once another has it."""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from rollout import runner
+from rollout.engine.control import Interrupted
+from rollout.journal import heartbeats
+from rollout.models import PhaseRun, Rollout, RunState
+from rollout.worker import leases
+from rollout.worker.leases import Lease
+from tests import rollouts
+from tests.processes import wait_until
+from tests.rollouts import ADA
+
+
+@pytest.fixture
+def run(tiny: Rollout) -> PhaseRun:
+    run = runner.start(tiny, 0, actor=ADA)
+    assert leases.claim(run, run.token)
+    PhaseRun.objects.update(state=RunState.RUNNING)
+    return run
+
+
+@pytest.fixture
+def held(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
+    monkeypatch.setattr(leases, "_EXTEND_EVERY", 0.02)
+    with Lease(run, on_wait=lambda _: None) as held:
+        yield held
+
+
+def test_of_several_workers_with_one_token_one_claims(tiny: Rollout) -> None:
+    run = runner.start(tiny, 0, actor=ADA)
+    barrier = threading.Barrier(6)
+    claimed: list[bool] = []
+
+    def claim() -> None:
+        mine = PhaseRun.objects.get(pk=run.pk)
+        barrier.wait()
+        claimed.append(leases.claim(mine, 0))
+        connection.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == [False] * 5 + [True]
+    assert PhaseRun.objects.get(pk=run.pk).token == 1
+
+
+def test_work_that_was_taken_back_cannot_be_extended_by_its_former_worker(run: PhaseRun) -> None:
+    former = run.token
+    assert leases.extend(run, former)
+    assert leases.take_back(run)
+    assert not leases.extend(run, former)
+
+
+def test_work_that_moved_on_meanwhile_is_not_taken_back(run: PhaseRun) -> None:
+    stale = PhaseRun.objects.get(pk=run.pk)
+    assert leases.claim(run, run.token)
+    assert not leases.take_back(stale)
+
+
+def test_a_lease_moves_on_and_its_worker_shows_that_it_lives(held: Lease, run: PhaseRun) -> None:
+    PhaseRun.objects.update(lease_until=timezone.now())
+    wait_until(lambda: PhaseRun.objects.filter(lease_until__gt=timezone.now()).exists(), seconds=5)
+    wait_until(lambda: heartbeats.liveness().worker_alive, seconds=5)
+    held.check()
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSING, RunState.CANCELLING])
+def test_work_that_is_asked_to_stop_is_told_at_its_next_check(held: Lease, state: RunState) -> None:
+    PhaseRun.objects.update(state=state)
+    wait_until(lambda: held.asked_to is state, seconds=2)
+    with pytest.raises(Interrupted, match=str(state)):
+        held.check()
+
+
+def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held: Lease) -> None:
+    PhaseRun.objects.update(token=99)
+    wait_until(lambda: held.lost, seconds=2)
+    with pytest.raises(Interrupted, match="Another worker"):
+        held.check()
+
+
+def test_the_statement_of_a_cancelled_run_is_cancelled_in_the_database(held: Lease) -> None:
+    with rollouts.target() as opened:
+        held.using(opened)
+        PhaseRun.objects.update(state=RunState.CANCELLING)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            opened.execute("SELECT pg_sleep(30)")
+
+
+def test_a_paused_run_s_statement_is_let_to_its_end(held: Lease) -> None:
+    with rollouts.target() as opened:
+        held.using(opened)
+        PhaseRun.objects.update(state=RunState.PAUSING)
+        wait_until(lambda: held.asked_to is RunState.PAUSING, seconds=2)
+        opened.execute("SELECT pg_sleep(0.1)")
+
+
+def test_a_lease_that_cannot_be_read_for_its_whole_length_counts_as_lost(
+    run: PhaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SECONDS", 0.1)
+    with Lease(run, on_wait=lambda _: None) as held:
+        rollouts.execute("ALTER TABLE rollout_phaserun RENAME TO out_of_reach")
+        wait_until(lambda: held.lost, seconds=5)
+        rollouts.execute("ALTER TABLE out_of_reach RENAME TO rollout_phaserun")
+
+
+def test_a_wait_is_written_down_once_for_each_change(run: PhaseRun) -> None:
+    written: list[str] = []
+    held = Lease(run, on_wait=written.append)
+    for reason in ("", "a lock", "a lock", "rows", ""):
+        held.waiting(reason)
+    assert written == ["a lock", "rows", ""]

@@ -1,0 +1,132 @@
+"""Rows that the database refuses, from the journal's side: the stop, the retry, the counters."""
+
+import pytest
+
+from rollout import runner
+from rollout.engine import quarantine
+from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.queries.progress import progress_of
+from tests import rollouts
+from tests.rollouts import ADA
+
+NO_TYPE = "SELECT count(*) FROM properties WHERE property_type_id IS NULL"
+
+
+def refuse(rows: int) -> None:
+    """So many rows are not to be written: a constraint of the user's that they break already."""
+    rollouts.execute(
+        "ALTER TABLE properties ADD CONSTRAINT picky CHECK (title <> 'poison') NOT VALID"
+    )
+    with rollouts.target() as other:
+        other.execute("ALTER TABLE properties DROP CONSTRAINT picky")
+        other.execute(
+            "UPDATE properties SET title = 'poison' WHERE id IN"
+            " (SELECT id FROM properties ORDER BY id LIMIT %s)",
+            [rows],
+        )
+        other.execute(
+            "ALTER TABLE properties ADD CONSTRAINT picky CHECK (title <> 'poison') NOT VALID"
+        )
+
+
+def allow() -> None:
+    rollouts.execute("ALTER TABLE properties DROP CONSTRAINT picky")
+
+
+def the_job() -> BackfillJob:
+    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="fill")
+
+
+def kept_aside(job: BackfillJob) -> int:
+    with rollouts.target() as connection:
+        return quarantine.count(connection, job.pk)
+
+
+def start(rollout: Rollout) -> PhaseRun:
+    run = runner.start(rollout, 2, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    return run
+
+
+def test_a_few_refused_rows_do_not_stop_the_backfill_and_the_audit_then_names_them(
+    expanded: Rollout,
+) -> None:
+    refuse(5)
+    run = start(expanded)
+    job = the_job()
+    assert job.finished_at is not None
+    assert (job.scanned, job.updated, job.already_right, job.quarantined) == (300, 295, 0, 5)
+    result = run.steps.get(step="backfill").result
+    assert "5 refused and in quarantine" in result
+    assert progress_of(job).quarantined == kept_aside(job) == 5
+    # They lack their values still: what follows may not begin.
+    assert run.state == RunState.FAILED
+    assert "5 of 300 rows" in run.error
+
+
+def test_refused_rows_are_written_when_their_cause_is_gone_and_the_counters_follow(
+    expanded: Rollout,
+) -> None:
+    refuse(5)
+    run = start(expanded)
+    runner.retry_quarantined(the_job(), actor=ADA)
+    rollouts.work()
+    assert kept_aside(the_job()) == 5, "the cause is still there"
+    allow()
+    runner.retry_quarantined(the_job(), actor=ADA)
+    rollouts.work()
+    job = the_job()
+    assert (job.scanned, job.updated, job.already_right, job.quarantined) == (300, 300, 0, 0)
+    assert kept_aside(job) == rollouts.ask(NO_TYPE) == 0
+    written = [e.data["written"] for e in LogEntry.objects.filter(event="quarantine retried")]
+    assert sorted(written) == [0, 5]
+    runner.retry(expanded, actor=ADA)
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE
+
+
+def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(expanded: Rollout) -> None:
+    refuse(200)
+    run = start(expanded)
+    assert run.state == RunState.FAILED
+    assert "more than the 50 that the plan lets pass" in run.error
+    job = the_job()
+    assert job.finished_at is None
+    assert 50 < kept_aside(job) == progress_of(job).quarantined < 200
+    assert progress_of(job).already_right >= 0
+
+
+def test_a_retry_after_the_cause_is_gone_writes_what_had_been_refused_too(
+    expanded: Rollout,
+) -> None:
+    refuse(200)
+    run = start(expanded)
+    allow()
+    runner.retry(expanded, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.error == ""
+    assert run.state == RunState.DONE
+    job = the_job()
+    assert (job.updated, job.quarantined) == (300, 0)
+    assert job.scanned == job.updated + job.already_right
+    assert rollouts.ask(NO_TYPE) == 0
+
+
+def test_a_retry_before_the_cause_is_gone_stops_again(expanded: Rollout) -> None:
+    refuse(200)
+    run = start(expanded)
+    for _attempt in range(6):
+        runner.retry(expanded, actor=ADA)
+        rollouts.work()
+        assert rollouts.state_of(run) == RunState.FAILED
+    assert rollouts.ask(NO_TYPE) >= 200
+    assert the_job().finished_at is None
+
+
+def test_refused_rows_are_not_tried_again_while_the_job_is_at_work(expanded: Rollout) -> None:
+    run = start(expanded)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
+    with pytest.raises(runner.Refused, match="is at work"):
+        runner.retry_quarantined(the_job(), actor=ADA)

@@ -1,0 +1,287 @@
+"""A plan is carried out in a database of its own, there and back, and what it did is told."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import psutil
+import pytest
+from django.db import connection
+from django.utils import timezone
+from psycopg import sql
+
+from rollout import runner
+from rollout.engine.control import Quiet
+from rollout.journal.environments import target_of, target_of_made
+from rollout.models import (
+    Environment,
+    EnvironmentState,
+    LogEntry,
+    Observation,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    RunState,
+    Snapshot,
+    StepRun,
+)
+from rollout.notifications.kinds import kind_of
+from rollout.plan import Plan, Step, plans
+from rollout.plan.actions import Statement
+from rollout.plan.step import EXPAND
+from rollout.worker import databases, rehearsal_observers, rehearsals
+from tests import rollouts
+from tests.console.journal import taken
+from tests.processes import Running, wait_until
+from tests.rollouts import ADA, PLAN, Person
+from tests.servers import Database, manage
+from tests.worker.test_snapshots import clean_storage  # noqa: F401
+
+pytestmark = pytest.mark.xdist_group("rehearsals")
+
+
+@pytest.fixture(autouse=True)
+def no_database_is_left(committed_db: object) -> Iterator[None]:
+    yield
+    for made in Environment.objects.exclude(state=EnvironmentState.GONE):
+        databases.drop(made)
+
+
+@pytest.fixture
+def short(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+    """The plan ends with phase 1, production has done phase 0, and nobody waits for long."""
+    monkeypatch.setattr(rehearsals, "CONTRACT", 1)
+    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
+    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
+    rollouts.carry_out(properties, 0)
+    return rollouts.snapshot_of(properties)
+
+
+@pytest.fixture
+def rollout(db: object) -> Rollout:
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def snapshot(properties: Rollout) -> Snapshot:
+    return rollouts.snapshot_of(properties)
+
+
+def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
+    """A rehearsal that a worker in this process brought to its end."""
+    rehearsal = runner.rehearse(rollout, keep=keep, actor=ADA)
+    rollouts.work()
+    rehearsal.refresh_from_db()
+    return rehearsal
+
+
+def told(rehearsal: Rehearsal) -> str:
+    rehearsal.refresh_from_db()
+    runs = [str(run) for run in rehearsal.stage.runs.all()]
+    return f"{rehearsal} {rehearsal.doing} {rehearsal.error} {rehearsal.advice} {runs}"
+
+
+def exists(made: Environment) -> bool:
+    return bool(rollouts.ask("SELECT count(*) FROM pg_database WHERE datname = %s", made.database))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoils(Step):
+    """A step whose way back is not the whole way."""
+
+    there: str
+    back: str
+    phases = frozenset({EXPAND})
+
+    def forward(self, plan: Plan) -> tuple[Statement, ...]:
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.there)), done=None),)
+
+    def backward(self, plan: Plan) -> tuple[Statement, ...]:
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.back)), done=None),)
+
+
+def with_step(step: Step, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """The property plan, with one more step in phase 1."""
+    plan = replace(plans.get(PLAN), **changes)
+    phases = list(plan.phases)
+    phases[1] = replace(phases[1], steps=(*phases[1].steps, step))
+    changed = replace(plan, phases=tuple(phases))  # type: ignore[arg-type]
+    monkeypatch.setattr(plans, "_plans", [changed])
+
+
+def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
+    properties: Rollout,
+    snapshot: Snapshot,
+    qcluster: Running,
+    watchdog: Running,
+    committed_db: Database,
+) -> None:
+    rehearsal = runner.rehearse(properties, actor=ADA)
+    first = Observation.objects.filter(run__rollout=rehearsal.stage, run__phase=2)
+    wait_until(
+        lambda: first.exists() or not Rehearsal.objects.get().under_way,
+        seconds=90,
+        seen=lambda: told(rehearsal) + qcluster.output(),
+    )
+    rehearsal.refresh_from_db()
+    psutil.Process(int(rehearsal.worker.split(":")[1])).send_signal(signal.SIGKILL)
+    wait_until(
+        lambda: not Rehearsal.objects.get().under_way,
+        seconds=120,
+        seen=lambda: told(rehearsal) + qcluster.output(),
+    )
+    rehearsal.refresh_from_db()
+    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
+    assert rehearsal.attempts == 2
+    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    there, back = [(n, "forward") for n in range(5)], [(n, "backward") for n in range(4, -1, -1)]
+    assert legs == there + back
+    assert {run.state for run in rehearsal.stage.runs.all()} == {RunState.DONE}
+    assert not PhaseRun.objects.filter(rollout=properties).exists(), "production is left alone"
+    assert (rehearsal.catalog_differences, rehearsal.data_differences) == ([], [])
+    assert rehearsal.untouched_rows + rehearsal.written_rows >= 300
+    assert rehearsal.written_rows > 0
+    assert not exists(rehearsal.environment)
+    assert rehearsal.alone["operations"] > 0
+    whole = Observation.objects.filter(run__rollout=rehearsal.stage, step_run=None)
+    assert whole.count() == 10
+    assert sum(each.operations for each in whole) > 20
+    assert {each.errors for each in whole} == {0}
+    step = StepRun.objects.get(run__rollout=rehearsal.stage, run__way="forward", step="backfill")
+    assert step.wal_bytes is not None
+    assert step.wal_bytes > 10_000
+    assert rehearsal.look_ms is not None
+    assert rehearsal.longest_wait_ms is not None
+    said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
+    assert "came back the same: " in said
+    assert "4 contract  there" in said
+
+
+def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_step(
+        Spoils(
+            id="spoil",
+            description="Make a note of it, and hold the table for long",
+            there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
+            " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.5)",
+            # The traffic goes on after it, and may write some of them itself.
+            back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
+            " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
+        ),
+        monkeypatch,
+        traffic="tests.traffic.failing",
+    )
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED, told(rehearsal)
+    assert rehearsal.compared_at, told(rehearsal)
+
+    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    assert rehearsal.first_phase == 1, "it begins where its snapshot stood"
+    assert legs == [(0, "forward"), (1, "forward"), (1, "backward")]
+
+    assert rehearsal.catalog_differences == [
+        "table notes was left behind.",
+        "table properties, default title: was not there, is now 'x'::text.",
+    ]
+    assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
+    assert all('is "Lost"' in said for said in rehearsal.data_differences)
+    assert "did not come back the same" in rehearsal.error
+    assert "operations of the application failed, in phase 1" in rehearsal.error
+    assert "ValueError: The application is broken." in rehearsal.error
+
+    seen = Observation.objects.get(
+        run__rollout=rehearsal.stage, run__way="forward", step_run__step="spoil"
+    )
+    (lock,) = [each for each in seen.locks if each["mode"] == "AccessExclusiveLock"]
+    assert lock["table"] == "properties"
+    assert 480 < lock["held_ms"] < 900
+    assert seen.longest_ms is not None
+    assert seen.longest_ms > 300
+    assert rehearsal.alone["longest_ms"] < seen.longest_ms
+
+    with target_of_made(rehearsal.environment).connect() as opened:
+        assert opened.execute("SELECT count(*) FROM properties").fetchone() != (0,)
+    monkeypatch.undo()
+    runner.rehearse(properties, actor=ADA)
+    monkeypatch.setattr(rehearsals._Work, "_run_phases", lambda _self: None)
+    rollouts.work()
+    assert not exists(rehearsal.environment), "the next rehearsal takes its place"
+
+
+def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_step(
+        Spoils(id="fail", description="Divide", there="SELECT 1/0", back="SELECT 1"), monkeypatch
+    )
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.FAILED
+    assert "Phase 1 failed: division by zero" in rehearsal.error
+    assert exists(rehearsal.environment)
+    assert rehearsal.compared_at is None
+    runner.drop_database(rehearsal, actor=ADA)
+    assert not exists(rehearsal.environment)
+
+
+def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Database) -> None:
+    plan = replace(plans.get(PLAN), traffic="tests.traffic.nowhere")
+    observer = rehearsal_observers.Observer(
+        plan, target=target_of("production").parameters, database=connection.settings_dict, seed=1
+    )
+    with observer, pytest.raises(rehearsal_observers.ObserverDied, match=r"tests\.traffic"):
+        observer.wait_until_ready(Quiet())
+
+
+def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(
+    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = runner.rehearse(properties, actor=ADA)
+    with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is under way"):
+        runner.rehearse(properties, actor=ADA)
+    waiting = runner.roll_back(properties, 0, actor=ADA)
+    PhaseRun.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(seconds=9))
+    monkeypatch.setattr("rollout.worker.runs.SLICE_SECONDS", 0.0)
+    real = rehearsal_observers.Notes.write
+
+    def cancel(self: rehearsal_observers.Notes, run: PhaseRun) -> None:
+        real(self, run)
+        is_running = Rehearsal.objects.get().state == RehearsalState.RUNNING
+        if is_running and rollouts.state_of(waiting) == RunState.DONE:
+            runner.cancel_rehearsal(rehearsal, actor=Person("grace"))
+            with pytest.raises(runner.Refused, match="is being cancelled"):
+                runner.cancel_rehearsal(rehearsal, actor=ADA)
+
+    monkeypatch.setattr(rehearsal_observers.Notes, "write", cancel)
+    order: list[str] = []
+    while (message := rollouts.deliver_next()) is not None:
+        order.append(message.task.rpartition(".")[2])
+    assert rollouts.state_of(waiting) == RunState.DONE
+    assert order.count("rehearse") >= 2, order
+    rehearsal.refresh_from_db()
+    assert rehearsal.state == RehearsalState.CANCELLED, told(rehearsal)
+    assert not exists(rehearsal.environment)
+    assert not rehearsal.stage.runs.filter(state__in=["queued", "running"]).exists()
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_rehearsal(rehearsal, actor=ADA)
+    events = LogEntry.objects.filter(event__startswith="rehearsal").values_list("event", flat=True)
+    assert set(events) == {
+        *("rehearsal asked for", "rehearsal cancel asked for", "rehearsal cancelled")
+    }
+    ended = LogEntry.objects.get(event="rehearsal cancelled")
+    assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
+
+
+def test_what_is_no_beginning_is_refused(rollout: Rollout) -> None:
+    with pytest.raises(runner.Refused, match="Take one first"):
+        runner.rehearse(rollout, actor=ADA)
+    taken(rollout, phases=["done", "begun", "untouched", "untouched", "untouched"])
+    with pytest.raises(runner.Refused, match="in the middle of a phase"):
+        runner.rehearse(rollout, actor=ADA)
+    Snapshot.objects.update(phases=["done"] * 5)
+    with pytest.raises(runner.Refused, match="nothing is left to rehearse"):
+        runner.rehearse(rollout, actor=ADA)

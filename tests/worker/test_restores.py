@@ -1,0 +1,229 @@
+"""A snapshot becomes an environment's data: production's only when another lead agrees."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from config import embedded
+from rollout import runner
+from rollout.models import (
+    LogEntry,
+    PhaseRun,
+    Restore,
+    RestoreState,
+    Rollout,
+    RunState,
+    Snapshot,
+    SnapshotState,
+    Way,
+)
+from rollout.modes import Modes
+from rollout.notifications.kinds import kind_of
+from rollout.queries.modes import modes_of
+from rollout.queries.status import find_rollout, status_of
+from tests import rollouts
+from tests.rollouts import ADA, PLAN
+from tests.servers import Database
+from tests.worker.test_snapshots import clean_storage  # noqa: F401
+
+
+@pytest.fixture
+def staging(properties: Rollout, committed_db: Database, settings: Any) -> Iterator[Rollout]:
+    """The rollout in an environment whose database is empty."""
+    name = f"rollout_staging_{uuid4().hex}"
+    url = embedded.with_database(committed_db.url, name)
+    embedded.create_database(url)
+    connections.databases["staging"] = {**connections.databases["default"], "NAME": name}
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": "default", "staging": "staging"},
+    }
+    yield find_rollout(PLAN, "staging")
+    connections["staging"].close()
+    del connections["staging"]
+    del connections.databases["staging"]
+    embedded.drop_database(url)
+
+
+def restore(
+    snapshot: Snapshot, into: Rollout, *, replace: bool = False, reason: str = ""
+) -> Restore:
+    """Ask for it and work until it is done, or waits, or has failed."""
+    asked = runner.restore_snapshot(
+        snapshot, into, replace=replace, reason=reason, actor=rollouts.person("ada")
+    )
+    rollouts.work()
+    asked.refresh_from_db()
+    return asked
+
+
+def refusal(snapshot: Snapshot, into: Rollout) -> str:
+    with pytest.raises(runner.Refused) as refused:
+        restore(snapshot, into)
+    return str(refused.value)
+
+
+def rows_of(environment: str) -> Any:
+    from rollout.journal.environments import target_of
+
+    with target_of(environment).connect() as connection:
+        row = connection.execute(
+            "SELECT jsonb_object_agg(p.id, to_jsonb(p) || to_jsonb(t)) FROM properties AS p"
+            " LEFT JOIN property_types AS t ON t.id = p.property_type_id"
+        ).fetchone()
+    return row and row[0]
+
+
+def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
+    filled: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(filled)
+    before = rows_of("production")
+    assert restore(snapshot, staging).state == RestoreState.DONE
+    assert rows_of("staging") == before == rows_of("production")
+    status = status_of(staging)
+    assert [phase.state for phase in status.phases] == [*["done"] * 3, "pending", "pending"]
+    assert status.modes == Modes("legacy", "both")
+    entry = LogEntry.objects.get(event="snapshot restored")
+    assert (entry.environment, entry.actor) == ("staging", "ada")
+    assert entry.data["sha256"] == snapshot.sha256
+
+
+def test_what_was_restored_can_be_rolled_back_there_and_carried_out_anew(
+    filled: Rollout, staging: Rollout
+) -> None:
+    restore(rollouts.snapshot_of(filled), staging)
+    rollouts.carry_back(staging, 2, 1)
+    rollouts.carry_out(staging, 1, 2, 3, 4)
+    assert modes_of(PLAN, staging.environment).read == "new"
+    assert modes_of(PLAN, filled.environment).read == "legacy"
+
+
+def test_tables_that_are_there_are_replaced_only_when_that_was_said(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    restore(snapshot, staging)
+    said = refusal(snapshot, staging)
+    assert "staging has properties, property_images already" in said
+    rollouts.carry_out(staging, 0, 1, 2)
+    restore(snapshot, staging, replace=True)
+    assert {phase.state for phase in status_of(staging).phases} == {"pending"}
+    assert modes_of(PLAN, staging.environment).write == "legacy"
+    rollouts.carry_out(staging, 0, 1, 2)
+
+
+def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_safe(
+    properties: Rollout,
+) -> None:
+    first = rollouts.snapshot_of(properties)
+    before = plain_rows()
+    rollouts.execute("GRANT SELECT ON properties TO PUBLIC")
+    rollouts.carry_out(properties, 0, 1)
+    with pytest.raises(runner.Refused, match="Say why production is to be replaced"):
+        restore(first, properties, replace=True)
+    asked = restore(first, properties, replace=True, reason="Phase 1 was a mistake.")
+    assert asked.state == RestoreState.WAITING
+    with pytest.raises(runner.Refused, match="another lead is to approve it"):
+        runner.approve_restore(asked, actor=rollouts.person("ada"))
+    with pytest.raises(runner.Refused, match="Only a user of this site may approve a restore"):
+        runner.approve_restore(asked, actor=rollouts.Person("root"))
+    bob = rollouts.person("bob")
+    with pytest.raises(runner.Refused, match="no verified snapshot of what production holds now"):
+        runner.approve_restore(asked, actor=bob)
+    rollouts.snapshot_of(properties)
+    runner.approve_restore(asked, actor=bob)
+    with pytest.raises(runner.Refused, match="ada is restoring snapshot"):
+        runner.start(properties, 2, actor=ADA)
+    rollouts.work()
+    asked.refresh_from_db()
+    assert (asked.state, asked.error) == (RestoreState.DONE, "")
+    assert (asked.approver_name, asked.reason) == ("bob", "Phase 1 was a mistake.")
+    assert plain_rows() == before
+    assert rollouts.ask("SELECT has_table_privilege('public', 'properties', 'SELECT')"), "is kept"
+    assert {phase.state for phase in status_of(properties).phases} == {"pending"}
+    rollouts.carry_out(properties, 0, 1)
+    events = LogEntry.objects.filter(event__startswith="restore ").order_by("pk")
+    assert [(entry.event, entry.actor) for entry in events] == [
+        ("restore asked for", "ada"),
+        ("restore approved", "bob"),
+    ]
+
+
+def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_cancelled(
+    properties: Rollout,
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    asked = restore(snapshot, properties, replace=True, reason="To see.")
+    Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
+    with pytest.raises(runner.Refused, match="waited for more than an hour"):
+        runner.approve_restore(asked, actor=rollouts.person("bob"))
+    with pytest.raises(runner.Refused, match=r"restore of snapshot .* is under way there"):
+        restore(snapshot, properties, replace=True, reason="To see.")
+    runner.cancel_restore(asked, actor=ADA)
+    assert asked.state == RestoreState.CANCELLED
+    assert [kind_of(entry) for entry in LogEntry.objects.all()[:2]] == ["failed", "other"]
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_restore(asked, actor=ADA)
+
+
+def plain_rows() -> Any:
+    return rollouts.ask("SELECT jsonb_object_agg(p.id, to_jsonb(p)) FROM properties AS p")
+
+
+def test_an_environment_that_is_productions_database_under_another_name_is_refused(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    connections["staging"].close()
+    del connections["staging"]
+    connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
+    assert "staging is the very database of production" in refusal(snapshot, staging)
+
+
+@pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
+def test_only_a_verified_snapshot_is_restored(
+    properties: Rollout, staging: Rollout, state: SnapshotState
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    snapshot.state = state
+    assert "Only a verified one is restored" in refusal(snapshot, staging)
+
+
+def test_a_dump_that_somebody_changed_is_not_restored(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    Snapshot.objects.update(sha256="0" * 64)
+    asked = restore(snapshot, staging)
+    assert asked.state == RestoreState.FAILED
+    assert "is not what was written" in asked.error
+    assert Restore.objects.get().finished_at is not None
+
+
+def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
+    properties: Rollout, staging: Rollout
+) -> None:
+    snapshot = rollouts.snapshot_of(properties)
+    PhaseRun.objects.create(
+        rollout=staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
+    )
+    assert "bob's phase 0 is running" in refusal(snapshot, staging)
+
+
+def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
+    filled: Rollout, staging: Rollout
+) -> None:
+    PhaseRun.objects.filter(rollout=filled, phase=2).update(state=RunState.FAILED)
+    restore(rollouts.snapshot_of(filled), staging)
+    run = PhaseRun.objects.get(rollout=staging, phase=2)
+    assert (run.way, run.state) == (Way.FORWARD, RunState.CANCELLED)
+    assert "in the middle of this phase" in run.error
+    run = runner.retry(staging, actor=ADA)
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE

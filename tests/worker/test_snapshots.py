@@ -1,0 +1,440 @@
+"""Snapshots: only one that was restored and compared counts, whatever went wrong on the way."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.utils import timezone
+
+from rollout import runner
+from rollout.engine.snapshot import scratch
+from rollout.journal.heartbeats import WORKER
+from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
+from rollout.notifications.kinds import kind_of
+from rollout.watchdog.loop import Watchdog
+from rollout.worker import dump_storage, snapshots
+from rollout.worker.leases import take_back
+from tests import rollouts
+from tests.processes import manage_process, stopped_after, wait_until
+from tests.programs import HeldUp, held_up, of_version
+from tests.rollouts import ADA, PLAN, Person
+from tests.servers import Database
+from tests.writers import Writer
+
+
+@pytest.fixture(autouse=True)
+def clean_storage() -> Iterator[None]:
+    """Every run of the tests has one home, so each test takes its dumps away."""
+    yield
+    for path in stored():
+        path.unlink()
+
+
+@pytest.fixture
+def pg_bin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has the programs of one directory used."""
+
+    def use(directory: Path | str) -> None:
+        settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": str(directory)}
+
+    return use
+
+
+def stored() -> list[Path]:
+    """The files of the storage, whole or not."""
+    return [path for path in Path(dump_storage.storage().path("")).rglob("*") if path.is_file()]
+
+
+def scratch_databases(snapshot: Snapshot) -> list[str]:
+    with rollouts.target() as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)",
+            [scratch.prefix_of(connection, snapshot.pk)],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def taken(rollout: Rollout) -> Snapshot:
+    """A snapshot that was worked on until it was verified or failed."""
+    snapshot = runner.take_snapshot(rollout, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    return snapshot
+
+
+def time_passes(snapshot: Snapshot) -> None:
+    """As though nothing had been heard of its worker for longer than a lease."""
+    Snapshot.objects.filter(pk=snapshot.pk).update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
+
+
+def test_a_snapshot_is_verified_and_says_where_it_comes_from(filled: Rollout) -> None:
+    snapshot = taken(filled)
+    assert (snapshot.state, snapshot.error, snapshot.doing) == (SnapshotState.VERIFIED, "", "")
+    (path,) = stored()
+    assert dump_storage.storage().path(snapshot.storage_name) == str(path)
+    assert path.stat().st_size == snapshot.size > 1000
+    assert len(snapshot.sha256) == 64
+    assert snapshot.counts["properties"] == 300
+    assert {"property_types", "rollout.modes"} < set(snapshot.counts)
+    assert any(table.endswith("_type_mapping") for table in snapshot.counts)
+    assert snapshot.restored_counts == snapshot.counts
+    assert sum(cell["rows"] for cell in snapshot.crosstabs[0]["cells"]) == 300
+    assert any("TABLE DATA public properties" in line for line in snapshot.contents)
+    assert snapshot.phases == ["done", "done", "done", "untouched", "untouched"]
+    assert snapshot.run is not None
+    assert snapshot.run.phase == 2
+    assert snapshot.taken_at is not None
+    assert snapshot.expires_at == snapshot.taken_at + timedelta(days=30)
+    for fact in (snapshot.lsn, snapshot.exported_snapshot, snapshot.system_identifier):
+        assert fact
+    assert snapshot.server_version.startswith("18")
+    assert snapshot.dump_version.startswith("18")
+    assert scratch_databases(snapshot) == []
+    events = LogEntry.objects.filter(event__startswith="snapshot").values_list("event", flat=True)
+    assert list(events) == ["snapshot verified", "snapshot taken", "snapshot asked for"]
+
+
+def test_counts_and_pairs_are_those_of_the_dump_while_the_application_writes(
+    filled: Rollout,
+) -> None:
+    writer = Writer(pause=0)
+    writer.start()
+    try:
+        for _ in range(2):
+            snapshot = taken(filled)
+            assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
+    finally:
+        writer.stop()
+    assert writer.errors == []
+    assert sum(writer.writes.values()) > 20
+    assert snapshot.counts["properties"] > 300
+
+
+def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> None:
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    with pytest.raises(runner.Refused, match=f"ada's snapshot {snapshot.pk} is under way"):
+        runner.take_snapshot(properties, actor=ADA)
+    with pytest.raises(runner.Refused, match="It is under way"):
+        runner.delete_snapshot(snapshot, actor=ADA)
+    Snapshot.objects.all().delete()
+    run = runner.start(properties, 0, actor=ADA)
+    with pytest.raises(runner.Refused, match="Wait for its end, or pause it"):
+        runner.take_snapshot(properties, actor=ADA)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
+    runner.take_snapshot(properties, actor=ADA)
+
+
+def test_one_that_nobody_has_begun_with_is_cancelled(properties: Rollout) -> None:
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    runner.cancel_snapshot(snapshot, actor=Person("grace"))
+    with pytest.raises(runner.Refused, match="is being cancelled"):
+        runner.cancel_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    with pytest.raises(runner.Refused, match="nothing to cancel"):
+        runner.cancel_snapshot(snapshot, actor=ADA)
+    snapshot.refresh_from_db()
+    assert (snapshot.state, snapshot.storage_name, stored()) == (SnapshotState.CANCELLED, "", [])
+    assert LogEntry.objects.get(event="snapshot cancel asked for").actor == "grace"
+    ended = LogEntry.objects.get(event="snapshot cancelled")
+    assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
+    assert taken(properties).state == SnapshotState.VERIFIED
+
+
+def test_a_message_delivered_twice_takes_one_snapshot(properties: Rollout) -> None:
+    runner.take_snapshot(properties, actor=ADA)
+    (message,) = rollouts.queued()
+    message.deliver()
+    message.deliver()
+    assert len(stored()) == 1
+    assert LogEntry.objects.filter(event="snapshot taken").count() == 1
+
+
+def test_a_dump_that_somebody_changed_fails_verification(properties: Rollout) -> None:
+    snapshot = taken(properties)
+    (path,) = stored()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    runner.verify_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.FAILED
+    assert "is not what was written" in snapshot.error
+    assert "Somebody or something changed it" in snapshot.advice
+
+
+def test_a_dump_without_some_rows_fails_verification_though_its_hash_is_right(
+    properties: Rollout,
+) -> None:
+    snapshot = taken(properties)
+    counts = {**snapshot.counts, "properties": 301}
+    Snapshot.objects.filter(pk=snapshot.pk).update(counts=counts)
+    runner.verify_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.FAILED
+    assert snapshot.differences == ["properties has 300 rows instead of 301."]
+    assert snapshot.restored_counts["properties"] == 300
+    assert scratch_databases(snapshot) == []
+
+
+def test_a_good_dump_that_could_not_be_verified_is_verified_later(
+    properties: Rollout, pg_bin: Any, tmp_path: Path
+) -> None:
+    snapshot = taken(properties)
+    pg_bin(tmp_path)
+    runner.verify_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.FAILED
+    assert "no pg_dump" in snapshot.error
+    assert len(stored()) == 1
+    pg_bin("")
+    runner.verify_snapshot(snapshot, actor=ADA)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
+
+
+def test_without_pg_dump_it_fails_and_says_what_to_install(
+    properties: Rollout, pg_bin: Any, tmp_path: Path
+) -> None:
+    pg_bin(tmp_path)
+    snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert snapshot.error == (
+        f'There is no pg_dump with its pg_restore in {tmp_path}, which ROLLOUT["PG_BIN"] names.'
+    )
+    assert "Install the client programs of PostgreSQL" in snapshot.advice
+    assert snapshot.storage_name == ""
+    entry = LogEntry.objects.get(event="snapshot failed")
+    assert snapshot.error in entry.message
+
+
+def test_with_a_pg_dump_older_than_the_server_it_fails_and_names_both(
+    properties: Rollout, pg_bin: Any, tmp_path: Path
+) -> None:
+    pg_bin(of_version(tmp_path, "13.4"))
+    snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "older than the server" in snapshot.error
+    assert "13.4" in snapshot.error
+
+
+def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
+    properties: Rollout, settings: Any, tmp_path: Path
+) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "snapshots": {
+            "BACKEND": "tests.storages.FullStorage",
+            "OPTIONS": {"location": tmp_path},
+        },
+    }
+    snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "storage of snapshots is full" in snapshot.error
+    assert "Free space there" in snapshot.advice
+    assert stored() == []
+
+
+def test_a_table_that_is_locked_for_long_ends_it_with_a_word_on_it(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.engine.snapshot import dump
+
+    monkeypatch.setattr(dump, "LOCK_TIMEOUT_MS", 200)
+    with rollouts.locked("LOCK TABLE property_images"):
+        snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "Another session held a lock for too long" in snapshot.error
+
+
+def test_a_role_without_the_right_keeps_the_dump_and_is_told_what_to_run(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.engine.target import Target
+    from rollout.journal.environments import target_of
+
+    rollouts.execute("CREATE ROLE humble LOGIN IN ROLE pg_read_all_data")
+    humble = Target({**target_of("production").parameters, "user": "humble"})
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "target_of", lambda _environment: humble)
+        snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "the role humble may not create one" in snapshot.error
+    assert "ALTER ROLE humble CREATEDB" in snapshot.advice
+    assert len(stored()) == 1
+    rollouts.execute("DROP ROLE humble")
+
+
+@pytest.fixture(params=["pg_dump", "pg_restore"])
+def held(request: pytest.FixtureRequest, tmp_path: Path) -> HeldUp:
+    """Programs that are held up in the middle of the dump, or of restoring it."""
+    when = "--snapshot" if request.param == "pg_dump" else "--section=data"
+    return held_up(tmp_path, name=request.param, when=when)
+
+
+def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_goes_on(
+    held: HeldUp, properties: Rollout, committed_db: Database, tmp_path: Path
+) -> None:
+    with stopped_after(
+        manage_process(
+            *("rollout", "snapshot", PLAN),
+            env=committed_db.env(PG_BIN=str(held.directory)),
+            log=tmp_path / "log",
+        )
+    ) as worker:
+        worker.wait_for(lambda: held.waits)
+        snapshot = Snapshot.objects.get()
+        worker.stop(signal.SIGKILL)
+    dumping = snapshot.state == SnapshotState.TAKING
+    assert [path.suffix for path in stored()] == [".part" if dumping else ".dump"]
+    assert (snapshot.sha256 == "") == dumping
+    assert len(scratch_databases(snapshot)) == (0 if dumping else 1)
+    time_passes(snapshot)
+    Heartbeat.objects.create(name="another", kind=WORKER, seen_at=timezone.now())
+    Watchdog().look()
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
+    assert [path.suffix for path in stored()] == [".dump"]
+    assert scratch_databases(snapshot) == []
+
+
+def test_one_that_is_cancelled_in_the_middle_stops_there(
+    held: HeldUp, properties: Rollout, pg_bin: Any
+) -> None:
+    pg_bin(held.directory)
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    (message,) = rollouts.queued()
+    worker = threading.Thread(target=message.deliver)
+    worker.start()
+    wait_until(lambda: held.waits)
+    snapshot.refresh_from_db()
+    dumping = snapshot.state == SnapshotState.TAKING
+    runner.cancel_snapshot(snapshot, actor=ADA)
+    worker.join(20)
+    assert not worker.is_alive()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.CANCELLED
+    assert [path.suffix for path in stored()] == ([] if dumping else [".dump"])
+    assert ("Have its dump verified" in snapshot.advice) == (not dumping)
+    assert scratch_databases(snapshot) == []
+    held.let_go()
+    assert taken(properties).state == SnapshotState.VERIFIED
+
+
+def test_a_worker_that_lost_its_lease_stops_and_takes_its_part_away(
+    held: HeldUp, properties: Rollout, pg_bin: Any
+) -> None:
+    pg_bin(held.directory)
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    (message,) = rollouts.queued()
+    worker = threading.Thread(target=message.deliver)
+    worker.start()
+    wait_until(lambda: held.waits)
+    snapshot.refresh_from_db()
+    before = snapshot.state
+    assert take_back(snapshot)
+    worker.join(20)
+    assert not worker.is_alive()
+    snapshot.refresh_from_db()
+    assert snapshot.state == before
+    assert [path.suffix for path in stored()] == (
+        [] if before == SnapshotState.TAKING else [".dump"]
+    )
+    assert scratch_databases(snapshot) == []
+    held.let_go()
+    snapshots.carry_out(snapshot.pk, snapshot.token)
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.VERIFIED
+
+
+def test_a_dump_whose_session_is_ended_fails_and_leaves_nothing(
+    properties: Rollout, pg_bin: Any, tmp_path: Path
+) -> None:
+    held = held_up(tmp_path, name="pg_dump", when="--snapshot")
+    real = (tmp_path / "pg_dump").read_text()
+    (tmp_path / "pg_dump").write_text(real.replace("tail -c +2001", "exit 1 # "))
+    pg_bin(held.directory)
+
+    def let_it_end() -> None:
+        wait_until(lambda: held.waits)
+        held.let_go()
+
+    other = threading.Thread(target=let_it_end)
+    other.start()
+    snapshot = taken(properties)
+    other.join()
+    assert snapshot.state == SnapshotState.FAILED
+    assert "pg_dump failed" in snapshot.error
+    assert snapshot.storage_name == ""
+    assert stored() == []
+
+
+def test_a_snapshot_that_kills_every_worker_fails_in_the_end(properties: Rollout) -> None:
+    snapshot = runner.take_snapshot(properties, actor=ADA)
+    Snapshot.objects.filter(pk=snapshot.pk).update(attempts=snapshots.MOST_ATTEMPTS)
+    rollouts.work()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.FAILED
+    assert "3 workers died while they were at it" in snapshot.error
+
+
+def test_a_database_that_is_away_is_called_so(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.engine.target import Target
+
+    gone = Target({"host": "/nowhere", "dbname": "gone"})
+    monkeypatch.setattr(snapshots, "target_of", lambda _environment: gone)
+    snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "The database went away" in snapshot.error
+
+
+def test_an_expired_snapshot_is_deleted_by_the_watchdog_and_stays_in_the_list(
+    properties: Rollout,
+) -> None:
+    snapshot = taken(properties)
+    Watchdog().look()
+    assert len(stored()) == 1
+    Snapshot.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    Watchdog().look()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.DELETED
+    assert stored() == []
+    assert LogEntry.objects.get(event="snapshot deleted").actor == "watchdog"
+
+
+def test_a_deleted_snapshot_is_neither_verified_nor_deleted_again(properties: Rollout) -> None:
+    snapshot = taken(properties)
+    runner.delete_snapshot(snapshot, actor=ADA)
+    assert stored() == []
+    with pytest.raises(runner.Refused, match="deleted already"):
+        runner.delete_snapshot(snapshot, actor=ADA)
+    with pytest.raises(runner.Refused, match="no dump of it to verify"):
+        runner.verify_snapshot(snapshot, actor=ADA)
+
+
+def test_a_database_without_the_plans_tables_has_nothing_to_take(properties: Rollout) -> None:
+    rollouts.execute("DROP TABLE property_images")
+    snapshot = taken(properties)
+    assert snapshot.state == SnapshotState.FAILED
+    assert "There is no table property_images" in snapshot.error
+
+
+def test_psycopg_errors_are_told_by_what_they_mean() -> None:
+    from rollout.engine.snapshot import problem
+
+    assert "disk is full" in str(problem.of_database(psycopg.errors.DiskFull("no room")))
+    assert "refused" in str(problem.of_database(psycopg.errors.InsufficientPrivilege("no")))
