@@ -91,6 +91,7 @@ PHASES_DONE = {
     "properties": (),
     "expanded": (0, 1),
     "filled": (0, 1, 2),
+    "contracted_elsewhere": (0, 1, 2, 3, 4),
     "contracted": (0, 1, 2, 3, 4),
 }
 
@@ -103,10 +104,10 @@ def beginning(
     asked_for = [name for name in PHASES_DONE if name in request.fixturenames]
     if not asked_for:
         return template
-    furthest = asked_for[-1]
+    phases = PHASES_DONE[asked_for[-1]]
     with django_db_blocker.unblock():
-        carry = partial(_carry_listings, *PHASES_DONE[furthest])
-        return filled_template(furthest, template, carry)
+        name = f"after_{len(phases)}_phases"
+        return filled_template(name, template, partial(_carry_listings, *phases))
 
 
 @pytest.fixture

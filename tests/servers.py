@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psutil
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from config import embedded
 from config.home import ROOT
@@ -158,16 +159,19 @@ def database_of_its_own(template: str) -> Iterator[Database]:
 
 @contextmanager
 def in_place_of_the_default(url: str) -> Iterator[None]:
-    """What Django does with its default database, it does with this one of the same server."""
+    """What Django does with its default database, it does with this one."""
     from django.db import connections
 
     connection = connections["default"]
     assert not connection.in_atomic_block, "it cannot be used together with the fixture db"
-    usual = connection.settings_dict["NAME"]
+    usual = dict(connection.settings_dict)
+    there = conninfo_to_dict(url)
     connection.close()
-    connection.settings_dict["NAME"] = embedded.database_name(url)
+    connection.settings_dict.update(
+        NAME=there["dbname"], HOST=there.get("host", ""), PORT=there.get("port", "")
+    )
     try:
         yield
     finally:
         connection.close()
-        connection.settings_dict["NAME"] = usual
+        connection.settings_dict.update(usual)

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from rollout import journal, logs, queue
-from rollout.engine import catalog, ddl
+from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
 from rollout.engine.standing import Standing
@@ -127,6 +127,7 @@ class Execution:
             if self.run.state != RunState.RUNNING:
                 raise Interrupted(f"The run is {self.run.state}.")
             with target_of(self.run.rollout.environment).connect() as connection:
+                fences.take_over(connection, self.plan.name, held)
                 install(connection)
                 if self._repairs:
                     repairs.count_before(self.run, connection, held)
@@ -418,11 +419,13 @@ def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
             return "Nothing is left to do here: there is no database to do it in."
         case StepFailed():
             return f"Put right what was found, {again}"
+        case psycopg.errors.DiskFull():
+            return f"Free space on the disk of the database server, {again}"
         case psycopg.errors.InsufficientPrivilege():
             return "Give the rollout's database role the right that is named, then retry."
         case psycopg.Error():
             return (
-                "The database refused the statement and nothing of it remains. Put right what it "
-                f"names, {again}"
+                f"The database refused the statement. Put right what it names, {again} An index "
+                "that is half built is cleared away first; nothing else of it remains."
             )
     return f"Put right what is named, {again}"

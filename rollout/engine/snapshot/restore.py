@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import errors, sql
 
+from rollout.engine import fences
 from rollout.engine.control import Control
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import (
@@ -85,6 +86,7 @@ def replace_tables(
     rights and foreign keys to other tables stay as they are there. Raises SnapshotError,
     Interrupted and psycopg.Error; nothing has changed then.
     """
+    fences.take_over(connection, plan.name, control)
     install(connection)
     shared = [name for name in SHARED if ask(connection, facts.relation_exists(in_target(name)))]
     with connection.transaction():

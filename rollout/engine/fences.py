@@ -1,0 +1,55 @@
+"""One session at a time carries a plan out on a target: who takes over ends the one before.
+
+A statement goes on in the server after the process that sent it was killed, and commits there.
+"""
+
+import logging
+import time
+
+from psycopg import errors
+
+from rollout.engine.control import Control
+from rollout.engine.target import Connection
+
+# "Roll": with the plan's hash it makes the key of the lock that says whose turn it is.
+_CLASS = 0x526F6C6C
+_LOOK_EVERY = 0.1
+_HOLDERS = """
+SELECT pid, pg_terminate_backend(pid) FROM pg_locks
+ WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND objsubid = 2
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND classid = %s AND objid = hashtext(%s)::oid
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def take_over(connection: Connection, plan: str, control: Control) -> None:
+    """Hold a plan for as long as this session lasts; end the session that holds it already.
+
+    It belongs to a worker that died, or that stood still until its work was given to another: what
+    it did in an open transaction is undone, what it committed is there to be found. Raises
+    Interrupted and psycopg.Error.
+    """
+    while not _try_to_hold(connection, plan):
+        for pid in _end_holders(connection, plan):
+            _log.warning("Ended session %s: a worker that died, or was too late, had left it", pid)
+            control.waiting("the end of the session that a worker that died has left")
+        control.check()
+        time.sleep(_LOOK_EVERY)
+    control.waiting("")
+
+
+def _try_to_hold(connection: Connection, plan: str) -> bool:
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_CLASS, plan]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _end_holders(connection: Connection, plan: str) -> list[int]:
+    try:
+        return [pid for pid, _ in connection.execute(_HOLDERS, [_CLASS, plan]).fetchall()]
+    except errors.InsufficientPrivilege:
+        # It is another role's: it ends by itself.
+        return []
