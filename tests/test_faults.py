@@ -21,12 +21,15 @@ from config import embedded
 from rollout import runner
 from rollout.journal import activity_log
 from rollout.models import (
+    RESTORE_UNDER_WAY,
     SNAPSHOT_UNDER_WAY,
     AuditReport,
     AuditStatus,
     BackfillJob,
     LogEntry,
     PhaseRun,
+    Restore,
+    RestoreState,
     Rollout,
     RunState,
     Snapshot,
@@ -58,6 +61,12 @@ BUILDING = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%' || %s || '%%' AND wait_event_type = 'Lock'
 """
+WAITS_FOR_ROLLOUT = """
+SELECT max(pid) FROM pg_stat_activity
+ WHERE query LIKE '%%FROM "rollout_rollout"%%' || %s || 'FOR %%UPDATE%%'
+   AND wait_event_type = 'Lock'
+"""
+TITLES = "SELECT jsonb_object_agg(id, title) FROM properties"
 TEXTS = "SELECT jsonb_object_agg(id, jsonb_build_array(type, status)) FROM {}"
 ARCHIVED = TEXTS.format('rollout."property-classification_properties_archive"')
 TEXTS = TEXTS.format("properties")
@@ -123,6 +132,10 @@ class Site:
     def gate_in_index(self, index: str) -> Gate:
         """A gate in a concurrent build, where its index is there already and not valid."""
         return Gate(self, BUILDING, index, "SELECT count(*) FROM property_types")
+
+    def gate_in_the_journal(self) -> Gate:
+        """A gate before whatever changes where the rollout stands."""
+        return Gate(self, WAITS_FOR_ROLLOUT, "", "SELECT FROM rollout_rollout FOR UPDATE")
 
     def _gate_function(self, returns: str, end: str) -> str:
         number = rollouts.ask("SELECT count(*) FROM pg_proc WHERE proname LIKE 'gate_%%'")
@@ -303,3 +316,47 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     assert_every_step_was_done_once(run)
     assert rollouts.ask(BROKEN) == 0
     assert rollouts.ask(ARCHIVED) == legacy
+
+
+def test_a_restore_is_carried_out_once_whatever_dies_in_the_middle(
+    contracted_elsewhere: Site,
+) -> None:
+    site = contracted_elsewhere
+    rollout = rollouts.the_rollout()
+    snapshot = take_snapshot(site, rollout)
+    restored = rollouts.ask(TITLES)
+    rollouts.execute("UPDATE properties SET title = 'Changed since'")
+    changed = rollouts.ask(TITLES)
+    take_snapshot(site, rollout)
+
+    loading = site.gate_in_definitions("CREATE TABLE")
+    restore = restore_into_production(snapshot, rollout)
+    cut_off(loading, restore)
+    wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
+    assert restore.state == RestoreState.FAILED
+    assert "went away" in restore.error
+    assert "Nothing was changed" in restore.error
+    assert rollouts.ask(TITLES) == changed
+
+    loading.shut()
+    restore = restore_into_production(snapshot, rollout)
+    noted = site.gate_in_the_journal()
+    killed(loading, restore)
+    noted.reached()
+    assert rollouts.ask(TITLES) == restored
+    # Somebody asks to cancel it, and the application writes: the first is too late, and the
+    # second would be lost if the tables were replaced once more.
+    Restore.objects.filter(pk=restore.pk).update(state=RestoreState.CANCELLING)
+    rollouts.execute("UPDATE properties SET title = 'Written after the restore'")
+    killed(noted, restore)
+    wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
+    assert restore.state == RestoreState.DONE, restore.error
+    assert set(rollouts.ask(TITLES).values()) == {"Written after the restore"}
+    assert LogEntry.objects.filter(event="snapshot restored").count() == 1
+
+
+def restore_into_production(snapshot: Snapshot, rollout: Rollout) -> Restore:
+    ada, grace = rollouts.person("ada"), rollouts.person("grace")
+    restore = runner.restore_snapshot(snapshot, rollout, replace=True, reason="Try", actor=ada)
+    runner.approve_restore(restore, actor=grace)
+    return restore

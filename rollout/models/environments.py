@@ -87,6 +87,9 @@ class Restore(Leased):
         max_length=10, choices=RestoreState.choices, default=RestoreState.RUNNING
     )
     attempts = models.PositiveSmallIntegerField(default=0)
+    transaction = models.BigIntegerField(null=True)
+    """The number of the transaction that replaced the tables, as its server counts: written down
+    before it was committed, so that the server can be asked whether it was."""
     doing = models.TextField(blank=True)
     actor_name = models.CharField(max_length=150)
     reason = models.TextField(blank=True)

@@ -185,6 +185,7 @@ class _Work:
         restores.put_back(
             snapshot, stage, target, self.held, tell=lambda doing: self._write(doing=doing)
         )
+        restores.gather_statistics(stage, target)
         self._write(doing="Copying the tables, to compare with them in the end.")
         with target.connect() as connection:
             install(connection)

@@ -1,15 +1,18 @@
 """Puts a snapshot back in place of a plan's tables."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import psycopg
+from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg import sql
 
 from rollout import gates, journal
+from rollout.engine import fences
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.archive import Archive
@@ -37,6 +40,7 @@ from rollout.models import (
 )
 from rollout.worker import databases, dump_storage, leases
 from rollout.worker.leases import Lease
+from rollout.worker.runs import connection_lost
 from rollout.worker.snapshots import programs_for, recorded
 
 _log = logging.getLogger(__name__)
@@ -74,12 +78,17 @@ def carry_out(restore_id: int, token: int, *, from_queue: bool = True) -> None:
         except (Refused, SnapshotError) as error:
             work.fail(str(error), getattr(error, "advice", ""))
         except psycopg.Error as error:
+            if work.may_be_committed and connection_lost(error):
+                # The lease runs out, and whoever takes it up asks the server what became of it.
+                raise
             if held.lost or held.asked_to:
                 work.stopped()
                 return
             meant = problem.of_database(error)
             work.fail(f"{meant} Nothing was changed.", meant.advice)
         except Exception as error:
+            if work.may_be_committed:
+                raise
             _log.exception("Restore %s", restore.pk)
             work.fail(
                 f"{type(error).__name__}: {error}", "Look at the worker's log, then try again."
@@ -94,16 +103,20 @@ class _Work:
         self.held = held
         self.token = restore.token
 
+    @property
+    def may_be_committed(self) -> bool:
+        """Whether the tables of an environment may have been replaced already."""
+        return self.restore.transaction is not None and self.restore.environment is None
+
     def carry_on(self) -> None:
         restore = self.restore
+        self._count_attempt()
+        if self._is_committed():
+            # Who wrote there since would lose it, if the tables were replaced once more.
+            self._note()
+            return
         if restore.state == RestoreState.CANCELLING:
             raise Interrupted("It was cancelled before a worker began with it.")
-        self._write(attempts=restore.attempts + 1, started_at=restore.started_at or timezone.now())
-        if restore.attempts > MOST_ATTEMPTS:
-            raise SnapshotError(
-                f"{MOST_ATTEMPTS} workers died while they were at it.",
-                "Look whether their machine runs out of memory or disk, then try again.",
-            )
         active = active_run(restore.rollout)
         if active is not None:
             raise Refused(is_busy(active))
@@ -112,11 +125,61 @@ class _Work:
             raise Refused(refusal)
         target = self._target()
         self._tell("Reading the dump through.")
-        put_back(restore.snapshot, restore.rollout, target, self.held, tell=self._tell)
-        note(
+        put_back(
             restore.snapshot,
             restore.rollout,
-            actor=restore.actor_name,
+            target,
+            self.held,
+            tell=self._tell,
+            committing=lambda transaction: self._write(transaction=transaction),
+        )
+        self._note()
+        try:
+            gather_statistics(restore.rollout, target)
+        except psycopg.Error as error:
+            # Autovacuum makes up for it.
+            _log.warning("Statistics after restore %s: %s", restore.pk, str(error).strip())
+
+    def _count_attempt(self) -> None:
+        restore = self.restore
+        restore.attempts += 1
+        restore.started_at = restore.started_at or timezone.now()
+        self._mine(*RESTORE_WORKING).update(
+            attempts=restore.attempts, started_at=restore.started_at
+        )
+        if restore.attempts <= MOST_ATTEMPTS:
+            return
+        if self.may_be_committed:
+            raise SnapshotError(
+                f"{MOST_ATTEMPTS} workers died or lost the database while they were at it, and "
+                "nobody could tell whether the tables were replaced.",
+                "Compare them with the snapshot, then restore anew or leave them.",
+            )
+        raise SnapshotError(
+            f"{MOST_ATTEMPTS} workers died while they were at it.",
+            "Look whether their machine runs out of memory or disk, then try again.",
+        )
+
+    def _is_committed(self) -> bool:
+        """Whether a worker that was cut off had replaced the tables; the server knows."""
+        if not self.may_be_committed:
+            return False
+        with target_of(self.restore.rollout.environment).connect() as connection:
+            fences.take_over(connection, self.restore.rollout.plan, self.held)
+            row = connection.execute(
+                "SELECT pg_xact_status(%s::text::xid8)", [self.restore.transaction]
+            ).fetchone()
+        if row is not None and row[0] == "committed":
+            return True
+        self.restore.transaction = None
+        self._mine(*RESTORE_WORKING).update(transaction=None)
+        return False
+
+    def _note(self) -> None:
+        note(
+            self.restore.snapshot,
+            self.restore.rollout,
+            actor=self.restore.actor_name,
             source="worker",
             done=self._done,
         )
@@ -132,7 +195,12 @@ class _Work:
         self._write(doing=doing)
 
     def _done(self) -> None:
-        self._write(state=RestoreState.DONE, finished_at=timezone.now(), doing="")
+        """It is done, also where somebody asked to cancel it after the tables were replaced."""
+        self.restore.state, self.restore.finished_at = RestoreState.DONE, timezone.now()
+        if not self._mine(*RESTORE_WORKING).update(
+            state=RestoreState.DONE, finished_at=self.restore.finished_at, doing=""
+        ):
+            raise Interrupted("Another worker has taken it over.")
         if self.restore.environment is not None:
             databases.is_ready(self.restore.environment)
 
@@ -180,22 +248,26 @@ class _Work:
         """Raises Interrupted where it was cancelled, or is another worker's by now."""
         for name, value in fields.items():
             setattr(self.restore, name, value)
-        mine = Restore.objects.filter(
-            pk=self.restore.pk, token=self.token, state=RestoreState.RUNNING
-        )
-        changed = {name: value for name, value in fields.items() if name != "state"}
-        if "state" in fields:
-            changed["state"] = fields["state"]
-        if not mine.update(**changed):
+        if not self._mine(RestoreState.RUNNING).update(**fields):
             raise Interrupted("It was cancelled, or another worker has taken it over.")
+
+    def _mine(self, *states: RestoreState) -> QuerySet[Restore]:
+        return Restore.objects.filter(pk=self.restore.pk, token=self.token, state__in=states)
 
 
 def put_back(
-    snapshot: Snapshot, into: Rollout, target: Target, control: Control, *, tell: Any
+    snapshot: Snapshot,
+    into: Rollout,
+    target: Target,
+    control: Control,
+    *,
+    tell: Callable[[str], None],
+    committing: Callable[[int], None] = lambda _transaction: None,
 ) -> None:
-    """Put a snapshot in place of a plan's tables, all in one transaction, and gather statistics.
+    """Put a snapshot in place of a plan's tables, all in one transaction.
 
-    Raises Refused, SnapshotError, Interrupted and psycopg.Error; nothing has changed then.
+    ``committing`` gets its number at the very end. Raises Refused, SnapshotError, Interrupted and
+    psycopg.Error; nothing has changed then, unless the connection was lost after that.
     """
     plan = plan_of(into)
     stored = dump_storage.measured(snapshot.storage_name, check=control.check)
@@ -208,9 +280,15 @@ def put_back(
             partial(dump_storage.open_dump, snapshot.storage_name),
             control,
         )
-        replace_tables(connection, plan, archive, recorded(snapshot), control)
-        tell("Gathering statistics.")
-        for relation in relations_of(connection, plan):
+        replace_tables(
+            connection, plan, archive, recorded(snapshot), control, committing=committing
+        )
+
+
+def gather_statistics(into: Rollout, target: Target) -> None:
+    """Do to restored tables what autovacuum would do in a while. Raises psycopg.Error."""
+    with target.connect() as connection:
+        for relation in relations_of(connection, plan_of(into)):
             # As tables are that have been in use: hint bits set, statistics there.
             if relation.kind == "r":
                 connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(relation.identifier))

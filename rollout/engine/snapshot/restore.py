@@ -1,5 +1,6 @@
 """Puts a dump back: into a scratch database to see that it is whole, or in place of tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from psycopg import errors, sql
@@ -78,13 +79,21 @@ def verify(
 
 
 def replace_tables(
-    connection: Connection, plan: Plan, archive: Archive, recorded: Recorded, control: Control
+    connection: Connection,
+    plan: Plan,
+    archive: Archive,
+    recorded: Recorded,
+    control: Control,
+    *,
+    committing: Callable[[int], None] = lambda _transaction: None,
 ) -> None:
     """Put a dump in place of a plan's tables, all of it in one transaction.
 
     Whatever the plan has there goes: tables, lookup tables, mapping, archive, triggers. Owners,
-    rights and foreign keys to other tables stay as they are there. Raises SnapshotError,
-    Interrupted and psycopg.Error; nothing has changed then.
+    rights and foreign keys to other tables stay as they are there. ``committing`` gets the
+    transaction's number just before it is committed: the server tells by it what became of it, also
+    when the connection is lost. Raises SnapshotError, Interrupted and psycopg.Error; nothing has
+    changed then, unless that happened while it was committed.
     """
     fences.take_over(connection, plan.name, control)
     install(connection)
@@ -129,6 +138,9 @@ def replace_tables(
                 f"What was restored is not what was recorded: {' '.join(wrong)}",
                 "Nothing was changed. Take another snapshot and restore that one.",
             )
+        row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        committing(int(row[0]))
 
 
 def _prepare(connection: Connection, prerequisites: list[str]) -> None:
