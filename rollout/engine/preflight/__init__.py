@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine.preflight import data, server, sessions, tables
+from rollout.engine.preflight import data, functions, server, sessions, tables
 from rollout.engine.preflight.forecast import Forecaster, LockForecast, longest_transaction
 from rollout.engine.preflight.item import Item, Limits, Scope, oids_of, seconds
 from rollout.engine.target import Connection, Target
@@ -34,6 +34,9 @@ _QUESTIONS: dict[str, Question] = {
     "invalid indexes": tables.invalid_indexes,
     "other triggers": tables.other_triggers,
     "dependent views, functions and policies": tables.dependents,
+    "functions that copy whole rows": functions.whole_rows,
+    "functions that return rows": functions.returned_rows,
+    "functions that name dropped columns": functions.dropped_columns,
     "publications": tables.publications,
     "schema": tables.schema_drift,
     "free disk": server.disk,
