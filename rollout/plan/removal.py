@@ -59,6 +59,17 @@ def unless(fact: sql.Composable, statement: Statement) -> Statement:
     return replace(statement, done=sql.SQL("({} OR {})").format(fact, statement.done))
 
 
+def together(first: Statement, second: Statement) -> Statement:
+    """Two short statements in one transaction: no writer meets the table between them."""
+    assert first.done is not None
+    assert second.done is not None
+    return Statement(
+        sql=sql.SQL("{};\n{}").format(first.sql, second.sql),
+        done=facts.all_of(first.done, second.done),
+        locks=tuple(dict.fromkeys((*first.locks, *second.locks))),
+    )
+
+
 def archive_name(plan: "Plan", table: Table) -> str:
     return identifier(plan.name, table.label, "archive")
 
@@ -246,41 +257,41 @@ class DropLegacy(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
-        return (
-            triggers(plan, self.table).remove(),
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} {}").format(
-                    self.table.identifier,
-                    sql.SQL(", ").join(
-                        sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(c))
-                        for c in columns
-                    ),
+        drop = Statement(
+            sql=sql.SQL("ALTER TABLE {} {}").format(
+                self.table.identifier,
+                sql.SQL(", ").join(
+                    sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(c)) for c in columns
                 ),
-                done=facts.all_of(
-                    *(facts.no(facts.column_exists(self.table, column)) for column in columns)
-                ),
-                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
             ),
+            done=facts.all_of(
+                *(facts.no(facts.column_exists(self.table, column)) for column in columns)
+            ),
+            locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
         )
+        # Without its triggers a column that is NOT NULL would refuse who knows the new ones alone,
+        # for as long as its drop waits for the lock.
+        return (together(triggers(plan, self.table).remove(), drop),)
 
     def backward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
+        add = Statement(
+            sql=sql.SQL("ALTER TABLE {} {}").format(
+                self.table.identifier,
+                sql.SQL(", ").join(
+                    sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
+                        sql.Identifier(name), code(column.type)
+                    )
+                    for name, column in columns.items()
+                ),
+            ),
+            done=facts.all_of(*(facts.column_exists(self.table, c) for c in columns)),
+            locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+        )
         return (
             archive_is_whole(plan, self.table),
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} {}").format(
-                    self.table.identifier,
-                    sql.SQL(", ").join(
-                        sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
-                            sql.Identifier(name), code(column.type)
-                        )
-                        for name, column in columns.items()
-                    ),
-                ),
-                done=facts.all_of(*(facts.column_exists(self.table, c) for c in columns)),
-                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
-            ),
-            self._triggers_before(plan),
+            # A text that was written before the triggers are there would be restored away.
+            together(add, self._triggers_before(plan)),
             *(
                 name_the_rows(lookup, plan.name, idle=True)
                 for lookup in plan.lookups_of(self.table)

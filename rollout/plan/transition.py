@@ -236,7 +236,11 @@ class FullAudit(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class CutOver(Step):
-    """Reads and writes go to the new columns and the dual write turns round, in one transaction."""
+    """Reads and writes go to the new columns and the dual write turns round, in one transaction.
+
+    The modes are those of all tables: where several are cut over, they switch with the last one.
+    Until then the tables that have turned understand who writes both.
+    """
 
     table: Table
     phases = frozenset({ENFORCE})
@@ -244,11 +248,19 @@ class CutOver(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         turn = triggers(plan, self.table).install("reverse")
+        if not self._is_last(plan):
+            return (turn,)
         return (switch_modes(plan.name, read="new", write="new", together_with=turn),)
 
     def backward(self, plan: "Plan") -> Actions:
         turn = triggers(plan, self.table).install("forward")
+        if not self._is_last(plan):
+            return (turn,)
         return (switch_modes(plan.name, read="legacy", write="both", together_with=turn),)
+
+    def _is_last(self, plan: "Plan") -> bool:
+        steps = [step for phase in plan.phases for step in phase.steps]
+        return [step for step in steps if isinstance(step, CutOver)][-1:] == [self]
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "reverse")
