@@ -175,11 +175,14 @@ class Target:
         if time.monotonic() < until:
             raise TargetAway(said)
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 **{**NOTICED, **self.parameters, **options},
                 autocommit=True,
                 application_name=APPLICATION_NAME,
             )
+            # A query from which a policy would hide rows fails: what nobody saw is not done.
+            connection.execute("SET row_security = off")
+            return connection
         except psycopg.OperationalError as error:
             said = self._unreachable(error)
             if isinstance(error, psycopg.errors.ConnectionTimeout):

@@ -25,6 +25,7 @@ __all__ = ["Item", "Limits", "LockForecast", "Preflight", "forecast_locks", "loa
 _QUESTIONS: dict[str, Question] = {
     "server version": server.version,
     "rights": server.rights,
+    "row security": server.row_security,
     "long transactions": sessions.long_transactions,
     "idle in transaction": sessions.idle_in_transaction,
     "prepared transactions": sessions.prepared_transactions,

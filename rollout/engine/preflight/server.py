@@ -80,6 +80,33 @@ def rights(connection: Connection, scope: Scope) -> Item:
     return Item(name, "pass", f"{role} may change {scope.tables}.")
 
 
+def row_security(connection: Connection, scope: Scope) -> Item:
+    """What policies hide is not filled, not audited and not archived; then it is dropped."""
+    name = "row security"
+    found = rows(
+        connection,
+        """
+        SELECT current_user, c.oid::regclass::text FROM pg_class c
+         WHERE (c.oid = ANY (%(oids)s::oid[])
+                OR c.relkind = 'r' AND c.relnamespace = to_regnamespace(%(own)s))
+           AND row_security_active(c.oid)
+         ORDER BY 2
+        """,
+        oids=scope.oids,
+        own=SCHEMA,
+    )
+    if not found:
+        return Item(name, "pass", f"No policy hides rows of {scope.tables}.")
+    return Item(
+        name,
+        "fail",
+        f"Policies hide rows of {', '.join(table for _, table in found)} from {found[0][0]}.",
+        "Give that role BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY on each until "
+        "the rollout is done.",
+        blocks=True,
+    )
+
+
 def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
     """Whether a pooler gives each transaction another session: settings do not hold then."""
     name = "direct connection"
