@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.plan.announcement import ANNOUNCE
+from rollout.plan.session_settings import OF_SESSIONS, set_all
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -180,8 +181,7 @@ class Target:
                 autocommit=True,
                 application_name=APPLICATION_NAME,
             )
-            # A query from which a policy would hide rows fails: what nobody saw is not done.
-            connection.execute("SET row_security = off")
+            connection.execute(set_all(OF_SESSIONS))
             return connection
         except psycopg.OperationalError as error:
             said = self._unreachable(error)

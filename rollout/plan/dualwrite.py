@@ -27,6 +27,7 @@ from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
+from rollout.plan.session_settings import OF_EXPRESSIONS
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
@@ -129,7 +130,12 @@ class DualWriteTriggers:
         functions += [self._to_legacy(lookup) for lookup in self.lookups]
         functions.append(
             owned_function(
-                self.function, arguments="", returns="trigger", schema=self.table.schema, body=body
+                self.function,
+                arguments="",
+                returns="trigger",
+                schema=self.table.schema,
+                body=body,
+                settings=OF_EXPRESSIONS,
             )
         )
         triggers = [

@@ -9,7 +9,8 @@ LONGEST_LOOKUP_VALUE = 200
 """Characters; a longer legacy text is no lookup value and stays unmapped until a person decides."""
 
 _MAX_IDENTIFIER_BYTES = 63
-_TIDY = r"btrim(regexp_replace({}, '[\s\u00a0]+', ' ', 'g'))"
+# With an E, the backslashes are safe from a session that reads plain literals in the old way.
+_TIDY = r"btrim(regexp_replace({}, E'[\\s\\u00a0]+', ' ', 'g'))"
 
 
 def identifier(*parts: str) -> str:

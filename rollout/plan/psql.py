@@ -85,6 +85,10 @@ SET statement_timeout = 0;
 SET lock_timeout = '2s';
 SET synchronous_commit = on;
 SET check_function_bodies = off;
+SET standard_conforming_strings = on;
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET IntervalStyle = 'postgres';
 
 -- Runs a statement in a transaction of its own with rising lock timeouts, unless it is done; then
 -- asks whether it is.

@@ -10,7 +10,7 @@ then, and a decision about that text still stands.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
@@ -18,6 +18,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.mapping import meaning, why_mapped
 from rollout.plan.names import code, identifier, in_target, normal
+from rollout.plan.session_settings import SPELLING, of_function
 from rollout.plan.translations import Lookup
 
 _VALUE = sql.SQL("value")
@@ -156,14 +157,29 @@ def owned_function(
     schema: str,
     declare: str = "",
     body: Sequence[sql.Composable],
+    settings: Mapping[str, str] = SPELLING,
 ) -> sql.Composed:
-    """A function with its owner's rights: the application needs none on what it reads."""
-    path = sql.SQL(", ").join([sql.SQL("pg_catalog"), sql.Identifier(schema), sql.SQL("pg_temp")])
+    """A function with its owner's rights: the application needs none on what it reads.
+
+    ``settings`` are in force while it runs, whatever the session's are.
+    """
     text = sql.SQL("{declare}BEGIN\n{body}\nEND").format(
         declare=sql.SQL("DECLARE {} ").format(code(declare)) if declare else sql.SQL(""),
         body=sql.SQL("\n").join(body),
     )
     return sql.SQL(
         "CREATE OR REPLACE FUNCTION {} ({}) RETURNS {} LANGUAGE plpgsql SECURITY DEFINER\n"
-        "  SET search_path = {} AS {}"
-    ).format(in_target(name), code(arguments), code(returns), path, sql.Literal(text.as_string()))
+        "  SET search_path = {}{} AS {}"
+    ).format(
+        in_target(name),
+        code(arguments),
+        code(returns),
+        search_path(schema),
+        of_function(settings),
+        sql.Literal(text.as_string()),
+    )
+
+
+def search_path(schema: str) -> sql.Composable:
+    """Where functions of the engine look names up, over a table in that schema."""
+    return sql.SQL(", ").join([sql.SQL("pg_catalog"), sql.Identifier(schema), sql.SQL("pg_temp")])

@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine.preflight import data, functions, server, sessions, tables
+from rollout.engine.preflight import data, expressions, functions, server, sessions, tables
 from rollout.engine.preflight.forecast import Forecaster, LockForecast, longest_transaction
 from rollout.engine.preflight.item import Item, Limits, Scope, oids_of, seconds
 from rollout.engine.target import Connection, Target
@@ -40,6 +40,7 @@ _QUESTIONS: dict[str, Question] = {
     "functions that name dropped columns": functions.dropped_columns,
     "publications": tables.publications,
     "schema": tables.schema_drift,
+    expressions.NAME: expressions.expressions,
     "free disk": server.disk,
 }
 

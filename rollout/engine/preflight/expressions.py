@@ -1,0 +1,250 @@
+"""Tries derived expressions as the triggers will evaluate them, on the rows that there are.
+
+An expression that raises, or that says something else in another session, is found before any
+trigger evaluates it in the application's writes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors, sql
+
+from rollout.engine.preflight.item import Item, Scope, oids_of, one, rows
+from rollout.engine.target import Connection, own
+from rollout.plan.names import SCHEMA, code
+from rollout.plan.resolvers import search_path
+from rollout.plan.session_settings import OF_EXPRESSIONS
+from rollout.plan.step import CONTRACT
+from rollout.plan.translations import Derived
+
+NAME = "expressions"
+# Each is evaluated a few times: what a preflight waits for is seconds.
+MOST_ROWS = 100_000
+COMPARED_ROWS = 20_000
+_MOMENT = (
+    "now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|"
+    "statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|uuidv4|uuidv7|"
+    "nextval|current_setting|current_user|session_user|current_role|txid_current"
+)
+_OF_THE_MOMENT = re.compile(rf"(?<![\w.\"])({_MOMENT})(?![\w\"])", re.IGNORECASE)
+_SUBQUERY = re.compile(r"\(\s*(select|with|table|values)\b", re.IGNORECASE)
+_CALL = re.compile(r"(?:\"((?:[^\"]|\"\")+)\"|(\w+))\s*\(")
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_SHORT_TEXT = re.compile(r"(?:character varying|character)\((\d+)\)")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """Another session than the triggers', and what to write so that it makes no difference."""
+
+    differs_in: str
+    settings: Mapping[str, str]
+    advice: str
+
+
+_ZONE = "Write the zone that is meant, as in ({column} AT TIME ZONE 'Europe/Berlin')::date."
+_SESSIONS = (
+    # Between them the day differs at every hour.
+    _Session("TimeZone", {"TimeZone": "Pacific/Kiritimati"}, _ZONE),
+    _Session("TimeZone", {"TimeZone": "Etc/GMT+12"}, _ZONE),
+    _Session("DateStyle", {"DateStyle": "SQL, DMY"}, "Write to_date() or to_char() and a format."),
+    _Session("IntervalStyle", {"IntervalStyle": "sql_standard"}, "Write to_char() and a format."),
+)
+
+
+def expressions(connection: Connection, scope: Scope) -> Item:
+    """Whether every derived value can be told, for the rows there are, and is the same anywhere."""
+    derived = [t for t in scope.plan.translations if isinstance(t, Derived)]
+    if not derived or scope.phase == CONTRACT:
+        return Item(NAME, "pass", "No expression is to be evaluated by triggers yet to come.")
+    faults: list[tuple[str, str]] = []
+    doubts: list[tuple[str, str]] = []
+    tried = []
+    for translation in derived:
+        trial = _Trial(connection, translation)
+        label = f"{translation.table.label}.{translation.column}"
+        if not trial.oids:
+            tried.append(f"{label}: the table is not there to try it on")
+            continue
+        if fault := trial.fault():
+            faults.append((f"{label}: {fault[0]}", fault[1]))
+        else:
+            doubts += [(f"{label}: {doubt}", advice) for doubt, advice in trial.doubts()]
+            tried.append(f"{label}: {trial.rows_tried}")
+    told = faults or doubts
+    if not told:
+        return Item(NAME, "pass", "; ".join(tried))
+    return Item(
+        NAME,
+        "fail",
+        " ".join(text for text, _ in told),
+        " ".join(dict.fromkeys(advice for _, advice in told)),
+        blocks=bool(faults),
+    )
+
+
+class _Trial:
+    """One expression, tried in a read-only transaction."""
+
+    def __init__(self, connection: Connection, derived: Derived) -> None:
+        self.connection, self.derived = connection, derived
+        self.oids = oids_of(connection, [derived.table.label])
+        (self.rows,) = one(
+            connection,
+            "SELECT coalesce(sum(CASE WHEN reltuples < 0 THEN pg_relation_size(oid) / 8192 * 100"
+            " ELSE reltuples END), 0)::bigint FROM pg_class"
+            " WHERE oid = ANY (%(oids)s::oid[]) AND relkind = 'r'",
+            oids=self.oids,
+        )
+
+    @property
+    def rows_tried(self) -> str:
+        if self._share(MOST_ROWS) is None:
+            return "no row raises"
+        return f"no row of a sample of about {MOST_ROWS:,} raises"
+
+    def _share(self, most: int) -> float | None:
+        """Percent of the pages that about so many rows are on; None for all."""
+        return None if self.rows <= most else 100 * most / self.rows
+
+    def _query(self, select: sql.Composable, most: int) -> sql.Composed:
+        """A query over values, called ``v``, of the table's rows or of a sample of them."""
+        share = self._share(most)
+        return sql.SQL("SELECT {} FROM (SELECT {} AS v FROM {} AS new{}) AS tried").format(
+            select,
+            self.derived.value("new"),
+            self.derived.table.identifier,
+            sql.SQL("")
+            if share is None
+            else sql.SQL(" TABLESAMPLE SYSTEM ({}) REPEATABLE (0)").format(sql.Literal(share)),
+        )
+
+    def fault(self) -> tuple[str, str] | None:
+        """Why no trigger may evaluate it, and what to do."""
+        of_type = sql.SQL("count(CAST(v AS {}))").format(code(self.derived.type))
+        if length := _SHORT_TEXT.fullmatch(self.derived.type):
+            of_type = sql.SQL("{}, coalesce(max(length(v::text)), 0)").format(of_type)
+        try:
+            with self._as_in_a_trigger():
+                row = self.connection.execute(own(self._query(of_type, MOST_ROWS))).fetchone()
+        except errors.QueryCanceled:
+            raise
+        except psycopg.Error as error:
+            return self._why(error)
+        if length and row and row[1] > int(length[1]):
+            return (
+                f"a value has {row[1]:,} characters, and {self.derived.type} takes {length[1]}.",
+                "Shorten it in the expression, or give the column a longer type.",
+            )
+        return self._of_the_moment() or self._of_the_session()
+
+    def _why(self, error: psycopg.Error) -> tuple[str, str]:
+        message = error.diag.message_primary or str(error).strip()
+        if isinstance(error, errors.UndefinedFunction | errors.UndefinedObject):
+            return (
+                f"{message}. Triggers look names up in pg_catalog and {self._schema} alone.",
+                "Write the schema before the name in the expression, as in tools.plain(…).",
+            )
+        if isinstance(error, errors.SyntaxErrorOrAccessRuleViolation | errors.FeatureNotSupported):
+            return f"PostgreSQL does not take the expression: {message}.", "Correct it."
+        return (
+            f"the expression raises for a row that is there: {message}.",
+            "Guard it, as in CASE WHEN {column} ~ '^[0-9]+$' THEN {column}::integer END.",
+        )
+
+    @property
+    def _schema(self) -> str:
+        return self.derived.table.schema
+
+    def _of_the_moment(self) -> tuple[str, str] | None:
+        if word := _OF_THE_MOMENT.search(self._code):
+            return (
+                f"{word[1]} says something else at another moment or in another session.",
+                "Derive from columns of the row alone.",
+            )
+        return None
+
+    @property
+    def _code(self) -> str:
+        """The expression without its literals and without the columns that it names."""
+        bare = re.sub(
+            r"\{[^{}]*\}", "", self.derived.expression.replace("{{", "").replace("}}", "")
+        )
+        return _LITERAL.sub("''", bare)
+
+    def _of_the_session(self) -> tuple[str, str] | None:
+        """Settings of a session that make a difference to the value of a row that is there."""
+        pinned = self._print({})
+        for session in _SESSIONS:
+            if self._print(session.settings) != pinned:
+                return (
+                    f"the value depends on the {session.differs_in} of the session that writes.",
+                    session.advice,
+                )
+        if self._print({}, in_a_trigger=False) != pinned:
+            return (
+                "the expression means other functions or types on the search_path of the console "
+                "than on that of the triggers.",
+                "Write the schema before each name in the expression, as in tools.plain(…).",
+            )
+        return None
+
+    def _print(self, settings: Mapping[str, str], *, in_a_trigger: bool = True) -> object:
+        """A fingerprint of the values in such a session; the error's where it raises."""
+        # As they are sent: their texts differ with the settings, even where values do not.
+        select = sql.SQL(
+            "pg_catalog.sum(pg_catalog.hashtextextended("
+            "pg_catalog.encode(pg_catalog.record_send(ROW(CAST(v AS {}))), 'hex'), 0)::numeric)"
+        ).format(code(self.derived.type))
+        try:
+            with self._as_in_a_trigger(settings, path=in_a_trigger):
+                row = self.connection.execute(own(self._query(select, COMPARED_ROWS))).fetchone()
+                return row and row[0]
+        except errors.QueryCanceled:
+            raise
+        except psycopg.Error as error:
+            return error.sqlstate
+
+    @contextmanager
+    def _as_in_a_trigger(
+        self, settings: Mapping[str, str] | None = None, *, path: bool = True
+    ) -> Iterator[None]:
+        """A part of the transaction whose settings are those of a trigger, save for a few."""
+        values = {**OF_EXPRESSIONS, **(settings or {})}
+        if path:
+            values["search_path"] = search_path(self._schema).as_string(self.connection)
+        with self.connection.transaction(force_rollback=True):
+            for name, value in values.items():
+                self.connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+            yield
+
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """What the expression reads that is none of the row, and that no trigger follows."""
+        if _SUBQUERY.search(self._code):
+            yield (
+                "the expression reads other rows by a subquery, and what changes there is not "
+                "followed.",
+                "See that they stay as they are until the rollout is done.",
+            )
+        names = [
+            quoted.replace('""', '"') or plain.lower()
+            for quoted, plain in _CALL.findall(self._code)
+        ]
+        called = rows(
+            self.connection,
+            "SELECT p.oid::regprocedure::text FROM pg_proc AS p"
+            " JOIN pg_namespace AS n ON n.oid = p.pronamespace"
+            " WHERE p.proname = ANY (%(names)s) AND p.provolatile <> 'i'"
+            " AND n.nspname <> ALL (ARRAY['pg_catalog', 'information_schema', %(own)s])"
+            " ORDER BY 1 LIMIT 5",
+            names=names,
+            own=SCHEMA,
+        )
+        if called:
+            yield (
+                f"{', '.join(name for (name,) in called)} is not declared IMMUTABLE.",
+                "See that it answers from its arguments alone, and declare it so.",
+            )

@@ -1,0 +1,54 @@
+"""The settings that decide what an expression says, held to one value wherever one is evaluated.
+
+A database, a role or a session may have others. What the triggers write in the application's
+session, the backfill in the console's and what an audit expects is to be one and the same.
+"""
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+SPELLING: Mapping[str, str] = {"standard_conforming_strings": "on"}
+"""How SQL itself is read: without it the backslashes of a literal are gone."""
+OF_EXPRESSIONS: Mapping[str, str] = {
+    **SPELLING,
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+}
+"""What values are read and written as."""
+OF_SESSIONS: Mapping[str, str] = {
+    **OF_EXPRESSIONS,
+    # What the catalog is asked for comes back as text, and keys and fingerprints are made of it.
+    "client_encoding": "UTF8",
+    "quote_all_identifiers": "off",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "transform_null_equals": "off",
+    # A query from which a policy would hide rows fails: what nobody saw is not done.
+    "row_security": "off",
+}
+"""What every session of the engine sets."""
+
+
+def of_function(settings: Mapping[str, str]) -> sql.Composable:
+    """The SET clauses of a function, each on a line of its own."""
+    return sql.SQL("").join(
+        sql.SQL("\n  SET {} = {}").format(sql.Identifier(name), _listed(value))
+        for name, value in settings.items()
+    )
+
+
+def set_all(settings: Mapping[str, str]) -> sql.Composed:
+    """One statement that sets them for the session."""
+    return sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
+            for name, value in settings.items()
+        )
+    )
+
+
+def _listed(value: str) -> sql.Composable:
+    # A list in one literal would be taken for a single word.
+    return sql.SQL(", ").join(sql.Literal(word) for word in value.split(", "))
