@@ -121,5 +121,29 @@ def test_a_preflight_tells_what_blocks_and_answers_no(rollout: Rollout, backfill
     assert "BLOCKS   nulls in properties.currency: 100 rows of properties have no currency." in out
     code, out, _ = rollout("preflight", PLAN, "3", "--json")
     assert code == 1
-    assert json.loads(out)["items"][0]["blocks"] is True
+    assert json.loads(out)["items"][0]["level"] == "blocks"
     assert rollout("preflight", PLAN, "7")[0] == 2
+
+
+def test_a_preflight_that_only_warns_answers_so(rollout: Rollout) -> None:
+    assert rollout("preflight", PLAN, "1")[0] == 0
+    rollouts.execute("ALTER TABLE properties ADD is_listed boolean")
+    code, out, _ = rollout("preflight", PLAN, "1")
+    assert code == 3
+    assert "WARNS    schema: properties.is_listed: expected no column in this phase" in out
+
+
+def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(rollout: Rollout) -> None:
+    code, out, _ = rollout("readiness", PLAN)
+    assert (code, "BLOCKS" in out) == (0, False)
+    rollouts.execute("CREATE VIEW of_a_report AS SELECT id, type FROM properties")
+    code, out, _ = rollout("readiness", PLAN)
+    assert code == 1
+    assert "BLOCKS   phase 4: what needs properties (type, status): 1 objects need" in out
+    assert "view of_a_report" in out
+    code, out, _ = rollout("readiness", PLAN, "--json")
+    answer = json.loads(out)
+    assert (code, answer["items"][0]["level"], answer["items"][0]["phase"]) == (1, "blocks", 4)
+    assert answer["asked_later"]
+    # It does not keep phase 0 from starting: a release may replace the view on the way.
+    assert rollout("preflight", PLAN, "0")[0] == 0

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from rollout.engine.health import Status
+from rollout.engine.preflight import Level
 from rollout.gates.checklists import ItemStatus
 from rollout.models import (
     AuditStatus,
@@ -115,6 +116,13 @@ _GATE = {
     "unknown": Look("Unknown", "warn", "unknown"),
     "overridden": Look("Overridden", "warn", "warning"),
 }
+_PREFLIGHT: dict[Level, Look] = {
+    "blocks": Look("Blocks", "bad", "failed"),
+    "warns": Look("Warns", "warn", "warning"),
+    "unknown": Look("Unknown", "warn", "unknown"),
+    "info": Look("Info", "info", "queued"),
+    "pass": Look("Pass", "good", "done"),
+}
 _SIGNAL: dict[Status, Look] = {
     "ok": Look("OK", "good", "done"),
     "throttle": Look("Slowed down", "warn", "warning"),
@@ -188,6 +196,10 @@ def of_restore(state: str) -> Look:
 
 def of_gate(status: str) -> Look:
     return _GATE[status]
+
+
+def of_preflight(level: Level) -> Look:
+    return _PREFLIGHT[level]
 
 
 def of_rerun(answer: str) -> Look:

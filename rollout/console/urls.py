@@ -51,6 +51,7 @@ of_a_rollout: list[URLPattern | URLResolver] = [
     path("phases/<int:number>/preflight/", preflights.preflight, name="preflight"),
     path("phases/<int:number>/roll-back/locks/", preflights.rollback_locks, name="rollback_locks"),
     path("phases/<int:number>/second-run/", reruns.rerun, name="rerun"),
+    path("readiness/", preflights.readiness, name="readiness"),
     path("schema/", schemas.schema, name="schema"),
     path("phases/<int:number>/estimate/", phases.estimate, name="estimate"),
     path("phases/<int:number>/roll-back/", phases.roll_back, name="roll_back"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
 from rollout.models import Rollout
 from rollout.plan import interfaces, typescript
@@ -13,7 +14,21 @@ from rollout.queries import preflights, reruns, text_reports
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import all_rollouts, find_rollout
 
-DONE, NO, ERROR = 0, 1, 2
+DONE, NO, ERROR, WARNED = 0, 1, 2, 3
+_STATUS: dict[Level, int] = {
+    "blocks": NO,
+    "warns": WARNED,
+    "unknown": WARNED,
+    "info": DONE,
+    "pass": DONE,
+}
+_MARKS: dict[Level, str] = {
+    "blocks": "BLOCKS",
+    "warns": "WARNS",
+    "unknown": "UNKNOWN",
+    "info": "INFO",
+    "pass": "pass",
+}
 AddVerb = Callable[..., ArgumentParser]
 Write = Callable[[str], Any]
 
@@ -29,6 +44,7 @@ def add_verbs(verb: AddVerb) -> None:
     types.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
     before = verb("preflight", "Look at what could go wrong with a phase.", as_json=True)
     before.add_argument("phase", type=int)
+    verb("readiness", "List what would stop or hurt any phase still to come.", as_json=True)
 
 
 def introspect(
@@ -116,24 +132,33 @@ def before_phase(
         return ERROR
     found = preflights.look_before(find_rollout(plan, env), phase)
     if as_json:
-        items = [
-            {
-                "name": item.name,
-                "status": item.status,
-                "blocks": item.refuses,
-                "evidence": item.evidence,
-                "advice": item.advice,
-            }
-            for item in found.items
-        ]
+        items = preflights.as_data(found)
         write(_json({"plan": plan, "environment": env, "phase": phase, "items": items}))
-    else:
-        for item in found.items:
-            mark = "BLOCKS" if item.refuses else item.status
-            write(f"{mark:<8} {item.name}: {item.evidence}")
-            if item.status != "pass" and item.advice:
-                write(f"         {item.advice}")
-    return NO if found.refusal else DONE
+    for item in [] if as_json else found.items:
+        _write_item(write, item, of=phase)
+    return _STATUS[found.worst]
+
+
+def readiness(write: Write, *, plan: str, env: str, as_json: bool) -> int:
+    found = preflights.readiness_of(find_rollout(plan, env))
+    if as_json:
+        later = [{"phase": phase, "name": name} for phase, name in found.later]
+        items = preflights.as_data(found)
+        answer = {"plan": plan, "environment": env, "phase": found.phase, "items": items}
+        write(_json({**answer, "asked_later": later}))
+        return _STATUS[found.worst]
+    for item in found.items:
+        _write_item(write, item, of=None)
+    write(found.verdict)
+    return _STATUS[found.worst]
+
+
+def _write_item(write: Write, item: Item, *, of: int | None) -> None:
+    """``of`` is the phase that needs no mention."""
+    phase = f"phase {item.phase}: " if item.phase is not None and item.phase != of else ""
+    write(f"{_MARKS[item.level]:<8} {phase}{item.name}: {item.evidence}")
+    if item.is_problem and item.advice:
+        write(f"         {item.advice}")
 
 
 def _json(value: Any) -> str:

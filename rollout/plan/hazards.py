@@ -22,6 +22,7 @@ class Hazard:
 
     ``found`` is a sentence with ``{count}`` in it; with none found, ``none`` is said instead.
     ``reads`` is the label of a table that the query reads in full, empty where it reads none.
+    One that ``stays`` is not changed by any phase or release: it blocks phase 0 already.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Hazard:
     advice: str
     reads: str = ""
     blocks: bool = True
+    stays: bool = False
 
 
 def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Composed:
@@ -69,6 +71,7 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
         found=f"{{count}} columns that translations of {table.label} read are generated.",
         none=f"No column that translations of {table.label} read is generated.",
         advice="Let the plan read what they are generated from: triggers run before them.",
+        stays=True,
     )
 
 
@@ -168,6 +171,7 @@ def partitions_of(table: Table) -> Hazard:
         found=f"{table.label} has {are}, and the plan says otherwise.",
         none=f"{table.label} has partitions or none, as the plan says.",
         advice=f"Write partitioned={not table.partitioned} into the plan's Table.",
+        stays=True,
     )
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from rollout import gates
 from rollout.engine import preflight
-from rollout.engine.preflight import Item, LockForecast, Preflight
+from rollout.engine.preflight import Findings, Item, LockForecast, Preflight, Readiness
 from rollout.journal.environments import target_of
 from rollout.models import Rollout, Way
 from rollout.plan import plans
+from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
 
 
@@ -34,11 +35,24 @@ def _as_rehearsed(
     return rehearsals.with_measured(locks, rehearsals.forecast_of(rollout, phase, way))
 
 
-def as_data(found: Preflight) -> list[dict[str, Any]]:
-    """What was found, for the log and for the shell: all that failed or is unknown in full."""
+def readiness_of(rollout: Rollout) -> Readiness:
+    """What would stop or hurt the phases that are still to come, asked now."""
+    plan = plans.get(rollout.plan)
+    runs = gates.newest_runs(rollout)
+    phase = gates.phases_done(runs)
+    if phase > CONTRACT:
+        return Readiness([], phase, [])
+    steps_done = gates.steps_done(plan, runs.get(phase))
+    return preflight.readiness(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+
+
+def as_data(found: Findings) -> list[dict[str, Any]]:
+    """What was found, for the log and for the shell: all that did not pass in full."""
     return [_as_data(item) for item in found.items]
 
 
 def _as_data(item: Item) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": item.name, "status": item.status, "blocks": item.refuses}
-    return data if item.status == "pass" else {**data, "evidence": item.evidence}
+    data: dict[str, Any] = {"name": item.name, "level": item.level, "phase": item.phase}
+    if item.level == "pass":
+        return data
+    return {**data, "evidence": item.evidence, "advice": item.advice}

@@ -153,7 +153,9 @@ def _server_for(rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool) ->
     if server is None:
         target = target_of(rollout.environment)
         failed = [
-            item for item in load(target, plan_of(rollout), copies=COPIES) if item.status == "fail"
+            item
+            for item in load(target, plan_of(rollout), copies=COPIES)
+            if item.level in ("blocks", "warns")
         ]
         if failed and not anyway:
             raise UnderLoad(failed)

@@ -10,6 +10,7 @@ from rollout.console.charts import cells
 from rollout.console.http import access, closed_pages, cookies, fragments, links
 from rollout.console.lists.pages import Page
 from rollout.engine.health import Status
+from rollout.engine.preflight import Level
 from rollout.gates.checklists import ItemStatus
 from rollout.journal import audit_mappings
 from rollout.models import Delivery
@@ -136,6 +137,11 @@ def restore_badge(state: str) -> dict[str, badges.Look]:
 @register.inclusion_tag(BADGE)
 def gate_badge(status: str) -> dict[str, badges.Look]:
     return {"look": badges.of_gate(status)}
+
+
+@register.inclusion_tag(BADGE)
+def preflight_badge(level: Level) -> dict[str, badges.Look]:
+    return {"look": badges.of_preflight(level)}
 
 
 @register.inclusion_tag(BADGE)

@@ -35,7 +35,7 @@ from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
 MOST = 15
-ON_DEMAND = ("preflight", "locks", "new")
+ON_DEMAND = ("preflight", "readiness", "locks", "new")
 """Last parts of addresses that a page asks for by itself, or when somebody presses."""
 Leads = dict[str, Client]
 """The browser of a lead of everything, and the one of a lead of production."""

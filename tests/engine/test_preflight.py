@@ -16,6 +16,7 @@ from rollout import plan as r
 from rollout.engine import preflight
 from rollout.engine.preflight import Item, Limits, Preflight
 from rollout.engine.preflight import server as server_questions
+from rollout.engine.preflight.probes import PROBES
 from rollout.engine.target import Connection, Target
 from tests.engine.carrying import do_phase, do_until, wait_until_somebody_waits
 from tests.engine.pooler import transaction_pooler
@@ -40,10 +41,6 @@ def item(found: Preflight, name: str) -> Item:
     return one
 
 
-def names(found: Preflight, status: str) -> list[str]:
-    return [i.name for i in found.items if i.status == status]
-
-
 def done_until(target: Target, connection: Connection, phases: int, plan: r.Plan = PLAN) -> None:
     for number in range(phases):
         do_phase(target, connection, plan, number)
@@ -65,8 +62,8 @@ def test_of_a_database_at_rest_every_item_passes_in_every_phase(
 ) -> None:
     for number in range(5):
         found = look(target, number)
-        assert names(found, "fail") == []
-        assert names(found, "unknown") == []
+        assert found.of("blocks") + found.of("warns") == []
+        assert found.of("unknown") == []
         assert found.refusal == ""
         assert len({i.name for i in found.items}) == len(found.items)
         assert all(i.evidence for i in found.items)
@@ -100,7 +97,7 @@ def test_a_plan_without_tables_can_be_looked_at(target: Target) -> None:
 
 def test_a_database_that_is_away_is_one_unknown_item() -> None:
     found = preflight.look(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
-    assert [(i.name, i.status) for i in found.items] == [("the database", "unknown")]
+    assert [(i.name, i.level) for i in found.items] == [("the database", "unknown")]
     assert found.refusal == ""
 
 
@@ -112,8 +109,8 @@ def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
     app.execute("LOCK TABLE things")
     found = look(target, 3)
     app.execute("ROLLBACK")
-    assert item(found, "nulls in things.kind_id").status == "unknown"
-    assert item(found, "server version").status == "pass"
+    assert item(found, "nulls in things.kind_id").level == "unknown"
+    assert item(found, "server version").level == "pass"
 
 
 def test_when_the_time_for_all_has_passed_the_rest_is_unknown(target: Target) -> None:
@@ -131,7 +128,7 @@ class TestATransactionOfSomebodyElse:
         found = look(target)
         app.execute("COMMIT")
         idle = item(found, "idle in transaction")
-        assert idle.refuses
+        assert idle.level == "blocks"
         assert f"pid {app.info.backend_pid} (the application, idle in transaction" in idle.evidence
         assert "holds a lock on a table of the plan" in idle.evidence
         assert found.refusal.startswith("Preflight “idle in transaction”: pid")
@@ -144,7 +141,7 @@ class TestATransactionOfSomebodyElse:
         found = look(target)
         app.execute("COMMIT")
         idle = item(found, "idle in transaction")
-        assert (idle.status, idle.refuses) == ("fail", False)
+        assert idle.level == "warns"
         assert found.refusal == ""
 
     def test_is_no_obstacle_to_a_phase_that_locks_nothing(
@@ -154,7 +151,7 @@ class TestATransactionOfSomebodyElse:
         app.execute("SELECT count(*) FROM things")
         found = look(target, 0)
         app.execute("COMMIT")
-        assert item(found, "idle in transaction").status == "fail"
+        assert item(found, "idle in transaction").level == "warns"
         assert found.refusal == ""
 
     def test_that_works_for_long_is_told_from_an_idle_one(
@@ -170,16 +167,16 @@ class TestATransactionOfSomebodyElse:
         connection.execute("SELECT pg_advisory_unlock(4711)")
         waiter.join()
         long = item(found, "long transactions")
-        assert long.refuses
+        assert long.level == "blocks"
         assert "(the application, active, open for 0 s" in long.evidence
-        assert item(found, "idle in transaction").status == "pass"
+        assert item(found, "idle in transaction").level == "pass"
 
     def test_that_has_just_begun_is_nobodys_business(self, target: Target, app: Connection) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
         found = preflight.look(target, PLAN, 1)
         app.execute("COMMIT")
-        assert item(found, "idle in transaction").status == "pass"
+        assert item(found, "idle in transaction").level == "pass"
 
     def test_is_unknown_to_a_role_that_may_not_see_it(
         self, target: Target, connection: Connection, app: Connection
@@ -187,7 +184,7 @@ class TestATransactionOfSomebodyElse:
         with lower_role(target, connection) as lower:
             found = look(lower)
         hidden = item(found, "long transactions")
-        assert hidden.status == "unknown"
+        assert hidden.level == "unknown"
         assert "pg_read_all_stats" in hidden.advice
 
 
@@ -203,7 +200,7 @@ def test_who_waits_for_a_lock_is_named_with_whom_he_waits_for(
     connection.execute("COMMIT")
     waiter.join()
     waiting = item(found, "ungranted locks")
-    assert waiting.status == "fail"
+    assert waiting.level == "warns"
     assert waiting.evidence == (
         f"pid {app.info.backend_pid} (the application) waits for RowExclusiveLock on things, "
         f"behind pid {connection.info.backend_pid}"
@@ -234,7 +231,7 @@ def test_an_index_that_an_interrupted_build_left_is_named(
     with pytest.raises(Exception, match="could not create unique index"):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON things (kind)")
     found = item(look(target), "invalid indexes")
-    assert (found.status, found.evidence) == ("fail", "broken of things")
+    assert (found.level, found.evidence) == ("warns", "broken of things")
 
 
 class TestATriggerOfTheApplication:
@@ -249,7 +246,7 @@ class TestATriggerOfTheApplication:
 
     def test_is_named(self, target: Target) -> None:
         found = item(look(target, 1), "other triggers")
-        assert found.status == "pass"
+        assert found.level == "info"
         assert found.evidence == "note on things, for each updated row"
 
     def test_is_warned_of_where_the_phase_writes_every_row(
@@ -257,7 +254,7 @@ class TestATriggerOfTheApplication:
     ) -> None:
         done_until(target, connection, 2)
         found = item(look(target, 2), "other triggers")
-        assert (found.status, found.refuses) == ("fail", False)
+        assert found.level == "warns"
 
     def test_is_told_from_the_engines_own(self, target: Target, connection: Connection) -> None:
         connection.execute("DROP TRIGGER note ON things")
@@ -312,7 +309,7 @@ class TestWhatDependsOnATable:
             found = item(look(target, 4), "what needs things (kind, state)")
         finally:
             connection.execute("DROP PUBLICATION IF EXISTS a_few")
-        assert found.refuses
+        assert found.level == "blocks"
         assert named in found.evidence
 
     def test_and_what_is_said_to_be_in_the_way_is(
@@ -332,7 +329,7 @@ class TestWhatDependsOnATable:
             " AS 'BEGIN RETURN (SELECT count(*) FROM Things WHERE KIND IS NULL); END'"
         )
         found = item(look(target, 4), "functions that mention things (kind, state)")
-        assert (found.status, found.refuses) == ("fail", False)
+        assert found.level == "warns"
         assert "teller()" in found.evidence
 
     def test_what_goes_silently_is_named_and_what_the_plan_drops_itself_is_not(
@@ -340,12 +337,12 @@ class TestWhatDependsOnATable:
     ) -> None:
         done_until(target, connection, 4)
         name = "what goes with things (kind, state)"
-        assert item(look(target, 4), name).status == "pass"
+        assert item(look(target, 4), name).level == "pass"
         connection.execute("CREATE INDEX of_the_application ON things (lower(state))")
         connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
         connection.execute("ALTER TABLE things ADD CONSTRAINT short CHECK (length(kind) < 500)")
         found = item(look(target, 4), name)
-        assert (found.status, found.refuses) == ("fail", False)
+        assert found.level == "warns"
         for thing in (
             "index of_the_application",
             "default value for column state",
@@ -364,9 +361,9 @@ def test_a_table_in_a_publication_is_told_where_its_columns_change(
         still = item(look(target, 0), "publications")
     finally:
         connection.execute("DROP PUBLICATION everything")
-    assert found.status == "fail"
+    assert found.level == "warns"
     assert "everything publishes public.things" in found.evidence
-    assert still.status == "pass"
+    assert still.level == "info"
 
 
 class TestWhatTheDataHolds:
@@ -381,7 +378,7 @@ class TestWhatTheDataHolds:
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 14) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
         found = item(look(target, 3), "nulls in things.kind_id")
-        assert found.refuses
+        assert found.level == "blocks"
         assert found.evidence == "5 rows of things have no kind_id. Among them: 10, 11, 12."
 
     def test_no_more_are_counted_than_it_takes(
@@ -398,7 +395,7 @@ class TestWhatTheDataHolds:
         connection.execute("UPDATE things SET kind_id = 999")
         connection.execute("SET session_replication_role = DEFAULT")
         found = item(look(target, 3), "orphans in things.kind_id")
-        assert found.refuses
+        assert found.level == "blocks"
         assert found.evidence == (
             "1 rows of things point to no row of kinds by kind_id. Among them: 1."
         )
@@ -416,10 +413,10 @@ class TestWhatTheDataHolds:
         )
         plan = with_step(PLAN, 3, unique)
         name = "duplicates of things (made_at, is_open)"
-        assert item(look(target, 3, plan), name).status == "pass"
+        assert item(look(target, 3, plan), name).level == "pass"
         BIGINT.insert(connection, 2, kind="Flat", state="open")
         found = item(look(target, 3, plan), name)
-        assert found.refuses
+        assert found.level == "blocks"
         assert "1 values of things (made_at, is_open) are there more than once." in found.evidence
 
     def test_duplicates_of_a_view_to_come_are_named(
@@ -434,7 +431,7 @@ class TestWhatTheDataHolds:
         )
         BIGINT.insert(connection, 2, kind="House")
         found = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
-        assert found.refuses
+        assert found.level == "blocks"
         assert "1 rows of counts would have the same kind_id." in found.evidence
 
 
@@ -442,13 +439,13 @@ def test_a_foreign_key_between_types_is_found(target: Target, connection: Connec
     done_until(target, connection, 2)
     connection.execute("ALTER TABLE things ALTER kind_id TYPE bigint")
     found = item(look(target, 3), "types of things.kind_id and kinds.id")
-    assert found.refuses
+    assert found.level == "blocks"
     assert "bigint and integer" in found.evidence
 
 
 def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
     found = item(look(target, 3), "nulls in things.kind_id")
-    assert found.status == "unknown"
+    assert found.level == "unknown"
     assert found.evidence == "It cannot be asked yet: column t.kind_id does not exist."
 
 
@@ -460,8 +457,8 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
         " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
     )
     found = item(look(target, 2), "generated columns of things")
-    assert (found.status, found.evidence) == (
-        "fail",
+    assert (found.level, found.evidence) == (
+        "blocks",
         "1 columns that translations of things read are generated. Among them: kind.",
     )
 
@@ -469,7 +466,7 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
 def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
     connection.execute("ALTER TABLE things ADD is_open boolean")
     found = item(look(target, 1), "schema")
-    assert (found.status, found.refuses) == ("fail", False)
+    assert found.level == "warns"
     assert found.evidence == "things.is_open: expected no column in this phase, found boolean"
 
 
@@ -478,7 +475,7 @@ def test_a_role_that_owns_nothing_may_not_start(target: Target, connection: Conn
     with lower_role(target, connection) as lower:
         found = item(look(lower), "rights")
         role = lower.parameters["user"]
-    assert found.refuses
+    assert found.level == "blocks"
     assert f"{role} does not own public.things: postgres does" in found.evidence
     assert f"{role} may not create in schema public" in found.evidence
 
@@ -486,14 +483,14 @@ def test_a_role_that_owns_nothing_may_not_start(target: Target, connection: Conn
 def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(
     target: Target,
 ) -> None:
-    assert item(look(target), "direct connection").status == "pass"
+    assert item(look(target), "direct connection").level == "pass"
     # A socket's path has room for no long name.
     with (
         tempfile.TemporaryDirectory(prefix="pooler-") as directory,
         transaction_pooler(target, Path(directory)) as pooled,
     ):
         found = item(look(pooled), "direct connection")
-    assert found.refuses
+    assert found.level == "blocks"
     assert found.evidence.startswith("A pooler in transaction mode is in between")
 
 
@@ -503,7 +500,7 @@ class TestTheDisk:
     ) -> None:
         done_until(target, connection, 2)
         found = item(look(target, 2), "free disk")
-        assert found.status == "pass"
+        assert found.level == "pass"
         assert "are free." in found.evidence
 
     def test_without_room_enough_keeps_the_phase_from_starting(
@@ -511,16 +508,16 @@ class TestTheDisk:
     ) -> None:
         done_until(target, connection, 2)
         monkeypatch.setattr(server_questions, "SPARE", 1e12)
-        assert item(look(target, 2), "free disk").refuses
+        assert item(look(target, 2), "free disk").level == "blocks"
 
-    def test_of_another_machine_is_unknown(
+    def test_of_another_machine_is_for_whoever_runs_it_to_look_at(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done_until(target, connection, 2)
         connection.execute("SELECT 1")
         monkeypatch.setattr("os.statvfs", _refused)
         found = item(look(target, 2), "free disk")
-        assert found.status == "unknown"
+        assert found.level == "info"
         assert "the server's disk cannot be seen from here" in found.evidence
 
 
@@ -532,5 +529,74 @@ def test_a_phase_that_stopped_in_its_middle_is_looked_at_without_what_it_changes
     target: Target, connection: Connection
 ) -> None:
     do_until(target, connection, PLAN, "create-kinds")
-    assert item(look(target, 1), "schema").status == "fail"
-    assert item(look(target, 1, steps_done=0), "schema").status == "pass"
+    assert item(look(target, 1), "schema").level == "warns"
+    assert item(look(target, 1, steps_done=0), "schema").level == "pass"
+
+
+def compute_from_a_generated_column(connection: Connection) -> None:
+    """What phase 2 cannot bear and no phase before it changes."""
+    connection.execute(
+        "ALTER TABLE things DROP COLUMN kind,"
+        " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
+    )
+
+
+class TestWhatBlocksALaterPhase:
+    name = "generated columns of things"
+
+    def test_and_stays_blocks_phase_0_already_and_names_its_phase(
+        self, target: Target, connection: Connection
+    ) -> None:
+        compute_from_a_generated_column(connection)
+        found = look(target, 0)
+        early = item(found, self.name)
+        assert (early.level, early.phase) == ("blocks", 2)
+        assert "generated columns of things" in found.refusal
+
+    def test_is_a_warning_once_the_rollout_has_begun(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 1)
+        compute_from_a_generated_column(connection)
+        early = item(look(target, 1), self.name)
+        assert (early.level, early.phase) == ("warns", 2)
+
+    def test_blocks_phase_0_not_where_a_release_may_mend_it(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
+        assert look(target, 0).refusal == ""
+
+
+class TestReadiness:
+    def test_goes_through_every_phase_and_ranks_what_it_finds(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("CREATE VIEW houses AS SELECT id, state FROM things")
+        connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
+        compute_from_a_generated_column(connection)
+        found = preflight.readiness(target, PLAN, 0)
+        assert [(i.level, i.phase, i.name) for i in found.items][:2] == [
+            ("blocks", 2, "generated columns of things"),
+            ("blocks", 4, "what needs things (kind, state)"),
+        ]
+        assert ("warns", 4, "what goes with things (kind, state)") in [
+            (i.level, i.phase, i.name) for i in found.items
+        ]
+        assert all(i.advice for i in found.items)
+        assert (3, "nulls in things.kind_id") in found.later
+
+    def test_of_a_database_at_rest_finds_nothing(self, target: Target) -> None:
+        found = preflight.readiness(target, PLAN, 0)
+        assert found.items == []
+        assert found.worst == "pass"
+        assert found.verdict.startswith("Nothing found that would stop or hurt a phase from 0 on.")
+
+    def test_of_a_database_that_is_away_is_one_unknown_item(self) -> None:
+        found = preflight.readiness(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 0)
+        assert [(i.name, i.level) for i in found.items] == [("the database", "unknown")]
+
+
+def test_every_probe_is_about_a_phase_and_has_a_name_of_its_own() -> None:
+    assert all(probe.phases for probe in PROBES)
+    assert len({probe.name for probe in PROBES}) == len(PROBES)

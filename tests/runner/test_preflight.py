@@ -28,7 +28,7 @@ def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> No
     runner.start(properties, 0, actor=ADA)
     entry = LogEntry.objects.get(event="phase started")
     seen = {item["name"]: item for item in entry.data["preflight"]}
-    assert seen["server version"] == {"name": "server version", "status": "pass", "blocks": False}
+    assert seen["server version"] == {"name": "server version", "level": "pass", "phase": 0}
     assert "schema" in seen
 
 
@@ -64,16 +64,17 @@ def test_what_is_unknown_refuses_nothing_and_is_written_down(
     from rollout.queries import preflights
     from tests import rollouts
 
-    unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", blocks=True)], [])
+    unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", phase=3)], [])
     monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: unknown)
     rollouts.start(backfilled, 3)
     entry = LogEntry.objects.filter(event="phase started", phase=3).get()
     assert entry.data["preflight"] == [
         {
             "name": "free disk",
-            "status": "unknown",
-            "blocks": False,
+            "level": "unknown",
+            "phase": 3,
             "evidence": "It cannot be seen.",
+            "advice": "",
         }
     ]
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from rollout import plan as r
 from rollout.engine import preflight
 from rollout.engine.audit import AuditResult
-from rollout.engine.preflight import Item, Preflight
+from rollout.engine.preflight import Item, Preflight, Readiness
 from rollout.engine.target import Connection, Target
 from rollout.plan.translations import Computed, Lookup, Translation
 from tests.engine.carrying import audit, do_phase, undo_phase
@@ -139,8 +139,11 @@ class Scenario:
         return item
 
     def failing(self, phase: int) -> list[Item]:
-        """The items of a preflight that do not pass."""
-        return [item for item in self.preflight(phase).items if item.status != "pass"]
+        """The items of a preflight that are to be read before the start."""
+        return self.preflight(phase).problems
+
+    def readiness(self, phase: int = 0) -> Readiness:
+        return preflight.readiness(self.target, self.plan, phase)
 
     def carry_out(self, *phases: int) -> None:
         """Carry phases out in turn, each after its preflight. Raises RefusedByPreflight."""

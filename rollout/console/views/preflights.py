@@ -8,8 +8,9 @@ from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
+from rollout.engine.preflight import LEVELS, Findings, Level
 from rollout.engine.target import reason_of
-from rollout.queries.preflights import locks_of_rollback, look_before
+from rollout.queries.preflights import locks_of_rollback, look_before, readiness_of
 
 
 @may("view_rollout")
@@ -23,11 +24,29 @@ def preflight(request: ConsoleRequest, plan: str, environment: str, number: int)
         "phase": phase,
         "found": found,
         "looked_at": timezone.now(),
-        "counts": {state: len(found.of(state)) for state in ("fail", "unknown", "pass")},
+        "counts": _counts(found),
         "forward": True,
     }
     template = "preflight_live" if request.htmx else "preflight"
     return render(request, f"rollout/{template}.html", page)
+
+
+def _counts(found: Findings) -> dict[Level, int]:
+    return {level: len(found.of(level)) for level in LEVELS}
+
+
+@may("view_rollout")
+@require_safe
+def readiness(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    found = readiness_of(status.rollout)
+    page = {
+        "status": status,
+        "found": found,
+        "looked_at": timezone.now(),
+        "counts": _counts(found),
+    }
+    return render(request, "rollout/readiness.html", page)
 
 
 @may("view_rollout")

@@ -1,77 +1,122 @@
-"""Looks at everything that could go wrong with a phase before it begins. Changes nothing."""
+"""Looks at everything that could go wrong with a phase before it begins. Changes nothing.
+
+``look`` is the preflight of one phase; ``readiness`` goes through all that are still to come.
+What is asked stands in one list: ``probes.PROBES``.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine.preflight import data, expressions, functions, server, sessions, tables
+from rollout.engine.preflight import data, probes, server
 from rollout.engine.preflight.forecast import Forecaster, LockForecast, longest_transaction
-from rollout.engine.preflight.item import Item, Limits, Scope, oids_of, seconds
+from rollout.engine.preflight.item import (
+    LEVELS,
+    Item,
+    Level,
+    Limits,
+    Scope,
+    oids_of,
+    seconds,
+)
+from rollout.engine.preflight.probes import Lifetime
 from rollout.engine.target import Connection, Target
 from rollout.plan.catalog import labels
 from rollout.plan.plan import Plan
-from rollout.plan.step import PREPARE, Step
+from rollout.plan.step import CONTRACT, PREPARE, Step
 
 USUAL = Limits()
-Question = Callable[[Connection, Scope], Item]
+# Readiness asks five phases' questions, days before anybody waits for the answer.
+PATIENT = Limits(altogether=timedelta(seconds=60))
 
-__all__ = ["Item", "Limits", "LockForecast", "Preflight", "forecast_locks", "load", "look"]
-
-_QUESTIONS: dict[str, Question] = {
-    "server version": server.version,
-    "rights": server.rights,
-    "row security": server.row_security,
-    "long transactions": sessions.long_transactions,
-    "idle in transaction": sessions.idle_in_transaction,
-    "prepared transactions": sessions.prepared_transactions,
-    "ungranted locks": sessions.waiting_locks,
-    "vacuum against wraparound": sessions.wraparound_vacuum,
-    "replication lag": server.replication,
-    "invalid indexes": tables.invalid_indexes,
-    "other triggers": tables.other_triggers,
-    "dependent views, functions and policies": tables.dependents,
-    "functions that copy whole rows": functions.whole_rows,
-    "functions that return rows": functions.returned_rows,
-    "functions that name dropped columns": functions.dropped_columns,
-    "publications": tables.publications,
-    "schema": tables.schema_drift,
-    expressions.NAME: expressions.expressions,
-    "free disk": server.disk,
-}
-
-
-_LOAD = (
-    *("long transactions", "idle in transaction", "ungranted locks"),
-    *("vacuum against wraparound", "replication lag"),
-)
-"""Questions that tell how much a server has to do already."""
+__all__ = [
+    "LEVELS",
+    "Findings",
+    "Item",
+    "Level",
+    "Limits",
+    "LockForecast",
+    "Preflight",
+    "Readiness",
+    "forecast_locks",
+    "load",
+    "look",
+    "readiness",
+]
 
 
 @dataclass(frozen=True)
-class Preflight:
-    """What was found, worst first, the locks of the phase, and the longest transaction now."""
+class Findings:
+    """What was found, worst first."""
 
     items: list[Item]
+
+    def of(self, level: Level) -> list[Item]:
+        return [item for item in self.items if item.level == level]
+
+    @property
+    def problems(self) -> list[Item]:
+        """What is to be read before the phase starts."""
+        return [item for item in self.items if item.is_problem]
+
+    @property
+    def info(self) -> list[Item]:
+        return self.of("info")
+
+    @property
+    def passed(self) -> list[Item]:
+        return self.of("pass")
+
+    @property
+    def worst(self) -> Level:
+        return min((item.level for item in self.items), key=LEVELS.index, default="pass")
+
+
+@dataclass(frozen=True)
+class Preflight(Findings):
+    """What was found before a phase, the locks of the phase, and the longest transaction now."""
+
     locks: list[LockForecast]
     longest_transaction: int | None = None
 
     @property
     def refusal(self) -> str:
         """Why the phase is not to start; empty where nothing stands in its way."""
-        blocking = [item for item in self.items if item.refuses]
+        blocking = self.of("blocks")
         if not blocking:
             return ""
         first = blocking[0]
         more = f" And {len(blocking) - 1} more: look at the preflight." if blocking[1:] else ""
         return f"Preflight “{first.name}”: {first.evidence} {first.advice}{more}"
 
-    def of(self, status: str) -> list[Item]:
-        return [item for item in self.items if item.status == status]
+
+@dataclass(frozen=True)
+class Readiness(Findings):
+    """What would stop or hurt the phases from ``phase`` on; each item names the first of them.
+
+    ``later`` are the questions that cannot be asked yet, with the phase whose preflight will.
+    """
+
+    phase: int
+    later: list[tuple[int, str]]
+
+    @property
+    def verdict(self) -> str:
+        """The whole in a sentence or two."""
+        if self.phase > CONTRACT:
+            return "Every phase is done: nothing is left to look at."
+        blocks, warns, unknown = (len(self.of(level)) for level in LEVELS[:3])
+        found = f"{blocks} blocking, {warns} warnings, {unknown} unknown"
+        if not self.items:
+            found = f"Nothing found that would stop or hurt a phase from {self.phase} on"
+        later = f" {len(self.later)} questions can be asked only later." if self.later else ""
+        return f"{found}.{later}"
 
 
 class _Session:
@@ -115,12 +160,13 @@ def unknown(name: str, error: psycopg.Error) -> Item:
             "The answer took too long, and was not waited for.",
             "Look again when the database has less to do.",
         )
-    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
         return Item(
             name,
             "unknown",
             f"It cannot be asked yet: {error.diag.message_primary}.",
             "Look again when the phases before this one are done.",
+            not_yet=True,
         )
     text = error.diag.message_primary or str(error).strip().splitlines()[0]
     return Item(name, "unknown", f"It could not be read: {text}.", "Put right what is named.")
@@ -153,21 +199,8 @@ def _look(
 ) -> Preflight:
     session = _Session(connection, limits)
     scope = Scope(plan, phase, oids_of(connection, labels(plan)), limits, steps_done)
-    # Asked outside a transaction, in which a pooler would let us keep the session.
-    items = [_pooler(connection, scope, target)]
-    items += [
-        session.ask(name, partial(question, connection, scope))
-        for name, question in _QUESTIONS.items()
-    ]
-    try:
-        with session.question():
-            items += data.health_items(connection, scope)
-    except psycopg.Error as error:
-        items.append(unknown("health", error))
-    items += [
-        session.ask(hazard.name, partial(data.hazard, connection, hazard))
-        for hazard in data.hazards_of(scope)
-    ]
+    items = _before(session, scope, target)
+    items = _with_later(items, _stays_in_later_phases(session, scope))
     items.sort(key=_badness)
     try:
         with session.question():
@@ -175,6 +208,94 @@ def _look(
             return Preflight(items, locks, longest_transaction(connection))
     except psycopg.Error as error:
         return Preflight([*items, unknown("lock forecast", error)], [])
+
+
+def _before(session: _Session, scope: Scope, target: Target) -> list[Item]:
+    """Everything there is to ask before a phase."""
+    connection = session.connection
+    # Asked outside a transaction, in which a pooler would let us keep the session.
+    items = [replace(_pooler(connection, scope, target), phase=scope.phase)]
+    items += _answers(session, scope, set(Lifetime))
+    try:
+        with session.question():
+            items += data.health_items(connection, scope)
+    except psycopg.Error as error:
+        items.append(unknown("health", error))
+    return [replace(item, phase=scope.phase) for item in items]
+
+
+def _answers(session: _Session, scope: Scope, lifetimes: set[Lifetime]) -> list[Item]:
+    """What probes of such lifetimes and the phase's own steps answer."""
+    connection = session.connection
+    asked = [
+        session.ask(probe.name, partial(probe.ask, connection, scope))
+        for probe in probes.of_phase(scope.phase)
+        if probe.lifetime in lifetimes
+    ]
+    asked += [
+        session.ask(hazard.name, partial(data.hazard, connection, hazard))
+        for hazard in data.hazards_of(scope)
+        if Lifetime.CHANGES in lifetimes or hazard.stays
+    ]
+    return [replace(item, phase=scope.phase) for item in asked]
+
+
+def _later_scopes(scope: Scope) -> list[Scope]:
+    return [
+        replace(scope, phase=number, steps_done=None)
+        for number in range(scope.phase + 1, len(scope.plan.phases))
+    ]
+
+
+def _stays_in_later_phases(session: _Session, scope: Scope) -> list[Item]:
+    """What blocks a later phase and does not change on the way: it blocks phase 0 already.
+
+    Once the rollout has begun it is told, and blocks its own phase alone.
+    """
+    return [
+        item if scope.phase == PREPARE else replace(item, level="warns")
+        for later in _later_scopes(scope)
+        for item in _answers(session, later, {Lifetime.STAYS})
+        if item.level == "blocks"
+    ]
+
+
+def _with_later(items: list[Item], later: list[Item]) -> list[Item]:
+    """Each name once: what is worse counts, of equals what comes first."""
+    by_name: dict[str, Item] = {}
+    for item in (*items, *later):
+        known = by_name.setdefault(item.name, item)
+        if _badness(item) < _badness(known):
+            by_name[item.name] = item
+    return list(by_name.values())
+
+
+def readiness(
+    target: Target,
+    plan: Plan,
+    phase: int,
+    *,
+    steps_done: int | None = None,
+    limits: Limits = PATIENT,
+) -> Readiness:
+    """Ask what would stop or hurt any phase from this one on. Never raises for the database."""
+    try:
+        with target.connect() as connection:
+            session = _Session(connection, limits)
+            oids = oids_of(connection, labels(plan))
+            scope = Scope(plan, phase, oids, limits, steps_done)
+            items = _before(session, scope, target)
+            for later in _later_scopes(scope):
+                items += _answers(session, later, {Lifetime.CHANGES, Lifetime.STAYS})
+    except psycopg.Error as error:
+        return Readiness([unknown("the database", error)], phase, [])
+    later_items = [(item.phase or 0, item.name) for item in items if item.not_yet]
+    # A later phase that is told the same is not told again.
+    first: dict[tuple[str, str, str], Item] = {}
+    for item in items:
+        if item.is_problem and not item.not_yet:
+            first.setdefault((item.name, item.level, item.evidence), item)
+    return Readiness(sorted(first.values(), key=_badness), phase, later_items)
 
 
 def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
@@ -187,7 +308,9 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
             session = _Session(connection, USUAL)
             scope = Scope(plan, PREPARE, oids_of(connection, labels(plan)))
             items = [
-                session.ask(name, partial(_QUESTIONS[name], connection, scope)) for name in _LOAD
+                session.ask(probe.name, partial(probe.ask, connection, scope))
+                for probe in probes.PROBES
+                if probe.tells_load
             ]
             items.append(
                 session.ask("free disk", partial(server.room, connection, scope, copies=copies))
@@ -196,7 +319,7 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
                 items += data.health_items(connection, scope)
     except psycopg.Error as error:
         return [unknown("the database", error)]
-    return sorted((item for item in items if item.status != "pass"), key=_badness)
+    return sorted((item for item in items if item.is_problem), key=_badness)
 
 
 def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:
@@ -206,8 +329,8 @@ def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:
         return unknown("direct connection", error)
 
 
-def _badness(item: Item) -> int:
-    return 0 if item.refuses else {"fail": 1, "unknown": 2, "pass": 3}[item.status]
+def _badness(item: Item) -> tuple[int, int]:
+    return LEVELS.index(item.level), item.phase or 0
 
 
 def forecast_locks(

@@ -1,11 +1,18 @@
 """What the steps would stumble over in the data, and the signs of the server's health."""
 
 from rollout.engine import health
-from rollout.engine.preflight.item import Item, Scope
+from rollout.engine.health import Status
+from rollout.engine.preflight.item import Item, Level, Scope
 from rollout.engine.target import Connection, own
 from rollout.plan.hazards import MOST, Hazard
 
 _HEALTH = ("WAL", "transaction ids", "connections")
+_HEALTH_LEVELS: dict[Status, Level] = {
+    "ok": "pass",
+    "throttle": "warns",
+    "stop": "blocks",
+    "unknown": "unknown",
+}
 _HEALTH_ADVICE = {
     "WAL": "Have WAL archived and read, or its disk fills up.",
     "transaction ids": "Let vacuum catch up first.",
@@ -31,21 +38,19 @@ def hazard(connection: Connection, question: Hazard) -> Item:
     said = question.found.format(count=f"{count:,}{' or more' if count >= MOST else ''}")
     if examples:
         said = f"{said} Among them: {examples[:400]}."
-    return Item(question.name, "fail", said, question.advice, blocks=question.blocks)
+    return Item(question.name, "blocks" if question.blocks else "warns", said, question.advice)
 
 
 def health_items(connection: Connection, scope: Scope) -> list[Item]:
     """The signs that slow a backfill down, as they are before it begins."""
     if not scope.plan.tables:
         return []
-    statuses = {"ok": "pass", "throttle": "fail", "stop": "fail", "unknown": "unknown"}
     return [
         Item(
             signal.name,
-            statuses[signal.status],  # type: ignore[arg-type]
+            _HEALTH_LEVELS[signal.status],
             signal.reason,
             "" if signal.status == "ok" else _HEALTH_ADVICE[signal.name],
-            blocks=signal.status == "stop",
         )
         for signal in health.read_signals(connection, scope.plan.tables[0])
         if signal.name in _HEALTH

@@ -79,10 +79,9 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         return Item(NAME, "pass", "; ".join(tried))
     return Item(
         NAME,
-        "fail",
+        "blocks" if faults else "warns",
         " ".join(text for text, _ in told),
         " ".join(dict.fromkeys(advice for _, advice in told)),
-        blocks=bool(faults),
     )
 
 

@@ -11,7 +11,7 @@ from rollout.engine.preflight.item import Item, Scope, oids_of, rows
 from rollout.engine.target import Connection
 from rollout.plan.catalog import expected
 from rollout.plan.names import SCHEMA
-from rollout.plan.step import PREPARE, Shape
+from rollout.plan.step import Shape
 from rollout.plan.table import Table
 
 _COMMENT_OR_TEXT = re.compile(r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*')", re.DOTALL)
@@ -262,17 +262,10 @@ def names_column(function: Function, column: str) -> bool:
 
 
 def _reshaped(scope: Scope) -> Iterator[Table]:
-    """The plan's tables that have other columns once the phase is done; in phase 0, any phase.
-
-    Nothing but people changes these functions, so they are to be right before anything begins.
-    """
-    phases = range(len(scope.plan.phases)) if scope.phase == PREPARE else (scope.phase,)
-    shapes = {number: _shapes(scope, number) for number in phases}
+    """The plan's tables that have other columns once the phase is done."""
+    before, after = _shapes(scope, scope.phase)
     for table in scope.plan.tables:
-        if any(
-            before.get(table.label, {}).keys() != after.get(table.label, {}).keys()
-            for before, after in shapes.values()
-        ):
+        if before.get(table.label, {}).keys() != after.get(table.label, {}).keys():
             yield table
 
 
@@ -289,4 +282,4 @@ def _shapes(scope: Scope, phase: int) -> tuple[Shape, Shape]:
 def _item(name: str, found: list[str], *, none: str, advice: str) -> Item:
     if not found:
         return Item(name, "pass", none)
-    return Item(name, "fail", "; ".join(found) + ".", advice, blocks=True)
+    return Item(name, "blocks", "; ".join(found) + ".", advice)

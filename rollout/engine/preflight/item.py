@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement
-from rollout.plan.gates import Answer
 from rollout.plan.plan import Plan
 
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
@@ -15,22 +14,36 @@ STRONG = _STRENGTH[LockMode.SHARE_UPDATE_EXCLUSIVE]
 """From here on a lock mode conflicts with itself, with a vacuum and with most other changes."""
 
 
+# Worst first: pages and the shell list items in this order.
+Level = Literal["blocks", "warns", "unknown", "info", "pass"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
 @dataclass(frozen=True)
 class Item:
-    """One thing that was looked at. A failing item that ``blocks`` keeps the phase from starting.
+    """One thing that was looked at, and what its answer means for a phase.
 
-    Unknown is said with its reason; it keeps nothing from starting, and is written down.
+    - ``blocks``: the phase does not start; it would fail, lose data, or break the application.
+    - ``warns``: the phase may start, but it would hurt; read the advice first.
+    - ``unknown``: it could not be asked, and the evidence says why. It keeps nothing from starting.
+    - ``info``: worth knowing; nothing is to do.
+    - ``pass``: all is well.
+
+    ``phase`` is the first phase that it is about. An item that is ``not_yet`` known asks for what
+    an earlier phase makes.
     """
 
     name: str
-    status: Answer
+    level: Level
     evidence: str
     advice: str = ""
-    blocks: bool = False
+    phase: int | None = None
+    not_yet: bool = False
 
     @property
-    def refuses(self) -> bool:
-        return self.blocks and self.status == "fail"
+    def is_problem(self) -> bool:
+        """Whether somebody has to read it before the phase starts."""
+        return self.level in ("blocks", "warns", "unknown")
 
 
 @dataclass(frozen=True)

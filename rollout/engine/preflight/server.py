@@ -24,7 +24,7 @@ def version(connection: Connection, scope: Scope) -> Item:
     number = connection.info.server_version
     said = f"PostgreSQL {number // 10000}.{number % 10000}."
     if number < OLDEST * 10000:
-        return Item(name, "fail", said, f"Upgrade to PostgreSQL {OLDEST} or newer.", blocks=True)
+        return Item(name, "blocks", said, f"Upgrade to PostgreSQL {OLDEST} or newer.")
     return Item(name, "pass", said)
 
 
@@ -71,10 +71,9 @@ def rights(connection: Connection, scope: Scope) -> Item:
     if lacking:
         return Item(
             name,
-            "fail",
+            "blocks" if scope.statements else "warns",
             "; ".join(lacking),
             "Make the rollout's role a member of the owner, or grant what is named.",
-            blocks=bool(scope.statements),
         )
     (role,) = one(connection, "SELECT current_user")
     return Item(name, "pass", f"{role} may change {scope.tables}.")
@@ -99,11 +98,10 @@ def row_security(connection: Connection, scope: Scope) -> Item:
         return Item(name, "pass", f"No policy hides rows of {scope.tables}.")
     return Item(
         name,
-        "fail",
+        "blocks",
         f"Policies hide rows of {', '.join(table for _, table in found)} from {found[0][0]}.",
         "Give that role BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY on each until "
         "the rollout is done.",
-        blocks=True,
     )
 
 
@@ -125,10 +123,9 @@ def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
     if borrowed == at_first or now != at_first:
         return Item(
             name,
-            "fail",
+            "blocks",
             "A pooler in transaction mode is in between: settings of a session do not hold.",
             advice,
-            blocks=True,
         )
     return Item(
         name, "unknown", "A pooler is in between; it may or may not keep sessions apart.", advice
@@ -160,7 +157,7 @@ def replication(connection: Connection, scope: Scope) -> Item:
     ]
     if behind:
         advice = "Let the replicas catch up first: the phase writes more for them."
-        return Item(name, "fail", "; ".join(behind), advice)
+        return Item(name, "warns", "; ".join(behind), advice)
     return Item(name, "pass", f"{len(found)} replicas are close behind.")
 
 
@@ -185,13 +182,13 @@ def _room(connection: Connection, what: str, need: int) -> Item:
     if free is None:
         return Item(
             name,
-            "unknown",
+            "info",
             f"{said}; the server's disk cannot be seen from here.",
             "Look at the server, or at the monitoring of whoever runs it.",
         )
     said = f"{said}; {size_text(free)} are free."
     if free < need * SPARE:
-        return Item(name, "fail", said, "Make room first.", blocks=True)
+        return Item(name, "blocks", said, "Make room first.")
     return Item(name, "pass", said)
 
 

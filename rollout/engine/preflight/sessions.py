@@ -70,7 +70,7 @@ def _transactions(
         for pid, application, state, open_for, query, holds in found
     )
     in_the_way = bool(scope.strong_locks) and any(row[5] for row in found)
-    return Item(name, "fail", said, advice, blocks=in_the_way)
+    return Item(name, "blocks" if in_the_way else "warns", said, advice)
 
 
 def _some_are_hidden(connection: Connection) -> bool:
@@ -107,12 +107,12 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
         f"{', holds a lock on a table of the plan' if holds else ''}"
         for gid, owner, age, holds in found
     )
+    in_the_way = bool(scope.strong_locks) and any(row[3] for row in found)
     return Item(
         name,
-        "fail",
+        "blocks" if in_the_way else "warns",
         said,
         "End each with COMMIT PREPARED or ROLLBACK PREPARED: none ends by itself.",
-        blocks=bool(scope.strong_locks) and any(row[3] for row in found),
     )
 
 
@@ -139,7 +139,7 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
         f"behind pid {', '.join(map(str, blockers)) or 'nobody now'}"
         for pid, mode, table, application, blockers in found
     )
-    return Item(name, "fail", said, "Let that queue dissolve first; then look again.")
+    return Item(name, "warns", said, "Let that queue dissolve first; then look again.")
 
 
 def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
@@ -164,10 +164,9 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
         )
         return Item(
             name,
-            "fail",
+            "blocks" if scope.strong_locks else "warns",
             said,
             "Wait for its end: it does not give way to a change of the table.",
-            blocks=bool(scope.strong_locks),
         )
     hidden = rows(
         connection,

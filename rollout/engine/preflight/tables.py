@@ -27,7 +27,7 @@ def invalid_indexes(connection: Connection, scope: Scope) -> Item:
         return Item(name, "pass", f"Every index of {scope.tables} is valid.")
     return Item(
         name,
-        "fail",
+        "warns",
         "; ".join(f"{index} of {table}" for index, table in found),
         "Drop each with DROP INDEX CONCURRENTLY. One that the phase builds is cleared by itself.",
     )
@@ -58,11 +58,11 @@ def other_triggers(connection: Connection, scope: Scope) -> Item:
     if scope.passes and any(each_row for _, _, each_row in found):
         return Item(
             name,
-            "fail",
+            "warns",
             said,
             "The phase writes every row and sets them off. Make sure that they can bear it.",
         )
-    return Item(name, "pass", said)
+    return Item(name, "info", said)
 
 
 def dependents(connection: Connection, scope: Scope) -> Item:
@@ -90,7 +90,7 @@ def dependents(connection: Connection, scope: Scope) -> Item:
     if not found:
         return Item(name, "pass", f"Nothing depends on {scope.tables}.")
     # Whether one of them needs a column that goes is what the step that drops it asks.
-    return Item(name, "pass", "; ".join(text for (text,) in found))
+    return Item(name, "info", "; ".join(text for (text,) in found))
 
 
 def publications(connection: Connection, scope: Scope) -> Item:
@@ -111,10 +111,10 @@ def publications(connection: Connection, scope: Scope) -> Item:
     said = "; ".join(f"{publication} publishes {tables}" for publication, tables in found)
     changes_columns = any(lock.mode is LockMode.ACCESS_EXCLUSIVE for lock in scope.strong_locks)
     if not changes_columns:
-        return Item(name, "pass", said)
+        return Item(name, "info", said)
     return Item(
         name,
-        "fail",
+        "warns",
         said,
         "Make the change on every subscriber first: a column that it lacks stops its replication.",
     )
@@ -132,7 +132,7 @@ def schema_drift(connection: Connection, scope: Scope) -> Item:
     more = f"; and {len(drifts) - 5} more" if len(drifts) > 5 else ""
     return Item(
         name,
-        "fail",
+        "warns",
         "; ".join(map(str, drifts[:5])) + more,
         "Look at the schema page, and put right what differs.",
     )

@@ -58,7 +58,8 @@ class Command(BaseCommand):
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = (
             "Exit status: 0 done, 1 the answer is no (mismatches, drift, a broken log, a gate "
-            "fails), 2 wrong use or an error."
+            "fails), 2 wrong use or an error, 3 nothing blocks but something warns (preflight, "
+            "readiness)."
         )
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -454,6 +455,9 @@ class Command(BaseCommand):
         return schema.before_phase(
             self.stdout.write, self.stderr.write, plan=plan, env=env, phase=phase, as_json=json
         )
+
+    def do_readiness(self, *, plan: str, env: str, json: bool, **_: Any) -> int:
+        return schema.readiness(self.stdout.write, plan=plan, env=env, as_json=json)
 
     def do_verify(self, *, plan: str, env: str, phase: int, json: bool, **_: Any) -> int:
         text, nothing = schema.second_run(plan=plan, env=env, phase=phase, as_json=json)

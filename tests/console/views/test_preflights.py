@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from rollout.models import Rollout
+from tests import rollouts
 from tests.console.journal import PAGE, fragment_of, ran, ready_for_phase_1, text_of
 
 
@@ -72,6 +73,24 @@ def test_the_locks_of_a_rollback_come_after_its_page_too(rollout: Rollout, lead:
     assert "Locks of the rollback of phase 3" in text_of(lead, address)
 
 
-@pytest.mark.parametrize("address", ["phases/1/preflight/", "schema/"])
+def test_readiness_is_linked_from_the_page_of_the_rollout_and_tells_the_phase_of_each_finding(
+    rollout: Rollout, viewer: Client
+) -> None:
+    assert f'href="{PAGE}readiness/"' in text_of(viewer, PAGE)
+    # Committed, so that the session that looks can see it.
+    with rollouts.target() as other:
+        other.execute("CREATE VIEW of_a_report AS SELECT id, type FROM properties")
+        try:
+            text = text_of(viewer, f"{PAGE}readiness/")
+        finally:
+            other.execute("DROP VIEW of_a_report")
+    assert "<h1>Readiness</h1>" in text
+    assert "1 blocking" in text
+    finding = text.partition("What needs properties (type, status)")[2]
+    assert '<span class="badge square">Phase 4</span>' in finding.partition("</li>")[0]
+    assert "Questions for later preflights" in text
+
+
+@pytest.mark.parametrize("address", ["phases/1/preflight/", "schema/", "readiness/"])
 def test_a_stranger_is_sent_to_log_in(rollout: Rollout, client: Client, address: str) -> None:
     assert client.get(f"{PAGE}{address}").status_code == 302

@@ -1,0 +1,76 @@
+"""The one list of probes: what is asked of a database before which phase.
+
+A new probe is a function ``(connection, scope) -> Item`` and a row of ``PROBES``. What a step asks
+of its own data stands with the step instead (``Step.hazards``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from rollout.engine.preflight import expressions, functions, server, sessions, tables
+from rollout.engine.preflight.item import Item, Scope
+from rollout.engine.target import Connection
+from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE, EXPAND, PREPARE
+
+EVERY = frozenset({PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT})
+
+
+class Lifetime(Enum):
+    """How long the answer of a probe is good for."""
+
+    MOMENT = "moment"
+    """Sessions, locks, load: asked of the phase that is next, and again when it starts."""
+    CHANGES = "changes"
+    """A phase or a release may change it on the way: readiness lists it, its own phase blocks."""
+    STAYS = "stays"
+    """Only people change it: what blocks a later phase blocks phase 0 already."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question, the phases that its answer is about, and how long that is good for.
+
+    ``ask`` is called once for each phase, which ``scope.phase`` names, in a read-only transaction
+    of its own. Whatever psycopg.Error it raises makes the item unknown.
+    """
+
+    name: str
+    ask: Callable[[Connection, Scope], Item]
+    phases: frozenset[int]
+    lifetime: Lifetime
+    tells_load: bool = False
+    """Whether it tells how much a server has to do already."""
+
+
+PROBES: tuple[Probe, ...] = (
+    # The server and the rollout's role.
+    Probe("server version", server.version, EVERY, Lifetime.STAYS),
+    Probe("rights", server.rights, EVERY, Lifetime.STAYS),
+    Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
+    Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),
+    Probe("replication lag", server.replication, EVERY, Lifetime.MOMENT, True),
+    # Who else is at work.
+    Probe("long transactions", sessions.long_transactions, EVERY, Lifetime.MOMENT, True),
+    Probe("idle in transaction", sessions.idle_in_transaction, EVERY, Lifetime.MOMENT, True),
+    Probe("prepared transactions", sessions.prepared_transactions, EVERY, Lifetime.MOMENT),
+    Probe("ungranted locks", sessions.waiting_locks, EVERY, Lifetime.MOMENT, True),
+    Probe("vacuum against wraparound", sessions.wraparound_vacuum, EVERY, Lifetime.MOMENT, True),
+    # The tables, and what hangs on them.
+    Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
+    Probe("invalid indexes", tables.invalid_indexes, EVERY, Lifetime.MOMENT),
+    Probe("other triggers", tables.other_triggers, EVERY, Lifetime.CHANGES),
+    Probe("dependent views, functions and policies", tables.dependents, EVERY, Lifetime.CHANGES),
+    Probe("functions that copy whole rows", functions.whole_rows, EVERY, Lifetime.STAYS),
+    Probe("functions that return rows", functions.returned_rows, EVERY, Lifetime.STAYS),
+    Probe(
+        "functions that name dropped columns", functions.dropped_columns, EVERY, Lifetime.CHANGES
+    ),
+    # Over the rows there are, which change: asked before every phase that writes or is next.
+    Probe(expressions.NAME, expressions.expressions, EVERY, Lifetime.MOMENT),
+    Probe("publications", tables.publications, EVERY, Lifetime.CHANGES),
+)
+
+
+def of_phase(phase: int) -> tuple[Probe, ...]:
+    return tuple(probe for probe in PROBES if phase in probe.phases)
