@@ -61,7 +61,7 @@ _CONSTRAINTS = _query(
     "ORDER BY {label}, k.conname",
 )
 _TRIGGERS = _query(
-    """g.tgname, g.tgenabled <> 'D',
+    """g.tgname, g.tgenabled IN ('O', 'A'),
        CASE WHEN pn.nspname = 'rollout'
             THEN split_part(obj_description(p.oid, 'pg_proc'), ' ', 1) END,
        pn.nspname || '.' || p.proname""",

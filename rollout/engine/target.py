@@ -36,7 +36,7 @@ it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 5"
+_VERSION = "rollout: what it keeps in this database, version 6"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -84,6 +84,7 @@ CREATE TABLE IF NOT EXISTS rollout.quarantine (
   PRIMARY KEY (job, key)
 );
 CREATE TABLE IF NOT EXISTS rollout.decisions (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   plan text NOT NULL,
   table_label text NOT NULL,
   legacy_column text NOT NULL,
@@ -109,7 +110,19 @@ CREATE TABLE IF NOT EXISTS rollout.losses (
   seconds double precision NOT NULL,
   PRIMARY KEY (job, signal)
 );
+DO $$
+DECLARE keyless regclass;
+BEGIN
+  FOR keyless IN SELECT c.oid FROM pg_class c
+    WHERE c.relnamespace = 'rollout'::regnamespace AND c.relkind = 'r'
+      AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indisprimary)
+  LOOP
+    EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', keyless);
+  END LOOP;
+END $$;
 """
+# At the end: a publication of all tables refuses to delete from one without a primary key, and
+# those that an older version has made lack it.
 
 
 CONNECTION_OPTIONS = {

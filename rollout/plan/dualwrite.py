@@ -159,7 +159,19 @@ class DualWriteTriggers:
                 ),
             )
         ]
-        return sql.SQL(";\n").join([*functions, *triggers])
+        return sql.SQL(";\n").join([*functions, *triggers, self._fire_for_subscriptions()])
+
+    def _fire_for_subscriptions(self) -> sql.Composable:
+        """Rows that a subscription brings go around triggers that do not fire always."""
+        always = sql.SQL("BEGIN IF {fed} THEN ALTER TABLE {table} {enable}; END IF; END").format(
+            fed=facts.is_fed(self.table),
+            table=self.table.identifier,
+            enable=sql.SQL(", ").join(
+                sql.SQL("ENABLE ALWAYS TRIGGER {}").format(sql.Identifier(name))
+                for name in (self.insert_trigger, self.update_trigger)
+            ),
+        )
+        return sql.SQL("DO {}").format(sql.Literal(always.as_string()))
 
     def _to_legacy(self, lookup: Lookup) -> sql.Composable:
         """The text of a lookup row: the one that is given, where that means the row already."""

@@ -58,12 +58,20 @@ def index_is_valid(schema: str, name: str) -> sql.Composable:
     ).format(sql.Literal(sql.Identifier(schema, name).as_string()))
 
 
+def is_fed(table: Table) -> sql.Composable:
+    """A subscription brings rows of the table, or of a partition of it."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = {table}"
+        " OR srrelid IN (SELECT relid FROM pg_partition_tree({table})))"
+    ).format(table=table.regclass)
+
+
 def trigger_fires(table: Table, name: str) -> sql.Composable:
-    """Whether a trigger is there and enabled for the application's sessions."""
+    """Whether a trigger is there and enabled: for the application's sessions and subscriptions."""
     return sql.SQL(
         "EXISTS (SELECT FROM pg_trigger WHERE tgrelid = {} AND tgname = {}"
-        " AND tgenabled IN ('O', 'A'))"
-    ).format(table.regclass, sql.Literal(name))
+        " AND (tgenabled = 'A' OR tgenabled = 'O' AND NOT {}))"
+    ).format(table.regclass, sql.Literal(name), is_fed(table))
 
 
 def function_has_comment(name: str, comment: str) -> sql.Composable:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from rollout.plan.facts import is_fed
 from rollout.plan.names import SCHEMA, code
 from rollout.plan.table import Table
 
@@ -210,6 +211,52 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
         found=f"{{count}} objects need the columns {listed} of {table.label}, which are dropped.",
         none=f"Nothing else in the database needs the columns {listed} of {table.label}.",
         advice="Drop or change them first: the columns are never dropped with CASCADE.",
+    )
+
+
+def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
+    """An index by which logical replication tells rows, over columns that go, or that goes."""
+    listed = ", ".join(columns)
+    return Hazard(
+        name=f"replica identity of {table.label} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(i.relname, ', ' ORDER BY i.relname)"
+            " FROM (SELECT {table} AS oid"
+            " UNION SELECT relid FROM pg_partition_tree({table})) AS own"
+            " JOIN pg_index AS x ON x.indrelid = own.oid AND x.indisreplident"
+            " JOIN pg_class AS i ON i.oid = x.indexrelid"
+            " WHERE EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = x.indrelid"
+            " AND a.attnum = ANY (x.indkey) AND a.attname = ANY ({columns}))"
+        ).format(table=table.regclass, columns=sql.Literal(list(columns))),
+        found=(
+            f"{{count}} indexes over {listed} of {table.label} are its replica identity. Once they "
+            "are dropped, a publication refuses every UPDATE and DELETE."
+        ),
+        none=f"The replica identity of {table.label} has none of {listed}.",
+        advice=(
+            f"ALTER TABLE {table.identifier.as_string()} REPLICA IDENTITY DEFAULT, or USING INDEX "
+            "with another one."
+        ),
+    )
+
+
+def fed_around(table: Table, names: Sequence[str]) -> Hazard:
+    """A subscription that was made after the triggers: its rows go around them."""
+    enable = ", ".join(
+        f"ENABLE ALWAYS TRIGGER {sql.Identifier(name).as_string()}" for name in names
+    )
+    return Hazard(
+        name=f"subscriptions to {table.label}",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger"
+            " WHERE tgrelid = {} AND tgname = ANY ({}) AND tgenabled <> 'A' AND {}"
+        ).format(table.regclass, sql.Literal(list(names)), is_fed(table)),
+        found=(
+            f"A subscription brings rows of {table.label}, and {{count}} triggers of the rollout "
+            "do not fire for them."
+        ),
+        none=f"No subscription brings rows of {table.label} around the triggers.",
+        advice=f"ALTER TABLE {table.identifier.as_string()} {enable}, then audit.",
     )
 
 

@@ -9,7 +9,13 @@ from psycopg import sql
 from rollout.plan import facts, partitions
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import POPULATED, VIEW, Catalog, Part, index_text
-from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of, partitions_of
+from rollout.plan.hazards import (
+    Hazard,
+    duplicates_in,
+    duplicates_of,
+    partitions_of,
+    replica_identity,
+)
 from rollout.plan.names import code, identifier
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Table
@@ -129,7 +135,7 @@ class DropIndex(Step):
         return _create_index(self.table, self.name, self.columns, unique=self.unique)
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
-        return (partitions_of(self.table),)
+        return (partitions_of(self.table), replica_identity(self.table, self.columns))
 
     def assume(self, plan: "Plan", catalog: Catalog) -> None:
         text = index_text(self.columns, unique=self.unique)

@@ -25,6 +25,8 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
             "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
             "  why text NOT NULL,\n"
             "  at timestamptz NOT NULL DEFAULT now(),\n"
+            # The text is too long for one; and a publication of all tables wants a primary key.
+            "  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n"
             "  EXCLUDE USING hash (legacy WITH =)\n"
             ")"
         ).format(in_target(name), normal(sql.Identifier("legacy"))),

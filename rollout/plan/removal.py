@@ -8,7 +8,14 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Proof, Statement
 from rollout.plan.catalog import Catalog, Part
-from rollout.plan.hazards import Hazard, depends_on, goes_with, mentions
+from rollout.plan.hazards import (
+    Hazard,
+    depends_on,
+    fed_around,
+    goes_with,
+    mentions,
+    replica_identity,
+)
 from rollout.plan.indexes import DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows
@@ -51,6 +58,10 @@ class FreezeLegacy(Step):
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "frozen")
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        own = triggers(plan, self.table)
+        return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
 
 
 def unless(fact: sql.Composable, statement: Statement) -> Statement:
@@ -352,6 +363,7 @@ class DropLegacy(Step):
             depends_on(self.table, columns, besides=(own.insert_trigger, own.update_trigger)),
             goes_with(self.table, columns, besides=dropped_before),
             mentions(self.table, columns),
+            replica_identity(self.table, columns),
         )
 
 

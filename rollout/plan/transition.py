@@ -9,7 +9,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
-from rollout.plan.hazards import Hazard, generated
+from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.resolvers import drop_resolver, resolver
@@ -257,6 +257,10 @@ class CutOver(Step):
         if not self._is_last(plan):
             return (turn,)
         return (switch_modes(plan.name, read="legacy", write="both", together_with=turn),)
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        own = triggers(plan, self.table)
+        return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
 
     def _is_last(self, plan: "Plan") -> bool:
         steps = [step for phase in plan.phases for step in phase.steps]
