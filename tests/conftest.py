@@ -106,7 +106,7 @@ def beginning(
         return template
     phases = PHASES_DONE[asked_for[-1]]
     with django_db_blocker.unblock():
-        name = f"after_{len(phases)}_phases"
+        name = next(name for name, done in PHASES_DONE.items() if done == phases)
         return filled_template(name, template, partial(_carry_listings, *phases))
 
 

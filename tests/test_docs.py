@@ -232,7 +232,7 @@ FIGURES = {
     "docs/runbook.md": [
         f"The lease of its run ends after {leases.SECONDS} seconds",
         f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
-        f"through the queue every {queue_beat.BEAT_EVERY.seconds} seconds",
+        f"through the queue every {queue_beat.BEAT_EVERY:g} seconds",
         f"After {ddl.ATTEMPTS} attempts the run fails",
         f"waits {ddl.FIRST_LOCK_TIMEOUT} to {ddl.LONGEST_LOCK_TIMEOUT:g} seconds",
         f"open for more than {health.OLD_TRANSACTION_SECONDS} seconds",

@@ -244,12 +244,14 @@ def claim(connection: Connection, job: int, holder: str) -> Lane | None:
                lease_until = now() + make_interval(secs => %(lease)s)
          WHERE job = %(job)s AND lane = (
                SELECT lane FROM rollout.lanes
-                WHERE job = %(job)s AND NOT done AND (lease_until IS NULL OR lease_until < now())
+                WHERE job = %(job)s AND NOT done AND (lease_until IS NULL
+                      -- Of no lease, or of a clock that was set back since.
+                      OR lease_until NOT BETWEEN now() AND now() + make_interval(secs => %(long)s))
                 ORDER BY lane LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING job, lane, token, schema_name, relation, end_block, next_block, range_end,
                   range_blocks, stripe, since, running, counting
         """,
-        {"job": job, "holder": holder, "lease": LEASE_SECONDS},
+        {"job": job, "holder": holder, "lease": LEASE_SECONDS, "long": 2 * LEASE_SECONDS},
     ).fetchone()
     if row is None:
         return None

@@ -11,12 +11,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import F, Func, IntegerField, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models.functions import Coalesce, JSONObject, Now
 from django.utils import timezone
 
 from rollout.gates.phase_states import newest_runs
 from rollout.journal.environments import DEFAULT
-from rollout.journal.heartbeats import WATCHDOG, WORKER
+from rollout.journal.heartbeats import WATCHDOG, WORKER, plausible
 from rollout.journal.json_rows import made, whole
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import EVIDENCE
@@ -107,6 +107,8 @@ class Facts:
     """The newest run of the backfill in each other environment; the newest first."""
     worker_seen_at: datetime | None
     watchdog_seen_at: datetime | None
+    asked_at: datetime
+    """By the database's clock, as the two before it."""
 
     @property
     def hold(self) -> str:
@@ -273,8 +275,13 @@ class Evidence:
                 ),
                 repair_table=_first(repairs, "table"),
                 repair_at=_first(repairs, "run__finished_at"),
-                worker_seen_at=_first(Heartbeat.objects.filter(kind=WORKER), "seen_at"),
-                watchdog_seen_at=_first(Heartbeat.objects.filter(kind=WATCHDOG), "seen_at"),
+                worker_seen_at=_first(
+                    Heartbeat.objects.filter(plausible(), kind=WORKER), "seen_at"
+                ),
+                watchdog_seen_at=_first(
+                    Heartbeat.objects.filter(plausible(), kind=WATCHDOG), "seen_at"
+                ),
+                asked_at=Now(),
                 judged=ArraySubquery(rules.values(json=whole(RuleState))),
                 jobs=ArraySubquery(
                     jobs.values(json=JSONObject(table="table", kind="kind", scanned="scanned"))
@@ -308,6 +315,7 @@ class Evidence:
             rules=[made(RuleState, row) for row in found["judged"]],
             worker_seen_at=found["worker_seen_at"],
             watchdog_seen_at=found["watchdog_seen_at"],
+            asked_at=found["asked_at"],
             jobs=found["jobs"],
             probes={row["flow"]: made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[made(SignOff, row) for row in found["signed"]],

@@ -8,7 +8,7 @@ from django.utils import timezone
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done
 from rollout.gates.registry import Answered, answers
-from rollout.journal.moments import in_words
+from rollout.journal.moments import in_words, is_to_come, staleness
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.baseline import baseline_of
@@ -26,6 +26,11 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
     if broken is not None and broken.at > since:
         since, why = broken.at, f"guardrail “{broken.what}” was breached last"
     now = timezone.now()
+    if is_to_come(since):
+        return "fail", (
+            f"By this clock {in_words(since)}, when {why}, has not come yet: a clock was set back "
+            f"since. Wait until {in_words(since + gate.time)}, or override this gate."
+        )
     if now - since < gate.time:
         return "fail", (
             f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
@@ -126,11 +131,8 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
         return "unknown", f"{', '.join(missing)} was not tried out yet. Try the flows out."
     oldest = min(last[flow].at for flow in flows)
     before = evidence.run_before
-    if timezone.now() - oldest > gate.fresh_for:
-        return "fail", (
-            f"The flows were tried out at {in_words(oldest)}, longer ago than the "
-            f"{said(gate.fresh_for)} that the plan allows. Try them out again."
-        )
+    if stale := staleness(oldest, gate.fresh_for, said(gate.fresh_for)):
+        return "fail", f"The trial of the flows at {in_words(oldest)} {stale}. Try them out again."
     change = evidence.facts.write_path
     if before is not None and change is not None and oldest < change.at:
         return "fail", (

@@ -1,10 +1,8 @@
 """The gate about rehearsals."""
 
-from django.utils import timezone
-
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import Answered, answers
-from rollout.journal.moments import in_words
+from rollout.journal.moments import in_words, staleness
 from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState
 from rollout.plan.gates import RehearsalPassed
 
@@ -38,13 +36,10 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
             f"Rehearsal {last.pk} of {at} began with phase {last.first_phase}. Rehearse from an "
             "older snapshot."
         )
-    if last.finished_at is None or timezone.now() - last.finished_at > gate.fresh_for:
-        hours = gate.fresh_for.total_seconds() / 3600
-        span = f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
-        return "fail", (
-            f"Rehearsal {last.pk} of {at} is older than the {span} that the plan allows. "
-            "Rehearse it again."
-        )
+    hours = gate.fresh_for.total_seconds() / 3600
+    span = f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
+    if stale := staleness(last.finished_at or last.created_at, gate.fresh_for, span):
+        return "fail", f"Rehearsal {last.pk} of {at} {stale}. Rehearse it again."
     return "pass", (
         f"Rehearsal {last.pk} of {at} carried {last.rows:,} rows through phases "
         f"{last.first_phase} to 4 and back: {last.untouched_rows:,} rows came back as they were, "

@@ -2,11 +2,9 @@
 
 from datetime import timedelta
 
-from django.utils import timezone
-
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import Answered, answers
-from rollout.journal.moments import in_words
+from rollout.journal.moments import in_words, staleness
 from rollout.models import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.plan.gates import SnapshotVerified
 
@@ -31,11 +29,8 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
             f"Snapshot {snapshot.pk} of {at} is older than step {change.what}, which changed what "
             "is written. Take another."
         )
-    if timezone.now() - snapshot.taken_at > gate.fresh_for:
-        return "fail", (
-            f"Snapshot {snapshot.pk} of {at} is older than the {_words(gate.fresh_for)} that the "
-            "plan allows. Take another."
-        )
+    if stale := staleness(snapshot.taken_at, gate.fresh_for, _words(gate.fresh_for)):
+        return "fail", f"Snapshot {snapshot.pk} of {at} {stale}. Take another."
     rows = sum(snapshot.counts.values())
     return "pass", (
         f"Snapshot {snapshot.pk} of {at} was restored, and its {rows:,} rows in "

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import psycopg
 from django.db.models import Count, Max, Q, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -120,10 +121,11 @@ def _lanes(figures: Figures) -> dict[int, Totals]:
 
 
 def _processes(figures: Figures) -> None:
-    alive = Count("pk", filter=Q(seen_at__gt=timezone.now() - heartbeats.SILENCE))
+    alive = Count("pk", filter=Q(seen_at__gt=Now() - heartbeats.SILENCE))
     seen = {
         kind: (number, last)
-        for kind, number, last in Heartbeat.objects.order_by()
+        for kind, number, last in Heartbeat.objects.filter(heartbeats.plausible())
+        .order_by()
         .values_list("kind")
         .annotate(alive=alive, last=Max("seen_at"))
     }

@@ -5,7 +5,8 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Max
+from django.db.models import Max, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from rollout.journal.moments import in_words
@@ -25,13 +26,22 @@ def process_name() -> str:
 
 def beat(kind: str) -> None:
     """Say that this process is at work."""
-    now = timezone.now()
-    Heartbeat.objects.update_or_create(name=process_name(), defaults={"kind": kind, "seen_at": now})
+    seen = {"kind": kind, "seen_at": Now()}
+    Heartbeat.objects.update_or_create(name=process_name(), defaults=seen)
 
 
 def forget_old() -> None:
-    """Drop the traces of processes long gone."""
-    Heartbeat.objects.filter(seen_at__lt=timezone.now() - _FORGET).delete()
+    """Drop the traces of processes long gone, and of a clock that was set back since."""
+    Heartbeat.objects.filter(seen_at__lt=Now() - _FORGET).delete()
+    Heartbeat.objects.exclude(plausible()).delete()
+
+
+def plausible() -> Q:
+    """Signs of life that are not of a time to come: of the database's clock before it was set back.
+
+    They would hide what was seen since.
+    """
+    return Q(seen_at__lt=Now() + SILENCE)
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Liveness:
 def last_seen(kind: str) -> datetime | None:
     """When any process of a kind was last seen."""
     return (
-        Heartbeat.objects.filter(kind=kind)
+        Heartbeat.objects.filter(plausible(), kind=kind)
         .order_by("-seen_at")
         .values_list("seen_at", flat=True)
         .first()
@@ -62,15 +72,23 @@ def last_seen(kind: str) -> datetime | None:
 
 def liveness() -> Liveness:
     """The state of the processes that do the work. A worker is seen by way of the queue itself."""
-    seen = dict(
-        Heartbeat.objects.order_by("kind").values_list("kind").annotate(newest=Max("seen_at"))
-    )
-    return liveness_of(seen.get(WORKER), seen.get(WATCHDOG))
+    seen = {
+        kind: (newest, asked_at)
+        for kind, newest, asked_at in Heartbeat.objects.filter(plausible())
+        .order_by("kind")
+        .values_list("kind")
+        .annotate(newest=Max("seen_at"), asked_at=Now())
+    }
+    worker, at = seen.get(WORKER, (None, None))
+    watchdog, at = seen.get(WATCHDOG, (None, at))
+    return liveness_of(worker, watchdog, at or timezone.now())
 
 
-def liveness_of(worker: datetime | None, watchdog: datetime | None) -> Liveness:
-    """The same for who knows already when a worker and the watchdog were last seen."""
-    now = timezone.now()
+def liveness_of(worker: datetime | None, watchdog: datetime | None, now: datetime) -> Liveness:
+    """The same for who knows already when a worker and the watchdog were last seen.
+
+    ``now`` is of the database's clock, as what was seen is: those of the machines differ.
+    """
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE
     return Liveness(

@@ -1,9 +1,13 @@
 """Moments within sentences, written in one way: pages show them in the reader's zone."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from django.utils import timezone
+
+# Clocks of several machines differ, by no more than that.
+SKEW = timedelta(minutes=1)
 # What ``in_words`` writes; older entries of the log keep moments to the minute.
 IN_TEXT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?) UTC")
 
@@ -16,3 +20,20 @@ def in_words(moment: datetime) -> str:
 def in_zone(moment: datetime, zone: str) -> str:
     """A moment as the clocks of a zone show it."""
     return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
+
+def is_to_come(moment: datetime) -> bool:
+    """Whether a moment that was written down as past has not come yet.
+
+    A clock was set back since: nobody can tell how long ago it was.
+    """
+    return moment - timezone.now() > SKEW
+
+
+def staleness(moment: datetime, allowed: timedelta, words: str) -> str:
+    """Why what is of a moment is not fresh any more; empty where it is."""
+    if is_to_come(moment):
+        return "is of a time that has not come yet: a clock was set back since"
+    if timezone.now() - moment > allowed:
+        return f"is older than the {words} that the plan allows"
+    return ""

@@ -221,7 +221,11 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         next_phase=next_phase,
         repair=repair,
         evidence=evidence,
-        liveness=liveness_of(evidence.facts.worker_seen_at, evidence.facts.watchdog_seen_at),
+        liveness=liveness_of(
+            evidence.facts.worker_seen_at,
+            evidence.facts.watchdog_seen_at,
+            evidence.facts.asked_at,
+        ),
     )
 
 

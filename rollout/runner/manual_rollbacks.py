@@ -14,7 +14,7 @@ from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Statement
 from rollout.plan.plan import Plan
-from rollout.worker.leases import take_back
+from rollout.worker.leases import is_held, take_back
 from rollout.worker.transitions import move
 
 SHOWN = 3
@@ -72,7 +72,7 @@ def _end_what_is_left(rollout: Rollout) -> None:
     run = active_run(rollout)
     if run is None:
         return
-    if run.state != RunState.PAUSED and run.lease_until and run.lease_until > timezone.now():
+    if run.state != RunState.PAUSED and is_held(run):
         raise Refused(f"A worker has just been at work: {is_busy(run)}")
     # Its worker's token is void from here on: what the queue still delivers is dropped.
     take_back(run)

@@ -83,8 +83,13 @@ class Watchdog:
                 " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
                 " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND a.state LIKE 'idle%%'"
-                " AND a.state_change < clock_timestamp() - make_interval(secs => %s)",
-                [_LEADER_LOCK >> 32, _LEADER_LOCK & 0xFFFFFFFF, heartbeats.SILENCE.seconds],
+                # One that is to come is of before the server's clock was set back.
+                " AND a.state_change NOT BETWEEN clock_timestamp() - make_interval(secs => %s)"
+                " AND clock_timestamp() + make_interval(secs => %s)",
+                [
+                    *(_LEADER_LOCK >> 32, _LEADER_LOCK & 0xFFFFFFFF),
+                    *(heartbeats.SILENCE.seconds, heartbeats.SILENCE.seconds),
+                ],
             )
             if cursor.rowcount:
                 _log.warning("The watchdog that led was silent for too long; another leads now.")

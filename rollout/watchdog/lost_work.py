@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from rollout import queue
 from rollout.journal import activity_log
@@ -23,7 +22,7 @@ from rollout.models import (
     Snapshot,
 )
 from rollout.watchdog.isolation import isolated
-from rollout.worker.leases import SECONDS, take_back
+from rollout.worker.leases import SECONDS, run_out, take_back
 
 _Work = TypeVar("_Work", PhaseRun, AuditReport, Snapshot, Restore, Rehearsal)
 
@@ -55,7 +54,7 @@ def recover_rehearsals() -> None:
 
 def _recover(works: QuerySet[_Work], send: Callable[[_Work], None]) -> None:
     """Queue again what nobody has been working on for longer than a lease."""
-    for work in works.filter(lease_until__lt=timezone.now()).select_related("rollout"):
+    for work in works.filter(run_out()).select_related("rollout"):
         with isolated(f"Bringing back {work}"):
             dead = work.worker
             if take_back(work):

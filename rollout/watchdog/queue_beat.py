@@ -1,29 +1,30 @@
 """A task through the queue every few seconds: a worker that carries it out is seen to live."""
 
-from datetime import timedelta
-
-from django.utils import timezone
+import time
+from collections.abc import Callable
+from datetime import datetime
 
 from rollout import queue
 from rollout.journal import heartbeats
 
-BEAT_EVERY = timedelta(seconds=3)
+BEAT_EVERY = 3.0
 # A beat that nobody has carried out for so long counts as lost with its queue.
-BEAT_LOST = timedelta(seconds=30)
+BEAT_LOST = 30.0
 
 
 class QueueBeat:
-    """Remembers when it sent the last beat."""
+    """Remembers when it sent the last beat, by a clock that nobody sets."""
 
-    def __init__(self) -> None:
-        self._sent_at = timezone.now() - BEAT_LOST
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sent_at = float("-inf")
+        self._seen_before: datetime | None = None
 
     def send_due(self) -> None:
         """Send a beat, unless the one before it still waits in the queue."""
-        now = timezone.now()
+        now = self._clock()
         seen = heartbeats.last_seen(heartbeats.WORKER)
-        answered = seen is not None and seen >= self._sent_at
         age = now - self._sent_at
-        if (answered and age >= BEAT_EVERY) or age >= BEAT_LOST:
-            self._sent_at = now
+        if (seen != self._seen_before and age >= BEAT_EVERY) or age >= BEAT_LOST:
+            self._sent_at, self._seen_before = now, seen
             queue.send("beat")

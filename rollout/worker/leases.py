@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -12,8 +12,9 @@ from typing import Self
 import psycopg
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
-from django.db.models import F, QuerySet
-from django.utils import timezone
+from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 
 from rollout import journal, logs
 from rollout.engine.control import Interrupted
@@ -203,6 +204,22 @@ def _rows(work: Leased) -> QuerySet[Leased]:
     return type(work)._default_manager.all()
 
 
-def grace() -> datetime:
-    """Until when work that is touched now counts as in good hands."""
-    return timezone.now() + timedelta(seconds=SECONDS)
+def grace() -> Combinable:
+    """Until when work that is touched now counts as in good hands, by the database's clock.
+
+    Those of the machines may differ by more than a lease.
+    """
+    return Now() + timedelta(seconds=SECONDS)
+
+
+def run_out() -> Q:
+    """Work that nobody has been at for longer than a lease.
+
+    One that lasts for longer than any lease does is of a clock that was set back since.
+    """
+    return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + timedelta(seconds=2 * SECONDS))
+
+
+def is_held(work: Work) -> bool:
+    """Whether a worker has just been at it."""
+    return _rows(work).filter(pk=work.pk).exclude(lease_until=None).exclude(run_out()).exists()

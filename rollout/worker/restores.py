@@ -24,6 +24,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Refused
 from rollout.journal.environments import DEFAULT, target_of
 from rollout.journal.events import Event
+from rollout.journal.moments import staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import (
     RESTORE_WORKING,
@@ -313,8 +314,7 @@ def why_not_fresh(restore: Restore) -> str:
         rollout=restore.rollout, state=SnapshotState.VERIFIED, taken_at__isnull=False
     ).order_by("-taken_at")
     fresh = newest.exclude(pk=restore.snapshot_id).first()
-    now = timezone.now()
-    if fresh is None or fresh.taken_at is None or now - fresh.taken_at > FRESH:
+    if fresh is None or fresh.taken_at is None or staleness(fresh.taken_at, FRESH, "hour"):
         return (
             "There is no verified snapshot of what production holds now, younger than an hour. "
             "Take one first, so that the restore can be undone."

@@ -177,7 +177,7 @@ class TestProbes:
                 passed=True,
                 message="So.",
             )
-        assert "longer ago than the 1 d" in answer(ProbesPassed(), rollout)[1]
+        assert "is older than the 1 d that the plan allows" in answer(ProbesPassed(), rollout)[1]
 
     def test_tried_out_by_a_worker_they_leave_nothing_but_their_evidence(
         self, rollout: Rollout, django_capture_on_commit_callbacks: Any

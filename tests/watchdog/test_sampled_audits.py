@@ -75,8 +75,10 @@ def test_sample_is_due_an_interval_after_the_last_one_and_overdue_for_a_reason(
     assert late is not None
     assert late.is_overdue
     now = timezone.now()
-    assert "Start it: manage.py rollout watchdog" in late.overdue_because(liveness_of(now, None))
-    alive = liveness_of(now, now)
+    assert "Start it: manage.py rollout watchdog" in late.overdue_because(
+        liveness_of(now, None, now)
+    )
+    alive = liveness_of(now, now, now)
     assert f"Audit {report.pk} is running" in late.overdue_because(alive)
     rollouts.work()
     AuditReport.objects.filter(pk=report.pk).update(started_at=timezone.now() - timedelta(hours=1))

@@ -32,6 +32,10 @@ LIMITS = {"IDLE_MINUTES": 120, "HOURS": 12, "CONFIRM_MINUTES": 15}
 SEEN_EVERY_SECONDS = 60
 
 
+# Clocks of several machines differ; a time that lies further ahead is of one that was set back.
+SKEW_SECONDS = 60
+
+
 def _seconds(name: str, unit: int) -> int:
     given: dict[str, int] = getattr(settings, "ROLLOUT", {}).get("SESSIONS", {})
     return given.get(name, LIMITS[name]) * unit
@@ -65,7 +69,7 @@ class SessionLimits:
         idle = now - session.get(SEEN, now)
         if idle > _seconds("IDLE_MINUTES", 60):
             why = "You were logged out, because you did nothing for a while."
-        elif now - session.get(LOGGED_IN, now) > _seconds("HOURS", 3600):
+        elif not _is_within(_seconds("HOURS", 3600), session.get(LOGGED_IN, now)):
             why = "You were logged out, because your login was old."
         else:
             asked_by_itself = "HX-Request" in request.headers and request.method in SAFE
@@ -127,8 +131,12 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    since: float = request.session.get(CONFIRMED, 0)
-    return time.time() - since < _seconds("CONFIRM_MINUTES", 60)
+    return _is_within(_seconds("CONFIRM_MINUTES", 60), request.session.get(CONFIRMED, 0))
+
+
+def _is_within(seconds: int, since: float) -> bool:
+    """Whether a time is no longer ago; nobody can tell of one that has not come yet."""
+    return -SKEW_SECONDS <= time.time() - since < seconds
 
 
 class PasswordForm(forms.Form):

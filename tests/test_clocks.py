@@ -1,0 +1,249 @@
+"""Clocks that are wrong or set: those of the machines, and that of the database.
+
+A machine's clock is moved by what Django calls the time; the database's by leases and signs of
+life as it had written them down before it was set back.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from rollout import gates, runner
+from rollout.console.http import sessions
+from rollout.gates.evidence import Evidence
+from rollout.gates.overrides import why_void
+from rollout.journal import heartbeats
+from rollout.models import (
+    Environment,
+    FlowProbe,
+    Heartbeat,
+    LogEntry,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    RunState,
+    SignOff,
+    SignOffKind,
+    Snapshot,
+    SnapshotState,
+)
+from rollout.plan import Gate
+from rollout.plan.gates import ProbesPassed, RehearsalPassed, SnapshotVerified, Soak
+from rollout.runner import snapshots
+from rollout.watchdog import lost_work
+from rollout.watchdog.queue_beat import BEAT_LOST, QueueBeat
+from rollout.worker import leases
+from rollout.worker.restores import why_not_fresh
+from tests import rollouts
+from tests.rollouts import ADA
+
+HOUR = timedelta(hours=1)
+Clock = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Sets this machine's clock so much ahead, or back."""
+    now = timezone.now
+
+    def set_ahead(by: timedelta) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: now() + by)
+        monkeypatch.setattr(sessions, "time", Seconds(by))
+
+    return set_ahead
+
+
+class Seconds:
+    def __init__(self, ahead: timedelta) -> None:
+        self.ahead = ahead.total_seconds()
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+def begun(rollout: Rollout) -> PhaseRun:
+    """A run that a worker holds."""
+    run = runner.start(rollout, 0, actor=ADA)
+    assert leases.claim(run, run.token)
+    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
+    rollouts.lose_the_queue()
+    return run
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR], ids=["back", "ahead"])
+class TestAMachineWhoseClockIsWrong:
+    def test_it_keeps_its_lease(self, tiny: Rollout, clock: Clock, ahead: timedelta) -> None:
+        clock(ahead)
+        run = begun(tiny)
+        clock(timedelta())
+        lost_work.recover_runs()
+        assert rollouts.queued() == []
+        assert leases.is_held(run)
+        assert not LogEntry.objects.filter(event="brought back").exists()
+
+    def test_it_takes_nobody_elses_lease(
+        self, tiny: Rollout, clock: Clock, ahead: timedelta
+    ) -> None:
+        begun(tiny)
+        clock(ahead)
+        lost_work.recover_runs()
+        assert rollouts.queued() == []
+
+    def test_its_worker_counts_as_alive(self, db: None, clock: Clock, ahead: timedelta) -> None:
+        clock(ahead)
+        heartbeats.beat(heartbeats.WORKER)
+        clock(timedelta())
+        assert heartbeats.liveness().worker_alive
+        clock(ahead)
+        assert heartbeats.liveness().worker_alive
+
+    def test_its_watchdog_goes_on_trying_the_queue(
+        self, tiny: Rollout, clock: Clock, ahead: timedelta
+    ) -> None:
+        passed = [0.0]
+        beat = QueueBeat(clock=lambda: passed[0])
+        beat.send_due()
+        clock(ahead)
+        passed[0] += BEAT_LOST
+        rollouts.lose_the_queue()
+        beat.send_due()
+        assert [message.task for message in rollouts.queued()] == ["rollout.tasks.beat"]
+
+
+class TestADatabaseWhoseClockWasSetBack:
+    def test_work_whose_worker_died_before_it_comes_back(self, tiny: Rollout) -> None:
+        run = begun(tiny)
+        PhaseRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() + HOUR)
+        assert not leases.is_held(run)
+        lost_work.recover_runs()
+        assert [message.task for message in rollouts.queued()] == ["rollout.tasks.advance"]
+
+    def test_a_worker_that_died_before_it_hides_nobody(self, db: None) -> None:
+        Heartbeat.objects.create(name="dead:1", kind="worker", seen_at=timezone.now() + HOUR)
+        assert not heartbeats.liveness().worker_alive
+        heartbeats.beat(heartbeats.WORKER)
+        assert heartbeats.liveness().worker_alive
+        heartbeats.forget_old()
+        assert not Heartbeat.objects.filter(name="dead:1").exists()
+
+
+def answer(gate: Gate, rollout: Rollout) -> str:
+    status = gates.answer(gate, Evidence(rollout, 1))
+    assert status.status == "fail", status.message
+    return status.message
+
+
+class TestWhatIsOfATimeToCome:
+    """It was written down before the clock was set back: nobody knows how old it is."""
+
+    AT = timezone.now() + HOUR
+
+    def test_a_snapshot_is_not_fresh(self, rollout: Rollout) -> None:
+        verified_snapshot(rollout, self.AT)
+        assert "a clock was set back since. Take another" in answer(SnapshotVerified(), rollout)
+
+    def test_production_is_not_replaced_on_the_strength_of_it(self, rollout: Rollout) -> None:
+        restored = verified_snapshot(rollout, timezone.now())
+        verified_snapshot(rollout, self.AT)
+        restore = restored.restores.create(rollout=rollout)
+        assert "Take one first" in why_not_fresh(restore)
+
+    def test_a_rehearsal_is_not_fresh(self, rollout: Rollout) -> None:
+        snapshot = verified_snapshot(rollout, timezone.now() - 2 * HOUR)
+        place = Environment.objects.create(
+            name="rehearsal-1",
+            plan=rollout.plan,
+            beside="production",
+            database="gone",
+            snapshot=snapshot,
+        )
+        Rehearsal.objects.create(
+            rollout=rollout,
+            stage=rollout,
+            environment=place,
+            snapshot=snapshot,
+            state=RehearsalState.PASSED,
+            first_phase=0,
+            plan_digest=Evidence(rollout, 1).plan.digest,
+            finished_at=self.AT,
+        )
+        assert "a clock was set back since. Rehearse" in answer(RehearsalPassed(), rollout)
+
+    def test_flows_are_to_be_tried_out_anew(self, rollout: Rollout) -> None:
+        for flow in Evidence(rollout, 1).plan.flows:
+            FlowProbe.objects.create(rollout=rollout, flow=flow, passed=True, at=self.AT)
+        assert "a clock was set back since. Try them" in answer(ProbesPassed(), rollout)
+
+    def test_a_soak_says_why_it_lasts_longer(self, rollout: Rollout) -> None:
+        PhaseRun.objects.create(rollout=rollout, phase=0, state=RunState.DONE, finished_at=self.AT)
+        message = answer(Soak(timedelta(minutes=10)), rollout)
+        assert message.startswith("By this clock")
+        assert "a clock was set back since. Wait until" in message
+
+    def test_a_sign_off_does_not_count(self, rollout: Rollout) -> None:
+        evidence = Evidence(rollout, 1)
+        sign_off = SignOff.objects.create(
+            rollout=rollout,
+            phase=1,
+            kind=SignOffKind.OVERRIDE,
+            actor=User.objects.create_user("grace"),
+            at=self.AT,
+            plan_digest=evidence.plan.digest,
+            phase_digest=evidence.plan.digest_of(1),
+        )
+        assert "a clock was set back since" in why_void(sign_off, evidence)
+
+
+def verified_snapshot(rollout: Rollout, taken_at: datetime) -> Snapshot:
+    return Snapshot.objects.create(
+        rollout=rollout,
+        state=SnapshotState.VERIFIED,
+        taken_at=taken_at,
+        expires_at=taken_at + timedelta(days=30),
+    )
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    return rollouts.the_rollout()
+
+
+def test_a_machine_whose_clock_is_far_ahead_deletes_no_snapshot(
+    rollout: Rollout, clock: Clock
+) -> None:
+    snapshot = verified_snapshot(rollout, timezone.now())
+    clock(timedelta(days=100))
+    snapshots.remove_expired()
+    snapshot.refresh_from_db()
+    assert snapshot.state == SnapshotState.VERIFIED
+
+
+class TestASession:
+    @pytest.fixture
+    def ada(self, db: None) -> Client:
+        browser = Client()
+        browser.force_login(User.objects.create_superuser("ada"))
+        return browser
+
+    def test_it_ends_when_the_clock_is_set_back_behind_its_login(
+        self, ada: Client, clock: Clock
+    ) -> None:
+        assert ada.get("/rollout/").status_code == 200
+        clock(-HOUR)
+        assert ada.get("/rollout/").status_code == 302
+
+    def test_a_password_that_is_still_to_be_given_confirms_nothing(
+        self, ada: Client, clock: Clock
+    ) -> None:
+        session = ada.session
+        session[sessions.CONFIRMED] = time.time() + HOUR.total_seconds()
+        session.save()
+        page = ada.get("/rollout/property-classification/production/snapshots/")
+        request = page.wsgi_request
+        assert not sessions.is_confirmed(request)
