@@ -42,7 +42,8 @@ def known_lookup_id(
 
 
 def resolver_sql(plan: str, column: str) -> sql.Identifier:
-    """The SQL function behind both: ``(value text, make boolean DEFAULT true) RETURNS integer``.
+    """The SQL function behind both: ``(value text, make boolean DEFAULT true,
+    wait boolean DEFAULT true) RETURNS integer``.
 
     Its name for psycopg, to be called in statements over many rows. Raises UnknownPlan and
     UnknownLookup.

@@ -24,6 +24,7 @@ TOO_MANY_TO_COMPARE = (
 SHOWN = {
     "new": "New since the backfill",
     "unmapped": "Without a lookup row",
+    "unused": "That no row has",
     "similar": "With a suggestion",
     "decided": "Decided by a person",
     "open": "Decided by nobody",
@@ -151,6 +152,8 @@ def matching(
             values = [value for value in values if value.is_new]
         case "unmapped":
             values = [value for value in values if value.is_unmapped]
+        case "unused":
+            values = [value for value in values if value.is_unused]
         case "similar":
             if suggestions is None:
                 filters.add_error("show", TOO_MANY_TO_COMPARE)

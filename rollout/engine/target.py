@@ -36,7 +36,7 @@ it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 6"
+_VERSION = "rollout: what it keeps in this database, version 7"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -110,6 +110,8 @@ CREATE TABLE IF NOT EXISTS rollout.losses (
   seconds double precision NOT NULL,
   PRIMARY KEY (job, signal)
 );
+CREATE SEQUENCE IF NOT EXISTS rollout.lastval MINVALUE -9223372036854775808 CYCLE;
+GRANT USAGE ON SEQUENCE rollout.lastval TO PUBLIC;
 DO $$
 DECLARE keyless regclass;
 BEGIN
@@ -123,6 +125,8 @@ END $$;
 """
 # At the end: a publication of all tables refuses to delete from one without a primary key, and
 # those that an older version has made lack it.
+# Nobody needs the numbers of ``lastval``: whoever makes a lookup row in a transaction of the
+# application leaves there what lastval() told before, which the application's role may ask for.
 
 
 CONNECTION_OPTIONS = {

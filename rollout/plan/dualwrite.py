@@ -232,8 +232,13 @@ class DualWriteTriggers:
         return lines
 
     def _forward_of(self, lookup: Lookup) -> list[sql.Composable]:
-        """A foreign key that was written without its text leads; else the text does."""
-        fill = self._names(lookup) | {
+        """A foreign key that was written without its text leads; else the text does.
+
+        A new text whose lookup row another transaction is just making is left to be filled in.
+        """
+        names = self._names(lookup)
+        fill = names | {
+            "text_means": sql.SQL("{to_new} ({new_legacy}, wait => false)").format(**names),
             "blank": sql.SQL("{} = ''").format(normal(lookup.legacy_text("new"))),
             "default": self._is_default(lookup),
             "refusal": sql.Literal(
@@ -250,18 +255,18 @@ class DualWriteTriggers:
             for line in (
                 "  IF {new_column} IS NOT NULL AND (TG_OP = 'INSERT'",
                 "      OR {new_column} IS DISTINCT FROM {old_column})",
-                "      AND {new_column} IS DISTINCT FROM {to_new} ({new_legacy}) THEN",
+                "      AND {new_column} IS DISTINCT FROM {text_means} THEN",
                 "    IF {blank} OR (TG_OP = 'UPDATE'",
                 "        AND {new_legacy} IS NOT DISTINCT FROM {old_legacy}) THEN",
                 "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
-                "      IF {new_column} IS DISTINCT FROM {to_new} ({new_legacy}) THEN",
+                "      IF {new_column} IS DISTINCT FROM {text_means} THEN",
                 "        RAISE EXCEPTION USING MESSAGE = {decided};",
                 "      END IF;",
                 "    ELSIF TG_OP = 'INSERT' AND {default} THEN",
                 "      RAISE EXCEPTION USING MESSAGE = {refusal};",
                 "    END IF;",
                 "  END IF;",
-                "  {new_column} := {to_new} ({new_legacy});",
+                "  {new_column} := {text_means};",
             )
         ]
 

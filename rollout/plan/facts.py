@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from rollout.plan.names import SCHEMA
+from rollout.plan.names import SCHEMA, identifier
 from rollout.plan.table import Table
 
 TRUE = sql.SQL("true")
@@ -44,6 +44,19 @@ def column_is_not_null(table: Table, column: str) -> sql.Composable:
 def column_may_be_null(table: Table, column: str) -> sql.Composable:
     """A null may be written: no constraint is there, validated or not."""
     return _column(table, column, "NOT attnotnull")
+
+
+def column_needs_value(table: Table, column: str) -> sql.Composable:
+    """A null is refused: by NOT NULL, or by the CHECK that goes before it on older servers."""
+    return sql.SQL("({} OR {})").format(
+        no(column_may_be_null(table, column)),
+        constraint_exists(table, check_name(table, column)),
+    )
+
+
+def check_name(table: Table, column: str) -> str:
+    """The name of the CHECK by which an older server believes a NOT NULL."""
+    return identifier(table.name, column, "present")
 
 
 def constraint_exists(table: Table, name: str, *, validated: bool = False) -> sql.Composable:

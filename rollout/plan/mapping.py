@@ -126,6 +126,8 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         "INSERT INTO {lookup} (name)\n"
         "  SELECT DISTINCT ON ({normal}) {name} FROM legacy_values AS v\n"
         "  WHERE {normal} <> '' AND length({name}) <= {longest}\n"
+        # A conflict uses up a number of the sequence.
+        "    AND NOT EXISTS (SELECT FROM {lookup} AS l WHERE {normal_name} = {normal})\n"
         "  ORDER BY {normal}, v.why IS NULL, sum(v.rows) OVER (PARTITION BY {name}) DESC, {name}\n"
         "  ON CONFLICT DO NOTHING;\n"
         "INSERT INTO {mapping} (legacy, lookup_id, why)\n"

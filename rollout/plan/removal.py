@@ -19,7 +19,7 @@ from rollout.plan.hazards import (
 from rollout.plan.indexes import DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows
-from rollout.plan.schema import check_name, require_values
+from rollout.plan.schema import require_values
 from rollout.plan.step import (
     CONTRACT,
     Actions,
@@ -348,7 +348,7 @@ class DropLegacy(Step):
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).take_from(catalog)
         for column in self._columns(plan):
-            catalog.know(self.table.label, Part("constraint", check_name(self.table, column)))
+            catalog.know(self.table.label, Part("constraint", facts.check_name(self.table, column)))
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         columns = tuple(self._columns(plan))

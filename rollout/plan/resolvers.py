@@ -22,8 +22,13 @@ from rollout.plan.session_settings import SPELLING, of_function
 from rollout.plan.translations import Lookup
 
 _VALUE = sql.SQL("value")
-_ARGUMENTS = "value text, make boolean DEFAULT true"
-_SIGNATURE = "text, boolean"
+_ARGUMENTS = "value text, make boolean DEFAULT true, wait boolean DEFAULT true"
+_SIGNATURE = "text, boolean, boolean"
+# Beside it a call with defaults would be ambiguous: a rollout that runs over an update has it.
+_EARLIER_SIGNATURE = "text, boolean"
+# A transaction that brings many new texts holds no more locks than that for a lookup: they share
+# the memory of all locks of the server.
+_LOCKS = 512
 
 
 def resolver_name(lookup: Lookup, plan: str) -> str:
@@ -76,11 +81,16 @@ def name_the_rows(lookup: Lookup, plan: str, *, idle: bool = False) -> Statement
 def resolver_definition(lookup: Lookup, plan: str) -> sql.Composed:
     """SQL that creates the function; a digest of it is its comment."""
     function = _function(lookup, plan)
-    return sql.SQL("{};\nCOMMENT ON FUNCTION {} ({}) IS {}").format(
-        function,
-        in_target(resolver_name(lookup, plan)),
-        code(_SIGNATURE),
-        sql.Literal(_comment(function)),
+    name = in_target(resolver_name(lookup, plan))
+    return sql.SQL(
+        "DROP FUNCTION IF EXISTS {name} ({earlier});\n"
+        "{function};\nCOMMENT ON FUNCTION {name} ({signature}) IS {comment}"
+    ).format(
+        name=name,
+        earlier=code(_EARLIER_SIGNATURE),
+        function=function,
+        signature=code(_SIGNATURE),
+        comment=sql.Literal(_comment(function)),
     )
 
 
@@ -89,13 +99,16 @@ def _comment(function: sql.Composed) -> str:
 
 
 def _function(lookup: Lookup, plan: str) -> sql.Composed:
-    """SQL of the function ``(value text, make boolean DEFAULT true) RETURNS integer``.
+    """SQL of the function ``(value text, make boolean, wait boolean) RETURNS integer``.
 
     It answers NULL where the text means no row. Without ``make`` it writes nothing: a text that
     nobody has written yet means the row of its name, or none.
 
-    Two transactions that bring the same new text at once share one row: the second waits for the
-    first at the unique index of the lookup table, and finds its row.
+    Two transactions that bring the same new text at once share one row: the second waits until the
+    first ends, and finds its row. Without ``wait`` it waits for nobody, and answers NULL, while the
+    new column may be null: what writes the row next, or a pass, fills it in.
+
+    ``lastval()`` is afterwards what it was before.
     """
     fill = {
         "mapping": in_target(lookup.mapping_name(plan)),
@@ -106,6 +119,11 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "makes_row": _makes_row(lookup),
         "longest": sql.Literal(lookup.longest),
         "why": why_mapped(_VALUE, sql.SQL("l")),
+        "must_wait": sql.SQL("wait OR {}").format(
+            facts.column_needs_value(lookup.table, lookup.column)
+        ),
+        "row_lock": _lock(lookup, plan, "row", normal(sql.SQL("wanted"))),
+        "text_lock": _lock(lookup, plan, "text", _VALUE),
     }
     lines = (
         "  value := coalesce(value, '');",
@@ -121,9 +139,31 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
         "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
         "  IF NOT make THEN RETURN row_id; END IF;",
+        "  BEGIN",
         "  IF row_id IS NULL AND wanted <> '' AND length(wanted) <= {longest} AND {makes_row} THEN",
-        "    INSERT INTO {lookup} (name) VALUES (wanted) ON CONFLICT DO NOTHING;",
+        "    IF NOT pg_try_advisory_xact_lock({row_lock}) THEN",
+        "      IF NOT ({must_wait}) THEN RETURN NULL; END IF;",
+        "      PERFORM pg_advisory_xact_lock({row_lock});",
+        "    END IF;",
+        # Whoever held it has committed its row since; an INSERT would use a number up all the same.
         "    SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
+        "    IF row_id IS NULL THEN",
+        "      BEGIN last := lastval();",
+        "      EXCEPTION WHEN object_not_in_prerequisite_state OR insufficient_privilege THEN",
+        "        last := NULL;",
+        "      END;",
+        "      INSERT INTO {lookup} (name) VALUES (wanted) ON CONFLICT DO NOTHING;",
+        # A session's last number is that of the sequence which it used last: here one of our own.
+        "      IF last IS NOT NULL THEN",
+        "        PERFORM nextval('rollout.lastval');",
+        "        PERFORM setval('rollout.lastval', last);",
+        "      END IF;",
+        "      SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
+        "    END IF;",
+        "  END IF;",
+        "  IF NOT pg_try_advisory_xact_lock({text_lock}) THEN",
+        "    IF NOT ({must_wait}) THEN RETURN row_id; END IF;",
+        "    PERFORM pg_advisory_xact_lock({text_lock});",
         "  END IF;",
         "  IF known THEN DELETE FROM {mapping} AS m WHERE m.legacy = value; END IF;",
         "  INSERT INTO {mapping} (legacy, lookup_id, why)",
@@ -131,14 +171,26 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
         "    ON CONFLICT DO NOTHING;",
         "  RETURN row_id;",
+        # The snapshot of a transaction that reads repeatably is older than the other's commit.
+        "  EXCEPTION WHEN serialization_failure THEN",
+        "    IF {must_wait} THEN RAISE; END IF;",
+        "    RETURN NULL;",
+        "  END;",
     )
     return owned_function(
         resolver_name(lookup, plan),
         arguments=_ARGUMENTS,
         returns="integer",
         schema=lookup.table.schema,
-        declare="row_id integer; wanted text; reason text; known boolean;",
+        declare="row_id integer; wanted text; reason text; known boolean; last bigint;",
         body=[code(line).format(**fill) for line in lines],
+    )
+
+
+def _lock(lookup: Lookup, plan: str, what: str, text: sql.Composable) -> sql.Composed:
+    """SQL of the advisory lock of whoever makes a lookup row, or a text's row of the mapping."""
+    return sql.SQL("hashtextextended({} || (hashtext({}) & {}), 0)").format(
+        sql.Literal(f"{lookup.mapping_name(plan)} {what} "), text, sql.Literal(_LOCKS - 1)
     )
 
 

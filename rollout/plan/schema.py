@@ -228,19 +228,15 @@ def require_values(table: Table, columns: tuple[str, ...]) -> Actions:
     )
 
 
-def check_name(table: Table, column: str) -> str:
-    return identifier(table.name, column, "present")
-
-
 def _by_check(table: Table, column: str) -> tuple[Statement, ...]:
     names = {
         "table": table.identifier,
-        "check": sql.Identifier(check_name(table, column)),
+        "check": sql.Identifier(facts.check_name(table, column)),
         "column": sql.Identifier(column),
     }
     required = facts.column_is_not_null(table, column)
-    exists = facts.constraint_exists(table, check_name(table, column))
-    valid = facts.constraint_exists(table, check_name(table, column), validated=True)
+    exists = facts.constraint_exists(table, facts.check_name(table, column))
+    valid = facts.constraint_exists(table, facts.check_name(table, column), validated=True)
     either = sql.SQL("({} OR {})")
     exclusive = (Lock(LockMode.ACCESS_EXCLUSIVE, table.label),)
     return (
@@ -324,7 +320,7 @@ class RequireValues(Step):
             for column in self.columns
         ] + [
             sql.SQL("DROP CONSTRAINT IF EXISTS {}").format(
-                sql.Identifier(check_name(self.table, column))
+                sql.Identifier(facts.check_name(self.table, column))
             )
             for column in self.columns
         ]
@@ -339,7 +335,9 @@ class RequireValues(Step):
                         for column in self.columns
                         for fact in (
                             facts.no(facts.column_may_be_null(self.table, column)),
-                            facts.constraint_exists(self.table, check_name(self.table, column)),
+                            facts.constraint_exists(
+                                self.table, facts.check_name(self.table, column)
+                            ),
                         )
                     )
                 ),
@@ -355,7 +353,7 @@ class RequireValues(Step):
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         for column in self.columns:
-            catalog.know(self.table.label, Part("constraint", check_name(self.table, column)))
+            catalog.know(self.table.label, Part("constraint", facts.check_name(self.table, column)))
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         return tuple(missing_values(self.table, column) for column in self.columns)

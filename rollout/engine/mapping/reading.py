@@ -64,6 +64,11 @@ class Value:
         return min((s.at for s in self.spellings if s.at is not None), default=None)
 
     @property
+    def is_unused(self) -> bool:
+        """Whether it has a lookup row, and no row of the table has any of its texts."""
+        return self.name is not None and self.rows == 0 and self.normal != ""
+
+    @property
     def is_unmapped(self) -> bool:
         """Whether nothing says what one of its spellings becomes."""
         return any(spelling.why == "unmapped" for spelling in self.spellings)
@@ -89,6 +94,12 @@ class Review:
     @cached_property
     def rows(self) -> int:
         return sum(value.rows or 0 for value in self.values)
+
+    @cached_property
+    def unused(self) -> int:
+        """How many values no row has: the row of a new text stays where its insert came to nothing,
+        as by ON CONFLICT DO NOTHING."""
+        return sum(value.is_unused for value in self.values)
 
     @cached_property
     def rows_of_names(self) -> dict[str, int]:
@@ -240,10 +251,11 @@ def _spellings(
     mapped: bool,
     decided: bool,
 ) -> list[_Found]:
-    """Every text that rows have, every new one, and every one that a decision speaks for."""
+    """Every text that rows have, and every one that the mapping knows, whether or not rows do."""
     text = sql.Identifier("d", "legacy")
     known: sql.Composable = sql.SQL(
-        "(SELECT NULL::text AS legacy, NULL::integer AS lookup_id, NULL::text AS why,"
+        "(SELECT NULL::text AS legacy, NULL::text AS normal, NULL::integer AS lookup_id,"
+        " NULL::text AS why,"
         " NULL::timestamptz AS at, NULL::boolean AS is_new WHERE false)"
     )
     named: sql.Composable = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
@@ -264,7 +276,7 @@ def _spellings(
             " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
             "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
             "   UNION ALL SELECT k.legacy, 0 FROM {known} AS k"
-            "    WHERE k.is_new OR k.why IN ('decided', 'no_value') OR %s) AS c GROUP BY 1) AS d"
+            "    WHERE k.normal <> '' OR %s) AS c GROUP BY 1) AS d"
             " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
             " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
             " LEFT JOIN {decisions} AS people ON people.normal = {form}"
