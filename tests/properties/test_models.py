@@ -2,14 +2,9 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
-from django.core.management import call_command
 from django.db import models
 
 from properties.models import LegacyProperty, LegacyPropertyImage
-
-
-def test_the_migrations_say_what_the_models_say(db: None) -> None:
-    call_command("makemigrations", "properties", check=True, dry_run=True, verbosity=0)
 
 
 def test_only_the_legacy_shape_is_made_by_migrations() -> None:
