@@ -1,5 +1,8 @@
 # make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
+# make test-fast  those that need no browser, no crash and few processes
+# make format formats the code, and mends what ruff can mend
+# make help   this list
 # make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
 # make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
@@ -17,7 +20,7 @@ VENV ?= .venv
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: demo test bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
+.PHONY: help demo test test-fast format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -26,6 +29,16 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.development
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+test-fast: $(VENV)/.development
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m "not (slow or browser or crash or bench)" $(TESTS)
+
+format: $(VENV)/.development
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 bench-telemetry: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.telemetry

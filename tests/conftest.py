@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from rollout.models import Rollout
 
 SERVER = pytest.StashKey[TestServer]()
+# The markers of groups of tests: what `make test-fast` leaves out.
+MARKER_OF_GROUP = {
+    "in_browser": "browser",
+    "crashes": "crash",
+    "chaos": "crash",
+    "faults": "crash",
+    "bench": "bench",
+    "processes": "slow",
+    "rehearsals": "slow",
+    "wheel": "slow",
+    "hosts": "slow",
+    "end to end": "slow",
+    "demo": "slow",
+    "of its own": "slow",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     if hasattr(config, "workerinput"):
         _take_a_home_of_its_own(config.workerinput["workerid"])
+
+
+# Before pytest selects by markers.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives each test the marker of its group."""
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group is not None and (marker := MARKER_OF_GROUP.get(group.args[0])):
+            item.add_marker(marker)
 
 
 def _take_a_home_of_its_own(worker: str) -> None:
