@@ -53,7 +53,7 @@ PUBLISHED_AT = r.Derived(
     required=False,
 )
 
-IMAGE_FACTS = r.Computed(
+IMAGE_METADATA = r.Computed(
     table=IMAGES,
     columns={
         "storage_key": r.Column("text"),
@@ -96,16 +96,16 @@ def flows(moment: str) -> tuple[r.Step, ...]:
 SOAK: timedelta = settings.PROPERTIES_SOAK
 
 # What the application does now, against what it did: left out where no time is to pass.
-FARES_WELL: tuple[r.Gate, ...] = (r.Soak(SOAK), r.InBounds()) if SOAK else ()
+APPLICATION_HEALTHY: tuple[r.Gate, ...] = (r.Soak(SOAK), r.InBounds()) if SOAK else ()
 # One rehearsal before phase 1 is enough for all of these, as long as the plan stays as it is.
-WENT_WELL: tuple[r.Gate, ...] = (r.RehearsalPassed(),) if settings.PROPERTIES_REHEARSED else ()
+REHEARSED: tuple[r.Gate, ...] = (r.RehearsalPassed(),) if settings.PROPERTIES_REHEARSED else ()
 REHEARSED_ITEMS: tuple[r.Item, ...] = (
     (r.EnvironmentIntrospected(), r.BackfillRehearsed()) if settings.PROPERTIES_REHEARSED else ()
 )
-BEFORE_IT_BINDS: tuple[r.Gate, ...] = (
+ENFORCE_GATES: tuple[r.Gate, ...] = (
     *(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.ProbesPassed()),
-    *WENT_WELL,
-    *FARES_WELL,
+    *REHEARSED,
+    *APPLICATION_HEALTHY,
     r.NoDrift(),
 )
 
@@ -160,7 +160,7 @@ EXPAND = r.Phase(
             id="add-image-columns",
             description="Add the new columns of images, nullable",
             table=IMAGES,
-            of=(IMAGE_FACTS,),
+            of=(IMAGE_METADATA,),
         ),
         *flows("with the new columns there"),
     ),
@@ -203,7 +203,7 @@ BACKFILL = r.Phase(
 ENFORCE = r.Phase(
     description="The database enforces the new shape, and the application reads and writes it.",
     estimate=timedelta(minutes=2),
-    gates=(*BEFORE_IT_BINDS, r.Approved()),
+    gates=(*ENFORCE_GATES, r.Approved()),
     steps=(
         r.AddForeignKey(
             id="type-foreign-key", description="Enforce that a property's type exists", lookup=TYPE
@@ -233,7 +233,7 @@ CONTRACT = r.Phase(
     description="The legacy columns are archived and removed; search gets indexes and counts.",
     estimate=timedelta(minutes=3),
     gates=(
-        *BEFORE_IT_BINDS,
+        *ENFORCE_GATES,
         r.NoLegacyReaders(application="properties", oldest="0.1"),
         r.Approved(),
     ),
@@ -302,7 +302,7 @@ PLAN = r.register(
             "The free-text type and status of a property become foreign keys to lookup tables."
         ),
         tables=(PROPERTIES, IMAGES),
-        translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_FACTS),
+        translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_METADATA),
         phases=(PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT),
         checklist=CHECKLIST,
         sample_every=timedelta(minutes=15),

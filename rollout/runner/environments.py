@@ -1,4 +1,4 @@
-"""Makes databases for environments beside that of another, and drops them."""
+"""Environments made from snapshots: a name for a new one, and dropping one."""
 
 import re
 

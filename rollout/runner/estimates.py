@@ -1,4 +1,4 @@
-"""Estimates of a phase's passes over tables, asked for before it starts and made by a worker."""
+"""Asks for an estimate of a phase's passes over tables."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What people can do with a rollout. Each verb changes the journal and queues the work."""
+"""Start, roll back, retry, pause, resume, cancel: each changes the journal and queues the work."""
 
 from django.contrib.auth import get_user_model
 

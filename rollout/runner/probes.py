@@ -1,4 +1,4 @@
-"""Trying the application's flows out: in transactions that are rolled back."""
+"""Asks for the plan's smoke tests to be run."""
 
 from rollout import queue
 from rollout.journal import activity_log

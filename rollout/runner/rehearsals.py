@@ -1,4 +1,4 @@
-"""Rehearses a plan in a database of its own, there and back; the only writer of its state.
+"""Rehearsals as people ask for them: start, cancel, drop the database.
 
 A rehearsal is a run of its own kind: its phases are started one after the other by the worker that
 holds it, without gates, approvals, soak or windows, which all protect people and data that this

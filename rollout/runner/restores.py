@@ -1,4 +1,4 @@
-"""Puts snapshots back into environments, and tells their journal where they stand from then on."""
+"""Restores of snapshots as people ask for them: request, approve, cancel."""
 
 import logging
 

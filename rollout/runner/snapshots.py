@@ -1,4 +1,4 @@
-"""Takes snapshots and proves that they can be restored; the only writer of their state."""
+"""Snapshots as people ask for them: take, verify, cancel, delete."""
 
 import logging
 
