@@ -26,7 +26,8 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
             "  why text NOT NULL,\n"
             "  at timestamptz NOT NULL DEFAULT now(),\n"
             # The text is too long for one; and a publication of all tables wants a primary key.
-            "  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n"
+            # No sequence: a row made in the application's transaction would change its lastval().
+            "  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n"
             "  EXCLUDE USING hash (legacy WITH =)\n"
             ")"
         ).format(in_target(name), normal(sql.Identifier("legacy"))),
