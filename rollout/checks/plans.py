@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.checks.ids import CheckId
+from rollout.checks.rollbacks import check_rollbacks
 from rollout.plan import plans
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
 from rollout.plan.plan import Plan
@@ -54,6 +55,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_phases(plan),
         *_tables(plan),
         *_translations(plan),
+        *check_rollbacks(plan, _error),
         *_lookups(plan),
         *_functions(plan),
         *_rules(plan),

@@ -7,7 +7,7 @@ from collections import Counter
 from config.home import ROOT
 from rollout.checks.ids import CheckId
 
-TABLE = ROOT / "rollout" / "check_ids.py"
+TABLE = ROOT / "rollout" / "checks" / "ids.py"
 
 
 def test_every_id_stands_in_the_table_once_and_is_given_by_one_check() -> None:
