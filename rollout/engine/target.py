@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS rollout.quarantine (
   PRIMARY KEY (job, key)
 );
 CREATE TABLE IF NOT EXISTS rollout.decisions (
-  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   plan text NOT NULL,
   table_label text NOT NULL,
   legacy_column text NOT NULL,
