@@ -36,6 +36,8 @@ class CheckId(StrEnum):
     REQUIRED_ALREADY = "rollout.E034"
     NO_LEGACY_TEXT = "rollout.E035"
     DROPPED_WITHOUT_ARCHIVE = "rollout.E036"
+    NOT_UNIQUE_MEANWHILE = "rollout.E037"
+    DROPPED_UNFROZEN = "rollout.E038"
     WRONG_SQL_FILE = "rollout.E050"
     UNUSED_SQL_FILE = "rollout.E051"
     ITEM_ID_TWICE = "rollout.E052"

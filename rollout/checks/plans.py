@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
+from rollout.checks import removals
 from rollout.checks.ids import CheckId
 from rollout.checks.rollbacks import check_rollbacks
 from rollout.plan import plans
@@ -58,6 +59,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *check_rollbacks(plan, _error),
         *_lookups(plan),
         *_functions(plan),
+        *(_error(*problem, plan) for problem in removals.problems(plan)),
         *_rules(plan),
         *_sql_files(plan),
         *_gates(plan),

@@ -100,18 +100,21 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
             [oid],
         ).fetchall()
     )
+    indexes = _indexes(connection, oid, columns)
+    # What a step drops or builds is over columns that the plan knows.
+    indexed = [column for index in indexes if index.plain for column in index.columns]
     table = Table(
         name=relation,
         schema=schema,
         key=key,
         partitioned=kind == "p",
-        columns={column: live[column][0] for column in dict.fromkeys((*key, *columns))},
+        columns={column: live[column][0] for column in dict.fromkeys((*key, *columns, *indexed))},
     )
     return Looked(
         table=table,
         generated=frozenset(column for column in columns if live[column][1]),
         defaults={c: live[c][2] for c in columns if live[c][2] and not live[c][1]},
-        indexes=_indexes(connection, oid, columns),
+        indexes=indexes,
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),
         texts={

@@ -1,5 +1,6 @@
 """Questions to the data whose answers would make a step fail, or take something with it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -237,6 +238,7 @@ def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
             f"ALTER TABLE {table.identifier.as_string()} REPLICA IDENTITY DEFAULT, or USING INDEX "
             "with another one."
         ),
+        stays=True,
     )
 
 
@@ -257,6 +259,49 @@ def fed_around(table: Table, names: Sequence[str]) -> Hazard:
         ),
         none=f"No subscription brings rows of {table.label} around the triggers.",
         advice=f"ALTER TABLE {table.identifier.as_string()} {enable}, then audit.",
+    )
+
+
+def no_longer_unique(
+    table: Table, columns: Sequence[str], successors: Sequence[Sequence[str]]
+) -> Hazard:
+    """Unique indexes over columns that go, and that no unique index over the new columns follows.
+
+    ``successors`` are those indexes' columns, each by the legacy column that it stands for.
+    """
+    listed = ", ".join(columns)
+    return Hazard(
+        name=f"uniqueness of {table.label} ({listed})",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(i.relname || ' (' || array_to_string(needs.names, ', ')"
+            " || ')', ', ' ORDER BY i.relname)"
+            " FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid"
+            # A constraint stands between its columns and its index.
+            " CROSS JOIN LATERAL (SELECT array_agg(DISTINCT a.attname::text) AS names"
+            " FROM pg_depend AS d JOIN pg_attribute AS a"
+            " ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+            " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid"
+            " AND (d.objid = x.indexrelid OR d.objid IN (SELECT k.oid FROM pg_constraint AS k"
+            " WHERE k.conindid = x.indexrelid AND k.conrelid = x.indrelid))) AS needs"
+            " WHERE x.indrelid = {table} AND (x.indisunique OR x.indisexclusion)"
+            " AND needs.names && {columns}::text[] AND NOT EXISTS ("
+            "SELECT FROM jsonb_array_elements({successors}::jsonb) AS s (names)"
+            " WHERE needs.names @> ARRAY(SELECT jsonb_array_elements_text(s.names)))"
+        ).format(
+            table=table.regclass,
+            columns=sql.Literal(list(columns)),
+            successors=sql.Literal(json.dumps([list(of) for of in successors])),
+        ),
+        found=(
+            f"{{count}} unique indexes over {listed} of {table.label} go with the columns, and the "
+            "plan builds none in their stead: rows that are there twice would be taken in."
+        ),
+        none=f"What is unique by {listed} of {table.label} stays so.",
+        advice=(
+            "Put a CreateIndex over the new columns with unique=True into phase 3, before CutOver; "
+            "or drop the index now, if rows may be there twice."
+        ),
+        stays=True,
     )
 
 

@@ -14,9 +14,10 @@ from rollout.plan.hazards import (
     fed_around,
     goes_with,
     mentions,
+    no_longer_unique,
     replica_identity,
 )
-from rollout.plan.indexes import DropIndex
+from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows
 from rollout.plan.schema import require_values
@@ -364,7 +365,18 @@ class DropLegacy(Step):
             goes_with(self.table, columns, besides=dropped_before),
             mentions(self.table, columns),
             replica_identity(self.table, columns),
+            no_longer_unique(self.table, columns, self._unique_successors(plan)),
         )
+
+    def _unique_successors(self, plan: "Plan") -> list[tuple[str, ...]]:
+        """The columns of unique indexes that the plan builds, by the legacy ones they stand for."""
+        legacy = {lookup.column: lookup.legacy for lookup in plan.lookups_of(self.table)}
+        return [
+            tuple(legacy.get(column, column) for column in step.columns)
+            for phase in plan.phases[:CONTRACT]
+            for step in phase.steps
+            if isinstance(step, CreateIndex) and step.unique and step.table == self.table
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,13 +69,17 @@ class _Translation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Replaced:
-    """An index of legacy columns, and the one that is built in its stead."""
+    """An index of legacy columns, and the one that is built in its stead.
+
+    What a constraint keeps goes with its column: no step drops it.
+    """
 
     name: str
     columns: tuple[str, ...]
     new_name: str
     new_columns: tuple[str, ...]
     unique: bool
+    of_constraint: bool
 
     @property
     def drop_id(self) -> str:
@@ -115,7 +119,7 @@ class _Author:
             self._refuse(column)
         translations = [self._translation(column) for column in self.columns]
         lookups = [t for t in translations if t.is_lookup]
-        dropped, left_alone = self._indexes(lookups)
+        replaced, left_alone = self._indexes(lookups)
         name = _slug(f"{self.table.name}-{'-'.join(self.columns)}")
         title = f"{self.table.label}: {', '.join(self.columns)}"
         source = render_to_string(
@@ -127,7 +131,7 @@ class _Author:
                 "constants": _tuple(t.constant for t in translations),
                 "lookups": lookups,
                 "required": tuple(t.new for t in translations if t.required),
-                "dropped": dropped,
+                "replaced": replaced,
                 "left_alone": left_alone,
                 "plan": name,
                 "title": title,
@@ -241,7 +245,7 @@ class _Author:
         )
 
     def _indexes(self, lookups: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
-        """What is dropped and built anew, and comments on what a plan cannot bring back."""
+        """What is built anew, and comments on what a plan cannot bring back."""
         new = {t.column: t.new for t in lookups}
         replaced: list[_Replaced] = []
         left_alone: list[str] = []
@@ -250,6 +254,7 @@ class _Author:
                 continue
             if index.of_constraint or not index.plain:
                 left_alone += self._left_alone(index)
+            if not index.plain or (index.of_constraint and not index.unique):
                 continue
             columns = tuple(new.get(column, column) for column in index.columns)
             wanted = identifier(self.table.name, *columns, "idx")
@@ -260,6 +265,7 @@ class _Author:
                     new_name=_free(wanted, self.taken_relations),
                     new_columns=columns,
                     unique=index.unique,
+                    of_constraint=index.of_constraint,
                 )
             )
         return replaced, left_alone

@@ -1,0 +1,64 @@
+"""What a plan that takes columns away has to do before it does."""
+
+from collections.abc import Iterator
+
+from rollout.checks.ids import CheckId
+from rollout.plan.indexes import CreateIndex, DropIndex
+from rollout.plan.plan import Plan
+from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy
+from rollout.plan.step import Step
+from rollout.plan.transition import CutOver
+
+Problem = tuple[CheckId, str, str]
+"""An id, what is wrong, and what to do."""
+
+
+def problems(plan: Plan) -> Iterator[Problem]:
+    steps = [step for phase in plan.phases for step in phase.steps]
+    for number, step in enumerate(steps):
+        if isinstance(step, DropLegacy) and plan.lookups_of(step.table):
+            yield from _unfrozen(step, steps[:number])
+        elif isinstance(step, DropIndex) and step.unique:
+            yield from _not_unique_meanwhile(plan, step, steps[:number])
+
+
+def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
+    frozen = False
+    for step in before:
+        frozen |= isinstance(step, FreezeLegacy) and step.table == drop.table
+        if isinstance(step, ArchiveLegacy) and step.table == drop.table and not frozen:
+            break
+    if not frozen:
+        yield (
+            CheckId.DROPPED_UNFROZEN,
+            f"Step '{drop.id}' drops legacy columns of {drop.table.label} that no step has frozen "
+            "before they are archived: texts that are written after the archive would be lost.",
+            f"Put FreezeLegacy of {drop.table.label} before ArchiveLegacy.",
+        )
+
+
+def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> Iterator[Problem]:
+    new = {lookup.legacy: lookup.column for lookup in plan.lookups_of(drop.table)}
+    if not new.keys() & set(drop.columns):
+        return
+    wanted = tuple(new.get(column, column) for column in drop.columns)
+    turns = [
+        number
+        for number, step in enumerate(before)
+        if isinstance(step, CutOver) and step.table == drop.table
+    ]
+    if any(
+        isinstance(step, CreateIndex)
+        and step.unique
+        and step.table == drop.table
+        and set(step.columns) <= set(wanted)
+        for step in before[: turns[0] if turns else None]
+    ):
+        return
+    yield (
+        CheckId.NOT_UNIQUE_MEANWHILE,
+        f"Step '{drop.id}' drops the unique index {drop.name} of {drop.table.label}, and none over "
+        f"({', '.join(wanted)}) is built before the cutover: rows that are there twice would be "
+        "taken in.",
+        f"Put a CreateIndex of columns={wanted!r} with unique=True into phase 3, before CutOver.",
+    )

@@ -1,0 +1,36 @@
+"""A plan that drops legacy columns freezes them before it archives them."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollout.checks.plans import check_plan
+from rollout.plan import ArchiveLegacy, DropLegacy, FreezeLegacy, Plan, Step
+from tests.engine.samples import BIGINT
+
+
+def with_last(*kinds: type[Step]) -> Plan:
+    """The plan with these steps of its last phase, in this order."""
+    zero, one, two, three, four = BIGINT.plan.phases
+    steps = {type(step): step for step in four.steps}
+    return replace(
+        BIGINT.plan,
+        phases=(zero, one, two, three, replace(four, steps=tuple(steps[kind] for kind in kinds))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "refused"),
+    [
+        ((ArchiveLegacy, DropLegacy), True),
+        ((ArchiveLegacy, FreezeLegacy, DropLegacy), True),
+        ((DropLegacy, FreezeLegacy, ArchiveLegacy), True),
+        ((FreezeLegacy, ArchiveLegacy, DropLegacy), False),
+    ],
+)
+def test_a_drop_of_columns_that_were_not_frozen_before_they_were_archived_is_refused(
+    kinds: tuple[type[Step], ...], refused: bool
+) -> None:
+    messages = [m for m in check_plan(with_last(*kinds)) if m.id == "rollout.E038"]
+    assert bool(messages) == refused
+    assert all("no step has frozen" in m.msg and m.hint for m in messages)
