@@ -196,7 +196,11 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
             " ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS what {of_columns}"
             " AND d.deptype = 'n' AND NOT (d.classid = 'pg_trigger'::regclass"
             " AND EXISTS (SELECT FROM pg_trigger g WHERE g.oid = d.objid"
-            " AND g.tgname = ANY ({besides})))) AS found"
+            " AND g.tgname = ANY ({besides})))"
+            # A CHECK goes along with any of its columns.
+            " AND NOT (d.classid = 'pg_constraint'::regclass"
+            " AND EXISTS (SELECT FROM pg_constraint k WHERE k.oid = d.objid AND k.contype = 'c'"
+            " AND k.conrelid = d.refobjid))) AS found"
         ).format(
             of_columns=sql.SQL(
                 _OF_COLUMNS.replace(
@@ -305,22 +309,32 @@ def no_longer_unique(
     )
 
 
-def goes_with(table: Table, columns: Sequence[str], *, besides: Sequence[str]) -> Hazard:
-    """Indexes, constraints and defaults that a dropped column silently takes with it."""
+def goes_with(
+    table: Table, columns: Sequence[str], *, besides: Sequence[str], way_back: str
+) -> Hazard:
+    """Indexes, constraints and defaults that a dropped column silently takes with it.
+
+    What the SQL of the way back names is brought back by it, and so is NOT NULL.
+    """
     listed = ", ".join(columns)
     return Hazard(
         name=f"what goes with {table.label} ({listed})",
         sql=sql.SQL(
             "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
             "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
-            " {of_columns} AND d.deptype = 'a' AND NOT (d.classid = 'pg_class'::regclass"
-            " AND EXISTS (SELECT FROM pg_class i WHERE i.oid = d.objid"
-            " AND i.relname = ANY ({besides})))) AS found"
+            " {of_columns} AND d.deptype = 'a' AND NOT EXISTS (SELECT FROM ("
+            "SELECT relname AS name, false AS kept FROM pg_class"
+            " WHERE d.classid = 'pg_class'::regclass AND oid = d.objid UNION ALL "
+            "SELECT conname, contype = 'n' FROM pg_constraint"
+            " WHERE d.classid = 'pg_constraint'::regclass AND oid = d.objid) AS o"
+            " WHERE o.kept OR o.name = ANY ({besides}) OR {way_back}"
+            " ~ ('\\y' || regexp_replace(o.name, '(\\W)', '\\\\\\1', 'g') || '\\y'))) AS found"
         ).format(
             of_columns=sql.SQL(_OF_COLUMNS).format(
                 table=sql.Literal(table.identifier.as_string()), columns=sql.Literal(list(columns))
             ),
             besides=sql.Literal(list(besides)),
+            way_back=sql.Literal(way_back),
         ),
         found=(
             f"{{count}} objects go silently with the columns {listed} of {table.label}, and the "

@@ -21,6 +21,7 @@ from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows
 from rollout.plan.schema import require_values
+from rollout.plan.sqlfiles import SqlFile
 from rollout.plan.step import (
     CONTRACT,
     Actions,
@@ -362,7 +363,7 @@ class DropLegacy(Step):
         )
         return (
             depends_on(self.table, columns, besides=(own.insert_trigger, own.update_trigger)),
-            goes_with(self.table, columns, besides=dropped_before),
+            goes_with(self.table, columns, besides=dropped_before, way_back=_by_hand_back(plan)),
             mentions(self.table, columns),
             replica_identity(self.table, columns),
             no_longer_unique(self.table, columns, self._unique_successors(plan)),
@@ -377,6 +378,17 @@ class DropLegacy(Step):
             for step in phase.steps
             if isinstance(step, CreateIndex) and step.unique and step.table == self.table
         ]
+
+
+def _by_hand_back(plan: "Plan") -> str:
+    """The SQL of all down files: what people bring back by statements of their own."""
+    return "\n".join(
+        statement.text
+        for phase in plan.phases
+        for step in phase.steps
+        if isinstance(step, SqlFile)
+        for statement in step.downs or ()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
