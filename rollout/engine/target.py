@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.plan.announcement import ANNOUNCE
-from rollout.plan.session_settings import OF_SESSIONS, set_all
+from rollout.plan.session_settings import of_session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -198,7 +198,7 @@ class Target:
                 autocommit=True,
                 application_name=APPLICATION_NAME,
             )
-            connection.execute(set_all(OF_SESSIONS))
+            settle(connection)
             return connection
         except psycopg.OperationalError as error:
             said = self._unreachable(error)
@@ -221,6 +221,11 @@ class Target:
             for name, value in self.parameters.items()
             if CONNECTION_OPTIONS[name]
         }
+
+
+def settle(connection: Connection) -> None:
+    """Set whatever a role or a database may have set otherwise."""
+    connection.execute(of_session(connection.info.server_version))
 
 
 @contextmanager

@@ -82,6 +82,13 @@ _SETUP = """\
 SET application_name = 'rollout by hand';
 SET client_min_messages = notice;
 SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET default_transaction_read_only = off;
+DO $$ BEGIN
+  IF current_setting('server_version_num')::integer >= 170000 THEN
+    PERFORM set_config('transaction_timeout', '0', false);
+  END IF;
+END $$;
 SET lock_timeout = '2s';
 SET synchronous_commit = on;
 SET check_function_bodies = off;

@@ -17,8 +17,19 @@ OF_EXPRESSIONS: Mapping[str, str] = {
     "IntervalStyle": "postgres",
 }
 """What values are read and written as."""
+UNLIMITED: Mapping[str, str] = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+"""What a role or a database may cut sessions off by. What is to be short sets its own limit."""
 OF_SESSIONS: Mapping[str, str] = {
     **OF_EXPRESSIONS,
+    **UNLIMITED,
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
     # What the catalog is asked for comes back as text, and keys and fingerprints are made of it.
     "client_encoding": "UTF8",
     "quote_all_identifiers": "off",
@@ -29,6 +40,14 @@ OF_SESSIONS: Mapping[str, str] = {
     "row_security": "off",
 }
 """What every session of the engine sets."""
+# Older servers do not know it.
+TRANSACTION_TIMEOUT_SINCE = 170000
+
+
+def of_session(server_version: int) -> sql.Composed:
+    """One statement that sets what every session of the engine sets, on such a server."""
+    since_17 = {"transaction_timeout": "0"} if server_version >= TRANSACTION_TIMEOUT_SINCE else {}
+    return set_all({**OF_SESSIONS, **since_17})
 
 
 def of_function(settings: Mapping[str, str]) -> sql.Composable:

@@ -60,8 +60,8 @@ class DatabaseSampler:
         """One reading. Raises psycopg.Error."""
         plan = plans.get(rollout.plan)
         # Whoever cannot answer soon is not to keep the watchdog from its other work.
-        options = "-c statement_timeout=2000 -c lock_timeout=100"
-        with target_of(rollout.environment).connect(connect_timeout=3, options=options) as found:
+        with target_of(rollout.environment).connect(connect_timeout=3) as found:
+            found.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
             return DatabaseSample.objects.create(
                 rollout=rollout,
                 at=timezone.now(),

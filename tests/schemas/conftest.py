@@ -55,10 +55,7 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[MakeScenario]:
         def make(
             statements: str, plan: r.Plan | None = None, *, template: str = "", user: str = ""
         ) -> Scenario:
-            asked = next(
-                name for name in ("server", "newest", "old") if name in request.fixturenames
-            )
-            target = _database(stack, request.getfixturevalue(asked), template)
+            target = _database(stack, _server_of(request), template)
             with target.connect() as owner:
                 owner.execute(
                     statements.replace("{database}", target.parameters["dbname"]).encode()
@@ -70,6 +67,13 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[MakeScenario]:
             return Scenario(target, connection, **({"plan": plan} if plan else {}))
 
         yield make
+
+
+def _server_of(request: pytest.FixtureRequest) -> Target:
+    """The one that the test asks for."""
+    asked = next(name for name in ("server", "newest", "old") if name in request.fixturenames)
+    target: Target = request.getfixturevalue(asked)
+    return target
 
 
 def _database(stack: ExitStack, server: Target, template: str) -> Target:
@@ -84,3 +88,17 @@ def _database(stack: ExitStack, server: Target, template: str) -> Target:
         )
     )
     return Target({**server.parameters, "dbname": name})
+
+
+@pytest.fixture
+def owner(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A role that owns tables, and is neither a superuser nor has BYPASSRLS.
+
+    It is asked for before ``scenario``, so that its databases are gone when it goes.
+    """
+    server = _server_of(request)
+    role = f"owner_{uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(sql.Identifier(role)))
+        yield role
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -1,10 +1,9 @@
 """Policies of row security, that hide rows from the console or do not."""
 
-from collections.abc import Callable, Iterator
-from uuid import uuid4
+from collections.abc import Callable
 
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 
 from rollout.engine.target import Target
 from tests.engine.carrying import do_phase
@@ -51,17 +50,7 @@ MakeOwned = Callable[[str], Scenario]
 
 
 @pytest.fixture
-def owner(server: Target) -> Iterator[str]:
-    """A role that owns tables, and is neither a superuser nor has BYPASSRLS."""
-    role = f"owner_{uuid4().hex}"
-    with server.connect() as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-        yield role
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-
-
-@pytest.fixture
-def owned(owner: str, scenario: MakeScenario) -> MakeOwned:
+def owned(server: Target, owner: str, scenario: MakeScenario) -> MakeOwned:
     """A scenario whose console connects as the owner of the table."""
     return lambda statements: scenario(statements.replace("the_owner", owner), user=owner)
 

@@ -46,6 +46,7 @@ class Probe:
 PROBES: tuple[Probe, ...] = (
     # The server and the rollout's role.
     Probe("server version", server.version, EVERY, Lifetime.STAYS),
+    Probe("writes", server.writable, EVERY, Lifetime.STAYS),
     Probe("rights", server.rights, EVERY, Lifetime.STAYS),
     Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
     Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),

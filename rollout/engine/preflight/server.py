@@ -79,6 +79,20 @@ def rights(connection: Connection, scope: Scope) -> Item:
     return Item(name, "pass", f"{role} may change {scope.tables}.")
 
 
+def writable(connection: Connection, scope: Scope) -> Item:
+    """A standby takes no writes, whatever a session sets."""
+    name = "writes"
+    (standby, role) = one(connection, "SELECT pg_is_in_recovery(), current_user")
+    if standby:
+        return Item(
+            name,
+            "blocks",
+            f"Sessions of {role} are read-only: the server is a standby.",
+            "Give the environment's database the address of the primary.",
+        )
+    return Item(name, "pass", f"Sessions of {role} may write.")
+
+
 def row_security(connection: Connection, scope: Scope) -> Item:
     """What policies hide is not filled, not audited and not archived; then it is dropped."""
     name = "row security"

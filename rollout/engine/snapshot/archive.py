@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rollout.engine.control import Control
 from rollout.engine.snapshot.pipe import Opens, Program
 from rollout.engine.snapshot.programs import Programs
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, settle
 
 _BATCH = 1 << 18
 _COPY = re.compile(rb"COPY .* FROM stdin;\n")
@@ -59,7 +59,9 @@ class Archive:
             self._statements(connection, [*arguments, "--section=pre-data"])
             self._rows(connection, [*arguments, "--section=data"], instead or {})
             self._statements(connection, [*arguments, "--section=post-data"])
+        # The script of pg_restore has its own settings, and what it resets are the role's.
         connection.execute("RESET ALL")
+        settle(connection)
 
     def _run(self, arguments: list[str]) -> Iterator[bytes]:
         command = [self.programs.pg_restore, *arguments]

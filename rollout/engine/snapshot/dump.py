@@ -43,8 +43,6 @@ class Exported:
 def exported(connection: Connection, plan: Plan, control: Control) -> Iterator[Exported]:
     """A snapshot for as long as this lasts. Raises SnapshotError where there is nothing to dump."""
     control.using(connection)
-    connection.execute("SET statement_timeout = 0")
-    connection.execute("SET idle_in_transaction_session_timeout = 0")
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_MS}ms"])
     system = _system_identifier(connection)
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
