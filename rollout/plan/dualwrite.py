@@ -7,7 +7,7 @@ Three stages, one pair of triggers and one function per table:
 ``reverse``  the new columns are right and the legacy text follows; a writer that still knows only
              the legacy text is understood. A text that already means its row keeps its spelling.
 ``frozen``   as reverse, but legacy text written alone is refused, and text written with its row is
-             that row's name: what is written after the archive needs no place in it.
+             what that row is written as: what is written after the archive needs no place in it.
 
 The ``WHEN`` of a trigger is evaluated without calling the function, so that an update which has
 nothing to translate pays almost nothing. The engine's own passes announce themselves: what they
@@ -25,6 +25,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
+from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
 from rollout.plan.session_settings import OF_EXPRESSIONS
@@ -178,7 +179,7 @@ class DualWriteTriggers:
         fill = {
             "mapping": in_target(lookup.mapping_name(self.plan)),
             "lookup": lookup.lookup_sql,
-            "blank": sql.Literal(lookup.blank),
+            "text": text_of_row(lookup, self.plan, "l"),
             "no_text": lookup.no_text,
             "no_row": sql.Literal(
                 f"{self.table.label}.{lookup.column} was written as a row that is not there. "
@@ -187,7 +188,7 @@ class DualWriteTriggers:
         }
         lines = (
             "  IF wanted IS NULL THEN RETURN {no_text}; END IF;",
-            "  SELECT l.name INTO canonical FROM {lookup} AS l WHERE l.id = wanted;",
+            "  SELECT {text} INTO usual FROM {lookup} AS l WHERE l.id = wanted;",
             "  IF NOT FOUND THEN",
             "    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',",
             "      MESSAGE = {no_row} || wanted;",
@@ -195,15 +196,14 @@ class DualWriteTriggers:
             "  PERFORM FROM {mapping} AS m WHERE m.legacy = coalesce(given, '')",
             "    AND m.lookup_id = wanted;",
             "  IF FOUND THEN RETURN given; END IF;",
-            "  IF canonical = {blank} THEN RETURN {no_text}; END IF;",
-            "  RETURN canonical;",
+            "  RETURN usual;",
         )
         return owned_function(
             self.to_legacy(lookup),
             arguments="wanted integer, given text",
             returns="text",
             schema=self.table.schema,
-            declare="canonical text;",
+            declare="usual text;",
             body=[code(line).format(**fill) for line in lines],
         )
 
@@ -302,7 +302,7 @@ class DualWriteTriggers:
             spelling = "NULL" if frozen else "{new_legacy}"
             follow = (
                 f"{{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
-                # People may have decided since that the row's name means another row.
+                # People may have decided since that the text of the row means another row.
                 "{new_column} := {to_new} ({new_legacy});",
             )
             lines += [

@@ -10,12 +10,15 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Statement
-from rollout.plan.names import SCHEMA, in_target, normal, tidy
+from rollout.plan.names import SCHEMA, identifier, in_target, normal, tidy
 from rollout.plan.translations import Lookup
 
 
 def mapping_table(lookup: Lookup, plan: str) -> Statement:
-    """The table of a lookup's mapping: exact legacy text to lookup row, whatever its length."""
+    """The table of a lookup's mapping: exact legacy text to lookup row, whatever its length.
+
+    ``rows`` is how many rows had the text when the mapping was made.
+    """
     name = lookup.mapping_name(plan)
     return Statement(
         sql=sql.SQL(
@@ -28,9 +31,16 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
             # The text is too long for one; and a publication of all tables wants a primary key.
             # No sequence: a row made in the application's transaction would change its lastval().
             "  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n"
+            "  rows bigint NOT NULL DEFAULT 0,\n"
             "  EXCLUDE USING hash (legacy WITH =)\n"
-            ")"
-        ).format(in_target(name), normal(sql.Identifier("legacy"))),
+            ");\n"
+            "CREATE INDEX IF NOT EXISTS {} ON {} (lookup_id)"
+        ).format(
+            in_target(name),
+            normal(sql.Identifier("legacy")),
+            sql.Identifier(identifier(name, "lookup_id")),
+            in_target(name),
+        ),
         done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
     )
 
@@ -98,6 +108,28 @@ def meaning(
     ).format(sql.SQL(" UNION ALL ").join(sources))
 
 
+def text_of_row(lookup: Lookup, plan: str, row: str) -> sql.Composed:
+    """SQL of the legacy text that a lookup row is written as; ``row`` is an alias of its table.
+
+    Of the texts that mean the row, the one that most rows had: constraints, indexes and readers of
+    the legacy column know it. Where no row had any, the row's name, unless only other words came
+    since.
+    """
+    return sql.SQL(
+        "coalesce(CASE WHEN {row}.name IS DISTINCT FROM {blank} THEN coalesce((\n"
+        "    SELECT CASE WHEN s.rows > 0 OR s.normal <> {normal_name} THEN s.legacy END\n"
+        "    FROM {mapping} AS s WHERE s.lookup_id = {row}.id AND s.normal <> ''\n"
+        "    ORDER BY s.rows DESC, s.normal = {normal_name} DESC, s.legacy = {row}.name DESC,\n"
+        '      s.legacy COLLATE "C" LIMIT 1), {row}.name) END, {no_text})'
+    ).format(
+        row=sql.Identifier(row),
+        blank=sql.Literal(lookup.blank),
+        mapping=in_target(lookup.mapping_name(plan)),
+        normal_name=normal(sql.Identifier(row, "name")),
+        no_text=lookup.no_text,
+    )
+
+
 def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
     """SQL of why a text has its lookup row where nothing but the text itself says it.
 
@@ -131,8 +163,10 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         "    AND NOT EXISTS (SELECT FROM {lookup} AS l WHERE {normal_name} = {normal})\n"
         "  ORDER BY {normal}, v.why IS NULL, sum(v.rows) OVER (PARTITION BY {name}) DESC, {name}\n"
         "  ON CONFLICT DO NOTHING;\n"
-        "INSERT INTO {mapping} (legacy, lookup_id, why)\n"
-        "  SELECT d.legacy, l.id, coalesce(d.why, {why}) FROM legacy_values AS d\n"
+        "UPDATE {mapping} AS m SET rows = d.rows FROM legacy_values AS d\n"
+        "  WHERE m.legacy = d.legacy AND m.rows < d.rows;\n"
+        "INSERT INTO {mapping} (legacy, lookup_id, why, rows)\n"
+        "  SELECT d.legacy, l.id, coalesce(d.why, {why}), d.rows FROM legacy_values AS d\n"
         "  LEFT JOIN {lookup} AS l ON {normal_name} = {wanted}\n"
         "  WHERE NOT EXISTS (SELECT FROM {mapping} AS m WHERE m.legacy = d.legacy)\n"
         "  ON CONFLICT DO NOTHING;\n"

@@ -18,6 +18,7 @@ from rollout.plan.hazards import (
     replica_identity,
 )
 from rollout.plan.indexes import CreateIndex, DropIndex
+from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows
 from rollout.plan.schema import require_values
@@ -131,7 +132,9 @@ def archive_is_whole(plan: "Plan", table: Table) -> Proof:
 
 
 def texts_are_back(plan: "Plan", table: Table) -> Proof:
-    """Every row has its text again: the archived one to the letter, or its lookup row's name."""
+    """Every row has its text again: the archived one to the letter, or what its lookup row is
+    written as.
+    """
     lookups = plan.lookups_of(table)
     same = sql.SQL(" AND ").join(
         sql.SQL("{} IS NOT DISTINCT FROM {}").format(
@@ -163,7 +166,8 @@ def texts_are_back(plan: "Plan", table: Table) -> Proof:
 def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
     """SQL of the legacy text of a row ``t`` that has only its lookup row left.
 
-    The archived text where the row still means the same lookup row, that row's name otherwise.
+    The archived text where the row still means the same lookup row, else the text that the lookup
+    row is written as.
     """
     table = lookup.table
     same_key = sql.SQL(" AND ").join(
@@ -171,15 +175,14 @@ def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
     )
     return sql.SQL(
         "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy}"
-        " ELSE coalesce(nullif(l.name, {blank}), {no_text}) END"
+        " ELSE {text} END"
         " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
         " LEFT JOIN {archive} AS a ON {same_key}"
         " AND a.{column} IS NOT DISTINCT FROM t.{column})"
     ).format(
         key=sql.Identifier(table.key[0]),
         legacy=sql.Identifier(lookup.legacy),
-        blank=sql.Literal(lookup.blank),
-        no_text=lookup.no_text,
+        text=text_of_row(lookup, plan.name, "l"),
         lookup=lookup.lookup_sql,
         archive=in_target(archive_name(plan, table)),
         same_key=same_key,
@@ -254,8 +257,8 @@ class DropLegacy(Step):
 
     The way back looks whether the archive is whole, adds the columns again, turns the dual write
     on, and restores every row's text: the archived one where the row still means the same lookup
-    row, that row's name otherwise. Then it compares every row with what it should have. A column
-    that was NOT NULL becomes so again, without a scan under an exclusive lock.
+    row, else what that row is written as. Then it compares every row with what it should have. A
+    column that was NOT NULL becomes so again, without a scan under an exclusive lock.
     """
 
     table: Table

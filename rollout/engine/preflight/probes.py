@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from rollout.engine.preflight import expressions, functions, server, sessions, tables
+from rollout.engine.preflight import expressions, functions, server, sessions, spellings, tables
 from rollout.engine.preflight.item import Item, Scope
 from rollout.engine.target import Connection
 from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE, EXPAND, PREPARE
@@ -66,6 +66,10 @@ PROBES: tuple[Probe, ...] = (
     Probe("functions that return rows", functions.returned_rows, EVERY, Lifetime.STAYS),
     Probe(
         "functions that name dropped columns", functions.dropped_columns, EVERY, Lifetime.CHANGES
+    ),
+    Probe(
+        *("lookup rows that legacy columns cannot hold", spellings.impossible_texts),
+        *(frozenset({ENFORCE}), Lifetime.CHANGES),
     ),
     # Over the rows there are, which change: asked before every phase that writes or is next.
     Probe(expressions.NAME, expressions.expressions, EVERY, Lifetime.MOMENT),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from rollout.engine.quarantine import key_of
+from rollout.plan.mapping import text_of_row
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
@@ -189,6 +190,7 @@ class _Rules:
     """How a lookup's pairs of text and value are told apart, where its mapping is joined."""
 
     def __init__(self, plan: Plan, lookup: Lookup) -> None:
+        self.plan = plan
         self.lookup = lookup
         self.mapping = in_target(lookup.mapping_name(plan.name))
         self.column = sql.Identifier("t", lookup.column)
@@ -263,14 +265,8 @@ class _Rules:
     @property
     def text_of_row(self) -> sql.Composable:
         """SQL of the legacy text that the new value is written as."""
-        return sql.SQL(
-            "coalesce((SELECT nullif(l.name, {blank}) FROM {lookup} AS l WHERE l.id = {column}),"
-            " {no_text})"
-        ).format(
-            blank=sql.Literal(self.lookup.blank),
-            lookup=self.lookup.lookup_sql,
-            column=self.column,
-            no_text=self.lookup.no_text,
+        return sql.SQL("(SELECT {} FROM (SELECT) AS this LEFT JOIN {} AS l ON l.id = {})").format(
+            text_of_row(self.lookup, self.plan.name, "l"), self.lookup.lookup_sql, self.column
         )
 
     @property
