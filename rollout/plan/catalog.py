@@ -93,6 +93,10 @@ def foreign_key_text(
     return f"foreign key ({', '.join(columns)}) to {there}, {state}"
 
 
+DEFERRABLE = ", deferrable"
+"""What the text of a deferrable constraint ends with."""
+
+
 def trigger_text(what: str, *, enabled: bool = True) -> str:
     """A trigger of the engine by its stage, another one by its function."""
     return f"{what}, {'enabled' if enabled else 'disabled'}"

@@ -1,6 +1,7 @@
 """Names of what a plan keeps in the target, and the SQL of the two text forms it compares by."""
 
 import hashlib
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -21,6 +22,25 @@ def identifier(*parts: str) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     return encoded[: _MAX_IDENTIFIER_BYTES - 9].decode(errors="ignore") + "_" + digest
+
+
+def django_name(table: str, columns: Sequence[str], suffix: str = "") -> str:
+    """The name that Django's schema editor gives to an index of columns, or to a constraint.
+
+    The suffix is that of a constraint's kind. A migration of the application finds what a rollout
+    made by the name that it would have made itself.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for part in (table, *columns):
+        digest.update(part.encode())
+    end = digest.hexdigest()[:8] + suffix
+    name = "_".join((table, *columns, end))
+    if len(name) > _MAX_IDENTIFIER_BYTES:
+        end = end[: _MAX_IDENTIFIER_BYTES // 3]
+        length = (_MAX_IDENTIFIER_BYTES - len(end)) // 2 - 1
+        name = f"{table[:length]}_{'_'.join(columns)[:length]}_{end}"
+    # Django counts characters and the server bytes.
+    return identifier(name)
 
 
 def code(text: str) -> sql.SQL:

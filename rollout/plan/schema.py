@@ -8,9 +8,9 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.catalog import EXPRESSION, Catalog, Part, foreign_key_text, index_text
+from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
-from rollout.plan.names import code, identifier, normal
+from rollout.plan.names import code, django_name, identifier, normal
 from rollout.plan.step import ENFORCE, EXPAND, Actions, Shape, Step
 from rollout.plan.table import Column, Table
 from rollout.plan.translations import Lookup, Translation
@@ -142,9 +142,13 @@ class AddColumns(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AddForeignKey(Step):
-    """The foreign key of a lookup: added NOT VALID, then validated while writers go on."""
+    """The foreign key of a lookup: added NOT VALID, then validated while writers go on.
+
+    It is deferrable, and called what Django would call it where ``constraint`` does not name it.
+    """
 
     lookup: Lookup
+    constraint: str = ""
     phases = frozenset({ENFORCE})
     restrictive = True
 
@@ -154,7 +158,10 @@ class AddForeignKey(Step):
 
     @property
     def name(self) -> str:
-        return identifier(self.lookup.table.name, self.lookup.column, "fkey")
+        lookup = self.lookup
+        return self.constraint or django_name(
+            lookup.table.name, (lookup.column,), f"_fk_{lookup.lookup_table}_id"
+        )
 
     def forward(self, plan: "Plan") -> Actions:
         table = self.lookup.table
@@ -163,7 +170,7 @@ class AddForeignKey(Step):
             Statement(
                 sql=sql.SQL(
                     "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({})\n"
-                    "  REFERENCES {} (id) NOT VALID"
+                    "  REFERENCES {} (id) DEFERRABLE INITIALLY DEFERRED NOT VALID"
                 ).format(
                     table.identifier,
                     sql.Identifier(self.name),
@@ -205,6 +212,7 @@ class AddForeignKey(Step):
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         text = foreign_key_text((self.lookup.column,), self.lookup.lookup_label, ("id",))
+        text += DEFERRABLE
         catalog.put(self.lookup.table.label, Part("constraint", self.name), text)
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:

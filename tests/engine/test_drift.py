@@ -29,6 +29,9 @@ def drifts(connection: Connection, phases_done: int, *, steps_done: int | None =
     return [str(drift) for drift in found]
 
 
+KEY = "things_kind_id_990b5008_fk_kinds_id"
+
+
 @pytest.mark.parametrize(
     ("phases", "change", "drift"),
     [
@@ -78,19 +81,17 @@ def drifts(connection: Connection, phases_done: int, *, steps_done: int | None =
         ),
         (
             4,
-            "ALTER TABLE things DROP CONSTRAINT things_kind_id_fkey; ALTER TABLE things"
-            " ADD CONSTRAINT things_kind_id_fkey FOREIGN KEY (kind_id) REFERENCES kinds (id)"
-            " NOT VALID",
-            "things constraint things_kind_id_fkey: expected foreign key (kind_id) to kinds (id),"
-            " validated, found foreign key (kind_id) to kinds (id), not validated",
+            f"ALTER TABLE things DROP CONSTRAINT {KEY}; ALTER TABLE things ADD CONSTRAINT {KEY}"
+            " FOREIGN KEY (kind_id) REFERENCES kinds (id) DEFERRABLE NOT VALID",
+            f"things constraint {KEY}: expected foreign key (kind_id) to kinds (id), validated,"
+            " deferrable, found foreign key (kind_id) to kinds (id), not validated, deferrable",
         ),
         (
             4,
-            "ALTER TABLE things DROP CONSTRAINT things_kind_id_fkey; ALTER TABLE things"
-            " ADD CONSTRAINT things_kind_id_fkey FOREIGN KEY (kind_id) REFERENCES kinds (id)"
-            " ON DELETE CASCADE",
-            "things constraint things_kind_id_fkey: expected foreign key (kind_id) to kinds (id),"
-            " validated, found foreign key (kind_id) to kinds (id), validated, on delete c",
+            f"ALTER TABLE things DROP CONSTRAINT {KEY}; ALTER TABLE things ADD CONSTRAINT {KEY}"
+            " FOREIGN KEY (kind_id) REFERENCES kinds (id) ON DELETE CASCADE",
+            f"things constraint {KEY}: expected foreign key (kind_id) to kinds (id), validated,"
+            " deferrable, found foreign key (kind_id) to kinds (id), validated, on delete c",
         ),
         (
             4,

@@ -482,7 +482,9 @@ class TestAfterTheCutover:
         self, target: Target, connection: Connection
     ) -> None:
         self.cut_over(BIGINT, target, connection, "House")
-        connection.execute("ALTER TABLE things DROP CONSTRAINT things_state_id_fkey")
+        connection.execute(
+            "ALTER TABLE things DROP CONSTRAINT things_state_id_7c1c57a4_fk_states_id"
+        )
         quietly(connection, BIGINT, 0, state_id=4711)
         carry_out(connection, repairing(direction="reverse"))
         assert BIGINT.name_of(connection, 0, STATES) == "open"
