@@ -1,10 +1,12 @@
-"""Kills, lost connections and crashes in the middle of the last phase, its rollback and restores.
+"""Kills, lost connections, crashes and full disks in the last phase, its rollback, and restores.
 
 Each is tried while the engine stands at a gate: a lock that the test holds at a place of its own
 choice, so that it is known what was interrupted.
 """
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from config import embedded
+from config import embedded, server_user
 from rollout import runner
 from rollout.journal import activity_log
 from rollout.models import (
@@ -66,9 +68,17 @@ SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE '%%FROM "rollout_rollout"%%' || %s || 'FOR %%UPDATE%%'
    AND wait_event_type = 'Lock'
 """
+# Of a third of the rows, as no trigger sees it.
+DAMAGE = """
+ALTER TABLE properties DISABLE TRIGGER USER;
+UPDATE properties SET currency = 'EUR'
+ WHERE id IN (SELECT id FROM properties ORDER BY id LIMIT 100);
+ALTER TABLE properties ENABLE TRIGGER USER
+"""
 TITLES = "SELECT jsonb_object_agg(id, title) FROM properties"
 TEXTS = "SELECT jsonb_object_agg(id, jsonb_build_array(type, status)) FROM {}"
-ARCHIVED = TEXTS.format('rollout."property-classification_properties_archive"')
+ARCHIVE = 'rollout."property-classification_properties_archive"'
+ARCHIVED = TEXTS.format(ARCHIVE)
 TEXTS = TEXTS.format("properties")
 BROKEN = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
 
@@ -259,7 +269,10 @@ def assert_every_step_was_done_once(run: PhaseRun) -> None:
 
 
 def audit(site: Site, rollout: Rollout) -> None:
-    report = runner.start_audit(rollout, actor=ADA)
+    wait_for_clean(site, runner.start_audit(rollout, actor=ADA))
+
+
+def wait_for_clean(site: Site, report: AuditReport) -> None:
     wait_for_end(site, report, AuditReport.objects.exclude(status=AuditStatus.RUNNING))
     assert (report.status, report.rows) == (AuditStatus.CLEAN, ROWS)
 
@@ -302,7 +315,17 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
         jobs = BackfillJob.objects.filter(step_run__run=run, kind=kind)
         assert {job.scanned for job in jobs} == {ROWS}
     legacy = rollouts.ask(TEXTS)
-    audit(site, rollout)
+
+    rollouts.execute(DAMAGE)
+    mended, more = (site.gate_in_rows(lanes, "NEW.updated > OLD.updated") for _ in range(2))
+    run = runner.repair(
+        rollout, table="properties", selection={"categories": ["computed_differs"]}, actor=ADA
+    )
+    go_through(run, (mended, killed), (more, cut_off))
+    wait_for_done(site, run)
+    repaired = BackfillJob.objects.get(step_run__run=run)
+    assert (repaired.scanned, repaired.updated) == (ROWS, ROWS // 3)
+    wait_for_clean(site, AuditReport.objects.latest("pk"))
     take_snapshot(site, rollout)
 
     archive, once_more = (site.gate_in_definitions("CREATE TABLE AS") for _ in range(2))
@@ -360,3 +383,70 @@ def restore_into_production(snapshot: Snapshot, rollout: Rollout) -> Restore:
     restore = runner.restore_snapshot(snapshot, rollout, replace=True, reason="Try", actor=ada)
     runner.approve_restore(restore, actor=grace)
     return restore
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that is soon full."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
+    if mounted:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+        mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    if not mounted:
+        reason = "only root mounts a file system that is soon full"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    try:
+        server_user.own(disk)
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_fails_the_last_phase_with_its_reason_and_a_retry_ends_it(
+    small_disk: Path, contracted_elsewhere: Site
+) -> None:
+    site, rollout = contracted_elsewhere, rollouts.the_rollout()
+    run = runner.roll_back(rollout, 4, actor=ADA)
+    wait_for_done(site, run)
+    legacy = rollouts.ask(TEXTS)
+    audit(site, rollout)
+    take_snapshot(site, rollout)
+    rollouts.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+    name = embedded.database_name(site.database.url)
+    rollouts.execute(f"ALTER DATABASE {name} SET default_tablespace = 'small'")
+    ballast = small_disk / "ballast"
+
+    fill_up(ballast)
+    run = runner.start(rollout, 4, actor=rollouts.prepare(rollout, 4))
+    assert_failed_of_the_disk(site, run, "archive-legacy")
+    assert rollouts.ask("SELECT to_regclass(%s)", ARCHIVE) is None
+    assert rollouts.ask(TEXTS) == legacy
+
+    ballast.unlink()
+    drop = site.gate_in_definitions("ALTER TABLE")
+    run = runner.retry(rollout, actor=ADA)
+    drop.reached()
+    fill_up(ballast)
+    drop.open()
+    assert_failed_of_the_disk(site, run, "index-type")
+    assert rollouts.ask(BROKEN) == 1
+    ballast.unlink()
+    wait_for_done(site, runner.retry(rollout, actor=ADA))
+    assert rollouts.ask(BROKEN) == 0
+    assert rollouts.ask(ARCHIVED) == legacy
+
+
+def fill_up(ballast: Path) -> None:
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def assert_failed_of_the_disk(site: Site, run: PhaseRun, step: str) -> None:
+    wait_for_end(site, run, PhaseRun.objects.filter(state__in=(RunState.DONE, RunState.FAILED)))
+    assert run.state == RunState.FAILED
+    assert "No space left on device" in run.error
+    assert run.advice.startswith("Free space on the disk of the database server, then retry")
+    assert run.steps.get(error__contains="No space left").step == step

@@ -29,7 +29,7 @@ def of_database(error: psycopg.Error) -> SnapshotError:
     if isinstance(error, errors.DiskFull):
         return SnapshotError(
             f"The database server's disk is full: {said}",
-            "Free space on the database server, then verify the snapshot again.",
+            "Free space on the database server, then try again.",
         )
     if isinstance(error, errors.LockNotAvailable):
         return SnapshotError(
