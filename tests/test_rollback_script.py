@@ -365,3 +365,32 @@ class TestWhatTheScriptProves:
         assert f"changes more than was written, of rows: {key}." in said
         rollouts.execute("DROP TRIGGER zz_meddle ON properties")
         assert carry_out(script, committed_db, tmp_path)[0] == 0
+
+
+class TestWhatTheScriptOfTheCutoverProves:
+    @pytest.fixture
+    def phase(self) -> int:
+        return 3
+
+    def test_a_row_whose_text_means_another_row_stops_it_until_it_is_put_right(
+        self, rollout: Rollout, committed_db: Database, tmp_path: Path
+    ) -> None:
+        before = everything(committed_db)
+        rollouts.carry_out(rollout, 3)
+        row = "id = (SELECT min(id::text)::uuid FROM properties)"
+        wrong, right = (
+            "SET session_replication_role = replica; UPDATE properties SET property_type_id ="
+            f" property_type_id {sign} 1 WHERE {row}; RESET session_replication_role"
+            for sign in "+-"
+        )
+        rollouts.execute(wrong)
+        script = printed(3, committed_db)
+        for _ in range(2):
+            code, said = carry_out(script, committed_db, tmp_path)
+            assert code == 3, said
+            assert "1 rows of properties differ from what the legacy columns say" in said
+        rollouts.execute(right)
+        code, said = carry_out(script, committed_db, tmp_path)
+        assert code == 0, said
+        assert "60 rows compared: the legacy columns say what the new ones hold" in said
+        assert everything(committed_db) == before

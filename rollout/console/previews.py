@@ -11,6 +11,7 @@ from rollout.plan.actions import (
     Fill,
     Lock,
     LockMode,
+    Pass,
     Probe,
     Proof,
     Statement,
@@ -18,6 +19,14 @@ from rollout.plan.actions import (
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 
+_OUTCOMES = {
+    "kept": "Every row of {table} is compared with its own digest, and all with their fingerprint.",
+    "restored": (
+        "Every row of {table} is compared at the end: with its archived text, or with its lookup "
+        "row where somebody wrote it since."
+    ),
+    "meant": "Every row of {table} is compared at the end: its new columns with its legacy ones.",
+}
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 
 
@@ -108,6 +117,26 @@ def of_action(action: Action) -> Preview:
             return Preview("Reads the catalog and compares it with the plan. Changes nothing.")
         case _:
             return Preview("Reads every row once, in one snapshot. Changes nothing.")
+
+
+def what_proves(plan: Plan, phase: int) -> list[str]:
+    """What shows, at the end of a phase's rollback, that nothing was lost: a sentence for each."""
+    actions = [a for step in plan.phases[phase].steps for a in plan.backward(step).actions]
+    proofs = []
+    for action in actions:
+        match action:
+            case Proof():
+                proofs.append(_OUTCOMES[action.outcome].format(table=action.table.label))
+            case Fill(keeps=kept) if kept:
+                proofs.append(
+                    f"Each batch of {action.table.label} is rolled back unless {', '.join(kept)} "
+                    "have the same fingerprint before and after it."
+                )
+    if any(isinstance(action, Statement) and action.done is not None for action in actions):
+        proofs.append("The catalog is asked after each statement whether it shows the result.")
+    if proofs and not any(isinstance(action, Pass) for action in actions):
+        proofs.append("No row of the application's tables is written.")
+    return proofs
 
 
 def table_locks(directions: Iterable[Direction]) -> list[TableLock]:

@@ -11,6 +11,7 @@ from rollout.models import (
     Way,
 )
 from rollout.plan.plan import Plan
+from rollout.plan.step import ENFORCE
 
 STOPPED = (RunState.FAILED, RunState.CANCELLED)
 """States of a run that came to no end and can go on."""
@@ -56,6 +57,16 @@ def why_not_roll_back(
     if begun_later:
         return f"Phase {max(begun_later)} is newer. Roll that back first."
     return ""
+
+
+def why_not_beside_rollback(phase: int, run: PhaseRun) -> str:
+    """Why rows and mapping are left alone while a phase's rollback has not come to its end.
+
+    That of the cutover leaves all that a repair needs, and its proof may ask for one.
+    """
+    if run.way != Way.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
+        return ""
+    return f"The rollback of phase {phase} has not come to its end. Retry it first."
 
 
 def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> PhaseRun | None:

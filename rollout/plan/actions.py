@@ -278,6 +278,7 @@ class Compute:
 class Proof:
     """Compare every row with what the engine keeps of it, in short batches while writers go on.
 
+    ``source`` is a table of the engine's own that goes later; None where nothing goes.
     ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
     differs fails the step, which names it. ``exact``: the row is compared to the letter, because
     nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
@@ -287,11 +288,12 @@ class Proof:
     kind: ClassVar[str] = "proof"
     table: Table
     differs: Composable
-    source: sql.Identifier
+    source: sql.Identifier | None = None
     exact: Composable
     recorded: Composable | None = None
-    outcome: Literal["kept", "restored"]
-    """Whether it shows that what was kept is whole, or that all of it was brought back."""
+    outcome: Literal["kept", "restored", "meant"]
+    """Whether it shows that what was kept is whole, that all of it was brought back, or that every
+    legacy text means its lookup row."""
 
     @property
     def asks_recorded(self) -> Composed:

@@ -230,6 +230,7 @@ BEGIN
 END $in_batches$;
 
 -- Compares the rows of a table with what is kept of them, some blocks at a time.
+-- Without a "source" that is what the legacy columns say.
 CREATE PROCEDURE pg_temp.prove (wanted regclass, question text, recorded text, source text)
 LANGUAGE plpgsql AS $prove$
 DECLARE
@@ -276,16 +277,21 @@ BEGIN
     END LOOP;
   END LOOP;
   IF differing > 0 THEN
-    RAISE EXCEPTION E'% rows of % differ from what % says. The first of them:\n%', differing,
-      wanted, source, array_to_string(named, E'\n')
+    RAISE EXCEPTION E'% rows of % differ from what %. The first of them:\n%', differing,
+      wanted, coalesce(source || ' says', 'the legacy columns say'), array_to_string(named, E'\n')
       USING HINT = 'Put them right, then run the script again: it compares every row once more.';
   END IF;
   IF recorded <> format('%s rows, %s', rows, prints) THEN
     RAISE EXCEPTION '% had % and has % rows, or other ones. Restore what it lacks from the '
       'snapshot taken before phase 4.', source, split_part(recorded, ',', 1), rows;
   END IF;
-  RAISE NOTICE '  % rows compared: % to the letter, % by their lookup row; none differs',
-    rows, exact, rows - exact;
+  IF source IS NULL THEN
+    RAISE NOTICE '  % rows compared: the legacy columns say what the new ones hold; none differs',
+      rows;
+  ELSE
+    RAISE NOTICE '  % rows compared: % to the letter, % by their lookup row; none differs',
+      rows, exact, rows - exact;
+  END IF;
 END $prove$;
 
 CREATE PROCEDURE pg_temp.refuse (reason text) LANGUAGE plpgsql AS $refuse$
@@ -610,11 +616,10 @@ def _from_source(source: sql.Identifier, call: str) -> str:
 def _proof(proof: Proof) -> str:
     recorded = "NULL" if proof.recorded is None else proof.recorded.as_string()
     table = sql.Literal(proof.table.identifier.as_string()).as_string()
-    source = sql.Literal(proof.source.as_string()).as_string()
+    source = "NULL" if proof.source is None else sql.Literal(proof.source.as_string()).as_string()
     question = _quoted(proof.compared(_BATCH, relation=_RELATION).as_string())
-    return _from_source(
-        proof.source, f"CALL pg_temp.prove({table},\n{question},\n{recorded}, {source});\n"
-    )
+    call = f"CALL pg_temp.prove({table},\n{question},\n{recorded}, {source});\n"
+    return call.rstrip("\n") if proof.source is None else _from_source(proof.source, call)
 
 
 def _compute(compute: Compute) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Assignment, Audit, Compute, Fill, Statement
+from rollout.plan.actions import Assignment, Audit, Compute, Fill, Proof, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
@@ -22,7 +22,7 @@ from rollout.plan.step import (
 )
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup
+from rollout.plan.translations import Derived, Lookup
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
@@ -234,12 +234,65 @@ class FullAudit(Step):
         return ()
 
 
+def texts_mean_their_rows(plan: "Plan", table: Table) -> tuple[Proof, ...]:
+    """Every row's new columns are what its legacy columns say, as an audit compares them.
+
+    Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
+    """
+    differences = [
+        _how_lookup_differs(plan, t) if isinstance(t, Lookup) else _how_value_differs(t)
+        for t in plan.translations_of(table)
+    ]
+    if not differences:
+        return ()
+    differs = sql.SQL("nullif(concat_ws('; ', {}), '')").format(sql.SQL(", ").join(differences))
+    return (Proof(table=table, differs=differs, exact=facts.TRUE, outcome="meant"),)
+
+
+def _how_lookup_differs(plan: "Plan", lookup: Lookup) -> sql.Composable:
+    """SQL over row ``t``: what its text and its lookup row are; null where they mean the same."""
+    return sql.SQL(
+        "(SELECT CASE WHEN m.legacy IS NULL THEN format('%s %L is not mapped', {legacy}, {text})"
+        " WHEN {column} IS DISTINCT FROM m.lookup_id"
+        " THEN format('%s %L means %L, %s is %L', {legacy}, {text}, should.name, {name},"
+        " coalesce(has.name, {column}::text))"
+        " WHEN {column} IS NOT NULL AND has.id IS NULL"
+        " THEN format('%s is %L, which is no row of %s', {name}, {column}, {lookup_label}) END"
+        " FROM (SELECT) AS this LEFT JOIN {mapping} AS m ON m.legacy = {key}"
+        " LEFT JOIN {lookup} AS should ON should.id = m.lookup_id"
+        " LEFT JOIN {lookup} AS has ON has.id = {column})"
+    ).format(
+        legacy=sql.Literal(lookup.legacy),
+        text=sql.Identifier("t", lookup.legacy),
+        column=sql.Identifier("t", lookup.column),
+        name=sql.Literal(lookup.column),
+        lookup_label=sql.Literal(lookup.lookup_label),
+        mapping=in_target(lookup.mapping_name(plan.name)),
+        key=lookup.legacy_text("t"),
+        lookup=lookup.lookup_sql,
+    )
+
+
+def _how_value_differs(derived: Derived) -> sql.Composable:
+    return sql.SQL(
+        "CASE WHEN {column} IS DISTINCT FROM {value}"
+        " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
+    ).format(
+        column=sql.Identifier("t", derived.column),
+        value=derived.value("t"),
+        name=sql.Literal(derived.column),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CutOver(Step):
     """Reads and writes go to the new columns and the dual write turns round, in one transaction.
 
     The modes are those of all tables: where several are cut over, they switch with the last one.
     Until then the tables that have turned understand who writes both.
+
+    The way back does the same the other way, and then compares every row: from here on the legacy
+    text leads, so it has to mean the lookup row that it stands beside.
     """
 
     table: Table
@@ -254,9 +307,9 @@ class CutOver(Step):
 
     def backward(self, plan: "Plan") -> Actions:
         turn = triggers(plan, self.table).install("forward")
-        if not self._is_last(plan):
-            return (turn,)
-        return (switch_modes(plan.name, read="legacy", write="both", together_with=turn),)
+        if self._is_last(plan):
+            turn = switch_modes(plan.name, read="legacy", write="both", together_with=turn)
+        return (turn, *texts_mean_their_rows(plan, self.table))
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         own = triggers(plan, self.table)

@@ -21,7 +21,7 @@ from rollout.plan import plans
 from rollout.plan.actions import Direction
 from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
-from rollout.plan.step import Step
+from rollout.plan.step import ENFORCE, Step
 from rollout.queries.modes import modes_of
 
 
@@ -54,6 +54,11 @@ class PhaseStatus:
     @property
     def can_start(self) -> bool:
         return not self.start_refusal
+
+    @property
+    def may_be_repaired(self) -> bool:
+        """Whether its rollback stopped where an audit and a repair can put its rows right."""
+        return self.number == ENFORCE and self.way == Way.BACKWARD
 
     @property
     def gates_in_the_way(self) -> list[GateStatus]:

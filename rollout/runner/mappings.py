@@ -11,12 +11,13 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine import mapping
 from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
+from rollout.gates.starts import why_not_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
-from rollout.models import MappingChange, Rollout, RunState, Way
+from rollout.models import MappingChange, Rollout
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.plan.translations import Lookup
@@ -53,8 +54,8 @@ def why_not_review(rollout: Rollout) -> str:
                 f"Phase {number} has begun: the legacy text is archived with what it means. Roll "
                 "that phase back to review the mapping."
             )
-        if run.way == Way.BACKWARD and run.state != RunState.DONE:
-            return f"The rollback of phase {number} has not come to its end. Retry it first."
+        if reason := why_not_beside_rollback(number, run):
+            return reason
     return ""
 
 

@@ -20,6 +20,7 @@ from rollout.engine.repair import (
     why_not,
 )
 from rollout.engine.target import Connection, TargetAway
+from rollout.gates.starts import why_not_beside_rollback
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
@@ -30,7 +31,6 @@ from rollout.models import (
     PhaseRun,
     Repair,
     Rollout,
-    RunState,
     Way,
 )
 from rollout.plan.plan import Plan
@@ -261,8 +261,8 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
     phase = _newest_phase(runs)
     if phase < BACKFILL:
         return "Nothing has been filled in yet, so there is nothing to repair. Start phase 2 first."
-    if runs[phase].way == Way.BACKWARD and runs[phase].state != RunState.DONE:
-        return f"The rollback of phase {phase} has not come to its end. Retry it first."
+    if reason := why_not_beside_rollback(phase, runs[phase]):
+        return reason
     if phase >= CONTRACT:
         return (
             f"Phase {phase} has begun: the legacy text is archived, so nothing can be told right "

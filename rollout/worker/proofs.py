@@ -63,11 +63,18 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
     keys = keys_of(Poison(named.rows, number))
     how = f"{', '.join(named.rows[0].key)}: {named.rows[0].error}" if named.rows else ""
     what = f"{job.table} {'differs' if number == 1 else 'differ'}"
+    cure = "Put them right, then retry."
     if proof.outcome == "kept":
         what = f"the archive {what} from what was archived"
-    else:
+    elif proof.outcome == "restored":
         what += " from the archived text, or from the lookup row"
-    return f"{rows(number)} of {what}: {keys}. {how}. Put them right, then retry."
+    else:
+        what += " from what the legacy columns say"
+        cure = (
+            "The application reads and writes the legacy columns again. Start an audit and repair "
+            "what its report shows, then retry: every row is compared once more."
+        )
+    return f"{rows(number)} of {what}: {keys}. {how}. {cure}"
 
 
 def keys_of(named: Poison) -> str:
@@ -81,6 +88,11 @@ def sentence(proof: Proof, job: BackfillJob) -> str:
     """What it showed."""
     if proof.outcome == "kept":
         return f"{rows(job.scanned)} compared with their own fingerprints, none differs."
+    if proof.outcome == "meant":
+        return (
+            f"{rows(job.scanned)} compared: of each the legacy columns say what the new ones hold; "
+            "none differs."
+        )
     since = job.scanned - job.already_right
     return (
         f"{rows(job.scanned)} compared with the archive: {job.already_right:,} that nobody wrote "

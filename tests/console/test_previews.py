@@ -26,3 +26,14 @@ def test_locks_are_listed_once_the_strongest_first() -> None:
     assert len(set(locks)) == len(locks)
     assert [lock.mode for lock in locks[:2]] == ["ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"]
     assert [lock.harmless for lock in locks] == sorted(lock.harmless for lock in locks)
+
+
+def test_every_rollback_that_changes_anything_says_what_proves_it() -> None:
+    plan = plans.get(PLAN)
+    said = {number: " ".join(previews.what_proves(plan, number)) for number in range(5)}
+    assert said[0] == ""
+    assert "No row of the application's tables is written." in said[1]
+    assert "unless type, status, created_at have the same fingerprint" in said[2]
+    assert "its new columns with its legacy ones" in said[3]
+    assert "with its archived text, or with its lookup row" in said[4]
+    assert not any("No row of" in said[number] for number in (2, 3, 4))

@@ -8,12 +8,14 @@ from django.test import Client
 
 from config.home import ROOT
 from rollout import runner
-from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.engine.mapping import Decision
+from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.removal import archive_name
 from tests import rollouts
 from tests.processes import Running, wait_until
 from tests.rollouts import ADA, PLAN
+from tests.runner.test_repairs import damage
 from tests.servers import Database
 
 PLANNED = plans.get(PLAN)
@@ -164,3 +166,107 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
     rollouts.work()
     run.refresh_from_db()
     assert run.state == RunState.DONE, run.error
+
+
+class TestTheRollbackOfTheCutover:
+    """The legacy columns lead again: they have to say what the new ones hold."""
+
+    @pytest.fixture
+    def enforced(self, filled: Rollout) -> Rollout:
+        rollouts.carry_out(filled, 3)
+        return filled
+
+    def fails(self, rollout: Rollout) -> PhaseRun:
+        run = runner.roll_back(rollout, 3, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.state == RunState.FAILED
+        return run
+
+    def test_the_result_stands_on_the_page_and_in_the_log(self, enforced: Rollout) -> None:
+        rollouts.execute("UPDATE properties SET property_type_id = 1")
+        rollouts.execute("UPDATE properties SET property_status_id = 1")
+        run = rollouts.carry_back(enforced, 3)
+        told = (
+            "300 rows compared: of each the legacy columns say what the new ones hold; "
+            "none differs."
+        )
+        assert told in run.steps.get(step="cut-over").result
+        assert told in page_of(3)
+        assert LogEntry.objects.filter(
+            event="backfill done", message=f"Proof of properties: {told}"
+        ).exists()
+
+    def test_rows_that_differ_fail_it_by_the_exit_status_and_a_repair_beside_it_lets_it_end(
+        self, enforced: Rollout, committed_db: Database, qcluster: Running
+    ) -> None:
+        keys = damage("property_type_id = 1 + mod(property_type_id, 3)", 25)
+        damage("currency = 'EUR'", where=f"id <> ALL ('{{{','.join(keys)}}}'::uuid[])")
+        done = subprocess.run(
+            [sys.executable, ROOT / "manage.py", "rollout", "rollback", PLAN, "3", "--wait"],
+            env=committed_db.env(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "26 rows of properties differ from what the legacy columns say: " in done.stdout
+        first = min(keys)
+        assert first in done.stdout
+        assert "and 6 more" in done.stdout
+        rollback = newest()
+        assert first in page_of(3)
+        assert "Start a full audit" in page_of(3)
+        assert LogEntry.objects.filter(event="rollback failed", message__contains=first).exists()
+        report = runner.start_audit(enforced, actor=ADA)
+        wait_until(lambda: AuditReport.objects.get(pk=report.pk).status == "mismatched", seconds=60)
+        runner.repair(enforced, selection={}, actor=ADA)
+        wait_until(lambda: not newest().active, seconds=60)
+        assert newest().state == RunState.DONE, newest().error
+        assert newest().repair.rows_repaired == 26
+        runner.retry(enforced, run=rollback, actor=ADA)
+        wait_until(lambda: not PhaseRun.objects.get(pk=rollback.pk).active, seconds=60)
+        rollback.refresh_from_db()
+        assert rollback.state == RunState.DONE, rollback.error
+
+    def test_rows_put_right_by_hand_are_compared_again_by_a_retry(self, enforced: Rollout) -> None:
+        (key,) = damage("type = 'tampered'")
+        run = self.fails(enforced)
+        assert f"{key}: type 'tampered' is not mapped. The application reads" in run.error
+        job = BackfillJob.objects.get(kind="proof", step_run__run=run)
+        assert (job.scanned, job.quarantined) == (300, 1)
+        text = rollouts.ask(
+            "SELECT name FROM property_types t JOIN properties p ON p.property_type_id = t.id"
+            " WHERE p.id = %s",
+            key,
+        )
+        runner.retry(enforced, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.state == RunState.FAILED, "it compares again, and nothing was put right"
+        damage(f"type = '{text}'", where=f"id = '{key}'")
+        runner.retry(enforced, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.state == RunState.DONE, run.error
+
+    def test_a_text_that_is_not_mapped_can_be_decided_beside_it(self, enforced: Rollout) -> None:
+        (key,) = damage("type = 'Yurt'")
+        run = self.fails(enforced)
+        lookup = PLANNED.lookups_of(TABLE)[0]
+        change = runner.review_mapping(enforced, lookup, {"yurt": Decision("House")}, actor=ADA)
+        if change.moves_rows:
+            runner.correct(change, actor=ADA)
+            rollouts.work()
+        runner.retry(enforced, run=run, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.state == RunState.DONE, run.error
+        assert (
+            rollouts.ask(
+                "SELECT t.name FROM property_types t JOIN properties p ON p.property_type_id = t.id"
+                " WHERE p.id = %s",
+                key,
+            )
+            == "House"
+        )

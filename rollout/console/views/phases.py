@@ -49,6 +49,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     if request.htmx:
         return render(request, "rollout/phase_live.html", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
+    page["proofs"] = previews.what_proves(status.plan, number)
     page["described"] = [
         (step, previews.of_step(status.plan, step.step), earlier.get(step.step.id, []))
         for step in steps
@@ -120,6 +121,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         return redirect("rollout:phase", plan, environment, number)
     page = confirmation(status, phase)
     page["rehearsed"] = forecast_of(status.rollout, number, Way.BACKWARD)
+    page["proofs"] = previews.what_proves(status.plan, number)
     return render(request, "rollout/confirm_roll_back.html", page)
 
 
