@@ -12,11 +12,13 @@ from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace, Settings
+from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.events import Event
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.table import Table
 from rollout.telemetry.signal import application_signals
 from rollout.worker import proofs
 
@@ -189,12 +191,23 @@ def _carry_on(
 def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, left: int) -> None:
     if job.rounds >= ROUNDS:
         raise RowsRemain(
-            f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. Start an "
-            "audit: its report shows them and why. Then retry the phase."
+            f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. "
+            f"{_why_rows_remain(connection, action.table)} Then retry the phase."
         )
     job.rounds += 1
     job.save(update_fields=["rounds"])
     lanes.another_round(connection, job.pk, action.table)
+
+
+def _why_rows_remain(connection: Connection, table: Table) -> str:
+    swallowing = swallowing_triggers(connection, table)
+    if not swallowing:
+        return "Start an audit: its report shows them and why."
+    which = f"One of the triggers {', '.join(swallowing)}" if swallowing[1:] else swallowing[0]
+    return (
+        f"{which} may swallow their updates (RETURN NULL or RETURN OLD before an update): let it "
+        "pass updates that change the new columns alone."
+    )
 
 
 def refuse_any(connection: Connection, job: BackfillJob) -> None:

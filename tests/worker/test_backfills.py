@@ -111,3 +111,21 @@ def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
     assert BackfillJob.objects.get(kind="fill").scanned == 300
+
+
+def test_a_trigger_that_swallows_updates_is_named_when_rows_remain(expanded: Rollout) -> None:
+    rollouts.execute(
+        "CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF OLD.price > 0 THEN RETURN NULL; END IF; RETURN NEW; END $$"
+    )
+    rollouts.execute(
+        "CREATE TRIGGER stay BEFORE UPDATE ON properties FOR EACH ROW EXECUTE FUNCTION stay()"
+    )
+    try:
+        run = rollouts.start(expanded, 2)
+        rollouts.work()
+    finally:
+        rollouts.execute("DROP FUNCTION stay CASCADE")
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "are still not right after 5 passes. stay may swallow their updates" in run.error

@@ -8,7 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from rollout.engine.preflight import expressions, functions, server, sessions, spellings, tables
+from rollout.engine.preflight import (
+    expressions,
+    functions,
+    server,
+    sessions,
+    spellings,
+    tables,
+    triggers,
+)
 from rollout.engine.preflight.item import Item, Scope
 from rollout.engine.target import Connection
 from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE, EXPAND, PREPARE
@@ -61,6 +69,18 @@ PROBES: tuple[Probe, ...] = (
     Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
     Probe("invalid indexes", tables.invalid_indexes, EVERY, Lifetime.MOMENT),
     Probe("other triggers", tables.other_triggers, EVERY, Lifetime.CHANGES),
+    Probe(
+        *("order of triggers", triggers.order),
+        *(frozenset({BACKFILL, ENFORCE}), Lifetime.CHANGES),
+    ),
+    Probe(
+        *("triggers of legacy columns", triggers.of_legacy_columns),
+        *(frozenset({ENFORCE}), Lifetime.CHANGES),
+    ),
+    Probe(
+        *("triggers that can swallow updates", triggers.swallowing),
+        *(frozenset({BACKFILL}), Lifetime.CHANGES),
+    ),
     Probe("dependent views, functions and policies", tables.dependents, EVERY, Lifetime.CHANGES),
     Probe("functions that copy whole rows", functions.whole_rows, EVERY, Lifetime.STAYS),
     Probe("functions that return rows", functions.returned_rows, EVERY, Lifetime.STAYS),
