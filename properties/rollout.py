@@ -33,10 +33,18 @@ IMAGES = r.Table(
 )
 
 TYPE = r.Lookup(
-    table=PROPERTIES, legacy="type", column="property_type_id", lookup_table="property_types"
+    table=PROPERTIES,
+    legacy="type",
+    column="property_type_id",
+    lookup_table="property_types",
+    key="integer",
 )
 STATUS = r.Lookup(
-    table=PROPERTIES, legacy="status", column="property_status_id", lookup_table="property_statuses"
+    table=PROPERTIES,
+    legacy="status",
+    column="property_status_id",
+    lookup_table="property_statuses",
+    key="integer",
 )
 
 STATE = r.normal_form("status")

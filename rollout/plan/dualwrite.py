@@ -104,8 +104,8 @@ class DualWriteTriggers:
         ]
         drops.append(sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(functions[0]))
         drops += [
-            sql.SQL("DROP FUNCTION IF EXISTS {} (integer, text)").format(
-                in_target(self.to_legacy(lookup))
+            sql.SQL("DROP FUNCTION IF EXISTS {} ({}, text)").format(
+                in_target(self.to_legacy(lookup)), code(lookup.key_type)
             )
             for lookup in self.lookups
         ]
@@ -200,7 +200,7 @@ class DualWriteTriggers:
         )
         return owned_function(
             self.to_legacy(lookup),
-            arguments="wanted integer, given text",
+            arguments=f"wanted {lookup.key_type}, given text",
             returns="text",
             schema=self.table.schema,
             declare="usual text;",

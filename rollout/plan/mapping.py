@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Statement
-from rollout.plan.names import SCHEMA, identifier, in_target, normal, tidy
+from rollout.plan.names import SCHEMA, code, identifier, in_target, normal, tidy
 from rollout.plan.translations import Lookup
 
 
@@ -24,7 +24,7 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
         sql=sql.SQL(
             "CREATE TABLE IF NOT EXISTS {} (\n"
             "  legacy text NOT NULL,\n"
-            "  lookup_id integer,\n"
+            "  lookup_id {},\n"
             "  normal text GENERATED ALWAYS AS ({}) STORED,\n"
             "  why text NOT NULL,\n"
             "  at timestamptz NOT NULL DEFAULT now(),\n"
@@ -37,6 +37,7 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
             "CREATE INDEX IF NOT EXISTS {} ON {} (lookup_id)"
         ).format(
             in_target(name),
+            code(lookup.key_type),
             normal(sql.Identifier("legacy")),
             sql.Identifier(identifier(name, "lookup_id")),
             in_target(name),

@@ -99,7 +99,7 @@ def _comment(function: sql.Composed) -> str:
 
 
 def _function(lookup: Lookup, plan: str) -> sql.Composed:
-    """SQL of the function ``(value text, make boolean, wait boolean) RETURNS integer``.
+    """SQL of the function ``(value text, make boolean, wait boolean)`` that returns an id.
 
     It answers NULL where the text means no row. Without ``make`` it writes nothing: a text that
     nobody has written yet means the row of its name, or none.
@@ -180,9 +180,9 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
     return owned_function(
         resolver_name(lookup, plan),
         arguments=_ARGUMENTS,
-        returns="integer",
+        returns=lookup.key_type,
         schema=lookup.table.schema,
-        declare="row_id integer; wanted text; reason text; known boolean; last bigint;",
+        declare=f"row_id {lookup.key_type}; wanted text; reason text; known boolean; last bigint;",
         body=[code(line).format(**fill) for line in lines],
     )
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from django.conf import settings
 from psycopg import sql
 
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, normal
 from rollout.plan.table import Column, Table
 
+_KEYS = {"SmallAutoField": "smallint", "AutoField": "integer"}
+"""Of Django's automatic keys; all others are bigint."""
 _LENGTH = re.compile(r"\((\d+)\)")
 
 
@@ -30,6 +33,9 @@ class Lookup:
     ``unknown`` is what becomes of a text that the application first writes after the values were
     mapped: ``create`` makes its lookup row, ``null`` leaves the column empty until somebody
     decides, and ``required`` must then be false.
+
+    ``key`` is the type of the lookup rows' ids; without it that of the project's
+    DEFAULT_AUTO_FIELD.
     """
 
     table: Table
@@ -40,7 +46,16 @@ class Lookup:
     required: bool = True
     synonyms: Mapping[str, str] = field(default_factory=dict, hash=False)
     unknown: Literal["create", "null"] = "create"
-    new: Column = field(default=Column("integer"), init=False)
+    key: Literal["", "smallint", "integer", "bigint"] = ""
+
+    @property
+    def key_type(self) -> str:
+        """The type of the lookup rows' ids, and of the new column."""
+        return self.key or _KEYS.get(settings.DEFAULT_AUTO_FIELD.rpartition(".")[2], "bigint")
+
+    @property
+    def new(self) -> Column:
+        return Column(self.key_type)
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -68,6 +68,7 @@ class Sample:
             column=self.column("kind_id"),
             lookup_table=self.column("kinds"),
             synonyms=self.synonyms,
+            key="integer",
         )
 
     @cached_property

@@ -1,6 +1,7 @@
 """Lookups as a Django team needs them: keys, names, fixed rows, blanks, types that are no text."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from psycopg import errors
@@ -43,3 +44,39 @@ def test_a_foreign_key_has_the_name_that_the_plan_gives_it(
     ]
     made.take_back(3)
     assert made.application("SELECT FROM pg_constraint WHERE contype = 'f'") == []
+
+
+@pytest.mark.parametrize(
+    ("auto_field", "key", "type_"),
+    [
+        ("django.db.models.BigAutoField", "", "bigint"),
+        ("django.db.models.AutoField", "", "integer"),
+        ("django.db.models.SmallAutoField", "", "smallint"),
+        ("shop.fields.SnowflakeField", "", "bigint"),
+        ("django.db.models.BigAutoField", "smallint", "smallint"),
+    ],
+)
+def test_ids_have_the_type_of_the_projects_keys_unless_the_plan_names_one(
+    newest: object,
+    scenario: MakeScenario,
+    settings: Any,
+    auto_field: str,
+    key: Any,
+    type_: str,
+) -> None:
+    settings.DEFAULT_AUTO_FIELD = auto_field
+    made = scenario(PARCEL, plan_of(replace(STATUS, key=key)))
+    made.carry_out(0, 1, 2, 3)
+    assert made.application(
+        "SELECT attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod)"
+        " FROM pg_attribute WHERE attname IN ('status_id', 'id')"
+        " AND attrelid IN ('parcel'::regclass, 'parcel_statuses'::regclass) ORDER BY 1, 2"
+    ) == [
+        ("parcel", "id", "bigint"),
+        ("parcel", "status_id", type_),
+        ("parcel_statuses", "id", type_),
+    ]
+    made.application("INSERT INTO parcel (status) VALUES ('Returned')")
+    assert made.audit().mismatched == 0
+    made.carry_out(4)
+    made.take_back(4, 3, 2, 1, 0)

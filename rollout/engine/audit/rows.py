@@ -52,7 +52,7 @@ def _of_lookup(
     query = sql.SQL(
         "SELECT {key}, {legacy}, {new} FROM {table} WHERE {condition} AND"
         " ROW({legacy}, {new})::text = ANY (ARRAY(SELECT ROW(legacy, new)::text"
-        " FROM unnest({texts}::text[], {ids}::integer[]) AS bad (legacy, new)))"
+        " FROM unnest({texts}::text[], {ids}::bigint[]) AS bad (legacy, new)))"
     ).format(
         key=key_of(scan.table),
         legacy=legacy,

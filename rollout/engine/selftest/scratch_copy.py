@@ -141,7 +141,7 @@ def _copy_lookup(
     if lookup.lookup_label not in known:
         return
     rows = live.execute(sql.SQL("SELECT id, name FROM {}").format(lookup.lookup_sql)).fetchall()
-    _insert(copy, lookup.lookup_sql, {"id": "integer", "name": "text"}, rows)
+    _insert(copy, lookup.lookup_sql, {"id": lookup.key_type, "name": "text"}, rows)
     copy.execute(
         sql.SQL(
             "SELECT setval(pg_get_serial_sequence({}, 'id'), coalesce(max(id), 0) + 1) FROM {}"
@@ -159,7 +159,10 @@ def _copy_lookup(
         ).format(mapping=in_target(name), lookup=lookup.lookup_sql)
     ).fetchall()
     _insert(
-        copy, in_target(name), {"legacy": "text", "lookup_id": "integer", "why": "text"}, mapped
+        copy,
+        in_target(name),
+        {"legacy": "text", "lookup_id": lookup.key_type, "why": "text"},
+        mapped,
     )
 
 
