@@ -323,5 +323,10 @@ def count_unfilled(connection: Connection, action: Fill | Compute, job: int) -> 
         if quarantine.count(connection, job)
         else sql.SQL("true")
     )
-    row = connection.execute(action.unfilled(except_for)).fetchone()
+    try:
+        row = connection.execute(action.unfilled(except_for)).fetchone()
+    except psycopg.Error as error:
+        if not quarantine.is_of_a_row(error):
+            raise
+        return 1  # A row that cannot be asked for its value: the next round keeps it aside.
     return int(row[0]) if row else 0

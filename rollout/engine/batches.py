@@ -208,7 +208,19 @@ def settle(connection: Connection, lane: Lane, rows: Range) -> None:
 
 
 def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> list[Place]:
-    """The rows of a batch that are not right."""
+    """The rows of a batch that are not right; all of them where that cannot be asked of each."""
+    try:
+        with connection.transaction():
+            return _places(connection, fill, lane, rows, fill.wrong)
+    except psycopg.Error as error:
+        if not quarantine.is_of_a_row(error):
+            raise
+    return _places(connection, fill, lane, rows, sql.SQL("true"))
+
+
+def _places(
+    connection: Connection, fill: Fill, lane: Lane, rows: Range, condition: sql.Composable
+) -> list[Place]:
     return connection.execute(
         sql.SQL("SELECT t.ctid::text, {}, {} FROM {} AS t{} WHERE {} AND {}").format(
             quarantine.key_of(fill.table),
@@ -216,7 +228,7 @@ def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> l
             lane.identifier,
             fill.left_joins,
             rows.condition,
-            fill.wrong,
+            condition,
         )
     ).fetchall()
 

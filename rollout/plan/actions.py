@@ -196,8 +196,9 @@ class Fill:
         """
         unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in self.matches]
         unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
-        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE {} AND {}").format(
-            self.table.identifier, self.left_joins, _confined(unfilled, self.only), except_for
+        # In this order: of a row that is kept aside the value may not be asked for.
+        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
+            self.table.identifier, self.left_joins, except_for, _confined(unfilled, self.only)
         )
 
     def with_constants(self) -> "Fill":

@@ -27,6 +27,7 @@ from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target, normal
+from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
 from rollout.plan.session_settings import OF_EXPRESSIONS
 from rollout.plan.table import Table
@@ -109,6 +110,7 @@ class DualWriteTriggers:
             )
             for lookup in self.lookups
         ]
+        drops += [drop_refusal(derived, self.plan) for derived in self.derived]
         return Statement(
             sql=sql.SQL(";\n").join(drops),
             done=facts.all_of(
@@ -116,6 +118,10 @@ class DualWriteTriggers:
                 *(
                     facts.no(facts.function_exists(self.to_legacy(lookup)))
                     for lookup in self.lookups
+                ),
+                *(
+                    facts.no(facts.function_exists(refusal_name(derived, self.plan)))
+                    for derived in self.derived
                 ),
             ),
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
@@ -129,6 +135,7 @@ class DualWriteTriggers:
             resolver_definition(lookup, self.plan) for lookup in self.lookups
         ]
         functions += [self._to_legacy(lookup) for lookup in self.lookups]
+        functions += [refusal_definition(derived, self.plan) for derived in self.derived]
         functions.append(
             owned_function(
                 self.function,
@@ -223,12 +230,8 @@ class DualWriteTriggers:
         lines: list[sql.Composable] = []
         for lookup in self.lookups:
             lines += self._forward_of(lookup)
-        lines += [
-            sql.SQL("  {} := {};").format(
-                sql.Identifier("new", derived.column), derived.value("new")
-            )
-            for derived in self.derived
-        ]
+        for derived in self.derived:
+            lines += _evaluated(derived, sql.Identifier("new", derived.column))
         return lines
 
     def _forward_of(self, lookup: Lookup) -> list[sql.Composable]:
@@ -325,21 +328,19 @@ class DualWriteTriggers:
                 )
             ]
         for derived in self.derived:
-            changed = self._sources_changed(derived)
+            new = sql.Identifier("new", derived.column)
             lines += [
-                code(line).format(
-                    new=sql.Identifier("new", derived.column),
+                sql.SQL(
+                    "  IF (TG_OP = 'INSERT' AND {new} IS NULL)\n"
+                    "      OR (TG_OP = 'UPDATE' AND {new} IS NOT DISTINCT FROM {old}"
+                    " AND ({changed})) THEN"
+                ).format(
+                    new=new,
                     old=sql.Identifier("old", derived.column),
-                    value=derived.value("new"),
-                    changed=changed,
-                )
-                for line in (
-                    "  IF TG_OP = 'INSERT' THEN",
-                    "    {new} := coalesce({new}, {value});",
-                    "  ELSIF {new} IS NOT DISTINCT FROM {old} AND ({changed}) THEN",
-                    "    {new} := {value};",
-                    "  END IF;",
-                )
+                    changed=self._sources_changed(derived),
+                ),
+                *_evaluated(derived, new),
+                sql.SQL("  END IF;"),
             ]
         return lines
 
@@ -407,10 +408,20 @@ class DualWriteTriggers:
                 )
                 for t in self.lookups
             ]
-            + [
-                sql.SQL("{} IS DISTINCT FROM {}").format(
-                    sql.Identifier("new", t.column), t.value("new")
-                )
-                for t in self.derived
-            ]
+            # What an expression says is for the function to ask: here it would fail the write.
+            + [sql.SQL("{} IS NULL").format(sql.Identifier("new", t.column)) for t in self.derived]
         )
+
+
+def _evaluated(derived: Derived, into: sql.Composable) -> list[sql.Composable]:
+    """Lines that give a column its value: none for a row that the expression refuses."""
+    return [
+        code(line).format(into=into, value=derived.value("new"))
+        for line in (
+            "  BEGIN",
+            "    {into} := {value};",
+            "  EXCEPTION WHEN OTHERS THEN",
+            "    {into} := NULL;",
+            "  END;",
+        )
+    ]

@@ -6,6 +6,7 @@ later: what was right by then was a write in flight.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+import psycopg
 from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
@@ -30,6 +31,7 @@ from rollout.engine.audit.some_rows import keys_of_pair
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Control, Quiet
 from rollout.engine.pace import Pace
+from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
@@ -83,9 +85,23 @@ def run_audit(
     if alone:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-    auditor = Auditor(connection, plan, control or Quiet(), pace, progress, store, jobs_of)
-    with connection.transaction():
-        auditor.audit(chosen, sample, function_of)
+
+    def audited(*, refusing: bool) -> Auditor:
+        auditor = Auditor(
+            *(connection, plan, control or Quiet(), pace, progress, store, jobs_of),
+            refusing=refusing,
+        )
+        with connection.transaction():
+            auditor.audit(chosen, sample, function_of)
+        return auditor
+
+    try:
+        auditor = audited(refusing=False)
+    except psycopg.Error as error:
+        if not is_of_a_row(error):
+            raise
+        # Some row's value cannot be told. Which ones, costs each row more.
+        auditor = audited(refusing=True)
     result = auditor.result
     if alone and result.mismatches and result.all_stored:
         wait(recheck_after, control or Quiet())
@@ -99,6 +115,6 @@ def mismatching_rows(connection: Connection, plan: Plan, table: Table) -> Iterat
     connection.execute("SET statement_timeout = 0")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        scan = TableScan(connection, plan, table, columns)
+        scan = TableScan(connection, plan, table, columns, refusing=True)
         rows = connection.execute(scan.query(EVERY_ROW)).fetchall()
         yield from mismatches_of(connection, scan, [row[:-1] for row in rows], EVERY_ROW)

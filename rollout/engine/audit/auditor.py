@@ -53,8 +53,10 @@ class Auditor:
         progress: Callable[[int, int], None],
         store: int,
         jobs_of: Callable[[str], Sequence[int]],
+        *,
+        refusing: bool,
     ) -> None:
-        self.jobs_of = jobs_of
+        self.jobs_of, self.refusing = jobs_of, refusing
         self.connection, self.plan, self.control = connection, plan, control
         self.pace, self.progress, self.store = pace, progress, store
         self.result = AuditResult()
@@ -93,7 +95,9 @@ class Auditor:
         for table in tables:
             columns = set(live[table.label])
             jobs = self.jobs_of(table.label)
-            scan = TableScan(self.connection, self.plan, table, columns, jobs)
+            scan = TableScan(
+                self.connection, self.plan, table, columns, jobs, refusing=self.refusing
+            )
             self.scans.append(scan)
             for rules in scan.lookups:
                 digest.update(rules.digest.encode())

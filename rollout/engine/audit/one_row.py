@@ -35,7 +35,7 @@ def cells_of_row(
     columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
     if why_not(connection, plan, table, columns):
         return []
-    scan = TableScan(connection, plan, table, columns)
+    scan = TableScan(connection, plan, table, columns, refusing=True)
     condition = is_one_of(scan, [list(key)])
     rows = connection.execute(scan.query(condition)).fetchall()
     names = [rules.lookup.column for rules in scan.lookups]

@@ -83,7 +83,7 @@ def _of_question(
         expected: sql.Composable = sql.SQL("NULL")
         actual = _joined(translation.columns)
     else:
-        expected = sql.SQL("{}::text").format(translation.value("t", scan.normal_forms))
+        expected = scan.expected_text(translation)
         actual = sql.SQL("{}::text").format(sql.Identifier("t", translation.column))
     query = sql.SQL(
         "SELECT {key}, {state}, {expected}, {actual}, {reads} FROM {table}{joins}"

@@ -14,9 +14,11 @@ from psycopg import sql
 from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
 from rollout.engine.audit.rules import LookupRules
 from rollout.engine.quarantine import key_of
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal, refusal_name
 from rollout.plan.removal import legacy_text_again
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Derived, Lookup
@@ -49,8 +51,12 @@ class TableScan:
         table: Table,
         columns: set[str],
         jobs: Sequence[int] = (),
+        *,
+        refusing: bool = False,
     ) -> None:
+        """With ``refusing``, rows that an expression refuses are told; each row costs more."""
         self.plan, self.table = plan, table
+        self._refusals = _refusals(connection, plan, table) if refusing else {}
         self.columns, self.jobs = columns, jobs
         self.lookups = [
             LookupRules(connection, plan, lookup, archived=lookup.legacy not in columns)
@@ -64,13 +70,32 @@ class TableScan:
         ]
         # An expression over grouped columns alone is worked out for each group, not for each row.
         self.of_groups = [
-            Question(t, derived_state(t)) for t in derived if set(t.reads) <= set(self.grouped)
+            Question(t, self._state(t)) for t in derived if set(t.reads) <= set(self.grouped)
         ]
         of_groups = [question.translation for question in self.of_groups]
         self.of_rows = [
-            Question(t, derived_state(t, self.normal_forms)) for t in derived if t not in of_groups
+            Question(t, self._state(t, self.normal_forms)) for t in derived if t not in of_groups
         ] + [Question(t, computed_state(t, jobs)) for t in plan.computed_of(table)]
         self.grouped += [question.column for question in self.of_groups]
+
+    def _state(
+        self, derived: Derived, normal_forms: dict[str, sql.Composable] | None = None
+    ) -> sql.Composable:
+        state = derived_state(derived, normal_forms)
+        if reason := self._refusals.get(derived.column):
+            return sql.SQL(
+                "CASE WHEN {} IS NULL THEN {} WHEN {} IS NULL THEN 'missing' ELSE 'unexpected' END"
+            ).format(reason, state, sql.Identifier("t", derived.column))
+        return state
+
+    def expected_text(self, derived: Derived) -> sql.Composable:
+        """SQL of what a derived column is to hold, as people read it; why it cannot, in words."""
+        value = derived.value("t", self.normal_forms)
+        if reason := self._refusals.get(derived.column):
+            return sql.SQL(
+                "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
+            ).format(reason=reason, value=value)
+        return sql.SQL("{}::text").format(value)
 
     @property
     def normal_forms(self) -> dict[str, sql.Composable]:
@@ -218,6 +243,16 @@ class TableScan:
         return TranslationResult(
             self.table.label, question.column, ", ".join(question.translation.reads), "", []
         )
+
+
+def _refusals(connection: Connection, plan: Plan, table: Table) -> dict[str, sql.Composed]:
+    """By column, SQL of why row ``t`` has no value; of those whose function is there."""
+    derived = [t for t in plan.translations_of(table) if isinstance(t, Derived)]
+    return {
+        t.column: refusal(t, plan.name, "t")
+        for t in derived
+        if ask(connection, facts.function_exists(refusal_name(t, plan.name)))
+    }
 
 
 def sorted_cells(cells: Iterable[Cell]) -> list[Cell]:

@@ -23,7 +23,9 @@ def look_again(auditor: Auditor) -> None:
         columns = {m.column for m in mismatched if m.category == "computed_differs"}
         recomputed = {", ".join(c.columns) for c in auditor.plan.computed_of(scan.table)} & columns
         # Texts and lookup rows may have come with the writes.
-        fresh = TableScan(auditor.connection, auditor.plan, scan.table, scan.columns, scan.jobs)
+        fresh = TableScan(
+            *(auditor.connection, auditor.plan, scan.table, scan.columns, scan.jobs), refusing=True
+        )
         for first in range(0, len(mismatched), AT_ONCE):
             some = mismatched[first : first + AT_ONCE]
             now = _mismatching_now(auditor.connection, fresh, some)

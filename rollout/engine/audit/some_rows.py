@@ -44,7 +44,7 @@ def look_at(
         return RowsNow([], {})
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        scan = TableScan(connection, plan, table, columns)
+        scan = TableScan(connection, plan, table, columns, refusing=True)
         condition = is_one_of(scan, list(keys))
         found = connection.execute(scan.query(condition)).fetchall()
         mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in found], condition))
