@@ -4,7 +4,7 @@ from django.db import connections
 from psycopg import errors, sql
 
 from rollout.plan.mapping import DECISIONS, decisions_of
-from rollout.plan.names import in_target
+from rollout.plan.names import escaped, in_target
 from rollout.plan.registry import plans
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.translations import Lookup
@@ -82,7 +82,7 @@ def _ask(plan: str, column: str, text: str | None, *, make: bool, using: str) ->
     statement = sql.SQL("SELECT {} (%s, %s)").format(resolver_sql(plan, column))
     with connections[using].cursor() as cursor:
         try:
-            cursor.execute(statement, [text, make])
+            cursor.execute(escaped(statement), [text, make])
         except Exception as error:
             if isinstance(error.__cause__, errors.UndefinedFunction | errors.InvalidSchemaName):
                 raise NotMapped(

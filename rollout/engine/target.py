@@ -4,15 +4,31 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
 
 from rollout.plan.announcement import ANNOUNCE
+from rollout.plan.names import escaped
 from rollout.plan.session_settings import of_session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor that takes percent signs in names and literals for what they are."""
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        if params is not None and isinstance(query, sql.Composable):
+            query = escaped(query)
+        return super().execute(query, params, **how)
+
+    def executemany(self, query: Any, params_seq: Any, **how: Any) -> None:
+        if isinstance(query, sql.Composable):
+            query = escaped(query)
+        super().executemany(query, params_seq, **how)
+
 
 APPLICATION_NAME = "rollout"
 
@@ -197,6 +213,7 @@ class Target:
                 **{**NOTICED, **self.parameters, **options},
                 autocommit=True,
                 application_name=APPLICATION_NAME,
+                cursor_factory=_Cursor,
             )
             settle(connection)
             return connection

@@ -43,9 +43,26 @@ def django_name(table: str, columns: Sequence[str], suffix: str = "") -> str:
     return identifier(name)
 
 
+class Code(sql.SQL):
+    """SQL that is carried out as it stands: a percent sign in it begins no placeholder."""
+
+
 def code(text: str) -> sql.SQL:
     """SQL that a developer wrote, in a plan or in this package. Never for what came as data."""
-    return sql.SQL(text)
+    return Code(text)
+
+
+def escaped(query: sql.Composable) -> sql.Composable:
+    """A query to be carried out with parameters: every % but those of its placeholders is doubled.
+
+    Names, literals and a plan's own SQL may hold one; psycopg would take it for a placeholder.
+    """
+    if isinstance(query, sql.Composed):
+        return sql.Composed([escaped(part) for part in query])
+    if isinstance(query, sql.Identifier | sql.Literal | Code):
+        text = query.as_string()
+        return sql.SQL(text.replace("%", "%%")) if "%" in text else query
+    return query
 
 
 def in_target(name: str) -> sql.Identifier:
