@@ -69,6 +69,8 @@ class Looked:
     taken_columns: frozenset[str]
     taken_relations: frozenset[str]
     texts: dict[str, Texts] = field(default_factory=dict)
+    loosely_compared: frozenset[str] = frozenset()
+    """Columns whose collation is not deterministic: texts that differ are equal there."""
 
 
 def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked:
@@ -110,8 +112,17 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
         partitioned=kind == "p",
         columns={column: live[column][0] for column in dict.fromkeys((*key, *columns, *indexed))},
     )
+    loosely_compared = frozenset(
+        column
+        for (column,) in connection.execute(
+            "SELECT a.attname FROM pg_attribute a JOIN pg_collation k ON k.oid = a.attcollation"
+            " WHERE a.attrelid = %s AND NOT k.collisdeterministic",
+            [oid],
+        ).fetchall()
+    )
     return Looked(
         table=table,
+        loosely_compared=loosely_compared,
         generated=frozenset(column for column in columns if live[column][1]),
         defaults={c: live[c][2] for c in columns if live[c][2] and not live[c][1]},
         indexes=indexes,
@@ -120,7 +131,7 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
         texts={
             column: _texts(connection, table, column)
             for column in columns
-            if is_text(live[column][0])
+            if is_text(live[column][0]) and column not in loosely_compared
         },
     )
 

@@ -35,6 +35,13 @@ from rollout.plan.translations import ColumnTranslation, Computed, Derived, Look
 
 Stage = Literal["forward", "reverse", "frozen"]
 
+_WITHOUT_EQUALITY = frozenset({"json", "xml", "point", "polygon"})
+
+
+def is_compared_as_text(type_: str) -> bool:
+    """Whether values of a type have no equality, and their texts are compared in its stead."""
+    return type_.removesuffix("[]") in _WITHOUT_EQUALITY
+
 
 @dataclass(frozen=True)
 class DualWriteTriggers:
@@ -369,12 +376,18 @@ class DualWriteTriggers:
     def _sources_changed(self, *translations: ColumnTranslation | Computed) -> sql.Composable:
         columns = dict.fromkeys(column for t in translations for column in t.reads)
         changes = [
-            sql.SQL("{} IS DISTINCT FROM {}").format(
-                sql.Identifier("old", column), sql.Identifier("new", column)
+            sql.SQL("{}{cast} IS DISTINCT FROM {}{cast}").format(
+                sql.Identifier("old", column),
+                sql.Identifier("new", column),
+                cast=sql.SQL("::text" if self._has_no_equality(column) else ""),
             )
             for column in columns
         ]
         return sql.SQL(" OR ").join(changes) if changes else sql.SQL("false")
+
+    def _has_no_equality(self, column: str) -> bool:
+        declared = self.table.columns.get(column)
+        return declared is not None and is_compared_as_text(declared.type)
 
     def _update_condition(self, stage: Stage) -> sql.Composable:
         """Either side changed, or the row is unfilled while the legacy side is right."""

@@ -153,6 +153,11 @@ class _Author:
             raise CannotScaffold(f"{label} is part of the primary key, which has to stay.")
         if column in self.looked.generated:
             raise CannotScaffold(f"{label} is generated. Name what it is generated from instead.")
+        if column in self.looked.loosely_compared:
+            raise CannotScaffold(
+                f"{label} has a collation that is not deterministic: texts that differ are equal "
+                'there. Give it one that is in a migration first, as TYPE text COLLATE "default".'
+            )
         if type_ == "citext" or re.fullmatch(r"character(\(\d+\))?", type_):
             raise CannotScaffold(
                 f"{label} is {type_}, whose texts compare in a way of their own. Make it text in a "

@@ -32,6 +32,8 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT, PREPARE, Step
 
 USUAL = Limits()
+NO_ANSWER = (psycopg.Error, UnicodeError)
+"""What a question to a database raises: one that lies about its encoding answers with bytes."""
 # Readiness asks five phases' questions, days before anybody waits for the answer.
 PATIENT = Limits(altogether=timedelta(seconds=60))
 
@@ -147,11 +149,11 @@ class _Session:
         try:
             with self.question():
                 return answer()
-        except psycopg.Error as error:
+        except NO_ANSWER as error:
             return unknown(name, error)
 
 
-def unknown(name: str, error: psycopg.Error) -> Item:
+def unknown(name: str, error: psycopg.Error | UnicodeError) -> Item:
     """An item that could not be asked, with the reason."""
     if isinstance(error, errors.QueryCanceled):
         return Item(
@@ -168,7 +170,8 @@ def unknown(name: str, error: psycopg.Error) -> Item:
             "Look again when the phases before this one are done.",
             not_yet=True,
         )
-    text = error.diag.message_primary or str(error).strip().splitlines()[0]
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    text = primary or str(error).strip().splitlines()[0]
     return Item(name, "unknown", f"It could not be read: {text}.", "Put right what is named.")
 
 
@@ -184,7 +187,7 @@ def look(
     try:
         with target.connect() as connection:
             return _look(connection, target, plan, phase, steps_done=steps_done, limits=limits)
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         return Preflight([unknown("the database", error)], [])
 
 
@@ -206,7 +209,7 @@ def _look(
         with session.question():
             locks = _forecast(connection, plan, list(plan.phases[phase].steps), forward=True)
             return Preflight(items, locks, longest_transaction(connection))
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         return Preflight([*items, unknown("lock forecast", error)], [])
 
 
@@ -219,7 +222,7 @@ def _before(session: _Session, scope: Scope, target: Target) -> list[Item]:
     try:
         with session.question():
             items += data.health_items(connection, scope)
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         items.append(unknown("health", error))
     return [replace(item, phase=scope.phase) for item in items]
 
@@ -287,7 +290,7 @@ def readiness(
             items = _before(session, scope, target)
             for later in _later_scopes(scope):
                 items += _answers(session, later, {Lifetime.CHANGES, Lifetime.STAYS})
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         return Readiness([unknown("the database", error)], phase, [])
     later_items = [(item.phase or 0, item.name) for item in items if item.not_yet]
     # A later phase that is told the same is not told again.
@@ -317,7 +320,7 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
             )
             with session.question():
                 items += data.health_items(connection, scope)
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         return [unknown("the database", error)]
     return sorted((item for item in items if item.is_problem), key=_badness)
 
@@ -325,7 +328,7 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
 def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:
     try:
         return server.pooler(connection, scope, target)
-    except psycopg.Error as error:
+    except NO_ANSWER as error:
         return unknown("direct connection", error)
 
 

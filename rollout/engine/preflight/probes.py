@@ -13,6 +13,7 @@ from rollout.engine.preflight import (
     functions,
     server,
     sessions,
+    shapes,
     spellings,
     tables,
     triggers,
@@ -56,6 +57,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("server version", server.version, EVERY, Lifetime.STAYS),
     Probe("writes", server.writable, EVERY, Lifetime.STAYS),
     Probe("rights", server.rights, EVERY, Lifetime.STAYS),
+    Probe("encoding", server.encoding, EVERY, Lifetime.STAYS),
     Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
     Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),
     Probe("replication lag", server.replication, EVERY, Lifetime.MOMENT, True),
@@ -67,6 +69,16 @@ PROBES: tuple[Probe, ...] = (
     Probe("vacuum against wraparound", sessions.wraparound_vacuum, EVERY, Lifetime.MOMENT, True),
     # The tables, and what hangs on them.
     Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
+    Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS),
+    Probe("rules", shapes.rules, EVERY, Lifetime.STAYS),
+    Probe("collations", shapes.collations, EVERY, Lifetime.STAYS),
+    Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS),
+    Probe(
+        "foreign keys of partitioned tables",
+        shapes.keys_of_partitions,
+        frozenset({ENFORCE}),
+        Lifetime.STAYS,
+    ),
     Probe("invalid indexes", tables.invalid_indexes, EVERY, Lifetime.MOMENT),
     Probe("other triggers", tables.other_triggers, EVERY, Lifetime.CHANGES),
     Probe(

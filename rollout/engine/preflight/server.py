@@ -28,6 +28,21 @@ def version(connection: Connection, scope: Scope) -> Item:
     return Item(name, "pass", said)
 
 
+def encoding(connection: Connection, scope: Scope) -> Item:
+    """A database that does not say what its bytes mean has no texts to compare."""
+    name = "encoding"
+    (said,) = one(connection, "SHOW server_encoding")
+    if said == "SQL_ASCII":
+        return Item(
+            name,
+            "blocks",
+            "The database's encoding is SQL_ASCII, which says nothing about its texts.",
+            "Move it into a database with the encoding UTF8 first: pg_dump with --encoding naming "
+            "what its bytes are, and pg_restore.",
+        )
+    return Item(name, "pass", f"The database's encoding is {said}.")
+
+
 def rights(connection: Connection, scope: Scope) -> Item:
     """Only a table's owner may alter it, and making tables needs a right on the schema."""
     name = "rights"

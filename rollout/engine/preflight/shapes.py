@@ -1,0 +1,200 @@
+"""Kinds of tables and of columns that a later step could not take, found before the first."""
+
+from psycopg import errors, sql
+
+from rollout.engine.preflight.item import Item, Scope, rows
+from rollout.engine.target import Connection
+from rollout.plan.dualwrite import is_compared_as_text
+from rollout.plan.names import code
+from rollout.plan.schema import AddForeignKey
+from rollout.plan.table import Table
+from rollout.plan.translations import Computed, Lookup
+
+KEYS_OF_PARTITIONS = 18
+"""The first version that adds a foreign key to a partitioned table without a scan under a lock."""
+_TABLES = """
+  FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n (name, place)
+  JOIN pg_class AS c ON c.oid = to_regclass(n.name)
+"""
+
+
+def _names(scope: Scope) -> list[str]:
+    return [table.identifier.as_string() for table in scope.plan.tables]
+
+
+def kinds_of_tables(connection: Connection, scope: Scope) -> Item:
+    """Tables that columns cannot be added to, or whose rows are other tables' too."""
+    name = "kinds of tables"
+    inherited = rows(
+        connection,
+        f"""
+        SELECT c.oid::regclass::text, string_agg(h.inhrelid::regclass::text, ', ' ORDER BY 1),
+               bool_or(k.relnamespace::regnamespace::text LIKE '\\_timescaledb%%')
+          {_TABLES}
+          JOIN pg_inherits AS h ON h.inhparent = c.oid JOIN pg_class AS k ON k.oid = h.inhrelid
+         WHERE c.relkind <> 'p' GROUP BY c.oid ORDER BY 1
+        """,
+        names=_names(scope),
+    )
+    problems = [
+        f"{table} is a TimescaleDB hypertable: its rows are in chunks that neither triggers nor "
+        "keys of the plan are sure to reach."
+        if is_hypertable
+        else f"{table} has inheritance children ({children}): neither triggers nor keys reach them."
+        for table, children, is_hypertable in inherited
+    ]
+    others = rows(
+        connection,
+        f"""
+        SELECT c.oid::regclass::text, c.relkind::text, c.relispartition, c.reloftype::regtype::text,
+               h.inhparent::regclass::text
+          {_TABLES} LEFT JOIN pg_inherits AS h ON h.inhrelid = c.oid
+         WHERE c.relkind NOT IN ('r', 'p') OR c.reloftype <> 0 OR h.inhparent IS NOT NULL
+         ORDER BY n.place
+        """,
+        names=_names(scope),
+    )
+    for table, kind, is_partition, of_type, parent in others:
+        if is_partition:
+            problems.append(
+                f"{table} is a partition of {parent}, and columns are added to {parent} alone."
+            )
+        elif parent is not None:
+            problems.append(
+                f"{table} inherits from {parent}: a column that it inherits cannot be dropped."
+            )
+        elif of_type != "-":
+            problems.append(f"{table} is a table of the type {of_type}, which takes no column.")
+        else:
+            what = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}.get(kind)
+            problems.append(f"{table} is {what or 'no table'}: it has no rows of its own.")
+    if not problems:
+        return Item(name, "pass", f"{scope.tables}: plain or partitioned.")
+    return Item(
+        name,
+        "blocks",
+        " ".join(problems),
+        "Let the plan name a plain or a partitioned table: make the children partitions, or "
+        "tables of their own, or write a plan for the table that has the rows.",
+    )
+
+
+def rules(connection: Connection, scope: Scope) -> Item:
+    """Rules that rewrite INSERT or UPDATE: batches of a backfill are not for them to rewrite."""
+    name = "rules"
+    found = rows(
+        connection,
+        """
+        SELECT w.rulename::text, w.ev_class::regclass::text,
+               CASE w.ev_type WHEN '2' THEN 'UPDATE' ELSE 'INSERT' END
+          FROM pg_rewrite AS w
+         WHERE w.ev_class = ANY (%(oids)s::oid[]) AND w.ev_type IN ('2', '3')
+           AND w.ev_enabled <> 'D'
+         ORDER BY 2, 1
+        """,
+        oids=scope.oids,
+    )
+    if not found:
+        return Item(name, "pass", f"No rule rewrites INSERT or UPDATE of {scope.tables}.")
+    return Item(
+        name,
+        "blocks",
+        "; ".join(f"{rule} on {event} of {table}" for rule, table, event in found)
+        + ": a rule rewrites the statements of the rollout, or PostgreSQL refuses them.",
+        "Make a trigger of each, or DROP RULE it.",
+    )
+
+
+def collations(connection: Connection, scope: Scope) -> Item:
+    """Columns whose texts compare equal though they differ: a lookup tells texts apart."""
+    name = "collations"
+    columns = [(t.table, t.legacy) for t in scope.plan.translations if isinstance(t, Lookup)]
+    found = rows(
+        connection,
+        """
+        SELECT a.attrelid::regclass::text || '.' || a.attname, k.oid::regcollation::text
+          FROM unnest(%(tables)s::text[], %(columns)s::text[]) AS n (name, column_name)
+          JOIN pg_attribute AS a ON a.attrelid = to_regclass(n.name) AND a.attname = n.column_name
+          JOIN pg_collation AS k ON k.oid = a.attcollation
+         WHERE NOT k.collisdeterministic ORDER BY 1
+        """,
+        tables=[table.identifier.as_string() for table, _ in columns],
+        columns=[column for _, column in columns],
+    )
+    if not found:
+        return Item(name, "pass", "Every text that is mapped has a deterministic collation.")
+    return Item(
+        name,
+        "blocks",
+        "; ".join(f"{column} has the collation {rule}" for column, rule in found)
+        + ", which is not deterministic: texts that differ are equal there.",
+        "Give the column a deterministic collation in a migration first: ALTER COLUMN … TYPE text "
+        'COLLATE "default" rewrites no row (it builds indexes anew).',
+    )
+
+
+def comparisons(connection: Connection, scope: Scope) -> Item:
+    """Columns whose type has no equality: whether one changed could not be asked."""
+    name = "types without equality"
+    types: dict[str, str] = {}
+    for t in scope.plan.translations:
+        if isinstance(t, Lookup):
+            continue
+        written = t.columns if isinstance(t, Computed) else t.added
+        types |= {f"{t.table.label}.{column}": of.type for column, of in written.items()}
+        types |= {
+            f"{t.table.label}.{column}": of
+            for column in t.reads
+            if not is_compared_as_text(of := _type(t.table, column))
+        }
+    found = [
+        (label, type_)
+        for label, type_ in sorted(types.items())
+        if not _has_equality(connection, type_)
+    ]
+    if not found:
+        return Item(name, "pass", "Every column that is compared has a type with equality.")
+    return Item(
+        name,
+        "blocks",
+        "; ".join(f"{label} is {type_}" for label, type_ in found)
+        + ": such values cannot be compared.",
+        "Make the new column jsonb or text, and derive from a column that can be compared.",
+    )
+
+
+def _has_equality(connection: Connection, type_: str) -> bool:
+    null = sql.SQL("NULL::{}").format(code(type_.removesuffix("[]")))
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("SELECT {0} IS DISTINCT FROM {0}").format(null))
+    except errors.UndefinedFunction:
+        return False
+    except errors.UndefinedObject:
+        return True  # That there is no such type, other questions tell.
+    return True
+
+
+def _type(table: Table, column: str) -> str:
+    return table.columns[column].type if column in table.columns else "text"
+
+
+def keys_of_partitions(connection: Connection, scope: Scope) -> Item:
+    """Foreign keys of partitioned tables, which an older server adds only under a long lock."""
+    name = "foreign keys of partitioned tables"
+    tables = {
+        step.lookup.table.label
+        for step in scope.plan.phases[scope.phase].steps
+        if isinstance(step, AddForeignKey) and step.lookup.table.partitioned
+    }
+    version = connection.info.server_version // 10_000
+    if not tables or version >= KEYS_OF_PARTITIONS:
+        return Item(name, "pass", "None, or a server that adds them without a long lock.")
+    return Item(
+        name,
+        "blocks",
+        f"PostgreSQL {version} takes no foreign key of a partitioned table "
+        f"({', '.join(sorted(tables))}) that is validated later.",
+        f"Upgrade to PostgreSQL {KEYS_OF_PARTITIONS}, or take AddForeignKey out of the plan: "
+        "triggers and audits see to it that every id is a row of the lookup table.",
+    )
