@@ -14,6 +14,7 @@ from psycopg import sql
 
 from rollout import plan as r
 from rollout.engine import preflight
+from rollout.engine.mapping import Decision, decide
 from rollout.engine.preflight import Item, Limits, Preflight
 from rollout.engine.preflight import server as server_questions
 from rollout.engine.preflight.probes import PROBES
@@ -461,6 +462,28 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
         "blocks",
         "1 columns that translations of things read are generated. Among them: kind.",
     )
+
+
+def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_them(
+    target: Target, connection: Connection
+) -> None:
+    long = "A house with " + "very " * 50 + "many rooms"
+    name = "texts too long for a lookup row"
+    assert item(look(target, 1), name).level == "pass"
+    BIGINT.insert(connection, 2, kind=long, state="open")
+    BIGINT.insert(connection, 3, kind=long, state=" " * 300)
+    found = item(look(target, 1), name)
+    assert (found.level, found.evidence) == (
+        "warns",
+        "things.kind has 1 text of more than 200 characters: "
+        f"“A house with very very very very very ve…” ({len(long)} characters).",
+    )
+    assert "say in the mapping review" in found.advice
+    done_until(target, connection, 2)
+    assert item(look(target, 2), name).level == "warns"
+    decide(connection, PLAN, BIGINT.kind, {long: Decision("House")}, reviewer="ada", keep=True)
+    assert item(look(target, 2), name).level == "pass"
+    do_phase(target, connection, PLAN, 2)
 
 
 def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:

@@ -103,6 +103,10 @@ PROBES: tuple[Probe, ...] = (
         *("lookup rows that legacy columns cannot hold", spellings.impossible_texts),
         *(frozenset({ENFORCE}), Lifetime.CHANGES),
     ),
+    Probe(
+        *("texts too long for a lookup row", spellings.long_texts),
+        *(frozenset({EXPAND, BACKFILL}), Lifetime.CHANGES),
+    ),
     # Over the rows there are, which change: asked before every phase that writes or is next.
     Probe(expressions.NAME, expressions.expressions, EVERY, Lifetime.MOMENT),
     Probe("publications", tables.publications, EVERY, Lifetime.CHANGES),

@@ -1,10 +1,11 @@
-"""The texts that lookup rows are written as, once the new columns lead."""
+"""Legacy texts and lookup rows, as each is to become the other."""
 
 from psycopg import sql
 
 from rollout.engine.preflight.item import Item, Scope, rows
-from rollout.engine.target import Connection
-from rollout.plan.mapping import text_of_row
+from rollout.engine.target import Connection, ask
+from rollout.plan import facts
+from rollout.plan.mapping import DECISIONS, meaning, text_of_row
 from rollout.plan.names import code
 from rollout.plan.translations import Lookup
 
@@ -63,3 +64,50 @@ def _impossible(connection: Connection, lookup: Lookup, plan: str) -> str:
         )
     ).fetchone()
     return str(found[0] or "") if found else ""
+
+
+def long_texts(connection: Connection, scope: Scope) -> Item:
+    """Legacy texts that are too long for the name of a lookup row, and that nobody decided on."""
+    name = "texts too long for a lookup row"
+    found = [
+        said for x in scope.plan.lookups if (said := _too_long(connection, x, scope.plan.name))
+    ]
+    if not found:
+        return Item(name, "pass", "Each legacy text is short enough for the name of a lookup row.")
+    return Item(
+        name,
+        "warns",
+        "; ".join(found) + ".",
+        "They stay unmapped, and the audit of phase 2 fails for it: say in the mapping review what "
+        "each of them becomes.",
+    )
+
+
+def _too_long(connection: Connection, lookup: Lookup, plan: str) -> str:
+    """How many texts of a column, and the beginning of three; empty where there is none."""
+    longest = sql.Literal(lookup.longest)
+    row = connection.execute(
+        sql.SQL(
+            "SELECT count(*), string_agg(format('“%s…” (%s characters)', left(legacy, 40),"
+            " length(legacy)), ', ') FILTER (WHERE n <= 3) FROM (SELECT legacy, row_number() OVER"
+            " (ORDER BY legacy) AS n FROM (SELECT DISTINCT {legacy} AS legacy FROM {table}"
+            " WHERE length({legacy}) > {longest}) AS d CROSS JOIN LATERAL ({meaning}) AS says"
+            " WHERE length(says.name) > {longest}) AS found"
+        ).format(
+            legacy=sql.Identifier(lookup.legacy),
+            table=lookup.table.identifier,
+            longest=longest,
+            meaning=meaning(
+                lookup,
+                plan,
+                sql.Identifier("d", "legacy"),
+                decided=ask(connection, facts.relation_exists(DECISIONS)),
+            ),
+        )
+    ).fetchone()
+    count, examples = row or (0, "")
+    if not count:
+        return ""
+    label = f"{lookup.table.label}.{lookup.legacy}"
+    texts = "1 text" if count == 1 else f"{count:,} texts"
+    return f"{label} has {texts} of more than {lookup.longest} characters: {examples}"
