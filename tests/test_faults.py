@@ -63,6 +63,7 @@ BUILDING = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%' || %s || '%%' AND wait_event_type = 'Lock'
 """
+IS_THERE = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
 WAITS_FOR_ROLLOUT = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE '%%FROM "rollout_rollout"%%' || %s || 'FOR %%UPDATE%%'
@@ -194,9 +195,21 @@ Fault = Callable[[Gate, Work], None]
 
 
 def killed(gate: Gate, work: Work) -> None:
-    """SIGKILL to the worker. Its statement goes on in the server, and is let through once another
-    worker is at it."""
+    """SIGKILL to the worker. Whoever takes over ends the session that it left at the gate."""
+    session = gate.reached()
+    _kill(gate, work)
+    wait_until(lambda: not rollouts.ask(IS_THERE, session), seen=gate.site.output)
+    gate.open()
+
+
+def killed_between(gate: Gate, work: Work) -> None:
+    """SIGKILL to the worker between its work and what it writes about it."""
     gate.reached()
+    _kill(gate, work)
+    gate.open()
+
+
+def _kill(gate: Gate, work: Work) -> None:
     work.refresh_from_db()
     dead = work.worker
     psutil.Process(int(dead.rpartition(":")[2])).kill()
@@ -207,7 +220,6 @@ def killed(gate: Gate, work: Work) -> None:
         return work.worker not in ("", dead)
 
     wait_until(another_has_it, seen=gate.site.output)
-    gate.open()
 
 
 def cut_off(gate: Gate, work: Work) -> None:
@@ -371,7 +383,7 @@ def test_a_restore_is_carried_out_once_whatever_dies_in_the_middle(
     # second would be lost if the tables were replaced once more.
     Restore.objects.filter(pk=restore.pk).update(state=RestoreState.CANCELLING)
     rollouts.execute("UPDATE properties SET title = 'Written after the restore'")
-    killed(noted, restore)
+    killed_between(noted, restore)
     wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
     assert restore.state == RestoreState.DONE, restore.error
     assert set(rollouts.ask(TITLES).values()) == {"Written after the restore"}
