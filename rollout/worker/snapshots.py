@@ -16,7 +16,7 @@ from rollout.engine.control import Control, Interrupted
 from rollout.engine.snapshot import problem, scratch
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, Crosstab, Pair
-from rollout.engine.snapshot.dump import dump, exported
+from rollout.engine.snapshot.dump import dump, exported, prerequisites
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.programs import Programs, find_programs
 from rollout.engine.snapshot.restore import Recorded, verify
@@ -177,7 +177,7 @@ class _Work:
                     system_identifier=found.system_identifier,
                     counts=found.contents.counts,
                     crosstabs=[asdict(each) for each in found.contents.crosstabs],
-                    prerequisites=found.prerequisites,
+                    prerequisites=prerequisites(programs, self.target, found, self.held),
                     left_out=found.left_out,
                     doing=f"Dumping {len(found.relations)} tables.",
                 )

@@ -6,19 +6,22 @@ way leads into a scratch database and, in one transaction, into an environment.
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors
 
 from rollout.engine.control import Control
 from rollout.engine.snapshot.pipe import Opens, Program
+from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.programs import Programs
+from rollout.engine.snapshot.scripts import entries, for_a_connection
 from rollout.engine.target import Connection, settle
 
 _BATCH = 1 << 18
 _COPY = re.compile(rb"COPY .* FROM stdin;\n")
 _END = b"\\.\n"
-# For psql alone; and a setting that servers before 17 do not know.
-_NOT_FOR_US = re.compile(rb"^(\\(un)?restrict .*|SET transaction_timeout = 0;)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,12 @@ class Archive:
         *,
         leave_out: Collection[str] = (),
         instead: Mapping[str, str] | None = None,
+        once_tables_are_there: Callable[[], None] = lambda: None,
     ) -> None:
         """Put it into a database, but for those entries that one of ``leave_out`` names.
 
-        ``instead`` says which tables' rows go into another table. Raises SnapshotError,
-        Interrupted and psycopg.Error.
+        ``instead`` says which tables' rows go into another table. Raises SnapshotError, which names
+        the entry that cannot be made, Interrupted and psycopg.Error.
         """
         self.control.using(connection)
         wanted = [
@@ -57,6 +61,7 @@ class Archive:
             chosen.flush()
             arguments = [f"--use-list={chosen.name}", "--file=-", "--no-owner", "--no-privileges"]
             self._statements(connection, [*arguments, "--section=pre-data"])
+            once_tables_are_there()
             self._rows(connection, [*arguments, "--section=data"], instead or {})
             self._statements(connection, [*arguments, "--section=post-data"])
         # The script of pg_restore has its own settings, and what it resets are the role's.
@@ -69,7 +74,17 @@ class Archive:
             yield from program.output()
 
     def _statements(self, connection: Connection, arguments: list[str]) -> None:
-        _execute(connection, b"".join(self._run(arguments)))
+        for entry in entries(b"".join(self._run(arguments))):
+            try:
+                _execute(connection, entry.sql)
+            except errors.InsufficientPrivilege:
+                raise
+            except psycopg.ProgrammingError as error:
+                raise SnapshotError(
+                    f"The {entry.label or 'head'} cannot be made again as it is: "
+                    f"{error.diag.message_primary or error}.",
+                    "Drop it, or make it otherwise, then take another snapshot.",
+                ) from error
 
     def _rows(
         self, connection: Connection, arguments: list[str], instead: Mapping[str, str]
@@ -111,7 +126,7 @@ def _redirected(statement: bytes, instead: Mapping[str, str]) -> bytes:
 
 
 def _execute(connection: Connection, script: bytes) -> None:
-    script = _NOT_FOR_US.sub(b"", script)
+    script = for_a_connection(script)
     if script.strip():
         connection.execute(script)
 

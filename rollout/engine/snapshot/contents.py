@@ -198,21 +198,27 @@ def functions_of(plan: Plan) -> list[str]:
     return names
 
 
-def prerequisites(connection: Connection, plan: Plan, relations: list[Relation]) -> list[str]:
-    """SQL of what the relations need and a dump of tables leaves out, in an order that works."""
+def own_prerequisites(
+    connection: Connection, plan: Plan, relations: list[Relation]
+) -> tuple[list[str], list[str]]:
+    """SQL of the relations' schemas, and of the plan's own functions."""
     schemas = {relation.schema for relation in relations} | {SCHEMA}
     statements = [
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)).as_string()
         for name in sorted(schemas - {"public"})
     ]
-    of = {
-        "oids": [relation.oid for relation in relations],
-        "schema": SCHEMA,
-        "functions": functions_of(plan),
-    }
-    for question in (_EXTENSIONS, _ENUMERATIONS, _FUNCTIONS):
-        statements += [row[0] for row in connection.execute(question, of).fetchall()]
-    return statements
+    functions = connection.execute(
+        _FUNCTIONS, {"schema": SCHEMA, "functions": functions_of(plan)}
+    ).fetchall()
+    return statements, [text for (text,) in functions]
+
+
+def not_needed(connection: Connection, relations: list[Relation]) -> list[str]:
+    """Names of relations that those of a dump do not need, or that come with the dump."""
+    rows = connection.execute(
+        _NOT_NEEDED, {"oids": [relation.oid for relation in relations], "own": SCHEMA}
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
 def left_out(connection: Connection, relations: list[Relation]) -> list[str]:
@@ -231,58 +237,46 @@ def left_out(connection: Connection, relations: list[Relation]) -> list[str]:
     return [row[0] for row in rows]
 
 
-_COLUMN_TYPES = """
-  SELECT CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem ELSE t.oid END
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-   WHERE a.attrelid = ANY (%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
-"""
-_EXTENSIONS = f"""
-SELECT DISTINCT format('CREATE SCHEMA IF NOT EXISTS %%I; CREATE EXTENSION IF NOT EXISTS %%I'
-                       ' SCHEMA %%I', n.nspname, e.extname, n.nspname)
-  FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_namespace n
-    ON n.oid = e.extnamespace
- WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-   AND (d.classid = 'pg_type'::regclass AND d.objid IN ({_COLUMN_TYPES})
-        OR d.classid = 'pg_opclass'::regclass AND d.objid IN (
-             SELECT unnest(i.indclass) FROM pg_index i WHERE i.indrelid = ANY (%(oids)s::oid[])))
-"""  # noqa: S608  put together of constants
-_ENUMERATIONS = f"""
-SELECT format('DO $enum$ BEGIN IF to_regtype(%%L) IS NULL THEN CREATE SCHEMA IF NOT EXISTS %%I;'
-              ' CREATE TYPE %%I.%%I AS ENUM (%%s); END IF; END $enum$',
-              format('%%I.%%I', n.nspname, t.typname), n.nspname, n.nspname, t.typname,
-              (SELECT string_agg(quote_literal(v.enumlabel), ', ' ORDER BY v.enumsortorder)
-                 FROM pg_enum v WHERE v.enumtypid = t.oid))
-  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
- WHERE t.typtype = 'e' AND t.oid IN ({_COLUMN_TYPES})
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass
-                      AND d.objid = t.oid AND d.deptype = 'e')
- ORDER BY 1
-"""  # noqa: S608  put together of constants
 _FUNCTIONS = """
-SELECT CASE WHEN n.nspname = %(schema)s
-            THEN pg_get_functiondef(p.oid) || coalesce(format(
-                   ';COMMENT ON FUNCTION %%s IS %%L', p.oid::regprocedure,
-                   obj_description(p.oid, 'pg_proc')), '')
-            ELSE format('DO $ifnot$ BEGIN IF to_regprocedure(%%L) IS NULL THEN'
-                        ' CREATE SCHEMA IF NOT EXISTS %%I; EXECUTE %%L; END IF; END $ifnot$',
-                        format('%%I.%%I(%%s)', n.nspname, p.proname,
-                               pg_get_function_identity_arguments(p.oid)),
-                        n.nspname, pg_get_functiondef(p.oid)) END
+SELECT pg_get_functiondef(p.oid) || coalesce(format(
+         ';COMMENT ON FUNCTION %%s IS %%L', p.oid::regprocedure,
+         obj_description(p.oid, 'pg_proc')), '')
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
  WHERE n.nspname = %(schema)s AND p.proname = ANY (%(functions)s)
-    OR p.oid >= 16384 AND p.prokind = 'f'
-       AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_proc'::regclass
-                          AND x.objid = p.oid AND x.deptype = 'e')
-       AND EXISTS (
-         SELECT FROM pg_depend d
-          WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
-            AND (d.classid = 'pg_trigger'::regclass AND d.objid IN
-                   (SELECT oid FROM pg_trigger WHERE tgrelid = ANY (%(oids)s::oid[]))
-                 OR d.classid = 'pg_attrdef'::regclass AND d.objid IN
-                   (SELECT oid FROM pg_attrdef WHERE adrelid = ANY (%(oids)s::oid[]))
-                 OR d.classid = 'pg_constraint'::regclass AND d.objid IN
-                   (SELECT oid FROM pg_constraint WHERE conrelid = ANY (%(oids)s::oid[]))
-                 OR d.classid = 'pg_class'::regclass AND d.objid IN
-                   (SELECT indexrelid FROM pg_index WHERE indrelid = ANY (%(oids)s::oid[]))))
  ORDER BY p.oid
+"""
+# What PostgreSQL knows to be needed: by a relation's parts (defaults, constraints, indexes,
+# triggers, policies, rules), by what these need, and so on. Foreign keys to others are left out.
+_NOT_NEEDED = """
+WITH RECURSIVE needed (classid, objid) AS (
+  SELECT 'pg_class'::regclass::oid, oid FROM unnest(%(oids)s::oid[]) AS oid
+  UNION
+  SELECT more.classid, more.objid FROM needed AS n CROSS JOIN LATERAL (
+    SELECT d.refclassid, d.refobjid FROM pg_depend AS d
+     WHERE d.classid = n.classid AND d.objid = n.objid
+    UNION ALL
+    SELECT d.classid, d.objid FROM pg_depend AS d
+     WHERE n.classid = 'pg_class'::regclass AND d.refclassid = n.classid AND d.refobjid = n.objid
+       AND d.deptype IN ('a', 'i')
+       AND d.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass,
+                         'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_rewrite'::regclass)
+       AND NOT EXISTS (SELECT FROM pg_constraint AS f WHERE f.oid = d.objid AND f.contype = 'f')
+  ) AS more (classid, objid)
+), owned (oid) AS (
+  SELECT unnest(%(oids)s::oid[])
+  UNION ALL
+  SELECT d.objid FROM pg_depend AS d
+   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+     AND d.refobjid = ANY (%(oids)s::oid[]) AND d.deptype IN ('a', 'i')
+)
+SELECT format('%%I.%%I', n.nspname, c.relname)
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+   AND n.nspname <> ALL (ARRAY['pg_catalog', 'information_schema', %(own)s])
+   AND n.nspname NOT LIKE 'pg\\_%%'
+   AND (c.oid IN (SELECT oid FROM owned)
+        OR c.oid NOT IN (SELECT objid FROM needed WHERE classid = 'pg_class'::regclass))
+   AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass
+                      AND e.objid = c.oid AND e.deptype = 'e')
+ ORDER BY 1
 """

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, sql
 
 from rollout.engine.control import Control
 from rollout.engine.snapshot.contents import (
@@ -13,13 +13,16 @@ from rollout.engine.snapshot.contents import (
     Relation,
     contents_of,
     left_out,
-    prerequisites,
+    not_needed,
+    own_prerequisites,
     relations_of,
 )
 from rollout.engine.snapshot.pipe import Program
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.programs import Programs
+from rollout.engine.snapshot.scripts import entries
 from rollout.engine.target import Connection, Target
+from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 
 LOCK_TIMEOUT_MS = 10_000
@@ -35,7 +38,9 @@ class Exported:
     system_identifier: str
     relations: list[Relation]
     contents: Contents
-    prerequisites: list[str]
+    needed: tuple[list[str], list[str]]
+    """SQL of the schemas and of the plan's own functions, which a dump of tables leaves out."""
+    not_needed: list[str]
     left_out: list[str]
 
 
@@ -69,9 +74,33 @@ def exported(connection: Connection, plan: Plan, control: Control) -> Iterator[E
             system_identifier=system,
             relations=relations,
             contents=contents_of(connection, plan, relations),
-            prerequisites=prerequisites(connection, plan, relations),
+            needed=own_prerequisites(connection, plan, relations),
+            not_needed=not_needed(connection, relations),
             left_out=left_out(connection, relations),
         )
+
+
+def prerequisites(
+    programs: Programs, target: Target, exported: Exported, control: Control
+) -> list[str]:
+    """SQL of all that the dumped tables may need and that is not in their dump.
+
+    Types, functions, sequences, collations, extensions and the like are those of the whole
+    database: what a function's text reads PostgreSQL does not tell. Of other relations only those
+    are in it that it knows to be needed. Raises SnapshotError and Interrupted.
+    """
+    command = [
+        *(programs.pg_dump, "--schema-only", "--section=pre-data", "--encoding=UTF8"),
+        *("--no-owner", "--no-privileges", "--no-tablespaces", "--no-password"),
+        *(f"--snapshot={exported.id}", f"--lock-wait-timeout={LOCK_TIMEOUT_MS}"),
+        f"--exclude-schema={sql.Identifier(SCHEMA).as_string()}",
+        *(f"--exclude-table={name}" for name in exported.not_needed),
+    ]
+    with Program(command, env=target.environment, control=control) as program:
+        script = b"".join(program.output())
+    schemas, functions = exported.needed
+    made = [entry.sql.decode() for entry in entries(script) if entry.label]
+    return [*schemas, *made, *functions]
 
 
 def _system_identifier(connection: Connection) -> str:

@@ -1,8 +1,9 @@
 """Puts a dump back: into a scratch database to see that it is whole, or in place of tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import errors, sql
 
 from rollout.engine import fences
@@ -19,12 +20,19 @@ from rollout.engine.snapshot.contents import (
 from rollout.engine.snapshot.kept import kept_of
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.scratch import scratch_database
+from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, ask, install
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
 
 LOCK_TIMEOUT = "10s"
+_THERE_ALREADY = (
+    errors.DuplicateObject,
+    errors.DuplicateTable,
+    errors.DuplicateFunction,
+    errors.DuplicateSchema,
+)
 # Entries of a dump that would make the tables that are there for every plan already.
 _DEFINITIONS = [
     f"{kind} {SCHEMA} {name}{end}"
@@ -72,8 +80,7 @@ def verify(
         control.using(copy)
         # The copy is thrown away: nobody waits for it to be on disk.
         copy.execute("SET synchronous_commit = off")
-        _prepare(copy, recorded.prerequisites)
-        archive.load(copy, leave_out=recorded.left_out)
+        _load(copy, archive, recorded, leave_out=recorded.left_out)
         found = contents_of(copy, plan, relations_of(copy, plan))
         return Verification(found, differences(recorded.contents, found))
 
@@ -105,15 +112,16 @@ def replace_tables(
         )
         kept = kept_of(connection, relations_of(connection, plan))
         _drop(connection, plan)
-        _prepare(connection, recorded.prerequisites)
         for name in shared:
             connection.execute(
                 sql.SQL(
                     "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP"
                 ).format(sql.Identifier(f"restored_{name}"), in_target(name))
             )
-        archive.load(
+        _load(
             connection,
+            archive,
+            recorded,
             leave_out=[*recorded.left_out, *_DEFINITIONS],
             instead={f"{SCHEMA}.{name}": f"pg_temp.restored_{name}" for name in shared},
         )
@@ -143,10 +151,48 @@ def replace_tables(
         committing(int(row[0]))
 
 
-def _prepare(connection: Connection, prerequisites: list[str]) -> None:
-    connection.execute("SET check_function_bodies = off")
-    for statement in prerequisites:
-        connection.execute(statement.encode())
+def _load(
+    connection: Connection,
+    archive: Archive,
+    recorded: Recorded,
+    *,
+    leave_out: list[str],
+    instead: Mapping[str, str] | None = None,
+) -> None:
+    """Put a dump into a database, after what it needs there. Names what that lacks."""
+    lacking = _prepare(connection, recorded.prerequisites)
+
+    def once_more() -> None:
+        # What takes a row of the dumped tables.
+        nonlocal lacking
+        lacking = _prepare(connection, list(lacking))
+
+    try:
+        archive.load(
+            connection, leave_out=leave_out, instead=instead, once_tables_are_there=once_more
+        )
+    except SnapshotError as error:
+        lacks = "; ".join(
+            f"{label_of(statement)} ({reason})" for statement, reason in lacking.items()
+        )
+        if not lacks:
+            raise
+        raise SnapshotError(f"{error} The copy lacks {lacks}.", error.advice) from error
+
+
+def _prepare(connection: Connection, statements: list[str]) -> dict[str, str]:
+    """Make what is not there yet; those that cannot be made, each with the reason."""
+    lacking = {}
+    for statement in statements:
+        try:
+            with connection.transaction():
+                connection.execute("SELECT set_config('check_function_bodies', 'off', true)")
+                connection.execute(statement.encode())
+        except _THERE_ALREADY:
+            continue
+        except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+            lacking[statement] = error.diag.message_primary or str(error)
+    return lacking
 
 
 def _drop(connection: Connection, plan: Plan) -> None:

@@ -80,10 +80,13 @@ def creation(connection: Connection, name: str) -> sql.Composed:
         ("LC_COLLATE", of["datcollate"]),
         ("LC_CTYPE", of["datctype"]),
     ]
-    provider = of.get("datlocprovider", "c")
+    # Servers before 15 know one provider alone, and no word for it.
+    provider = of.get("datlocprovider", "")
     locale = of.get("datlocale") or of.get("daticulocale")
     if provider == "i":
         options += [("LOCALE_PROVIDER", "icu"), ("ICU_LOCALE", locale)]
+    elif provider == "c":
+        options += [("LOCALE_PROVIDER", "libc")]
     elif provider == "b":
         options += [("LOCALE_PROVIDER", "builtin"), ("BUILTIN_LOCALE", locale)]
     return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(

@@ -10,7 +10,7 @@ from psycopg import sql
 from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, contents_of, differences, relations_of
-from rollout.engine.snapshot.dump import dump, exported
+from rollout.engine.snapshot.dump import dump, exported, prerequisites
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
@@ -40,7 +40,8 @@ def taken(target: Target, plan: Plan) -> Iterator[tuple[Archive, Recorded]]:
     programs = find_programs(18)
     with target.connect() as connection, exported(connection, plan, CONTROL) as found:
         whole = b"".join(dump(programs, target, found, CONTROL))
-    recorded = Recorded(found.contents, found.prerequisites, found.left_out)
+        needed = prerequisites(programs, target, found, CONTROL)
+    recorded = Recorded(found.contents, needed, found.left_out)
     yield Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
 
 
@@ -82,8 +83,9 @@ def test_what_is_written_after_the_moment_of_a_dump_is_not_in_it(
         connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'Castle', 'new')")
         connection.execute("DELETE FROM things WHERE id < 10")
         whole = b"".join(dump(find_programs(18), target, found, CONTROL))
+        needed = prerequisites(find_programs(18), target, found, CONTROL)
     archive = Archive(find_programs(18), lambda: io.BytesIO(whole), CONTROL)
-    recorded = Recorded(found.contents, found.prerequisites, found.left_out)
+    recorded = Recorded(found.contents, needed, found.left_out)
     verification = verify(target, plan, archive, recorded, CONTROL, snapshot=1, token=1)
     assert verification.differences == []
     assert verification.contents.counts["things"] == ROWS
