@@ -30,6 +30,10 @@ HARMLESS = {
     "a list of columns": (
         "INSERT INTO parcel_log (id, remark) VALUES (NEW.id, NEW.remark); /* SELECT NEW.* */"
     ),
+    "a variable of the other table's rows": (
+        "DECLARE r parcel_log; BEGIN r.id := NEW.id; r.remark := NEW.remark;"
+        " INSERT INTO parcel_log VALUES (r.*); END;"
+    ),
     "the columns of the other table": (
         "INSERT INTO parcel_log SELECT (jsonb_populate_record(NULL::parcel_log, to_jsonb(NEW))).*;"
     ),
@@ -58,6 +62,33 @@ def test_a_trigger_that_is_right_for_rows_of_any_shape_goes_there_and_back(
         "UPDATE parcel SET remark = 'x'",
     )
     parcels.take_back(4, 3, 2, 1, 0)
+
+
+STATEMENT = """
+CREATE FUNCTION keep_log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NULL; END $$;
+CREATE TRIGGER keep_log AFTER INSERT ON parcel REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION keep_log();
+"""
+
+
+def test_a_trigger_that_copies_the_rows_of_a_statement_is_refused_in_phase_0(
+    scenario: MakeScenario, server: Target
+) -> None:
+    parcels = scenario(LOG + STATEMENT.format("INSERT INTO parcel_log SELECT * FROM added;"))
+    with pytest.raises(RefusedByPreflight, match=r"keep_log\(\) of trigger keep_log copies whole"):
+        parcels.carry_out(0)
+
+
+def test_a_job_that_copies_rows_by_a_variable_is_refused_in_phase_0(
+    scenario: MakeScenario, server: Target
+) -> None:
+    parcels = scenario(
+        LOG + "CREATE PROCEDURE archive() LANGUAGE plpgsql AS $$ DECLARE r parcel%ROWTYPE; BEGIN"
+        " FOR r IN SELECT * FROM parcel LOOP INSERT INTO parcel_log VALUES (r.*); END LOOP; END $$;"
+    )
+    parcels.application("CALL archive()")
+    with pytest.raises(RefusedByPreflight, match=r"archive\(\) copies whole rows of parcel"):
+        parcels.carry_out(0)
 
 
 def test_a_job_that_archives_rows_with_a_star_is_refused_in_phase_0(
@@ -132,6 +163,10 @@ NAMING = {
         "CREATE TRIGGER z_words BEFORE INSERT OR UPDATE ON parcel FOR EACH ROW EXECUTE FUNCTION"
         " tsvector_update_trigger(words, 'pg_catalog.simple', status, remark)",
         r"tsvector_update_trigger\(\) of trigger z_words names parcel.status",
+    ),
+    "a trigger's function that reads the rows of a statement": (
+        STATEMENT.format("PERFORM count(status) FROM added;"),
+        r"keep_log\(\) of trigger keep_log names parcel.status",
     ),
     "a function of a row": (
         "CREATE FUNCTION label(p parcel) RETURNS text LANGUAGE sql AS"

@@ -18,8 +18,8 @@ _COMMENT_OR_TEXT = re.compile(r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*')", re.DOTALL)
 _WRITES = re.compile(
     r'\b(?:insert\s+into|merge\s+into|update\s+[\w".\s]+?\bset)\b.*', re.IGNORECASE | re.DOTALL
 )
-_STAR = re.compile(r"(?:\b(?:new|old)|\)|\$\d+)\s*\.\s*\*", re.IGNORECASE)
-_WHOLE_ROW = re.compile(r'\b(?:new|old)\b(?!\s*\.\s*[\w"])', re.IGNORECASE)
+_STAR = r"(?:\b(?:{rows})|\)|\$\d+)\s*\.\s*\*"
+_WHOLE_ROW = r'\b(?:{rows})\b(?!\s*\.\s*[\w"])'
 _ROW = r"(?:row\s*)?\(?\s*(?:new|old)\s*\.\s*\*\s*\)?"
 _COMPARISON = re.compile(
     rf"{_ROW}\s*(?:is\s+(?:not\s+)?distinct\s+from|=|<>|!=)\s*{_ROW}", re.IGNORECASE
@@ -41,6 +41,8 @@ class Function:
     """Of a trigger's function: the trigger that calls it."""
     arguments: tuple[str, ...] = ()
     """What the trigger gives it."""
+    transition_tables: tuple[str, ...] = ()
+    """What its trigger calls the rows before and after a statement."""
     returns_rows: bool = False
 
     def __str__(self) -> str:
@@ -52,7 +54,7 @@ def _triggers_functions(connection: Connection, oids: list[int]) -> list[Functio
         connection,
         """
         SELECT DISTINCT p.oid::regprocedure::text, l.lanname::text, p.prosrc, g.tgname::text,
-               g.tgargs
+               g.tgargs, array_remove(ARRAY[g.tgoldtable, g.tgnewtable]::text[], NULL)
           FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
           JOIN pg_language l ON l.oid = p.prolang JOIN pg_namespace n ON n.oid = p.pronamespace
          WHERE g.tgrelid = ANY (%(oids)s::oid[]) AND NOT g.tgisinternal AND g.tgenabled <> 'D'
@@ -63,8 +65,11 @@ def _triggers_functions(connection: Connection, oids: list[int]) -> list[Functio
         own=SCHEMA,
     )
     return [
-        Function(name, language, code_of(text), trigger, tuple(given.decode().split("\0")))
-        for name, language, text, trigger, given in found
+        Function(
+            *(name, language, code_of(text), trigger, tuple(given.decode().split("\0"))),
+            transition_tables=tuple(transition_tables),
+        )
+        for name, language, text, trigger, given, transition_tables in found
     ]
 
 
@@ -108,7 +113,21 @@ def _functions_that_copy(connection: Connection, table: Table) -> list[Function]
         own=SCHEMA,
     )
     functions = (Function(name, language, code_of(text)) for name, language, text in found)
-    return [function for function in functions if copies_table(function.text, table.name)]
+    return [
+        function
+        for function in functions
+        if copies_table(function.text, table.name)
+        or copies_row(function.text, _row_variables(function.text, table.name))
+    ]
+
+
+def _row_variables(text: str, table: str) -> tuple[str, ...]:
+    """The variables of a PL/pgSQL function that hold a row of the table."""
+    of_table = rf'(?:"?\w+"?\s*\.\s*)?"?{re.escape(table)}"?'
+    declared = rf"\b(\w+)\s+{of_table}\s*(?:%\s*rowtype\s*)?(?:;|:=)"
+    keywords = {"from", "into", "update", "join", "table", "only"}
+    names = re.findall(declared, text, re.IGNORECASE)
+    return tuple({name for name in names if name.lower() not in keywords})
 
 
 def whole_rows(connection: Connection, scope: Scope) -> Item:
@@ -121,7 +140,8 @@ def whole_rows(connection: Connection, scope: Scope) -> Item:
             *(
                 function
                 for function in _triggers_functions(connection, oids_of(connection, [table.label]))
-                if copies_row(function.text)
+                if copies_row(function.text, ("new", "old"))
+                or any(copies_table(function.text, name) for name in function.transition_tables)
             ),
             *_functions_that_copy(connection, table),
         )
@@ -190,17 +210,22 @@ def code_of(text: str) -> str:
     return _COMMENT_OR_TEXT.sub(lambda match: match[1] or " ", text)
 
 
-def copies_row(text: str) -> bool:
-    """Whether a trigger's function writes all columns of its row into a list of another length.
+def copies_row(text: str, row_names: tuple[str, ...]) -> bool:
+    """Whether a function writes all columns of a row of that name into a list of another length.
 
     A star within a call gives the row as one value, ``to_jsonb(NEW.*)``, and does no harm; nor does
     a comparison.
     """
+    if not row_names:
+        return False
+    names = "|".join(map(re.escape, row_names))
+    whole_row = re.compile(_WHOLE_ROW.format(rows=names), re.IGNORECASE)
+    any_star = re.compile(_STAR.format(rows=names), re.IGNORECASE)
     for statement in _COMPARISON.sub("true", text).split(";"):
         writes = _WRITES.search(statement)
-        if writes is None or not _WHOLE_ROW.search(writes[0]):
+        if writes is None or not whole_row.search(writes[0]):
             continue
-        for star in _STAR.finditer(writes[0]):
+        for star in any_star.finditer(writes[0]):
             if star[0].startswith(")") and "populate_record" in writes[0].lower():
                 continue
             if _gives_columns(writes[0], star.start()):
@@ -256,7 +281,9 @@ def names_column(function: Function, column: str) -> bool:
     # Languages other than PL/pgSQL name it by a text, and so does what reads a row as JSON.
     row = rf'\b(?:new|old)\s*\.\s*"?{name}\b'
     text = rf"->>?\s*'{name}'"
-    if function.language != "plpgsql":
+    if function.transition_tables:
+        text = rf"\b{name}\b"
+    elif function.language != "plpgsql":
         text = rf"""['"]{name}['"]|\b{name}\b"""
     return bool(re.search(f"{row}|{text}", function.text, re.IGNORECASE))
 
