@@ -7,6 +7,7 @@ workers.
 """
 
 import logging
+from collections.abc import Sequence
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
@@ -107,7 +108,7 @@ def rehearse(
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
-    server = _server_for(rollout, snapshot, anyway=anyway)
+    server, load_found = _server_for(rollout, snapshot, anyway=anyway)
     with alone_with(rollout):
         snapshot = snapshot or newest_verified(rollout)
         refusal = why_not_rehearse(rollout, snapshot)
@@ -133,19 +134,25 @@ def rehearse(
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=leases.grace(),
         )
-        _record(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source)
+        _record(
+            *(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source),
+            anyway=load_found,
+        )
         queue.send_rehearsal(rehearsal)
     return rehearsal
 
 
-def _server_for(rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool) -> str:
+def _server_for(
+    rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool
+) -> tuple[str, list[Item]]:
     """The name of the server that a rehearsal is made on; empty for production's own.
 
-    Asked before anybody is kept waiting. Raises Refused, and UnderLoad of it.
+    With it what told of its load, and was overridden. Asked before anybody is kept waiting.
+    Raises Refused, and UnderLoad of it.
     """
     snapshot = snapshot or newest_verified(rollout)
     if why_not_rehearse(rollout, snapshot) or snapshot is None:
-        return ""  # Which is told soon enough.
+        return "", []  # Which is told soon enough.
     try:
         server = rehearsal_server()
     except ImproperlyConfigured as error:
@@ -159,7 +166,7 @@ def _server_for(rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool) ->
         ]
         if failed and not anyway:
             raise UnderLoad(failed)
-        return ""
+        return "", failed
     try:
         with target_of_server(server).connect(connect_timeout=CONNECT_SECONDS) as connection:
             there = connection.info.server_version // 10_000
@@ -174,7 +181,7 @@ def _server_for(rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool) ->
             f"{server.name}, is PostgreSQL {there}: no dump is restored into an older version. "
             f"Name a server of PostgreSQL {major} or newer in {SETTING}."
         )
-    return server.name
+    return server.name, []
 
 
 def _free_name(number: int) -> str:
@@ -216,12 +223,26 @@ def drop_database(rehearsal: Rehearsal, *, actor: Actor, source: str = "web") ->
     environments.drop_environment(rehearsal.environment, actor=actor, source=source)
 
 
-def _record(rehearsal: Rehearsal, event: Event, verb: str, actor: str, source: str) -> None:
+def _record(
+    rehearsal: Rehearsal,
+    event: Event,
+    verb: str,
+    actor: str,
+    source: str,
+    *,
+    anyway: Sequence[Item] = (),
+) -> None:
+    message = f"{verb} rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}."
+    more = {}
+    if anyway:
+        names = ", ".join(item.name for item in anyway)
+        message += f" Anyway, though its server was under load: {names}."
+        more = {"anyway": {item.name: item.evidence for item in anyway}}
     activity_log.record(
         event,
-        f"{verb} rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}.",
+        message,
         actor=actor,
         source=source,
         rollout=rehearsal.rollout,
-        data={"rehearsal": rehearsal.pk, "snapshot": rehearsal.snapshot_id},
+        data={"rehearsal": rehearsal.pk, "snapshot": rehearsal.snapshot_id, **more},
     )

@@ -26,6 +26,14 @@ from rollout.worker.leases import SECONDS, run_out, take_back
 
 _Work = TypeVar("_Work", PhaseRun, AuditReport, Snapshot, Restore, Rehearsal)
 
+_KEYS: dict[type, str] = {
+    AuditReport: "audit",
+    Snapshot: "snapshot",
+    Restore: "restore",
+    Rehearsal: "rehearsal",
+}
+"""What the log's entries call each kind of work."""
+
 
 def recover_runs() -> None:
     """Runs of phases and repairs."""
@@ -59,18 +67,23 @@ def _recover(works: QuerySet[_Work], send: Callable[[_Work], None]) -> None:
             dead = work.worker
             if take_back(work):
                 send(work)
-                if isinstance(work, PhaseRun) and dead:
+                if dead:
                     _record(work, dead)
 
 
-def _record(run: PhaseRun, dead: str) -> None:
+def _record(work: _Work, dead: str) -> None:
+    if isinstance(work, PhaseRun):
+        key, name = "run", sentence_name_of(work)
+        phase: int | None = work.phase
+    else:
+        key = _KEYS[type(work)]
+        name, phase = f"{key.capitalize()} {work.pk}", None
     activity_log.record(
         Event.BROUGHT_BACK,
-        f"{sentence_name_of(run)} goes on with another worker: {dead} has not been heard of for "
-        f"{SECONDS} s.",
+        f"{name} goes on with another worker: {dead} has not been heard of for {SECONDS} s.",
         actor="watchdog",
         source="watchdog",
-        rollout=run.rollout,
-        phase=run.phase,
-        data={"run": run.pk, "worker": dead},
+        rollout=work.rollout,
+        phase=phase,
+        data={key: work.pk, "worker": dead},
     )

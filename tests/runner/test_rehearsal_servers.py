@@ -13,7 +13,7 @@ from rollout import runner
 from rollout.engine.target import Target
 from rollout.journal.environments import why_gone
 from rollout.journal.rehearsal_servers import ALIAS
-from rollout.models import Environment, EnvironmentState, Rehearsal, Rollout, Snapshot
+from rollout.models import Environment, EnvironmentState, LogEntry, Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.worker import databases, rehearsals
 from tests import rollouts
@@ -139,6 +139,9 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short: Snapshot) -> None:
         assert not Rehearsal.objects.exists()
         engineer.post(page, {"keep": "on", "anyway": "on"})
     assert Rehearsal.objects.get().keep
+    entry = LogEntry.objects.get(event="rehearsal asked for")
+    assert "Anyway, though its server was under load: ungranted locks" in entry.message
+    assert "waits for RowExclusiveLock" in entry.data["anyway"]["ungranted locks"]
     runner.cancel_rehearsal(Rehearsal.objects.get(), actor=ADA)
     rollouts.work()
 

@@ -12,7 +12,18 @@ from django_q.conf import Conf
 from rollout import queue, runner
 from rollout.journal import heartbeats
 from rollout.journal.heartbeats import WATCHDOG, WORKER
-from rollout.models import AuditReport, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
+from rollout.models import (
+    AuditReport,
+    Environment,
+    Heartbeat,
+    LogEntry,
+    PhaseRun,
+    Rehearsal,
+    Restore,
+    Rollout,
+    RunState,
+    Snapshot,
+)
 from rollout.watchdog import lost_work
 from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
@@ -282,6 +293,30 @@ def test_duty_that_loses_the_connection_ends_the_look_as_it_leads_no_more(tiny: 
         watchdog.look()
     connection.close()
     assert carried_out == []
+
+
+def test_lost_work_of_every_kind_is_told_in_the_log(tiny: Rollout) -> None:
+    lost = {"worker": "gone:1", "lease_until": timezone.now() - LONG_AGO, "rollout": tiny}
+    report = AuditReport.objects.create(started_at=timezone.now(), **lost)
+    snapshot = Snapshot.objects.create(**lost)
+    restore = Restore.objects.create(snapshot=snapshot, **lost)
+    made = Environment.objects.create(name="stage", database="stage", snapshot=snapshot)
+    rehearsal = Rehearsal.objects.create(
+        snapshot=snapshot, environment=made, stage=tiny, first_phase=0, **lost
+    )
+    for recover in (
+        *(lost_work.recover_audits, lost_work.recover_snapshots),
+        *(lost_work.recover_restores, lost_work.recover_rehearsals),
+    ):
+        recover()
+    entries = LogEntry.objects.filter(event="brought back").order_by("pk")
+    assert [entry.message.partition(" goes on")[0] for entry in entries] == [
+        f"Audit {report.pk}",
+        f"Snapshot {snapshot.pk}",
+        f"Restore {restore.pk}",
+        f"Rehearsal {rehearsal.pk}",
+    ]
+    assert all("gone:1 has not been heard of for 10 s" in entry.message for entry in entries)
 
 
 def test_work_that_cannot_be_brought_back_keeps_no_other_from_it(
