@@ -206,7 +206,7 @@ def _lookups(plan: Plan) -> Iterator[Error]:
         if not isinstance(lookup, Lookup):
             continue
         name = f"{lookup.table.label}.{lookup.column}"
-        if lookup.blank is None and lookup.required:
+        if lookup.blank is None and lookup.required and lookup.of_legacy.null:
             yield _error(
                 CheckId.NO_ROW_FOR_BLANKS,
                 f"The lookup of {name} requires a value but has none for blank texts.",

@@ -144,7 +144,9 @@ def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
 
 
 def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
-    """SQL that gives every distinct legacy text, and blank, a mapping row and its lookup row.
+    """SQL that gives every distinct legacy text a mapping row and its lookup row.
+
+    Blank has them in any case where the legacy column may be null.
 
     A lookup row is named as somebody decided or the plan says, else by the most frequent tidy
     spelling of its normal form.
@@ -155,7 +157,7 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
         "  SELECT d.legacy, d.rows, says.name, says.why FROM (\n"
         "    SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
-        "    UNION ALL SELECT '', 0) AS d\n"
+        "    {blank}) AS d\n"
         "  CROSS JOIN LATERAL ({meaning}) AS says;\n"
         "INSERT INTO {lookup} (name)\n"
         "  SELECT DISTINCT ON ({normal}) {name} FROM legacy_values AS v\n"
@@ -175,6 +177,8 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
     ).format(
         legacy=sql.Identifier(lookup.legacy),
         table=lookup.table.identifier,
+        # Where the column is NOT NULL there may never be a blank; the first makes the row.
+        blank=sql.SQL("UNION ALL SELECT '', 0" if lookup.of_legacy.null else ""),
         meaning=meaning(lookup, plan, text),
         lookup=lookup.lookup_sql,
         name=name,

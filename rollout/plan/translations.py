@@ -24,7 +24,9 @@ class Lookup:
 
     Distinct texts become lookup rows by way of a mapping: texts of one normal form share a row.
     NULL and blank texts map to the row named ``blank``; with ``blank=None`` they map to no row, and
-    ``required`` must then be false. A required column becomes NOT NULL when the plan enforces it.
+    ``required`` must then be false, unless the legacy column is NOT NULL: then an empty text is
+    refused from the step on that requires values. A required column becomes NOT NULL when the plan
+    enforces it.
     The legacy column is text or varchar. Where it is NOT NULL it stays so, and no value is an empty
     text there; where it is varchar, names of lookup rows are no longer than it can take.
     ``synonyms`` leads texts to the name of the row that they mean, whatever their case and white

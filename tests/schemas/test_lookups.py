@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from rollout.plan import AddForeignKey
-from tests.schemas import PARCEL, STATUS, MakeScenario, plan_of
+from rollout.checks.plans import check_plan
+from rollout.plan import AddForeignKey, Column
+from tests.schemas import (
+    PARCEL,
+    STATUS,
+    MakeScenario,
+    RefusedByPreflight,
+    Scenario,
+    plan_of,
+    table,
+)
 
 
 def test_a_foreign_key_is_checked_when_the_applications_transaction_ends(
@@ -80,3 +89,53 @@ def test_ids_have_the_type_of_the_projects_keys_unless_the_plan_names_one(
     assert made.audit().mismatched == 0
     made.carry_out(4)
     made.take_back(4, 3, 2, 1, 0)
+
+
+NOT_NULL = PARCEL.replace("status varchar(20)", "status varchar(20) NOT NULL")
+REQUIRED = replace(
+    STATUS, table=table("parcel", status=Column("character varying(20)", null=False), remark="text")
+)
+
+
+def names(of: Scenario) -> set[str]:
+    return {name for (name,) in of.application("SELECT name FROM parcel_statuses")}
+
+
+def test_a_column_that_is_not_null_has_a_row_for_blanks_once_there_is_one(
+    server: object, scenario: MakeScenario
+) -> None:
+    made = scenario(NOT_NULL, plan_of(REQUIRED))
+    made.carry_out(0, 1, 2)
+    assert "Unspecified" not in names(made)
+    made.application("INSERT INTO parcel (status) VALUES (' ')")
+    assert "Unspecified" in names(made)
+    made.carry_out(3)
+    made.application("INSERT INTO parcel (status) VALUES ('')")
+    assert made.audit().mismatched == 0
+    made.carry_out(4)
+    made.take_back(4, 3, 2, 1, 0)
+    assert made.application("SELECT status FROM parcel WHERE btrim(status) = '' ORDER BY id") == [
+        (" ",),
+        ("",),
+    ]
+
+
+def test_a_column_that_is_not_null_needs_no_row_for_blanks(
+    server: object, scenario: MakeScenario
+) -> None:
+    made = scenario(NOT_NULL, plan_of(replace(REQUIRED, blank=None)))
+    assert made.check() == []
+    made.there_and_back()
+    made.application("INSERT INTO parcel (status) VALUES ('')")
+    made.carry_out(0, 1, 2)
+    with pytest.raises(RefusedByPreflight, match="1 rows of parcel have no status_id"):
+        made.carry_out(3)
+    made.application("DELETE FROM parcel WHERE status = ''")
+    made.carry_out(3)
+    with pytest.raises(errors.NotNullViolation):
+        made.application("INSERT INTO parcel (status) VALUES ('')")
+
+
+def test_a_column_that_may_be_null_and_must_have_a_row_needs_one_for_blanks() -> None:
+    (error,) = check_plan(plan_of(replace(STATUS, blank=None)))
+    assert error.id == "rollout.E008"
