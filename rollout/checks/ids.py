@@ -38,6 +38,8 @@ class CheckId(StrEnum):
     DROPPED_WITHOUT_ARCHIVE = "rollout.E036"
     NOT_UNIQUE_MEANWHILE = "rollout.E037"
     DROPPED_UNFROZEN = "rollout.E038"
+    WRONG_LOOKUP_ROW = "rollout.E018"
+    WRONG_LOOKUP_COLUMN = "rollout.E019"
     WRONG_SQL_FILE = "rollout.E050"
     UNUSED_SQL_FILE = "rollout.E051"
     ITEM_ID_TWICE = "rollout.E052"

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from rollout.checks import removals
 from rollout.checks.ids import CheckId
+from rollout.checks.lookup_rows import check_lookup_rows
 from rollout.checks.rollbacks import check_rollbacks
 from rollout.plan import plans
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
@@ -238,6 +239,7 @@ def _lookups(plan: Plan) -> Iterator[Error]:
                 plan,
             )
         yield from _synonyms(plan, lookup, name)
+        yield from check_lookup_rows(plan, lookup, _error)
 
 
 def _synonyms(plan: Plan, lookup: Lookup, name: str) -> Iterator[Error]:

@@ -143,6 +143,34 @@ def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
     ).format(normal=normal(text), lookup=lookup, text=text, tidy=tidy(text))
 
 
+def add_fixed_rows(lookup: Lookup) -> sql.Composed:
+    """SQL of the rows that the plan names; the sequence goes on after them."""
+    columns = ("id", "name", *lookup.columns)
+    types = (lookup.key_type, lookup.name_column.type, *(c.type for c in lookup.columns.values()))
+    rows = [
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::{}").format(sql.Literal({"id": id_, **row}.get(column)), code(type_))
+                for column, type_ in zip(columns, types, strict=True)
+            )
+        )
+        for id_, row in sorted(lookup.fixed_rows.items())
+    ]
+    return sql.SQL(
+        "WITH made AS (\n"
+        "  INSERT INTO {lookup} ({columns}) VALUES\n    {rows}\n"
+        "  ON CONFLICT DO NOTHING RETURNING id)\n"
+        "SELECT setval(s, greatest(max(made.id), pg_sequence_last_value(s)))\n"
+        "  FROM made, pg_get_serial_sequence({name}, 'id') AS p, CAST(p AS regclass) AS s\n"
+        "  GROUP BY s"
+    ).format(
+        lookup=lookup.lookup_sql,
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        rows=sql.SQL(",\n    ").join(rows),
+        name=sql.Literal(lookup.lookup_sql.as_string()),
+    )
+
+
 def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
     """SQL that gives every distinct legacy text a mapping row and its lookup row.
 

@@ -10,7 +10,7 @@ from rollout.plan.actions import Assignment, Audit, Compute, Fill, Proof, Statem
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
-from rollout.plan.mapping import add_missing, mapping_table
+from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.step import (
@@ -50,6 +50,7 @@ class MapLegacyValues(Step):
             for statement in (
                 mapping_table(lookup, plan.name),
                 resolver(lookup, plan.name),
+                *((Statement(sql=add_fixed_rows(lookup), done=None),) if lookup.rows else ()),
                 Statement(sql=add_missing(lookup, plan.name), done=None),
             )
         )

@@ -5,7 +5,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 from psycopg import sql
@@ -37,7 +37,9 @@ class Lookup:
     decides, and ``required`` must then be false.
 
     ``key`` is the type of the lookup rows' ids; without it that of the project's
-    DEFAULT_AUTO_FIELD.
+    DEFAULT_AUTO_FIELD. ``rows`` are lookup rows that are there in any case, by their ids: the name,
+    or a mapping with ``name`` and values of ``columns``, which are further columns of the table.
+    They may be null, since a row of a new text has none.
     """
 
     table: Table
@@ -49,6 +51,8 @@ class Lookup:
     synonyms: Mapping[str, str] = field(default_factory=dict, hash=False)
     unknown: Literal["create", "null"] = "create"
     key: Literal["", "smallint", "integer", "bigint"] = ""
+    rows: Mapping[int, str | Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    columns: Mapping[str, Column] = field(default_factory=dict, hash=False)
 
     @property
     def key_type(self) -> str:
@@ -58,6 +62,13 @@ class Lookup:
     @property
     def new(self) -> Column:
         return Column(self.key_type)
+
+    @property
+    def fixed_rows(self) -> Mapping[int, Mapping[str, Any]]:
+        """The rows that the plan names, each as its values by column."""
+        return {
+            id_: {"name": row} if isinstance(row, str) else row for id_, row in self.rows.items()
+        }
 
     @property
     def reads(self) -> tuple[str, ...]:

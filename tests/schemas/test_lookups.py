@@ -139,3 +139,77 @@ def test_a_column_that_is_not_null_needs_no_row_for_blanks(
 def test_a_column_that_may_be_null_and_must_have_a_row_needs_one_for_blanks() -> None:
     (error,) = check_plan(plan_of(replace(STATUS, blank=None)))
     assert error.id == "rollout.E008"
+
+
+FIXED = replace(
+    STATUS,
+    rows={
+        10: "Open",
+        20: {"name": "Sent", "colour": "#00ff00", "rank": 2},
+        30: {"name": "Returned", "colour": "red; '", "rank": None},
+    },
+    columns={"colour": Column("text"), "rank": Column("smallint")},
+)
+FIXED_ROWS = [
+    (10, "Open", True, None, None),
+    (20, "Sent", True, "#00ff00", 2),
+    (30, "Returned", True, "red; '", None),
+]
+
+
+def test_rows_that_the_plan_names_have_their_ids_and_further_values(
+    server: object, scenario: MakeScenario
+) -> None:
+    made = scenario(PARCEL, plan_of(FIXED))
+    assert made.check() == []
+    made.carry_out(0, 1, 2)
+    rows = "SELECT id, name, active, colour, rank FROM parcel_statuses WHERE id <= 30 ORDER BY id"
+    assert made.application(rows) == FIXED_ROWS
+    made.application("INSERT INTO parcel (status) VALUES ('Refused')")
+    assert made.application(
+        "SELECT s.id, s.name, count(p.id) FROM parcel_statuses s"
+        " LEFT JOIN parcel p ON p.status_id = s.id GROUP BY s.id ORDER BY s.id"
+    ) == [
+        (10, "Open", 10),
+        (20, "Sent", 20),
+        (30, "Returned", 0),
+        (31, "lost", 10),
+        (32, "Unspecified", 0),
+        (33, "Refused", 1),
+    ]
+    # Carried out again, or back and forth, they are the same.
+    made.carry_out(2)
+    made.take_back(2)
+    assert made.application("SELECT count(*) FROM parcel_statuses") == [(0,)]
+    made.carry_out(2, 3, 4)
+    assert made.application(rows) == FIXED_ROWS
+    made.take_back(4, 3, 2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({0: "Open"}, "an id is a whole number from 1 to 32767"),
+        ({70000: "Open"}, "an id is a whole number from 1 to 32767"),
+        ({"1": "Open"}, "an id is a whole number from 1 to 32767"),
+        ({1: " "}, "its name is not a text of 1 to 20 characters"),
+        ({1: "x" * 21}, "its name is not a text of 1 to 20 characters"),
+        ({1: {"colour": "red"}}, "its name is not a text of 1 to 20 characters"),
+        ({1: "Open", 2: " OPEN"}, "another row's name differs from its name in case or white"),
+        ({1: "Shut"}, "its name is a synonym, of 'Closed'"),
+        ({1: {"name": "Open", "size": 1}}, "there is no column size"),
+    ],
+)
+def test_a_row_that_could_not_be_made_is_e018(rows: Any, says: str) -> None:
+    lookup = replace(FIXED, rows=rows, key="smallint", synonyms={"shut": "Closed"})
+    errors = check_plan(plan_of(lookup))
+    assert {error.id for error in errors} == {"rollout.E018"}
+    assert says in errors[0].msg
+
+
+@pytest.mark.parametrize(
+    "columns", [{"name": Column("text")}, {"colour": Column("text", null=False)}]
+)
+def test_a_further_column_that_no_new_text_could_fill_is_e019(columns: Any) -> None:
+    (error,) = check_plan(plan_of(replace(STATUS, columns=columns)))
+    assert error.id == "rollout.E019"
