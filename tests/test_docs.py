@@ -268,7 +268,7 @@ def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_a
     assert {name: (overridden, where) for name, overridden, where in rows} == {
         kind.__name__: (
             "yes" if kind.overridable else "never",
-            "not asked" if kind.of_production else "asked",
+            "not asked" if kind.of_protected else "asked",
         )
         for kind in kinds
         if issubclass(kind, plan_gates.Gate) and kind is not plan_gates.Gate

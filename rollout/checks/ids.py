@@ -53,6 +53,8 @@ class CheckId(StrEnum):
     WEBHOOK_UNSIGNED = "rollout.W042"
     WRONG_REHEARSAL_SERVER = "rollout.E043"
     REHEARSAL_SERVER_OF_OTHER_KIND = "rollout.E044"
+    NO_STORAGE_OF_SNAPSHOTS = "rollout.E045"
+    WRONG_PROTECTED = "rollout.E046"
 
     # The project.
     JOURNAL_OF_OTHER_KIND = "rollout.E060"

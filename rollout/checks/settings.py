@@ -22,6 +22,42 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         *_networks(configured.get("METRICS", {}).get("NETWORKS", ())),
         *_webhooks(),
         *_servers(),
+        *_protected(configured.get("ENVIRONMENTS", {})),
+        *_storage(configured.get("SNAPSHOTS", {})),
+    ]
+
+
+def _protected(environments: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"ROLLOUT['ENVIRONMENTS']['{name}']['PROTECTED'] is {value['PROTECTED']!r}.",
+            hint="Write True where an application's data is, False where nobody would miss it.",
+            id=CheckId.WRONG_PROTECTED,
+        )
+        for name, value in environments.items()
+        if isinstance(value, dict) and not isinstance(value.get("PROTECTED", True), bool)
+    ]
+
+
+def _storage(snapshots: Any) -> list[CheckMessage]:
+    """A dump holds all that the tables hold, and the default storage may be public."""
+    named = snapshots.get("STORAGE")
+    known = ", ".join(sorted(settings.STORAGES))
+    if named is None:
+        problem = "does not say where snapshots are kept: the default storage may be public"
+    elif named not in settings.STORAGES:
+        problem = f"names the storage '{named}', which is not in STORAGES ({known})"
+    else:
+        return []
+    return [
+        Error(
+            f"ROLLOUT['SNAPSHOTS']['STORAGE'] {problem}.",
+            hint=(
+                "Name an alias of STORAGES that only the console's processes can read; 'default' "
+                "too has to be named, if it is meant."
+            ),
+            id=CheckId.NO_STORAGE_OF_SNAPSHOTS,
+        )
     ]
 
 

@@ -8,7 +8,7 @@ from rollout.gates import drift
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_untouched, newest_runs, phases_done, steps_done
 from rollout.gates.registry import Answered, answers
-from rollout.journal.environments import DEFAULT, environments_of
+from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan import interfaces
@@ -66,8 +66,8 @@ def checklist_of(evidence: Evidence) -> list[ItemStatus]:
 
 
 def types_of(evidence: Evidence) -> list[ItemStatus]:
-    """The items about clients' interfaces, which go stale with every phase; in production alone."""
-    if evidence.rollout.environment != DEFAULT:
+    """The items about clients' interfaces, which go stale with every phase, where there are any."""
+    if not is_protected(evidence.rollout.environment):
         return []
     return [
         ItemStatus(item, *_types(evidence, item.file))

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, JSONObject, Now
 from django.utils import timezone
 
 from rollout.gates.phase_states import newest_runs
-from rollout.journal.environments import DEFAULT
+from rollout.journal.environments import is_protected
 from rollout.journal.heartbeats import WATCHDOG, WORKER, plausible
 from rollout.journal.json_rows import made, whole
 from rollout.journal.moments import in_words
@@ -183,7 +183,7 @@ class Evidence:
     @property
     def gates(self) -> tuple[Gate, ...]:
         """The gates before the phase in this environment."""
-        return self.plan.gates_of(self.number, production=self.rollout.environment == DEFAULT)
+        return self.plan.gates_of(self.number, protected=is_protected(self.rollout.environment))
 
     def sign_offs(self, kind: SignOffKind, *, phase: int | None = None) -> list[SignOff]:
         """What was signed of a kind about the phase, the newest first; withdrawn ones too where

@@ -27,7 +27,7 @@ def configured() -> dict[str, str]:
     """The environments that the project names: name to Django database alias.
 
     In ``ROLLOUT["ENVIRONMENTS"]`` one is an alias, or {"DATABASE": alias, "AUDIT_DATABASE": alias
-    of a replica that audits read}.
+    of a replica that audits read, "PROTECTED": whether an application's data is there}.
     """
     return {
         name: value if isinstance(value, str) else value["DATABASE"]
@@ -35,8 +35,24 @@ def configured() -> dict[str, str]:
     }
 
 
-def _configured() -> dict[str, str | dict[str, str]]:
-    named: dict[str, str | dict[str, str]] = getattr(settings, "ROLLOUT", {}).get(
+def is_protected(environment: str) -> bool:
+    """Whether approvals, soak, windows and guardrails are asked for there.
+
+    As ``PROTECTED`` says; without it, production alone. What was made from a snapshot never is.
+    """
+    named = _configured().get(environment)
+    if isinstance(named, dict) and "PROTECTED" in named:
+        return bool(named["PROTECTED"])
+    return environment == DEFAULT
+
+
+def protected() -> list[str]:
+    """The environments that the project names and that are protected."""
+    return [name for name in configured() if is_protected(name)]
+
+
+def _configured() -> dict[str, str | dict[str, Any]]:
+    named: dict[str, str | dict[str, Any]] = getattr(settings, "ROLLOUT", {}).get(
         "ENVIRONMENTS", {DEFAULT: "default"}
     )
     return named

@@ -16,8 +16,8 @@ class Gate:
     name: ClassVar[str]
     overridable: ClassVar[bool] = True
     """Whether a lead may let the phase start all the same, with a reason."""
-    of_production: ClassVar[bool] = False
-    """Whether it is about people or the application: other environments are not asked for it."""
+    of_protected: ClassVar[bool] = False
+    """Whether it is about people or the application: asked in protected environments alone."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Soak(Gate):
     time: timedelta
     fewest_calls: int = 20
     name = "soak"
-    of_production = True
+    of_protected = True
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class InBounds(Gate):
     seconds: int = 60
     fewest_calls: int = 20
     name = "latency and errors in bounds"
-    of_production = True
+    of_protected = True
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class ChecklistComplete(Gate):
     """Every item of the plan's checklist is done."""
 
     name = "checklist complete"
-    of_production = True
+    of_protected = True
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class MaintenanceWindow(Gate):
     zone: str
     days: tuple[Day, ...] = DAYS
     name = "maintenance window"
-    of_production = True
+    of_protected = True
 
     def contains(self, moment: datetime) -> bool:
         local = moment.astimezone(ZoneInfo(self.zone))
@@ -182,7 +182,7 @@ class NoLegacyReaders(Gate):
     oldest: str
     others: tuple[str, ...] = ("psql", "pg_dump")
     name = "no legacy readers"
-    of_production = True
+    of_protected = True
 
 
 @dataclass(frozen=True)
@@ -195,4 +195,4 @@ class Approved(Gate):
     valid_for: timedelta = timedelta(days=3)
     name = "approved"
     overridable = False
-    of_production = True
+    of_protected = True

@@ -99,11 +99,11 @@ class Plan:
         }
         return tuple(found)
 
-    def gates_of(self, number: int, *, production: bool = True) -> tuple[Gate, ...]:
-        """The gates before a phase, in production or in another environment."""
+    def gates_of(self, number: int, *, protected: bool = True) -> tuple[Gate, ...]:
+        """The gates before a phase, in a protected environment or in another one."""
         own = self.phases[number].gates
-        if not production:
-            own = tuple(gate for gate in own if not gate.of_production)
+        if not protected:
+            own = tuple(gate for gate in own if not gate.of_protected)
         if number == 0:
             return own
         files = (FilesUnchanged(),) if self.has_files else ()

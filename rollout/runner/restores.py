@@ -11,7 +11,7 @@ from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.target import Connection, Target
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
-from rollout.journal.environments import DEFAULT, configured, must_know, target_of
+from rollout.journal.environments import must_know, protected, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
@@ -31,8 +31,8 @@ from rollout.worker import leases
 from rollout.worker.restores import (
     FRESH,
     carry_out,
-    is_production,
     refuse_unless_verified,
+    replaces_live_data,
     why_not_fresh,
 )
 
@@ -168,11 +168,11 @@ def _asked_for(
     source: str,
 ) -> Restore:
     _refuse(snapshot, into, made, replace)
-    if is_production(into):
+    if replaces_live_data(into):
         known_user(actor, "have production replaced by a snapshot")
     reason = reason_of(
         reason,
-        shortest=1 if is_production(into) else 0,
+        shortest=1 if replaces_live_data(into) else 0,
         missing="Say why production is to be replaced by a snapshot: the lead who is to approve it "
         "reads that.",
     )
@@ -180,7 +180,7 @@ def _asked_for(
         snapshot=snapshot,
         rollout=into,
         environment=made,
-        state=RestoreState.WAITING if is_production(into) else RestoreState.RUNNING,
+        state=RestoreState.WAITING if replaces_live_data(into) else RestoreState.RUNNING,
         actor_name=actor.get_username(),
         reason=reason,
         lease_until=leases.grace(),
@@ -220,13 +220,15 @@ def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace
 
 def _refuse_database(connection: Connection, into: Rollout) -> None:
     """An environment whose name is another may still be the same database."""
-    if is_production(into) or DEFAULT not in configured():
+    if replaces_live_data(into):
         return
-    if _identity(connection) == _identity_of(target_of(DEFAULT)):
-        raise Refused(
-            f"{into.environment} is the very database of {DEFAULT}. Name another database for it "
-            'in ROLLOUT["ENVIRONMENTS"].'
-        )
+    own = _identity(connection)
+    for name in protected():
+        if own == _identity_of(target_of(name)):
+            raise Refused(
+                f"{into.environment} is the very database of {name}. Name another database for it "
+                'in ROLLOUT["ENVIRONMENTS"].'
+            )
 
 
 def _identity_of(target: Target) -> tuple[object, ...] | None:

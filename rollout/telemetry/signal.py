@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from rollout.engine.health import Signal
-from rollout.journal.environments import DEFAULT
+from rollout.journal.environments import is_protected
 from rollout.models import PhaseRun, RuleState
 from rollout.telemetry.baseline import baseline_of
 from rollout.telemetry.reading import Figures, figures, together
@@ -24,9 +24,9 @@ ERROR_RATE = 0.05
 def application_signals(run: PhaseRun) -> list[Signal]:
     """The application's state now, compared with the hour before a run was asked for.
 
-    Only production has an application.
+    Only a protected environment has an application.
     """
-    if run.rollout.environment != DEFAULT:
+    if not is_protected(run.rollout.environment):
         return []
     now = timezone.now()
     judged = judge(

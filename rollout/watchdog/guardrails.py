@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rollout import gates
 from rollout.journal import activity_log, actors, rollouts
-from rollout.journal.environments import DEFAULT
+from rollout.journal.environments import protected
 from rollout.journal.events import Event
 from rollout.models import (
     PhaseRun,
@@ -39,14 +39,17 @@ _log = logging.getLogger(__name__)
 def evaluate_all() -> None:
     """Evaluate the guardrails of every rollout that is under way."""
     now = timezone.now()
-    for rollout in Rollout.objects.filter(environment=DEFAULT):
+    for rollout in Rollout.objects.filter(environment__in=protected()):
         with isolated(f"Guardrails of {rollout}"):
             evaluate(rollout, now=now)
 
 
 def evaluate(rollout: Rollout, *, now: datetime) -> None:
-    """Judge the rules of a rollout. Only production has an application, and only a rollout that
-    was begun and has not come to its end has rules to keep."""
+    """Judge the rules of a rollout.
+
+    Only a protected environment has an application, and only a rollout that was begun and has not
+    come to its end has rules to keep.
+    """
     try:
         rules = plans.get(rollout.plan).judged_rules
     except UnknownPlan:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.conf import settings
 from django.core.files.base import File
@@ -56,6 +57,8 @@ def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) ->
     stream = _Stream(chunks, tell)
     part = f"{name}{PART}" if _is_local(kept) else name
     try:
+        if _is_local(kept):
+            _make_private(kept, part)
         written = kept.save(part, stream)
         size = kept.size(written)
         if size != stream.written:
@@ -170,8 +173,23 @@ def _is_local(kept: Storage) -> bool:
     return isinstance(kept, FileSystemStorage)
 
 
+def _make_private(kept: Storage, name: str) -> None:
+    """Make the directories of a dump, for their owner alone. Raises OSError."""
+    root = Path(kept.path(""))
+    root.mkdir(parents=True, exist_ok=True)
+    for parent in reversed(Path(name).parents):
+        directory = root / parent
+        if directory == root:
+            continue
+        directory.mkdir(mode=0o700, exist_ok=True)
+        # One that is there already may be somebody else's.
+        with contextlib.suppress(PermissionError):
+            directory.chmod(0o700)
+
+
 def _settle(part: str, path: str) -> None:
     """Give a dump its name once all of it is on disk, so that a crash leaves it whole or a part."""
+    os.chmod(part, 0o600)
     with open(part, "rb") as written:
         os.fsync(written.fileno())
     os.rename(part, path)

@@ -22,7 +22,7 @@ from rollout.engine.snapshot.restore import replace_tables
 from rollout.engine.target import Target
 from rollout.journal import activity_log
 from rollout.journal.actors import Refused
-from rollout.journal.environments import DEFAULT, target_of
+from rollout.journal.environments import is_protected, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
@@ -122,7 +122,7 @@ class _Work:
         if active is not None:
             raise Refused(is_busy(active))
         refuse_unless_verified(restore.snapshot)
-        if is_production(restore.rollout) and (refusal := why_not_fresh(restore)):
+        if replaces_live_data(restore.rollout) and (refusal := why_not_fresh(restore)):
             raise Refused(refusal)
         target = self._target()
         self._tell("Reading the dump through.")
@@ -295,8 +295,8 @@ def gather_statistics(into: Rollout, target: Target) -> None:
                 connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(relation.identifier))
 
 
-def is_production(rollout: Rollout) -> bool:
-    return rollout.environment == DEFAULT
+def replaces_live_data(rollout: Rollout) -> bool:
+    return is_protected(rollout.environment)
 
 
 def refuse_unless_verified(snapshot: Snapshot) -> None:

@@ -55,3 +55,24 @@ def test_the_server_for_rehearsals_is_an_alias_or_a_connection_string(
 ) -> None:
     assert ids(settings, REHEARSE_ON=named) == found
     assert all(message.hint for message in check_settings())
+
+
+@pytest.mark.parametrize(
+    ("configured", "found"),
+    [
+        ({}, ["rollout.E045"]),
+        ({"STORAGE": "no-such-alias"}, ["rollout.E045"]),
+        ({"STORAGE": "default"}, []),
+        ({"STORAGE": "snapshots"}, []),
+    ],
+)
+def test_the_storage_of_snapshots_is_named_on_purpose(
+    settings: Any, configured: dict[str, str], found: list[str]
+) -> None:
+    assert ids(settings, SNAPSHOTS=configured) == found
+
+
+@pytest.mark.parametrize(("value", "found"), [(True, []), (False, []), ("no", ["rollout.E046"])])
+def test_an_environment_is_protected_or_is_not(settings: Any, value: Any, found: list[str]) -> None:
+    named = {"production": {"DATABASE": "default", "PROTECTED": value}}
+    assert ids(settings, ENVIRONMENTS=named) == found

@@ -170,7 +170,7 @@ def test_staging_promises_the_gates_that_are_asked_there_and_no_other(short: Sna
     asked, _, not_asked = promise.partition("Not asked there: ")
     plan = plans.get(short.rollout.plan)
     for gate in {gate for number in range(5) for gate in plan.gates_of(number)}:
-        there = gate in {g for n in range(5) for g in plan.gates_of(n, production=False)}
+        there = gate in {g for n in range(5) for g in plan.gates_of(n, protected=False)}
         assert (gate.name in asked) == there, gate.name
         assert (gate.name in not_asked) == (not there), gate.name
     assert "approved" in not_asked

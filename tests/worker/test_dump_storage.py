@@ -120,3 +120,14 @@ def test_how_far_it_is_gets_told(kept_in: Any, monkeypatch: pytest.MonkeyPatch) 
     told: list[int] = []
     dump_storage.store("a.dump", iter(CHUNKS), tell=told.append)
     assert told[: len(CHUNKS)] == [3000, 6500, 6505]
+
+
+def test_a_local_dump_is_for_its_owner_alone(kept_in: Any) -> None:
+    directory = kept_in()
+    (directory / "snapshots").mkdir(mode=0o755)
+    name = dump_storage.name_of("orders", "production", 1, 1)
+    dump_storage.store(name, iter(CHUNKS), tell=nothing)
+    dump = directory / name
+    assert dump.stat().st_mode & 0o777 == 0o600
+    for parent in list(dump.relative_to(directory).parents)[:-1]:
+        assert (directory / parent).stat().st_mode & 0o777 == 0o700

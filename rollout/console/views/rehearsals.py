@@ -106,11 +106,11 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
         "server": _server(),
         "load": load,
         "keep": request.POST.get("keep") == "on",
-        "asked_there": [*_gates(plan, production=False)],
+        "asked_there": [*_gates(plan, protected=False)],
         "not_asked_there": [
             name
-            for name in _gates(plan, production=True)
-            if name not in _gates(plan, production=False)
+            for name in _gates(plan, protected=True)
+            if name not in _gates(plan, protected=False)
         ],
         "traffic": plan.traffic,
         "environments": made_for(rollout),
@@ -195,11 +195,11 @@ def _server() -> str:
     return server.name if server else ""
 
 
-def _gates(plan: Plan, *, production: bool) -> list[str]:
+def _gates(plan: Plan, *, protected: bool) -> list[str]:
     """The names of the gates that are asked before any phase, each once."""
     numbers = range(len(plan.phases))
     return list(
-        dict.fromkeys(g.name for n in numbers for g in plan.gates_of(n, production=production))
+        dict.fromkeys(g.name for n in numbers for g in plan.gates_of(n, protected=protected))
     )
 
 

@@ -14,6 +14,7 @@ from rollout.console.http.fragments import pace, shared, tell_apart
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
+from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
@@ -69,6 +70,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
     page = {
         "status": status,
+        "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
         "card": current_phases.card_of(phase),
         "pause": pause_of(phase.run),

@@ -15,7 +15,7 @@ from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import carry_out
-from rollout.journal.environments import DEFAULT, environments_of
+from rollout.journal.environments import DEFAULT, environments_of, is_protected
 from rollout.journal.heartbeats import liveness
 from rollout.journal.snapshots import listed, newest_verified
 from rollout.models import (
@@ -103,9 +103,9 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             for each in restores
         ],
         "environments": [
-            name for name in environments_of(snapshot.rollout.plan) if name != DEFAULT
+            name for name in environments_of(snapshot.rollout.plan) if not is_protected(name)
         ],
-        "production": DEFAULT,
+        "production": _live(snapshot),
         "counts": counts_of(snapshot),
         "crosstabs": [
             {
@@ -169,3 +169,9 @@ def counts_of(snapshot: Snapshot) -> list[Count]:
         for table, rows in snapshot.counts.items()
     ]
     return sorted(counts, key=lambda count: (count.is_equal, count.table))
+
+
+def _live(snapshot: Snapshot) -> str:
+    """The protected environment into which a snapshot may be restored."""
+    own = snapshot.rollout.environment
+    return own if is_protected(own) else DEFAULT
