@@ -64,7 +64,6 @@ class Looked:
 
     table: Table
     generated: frozenset[str]
-    defaults: dict[str, str]
     indexes: tuple[Index, ...]
     taken_columns: frozenset[str]
     taken_relations: frozenset[str]
@@ -124,7 +123,6 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
         table=table,
         loosely_compared=loosely_compared,
         generated=frozenset(column for column in columns if live[column][1]),
-        defaults={c: live[c][2] for c in columns if live[c][2] and not live[c][1]},
         indexes=indexes,
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),

@@ -52,7 +52,7 @@ it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 7"
+_VERSION = "rollout: what it keeps in this database, version 8"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -125,6 +125,16 @@ CREATE TABLE IF NOT EXISTS rollout.losses (
   signal text NOT NULL,
   seconds double precision NOT NULL,
   PRIMARY KEY (job, signal)
+);
+CREATE TABLE IF NOT EXISTS rollout.attributes (
+  plan text NOT NULL,
+  table_label text NOT NULL,
+  position integer NOT NULL,
+  stage smallint NOT NULL,
+  kind text NOT NULL,
+  object text NOT NULL,
+  statement text NOT NULL,
+  PRIMARY KEY (plan, table_label, position)
 );
 CREATE SEQUENCE IF NOT EXISTS rollout.lastval MINVALUE -9223372036854775808 CYCLE;
 GRANT USAGE ON SEQUENCE rollout.lastval TO PUBLIC;

@@ -305,6 +305,7 @@ class DualWriteTriggers:
                 "refusal": sql.Literal(
                     f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
                 ),
+                "default": self._is_default(lookup),
             }
             refuse = "RAISE EXCEPTION USING MESSAGE = {refusal};"
             legacy_alone = refuse if frozen else "{new_column} := {to_new} ({new_legacy});"
@@ -319,8 +320,19 @@ class DualWriteTriggers:
                 code(line).format(**names)
                 for line in (
                     "  IF TG_OP = 'INSERT' THEN",
-                    "    IF {new_column} IS NULL AND {new_legacy} IS NOT NULL THEN",
+                    # A text that nobody wrote is no writer's of the legacy column.
+                    "    IF {new_column} IS NULL AND {new_legacy} IS NOT NULL"
+                    f"{' AND NOT {default}' if frozen else ''} THEN",
                     f"      {legacy_alone}",
+                    *(
+                        (
+                            "    ELSIF {new_column} IS NULL AND {new_legacy} IS NOT NULL THEN",
+                            "      {new_column} := {to_new} ({new_legacy});",
+                            *(f"      {line}" for line in follow),
+                        )
+                        if frozen
+                        else ()
+                    ),
                     "    ELSIF {new_column} IS NULL THEN",
                     "      {new_column} := {to_new} ({new_legacy});",
                     "      {new_legacy} := {no_text};",

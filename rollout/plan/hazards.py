@@ -14,6 +14,9 @@ from rollout.plan.table import Table
 if TYPE_CHECKING:
     from rollout.plan.translations import Lookup
 
+CONSTANT_TEXT = r"^('([^']|'')*'|NULL)::[\w .\"]+(\(\d+\))?$"
+"""A regular expression: a default that is a constant text, as PostgreSQL prints it."""
+
 MOST = 1000
 """No more rows than that are counted: one is enough to stop a step."""
 
@@ -309,6 +312,31 @@ def no_longer_unique(
     )
 
 
+def unclear_default(table: Table, column: str) -> Hazard:
+    """A default whose meaning is not one lookup row: the new column cannot take it on."""
+    name = f"{table.label}.{column}"
+    return Hazard(
+        name=f"default of {name}",
+        sql=sql.SQL(
+            "SELECT count(*), min(pg_get_expr(d.adbin, d.adrelid)) FROM pg_attrdef AS d"
+            " JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+            " WHERE d.adrelid = {} AND a.attname = {} AND a.attgenerated = ''"
+            " AND pg_get_expr(d.adbin, d.adrelid) !~ {}"
+        ).format(table.regclass, sql.Literal(column), sql.Literal(CONSTANT_TEXT)),
+        found=(
+            f"The default of {name} is no constant text: once {column} is dropped, inserts that "
+            "rely on it fail."
+        ),
+        none=f"The default of {name}, if it has one, is a text.",
+        advice=(
+            f"Let the application write {column} itself, then ALTER TABLE "
+            f"{table.identifier.as_string()} ALTER COLUMN {sql.Identifier(column).as_string()} "
+            "DROP DEFAULT; or make the default a constant."
+        ),
+        stays=True,
+    )
+
+
 def goes_with(
     table: Table, columns: Sequence[str], *, besides: Sequence[str], way_back: str
 ) -> Hazard:
@@ -322,7 +350,14 @@ def goes_with(
         sql=sql.SQL(
             "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
             "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
-            " {of_columns} AND d.deptype = 'a' AND NOT EXISTS (SELECT FROM ("
+            " {of_columns} AND d.deptype = 'a'"
+            # These the drop keeps, and the rollback brings back: see ``attributes``.
+            " AND d.classid NOT IN ('pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)"
+            " AND NOT EXISTS (SELECT FROM pg_constraint WHERE d.classid = 'pg_constraint'::regclass"
+            " AND oid = d.objid AND (contype IN ('c', 'f') OR contype = 'u' AND {is_plain}))"
+            " AND NOT (d.classid = 'pg_class'::regclass AND {is_plain} AND EXISTS (SELECT"
+            " FROM pg_index WHERE indexrelid = d.objid))"
+            " AND NOT EXISTS (SELECT FROM ("
             "SELECT relname AS name, false AS kept FROM pg_class"
             " WHERE d.classid = 'pg_class'::regclass AND oid = d.objid UNION ALL "
             "SELECT conname, contype = 'n' FROM pg_constraint"
@@ -335,6 +370,9 @@ def goes_with(
             ),
             besides=sql.Literal(list(besides)),
             way_back=sql.Literal(way_back),
+            is_plain=sql.SQL("(SELECT relkind = 'r' FROM pg_class WHERE oid = {})").format(
+                table.regclass
+            ),
         ),
         found=(
             f"{{count}} objects go silently with the columns {listed} of {table.label}, and the "

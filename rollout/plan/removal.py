@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from rollout.plan import facts
+from rollout.plan import attributes, facts
 from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Proof, Statement
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import (
@@ -16,11 +16,12 @@ from rollout.plan.hazards import (
     mentions,
     no_longer_unique,
     replica_identity,
+    unclear_default,
 )
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, code, identifier, in_target
-from rollout.plan.resolvers import name_the_rows
+from rollout.plan.resolvers import name_the_rows, resolver_name
 from rollout.plan.schema import require_values
 from rollout.plan.sqlfiles import SqlFile
 from rollout.plan.step import (
@@ -242,7 +243,9 @@ class ArchiveLegacy(Step):
         name = archive_name(plan, self.table)
         return (
             Statement(
-                sql=sql.SQL("DROP TABLE IF EXISTS {}").format(in_target(name)),
+                sql=sql.SQL("DROP TABLE IF EXISTS {};\n{}").format(
+                    in_target(name), attributes.forget(plan.name, self.table)
+                ),
                 done=facts.no(facts.relation_exists(sql.Identifier(SCHEMA, name))),
             ),
         )
@@ -273,12 +276,27 @@ class DropLegacy(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
+        not_nulls = [identifier(self.table.name, column, "not_null") for column in columns]
+        lookups = [lookup for lookup in plan.lookups_of(self.table) if lookup.legacy in columns]
         drop = Statement(
-            sql=sql.SQL("ALTER TABLE {} {}").format(
-                self.table.identifier,
-                sql.SQL(", ").join(
-                    sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(c)) for c in columns
-                ),
+            sql=sql.SQL(";\n").join(
+                [
+                    attributes.keep(plan.name, self.table, tuple(columns), not_nulls),
+                    *(
+                        attributes.default_of(
+                            *(plan.name, self.table, lookup.legacy, lookup.column),
+                            in_target(resolver_name(lookup, plan.name)),
+                        )
+                        for lookup in lookups
+                    ),
+                    sql.SQL("ALTER TABLE {} {}").format(
+                        self.table.identifier,
+                        sql.SQL(", ").join(
+                            sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(c))
+                            for c in columns
+                        ),
+                    ),
+                ]
             ),
             done=facts.all_of(
                 *(facts.no(facts.column_exists(self.table, column)) for column in columns)
@@ -292,7 +310,8 @@ class DropLegacy(Step):
     def backward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
         add = Statement(
-            sql=sql.SQL("ALTER TABLE {} {}").format(
+            sql=sql.SQL("{};\nALTER TABLE {} {}").format(
+                attributes.put_back_columns(plan.name, self.table),
                 self.table.identifier,
                 sql.SQL(", ").join(
                     sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
@@ -329,6 +348,7 @@ class DropLegacy(Step):
             *require_values(
                 self.table, tuple(name for name, column in columns.items() if not column.null)
             ),
+            *attributes.put_back_the_rest(plan.name, self.table),
             texts_are_back(plan, self.table),
         )
 
@@ -369,6 +389,7 @@ class DropLegacy(Step):
             goes_with(self.table, columns, besides=dropped_before, way_back=_by_hand_back(plan)),
             mentions(self.table, columns),
             replica_identity(self.table, columns),
+            *(unclear_default(self.table, column) for column in columns),
             no_longer_unique(self.table, columns, self._unique_successors(plan)),
         )
 

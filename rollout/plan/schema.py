@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from rollout.plan import facts
+from rollout.plan import attributes, facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
@@ -40,7 +40,7 @@ class CreateLookupTable(Step):
                     "  name {} NOT NULL,\n"
                     "  active boolean NOT NULL DEFAULT true{}\n"
                     ");\n"
-                    "CREATE UNIQUE INDEX {} ON {} ({})"
+                    "CREATE UNIQUE INDEX {} ON {} ({});\n{}"
                 ).format(
                     name,
                     code(self.lookup.key_type),
@@ -52,6 +52,7 @@ class CreateLookupTable(Step):
                     sql.Identifier(identifier(self.lookup.lookup_table, "name_key")),
                     name,
                     normal(sql.Identifier("name")),
+                    attributes.let_read(name, self.lookup.table, self.lookup.legacy),
                 ),
                 done=facts.relation_exists(name),
             ),
@@ -106,13 +107,16 @@ class AddColumns(Step):
     def forward(self, plan: "Plan") -> Actions:
         return (
             Statement(
-                sql=sql.SQL("ALTER TABLE {}\n  {}").format(
+                sql=sql.SQL("ALTER TABLE {}\n  {};\n{}").format(
                     self.table.identifier,
                     sql.SQL(",\n  ").join(
                         sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
                             sql.Identifier(name), code(column.type)
                         )
                         for name, column in self.added.items()
+                    ),
+                    attributes.let_write(
+                        self.table, {new: t.reads for t in self.of for new in t.added}
                     ),
                 ),
                 done=facts.all_of(*(facts.column_exists(self.table, n) for n in self.added)),
@@ -143,7 +147,9 @@ class AddColumns(Step):
         )
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
-        for name in self.added:
+        # A lookup's column takes on the default of its legacy column, whatever row that means.
+        lookups = {t.column for t in self.of if isinstance(t, Lookup)}
+        for name in self.added.keys() - lookups:
             catalog.know(self.table.label, Part("default", name))
 
 

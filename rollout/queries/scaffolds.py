@@ -188,11 +188,6 @@ class _Author:
         comments = [f"{_said(texts)}: a lookup."]
         if texts.some:
             comments += _wrapped(f"The most frequent: {', '.join(map(python_text, texts.some))}.")
-        if default := self.looked.defaults.get(column):
-            self.notes.append(
-                f"The default of {column}, {default}, goes with the column, and a rollback does "
-                f"not bring it back: let the application write {new} itself."
-            )
         return _Translation(
             constant=self._constant(column),
             column=column,
@@ -250,7 +245,7 @@ class _Author:
         )
 
     def _indexes(self, lookups: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
-        """What is built anew, and comments on what a plan cannot bring back."""
+        """What is built anew, and comments on what goes with its column."""
         new = {t.column: t.new for t in lookups}
         replaced: list[_Replaced] = []
         left_alone: list[str] = []
@@ -278,10 +273,10 @@ class _Author:
     def _left_alone(self, index: Index) -> list[str]:
         what = "constraint" if index.of_constraint else "index"
         self.notes.append(
-            f"The {what} {index.name} goes with its legacy column, and a rollback does not bring "
-            "it back. Write a step for what is to come in its stead."
+            f"The {what} {index.name} goes with its legacy column; the rollback brings it back. "
+            "Write a step for what is to come in its stead."
         )
-        return _wrapped(f"Goes with its column and does not come back: {index.definition}")
+        return _wrapped(f"Goes with its column: {index.definition}")
 
     def _constant(self, column: str) -> str:
         word = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").upper()
