@@ -49,16 +49,24 @@ STATUS = r.Lookup(
 
 STATE = r.normal_form("status")
 LISTED = f"coalesce({STATE} IN ('for sale', 'active', 'coming soon'), false)"
+# The application writes of these columns what their expressions say.
 CURRENCY = r.Derived(
-    table=PROPERTIES, column="currency", type="character varying(3)", expression="'USD'"
+    table=PROPERTIES,
+    column="currency",
+    type="character varying(3)",
+    expression="'USD'",
+    writable=True,
 )
-IS_LISTED = r.Derived(table=PROPERTIES, column="is_listed", type="boolean", expression=LISTED)
+IS_LISTED = r.Derived(
+    table=PROPERTIES, column="is_listed", type="boolean", expression=LISTED, writable=True
+)
 PUBLISHED_AT = r.Derived(
     table=PROPERTIES,
     column="published_at",
     type="timestamp with time zone",
     expression=f"CASE WHEN {LISTED} THEN {{created_at}} END",
     required=False,
+    writable=True,
 )
 
 IMAGE_METADATA = r.Computed(

@@ -265,6 +265,7 @@ KIND = r.Lookup(table=LINES, legacy="Kind", column="kind_id", lookup_table="Kind
 PAID = r.Derived(
     table=LINES, column="is_paid", type="boolean",
     expression="coalesce({paid:normal} = 'yes', false)",
+    back={"paid": "CASE WHEN {is_paid} THEN 'yes' ELSE 'no' END"},
 )
 TABLES = (ORDERS, LINES)
 GATES = (r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.NoDrift())

@@ -40,6 +40,8 @@ class CheckId(StrEnum):
     DROPPED_UNFROZEN = "rollout.E038"
     WRONG_LOOKUP_ROW = "rollout.E018"
     WRONG_LOOKUP_COLUMN = "rollout.E019"
+    NO_WAY_BACK = "rollout.E028"
+    WRONG_WAY_BACK = "rollout.E029"
     WRONG_SQL_FILE = "rollout.E050"
     UNUSED_SQL_FILE = "rollout.E051"
     ITEM_ID_TWICE = "rollout.E052"

@@ -21,7 +21,8 @@ from rollout.plan.rules import COUNTED, Rule
 from rollout.plan.sqlfiles import SqlFile, SqlFiles
 from rollout.plan.step import Step
 from rollout.plan.table import Table
-from rollout.plan.translations import Computed, Lookup, Translation
+from rollout.plan.transition import CutOver
+from rollout.plan.translations import Computed, Derived, Lookup, Translation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 _TEXT = re.compile(r"text|character varying(\(\d+\))?")
@@ -59,6 +60,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_translations(plan),
         *check_rollbacks(plan, _error),
         *_lookups(plan),
+        *_ways_back(plan),
         *_functions(plan),
         *(_error(*problem, plan) for problem in removals.problems(plan)),
         *_rules(plan),
@@ -200,6 +202,49 @@ def _translations(plan: Plan) -> Iterator[Error]:
                     "Add it to the plan's translations.",
                     plan,
                 )
+
+
+def _ways_back(plan: Plan) -> Iterator[Error]:
+    """A value that is written to a derived column after the cutover: what becomes of it is said."""
+    leads: Counter[tuple[str, str]] = Counter()
+    for t in plan.translations:
+        legacy = t.back if isinstance(t, Derived) else t.reads if isinstance(t, Lookup) else ()
+        leads.update((t.table.label, column) for column in legacy)
+    turned = {step.table for _, step in _steps(plan) if isinstance(step, CutOver)}
+    for t in plan.translations:
+        if not isinstance(t, Derived):
+            continue
+        name = f"{t.table.label}.{t.column}"
+        if not t.back and t.writable is None and t.table in turned:
+            yield _error(
+                CheckId.NO_WAY_BACK,
+                f"After the cutover a value may be written to {name} alone, and nothing says how "
+                "the legacy columns follow it: a rollback would lose it.",
+                "Write back={'legacy': 'expression over {new}'}; or writable=False, and triggers "
+                "refuse such a write; or writable=True where the application writes what the "
+                "expression says.",
+                plan,
+            )
+        known = {*t.table.columns, t.column}
+        problems = [
+            *(f"'{c}' is no column that the expression reads" for c in t.back if c not in t.reads),
+            *(f"it names '{c}', which is not there" for c in t.read_by_back if c not in known),
+            *(
+                f"another translation leads '{c}' back"
+                for c in t.back
+                if leads[t.table.label, c] > 1
+            ),
+        ]
+        if t.back and t.column not in t.read_by_back:
+            problems.append(f"it does not name '{t.column}'")
+        for problem in problems:
+            yield _error(
+                CheckId.WRONG_WAY_BACK,
+                f"The way back of {name} cannot be gone: {problem}.",
+                "Write back={'legacy': 'expression over {new}'}, for columns that the expression "
+                "reads and that nothing else writes.",
+                plan,
+            )
 
 
 def _lookups(plan: Plan) -> Iterator[Error]:

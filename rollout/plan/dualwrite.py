@@ -27,7 +27,7 @@ from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target, normal
-from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
+from rollout.plan.refusals import drop_refusal, refusal, refusal_definition, refusal_name
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
 from rollout.plan.session_settings import OF_EXPRESSIONS
 from rollout.plan.table import Table
@@ -238,8 +238,89 @@ class DualWriteTriggers:
         for lookup in self.lookups:
             lines += self._forward_of(lookup)
         for derived in self.derived:
+            lines += self._led_back(derived, forward=True)
+        for derived in self.derived:
             lines += _evaluated(derived, sql.Identifier("new", derived.column))
         return lines
+
+    def _led_back(self, derived: Derived, *, forward: bool) -> list[sql.Composable]:
+        """A new value that was written leads; while the legacy side is right, only if alone."""
+        if not derived.back:
+            return []
+        new = sql.Identifier("new", derived.column)
+        given: sql.Composable = sql.SQL("")
+        alone: sql.Composable = sql.SQL("")
+        if forward:
+            alone = sql.SQL(" AND NOT ({})").format(self._sources_changed(derived))
+            given = sql.SQL("").join(
+                sql.SQL(" AND {} IS NULL").format(sql.Identifier("new", column))
+                for column in derived.back
+            )
+        values = derived.legacy_values("new").items()
+        differs = self._contradicts(derived)
+        return [
+            sql.SQL(
+                "  IF ((TG_OP = 'INSERT' AND {new} IS NOT NULL{given})\n"
+                "      OR (TG_OP = 'UPDATE' AND {new} IS DISTINCT FROM {old}{alone}))\n"
+                "      AND {differs} THEN"
+            ).format(
+                new=new,
+                old=sql.Identifier("old", derived.column),
+                given=given,
+                alone=alone,
+                differs=differs,
+            ),
+            *(
+                sql.SQL("    {} := {};").format(sql.Identifier("new", column), value)
+                for column, value in values
+            ),
+            sql.SQL(
+                "    IF {} THEN\n      RAISE EXCEPTION USING MESSAGE = {};\n    END IF;"
+            ).format(
+                differs,
+                sql.Literal(
+                    f"{self.table.label}.{derived.column} was written as a value that "
+                    f"{', '.join(derived.back)} cannot tell. Write {', '.join(derived.back)} too, "
+                    "or correct the way back in the plan."
+                ),
+            ),
+            sql.SQL("  END IF;"),
+        ]
+
+    def _contradicts(self, derived: Derived, *, refused: str = "true") -> sql.Composable:
+        """SQL condition: the new value of row ``new`` is not what its legacy columns say.
+
+        ``refused`` is what holds where these say nothing, because the expression refuses the row.
+        """
+        return sql.SQL("(CASE WHEN {} IS NULL THEN {} IS DISTINCT FROM {} ELSE {} END)").format(
+            refusal(derived, self.plan, "new"),
+            derived.value("new"),
+            sql.Identifier("new", derived.column),
+            code(refused),
+        )
+
+    def _unwritable(self, derived: Derived) -> list[sql.Composable]:
+        """A value that contradicts the legacy columns would be lost by a rollback."""
+        if derived.writable is not False or derived.back:
+            return []
+        new = sql.Identifier("new", derived.column)
+        return [
+            sql.SQL(
+                "  IF ((TG_OP = 'INSERT' AND {new} IS NOT NULL)\n"
+                "      OR (TG_OP = 'UPDATE' AND {new} IS DISTINCT FROM {old})) AND {differs} THEN\n"
+                "    RAISE EXCEPTION USING MESSAGE = {message};\n"
+                "  END IF;"
+            ).format(
+                new=new,
+                old=sql.Identifier("old", derived.column),
+                differs=self._contradicts(derived, refused="false"),
+                message=sql.Literal(
+                    f"{self.table.label}.{derived.column} follows "
+                    f"{', '.join(derived.reads) or 'its expression'} until the rollout is done. "
+                    f"Write {', '.join(derived.reads) or 'no other value'} instead."
+                ),
+            )
+        ]
 
     def _forward_of(self, lookup: Lookup) -> list[sql.Composable]:
         """A foreign key that was written without its text leads; else the text does.
@@ -347,8 +428,11 @@ class DualWriteTriggers:
                 )
             ]
         for derived in self.derived:
+            lines += self._led_back(derived, forward=False)
+        for derived in self.derived:
             new = sql.Identifier("new", derived.column)
             lines += [
+                *self._unwritable(derived),
                 sql.SQL(
                     "  IF (TG_OP = 'INSERT' AND {new} IS NULL)\n"
                     "      OR (TG_OP = 'UPDATE' AND {new} IS NOT DISTINCT FROM {old}"
@@ -409,6 +493,13 @@ class DualWriteTriggers:
                 sql.Identifier("old", lookup.column), sql.Identifier("new", lookup.column)
             )
             for lookup in self.lookups
+        ]
+        changed += [
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", derived.column), sql.Identifier("new", derived.column)
+            )
+            for derived in self.derived
+            if derived.back or (stage != "forward" and derived.writable is False)
         ]
         if stage == "forward":
             changed.append(self._unfilled())

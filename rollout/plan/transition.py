@@ -12,6 +12,7 @@ from rollout.plan.dualwrite import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.step import (
     BACKFILL,
@@ -134,10 +135,41 @@ class StopDualWrite(Step):
         return (triggers(plan, self.table).remove(),)
 
     def backward(self, plan: "Plan") -> Actions:
-        return (triggers(plan, self.table).install("forward"),)
+        turned = any(
+            isinstance(step, CutOver) and step.table == self.table
+            for phase in plan.phases
+            for step in phase.steps
+        )
+        install = triggers(plan, self.table).install("reverse" if turned else "forward")
+        return (install, *legacy_again(plan, self.table))
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         triggers(plan, self.table).take_from(catalog)
+
+
+def legacy_again(plan: "Plan", table: Table) -> Actions:
+    """The pass that writes legacy columns by the ways back, where new values were written alone."""
+    assignments = [
+        Assignment(
+            column,
+            sql.SQL(
+                "(CASE WHEN CASE WHEN {} IS NULL THEN {} IS DISTINCT FROM {} ELSE true END"
+                " THEN {} ELSE {} END)"
+            ).format(
+                refusal(t, plan.name, "t"),
+                t.value("t"),
+                sql.Identifier("t", t.column),
+                value,
+                sql.Identifier("t", column),
+            ),
+        )
+        for t in plan.translations_of(table)
+        if isinstance(t, Derived)
+        for column, value in t.legacy_values("t").items()
+    ]
+    if not assignments:
+        return ()
+    return (Fill(kind="restore", table=table, assignments=tuple(assignments)),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,13 @@ class Derived:
 
     The expression names columns in braces, ``"CASE WHEN {status} = 'sold' THEN {updated_at} END"``,
     or their normal forms, ``"{status:normal} = 'sold'"``; a brace of its own is doubled.
+
+    ``back`` is the way back: for each legacy column that follows, an expression over the new column
+    and the others of the row, ``{"paid": "CASE WHEN {is_paid} THEN 'yes' ELSE 'no' END"}``. With it
+    a write of the new column alone leads, before the cutover and after it; one that ``back`` cannot
+    tell is refused. Without it ``writable`` says what becomes of a write that contradicts the
+    expression after the cutover: with False the triggers refuse it; with True it is wrong for
+    audits, and a rollback overwrites it. A plan that cuts the table over has to say which.
     """
 
     table: Table
@@ -135,6 +142,8 @@ class Derived:
     type: str
     expression: str
     required: bool = True
+    back: Mapping[str, str] = field(default_factory=dict, hash=False)
+    writable: bool | None = None
 
     @property
     def new(self) -> Column:
@@ -145,12 +154,8 @@ class Derived:
         return {self.column: self.new}
 
     @cached_property
-    def _parts(self) -> tuple[tuple[str, str | None, str], ...]:
-        """The expression as literal text, column and form of the column, in turn."""
-        return tuple(
-            (literal, name, form or "")
-            for literal, name, form, _conversion in string.Formatter().parse(self.expression)
-        )
+    def _parts(self) -> "tuple[_Part, ...]":
+        return _parts_of(self.expression)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -168,8 +173,32 @@ class Derived:
         ``normal_forms`` says where the normal form of a column is at hand already; ``instead``
         gives values that columns are to have instead of those of the row.
         """
+        return self._over(self._parts, row, normal_forms, instead)
+
+    def legacy_values(
+        self, row: str, *, instead: Mapping[str, sql.Composable] | None = None
+    ) -> dict[str, sql.Composed]:
+        """By legacy column, what it is to hold so that the row ``row`` means its new value."""
+        return {
+            column: self._over(_parts_of(expression), row, None, instead)
+            for column, expression in self.back.items()
+        }
+
+    @property
+    def read_by_back(self) -> tuple[str, ...]:
+        """The columns that the way back names."""
+        parts = [part for expression in self.back.values() for part in _parts_of(expression)]
+        return tuple(dict.fromkeys(name for _, name, _ in parts if name))
+
+    @staticmethod
+    def _over(
+        of: "tuple[_Part, ...]",
+        row: str,
+        normal_forms: Mapping[str, sql.Composable] | None = None,
+        instead: Mapping[str, sql.Composable] | None = None,
+    ) -> sql.Composed:
         parts: list[sql.Composable] = [sql.SQL("(")]
-        for literal, name, form in self._parts:
+        for literal, name, form in of:
             parts.append(code(literal))
             if name is None:
                 continue
@@ -200,6 +229,17 @@ class Computed:
     @property
     def added(self) -> Mapping[str, Column]:
         return self.columns
+
+
+_Part = tuple[str, str | None, str]
+
+
+def _parts_of(expression: str) -> tuple[_Part, ...]:
+    """The expression as literal text, column and form of the column, in turn."""
+    return tuple(
+        (literal, name, form or "")
+        for literal, name, form, _conversion in string.Formatter().parse(expression)
+    )
 
 
 ColumnTranslation = Lookup | Derived

@@ -81,7 +81,12 @@ def test_a_step_about_legacy_texts_of_a_table_that_has_none_is_e035(
 ) -> None:
     remark = table("parcel", remark="text")
     translation: r.Derived | r.Computed = r.Derived(
-        table=remark, column="note", type="text", expression="{remark}", required=False
+        table=remark,
+        column="note",
+        type="text",
+        expression="{remark}",
+        required=False,
+        writable=False,
     )
     if what == "computed":
         translation = r.Computed(

@@ -90,6 +90,7 @@ class Sample:
             column=self.column("is_open"),
             type="boolean",
             expression=self._open,
+            writable=True,
         )
 
     @cached_property
@@ -100,6 +101,7 @@ class Sample:
             type="timestamp with time zone",
             expression=f"CASE WHEN {self._open} THEN {{{self.column('made_at')}}} END",
             required=False,
+            writable=True,
         )
 
     @property

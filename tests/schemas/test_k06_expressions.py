@@ -26,7 +26,14 @@ INSERT INTO pickup (at, lasted, said)
 
 def derived(of: r.Table, expression: str, *, type: str = "text", required: bool = False) -> r.Plan:
     return plan_of(
-        r.Derived(table=of, column="new", type=type, expression=expression, required=required)
+        r.Derived(
+            table=of,
+            column="new",
+            type=type,
+            expression=expression,
+            required=required,
+            writable=False,
+        )
     )
 
 

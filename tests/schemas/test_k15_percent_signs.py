@@ -48,6 +48,7 @@ PLAN = plan_of(
         type="boolean",
         expression="{rate %} % 2 = 1 OR {status %} LIKE '%s none'",
         required=False,
+        writable=False,
     ),
     r.Computed(
         table=OF,

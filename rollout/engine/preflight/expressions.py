@@ -138,7 +138,30 @@ class _Trial:
                 f"a value has {row[1]:,} characters, and {self.derived.type} takes {length[1]}.",
                 "Shorten it in the expression, or give the column a longer type.",
             )
-        return self._of_the_moment() or self._of_the_session()
+        return self._of_the_moment() or self._of_the_session() or self._of_the_way_back()
+
+    def _of_the_way_back(self) -> tuple[str, str] | None:
+        """Rows whose value the way back would tell as another one."""
+        if not self.derived.back:
+            return None
+        value = self.derived.value("new")
+        legacy = self.derived.legacy_values("new", instead={self.derived.column: value})
+        again = self.derived.value("new", instead=legacy)
+        query = sql.SQL(
+            "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new LIMIT {}) AS tried"
+            " WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
+        ).format(value, again, self.derived.table.identifier, sql.Literal(COMPARED_ROWS))
+        advice = "Correct it: the expression over what it says is to be the new value again."
+        try:
+            with self._as_in_a_trigger():
+                row = self.connection.execute(own(query)).fetchone()
+        except errors.QueryCanceled:
+            raise
+        except psycopg.Error as error:
+            return f"the way back raises: {error.diag.message_primary}.", advice
+        if row and row[0]:
+            return f"the way back says another value for {row[0]:,} rows.", advice
+        return None
 
     def _why(self, error: psycopg.Error) -> tuple[str, str]:
         message = error.diag.message_primary or str(error).strip()
