@@ -19,7 +19,10 @@ def addresses_of_the_console(rollout: Rollout) -> list[str]:
     return [
         "/rollout/" + pattern.format(**names) + NAMED_BESIDES.get(last_part(pattern), "")
         for pattern in WHO_MAY
-        if last_part(pattern) not in POST_ONLY and not last_part(pattern).startswith("export.")
+        # A download is no page, and a part of one leads to it.
+        if last_part(pattern) not in POST_ONLY
+        and "." not in last_part(pattern)
+        and not pattern.endswith("/mappings/{text}/new/")
     ]
 
 

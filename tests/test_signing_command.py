@@ -145,4 +145,4 @@ def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> No
 
 def test_the_flows_are_tried_out(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("probe", PLAN)
-    assert (code, out.count("passed  properties.flows.")) == (0, 3)
+    assert (code, out.count("passed  properties.flows.")) == (0, 4)

@@ -34,7 +34,8 @@ from tests.console.views.test_jobs import a_lane, measured, page_of, refused
 from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
-MOST = 15
+# Constant, whatever the data; a phase that failed is compared with the live schema as well.
+MOST = 16
 ON_DEMAND = ("preflight", "readiness", "locks", "new")
 """Last parts of addresses that a page asks for by itself, or when somebody presses."""
 Leads = dict[str, Client]
@@ -49,7 +50,7 @@ def counted() -> Iterator[list[str]]:
     def counting(execute: Callable[..., Any]) -> Callable[..., Any]:
         def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = query.decode() if isinstance(query, bytes) else str(query)
-            if not text.startswith("SET "):
+            if not text.startswith("SET ") and "set_config(" not in text:
                 sent.append(text)
             return execute(self, query, *args, **kwargs)
 
@@ -103,6 +104,8 @@ def more(rollout: Rollout) -> None:
         journal.restored(journal.taken(rollout), state="done")
         journal.reviewed(rollout)
         journal.told(journal.noted(rollout))
+    # The phase stands as it did: one that failed is looked at more closely.
+    journal.ran(rollout, 1)
 
 
 def much_goes_on(rollout: Rollout) -> None:
@@ -179,7 +182,7 @@ def leads(committed_db: Database) -> Leads:
     return {name: journal.browser_of(name) for name in ("lead", "lead:production")}
 
 
-def test_every_page_asks_less_than_fifteen_times_whatever_goes_on_and_however_much(
+def test_every_page_asks_a_bounded_number_of_times_whatever_goes_on_and_however_much(
     leads: Leads,
 ) -> None:
     rollout = journal.the_rollout()

@@ -136,7 +136,8 @@ class _Session:
         if left <= 0:
             raise errors.QueryCanceled("the time for all questions has passed")
         with self.connection.transaction():
-            self.connection.execute("SET TRANSACTION READ ONLY")
+            # One snapshot for a question's statements: the application goes on writing between them.
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             for name, value in (("statement_timeout", left), ("lock_timeout", 0.5)):
                 self.connection.execute(
                     sql.SQL("SET LOCAL {} = {}").format(

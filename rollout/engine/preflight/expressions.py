@@ -198,7 +198,10 @@ class _Trial:
         return _LITERAL.sub("''", bare)
 
     def _of_the_session(self) -> tuple[str, str] | None:
-        """Settings of a session that make a difference to the value of a row that is there."""
+        """Settings of a session that make a difference to the value of a row that is there.
+
+        All are compared in the question's one snapshot: the application goes on writing meanwhile.
+        """
         pinned = self._print({})
         for session in _SESSIONS:
             if self._print(session.settings) != pinned:

@@ -214,6 +214,8 @@ def test_every_address_asks_who_is_there(
 def status_of_made(pattern: str, method: str) -> int:
     """What is answered to those who may."""
     if method == "get":
+        if pattern.endswith("/mappings/{text}/new/"):
+            return 302  # A part of the review's page: opened by itself it leads there.
         return 405 if last_part(pattern) in POST_ONLY else 200
     return 302 if last_part(pattern) in MADE_FOR_POST else 405
 
