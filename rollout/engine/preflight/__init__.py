@@ -136,7 +136,7 @@ class _Session:
         if left <= 0:
             raise errors.QueryCanceled("the time for all questions has passed")
         with self.connection.transaction():
-            # One snapshot for a question's statements: the application goes on writing between them.
+            # One snapshot for all of a question's statements: the application goes on writing.
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             for name, value in (("statement_timeout", left), ("lock_timeout", 0.5)):
                 self.connection.execute(
