@@ -99,6 +99,14 @@ class PhaseRun(Leased):
         """Whether a worker has something to do with it."""
         return self.state in WORKING
 
+    @property
+    def stopped_at(self) -> datetime | None:
+        """Since when it is at its end or stands still; None while it is at work."""
+        if self.finished_at is not None or not self.halts:
+            return self.finished_at
+        began, ended = self.halts[-1]
+        return datetime.fromisoformat(began) if began and not ended else None
+
     def time_at_work(self, since: datetime, until: datetime) -> timedelta:
         """How much of a stretch of time it did not stand still."""
         halted = timedelta()

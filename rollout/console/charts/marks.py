@@ -86,15 +86,15 @@ def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Ma
     in_time = [
         run
         for run in runs
-        if run.created_at < until and (run.finished_at is None or run.finished_at > since)
+        if run.created_at < until and (run.stopped_at is None or run.stopped_at > since)
     ]
     return [
         Mark(
             _WORDS[Way(run.way)].format(run.phase),
-            band_of(run.created_at, run.finished_at or until, since, until),
+            band_of(run.created_at, run.stopped_at or until, since, until),
             "phase",
             run.created_at,
-            run.finished_at,
+            run.stopped_at,
         )
         for run in in_time[:MOST]
     ]
@@ -104,16 +104,18 @@ def _jobs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
     in_time = Q(finished_at__gt=since) | Q(finished_at=None)
     jobs = BackfillJob.objects.filter(
         in_time, step_run__run__rollout=rollout, created_at__lt=until
-    )[:MOST]
+    ).select_related("step_run__run")[:MOST]
+    ends = {job: job.finished_at or job.step_run.run.stopped_at for job in jobs}
     return [
         Mark(
             f"{badges.of_job(job.kind)} of {job.table}",
-            band_of(job.created_at, job.finished_at or until, since, until),
+            band_of(job.created_at, end or until, since, until),
             "job",
             job.created_at,
-            job.finished_at,
+            end,
         )
-        for job in jobs
+        for job, end in ends.items()
+        if end is None or end > since
     ]
 
 
