@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client, RequestFactory
 
 from rollout import console
@@ -125,36 +126,73 @@ def named_wrongly(pattern: str, known: dict[str, object], value: str) -> Iterato
         yield "/rollout/" + pattern.format(**{**right, part: value})
 
 
-@pytest.mark.parametrize("pattern", [p for p in WHO_MAY if "{" in p])
-def test_no_address_breaks_whatever_it_names(rollout: Rollout, lead: Client, pattern: str) -> None:
-    known = named(rollout)
-    for value in (*NO_TEXT, *HOSTILE):
-        for address in named_wrongly(pattern, known, value):
-            assert_answered(lead, "get", address)
+TRIED = 3
+"""So many values each part of an address and each field is sent. Which ones changes with its place,
+so that each value comes to every kind of them."""
+PARTS = 4
 
 
-@pytest.mark.parametrize("pattern", LISTS)
+def some(values: Sequence[str], place: int) -> list[str]:
+    """A few of the values, others at each place; all of them within a few places."""
+    return [values[(place * TRIED + n) % len(values)] for n in range(min(TRIED, len(values)))]
+
+
+def in_parts(patterns: Iterable[str]) -> pytest.MarkDecorator:
+    """One journal and one browser for many addresses; workers share the parts."""
+    listed = list(patterns)
+    return pytest.mark.parametrize("patterns", [listed[n::PARTS] for n in range(PARTS)])
+
+
+@in_parts(p for p in WHO_MAY if "{" in p)
+def test_no_address_breaks_whatever_it_names(
+    rollout: Rollout, lead: Client, patterns: list[str]
+) -> None:
+    known, place = named(rollout), 0
+    for pattern in patterns:
+        for part in range(len(list(named_wrongly(pattern, known, "")))):
+            for value in some((*NO_TEXT, *HOSTILE), place):
+                assert_answered(lead, "get", list(named_wrongly(pattern, known, value))[part])
+            place += 1
+
+
+@in_parts(LISTS)
 def test_no_page_breaks_whatever_its_query_says(
-    rollout: Rollout, lead: Client, pattern: str
+    rollout: Rollout, lead: Client, patterns: list[str]
 ) -> None:
-    address = "/rollout/" + pattern.format(**named(rollout))
-    for value in HOSTILE:
-        assert_answered(lead, "get", f"{address}?{'&'.join(f'{n}={value}' for n in ASKED)}")
-    assert lead.get(f"{address}?q=%00").status_code == 400
+    known = named(rollout)
+    for pattern in patterns:
+        address = "/rollout/" + pattern.format(**known)
+        # All fields with one value; the next page has others.
+        for value in some(HOSTILE, LISTS.index(pattern)):
+            assert_answered(lead, "get", f"{address}?{'&'.join(f'{n}={value}' for n in ASKED)}")
+        assert lead.get(f"{address}?q=%00").status_code == 400
 
 
-@pytest.mark.parametrize("pattern", [p for p in WHO_MAY if fields_of(p)])
+@in_parts(p for p in WHO_MAY if fields_of(p))
 def test_no_field_of_a_form_breaks_what_it_is_sent_to(
-    rollout: Rollout, lead: Client, pattern: str
+    rollout: Rollout, lead: Client, patterns: list[str]
 ) -> None:
-    address = "/rollout/" + pattern.format(**named(rollout))
-    for field in fields_of(pattern):
-        others = "&".join(f"{name}={quote(v)}" for name, v in SENT.items() if name != field)
-        for value in DECISIONS if field == "decisions" else HOSTILE:
-            assert_answered(lead, "post", address, f"{others}&{field}={value}")
-        # Who has no password is logged out by the page that asks for one.
-        lead.force_login(User.objects.get(username="lead"))
-        assert assert_answered(lead, "post", address, f"{others}&{field}=x%00") in (400, 405)
+    known, place = named(rollout), 0
+    for pattern in patterns:
+        address = "/rollout/" + pattern.format(**known)
+        for field in fields_of(pattern):
+            others = "&".join(f"{name}={quote(v)}" for name, v in SENT.items() if name != field)
+            values = DECISIONS if field == "decisions" else some(HOSTILE, place)
+            place += 1
+            for value in values:
+                with transaction.atomic():
+                    assert_answered(lead, "post", address, f"{others}&{field}={value}")
+                    transaction.set_rollback(True)
+                if pattern == "confirm/":
+                    # Who has no password is logged out by the page that asks for one.
+                    lead.force_login(User.objects.get(username="lead"))
+            refused = assert_answered(lead, "post", address, f"{others}&{field}=x%00")
+            assert refused in (400, 405), address
+
+
+def test_each_value_comes_to_every_kind_of_address_page_and_field() -> None:
+    for values, places in (((*NO_TEXT, *HOSTILE), 20), (HOSTILE, len(LISTS))):
+        assert {value for place in range(places) for value in some(values, place)} == set(values)
 
 
 def test_every_field_that_a_view_reads_is_tried() -> None:
