@@ -7,7 +7,7 @@ from config.home import ROOT
 from rollout.journal.moments import IN_TEXT, in_words
 
 # Where moments are formatted for a page, a machine or a zone of their own.
-OTHERS = {"moments.py", "formatting.py"}
+OTHERS = {"moments.py", "formats.py"}
 BY_HAND = re.compile(r"%H:%M(:%S)?\}? UTC|%H:%M(:%S)?\} UTC")
 
 

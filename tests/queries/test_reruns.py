@@ -61,7 +61,7 @@ def test_what_is_not_in_place_any_more_is_named_and_answered_with_no(
     code, out, _ = rollout("verify", PLAN, "2")
     assert code == 1
     assert "changed  backfill: Not any more: 3 rows of properties would be written." in out
-    assert "changed  dual-write: Not any more: CREATE OR REPLACE FUNCTION" in out
+    assert "changed  dual-write: Not any more: " in out
     assert out.splitlines()[-1].startswith("Running phase 2 again would change something")
 
 
