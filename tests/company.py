@@ -146,10 +146,11 @@ import django
 django.setup()
 
 from django.contrib.auth import get_user_model
-from rollout import log, runner
+from rollout import runner
+from rollout.journal import activity_log
 from rollout.models import PhaseRun, SnapshotState
 from rollout.plan import plans
-from rollout.status import find_rollout, status_of
+from rollout.queries.status import find_rollout, status_of
 
 
 get_user_model().objects.create_superuser("lead@company.example", "of-the-test")
@@ -191,7 +192,7 @@ for phase in range(last, -1, -1):
     all_of(runner.roll_back, phase)
 print("and back")
 assert not any(status_of(rollout).phase for rollout in rollouts)
-assert log.verify().broken is None
+assert activity_log.verify().broken is None
 '''
 
 SHOP_TABLES = '''

@@ -65,6 +65,7 @@ WHO_MAY = {
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
     "{rollout}/phases/0/preflight/": (READERS, READERS),
+    "{rollout}/readiness/": (READERS, READERS),
     "{rollout}/phases/0/roll-back/locks/": (READERS, READERS),
     "{rollout}/phases/1/forward.sql": (READERS, READERS),
     "{rollout}/phases/1/rollback.sql": (READERS, READERS),
