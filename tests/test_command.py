@@ -64,7 +64,14 @@ def test_show_as_json_has_exactly_the_agreed_shape(rollout: Rollout) -> None:
         "environment": "production",
         "phase": None,
         "phases": [
-            {"number": number, "name": name, "state": "pending", "gates": []}
+            {
+                "number": number,
+                "name": name,
+                "state": "pending",
+                "destructive": number == 4,
+                "restrictive": number in (3, 4),
+                "gates": [],
+            }
             for number, name in enumerate(("prepare", "expand", "backfill", "enforce", "contract"))
         ],
         "read_mode": "legacy",
@@ -218,6 +225,8 @@ def test_audit_as_json_has_exactly_the_agreed_shape(rollout: Rollout, backfilled
     assert (code, err) == (0, "")
     found = json.loads(out)
     categories = found.pop("categories")
+    assert len(found.pop("mapping")) == 12
+    assert found.pop("mapping_values") > found.pop("mapping_reviewed") == 0
     assert found == {
         "plan": PLAN,
         "environment": "production",

@@ -350,6 +350,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert catalog_of(committed_db) == catalog_before
     left = "SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relkind = 'r'"
     assert rollouts.ask(f"{left} AND relnamespace = 'rollout'::regnamespace") == [
+        "attributes",
         "decisions",
         "lanes",
         "losses",

@@ -96,11 +96,12 @@ def test_a_replica_identity_over_a_legacy_column_blocks_and_names_the_statement(
     scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(BY_INDEX, plan_of(OF_CODED))
-    parcels.carry_out(0, 1, 2, 3)
     with pytest.raises(RefusedByPreflight, match="REPLICA IDENTITY DEFAULT"):
-        parcels.carry_out(4)
+        parcels.carry_out(0)
     parcels.application("ALTER TABLE parcel REPLICA IDENTITY DEFAULT")
-    parcels.carry_out(4)
+    # It is unique over the text as well, which a plan without its successor may not drop.
+    parcels.application("DROP INDEX parcel_code_status")
+    parcels.carry_out(0, 1, 2, 3, 4)
     parcels.application(
         "UPDATE parcel SET code = 1000 WHERE id = 1", "DELETE FROM parcel WHERE id = 2"
     )
