@@ -298,7 +298,8 @@ def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_goes_on
         worker.stop(signal.SIGKILL)
     dumping = snapshot.state == SnapshotState.TAKING
     # A dump's file is there from its first bytes on.
-    assert {path.suffix for path in stored()} <= ({".part"} if dumping else {".dump"})
+    suffixes = [path.suffix for path in stored()]
+    assert suffixes in ([[], [".part"]] if dumping else [[".dump"]])
     assert (snapshot.sha256 == "") == dumping
     assert len(scratch_databases(snapshot)) == (0 if dumping else 1)
     time_passes(snapshot)
