@@ -25,7 +25,14 @@ from rollout.plan.transition import CutOver
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
-_TEXT = re.compile(r"text|character varying(\(\d+\))?")
+# PostgreSQL's own types. Types of the database itself may be enums and domains of texts: the
+# preflight looks.
+_NO_TEXT = re.compile(
+    r".*\[\]|(smallint|integer|bigint|numeric|real|double precision|money|boolean|date|time"
+    r"|timestamp|interval|uuid|jsonb?|xml|bytea|bit|inet|cidr|macaddr8?|oid|name|\"char\"|character"
+    r"|(?:int[48]|num|ts|tstz|date)(?:multi)?range|point|line|lseg|box|path|polygon|circle"
+    r"|tsvector|tsquery)(\b(?! varying).*)?"
+)
 
 LONGEST_LOOK = timedelta(minutes=4)
 """A rule may look back so far."""
@@ -259,13 +266,14 @@ def _lookups(plan: Plan) -> Iterator[Error]:
                 "Name a row for blanks with blank='...', or set required=False.",
                 plan,
             )
-        if not _TEXT.fullmatch(lookup.of_legacy.type):
+        if _NO_TEXT.fullmatch(lookup.of_legacy.type):
             yield _error(
                 CheckId.LEGACY_TYPE,
                 f"The legacy column {lookup.table.label}.{lookup.legacy} is "
-                f"{lookup.of_legacy.type}; the texts of a lookup are text or character varying.",
-                "Make it text in a migration before the rollout (for citext that rewrites "
-                "nothing), or derive the new column from it with Derived.",
+                f"{lookup.of_legacy.type}; a lookup is made of text, character varying, citext, "
+                "an enum or a domain of these.",
+                "Make it text in a migration before the rollout, or derive the new column from it "
+                "with Derived.",
                 plan,
             )
         elif lookup.blank is not None and len(lookup.blank) > lookup.longest:

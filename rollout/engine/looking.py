@@ -76,11 +76,12 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
     """Read a table by its name, ``schema.name`` where that is not public. Raises NotFound."""
     oid, schema, relation, kind = _find(connection, name)
     live = {
-        column: (Column(type_, null), generated, default)
-        for column, type_, null, generated, default in connection.execute(
+        column: (Column(type_, null), generated, default, has_texts)
+        for column, type_, null, generated, default, has_texts in connection.execute(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,"
-            " a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid)"
-            " FROM pg_attribute a LEFT JOIN pg_attrdef d"
+            " a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid),"
+            " y.typcategory IN ('S', 'E') AND y.typname NOT IN ('bpchar', 'name')"
+            " FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_attrdef d"
             "   ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
             " WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             [oid],
@@ -129,14 +130,9 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
         texts={
             column: _texts(connection, table, column)
             for column in columns
-            if is_text(live[column][0]) and column not in loosely_compared
+            if live[column][3] and column not in loosely_compared
         },
     )
-
-
-def is_text(column: Column) -> bool:
-    """Whether a column holds texts that a lookup can be made of."""
-    return column.type == "text" or column.type.startswith("character varying")
 
 
 def _find(connection: Connection, name: str) -> tuple[int, str, str, str]:
@@ -218,7 +214,7 @@ def _texts(connection: Connection, table: Table, column: str) -> Texts:
 
 
 def _count(connection: Connection, table: Table, column: str, *, in_part: bool) -> Texts:
-    rows = sql.SQL("SELECT {} AS legacy FROM {}{}").format(
+    rows = sql.SQL("SELECT {}::text AS legacy FROM {}{}").format(
         sql.Identifier(column),
         table.identifier,
         sql.SQL(f" LIMIT {_PART}" if in_part else ""),

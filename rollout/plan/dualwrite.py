@@ -228,6 +228,7 @@ class DualWriteTriggers:
             "old_column": sql.Identifier("old", lookup.column),
             "new_legacy": sql.Identifier("new", lookup.legacy),
             "old_legacy": sql.Identifier("old", lookup.legacy),
+            "given": lookup.text(sql.Identifier("new", lookup.legacy)),
             "to_new": in_target(resolver_name(lookup, self.plan)),
             "to_legacy": in_target(self.to_legacy(lookup)),
             "no_text": lookup.no_text,
@@ -329,7 +330,7 @@ class DualWriteTriggers:
         """
         names = self._names(lookup)
         fill = names | {
-            "text_means": sql.SQL("{to_new} ({new_legacy}, wait => false)").format(**names),
+            "text_means": sql.SQL("{to_new} ({given}, wait => false)").format(**names),
             "blank": sql.SQL("{} = ''").format(normal(lookup.legacy_text("new"))),
             "default": self._is_default(lookup),
             "refusal": sql.Literal(
@@ -349,7 +350,7 @@ class DualWriteTriggers:
                 "      AND {new_column} IS DISTINCT FROM {text_means} THEN",
                 "    IF {blank} OR (TG_OP = 'UPDATE'",
                 "        AND {new_legacy} IS NOT DISTINCT FROM {old_legacy}) THEN",
-                "      {new_legacy} := {to_legacy} ({new_column}, {new_legacy});",
+                "      {new_legacy} := {to_legacy} ({new_column}, {given});",
                 "      IF {new_column} IS DISTINCT FROM {text_means} THEN",
                 "        RAISE EXCEPTION USING MESSAGE = {decided};",
                 "      END IF;",
@@ -376,7 +377,7 @@ class DualWriteTriggers:
         ).format(
             self.table.regclass,
             sql.Literal(lookup.legacy),
-            sql.Identifier("new", lookup.legacy),
+            lookup.text(sql.Identifier("new", lookup.legacy)),
         )
 
     def _reverse(self, *, frozen: bool) -> list[sql.Composable]:
@@ -389,13 +390,13 @@ class DualWriteTriggers:
                 "default": self._is_default(lookup),
             }
             refuse = "RAISE EXCEPTION USING MESSAGE = {refusal};"
-            legacy_alone = refuse if frozen else "{new_column} := {to_new} ({new_legacy});"
+            legacy_alone = refuse if frozen else "{new_column} := {to_new} ({given});"
             # An archive is made of what is there: text from now on says no more than its row.
-            spelling = "NULL" if frozen else "{new_legacy}"
+            spelling = "NULL" if frozen else "{given}"
             follow = (
                 f"{{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
                 # People may have decided since that the text of the row means another row.
-                "{new_column} := {to_new} ({new_legacy});",
+                "{new_column} := {to_new} ({given});",
             )
             lines += [
                 code(line).format(**names)
@@ -415,7 +416,7 @@ class DualWriteTriggers:
                         else ()
                     ),
                     "    ELSIF {new_column} IS NULL THEN",
-                    "      {new_column} := {to_new} ({new_legacy});",
+                    "      {new_column} := {to_new} ({given});",
                     "      {new_legacy} := {no_text};",
                     "    ELSE",
                     *(f"      {line}" for line in follow),

@@ -203,7 +203,7 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         "  ON CONFLICT DO NOTHING;\n"
         "ANALYZE {mapping}"
     ).format(
-        legacy=sql.Identifier(lookup.legacy),
+        legacy=lookup.text(sql.Identifier(lookup.legacy)),
         table=lookup.table.identifier,
         # Where the column is NOT NULL there may never be a blank; the first makes the row.
         blank=sql.SQL("UNION ALL SELECT '', 0" if lookup.of_legacy.null else ""),

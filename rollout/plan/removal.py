@@ -106,7 +106,9 @@ def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
     columns: list[sql.Composable] = [sql.Identifier(row, c) for c in table.key]
     for lookup in plan.lookups_of(table):
         # As bytes: a collation may take texts for equal that differ.
-        columns.append(sql.SQL('{} COLLATE "C"').format(sql.Identifier(row, lookup.legacy)))
+        columns.append(
+            sql.SQL('{} COLLATE "C"').format(lookup.text(sql.Identifier(row, lookup.legacy)))
+        )
         columns.append(sql.Identifier(row, lookup.column))
     return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
 
@@ -148,7 +150,7 @@ def texts_are_back(plan: "Plan", table: Table) -> Proof:
             'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"'
             " THEN format('%s is %L instead of %L', {name}::text, {has}, {should}) END"
         ).format(
-            has=sql.Identifier("t", lookup.legacy),
+            has=lookup.text(sql.Identifier("t", lookup.legacy)),
             should=legacy_text_again(plan, lookup),
             name=sql.Literal(lookup.legacy),
         )
@@ -175,14 +177,14 @@ def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
         sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
     )
     return sql.SQL(
-        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN a.{legacy}"
+        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN {legacy}"
         " ELSE {text} END"
         " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
         " LEFT JOIN {archive} AS a ON {same_key}"
         " AND a.{column} IS NOT DISTINCT FROM t.{column})"
     ).format(
         key=sql.Identifier(table.key[0]),
-        legacy=sql.Identifier(lookup.legacy),
+        legacy=lookup.text(sql.Identifier("a", lookup.legacy)),
         text=text_of_row(lookup, plan.name, "l"),
         lookup=lookup.lookup_sql,
         archive=in_target(archive_name(plan, table)),
@@ -335,7 +337,7 @@ class DropLegacy(Step):
                 kind="restore",
                 table=self.table,
                 assignments=tuple(
-                    Assignment(lookup.legacy, legacy_text_again(plan, lookup))
+                    Assignment(lookup.legacy, lookup.of_text(legacy_text_again(plan, lookup)))
                     for lookup in plan.lookups_of(self.table)
                 ),
                 source=in_target(archive_name(plan, self.table)),

@@ -15,6 +15,7 @@ from rollout.plan.table import Column, Table
 
 _KEYS = {"SmallAutoField": "smallint", "AutoField": "integer"}
 """Of Django's automatic keys; all others are bigint."""
+_TEXT = re.compile(r"text|character varying(\(\d+\))?")
 _LENGTH = re.compile(r"\((\d+)\)")
 
 
@@ -27,8 +28,9 @@ class Lookup:
     ``required`` must then be false, unless the legacy column is NOT NULL: then an empty text is
     refused from the step on that requires values. A required column becomes NOT NULL when the plan
     enforces it.
-    The legacy column is text or varchar. Where it is NOT NULL it stays so, and no value is an empty
-    text there; where it is varchar, names of lookup rows are no longer than it can take.
+    The legacy column is text or varchar, citext, an enum or a domain of these. Where it is NOT NULL
+    it stays so, and no value is an empty text there; where it is varchar, names of lookup rows are
+    no longer than it can take.
     ``synonyms`` leads texts to the name of the row that they mean, whatever their case and white
     space. What people decide about a text counts for more than the plan.
 
@@ -119,7 +121,20 @@ class Lookup:
 
     def legacy_text(self, row: str) -> sql.Composable:
         """The legacy text as the mapping's key: NULL is the blank text."""
-        return sql.SQL("coalesce({}, '')").format(sql.Identifier(row, self.legacy))
+        return sql.SQL("coalesce({}, '')").format(self.text(sql.Identifier(row, self.legacy)))
+
+    def text(self, value: sql.Composable) -> sql.Composable:
+        """SQL of a value of the legacy column as a text."""
+        return value if self.is_text else sql.SQL("{}::text").format(value)
+
+    def of_text(self, text: sql.Composable) -> sql.Composable:
+        """SQL of a text as a value of the legacy column."""
+        return text if self.is_text else sql.SQL("{}::{}").format(text, code(self.of_legacy.type))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the legacy column is text already; else it is an enum or a domain, or citext."""
+        return _TEXT.fullmatch(self.of_legacy.type) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

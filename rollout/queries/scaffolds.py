@@ -158,10 +158,10 @@ class _Author:
                 f"{label} has a collation that is not deterministic: texts that differ are equal "
                 'there. Give it one that is in a migration first, as TYPE text COLLATE "default".'
             )
-        if type_ == "citext" or re.fullmatch(r"character(\(\d+\))?", type_):
+        if re.fullmatch(r"character(\(\d+\))?", type_):
             raise CannotScaffold(
                 f"{label} is {type_}, whose texts compare in a way of their own. Make it text in a "
-                "migration first (of citext that rewrites nothing)."
+                "migration first."
             )
 
     def _translation(self, column: str) -> _Translation:

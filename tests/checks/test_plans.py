@@ -224,9 +224,14 @@ def of_legacy(column: Column, **more: Any) -> set[str | None]:
     return {id for id, _message in found(plan)}
 
 
-@pytest.mark.parametrize("type_", ["citext", "character(8)", "integer", "app.kind"])
+@pytest.mark.parametrize("type_", ["character(8)", "integer", "text[]", "jsonb"])
 def test_a_lookup_of_what_is_no_text_is_e009(type_: str) -> None:
     assert "rollout.E009" in of_legacy(Column(type_))
+
+
+@pytest.mark.parametrize("type_", ["citext", "app.kind", "date_kind", "character varying"])
+def test_a_lookup_of_a_type_of_the_databases_own_is_for_the_preflight(type_: str) -> None:
+    assert "rollout.E009" not in of_legacy(Column(type_))
 
 
 def test_a_row_for_blanks_that_the_legacy_column_cannot_take_is_e016() -> None:

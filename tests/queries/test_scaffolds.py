@@ -190,3 +190,20 @@ def test_the_text_reads_as_if_somebody_had_written_it(connection: Connection) ->
         assert lines[-1] == ""
         assert not any(line != line.rstrip() for line in lines)
         assert not any((a, b, c) == ("", "", "") for (a, b), (_, c) in pairwise(pairwise(lines)))
+
+
+@pytest.mark.parametrize("type_", ["citext", "mood"])
+def test_a_column_of_a_type_of_the_databases_own_becomes_a_lookup(
+    connection: Connection, type_: str
+) -> None:
+    connection.execute(
+        "CREATE EXTENSION IF NOT EXISTS citext; DROP TYPE IF EXISTS mood CASCADE;"
+        " CREATE TYPE mood AS ENUM ('glad', 'sad');"
+    )
+    connection.execute(
+        f"CREATE TABLE guests (id bigint PRIMARY KEY, mood {type_});".encode()
+        + b"INSERT INTO guests SELECT n, (ARRAY['glad', 'sad']::text[])[1 + n % 2]::"
+        + f"{type_} FROM generate_series(1, 20) AS n".encode()
+    )
+    made = scaffold(look_at(connection, "guests", ["mood"]), ("mood",), today=date(2026, 1, 1))
+    assert "MOOD = r.Lookup(" in made.source

@@ -49,7 +49,7 @@ def decide(
         connection,
         lookup,
         sql.SQL("{} = ANY ({}::text[])").format(
-            normal(sql.SQL("coalesce({}, '')").format(sql.Identifier(lookup.legacy))),
+            normal(sql.SQL("coalesce({}, '')").format(lookup.text(sql.Identifier(lookup.legacy)))),
             sql.Literal(forms),
         ),
     )

@@ -48,7 +48,7 @@ def counts_of(
                         "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition}"
                         " GROUP BY 1"
                     ).format(
-                        legacy=sql.Identifier(lookup.legacy),
+                        legacy=lookup.text(sql.Identifier(lookup.legacy)),
                         table=lookup.table.identifier,
                         condition=condition,
                     )

@@ -94,7 +94,7 @@ def _too_long(connection: Connection, lookup: Lookup, plan: str) -> str:
             " WHERE length({legacy}) > {longest}) AS d CROSS JOIN LATERAL ({meaning}) AS says"
             " WHERE length(says.name) > {longest}) AS found"
         ).format(
-            legacy=sql.Identifier(lookup.legacy),
+            legacy=lookup.text(sql.Identifier(lookup.legacy)),
             table=lookup.table.identifier,
             longest=longest,
             meaning=meaning(

@@ -233,7 +233,9 @@ def _written(
 
 def _means_another(plan: Plan, lookup: Lookup) -> sql.Composable:
     """SQL of what is wrong with the legacy text of a row that was written as a lookup row alone."""
-    text = normal(sql.SQL("coalesce({}, '')").format(sql.Identifier("t", lookup.legacy)))
+    text = normal(
+        sql.SQL("coalesce({}, '')").format(lookup.text(sql.Identifier("t", lookup.legacy)))
+    )
     name = sql.SQL("(w.names ->> {})").format(sql.Literal(lookup.legacy))
     synonyms = [
         sql.SQL("({} = {} AND {} = {})").format(

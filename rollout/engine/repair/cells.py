@@ -99,10 +99,10 @@ def lookup_cell(
             Write(
                 column=lookup.legacy,
                 condition=_is_one_of(category, back, rules.name_means_its_row),
-                value=rules.text_of_row,
+                value=lookup.of_text(rules.text_of_row),
                 category=category,
                 legacy=legacy,
-                before=legacy,
+                before=lookup.text(legacy),
                 after=rules.text_of_row,
                 from_lookup=True,
             )
