@@ -51,9 +51,11 @@ SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
 ROWS = 300
 GATE = """
 CREATE OR REPLACE FUNCTION {name}() RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN
-  PERFORM pg_advisory_xact_lock_shared(hashtext('{name}'));
+  PERFORM pg_advisory_xact_lock_shared(hashtext('{name}')) {when};
   {end} END $$;
 """
+# Others find with CREATE TABLE IF NOT EXISTS that theirs is there, which makes nothing.
+MADE_SOMETHING = "WHERE EXISTS (SELECT FROM pg_event_trigger_ddl_commands())"
 AT_THE_GATE = """
 SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
    AND objid = hashtext(%s)::oid
@@ -133,7 +135,7 @@ class Site:
 
     def gate_in_definitions(self, tag: str) -> Gate:
         """A gate at the end of a statement that defines something, before it is committed."""
-        name = self._gate_function("event_trigger", "")
+        name = self._gate_function("event_trigger", "", when=MADE_SOMETHING)
         rollouts.execute(
             f"CREATE EVENT TRIGGER {name} ON ddl_command_end WHEN TAG IN ('{tag}')"
             f" EXECUTE FUNCTION {name}()"
@@ -148,10 +150,10 @@ class Site:
         """A gate before whatever changes where the rollout stands."""
         return Gate(self, WAITS_FOR_ROLLOUT, "", "SELECT FROM rollout_rollout FOR UPDATE")
 
-    def _gate_function(self, returns: str, end: str) -> str:
+    def _gate_function(self, returns: str, end: str, *, when: str = "") -> str:
         number = rollouts.ask("SELECT count(*) FROM pg_proc WHERE proname LIKE 'gate_%%'")
         name = f"gate_{number}"
-        rollouts.execute(GATE.format(name=name, returns=returns, end=end))
+        rollouts.execute(GATE.format(name=name, returns=returns, end=end, when=when))
         return name
 
     def _shut(self, name: str) -> Gate:
