@@ -168,7 +168,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
             id="spoil",
             description="Make a note of it, and hold the table for long",
             there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
-            " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.5)",
+            " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2)",
             # The traffic goes on after it, and may write some of them itself.
             back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
             " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
@@ -199,7 +199,8 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     )
     (lock,) = [each for each in seen.locks if each["mode"] == "AccessExclusiveLock"]
     assert lock["table"] == "properties"
-    assert 480 < lock["held_ms"] < 900
+    assert lock["held_ms"] is not None, "the observer looked several times while it was held"
+    assert lock["held_ms"] > 480
     assert seen.longest_ms is not None
     assert seen.longest_ms > 300
     assert rehearsal.alone["longest_ms"] < seen.longest_ms
