@@ -269,9 +269,12 @@ def _halve(connection: Connection, fill: Fill, lane: Lane, places: list[Place]) 
 def _put_aside(
     connection: Connection, lane: Lane, key: Sequence[str], reason: str, *, since: bool
 ) -> Counts:
-    """Put a row in quarantine. One that was written since the job began is counted with that."""
+    """Put a row in quarantine. One that was written since the job began is counted with that.
+
+    Not in a later round: there it may have been counted when it was another.
+    """
     new = int(quarantine.put(connection, lane.job, key, reason))
-    return Counts(scanned=new if since else 0, quarantined=new, refused=1)
+    return Counts(scanned=new if since and lane.counting else 0, quarantined=new, refused=1)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ FIRST_RANGE_BLOCKS = 128
 # newer still has a small negative age, one that was frozen 2**31 transactions ago a large one.
 _NEWER_THAN_ITS_READER = 1_000_000
 _LOWEST_NORMAL_XID = 3
+# In the place of a transaction id: an earlier pass met every row that was there.
+_BEFORE_ALL = -1
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Lane:
 
     ``since`` and ``running`` are transaction ids, of 32 bits: the first that had not begun when the
     job began, and those that were under way then. ``counting``: what is met is counted as scanned.
+    A job that is done again counts nothing that its first time has counted.
     """
 
     job: int
@@ -76,6 +79,8 @@ class Lane:
         """
         if self.since is None:
             return sql.SQL("false")
+        if self.since == _BEFORE_ALL:
+            return sql.SQL("true")
         newer = sql.SQL("age(t.xmin) BETWEEN {} AND (SELECT age({}::xid))").format(
             sql.Literal(-_NEWER_THAN_ITS_READER),
             sql.Literal(str(max(self.since, _LOWEST_NORMAL_XID))),
@@ -131,11 +136,18 @@ def leaves(connection: Connection, table: Table) -> list[Leaf]:
 
 
 def create(
-    connection: Connection, job: int, table: Table, *, range_blocks: int | None = None
+    connection: Connection,
+    job: int,
+    table: Table,
+    *,
+    range_blocks: int | None = None,
+    before: Totals | None = None,
 ) -> None:
     """Cut the table into lanes. Doing it twice changes nothing.
 
-    ``range_blocks`` is how far the first batches reach, until their time says more.
+    ``range_blocks`` is how far the first batches reach, until their time says more. ``before`` is
+    what a job counted that came to its end and is done again: what is wrong by now was written
+    since, and the lanes' counters go on from there.
     """
     with connection.transaction():
         if connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
@@ -143,7 +155,26 @@ def create(
         beginning = _now(connection)
         # Read after that, so that every row version from before is within them.
         relations = leaves(connection, table)
+        if before is not None:
+            beginning = (_BEFORE_ALL, [])
         _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
+        if before is not None:
+            _go_on_from(connection, job, before)
+
+
+def _go_on_from(connection: Connection, job: int, before: Totals) -> None:
+    """Have the lanes of a job count nothing that was counted before, and the first one keep it."""
+    connection.execute(
+        "UPDATE rollout.lanes SET counting = false, round = %s WHERE job = %s", [before.round, job]
+    )
+    connection.execute(
+        "UPDATE rollout.lanes SET scanned = %s, updated = %s, quarantined = %s, rewritten = %s,"
+        " working_seconds = %s WHERE job = %s AND lane = 0",
+        [
+            *(before.scanned, before.updated, before.quarantined, before.rewritten),
+            *(before.working_seconds, job),
+        ],
+    )
 
 
 _Beginning = tuple[int, list[int]]

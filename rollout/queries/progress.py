@@ -182,6 +182,15 @@ def _ended(job: BackfillJob) -> JobProgress:
 def _under_way(
     job: BackfillJob, totals: Totals, measured: list[Sample], signals: list[Signal]
 ) -> JobProgress:
+    if totals.scanned < job.scanned:
+        # It is to be done again, and no worker has begun: the journal alone knows the first time.
+        totals = replace(
+            totals,
+            scanned=job.scanned,
+            updated=job.updated,
+            quarantined=job.quarantined,
+            rewritten=job.rewritten,
+        )
     if not job.step_run.run.working:
         return _halted(job, totals)
     recent = recent_speed(measured, began=job.created_at, now=timezone.now())

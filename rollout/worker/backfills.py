@@ -11,6 +11,7 @@ from rollout import journal, logs, queue
 from rollout.engine import backfill, lanes, planner, quarantine
 from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
+from rollout.engine.lanes import Totals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
@@ -25,7 +26,8 @@ from rollout.worker import proofs
 _log = logging.getLogger(__name__)
 
 ROUNDS = 5
-"""A row can be missed only while somebody holds it; so many passes over the rest must do."""
+"""A row can be missed only while somebody holds it; so many passes over the rest must do, in each
+attempt."""
 FEWEST_POISON_ROWS = 50
 """So many refused rows never stop a job, however small its table."""
 
@@ -84,8 +86,28 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             action.table,
             # A function may take seconds for a page of rows: nobody knows before the first.
             range_blocks=1 if isinstance(action, Compute) else None,
+            before=None if isinstance(action, Proof) else _counted_before(job),
         )
     return job
+
+
+def _counted_before(job: BackfillJob) -> Totals | None:
+    """What a job that is done again counted when it came to its end; None of any other.
+
+    The journal has counters only of a job that came to its end; no lanes are left of that.
+    """
+    if job.rounds == 1 or not job.working_seconds:
+        return None
+    return Totals(
+        scanned=job.scanned,
+        updated=job.updated,
+        quarantined=job.quarantined,
+        rewritten=job.rewritten,
+        working_seconds=job.working_seconds,
+        fraction=0.0,
+        round=job.rounds,
+        holders=(),
+    )
 
 
 def worker_of(
@@ -183,13 +205,15 @@ def _carry_on(
         refuse_any(connection, job)
     left = backfill.count_unfilled(connection, action, job.pk)
     if left:
-        _again(connection, action, job, left)
+        _again(connection, action, job, left, attempts=step_run.attempts)
         return None
     return _finish(connection, action, job, step_run)
 
 
-def _again(connection: Connection, action: Fill | Compute, job: BackfillJob, left: int) -> None:
-    if job.rounds >= ROUNDS:
+def _again(
+    connection: Connection, action: Fill | Compute, job: BackfillJob, left: int, *, attempts: int
+) -> None:
+    if job.rounds >= ROUNDS * attempts:
         raise RowsRemain(
             f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. "
             f"{_why_rows_remain(connection, action.table)} Then retry the phase."

@@ -4,6 +4,8 @@ Without them the application's writes go to one side alone, and a backfill that 
 rows behind. A phase that misses one stops, and its retry makes it again.
 """
 
+from django.db.models import F
+
 from rollout import gates
 from rollout.engine import catalog
 from rollout.engine.catalog import Drift
@@ -61,5 +63,6 @@ def do_again(run: PhaseRun, plan: Plan, lost: list[Drift]) -> bool:
     steps = [step.id for step in plan.phases[run.phase].steps[min(numbers) :]]
     rows = StepRun.objects.filter(run=run, step__in=steps)
     rows.update(state=StepState.FAILED, actions_done=0, result="")
-    BackfillJob.objects.filter(step_run__in=rows).update(finished_at=None, rounds=1)
+    ended = BackfillJob.objects.filter(step_run__in=rows, finished_at__isnull=False)
+    ended.update(finished_at=None, rounds=F("rounds") + 1)
     return True

@@ -1,17 +1,21 @@
 """A dual-write trigger that somebody drops or disables while its phase is open is named and made
 again; the schema that somebody drops behind the engine's back is named everywhere."""
 
+from typing import Any
+
 import pytest
 from django.core.management import call_command
 from django.test import Client
 
 from rollout import gates, runner
 from rollout.gates import cached_queries
-from rollout.models import AuditReport, PhaseRun, Rollout
+from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.queries.preflights import look_before
+from rollout.queries.progress import progress_of
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import status_of
+from rollout.worker import backfills
 from tests import rollouts
 from tests.console import journal
 from tests.rollouts import ADA
@@ -108,6 +112,44 @@ def test_a_phase_at_work_stops_at_a_trigger_that_it_loses_and_says_what_to_do(
     stopped.refresh_from_db()
     assert stopped.state == "done", stopped.error
     assert is_in_step(rollout)
+
+
+def test_a_backfill_that_is_done_again_tells_of_all_its_passes_and_counts_each_row_once(
+    expanded: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trigger goes after the first job has come to its end: the retry begins it anew."""
+    carry_on = backfills.carry_on
+
+    def loses_it_after_the_fill(*arguments: Any, **more: Any) -> str | None:
+        result = carry_on(*arguments, **more)
+        if result is not None and not lost:
+            lost.append(name_of_trigger())
+            rollouts.execute(LOSE["dropped"].format(lost[0]))
+            write_without_it(expanded)
+            rollouts.execute("UPDATE properties SET price = 1 WHERE bedrooms > 2")
+        return result
+
+    lost: list[str] = []
+    monkeypatch.setattr(backfills, "carry_on", loses_it_after_the_fill)
+    run = rollouts.start(expanded, 2)
+    rollouts.work()
+    run.refresh_from_db()
+    assert f"trigger {lost[0]}" in run.error
+    job = BackfillJob.objects.get(kind="fill")
+    assert progress_of(job).scanned == 300
+    runner.retry(expanded, actor=ADA)
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == "done", run.error
+    job.refresh_from_db()
+    assert (job.scanned, job.updated, job.already_right, job.rewritten) == (300, 300, 0, 1)
+    assert job.rounds == 2
+    newest = LogEntry.objects.filter(event="backfill done", data__job=job.pk).latest("pk")
+    assert newest.data["scanned"] == 300
+    assert "300 rows scanned, 300 updated, 0 already right, none refused; 1 that the" in (
+        newest.message
+    )
+    assert is_in_step(expanded)
 
 
 def test_a_schema_that_was_dropped_is_drift_on_every_page_and_in_every_shell(
