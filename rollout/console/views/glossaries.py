@@ -1,14 +1,52 @@
-"""The glossary: what the words of the console mean."""
+"""The glossary: the page of the documents, ``docs/glossary.md``, which the package carries too."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.glossary import GLOSSARY
 from rollout.console.http.access import ConsoleRequest, may
+
+# In the repository a link to the page of the documents; the wheel has the text itself.
+MARKDOWN = Path(__file__).parents[1] / "glossary.md"
+_CHAPTER = re.compile(r"## (.+)")
+_TERM = re.compile(r"\| \*\*(.+?)\*\* \| (.+) \|")
+
+
+@dataclass(frozen=True)
+class Term:
+    word: str
+    meaning: str
+
+    @property
+    def anchor(self) -> str:
+        """Its name in an address."""
+        return self.word.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    title: str
+    terms: list[Term] = field(default_factory=list)
+
+
+@cache
+def chapters() -> list[Chapter]:
+    """The chapters of the page: each second-level heading with the table rows below it."""
+    parsed: list[Chapter] = []
+    for line in MARKDOWN.read_text(encoding="utf-8").splitlines():
+        if heading := _CHAPTER.fullmatch(line):
+            parsed.append(Chapter(heading[1]))
+        elif row := _TERM.fullmatch(line):
+            parsed[-1].terms.append(Term(row[1], row[2]))
+    return parsed
 
 
 @may("view_rollout", anywhere=True)
 @require_safe
 def glossary(request: ConsoleRequest) -> HttpResponse:
-    return render(request, "rollout/glossary.html", {"chapters": GLOSSARY})
+    return render(request, "rollout/glossary.html", {"chapters": chapters()})
