@@ -187,7 +187,7 @@ def default_of(
         "      FROM pg_attribute AS n WHERE n.attrelid = {table} AND n.attname = {new}"
         " AND n.atthasdef);\n"
         "  IF must_be_written IS NOT FALSE OR default_text !~ {constant} THEN RETURN; END IF;\n"
-        "  EXECUTE format('SELECT %s (%s)', {meaning}, coalesce(default_text, 'NULL'))\n"
+        "  EXECUTE format('SELECT %s ((%s)::text)', {meaning}, coalesce(default_text, 'NULL'))\n"
         "    INTO meant;\n"
         "  IF meant IS NULL THEN RETURN; END IF;\n"
         "  EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s',\n"

@@ -35,12 +35,13 @@ from rollout.plan.translations import ColumnTranslation, Computed, Derived, Look
 
 Stage = Literal["forward", "reverse", "frozen"]
 
-_WITHOUT_EQUALITY = frozenset({"json", "xml", "point", "polygon"})
+# Those of the first four have none; of citext values are equal that differ in case.
+_WITHOUT_EQUALITY = frozenset({"json", "xml", "point", "polygon", "citext"})
 
 
 def is_compared_as_text(type_: str) -> bool:
-    """Whether values of a type have no equality, and their texts are compared in its stead."""
-    return type_.removesuffix("[]") in _WITHOUT_EQUALITY
+    """Whether values of a type have no equality to the letter, so that their texts are compared."""
+    return type_.removesuffix("[]").rpartition(".")[2] in _WITHOUT_EQUALITY
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,8 @@ class DualWriteTriggers:
             "new_column": sql.Identifier("new", lookup.column),
             "old_column": sql.Identifier("old", lookup.column),
             "new_legacy": sql.Identifier("new", lookup.legacy),
-            "old_legacy": sql.Identifier("old", lookup.legacy),
             "given": lookup.text(sql.Identifier("new", lookup.legacy)),
+            "was": lookup.text(sql.Identifier("old", lookup.legacy)),
             "to_new": in_target(resolver_name(lookup, self.plan)),
             "to_legacy": in_target(self.to_legacy(lookup)),
             "no_text": lookup.no_text,
@@ -349,7 +350,7 @@ class DualWriteTriggers:
                 "      OR {new_column} IS DISTINCT FROM {old_column})",
                 "      AND {new_column} IS DISTINCT FROM {text_means} THEN",
                 "    IF {blank} OR (TG_OP = 'UPDATE'",
-                "        AND {new_legacy} IS NOT DISTINCT FROM {old_legacy}) THEN",
+                "        AND {given} IS NOT DISTINCT FROM {was}) THEN",
                 "      {new_legacy} := {to_legacy} ({new_column}, {given});",
                 "      IF {new_column} IS DISTINCT FROM {text_means} THEN",
                 "        RAISE EXCEPTION USING MESSAGE = {decided};",
@@ -409,7 +410,7 @@ class DualWriteTriggers:
                     *(
                         (
                             "    ELSIF {new_column} IS NULL AND {new_legacy} IS NOT NULL THEN",
-                            "      {new_column} := {to_new} ({new_legacy});",
+                            "      {new_column} := {to_new} ({given});",
                             *(f"      {line}" for line in follow),
                         )
                         if frozen
@@ -423,7 +424,7 @@ class DualWriteTriggers:
                     "    END IF;",
                     "  ELSIF {new_column} IS DISTINCT FROM {old_column} THEN",
                     *(f"    {line}" for line in follow),
-                    "  ELSIF {new_legacy} IS DISTINCT FROM {old_legacy} THEN",
+                    "  ELSIF {given} IS DISTINCT FROM {was} THEN",
                     f"    {legacy_alone}",
                     "  END IF;",
                 )
@@ -476,15 +477,17 @@ class DualWriteTriggers:
             sql.SQL("{}{cast} IS DISTINCT FROM {}{cast}").format(
                 sql.Identifier("old", column),
                 sql.Identifier("new", column),
-                cast=sql.SQL("::text" if self._has_no_equality(column) else ""),
+                cast=sql.SQL("::text" if self._is_compared_as_text(column) else ""),
             )
             for column in columns
         ]
         return sql.SQL(" OR ").join(changes) if changes else sql.SQL("false")
 
-    def _has_no_equality(self, column: str) -> bool:
+    def _is_compared_as_text(self, column: str) -> bool:
         declared = self.table.columns.get(column)
-        return declared is not None and is_compared_as_text(declared.type)
+        return (declared is not None and is_compared_as_text(declared.type)) or any(
+            lookup.legacy == column and not lookup.is_text for lookup in self.lookups
+        )
 
     def _update_condition(self, stage: Stage) -> sql.Composable:
         """Either side changed, or the row is unfilled while the legacy side is right."""

@@ -80,22 +80,6 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
     )
 
 
-def no_texts(lookup: "Lookup") -> Hazard:
-    """A legacy column of a type of the database's own that is neither text nor enum."""
-    name = f"{lookup.table.label}.{lookup.legacy}"
-    return Hazard(
-        name=f"type of {name}",
-        sql=sql.SQL(
-            "SELECT count(*), min(format_type(a.atttypid, a.atttypmod)) FROM pg_attribute AS a"
-            " JOIN pg_type AS y ON y.oid = a.atttypid WHERE a.attrelid = {} AND a.attname = {}"
-            " AND y.typcategory NOT IN ('S', 'E')"
-        ).format(lookup.table.regclass, sql.Literal(lookup.legacy)),
-        found=f"{{count}} legacy column, {name}, holds no texts.",
-        none=f"{name} holds texts.",
-        advice="Derive the new column from it with Derived.",
-    )
-
-
 def orphans(lookup: "Lookup") -> Hazard:
     """Rows that point to a lookup row that is not there."""
     table = lookup.table

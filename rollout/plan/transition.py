@@ -9,7 +9,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Proof, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dualwrite import DualWriteTriggers
-from rollout.plan.hazards import Hazard, fed_around, generated, no_texts
+from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.refusals import refusal
@@ -43,9 +43,6 @@ class MapLegacyValues(Step):
     table: Table
     phases = frozenset({BACKFILL})
     changes_write_path = True
-
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
-        return tuple(no_texts(x) for x in plan.lookups_of(self.table) if not x.is_text)
 
     def forward(self, plan: "Plan") -> Actions:
         return tuple(

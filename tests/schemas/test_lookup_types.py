@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from rollout.plan import Column
-from tests.schemas import STATUS, MakeScenario, RefusedByPreflight, plan_of, table
+from tests.engine.carrying import do_step
+from tests.schemas import STATUS, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
+from tests.schemas.test_k04_attributes import dump
 
 TABLE = """
 CREATE TABLE parcel (
@@ -13,30 +15,40 @@ CREATE TABLE parcel (
   status {type},
   remark text);
 INSERT INTO parcel (status, remark)
-  SELECT (ARRAY['open', 'sent', 'lost', NULL]::text[])[1 + g % 4]::{type}, 'r'
+  SELECT (ARRAY['open', 'sent', 'lost', {last}]::text[])[1 + g % 4]::{of}, 'r'
   FROM generate_series(1, 40) g;
 """
 TYPES = {
-    "state": "CREATE TYPE state AS ENUM ('open', 'sent', 'lost', 'Returned');",
-    "word": "CREATE DOMAIN word AS text CHECK (VALUE IN ('open', 'sent', 'lost', 'Returned'));",
-    "short": "CREATE DOMAIN short AS varchar(12) CHECK (VALUE <> '');",
+    "short": "CREATE DOMAIN short AS varchar(12) COLLATE \"C\" CHECK (VALUE <> '');",
     "citext": "CREATE EXTENSION citext;",
     '"Odd Type"': """CREATE TYPE "Odd Type" AS ENUM ('open', 'sent', 'lost', 'Returned');""",
 }
+
+
+def of_type(scenario: MakeScenario, type_: str, made: str, *, null: bool = True) -> Scenario:
+    """Parcels whose status is of a type; where it is NOT NULL, it has a default."""
+    lookup = replace(STATUS, table=table("parcel", status=Column(type_, null=null), remark="text"))
+    rest = "" if null else " NOT NULL DEFAULT 'open'"
+    rows = TABLE.format(type=type_ + rest, of=type_, last="NULL" if null else "'sent'")
+    return scenario(made + rows, plan_of(lookup))
+
+
+TEXTS = "SELECT id, status::text FROM parcel ORDER BY id"
 
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_a_legacy_column_of_a_type_of_the_databases_own_goes_there_and_back(
     server: object, scenario: MakeScenario, type_: str
 ) -> None:
-    lookup = replace(STATUS, table=table("parcel", status=type_, remark="text"))
-    made = scenario(TYPES[type_] + TABLE.format(type=type_), plan_of(lookup))
+    made = of_type(scenario, type_, TYPES[type_])
     assert made.check() == []
-    before = made.application("SELECT id, status::text FROM parcel ORDER BY id")
+    schema = dump(made)
+    before = made.application(TEXTS)
     made.carry_out(0, 1, 2)
     made.application(
         "INSERT INTO parcel (status) VALUES ('Returned')",
         "UPDATE parcel SET status = 'sent' WHERE id = 1",
+        "INSERT INTO parcel (status_id) SELECT id FROM parcel_statuses WHERE name = 'lost'",
     )
     made.carry_out(3)
     made.application(
@@ -45,32 +57,99 @@ def test_a_legacy_column_of_a_type_of_the_databases_own_goes_there_and_back(
         "UPDATE parcel SET status = 'open' WHERE id = 3",
     )
     assert made.audit().mismatched == 0
-    now = made.application("SELECT id, status::text FROM parcel ORDER BY id")
+    made.take_back(3)
+    made.application("UPDATE parcel SET status = 'sent' WHERE id = 3")
+    assert made.audit().mismatched == 0
+    made.carry_out(3)
+    now = made.application(TEXTS)
     assert now == [
-        (1, "sent"),
-        (2, "lost"),
-        (3, "open"),
+        *((1, "sent"), (2, "lost"), (3, "sent")),
         *before[3:],
-        (41, "Returned"),
+        *((41, "Returned"), (42, "lost")),
     ]
     made.carry_out(4)
     assert made.audit().mismatched == 0
     made.take_back(4, 3, 2, 1, 0)
-    assert made.application("SELECT id, status::text FROM parcel ORDER BY id") == now
-    assert made.application(
-        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
-        " WHERE attrelid = 'parcel'::regclass AND attname = 'status'"
-    ) == [(type_,)]
+    assert made.application(TEXTS) == now
+    assert dump(made) == schema
 
 
-def test_a_column_of_a_type_that_holds_no_texts_is_refused_before_phase_2(
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_column_of_such_a_type_that_is_not_null_keeps_its_default_in_every_step(
+    newest: object, scenario: MakeScenario, type_: str
+) -> None:
+    made = of_type(scenario, type_, TYPES[type_], null=False)
+    schema, before = dump(made), made.application(TEXTS)
+    made.carry_out(0, 1, 2, 3)
+    by_default = (
+        "INSERT INTO parcel (remark) VALUES ('x') RETURNING status_id"
+        " = (SELECT id FROM parcel_statuses WHERE name = 'open')"
+    )
+    for step in made.plan.phases[4].steps:
+        do_step(made.target, made.connection, made.plan, 4, step)
+        assert made.application(by_default) == [(True,)], step.id
+    assert made.audit().mismatched == 0
+    made.application("DELETE FROM parcel WHERE remark = 'x'")
+    made.take_back(4, 3, 2, 1, 0)
+    assert made.application(TEXTS) == before
+    assert dump(made) == schema
+
+
+def test_a_text_of_citext_that_changes_its_case_alone_has_its_place_in_the_mapping(
     newest: object, scenario: MakeScenario
 ) -> None:
-    lookup = replace(STATUS, table=table("parcel", status=Column("count_of"), remark="text"))
-    made = scenario(
-        "CREATE DOMAIN count_of AS integer; CREATE TABLE parcel (id bigint PRIMARY KEY,"
-        " status count_of, remark text)",
+    made = of_type(scenario, "citext", TYPES["citext"])
+    made.carry_out(0, 1, 2)
+    spelling = "UPDATE parcel SET status = upper(status::text)::citext WHERE id = {}"
+    made.application(spelling.format(1))
+    assert made.audit().mismatched == 0
+    made.carry_out(3)
+    made.application(spelling.format(2))
+    assert made.audit().mismatched == 0
+    now = made.application(TEXTS)
+    made.carry_out(4)
+    made.take_back(4, 3, 2, 1, 0)
+    assert made.application(TEXTS) == now
+
+
+@pytest.mark.parametrize(
+    ("made", "type_", "says"),
+    [
+        ("CREATE DOMAIN count_of AS integer;", "count_of", "is count_of, which holds no texts"),
+        ("CREATE DOMAIN padded AS char(10);", "padded", "is padded, which pads texts"),
+        (
+            "CREATE DOMAIN inner_word AS text NOT NULL; CREATE DOMAIN word AS inner_word;",
+            "word",
+            "DROP NOT NULL",
+        ),
+        (
+            "CREATE DOMAIN word AS text DEFAULT 'open';",
+            "word",
+            "SET DEFAULT 'open'::text of the column",
+        ),
+    ],
+)
+def test_a_type_that_a_later_step_could_not_bear_is_refused_in_phase_0(
+    newest: object, scenario: MakeScenario, made: str, type_: str, says: str
+) -> None:
+    lookup = replace(STATUS, table=table("parcel", status=Column(type_), remark="text"))
+    parcels = scenario(
+        f"{made} CREATE TABLE parcel (id bigint PRIMARY KEY, status {type_}, remark text)",
         plan_of(lookup),
     )
-    with pytest.raises(RefusedByPreflight, match="status, holds no texts"):
+    with pytest.raises(RefusedByPreflight, match=says):
+        parcels.carry_out(0)
+
+
+def test_a_lookup_row_that_the_type_cannot_hold_is_told_before_the_cutover(
+    newest: object, scenario: MakeScenario
+) -> None:
+    name = "lookup rows that legacy columns cannot hold"
+    for type_ in ("short", '"Odd Type"'):
+        made = of_type(scenario, type_, TYPES[type_])
         made.carry_out(0, 1, 2)
+        assert made.item(3, name).level == "pass"
+        made.application("INSERT INTO parcel_statuses (name) VALUES ('On its way back')")
+        item = made.item(3, name)
+        assert item.level == "warns"
+        assert item.evidence == "parcel.status cannot hold “On its way back”."

@@ -72,6 +72,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS),
     Probe("rules", shapes.rules, EVERY, Lifetime.STAYS),
     Probe("collations", shapes.collations, EVERY, Lifetime.STAYS),
+    Probe("types of legacy columns", shapes.text_types, EVERY, Lifetime.STAYS),
     Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS),
     Probe(
         "foreign keys of partitioned tables",

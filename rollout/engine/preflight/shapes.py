@@ -133,6 +133,62 @@ def collations(connection: Connection, scope: Scope) -> Item:
     )
 
 
+def text_types(connection: Connection, scope: Scope) -> Item:
+    """Legacy columns of lookups whose type holds no texts, pads them, or says more than they."""
+    name = "types of legacy columns"
+    columns = [(x.table, x.legacy) for x in scope.plan.lookups]
+    found = rows(
+        connection,
+        """
+        WITH RECURSIVE of AS (
+          SELECT a.attrelid::regclass::text || '.' || a.attname AS label, a.atttypid AS type,
+                 format_type(a.atttypid, a.atttypmod) AS named, a.atthasdef AS has_default,
+                 false AS refuses_null, NULL::text COLLATE "C" AS given
+            FROM unnest(%(tables)s::text[], %(columns)s::text[]) AS n (name, column_name)
+            JOIN pg_attribute AS a ON a.attrelid = to_regclass(n.name)
+             AND a.attname = n.column_name
+          UNION ALL
+          SELECT label, y.typbasetype, named, has_default, refuses_null OR y.typnotnull,
+                 coalesce(given, y.typdefault)
+            FROM of JOIN pg_type AS y ON y.oid = of.type WHERE y.typtype = 'd'
+        )
+        SELECT label, named, refuses_null, CASE WHEN NOT has_default THEN given END,
+               y.typcategory NOT IN ('S', 'E'),
+               y.typname IN ('bpchar', 'name', 'char')
+          FROM of JOIN pg_type AS y ON y.oid = of.type
+         WHERE y.typtype <> 'd' ORDER BY 1
+        """,
+        tables=[table.identifier.as_string() for table, _ in columns],
+        columns=[column for _, column in columns],
+    )
+    problems = []
+    for label, type_, refuses_null, default, holds_no_texts, pads in found:
+        if holds_no_texts:
+            problems.append(
+                f"{label} is {type_}, which holds no texts. Derive the new column from it with "
+                "Derived."
+            )
+        elif pads:
+            problems.append(
+                f"{label} is {type_}, which pads texts or cuts them off. Make it text in a "
+                "migration first."
+            )
+        elif refuses_null:
+            problems.append(
+                f"{label} is {type_}, a domain that refuses NULL: a rollback of phase 4 could not "
+                f"add the column again. ALTER DOMAIN {type_} DROP NOT NULL, and SET NOT NULL of "
+                "the column instead."
+            )
+        elif default is not None:
+            problems.append(
+                f"{label} has the default of its domain {type_}, which the new column cannot take "
+                f"on. SET DEFAULT {default} of the column itself."
+            )
+    if not problems:
+        return Item(name, "pass", "The legacy columns of lookups hold texts.")
+    return Item(name, "blocks", " ".join(problems), "")
+
+
 def comparisons(connection: Connection, scope: Scope) -> Item:
     """Columns whose type has no equality: whether one changed could not be asked."""
     name = "types without equality"

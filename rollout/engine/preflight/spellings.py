@@ -1,5 +1,6 @@
 """Legacy texts and lookup rows, as each is to become the other."""
 
+import psycopg
 from psycopg import sql
 
 from rollout.engine.preflight.item import Item, Scope, rows
@@ -11,7 +12,7 @@ from rollout.plan.translations import Lookup
 
 
 def impossible_texts(connection: Connection, scope: Scope) -> Item:
-    """Lookup rows whose text a CHECK of the legacy column refuses.
+    """Lookup rows whose text the legacy column's type or a CHECK of it refuses.
 
     A row is written as a text that the column has had; one that no row ever meant, as its name.
     """
@@ -27,8 +28,8 @@ def impossible_texts(connection: Connection, scope: Scope) -> Item:
         name,
         "warns",
         "; ".join(found) + ".",
-        "Writing such a row fails from the cutover until the legacy column is dropped: drop the "
-        "CHECK, or have the application write other rows until then.",
+        "Writing such a row fails from the cutover until the legacy column is dropped: have the "
+        "type and the CHECKs take its text, or the application write other rows until then.",
     )
 
 
@@ -46,24 +47,57 @@ def _impossible(connection: Connection, lookup: Lookup, plan: str) -> str:
         table=lookup.table.identifier.as_string(),
         column=lookup.legacy,
     )
-    if not checks:
-        return ""
-    found = connection.execute(
-        sql.SQL(
-            "SELECT string_agg('“' || n || '”', ', ' ORDER BY n) FROM (SELECT l.name AS n FROM {}"
-            " AS l CROSS JOIN LATERAL (SELECT {}::{} AS {}) AS t WHERE {} ORDER BY 1 LIMIT 10)"
-            " AS r"
-        ).format(
-            lookup.lookup_sql,
-            text_of_row(lookup, plan, "l"),
-            code(checks[0][1]),
-            sql.Identifier(lookup.legacy),
-            sql.SQL(" OR ").join(
-                sql.SQL("({}) IS FALSE").format(code(check)) for check, _ in checks
-            ),
-        )
-    ).fetchone()
-    return str(found[0] or "") if found else ""
+    refused = {} if lookup.is_text else _refused_by_type(connection, lookup, plan)
+    names = list(refused.values())
+    if checks:
+        found = connection.execute(
+            sql.SQL(
+                "SELECT l.name FROM {} AS l CROSS JOIN LATERAL (SELECT {}::{} AS {}) AS t"
+                " WHERE l.id <> ALL ({}) AND ({})"
+            ).format(
+                lookup.lookup_sql,
+                text_of_row(lookup, plan, "l"),
+                code(checks[0][1]),
+                sql.Identifier(lookup.legacy),
+                sql.Literal(list(refused)),
+                sql.SQL(" OR ").join(
+                    sql.SQL("({}) IS FALSE").format(code(check)) for check, _ in checks
+                ),
+            )
+        ).fetchall()
+        names += [name for (name,) in found]
+    return ", ".join(f"“{name}”" for name in sorted(names)[:10])
+
+
+def _refused_by_type(connection: Connection, lookup: Lookup, plan: str) -> dict[int, str]:
+    """The lookup rows, their names by their ids, whose text is no value of the legacy type."""
+    text = sql.Identifier("r", "text")
+    kept = sql.SQL('({})::text COLLATE "C" IS NOT DISTINCT FROM {}').format(
+        lookup.of_text(text), text
+    )
+    question = sql.SQL(
+        "SELECT r.id, r.name, {} FROM (SELECT l.id, l.name, {} AS text FROM {} AS l) AS r"
+    ).format(kept, text_of_row(lookup, plan, "l"), lookup.lookup_sql)
+    try:
+        with connection.transaction():
+            found = connection.execute(question).fetchall()
+    except (psycopg.DataError, psycopg.IntegrityError):
+        # Some row's text cannot even be tried; which ones, each tells alone.
+        ids = connection.execute(
+            sql.SQL("SELECT l.id, l.name FROM {} AS l").format(lookup.lookup_sql)
+        ).fetchall()
+        found = [(id_, name, _is_kept(connection, question, id_)) for id_, name in ids]
+    return {id_: name for id_, name, is_kept in found if not is_kept}
+
+
+def _is_kept(connection: Connection, question: sql.Composed, id_: int) -> bool:
+    of_row = sql.SQL("{} WHERE r.id = {}").format(question, sql.Literal(id_))
+    try:
+        with connection.transaction():
+            row = connection.execute(of_row).fetchone()
+    except (psycopg.DataError, psycopg.IntegrityError):
+        return False
+    return bool(row and row[2])
 
 
 def long_texts(connection: Connection, scope: Scope) -> Item:
