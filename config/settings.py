@@ -267,6 +267,8 @@ STATIC_ROOT = HOME.static
 STATICFILES_DIRS = [ROOT / "static"]
 PLAIN_STATIC = DEBUG or TESTING
 WHITENOISE_USE_FINDERS = PLAIN_STATIC
+# Looked for when they are asked for: STATIC_ROOT need not be there, and no start reads them all.
+WHITENOISE_AUTOREFRESH = PLAIN_STATIC
 STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "snapshots": {

@@ -1,12 +1,17 @@
 """Who may do what: every address and method, for everybody."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from datetime import date, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
@@ -190,26 +195,56 @@ def two_environments(settings: LazySettings) -> None:
     }
 
 
-@pytest.mark.parametrize("who", EVERYBODY)
-@pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize("pattern", WHO_MAY)
+@contextmanager
+def taken_back(*browsers: Client) -> Iterator[None]:
+    """What is written meanwhile is not there afterwards, nor are cookies of these browsers."""
+    cookies = [deepcopy(browser.cookies) for browser in browsers]
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+    for browser, kept in zip(browsers, cookies, strict=True):
+        browser.cookies = kept
+
+
+PARTS = 4
+
+
+def in_parts(patterns: Iterable[str]) -> pytest.MarkDecorator:
+    """One journal and one browser for many addresses; workers share the parts."""
+    listed = list(patterns)
+    return pytest.mark.parametrize("patterns", [listed[n::PARTS] for n in range(PARTS)])
+
+
+@in_parts(WHO_MAY)
 def test_every_address_asks_who_is_there(
-    rollout: Rollout, settings: Any, pattern: str, method: str, who: str
+    rollout: Rollout, settings: Any, patterns: list[str]
 ) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "NOTIFICATIONS": journal.ONE_WEBHOOK}
-    address, browser = address_of(pattern, rollout), browser_of(who)
+    browsers = {who: browser_of(who) for who in EVERYBODY}
+    for pattern in patterns:
+        with taken_back():
+            address = address_of(pattern, rollout)
+            for method, (who, browser) in product(("get", "post"), browsers.items()):
+                with taken_back(browser):
+                    assert_only_those_who_may_are_answered(pattern, address, method, who, browser)
+
+
+def assert_only_those_who_may_are_answered(
+    pattern: str, address: str, method: str, who: str, browser: Client
+) -> None:
+    asked = f"{who}: {method} {pattern}"
     entries = LogEntry.objects.count()
     response = getattr(browser, method)(address, SENT)
     who_may = WHO_MAY[pattern][method == "post"]
     if who == "anonymous":
-        assert response.status_code == 302
-        assert response["Location"].startswith("/accounts/login/?next=/rollout/")
+        assert response.status_code == 302, asked
+        assert response["Location"].startswith("/accounts/login/?next=/rollout/"), asked
     elif who not in who_may:
-        assert response.status_code == 403
+        assert response.status_code == 403, asked
     else:
-        assert response.status_code == status_of_made(pattern, method)
+        assert response.status_code == status_of_made(pattern, method), asked
     if who not in who_may or method == "get":
-        assert LogEntry.objects.count() == entries
+        assert LogEntry.objects.count() == entries, asked
 
 
 def status_of_made(pattern: str, method: str) -> int:
@@ -222,20 +257,25 @@ def status_of_made(pattern: str, method: str) -> int:
 
 
 @pytest.mark.usefixtures("two_environments")
-@pytest.mark.parametrize("pattern", WHO_MAY)
-def test_a_role_in_one_environment_is_one_there_alone(rollout: Rollout, pattern: str) -> None:
-    address = address_of(pattern, rollout)
-    entries = LogEntry.objects.count()
+@in_parts(WHO_MAY)
+def test_a_role_in_one_environment_is_one_there_alone(
+    rollout: Rollout, patterns: list[str]
+) -> None:
     of_staging, of_production = browser_of("lead:staging"), browser_of("lead:production")
-    for method in ("get", "post"):
-        refused = getattr(of_staging, method)(address, SENT)
-        if pattern not in OF_EVERY_ENVIRONMENT:
-            assert refused.status_code == 403
-        let_in = getattr(of_production, method)(address, SENT)
-        nowhere = pattern.startswith(OF_NO_ENVIRONMENT)
-        assert let_in.status_code == (403 if nowhere else status_of_made(pattern, method))
-        if method == "get":
-            assert LogEntry.objects.count() == entries
+    for pattern, method in product(patterns, ("get", "post")):
+        with taken_back(of_staging, of_production):
+            asked = f"{method} {pattern}"
+            address = address_of(pattern, rollout)
+            entries = LogEntry.objects.count()
+            refused = getattr(of_staging, method)(address, SENT)
+            if pattern not in OF_EVERY_ENVIRONMENT:
+                assert refused.status_code == 403, asked
+            let_in = getattr(of_production, method)(address, SENT)
+            nowhere = pattern.startswith(OF_NO_ENVIRONMENT)
+            expected = 403 if nowhere else status_of_made(pattern, method)
+            assert let_in.status_code == expected, asked
+            if method == "get":
+                assert LogEntry.objects.count() == entries, asked
 
 
 def test_the_table_above_names_every_address() -> None:
