@@ -202,6 +202,9 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
         assert code == 0, said
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
+    compared = "No row was compared by the console"
+    entries = LogEntry.objects.filter(event="rolled back by hand", message__contains=compared)
+    assert {entry.phase for entry in entries} == {3, 4}
 
 
 @pytest.mark.parametrize("phase", [2])
@@ -280,6 +283,31 @@ def test_a_rollback_that_was_not_carried_out_is_not_recognised(
     with pytest.raises(runner.Refused, match="Phase 1 is not rolled back: "):
         runner.recognise(rollout, 1, actor=ADA)
     assert status_of(rollout).phases[1].state == "done"
+
+
+@pytest.mark.parametrize("phase", [3])
+def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_the_same(
+    rollout: Rollout, committed_db: Database, tmp_path: Path
+) -> None:
+    """Whoever goes on by hand past the script's own comparison finds it here again."""
+    rollouts.carry_out(rollout, 3)
+    assert carry_out(printed(3, committed_db), committed_db, tmp_path)[0] == 0
+    key = rollouts.ask("SELECT min(id::text) FROM properties WHERE type = 'House'")
+    with rollouts.target() as around_the_triggers:
+        around_the_triggers.execute("SET session_replication_role = replica")
+        write = "UPDATE properties SET type = %s WHERE id = %s"
+        around_the_triggers.execute(write, ["Condo", key])
+    with pytest.raises(runner.Refused) as refused:
+        runner.recognise(rollout, 3, actor=ADA)
+    assert (
+        "Phase 3 is not rolled back: 1 row of properties differs from what the legacy columns say "
+        f"(put it right): {key}: type 'Condo' means 'Condo', property_type_id is 'House'. Run the"
+    ) in str(refused.value)
+    assert str(refused.value).endswith("--rollback. It compares every row once more.")
+    rollouts.execute(f"UPDATE properties SET type = 'House' WHERE id = '{key}'")
+    runner.recognise(rollout, 3, actor=ADA)
+    (entry,) = LogEntry.objects.filter(event="rolled back by hand")
+    assert "Every row was compared: the legacy columns say what the new ones hold." in entry.message
 
 
 def test_nothing_is_recognised_while_a_worker_may_be_at_work(

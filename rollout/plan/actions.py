@@ -335,6 +335,14 @@ class Proof:
         )
 
     @property
+    def asks_differing(self) -> Composed:
+        """A query of how many rows of the whole table differ, and of one of them: its key, how."""
+        return sql.SQL(
+            "SELECT count(*), (array_agg(array_to_string(key, ', ') ORDER BY key))[1],"
+            " (array_agg(differs ORDER BY key))[1] FROM ({}) AS compared WHERE differs IS NOT NULL"
+        ).format(self.compared(sql.SQL("true")))
+
+    @property
     def text(self) -> str:
         return self.compared(sql.SQL("/* rows of the batch */ true")).as_string()
 

@@ -12,8 +12,10 @@ from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, sentence_name_of
 from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
 from rollout.plan import facts
-from rollout.plan.actions import Fill, Statement
+from rollout.plan.actions import Fill, Proof, Statement
 from rollout.plan.plan import Plan
+from rollout.plan.step import Step
+from rollout.worker import proofs
 from rollout.worker.leases import is_held, take_back
 from rollout.worker.transitions import move
 
@@ -25,17 +27,22 @@ def recognise(
 ) -> list[PhaseRun]:
     """Write down that a phase, and every one after it that was begun, is rolled back.
 
-    Raises Refused unless the target is as the plan expects before that phase, and while a worker
-    is at work on the rollout. A run that a dead worker left comes to its end.
+    Raises Refused unless the target is as the plan expects before that phase and its rows stand
+    the comparison that ends the phase's own rollback, and while a worker is at work on the rollout.
+    A run that a dead worker left comes to its end.
+
+    A comparison with an archive cannot be made again: the rollback ends by dropping that. Then the
+    log says so.
     """
     plan = plan_of(rollout)
     with target_of(rollout.environment).connect() as connection:
         remains = what_remains(connection, plan, phase)
     if remains:
+        again = " It compares every row once more." if _compares(plan, phase) else ""
         more = f"; and {len(remains) - SHOWN} more" if len(remains) > SHOWN else ""
         raise Refused(
             f"Phase {phase} is not rolled back: {'; '.join(remains[:SHOWN])}{more}. Run the script "
-            f"to its end: manage.py rollout sql {plan.name} {phase} --rollback"
+            f"to its end: manage.py rollout sql {plan.name} {phase} --rollback.{again}"
         )
     with alone_with(rollout):
         _end_what_is_left(rollout)
@@ -43,7 +50,10 @@ def recognise(
         begun = [n for n, run in runs.items() if n >= phase and not gates.is_untouched(run)]
         if not begun:
             raise Refused(f"The journal knows already that phase {phase} is not in place.")
-        return [_note(rollout, plan, number, actor, source) for number in sorted(begun)[::-1]]
+        return [
+            _note(rollout, plan, number, actor, source, asked=phase)
+            for number in sorted(begun)[::-1]
+        ]
 
 
 def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
@@ -57,6 +67,14 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
             if isinstance(action, Statement) and action.done is not None:
                 if not ask(connection, action.done):
                     found.append(f"step {step.id} is not undone")
+            elif isinstance(action, Proof) and action.source is None:
+                row = connection.execute(action.asks_differing).fetchone()
+                if row and row[0]:
+                    found.append(
+                        f"{proofs.rows(row[0])} of {action.table.label} "
+                        f"{'differs' if row[0] == 1 else 'differ'} from what the legacy columns "
+                        f"say (put {'it' if row[0] == 1 else 'them'} right): {row[1]}: {row[2]}"
+                    )
             elif isinstance(action, Fill) and _can_be_asked(connection, action):
                 row = connection.execute(action.unfilled(facts.TRUE)).fetchone()
                 if row and row[0]:
@@ -66,6 +84,27 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
 
 def _can_be_asked(connection: Connection, fill: Fill) -> bool:
     return fill.source is None or ask(connection, facts.relation_exists(fill.source))
+
+
+def _compares(plan: Plan, phase: int) -> bool:
+    steps = plan.phases[phase].steps
+    return any(isinstance(a, Proof) for step in steps for a in plan.backward(step).actions)
+
+
+def _what_was_compared(plan: Plan, step: Step, *, newest: bool) -> str:
+    """What is known of the rows that a step's way back compares; empty where it compares none.
+
+    ``newest``: no earlier phase is rolled back with it, so that the new columns are still there.
+    """
+    of_step = [a for a in plan.backward(step).actions if isinstance(a, Proof)]
+    if newest and any(proof.source is None for proof in of_step):
+        return "Every row was compared: the legacy columns say what the new ones hold."
+    if of_step:
+        return (
+            "No row was compared by the console, since what that takes is gone: whether the rows "
+            "were compared before stands in what the script printed."
+        )
+    return ""
 
 
 def _end_what_is_left(rollout: Rollout) -> None:
@@ -80,7 +119,9 @@ def _end_what_is_left(rollout: Rollout) -> None:
     move(run, RunState.CANCELLED, error="It was rolled back by hand.")
 
 
-def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -> PhaseRun:
+def _note(
+    rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str, *, asked: int
+) -> PhaseRun:
     now = timezone.now()
     run = PhaseRun.objects.create(
         rollout=rollout,
@@ -92,6 +133,8 @@ def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -
         started_at=now,
         finished_at=now,
     )
+    steps = plan.phases[phase].steps[::-1]
+    compared = {step.id: _what_was_compared(plan, step, newest=phase == asked) for step in steps}
     # What is written is another than before: a clean audit from before then tells no more.
     StepRun.objects.bulk_create(
         StepRun(
@@ -102,13 +145,14 @@ def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -
             attempts=1,
             started_at=now,
             finished_at=now,
-            result="Rolled back by hand.",
+            result=f"Rolled back by hand. {compared[step.id]}".strip(),
         )
-        for position, step in enumerate(reversed(plan.phases[phase].steps))
+        for position, step in enumerate(steps)
     )
+    told = [f"{sentence_name_of(run)} was carried out by hand, and the database shows it."]
     activity_log.record(
         Event.ROLLED_BACK_BY_HAND,
-        f"{sentence_name_of(run)} was carried out by hand, and the schema shows it.",
+        " ".join([*told, *dict.fromkeys(filter(None, compared.values()))]),
         actor=run.actor_name,
         source=source,
         rollout=rollout,
