@@ -27,24 +27,33 @@ class Suggestions:
     """What the texts of a review resemble. They are for a person to judge: a condop is no condo.
 
     A name that the text begins with counts first ("Condo" for "Condo for sale"), then one of at
-    least as many rows that is spelt much like it.
+    least as many rows that has the same words or is spelt much like it.
     """
 
     def __init__(self, review: Review) -> None:
         self._names = review.most_used(MOST_NAMES)
         self._plain = [utils.default_process(name) for name in self._names]
-        self._words = {tuple(plain.split()): n for n, plain in enumerate(self._plain) if plain}
         self._rows = review.rows_of_names
+        rarest_first = sorted(range(len(self._names)), key=lambda n: self._rows[self._names[n]])
+        # Of names that differ in signs alone the one of most rows.
+        self._words = {tuple(words): n for n in rarest_first if (words := self._plain[n].split())}
 
     def of(self, value: Value) -> Suggestion | None:
         if value.why not in _BY_ITSELF or not value.normal:
             return None
         plain = utils.default_process(value.text)
         words = tuple(plain.split())
+        if not words:
+            # Signs alone: any of them would be like any other.
+            return None
         for length in range(len(words), 0, -1):
             number = self._words.get(words[:length])
-            if number is not None and self._names[number] != value.name:
+            if number is None or self._names[number] == value.name:
+                continue
+            if length < len(words):
                 return Suggestion(self._names[number], "begins with it")
+            if self._rows[self._names[number]] >= (value.rows or 0):
+                return Suggestion(self._names[number], "the same words")
         for _, score, number in process.extract(
             plain, self._plain, scorer=fuzz.ratio, score_cutoff=CLOSE_ENOUGH, limit=3
         ):

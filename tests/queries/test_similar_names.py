@@ -20,7 +20,7 @@ def suggestion(values: list[Value], text: str) -> str | None:
     ("text", "expected"),
     [
         ("House for sale", "House: begins with it"),
-        ("HOUSE!", "House: begins with it"),
+        ("HOUSE!", "House: the same words"),
         ("Town house", "Townhouse: 95 % alike"),
         ("Coop", "Co-op: 89 % alike"),
         ("Castle", None),
@@ -42,6 +42,14 @@ def test_of_two_that_are_spelt_alike_only_the_rarer_gets_the_suggestion() -> Non
     values = [value("Condop", 5), value("Condo", 870)]
     assert suggestion(values, "Condop") == "Condo: 91 % alike"
     assert suggestion(values, "Condo") is None
+
+
+def test_of_names_that_differ_in_signs_alone_the_rarer_resembles_the_more_frequent() -> None:
+    values = [value("Haus", 1700), value("{Haus}", 4), value("Haus neu", 2)]
+    assert suggestion(values, "{Haus}") == "Haus: the same words"
+    assert suggestion(values, "Haus neu") == "Haus: begins with it"
+    assert suggestion(values, "Haus") is None
+    assert suggestion([value("-", 16), value("?", 6)], "?") is None
 
 
 @pytest.mark.parametrize("why", ["decided", "no_value", "synonym", "blank"])
