@@ -23,6 +23,7 @@ class RolloutConfig(AppConfig):
         autodiscover_modules("rollout")
         # They register themselves.
         from rollout.checks import (
+            migrations,  # noqa: F401
             plans,  # noqa: F401
             projects,  # noqa: F401
             settings,  # noqa: F401

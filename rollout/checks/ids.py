@@ -67,3 +67,5 @@ class CheckId(StrEnum):
     USERS_ELSEWHERE = "rollout.E065"
     ENVIRONMENT_OF_OTHER_KIND = "rollout.E066"
     MISSING_CONTEXT_PROCESSOR = "rollout.W067"
+    MIGRATION_BREAKS_PLAN = "rollout.E070"
+    MIGRATION_MEETS_PLAN = "rollout.W071"

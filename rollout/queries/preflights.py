@@ -5,12 +5,19 @@ from typing import Any
 
 from rollout import gates
 from rollout.engine import preflight
-from rollout.engine.preflight import Findings, Item, LockForecast, Preflight, Readiness
+from rollout.engine.preflight import (
+    Findings,
+    Item,
+    LockForecast,
+    Preflight,
+    Readiness,
+    worst_first,
+)
 from rollout.journal.environments import target_of
 from rollout.models import Rollout, Way
 from rollout.plan import plans
 from rollout.plan.step import CONTRACT
-from rollout.queries import rehearsals
+from rollout.queries import migrations, rehearsals
 
 
 def look_before(rollout: Rollout, phase: int) -> Preflight:
@@ -18,7 +25,12 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     plan = plans.get(rollout.plan)
     steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
     found = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
-    return replace(found, locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD))
+    of_project = migrations.item_of(plan, rollout.environment, phase)
+    return replace(
+        found,
+        items=worst_first([*found.items, of_project]),
+        locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD),
+    )
 
 
 def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
@@ -43,7 +55,11 @@ def readiness_of(rollout: Rollout) -> Readiness:
     if phase > CONTRACT:
         return Readiness([], phase, [])
     steps_done = gates.steps_done(plan, runs.get(phase))
-    return preflight.readiness(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    found = preflight.readiness(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    of_project = migrations.item_of(plan, rollout.environment, phase)
+    if not of_project.is_problem:
+        return found
+    return replace(found, items=worst_first([*found.items, of_project]))
 
 
 def as_data(found: Findings) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ What is asked stands in one list: ``probes.PROBES``.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "look",
     "readiness",
+    "worst_first",
 ]
 
 
@@ -205,7 +206,7 @@ def _look(
     scope = Scope(plan, phase, oids_of(connection, labels(plan)), limits, steps_done)
     items = _before(session, scope, target)
     items = _with_later(items, _stays_in_later_phases(session, scope))
-    items.sort(key=_badness)
+    items = worst_first(items)
     try:
         with session.question():
             locks = _forecast(connection, plan, list(plan.phases[phase].steps), forward=True)
@@ -299,7 +300,7 @@ def readiness(
     for item in items:
         if item.is_problem and not item.not_yet:
             first.setdefault((item.name, item.level, item.evidence), item)
-    return Readiness(sorted(first.values(), key=_badness), phase, later_items)
+    return Readiness(worst_first(first.values()), phase, later_items)
 
 
 def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
@@ -323,7 +324,7 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
                 items += data.health_items(connection, scope)
     except NO_ANSWER as error:
         return [unknown("the database", error)]
-    return sorted((item for item in items if item.is_problem), key=_badness)
+    return worst_first(item for item in items if item.is_problem)
 
 
 def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:
@@ -331,6 +332,10 @@ def _pooler(connection: Connection, scope: Scope, target: Target) -> Item:
         return server.pooler(connection, scope, target)
     except NO_ANSWER as error:
         return unknown("direct connection", error)
+
+
+def worst_first(items: Iterable[Item]) -> list[Item]:
+    return sorted(items, key=_badness)
 
 
 def _badness(item: Item) -> tuple[int, int]:
