@@ -1,12 +1,12 @@
 """Clocks that are wrong or set: those of the machines, and that of the database.
 
 A machine's clock is moved by what Django calls the time; the database's by leases and signs of
-life as it had written them down before it was set back.
+life as it had written them down before it was set back, and by what a watchdog reads of it.
 """
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,6 +18,7 @@ from rollout.console.http import sessions
 from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import why_void
 from rollout.journal import heartbeats
+from rollout.journal.moments import by_the_database
 from rollout.models import (
     Environment,
     FlowProbe,
@@ -28,18 +29,31 @@ from rollout.models import (
     RehearsalState,
     Rollout,
     RunState,
+    ScheduledStart,
+    ScheduleState,
     SignOff,
     SignOffKind,
     Snapshot,
     SnapshotState,
+    WatchedTime,
 )
 from rollout.plan import Gate
-from rollout.plan.gates import ProbesPassed, RehearsalPassed, SnapshotVerified, Soak
+from rollout.plan.gates import (
+    MaintenanceWindow,
+    ProbesPassed,
+    RehearsalPassed,
+    SnapshotVerified,
+    Soak,
+)
 from rollout.runner import snapshots
-from rollout.watchdog import lost_work
+from rollout.watchdog import lost_work, scheduled_starts
+from rollout.watchdog.clock_watch import ClockWatch
+from rollout.watchdog.duties import Duty
+from rollout.watchdog.loop import Watchdog
 from rollout.watchdog.queue_beat import BEAT_LOST, QueueBeat
 from rollout.worker import leases
 from rollout.worker.restores import why_not_fresh
+from rollout.worker.transitions import move
 from tests import rollouts
 from tests.rollouts import ADA
 
@@ -133,6 +147,50 @@ class TestADatabaseWhoseClockWasSetBack:
         assert not Heartbeat.objects.filter(name="dead:1").exists()
 
 
+class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
+    """They go by the database's clock, which is one for all machines."""
+
+    @pytest.mark.parametrize("ahead", [-5 * HOUR, 5 * HOUR], ids=["back", "ahead"])
+    def test_it_is_what_they_say_on_any_other(
+        self, rollout: Rollout, clock: Clock, ahead: timedelta
+    ) -> None:
+        now = timezone.now()
+        WatchedTime.objects.create(began_at=now - HOUR, ended_at=now)
+        PhaseRun.objects.create(rollout=rollout, phase=0, state=RunState.DONE, finished_at=now)
+        verified_snapshot(rollout, now - 2 * HOUR)
+        evidence = Evidence(rollout, 1)
+        approval = SignOff.objects.create(
+            rollout=rollout,
+            phase=1,
+            kind=SignOffKind.APPROVAL,
+            actor=User.objects.create_user("grace"),
+            at=now,
+            expires_at=now + 2 * HOUR,
+            plan_digest=evidence.plan.digest,
+            phase_digest=evidence.plan.digest_of(1),
+        )
+        opens, closes = (
+            (now.astimezone(UTC) + by).time().replace(second=0, microsecond=0)
+            for by in (-HOUR, HOUR)
+        )
+        clock(ahead)
+        assert answer(Soak(HOUR), rollout).startswith("It is ")
+        assert "is older than" in answer(SnapshotVerified(), rollout)
+        assert why_void(approval, Evidence(rollout, 1)) == ""
+        window = MaintenanceWindow(opens=opens, closes=closes, zone="UTC")
+        assert gates.answer(window, Evidence(rollout, 1)).status == "pass"
+
+    def test_work_that_ends_there_ends_by_the_databases_clock(
+        self, tiny: Rollout, clock: Clock
+    ) -> None:
+        began = by_the_database()
+        run = begun(tiny)
+        clock(-HOUR)
+        assert move(run, RunState.DONE)
+        assert run.finished_at is not None
+        assert began <= run.finished_at <= by_the_database()
+
+
 def answer(gate: Gate, rollout: Rollout) -> str:
     status = gates.answer(gate, Evidence(rollout, 1))
     assert status.status == "fail", status.message
@@ -183,8 +241,8 @@ class TestWhatIsOfATimeToCome:
     def test_a_soak_says_why_it_lasts_longer(self, rollout: Rollout) -> None:
         PhaseRun.objects.create(rollout=rollout, phase=0, state=RunState.DONE, finished_at=self.AT)
         message = answer(Soak(timedelta(minutes=10)), rollout)
-        assert message.startswith("By this clock")
-        assert "a clock was set back since. Wait until" in message
+        assert message.startswith("By the database's clock")
+        assert "it was set back since. Wait until" in message
 
     def test_a_sign_off_does_not_count(self, rollout: Rollout) -> None:
         evidence = Evidence(rollout, 1)
@@ -198,6 +256,148 @@ class TestWhatIsOfATimeToCome:
             phase_digest=evidence.plan.digest_of(1),
         )
         assert "a clock was set back since" in why_void(sign_off, evidence)
+
+
+class Clocks:
+    """A database's clock that jumps, beside one that nobody sets. They begin a day ago."""
+
+    def __init__(self) -> None:
+        self.began = self.shown = by_the_database() - 24 * HOUR
+        self._passed = 0.0
+
+    def watch(self) -> ClockWatch:
+        """A watchdog's, that has just started."""
+        return ClockWatch(clock=lambda: self._passed, database_clock=lambda: self.shown)
+
+    def go_on(self, time: timedelta) -> None:
+        self.shown += time
+        self._passed += time.total_seconds()
+
+
+class TestADatabaseWhoseClockJumps:
+    """Watchdogs see it by a clock of their own that nobody sets."""
+
+    MINUTE = timedelta(minutes=1)
+    SOAK = Soak(timedelta(minutes=10), fewest_calls=0)
+
+    @pytest.fixture
+    def clocks(self, rollout: Rollout) -> Clocks:
+        clocks = Clocks()
+        PhaseRun.objects.create(
+            rollout=rollout, phase=0, state=RunState.DONE, finished_at=clocks.began
+        )
+        return clocks
+
+    def test_a_soak_counts_what_was_seen_to_pass(self, rollout: Rollout, clocks: Clocks) -> None:
+        watch = clocks.watch()
+        watch.look()
+        clocks.go_on(4 * self.MINUTE)
+        watch.look()
+        clocks.shown += 3 * HOUR
+        watch.look()
+        assert "A watchdog watched 4 min since phase 0 ended" in answer(self.SOAK, rollout)
+        clocks.go_on(5 * self.MINUTE)
+        watch.look()
+        message = answer(self.SOAK, rollout)
+        assert "watched 9 min since phase 0 ended; 10 min are to pass" in message
+        assert "does not count: the clock jumped over it, or no watchdog ran" in message
+        clocks.go_on(self.MINUTE)
+        watch.look()
+        assert gates.answer(self.SOAK, Evidence(rollout, 1)).status == "pass"
+
+    def test_a_watchdog_that_takes_over_at_once_goes_on_with_the_time(
+        self, rollout: Rollout, clocks: Clocks
+    ) -> None:
+        first = clocks.watch()
+        first.look()
+        clocks.go_on(4 * self.MINUTE)
+        first.look()
+        clocks.go_on(heartbeats.SILENCE / 2)
+        second = clocks.watch()
+        second.look()
+        clocks.go_on(4 * self.MINUTE)
+        second.look()
+        assert WatchedTime.objects.count() == 1
+        # The first one was cut off, and leads again: its time is not counted twice.
+        first.look()
+        assert "watched 8 min since" in answer(self.SOAK, rollout)
+
+    def test_time_without_a_watchdog_does_not_count(self, rollout: Rollout, clocks: Clocks) -> None:
+        for _ in range(2):
+            watch = clocks.watch()
+            watch.look()
+            clocks.go_on(4 * self.MINUTE)
+            watch.look()
+            clocks.go_on(HOUR)
+        assert "watched 8 min since" in answer(self.SOAK, rollout)
+        assert not LogEntry.objects.filter(event="clock jumped").exists()
+
+    def test_of_time_that_was_set_back_nothing_is_left(
+        self, rollout: Rollout, clocks: Clocks
+    ) -> None:
+        watch = clocks.watch()
+        watch.look()
+        clocks.go_on(4 * self.MINUTE)
+        watch.look()
+        for jump in (3 * HOUR, -3 * HOUR - 2 * self.MINUTE):
+            clocks.shown += jump
+            watch.look()
+            clocks.go_on(self.MINUTE)
+            watch.look()
+        # What was jumped to is gone, and of the first four minutes the one that comes again.
+        assert "watched 4 min since" in answer(self.SOAK, rollout)
+        logged = LogEntry.objects.filter(event="clock jumped").order_by("pk")
+        assert [entry.data["seconds"] for entry in logged] == [10800, -10920]
+
+    @pytest.mark.parametrize("jump", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+    def test_a_scheduled_start_is_called_off_and_the_log_says_why(
+        self, tiny: Rollout, jump: timedelta
+    ) -> None:
+        clocks = Clocks()
+        watch = clocks.watch()
+        watch.look()
+        start = runner.schedule_start(
+            tiny, 0, at=timezone.now() + HOUR, zone="Europe/Berlin", actor=ADA
+        )
+        clocks.shown += jump
+        watch.look()
+        assert scheduled_starts.start_due() == 0
+        start.refresh_from_db()
+        assert start.state == ScheduleState.NOT_STARTED
+        assert "nobody can tell whether its time has come" in start.outcome
+        assert LogEntry.objects.get(event="scheduled start refused").message.endswith(start.outcome)
+        jumped = LogEntry.objects.get(event="clock jumped").message
+        assert jumped.startswith("The database's clock jumped 7,200 s ")
+        assert not tiny.runs.exists()
+
+    def test_a_start_whose_time_was_jumped_to_waits_for_a_watchdogs_look(
+        self, tiny: Rollout
+    ) -> None:
+        start = runner.schedule_start(tiny, 0, at=timezone.now() + HOUR, zone="UTC", actor=ADA)
+        clocks = Clocks()
+        clocks.watch().look()
+        # By both clocks of now it is past.
+        ScheduledStart.objects.filter(pk=start.pk).update(at=timezone.now() - self.MINUTE)
+        assert scheduled_starts.start_due() == 0
+
+    @pytest.mark.parametrize("jumps", [True, False], ids=["jumped", "nobody looked for days"])
+    def test_nothing_is_deleted_for_a_day(self, db: None, jumps: bool) -> None:
+        clocks, deleted = Clocks(), []
+        clocks.shown -= 10 * 24 * HOUR
+        watch = clocks.watch()
+        watch.look()
+        clocks.shown += 3 * 24 * HOUR
+        if not jumps:
+            watch = clocks.watch()
+        watch.look()
+        duty = Duty("expiry", timedelta(0), lambda: deleted.append("a snapshot"), deletes=True)
+        watchdog = Watchdog([duty])
+        watchdog.look()
+        assert deleted == []
+        clocks.go_on(25 * HOUR)
+        watch.look()
+        watchdog.look()
+        assert deleted == ["a snapshot"]
 
 
 def verified_snapshot(rollout: Rollout, taken_at: datetime) -> Snapshot:

@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce, JSONObject, Now
 from django.utils import timezone
 
 from rollout.gates.phase_states import newest_runs
+from rollout.journal import watched_times
 from rollout.journal.environments import is_protected
 from rollout.journal.heartbeats import WATCHDOG, WORKER, plausible
 from rollout.journal.json_rows import made, whole
@@ -40,6 +41,7 @@ from rollout.models import (
     SignOffKind,
     Snapshot,
     StepRun,
+    WatchedTime,
     Way,
 )
 from rollout.models.repairs import EVERY_TABLE
@@ -109,6 +111,8 @@ class Facts:
     watchdog_seen_at: datetime | None
     asked_at: datetime
     """By the database's clock, as the two before it."""
+    watched: list[WatchedTime]
+    """The newest times that a watchdog saw pass, by the same clock."""
 
     @property
     def hold(self) -> str:
@@ -282,6 +286,11 @@ class Evidence:
                     Heartbeat.objects.filter(plausible(), kind=WATCHDOG), "seen_at"
                 ),
                 asked_at=Now(),
+                watched=ArraySubquery(
+                    WatchedTime.objects.all()[: watched_times.NEWEST].values(
+                        json=whole(WatchedTime)
+                    )
+                ),
                 judged=ArraySubquery(rules.values(json=whole(RuleState))),
                 jobs=ArraySubquery(
                     jobs.values(json=JSONObject(table="table", kind="kind", scanned="scanned"))
@@ -316,6 +325,7 @@ class Evidence:
             worker_seen_at=found["worker_seen_at"],
             watchdog_seen_at=found["watchdog_seen_at"],
             asked_at=found["asked_at"],
+            watched=[made(WatchedTime, row) for row in found["watched"]],
             jobs=found["jobs"],
             probes={row["flow"]: made(FlowProbe, row) for row in found["newest_probes"]},
             sign_offs=[made(SignOff, row) for row in found["signed"]],
@@ -354,6 +364,15 @@ class Evidence:
         return AuditReport.objects.filter(
             rollout=self.rollout, mode=AuditMode.FULL, tables=[]
         ).exclude(status=AuditStatus.RUNNING)
+
+    @property
+    def now(self) -> datetime:
+        """By the database's clock, when the facts were read: the same for all machines."""
+        return self.facts.asked_at
+
+    def watched_since(self, moment: datetime) -> timedelta:
+        """How long watchdogs have seen time pass since a moment: not what a clock jumped over."""
+        return watched_times.total_since(moment, self.facts.watched)
 
     def calls_since(self, moment: datetime) -> int:
         """How many calls of the application were measured since then."""

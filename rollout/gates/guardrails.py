@@ -3,8 +3,6 @@
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from django.utils import timezone
-
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done
 from rollout.gates.registry import Answered, answers
@@ -25,16 +23,24 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
     broken = evidence.facts.broken
     if broken is not None and broken.at > since:
         since, why = broken.at, f"guardrail “{broken.what}” was breached last"
-    now = timezone.now()
-    if is_to_come(since):
+    now = evidence.now
+    if is_to_come(since, now):
         return "fail", (
-            f"By this clock {in_words(since)}, when {why}, has not come yet: a clock was set back "
-            f"since. Wait until {in_words(since + gate.time)}, or override this gate."
+            f"By the database's clock {in_words(since)}, when {why}, has not come yet: it was set "
+            f"back since. Wait until {in_words(since + gate.time)}, or override this gate."
         )
-    if now - since < gate.time:
+    watched = evidence.watched_since(since)
+    if watched < gate.time:
+        ready = in_words(now + gate.time - watched)
+        if now - since < gate.time:
+            return "fail", (
+                f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
+                f"Wait until {ready}."
+            )
         return "fail", (
-            f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
-            f"Wait until {in_words(since + gate.time)}."
+            f"A watchdog watched {said(watched)} since {why}; {said(gate.time)} are to pass. "
+            f"The rest of {said(now - since)} does not count: the clock jumped over it, or no "
+            f"watchdog ran. See that one runs, and wait until {ready}."
         )
     calls = evidence.calls_since(since)
     if calls < gate.fewest_calls:
@@ -43,7 +49,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
             f"fares. {gate.fewest_calls:,} are needed; see that it runs and is measured."
         )
     return "pass", (
-        f"{said(now - since)} since {why}; {calls:,} calls were measured, and no "
+        f"{said(watched)} since {why}; {calls:,} calls were measured, and no "
         "guardrail paused or blocked anything."
     )
 
@@ -131,7 +137,7 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
         return "unknown", f"{', '.join(missing)} was not tried out yet. Try the flows out."
     oldest = min(last[flow].at for flow in flows)
     before = evidence.run_before
-    if stale := staleness(oldest, gate.fresh_for, said(gate.fresh_for)):
+    if stale := staleness(oldest, gate.fresh_for, said(gate.fresh_for), evidence.now):
         return "fail", f"The trial of the flows at {in_words(oldest)} {stale}. Try them out again."
     change = evidence.facts.write_path
     if before is not None and change is not None and oldest < change.at:
@@ -147,7 +153,7 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
 
 @answers(MaintenanceWindow)
 def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> Answered:
-    now = timezone.now()
+    now = evidence.now
     local = now.astimezone(ZoneInfo(gate.zone))
     if gate.contains(now):
         return "pass", f"It is {local:%a %H:%M %Z}; the window is {gate.sentence}."

@@ -1,7 +1,5 @@
 """Whether what somebody signed still counts, and which gate is overridden by whom."""
 
-from django.utils import timezone
-
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done
 from rollout.journal.moments import in_words, is_to_come
@@ -16,9 +14,9 @@ def why_void(one: SignOff, evidence: Evidence) -> str:
         return f"the plan has changed since, from {one.plan_digest} to {evidence.plan.digest}."
     if one.phase_digest != evidence.plan.digest_of(evidence.number):
         return "what the phase runs or asks for has changed since."
-    if is_to_come(one.at):
+    if is_to_come(one.at, evidence.now):
         return f"it is of {in_words(one.at)}, which has not come yet: a clock was set back since."
-    if one.expires_at is not None and one.expires_at <= timezone.now():
+    if one.expires_at is not None and one.expires_at <= evidence.now:
         return f"it expired at {in_words(one.expires_at)}."
     if one.run_id is not None and (evidence.run is None or one.run_id != evidence.run.pk):
         return "it was for an earlier start."

@@ -38,7 +38,7 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
         )
     hours = gate.fresh_for.total_seconds() / 3600
     span = f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
-    if stale := staleness(last.finished_at or last.created_at, gate.fresh_for, span):
+    if stale := staleness(last.finished_at or last.created_at, gate.fresh_for, span, evidence.now):
         return "fail", f"Rehearsal {last.pk} of {at} {stale}. Rehearse it again."
     return "pass", (
         f"Rehearsal {last.pk} of {at} carried {last.rows:,} rows through phases "

@@ -29,7 +29,7 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
             f"Snapshot {snapshot.pk} of {at} is older than step {change.what}, which changed what "
             "is written. Take another."
         )
-    if stale := staleness(snapshot.taken_at, gate.fresh_for, _words(gate.fresh_for)):
+    if stale := staleness(snapshot.taken_at, gate.fresh_for, _words(gate.fresh_for), evidence.now):
         return "fail", f"Snapshot {snapshot.pk} of {at} {stale}. Take another."
     rows = sum(snapshot.counts.values())
     return "pass", (

@@ -68,6 +68,8 @@ class Event(StrEnum):
     BLOCKER_ENDED = "blocker ended", "Blocking session terminated"
     EDITED_FILE_ACCEPTED = "edited file accepted", "Edited SQL file accepted"
 
+    CLOCK_JUMPED = "clock jumped", "Clock jumped", Kind.FAILED
+
     # Guardrails.
     RULE_BROKEN = "rule broken", "Guardrail breached", Kind.PAUSED
     RULE_KEPT_AGAIN = "rule kept again", "Guardrail OK again", Kind.PAUSED

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.utils import timezone
+from rollout import journal
 
 # Clocks of several machines differ, by no more than that.
 SKEW = timedelta(minutes=1)
@@ -22,18 +22,27 @@ def in_zone(moment: datetime, zone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
-def is_to_come(moment: datetime) -> bool:
+def by_the_database() -> datetime:
+    """What the clock of the journal's database shows now: one for all machines."""
+    with journal.connection().cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row: tuple[datetime] | None = cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def is_to_come(moment: datetime, now: datetime) -> bool:
     """Whether a moment that was written down as past has not come yet.
 
     A clock was set back since: nobody can tell how long ago it was.
     """
-    return moment - timezone.now() > SKEW
+    return moment - now > SKEW
 
 
-def staleness(moment: datetime, allowed: timedelta, words: str) -> str:
+def staleness(moment: datetime, allowed: timedelta, words: str, now: datetime) -> str:
     """Why what is of a moment is not fresh any more; empty where it is."""
-    if is_to_come(moment):
+    if is_to_come(moment, now):
         return "is of a time that has not come yet: a clock was set back since"
-    if timezone.now() - moment > allowed:
+    if now - moment > allowed:
         return f"is older than the {words} that the plan allows"
     return ""

@@ -39,7 +39,13 @@ from rollout.models.signing import (
     SignOffKind,
 )
 from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
-from rollout.models.watching import DatabaseSample, Heartbeat, Measurement, OperationTotal
+from rollout.models.watching import (
+    DatabaseSample,
+    Heartbeat,
+    Measurement,
+    OperationTotal,
+    WatchedTime,
+)
 
 __all__ = [
     "ACTIVE",
@@ -93,5 +99,6 @@ __all__ = [
     "StepRun",
     "StepState",
     "Subscription",
+    "WatchedTime",
     "Way",
 ]

@@ -25,6 +25,26 @@ class Heartbeat(models.Model):
         return f"{self.kind} {self.name} at {self.seen_at:%H:%M:%S}"
 
 
+class WatchedTime(models.Model):
+    """Time through which watchdogs led and the database's clock ran as theirs, which nobody sets.
+
+    Moments are of the database's clock. The newest one grows; another begins where the clock
+    jumped, or where no watchdog led for a while.
+    """
+
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    jumped = models.FloatField(default=0)
+    """Seconds by which the clock jumped where it began, so far as that is worth telling: ahead, or
+    back where it is below 0."""
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"watched from {self.began_at:%H:%M:%S} to {self.ended_at:%H:%M:%S}"
+
+
 class Measurement(models.Model):
     """What the calls of one operation in one process and interval add up to."""
 

@@ -11,7 +11,7 @@ from rollout.gates.overrides import override_of, why_void
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.events import Event
-from rollout.journal.moments import in_words
+from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
@@ -248,7 +248,7 @@ def _sign(
     subject: str = "",
     reason: str = "",
 ) -> SignOff:
-    now = timezone.now()
+    now = by_the_database()
     return SignOff.objects.create(
         rollout=evidence.rollout,
         phase=evidence.number,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psycopg
-from django.utils import timezone
 
 from rollout import gates
 from rollout.engine import mapping
@@ -16,6 +15,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan.plan import Plan
@@ -113,7 +113,7 @@ def review_mapping(
             table=lookup.table.label,
             legacy_column=lookup.legacy,
             reviewer=actor.get_username(),
-            at=timezone.now(),
+            at=by_the_database(),
             changes=[
                 {
                     "legacy": one.legacy,

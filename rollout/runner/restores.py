@@ -13,7 +13,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.environments import must_know, protected, target_of
 from rollout.journal.events import Event
-from rollout.journal.moments import staleness
+from rollout.journal.moments import by_the_database, staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
 from rollout.models import (
     RESTORE_UNDER_WAY,
@@ -126,7 +126,7 @@ def why_not_approve(restore: Restore, actor: Actor) -> str:
     """Why somebody cannot approve a restore now, with what to do about it; empty where they can."""
     if restore.state != RestoreState.WAITING:
         return "It waits for no approval."
-    if staleness(restore.created_at, FRESH, "hour"):
+    if staleness(restore.created_at, FRESH, "hour", by_the_database()):
         return "It has waited for more than an hour. Cancel it and ask again."
     if actor.get_username() == restore.actor_name:
         return f"{restore.actor_name} asked for it, so another lead is to approve it."

@@ -16,6 +16,7 @@ from rollout.watchdog import (
     sampled_audits,
     scheduled_starts,
 )
+from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.database_stats import DatabaseSampler
 from rollout.watchdog.queue_beat import QueueBeat
 from rollout.watchdog.view_refresh import Refresher
@@ -34,19 +35,23 @@ class Duty:
     """What is done every ``every``.
 
     A duty that ``needs_worker`` puts messages into the queue: without a living worker they would
-    only pile up there, so that it waits.
+    only pile up there, so that it waits. One that ``deletes`` what is old waits for a day after a
+    clock has jumped: nobody knows then how old anything is.
     """
 
     name: str
     every: timedelta
     carry_out: Callable[[], object]
     needs_worker: bool = False
+    deletes: bool = False
 
 
 def duties() -> tuple[Duty, ...]:
     """Every duty in its order, the urgent ones first. What they remember is this list's own."""
     looks, reads, keeps = EVERY_LOOK, STATISTICS_EVERY, RETENTION_EVERY
     return (
+        # Before whatever asks what time it is.
+        Duty("clock watch", looks, ClockWatch().look),
         Duty("queue beat", looks, QueueBeat().send_due),
         Duty("guardrails", looks, guardrails.evaluate_all),
         Duty("delivery collection", looks, delivering.collect),
@@ -60,10 +65,10 @@ def duties() -> tuple[Duty, ...]:
         Duty("deliveries", looks, delivering.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),
         Duty("database statistics", reads, DatabaseSampler().sample_all),
-        Duty("snapshot expiry", keeps, snapshots.remove_expired),
-        Duty("telemetry retention", keeps, thinning.thin),
-        Duty("statistics retention", keeps, retention.thin_samples),
+        Duty("snapshot expiry", keeps, snapshots.remove_expired, deletes=True),
+        Duty("telemetry retention", keeps, thinning.thin, deletes=True),
+        Duty("statistics retention", keeps, retention.thin_samples, deletes=True),
         Duty("heartbeat retention", keeps, heartbeats.forget_old),
-        Duty("delivery retention", keeps, delivering.forget_old),
+        Duty("delivery retention", keeps, delivering.forget_old, deletes=True),
         Duty("queue retention", keeps, queue.forget_lost),
     )

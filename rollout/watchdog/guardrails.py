@@ -12,6 +12,7 @@ from rollout import gates
 from rollout.journal import activity_log, actors, rollouts
 from rollout.journal.environments import protected
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.models import (
     PhaseRun,
     Rollout,
@@ -105,7 +106,7 @@ def _follow(rule: Rule, state: RuleState, found: Evaluation, run: PhaseRun, now:
     if state.verdict != found.verdict:
         state.since = now
     if found.verdict == RuleVerdict.BROKEN:
-        state.last_broken_at = now
+        state.last_broken_at = by_the_database()
     state.errors = state.errors + 1 if found.verdict == RuleVerdict.ERROR else 0
     state.action, state.verdict, state.judged_at = rule.action, found.verdict, now
     state.message, state.value, state.usual = found.message, found.value, found.usual

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from django.db import Error
 
 from rollout import journal
-from rollout.journal import heartbeats
+from rollout.journal import heartbeats, watched_times
 from rollout.watchdog.duties import Duty, duties
 from rollout.watchdog.isolation import isolated
 
@@ -53,6 +53,8 @@ class Watchdog:
         for duty in self._duties:
             now = self._clock()
             if now < self._due.get(duty.name, now) or (duty.needs_worker and not worker_alive):
+                continue
+            if duty.deletes and watched_times.is_unsettled():
                 continue
             self._due[duty.name] = now + duty.every.total_seconds()
             with isolated(f"The duty “{duty.name}”"):

@@ -1,11 +1,11 @@
 """Makes the starts whose time has come, each once, or writes down why not."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError
-from django.utils import timezone
 
 from rollout import journal
+from rollout.journal import watched_times
 from rollout.journal.actors import Refused
 from rollout.journal.environments import home_of
 from rollout.journal.events import Event
@@ -23,16 +23,22 @@ LATEST = timedelta(minutes=10)
 
 
 def start_due() -> int:
-    """Make the starts whose time has come; how many there were."""
-    due = ScheduledStart.objects.filter(state=ScheduleState.WAITING, at__lte=timezone.now())
+    """Make the starts whose time has come; how many there were.
+
+    It comes as a watchdog sees it pass: a clock that jumps makes none.
+    """
+    now = watched_times.newest_moment()
+    if now is None:
+        return 0
+    due = ScheduledStart.objects.filter(state=ScheduleState.WAITING, at__lte=now)
     made = 0
     for pk in due.values_list("pk", flat=True):
         with isolated(f"The scheduled start {pk}"):
-            made += _start(pk)
+            made += _start(pk, now)
     return made
 
 
-def _start(pk: int) -> bool:
+def _start(pk: int, now: datetime) -> bool:
     """Start it, or write down why not, in the transaction that says so: it is done once, and
     whoever takes over from a watchdog that died in the middle finds it waiting."""
     with journal.atomic():
@@ -45,7 +51,7 @@ def _start(pk: int) -> bool:
         if due is None:
             return False
         try:
-            reason = _why_not(due)
+            reason = _why_not(due, now)
             if reason:
                 raise Refused(reason)
             start(due.rollout, due.phase, actor=due.actor or Scheduler(due), source="watchdog")
@@ -53,21 +59,32 @@ def _start(pk: int) -> bool:
             # The journal's: nothing is written down, and the next look tries again.
             raise
         except Exception as refusal:
-            end(due, ScheduleState.NOT_STARTED, str(refusal).strip())
-            record(
-                Event.SCHEDULED_START_REFUSED,
-                f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: "
-                f"{refusal}",
-                *(due, due.actor_name, "watchdog"),
-            )
+            _refuse(due, str(refusal).strip())
         else:
             end(due, ScheduleState.STARTED, "")
     return True
 
 
-def _why_not(due: ScheduledStart) -> str:
+def call_off(reason: str) -> None:
+    """Make none of the starts that wait, and write down why."""
+    with journal.atomic():
+        for due in ScheduledStart.objects.select_for_update(of=("self",)).filter(
+            state=ScheduleState.WAITING
+        ):
+            _refuse(due, reason)
+
+
+def _refuse(due: ScheduledStart, reason: str) -> None:
+    end(due, ScheduleState.NOT_STARTED, reason)
+    record(
+        Event.SCHEDULED_START_REFUSED,
+        f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: {reason}",
+        *(due, due.actor_name, "watchdog"),
+    )
+
+
+def _why_not(due: ScheduledStart, now: datetime) -> str:
     """Why the start is not even tried; empty where it is."""
-    now = timezone.now()
     try:
         plan = plans.get(due.rollout.plan)
     except UnknownPlan as error:

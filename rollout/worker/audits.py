@@ -10,7 +10,6 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import psycopg
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout import journal
@@ -33,6 +32,7 @@ from rollout.journal import activity_log, findings
 from rollout.journal.audit_mappings import against
 from rollout.journal.environments import audit_target_of, target_of
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -96,7 +96,7 @@ def asked_for(
             scheduled=scheduled,
             plan_digest=plans.get(rollout.plan).digest,
             actor_name=actor_name,
-            started_at=timezone.now(),
+            started_at=by_the_database(),
             lease_until=leases.grace(),
         )
         what = f"a sampled audit of {sample:,} rows" if sample else "a full audit"
@@ -119,7 +119,7 @@ def of_run(run: PhaseRun, held: Lease) -> AuditReport:
         run=run,
         plan_digest=run.plan_digest,
         actor_name=run.actor_name,
-        started_at=timezone.now(),
+        started_at=by_the_database(),
     )
     _write(report, _compare(report, held))
     return report
@@ -168,7 +168,7 @@ def keys_now(
 def give_up(run: PhaseRun, why: str) -> None:
     """Close what audit a run has left unfinished, so that nobody waits for it."""
     AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
-        status=AuditStatus.INCONCLUSIVE, message=why, finished_at=timezone.now()
+        status=AuditStatus.INCONCLUSIVE, message=why, finished_at=by_the_database()
     )
 
 
@@ -250,7 +250,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
     ]
     report.stored_mismatches = len(result.mismatches)
     report.message = result.inconclusive
-    report.finished_at = timezone.now()
+    report.finished_at = by_the_database()
     report.waiting_for = ""
     report.snapshot, report.direction = result.snapshot, result.direction
     report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest

@@ -1,10 +1,10 @@
 """Runs smoke tests in transactions that are rolled back."""
 
 from django.db import DatabaseError, transaction
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout.journal.environments import alias_of
+from rollout.journal.moments import by_the_database
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
 
@@ -40,7 +40,7 @@ def _keep(rollout: Rollout, flow: str, *, passed: bool, message: str) -> None:
     FlowProbe.objects.create(
         rollout=rollout,
         flow=flow,
-        at=timezone.now(),
+        at=by_the_database(),
         passed=passed,
         message=message.replace("\x00", ""),
     )

@@ -24,6 +24,7 @@ from rollout.journal.environments import (
     target_of_made,
 )
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, name_of, plan_of
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
@@ -385,7 +386,7 @@ class _Work:
                 error=error,
                 advice=advice,
                 doing="",
-                finished_at=timezone.now(),
+                finished_at=by_the_database(),
                 longest_lock_ms=lock.held_ms if lock else None,
                 longest_wait_ms=report.longest_wait_ms,
             ):

@@ -24,7 +24,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Refused
 from rollout.journal.environments import is_protected, target_of
 from rollout.journal.events import Event
-from rollout.journal.moments import staleness
+from rollout.journal.moments import by_the_database, staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import (
     RESTORE_WORKING,
@@ -314,7 +314,11 @@ def why_not_fresh(restore: Restore) -> str:
         rollout=restore.rollout, state=SnapshotState.VERIFIED, taken_at__isnull=False
     ).order_by("-taken_at")
     fresh = newest.exclude(pk=restore.snapshot_id).first()
-    if fresh is None or fresh.taken_at is None or staleness(fresh.taken_at, FRESH, "hour"):
+    if (
+        fresh is None
+        or fresh.taken_at is None
+        or staleness(fresh.taken_at, FRESH, "hour", by_the_database())
+    ):
         return (
             "There is no verified snapshot of what production holds now, younger than an hour. "
             "Take one first, so that the restore can be undone."
@@ -373,7 +377,7 @@ def note(
 def _run(
     into: Rollout, number: int, way: Way, state: RunState, snapshot: Snapshot, actor: str
 ) -> None:
-    now = timezone.now()
+    now = by_the_database()
     half = state == RunState.CANCELLED
     run = PhaseRun.objects.create(
         rollout=into,

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import psycopg
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from rollout import journal, logs, queue
 from rollout.engine import catalog, ddl, fences
@@ -20,6 +19,7 @@ from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import sentence_name_of
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
@@ -122,7 +122,7 @@ class Execution:
                     self.run,
                     RunState.RUNNING,
                     token=held.token,
-                    started_at=self.run.started_at or timezone.now(),
+                    started_at=self.run.started_at or by_the_database(),
                 )
             if self.run.state != RunState.RUNNING:
                 raise Interrupted(f"The run is {self.run.state}.")
@@ -171,7 +171,7 @@ class Execution:
             return True
         held.check()
         self.step_run = row
-        row.started_at = row.started_at or timezone.now()
+        row.started_at = row.started_at or by_the_database()
         if created or row.state != StepState.RUNNING:
             row.attempts += 1
             _log.info("Step %s begins, attempt %s", step.id, row.attempts)
@@ -210,7 +210,7 @@ class Execution:
         if not row.result:
             row.result = "Nothing to roll back." if self._backward else "Nothing was to be done."
         row.state = StepState.DONE
-        row.finished_at = timezone.now()
+        row.finished_at = by_the_database()
         row.waiting_for = ""
         row.standing = None
         if row.began_with and (now := measure(connection, self.plan)):
@@ -339,7 +339,7 @@ class Execution:
                 StepRun.objects.filter(pk=self.step_run.pk).update(
                     state=StepState.FAILED,
                     error=text,
-                    finished_at=timezone.now(),
+                    finished_at=by_the_database(),
                     waiting_for="",
                     standing=None,
                 )

@@ -24,6 +24,7 @@ from rollout.engine.target import Connection
 from rollout.journal import activity_log
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import plan_of
 from rollout.models import (
     SNAPSHOT_UNDER_WAY,
@@ -163,7 +164,7 @@ class _Work:
             doing="Counting rows and pairs of values.",
             phases=_phases(self.snapshot.rollout),
         )
-        taken_at = timezone.now()
+        taken_at = by_the_database()
         with self.target.connect() as connection:
             programs = programs_for(connection)
             with exported(connection, self.plan, self.held) as found:

@@ -1,10 +1,10 @@
 """Which state of a run may follow which, and the one way to change it."""
 
-from datetime import datetime
 from typing import Any
 
 from django.db.models import JSONField
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from rollout.models import PhaseRun, RunState
@@ -54,7 +54,8 @@ def move(run: PhaseRun, to: RunState, *, token: int | None = None, **fields: Any
     if token is not None:
         runs = runs.filter(token=token)
     now = timezone.now()
-    finished: datetime | None = now if to in ENDED else None
+    # By the clock of all machines: a soak counts from it.
+    finished = Now() if to in ENDED else None
     if to in HALTED or to == S.RUNNING:
         change = _END_HALT if to == S.RUNNING else _BEGIN_HALT
         fields["halts"] = RawSQL(change, [now.isoformat()], output_field=JSONField())  # noqa: S611

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from rollout import gates, runner
 from rollout.gates import Evidence
-from rollout.models import FlowProbe, Measurement, PhaseRun, Rollout, RuleState, RunState
+from rollout.models import (
+    FlowProbe,
+    Measurement,
+    PhaseRun,
+    Rollout,
+    RuleState,
+    RunState,
+    WatchedTime,
+)
 from rollout.plan import plans
 from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.telemetry.histogram import Histogram
@@ -28,6 +36,10 @@ def answer(gate: Gate, rollout: Rollout, number: int = 1) -> tuple[str, str]:
 
 
 def ended(rollout: Rollout, ago: timedelta, phase: int = 0) -> PhaseRun:
+    """A phase that ended a while ago, with a watchdog all the while."""
+    now = timezone.now()
+    # It goes on while the gates are asked.
+    WatchedTime.objects.create(began_at=now - timedelta(days=1), ended_at=now + MINUTE / 2)
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
@@ -260,7 +272,7 @@ class TestWindow:
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monday = datetime(2026, 11, 23, 9, tzinfo=UTC)
-        monkeypatch.setattr(timezone, "now", lambda: monday)
+        monkeypatch.setattr(Evidence, "now", monday)
         status, message = answer(WINDOW, rollout)
         assert status == "fail"
         assert message == (

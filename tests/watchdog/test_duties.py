@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
+from django.db.models import F
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.conf import Conf
@@ -41,6 +42,7 @@ from rollout.models import (
     ScheduleState,
     Snapshot,
     SnapshotState,
+    WatchedTime,
     Way,
 )
 from rollout.plan import CreateMaterializedView, plans
@@ -222,6 +224,11 @@ def test_beat_goes_through_the_queue_again_and_again(site: Site) -> None:
     site.sees(lambda: seen_since(site.since))
     now = timezone.now()
     site.sees(lambda: seen_since(now))
+
+
+@proves("clock watch")
+def test_time_is_seen_to_pass_without_a_break(site: Site) -> None:
+    site.sees(lambda: WatchedTime.objects.filter(ended_at__gt=F("began_at")).exists())
 
 
 @proves("guardrails")

@@ -16,6 +16,7 @@ from rollout.models import LogEntry, PhaseRun, Rollout, RunState, ScheduledStart
 from rollout.plan import MaintenanceWindow, plans
 from rollout.runner import Refused
 from rollout.watchdog import scheduled_starts
+from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.loop import Watchdog
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
@@ -33,6 +34,8 @@ def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> Sc
 
 def its_time_has_come(one: ScheduledStart, ago: timedelta = timedelta(seconds=1)) -> None:
     ScheduledStart.objects.filter(pk=one.pk).update(at=timezone.now() - ago)
+    # Time comes as a watchdog sees it.
+    ClockWatch().look()
 
 
 def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> None:
