@@ -273,7 +273,7 @@ def texts_mean_their_rows(plan: "Plan", table: Table) -> tuple[Proof, ...]:
     Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
     """
     differences = [
-        _how_lookup_differs(plan, t) if isinstance(t, Lookup) else _how_value_differs(t)
+        _how_lookup_differs(plan, t) if isinstance(t, Lookup) else _how_value_differs(plan, t)
         for t in plan.translations_of(table)
     ]
     if not differences:
@@ -306,11 +306,15 @@ def _how_lookup_differs(plan: "Plan", lookup: Lookup) -> sql.Composable:
     )
 
 
-def _how_value_differs(derived: Derived) -> sql.Composable:
+def _how_value_differs(plan: "Plan", derived: Derived) -> sql.Composable:
+    """SQL over row ``t``: the value and what it should be; one that has none may be empty."""
     return sql.SQL(
-        "CASE WHEN {column} IS DISTINCT FROM {value}"
+        "CASE WHEN {reason} IS NULL THEN CASE WHEN {column} IS DISTINCT FROM {value}"
         " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
+        " WHEN {column} IS NOT NULL THEN format('%s is %L, and has no value: %s', {name}, {column},"
+        " {reason}) END"
     ).format(
+        reason=refusal(derived, plan.name, "t"),
         column=sql.Identifier("t", derived.column),
         value=derived.value("t"),
         name=sql.Literal(derived.column),

@@ -14,7 +14,9 @@ from rollout.engine.target import Connection, ask
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal_name
 from rollout.plan.table import Table
+from rollout.plan.translations import Derived
 
 __all__ = [
     "Counted",
@@ -46,4 +48,9 @@ def why_not(connection: Connection, plan: Plan, table: Table) -> str:
         mapping = sql.Identifier(SCHEMA, lookup.mapping_name(plan.name))
         if not ask(connection, facts.relation_exists(mapping)):
             return f"{table.label}.{lookup.legacy} has no mapping yet. Carry out phase 2 first."
+    for translation in plan.translations_of(table):
+        if isinstance(translation, Derived) and not ask(
+            connection, facts.function_exists(refusal_name(translation, plan.name))
+        ):
+            return f"{table.label} has no triggers of the plan. Carry out phase 2 first."
     return ""

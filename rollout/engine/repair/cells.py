@@ -13,6 +13,7 @@ from rollout.engine.quarantine import key_of
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
 
 ADVICE = {
@@ -118,16 +119,23 @@ def derived_cell(
     *,
     unless: Sequence[sql.Composable],
 ) -> Cell:
-    """The cell of a derived column; it is left alone where a condition of ``unless`` is met."""
+    """The cell of a derived column; it is left alone where a condition of ``unless`` is met.
+
+    To a row that the expression refuses a value is written as to any other, so that the pass keeps
+    it aside with the reason; nothing else may ask for the value there.
+    """
     column = sql.Identifier("t", derived.column)
     value = derived.value("t", _normal_forms(plan, derived))
+    reason = refusal(derived, plan.name, "t")
     category = _where(
         filtered,
         sql.SQL(
-            "CASE WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
+            "CASE WHEN {reason} IS NOT NULL"
+            " THEN CASE WHEN {column} IS NULL THEN 'missing' ELSE 'unexpected' END"
+            " WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
             " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
             " ELSE 'computed_differs' END"
-        ).format(column=column, value=value),
+        ).format(column=column, value=value, reason=reason),
     )
     kinds = [c for c in wanted if c in ("missing", "unexpected", "computed_differs")]
     if not kinds:
@@ -142,7 +150,9 @@ def derived_cell(
         category=category,
         legacy=_joined(derived.reads),
         before=column,
-        after=value,
+        after=sql.SQL(
+            "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
+        ).format(reason=reason, value=value),
     )
     return Cell(derived, category, (write,))
 

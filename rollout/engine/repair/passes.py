@@ -137,13 +137,17 @@ class Repairing:
         """SQL condition: the pass that repairs by SQL has something to write into row ``t``."""
         if not self.writes:
             return sql.SQL("false")
+        return all_of([*self._is_selected, any_of([write.condition for write in self.writes])])
+
+    @cached_property
+    def _is_selected(self) -> list[sql.Composable]:
+        """SQL conditions: row ``t`` is one of those that the pass is about."""
         # Of a text that is not mapped nothing says what it becomes.
         mapped = [
             sql.SQL("{} IS NOT NULL").format(sql.Identifier(lookup.mapping_alias, "legacy"))
             for lookup in self.plan.lookups_of(self.table)
         ]
-        any_write = sql.SQL(" OR ").join(write.condition for write in self.writes)
-        return all_of([self.has_key, *mapped, sql.SQL("({})").format(any_write)])
+        return [self.has_key, *mapped]
 
     @property
     def _repair(self) -> Fill:
@@ -190,11 +194,13 @@ class Repairing:
     def _value(
         self, column: str, cases: Sequence[tuple[sql.Composable, sql.Composable]]
     ) -> sql.Composable:
-        if len(self.writes) == 1 and len(cases) == 1:
-            # The pass is confined to the rows of its condition.
-            return cases[0][1]
+        # In this order: of other rows an expression may refuse the value, which is not for this
+        # pass to meet.
         return sql.SQL("CASE {} ELSE {} END").format(
-            sql.SQL(" ").join(sql.SQL("WHEN {} THEN {}").format(*case) for case in cases),
+            sql.SQL(" ").join(
+                sql.SQL("WHEN {} THEN {}").format(all_of([*self._is_selected, condition]), value)
+                for condition, value in cases
+            ),
             sql.Identifier("t", column),
         )
 
