@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.urls import reverse
-
+from rollout.console.http.links import rollout_url
 from rollout.console.views.guardrails import RuleRow
 from rollout.models import AuditReport, AuditStatus, RunState, Snapshot, SnapshotState
 from rollout.queries.status import RolloutStatus
@@ -31,7 +30,7 @@ def concerns_of(
     """None when worker and watchdog answer, every phase that began goes on or is done, guardrails
     are OK, rows match and snapshots can be restored."""
     rollout = status.rollout
-    here = reverse("rollout:rollout", args=[rollout.plan, rollout.environment])
+    here = rollout.get_absolute_url()
     found = []
     if not status.liveness.worker_alive:
         found.append(Concern("No worker answers.", here))
@@ -53,7 +52,7 @@ def concerns_of(
         text = f"Audit {newest.pk} is {newest.status}."
         if newest.status == AuditStatus.MISMATCHED:
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
-        found.append(Concern(text, reverse("rollout:audit", args=[newest.pk])))
+        found.append(Concern(text, newest.get_absolute_url()))
     found += _of_snapshots(status.evidence.snapshots)
     found += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
     return found
@@ -65,7 +64,7 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
     return [
         Concern(
             f"Snapshot {one.pk} {'failed its verification' if one.sha256 else 'failed'}.",
-            reverse("rollout:snapshot", args=[one.pk]),
+            one.get_absolute_url(),
             "warn" if verified else "bad",
         )
         for one in snapshots
@@ -77,10 +76,7 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
 def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Concern:
     """What a guardrail does at present; one that heals itself is nobody's to mend."""
     name = f"Guardrail “{row.rule.id}”"
-    monitoring = reverse(
-        "rollout:monitoring", args=[status.rollout.plan, status.rollout.environment]
-    )
-    url = f"{monitoring}#rules"
+    url = f"{rollout_url(status.rollout, 'monitoring')}#rules"
     is_breached = row.verdict == "broken"
     if not row.doing:
         return Concern(f"{name} is breached.", url, "warn")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.urls import reverse
 
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.runs import PhaseRun
@@ -98,6 +99,9 @@ class AuditReport(Leased):
     def __str__(self) -> str:
         return f"audit {self.pk} of {self.rollout}: {self.status}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:audit", args=[self.pk])
+
 
 class FindingState(models.TextChoices):
     OPEN = "open", "Open"
@@ -142,6 +146,9 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table} {self.key} {self.column}: {self.state}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:finding", args=[self.pk])
 
 
 class MismatchState(models.TextChoices):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.snapshots import Snapshot
@@ -55,6 +56,9 @@ class Environment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.state})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:rollout", args=[self.plan, self.name])
 
 
 class RestoreState(models.TextChoices):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.urls import reverse
 
 from rollout.models.rollouts import Rollout
 from rollout.models.runs import StepRun
@@ -56,6 +57,9 @@ class BackfillJob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.table}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:job", args=[self.pk])
 
     @property
     def written(self) -> int:

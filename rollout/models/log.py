@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.urls import reverse
 
 
 class LogEntry(models.Model):
@@ -32,3 +33,11 @@ class LogEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}: {self.message}"
+
+    def get_absolute_url(self) -> str:
+        """The page of what it is about: of its phase, its rollout, or the log."""
+        if not self.plan:
+            return reverse("rollout:log")
+        if self.phase is None:
+            return reverse("rollout:rollout", args=[self.plan, self.environment])
+        return reverse("rollout:phase", args=[self.plan, self.environment, self.phase])

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from rollout.models.environments import Environment
 from rollout.models.rollouts import Leased, Rollout
@@ -89,6 +90,9 @@ class Rehearsal(Leased):
 
     def __str__(self) -> str:
         return f"rehearsal {self.pk} of {self.rollout}: {self.state}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:rehearsal", args=[self.pk])
 
     @property
     def came_back(self) -> bool | None:

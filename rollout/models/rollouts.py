@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
+from django.urls import reverse
 
 if TYPE_CHECKING:
     from rollout.models.signing import ScheduledStart
@@ -42,6 +43,9 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"{self.plan} in {self.environment}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:rollout", args=[self.plan, self.environment])
 
     @property
     def scheduled(self) -> ScheduledStart | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from rollout.models.rollouts import Leased, Rollout
 from rollout.models.runs import PhaseRun
@@ -109,6 +110,9 @@ class Snapshot(Leased):
 
     def __str__(self) -> str:
         return f"snapshot {self.pk} of {self.rollout}: {self.state}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("rollout:snapshot", args=[self.pk])
 
     @property
     def under_way(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch
 
 from rollout.journal.moments import in_words
 from rollout.models import LogEntry
@@ -18,17 +18,9 @@ def link_to(entry: LogEntry) -> str:
     if not base:
         return ""
     try:
-        return base.rstrip("/") + _path(entry)
+        return base.rstrip("/") + entry.get_absolute_url()
     except NoReverseMatch:
         return ""
-
-
-def _path(entry: LogEntry) -> str:
-    if not entry.plan:
-        return reverse("rollout:log")
-    if entry.phase is None:
-        return reverse("rollout:rollout", args=[entry.plan, entry.environment])
-    return reverse("rollout:phase", args=[entry.plan, entry.environment, entry.phase])
 
 
 def as_json(entry: LogEntry) -> bytes:

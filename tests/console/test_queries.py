@@ -4,6 +4,7 @@ Opened by a lead by group of the one environment, whose permissions are looked u
 are not. What gates keep for seconds is asked anew.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -69,6 +70,8 @@ def opened(browser: Client, address: str, **headers: str) -> list[str]:
     with counted() as sent:
         response = browser.get(address, headers=headers)
     assert response.status_code == 200, address
+    # What a template does not find becomes an empty text.
+    assert not re.search(r'(href|action|hx-get)=""', response.content.decode()), address
     return sent
 
 

@@ -1,11 +1,12 @@
-"""Where people go from a page: back to one of this site, or to the application's."""
+"""Where people go from a page: to others of a rollout, back, or to the application's."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 
@@ -13,6 +14,18 @@ class Link(NamedTuple):
     name: str
     url: str
     current: bool
+
+
+class Named(Protocol):
+    """A rollout, or what names one, as an entry of the activity log does."""
+
+    plan: str
+    environment: str
+
+
+def rollout_url(rollout: Named, page: str, *args: object) -> str:
+    """A page of a rollout, by its name in ``urls.py`` and what else its address has."""
+    return reverse(f"rollout:{page}", args=[rollout.plan, rollout.environment, *args])
 
 
 def page_of_ours(request: HttpRequest, address: str, otherwise: str) -> str:

@@ -55,7 +55,7 @@ def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> Ht
         lambda: runner.ask_for_approval(status.rollout, number, actor=request.user),
         f"You asked for approval of phase {number}. Other leads see it on the rollout's page.",
     )
-    return back(request, plan, environment)
+    return back(request, status.rollout)
 
 
 @may("override_gate")
@@ -81,6 +81,7 @@ def override(
         names = ", ".join(one.name for one in answers) or "none"
         raise Http404(f"No gate “{name}” stands before phase {number}. Those that do: {names}.")
     page = {
+        "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "gate": found,
@@ -104,7 +105,7 @@ def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
         lambda: runner.confirm_override(one, actor=request.user),
         f"You confirmed {one.actor_name}'s override of “{one.subject}”.",
     )
-    return back(request, one.rollout.plan, one.rollout.environment)
+    return back(request, one.rollout)
 
 
 @may("approve_rollout")
@@ -116,4 +117,4 @@ def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
         lambda: runner.withdraw(one, actor=request.user),
         f"You withdrew {one.actor_name}'s {one.get_kind_display().lower()}.",
     )
-    return back(request, one.rollout.plan, one.rollout.environment)
+    return back(request, one.rollout)

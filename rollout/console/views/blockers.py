@@ -37,7 +37,7 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
             messages.error(request, str(refusal))
         else:
             messages.success(request, came_of_it)
-        return redirect("rollout:rollout", plan, environment)
+        return redirect(rollout)
     began_at = request.GET.get("began_at", "")
     held = runner.held_up(rollout)
     page = {

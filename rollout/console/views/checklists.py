@@ -19,7 +19,7 @@ def tick(request: ConsoleRequest, plan: str, environment: str, item: str) -> Htt
         else (runner.tick, "You ticked it. Your name stands beside it.")
     )
     carry_out(request, lambda: verb(rollout, item, actor=request.user), done)
-    return back(request, plan, environment)
+    return back(request, rollout)
 
 
 @may("tick_checklist")
@@ -31,4 +31,4 @@ def probe(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         lambda: runner.ask_to_probe(rollout, actor=request.user),
         "You had the flows tried out. What comes of it appears in a moment.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)

@@ -38,7 +38,7 @@ def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         ),
         "You asked for a staging database. It is an environment like others once it is ready.",
     )
-    return redirect("rollout:snapshot", snapshot.pk)
+    return redirect(snapshot)
 
 
 @may("rehearse_rollout")
@@ -67,7 +67,7 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             request,
             f"Say that what {into.environment} has now is to be replaced: tick the box.",
         )
-        return redirect("rollout:snapshot", snapshot_id)
+        return redirect(snapshot)
     carry_out(
         request,
         lambda: runner.restore_snapshot(
@@ -79,7 +79,7 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         ),
         f"You asked for snapshot {snapshot.pk} to be restored into {into.environment}.",
     )
-    return redirect("rollout:snapshot", snapshot_id)
+    return redirect(snapshot)
 
 
 @may("restore_snapshot")

@@ -62,7 +62,7 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
         ),
         "You accepted the mismatch. The next audit counts it as accepted.",
     )
-    return redirect("rollout:finding", finding_id)
+    return redirect(found)
 
 
 @may("waive_mismatch")
@@ -74,7 +74,7 @@ def unwaive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
         lambda: runner.unwaive(found, actor=request.user),
         "The mismatch is no longer accepted.",
     )
-    return redirect("rollout:finding", finding_id)
+    return redirect(found)
 
 
 def _page(

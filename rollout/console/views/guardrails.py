@@ -80,4 +80,4 @@ def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) 
         lambda: runner.release(rollout, rule_id, actor=request.user),
         f"You released what rule “{rule_id}” held.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -126,12 +125,12 @@ def pace(request: ConsoleRequest, job_id: int) -> HttpResponse:
         except runner.Refused as refusal:
             if job.finished_at is not None:
                 messages.error(request, str(refusal))
-                return redirect("rollout:job", job_id)
+                return redirect(job)
             form.add_error(None, str(refusal))
     if form.errors:
         return _page(request, job, form=form)
     messages.success(request, "You set the pace. It holds from the next batch on.")
-    return redirect("rollout:job", job_id)
+    return redirect(job)
 
 
 @may("pause_rollout")
@@ -143,7 +142,7 @@ def retry_quarantined(request: ConsoleRequest, job_id: int) -> HttpResponse:
         lambda: runner.retry_quarantined(job, actor=request.user),
         "You had the rows in quarantine tried again. What comes of it appears below.",
     )
-    return redirect("rollout:job", job_id)
+    return redirect(job)
 
 
 def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = None) -> HttpResponse:
@@ -157,7 +156,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         and timezone.now() - last_retry.at < RETRY_TAKES
     )
     page = {
-        "here": reverse("rollout:job", args=[job.pk]),
+        "here": job.get_absolute_url(),
         "job": job,
         "run": run,
         "pause": pause_of(run),

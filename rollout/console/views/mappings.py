@@ -8,12 +8,12 @@ from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, shared
+from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.lists.pages import page_of_texts
@@ -210,7 +210,7 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
             lambda: runner.correct(change, actor=request.user),
             "You started the correction. When it is done a full audit follows by itself.",
         )
-        return redirect("rollout:rollout", rollout.plan, rollout.environment)
+        return redirect(rollout)
     page = {
         "change": change,
         "rollout": rollout,
@@ -231,8 +231,7 @@ def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
 
 
 def _all_values(rollout: Rollout, lookup: Lookup) -> str:
-    place = rollout.plan, rollout.environment, lookup.table.label, lookup.legacy
-    return reverse("rollout:mapping", args=place)
+    return rollout_url(rollout, "mapping", lookup.table.label, lookup.legacy)
 
 
 def _query(request: ConsoleRequest) -> str:

@@ -9,7 +9,6 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal
@@ -17,7 +16,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, shared
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import back_or_to
+from rollout.console.views.runs import back
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
@@ -183,7 +182,7 @@ def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
         raise Http404("There is no such delivery. The page Notifications lists those there are.")
     delivering.resend(delivery)
     messages.success(request, f"It is sent to {delivery.recipient} again.")
-    return back_or_to(request, reverse("rollout:notifications"))
+    return back(request, "rollout:notifications")
 
 
 def _hook_or_404(name: str) -> Webhook:

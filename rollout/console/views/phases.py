@@ -31,6 +31,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     phase = phase_or_404(status, number)
     steps = steps_of(status, number)
     page = {
+        "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "card": current_phases.card_of(phase),
@@ -129,6 +130,7 @@ def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
     found = forecasts(status, phase.number)
     waiting = any(each.estimate and estimates.is_waiting(each.estimate) for each in found)
     return {
+        "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "forecasts": found,
@@ -154,6 +156,7 @@ def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]
     """What a page shows of a phase that asks somebody to answer for it."""
     plan, steps = status.plan, status.plan.phases[phase.number].steps
     return {
+        "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "steps": [(step, previews.of_step(plan, step)) for step in steps],

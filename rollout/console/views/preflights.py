@@ -20,6 +20,7 @@ def preflight(request: ConsoleRequest, plan: str, environment: str, number: int)
     phase = phase_or_404(status, number)
     found = look_before(status.rollout, number)
     page = {
+        "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "found": found,
@@ -41,6 +42,7 @@ def readiness(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
     status = status_or_404(plan, environment)
     found = readiness_of(status.rollout)
     page = {
+        "rollout": status.rollout,
         "status": status,
         "found": found,
         "looked_at": timezone.now(),
@@ -56,7 +58,12 @@ def rollback_locks(
 ) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    page: dict[str, object] = {"status": status, "phase": phase, "forward": False}
+    page: dict[str, object] = {
+        "rollout": status.rollout,
+        "status": status,
+        "phase": phase,
+        "forward": False,
+    }
     try:
         page["locks"] = locks_of_rollback(status.rollout, number)
     except psycopg.Error as error:

@@ -84,7 +84,7 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
             messages.error(request, str(refusal))
         last = of_rollout(rollout).first()
         if last is not None and last.under_way:
-            return redirect("rollout:rehearsal", last.pk)
+            return redirect(last)
         return redirect("rollout:rehearsals", plan, environment)
     return _page(request, rollout)
 
@@ -161,7 +161,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         lambda: runner.cancel_rehearsal(found, actor=request.user),
         "You cancelled it; its database goes.",
     )
-    return redirect("rollout:rehearsal", rehearsal_id)
+    return redirect(found)
 
 
 @may("rehearse_rollout")
@@ -174,7 +174,7 @@ def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         lambda: runner.drop_database(found, actor=request.user),
         "You dropped its database. What it found stays here.",
     )
-    return redirect("rollout:rehearsal", rehearsal_id)
+    return redirect(found)
 
 
 def _outdated(rollout: Rollout, ended: list[Rehearsal]) -> dict[int, str]:

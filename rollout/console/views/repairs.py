@@ -36,7 +36,7 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
             ),
             "You started a repair. When it is done a full audit follows by itself.",
         )
-        return redirect("rollout:rollout", report.rollout.plan, report.rollout.environment)
+        return redirect(report.rollout)
     preview = runner.preview_repair(report.rollout, table, selection)
     page = {
         "report": report,

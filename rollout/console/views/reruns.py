@@ -21,7 +21,12 @@ SECONDS = 5
 def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    page: dict[str, object] = {"status": status, "phase": phase, "looked_at": timezone.now()}
+    page: dict[str, object] = {
+        "rollout": status.rollout,
+        "status": status,
+        "phase": phase,
+        "looked_at": timezone.now(),
+    }
     try:
         page["rerun"] = verify(status.rollout, number, seconds=SECONDS)
     except Refused as refusal:

@@ -69,6 +69,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     rules = rules_of(status.rollout, status.evidence.facts.rules)
     snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
     page = {
+        "rollout": status.rollout,
         "status": status,
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.contrib import messages
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import runner
@@ -32,7 +32,7 @@ def pause(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         lambda: runner.pause(rollout, actor=request.user),
         "You asked to pause; work stops at the next safe point.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)
 
 
 def _resumes_guarded_run(request: HttpRequest, named: dict[str, Any]) -> bool:
@@ -53,7 +53,7 @@ def resume(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         lambda: runner.resume(rollout, actor=request.user),
         "You resumed the work.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)
 
 
 @may("start_rollout")
@@ -65,7 +65,7 @@ def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         lambda: runner.cancel(rollout, actor=request.user),
         "You asked to cancel; work stops at the next safe point.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)
 
 
 @may("start_rollout")
@@ -83,7 +83,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
             lambda: runner.retry(rollout, run=run, actor=request.user),
             "You asked to try again, from the step that did not end.",
         )
-        return back(request, plan, environment)
+        return back(request, rollout)
     page = {
         "rollout": rollout,
         "run": run,
@@ -127,11 +127,7 @@ def carry_out(
     return True
 
 
-def back(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
-    """To the page of ours that the form names, else to the rollout's."""
-    return back_or_to(request, reverse("rollout:rollout", args=[plan, environment]))
-
-
-def back_or_to(request: ConsoleRequest, otherwise: str) -> HttpResponse:
-    """To the page of ours that the form names, else to another."""
-    return redirect(page_of_ours(request, request.POST.get("next", ""), otherwise))
+def back(request: ConsoleRequest, otherwise: Model | str) -> HttpResponse:
+    """To the page of ours that the form names, else to an object's, or to a named one."""
+    page = page_of_ours(request, request.POST.get("next", ""), resolve_url(otherwise))
+    return redirect(page)

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, rollout_or_404, status_or_404
 from rollout.console.views.runs import back, carry_out, has_typed_name
@@ -48,7 +48,7 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
     phase = phase_or_404(status, number)
     zone, text = zone_of(status.plan, number), request.POST.get("at", "")
     at = moment_of(text, zone)
-    page = reverse("rollout:start", args=[plan, environment, number])
+    page = rollout_url(status.rollout, "start", number)
     if phase.guarded and not has_typed_name(request, status.plan):
         messages.error(request, f"Nothing was scheduled. Type exactly {status.plan.name}.")
     elif request.POST.get("seen", phase.digest) != phase.digest:
@@ -64,7 +64,7 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
         lambda: runner.schedule_start(status.rollout, number, at=at, zone=zone, actor=request.user),
         f"You scheduled phase {number}. Preflight and gates are asked again then.",
     ):
-        return redirect("rollout:rollout", plan, environment)
+        return redirect(status.rollout)
     return redirect(f"{page}?{urlencode({'at': text[:40]})}")
 
 
@@ -77,4 +77,4 @@ def unschedule(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         lambda: runner.unschedule(rollout, actor=request.user),
         "You cancelled the scheduled start.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)

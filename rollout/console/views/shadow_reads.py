@@ -124,14 +124,14 @@ def share(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     form = ShareForm(request.POST)
     if not form.is_valid():
         messages.error(request, " ".join(str(e) for es in form.errors.values() for e in es))
-        return back(request, plan, environment)
+        return back(request, rollout)
     percent = form.cleaned_data["percent"]
     carry_out(
         request,
         lambda: runner.set_shadow_percent(rollout, percent, actor=request.user),
         f"Shadow reads are {percent:g} % of the reads now; every process heeds it within seconds.",
     )
-    return back(request, plan, environment)
+    return back(request, rollout)
 
 
 def _milliseconds(histogram: Histogram) -> float | None:

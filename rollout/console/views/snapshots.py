@@ -134,7 +134,7 @@ def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         lambda: runner.verify_snapshot(snapshot, actor=request.user),
         "You asked to have it verified once more.",
     )
-    return redirect("rollout:snapshot", snapshot_id)
+    return redirect(snapshot)
 
 
 @may("take_snapshot")
@@ -146,7 +146,7 @@ def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         lambda: runner.cancel_snapshot(snapshot, actor=request.user),
         "You cancelled it; a dump that is not whole goes.",
     )
-    return redirect("rollout:snapshot", snapshot_id)
+    return redirect(snapshot)
 
 
 @may("take_snapshot")
@@ -159,7 +159,7 @@ def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         lambda: runner.delete_snapshot(snapshot, actor=request.user),
         "You deleted its dump. What is known of it stays here.",
     )
-    return redirect("rollout:snapshot", snapshot_id)
+    return redirect(snapshot)
 
 
 def counts_of(snapshot: Snapshot) -> list[Count]:

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 from math import sin
+from types import SimpleNamespace
 from typing import ClassVar
 
 from django import forms
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -15,9 +15,9 @@ from rollout.console.alerts import Concern
 from rollout.console.charts.lines import Values, plot_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.cookies import THEME, THEMES
-from rollout.console.http.links import page_of_ours
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
+from rollout.console.views.runs import back
 from rollout.models import RunState, Way
 from rollout.plan.plan import ROLES
 
@@ -79,8 +79,8 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         ("p95", [(at, 30 + 14 * sin(n / 9)) for n, at in enumerate(moments)]),
     ]
     page = {
+        "rollout": SimpleNamespace(plan="example", environment="example"),
         "status": {
-            "rollout": {"plan": "example", "environment": "example"},
             "plan": {"name": "example"},
             "phases": _sample_phases(),
         },
@@ -109,9 +109,7 @@ def parts(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 def theme(request: ConsoleRequest) -> HttpResponse:
     """Choose light or dark; anything else leaves it to the system."""
-    response = redirect(
-        page_of_ours(request, request.POST.get("next", ""), reverse("rollout:overview"))
-    )
+    response = back(request, "rollout:overview")
     chosen = request.POST.get("theme", "")
     if chosen in THEMES:
         response.set_cookie(THEME, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())
