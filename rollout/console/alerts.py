@@ -53,7 +53,7 @@ def concerns_of(
         if newest.status == AuditStatus.MISMATCHED:
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
         found.append(Concern(text, newest.get_absolute_url()))
-    found += _of_snapshots(status.evidence.snapshots)
+    found += _of_snapshots(status.evidence.facts.snapshots)
     found += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
     return found
 

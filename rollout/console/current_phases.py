@@ -128,8 +128,9 @@ def card_of(phase: PhaseStatus) -> str:
 def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
     """The newest audit that was made as a step of a phase's newest run."""
     run = phase.run
-    of_run = (one for one in status.evidence.audits if run is not None and one.run_id == run.pk)
-    return next(of_run, None)
+    if run is None:
+        return None
+    return next((a for a in status.evidence.facts.audits if a.run_id == run.pk), None)
 
 
 def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:

@@ -167,23 +167,26 @@ def _rehearsed(evidence: Evidence, name: str) -> Answered:
     """Whether phase 2 came to its end elsewhere, whatever became of it after that."""
     if name and name not in environments_of(evidence.plan.name):
         return "unknown", f"There is no environment “{name}” to rehearse in. Make one."
-    found = [run for run in evidence.facts.filled_elsewhere if name in ("", run.environment)]
-    if not found:
+    elsewhere = evidence.facts.filled_elsewhere
+    runs = [run for run in elsewhere if name in ("", run.rollout.environment)]
+    if not runs:
         where = f"in {name}" if name else "in another database"
         return "fail", f"Phase {BACKFILL} was not carried out {where} yet. Rehearse the plan."
-    newest = found[0]
+    newest = runs[0]
+    environment, ended = newest.rollout.environment, newest.finished_at
+    assert ended is not None
     if newest.plan_digest != evidence.plan.digest:
         return "fail", (
-            f"{newest.environment} carried phase {BACKFILL} out with another version of the plan. "
+            f"{environment} carried phase {BACKFILL} out with another version of the plan. "
             "Rehearse it again."
         )
     review = evidence.facts.review
-    if review is not None and review.at > newest.finished_at:
+    if review is not None and review.at > ended:
         return "fail", (
-            f"{newest.environment} carried phase {BACKFILL} out before {review}. Take a snapshot, "
+            f"{environment} carried phase {BACKFILL} out before {review}. Take a snapshot, "
             "and rehearse it again."
         )
     return "pass", (
-        f"Phase {BACKFILL} filled in every row in {newest.environment} for {newest.actor_name}, "
-        f"{in_words(newest.finished_at)}."
+        f"Phase {BACKFILL} filled in every row in {environment} for {newest.actor_name}, "
+        f"{in_words(ended)}."
     )

@@ -1,16 +1,20 @@
 """Gates about time and the application: soak, bounds, probes, the maintenance window."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+from django.utils import timezone
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done
 from rollout.gates.registry import Answered, answers
 from rollout.journal.moments import in_words, is_to_come, staleness
+from rollout.models import Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.baseline import baseline_of
-from rollout.telemetry.reading import Figures, together
+from rollout.telemetry.reading import Figures, figures, together
 from rollout.telemetry.signal import FEWEST_CALLS
 
 
@@ -29,7 +33,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
             f"By the database's clock {in_words(since)}, when {why}, has not come yet: it was set "
             f"back since. Wait until {in_words(since + gate.time)}, or override this gate."
         )
-    watched = evidence.watched_since(since)
+    watched = evidence.facts.watched_since(since)
     if watched < gate.time:
         ready = in_words(now + gate.time - watched)
         if now - since < gate.time:
@@ -42,7 +46,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
             f"The rest of {said(now - since)} does not count: the clock jumped over it, or no "
             f"watchdog ran. See that one runs, and wait until {ready}."
         )
-    calls = evidence.calls_since(since)
+    calls = _calls_since(since)
     if calls < gate.fewest_calls:
         return "unknown", (
             f"{calls:,} calls of the application were measured since {why}: too few to tell how it "
@@ -54,6 +58,12 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
     )
 
 
+def _calls_since(moment: datetime) -> int:
+    """How many calls of the application were measured since then."""
+    measured = Measurement.objects.filter(at__gte=moment).aggregate(calls=Sum("calls"))
+    return measured["calls"] or 0
+
+
 @answers(InBounds)
 def in_bounds(gate: InBounds, evidence: Evidence) -> Answered:
     rules = [rule for rule in evidence.plan.rules if rule.statistic not in COUNTED]
@@ -61,7 +71,8 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> Answered:
         return "unknown", "The plan has no rule about latency or errors. Give it one."
     before = evidence.run_before
     usual = baseline_of(before) if before is not None else {}
-    found = evidence.figures_of_last(gate.seconds)
+    now = timezone.now()
+    found = figures(now - timedelta(seconds=gate.seconds), now)
     calls = together(found.values()).calls
     if calls < gate.fewest_calls:
         return "unknown", (

@@ -42,7 +42,7 @@ def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> Answered:
     if not is_done(evidence.runs.get(BACKFILL)):
         return "fail", "The backfill has not come to its end. Carry out phase 2 first."
     jobs, plan = evidence.facts.jobs, evidence.plan
-    finished = {(job["table"], job["kind"]) for job in jobs}
+    finished = {(job.table, job.kind) for job in jobs}
     for table in plan.backfilled_tables:
         needed = {"fill": plan.translations_of(table), "compute": plan.computed_of(table)}
         for kind, translations in needed.items():
@@ -51,13 +51,13 @@ def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> Answered:
                     f"There is no finished {kind} of {table.label}. Roll phase 2 back and start it "
                     "again."
                 )
-    rows = sum(job["scanned"] for job in jobs)
+    rows = sum(job.scanned for job in jobs)
     return "pass", f"The final sweep found no row left; {rows:,} rows were scanned."
 
 
 @answers(AuditClean)
 def audit_clean(gate: AuditClean, evidence: Evidence) -> Answered:
-    report = evidence.full_audit
+    report = evidence.facts.full_audit
     if report is None:
         return "unknown", "There is no full audit yet. Start one."
     at = f"{in_words(report.started_at)}"

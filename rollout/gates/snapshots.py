@@ -11,7 +11,7 @@ from rollout.plan.gates import SnapshotVerified
 
 @answers(SnapshotVerified)
 def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
-    newest, before = evidence.snapshots, evidence.run_before
+    newest, before = evidence.facts.snapshots, evidence.run_before
     snapshot = next((each for each in newest if each.state == SnapshotState.VERIFIED), None)
     if snapshot is None or snapshot.taken_at is None:
         return _none_verified(newest[0] if newest else None)

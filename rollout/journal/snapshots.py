@@ -10,7 +10,7 @@ EVIDENCE = ["crosstabs", "prerequisites", "left_out", "contents", "restored_coun
 
 def listed(rollout: Rollout) -> QuerySet[Snapshot]:
     """A rollout's snapshots, newest first, without their evidence."""
-    return Snapshot.objects.filter(rollout=rollout).defer(*EVIDENCE)
+    return rollout.snapshots.defer(*EVIDENCE)
 
 
 def newest_verified(rollout: Rollout) -> Snapshot | None:

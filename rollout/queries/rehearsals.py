@@ -1,16 +1,13 @@
 """What rehearsals found, as pages, the shell, gates and forecasts tell it."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from rollout.engine.preflight import LockForecast
-from rollout.journal.json_rows import made, whole
 from rollout.models import Observation, PhaseRun, Rehearsal, RehearsalState, Rollout, StepRun
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
@@ -147,46 +144,31 @@ def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
 
 
 def report_of(rehearsal: Rehearsal) -> Report:
-    """What a rehearsal found so far, in one query."""
-    with_runs = _with_what_ran(Rehearsal.objects.filter(pk=rehearsal.pk).defer("before"))
-    return _report(rehearsal, with_runs.get())
-
-
-def _with_what_ran(rehearsals: QuerySet[Rehearsal]) -> QuerySet[Rehearsal]:
-    """With all runs and steps of their stage, and what was seen meanwhile."""
-    runs = PhaseRun.objects.filter(rollout=OuterRef("stage")).order_by("pk")
-    steps = StepRun.objects.filter(run__rollout=OuterRef("stage")).order_by("run_id", "position")
-    seen = Observation.objects.filter(run__rollout=OuterRef("stage"))
-    return rehearsals.annotate(
-        ran=ArraySubquery(runs.values(json=whole(PhaseRun))),
-        ran_steps=ArraySubquery(steps.values(json=whole(StepRun, besides=["began_with"]))),
-        seen=ArraySubquery(seen.values(json=whole(Observation))),
-    )
-
-
-def _report(rehearsal: Rehearsal, found: Any) -> Report:
-    """``found`` is the rehearsal as ``_with_what_ran`` reads it."""
+    """What a rehearsal found so far."""
     plan = plans.find(rehearsal.rollout.plan)
-    steps: dict[int, list[StepRun]] = defaultdict(list)
-    for row in found.ran_steps:
-        step = made(StepRun, row)
-        steps[step.run_id].append(step)
-    observed = [made(Observation, row) for row in found.seen]
-    seen = {(each.run_id, each.step_run_id): each for each in observed}
-    legs = [
-        LegReport(
-            phase=run.phase,
-            role=ROLES[run.phase],
-            way=run.way,
-            run=run,
-            seconds=_seconds(run, run),
-            traffic=_traffic(seen.get((run.pk, None))),
-            steps=[_step(plan, run, row, seen.get((run.pk, row.pk))) for row in steps[run.pk]],
+    runs = (
+        PhaseRun.objects.filter(
+            rollout=rehearsal.stage_id,
+            # What the snapshot brought along was not carried out here.
+            phase__gte=rehearsal.first_phase,
         )
-        for run in (made(PhaseRun, row) for row in found.ran)
-        # What the snapshot brought along was not carried out here.
-        if run.phase >= rehearsal.first_phase
-    ]
+        .order_by("pk")
+        .prefetch_related(Prefetch("steps", StepRun.objects.defer("began_with")), "observations")
+    )
+    legs = []
+    for run in runs:
+        observed = {seen.step_run_id: seen for seen in run.observations.all()}
+        legs.append(
+            LegReport(
+                phase=run.phase,
+                role=ROLES[run.phase],
+                way=run.way,
+                run=run,
+                seconds=_seconds(run, run),
+                traffic=_traffic(observed.get(None)),
+                steps=[_step(plan, run, row, observed.get(row.pk)) for row in run.steps.all()],
+            )
+        )
     alone = rehearsal.alone
     return Report(
         rehearsal,
@@ -278,8 +260,8 @@ def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
         plan_digest=plans.get(rollout.plan).digest,
         state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
     )
-    rehearsal = _with_what_ran(measured).first()
-    leg = leg_of(_report(rehearsal, rehearsal), phase, way) if rehearsal else None
+    rehearsal = measured.first()
+    leg = leg_of(report_of(rehearsal), phase, way) if rehearsal else None
     return Rehearsed(rehearsal, leg) if rehearsal and leg else None
 
 

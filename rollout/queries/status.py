@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from rollout import gates
@@ -13,8 +12,7 @@ from rollout.engine.target import TargetAway
 from rollout.gates import Evidence, GateStatus
 from rollout.gates.starts import unfinished_repair, why_not_roll_back, why_not_start
 from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
-from rollout.journal.heartbeats import Liveness, liveness_of
-from rollout.journal.json_rows import made, whole
+from rollout.journal.heartbeats import Liveness, liveness
 from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
 from rollout.modes import Modes
 from rollout.plan import plans
@@ -226,11 +224,7 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         next_phase=next_phase,
         repair=repair,
         evidence=evidence,
-        liveness=liveness_of(
-            evidence.facts.worker_seen_at,
-            evidence.facts.watchdog_seen_at,
-            evidence.facts.asked_at,
-        ),
+        liveness=liveness(),
     )
 
 
@@ -282,13 +276,6 @@ def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:
 
 
 def steps_with_jobs(run: PhaseRun) -> list[tuple[StepRun, list[BackfillJob]]]:
-    """What a run has reached of its steps, and their jobs: from one query."""
-    jobs = BackfillJob.objects.filter(step_run=OuterRef("pk")).order_by("position")
-    rows = run.steps.annotate(with_jobs=ArraySubquery(jobs.values(json=whole(BackfillJob))))
-    found: list[tuple[StepRun, list[BackfillJob]]] = []
-    for row in rows:
-        own = [made(BackfillJob, job) for job in row.with_jobs]
-        for job in own:
-            job.step_run = row
-        found.append((row, own))
-    return found
+    """What a run has reached of its steps, and their jobs in the order of their actions."""
+    jobs = Prefetch("jobs", BackfillJob.objects.order_by("position"))
+    return [(step, list(step.jobs.all())) for step in run.steps.prefetch_related(jobs)]

@@ -65,9 +65,9 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     if any(signed.waits for signed in overrides):
         # Whoever asked for one is not to confirm it.
         tell_apart(request)
-    audits = status.evidence.audits[:RECENT]
+    audits = status.evidence.facts.audits[:RECENT]
     rules = rules_of(status.rollout, status.evidence.facts.rules)
-    snapshots = status.evidence.snapshots[:RECENT_SNAPSHOTS]
+    snapshots = status.evidence.facts.snapshots[:RECENT_SNAPSHOTS]
     page = {
         "rollout": status.rollout,
         "status": status,

@@ -1,0 +1,255 @@
+"""What the journal knows of a rollout: each fact is read when a gate asks for it, and only once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from django.db.models import F, Func, IntegerField, Q
+
+from rollout.journal import watched_times
+from rollout.journal.moments import by_the_database, in_words
+from rollout.journal.snapshots import listed
+from rollout.models import (
+    AuditMode,
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    FlowProbe,
+    PhaseRun,
+    Rehearsal,
+    Repair,
+    Rollout,
+    RuleState,
+    RuleVerdict,
+    RunState,
+    SignOff,
+    SignOffKind,
+    Snapshot,
+    StepRun,
+    WatchedTime,
+    Way,
+)
+from rollout.plan.plan import Plan
+from rollout.plan.step import BACKFILL
+
+# Characters of a legacy value that a message quotes.
+MAX_QUOTED = 60
+MAX_AUDITS = 5
+MAX_REHEARSALS = 5
+# The verified one is looked for among these.
+MAX_SNAPSHOTS = 50
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that was done, and when."""
+
+    what: str
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.what} ({in_words(self.at)})"
+
+
+class Facts:
+    """The facts that gates ask for; they are the same before every phase of the rollout."""
+
+    def __init__(self, rollout: Rollout, plan: Plan, runs: dict[int, PhaseRun]) -> None:
+        """``runs`` are the newest run of each phase."""
+        self.rollout = rollout
+        self.plan = plan
+        self.runs = runs
+
+    @cached_property
+    def now(self) -> datetime:
+        """By the database's clock, the same for all machines."""
+        return by_the_database()
+
+    @cached_property
+    def _watched(self) -> list[WatchedTime]:
+        return list(WatchedTime.objects.all()[: watched_times.NEWEST])
+
+    def watched_since(self, moment: datetime) -> timedelta:
+        """How long watchdogs have seen time pass since a moment: not what a clock jumped over."""
+        return watched_times.total_since(moment, self._watched)
+
+    @cached_property
+    def write_path(self) -> Change | None:
+        """The newest step, either way, that changed what the application's writes do."""
+        steps = [
+            step.id for phase in self.plan.phases for step in phase.steps if step.changes_write_path
+        ]
+        newest = (
+            StepRun.objects.filter(
+                run__rollout=self.rollout, step__in=steps, started_at__isnull=False
+            )
+            .order_by("-started_at")
+            .first()
+        )
+        if newest is None or newest.started_at is None:
+            return None
+        return Change(newest.step, newest.finished_at or newest.started_at)
+
+    @cached_property
+    def review(self) -> Change | None:
+        """The newest mapping review that changed the mapping of some row."""
+        review = (
+            self.rollout.mapping_changes.exclude(rows_changed=0)
+            # A review can change thousands of texts. The first is that of the most rows.
+            .annotate(
+                texts=Func(F("changes"), function="jsonb_array_length", output_field=IntegerField())
+            )
+            .values("reviewer", "table", "legacy_column", "at", "texts", first=F("changes__0"))
+            .first()
+        )
+        return None if review is None else Change(_summary(review), review["at"])
+
+    @cached_property
+    def repair(self) -> Change | None:
+        """The newest repair of rows that ended."""
+        repair = (
+            Repair.objects.filter(
+                run__rollout=self.rollout, run__steps__isnull=False, run__finished_at__isnull=False
+            )
+            .select_related("run")
+            .order_by("-run__finished_at")
+            .first()
+        )
+        if repair is None or repair.run.finished_at is None:
+            return None
+        return Change(f"the repair of {repair.tables}", repair.run.finished_at)
+
+    @cached_property
+    def rules(self) -> list[RuleState]:
+        """The guardrails as they were evaluated last."""
+        return list(self.rollout.rules.all())
+
+    @property
+    def hold(self) -> str:
+        """The message of a guardrail that blocks the next phase; empty if none does."""
+        rule = next((rule for rule in self.rules if rule.action == "hold" and rule.acting), None)
+        if rule is None:
+            return ""
+        is_kept = rule.verdict == RuleVerdict.KEPT
+        until = " It is kept again, and holds until somebody releases it." if is_kept else ""
+        return f"Rule “{rule.rule}” holds the next phase: {rule.message}{until}"
+
+    @property
+    def broken(self) -> Change | None:
+        """The newest breach of a guardrail that pauses or blocks.
+
+        What only warns or slows backfills down heals by itself: it is no reason to soak anew.
+        """
+        breaches = [
+            Change(rule.rule, rule.last_broken_at)
+            for rule in self.rules
+            if rule.last_broken_at and rule.action in ("pause", "hold")
+        ]
+        return max(breaches, key=lambda breach: breach.at, default=None)
+
+    @cached_property
+    def jobs(self) -> list[BackfillJob]:
+        """The finished jobs of the newest backfill."""
+        if BACKFILL not in self.runs:
+            return []
+        return list(
+            BackfillJob.objects.filter(
+                step_run__run=self.runs[BACKFILL],
+                kind__in=("fill", "compute"),
+                finished_at__isnull=False,
+            ).order_by("pk")
+        )
+
+    @cached_property
+    def probes(self) -> dict[str, FlowProbe]:
+        """The newest probe of each flow."""
+        probes = self.rollout.probes.order_by("flow", "-id").distinct("flow")
+        return {probe.flow: probe for probe in probes}
+
+    @cached_property
+    def sign_offs(self) -> list[SignOff]:
+        """What people signed, the newest first. What they withdrew only of what stays in sight."""
+        return list(
+            self.rollout.sign_offs.filter(
+                Q(withdrawn_at=None) | Q(kind__in=(SignOffKind.OVERRIDE, SignOffKind.APPROVAL))
+            )
+        )
+
+    @cached_property
+    def snapshots(self) -> list[Snapshot]:
+        """The newest snapshots, without the evidence that only their pages show."""
+        return list(listed(self.rollout)[:MAX_SNAPSHOTS])
+
+    @cached_property
+    def rehearsals(self) -> list[Rehearsal]:
+        """The newest rehearsals, without the catalog that only their end reads."""
+        return list(self.rollout.rehearsals.defer("before")[:MAX_REHEARSALS])
+
+    @cached_property
+    def filled_elsewhere(self) -> list[PhaseRun]:
+        """The newest finished backfill of each other environment, the newest first."""
+        runs = (
+            PhaseRun.objects.filter(
+                rollout__plan=self.plan.name,
+                way=Way.FORWARD,
+                state=RunState.DONE,
+                phase=BACKFILL,
+                # What a snapshot brought along was not carried out there.
+                finished_at__gt=F("started_at"),
+            )
+            .exclude(rollout=self.rollout)
+            .select_related("rollout")
+            .order_by("rollout__environment", "-id")
+            .distinct("rollout__environment")
+        )
+        return sorted(runs, key=lambda run: run.finished_at or run.created_at, reverse=True)
+
+    @cached_property
+    def audits(self) -> list[AuditReport]:
+        """The newest audits, and the newest of each phase's newest run; the newest first."""
+        runs = [run.pk for run in self.runs.values()]
+        of_runs = (
+            AuditReport.objects.filter(run__in=runs).order_by("run_id", "-id").distinct("run_id")
+        )
+        newest = self.rollout.audits.all()[:MAX_AUDITS]
+        reports = {report.pk: report for report in (*newest, *of_runs)}
+        return [reports[pk] for pk in sorted(reports, reverse=True)]
+
+    @cached_property
+    def full_audit(self) -> AuditReport | None:
+        """The newest audit of all rows that came to its end."""
+        full = self.rollout.audits.filter(mode=AuditMode.FULL, tables=[])
+        return full.exclude(status=AuditStatus.RUNNING).first()
+
+    def audit_is_older_than(self, report: AuditReport) -> str:
+        """What made an audit outdated; empty if nothing did."""
+        if self.write_path is not None and self.write_path.at > report.started_at:
+            return f"step {self.write_path.what}, which changed what is written"
+        for change in (self.review, self.repair):
+            if change is not None and change.at > report.started_at:
+                return str(change)
+        return ""
+
+    def rehearsal_is_older_than(self, rehearsal: Rehearsal) -> str:
+        """The mapping review since a rehearsal's snapshot; empty if there was none."""
+        taken_at = next((s.taken_at for s in self.snapshots if s.pk == rehearsal.snapshot_id), None)
+        began = taken_at or rehearsal.created_at
+        return str(self.review) if self.review is not None and self.review.at > began else ""
+
+
+def _summary(review: Mapping[str, Any]) -> str:
+    """Who decided what about which column."""
+    who = f"{review['reviewer']}'s review of {review['table']}.{review['legacy_column']}"
+    first, others = review["first"], review["texts"] - 1
+    if first is None:
+        return who
+    text, name = _shortened(first["legacy"]), first["after"]
+    becomes = "no value" if name is None else f"“{_shortened(name)}”"
+    more = f" and {others:,} more text{'' if others == 1 else 's'}" if others else ""
+    return f"{who}, by which “{text}” became {becomes}{more}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
