@@ -1,7 +1,10 @@
-"""The journal's snapshots, as lists show them."""
+"""The journal's snapshots, as lists show them, and the programs that take and restore them."""
 
+from django.conf import settings
 from django.db.models import QuerySet
 
+from rollout.engine.snapshot.programs import Programs, find_programs
+from rollout.engine.target import Connection
 from rollout.models import Rollout, Snapshot, SnapshotState
 
 EVIDENCE = ["crosstabs", "prerequisites", "left_out", "contents", "restored_counts", "differences"]
@@ -21,3 +24,9 @@ def newest_verified(rollout: Rollout) -> Snapshot | None:
         .order_by("-taken_at")
         .first()
     )
+
+
+def programs_for(connection: Connection) -> Programs:
+    """The client programs that fit a server. Raises SnapshotError."""
+    given = getattr(settings, "ROLLOUT", {}).get("PG_BIN", "")
+    return find_programs(connection.info.server_version // 10_000, given=str(given))

@@ -15,9 +15,9 @@ from rollout.engine.preflight import (
 )
 from rollout.journal.environments import target_of
 from rollout.models import Rollout, Way
-from rollout.plan import plans
+from rollout.plan import Plan, plans
 from rollout.plan.step import CONTRACT
-from rollout.queries import migrations, rehearsals
+from rollout.queries import migrations, rehearsals, snapshot_trials
 
 
 def look_before(rollout: Rollout, phase: int) -> Preflight:
@@ -25,10 +25,9 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     plan = plans.get(rollout.plan)
     steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
     found = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
-    of_project = migrations.item_of(plan, rollout.environment, phase)
     return replace(
         found,
-        items=worst_first([*found.items, of_project]),
+        items=worst_first([*found.items, *_beside(rollout, plan, phase)]),
         locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD),
     )
 
@@ -56,10 +55,17 @@ def readiness_of(rollout: Rollout) -> Readiness:
         return Readiness([], phase, [])
     steps_done = gates.steps_done(plan, runs.get(phase))
     found = preflight.readiness(target_of(rollout.environment), plan, phase, steps_done=steps_done)
-    of_project = migrations.item_of(plan, rollout.environment, phase)
-    if not of_project.is_problem:
-        return found
-    return replace(found, items=worst_first([*found.items, of_project]))
+    beside = [item for item in _beside(rollout, plan, phase) if item.is_problem]
+    return replace(found, items=worst_first([*found.items, *beside]))
+
+
+def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
+    """What is asked beside the probes: of the project, and by trial."""
+    environment = rollout.environment
+    return [
+        migrations.item_of(plan, environment, phase),
+        *snapshot_trials.items_of(target_of(environment), plan, environment, phase),
+    ]
 
 
 def as_data(found: Findings) -> list[dict[str, Any]]:

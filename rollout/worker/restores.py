@@ -26,6 +26,7 @@ from rollout.journal.environments import is_protected, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
+from rollout.journal.snapshots import programs_for
 from rollout.models import (
     RESTORE_WORKING,
     PhaseRun,
@@ -42,7 +43,7 @@ from rollout.models import (
 from rollout.worker import databases, dump_storage, leases
 from rollout.worker.leases import Lease
 from rollout.worker.runs import connection_lost
-from rollout.worker.snapshots import programs_for, recorded
+from rollout.worker.snapshots import recorded
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.utils import timezone
 
 from rollout import gates, journal
@@ -18,14 +17,14 @@ from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, Crosstab, Pair
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
 from rollout.engine.snapshot.problem import SnapshotError
-from rollout.engine.snapshot.programs import Programs, find_programs
+from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.restore import Recorded, verify
-from rollout.engine.target import Connection
 from rollout.journal import activity_log
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import plan_of
+from rollout.journal.snapshots import programs_for
 from rollout.models import (
     SNAPSHOT_UNDER_WAY,
     Rollout,
@@ -303,12 +302,6 @@ def recorded(snapshot: Snapshot) -> Recorded:
 
 def _archive(programs: Programs, name: str, control: Control) -> Archive:
     return Archive(programs, partial(dump_storage.open_dump, name), control)
-
-
-def programs_for(connection: Connection) -> Programs:
-    """The client programs that fit a server. Raises SnapshotError."""
-    given = getattr(settings, "ROLLOUT", {}).get("PG_BIN", "")
-    return find_programs(connection.info.server_version // 10_000, given=str(given))
 
 
 def newest_phase_begun(rollout: Rollout) -> int:

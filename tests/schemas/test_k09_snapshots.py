@@ -1,17 +1,28 @@
 """A snapshot can be verified, whatever the tables need besides themselves."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from rollout import plan as r
+from rollout import runner
+from rollout.engine.preflight import Item, Preflight, Readiness
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Target
+from rollout.models import Rollout
+from rollout.plan import plans
+from rollout.queries.preflights import look_before, readiness_of
+from tests import rollouts
 from tests.engine.carrying import NoControl
-from tests.schemas import PARCEL, MakeScenario, Scenario
+from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of
+from tests.servers import Database
 
 CONTROL = NoControl()
 NEEDS = {
@@ -52,7 +63,7 @@ NEEDS = {
         " CREATE TRIGGER t AFTER INSERT ON parcel FOR EACH ROW WHEN (big(NEW.*))"
         " EXECUTE FUNCTION noop();"
     ),
-    "a serial column": "ALTER TABLE parcel ADD n serial;",
+    "a serial column": "ALTER TABLE parcel ADD counted serial;",
     "a foreign key to another table": (
         "CREATE TABLE depot (id bigint PRIMARY KEY);"
         " ALTER TABLE parcel ADD depot_id bigint REFERENCES depot;"
@@ -73,6 +84,12 @@ OLD_NEEDS = {
         " CREATE INDEX ON parcel (plain(remark));"
     ),
 }
+UNRESTORABLE = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER touch BEFORE UPDATE ON parcel FOR EACH ROW
+  WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION touch();
+ALTER TABLE parcel ADD loud text GENERATED ALWAYS AS (upper(remark)) STORED;
+"""
 
 
 def take(parcels: Scenario) -> tuple[Archive, Recorded]:
@@ -137,12 +154,72 @@ def test_the_copy_has_the_locale_of_the_database(scenario: MakeScenario, old: Ta
 def test_a_trigger_that_postgresql_cannot_make_again_is_named(
     scenario: MakeScenario, server: Target
 ) -> None:
-    parcels = scenario(
-        PARCEL
-        + "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
-        "CREATE TRIGGER touch BEFORE UPDATE ON parcel FOR EACH ROW"
-        " WHEN (OLD IS DISTINCT FROM NEW) EXECUTE FUNCTION touch();"
-        "ALTER TABLE parcel ADD loud text GENERATED ALWAYS AS (upper(remark)) STORED;"
-    )
+    parcels = scenario(PARCEL + UNRESTORABLE)
     with pytest.raises(SnapshotError, match=r"The trigger public.parcel touch cannot be"):
         differences(parcels)
+
+
+@pytest.fixture
+def parcels(committed_db: Database) -> Iterator[Rollout]:
+    """A rollout of parcels, beside the sample's, whose phase 3 asks for a snapshot."""
+    made = plan_of(STATUS)
+    gated = replace(made.phases[3], gates=(r.SnapshotVerified(),))
+    plan = replace(made, phases=(*made.phases[:3], gated, made.phases[4]))
+    plans._plans.append(plan)
+    rollouts.execute(PARCEL)
+    try:
+        yield rollouts.the_rollout(plan.name)
+    finally:
+        plans._plans.remove(plan)
+
+
+def of_trial(found: Preflight | Readiness) -> list[Item]:
+    return [item for item in found.items if item.name == "trial of a snapshot"]
+
+
+def scratch_databases() -> int:
+    """Of this database: others' tests have theirs at the same time."""
+    return int(
+        rollouts.ask(
+            "SELECT count(*) FROM pg_database WHERE starts_with(datname, 'rollout_scratch_' ||"
+            " left(encode(sha256(current_database()::text::bytea), 'hex'), 8))"
+        )
+    )
+
+
+def test_what_no_snapshot_can_be_restored_of_stops_phase_0_and_the_rest_is_taken_by_a_worker(
+    parcels: Rollout,
+) -> None:
+    rollouts.execute("".join([UNRESTORABLE, *NEEDS.values()]))
+    (told,) = of_trial(readiness_of(parcels))
+    assert (told.level, told.phase) == ("blocks", 3)
+    assert "The trigger public.parcel touch cannot be made again as it is" in told.evidence
+    assert told.advice == "Drop it, or make it otherwise, then take another snapshot."
+    with pytest.raises(runner.Refused, match="“trial of a snapshot”: No snapshot of parcel can"):
+        rollouts.start(parcels, 0)
+
+    rollouts.execute("DROP TRIGGER touch ON parcel")
+    (told,) = of_trial(look_before(parcels, 0))
+    assert told.level == "pass"
+    assert of_trial(look_before(parcels, 1)) == []
+    rollouts.snapshot_of(parcels)
+    assert scratch_databases() == 0
+
+
+def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
+    parcels: Rollout, settings: Any
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
+    (told,) = of_trial(look_before(parcels, 0))
+    assert told.level == "unknown"
+    assert "There is no pg_dump with its pg_restore in /nowhere" in told.evidence
+
+
+def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) -> None:
+    lock = "SELECT pg_advisory_lock(hashtext('rollout trial of a snapshot'))"
+    with rollouts.locked(lock):
+        (told,) = of_trial(look_before(parcels, 0))
+    assert (told.level, told.evidence) == (
+        "unknown",
+        "It could not be made: Another trial is under way.",
+    )

@@ -6,4 +6,5 @@
 ``archive``   reading a dump: its table of contents, and putting it into a database
 ``scratch``   a database that is there for as long as a dump is tried out in it
 ``restore``   trying a dump out, and replacing an environment's tables by it
+``trial``     trying out in phase 0 whether a snapshot could be verified
 """

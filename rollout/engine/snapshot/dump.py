@@ -45,8 +45,13 @@ class Exported:
 
 
 @contextmanager
-def exported(connection: Connection, plan: Plan, control: Control) -> Iterator[Exported]:
-    """A snapshot for as long as this lasts. Raises SnapshotError where there is nothing to dump."""
+def exported(
+    connection: Connection, plan: Plan, control: Control, *, with_rows: bool = True
+) -> Iterator[Exported]:
+    """A snapshot for as long as this lasts. Raises SnapshotError where there is nothing to dump.
+
+    Without rows nothing is counted.
+    """
     control.using(connection)
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_MS}ms"])
     system = _system_identifier(connection)
@@ -73,7 +78,7 @@ def exported(connection: Connection, plan: Plan, control: Control) -> Iterator[E
             server_version=row[1],
             system_identifier=system,
             relations=relations,
-            contents=contents_of(connection, plan, relations),
+            contents=contents_of(connection, plan, relations) if with_rows else Contents(),
             needed=own_prerequisites(connection, plan, relations),
             not_needed=not_needed(connection, relations),
             left_out=left_out(connection, relations),
@@ -113,7 +118,12 @@ def _system_identifier(connection: Connection) -> str:
 
 
 def dump(
-    programs: Programs, target: Target, exported: Exported, control: Control
+    programs: Programs,
+    target: Target,
+    exported: Exported,
+    control: Control,
+    *,
+    with_rows: bool = True,
 ) -> Generator[bytes, None, None]:
     """The dump in pg_dump's custom format, as it comes. Raises SnapshotError and Interrupted."""
     command = [
@@ -121,6 +131,8 @@ def dump(
         *(programs.pg_dump, "--format=custom", "--compress=1", "--no-password"),
         *(f"--snapshot={exported.id}", f"--lock-wait-timeout={LOCK_TIMEOUT_MS}"),
     ]
+    if not with_rows:
+        command.append("--schema-only")
     # In quotes a pattern of pg_dump stands for this one name alone.
     command += [f"--table={relation.identifier.as_string()}" for relation in exported.relations]
     with Program(command, env=target.environment, control=control) as program:

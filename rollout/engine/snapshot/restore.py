@@ -80,7 +80,7 @@ def verify(
         control.using(copy)
         # The copy is thrown away: nobody waits for it to be on disk.
         copy.execute("SET synchronous_commit = off")
-        _load(copy, archive, recorded, leave_out=recorded.left_out)
+        load(copy, archive, recorded, leave_out=recorded.left_out)
         found = contents_of(copy, plan, relations_of(copy, plan))
         return Verification(found, differences(recorded.contents, found))
 
@@ -118,7 +118,7 @@ def replace_tables(
                     "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP"
                 ).format(sql.Identifier(f"restored_{name}"), in_target(name))
             )
-        _load(
+        load(
             connection,
             archive,
             recorded,
@@ -151,7 +151,7 @@ def replace_tables(
         committing(int(row[0]))
 
 
-def _load(
+def load(
     connection: Connection,
     archive: Archive,
     recorded: Recorded,

@@ -1,0 +1,64 @@
+"""Tries out, before there is a snapshot, whether one could be verified: without any rows."""
+
+import io
+import time
+from datetime import timedelta
+
+from rollout.engine.control import Interrupted, Quiet
+from rollout.engine.snapshot.archive import Archive
+from rollout.engine.snapshot.contents import relations_of
+from rollout.engine.snapshot.dump import dump, exported, prerequisites
+from rollout.engine.snapshot.programs import Programs
+from rollout.engine.snapshot.restore import Recorded, load
+from rollout.engine.snapshot.scratch import scratch_database
+from rollout.engine.target import Connection, Target
+from rollout.plan.plan import Plan
+
+# Somebody looks at a page meanwhile.
+LONGEST = timedelta(seconds=20)
+# No snapshot has this number: the scratch database is no other's.
+_NUMBER = 0
+# One at a time for each database, so that what a killed one left can be told and dropped.
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout trial of a snapshot'))"
+
+
+class _Deadline(Quiet):
+    """Ends the work after a time."""
+
+    def __init__(self, longest: timedelta) -> None:
+        self._end = time.monotonic() + longest.total_seconds()
+
+    def check(self) -> None:
+        if time.monotonic() > self._end:
+            raise Interrupted("It took too long.")
+
+
+def try_out(target: Target, plan: Plan, programs: Programs) -> None:
+    """Make the plan's tables and what they need in a scratch database, all of it empty.
+
+    It does nothing where one of the tables is not there. Raises SnapshotError, which names what
+    cannot be made again, Interrupted and psycopg.Error.
+    """
+    control = _Deadline(LONGEST)
+    with target.connect() as connection:
+        row = connection.execute(_LOCK).fetchone()
+        if not row or not row[0]:
+            raise Interrupted("Another trial is under way.")
+        if _is_incomplete(connection, plan):
+            return
+        with target.connect() as other, exported(other, plan, control, with_rows=False) as found:
+            whole = b"".join(dump(programs, target, found, control, with_rows=False))
+            needed = prerequisites(programs, target, found, control)
+        archive = Archive(programs, lambda: io.BytesIO(whole), control)
+        recorded = Recorded(found.contents, needed, found.left_out)
+        with (
+            scratch_database(connection, target, _NUMBER, 0) as scratch,
+            scratch.connect() as copy,
+        ):
+            copy.execute("SET synchronous_commit = off")
+            load(copy, archive, recorded, leave_out=found.left_out)
+
+
+def _is_incomplete(connection: Connection, plan: Plan) -> bool:
+    there = {(relation.schema, relation.name) for relation in relations_of(connection, plan)}
+    return any((table.schema, table.name) not in there for table in plan.tables)
