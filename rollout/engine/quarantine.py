@@ -112,6 +112,17 @@ def _poison(rows: Rows) -> Poison:
     )
 
 
+def hold(connection: Connection, job: int, key: Sequence[str]) -> bool:
+    """Keep others from trying a row of the quarantine until the transaction ends; whether it is
+    still there."""
+    return bool(
+        connection.execute(
+            "SELECT FROM rollout.quarantine WHERE job = %s AND key = %s FOR UPDATE",
+            [job, list(key)],
+        ).rowcount
+    )
+
+
 def absolve(connection: Connection, job: int, key: Sequence[str]) -> bool:
     """Take a row out of quarantine; whether it was there."""
     return bool(

@@ -2,7 +2,7 @@
 
 import time
 
-from rollout import logs
+from rollout import journal, logs
 from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection, TargetAway
@@ -85,13 +85,25 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     run = job.step_run.run
     action = action_of(job)
     assert not isinstance(action, Proof), "a proof writes no row"
-    written = 0
     try:
         with target_of(run.rollout.environment).connect() as connection:
             written = backfills.retry_quarantined(connection, action, job)
-        message = f"{written:,} rows of {job.table} that had been refused are written now."
+            with journal.atomic():
+                if job.finished_at is not None:
+                    written = backfills.follow_quarantine(connection, job)
+                _record_retry(
+                    job,
+                    f"{written:,} rows of {job.table} that had been refused are written now.",
+                    *(written, actor_name),
+                )
     except TargetAway as error:
-        message = f"The refused rows of {job.table} were not tried. {error}"
+        _record_retry(
+            job, f"The refused rows of {job.table} were not tried. {error}", 0, actor_name
+        )
+
+
+def _record_retry(job: BackfillJob, message: str, written: int, actor_name: str) -> None:
+    run = job.step_run.run
     activity_log.record(
         Event.QUARANTINE_RETRIED,
         message,

@@ -316,7 +316,10 @@ def retry_quarantined(
     job: BackfillJob,
     control: Control | None = None,
 ) -> int:
-    """Try every row in quarantine once more, each by itself; how many are written now."""
+    """Try every row in quarantine once more, each by itself; how many are written now.
+
+    What the journal counts of a job that has ended follows by ``follow_quarantine``.
+    """
     control = control or Quiet()
     worker = backfill.Worker(
         connection,
@@ -329,12 +332,24 @@ def retry_quarantined(
     for row in quarantine.rows(connection, job.pk, limit=None):
         control.check()
         with own_transaction(connection):
-            if worker.try_again(job.pk, row.key):
+            # Whoever tries at the same time may have written and counted it.
+            if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1
                 quarantine.absolve(connection, job.pk, row.key)
                 lanes.move_from_quarantine(connection, job.pk)
-    if job.finished_at is not None and written:
-        job.quarantined -= written
-        job.updated += written
+    return written
+
+
+def follow_quarantine(connection: Connection, job: BackfillJob) -> int:
+    """Count the refused rows of a job that has ended as its database does; how many are written
+    since they were counted last.
+
+    The rows are committed first: who dies before they are counted leaves that to the next.
+    """
+    with journal.atomic():
+        counted = BackfillJob.objects.select_for_update().get(pk=job.pk)
+        job.quarantined = quarantine.count(connection, job.pk)
+        written = counted.quarantined - job.quarantined
+        job.updated = counted.updated + written
         job.save(update_fields=["quarantined", "updated"])
     return written

@@ -1,14 +1,23 @@
 """Rows that the database refuses, from the journal's side: the stop, the retry, the counters."""
 
+import threading
+
 import pytest
+from django.db import OperationalError, connection
 
 from rollout import runner
 from rollout.engine import quarantine
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.queries.progress import progress_of
 from tests import rollouts
+from tests.processes import wait_until
 from tests.rollouts import ADA
 
+# Of the worker's session in the journal, which waits for the job's row.
+COUNTING = """
+SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+   AND query LIKE '%%rollout_backfilljob%%' AND pid <> pg_backend_pid()
+"""
 NO_TYPE = "SELECT count(*) FROM properties WHERE property_type_id IS NULL"
 
 
@@ -84,6 +93,41 @@ def test_refused_rows_are_written_when_their_cause_is_gone_and_the_counters_foll
     runner.retry(expanded, actor=ADA)
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
+
+
+def test_a_retry_that_dies_before_its_rows_are_counted_is_made_up_for_by_the_next(
+    expanded: Rollout,
+) -> None:
+    refuse(5)
+    start(expanded)
+    allow()
+    runner.retry_quarantined(the_job(), actor=ADA)
+    worker = threading.Thread(target=work_until_cut_off)
+    with rollouts.locked(f"SELECT FROM rollout_backfilljob WHERE id = {the_job().pk} FOR UPDATE"):
+        worker.start()
+        wait_until(lambda: bool(rollouts.ask(COUNTING)))
+        # The rows are committed by then: their count is what the worker waits for.
+        assert kept_aside(the_job()) == rollouts.ask(NO_TYPE) == 0
+        rollouts.execute(f"SELECT pg_terminate_backend(({COUNTING}))")
+        worker.join()
+    job = the_job()
+    assert (job.updated, job.quarantined) == (295, 5)
+    rollouts.lose_the_queue()
+    for _number in range(2):
+        runner.retry_quarantined(job, actor=ADA)
+        rollouts.work()
+    job = the_job()
+    assert (job.scanned, job.updated, job.already_right, job.quarantined) == (300, 300, 0, 0)
+    written = [e.data["written"] for e in LogEntry.objects.filter(event="quarantine retried")]
+    assert sorted(written) == [0, 5]
+
+
+def work_until_cut_off() -> None:
+    try:
+        with pytest.raises(OperationalError):
+            rollouts.work()
+    finally:
+        connection.close()
 
 
 def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(expanded: Rollout) -> None:
