@@ -7,7 +7,11 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from rollout.engine.selftest import ROWS, Score, SelftestResult, run_selftest
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.programs import Programs
+from rollout.engine.target import Target
 from rollout.journal.environments import target_of
+from rollout.journal.snapshots import programs_for
 from rollout.models import Rollout
 from rollout.plan import plans
 
@@ -28,9 +32,24 @@ def add_verb(verb: Callable[..., Any]) -> None:
 def make(rollout: Rollout, *, rows: int, seed: int) -> SelftestResult:
     """Make a self-test. Raises Inconclusive and psycopg.Error."""
     plan = plans.get(rollout.plan)
+    target = target_of(rollout.environment)
     return run_selftest(
-        target_of(rollout.environment), plan, function_of=import_string, rows=rows, seed=seed
+        target,
+        plan,
+        function_of=import_string,
+        rows=rows,
+        seed=seed,
+        programs=_programs(target),
     )
+
+
+def _programs(target: Target) -> Programs | None:
+    """Those that fit the server, if this machine has them."""
+    try:
+        with target.connect() as connection:
+            return programs_for(connection)
+    except SnapshotError:
+        return None
 
 
 def as_json(rollout: Rollout, result: SelftestResult) -> str:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +22,12 @@ from rollout.plan import plans
 from rollout.queries.preflights import look_before, readiness_of
 from tests import rollouts
 from tests.engine.carrying import NoControl
-from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of
+from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of, table
 from tests.servers import Database
+from tests.test_command import Rollout as Shell
+from tests.test_command import rollout as shell
+
+__all__ = ["shell"]
 
 CONTROL = NoControl()
 NEEDS = {
@@ -165,8 +170,15 @@ def parcels(committed_db: Database) -> Iterator[Rollout]:
     made = plan_of(STATUS)
     gated = replace(made.phases[3], gates=(r.SnapshotVerified(),))
     plan = replace(made, phases=(*made.phases[:3], gated, made.phases[4]))
-    plans._plans.append(plan)
     rollouts.execute(PARCEL)
+    with known(plan) as rollout:
+        yield rollout
+
+
+@contextmanager
+def known(plan: r.Plan) -> Iterator[Rollout]:
+    """A plan of the project, for as long as this lasts."""
+    plans._plans.append(plan)
     try:
         yield rollouts.the_rollout(plan.name)
     finally:
@@ -223,3 +235,52 @@ def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) 
         "unknown",
         "It could not be made: Another trial is under way.",
     )
+
+
+OF_TYPES = """
+CREATE SCHEMA tools;
+CREATE DOMAIN tools.number AS bigint CHECK (VALUE > 0);
+CREATE TYPE tools.state AS ENUM ('open', 'sent', 'lost');
+CREATE FUNCTION tools.lowered(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)';
+CREATE FUNCTION tools.plain(text) RETURNS text IMMUTABLE LANGUAGE sql
+  AS 'SELECT tools.lowered($1) || left(md5($1), 4)';
+CREATE TABLE letter (
+  id tools.number PRIMARY KEY,
+  state tools.state NOT NULL,
+  town text COLLATE "C");
+INSERT INTO letter (id, state, town)
+  SELECT g, (ARRAY['open', 'sent', 'lost'])[1 + g % 3]::tools.state, 'Town' || g % 7
+    FROM generate_series(1, 200) g;
+"""
+LETTER = table(
+    "letter",
+    id=r.Column("tools.number", null=False),
+    state=r.Column("tools.state", null=False),
+    town="text",
+)
+LETTERS = plan_of(
+    r.Lookup(table=LETTER, legacy="state", column="state_id", lookup_table="letter_states"),
+    r.Derived(
+        table=LETTER,
+        column="town_key",
+        type="text",
+        expression="tools.plain(coalesce({town}, ''))",
+        writable=False,
+    ),
+    name="letters",
+)
+
+
+def test_a_selftest_makes_types_and_functions_in_its_copy(
+    committed_db: Database, shell: Shell, settings: Any
+) -> None:
+    rollouts.execute(OF_TYPES)
+    with known(LETTERS) as letters:
+        rollouts.carry_out(letters, 0, 1, 2)
+        code, out, err = shell("audit-selftest", LETTERS.name)
+        assert (code, err) == (0, ""), out
+        settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
+        code, out, err = shell("audit-selftest", LETTERS.name)
+    assert code == 2
+    assert "The copy cannot be made: " in out + err
+    assert "With the server's pg_dump on this machine" in out + err

@@ -24,11 +24,14 @@ from rollout.engine.selftest.scratch_copy import (
     build,
     columns_of,
     fill,
+    needed_of,
     scratch_database,
 )
 from rollout.engine.selftest.writers import writing
+from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Connection, Target
 from rollout.plan.plan import Plan
+from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
 __all__ = ["Inconclusive", "Score", "SelftestResult", "run_selftest"]
@@ -85,17 +88,19 @@ def run_selftest(
     rows: int = ROWS,
     seed: int = 1,
     writers: int = WRITERS,
+    programs: Programs | None = None,
 ) -> SelftestResult:
     """Copy up to ``rows`` rows of each table, plant, audit in full and by sample, and score.
 
+    With ``programs`` the types and functions of the database are in the copy too.
     Raises Inconclusive where it could not be made, and psycopg.Error.
     """
     began = time.monotonic()
-    plan = _with_a_row_for_every_text(plan)
+    plan = _for_the_copy(plan)
     with live.connect() as connection, scratch_database(connection, live) as scratch:
         result = SelftestResult()
         with scratch.connect() as copy:
-            build(copy, plan)
+            build(copy, plan, needed_of(live, plan, programs))
             result.rows = fill(connection, copy, plan, function_of, rows=rows)
             plantation = plant(copy, plan, seed)
             if not plantation.planted:
@@ -112,14 +117,27 @@ def run_selftest(
         return result
 
 
-def _with_a_row_for_every_text(plan: Plan) -> Plan:
-    """The plan, in which no text of a copied row is left to people to decide."""
+def _for_the_copy(plan: Plan) -> Plan:
+    """The plan, in which any text can be planted and none of a row is left to people to decide."""
+    tables = {table: _with_texts(plan, table) for table in plan.tables}
     return replace(
         plan,
+        tables=tuple(tables.values()),
         translations=tuple(
-            replace(t, unknown="create") if isinstance(t, Lookup) else t for t in plan.translations
+            replace(t, table=tables[t.table], unknown="create")
+            if isinstance(t, Lookup)
+            else replace(t, table=tables[t.table])
+            for t in plan.translations
         ),
     )
+
+
+def _with_texts(plan: Plan, table: Table) -> Table:
+    """The table, whose legacy columns of lookups take any text: an enum or a domain would not."""
+    texts = {
+        lookup.legacy: replace(lookup.of_legacy, type="text") for lookup in plan.lookups_of(table)
+    }
+    return replace(table, columns={**table.columns, **texts})
 
 
 def _audit_in_full(

@@ -18,6 +18,11 @@ from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Quiet
 from rollout.engine.quarantine import is_row, key_of
 from rollout.engine.snapshot import scratch
+from rollout.engine.snapshot.dump import exported, of_database
+from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.programs import Programs
+from rollout.engine.snapshot.restore import prepare
+from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, ask
 from rollout.plan import facts
 from rollout.plan.actions import Statement
@@ -34,6 +39,15 @@ _PREFIX = "rollout_selftest"
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
 MOST_COMPUTED = 60
 """A function may read a file for each row; so many rows of its table are enough."""
+
+
+PROGRAMS = "With the server's pg_dump on this machine types and functions of the database would be"
+_NOT_THERE = (
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InvalidSchemaName,
+)
 
 
 class Inconclusive(Exception):
@@ -80,8 +94,41 @@ def columns_of(plan: Plan, table: Table) -> dict[str, Column]:
     return {name: table.columns[name] for name in read} | new
 
 
-def build(copy: Connection, plan: Plan) -> None:
-    """The tables, empty, with lookup tables, mappings and the triggers of the dual write."""
+def needed_of(live: Target, plan: Plan, programs: Programs | None) -> list[str]:
+    """SQL of types, functions and the like that the plan's columns and expressions may need.
+
+    Without the programs nothing is known of them: most plans need none.
+    """
+    if programs is None:
+        return []
+    control = Quiet()
+    try:
+        with (
+            live.connect() as connection,
+            exported(connection, plan, control, with_rows=False) as found,
+        ):
+            return of_database(programs, live, found, control)
+    except SnapshotError:
+        return []
+
+
+def build(copy: Connection, plan: Plan, needed: Sequence[str] = ()) -> None:
+    """The tables, empty, with lookup tables, mappings and the triggers of the dual write.
+
+    Raises Inconclusive where something is lacking that they are made of.
+    """
+    lacking = prepare(copy, list(needed))
+    try:
+        _build(copy, plan)
+    except _NOT_THERE as error:
+        labels = ", ".join(map(label_of, lacking))
+        raise Inconclusive(
+            f"The copy cannot be made: {error.diag.message_primary}. "
+            + (f"It lacks {labels}." if labels else f"{PROGRAMS} made it first.")
+        ) from error
+
+
+def _build(copy: Connection, plan: Plan) -> None:
     copy.execute("SET synchronous_commit = off")
     target.install(copy)
     for table in plan.audited_tables:

@@ -90,6 +90,17 @@ def prerequisites(
 ) -> list[str]:
     """SQL of all that the dumped tables may need and that is not in their dump.
 
+    Raises SnapshotError and Interrupted.
+    """
+    schemas, functions = exported.needed
+    return [*schemas, *of_database(programs, target, exported, control), *functions]
+
+
+def of_database(
+    programs: Programs, target: Target, exported: Exported, control: Control
+) -> list[str]:
+    """SQL of what is the database's own rather than the plan's, an object a statement.
+
     Types, functions, sequences, collations, extensions and the like are those of the whole
     database: what a function's text reads PostgreSQL does not tell. Of other relations only those
     are in it that it knows to be needed. Raises SnapshotError and Interrupted.
@@ -103,9 +114,7 @@ def prerequisites(
     ]
     with Program(command, env=target.environment, control=control) as program:
         script = b"".join(program.output())
-    schemas, functions = exported.needed
-    made = [entry.sql.decode() for entry in entries(script) if entry.label]
-    return [*schemas, *made, *functions]
+    return [entry.sql.decode() for entry in entries(script) if entry.label]
 
 
 def _system_identifier(connection: Connection) -> str:

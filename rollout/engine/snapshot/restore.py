@@ -160,12 +160,12 @@ def load(
     instead: Mapping[str, str] | None = None,
 ) -> None:
     """Put a dump into a database, after what it needs there. Names what that lacks."""
-    lacking = _prepare(connection, recorded.prerequisites)
+    lacking = prepare(connection, recorded.prerequisites)
 
     def once_more() -> None:
         # What takes a row of the dumped tables.
         nonlocal lacking
-        lacking = _prepare(connection, list(lacking))
+        lacking = prepare(connection, list(lacking))
 
     try:
         archive.load(
@@ -180,7 +180,7 @@ def load(
         raise SnapshotError(f"{error} The copy lacks {lacks}.", error.advice) from error
 
 
-def _prepare(connection: Connection, statements: list[str]) -> dict[str, str]:
+def prepare(connection: Connection, statements: list[str]) -> dict[str, str]:
     """Make what is not there yet; those that cannot be made, each with the reason."""
     lacking = {}
     for statement in statements:
