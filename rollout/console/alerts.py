@@ -31,45 +31,45 @@ def concerns_of(
     are OK, rows match and snapshots can be restored."""
     rollout = status.rollout
     here = rollout.get_absolute_url()
-    found = []
+    alerts = []
     if not status.liveness.worker_alive:
-        found.append(Concern("No worker answers.", here))
+        alerts.append(Concern("No worker answers.", here))
     if not status.liveness.watchdog_alive:
-        found.append(Concern("No watchdog answers.", here))
+        alerts.append(Concern("No watchdog answers.", here))
     rows = list(rules)
     pausing = {row.state.run_id for row in rows if row.state is not None and row.doing}
     for phase in status.phases:
-        said = STANDS_STILL.get(phase.state)  # type: ignore[call-overload]
-        if said is None or (phase.run is not None and phase.run.pk in pausing):
+        stopped = STANDS_STILL.get(phase.state)  # type: ignore[call-overload]
+        if stopped is None or (phase.run is not None and phase.run.pk in pausing):
             continue
         what = "The rollback of phase" if phase.way == "backward" else "Phase"
         tone = "bad" if phase.state == RunState.FAILED else "warn"
-        found.append(
-            Concern(f"{what} {phase.number} {said}.", f"{here}phases/{phase.number}/", tone)
+        alerts.append(
+            Concern(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
         )
-    newest = next((one for one in audits if one.status != AuditStatus.RUNNING), None)
+    newest = next((audit for audit in audits if audit.status != AuditStatus.RUNNING), None)
     if newest is not None and newest.status != AuditStatus.CLEAN:
         text = f"Audit {newest.pk} is {newest.status}."
         if newest.status == AuditStatus.MISMATCHED:
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
-        found.append(Concern(text, newest.get_absolute_url()))
-    found += _of_snapshots(status.evidence.facts.snapshots)
-    found += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
-    return found
+        alerts.append(Concern(text, newest.get_absolute_url()))
+    alerts += _of_snapshots(status.evidence.facts.snapshots)
+    alerts += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
+    return alerts
 
 
 def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
     """Those that failed and no newer one makes good, and those that were good once and changed."""
-    verified = [one.pk for one in snapshots if one.state == SnapshotState.VERIFIED]
+    verified = [snapshot.pk for snapshot in snapshots if snapshot.state == SnapshotState.VERIFIED]
     return [
         Concern(
-            f"Snapshot {one.pk} {'failed its verification' if one.sha256 else 'failed'}.",
-            one.get_absolute_url(),
+            f"Snapshot {snapshot.pk} {'failed its verification' if snapshot.sha256 else 'failed'}.",
+            snapshot.get_absolute_url(),
             "warn" if verified else "bad",
         )
-        for one in snapshots
-        if one.state == SnapshotState.FAILED
-        and (one.verified_at is not None or one.pk > max(verified, default=0))
+        for snapshot in snapshots
+        if snapshot.state == SnapshotState.FAILED
+        and (snapshot.verified_at is not None or snapshot.pk > max(verified, default=0))
     ]
 
 

@@ -8,39 +8,40 @@ from rollout.models import SignOff, SignOffKind
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignOffView:
     """An approval or override: ``void`` says why it does not count, empty where it does."""
 
-    one: SignOff
+    sign_off: SignOff
     void: str
     waits: bool = False
     """For a second lead."""
 
     @property
     def may_be_withdrawn(self) -> bool:
-        return self.one.withdrawn_at is None and self.one.run_id is None and not self.void
+        return self.sign_off.withdrawn_at is None and self.sign_off.run_id is None and not self.void
 
 
-def approvals_of(evidence: Evidence) -> list[Signed]:
+def approvals_of(evidence: Evidence) -> list[SignOffView]:
     """The approvals of the phase, the newest first."""
     return [
-        Signed(one, why_void(one, evidence)) for one in evidence.sign_offs(SignOffKind.APPROVAL)
+        SignOffView(sign_off, why_void(sign_off, evidence))
+        for sign_off in evidence.sign_offs(SignOffKind.APPROVAL)
     ]
 
 
 def requests_of(evidence: Evidence) -> list[SignOff]:
     """Who asks for approval of the phase, and was not answered."""
-    found = evidence.sign_offs(SignOffKind.REQUEST)
-    return [one for one in found if not why_void(one, evidence)]
+    requests = evidence.sign_offs(SignOffKind.REQUEST)
+    return [request for request in requests if not why_void(request, evidence)]
 
 
-def overrides_of(evidence: Evidence) -> list[Signed]:
+def overrides_of(evidence: Evidence) -> list[SignOffView]:
     """Every override of a gate that there ever was in the rollout, the newest first."""
-    found = []
-    for one in evidence.facts.sign_offs:
-        if one.kind == SignOffKind.OVERRIDE:
-            of_phase = evidence.of_phase(one.phase)
-            void = "" if one.run_id is not None else why_void(one, of_phase)
-            two = evidence.plan.is_guarded(one.phase) and one.confirmed_at is None
-            found.append(Signed(one, void, waits=two and not void))
-    return found
+    overrides = []
+    for sign_off in evidence.facts.sign_offs:
+        if sign_off.kind == SignOffKind.OVERRIDE:
+            of_phase = evidence.of_phase(sign_off.phase)
+            void = "" if sign_off.run_id is not None else why_void(sign_off, of_phase)
+            two = evidence.plan.is_guarded(sign_off.phase) and sign_off.confirmed_at is None
+            overrides.append(SignOffView(sign_off, void, waits=two and not void))
+    return overrides

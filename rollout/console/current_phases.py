@@ -99,9 +99,9 @@ def repair_of(status: RolloutStatus) -> RepairView | None:
     run = status.repair
     if run is None or (status.active is not None and status.active.pk != run.pk):
         return None
-    found = steps_with_jobs(run)
-    jobs = [JobView(job, progress_of(job)) for _step, own in found for job in own]
-    step = found[0][0] if found else None
+    steps = steps_with_jobs(run)
+    jobs = [JobView(job, progress_of(job)) for _step, own in steps for job in own]
+    step = steps[0][0] if steps else None
     return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run), pause=pause_of(run))
 
 

@@ -101,7 +101,7 @@ def database_card(
     in_time = Q(at__gt=since, at__lte=until)
     began = newest.created_at if newest else since
     in_hour_before = Q(at__gt=began - BASELINE, at__lte=began)
-    found = list(
+    sampled = list(
         DatabaseSample.objects.filter(in_time | in_hour_before, rollout=rollout)
         .annotate(
             executed=Case(
@@ -111,28 +111,28 @@ def database_card(
         .order_by("-at")
         .defer("statements")[:MOST_SAMPLES]
     )[::-1]
-    samples = [sample for sample in found if sample.at > since]
+    samples = [sample for sample in sampled if sample.at > since]
     if not samples:
         return None
-    earlier = [sample for sample in found if began - BASELINE < sample.at <= began]
+    earlier = [sample for sample in sampled if began - BASELINE < sample.at <= began]
     last = samples[-1]
     return DatabaseCard(
         at=last.at,
         facts=_facts(samples, earlier),
         tables=[_table(label, samples, earlier) for label in last.tables],
         plots=_plots(samples, since, until),
-        statements=_statements(one for s in samples for one in s.executed or []),
+        statements=_statements(statement for s in samples for statement in s.executed or []),
     )
 
 
 def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
     """A server counter by the second, over the stretches in which it did not begin anew."""
     total = seconds = 0.0
-    for one, two in pairwise(samples):
-        moved = between(one.server, two.server, [counter])[counter]
+    for first, second in pairwise(samples):
+        moved = between(first.server, second.server, [counter])[counter]
         if moved is not None:
             total += moved
-            seconds += (two.at - one.at).total_seconds()
+            seconds += (second.at - first.at).total_seconds()
     return total / seconds if seconds else None
 
 
@@ -211,9 +211,9 @@ def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) ->
     # Counters lose nothing by it, and a plot shows no more.
     samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // POINTS)]
     wal = [
-        (two.at, None if moved is None else moved / (two.at - one.at).total_seconds() / 1e6)
-        for one, two in pairwise(samples)
-        for moved in [between(one.server, two.server, ["wal_bytes"])["wal_bytes"]]
+        (second.at, None if moved is None else moved / (second.at - first.at).total_seconds() / 1e6)
+        for first, second in pairwise(samples)
+        for moved in [between(first.server, second.server, ["wal_bytes"])["wal_bytes"]]
     ]
     labels = list(samples[-1].tables)
     dead = [
@@ -234,9 +234,13 @@ def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) ->
 def _statements(executed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """What took the database longest in the last hour, with milliseconds a call."""
     every = added_up(executed)
-    total = sum(one["ms"] for one in every)
+    total = sum(statement["ms"] for statement in every)
     return [
-        {**one, "each": one["ms"] / one["calls"], "share": one["ms"] / total if total else 0.0}
-        for one in every
-        if one["calls"]
+        {
+            **statement,
+            "per_call": statement["ms"] / statement["calls"],
+            "share": statement["ms"] / total if total else 0.0,
+        }
+        for statement in every
+        if statement["calls"]
     ]

@@ -131,10 +131,10 @@ def to_carry(decisions: dict[str, Decision]) -> str:
 
 
 def matching(
-    found: Review, filters: ValueFilter
+    review: Review, filters: ValueFilter
 ) -> tuple[list[Value], dict[str, Suggestion] | None]:
     """The values that are to be shown, and what they resemble where each was compared."""
-    values, asked = found.values, filters.asked
+    values, asked = review.values, filters.asked
     if words := asked.get("q", "").casefold():
         values = [
             value
@@ -146,7 +146,7 @@ def matching(
         values = [value for value in values if any(s.why == why for s in value.spellings)]
     suggestions = None
     if len(values) <= MOST_COMPARED:
-        suggestions = Suggestions(found).of_all(values)
+        suggestions = Suggestions(review).of_all(values)
     match asked.get("show"):
         case "new":
             values = [value for value in values if value.is_new]

@@ -38,11 +38,11 @@ class Rules:
 
     def _is_near(self, address: str) -> bool:
         try:
-            found = ip_address(address)
+            client = ip_address(address)
         except ValueError:
             # A Unix socket has no address: whoever comes through a proxy shows a token.
             return False
-        return any(found in ip_network(network, strict=False) for network in self.networks)
+        return any(client in ip_network(network, strict=False) for network in self.networks)
 
 
 def of_settings(configured: Mapping[str, Any]) -> Rules:

@@ -105,19 +105,19 @@ def registry() -> CollectorRegistry:
 
 def _lanes(figures: Figures) -> dict[int, Totals]:
     """The totals of jobs at work, by their ids: those of all environments share the journal's."""
-    found: dict[int, Totals] = {}
+    totals: dict[int, Totals] = {}
     for name in configured():
         target = target_of(name)
         parameters = {"connect_timeout": CONNECT_SECONDS, **target.parameters}
         try:
             with replace(target, parameters=parameters).connect() as connection:
-                found |= lanes.totals_by_job(connection)
+                totals |= lanes.totals_by_job(connection)
         except psycopg.Error as error:
             _log.warning("The database of %s gave no figures: %s", name, str(error).strip())
             figures.add("rollout_target_up", 0, name)
         else:
             figures.add("rollout_target_up", 1, name)
-    return found
+    return totals
 
 
 def _processes(figures: Figures) -> None:
@@ -143,8 +143,8 @@ def _processes(figures: Figures) -> None:
 def _phases(figures: Figures) -> None:
     # What is made for a while, to rehearse in, is none of what people are woken for.
     rollouts = {
-        one.pk: (one.plan, one.environment)
-        for one in Rollout.objects.filter(environment__in=configured())
+        rollout.pk: (rollout.plan, rollout.environment)
+        for rollout in Rollout.objects.filter(environment__in=configured())
     }
     newest = {
         (run.rollout_id, run.phase): run
@@ -170,8 +170,8 @@ def _phases(figures: Figures) -> None:
 
 
 def _events(figures: Figures) -> None:
-    told = LogEntry.objects.filter(environment__in=[*configured(), ""])
-    counted = told.order_by().values_list("plan", "environment", "event")
+    entries = LogEntry.objects.filter(environment__in=[*configured(), ""])
+    counted = entries.order_by().values_list("plan", "environment", "event")
     for *labels, number in counted.annotate(number=Count("pk")):
         figures.add("rollout_events_total", number, *labels)
 
@@ -191,14 +191,14 @@ def _jobs(figures: Figures, running: dict[int, Totals]) -> None:
         sums[tuple(row[: len(of_a_job)])] = list(row[len(of_a_job) :])
     at_work = every.filter(finished_at=None)
     for pk, *labels in at_work.values_list("pk", *of_a_job):
-        found = running.get(pk)
-        if found is None:
+        totals = running.get(pk)
+        if totals is None:
             continue
         own = sums[tuple(labels)]
         for place, counter in enumerate(counters):
-            own[place] += getattr(found, counter)
-        figures.add("rollout_backfill_progress_ratio", found.fraction, *labels)
-        figures.add("rollout_backfill_workers", len(found.holders), *labels)
+            own[place] += getattr(totals, counter)
+        figures.add("rollout_backfill_progress_ratio", totals.fraction, *labels)
+        figures.add("rollout_backfill_workers", len(totals.holders), *labels)
     for key, (scanned, updated, rewritten, seconds, quarantined) in sums.items():
         figures.add("rollout_backfill_scanned_rows_total", scanned, *key)
         figures.add("rollout_backfill_updated_rows_total", updated + rewritten, *key)
@@ -258,14 +258,14 @@ def _snapshots(figures: Figures) -> None:
 
 
 def _operations(figures: Figures) -> None:
-    for one in OperationTotal.objects.all():
-        labels = (one.operation, one.read_mode, one.write_mode)
+    for operation in OperationTotal.objects.all():
+        labels = (operation.operation, operation.read_mode, operation.write_mode)
         figures.add_histogram(
             "rollout_operation_duration_seconds",
-            Histogram.of_json(one.durations),
-            one.seconds,
+            Histogram.of_json(operation.durations),
+            operation.seconds,
             *labels,
         )
-        figures.add("rollout_operation_errors_total", one.errors, *labels)
-        figures.add("rollout_operation_queries_total", one.queries, *labels)
-        figures.add("rollout_operation_database_seconds_total", one.database_seconds, *labels)
+        figures.add("rollout_operation_errors_total", operation.errors, *labels)
+        figures.add("rollout_operation_queries_total", operation.queries, *labels)
+        figures.add("rollout_operation_database_seconds_total", operation.database_seconds, *labels)

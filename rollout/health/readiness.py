@@ -29,7 +29,7 @@ class Check:
 
 def checks(*, without: Collection[str] = ()) -> list[Check]:
     """The answers of all checks but those; a database that is away answers for all of them."""
-    found: list[Check] = []
+    answers: list[Check] = []
     for name, ask in _CHECKS.items():
         if name in without:
             continue
@@ -38,11 +38,11 @@ def checks(*, without: Collection[str] = ()) -> list[Check]:
         except Error as error:
             _log.warning("Not ready: %s", str(error).strip())
             message, ok = NO_DATABASE, False
-        found.append(Check(name, ok, message))
+        answers.append(Check(name, ok, message))
         if message == NO_DATABASE:
             # Every further one would wait for the same connection.
             break
-    return found
+    return answers
 
 
 def _database() -> tuple[str, bool]:
@@ -69,13 +69,13 @@ def _migrations() -> tuple[str, bool]:
 
 
 def _worker() -> tuple[str, bool]:
-    found = heartbeats.liveness()
-    return found.worker_message or "A queue worker carries tasks out.", found.worker_alive
+    liveness = heartbeats.liveness()
+    return liveness.worker_message or "A queue worker carries tasks out.", liveness.worker_alive
 
 
 def _watchdog() -> tuple[str, bool]:
-    found = heartbeats.liveness()
-    return found.watchdog_message or "A watchdog looks after lost work.", found.watchdog_alive
+    liveness = heartbeats.liveness()
+    return liveness.watchdog_message or "A watchdog looks after lost work.", liveness.watchdog_alive
 
 
 def _engine() -> tuple[str, bool]:

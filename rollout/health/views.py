@@ -32,12 +32,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
             status=400,
             content_type="text/plain; charset=utf-8",
         )
-    found = readiness.checks(without=without)
-    ready = all(check.ok for check in found)
+    checks = readiness.checks(without=without)
+    ready = all(check.ok for check in checks)
     return JsonResponse(
         {
             "status": "ready" if ready else "not ready",
-            "checks": {check.name: {"ok": check.ok, "message": check.message} for check in found},
+            "checks": {check.name: {"ok": check.ok, "message": check.message} for check in checks},
         },
         status=200 if ready else 503,
     )

@@ -108,7 +108,7 @@ def cell_at(report: AuditReport, place: str) -> dict[str, Any] | None:
 
 
 def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
-    found = translation["cells"] if translation["lookup_table"] else []
+    pairs = translation["cells"] if translation["lookup_table"] else []
     cells = sorted(
         (
             Cell(
@@ -118,7 +118,7 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
                 share_of(pair["category"], pair["rows"]),
                 f"{number}.{n}",
             )
-            for n, pair in enumerate(found)
+            for n, pair in enumerate(pairs)
         ),
         key=lambda cell: (-severity(cell.share.name), -cell.rows),
     )

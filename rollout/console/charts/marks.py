@@ -64,9 +64,9 @@ def marks_of(
 
     ``runs`` are all of the rollout, the newest first.
     """
-    found = [*_runs(runs, since, until), *_jobs(rollout, since, until)]
-    found += _events(rollout, since, until)
-    return sorted(found, key=lambda mark: mark.began)
+    marks = [*_runs(runs, since, until), *_jobs(rollout, since, until)]
+    marks += _events(rollout, since, until)
+    return sorted(marks, key=lambda mark: mark.began)
 
 
 def lanes_of(marks: Iterable[Mark]) -> list[Lane]:

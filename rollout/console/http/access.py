@@ -161,12 +161,12 @@ def _asked_about(named: dict[str, Any]) -> Callable[[], str | None]:
 
     @cache
     def environment() -> str | None:
-        found = {home_of(named["environment"])} if "environment" in named else set()
+        environments = {home_of(named["environment"])} if "environment" in named else set()
         for name in OBJECTS.keys() & named.keys():
             model, path = OBJECTS[name]
             objects = model._default_manager.filter(pk=named[name])
-            found |= {home_of(name) for name in objects.values_list(path, flat=True)}
-        return found.pop() if len(found) == 1 else None
+            environments |= {home_of(name) for name in objects.values_list(path, flat=True)}
+        return environments.pop() if len(environments) == 1 else None
 
     return environment
 

@@ -97,8 +97,8 @@ class Part:
 
 def _seconds_of(html: str) -> float:
     """So long as it asks again anyway, nearly: nobody waits twice for the same news."""
-    found = _PACE.search(html)
-    return KEPT * int(found[1]) if found else KEPT * FAST
+    pace = _PACE.search(html)
+    return KEPT * int(pace[1]) if pace else KEPT * FAST
 
 
 def kept_for(seconds: float) -> float:

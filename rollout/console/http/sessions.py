@@ -170,8 +170,8 @@ def confirm(request: ConsoleRequest) -> HttpResponse:
 def _is_theirs(request: HttpRequest, user: User, password: str) -> bool:
     """Whether the password is this user's. Failures count as failed logins do."""
     names = {user.USERNAME_FIELD: user.get_username(), "password": password}
-    found = authenticate(request, **names)
-    return found is not None and found.pk == user.pk
+    authenticated = authenticate(request, **names)
+    return authenticated is not None and authenticated.pk == user.pk
 
 
 def _page(request: HttpRequest, page: str, form: PasswordForm | None) -> HttpResponse:

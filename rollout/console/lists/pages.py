@@ -94,8 +94,8 @@ def page_of(
     beyond = _beyond(rows.model, order, query.get("after", ""))
     if beyond is not None:
         ordered = ordered.filter(beyond)
-    found = list(ordered[: size + 1])
-    return _page(found, query, size, order, orders, misread, place_of, known=beyond is not None)
+    chosen = list(ordered[: size + 1])
+    return _page(chosen, query, size, order, orders, misread, place_of, known=beyond is not None)
 
 
 def page_of_texts(
@@ -127,8 +127,8 @@ def page_of_texts(
     first, beyond = (nlargest, lt) if by_key and order.descending else (nsmallest, gt)
     if place is not None:
         rows = (row for row in rows if beyond(rank(row), place))
-    found = first(size + 1, rows, key=rank)
-    return _page(found, query, size, order, orders, misread, place_of, known=place is not None)
+    chosen = first(size + 1, rows, key=rank)
+    return _page(chosen, query, size, order, orders, misread, place_of, known=place is not None)
 
 
 def _rank_in(after: str, sign: int | None) -> tuple[Any, ...] | None:
@@ -141,15 +141,15 @@ def _rank_in(after: str, sign: int | None) -> tuple[Any, ...] | None:
 def order_asked(query: QueryDict, orders: tuple[Order, ...]) -> tuple[Order, str]:
     """The order that the address names, else the usual one; and what is wrong with the name."""
     name = query.get("order", "")
-    found = next((order for order in orders if order.name == name), None)
-    if found is not None or not name:
-        return found or orders[0], ""
+    asked = next((order for order in orders if order.name == name), None)
+    if asked is not None or not name:
+        return asked or orders[0], ""
     known = ", ".join(order.name for order in orders)
     return orders[0], f"The list has no such order; it is as usual. It has: {known}."
 
 
 def _page(
-    found: list[Row],
+    rows: list[Row],
     query: QueryDict,
     size: int,
     order: Order,
@@ -162,8 +162,8 @@ def _page(
     if query.get("after") and not known:
         misread = f"{misread} The address names no place in this list; here is its beginning."
     return Page(
-        found[:size],
-        place_of(found[size - 1], order) if len(found) > size else None,
+        rows[:size],
+        place_of(rows[size - 1], order) if len(rows) > size else None,
         first=not known,
         order=order,
         orders=orders,

@@ -50,9 +50,11 @@ class LogFilter(ListFilter):
 @require_safe
 def log(request: ConsoleRequest) -> HttpResponse:
     filters = LogFilter(request.GET)
-    found = filters.of(LogEntry.objects.all())
+    matching = filters.of(LogEntry.objects.all())
     if not request.user.has_perm("rollout.view_rollout"):
-        found = found.filter(environment__in=environments_seen_by(request.user, "view_rollout"))
-    entries = page_of(found, request.GET, size=50)
+        matching = matching.filter(
+            environment__in=environments_seen_by(request.user, "view_rollout")
+        )
+    entries = page_of(matching, request.GET, size=50)
     page = {"filters": filters, "entries": entries}
     return render(request, "rollout/log.html", page)

@@ -38,8 +38,8 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
         "yours": any(
-            not signed.void and signed.one.actor_id == request.user.pk
-            for signed in approvals_of(evidence)
+            not approval.void and approval.sign_off.actor_id == request.user.pk
+            for approval in approvals_of(evidence)
         ),
     }
     return render(request, "rollout/approve.html", page)
@@ -68,7 +68,7 @@ def override(
     phase = phase_or_404(status, number)
     name = gate.replace("-", " ")
     answers = list(answers_of(status.evidence.of_phase(number)))
-    found = next((one for one in answers if one.name == name), None)
+    asked = next((answer for answer in answers if answer.name == name), None)
     reason, refusal = request.POST.get("reason", ""), ""
     if request.method == "POST":
         try:
@@ -77,14 +77,14 @@ def override(
             refusal = str(error)
         else:
             return redirect("rollout:start", plan, environment, number)
-    elif found is None:
-        names = ", ".join(one.name for one in answers) or "none"
+    elif asked is None:
+        names = ", ".join(answer.name for answer in answers) or "none"
         raise Http404(f"No gate “{name}” stands before phase {number}. Those that do: {names}.")
     page = {
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "gate": found,
+        "gate": asked,
         "name": name,
         "reason": reason,
         "refusal": refusal,
@@ -99,22 +99,22 @@ def override(
 @confirmed_recently()
 @require_POST
 def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
-    one = sign_off_or_404(sign_off_id)
+    sign_off = sign_off_or_404(sign_off_id)
     carry_out(
         request,
-        lambda: runner.confirm_override(one, actor=request.user),
-        f"You confirmed {one.actor_name}'s override of “{one.subject}”.",
+        lambda: runner.confirm_override(sign_off, actor=request.user),
+        f"You confirmed {sign_off.actor_name}'s override of “{sign_off.subject}”.",
     )
-    return back(request, one.rollout)
+    return back(request, sign_off.rollout)
 
 
 @may("approve_rollout")
 @require_POST
 def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
-    one = sign_off_or_404(sign_off_id)
+    sign_off = sign_off_or_404(sign_off_id)
     carry_out(
         request,
-        lambda: runner.withdraw(one, actor=request.user),
-        f"You withdrew {one.actor_name}'s {one.get_kind_display().lower()}.",
+        lambda: runner.withdraw(sign_off, actor=request.user),
+        f"You withdrew {sign_off.actor_name}'s {sign_off.get_kind_display().lower()}.",
     )
-    return back(request, one.rollout)
+    return back(request, sign_off.rollout)

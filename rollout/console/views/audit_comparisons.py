@@ -33,31 +33,31 @@ class Difference:
 @may("view_rollout")
 @require_safe
 def compare(request: ConsoleRequest, audit_id: int, other_id: int) -> HttpResponse:
-    one, two = sorted((audit_or_404(audit_id), audit_or_404(other_id)), key=lambda r: r.pk)
-    if one.rollout_id != two.rollout_id:
+    earlier, later = sorted((audit_or_404(audit_id), audit_or_404(other_id)), key=lambda r: r.pk)
+    if earlier.rollout_id != later.rollout_id:
         raise Http404("Only audits of one rollout can be compared.")
-    for report in (one, two):
+    for report in (earlier, later):
         if report.status == AuditStatus.RUNNING:
             raise Http404(f"Audit {report.pk} is still running. Wait for its report.")
-    cells = _cells(one, two)
+    cells = _cells(earlier, later)
     page = {
-        "rollout": one.rollout,
-        "one": one,
-        "two": two,
-        "categories": _categories(one, two),
+        "rollout": earlier.rollout,
+        "earlier": earlier,
+        "later": later,
+        "categories": _categories(earlier, later),
         "cells": cells[:MOST],
         "left_out": len(cells[MOST:]),
     }
     return render(request, "rollout/compare.html", page)
 
 
-def _categories(one: AuditReport, two: AuditReport) -> list[Difference]:
-    names = {*one.categories, *two.categories}
+def _categories(earlier: AuditReport, later: AuditReport) -> list[Difference]:
+    names = {*earlier.categories, *later.categories}
     differences = [
         Difference(
-            share_of(name, two.categories.get(name, 0)),
-            one.categories.get(name, 0),
-            two.categories.get(name, 0),
+            share_of(name, later.categories.get(name, 0)),
+            earlier.categories.get(name, 0),
+            later.categories.get(name, 0),
         )
         for name in names
     ]
@@ -67,8 +67,8 @@ def _categories(one: AuditReport, two: AuditReport) -> list[Difference]:
 Pair = tuple[str, str | None, str | None, str]
 
 
-def _cells(one: AuditReport, two: AuditReport) -> list[Difference]:
-    before, after = _rows(one), _rows(two)
+def _cells(earlier: AuditReport, later: AuditReport) -> list[Difference]:
+    before, after = _rows(earlier), _rows(later)
     differences = [
         Difference(
             share_of(pair[3], after.get(pair, 0)),

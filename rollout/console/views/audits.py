@@ -75,8 +75,8 @@ class MismatchFilter(ListFilter):
     def __init__(self, query: QueryDict, report: AuditReport) -> None:
         super().__init__(query)
         pairs = set(report.found.order_by().values_list("column", "category").distinct())
-        for one in report.translations:
-            pairs |= {(one["column"], category) for category in one["categories"]}
+        for translation in report.translations:
+            pairs |= {(translation["column"], category) for category in translation["categories"]}
         self.offer("column", {column for column, _ in pairs if column})
         self.offer("category", {category for _, category in pairs}.difference(MATCHED))
 
@@ -113,8 +113,8 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         )
         return redirect("rollout:audits", plan, environment)
     filters = AuditFilter(request.GET)
-    found = filters.of(AuditReport.objects.filter(rollout=rollout))
-    reports = page_of(found, request.GET, size=25, orders=ORDERS)
+    matching = filters.of(AuditReport.objects.filter(rollout=rollout))
+    reports = page_of(matching, request.GET, size=25, orders=ORDERS)
     alive = liveness()
     page = {
         "rollout": rollout,
@@ -146,16 +146,16 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     report = audit_or_404(audit_id)
     running = report.status == AuditStatus.RUNNING
     filters = MismatchFilter(request.GET, report)
-    found = filters.of(report.found.select_related("finding"))
+    matching = filters.of(report.found.select_related("finding"))
     cell = cell_at(report, request.GET.get("cell", ""))
     if cell is not None:
-        found = found.filter(
+        matching = matching.filter(
             column=cell["column"],
             category=cell["category"],
             legacy=cell["legacy"],
             actual=cell["new"],
         )
-    mismatches = page_of(found, request.GET, size=25, orders=ORDERS_OF_ROWS)
+    mismatches = page_of(matching, request.GET, size=25, orders=ORDERS_OF_ROWS)
     alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
     tables = crosstabs(report)
     page = {
@@ -163,8 +163,8 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "report_card": f"rollout/report/{report.status}.html",
         "rollout": report.rollout,
         "shares": shares(report.categories),
-        "crosstabs": [(one, matrix_of(one.all_cells)) for one in tables],
-        "has_expressions": any(not one.lookup_table for one in tables),
+        "crosstabs": [(table, matrix_of(table.all_cells)) for table in tables],
+        "has_expressions": any(not table.lookup_table for table in tables),
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "filters": filters,

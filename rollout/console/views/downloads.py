@@ -37,13 +37,13 @@ def script(
 @require_safe
 def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     """The TypeScript interfaces of the tables once a phase is done."""
-    found = plan_or_404(plan, environment, number)
+    known_plan = plan_or_404(plan, environment, number)
     try:
         schema = schema_of(rollout_or_404(plan, environment))
     except psycopg.Error as error:
         text = f"The live schema could not be read. {reason_of(error)}"
         return HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
-    text = interfaces.once_done(found, schema.live.shape, number, done=schema.phases_done)
+    text = interfaces.once_done(known_plan, schema.live.shape, number, done=schema.phases_done)
     answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
     answer["Content-Disposition"] = content_disposition_header(
         as_attachment=True, filename=f"{plan}-phase-{number}.ts"

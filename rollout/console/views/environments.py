@@ -86,25 +86,25 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
 @confirmed_recently()
 @require_POST
 def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
-    found = restore_or_404(restore_id)
+    restore = restore_or_404(restore_id)
     carry_out(
         request,
-        lambda: runner.approve_restore(found, actor=request.user),
+        lambda: runner.approve_restore(restore, actor=request.user),
         "You approved it; it begins now.",
     )
-    return redirect("rollout:snapshot", found.snapshot_id)
+    return redirect("rollout:snapshot", restore.snapshot_id)
 
 
 @may("rehearse_rollout")
 @require_POST
 def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
-    found = restore_or_404(restore_id)
+    restore = restore_or_404(restore_id)
     carry_out(
         request,
-        lambda: runner.cancel_restore(found, actor=request.user),
+        lambda: runner.cancel_restore(restore, actor=request.user),
         "You cancelled it; nothing was changed.",
     )
-    return redirect("rollout:snapshot", found.snapshot_id)
+    return redirect("rollout:snapshot", restore.snapshot_id)
 
 
 def restore_or_404(restore_id: int) -> Restore:

@@ -48,60 +48,60 @@ def finding(request: ConsoleRequest, finding_id: int) -> HttpResponse:
 @may("waive_mismatch")
 @require_POST
 def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
-    found = finding_or_404(finding_id)
+    finding = finding_or_404(finding_id)
     form = WaiverForm(request.POST)
     if not form.is_valid():
-        return _page(request, found, form, status=422)
+        return _page(request, finding, form, status=422)
     carry_out(
         request,
         lambda: runner.waive(
-            found,
+            finding,
             reason=form.cleaned_data["reason"],
             until=_end_of(form.cleaned_data["until"]),
             actor=request.user,
         ),
         "You accepted the mismatch. The next audit counts it as accepted.",
     )
-    return redirect(found)
+    return redirect(finding)
 
 
 @may("waive_mismatch")
 @require_POST
 def unwaive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
-    found = finding_or_404(finding_id)
+    finding = finding_or_404(finding_id)
     carry_out(
         request,
-        lambda: runner.unwaive(found, actor=request.user),
+        lambda: runner.unwaive(finding, actor=request.user),
         "The mismatch is no longer accepted.",
     )
-    return redirect(found)
+    return redirect(finding)
 
 
 def _page(
-    request: ConsoleRequest, found: Finding, form: WaiverForm, *, status: int = 200
+    request: ConsoleRequest, finding: Finding, form: WaiverForm, *, status: int = 200
 ) -> HttpResponse:
-    history = list(found.mismatches.select_related("report").order_by("-report_id")[:50])
+    history = list(finding.mismatches.select_related("report").order_by("-report_id")[:50])
     newest = history[0] if history else None
     now, unknown = None, ""
     if newest is not None:
         try:
-            now = row_now(found.rollout, found.table, newest.key_parts)
+            now = row_now(finding.rollout, finding.table, newest.key_parts)
         except UnknownPlan as error:
             unknown = str(error)
         except psycopg.Error as error:
             unknown = f"The row cannot be read now. {reason_of(error)}"
     page = {
-        "finding": found,
-        "rollout": found.rollout,
+        "finding": finding,
+        "rollout": finding.rollout,
         "history": history,
         "newest": newest,
         "now": now,
-        "path": write_path_at(found.rollout, found.table, now.written_at)
+        "path": write_path_at(finding.rollout, finding.table, now.written_at)
         if now and now.written_at
         else None,
         "unknown": unknown,
-        "url": row_url(found.table, found.key),
-        "waived": found.waived_until is not None and found.waived_until > timezone.now(),
+        "url": row_url(finding.table, finding.key),
+        "waived": finding.waived_until is not None and finding.waived_until > timezone.now(),
         "form": form,
     }
     return render(request, "rollout/finding.html", page, status=status)

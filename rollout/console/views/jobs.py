@@ -85,8 +85,8 @@ class JobFilter(ListFilter):
     }
 
     def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
-        found, ended = super().of(rows), self.asked.get("ended")
-        return found.filter(finished_at__isnull=ended == "no") if ended else found
+        matching, ended = super().of(rows), self.asked.get("ended")
+        return matching.filter(finished_at__isnull=ended == "no") if ended else matching
 
 
 @may("view_rollout")
@@ -94,11 +94,11 @@ class JobFilter(ListFilter):
 def jobs(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     filters = JobFilter(request.GET)
-    found = filters.of(job_histories.jobs_of(rollout))
+    matching = filters.of(job_histories.jobs_of(rollout))
     page = {
         "rollout": rollout,
         "filters": filters,
-        "jobs": page_of(found, request.GET, size=25, orders=ORDERS),
+        "jobs": page_of(matching, request.GET, size=25, orders=ORDERS),
     }
     return render(request, "rollout/jobs.html", page)
 

@@ -90,8 +90,8 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
     plan = plans.get(rollout.plan)
     with target_of(rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '5s'")
-        found = mapping.new_texts(connection, plan, lookup)
-    return (False, 0, []) if found is None else (True, *found)
+        new_texts = mapping.new_texts(connection, plan, lookup)
+    return (False, 0, []) if new_texts is None else (True, *new_texts)
 
 
 @may("view_rollout")
@@ -248,14 +248,14 @@ def _preview_page(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    found = runner.preview_review(rollout, lookup, asked, actor=request.user)
-    if found.problems:
-        return _review_page(request, rollout, lookup, asked, problems=found.problems, status=422)
+    preview = runner.preview_review(rollout, lookup, asked, actor=request.user)
+    if preview.problems:
+        return _review_page(request, rollout, lookup, asked, problems=preview.problems, status=422)
     page = {
         "rollout": rollout,
         "lookup": lookup,
-        "preview": found,
-        "outcome": found.outcome,
+        "preview": preview,
+        "outcome": preview.outcome,
         "decisions": to_carry(asked),
         "query": _query(request),
     }
@@ -287,15 +287,15 @@ def _review_page(
         **_new_page(rollout, lookup),
     }
     try:
-        found, counts = _reviewed(rollout, lookup)
+        review, counts = _reviewed(rollout, lookup)
     except psycopg.Error as error:
         page["error"] = reason_of(error)
         return render(request, "rollout/mapping.html", page, status=503)
     problems = dict(problems or {})
-    chosen, suggestions = matching(found, filters)
+    chosen, suggestions = matching(review, filters)
     # What somebody is deciding on stands first, whatever the filter and the page.
     order = {form: number for number, form in enumerate([*problems, *asked])}
-    decided = [value for value in found.values if value.normal in order] if order else []
+    decided = [value for value in review.values if value.normal in order] if order else []
     decided = sorted(decided, key=lambda value: order[value.normal])[: AT_ONCE - 1]
     others = [value for value in chosen if value.normal not in order] if order else chosen
     values = page_of_texts(
@@ -303,14 +303,14 @@ def _review_page(
     )
     on_page = [*decided, *values]
     if suggestions is None or decided:
-        suggestions = Suggestions(found).of_all(on_page)
+        suggestions = Suggestions(review).of_all(on_page)
     shown = {value.normal for value in on_page}
     page |= {
-        "review": found,
+        "review": review,
         "counts": counts,
         "values": values,
         "matching": len(chosen),
-        "names": found.most_used(MOST_OFFERED),
+        "names": review.most_used(MOST_OFFERED),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),

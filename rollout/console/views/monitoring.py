@@ -108,7 +108,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "numbers": numbers_of(plots),
         "database": database_card(rollout, newest, since, until),
         "compared": compared,
-        "operations": [one.operation for one in compared if one.operation != "all"],
+        "operations": [row.operation for row in compared if row.operation != "all"],
         "newest": newest,
         "rules": rules_of(rollout, RuleState.objects.filter(rollout=rollout)),
         "shadow": shadow_card(

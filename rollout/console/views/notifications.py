@@ -73,10 +73,10 @@ class DeliveryFilter(ListFilter):
     lookups: ClassVar = {"recipient": "recipient__icontains", "channel": "channel"}
 
     def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
-        found, state = super().of(rows), self.asked.get("state")
+        matching, state = super().of(rows), self.asked.get("state")
         if state == NOT_TAKEN:
-            return found.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
-        return found.filter(state=state) if state else found
+            return matching.exclude(state=DeliveryState.DELIVERED).exclude(attempts=0)
+        return matching.filter(state=state) if state else matching
 
 
 class Choice(forms.Form):
@@ -96,7 +96,9 @@ class Choice(forms.Form):
         for value in self.cleaned_data["ticked"]:
             scope, _, kind = value.partition(":")
             kinds.setdefault(None if scope == ALL else int(scope), []).append(kind)
-        return [Subscription(rollout_id=pk, kinds=ones, **receiver) for pk, ones in kinds.items()]
+        return [
+            Subscription(rollout_id=pk, kinds=chosen, **receiver) for pk, chosen in kinds.items()
+        ]
 
 
 @may("view_rollout")
@@ -115,17 +117,17 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
             _say_outdated(request)
         return redirect("rollout:notifications")
     filters = DeliveryFilter(request.GET)
-    found = filters.of(Delivery.objects.select_related("entry"))
-    deliveries = page_of(found, request.GET, size=25, orders=ORDERS)
+    matching = filters.of(Delivery.objects.select_related("entry"))
+    deliveries = page_of(matching, request.GET, size=25, orders=ORDERS)
     page = {"deliveries": deliveries, "filters": filters, "live": SLOW}
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
     subscriptions = list(Subscription.objects.all())
-    own = [one for one in subscriptions if one.user_id == request.user.pk]
+    own = [mine for mine in subscriptions if mine.user_id == request.user.pk]
     page |= {
         "rollouts": rollouts,
         "address": delivering.address_of(request.user),
-        "chosen": any(one.kinds for one in own),
+        "chosen": any(subscription.kinds for subscription in own),
         "mine": _rows(rollouts, own),
         "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
         "liveness": liveness(),
@@ -206,7 +208,7 @@ def _say_outdated(request: ConsoleRequest) -> None:
 
 
 def _card(hook: Webhook, rollouts: list[Rollout], every: list[Subscription]) -> HookCard:
-    own = [one for one in every if one.webhook == hook.name]
+    own = [subscription for subscription in every if subscription.webhook == hook.name]
     return HookCard(hook, _rows(rollouts, own or [Subscription(kinds=list(hook.kinds))]), bool(own))
 
 
@@ -215,6 +217,9 @@ def _rows(rollouts: list[Rollout], subscriptions: list[Subscription]) -> list[Ro
     rows = []
     for kind, meaning in KINDS.items():
         every = Cell(f"{ALL}:{kind}", None, (None, kind) in ticked)
-        of_each = [Cell(f"{one.pk}:{kind}", one, (one.pk, kind) in ticked) for one in rollouts]
+        of_each = [
+            Cell(f"{rollout.pk}:{kind}", rollout, (rollout.pk, kind) in ticked)
+            for rollout in rollouts
+        ]
         rows.append(Row(kind, meaning, [every, *of_each]))
     return rows

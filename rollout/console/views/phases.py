@@ -127,13 +127,15 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
 
 
 def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
-    found = forecasts(status, phase.number)
-    waiting = any(each.estimate and estimates.is_waiting(each.estimate) for each in found)
+    passes = forecasts(status, phase.number)
+    waiting = any(
+        forecast.estimate and estimates.is_waiting(forecast.estimate) for forecast in passes
+    )
     return {
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "forecasts": found,
+        "forecasts": passes,
         "live": FAST if waiting else 0,
     }
 

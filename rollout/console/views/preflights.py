@@ -18,35 +18,35 @@ from rollout.queries.preflights import locks_of_rollback, look_before, readiness
 def preflight(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    found = look_before(status.rollout, number)
+    findings = look_before(status.rollout, number)
     page = {
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "found": found,
+        "findings": findings,
         "looked_at": timezone.now(),
-        "counts": _counts(found),
+        "counts": _counts(findings),
         "forward": True,
     }
     template = "preflight_live" if request.htmx else "preflight"
     return render(request, f"rollout/{template}.html", page)
 
 
-def _counts(found: Findings) -> dict[Level, int]:
-    return {level: len(found.of(level)) for level in LEVELS}
+def _counts(findings: Findings) -> dict[Level, int]:
+    return {level: len(findings.of(level)) for level in LEVELS}
 
 
 @may("view_rollout")
 @require_safe
 def readiness(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     status = status_or_404(plan, environment)
-    found = readiness_of(status.rollout)
+    findings = readiness_of(status.rollout)
     page = {
         "rollout": status.rollout,
         "status": status,
-        "found": found,
+        "findings": findings,
         "looked_at": timezone.now(),
-        "counts": _counts(found),
+        "counts": _counts(findings),
     }
     return render(request, "rollout/readiness.html", page)
 

@@ -93,14 +93,14 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
     """``load`` is what speaks against a rehearsal on production's server at this moment."""
     plan = plans.get(rollout.plan)
     filters = RehearsalFilter(request.GET)
-    found = page_of(filters.of(of_rollout(rollout)), request.GET, size=10, orders=ORDERS)
+    listed = page_of(filters.of(of_rollout(rollout)), request.GET, size=10, orders=ORDERS)
     newest = newest_verified(rollout)
     page = {
         "rollout": rollout,
-        "rehearsals": found,
+        "rehearsals": listed,
         "filters": filters,
         "digest": plan.digest,
-        "outdated": _outdated(rollout, list(found)),
+        "outdated": _outdated(rollout, list(listed)),
         "newest": newest,
         "refusal": runner.why_not_rehearse(rollout, newest),
         "server": _server(),
@@ -115,7 +115,7 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
         "traffic": plan.traffic,
         "environments": made_for(rollout),
         "liveness": liveness(),
-        "live": any(each.under_way for each in found),
+        "live": any(rehearsal.under_way for rehearsal in listed),
     }
     template = "rehearsals_live" if request.htmx else "rehearsals"
     return render(request, f"rollout/{template}.html", page, status=422 if load else 200)
@@ -124,12 +124,12 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
 @may("view_rollout")
 @require_safe
 def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
-    found = rehearsal_or_404(rehearsal_id)
-    plan = plans.find(found.rollout.plan)
-    report = report_of(found)
+    rehearsal = rehearsal_or_404(rehearsal_id)
+    plan = plans.find(rehearsal.rollout.plan)
+    report = report_of(rehearsal)
     page = {
-        "rehearsal": found,
-        "rollout": found.rollout,
+        "rehearsal": rehearsal,
+        "rollout": rehearsal.rollout,
         "report": report,
         "phases": [
             PhaseRow(
@@ -139,14 +139,14 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
                 _leg(report, number, Way.BACKWARD),
                 plan.phases[number].estimate if plan else None,
             )
-            for number in range(found.first_phase, len(ROLES))
+            for number in range(rehearsal.first_phase, len(ROLES))
         ],
-        "is_there": found.environment.state == EnvironmentState.READY,
-        "is_current": plan is not None and found.plan_digest == plan.digest,
-        "newer": _outdated(found.rollout, [found]).get(found.pk, "") if plan else "",
+        "is_there": rehearsal.environment.state == EnvironmentState.READY,
+        "is_current": plan is not None and rehearsal.plan_digest == plan.digest,
+        "newer": _outdated(rehearsal.rollout, [rehearsal]).get(rehearsal.pk, "") if plan else "",
         "traffic": plan.traffic if plan else "",
-        "liveness": liveness() if found.under_way else None,
-        "live": found.under_way,
+        "liveness": liveness() if rehearsal.under_way else None,
+        "live": rehearsal.under_way,
     }
     template = "rehearsal_live" if request.htmx else "rehearsal"
     return render(request, f"rollout/{template}.html", page)
@@ -155,35 +155,39 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
 @may("rehearse_rollout")
 @require_POST
 def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
-    found = rehearsal_or_404(rehearsal_id)
+    rehearsal = rehearsal_or_404(rehearsal_id)
     carry_out(
         request,
-        lambda: runner.cancel_rehearsal(found, actor=request.user),
+        lambda: runner.cancel_rehearsal(rehearsal, actor=request.user),
         "You cancelled it; its database goes.",
     )
-    return redirect(found)
+    return redirect(rehearsal)
 
 
 @may("rehearse_rollout")
 @confirmed_recently()
 @require_POST
 def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
-    found = rehearsal_or_404(rehearsal_id)
+    rehearsal = rehearsal_or_404(rehearsal_id)
     carry_out(
         request,
-        lambda: runner.drop_database(found, actor=request.user),
+        lambda: runner.drop_database(rehearsal, actor=request.user),
         "You dropped its database. What it found stays here.",
     )
-    return redirect(found)
+    return redirect(rehearsal)
 
 
 def _outdated(rollout: Rollout, ended: list[Rehearsal]) -> dict[int, str]:
     """By key, the review of a mapping since which a rehearsal that passed counts no longer."""
-    passed = [each for each in ended if each.state == RehearsalState.PASSED]
+    passed = [rehearsal for rehearsal in ended if rehearsal.state == RehearsalState.PASSED]
     if not passed:
         return {}
     facts = gates.Evidence(rollout, BACKFILL).facts
-    return {each.pk: newer for each in passed if (newer := facts.rehearsal_is_older_than(each))}
+    return {
+        rehearsal.pk: newer
+        for rehearsal in passed
+        if (newer := facts.rehearsal_is_older_than(rehearsal))
+    }
 
 
 def _server() -> str:

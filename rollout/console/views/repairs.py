@@ -66,11 +66,11 @@ def _selected(report: AuditReport, asked: dict[str, str]) -> tuple[str, dict[str
         number = number_in(asked["finding"])
         if number is None:
             raise Http404("That is no finding.")
-        found = finding_or_404(number)
-        newest = found.mismatches.order_by("-report_id").first()
-        if found.rollout_id != report.rollout_id or newest is None:
+        finding = finding_or_404(number)
+        newest = finding.mismatches.order_by("-report_id").first()
+        if finding.rollout_id != report.rollout_id or newest is None:
             raise Http404("That finding is another rollout's.")
-        return found.table, {"columns": [found.column], "keys": [newest.key_parts]}
+        return finding.table, {"columns": [finding.column], "keys": [newest.key_parts]}
     tables = {translation["table"] for translation in report.translations}
     if not asked["table"] and not asked["column"] and not asked["category"]:
         return "", {}

@@ -36,7 +36,7 @@ _IN_INDEX = ("plan", "environment", "-id")
 def overview(request: ConsoleRequest) -> HttpResponse:
     tell_apart(request)
     seen = environments_seen_by(request.user, "view_rollout")
-    briefs = briefs_of([one for one in all_rollouts() if one.environment in seen])
+    briefs = briefs_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
     last = _last_entries([brief.rollout for brief in briefs])
     page = {
         "rows": [
@@ -62,7 +62,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     phase = current_phases.phase_in_focus(status)
     steps = steps_of(status, phase.number)
     overrides = overrides_of(status.evidence)
-    if any(signed.waits for signed in overrides):
+    if any(override.waits for override in overrides):
         # Whoever asked for one is not to confirm it.
         tell_apart(request)
     audits = status.evidence.facts.audits[:RECENT]
@@ -115,11 +115,11 @@ def _last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
     ).order_by(*_IN_INDEX)
     newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
     keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
-    found = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
-    return {rollout: found[key] for rollout, key in keys.items() if key is not None}
+    by_key = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
+    return {rollout: by_key[key] for rollout, key in keys.items() if key is not None}
 
 
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
     """What was done with a rollout, newest first."""
-    found = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
-    return found.order_by(*_IN_INDEX)
+    entries = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
+    return entries.order_by(*_IN_INDEX)

@@ -69,14 +69,14 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         )
         return redirect("rollout:snapshots", plan, environment)
     filters = SnapshotFilter(request.GET)
-    found = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
+    page_of_snapshots = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
     page = {
         "filters": filters,
         "rollout": rollout,
-        "snapshots": found,
+        "snapshots": page_of_snapshots,
         "newest": newest_verified(rollout),
         "liveness": liveness(),
-        "live": pace(any(snapshot.under_way for snapshot in found)),
+        "live": pace(any(snapshot.under_way for snapshot in page_of_snapshots)),
     }
     return render(
         request, f"rollout/{'snapshots_live' if request.htmx else 'snapshots'}.html", page
@@ -89,18 +89,18 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
 def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
     restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
-    if any(each.state == RestoreState.WAITING for each in restores):
+    if any(restore.state == RestoreState.WAITING for restore in restores):
         # Whoever asked for one is not to approve it.
         tell_apart(request)
-    live = snapshot.under_way or any(each.state in RESTORE_WORKING for each in restores)
+    live = snapshot.under_way or any(restore.state in RESTORE_WORKING for restore in restores)
     page = {
         "snapshot": snapshot,
         "rollout": snapshot.rollout,
         "restores": [
-            {"restore": each, "why_not": why_not_approve(each, request.user)}
-            if each.state == RestoreState.WAITING
-            else {"restore": each}
-            for each in restores
+            {"restore": restore, "why_not": why_not_approve(restore, request.user)}
+            if restore.state == RestoreState.WAITING
+            else {"restore": restore}
+            for restore in restores
         ],
         "environments": [
             name for name in environments_of(snapshot.rollout.plan) if not is_protected(name)
