@@ -219,7 +219,7 @@ FIGURES = {
         f"for up to {waivers.LONGEST.days} days",
         f"at most {replica.LONGEST_WAIT:g} seconds; otherwise it is inconclusive",
     ],
-    "docs/console.md": [f"longer than {spelled(reruns.SECONDS)} seconds is given up"],
+    "docs/console.md": [f"longer than {spelled(reruns.MAX_SECONDS)} seconds is given up"],
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",

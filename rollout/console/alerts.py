@@ -8,7 +8,7 @@ from rollout.console.views.guardrails import RuleRow
 from rollout.models import AuditReport, AuditStatus, RunState, Snapshot, SnapshotState
 from rollout.queries.status import RolloutStatus
 
-STANDS_STILL = {
+STOPPED_STATES = {
     RunState.FAILED: "failed",
     RunState.CANCELLED: "was cancelled before its end",
     RunState.PAUSED: "is paused",
@@ -16,7 +16,7 @@ STANDS_STILL = {
 
 
 @dataclass(frozen=True)
-class Concern:
+class Alert:
     """Something to look at, and the page on which to do so."""
 
     text: str
@@ -24,45 +24,45 @@ class Concern:
     tone: str = "bad"
 
 
-def concerns_of(
+def alerts_for(
     status: RolloutStatus, rules: Iterable[RuleRow], audits: Iterable[AuditReport]
-) -> list[Concern]:
+) -> list[Alert]:
     """None when worker and watchdog answer, every phase that began goes on or is done, guardrails
     are OK, rows match and snapshots can be restored."""
     rollout = status.rollout
     here = rollout.get_absolute_url()
     alerts = []
     if not status.liveness.worker_alive:
-        alerts.append(Concern("No worker answers.", here))
+        alerts.append(Alert("No worker answers.", here))
     if not status.liveness.watchdog_alive:
-        alerts.append(Concern("No watchdog answers.", here))
+        alerts.append(Alert("No watchdog answers.", here))
     rows = list(rules)
     pausing = {row.state.run_id for row in rows if row.state is not None and row.doing}
     for phase in status.phases:
-        stopped = STANDS_STILL.get(phase.state)  # type: ignore[call-overload]
+        stopped = STOPPED_STATES.get(phase.state)  # type: ignore[call-overload]
         if stopped is None or (phase.run is not None and phase.run.pk in pausing):
             continue
         what = "The rollback of phase" if phase.way == "backward" else "Phase"
         tone = "bad" if phase.state == RunState.FAILED else "warn"
         alerts.append(
-            Concern(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
+            Alert(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
         )
     newest = next((audit for audit in audits if audit.status != AuditStatus.RUNNING), None)
     if newest is not None and newest.status != AuditStatus.CLEAN:
         text = f"Audit {newest.pk} is {newest.status}."
         if newest.status == AuditStatus.MISMATCHED:
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
-        alerts.append(Concern(text, newest.get_absolute_url()))
+        alerts.append(Alert(text, newest.get_absolute_url()))
     alerts += _of_snapshots(status.evidence.facts.snapshots)
     alerts += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
     return alerts
 
 
-def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
+def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:
     """Those that failed and no newer one makes good, and those that were good once and changed."""
     verified = [snapshot.pk for snapshot in snapshots if snapshot.state == SnapshotState.VERIFIED]
     return [
-        Concern(
+        Alert(
             f"Snapshot {snapshot.pk} {'failed its verification' if snapshot.sha256 else 'failed'}.",
             snapshot.get_absolute_url(),
             "warn" if verified else "bad",
@@ -73,20 +73,20 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Concern]:
     ]
 
 
-def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Concern:
+def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Alert:
     """What a guardrail does at present; one that heals itself is nobody's to mend."""
     name = f"Guardrail “{row.rule.id}”"
     url = f"{rollout_url(status.rollout, 'monitoring')}#rules"
     is_breached = row.verdict == "broken"
     if not row.doing:
-        return Concern(f"{name} is breached.", url, "warn")
+        return Alert(f"{name} is breached.", url, "warn")
     match row.rule.action:
         case "warn":
             text = f"{name} is breached." if is_breached else f"{name} was breached a moment ago."
-            return Concern(text, url, "warn")
+            return Alert(text, url, "warn")
         case "throttle":
             again = "" if is_breached else " until it is OK again"
-            return Concern(f"{name} slows backfills down{again}.", url, "warn")
+            return Alert(f"{name} slows backfills down{again}.", url, "warn")
         case "pause":
             phase = next(
                 (p for p in status.phases if p.run and row.state and p.run.pk == row.state.run_id),
@@ -95,17 +95,17 @@ def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Concern:
             what = f"phase {phase.number}" if phase else "the run"
             url = f"{here}phases/{phase.number}/" if phase else here
             if row.rule.resumes:
-                return Concern(f"{name} paused {what} until it is OK again.", url, "warn")
+                return Alert(f"{name} paused {what} until it is OK again.", url, "warn")
             if is_breached:
-                return Concern(f"{name} is breached and paused {what}.", url)
+                return Alert(f"{name} is breached and paused {what}.", url)
             if row.verdict == "kept":
-                return Concern(f"{name} is OK again; {what} is still paused. Resume it.", url)
-            return Concern(f"{name} paused {what}, and too little is measured since.", url)
+                return Alert(f"{name} is OK again; {what} is still paused. Resume it.", url)
+            return Alert(f"{name} paused {what}, and too little is measured since.", url)
         case "hold":
             if is_breached:
-                return Concern(f"{name} is breached and blocks the next phase.", url)
+                return Alert(f"{name} is breached and blocks the next phase.", url)
             if row.rule.resumes:
-                return Concern(f"{name} blocks the next phase until it is OK again.", url)
+                return Alert(f"{name} blocks the next phase until it is OK again.", url)
             if row.verdict == "kept":
-                return Concern(f"{name} is OK again, and blocks until you release it.", url)
-            return Concern(f"{name} blocks the next phase until you release it.", url)
+                return Alert(f"{name} is OK again, and blocks until you release it.", url)
+            return Alert(f"{name} blocks the next phase until you release it.", url)

@@ -36,7 +36,7 @@ class JobView:
 Phase = TypeVar("Phase", PhaseStatus, PhaseBrief)
 
 
-class Standing(Protocol[Phase]):
+class HasPhases(Protocol[Phase]):
     """Where a rollout stands, with or without what its gates say."""
 
     @property
@@ -47,7 +47,7 @@ class Standing(Protocol[Phase]):
     def next_phase(self) -> int | None: ...
 
 
-def phase_in_focus(status: Standing[Phase]) -> Phase:
+def current_phase(status: HasPhases[Phase]) -> Phase:
     """The phase that is active, else the one that stopped short, else the next, else the last."""
     if status.active is not None:
         return status.phases[status.active.phase]
@@ -120,7 +120,7 @@ def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:
     return [item for item in checklists.types_of(status.evidence) if item.status != "pass"]
 
 
-def card_of(phase: PhaseStatus) -> str:
+def card_template(phase: PhaseStatus) -> str:
     """The template that says where a phase stands: there is one for each state."""
     return f"rollout/run/{phase.state}.html"
 

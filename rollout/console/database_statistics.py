@@ -15,11 +15,11 @@ from rollout.models import DatabaseSample, PhaseRun, Rollout
 from rollout.telemetry.baseline import BASELINE
 from rollout.watchdog.database_stats import added_up
 
-MOST_SAMPLES = 1500
-POINTS = 90
-STATEMENTS_OF = timedelta(hours=1)
-NOW = timedelta(minutes=1)
-"""Rates now are those of the last so much time."""
+MAX_SAMPLES = 1500
+MAX_POINTS = 90
+STATEMENT_WINDOW = timedelta(hours=1)
+# Current rates are measured over this time.
+RATE_WINDOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ def database_card(
         DatabaseSample.objects.filter(in_time | in_hour_before, rollout=rollout)
         .annotate(
             executed=Case(
-                When(at__gt=until - STATEMENTS_OF, then="statements"), output_field=JSONField()
+                When(at__gt=until - STATEMENT_WINDOW, then="statements"), output_field=JSONField()
             )
         )
         .order_by("-at")
-        .defer("statements")[:MOST_SAMPLES]
+        .defer("statements")[:MAX_SAMPLES]
     )[::-1]
     samples = [sample for sample in sampled if sample.at > since]
     if not samples:
@@ -138,7 +138,7 @@ def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
 
 def _facts(samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample]) -> list[Fact]:
     last = samples[-1]
-    lately: Sequence[DatabaseSample] = [s for s in samples if s.at > last.at - NOW]
+    lately: Sequence[DatabaseSample] = [s for s in samples if s.at > last.at - RATE_WINDOW]
     if len(lately) < 2:
         lately = samples[-2:]
     server = last.server
@@ -209,7 +209,7 @@ def _clock(sample: DatabaseSample) -> dict[str, Any]:
 
 def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) -> list[Plot]:
     # Counters lose nothing by it, and a plot shows no more.
-    samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // POINTS)]
+    samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // MAX_POINTS)]
     wal = [
         (second.at, None if moved is None else moved / (second.at - first.at).total_seconds() / 1e6)
         for first, second in pairwise(samples)

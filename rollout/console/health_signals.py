@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollout.console.charts.bars import NOTICEABLE_SECONDS
+from rollout.console.charts.bars import MIN_LOSS_SECONDS
 from rollout.console.formats import byte_size, duration, number
 from rollout.engine.health import Signal
 from rollout.queries.progress import JobReport
 
+# How a signal's number is written; signals that are not named have none to show.
 _NUMBERS: dict[str, Callable[[float], str]] = {
     "old transaction": duration,
     "lock waits": number,
@@ -16,7 +17,6 @@ _NUMBERS: dict[str, Callable[[float], str]] = {
     "transaction ids": number,
     "connections": number,
 }
-"""How the number of a signal is written; one that is not named here has none to show."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,6 @@ class HealthRow:
 
 def health_of(report: JobReport) -> list[HealthRow]:
     """Every signal of a job at work, then what else has cost time; of one that has ended that."""
-    lost = {
-        loss.signal: loss.seconds for loss in report.losses if loss.seconds >= NOTICEABLE_SECONDS
-    }
+    lost = {loss.signal: loss.seconds for loss in report.losses if loss.seconds >= MIN_LOSS_SECONDS}
     rows = [HealthRow(s.name, s, lost.pop(s.name, 0.0)) for s in report.signals]
     return rows + [HealthRow(name, None, seconds) for name, seconds in lost.items()]

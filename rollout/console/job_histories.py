@@ -6,8 +6,8 @@ from django.db.models import QuerySet
 
 from rollout.models import BackfillJob, PhaseRun, Rollout, Way
 
-MOST = 20
-"""So many are shown of a phase, or beside a job; the list of jobs has the others."""
+# Maximum shown for a phase or beside a job; the list of jobs has the rest.
+MAX_EARLIER_JOBS = 20
 
 
 def before_job(job: BackfillJob) -> list[BackfillJob]:
@@ -24,7 +24,7 @@ def before_job(job: BackfillJob) -> list[BackfillJob]:
             table=job.table,
             position=job.position,
             pk__lt=job.pk,
-        )[:MOST]
+        )[:MAX_EARLIER_JOBS]
     )
 
 
@@ -34,7 +34,7 @@ def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, 
     if newest is not None:
         of_phase = jobs_of(rollout).filter(step_run__run__phase=phase)
         of_phase = of_phase.exclude(step_run__run__way=Way.REPAIR)
-        for job in of_phase.exclude(step_run__run=newest)[:MOST]:
+        for job in of_phase.exclude(step_run__run=newest)[:MAX_EARLIER_JOBS]:
             steps[job.step_run.step].append(job)
     return steps
 

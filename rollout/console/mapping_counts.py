@@ -19,12 +19,12 @@ from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
 KEPT_SECONDS = 300
+# Seconds; faster counts are repeated for each page.
 WORTH_KEEPING = 0.02
-"""Seconds; what is counted faster is counted anew for each page."""
+# From this number of texts on, counts and their review are kept however fast they were.
 MANY = 2000
-"""So many texts are kept however fast they were counted, and so is what they mean."""
-MOST_REVIEWS = 2
-"""Of large lookups, in each process: one takes some 60 MB for 100,000 texts."""
+# Maximum reviews of large lookups kept by a process: each takes 60 MB for 100,000 texts.
+MAX_REVIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[
     if known is None or known_version != version:
         known = _review(connection, plan, lookup, found)
     _reviews[key] = version, known
-    while len(_reviews) > MOST_REVIEWS:
+    while len(_reviews) > MAX_REVIEWS:
         _reviews.popitem(last=False)
     return known, found
 

@@ -14,14 +14,14 @@ from rollout.engine.mapping import Decision, Review, Value
 from rollout.logs.texts import is_storable
 from rollout.queries.similar_names import Suggestion, Suggestions
 
-MOST_COMPARED = 2000
-"""Of so many values each is compared with all names; of more, those on the page."""
+# Up to this number every value is compared with all names; above it, those on the page.
+MAX_COMPARED = 2000
 
 TOO_MANY_TO_COMPARE = (
-    f"More than {MOST_COMPARED:,} values are too many to compare each: look for a text as well."
+    f"More than {MAX_COMPARED:,} values are too many to compare each: look for a text as well."
 )
 
-SHOWN = {
+SHOW_CHOICES = {
     "new": "New since the backfill",
     "unmapped": "Without a lookup row",
     "unused": "That no row has",
@@ -42,7 +42,7 @@ class ValueFilter(ListFilter):
     """Which values are shown."""
 
     q = forms.CharField(label="Text", max_length=200, required=False)
-    show = choice(SHOWN.items(), "Show")
+    show = choice(SHOW_CHOICES.items(), "Show")
     why = choice(((why, why) for why in REASONS), "Why")
     lookups: ClassVar = {}
 
@@ -145,7 +145,7 @@ def matching(
     if why := asked.get("why"):
         values = [value for value in values if any(s.why == why for s in value.spellings)]
     suggestions = None
-    if len(values) <= MOST_COMPARED:
+    if len(values) <= MAX_COMPARED:
         suggestions = Suggestions(review).of_all(values)
     match asked.get("show"):
         case "new":

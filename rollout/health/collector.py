@@ -48,8 +48,8 @@ from rollout.worker.audits import code_version
 
 CONNECT_SECONDS = 2
 PENDING = "pending"
+# Telemetry buckets whose upper bounds (1 ms to 10 s) are also Prometheus bounds: exact counts.
 BOUNDS = {bucket: upper_bound(bucket) for bucket in range(-69, 24, 4)}
-"""Buckets of telemetry whose upper bounds, 1 ms to 10 s, are those of Prometheus: exact counts."""
 
 _log = logging.getLogger(__name__)
 

@@ -51,8 +51,8 @@ def _database() -> tuple[str, bool]:
     return "The database answers.", True
 
 
+# The newest migrations of the code by database, read from their files once.
 _known: dict[str, set[tuple[str, str]]] = {}
-"""The newest migrations of the code by database: they are read from its files once."""
 
 
 def _migrations() -> tuple[str, bool]:

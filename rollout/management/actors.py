@@ -14,7 +14,7 @@ from rollout.logs.texts import visible
 from rollout.permissions import allowed_in
 
 # As long as the journal's columns for names.
-LONGEST_NAME = 150
+MAX_NAME_LENGTH = 150
 
 
 class ShellActor:
@@ -22,7 +22,7 @@ class ShellActor:
 
     def get_username(self) -> str:
         try:
-            return visible(getpass.getuser())[:LONGEST_NAME]
+            return visible(getpass.getuser())[:MAX_NAME_LENGTH]
         except (KeyError, OSError):
             return f"uid {os.getuid()}"
 

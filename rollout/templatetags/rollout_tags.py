@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from rollout.console import badges, formats
-from rollout.console.alerts import Concern
+from rollout.console.alerts import Alert
 from rollout.console.charts import cells
 from rollout.console.http import access, closed_pages, cookies, fragments, links
 from rollout.console.lists.pages import Page
@@ -99,8 +99,8 @@ def phase_badge(state: str, way: str) -> dict[str, badges.Look]:
 
 
 @register.inclusion_tag(BADGE)
-def health_badge(concerns: list[Concern]) -> dict[str, badges.Look]:
-    return {"look": badges.of_health([concern.tone for concern in concerns])}
+def health_badge(alerts: list[Alert]) -> dict[str, badges.Look]:
+    return {"look": badges.of_health([alert.tone for alert in alerts])}
 
 
 @register.inclusion_tag(BADGE)

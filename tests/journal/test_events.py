@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.console.views.rollouts import NOBODY_DID
+from rollout.console.views.rollouts import EVENTS_LEFT_OUT
 from rollout.journal.events import Event, Kind, headline_of, kind_of
 from rollout.models import RehearsalState, RestoreState, RunState, SnapshotState
 from rollout.notifications.kinds import KINDS, USUAL
@@ -53,4 +53,4 @@ def test_event_of_another_version_is_shown_as_it_is() -> None:
 
 def test_every_kind_can_be_chosen_but_that_of_tests() -> None:
     assert set(KINDS) == set(Kind) - {Kind.TEST}
-    assert set(NOBODY_DID) <= set(Event)
+    assert set(EVENTS_LEFT_OUT) <= set(Event)

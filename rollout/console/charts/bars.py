@@ -9,11 +9,11 @@ from rollout.engine.samples import BUCKET_SECONDS, Sample
 from rollout.queries.progress import MOST_SAMPLES
 from rollout.telemetry.reading import Point
 
-SHORTEST_SECONDS = 60
-"""A plot is at least that long, so that one sample is a bar and not a wall."""
-NOTICEABLE_SECONDS = 0.05
-"""A loss below that is the noise of a clock."""
-_SHORT = BUCKET_SECONDS / 2
+# Minimum length of a plot, so that a single sample is a bar and not a wall.
+MIN_PLOT_SECONDS = 60
+# Shorter losses are clock noise.
+MIN_LOSS_SECONDS = 0.05
+_MIN_SPAN_SECONDS = BUCKET_SECONDS / 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Span:
 
     @property
     def slowed_down(self) -> bool:
-        return self.lost_seconds >= NOTICEABLE_SECONDS
+        return self.lost_seconds >= MIN_LOSS_SECONDS
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def chart_of(
     if not spans:
         return None
     start = spans[0].start
-    length = max((spans[-1].end - start).total_seconds(), SHORTEST_SECONDS)
+    length = max((spans[-1].end - start).total_seconds(), MIN_PLOT_SECONDS)
     top = round_above(max(span.rows_per_second for span in spans))
 
     def at(moment: datetime) -> float:
@@ -144,9 +144,13 @@ def spans_of(
     if ended is None and spans and samples[-1].at + timedelta(seconds=BUCKET_SECONDS) > now:
         spans.pop()
     # A stretch too short to tell a speed counts with its neighbour.
-    if len(spans) > 1 and spans[0].seconds < _SHORT and spans[0].end == spans[1].start:
+    if len(spans) > 1 and spans[0].seconds < _MIN_SPAN_SECONDS and spans[0].end == spans[1].start:
         spans[:2] = [_joined(spans[0], spans[1])]
-    if len(spans) > 1 and spans[-1].seconds < _SHORT and spans[-2].end == spans[-1].start:
+    if (
+        len(spans) > 1
+        and spans[-1].seconds < _MIN_SPAN_SECONDS
+        and spans[-2].end == spans[-1].start
+    ):
         spans[-2:] = [_joined(spans[-2], spans[-1])]
     return spans
 

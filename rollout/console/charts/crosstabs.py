@@ -6,7 +6,7 @@ from typing import Any
 from rollout.engine.audit import CATEGORIES, MATCHED, MISMATCHED
 from rollout.models import AuditReport
 
-LONGEST = 200
+MAX_PAIRS = 200
 MEANINGS = {
     "ok": "The new value is what the legacy value says, to the letter.",
     "ok_normalized": "The same but for white space and upper or lower case.",
@@ -129,9 +129,9 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
         lookup_table=translation["lookup_table"],
         shares=shares(translation["categories"]),
         all_cells=cells,
-        cells=cells[:LONGEST],
-        left_out=len(cells[LONGEST:]),
-        rows_left_out=sum(cell.rows for cell in cells[LONGEST:]),
+        cells=cells[:MAX_PAIRS],
+        left_out=len(cells[MAX_PAIRS:]),
+        rows_left_out=sum(cell.rows for cell in cells[MAX_PAIRS:]),
     )
 
 

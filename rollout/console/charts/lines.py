@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 WIDTH, HEIGHT = 1000, 100
-NARROWEST = 0.3
-"""Percent; a band is at least so wide that it can be seen."""
+# Minimum width of a band, in percent, so that it can be seen.
+MIN_BAND_PERCENT = 0.3
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,9 @@ def band_of(first: datetime, last: datetime, start: datetime, end: datetime) -> 
     length = (end - start).total_seconds()
     left = max((first - start).total_seconds(), 0.0) / length * 100
     right = min((last - start).total_seconds() / length * 100, 100.0)
-    return Band(percent(min(left, 100 - NARROWEST)), percent(max(right - left, NARROWEST)))
+    return Band(
+        percent(min(left, 100 - MIN_BAND_PERCENT)), percent(max(right - left, MIN_BAND_PERCENT))
+    )
 
 
 def round_above(value: float) -> float:

@@ -11,8 +11,9 @@ from rollout.console.charts.lines import Band, band_of
 from rollout.journal.events import Event, headline_of
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, Way
 
-MOST = 50
-"""So many of each kind are marked, the newest."""
+# Maximum of each kind; the newest are marked.
+MAX_MARKS = 50
+# Log events that are moments, with the kind of their sign and its shape.
 SIGNS: dict[str, tuple[str, str]] = {
     Event.PAUSED_BY_RULE: ("halt", "paused"),
     Event.PAUSE_ASKED_FOR: ("halt", "paused"),
@@ -22,7 +23,6 @@ SIGNS: dict[str, tuple[str, str]] = {
     Event.RULE_BROKEN: ("warning", "warning"),
     Event.SHADOW_READ_DIFFERS: ("warning", "warning"),
 }
-"""Events of the log that are a moment: what kind of sign, and its shape."""
 THROTTLED, KEPT_AGAIN = Event.THROTTLED_BY_RULE, Event.RULE_KEPT_AGAIN
 _WORDS = {
     Way.FORWARD: "Phase {}",
@@ -96,7 +96,7 @@ def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Ma
             run.created_at,
             run.stopped_at,
         )
-        for run in in_time[:MOST]
+        for run in in_time[:MAX_MARKS]
     ]
 
 
@@ -104,7 +104,7 @@ def _jobs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
     in_time = Q(finished_at__gt=since) | Q(finished_at=None)
     jobs = BackfillJob.objects.filter(
         in_time, step_run__run__rollout=rollout, created_at__lt=until
-    ).select_related("step_run__run")[:MOST]
+    ).select_related("step_run__run")[:MAX_MARKS]
     ends = {job: job.finished_at or job.step_run.run.stopped_at for job in jobs}
     return [
         Mark(
@@ -126,7 +126,7 @@ def _events(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
         at__lt=until,
         at__gt=since,
         event__in=[*SIGNS, THROTTLED, KEPT_AGAIN],
-    ).order_by("-id")[: 2 * MOST]
+    ).order_by("-id")[: 2 * MAX_MARKS]
     marks: list[Mark] = []
     throttles: dict[str, LogEntry] = {}
     for entry in reversed(entries):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from rollout.console.charts.crosstabs import Cell, severity
 
-MOST_ROWS = 40
-MOST_COLUMNS = 10
+MAX_ROWS = 40
+MAX_COLUMNS = 10
 
 
 @dataclass
@@ -60,13 +60,13 @@ def matrix_of(cells: Sequence[Cell]) -> Matrix:
     for cell in cells:
         by_legacy[cell.legacy].append(cell)
     values = sorted(by_legacy, key=lambda legacy: _weight(by_legacy[legacy]), reverse=True)
-    shown, hidden = values[:MOST_ROWS], values[MOST_ROWS:]
+    shown, hidden = values[:MAX_ROWS], values[MAX_ROWS:]
     by_new: dict[str | None, list[Cell]] = defaultdict(list)
     for legacy in shown:
         for cell in by_legacy[legacy]:
             by_new[cell.new].append(cell)
     news = sorted(by_new, key=lambda new: _weight(by_new[new]), reverse=True)
-    place = {new: number for number, new in enumerate(news[:MOST_COLUMNS])}
+    place = {new: number for number, new in enumerate(news[:MAX_COLUMNS])}
     rows = [_row(legacy, by_legacy[legacy], place) for legacy in shown]
     bad = [row for row in rows if row.others.bad or any(box.bad for box in row.boxes)]
     good = [row for row in rows if row not in bad]
@@ -75,7 +75,7 @@ def matrix_of(cells: Sequence[Cell]) -> Matrix:
     return Matrix(
         columns=list(place),
         rows=bad + good,
-        has_others=len(news) > MOST_COLUMNS,
+        has_others=len(news) > MAX_COLUMNS,
         left_out=len(hidden),
         rows_left_out=sum(cell.rows for legacy in hidden for cell in by_legacy[legacy]),
     )

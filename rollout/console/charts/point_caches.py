@@ -11,8 +11,8 @@ from rollout.console.http.fragments import kept_for
 from rollout.telemetry.reading import Figures, Point, over_time_and_lately
 from rollout.telemetry.thinning import whole
 
-SETTLED = timedelta(minutes=1)
-"""By then every process has written what it measured, or has died with it."""
+# After this time every process has written its measurements, or has died with them.
+SETTLED_AFTER = timedelta(minutes=1)
 KEPT_SECONDS = 3600
 
 
@@ -39,7 +39,7 @@ def points_and_lately(
         over.until, until, width=width, operation=operation, lately=lately
     )
     points = [point for point in over.points if point.at >= since] + found
-    settled = max(whole(until - SETTLED, seconds), over.until)
+    settled = max(whole(until - SETTLED_AFTER, seconds), over.until)
     done = Over(since, settled, [point for point in points if point.at < settled])
     cache.set(key, done, kept_for(KEPT_SECONDS))
     return points, last

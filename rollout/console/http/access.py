@@ -39,6 +39,7 @@ from rollout.plan.registry import UnknownPlan
 P = ParamSpec("P")
 SAFE = ("GET", "HEAD", "OPTIONS")
 
+# Objects that addresses name by number, with the lookup of their environment.
 OBJECTS: dict[str, tuple[type[Model], str]] = {
     "audit_id": (AuditReport, "rollout__environment"),
     "other_id": (AuditReport, "rollout__environment"),
@@ -51,7 +52,6 @@ OBJECTS: dict[str, tuple[type[Model], str]] = {
     "restore_id": (Restore, "rollout__environment"),
     "environment_id": (Environment, "beside"),
 }
-"""What addresses name by a number, and the way from there to its environment."""
 
 
 class ConsoleRequest(HttpRequest):

@@ -14,8 +14,8 @@ from rollout.models import AuditReport, LogEntry, PhaseRun, Rehearsal, Rollout, 
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.status import why_closed
 
-MOST = 50
-"""Of each kind, the newest: whoever looks for more finds it in the activity log."""
+# Maximum of each kind, the newest; the activity log has the rest.
+MAX_OF_EACH = 50
 READ = ("GET", "HEAD")
 
 
@@ -26,11 +26,13 @@ def closed_page(request: HttpRequest, closed: Closed) -> HttpResponse:
         "rollout": rollout,
         "why": str(closed),
         "refused": refused,
-        "most": MOST,
-        "runs": PhaseRun.objects.filter(rollout=rollout).order_by("-id")[:MOST],
-        "jobs": jobs_of(rollout)[:MOST],
-        "audits": AuditReport.objects.filter(rollout=rollout).defer("translations")[:MOST],
-        "snapshots": Snapshot.objects.filter(rollout=rollout).defer("crosstabs", "contents")[:MOST],
+        "most": MAX_OF_EACH,
+        "runs": PhaseRun.objects.filter(rollout=rollout).order_by("-id")[:MAX_OF_EACH],
+        "jobs": jobs_of(rollout)[:MAX_OF_EACH],
+        "audits": AuditReport.objects.filter(rollout=rollout).defer("translations")[:MAX_OF_EACH],
+        "snapshots": Snapshot.objects.filter(rollout=rollout).defer("crosstabs", "contents")[
+            :MAX_OF_EACH
+        ],
         "rehearsal": Rehearsal.objects.filter(stage=rollout).first(),
         "entries": _entries_of(rollout),
     }
@@ -65,4 +67,4 @@ def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpR
 def _entries_of(rollout: Rollout) -> list[LogEntry]:
     own = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
     # As the index has it: by the number alone all entries of others would be looked at.
-    return list(own.order_by("plan", "environment", "-id")[:MOST])
+    return list(own.order_by("plan", "environment", "-id")[:MAX_OF_EACH])

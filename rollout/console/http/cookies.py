@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest
 from django.utils import timezone
 
+# Names of cookies. console.js sets the zone; without scripts, times stay in the site's zone.
 ZONE, THEME = "zone", "theme"
-"""Cookies. The first one is set by console.js; without scripts times stay in the site's zone."""
 THEMES = ("light", "dark")
 
 

@@ -25,19 +25,19 @@ from rollout.permissions import PERMISSIONS
 
 P = ParamSpec("P")
 
+# Seconds between two requests: while work is under way, for measurements, otherwise.
 FAST, MEASURED, SLOW = 5, 10, 15
-"""Seconds between two questions: while something is under way, where it is measured, else."""
-KEPT = 0.7
-"""How long a part is given out again, as a share of its pace; what is seen is at most so old."""
+# How long a fragment is reused, as a share of its pace: nobody sees anything older.
+TTL_SHARE = 0.7
 
-MADE = "Rollout-Made"
-"""When a part was made: a page that is newer leaves it aside, so that nothing goes backwards."""
+# Header with the time a fragment was made: a newer page ignores it, so nothing goes backwards.
+MADE_HEADER = "Rollout-Made"
 
 _TOKEN = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]+')
 _AGO = re.compile(r"(<span data-ago[^>]*>)[^<]*")
 _PACE = re.compile(r' data-live="(\d+)"')
-_PLACE = "a-token-of-your-own"
-_APART = "rollout_told_apart"
+_PLACEHOLDER = "a-token-of-your-own"
+_VARIES_ON_USER = "rollout_told_apart"
 _CODENAMES = sorted({codename for codenames in PERMISSIONS.values() for codename in codenames})
 
 
@@ -50,12 +50,12 @@ def pace(under_way: bool) -> int:
     return FAST if under_way else SLOW
 
 
-def tell_apart(request: HttpRequest) -> None:
+def vary_on_user(request: HttpRequest) -> None:
     """What is made for this request is about its user: others do not share it."""
-    setattr(request, _APART, True)
+    setattr(request, _VARIES_ON_USER, True)
 
 
-def shared(view: View[P]) -> View[P]:
+def cache_fragment(view: View[P]) -> View[P]:
     """Let those who may do the same share what a view answers to htmx. Stands below ``may``."""
 
     @wraps(view)
@@ -64,19 +64,19 @@ def shared(view: View[P]) -> View[P]:
             return view(request, *args, **kwargs)
         key = _key(request)
         own = f"{key}-{request.user.pk}"
-        part: Part | str | None = cache.get(key)
-        if part == _APART:
+        part: Fragment | str | None = cache.get(key)
+        if part == _VARIES_ON_USER:
             part = cache.get(own)
-        if not isinstance(part, Part):
+        if not isinstance(part, Fragment):
             made = now_ms()
             response = view(request, *args, **kwargs)
             if response.status_code != 200:
                 return response
-            html = _TOKEN.sub(rf"\g<1>{_PLACE}", response.content.decode())
-            part = Part(html, _tag_of(html), made)
+            html = _TOKEN.sub(rf"\g<1>{_PLACEHOLDER}", response.content.decode())
+            part = Fragment(html, _tag_of(html), made)
             seconds = kept_for(_seconds_of(html))
-            if getattr(request, _APART, False):
-                cache.set(key, _APART, seconds)
+            if getattr(request, _VARIES_ON_USER, False):
+                cache.set(key, _VARIES_ON_USER, seconds)
                 cache.set(own, part, seconds)
             else:
                 cache.set(key, part, seconds)
@@ -86,7 +86,7 @@ def shared(view: View[P]) -> View[P]:
 
 
 @dataclass(frozen=True)
-class Part:
+class Fragment:
     """A part as it was made, without anybody's token."""
 
     html: str
@@ -98,7 +98,7 @@ class Part:
 def _seconds_of(html: str) -> float:
     """So long as it asks again anyway, nearly: nobody waits twice for the same news."""
     pace = _PACE.search(html)
-    return KEPT * int(pace[1]) if pace else KEPT * FAST
+    return TTL_SHARE * int(pace[1]) if pace else TTL_SHARE * FAST
 
 
 def kept_for(seconds: float) -> float:
@@ -122,7 +122,7 @@ def _granted(request: ConsoleRequest) -> list[str]:
     if granted is None:
         may = request.user.has_perm
         granted = [codename for codename in _CODENAMES if may(f"rollout.{codename}")]
-        cache.set(key, granted, kept_for(KEPT * FAST))
+        cache.set(key, granted, kept_for(TTL_SHARE * FAST))
     return granted
 
 
@@ -136,15 +136,15 @@ def _tag_of(html: str) -> str:
     return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
-def _answer(request: ConsoleRequest, part: Part) -> HttpResponse:
+def _answer(request: ConsoleRequest, part: Fragment) -> HttpResponse:
     html = part.html
     response: HttpResponse
     if request.headers.get("If-None-Match") == part.tag:
         response = HttpResponseNotModified()
     else:
-        if _PLACE in html:
-            html = html.replace(_PLACE, get_token(request))
+        if _PLACEHOLDER in html:
+            html = html.replace(_PLACEHOLDER, get_token(request))
         response = HttpResponse(html)
     response["ETag"] = part.tag
-    response[MADE] = str(part.made)
+    response[MADE_HEADER] = str(part.made)
     return response

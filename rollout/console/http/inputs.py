@@ -7,8 +7,8 @@ from django.http import HttpRequest, QueryDict
 
 from rollout.logs.texts import is_storable
 
-LONGEST = 10_000
-"""Characters of a field that somebody fills in; the runner's own limits are narrower."""
+# Maximum length of a field, in characters; the runner's own limits are narrower.
+MAX_FIELD_LENGTH = 10_000
 # Texts of the data, which a mapping review carries from page to page: as long as they are there.
 _OF_THE_DATA = re.compile(r"decisions|(form|was|like|as-written)-\d+")
 # A bigint holds any number of 18 digits.
@@ -36,6 +36,6 @@ def _why_not(fields: QueryDict) -> str:
         for value in values:
             if not is_storable(name) or not is_storable(value):
                 return "A field has a character that no text has (NUL). Fill it in again."
-            if len(value) > LONGEST and not _OF_THE_DATA.fullmatch(name):
-                return f"A field has more than {LONGEST:,} characters. Shorten it."
+            if len(value) > MAX_FIELD_LENGTH and not _OF_THE_DATA.fullmatch(name):
+                return f"A field has more than {MAX_FIELD_LENGTH:,} characters. Shorten it."
     return ""

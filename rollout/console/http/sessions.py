@@ -26,8 +26,8 @@ from rollout.plan.registry import UnknownPlan
 
 P = ParamSpec("P")
 
+# Session keys of times, in seconds since 1970: login, last use, last password check.
 LOGGED_IN, SEEN, CONFIRMED = "rollout_logged_in", "rollout_seen", "rollout_confirmed"
-"""Times in a session, in seconds: of the login, of the last use, of the password given last."""
 LIMITS = {"IDLE_MINUTES": 120, "HOURS": 12, "CONFIRM_MINUTES": 15}
 SEEN_EVERY_SECONDS = 60
 

@@ -11,7 +11,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import audit_or_404
 from rollout.models import AuditReport, AuditStatus
 
-MOST = 200
+MAX_PAIRS = 200
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def compare(request: ConsoleRequest, audit_id: int, other_id: int) -> HttpRespon
         "earlier": earlier,
         "later": later,
         "categories": _categories(earlier, later),
-        "cells": cells[:MOST],
-        "left_out": len(cells[MOST:]),
+        "cells": cells[:MAX_PAIRS],
+        "left_out": len(cells[MAX_PAIRS:]),
     }
     return render(request, "rollout/compare.html", page)
 

@@ -16,7 +16,7 @@ from rollout.console.charts.crosstabs import cell_at, crosstabs, shares
 from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, pace, shared
+from rollout.console.http.fragments import FAST, cache_fragment, pace
 from rollout.console.http.shortcuts import audit_or_404, rollout_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
@@ -46,8 +46,8 @@ ORDERS_OF_ROWS = (
     Order("by-column", "By column", "column"),
     Order("by-category", "By category", "category"),
 )
-MOST_IN_PLOT = 60
-MOST_ALIKE = 25
+MAX_IN_PLOT = 60
+MAX_ROWS_ALIKE = 25
 
 
 class AuditFilter(ListFilter):
@@ -96,7 +96,7 @@ class SampleForm(forms.Form):
 
 @may("view_rollout", to_post="audit_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared
+@cache_fragment
 def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -141,7 +141,7 @@ def shown_sample(sample: NextSample | None, alive: Liveness) -> dict[str, object
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     report = audit_or_404(audit_id)
     running = report.status == AuditStatus.RUNNING
@@ -191,7 +191,7 @@ class Alike:
 def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     place = cell["table"], cell["column"], cell["legacy"], cell["new"]
     try:
-        keys = keys_now(report.rollout, *place, at_most=MOST_ALIKE)
+        keys = keys_now(report.rollout, *place, at_most=MAX_ROWS_ALIKE)
     except UnknownPlan as error:
         return Alike([], str(error))
     except psycopg.Error as error:
@@ -231,7 +231,7 @@ def _over_time(rollout: Rollout) -> Plot | None:
     reports = AuditReport.objects.filter(
         rollout=rollout, mode=AuditMode.FULL, finished_at__isnull=False, tables=[]
     ).exclude(status=AuditStatus.INCONCLUSIVE)
-    newest = list(reports.values_list("started_at", "mismatched")[:MOST_IN_PLOT])[::-1]
+    newest = list(reports.values_list("started_at", "mismatched")[:MAX_IN_PLOT])[::-1]
     if len(newest) < 2:
         return None
     points = [(at, float(rows)) for at, rows in newest]

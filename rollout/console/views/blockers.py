@@ -13,7 +13,7 @@ from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.engine.blockers import How
 
-HOWS = cast(tuple[How, ...], get_args(How))
+WAYS_TO_END = cast(tuple[How, ...], get_args(How))
 
 
 @may("end_blocker")
@@ -24,7 +24,7 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
     if request.method == "POST":
         how = request.POST.get("how", "")
         try:
-            if how not in HOWS:
+            if how not in WAYS_TO_END:
                 raise runner.Refused("Say what is to be done: cancel its statement, or end it.")
             came_of_it = runner.end_blocker(
                 rollout,
@@ -46,6 +46,6 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
         "began_at": began_at,
         "held": held,
         "blocker": held.blocker(pid, began_at) if held else None,
-        "refusals": {how: runner.why_not_end(rollout, pid, began_at, how) for how in HOWS},
+        "refusals": {how: runner.why_not_end(rollout, pid, began_at, how) for how in WAYS_TO_END},
     }
     return render(request, "rollout/blocker.html", page)

@@ -17,7 +17,7 @@ from rollout.console.badges import JOBS
 from rollout.console.charts.bars import Chart, chart_of, with_application
 from rollout.console.health_signals import health_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, shared
+from rollout.console.http.fragments import FAST, cache_fragment
 from rollout.console.http.shortcuts import job_or_404, rollout_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
@@ -34,10 +34,10 @@ from rollout.queries.pauses import pause_of
 from rollout.queries.progress import JobReport, report_of
 from rollout.telemetry.reading import over_time
 
+# Log events: a retry of quarantined rows was requested, and was made.
 RETRY_ASKED, RETRY_DONE = Event.QUARANTINE_RETRY, Event.QUARANTINE_RETRIED
-"""The log's events around another try of the rows in quarantine."""
-RETRY_TAKES = timedelta(minutes=2)
-"""After that long without an answer a page stops asking for one."""
+# A page waits no longer for the result of a retry.
+MAX_RETRY_TIME = timedelta(minutes=2)
 
 
 def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.IntegerField:
@@ -103,13 +103,13 @@ def jobs(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     return render(request, "rollout/jobs.html", page)
 
 
-POINTS = 60
-"""Of the application's p95 in a job's chart."""
+# Maximum points of the application's p95 in a job's chart.
+MAX_POINTS = 60
 
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def job(request: ConsoleRequest, job_id: int) -> HttpResponse:
     return _page(request, job_or_404(job_id))
 
@@ -153,7 +153,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     retrying = (
         last_retry is not None
         and last_retry.event == RETRY_ASKED
-        and timezone.now() - last_retry.at < RETRY_TAKES
+        and timezone.now() - last_retry.at < MAX_RETRY_TIME
     )
     page = {
         "here": job.get_absolute_url(),
@@ -188,7 +188,7 @@ def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
     )
     if chart is None or job.step_run.run.rollout.environment != DEFAULT:
         return chart
-    return with_application(chart, over_time(chart.start, chart.end, points=POINTS))
+    return with_application(chart, over_time(chart.start, chart.end, points=MAX_POINTS))
 
 
 def _last_retry(job: BackfillJob) -> LogEntry | None:

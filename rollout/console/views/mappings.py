@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import SLOW, shared
+from rollout.console.http.fragments import SLOW, cache_fragment
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
@@ -31,11 +31,11 @@ from rollout.queries import mapping_csv
 from rollout.queries.mapping_csv import CannotRead
 from rollout.queries.similar_names import Suggestions
 
-AT_ONCE = 100
-"""Values on a page: each has three fields, and Django takes 1,000."""
-MOST_OFFERED = 1000
-"""Names that a field offers while somebody types."""
-HISTORY = 20
+# Each value has three fields, and Django accepts 1,000 in a form.
+MAX_VALUES_ON_PAGE = 100
+# Maximum names that a field offers while somebody types.
+MAX_NAMES_OFFERED = 1000
+MAX_HISTORY = 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _lookups(rollout: Rollout) -> list[Lookup]:
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
@@ -96,7 +96,7 @@ def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def new_values(
     request: ConsoleRequest, plan: str, environment: str, table: str, column: str
 ) -> HttpResponse:
@@ -296,10 +296,10 @@ def _review_page(
     # What somebody is deciding on stands first, whatever the filter and the page.
     order = {form: number for number, form in enumerate([*problems, *asked])}
     decided = [value for value in review.values if value.normal in order] if order else []
-    decided = sorted(decided, key=lambda value: order[value.normal])[: AT_ONCE - 1]
+    decided = sorted(decided, key=lambda value: order[value.normal])[: MAX_VALUES_ON_PAGE - 1]
     others = [value for value in chosen if value.normal not in order] if order else chosen
     values = page_of_texts(
-        others, request.GET, size=AT_ONCE - len(decided), orders=ORDERS, key="normal"
+        others, request.GET, size=MAX_VALUES_ON_PAGE - len(decided), orders=ORDERS, key="normal"
     )
     on_page = [*decided, *values]
     if suggestions is None or decided:
@@ -310,7 +310,7 @@ def _review_page(
         "counts": counts,
         "values": values,
         "matching": len(chosen),
-        "names": review.most_used(MOST_OFFERED),
+        "names": review.most_used(MAX_NAMES_OFFERED),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
@@ -322,7 +322,7 @@ def _review_page(
 def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
     changes = MappingChange.objects.filter(
         rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
-    ).prefetch_related("repairs__run")[:HISTORY]
+    ).prefetch_related("repairs__run")[:MAX_HISTORY]
     return list(changes)
 
 

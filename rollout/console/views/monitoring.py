@@ -15,7 +15,7 @@ from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.database_statistics import database_card
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import MEASURED, shared
+from rollout.console.http.fragments import MEASURED, cache_fragment
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.shadow_reads import shadow_card
@@ -29,9 +29,9 @@ from rollout.telemetry.recorder import INTERVAL_SECONDS
 from rollout.telemetry.signal import judge
 from rollout.telemetry.thinning import whole, width_of_points
 
-POINTS = 100
-NOW = timedelta(minutes=5)
-"""The last figures are those of so much time."""
+MAX_POINTS = 100
+# Current figures are measured over this time.
+RECENT = timedelta(minutes=5)
 SPANS = {
     "0.25": "Last 15 minutes",
     "1": "Last hour",
@@ -78,16 +78,18 @@ class Compared:
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     form = Chosen(request.GET)
     span = form.span if form.is_valid() else timedelta(hours=1)
     operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
     until = timezone.now()
-    width = width_of_points(span, most=POINTS)
+    width = width_of_points(span, most=MAX_POINTS)
     since = whole(until - span, int(width.total_seconds()))
-    points, lately = points_and_lately(since, until, width=width, operation=operation, lately=NOW)
+    points, lately = points_and_lately(
+        since, until, width=width, operation=operation, lately=RECENT
+    )
     plots = _plots(points, since, until, width) if points else []
     every_run = list(PhaseRun.objects.filter(rollout=rollout))
     runs = gates.newest_of(every_run)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import SLOW, shared
+from rollout.console.http.fragments import SLOW, cache_fragment
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import back
@@ -103,7 +103,7 @@ class Choice(forms.Form):
 
 @may("view_rollout")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared
+@cache_fragment
 def notifications(request: ConsoleRequest) -> HttpResponse:
     """The page; a POST saves what the user who sends it is told of."""
     rollouts = all_rollouts()

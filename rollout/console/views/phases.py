@@ -10,7 +10,7 @@ from rollout.console import current_phases, job_histories, previews
 from rollout.console.approvals import approvals_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, pace, shared
+from rollout.console.http.fragments import FAST, cache_fragment, pace
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.console.views.runs import carry_out, has_typed_name, typed_name
@@ -25,7 +25,7 @@ from rollout.runner.scheduled_starts import window_of
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
@@ -34,7 +34,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "card": current_phases.card_of(phase),
+        "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run),
         "repair": current_phases.repair_of(status),
         "on_phase_page": True,

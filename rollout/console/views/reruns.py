@@ -12,8 +12,8 @@ from rollout.engine.target import reason_of
 from rollout.queries.reruns import verify
 from rollout.runner import Refused
 
-SECONDS = 5
-"""A person waits for the page; a shell has no such limit."""
+# A person waits for the page; the shell has no such limit.
+MAX_SECONDS = 5
 
 
 @may("view_rollout")
@@ -28,7 +28,7 @@ def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "looked_at": timezone.now(),
     }
     try:
-        page["rerun"] = verify(status.rollout, number, seconds=SECONDS)
+        page["rerun"] = verify(status.rollout, number, seconds=MAX_SECONDS)
     except Refused as refusal:
         page["refusal"] = str(refusal)
     except psycopg.Error as error:

@@ -6,11 +6,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console import current_phases
-from rollout.console.alerts import concerns_of
+from rollout.console.alerts import alerts_for
 from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.http.fragments import pace, shared, tell_apart
+from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
@@ -22,19 +22,19 @@ from rollout.queries.pauses import pause_of
 from rollout.queries.status import all_rollouts, briefs_of, steps_of
 from rollout.watchdog.sampled_audits import next_sample
 
-RECENT = 5
-RECENT_SNAPSHOTS = 3
-NOBODY_DID = (Event.STEP_DONE, Event.STEP_ROLLED_BACK, THROTTLED, KEPT_AGAIN)
-"""Left out of the short list of what was done last: a phase's page and the health tell them."""
-_IN_INDEX = ("plan", "environment", "-id")
-"""As the index has it: by the number alone a rollout without entries costs a look at all others."""
+MAX_RECENT = 5
+MAX_RECENT_SNAPSHOTS = 3
+# Left out of the recent activity: the page of a phase and the health show them.
+EVENTS_LEFT_OUT = (Event.STEP_DONE, Event.STEP_ROLLED_BACK, THROTTLED, KEPT_AGAIN)
+# The order of the index: by the id alone, a rollout without entries would read all others'.
+_INDEX_ORDER = ("plan", "environment", "-id")
 
 
 @may("view_rollout", anywhere=True)
 @require_safe
-@shared
+@cache_fragment
 def overview(request: ConsoleRequest) -> HttpResponse:
-    tell_apart(request)
+    vary_on_user(request)
     seen = environments_seen_by(request.user, "view_rollout")
     briefs = briefs_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
     last = _last_entries([brief.rollout for brief in briefs])
@@ -42,7 +42,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "rows": [
             {
                 "status": brief,
-                "phase": current_phases.phase_in_focus(brief),
+                "phase": current_phases.current_phase(brief),
                 "last": last.get(brief.rollout.pk),
             }
             for brief in briefs
@@ -56,24 +56,24 @@ def overview(request: ConsoleRequest) -> HttpResponse:
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     status = status_or_404(plan, environment)
-    phase = current_phases.phase_in_focus(status)
+    phase = current_phases.current_phase(status)
     steps = steps_of(status, phase.number)
     overrides = overrides_of(status.evidence)
     if any(override.waits for override in overrides):
         # Whoever asked for one is not to confirm it.
-        tell_apart(request)
-    audits = status.evidence.facts.audits[:RECENT]
+        vary_on_user(request)
+    audits = status.evidence.facts.audits[:MAX_RECENT]
     rules = rules_of(status.rollout, status.evidence.facts.rules)
-    snapshots = status.evidence.facts.snapshots[:RECENT_SNAPSHOTS]
+    snapshots = status.evidence.facts.snapshots[:MAX_RECENT_SNAPSHOTS]
     page = {
         "rollout": status.rollout,
         "status": status,
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
-        "card": current_phases.card_of(phase),
+        "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run),
         "repair": current_phases.repair_of(status),
         "steps": steps,
@@ -87,11 +87,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "schedule": status.rollout.scheduled,
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
-        "concerns": concerns_of(status, rules, audits),
+        "alerts": alerts_for(status, rules, audits),
         "rules": rules,
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
-        "entries": entries_of(status.rollout).exclude(event__in=NOBODY_DID)[:RECENT],
+        "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],
         "live": pace(
             current_phases.is_at_work(status)
             or _waits(status.rollout)
@@ -112,7 +112,7 @@ def _last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
     """What was done last with each."""
     entries = LogEntry.objects.filter(
         plan=OuterRef("plan"), environment=OuterRef("environment")
-    ).order_by(*_IN_INDEX)
+    ).order_by(*_INDEX_ORDER)
     newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
     keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
     by_key = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
@@ -122,4 +122,4 @@ def _last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
     """What was done with a rollout, newest first."""
     entries = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
-    return entries.order_by(*_IN_INDEX)
+    return entries.order_by(*_INDEX_ORDER)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import pace, shared, tell_apart
+from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
 from rollout.console.lists.filters import ListFilter, choice
@@ -32,8 +32,8 @@ ORDERS = (
     Order("largest", "Largest first", "size", descending=True),
     Order("smallest", "Smallest first", "size"),
 )
-SHOWN_PAIRS = 100
-SHOWN_RESTORES = 10
+MAX_PAIRS = 100
+MAX_RESTORES = 10
 
 
 class SnapshotFilter(ListFilter):
@@ -58,7 +58,7 @@ class Count:
 
 @may("view_rollout", to_post="take_snapshot")
 @require_http_methods(["GET", "HEAD", "POST"])
-@shared
+@cache_fragment
 def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
@@ -85,13 +85,13 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
 
 @may("view_rollout")
 @require_safe
-@shared
+@cache_fragment
 def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
-    restores = list(snapshot.restores.select_related("rollout", "environment")[:SHOWN_RESTORES])
+    restores = list(snapshot.restores.select_related("rollout", "environment")[:MAX_RESTORES])
     if any(restore.state == RestoreState.WAITING for restore in restores):
         # Whoever asked for one is not to approve it.
-        tell_apart(request)
+        vary_on_user(request)
     live = snapshot.under_way or any(restore.state in RESTORE_WORKING for restore in restores)
     page = {
         "snapshot": snapshot,
@@ -110,8 +110,8 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         "crosstabs": [
             {
                 **crosstab,
-                "cells": crosstab["cells"][:SHOWN_PAIRS],
-                "left_out": crosstab["pairs"] - len(crosstab["cells"][:SHOWN_PAIRS]),
+                "cells": crosstab["cells"][:MAX_PAIRS],
+                "left_out": crosstab["pairs"] - len(crosstab["cells"][:MAX_PAIRS]),
             }
             for crosstab in snapshot.crosstabs
         ],

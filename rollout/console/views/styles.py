@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from rollout.console.alerts import Concern
+from rollout.console.alerts import Alert
 from rollout.console.charts.lines import Values, plot_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.cookies import THEME, THEMES
@@ -21,13 +21,13 @@ from rollout.console.views.runs import back
 from rollout.models import RunState, Way
 from rollout.plan.plan import ROLES
 
-YEAR = 365 * 24 * 3600
+YEAR_SECONDS = 365 * 24 * 3600
+# The colours by their purpose; style.css has a swatch of each.
 TOKENS = {
     "Surfaces": ("bg", "surface", "sunken", "hover", "border", "border-strong"),
     "Texts and actions": ("text", "muted", "accent", "accent-fill"),
     "States": ("good", "warn", "bad", "info", "good-soft", "warn-soft", "bad-soft", "info-soft"),
 }
-"""The colours, by what they are for; style.css has a swatch of each."""
 
 
 def _sample_phases() -> list[dict[str, object]]:
@@ -45,11 +45,11 @@ def _sample_phases() -> list[dict[str, object]]:
     ]
 
 
+# A destructive step as a confirmation page shows it.
 SAMPLE_STEP = (
     {"destructive": True, "restrictive": False, "description": "Drop the legacy columns"},
     {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
 )
-"""As a confirmation shows a step that takes something away."""
 SAMPLE_LIST = Page(
     rows=["properties", "property_images"],
     next="2",
@@ -85,9 +85,9 @@ def parts(request: ConsoleRequest) -> HttpResponse:
             "phases": _sample_phases(),
         },
         "phase": {"number": 3},
-        "concerns": [
-            Concern("Phase 3 failed.", "#health"),
-            Concern("Rule latency is broken.", "#health", "warn"),
+        "alerts": [
+            Alert("Phase 3 failed.", "#health"),
+            Alert("Rule latency is broken.", "#health", "warn"),
         ],
         "steps": [SAMPLE_STEP],
         "listed": SAMPLE_LIST,
@@ -112,7 +112,9 @@ def theme(request: ConsoleRequest) -> HttpResponse:
     response = back(request, "rollout:overview")
     chosen = request.POST.get("theme", "")
     if chosen in THEMES:
-        response.set_cookie(THEME, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())
+        response.set_cookie(
+            THEME, chosen, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure()
+        )
     else:
         response.delete_cookie(THEME, samesite="Lax")
     return response

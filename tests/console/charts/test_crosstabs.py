@@ -42,7 +42,7 @@ def test_mismatches_come_first_then_the_most_frequent_pairs() -> None:
 
 
 def test_what_does_not_fit_is_counted() -> None:
-    many = [cell(str(n), "ok", 2) for n in range(crosstabs.LONGEST + 5)]
+    many = [cell(str(n), "ok", 2) for n in range(crosstabs.MAX_PAIRS + 5)]
     [shown] = crosstabs.crosstabs(report_of(many))
-    assert len(shown.cells) == crosstabs.LONGEST
-    assert (shown.left_out, shown.rows_left_out, shown.pairs) == (5, 10, crosstabs.LONGEST + 5)
+    assert len(shown.cells) == crosstabs.MAX_PAIRS
+    assert (shown.left_out, shown.rows_left_out, shown.pairs) == (5, 10, crosstabs.MAX_PAIRS + 5)

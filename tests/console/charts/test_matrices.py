@@ -2,7 +2,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollout.console.charts.crosstabs import Cell, share_of
-from rollout.console.charts.matrices import MOST_COLUMNS, MOST_ROWS, matrix_of
+from rollout.console.charts.matrices import MAX_COLUMNS, MAX_ROWS, matrix_of
 from rollout.engine.audit import CATEGORIES, MISMATCHED
 
 
@@ -33,8 +33,8 @@ def test_every_row_of_the_table_is_in_a_box_or_counted_as_left_out(cells: list[C
     assert len({row.legacy for row in matrix.rows}) + matrix.left_out == len(
         {c.legacy for c in cells}
     )
-    assert len(matrix.rows) <= MOST_ROWS
-    assert len(matrix.columns) <= MOST_COLUMNS
+    assert len(matrix.rows) <= MAX_ROWS
+    assert len(matrix.columns) <= MAX_COLUMNS
     for row in matrix.rows:
         assert len(row.boxes) == len(matrix.columns)
         assert matrix.has_others or not row.others.rows
@@ -47,7 +47,7 @@ def test_legacy_values_that_mismatch_come_first_and_are_left_out_last(cells: lis
     bad = [row.others.bad + sum(box.bad for box in row.boxes) > 0 for row in matrix.rows]
     assert bad == sorted(bad, reverse=True)
     mismatched = {c.legacy for c in cells if c.share.name in MISMATCHED}
-    if len(mismatched) <= MOST_ROWS:
+    if len(mismatched) <= MAX_ROWS:
         assert {row.legacy for row, is_bad in zip(matrix.rows, bad, strict=True) if is_bad} == (
             mismatched
         )

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from rollout.console.charts.point_caches import SETTLED, points_and_lately
+from rollout.console.charts.point_caches import SETTLED_AFTER, points_and_lately
 from rollout.models import Measurement
 from rollout.telemetry.histogram import Histogram
 from rollout.telemetry.reading import Figures, Point, over_time_and_lately
@@ -79,7 +79,7 @@ def test_what_is_over_is_not_read_again_and_what_is_not_is() -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     both(NOON)
     Measurement.objects.filter(at__lt=NOON - NOW).delete()
-    measured("search", at=NOON - SETTLED / 2, ms=900)
+    measured("search", at=NOON - SETTLED_AFTER / 2, ms=900)
     with CaptureQueriesContext(connection) as asked:
         kept, _lately = points_and_lately(
             since_of(NOON), NOON, width=WIDTH, operation="", lately=NOW

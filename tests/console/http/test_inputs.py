@@ -10,7 +10,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from rollout import console
-from rollout.console.http.inputs import LONGEST
+from rollout.console.http.inputs import MAX_FIELD_LENGTH
 from rollout.console.mapping_forms import carried
 from rollout.models import Rollout, SignOff
 from tests.console import journal
@@ -199,8 +199,8 @@ def test_every_field_that_a_view_reads_is_tried() -> None:
     [
         ("phases/1/override/checklist-complete/", {"reason": "x" * 1_000_000}),
         ("phases/1/override/checklist-complete/", {"reason": "for a reason\x00"}),
-        ("stage/", {"name": "x" * (LONGEST + 1)}),
-        ("phases/3/schedule/", {"at": "x" * (LONGEST + 1)}),
+        ("stage/", {"name": "x" * (MAX_FIELD_LENGTH + 1)}),
+        ("phases/3/schedule/", {"at": "x" * (MAX_FIELD_LENGTH + 1)}),
     ],
 )
 def test_a_field_that_is_no_text_or_is_too_long_is_refused(

@@ -384,7 +384,7 @@ def test_every_value_is_on_one_page_whatever_the_order(
     from rollout.console.views import mappings
 
     def pages(size: int) -> list[str]:
-        monkeypatch.setattr(mappings, "AT_ONCE", size)
+        monkeypatch.setattr(mappings, "MAX_VALUES_ON_PAGE", size)
         found = [text_of(engineer, TYPES, order=order)]
         while following := re.search(r'rel="next" href="([^"]*)', found[-1]):
             found.append(text_of(engineer, unescape(following[1])))
@@ -491,7 +491,7 @@ class TestManyValues:
     ) -> None:
         from rollout.console import mapping_forms
 
-        monkeypatch.setattr(mapping_forms, "MOST_COMPARED", 2)
+        monkeypatch.setattr(mapping_forms, "MAX_COMPARED", 2)
         text = text_of(engineer, TYPES, show="similar")
         assert "too many to compare each: look for a text as well" in text
         assert "Villa" in values_in(text)
