@@ -160,6 +160,7 @@ class Worker:
         place stays until all are done: what is done twice finds its rows right, or in quarantine.
         """
         self.some_refused = True
+        fill = fill.careful or fill
         done = Counts()
         # Nothing is counted twice: the range's rows are when it is done.
         whole = batches.counted(self.connection, lane, rows)
@@ -260,8 +261,9 @@ class Worker:
                 )
                 counts = batches.write_computed(self.connection, self.action, lane, computed)
             else:
-                wrong = batches.wrong_rows(self.connection, self.action, lane, rows)
-                counts = batches.update_one_by_one(self.connection, self.action, lane, wrong)
+                fill = self.action.careful or self.action
+                wrong = batches.wrong_rows(self.connection, fill, lane, rows)
+                counts = batches.update_one_by_one(self.connection, fill, lane, wrong)
             if counts.refused:
                 return False
         return True
@@ -328,5 +330,7 @@ def count_unfilled(connection: Connection, action: Fill | Compute, job: int) -> 
     except psycopg.Error as error:
         if not quarantine.is_of_a_row(error):
             raise
+        if isinstance(action, Fill) and action.careful is not None:
+            return count_unfilled(connection, action.careful, job)
         return 1  # A row that cannot be asked for its value: the next round keeps it aside.
     return int(row[0]) if row else 0

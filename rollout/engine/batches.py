@@ -5,7 +5,7 @@ batch and put in quarantine; the others are written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -370,7 +370,17 @@ class Compared:
 
 
 def compare_rows(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:
-    """Compare the rows of a batch, all of them as they are at one moment."""
+    """Compare the rows of a batch, all of them as they are at one moment. Raises psycopg.Error."""
+    try:
+        with connection.transaction():
+            return _compared(connection, proof, lane, rows)
+    except psycopg.Error as error:
+        if proof.careful is None or not quarantine.is_of_a_row(error):
+            raise
+    return _compared(connection, replace(proof, differs=proof.careful), lane, rows)
+
+
+def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:
     # What is recorded of all rows together is of rows that nobody writes.
     since = lane.written_since if proof.recorded is None else sql.SQL("false")
     row = connection.execute(

@@ -111,6 +111,8 @@ class Fill:
     ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
     back unless their fingerprint is the same before and after. Such a pass has no joins, and may
     put no row in quarantine for good.
+    ``careful`` is the same pass for batches in which some row raises: it asks first of each row
+    whether it would, so that only rows that are to be written are put in quarantine.
     """
 
     kind: Literal["fill", "clear", "restore", "repair"]
@@ -123,6 +125,7 @@ class Fill:
     only: sql.Composable | None = None
     source: sql.Identifier | None = None
     keeps: tuple[str, ...] = ()
+    careful: "Fill | None" = None
 
     @property
     def wrong(self) -> sql.Composable:
@@ -295,6 +298,7 @@ class Proof:
     outcome: Literal["kept", "restored", "meant"]
     """Whether it shows that what was kept is whole, that all of it was brought back, or that every
     legacy text means its lookup row."""
+    careful: Composable | None = None
 
     @property
     def asks_recorded(self) -> Composed:

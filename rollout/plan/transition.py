@@ -272,14 +272,27 @@ def texts_mean_their_rows(plan: "Plan", table: Table) -> tuple[Proof, ...]:
 
     Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
     """
-    differences = [
-        _how_lookup_differs(plan, t) if isinstance(t, Lookup) else _how_value_differs(plan, t)
-        for t in plan.translations_of(table)
-    ]
-    if not differences:
+    own = plan.translations_of(table)
+    if not own:
         return ()
-    differs = sql.SQL("nullif(concat_ws('; ', {}), '')").format(sql.SQL(", ").join(differences))
-    return (Proof(table=table, differs=differs, exact=facts.TRUE, outcome="meant"),)
+    of_lookups = [_how_lookup_differs(plan, t) for t in own if isinstance(t, Lookup)]
+    derived = [t for t in own if isinstance(t, Derived)]
+    differs = sql.SQL("nullif(concat_ws('; ', {}), '')")
+    return (
+        Proof(
+            table=table,
+            differs=differs.format(
+                sql.SQL(", ").join([*of_lookups, *(_how_value_differs(t) for t in derived)])
+            ),
+            careful=differs.format(
+                sql.SQL(", ").join(
+                    [*of_lookups, *(_how_value_or_none_differs(plan, t) for t in derived)]
+                )
+            ),
+            exact=facts.TRUE,
+            outcome="meant",
+        ),
+    )
 
 
 def _how_lookup_differs(plan: "Plan", lookup: Lookup) -> sql.Composable:
@@ -306,17 +319,26 @@ def _how_lookup_differs(plan: "Plan", lookup: Lookup) -> sql.Composable:
     )
 
 
-def _how_value_differs(plan: "Plan", derived: Derived) -> sql.Composable:
-    """SQL over row ``t``: the value and what it should be; one that has none may be empty."""
+def _how_value_differs(derived: Derived) -> sql.Composable:
     return sql.SQL(
-        "CASE WHEN {reason} IS NULL THEN CASE WHEN {column} IS DISTINCT FROM {value}"
+        "CASE WHEN {column} IS DISTINCT FROM {value}"
         " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
-        " WHEN {column} IS NOT NULL THEN format('%s is %L, and has no value: %s', {name}, {column},"
-        " {reason}) END"
     ).format(
-        reason=refusal(derived, plan.name, "t"),
         column=sql.Identifier("t", derived.column),
         value=derived.value("t"),
+        name=sql.Literal(derived.column),
+    )
+
+
+def _how_value_or_none_differs(plan: "Plan", derived: Derived) -> sql.Composable:
+    """The same where the expression may refuse the row: it has no value, and should hold none."""
+    return sql.SQL(
+        "CASE WHEN {reason} IS NULL THEN {differs} WHEN {column} IS NOT NULL"
+        " THEN format('%s is %L, and has no value: %s', {name}, {column}, {reason}) END"
+    ).format(
+        reason=refusal(derived, plan.name, "t"),
+        differs=_how_value_differs(derived),
+        column=sql.Identifier("t", derived.column),
         name=sql.Literal(derived.column),
     )
 

@@ -118,25 +118,30 @@ def derived_cell(
     filtered: sql.Composable | None,
     *,
     unless: Sequence[sql.Composable],
+    careful: bool,
 ) -> Cell:
     """The cell of a derived column; it is left alone where a condition of ``unless`` is met.
 
-    To a row that the expression refuses a value is written as to any other, so that the pass keeps
-    it aside with the reason; nothing else may ask for the value there.
+    With ``careful`` the expression may refuse rows. To such a row a value is written as to any
+    other, so that the pass keeps it aside with the reason; nothing else asks for the value there.
     """
     column = sql.Identifier("t", derived.column)
-    value = derived.value("t", _normal_forms(plan, derived))
-    reason = refusal(derived, plan.name, "t")
-    category = _where(
-        filtered,
-        sql.SQL(
-            "CASE WHEN {reason} IS NOT NULL"
-            " THEN CASE WHEN {column} IS NULL THEN 'missing' ELSE 'unexpected' END"
-            " WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
-            " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
-            " ELSE 'computed_differs' END"
-        ).format(column=column, value=value, reason=reason),
-    )
+    value = after = derived.value("t", _normal_forms(plan, derived))
+    state: sql.Composable = sql.SQL(
+        "CASE WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
+        " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
+        " ELSE 'computed_differs' END"
+    ).format(column=column, value=value)
+    if careful:
+        reason = refusal(derived, plan.name, "t")
+        state = sql.SQL(
+            "CASE WHEN {reason} IS NULL THEN {state} WHEN {column} IS NULL THEN 'missing'"
+            " ELSE 'unexpected' END"
+        ).format(reason=reason, state=state, column=column)
+        after = sql.SQL(
+            "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
+        ).format(reason=reason, value=value)
+    category = _where(filtered, state)
     kinds = [c for c in wanted if c in ("missing", "unexpected", "computed_differs")]
     if not kinds:
         return Cell(derived, category, ())
@@ -150,9 +155,7 @@ def derived_cell(
         category=category,
         legacy=_joined(derived.reads),
         before=column,
-        after=sql.SQL(
-            "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
-        ).format(reason=reason, value=value),
+        after=after,
     )
     return Cell(derived, category, (write,))
 

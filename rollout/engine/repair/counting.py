@@ -1,16 +1,21 @@
 """How many rows a repair is about, and some of them: asked before it and after it."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
+import psycopg
 from psycopg import sql
 
-from rollout.engine.quarantine import key_of
+from rollout.engine.quarantine import is_of_a_row, key_of
 from rollout.engine.repair.cells import SELECTABLE, Write, all_of
 from rollout.engine.repair.passes import Repairing
 from rollout.engine.target import Connection
 
 EXAMPLES = 20
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,23 @@ class Counted:
 
 def count(connection: Connection, repairing: Repairing, *, before: bool = True) -> Counted:
     """Count the selected rows. Afterwards, what was computed anew counts as right."""
+    return _asked(connection, repairing, partial(_count, before=before))
+
+
+def _asked(
+    connection: Connection, repairing: Repairing, ask: Callable[[Connection, Repairing], Answer]
+) -> Answer:
+    """The answer; where an expression refuses some row, once more with care for it."""
+    try:
+        with connection.transaction():
+            return ask(connection, repairing)
+    except psycopg.Error as error:
+        if not is_of_a_row(error):
+            raise
+    return ask(connection, repairing.careful)
+
+
+def _count(connection: Connection, repairing: Repairing, *, before: bool) -> Counted:
     cells = [*repairing.cells, *repairing.computed_cells(before=before)]
     if not cells:
         return Counted({}, 0)
@@ -89,6 +111,10 @@ def examples(
     connection: Connection, repairing: Repairing, *, most: int = EXAMPLES
 ) -> list[Example]:
     """Some of the cells that are to be written, as they are and as they will be."""
+    return _asked(connection, repairing, partial(_examples, most=most))
+
+
+def _examples(connection: Connection, repairing: Repairing, *, most: int) -> list[Example]:
     writes = [*repairing.writes, *_computed_writes(repairing)]
     if not writes:
         return []

@@ -59,7 +59,8 @@ def step_of(repairings: Sequence["Repairing"]) -> RepairRows:
 class Repairing:
     """A selection of a table's rows, and what puts them right. Raises NothingSelected.
 
-    ``jobs`` are those whose quarantine has the rows that a function has no answer for.
+    ``jobs`` are those whose quarantine has the rows that a function has no answer for. With
+    ``careful`` expressions may refuse rows; each row costs more.
     """
 
     def __init__(
@@ -70,13 +71,25 @@ class Repairing:
         *,
         direction: Direction,
         jobs: Sequence[int] = (),
+        careful: bool = False,
     ) -> None:
         selection.check(plan, table)
+        self.is_careful = careful
         self.plan, self.table, self.selection = plan, table, selection
         self.direction = direction
         self.jobs = jobs
         self.has_key = selection.has_key(table)
         self.whole = fill(plan, table)
+
+    @cached_property
+    def careful(self) -> "Repairing":
+        """The same repair, of rows that an expression may refuse."""
+        return Repairing(
+            *(self.plan, self.table, self.selection),
+            direction=self.direction,
+            jobs=self.jobs,
+            careful=True,
+        )
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -102,6 +115,7 @@ class Repairing:
                 self.selection.has_text(derived),
                 # Where its text is written too, it follows the new text.
                 unless=[texts[column].condition for column in derived.reads if column in texts],
+                careful=self.is_careful,
             )
             for derived in selected
             if isinstance(derived, Derived)
@@ -166,6 +180,7 @@ class Repairing:
                 Assignment(column, self._value(column, cases))
                 for column, cases in by_column.items()
             ),
+            careful=None if self.is_careful else self.careful._repair,
         )
 
     @property
@@ -194,13 +209,14 @@ class Repairing:
     def _value(
         self, column: str, cases: Sequence[tuple[sql.Composable, sql.Composable]]
     ) -> sql.Composable:
-        # In this order: of other rows an expression may refuse the value, which is not for this
-        # pass to meet.
+        if not self.is_careful and len(self.writes) == 1 and len(cases) == 1:
+            # The pass is confined to the rows of its condition.
+            return cases[0][1]
+        if self.is_careful:
+            # An expression may refuse other rows, too, and they are none of the pass' business.
+            cases = [(all_of([*self._is_selected, condition]), value) for condition, value in cases]
         return sql.SQL("CASE {} ELSE {} END").format(
-            sql.SQL(" ").join(
-                sql.SQL("WHEN {} THEN {}").format(all_of([*self._is_selected, condition]), value)
-                for condition, value in cases
-            ),
+            sql.SQL(" ").join(sql.SQL("WHEN {} THEN {}").format(*case) for case in cases),
             sql.Identifier("t", column),
         )
 
