@@ -171,8 +171,10 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "    FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = row_id",
         "    ON CONFLICT DO NOTHING;",
         "  RETURN row_id;",
-        # The snapshot of a transaction that reads repeatably is older than the other's commit.
-        "  EXCEPTION WHEN serialization_failure THEN",
+        # The snapshot of a transaction that reads repeatably is older than the other's commit. And
+        # what the lookup table refuses fails no write, for as long as the column may be empty.
+        "  EXCEPTION WHEN serialization_failure OR integrity_constraint_violation",
+        "      OR data_exception OR raise_exception THEN",
         "    IF {must_wait} THEN RAISE; END IF;",
         "    RETURN NULL;",
         "  END;",

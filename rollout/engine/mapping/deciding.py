@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.mapping.decisions import (
@@ -16,7 +17,9 @@ from rollout.engine.mapping.decisions import (
     checked,
 )
 from rollout.engine.mapping.texts import counts_of, is_mapped
-from rollout.engine.target import Connection, install
+from rollout.engine.quarantine import is_of_a_row
+from rollout.engine.target import Connection, ask, install
+from rollout.plan import facts
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning, why_mapped
 from rollout.plan.names import in_target, normal, tidy
 from rollout.plan.plan import Plan
@@ -56,6 +59,8 @@ def decide(
     try:
         with connection.transaction(force_rollback=not keep):
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
+            # What a constraint has to say is to be said of its row, not at the end.
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             # Two reviews at once come one after the other.
             connection.execute("LOCK TABLE rollout.decisions IN SHARE ROW EXCLUSIVE MODE")
             if mapped:
@@ -115,6 +120,8 @@ class _Deciding:
             made, renamed = self._make_rows(forms, before)
             self._map_again(forms)
             retired = self._retire({was.row for was in before.values() if was.row is not None})
+        elif ask(self.connection, facts.relation_exists(self.lookup.lookup_sql)):
+            self._try_rows(wanted)
         changes = []
         for (text, form), now in self._meanings(forms, mapped=mapped).items():
             was = before.get((text, form), _UNKNOWN)
@@ -232,32 +239,63 @@ class _Deciding:
         if problems:
             raise CannotDecide(problems)
 
+    def _try_rows(self, wanted: Mapping[str, Decision]) -> None:
+        """Refuse names that the lookup table will not take when phase 2 makes their rows."""
+        problems: dict[str, str] = {}
+        named: dict[str, list[str]] = defaultdict(list)
+        for form, decision in wanted.items():
+            if decision.name is not None:
+                named[decision.name].append(form)
+        with self.connection.transaction(force_rollback=True):
+            for name, forms in named.items():
+                row = self._row_named(name)
+                if row is None or row[1] != name:
+                    reason = self._write_row(name, row and row[0])
+                    problems |= dict.fromkeys(forms, reason) if reason else {}
+        if problems:
+            raise CannotDecide(problems)
+
+    def _write_row(self, name: str, row: int | None) -> str:
+        """Make a lookup row, or name one anew; why the table refuses it, empty if it is done."""
+        insert = sql.SQL("INSERT INTO {} (name) VALUES (%s)")
+        rename = sql.SQL("UPDATE {} SET name = %s, active = true WHERE id = %s")
+        try:
+            with self.connection.transaction():
+                self.connection.execute(
+                    (insert if row is None else rename).format(self.lookup.lookup_sql),
+                    [name] if row is None else [name, row],
+                )
+        except psycopg.Error as error:
+            if not is_of_a_row(error):
+                raise
+            return (
+                f"The lookup table {self.lookup.lookup_label} refuses the name “{name}”: "
+                f"{_cause(error)}. Choose another name, or change the table first."
+            )
+        return ""
+
     def _make_rows(
         self, forms: Sequence[str], before: _Meanings
     ) -> tuple[list[str], list[tuple[str, str]]]:
         """See that each name that the forms mean has its row: renamed, if it can be, or made."""
         made: list[str] = []
         renamed: list[tuple[str, str]] = []
+        problems: dict[str, str] = {}
         weights = self._rows_led_to(before)
         for name, named in self._names_meant(forms).items():
             row = self._row_named(name) or self._row_to_rename(named, forms, weights)
             if row is None:
-                self.connection.execute(
-                    sql.SQL("INSERT INTO {} (name) VALUES (%s)").format(self.lookup.lookup_sql),
-                    [name],
-                )
+                reason = self._write_row(name, None)
                 made.append(name)
-                continue
-            id_, old, active = row
-            if old != name or not active:
-                self.connection.execute(
-                    sql.SQL("UPDATE {} SET name = %s, active = true WHERE id = %s").format(
-                        self.lookup.lookup_sql
-                    ),
-                    [name, id_],
-                )
-            if old != name:
-                renamed.append((old, name))
+            else:
+                id_, old, active = row
+                reason = self._write_row(name, id_) if old != name or not active else ""
+                if old != name:
+                    renamed.append((old, name))
+            if reason:
+                problems |= dict.fromkeys(named, reason)
+        if problems:
+            raise CannotDecide(problems)
         return made, renamed
 
     def _names_meant(self, forms: Sequence[str]) -> dict[str, list[str]]:
@@ -367,6 +405,22 @@ class _Deciding:
             [list(rows)],
         ).fetchall()
         return sorted(name for (name,) in retired)
+
+
+def _cause(error: psycopg.Error) -> str:
+    """Why a lookup row was refused, in plain words."""
+    at, text = error.diag, error.diag.message_primary or str(error)
+    match error:
+        case errors.CheckViolation():
+            of = f" of the type {at.datatype_name}" if at.datatype_name else ""
+            return f"its CHECK {at.constraint_name}{of} does not hold"
+        case errors.UniqueViolation() | errors.ExclusionViolation():
+            return f"by its constraint {at.constraint_name} another row is the same"
+        case errors.NotNullViolation():
+            return f"a row needs a value of {at.column_name or 'its name'}, which has no default"
+        case errors.StringDataRightTruncation():
+            return f"it is too long ({text})"
+    return text
 
 
 def _quoted(name: str | None) -> str:
