@@ -15,13 +15,23 @@ from rollout.console.formats import day_and_time, figure, number, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">empty text</span>')
-_FAILED = mark_safe(
-    '<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-failed"></use></svg>'
-)
 _NOTHING = mark_safe("<td></td>")
 _NO_END = mark_safe('<span class="muted">–</span>')
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
 _CELLS = '</td><td class="number">'
+
+
+def icon(name: str, classes: str = "") -> SafeString:
+    """A symbol of ``icons.html``, for the eyes alone."""
+    return format_html(
+        '<svg class="icon{}" viewBox="0 0 16 16" aria-hidden="true">'
+        '<use href="#icon-{}"></use></svg>',
+        f" {classes}" if classes else "",
+        name,
+    )
+
+
+_FAILED = icon("failed")
 
 
 def value(text: str | None) -> SafeString:
