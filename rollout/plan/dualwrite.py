@@ -86,6 +86,15 @@ class DualWriteTriggers:
         """The function that gives the legacy text of a lookup row."""
         return identifier(self.plan, self.table.label, lookup.legacy, "text_of")
 
+    @property
+    def functions(self) -> list[str]:
+        """The names of the functions that come and go with the triggers."""
+        return [
+            self.function,
+            *(self.to_legacy(lookup) for lookup in self.lookups),
+            *(refusal_name(derived, self.plan) for derived in self.derived),
+        ]
+
     def install(self, stage: Stage) -> Statement:
         """One transaction that puts functions and triggers of a stage in place of any other's."""
         body = self._definition(stage)
@@ -121,17 +130,7 @@ class DualWriteTriggers:
         drops += [drop_refusal(derived, self.plan) for derived in self.derived]
         return Statement(
             sql=sql.SQL(";\n").join(drops),
-            done=facts.all_of(
-                facts.no(facts.function_exists(self.function)),
-                *(
-                    facts.no(facts.function_exists(self.to_legacy(lookup)))
-                    for lookup in self.lookups
-                ),
-                *(
-                    facts.no(facts.function_exists(refusal_name(derived, self.plan)))
-                    for derived in self.derived
-                ),
-            ),
+            done=facts.all_of(*(facts.no(facts.function_exists(name)) for name in self.functions)),
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
         )
 

@@ -22,7 +22,7 @@ from rollout.plan.translations import Lookup
 
 MOST_CELLS = 2000
 """So many pairs of values of a crosstab are kept, the most frequent first; its digest is of all."""
-SHARED = ("modes", "decisions")
+SHARED = ("modes", "decisions", "attributes")
 """Tables of the engine's schema that hold rows of every plan."""
 
 
@@ -191,10 +191,8 @@ def functions_of(plan: Plan) -> list[str]:
     """Names of the functions in the engine's schema that are the plan's."""
     names = []
     for table in plan.tables:
-        of_table = triggers(plan, table)
-        names.append(of_table.function)
-        for lookup in of_table.lookups:
-            names += [resolver_name(lookup, plan.name), of_table.to_legacy(lookup)]
+        names += triggers(plan, table).functions
+        names += [resolver_name(lookup, plan.name) for lookup in plan.lookups_of(table)]
     return names
 
 

@@ -16,7 +16,7 @@ from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
-from tests.engine.carrying import NoControl, do_phase
+from tests.engine.carrying import NoControl, do_phase, undo_phase
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 
 CONTROL = NoControl()
@@ -43,6 +43,14 @@ def taken(target: Target, plan: Plan) -> Iterator[tuple[Archive, Recorded]]:
         needed = prerequisites(programs, target, found, CONTROL)
     recorded = Recorded(found.contents, needed, found.left_out)
     yield Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
+
+
+def own_functions(connection: Connection) -> list[tuple[str, ...]]:
+    """The functions of the engine's schema, with what stands in them."""
+    return connection.execute(
+        "SELECT p.proname, pg_get_functiondef(p.oid) FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'rollout'::regnamespace ORDER BY 1"
+    ).fetchall()
 
 
 def rows_of(connection: Connection, sample: Sample) -> list[str]:
@@ -214,7 +222,7 @@ def test_tables_are_replaced_with_their_triggers_mapping_and_modes(
 ) -> None:
     plan = filled(target, connection)
     connection.execute("INSERT INTO rollout.modes (plan) VALUES ('another')")
-    before = rows_of(connection, BIGINT)
+    before, functions = rows_of(connection, BIGINT), own_functions(connection)
     with taken(target, plan) as (archive, recorded):
         for phase in (3, 4):
             do_phase(target, connection, plan, phase)
@@ -222,12 +230,37 @@ def test_tables_are_replaced_with_their_triggers_mapping_and_modes(
         connection.execute("DELETE FROM things WHERE id < 20")
         replace_tables(connection, plan, archive, recorded, CONTROL)
     assert rows_of(connection, BIGINT) == before
+    assert own_functions(connection) == functions
     modes = connection.execute("SELECT plan, read_mode FROM rollout.modes").fetchall()
     assert sorted(modes) == [("another", "new"), (plan.name, "legacy")]
     connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'HOUSE', 'open')")
     assert connection.execute(
         "SELECT l.name FROM things JOIN kinds AS l ON l.id = kind_id WHERE things.id = 1000"
     ).fetchone() == ("House",)
+
+
+def test_what_a_dropped_column_had_is_in_the_snapshot_and_comes_back_from_it(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    connection.execute(
+        "ALTER TABLE things ALTER kind SET DEFAULT 'House';"
+        "INSERT INTO rollout.attributes VALUES ('another', 'things', 1, 1, 'a', 'b', 'c')"
+    )
+    for phase in (3, 4):
+        do_phase(target, connection, plan, phase)
+    asked = "SELECT * FROM rollout.attributes AS a ORDER BY a"
+    kept, functions = connection.execute(asked).fetchall(), own_functions(connection)
+    with taken(target, plan) as (archive, recorded):
+        for phase in (4, 3):
+            undo_phase(target, connection, plan, phase)
+        assert len(connection.execute(asked).fetchall()) == 1 < len(kept)
+        replace_tables(connection, plan, archive, recorded, CONTROL)
+    assert connection.execute(asked).fetchall() == kept
+    assert own_functions(connection) == functions
+    undo_phase(target, connection, plan, 4)
+    row = connection.execute("INSERT INTO things (id) VALUES (1000) RETURNING kind").fetchone()
+    assert row == ("House",)
 
 
 def test_a_replacement_that_fails_changes_nothing(target: Target, connection: Connection) -> None:
