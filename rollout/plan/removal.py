@@ -329,8 +329,9 @@ class DropLegacy(Step):
             archive_is_whole(plan, self.table),
             # A text that was written before the triggers are there would be restored away.
             together(add, self._triggers_before(plan)),
+            # Every one of them may be the text of a row by now, whatever it means.
             *(
-                name_the_rows(lookup, plan.name, idle=True)
+                name_the_rows(lookup, plan.name, every=True)
                 for lookup in plan.lookups_of(self.table)
             ),
             Fill(

@@ -54,25 +54,26 @@ def drop_resolver(lookup: Lookup, plan: str) -> Statement:
     )
 
 
-def name_the_rows(lookup: Lookup, plan: str, *, idle: bool = False) -> Statement:
+def name_the_rows(lookup: Lookup, plan: str, *, every: bool = False) -> Statement:
     """Have the resolver give the names of lookup rows their place in the mapping.
 
-    A name whose normal form leads to another row already is left out: it does not mean its row.
-    Rows that are no longer in use have their names told with ``idle``.
+    Without ``every`` those are left out that are no longer in use, and those whose normal form
+    leads to another row already: such a name does not mean its row.
     """
+    own = sql.SQL(
+        " AND l.active AND NOT EXISTS (\n"
+        "    SELECT FROM {mapping} AS m\n"
+        "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)"
+    ).format(mapping=in_target(lookup.mapping_name(plan)), name=normal(sql.Identifier("l", "name")))
     return Statement(
         sql=sql.SQL(
             "SELECT count({resolver} (l.name)) FROM {lookup} AS l\n"
-            "  WHERE {active}l.name IS DISTINCT FROM {blank} AND NOT EXISTS (\n"
-            "    SELECT FROM {mapping} AS m\n"
-            "    WHERE m.normal = {name} AND m.lookup_id IS DISTINCT FROM l.id)"
+            "  WHERE l.name IS DISTINCT FROM {blank}{own}"
         ).format(
             resolver=in_target(resolver_name(lookup, plan)),
-            mapping=in_target(lookup.mapping_name(plan)),
             lookup=lookup.lookup_sql,
-            active=sql.SQL("" if idle else "l.active AND "),
             blank=sql.Literal(lookup.blank),
-            name=normal(sql.Identifier("l", "name")),
+            own=sql.SQL("") if every else own,
         ),
         done=None,
     )

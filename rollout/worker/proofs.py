@@ -5,6 +5,7 @@ from django.utils import timezone
 from rollout.engine import lanes, quarantine
 from rollout.engine.quarantine import Poison
 from rollout.engine.target import Connection
+from rollout.logs.texts import visible
 from rollout.models import BackfillJob
 from rollout.plan.actions import Proof
 
@@ -61,7 +62,8 @@ def begin_again(connection: Connection, job: BackfillJob) -> None:
 def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: int) -> str:
     named = quarantine.poison_of(job.pk, limit=MOST_NAMED).ask(connection)
     keys = keys_of(Poison(named.rows, number))
-    how = f"{', '.join(named.rows[0].key)}: {named.rows[0].error}" if named.rows else ""
+    # Texts may differ in what nobody sees.
+    how = f"{', '.join(named.rows[0].key)}: {visible(named.rows[0].error)}" if named.rows else ""
     what = f"{job.table} {'differs' if number == 1 else 'differ'}"
     cure = "Put them right, then retry."
     if proof.outcome == "kept":
@@ -71,8 +73,10 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
     else:
         what += " from what the legacy columns say"
         cure = (
-            "The application reads and writes the legacy columns again. Start an audit and repair "
-            "what its report shows, then retry: every row is compared once more."
+            "The application reads and writes the legacy columns again. Where a text means another "
+            "lookup row than its row has, decide in the mapping review which of them it is to "
+            "mean. Start an audit and repair what its report shows, then retry: every row is "
+            "compared once more."
         )
     return f"{rows(number)} of {what}: {keys}. {how}. {cure}"
 

@@ -18,6 +18,8 @@ from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Action, Fill, Proof
 from rollout.plan.names import in_target
 from rollout.plan.removal import archive_name
+from rollout.plan.resolvers import resolver_name
+from rollout.plan.transition import texts_mean_their_rows
 from rollout.plan.translations import Lookup
 from tests.engine.carrying import (
     StopAfter,
@@ -440,6 +442,32 @@ class Application:
         BIGINT.update(self.connection, number, note=value)
 
 
+def meant_by(connection: Connection, text: str | None) -> int | None:
+    """The id of the lookup row that a text means, as whoever writes it is told."""
+    row = connection.execute(
+        sql.SQL("SELECT {} (%s, false)").format(in_target(resolver_name(BIGINT.kind, PLAN.name))),
+        [text],
+    ).fetchone()
+    assert row is not None
+    meant: int | None = row[0]
+    return meant
+
+
+def in_words(connection: Connection) -> set[int]:
+    """The lookup rows that a text means: not those whose name people decided away."""
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT l.id FROM {lookup} AS l WHERE {resolver} (l.name, false) = l.id"
+            " UNION SELECT m.lookup_id FROM {mapping} AS m WHERE m.lookup_id IS NOT NULL"
+        ).format(
+            lookup=BIGINT.kind.lookup_sql,
+            resolver=in_target(resolver_name(BIGINT.kind, PLAN.name)),
+            mapping=in_target(BIGINT.kind.mapping_name(PLAN.name)),
+        )
+    ).fetchall()
+    return {id_ for (id_,) in rows}
+
+
 def legacy(rows: Rows) -> dict[str, tuple[Any, ...]]:
     return {key: (row["id"], row["kind"], row["state"]) for key, row in rows.items()}
 
@@ -452,7 +480,7 @@ def legacy(rows: Rows) -> dict[str, tuple[Any, ...]]:
     between=WRITES,
     after=WRITES,
 )
-def test_whatever_is_decided_and_written_the_way_back_brings_each_row_what_is_its_own(
+def test_whatever_is_decided_and_written_each_text_of_the_way_back_means_its_row_or_is_named(
     module_connection: Connection,
     target: Target,
     before: list[tuple[str, str]],
@@ -482,32 +510,26 @@ def test_whatever_is_decided_and_written_the_way_back_brings_each_row_what_is_it
     found = rows_of(connection)
     do_phase(target, connection, PLAN, 4)
     application.texts = False
-    # From here on no trigger follows a name that people decided away: no text means such a row.
-    away = {text.strip().casefold() for text, _ in (*before, *decisions)}
-    application.carry_out(
-        [
-            write
-            for write in after
-            if write[0] not in ("row", "insert") or (write[2] or "").casefold() not in away
-        ]
-    )
+    application.carry_out(after)
     written = rows_of(connection)
-    names: dict[int, str] = dict(connection.execute("SELECT id, name FROM kinds").fetchall())
     undo_phase(target, connection, PLAN, 4)
     back = rows_of(connection)
     assert {
         key: {name: value for name, value in row.items() if name not in ("kind", "state")}
         for key, row in back.items()
     } == written, "no column but the texts is written"
+    means = {key: meant_by(connection, row["kind"]) for key, row in back.items()}
     for key, row in back.items():
         was = found.get(key)
         if was is not None and was["kind_id"] == row["kind_id"]:
             assert row["kind"] == was["kind"]
-        else:
-            # A spelling that means the row: which one, and that it does, is compared below.
-            assert (row["kind"] is None) == (names[row["kind_id"]] == "Unspecified")
+        elif row["kind_id"] in in_words(connection):
+            assert means[key] == row["kind_id"], f"{row['kind']!r} means another row"
         if was is not None:
             assert row["state"] == was["state"]
+    (proof,) = texts_mean_their_rows(PLAN, BIGINT.table)
+    named = {f"{{{','.join(key)}}}" for key in differing(connection, proof)}
+    assert named == {key for key, row in back.items() if means[key] != row["kind_id"]}
     follow(target, connection)
     followed = rows_of(connection)
     assert legacy(followed) == legacy(back)

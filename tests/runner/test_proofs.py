@@ -270,3 +270,39 @@ class TestTheRollbackOfTheCutover:
             )
             == "House"
         )
+
+    def test_a_lookup_row_whose_name_was_decided_away_is_named_and_people_say_which_it_is(
+        self, filled: Rollout, key: str
+    ) -> None:
+        """No text means such a row: nothing else could tell, once the text leads again."""
+        lookup = PLANNED.lookups_of(TABLE)[0]
+
+        def decide(name: str) -> None:
+            change = runner.review_mapping(filled, lookup, {"apt": Decision(name)}, actor=ADA)
+            runner.correct(change, actor=ADA)
+            rollouts.work()
+
+        decide("Apartment")
+        rollouts.carry_out(filled, 3, 4)
+        rollouts.execute(
+            "UPDATE properties SET property_type_id = (SELECT id FROM property_types"
+            f" WHERE name = 'Apt') WHERE id = '{key}'"
+        )
+        rollouts.carry_back(filled, 4)
+        row = (
+            "SELECT p.type || ', ' || t.name FROM properties AS p"
+            " JOIN property_types AS t ON t.id = p.property_type_id WHERE p.id = %s"
+        )
+        assert rollouts.ask(row, key) == "Apt, Apt", "the row has what it had, and its name"
+        run = self.fails(filled)
+        assert (
+            f"1 row of properties differs from what the legacy columns say: {key}. {key}: type "
+            "'Apt' means 'Apartment', property_type_id is 'Apt'."
+        ) in run.error
+        assert "decide in the mapping review which of them it is to mean" in run.error
+        decide("Apt")
+        runner.retry(filled, run=run, actor=ADA)
+        rollouts.work()
+        run.refresh_from_db()
+        assert run.state == RunState.DONE, run.error
+        assert rollouts.ask(row, key) == "Apt, Apt"
