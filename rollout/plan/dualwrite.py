@@ -191,7 +191,7 @@ class DualWriteTriggers:
     def _to_legacy(self, lookup: Lookup) -> sql.Composable:
         """The text of a lookup row: the one that is given, where that means the row already."""
         fill = {
-            "mapping": in_target(lookup.mapping_name(self.plan)),
+            "to_new": in_target(resolver_name(lookup, self.plan)),
             "lookup": lookup.lookup_sql,
             "text": text_of_row(lookup, self.plan, "l"),
             "no_text": lookup.no_text,
@@ -207,9 +207,8 @@ class DualWriteTriggers:
             "    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',",
             "      MESSAGE = {no_row} || wanted;",
             "  END IF;",
-            "  PERFORM FROM {mapping} AS m WHERE m.legacy = coalesce(given, '')",
-            "    AND m.lookup_id = wanted;",
-            "  IF FOUND THEN RETURN given; END IF;",
+            # Another spelling of what means the row may be one that nobody has written yet.
+            "  IF {to_new} (given, false) = wanted THEN RETURN given; END IF;",
             "  RETURN usual;",
         )
         return owned_function(

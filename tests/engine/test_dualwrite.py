@@ -300,11 +300,16 @@ class TestReverse:
         BIGINT.update(app, 1, kind_id=house, made_at="2025-01-01 00:00+00")
         assert BIGINT.row(app, 1, "kind", "state") == (" hOuSe ", "\u00a0")
 
-    def test_a_spelling_that_is_known_may_come_with_its_row(self, app: Connection) -> None:
+    def test_a_spelling_may_come_with_its_row_whether_it_is_known_or_not(
+        self, app: Connection
+    ) -> None:
         BIGINT.insert(app, 1, kind=" hOuSe ")
         house = BIGINT.row(app, 1, "kind_id")
         BIGINT.insert(app, 2, kind=" hOuSe ", kind_id=house)
         assert BIGINT.row(app, 2, "kind") == " hOuSe "
+        BIGINT.insert(app, 3, kind="HOuse ", kind_id=house)
+        BIGINT.update(app, 2, kind="hOUSE", kind_id=house, note="both are written")
+        assert [BIGINT.row(app, n, "kind") for n in (2, 3)] == ["hOUSE", "HOuse "]
 
     def test_a_writer_that_knows_only_the_text_is_understood(self, app: Connection) -> None:
         BIGINT.insert(app, 1, kind="House", state="open")
