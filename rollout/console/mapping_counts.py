@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -13,6 +14,7 @@ from rollout.console.http.fragments import kept_for
 from rollout.engine import mapping
 from rollout.engine.mapping import Review
 from rollout.engine.target import Connection
+from rollout.journal.audited_texts import audited_texts
 from rollout.models import AuditReport, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import Plan
@@ -29,11 +31,21 @@ MAX_REVIEWS = 2
 
 @dataclass(frozen=True)
 class Counted:
-    """``rows``: legacy text to number of rows; None where counting takes too long."""
+    """``rows``: legacy text to number of rows.
+
+    Where counting takes too long they are those of the newest full audit, ``audit`` its number;
+    None without one, and then ``texts`` are those of a sample of rows.
+    """
 
     rows: dict[str, int] | None
     at: datetime
     kept: bool = False
+    audit: int | None = None
+    texts: Sequence[str] = ()
+
+    @property
+    def took_too_long(self) -> bool:
+        return self.rows is None or self.audit is not None
 
 
 _reviews: OrderedDict[tuple[object, ...], tuple[object, Review]] = OrderedDict()
@@ -42,7 +54,7 @@ _reviews: OrderedDict[tuple[object, ...], tuple[object, Review]] = OrderedDict()
 def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     """What each text means, as it is now; how many rows have it may be some minutes old."""
     plan, found = plans.get(rollout.plan), counted(connection, rollout, lookup)
-    if not found.kept or len(found.rows or ()) < MANY:
+    if not found.kept or len(found.rows or found.texts) < MANY:
         return _review(connection, plan, lookup, found), found
     key = (rollout.pk, lookup.table.label, lookup.legacy)
     version = (found.at, plan.digest, mapping.version_of(connection, plan, lookup))
@@ -57,27 +69,44 @@ def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[
 
 def _review(connection: Connection, plan: Plan, lookup: Lookup, found: Counted) -> Review:
     return mapping.review(
-        connection, plan, lookup, found.rows, counted_at=found.at if found.kept else None
+        *(connection, plan, lookup, found.rows),
+        counted_at=found.at if found.kept else None,
+        texts=found.texts,
     )
 
 
 def counted(connection: Connection, rollout: Rollout, lookup: Lookup) -> Counted:
     key = _key(rollout, lookup)
     found = cast(Counted | None, cache.get(key))
-    if found is not None and not _was_audited_since(rollout, found.at):
+    if found is not None and not _was_audited_since(rollout, found):
         return found
     began, at = time.monotonic(), timezone.now()
     rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT)
-    if rows is None or (time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY):
+    if rows is None:
+        found = _otherwise(connection, rollout, lookup, at)
+    elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY:
         return Counted(rows, at)
-    found, seconds = Counted(rows, at, kept=True), kept_for(KEPT_SECONDS)
+    else:
+        found = Counted(rows, at, kept=True)
+    seconds = kept_for(KEPT_SECONDS)
     cache.set(key, found, seconds)
-    return found if seconds else Counted(rows, at)
+    return found if seconds or found.audit else replace(found, kept=False)
 
 
-def _was_audited_since(rollout: Rollout, moment: datetime) -> bool:
+def _otherwise(connection: Connection, rollout: Rollout, lookup: Lookup, now: datetime) -> Counted:
+    """What is known of the texts where counting takes too long; kept, so that no page waits."""
+    audited = audited_texts(rollout, lookup)
+    if audited is not None:
+        return Counted(audited.rows, audited.at, kept=True, audit=audited.audit)
+    return Counted(None, now, kept=True, texts=mapping.sample_of(connection, lookup))
+
+
+def _was_audited_since(rollout: Rollout, found: Counted) -> bool:
     """Whether an audit ended since: somebody comes to see the texts that it found unmapped."""
-    return AuditReport.objects.filter(rollout=rollout, finished_at__gt=moment).exists()
+    ended = AuditReport.objects.filter(rollout=rollout, finished_at__isnull=False)
+    if found.audit is not None:
+        return ended.filter(pk__gt=found.audit).exists()
+    return ended.filter(finished_at__gt=found.at).exists()
 
 
 def count_anew(rollout: Rollout, lookup: Lookup) -> None:

@@ -13,6 +13,7 @@ from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
 from rollout.gates.starts import why_not_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
+from rollout.journal.audited_texts import audited_texts
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
@@ -145,8 +146,12 @@ def _decide(
 ) -> Outcome:
     with target_of(rollout.environment).connect() as connection:
         try:
+            audited = audited_texts(rollout, lookup)
             return mapping.decide(
-                connection, plan, lookup, decisions, reviewer=actor.get_username(), keep=keep
+                *(connection, plan, lookup, decisions),
+                reviewer=actor.get_username(),
+                keep=keep,
+                texts=audited.rows if audited else (),
             )
         except psycopg.DataError as error:
             raise CannotDecide({"": f"The database refuses it: {error}"}) from error

@@ -14,9 +14,17 @@ from rollout.engine.mapping.reading import (
     review,
     version_of,
 )
-from rollout.engine.mapping.texts import EVERY_TEXT, counts_of, is_mapped, normal_forms
+from rollout.engine.mapping.texts import (
+    COUNT_SECONDS,
+    EVERY_TEXT,
+    counts_of,
+    is_mapped,
+    normal_forms,
+    sample_of,
+)
 
 __all__ = [
+    "COUNT_SECONDS",
     "EVERY_TEXT",
     "Busy",
     "CannotDecide",
@@ -33,5 +41,6 @@ __all__ = [
     "new_texts",
     "normal_forms",
     "review",
+    "sample_of",
     "version_of",
 ]

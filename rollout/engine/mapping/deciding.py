@@ -36,10 +36,12 @@ def decide(
     *,
     reviewer: str,
     keep: bool,
+    texts: Collection[str] = (),
 ) -> Outcome:
     """Carry out decisions on texts, whatever their spelling, in one transaction.
 
-    Texts of rows that the mapping does not know yet get their place in it.
+    Texts of rows that the mapping does not know yet get their place in it: those that are found,
+    or, where counting takes too long, those among ``texts``, which an audit has found.
     Without ``keep`` it is rolled back: what a preview tells is what would be. A lookup row whose
     texts all get one new name is renamed in place, so that no row of the table need be written.
     Raises CannotDecide, Busy and psycopg.Error.
@@ -70,7 +72,7 @@ def decide(
                         in_target(lookup.mapping_name(plan.name))
                     )
                 )
-            return _Deciding(connection, plan, lookup, counts).carry_out(
+            return _Deciding(connection, plan, lookup, counts, texts).carry_out(
                 wanted, reviewer=reviewer, mapped=mapped
             )
     except errors.LockNotAvailable as error:
@@ -98,12 +100,18 @@ class _Deciding:
     """Decisions being carried out, inside their transaction."""
 
     def __init__(
-        self, connection: Connection, plan: Plan, lookup: Lookup, counts: dict[str, int] | None
+        self,
+        connection: Connection,
+        plan: Plan,
+        lookup: Lookup,
+        counts: dict[str, int] | None,
+        texts: Collection[str],
     ) -> None:
         self.connection = connection
         self.plan = plan
         self.lookup = lookup
         self.counts = counts
+        self.texts = texts if counts is None else counts
         self.mapping = in_target(lookup.mapping_name(plan.name))
         self.of_lookup = decisions_of(lookup, plan.name, "d")
 
@@ -116,7 +124,7 @@ class _Deciding:
         renamed: list[tuple[str, str]] = []
         retired: list[str] = []
         if mapped:
-            self._add_texts()
+            self._add_texts(forms)
             made, renamed = self._make_rows(forms, before)
             self._map_again(forms)
             retired = self._retire({was.row for was in before.values() if was.row is not None})
@@ -140,14 +148,14 @@ class _Deciding:
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
         return Outcome(changes, made, renamed, retired, mapped, decided)
 
-    def _add_texts(self) -> None:
+    def _add_texts(self, forms: Sequence[str]) -> None:
         """Give texts that were written around the triggers a place in the mapping."""
         self.connection.execute(
             sql.SQL(
                 "INSERT INTO {} (legacy, why) SELECT t.text, 'unmapped'"
-                " FROM unnest(%s::text[]) AS t (text) ON CONFLICT DO NOTHING"
-            ).format(self.mapping),
-            [list(self.counts or ())],
+                " FROM unnest(%s::text[]) AS t (text) WHERE {} = ANY (%s) ON CONFLICT DO NOTHING"
+            ).format(self.mapping, normal(sql.Identifier("t", "text"))),
+            [list(self.texts), list(forms)],
         )
 
     def _meanings(self, forms: Sequence[str], *, mapped: bool) -> _Meanings:

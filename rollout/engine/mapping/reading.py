@@ -79,7 +79,8 @@ class Review:
     """What a lookup's texts mean now. ``mapped`` says whether phase 2 has mapped them already.
 
     ``names`` are those of the lookup rows in use, there or to come; ``counted`` is false where
-    counting took too long, and then texts that no mapping knows are not among the values.
+    counting took too long and no audit tells the numbers: of the texts that no mapping knows those
+    of a sample are among the values then.
     """
 
     values: list[Value]
@@ -138,16 +139,20 @@ def review(
     counts: dict[str, int] | None,
     *,
     counted_at: datetime | None = None,
+    texts: Sequence[str] = (),
 ) -> Review:
     """What every distinct text of the legacy column means, or will mean once phase 2 maps it.
 
     ``counts`` says how many rows have each text, None where that is not known. With ``counted_at``
     they were counted then: of a text that the mapping learnt of later no number is known.
+    ``texts`` are some that rows have, for where ``counts`` is None.
     """
     mapped, decided = standing_of(connection, plan, lookup)
     values: dict[str, Value] = {}
     spellings = _spellings(
-        connection, plan, lookup, counts, counted_at, mapped=mapped, decided=decided
+        *(connection, plan, lookup, counts, counted_at, texts),
+        mapped=mapped,
+        decided=decided,
     )
     for found in spellings if mapped else _as_they_will_be(spellings):
         value = values.setdefault(found.normal, Value(normal=found.normal))
@@ -247,6 +252,7 @@ def _spellings(
     lookup: Lookup,
     counts: dict[str, int] | None,
     counted_at: datetime | None,
+    texts: Sequence[str],
     *,
     mapped: bool,
     decided: bool,
@@ -268,6 +274,7 @@ def _spellings(
         decisions = sql.SQL("(SELECT * FROM {} AS d WHERE {})").format(
             DECISIONS, decisions_of(lookup, plan.name, "d")
         )
+    known_rows = dict.fromkeys(texts, 0) if counts is None else counts
     rows = connection.execute(
         sql.SQL(
             "SELECT d.legacy, {form}, {tidy}, d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
@@ -290,7 +297,7 @@ def _spellings(
             decisions=decisions,
             meaning=meaning(lookup, plan.name, text, decided=decided),
         ),
-        [lookup.longest, list(counts or ()), list((counts or {}).values()), counts is None],
+        [lookup.longest, list(known_rows), list(known_rows.values()), counts is None],
     ).fetchall()
     found = []
     for *row, reviewer, decided_at, is_new in rows:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import errors, sql
 
+from rollout.engine.lanes import leaves
 from rollout.engine.target import Connection, own
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA, normal
@@ -12,6 +13,9 @@ from rollout.plan.translations import Lookup
 
 COUNT_SECONDS = 15
 """A page waits no longer for the table's texts to be counted."""
+SAMPLE_SECONDS = 5
+# 16 MB, which is some 100,000 rows, are read in a moment.
+SAMPLE_BLOCKS = 2_000
 EVERY_TEXT = sql.SQL("true")
 
 
@@ -57,6 +61,30 @@ def counts_of(
     except errors.QueryCanceled:
         return None
     return dict(rows)
+
+
+def sample_of(connection: Connection, lookup: Lookup) -> list[str]:
+    """Legacy texts of rows in pages picked at random; none where even that takes too long."""
+    blocks = sum(leaf.blocks for leaf in leaves(connection, lookup.table))
+    percent = min(100.0, 100.0 * SAMPLE_BLOCKS / max(blocks, 1))
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = '{SAMPLE_SECONDS}s'".encode())
+            rows = connection.execute(
+                own(
+                    sql.SQL(
+                        "SELECT DISTINCT coalesce({legacy}, '') FROM {table}"
+                        " TABLESAMPLE SYSTEM ({percent})"
+                    ).format(
+                        legacy=sql.Identifier(lookup.legacy),
+                        table=lookup.table.identifier,
+                        percent=sql.Literal(percent),
+                    )
+                )
+            ).fetchall()
+    except errors.QueryCanceled:
+        return []
+    return [text for (text,) in rows]
 
 
 def exists(connection: Connection, *names: str) -> tuple[bool, ...]:

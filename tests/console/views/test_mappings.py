@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
+from tests.console import journal
 from tests.console.journal import PAGE, browser_of, fragment_of, reviewed, text_of
 
 if TYPE_CHECKING:
@@ -147,6 +149,77 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     rollouts.work()
     assert AuditReport.objects.all()[0].status == "clean"
     assert 'name="form-' not in text_of(lead, link), "no text is left that nothing maps"
+
+
+def take_long_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database gives every count up, as it does those of a large table."""
+    from psycopg import sql
+
+    from rollout.engine import mapping
+    from rollout.engine.mapping import deciding, texts
+
+    real = texts.counts_of
+
+    def slow(connection: Any, lookup: Any, condition: Any) -> dict[str, int] | None:
+        return real(connection, lookup, sql.SQL("pg_sleep(5) IS NOT NULL"))
+
+    monkeypatch.setattr(texts, "COUNT_SECONDS", 0.05)
+    monkeypatch.setattr(deciding, "counts_of", slow)
+    monkeypatch.setattr(mapping, "counts_of", slow)
+
+
+def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can_be_decided(
+    filled: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.models import AuditReport, MappingChange
+    from tests import rollouts
+
+    take_long_to_count(monkeypatch)
+    lead, link = browser_of("lead"), f"{TYPES}?show=unmapped"
+    write_around_the_triggers(rows=3, type="Moon base 1")
+    first = AuditReport.objects.latest("pk")
+    lead.get(f"{TYPES}?count=anew")
+    page = text_of(lead, TYPES)
+    assert "Counting the rows of each text takes longer than 15 s." in page
+    assert f'<a href="/rollout/audits/{first.pk}/">audit {first.pk}</a> found' in page
+    assert '<dd class="number">300' in page
+    assert "Moon base" not in page
+    audited(lead)
+    page = text_of(lead, link)
+    assert values_in(page) == ["Moon base 1"]
+    assert '<td class="number">3</td>' in page
+    number = number_of(fields_of(page), "moon base 1")
+    shown = lead.post(f"{TYPES}preview/", {**fields_of(page), f"name-{number}": "House"})
+    sent = {
+        "decisions": json.dumps(decisions_in(shown.content.decode())),
+        "seen": seen_in(shown.content.decode()),
+    }
+    lead.post(f"{TYPES}apply/", sent)
+    lead.post(f"/rollout/mapping-changes/{MappingChange.objects.get().pk}/correct/")
+    rollouts.work()
+    assert AuditReport.objects.latest("pk").status == "clean"
+
+
+def test_rows_that_a_repair_of_an_audit_has_put_right_are_not_to_be_corrected_once_more(
+    properties: Rollout, engineer: Client
+) -> None:
+    reviewed(properties)
+    assert "12 rows still have the earlier value" in text_of(engineer, TYPES)
+    journal.audited(properties, started_at=timezone.now())
+    assert "still have the earlier value" not in text_of(engineer, TYPES)
+    reviewed(properties)
+    assert "12 rows still have the earlier value" in text_of(engineer, TYPES)
+
+
+def test_before_any_audit_the_texts_that_take_too_long_to_count_are_those_of_a_sample(
+    engineer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_long_to_count(monkeypatch)
+    engineer.get(f"{TYPES}?count=anew")
+    page = text_of(engineer, TYPES)
+    assert "the texts are those of a sample of rows. Phase 2 maps all of them." in page
+    assert '<td class="number">–</td>' in page
+    assert "Bungalow" in values_in(page)
 
 
 def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
