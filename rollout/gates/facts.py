@@ -11,6 +11,7 @@ from django.db.models import F, Func, IntegerField, Q
 from rollout.journal import watched_times
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.snapshots import listed
+from rollout.logs.texts import visible
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -252,4 +253,5 @@ def _summary(review: Mapping[str, Any]) -> str:
 
 
 def _shortened(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"

@@ -3,9 +3,10 @@
 import re
 
 # Control characters, what ends a line, what turns the direction of text round, and halves of
-# characters: a terminal obeys some of them, and a line of a log could pass for two.
+# characters: a terminal obeys some of them, and a line of a log could pass for two. And what
+# nobody sees: two texts that differ in it alone would be shown as one.
 _CONTROLS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u2060\ufeff\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # PostgreSQL stores no NUL, and UTF-8 has no lone half of a character.

@@ -305,7 +305,7 @@ def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: 
     journal.reviewed(rollout, at=NOW + MINUTE, **NOTHING)
     assert told_of(rollout, RehearsalPassed())[0] == "pass", "no row gets anything else"
     several = [
-        {"legacy": "Apt", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True},
+        {"legacy": "Apt\u200b", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True},
         {"legacy": "x" * 300, "before": "X", "after": None, "rows": 1, "moved": True},
     ]
     decided_at = NOW + 2 * MINUTE
@@ -315,9 +315,9 @@ def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: 
     assert rehearsal.finished_at is not None
     assert message == (
         f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} began with a "
-        "snapshot that is older than grace's review of properties.type, by which “Apt” became "
-        f"“Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, and "
-        "rehearse again."
+        "snapshot that is older than grace's review of properties.type, by which “Apt\\u200b” "
+        f"became “Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, "
+        "and rehearse again."
     )
     journal.rehearsed(journal.taken(rollout, taken_at=NOW + 3 * MINUTE))
     assert told_of(rollout, RehearsalPassed())[0] == "pass"

@@ -21,10 +21,10 @@ from rollout.console.mapping_counts import Counted, count_anew, reviewed
 from rollout.console.mapping_forms import ORDERS, ValueFilter, asked_in, matching, rows_of, to_carry
 from rollout.console.views.runs import carry_out
 from rollout.engine import mapping
-from rollout.engine.mapping import Decision, NewText, Review
+from rollout.engine.mapping import COUNT_SECONDS, Decision, NewText, Review
 from rollout.engine.target import reason_of
 from rollout.journal.environments import target_of
-from rollout.models import MappingChange, Rollout, RunState
+from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
@@ -308,13 +308,14 @@ def _review_page(
     page |= {
         "review": review,
         "counts": counts,
+        "count_seconds": COUNT_SECONDS,
         "values": values,
         "matching": len(chosen),
         "names": review.most_used(MAX_NAMES_OFFERED),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
-        "uncorrected": [c for c in history if c.moves_rows and not is_corrected(c)],
+        "uncorrected": _uncorrected(rollout, history),
     }
     return render(request, "rollout/mapping.html", page, status=status)
 
@@ -324,6 +325,19 @@ def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
         rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
     ).prefetch_related("repairs__run")[:MAX_HISTORY]
     return list(changes)
+
+
+def _uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[MappingChange]:
+    """The reviews whose rows have not followed: no correction has, and no audit says so."""
+    clean = AuditReport.objects.filter(
+        rollout=rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
+    ).values_list("started_at", flat=True)[:1]
+    last = next(iter(clean), None)
+    return [
+        change
+        for change in history
+        if change.moves_rows and not is_corrected(change) and (last is None or last < change.at)
+    ]
 
 
 def is_corrected(change: MappingChange) -> bool:
