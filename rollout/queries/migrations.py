@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from django.db import DatabaseError, ProgrammingError, connections, transaction
+from django.db import Error, ProgrammingError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import BadMigrationError, NodeNotFoundError
 from django.db.migrations.loader import MigrationLoader
@@ -82,7 +82,7 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
     """What the migrations mean for a phase that is to come. Never raises for the database."""
     try:
         clashes = clashes_of(plan, environment)
-    except DatabaseError as error:
+    except Error as error:
         text = str(error).strip().splitlines()[0]
         return Item(NAME, "unknown", f"They could not be read: {text}.", "Look again.", phase=phase)
     except NO_GRAPH as error:
@@ -114,7 +114,7 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
 def clashes_of(plan: Plan, environment: str) -> list[Clash]:
     """The migrations that meet the plan's columns in an environment.
 
-    Raises django.db.DatabaseError, and NodeNotFoundError, BadMigrationError and ImportError where
+    Raises django.db.Error, and NodeNotFoundError, BadMigrationError and ImportError where
     the project's migrations cannot be read.
     """
     try:

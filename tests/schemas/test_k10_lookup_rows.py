@@ -212,3 +212,15 @@ def test_k10_c_the_review_tells_of_a_value_whose_insert_came_to_nothing(
     found = mapping.review(made.connection, made.plan, STATUS, counts)
     assert {value.text for value in found.values if value.is_unused} == {"never kept", "open"}
     assert found.unused == 2
+
+
+def test_k10_the_preflight_tells_what_is_left_of_rows_that_the_application_makes(
+    newest: object, scenario: MakeScenario
+) -> None:
+    made = scenario(PARCEL)
+    for phase in (2, 3):
+        item = made.item(phase, "lookup rows of new texts")
+        assert item.level == "info"
+        assert "A text that parcel.status never had gets its lookup row" in item.evidence
+    made.plan = plan_of(NO_ROW)
+    assert made.item(2, "lookup rows of new texts").level == "pass"

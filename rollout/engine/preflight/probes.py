@@ -108,6 +108,10 @@ PROBES: tuple[Probe, ...] = (
         *("texts too long for a lookup row", spellings.long_texts),
         *(frozenset({EXPAND, BACKFILL}), Lifetime.CHANGES),
     ),
+    Probe(
+        *("lookup rows of new texts", spellings.new_texts),
+        *(frozenset({BACKFILL, ENFORCE}), Lifetime.MOMENT),
+    ),
     # Over the rows there are, which change: asked before every phase that writes or is next.
     Probe(expressions.NAME, expressions.expressions, EVERY, Lifetime.MOMENT),
     Probe("publications", tables.publications, EVERY, Lifetime.CHANGES),
