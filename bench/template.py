@@ -141,11 +141,11 @@ def _carry_out(connection: Connection, plan: Plan) -> None:
     from rollout import runner
     from rollout.models import RunState
     from rollout.queries.status import find_rollout
-    from rollout.worker.runs import advance
+    from rollout.worker.runs import RunJob
 
     for phase in (0, 1):
         run = runner.start(find_rollout(plan.name, "production"), phase, actor=BENCHMARK)
-        advance(run.pk, run.token)
+        RunJob.carry_out(run.pk, run.token)
         run.refresh_from_db()
         assert run.state == RunState.DONE, run.error
     for step in plan.phases[2].steps:

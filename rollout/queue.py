@@ -11,7 +11,7 @@ from django_q.conf import Conf
 from django_q.tasks import async_task, queue_size
 
 from rollout import journal
-from rollout.models import AuditReport, PhaseRun, Rehearsal, Restore, Snapshot
+from rollout.models import Leased
 
 # So long after it was asked for, what a message without a token wants may be wrong.
 LASTS = timedelta(hours=1)
@@ -55,19 +55,9 @@ def forget_lost() -> int:
     return int(lost.delete()[0])
 
 
-def send_run(run: PhaseRun) -> None:
-    """Have a worker go on with a run. Only the run's present token is accepted."""
-    send("advance", run.pk, run.token)
-
-
-def send_audit(report: AuditReport) -> None:
-    """Have a worker make an audit report."""
-    send("audit", report.pk, report.token)
-
-
-def send_snapshot(snapshot: Snapshot) -> None:
-    """Have a worker take a snapshot, or go on with it where another worker stopped."""
-    send("snapshot", snapshot.pk, snapshot.token)
+def send_work(work: Leased) -> None:
+    """Have a worker go on with leased work. Only its present token is accepted."""
+    send(work.task, work.pk, work.token)
 
 
 def send_deliveries(asked_at: datetime) -> None:
@@ -86,13 +76,3 @@ def waiting() -> int:
         raise
     except Exception as error:  # whatever the broker's own library raises
         raise Unreachable(str(error)) from error
-
-
-def send_restore(restore: Restore) -> None:
-    """Have a worker put a snapshot back into an environment."""
-    send("restore", restore.pk, restore.token)
-
-
-def send_rehearsal(rehearsal: Rehearsal) -> None:
-    """Have a worker go on with a rehearsal."""
-    send("rehearse", rehearsal.pk, rehearsal.token)

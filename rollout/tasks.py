@@ -12,18 +12,21 @@ from rollout.journal import heartbeats
 from rollout.models import Rollout
 from rollout.notifications import delivering
 from rollout.watchdog import view_refresh
-from rollout.worker import (
-    audits,
-    backfill_helpers,
-    estimates,
-    probes,
-    rehearsals,
-    restores,
-    runs,
-    snapshots,
-)
+from rollout.worker import backfill_helpers, estimates, probes
+from rollout.worker.audits import AuditJob
+from rollout.worker.rehearsals import RehearsalJob
+from rollout.worker.restores import RestoreJob
+from rollout.worker.runs import RunJob
+from rollout.worker.snapshots import SnapshotJob
 
 _log = logging.getLogger(__name__)
+
+# Leased work: each gets the number of a row and the token that it was sent with.
+advance = RunJob.carry_out
+audit = AuditJob.carry_out
+snapshot = SnapshotJob.carry_out
+restore = RestoreJob.carry_out
+rehearse = RehearsalJob.carry_out
 
 
 def while_fresh(task: Callable[..., None]) -> Callable[..., None]:
@@ -43,16 +46,6 @@ def while_fresh(task: Callable[..., None]) -> Callable[..., None]:
     return carried_out
 
 
-def advance(run_id: int, token: int) -> None:
-    """Go on with a phase run for a slice of time."""
-    runs.advance(run_id, token)
-
-
-def audit(report_id: int, token: int) -> None:
-    """Make an audit report that somebody asked for."""
-    audits.carry_out(report_id, token)
-
-
 def assist(job_id: int, until: float) -> None:
     """Work on a backfill job beside the worker that holds its run."""
     backfill_helpers.assist(job_id, until)
@@ -70,25 +63,10 @@ def estimate(estimate_id: int) -> None:
     estimates.carry_out(estimate_id)
 
 
-def snapshot(snapshot_id: int, token: int) -> None:
-    """Take and verify a snapshot."""
-    snapshots.carry_out(snapshot_id, token)
-
-
-def restore(restore_id: int, token: int) -> None:
-    """Put a snapshot back into an environment, or into a new one."""
-    restores.carry_out(restore_id, token)
-
-
 @while_fresh
 def probe(rollout_id: int) -> None:
     """Try the flows of a plan out."""
     probes.probe_all(Rollout.objects.get(pk=rollout_id))
-
-
-def rehearse(rehearsal_id: int, token: int) -> None:
-    """Go on with a rehearsal."""
-    rehearsals.carry_out(rehearsal_id, token)
 
 
 @while_fresh

@@ -53,6 +53,7 @@ from rollout.watchdog.loop import Watchdog
 from rollout.watchdog.queue_beat import BEAT_LOST, QueueBeat
 from rollout.worker import leases
 from rollout.worker.restores import why_not_fresh
+from rollout.worker.runs import RunJob
 from rollout.worker.transitions import move
 from tests import rollouts
 from tests.rollouts import ADA
@@ -96,7 +97,7 @@ class TestAMachineWhoseClockIsWrong:
         clock(ahead)
         run = begun(tiny)
         clock(timedelta())
-        lost_work.recover_runs()
+        lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
         assert leases.is_held(run)
         assert not LogEntry.objects.filter(event="brought back").exists()
@@ -106,7 +107,7 @@ class TestAMachineWhoseClockIsWrong:
     ) -> None:
         begun(tiny)
         clock(ahead)
-        lost_work.recover_runs()
+        lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
 
     def test_its_worker_counts_as_alive(self, db: None, clock: Clock, ahead: timedelta) -> None:
@@ -135,7 +136,7 @@ class TestADatabaseWhoseClockWasSetBack:
         run = begun(tiny)
         PhaseRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() + HOUR)
         assert not leases.is_held(run)
-        lost_work.recover_runs()
+        lost_work.bring_back(RunJob)
         assert [message.task for message in rollouts.queued()] == ["rollout.tasks.advance"]
 
     def test_a_worker_that_died_before_it_hides_nobody(self, db: None) -> None:

@@ -130,7 +130,7 @@ def test_a_run_of_an_environment_that_is_gone_fails_and_is_not_brought_back_for_
     dropped: Rollout,
 ) -> None:
     run = journal.ran(dropped, 2, "running", lease_until=leases.grace())
-    runs.advance(run.pk, run.token)
+    runs.RunJob.carry_out(run.pk, run.token)
     run.refresh_from_db()
     assert run.state == "failed"
     assert "was dropped" in run.error

@@ -256,7 +256,7 @@ FIGURES = {
         f"at most {images.MAX_BYTES // 2**20} MB and {images.MAX_PIXELS // 10**6} million pixels",
     ],
     "docs/snapshots.md": [
-        f"after {spelled(snapshots.MOST_ATTEMPTS)} the snapshot counts as failed",
+        f"after {spelled(snapshots.SnapshotJob.max_attempts)} the snapshot counts as failed",
     ],
 }
 """Sentences with a number that the code sets."""

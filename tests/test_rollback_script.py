@@ -17,7 +17,7 @@ from rollout.journal.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan.psql import rollback_script
 from rollout.queries.status import status_of
-from rollout.worker.runs import Execution
+from rollout.worker.runs import RunJob
 from tests import rollouts
 from tests.engine.carrying import do_phase
 from tests.engine.samples import REQUIRED
@@ -118,14 +118,14 @@ def rollout(committed_db: Database, phase: int) -> Rollout:
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is gone after so many steps of the phase: nobody writes down what it did."""
-    step = Execution._step
+    step = RunJob._step
 
-    def dies(self: Execution, position: int, *more: Any) -> bool:
+    def dies(self: RunJob, position: int, *more: Any) -> bool:
         if position >= steps:
             raise SystemExit("killed")
         return step(self, position, *more)
 
-    monkeypatch.setattr(Execution, "_step", dies)
+    monkeypatch.setattr(RunJob, "_step", dies)
 
 
 def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:

@@ -71,7 +71,7 @@ def carry_out(plan: str, number: int, way: Way = Way.FORWARD) -> PhaseRun:
         plan_digest=plans.get(plan).digest,
         lease_until=leases.grace(),
     )
-    queue.send_run(run)
+    queue.send_work(run)
     await_end(run)
     return run
 

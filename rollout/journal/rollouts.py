@@ -14,7 +14,6 @@ from rollout.models import (
     Restore,
     Rollout,
     RunState,
-    Way,
 )
 from rollout.plan import plans
 from rollout.plan.plan import Plan
@@ -70,20 +69,4 @@ def is_busy(active: PhaseRun) -> str:
         RunState(active.state),
         "Wait for its end, or cancel it" if active.active else "Look at the page again",
     )
-    return (
-        f"{active.actor_name}'s {name_of(active)} is "
-        f"{active.get_state_display().lower()}. {advice}."
-    )
-
-
-def name_of(run: PhaseRun) -> str:
-    """What people call a run, within a sentence."""
-    if run.way == Way.REPAIR:
-        return f"repair of {run.repair.tables}"
-    return f"rollback of phase {run.phase}" if run.way == Way.BACKWARD else f"phase {run.phase}"
-
-
-def sentence_name_of(run: PhaseRun) -> str:
-    """The same at the beginning of a sentence."""
-    name = name_of(run)
-    return name[0].upper() + name[1:]
+    return f"{active.actor_name}'s {active.name} is {active.get_state_display().lower()}. {advice}."

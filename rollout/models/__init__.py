@@ -27,7 +27,7 @@ from rollout.models.rehearsals import (
     RehearsalState,
 )
 from rollout.models.repairs import MappingChange, Repair
-from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rollouts import Attempted, Leased, Rollout
 from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.models.shadow import ShadowTally
@@ -55,6 +55,7 @@ __all__ = [
     "SNAPSHOT_ENDED",
     "SNAPSHOT_UNDER_WAY",
     "WORKING",
+    "Attempted",
     "AuditMode",
     "AuditReport",
     "AuditStatus",

@@ -35,6 +35,9 @@ class AuditReport(Leased):
     "category": name, "rows": count}]}].
     """
 
+    kind = task = "audit"
+    state_field = "status"
+
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="audits")
     run = models.ForeignKey(PhaseRun, null=True, on_delete=models.SET_NULL, related_name="audits")
     status = models.CharField(
@@ -88,7 +91,6 @@ class AuditReport(Leased):
     """forward: the legacy text is right; reverse: the new value is; archive: the text is gone."""
     database = models.CharField(max_length=100, blank=True)
     """The database alias that was read."""
-    actor_name = models.CharField(max_length=150)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
 

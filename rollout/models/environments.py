@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
-from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rollouts import Attempted, Rollout
 from rollout.models.snapshots import Snapshot
 
 
@@ -74,11 +74,14 @@ RESTORE_WORKING = (RestoreState.RUNNING, RestoreState.CANCELLING)
 RESTORE_UNDER_WAY = (RestoreState.WAITING, *RESTORE_WORKING)
 
 
-class Restore(Leased):
+class Restore(Attempted):
     """A snapshot put in place of a plan's tables in an environment, or into a new database.
 
     Into production only once another lead has approved it.
     """
+
+    kind = task = "restore"
+    under_way_states = RESTORE_UNDER_WAY
 
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="restores")
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="restores")
@@ -90,20 +93,14 @@ class Restore(Leased):
     state = models.CharField(
         max_length=10, choices=RestoreState.choices, default=RestoreState.RUNNING
     )
-    attempts = models.PositiveSmallIntegerField(default=0)
     transaction = models.BigIntegerField(null=True)
     """The number of the transaction that replaced the tables, as its server counts: written down
     before it was committed, so that the server can be asked whether it was."""
-    doing = models.TextField(blank=True)
-    actor_name = models.CharField(max_length=150)
     reason = models.TextField(blank=True)
     approver_name = models.CharField(max_length=150, blank=True)
     approved_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    error = models.TextField(blank=True)
-    advice = models.TextField(blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -117,7 +114,3 @@ class Restore(Leased):
 
     def __str__(self) -> str:
         return f"restore of snapshot {self.snapshot_id} into {self.rollout}: {self.state}"
-
-    @property
-    def under_way(self) -> bool:
-        return self.state in RESTORE_UNDER_WAY

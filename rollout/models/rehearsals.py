@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from rollout.models.environments import Environment
-from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rollouts import Attempted, Rollout
 from rollout.models.runs import PhaseRun, StepRun
 from rollout.models.snapshots import Snapshot
 
@@ -32,9 +32,13 @@ REHEARSAL_UNDER_WAY = (
 )
 
 
-class Rehearsal(Leased):
+class Rehearsal(Attempted):
     """A plan carried out in a database made from a snapshot, from where the snapshot stood to the
     last phase and back, while generated traffic goes on."""
+
+    kind = "rehearsal"
+    task = "rehearse"
+    under_way_states = REHEARSAL_UNDER_WAY
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="rehearsals")
     """What is rehearsed."""
@@ -45,10 +49,6 @@ class Rehearsal(Leased):
     state = models.CharField(
         max_length=10, choices=RehearsalState.choices, default=RehearsalState.MAKING
     )
-    attempts = models.PositiveSmallIntegerField(default=0)
-    """How many workers began with it."""
-    doing = models.TextField(blank=True)
-    actor_name = models.CharField(max_length=150)
     plan_digest = models.CharField(max_length=12)
     keep = models.BooleanField(default=False)
     """Whether its database stays when it has passed."""
@@ -72,11 +72,8 @@ class Rehearsal(Leased):
     """Of an operation of the traffic."""
     look_ms = models.FloatField(null=True)
     """How often it was looked at the locks."""
-    created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    error = models.TextField(blank=True)
-    advice = models.TextField(blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -100,10 +97,6 @@ class Rehearsal(Leased):
         if self.compared_at is None:
             return None
         return not self.catalog_differences and not self.data_differences
-
-    @property
-    def under_way(self) -> bool:
-        return self.state in REHEARSAL_UNDER_WAY
 
 
 class Observation(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
@@ -63,9 +63,54 @@ class Leased(models.Model):
     ``lease_until`` is moved on by the worker that holds the work; past it, it is up for grabs.
     """
 
+    kind: ClassVar[str]
+    """What logs call it, a word."""
+    task: ClassVar[str]
+    """The function of ``rollout.tasks`` that goes on with it."""
+    state_field: ClassVar[str] = "state"
+
+    if TYPE_CHECKING:
+        rollout: models.ForeignKey[Rollout, Rollout]
+
     token = models.PositiveIntegerField(default=0)
     worker = models.CharField(max_length=200, blank=True)
     lease_until = models.DateTimeField(null=True)
+    actor_name = models.CharField(max_length=150)
 
     class Meta:
         abstract = True
+
+    @property
+    def title(self) -> str:
+        """What people call it, at the beginning of a sentence."""
+        return f"{self.kind.capitalize()} {self.pk}"
+
+    def log_fields(self) -> dict[str, object]:
+        """What lines of a log say about it: the names are those of ``rollout.logs``."""
+        return {
+            "plan": self.rollout.plan,
+            "environment": self.rollout.environment,
+            self.kind: self.pk,
+        }
+
+
+class Attempted(Leased):
+    """Leased work that counts its attempts, and keeps what it is at and why it failed."""
+
+    under_way_states: ClassVar[tuple[str, ...]]
+    """States in which no other of its kind may begin beside it."""
+
+    attempts = models.PositiveSmallIntegerField(default=0)
+    """How many workers began with it."""
+    doing = models.TextField(blank=True)
+    """What the work on it is at; empty when there is none."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    error = models.TextField(blank=True)
+    advice = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def under_way(self) -> bool:
+        return getattr(self, self.state_field) in self.under_way_states

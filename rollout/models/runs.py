@@ -13,7 +13,7 @@ from rollout.models.rollouts import Leased, Rollout
 
 
 class RunState(models.TextChoices):
-    """The states of a phase run. ``ALLOWED`` in ``rollout.runner`` says which follow which."""
+    """The states of a phase run. ``rollout.worker.transitions`` says which follow which."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -48,6 +48,9 @@ class Way(models.TextChoices):
 class PhaseRun(Leased):
     """One run of a phase, forward or as its rollback."""
 
+    kind = "run"
+    task = "advance"
+
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="runs")
     phase = models.PositiveSmallIntegerField()
     way = models.CharField(max_length=10, choices=Way.choices, default=Way.FORWARD)
@@ -55,7 +58,6 @@ class PhaseRun(Leased):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    actor_name = models.CharField(max_length=150)
     plan_digest = models.CharField(max_length=12)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -89,6 +91,20 @@ class PhaseRun(Leased):
 
     def __str__(self) -> str:
         return f"{self.rollout}: phase {self.phase} {self.way} ({self.state})"
+
+    @property
+    def name(self) -> str:
+        """What people call it, within a sentence."""
+        if self.way == Way.REPAIR:
+            return f"repair of {self.repair.tables}"
+        return f"{'rollback of ' if self.way == Way.BACKWARD else ''}phase {self.phase}"
+
+    @property
+    def title(self) -> str:
+        return self.name[0].upper() + self.name[1:]
+
+    def log_fields(self) -> dict[str, object]:
+        return super().log_fields() | {"phase": self.phase, "way": self.way}
 
     @property
     def active(self) -> bool:

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
-from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rollouts import Attempted, Rollout
 from rollout.models.runs import PhaseRun
 
 
@@ -33,13 +33,16 @@ SNAPSHOT_ENDED = (SnapshotState.VERIFIED, SnapshotState.CANCELLED, SnapshotState
 """States of a snapshot whose dump, where there is one, may be verified again or deleted."""
 
 
-class Snapshot(Leased):
+class Snapshot(Attempted):
     """A dump of the plan's tables, and what it held by the server's own word.
 
     Only a verified one counts: it was restored elsewhere and found to hold just that. ``crosstabs``
     is [{"table", "legacy_column", "column", "cells": [{"legacy": text or null, "new": name or null,
     "rows"}], "pairs": how many there are, "digest": of all of them}].
     """
+
+    kind = task = "snapshot"
+    under_way_states = SNAPSHOT_UNDER_WAY
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="snapshots")
     run = models.ForeignKey(
@@ -48,11 +51,6 @@ class Snapshot(Leased):
     state = models.CharField(
         max_length=10, choices=SnapshotState.choices, default=SnapshotState.TAKING
     )
-    attempts = models.PositiveSmallIntegerField(default=0)
-    """How often a worker began with it."""
-    doing = models.TextField(blank=True)
-    """What the work on it is at; empty when there is none."""
-    actor_name = models.CharField(max_length=150)
     plan_digest = models.CharField(max_length=12)
     phases: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
     """How each phase stood: done, begun or untouched."""
@@ -84,7 +82,6 @@ class Snapshot(Leased):
     differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
     """What the restored copy has otherwise, a sentence each."""
 
-    created_at = models.DateTimeField(auto_now_add=True)
     taken_at = models.DateTimeField(null=True)
     """The moment whose data it holds."""
     seconds = models.FloatField(null=True)
@@ -94,8 +91,6 @@ class Snapshot(Leased):
     expires_at = models.DateTimeField(null=True)
     """When the plan no longer asks for it."""
     deleted_at = models.DateTimeField(null=True)
-    error = models.TextField(blank=True)
-    advice = models.TextField(blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -113,7 +108,3 @@ class Snapshot(Leased):
 
     def get_absolute_url(self) -> str:
         return reverse("rollout:snapshot", args=[self.pk])
-
-    @property
-    def under_way(self) -> bool:
-        return self.state in SNAPSHOT_UNDER_WAY

@@ -11,7 +11,7 @@ from rollout.models import (
     Rollout,
 )
 from rollout.worker import audits
-from rollout.worker.audits import asked_for, carry_out
+from rollout.worker.audits import AuditJob, asked_for
 
 LARGEST_SAMPLE = 1_000_000
 
@@ -62,7 +62,7 @@ def start_audit(
             seed=seed,
             tables=tables,
         )
-        queue.send_audit(report)
+        queue.send_work(report)
     return report
 
 
@@ -79,6 +79,6 @@ def make_now(
     report = asked_for(
         rollout, actor_name=actor_name, source=source, sample=sample, seed=seed, tables=tables
     )
-    carry_out(report.pk, report.token, from_queue=False)
+    AuditJob.carry_out(report.pk, report.token, from_queue=False)
     report.refresh_from_db()
     return report

@@ -12,7 +12,6 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
-from rollout.journal.rollouts import name_of
 from rollout.models import WORKING, Rollout, StepRun, StepState
 
 ASKED = {"cancel": "cancel its statement", "end": "end"}
@@ -81,7 +80,7 @@ def end_blocker(
             with journal.atomic():
                 activity_log.record(
                     Event.BLOCKER_CANCELLED if how == "cancel" else Event.BLOCKER_ENDED,
-                    f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {name_of(run)}.",
+                    f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {run.name}.",
                     actor=actor.get_username(),
                     source=source,
                     rollout=rollout,
@@ -121,7 +120,7 @@ def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, B
     blocker = held.blocker(pid, began_at)
     if blocker is None:
         raise Refused(
-            f"pid {pid} is not what {name_of(held.step_run.run)} waits for now: nothing was done. "
+            f"pid {pid} is not what {held.step_run.run.name} waits for now: nothing was done. "
             "Look at the page again."
         )
     try:

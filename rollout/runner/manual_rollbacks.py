@@ -9,7 +9,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
-from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, sentence_name_of
+from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
@@ -149,7 +149,7 @@ def _note(
         )
         for position, step in enumerate(steps)
     )
-    told = [f"{sentence_name_of(run)} was carried out by hand, and the database shows it."]
+    told = [f"{run.title} was carried out by hand, and the database shows it."]
     activity_log.record(
         Event.ROLLED_BACK_BY_HAND,
         " ".join([*told, *dict.fromkeys(filter(None, compared.values()))]),

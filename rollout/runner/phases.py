@@ -13,11 +13,9 @@ from rollout.journal.rollouts import (
     active_run,
     alone_with,
     is_busy,
-    name_of,
     plan_of,
     refuse_beside_restore,
     refuse_out_of_reach,
-    sentence_name_of,
 )
 from rollout.models import (
     PhaseRun,
@@ -126,7 +124,7 @@ def _begin(
         phase=phase,
         data={"run": run.pk, "plan_digest": plan.digest, **more},
     )
-    queue.send_run(run)
+    queue.send_work(run)
     return run
 
 
@@ -148,12 +146,12 @@ def _why_not_retry(run: PhaseRun) -> str:
     """Why a run that somebody names cannot go on."""
     if run.state not in STOPPED:
         return (
-            f"{sentence_name_of(run)} is {run.get_state_display().lower()}: there is nothing to "
+            f"{run.title} is {run.get_state_display().lower()}: there is nothing to "
             "retry. Look at the page again."
         )
     if run.way == Way.REPAIR:
-        return f"More has been carried out since the {name_of(run)}. Start a new repair."
-    return f"{sentence_name_of(run)} is not the newest run any more. Look at the page again."
+        return f"More has been carried out since the {run.name}. Start a new repair."
+    return f"{run.title} is not the newest run any more. Look at the page again."
 
 
 def retry(
@@ -220,8 +218,8 @@ def _go_on(
         run.steps.all().delete()
     if run.way == Way.FORWARD:
         _use_sign_offs(run)
-    record_on_run(run, Event.RETRIED, f"Retried {name_of(run)}.", actor, source, **more)
-    queue.send_run(run)
+    record_on_run(run, Event.RETRIED, f"Retried {run.name}.", actor, source, **more)
+    queue.send_work(run)
     return run
 
 
@@ -250,9 +248,9 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         ):
             run.refresh_from_db()
             raise Refused(f"It cannot be paused now: {is_busy(run)}")
-        record_on_run(run, Event.PAUSE_ASKED_FOR, f"Asked {name_of(run)} to pause.", actor, source)
+        record_on_run(run, Event.PAUSE_ASKED_FOR, f"Asked {run.name} to pause.", actor, source)
         if run.state == RunState.PAUSED:
-            record_on_run(run, Event.PAUSED, f"{sentence_name_of(run)} is paused.", actor, source)
+            record_on_run(run, Event.PAUSED, f"{run.title} is paused.", actor, source)
     return run
 
 
@@ -267,8 +265,8 @@ def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
             run, RunState.QUEUED, lease_until=leases.grace()
         ):
             raise Refused(f"Only a paused phase can be resumed: {is_busy(run)}")
-        record_on_run(run, Event.RESUMED, f"Resumed {name_of(run)}.", actor, source)
-        queue.send_run(run)
+        record_on_run(run, Event.RESUMED, f"Resumed {run.name}.", actor, source)
+        queue.send_work(run)
     return run
 
 
@@ -283,11 +281,9 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
             raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
-        record_on_run(run, Event.CANCEL_ASKED_FOR, f"Asked {name_of(run)} to stop.", actor, source)
+        record_on_run(run, Event.CANCEL_ASKED_FOR, f"Asked {run.name} to stop.", actor, source)
         if run.state == RunState.CANCELLED:
-            record_on_run(
-                run, Event.CANCELLED, f"{sentence_name_of(run)} is cancelled.", actor, source
-            )
+            record_on_run(run, Event.CANCELLED, f"{run.title} is cancelled.", actor, source)
     return run
 
 

@@ -28,7 +28,6 @@ from rollout.models import (
     REHEARSAL_UNDER_WAY,
     Environment,
     Rehearsal,
-    RehearsalState,
     Rollout,
     RunState,
     Snapshot,
@@ -36,6 +35,7 @@ from rollout.models import (
 )
 from rollout.plan.step import CONTRACT
 from rollout.runner import environments, phases
+from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import leases
 
 COPIES = 2
@@ -138,7 +138,7 @@ def rehearse(
             *(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source),
             anyway=load_found,
         )
-        queue.send_rehearsal(rehearsal)
+        queue.send_work(rehearsal)
     return rehearsal
 
 
@@ -194,15 +194,7 @@ def _free_name(number: int) -> str:
 def cancel_rehearsal(rehearsal: Rehearsal, *, actor: Actor, source: str = "web") -> None:
     """Stop a rehearsal; its database goes. Raises Refused."""
     with alone_with(rehearsal.rollout):
-        working = [s for s in REHEARSAL_UNDER_WAY if s != RehearsalState.CANCELLING]
-        if not Rehearsal.objects.filter(pk=rehearsal.pk, state__in=working).update(
-            state=RehearsalState.CANCELLING
-        ):
-            rehearsal.refresh_from_db()
-            if rehearsal.state == RehearsalState.CANCELLING:
-                raise Refused(f"Rehearsal {rehearsal.pk} is being cancelled. Wait until it stops.")
-            raise Refused("It is not under way any more: there is nothing to cancel.")
-        rehearsal.refresh_from_db()
+        ask_to_cancel(rehearsal)
         run = active_run(rehearsal.stage)
         if run is not None and run.state != RunState.CANCELLING:
             phases.cancel(rehearsal.stage, actor=actor, source=source)

@@ -211,7 +211,7 @@ def repair(
             examples=wanted.examples,
             plan_digest=plan.digest,
         )
-        queue.send_run(run)
+        queue.send_work(run)
     return run
 
 

@@ -26,15 +26,17 @@ from rollout.models import (
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.runner import environments
+from rollout.runner.cancellations import ask_to_cancel
 from rollout.runner.reasons import reason_of
 from rollout.worker import leases
 from rollout.worker.restores import (
     FRESH,
-    carry_out,
+    RestoreJob,
     refuse_unless_verified,
     replaces_live_data,
     why_not_fresh,
 )
+from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ def restore_snapshot(
     with alone_with(into):
         restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
         if restore.state == RestoreState.RUNNING:
-            queue.send_restore(restore)
+            queue.send_work(restore)
     return restore
 
 
@@ -67,7 +69,7 @@ def restore_now(
     with alone_with(into):
         restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
     if restore.state == RestoreState.RUNNING:
-        carry_out(restore.pk, restore.token, from_queue=False)
+        RestoreJob.carry_out(restore.pk, restore.token, from_queue=False)
         restore.refresh_from_db()
     return restore
 
@@ -93,9 +95,9 @@ def make_staging(
         )
         restore = _asked_for(snapshot, into, made, False, "", actor, source)
         if not now:
-            queue.send_restore(restore)
+            queue.send_work(restore)
     if now:
-        carry_out(restore.pk, restore.token, from_queue=False)
+        RestoreJob.carry_out(restore.pk, restore.token, from_queue=False)
         restore.refresh_from_db()
     return restore
 
@@ -109,17 +111,16 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
         if refusal:
             raise Refused(refusal)
         refuse_unless_verified(restore.snapshot)
-        changed = Restore.objects.filter(pk=restore.pk, state=RestoreState.WAITING).update(
-            state=RestoreState.RUNNING,
+        if not move(
+            restore,
+            RestoreState.RUNNING,
             approver_name=actor.get_username(),
             approved_at=timezone.now(),
             lease_until=leases.grace(),
-        )
-        if not changed:
+        ):
             raise Refused("Its state has just changed. Look at the page again.")
-        restore.refresh_from_db()
         _record(restore, Event.RESTORE_APPROVED, "Approved", actor.get_username(), source)
-        queue.send_restore(restore)
+        queue.send_work(restore)
 
 
 def why_not_approve(restore: Restore, actor: Actor) -> str:
@@ -139,19 +140,11 @@ def why_not_approve(restore: Restore, actor: Actor) -> str:
 def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
     """Stop a restore that waits or is under way; nothing has changed then. Raises Refused."""
     with alone_with(restore.rollout):
-        mine = Restore.objects.filter(pk=restore.pk)
-        # One that waits for approval is cancelled here and now: no worker has it.
-        waited = mine.filter(state=RestoreState.WAITING).update(
-            state=RestoreState.CANCELLED, finished_at=timezone.now()
-        )
-        if not waited and not mine.filter(state=RestoreState.RUNNING).update(
-            state=RestoreState.CANCELLING
-        ):
-            restore.refresh_from_db()
-            if restore.state == RestoreState.CANCELLING:
-                raise Refused(f"Restore {restore.pk} is being cancelled. Wait until it stops.")
-            raise Refused("It is not under way any more: there is nothing to cancel.")
         restore.refresh_from_db()
+        # One that waits for approval is cancelled here and now: no worker has it.
+        waited = restore.state == RestoreState.WAITING and move(restore, RestoreState.CANCELLED)
+        if not waited:
+            ask_to_cancel(restore)
         name = actor.get_username()
         _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", name, source)
         if waited:

@@ -1,6 +1,7 @@
 """Snapshots as people ask for them: take, verify, cancel, delete."""
 
 import logging
+from typing import Any
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -19,8 +20,10 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
+from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import dump_storage, leases
-from rollout.worker.snapshots import carry_out, newest_phase_begun
+from rollout.worker.snapshots import SnapshotJob, newest_phase_begun
+from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ def take_snapshot(rollout: Rollout, *, actor: Actor, source: str = "web") -> Sna
     refuse_out_of_reach(rollout)
     with alone_with(rollout):
         snapshot = _asked_for(rollout, actor, source)
-        queue.send_snapshot(snapshot)
+        queue.send_work(snapshot)
     return snapshot
 
 
@@ -39,30 +42,23 @@ def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
     refuse_out_of_reach(snapshot.rollout)
     with alone_with(snapshot.rollout):
         _refuse_beside_another(snapshot.rollout)
-        changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=SNAPSHOT_ENDED).exclude(
-            sha256=""
-        )
-        if not changed.update(
-            state=SnapshotState.TAKEN,
-            attempts=0,
-            error="",
-            advice="",
-            differences=[],
-            lease_until=leases.grace(),
+        snapshot.refresh_from_db()
+        again: dict[str, Any] = {"attempts": 0, "error": "", "advice": "", "differences": []}
+        if not snapshot.sha256 or not move(
+            snapshot, SnapshotState.TAKEN, lease_until=leases.grace(), **again
         ):
             raise Refused("There is no dump of it to verify. Take another snapshot.")
-        snapshot.refresh_from_db()
         _record(
             snapshot, Event.VERIFICATION_ASKED_FOR, "Asked to verify", actor.get_username(), source
         )
-        queue.send_snapshot(snapshot)
+        queue.send_work(snapshot)
 
 
 def make_now(rollout: Rollout, *, actor: Actor, source: str) -> Snapshot:
     """Take and verify a snapshot in this process, for a shell that waits. Raises Refused."""
     with alone_with(rollout):
         snapshot = _asked_for(rollout, actor, source)
-    carry_out(snapshot.pk, snapshot.token, from_queue=False)
+    SnapshotJob.carry_out(snapshot.pk, snapshot.token, from_queue=False)
     snapshot.refresh_from_db()
     return snapshot
 
@@ -70,15 +66,7 @@ def make_now(rollout: Rollout, *, actor: Actor, source: str) -> Snapshot:
 def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
     """Stop a snapshot that is under way; a dump that is not whole goes. Raises Refused."""
     with alone_with(snapshot.rollout):
-        working = [state for state in SNAPSHOT_UNDER_WAY if state != SnapshotState.CANCELLING]
-        changed = Snapshot.objects.filter(pk=snapshot.pk, state__in=working)
-        if not changed.update(state=SnapshotState.CANCELLING):
-            snapshot.refresh_from_db()
-            if snapshot.state == SnapshotState.CANCELLING:
-                raise Refused(f"Snapshot {snapshot.pk} is being cancelled. Wait until it stops.")
-            raise Refused("It is not under way any more: there is nothing to cancel.")
-        snapshot.refresh_from_db()
-        # Whoever holds it, or has its message before them, clears up.
+        ask_to_cancel(snapshot)
         _record(
             snapshot,
             Event.SNAPSHOT_CANCEL_ASKED_FOR,
@@ -146,10 +134,7 @@ def _delete(snapshot: Snapshot, actor: str, source: str, verb: str) -> None:
         dump_storage.remove(snapshot.storage_name)
     except OSError as error:
         raise Refused(f"The storage would not delete it: {error}. Look at the storage.") from error
-    Snapshot.objects.filter(pk=snapshot.pk).update(
-        state=SnapshotState.DELETED, deleted_at=timezone.now()
-    )
-    snapshot.refresh_from_db()
+    move(snapshot, SnapshotState.DELETED, deleted_at=timezone.now())
     _record(snapshot, Event.SNAPSHOT_DELETED, verb, actor, source)
 
 

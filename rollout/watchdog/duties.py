@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from rollout import queue
 from rollout.journal import heartbeats
@@ -11,15 +12,16 @@ from rollout.runner import snapshots
 from rollout.telemetry import thinning
 from rollout.watchdog import (
     guardrails,
-    lost_work,
     retention,
     sampled_audits,
     scheduled_starts,
 )
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.database_stats import DatabaseSampler
+from rollout.watchdog.lost_work import bring_back
 from rollout.watchdog.queue_beat import QueueBeat
 from rollout.watchdog.view_refresh import Refresher
+from rollout.worker.kinds import KINDS
 
 # The watchdog looks every second: with no interval of its own a duty is due each time.
 EVERY_LOOK = timedelta(0)
@@ -56,11 +58,10 @@ def duties() -> tuple[Duty, ...]:
         Duty("guardrails", looks, guardrails.evaluate_all),
         Duty("delivery collection", looks, delivering.collect),
         Duty("scheduled starts", looks, scheduled_starts.start_due),
-        Duty("lost runs", looks, lost_work.recover_runs, needs_worker=True),
-        Duty("lost audits", looks, lost_work.recover_audits, needs_worker=True),
-        Duty("lost snapshots", looks, lost_work.recover_snapshots, needs_worker=True),
-        Duty("lost restores", looks, lost_work.recover_restores, needs_worker=True),
-        Duty("lost rehearsals", looks, lost_work.recover_rehearsals, needs_worker=True),
+        *(
+            Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
+            for kind in KINDS
+        ),
         Duty("view refreshes", looks, Refresher().send_due, needs_worker=True),
         Duty("deliveries", looks, delivering.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),

@@ -153,7 +153,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
             rule,
             state,
             run,
-            f"Rule “{rule.id}” paused {rollouts.name_of(run)}. {state.message}",
+            f"Rule “{rule.id}” paused {run.name}. {state.message}",
         )
     return True
 

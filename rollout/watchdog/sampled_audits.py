@@ -99,5 +99,5 @@ def _send_if_due(rollout: Rollout) -> bool:
         sample=plans.get(rollout.plan).sample_rows,
         scheduled=True,
     )
-    queue.send_audit(report)
+    queue.send_work(report)
     return True

@@ -10,6 +10,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import psycopg
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
 from rollout import journal
@@ -45,7 +46,9 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.queries.sample_bounds import CONFIDENCE, confidence_of_look, upper_bound
 from rollout.worker import leases
+from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
+from rollout.worker.transitions import move
 
 LARGEST_SEED = 2**31 - 1
 
@@ -53,22 +56,31 @@ LARGEST_SEED = 2**31 - 1
 _WRITE_EVERY = 1.0
 
 
-def carry_out(report_id: int, token: int, *, from_queue: bool = True) -> None:
-    """Make a report that was asked for, if the token is still the newest one."""
-    report = (
-        AuditReport.objects.select_related("rollout")
-        .filter(pk=report_id, status=AuditStatus.RUNNING)
-        .first()
-    )
-    if report is None or not leases.claim(report, token):
-        return
-    on_wait = partial(_waits_for, report)
-    with Lease(report, on_wait=on_wait, from_queue=from_queue) as held:
-        try:
-            result = _compare(report, held)
-        except Interrupted:
-            return
-        _write(report, result)
+class AuditJob(LeasedJob[AuditReport]):
+    """Makes a report that was asked for."""
+
+    model = AuditReport
+    working = (AuditStatus.RUNNING,)
+
+    @classmethod
+    def waiting(cls) -> QuerySet[AuditReport]:
+        """Those of a phase come back with its run."""
+        return super().waiting().filter(run=None)
+
+    def waits_for(self, reason: str) -> None:
+        self.job.waiting_for = reason
+        self.job.save(update_fields=["waiting_for"])
+
+    def work(self) -> bool:
+        _write(self.job, _compare(self.job, self.held))
+        return True
+
+    def stopped(self) -> None:
+        """It is another worker's now, or was given up: nobody asks an audit to stop."""
+
+    def is_left_open_by(self, error: Exception) -> bool:
+        """Another worker makes it anew."""
+        return True
 
 
 def asked_for(
@@ -232,11 +244,6 @@ class _Progress:
             self._report.save(update_fields=["blocks", "blocks_done"])
 
 
-def _waits_for(report: AuditReport, reason: str) -> None:
-    report.waiting_for = reason
-    report.save(update_fields=["waiting_for"])
-
-
 def _write(report: AuditReport, result: AuditResult) -> None:
     report.rows = result.rows
     report.population = result.population
@@ -250,7 +257,6 @@ def _write(report: AuditReport, result: AuditResult) -> None:
     ]
     report.stored_mismatches = len(result.mismatches)
     report.message = result.inconclusive
-    report.finished_at = by_the_database()
     report.waiting_for = ""
     report.snapshot, report.direction = result.snapshot, result.direction
     report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest
@@ -261,7 +267,8 @@ def _write(report: AuditReport, result: AuditResult) -> None:
         if not result.inconclusive:
             findings.settle(report, result)
             _bound(report, result)
-        report.status = _status(report, result)
+        if not move(report, _status(report, result)):
+            raise Interrupted("The audit was given up before its end.")
         report.save()
         activity_log.record(
             Event.AUDIT_DONE,

@@ -12,7 +12,7 @@ from rollout.journal.events import Event
 from rollout.models import BackfillJob, PhaseRun, RunState, Way
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill, Pass, Proof
-from rollout.worker import backfills, leases, repairs
+from rollout.worker import backfills, repairs
 
 
 class Assistant:
@@ -69,7 +69,7 @@ def assist(job_id: int, until: float) -> None:
     try:
         control.check()
         with (
-            logs.bound(**leases.fields_of(run), step=job.step_run.step, job=job.pk),
+            logs.bound(**run.log_fields(), step=job.step_run.step, job=job.pk),
             target_of(run.rollout.environment).connect() as connection,
         ):
             worker = backfills.worker_of(connection, action_of(job), job, control)

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import Combinable
@@ -21,9 +20,8 @@ from rollout.engine.control import Interrupted
 from rollout.engine.standing import Standing
 from rollout.engine.target import Connection
 from rollout.journal import heartbeats
-from rollout.models import AuditReport, Leased, PhaseRun, Rehearsal, Restore, RunState, Snapshot
+from rollout.models import Leased, RunState
 
-Work = PhaseRun | AuditReport | Snapshot | Restore | Rehearsal
 SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
@@ -40,7 +38,7 @@ class Lease:
 
     def __init__(
         self,
-        work: Work,
+        work: Leased,
         *,
         on_wait: Callable[[str], None],
         on_look: Callable[[Standing | None], None] | None = None,
@@ -58,7 +56,7 @@ class Lease:
         self._shown: Standing | None = None
         self._connection: Connection | None = None
         self._ended = threading.Event()
-        self._logged = logs.bound(**fields_of(work))
+        self._logged = logs.bound(**work.log_fields())
 
     def __enter__(self) -> Self:
         self._logged.__enter__()
@@ -132,17 +130,13 @@ class Lease:
             self._shown = standing
 
     def _look(self) -> None:
-        if isinstance(self.work, AuditReport):
-            return
-        # Whatever else is leased calls it the same when they are to stop.
-        try:
-            found = type(self.work)._default_manager.only("state", "token").get(pk=self.work.pk)
-        except ObjectDoesNotExist:
-            found = None
-        if found is None or found.token != self.token:
+        held = _rows(self.work).filter(pk=self.work.pk, token=self.token)
+        state = held.values_list(self.work.state_field, flat=True).first()
+        if state is None:
             self.lost = True
-        elif found.state in (RunState.PAUSING, RunState.CANCELLING):
-            self.asked_to = RunState(found.state)
+        # Every kind of work calls it the same when it is to stop.
+        elif state in (RunState.PAUSING, RunState.CANCELLING):
+            self.asked_to = RunState(state)
 
     def _cancel_statement(self) -> None:
         if self._connection is not None and not self._connection.closed:
@@ -152,26 +146,7 @@ class Lease:
                 self.lost = self.lost or self._connection.closed
 
 
-def fields_of(work: Work) -> dict[str, object]:
-    """What lines of a log say about work: the names are those of ``rollout.logs``."""
-    fields: dict[str, object] = {
-        "plan": work.rollout.plan,
-        "environment": work.rollout.environment,
-    }
-    match work:
-        case PhaseRun():
-            return fields | {"phase": work.phase, "way": work.way, "run": work.pk}
-        case AuditReport():
-            return fields | {"audit": work.pk}
-        case Snapshot():
-            return fields | {"snapshot": work.pk}
-        case Restore():
-            return fields | {"restore": work.pk}
-        case Rehearsal():
-            return fields | {"rehearsal": work.pk}
-
-
-def claim(work: Work, token: int) -> bool:
+def claim(work: Leased, token: int) -> bool:
     """Take work that was sent with a token; False when that token is no longer the newest."""
     claimed = (
         _rows(work)
@@ -183,12 +158,12 @@ def claim(work: Work, token: int) -> bool:
     return bool(claimed) and work.token == token + 1
 
 
-def extend(work: Work, token: int) -> bool:
+def extend(work: Leased, token: int) -> bool:
     """Move a lease on; False when the work is another's by now."""
     return bool(_rows(work).filter(pk=work.pk, token=token).update(lease_until=grace()))
 
 
-def take_back(work: Work) -> bool:
+def take_back(work: Leased) -> bool:
     """Take work from a worker that has not been heard of: its token is void from now on."""
     taken = (
         _rows(work)
@@ -220,6 +195,6 @@ def run_out() -> Q:
     return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + timedelta(seconds=2 * SECONDS))
 
 
-def is_held(work: Work) -> bool:
+def is_held(work: Leased) -> bool:
     """Whether a worker has just been at it."""
     return _rows(work).filter(pk=work.pk).exclude(lease_until=None).exclude(run_out()).exists()

@@ -1,22 +1,19 @@
 """Carries a rehearsal out: every phase forward and back in a database of its own."""
 
-import logging
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from django.db import connections
 from django.utils import timezone
 
-from rollout import gates, journal, queue
+from rollout import gates, queue
 from rollout.engine.control import Interrupted
 from rollout.engine.rehearsal import witness
-from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.problem import SnapshotError
 from rollout.engine.target import install
 from rollout.gates import drift
-from rollout.journal import activity_log, rollouts
 from rollout.journal.actors import Refused
 from rollout.journal.environments import (
     UnknownEnvironment,
@@ -24,8 +21,7 @@ from rollout.journal.environments import (
     target_of_made,
 )
 from rollout.journal.events import Event
-from rollout.journal.moments import by_the_database
-from rollout.journal.rollouts import active_run, alone_with, name_of, plan_of
+from rollout.journal.rollouts import active_run, alone_with, plan_of
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
     AuditReport,
@@ -43,7 +39,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
 from rollout.worker import databases, leases, restores, runs
-from rollout.worker.leases import Lease
+from rollout.worker.leased_jobs import AttemptedJob
 from rollout.worker.rehearsal_observers import FORGET_SECONDS, Notes, Observer, ObserverDied
 
 
@@ -57,21 +53,8 @@ def begin_in_rehearsal(rollout: Rollout, phase: int, way: Way, *, actor_name: st
         plan_digest=plan_of(rollout).digest,
         lease_until=leases.grace(),
     )
-    queue.send_run(run)
+    queue.send_work(run)
     return run
-
-
-_log = logging.getLogger(__name__)
-
-
-_ENDED = {
-    RehearsalState.PASSED: Event.REHEARSAL_PASSED,
-    RehearsalState.FAILED: Event.REHEARSAL_FAILED,
-    RehearsalState.CANCELLED: Event.REHEARSAL_CANCELLED,
-}
-
-
-MOST_ATTEMPTS = 5
 
 
 ALONE_SECONDS = 1.0
@@ -98,62 +81,32 @@ class _OthersWait(Exception):
     """Somebody else's work has waited for a worker long enough."""
 
 
-def carry_out(rehearsal_id: int, token: int, *, from_queue: bool = True) -> None:
-    """Rehearse, or go on where another worker stopped, if the token is still the newest one."""
-    rehearsal = (
-        Rehearsal.objects.select_related("rollout", "snapshot__rollout", "environment", "stage")
-        .filter(pk=rehearsal_id, state__in=REHEARSAL_UNDER_WAY)
-        .first()
-    )
-    if rehearsal is None or not leases.claim(rehearsal, token):
-        return
-    with Lease(rehearsal, on_wait=lambda _reason: None, from_queue=from_queue) as held:
-        work = _Work(rehearsal, held)
-        try:
-            work.carry_on()
-        except _OthersWait:
-            if leases.extend(rehearsal, held.token):
-                queue.send_rehearsal(rehearsal)
-        except Interrupted:
-            work.stopped()
-        except (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment) as error:
-            work.fail(str(error), getattr(error, "advice", ""))
-        except ObserverDied as error:
-            work.fail(
-                f"The process that observes the rehearsal came to an end. {error}",
-                "Look at the plan's traffic function, then rehearse again.",
-            )
-        except Exception as error:
-            if held.lost or held.asked_to:
-                work.stopped()
-            elif runs.connection_lost(error):
-                # The lease runs out, and the watchdog has the rehearsal taken up where it was.
-                raise
-            elif isinstance(error, psycopg.Error):
-                meant = problem.of_database(error)
-                work.fail(str(meant), meant.advice)
-            else:
-                _log.exception("Rehearsal %s", rehearsal.pk)
-                work.fail(
-                    f"{type(error).__name__}: {error}",
-                    "Look at the worker's log, then rehearse again.",
-                )
+class RehearsalJob(AttemptedJob[Rehearsal]):
+    """Rehearses, or goes on where another worker stopped."""
 
+    model = Rehearsal
+    working = REHEARSAL_UNDER_WAY
+    related = ("rollout", "snapshot__rollout", "environment", "stage")
+    answers = (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment, ObserverDied)
+    ends: ClassVar = {
+        RehearsalState.PASSED: Event.REHEARSAL_PASSED,
+        RehearsalState.FAILED: Event.REHEARSAL_FAILED,
+        RehearsalState.CANCELLED: Event.REHEARSAL_CANCELLED,
+    }
+    cancel_asked = Event.REHEARSAL_CANCEL_ASKED_FOR
+    max_attempts = 5
+    again = "rehearse again"
 
-class _Work:
-    """A worker's work on one rehearsal. Every write of it is fenced by the lease's token."""
-
-    def __init__(self, rehearsal: Rehearsal, held: Lease) -> None:
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        super().__init__(rehearsal)
         self.rehearsal = rehearsal
-        self.held = held
-        self.token = rehearsal.token
         self.made = rehearsal.environment
 
     @property
     def plan(self) -> Plan:
         return plan_of(self.rehearsal.rollout)
 
-    def carry_on(self) -> None:
+    def work(self) -> bool:
         rehearsal = self.rehearsal
         if rehearsal.state == RehearsalState.CANCELLING:
             raise Interrupted("It was cancelled before a worker went on with it.")
@@ -162,32 +115,43 @@ class _Work:
                 "The plan is another by now: what was rehearsed would not be what is carried out.",
                 "Rehearse again.",
             )
-        self._write(
-            attempts=rehearsal.attempts + 1, started_at=rehearsal.started_at or timezone.now()
-        )
+        rehearsal.started_at = rehearsal.started_at or timezone.now()
+        self.count_attempt(started_at=rehearsal.started_at)
         if rehearsal.state == RehearsalState.MAKING:
             self._make()
             self._introspect()
         if rehearsal.state == RehearsalState.RUNNING:
-            self._run_phases()
+            try:
+                self._run_phases()
+            except _OthersWait:
+                return False
         self._compare()
+        return True
+
+    def done(self) -> None:
+        self.end(RehearsalState.PASSED)
+
+    def is_left_open_by(self, error: Exception) -> bool:
+        return not self.is_to_stop and runs.connection_lost(error)
+
+    def explained(self, error: Exception) -> tuple[str, str]:
+        if isinstance(error, ObserverDied):
+            return (
+                f"The process that observes the rehearsal came to an end. {error}",
+                "Look at the plan's traffic function, then rehearse again.",
+            )
+        return super().explained(error)
 
     def _make(self) -> None:
         """The database, the snapshot in it, and the witness of what it held."""
-        if self.rehearsal.attempts > MOST_ATTEMPTS:
-            raise SnapshotError(
-                f"{MOST_ATTEMPTS} workers died while they made its database.",
-                "Look whether their machine runs out of memory or disk, then rehearse again.",
-            )
+        self.refuse_more_attempts("died while they made its database")
         self._drop_failed_before()
-        self._write(doing=f"Making the database {self.made.database}.")
+        self.tell(f"Making the database {self.made.database}.")
         target = databases.make(self.made)
         snapshot, stage = self.rehearsal.snapshot, self.rehearsal.stage
-        restores.put_back(
-            snapshot, stage, target, self.held, tell=lambda doing: self._write(doing=doing)
-        )
+        restores.put_back(snapshot, stage, target, self.held, tell=self.tell)
         restores.gather_statistics(stage, target)
-        self._write(doing="Copying the tables, to compare with them in the end.")
+        self.tell("Copying the tables, to compare with them in the end.")
         with target.connect() as connection:
             install(connection)
             self.held.using(connection)
@@ -195,7 +159,7 @@ class _Work:
             witness.begin(connection, self.plan)
 
         def is_ready() -> None:
-            self._write(state=RehearsalState.RUNNING, before=before, doing="")
+            self.write(RehearsalState.RUNNING, before=before, doing="")
             databases.is_ready(self.made)
 
         restores.note(
@@ -233,16 +197,16 @@ class _Work:
             database=connections.databases[alias_of_made(self.made)],
             seed=self.rehearsal.pk,
         ) as observer:
-            self._write(doing="Starting the traffic.")
+            self.tell("Starting the traffic.")
             observer.wait_until_ready(self.held)
             if not self.rehearsal.alone:
                 began = time.time()
                 self._wait(ALONE_SECONDS)
-                self._write(alone=observer.seen(began, time.time()).as_fields())
+                self.write(alone=observer.seen(began, time.time()).as_fields())
             notes = Notes(observer)
             while (leg := self._next_leg()) is not None:
                 run = self._begin(*leg)
-                self._write(doing="")
+                self.tell("")
                 self._carry_on_with(run, observer, notes)
                 self._wait(BETWEEN_SECONDS)
                 observer.check()
@@ -252,8 +216,8 @@ class _Work:
                 if self._others_wait():
                     raise _OthersWait
             if observer.look_seconds is not None:
-                self._write(look_ms=round(observer.look_seconds * 1000, 2))
-        self._write(state=RehearsalState.COMPARING)
+                self.write(look_ms=round(observer.look_seconds * 1000, 2))
+        self.write(RehearsalState.COMPARING)
 
     def _next_leg(self) -> tuple[int, Way] | None:
         """The phase that is due and its way; None when all of it is there and back."""
@@ -289,10 +253,10 @@ class _Work:
                 break
             if began_here and self._others_wait():
                 raise _OthersWait
-            self._write(doing=_doing(run))
+            self.tell(_doing(run))
             if run.state in (RunState.QUEUED, RunState.RUNNING):
                 # The queue has its message too: whoever claims it first goes on with it.
-                runs.advance(run.pk, run.token)
+                runs.RunJob.carry_out(run.pk, run.token)
                 began_here = True
             self.held.check()
             notes.write(run)
@@ -302,7 +266,7 @@ class _Work:
         notes.write(run)
         if run.state == RunState.DONE:
             return
-        what = name_of(run)
+        what = run.name
         if run.state == RunState.CANCELLED:
             raise RehearsalFailed(
                 f"The {what} was cancelled in {self.made.name}.", "Rehearse again."
@@ -314,11 +278,11 @@ class _Work:
 
     def _compare(self) -> None:
         """Raises RehearsalFailed where something did not come back the same, or was refused."""
-        self._write(doing="Comparing every row and the catalog with what they were.")
+        self.tell("Comparing every row and the catalog with what they were.")
         with target_of_made(self.made).connect() as connection:
             self.held.using(connection)
             verdict = witness.end(connection, self.plan, self.rehearsal.before)
-        self._write(
+        self.write(
             catalog_differences=verdict.catalog,
             data_differences=verdict.data,
             untouched_rows=verdict.untouched,
@@ -339,7 +303,6 @@ class _Work:
                 f"{' '.join(advice)} Then rehearse again. Its database {self.made.database} is "
                 "there for a look.",
             )
-        self._end(RehearsalState.PASSED, "", "", drop=not self.rehearsal.keep)
 
     def _failed_operations(self) -> str:
         """How many operations of the traffic failed, and one of them; empty where none did."""
@@ -352,64 +315,37 @@ class _Work:
             return ""
         return (
             f"{sum(each.errors for each in failed):,} operations of the application failed, in "
-            f"{name_of(failed[0].run)} for example: {failed[0].last_error}"
+            f"{failed[0].run.name} for example: {failed[0].last_error}"
         )
 
-    def fail(self, error: str, advice: str) -> None:
-        """Write down why; the database stays where there is something in it to look at."""
-        self._end(
-            RehearsalState.FAILED,
-            error,
-            advice,
-            drop=self.made.state != EnvironmentState.READY,
-        )
-
-    def stopped(self) -> None:
-        """It was cancelled, or is another worker's now."""
-        mine = Rehearsal.objects.filter(pk=self.rehearsal.pk, token=self.token)
-        if mine.filter(state=RehearsalState.CANCELLING).exists():
-            self._end(RehearsalState.CANCELLED, "", "", drop=True)
-
-    def _end(self, state: RehearsalState, error: str, advice: str, *, drop: bool) -> None:
+    def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
+        """Its database goes, unless it is to be kept or there is something in it to look at."""
         self._end_what_is_left()
         report = rehearsals.report_of(self.rehearsal)
         lock = report.longest_lock
-        if drop:
+        kept = {
+            RehearsalState.PASSED: self.rehearsal.keep,
+            RehearsalState.FAILED: self.made.state == EnvironmentState.READY,
+        }
+        if not kept.get(RehearsalState(state)):
             try:
                 databases.drop(self.made)
             except (psycopg.Error, UnknownEnvironment) as left:
                 advice = f"{advice} Its database {self.made.database} is left: {left}".strip()
-        with journal.atomic():
-            mine = Rehearsal.objects.filter(pk=self.rehearsal.pk, token=self.token)
-            if not mine.update(
-                state=state,
-                error=error,
-                advice=advice,
-                doing="",
-                finished_at=by_the_database(),
-                longest_lock_ms=lock.held_ms if lock else None,
-                longest_wait_ms=report.longest_wait_ms,
-            ):
-                return
-            self.rehearsal.refresh_from_db()
-            activity_log.record(
-                _ENDED[state],
-                f"Rehearsal {self.rehearsal.pk} {state}. {error} {advice}".strip(),
-                actor=activity_log.last_actor(
-                    Event.REHEARSAL_CANCEL_ASKED_FOR,
-                    rollout=self.rehearsal.rollout,
-                    rehearsal=self.rehearsal.pk,
-                )
-                if state == RehearsalState.CANCELLED
-                else self.rehearsal.actor_name,
-                source="worker",
-                rollout=self.rehearsal.rollout,
-                data={
-                    "rehearsal": self.rehearsal.pk,
-                    "snapshot": self.rehearsal.snapshot_id,
-                    "plan_digest": self.rehearsal.plan_digest,
-                },
-            )
+        return {
+            "advice": advice,
+            "longest_lock_ms": lock.held_ms if lock else None,
+            "longest_wait_ms": report.longest_wait_ms,
+        }
+
+    def log_message(self, text: str) -> str:
+        return f"{self.rehearsal.title} {self.rehearsal.state}. {text}".strip()
+
+    def log_data(self) -> dict[str, Any]:
+        return super().log_data() | {
+            "snapshot": self.rehearsal.snapshot_id,
+            "plan_digest": self.rehearsal.plan_digest,
+        }
 
     def _end_what_is_left(self) -> None:
         """A run that stands still because the rehearsal does has no worker any more."""
@@ -441,18 +377,8 @@ class _Work:
             self.held.check()
             time.sleep(min(left, 0.1))
 
-    def _write(self, **fields: Any) -> None:
-        """Raises Interrupted where it was cancelled, or is another worker's by now."""
-        mine = Rehearsal.objects.filter(pk=self.rehearsal.pk, token=self.token).exclude(
-            state=RehearsalState.CANCELLING
-        )
-        if not mine.update(**fields):
-            raise Interrupted("It was cancelled, or another worker has taken it over.")
-        for name, value in fields.items():
-            setattr(self.rehearsal, name, value)
-
 
 def _doing(run: PhaseRun) -> str:
     if run.state == RunState.PAUSED:
-        return f"{rollouts.sentence_name_of(run)} is paused. Resume it on its page."
+        return f"{run.title} is paused. Resume it on its page."
     return ""

@@ -181,7 +181,7 @@ def record_end(run: PhaseRun) -> None:
         after=found.after,
     )
     report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
-    queue.send_audit(report)
+    queue.send_work(report)
 
 
 def counts_sentence(found: Repair) -> str:

@@ -4,17 +4,15 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
-from django.db.models import QuerySet
 from django.utils import timezone
 from psycopg import sql
 
-from rollout import gates, journal
+from rollout import gates
 from rollout.engine import fences
 from rollout.engine.control import Control, Interrupted
-from rollout.engine.snapshot import problem
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.snapshot.problem import SnapshotError
@@ -40,21 +38,12 @@ from rollout.models import (
     StepState,
     Way,
 )
-from rollout.worker import databases, dump_storage, leases
-from rollout.worker.leases import Lease
+from rollout.worker import databases, dump_storage
+from rollout.worker.leased_jobs import AttemptedJob
 from rollout.worker.runs import connection_lost
 from rollout.worker.snapshots import recorded
 
 _log = logging.getLogger(__name__)
-
-
-_ENDED = {
-    RestoreState.FAILED: Event.RESTORE_FAILED,
-    RestoreState.CANCELLED: Event.RESTORE_CANCELLED,
-}
-
-
-MOST_ATTEMPTS = 3
 
 
 FRESH = timedelta(hours=1)
@@ -62,61 +51,37 @@ FRESH = timedelta(hours=1)
 may be waited for."""
 
 
-def carry_out(restore_id: int, token: int, *, from_queue: bool = True) -> None:
-    """Put a snapshot back, if the token is still the newest one."""
-    restore = (
-        Restore.objects.select_related("snapshot__rollout", "rollout", "environment")
-        .filter(pk=restore_id, state__in=RESTORE_WORKING)
-        .first()
-    )
-    if restore is None or not leases.claim(restore, token):
-        return
-    with Lease(restore, on_wait=lambda _reason: None, from_queue=from_queue) as held:
-        work = _Work(restore, held)
-        try:
-            work.carry_on()
-        except Interrupted:
-            work.stopped()
-        except (Refused, SnapshotError) as error:
-            work.fail(str(error), getattr(error, "advice", ""))
-        except psycopg.Error as error:
-            if work.may_be_committed and connection_lost(error):
-                # The lease runs out, and whoever takes it up asks the server what became of it.
-                raise
-            if held.lost or held.asked_to:
-                work.stopped()
-                return
-            meant = problem.of_database(error)
-            work.fail(f"{meant} Nothing was changed.", meant.advice)
-        except Exception as error:
-            if work.may_be_committed:
-                raise
-            _log.exception("Restore %s", restore.pk)
-            work.fail(
-                f"{type(error).__name__}: {error}", "Look at the worker's log, then try again."
-            )
+class RestoreJob(AttemptedJob[Restore]):
+    """Puts a snapshot back, where a database is to be made for it into that."""
 
+    model = Restore
+    working = RESTORE_WORKING
+    related = ("snapshot__rollout", "rollout", "environment")
+    answers = (Refused, SnapshotError)
+    ends: ClassVar = {
+        RestoreState.FAILED: Event.RESTORE_FAILED,
+        RestoreState.CANCELLED: Event.RESTORE_CANCELLED,
+    }
+    cancel_asked = Event.RESTORE_CANCEL_ASKED_FOR
 
-class _Work:
-    """A worker's work on one restore. Every write of it is fenced by the lease's token."""
-
-    def __init__(self, restore: Restore, held: Lease) -> None:
+    def __init__(self, restore: Restore) -> None:
+        super().__init__(restore)
         self.restore = restore
-        self.held = held
-        self.token = restore.token
 
     @property
     def may_be_committed(self) -> bool:
         """Whether the tables of an environment may have been replaced already."""
         return self.restore.transaction is not None and self.restore.environment is None
 
-    def carry_on(self) -> None:
+    def work(self) -> bool:
         restore = self.restore
-        self._count_attempt()
+        restore.started_at = restore.started_at or timezone.now()
+        self.count_attempt(started_at=restore.started_at)
+        self._refuse_more_attempts()
         if self._is_committed():
             # Who wrote there since would lose it, if the tables were replaced once more.
             self._note()
-            return
+            return True
         if restore.state == RestoreState.CANCELLING:
             raise Interrupted("It was cancelled before a worker began with it.")
         active = active_run(restore.rollout)
@@ -126,14 +91,14 @@ class _Work:
         if replaces_live_data(restore.rollout) and (refusal := why_not_fresh(restore)):
             raise Refused(refusal)
         target = self._target()
-        self._tell("Reading the dump through.")
+        self.tell("Reading the dump through.")
         put_back(
             restore.snapshot,
             restore.rollout,
             target,
             self.held,
-            tell=self._tell,
-            committing=lambda transaction: self._write(transaction=transaction),
+            tell=self.tell,
+            committing=lambda transaction: self.write(transaction=transaction),
         )
         self._note()
         try:
@@ -142,25 +107,39 @@ class _Work:
             # Autovacuum makes up for it.
             _log.warning("Statistics after restore %s: %s", restore.pk, str(error).strip())
 
-    def _count_attempt(self) -> None:
-        restore = self.restore
-        restore.attempts += 1
-        restore.started_at = restore.started_at or timezone.now()
-        self._mine(*RESTORE_WORKING).update(
-            attempts=restore.attempts, started_at=restore.started_at
-        )
-        if restore.attempts <= MOST_ATTEMPTS:
-            return
-        if self.may_be_committed:
+        return True
+
+    def _refuse_more_attempts(self) -> None:
+        if self.may_be_committed and self.restore.attempts > self.max_attempts:
             raise SnapshotError(
-                f"{MOST_ATTEMPTS} workers died or lost the database while they were at it, and "
+                f"{self.max_attempts} workers died or lost the database while they were at it, and "
                 "nobody could tell whether the tables were replaced.",
                 "Compare them with the snapshot, then restore anew or leave them.",
             )
-        raise SnapshotError(
-            f"{MOST_ATTEMPTS} workers died while they were at it.",
-            "Look whether their machine runs out of memory or disk, then try again.",
-        )
+        self.refuse_more_attempts()
+
+    def is_left_open_by(self, error: Exception) -> bool:
+        """Whoever takes it up asks the server what became of its transaction."""
+        cut_off = not isinstance(error, psycopg.Error) or connection_lost(error)
+        return self.may_be_committed and cut_off
+
+    def explained(self, error: Exception) -> tuple[str, str]:
+        message, advice = super().explained(error)
+        if isinstance(error, psycopg.Error):
+            message = f"{message} Nothing was changed."
+        return message, advice
+
+    def when_cancelled(self) -> tuple[str, str]:
+        return "It was cancelled. Nothing was changed.", ""
+
+    def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
+        """The database that was made for it goes."""
+        if self.restore.environment is not None:
+            databases.drop(self.restore.environment)
+        return {}
+
+    def log_data(self) -> dict[str, Any]:
+        return super().log_data() | {"snapshot": self.restore.snapshot_id}
 
     def _is_committed(self) -> bool:
         """Whether a worker that was cut off had replaced the tables; the server knows."""
@@ -174,7 +153,7 @@ class _Work:
         if row is not None and row[0] == "committed":
             return True
         self.restore.transaction = None
-        self._mine(*RESTORE_WORKING).update(transaction=None)
+        self.mine(*self.working).update(transaction=None)
         return False
 
     def _note(self) -> None:
@@ -190,71 +169,14 @@ class _Work:
         made = self.restore.environment
         if made is None:
             return target_of(self.restore.rollout.environment)
-        self._tell(f"Making the database {made.database}.")
+        self.tell(f"Making the database {made.database}.")
         return databases.make(made)
-
-    def _tell(self, doing: str) -> None:
-        self._write(doing=doing)
 
     def _done(self) -> None:
         """It is done, also where somebody asked to cancel it after the tables were replaced."""
-        self.restore.state, self.restore.finished_at = RestoreState.DONE, timezone.now()
-        if not self._mine(*RESTORE_WORKING).update(
-            state=RestoreState.DONE, finished_at=self.restore.finished_at, doing=""
-        ):
-            raise Interrupted("Another worker has taken it over.")
+        self.write(RestoreState.DONE, doing="")
         if self.restore.environment is not None:
             databases.is_ready(self.restore.environment)
-
-    def fail(self, error: str, advice: str) -> None:
-        self._end(RestoreState.FAILED, error, advice)
-
-    def stopped(self) -> None:
-        """It was cancelled, or is another worker's now."""
-        mine = Restore.objects.filter(pk=self.restore.pk, token=self.token)
-        if mine.filter(state=RestoreState.CANCELLING).exists():
-            self._end(RestoreState.CANCELLED, "It was cancelled. Nothing was changed.", "")
-
-    def _end(self, state: RestoreState, error: str, advice: str) -> None:
-        try:
-            self.held.check()
-        except Interrupted:
-            if self.held.lost:
-                return
-        made = self.restore.environment
-        if made is not None:
-            databases.drop(made)
-        with journal.atomic():
-            mine = Restore.objects.filter(pk=self.restore.pk, token=self.token)
-            if not mine.update(
-                state=state, error=error, advice=advice, doing="", finished_at=timezone.now()
-            ):
-                return
-            self.restore.refresh_from_db()
-            activity_log.record(
-                _ENDED[state],
-                f"Restore {self.restore.pk}: {error} {advice}".strip(),
-                actor=activity_log.last_actor(
-                    Event.RESTORE_CANCEL_ASKED_FOR,
-                    rollout=self.restore.rollout,
-                    restore=self.restore.pk,
-                )
-                if state == RestoreState.CANCELLED
-                else self.restore.actor_name,
-                source="worker",
-                rollout=self.restore.rollout,
-                data={"restore": self.restore.pk, "snapshot": self.restore.snapshot_id},
-            )
-
-    def _write(self, **fields: Any) -> None:
-        """Raises Interrupted where it was cancelled, or is another worker's by now."""
-        for name, value in fields.items():
-            setattr(self.restore, name, value)
-        if not self._mine(RestoreState.RUNNING).update(**fields):
-            raise Interrupted("It was cancelled, or another worker has taken it over.")
-
-    def _mine(self, *states: RestoreState) -> QuerySet[Restore]:
-        return Restore.objects.filter(pk=self.restore.pk, token=self.token, state__in=states)
 
 
 def put_back(

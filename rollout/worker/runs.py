@@ -9,7 +9,7 @@ from functools import cached_property
 import psycopg
 from django.db import InterfaceError, OperationalError
 
-from rollout import journal, logs, queue
+from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
@@ -20,7 +20,6 @@ from rollout.journal.audit_mappings import against
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
-from rollout.journal.rollouts import sentence_name_of
 from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.plan import plans
 from rollout.plan.actions import (
@@ -35,7 +34,8 @@ from rollout.plan.actions import (
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.worker import audits, backfills, leases, lost_triggers, probes, repairs
+from rollout.worker import audits, backfills, lost_triggers, probes, repairs
+from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
 from rollout.worker.transitions import move
 
@@ -56,20 +56,14 @@ class StepFailed(Exception):
     """A step came to an answer that stops its phase; the message says what to do."""
 
 
-def advance(run_id: int, token: int) -> None:
-    """Go on with a run, if the token is still the newest one."""
-    run = PhaseRun.objects.select_related("rollout").filter(pk=run_id, state__in=WORKING).first()
-    if run is None or not leases.claim(run, token):
-        return
-    execution = Execution(run)
-    with Lease(run, on_wait=execution.waiting_for, on_look=execution.shows) as held:
-        execution.carry_on(held)
+class RunJob(LeasedJob[PhaseRun]):
+    """Goes on with a run for a slice of time."""
 
-
-class Execution:
-    """One worker's slice of a run."""
+    model = PhaseRun
+    working = WORKING
 
     def __init__(self, run: PhaseRun) -> None:
+        super().__init__(run)
         self.run = run
         self.until = time.monotonic() + SLICE_SECONDS
         self.step_run: StepRun | None = None
@@ -102,7 +96,7 @@ class Execution:
         )
         return [step for step in reversed(steps) if step.id in begun]
 
-    def waiting_for(self, reason: str) -> None:
+    def waits_for(self, reason: str) -> None:
         """Write down for people what the present step waits for."""
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
@@ -114,53 +108,33 @@ class Execution:
                 standing=standing.as_data() if standing else None, waiting_for=str(standing or "")
             )
 
-    def carry_on(self, held: Lease) -> None:
+    def work(self) -> bool:
         """Do steps until the slice, the phase or somebody's patience ends."""
-        try:
-            if self.run.state == RunState.QUEUED:
-                move(
-                    self.run,
-                    RunState.RUNNING,
-                    token=held.token,
-                    started_at=self.run.started_at or by_the_database(),
-                )
-            if self.run.state != RunState.RUNNING:
-                raise Interrupted(f"The run is {self.run.state}.")
-            with target_of(self.run.rollout.environment).connect() as connection:
-                fences.take_over(connection, self.plan.name, held)
-                install(connection)
-                if self._repairs:
-                    repairs.count_before(self.run, connection, held)
-                ended = all(
-                    self._logged_step(n, step, connection, held) for n, step in self._numbered
-                )
-                if ended:
-                    self._refuse_lost_triggers(connection)
-                if ended and self._repairs:
-                    repairs.count_after(self.run, connection, held)
-        except Interrupted:
-            self._stopped(held)
-        except Exception as error:
-            if held.asked_to is RunState.CANCELLING or held.lost:
-                self._stopped(held)
-            elif connection_lost(error):
-                # The lease runs out, and the watchdog has the run taken up where it was.
-                raise
-            else:
-                self._failed(held, error)
-        else:
-            if ended:
-                self._done(held)
-            elif leases.extend(self.run, held.token):
-                queue.send_run(self.run)
+        if self.run.state == RunState.QUEUED:
+            move(
+                self.run,
+                RunState.RUNNING,
+                token=self.token,
+                started_at=self.run.started_at or by_the_database(),
+            )
+        if self.run.state != RunState.RUNNING:
+            raise Interrupted(f"The run is {self.run.state}.")
+        with target_of(self.run.rollout.environment).connect() as connection:
+            fences.take_over(connection, self.plan.name, self.held)
+            install(connection)
+            if self._repairs:
+                repairs.count_before(self.run, connection, self.held)
+            for position, step in enumerate(self.steps):
+                with logs.bound(step=step.id):
+                    if not self._step(position, step, connection, self.held):
+                        return False
+            self._refuse_lost_triggers(connection)
+            if self._repairs:
+                repairs.count_after(self.run, connection, self.held)
+        return True
 
-    @property
-    def _numbered(self) -> list[tuple[int, Step]]:
-        return list(enumerate(self.steps))
-
-    def _logged_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
-        with logs.bound(step=step.id):
-            return self._step(position, step, connection, held)
+    def is_left_open_by(self, error: Exception) -> bool:
+        return not self.is_to_stop and connection_lost(error)
 
     def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
         """Do a step; False when the slice ended before the step did."""
@@ -289,9 +263,9 @@ class Execution:
             raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
         return f"{len(live.tables)} tables are as the plan expects."
 
-    def _done(self, held: Lease) -> None:
+    def done(self) -> None:
         with journal.atomic():
-            if move(self.run, RunState.DONE, token=held.token, lease_until=None):
+            if move(self.run, RunState.DONE, token=self.token, lease_until=None):
                 if self._repairs:
                     repairs.record_end(self.run)
                     return
@@ -299,17 +273,16 @@ class Execution:
                     Event.ROLLBACK_DONE if self._backward else Event.PHASE_DONE, self._ended("done")
                 )
 
-    def _stopped(self, held: Lease) -> None:
-        """The work came to a safe point because somebody asked, or it is another worker's now."""
+    def stopped(self) -> None:
         self.run.refresh_from_db()
         to = {
             RunState.PAUSING: RunState.PAUSED,
             RunState.CANCELLING: RunState.CANCELLED,
         }.get(RunState(self.run.state))
-        if to is None or held.lost:
+        if to is None or self.held.lost:
             return
         with journal.atomic():
-            if move(self.run, to, token=held.token, lease_until=None):
+            if move(self.run, to, token=self.token, lease_until=None):
                 audits.give_up(self.run, f"The phase was {to} before its end.")
                 self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
 
@@ -322,13 +295,13 @@ class Execution:
         )
         return activity_log.last_actor(*events, rollout=self.run.rollout, run=self.run.pk)
 
-    def _failed(self, held: Lease, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         text = str(error).strip().replace("\x00", "") or type(error).__name__
         with journal.atomic():
             if not move(
                 self.run,
                 RunState.FAILED,
-                token=held.token,
+                token=self.token,
                 lease_until=None,
                 error=text,
                 advice=advice_for(error, may_go_back=not (self._repairs or self._backward)),
@@ -344,7 +317,7 @@ class Execution:
                     standing=None,
                 )
             step = self.step_run.step if self.step_run else ""
-            message = f"{sentence_name_of(self.run)} failed. {text}"
+            message = f"{self.run.title} failed. {text}"
             self._record(_FAILED[Way(self.run.way)], message, step=step)
 
     @property
@@ -366,7 +339,7 @@ class Execution:
         return self.run.way == Way.REPAIR
 
     def _ended(self, how: str) -> str:
-        return f"{sentence_name_of(self.run)} is {how}."
+        return f"{self.run.title} is {how}."
 
     def _record(self, event: Event, message: str, *, actor: str = "", **data: object) -> None:
         activity_log.record(

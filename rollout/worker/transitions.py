@@ -1,5 +1,6 @@
-"""Which state of a run may follow which, and the one way to change it."""
+"""Which state may follow which, and when, for each kind of work; and the one way to change it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import JSONField
@@ -7,28 +8,153 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rollout.models import PhaseRun, RunState
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    Leased,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Restore,
+    RestoreState,
+    RunState,
+    Snapshot,
+    SnapshotState,
+)
 
-S = RunState
+Transitions = Mapping[str, Mapping[str, str]]
+"""A state to those that may follow it, each with when it does."""
 
-ALLOWED: dict[RunState, frozenset[RunState]] = {
-    # A worker takes it; or somebody thinks again before one does.
-    S.QUEUED: frozenset({S.RUNNING, S.PAUSED, S.CANCELLED}),
-    # The worker comes to the end, fails, or is asked to stop.
-    S.RUNNING: frozenset({S.PAUSING, S.CANCELLING, S.DONE, S.FAILED}),
-    # The worker stops at the next safe point; it may come to the end before that.
-    S.PAUSING: frozenset({S.PAUSED, S.CANCELLING, S.DONE, S.FAILED}),
-    # Resumed it waits for a worker again.
-    S.PAUSED: frozenset({S.QUEUED, S.CANCELLED}),
-    S.CANCELLING: frozenset({S.CANCELLED, S.DONE, S.FAILED}),
-    # Retried it goes on with the step that did not end.
-    S.CANCELLED: frozenset({S.QUEUED}),
-    S.FAILED: frozenset({S.QUEUED}),
-    # The end.
-    S.DONE: frozenset(),
+R = RunState
+RUNS: Transitions = {
+    R.QUEUED: {
+        R.RUNNING: "A worker takes it.",
+        R.PAUSED: "Somebody, or a guardrail, pauses it before a worker takes it.",
+        R.CANCELLED: "Somebody cancels it before a worker takes it.",
+    },
+    R.RUNNING: {
+        R.PAUSING: "Somebody, or a guardrail, asks it to pause.",
+        R.CANCELLING: "Somebody asks it to stop.",
+        R.DONE: "Every step is done.",
+        R.FAILED: "A step fails.",
+    },
+    R.PAUSING: {
+        R.PAUSED: "Its worker comes to a safe point.",
+        R.CANCELLING: "Somebody cancels it instead.",
+        R.DONE: "It came to its end before a safe point.",
+        R.FAILED: "The step fails before a safe point.",
+    },
+    R.PAUSED: {
+        R.QUEUED: "Somebody resumes it: it waits for a worker again.",
+        R.CANCELLED: "Somebody cancels it: no worker has it.",
+    },
+    R.CANCELLING: {
+        R.CANCELLED: "Its worker comes to a safe point.",
+        R.DONE: "It came to its end before a safe point.",
+        R.FAILED: "The step fails before a safe point.",
+    },
+    R.CANCELLED: {R.QUEUED: "Somebody retries it: it goes on with the step that did not end."},
+    R.FAILED: {R.QUEUED: "Somebody retries it: it goes on with the step that did not end."},
+    R.DONE: {},
 }
-ENDED = (S.CANCELLED, S.FAILED, S.DONE)
-HALTED = (S.PAUSED, S.FAILED, S.CANCELLED)
+A = AuditStatus
+AUDITS: Transitions = {
+    A.RUNNING: {
+        A.CLEAN: "Every mismatch that it found is waived, or it found none.",
+        A.MISMATCHED: "It found mismatches that nobody has waived.",
+        A.INCONCLUSIVE: "The database refused, or its phase or rehearsal ended before it did.",
+    },
+    A.CLEAN: {},
+    A.MISMATCHED: {},
+    A.INCONCLUSIVE: {},
+}
+S = SnapshotState
+_AGAIN: Mapping[str, str] = {
+    S.TAKEN: "Somebody has its dump verified once more.",
+    S.DELETED: "Somebody deletes its dump, or its time is over.",
+}
+SNAPSHOTS: Transitions = {
+    S.TAKING: {
+        S.TAKEN: "The dump is whole and stored.",
+        S.CANCELLING: "Somebody asks it to stop.",
+        S.FAILED: "There will be no whole dump.",
+    },
+    S.TAKEN: {
+        S.VERIFYING: "A worker begins to read the dump.",
+        S.CANCELLING: "Somebody asks it to stop.",
+        S.FAILED: "Too many workers died of it.",
+    },
+    S.VERIFYING: {
+        S.VERIFYING: "The worker died: another begins to read the dump anew.",
+        S.VERIFIED: "The restored copy holds the same.",
+        S.CANCELLING: "Somebody asks it to stop.",
+        S.FAILED: "The dump cannot be restored, or the copy holds something else.",
+    },
+    S.CANCELLING: {
+        S.CANCELLED: "Its worker comes to a safe point.",
+        S.FAILED: "It fails before a safe point.",
+    },
+    S.VERIFIED: _AGAIN,
+    S.CANCELLED: _AGAIN,
+    S.FAILED: _AGAIN,
+    S.DELETED: {},
+}
+P = RestoreState
+RESTORES: Transitions = {
+    P.WAITING: {
+        P.RUNNING: "Another lead approves it.",
+        P.CANCELLED: "Somebody cancels it: no worker has it.",
+    },
+    P.RUNNING: {
+        P.DONE: "The tables are replaced.",
+        P.CANCELLING: "Somebody asks it to stop.",
+        P.FAILED: "Nothing was replaced.",
+    },
+    P.CANCELLING: {
+        P.CANCELLED: "Its worker comes to a safe point.",
+        P.DONE: "The tables were replaced before a safe point.",
+        P.FAILED: "It fails before a safe point.",
+    },
+    P.DONE: {},
+    P.CANCELLED: {},
+    P.FAILED: {},
+}
+E = RehearsalState
+REHEARSALS: Transitions = {
+    E.MAKING: {
+        E.RUNNING: "Its database holds what the snapshot does.",
+        E.CANCELLING: "Somebody asks it to stop.",
+        E.FAILED: "There will be no such database, or its schema is not the plan's.",
+    },
+    E.RUNNING: {
+        E.COMPARING: "Every phase is there and back.",
+        E.CANCELLING: "Somebody asks it to stop.",
+        E.FAILED: "A phase fails, or is cancelled.",
+    },
+    E.COMPARING: {
+        E.PASSED: "All came back the same, and no operation failed.",
+        E.CANCELLING: "Somebody asks it to stop.",
+        E.FAILED: "Something came back otherwise, or an operation failed.",
+    },
+    E.CANCELLING: {
+        E.CANCELLED: "Its worker comes to a safe point.",
+        E.PASSED: "It came to its end before a safe point.",
+        E.FAILED: "It fails before a safe point.",
+    },
+    E.PASSED: {},
+    E.FAILED: {},
+    E.CANCELLED: {},
+}
+TABLES: dict[type[Leased], Transitions] = {
+    PhaseRun: RUNS,
+    AuditReport: AUDITS,
+    Snapshot: SNAPSHOTS,
+    Restore: RESTORES,
+    Rehearsal: REHEARSALS,
+}
+
+ENDED = (R.CANCELLED, R.FAILED, R.DONE)
+HALTED = (R.PAUSED, R.FAILED, R.CANCELLED)
 """States in which a run stands still until somebody lets it go on."""
 
 # The same statement that changes the state: of two that follow each other fast, none is lost.
@@ -43,23 +169,34 @@ def paused_by(name: str, *, rule: str = "", message: str = "") -> dict[str, str]
     return {"by": name, "rule": rule, "at": timezone.now().isoformat(), "message": message}
 
 
-def move(run: PhaseRun, to: RunState, *, token: int | None = None, **fields: Any) -> bool:
-    """Change a run's state if that is allowed from the state it is in now; whether it was.
+def move(work: Leased, to: str, *, token: int | None = None, **fields: Any) -> bool:
+    """Change the state of work if its table allows that from the present one; whether it did.
 
-    The row is claimed by a conditional UPDATE: of two that try at once, one is told False.
-    With a token, only its holder may.
+    The row is claimed by a conditional UPDATE: of two that try at once, one gets False. With a
+    token, only its holder may. ``work`` has the new values then, and those of ``fields``.
     """
-    before = [state for state, following in ALLOWED.items() if to in following]
-    runs = PhaseRun.objects.filter(pk=run.pk, state__in=before)
+    table, model = TABLES[type(work)], type(work)
+    before = [state for state, following in table.items() if to in following]
+    rows = model._default_manager.filter(pk=work.pk, **{f"{model.state_field}__in": before})
     if token is not None:
-        runs = runs.filter(token=token)
+        rows = rows.filter(token=token)
+    fields[model.state_field] = to
+    if isinstance(work, PhaseRun):
+        fields |= _run_times(to)
+    elif not table[to] and hasattr(work, "finished_at"):
+        fields["finished_at"] = Now()
+    moved = rows.update(**fields)
+    if moved:
+        work.refresh_from_db(fields=None if isinstance(work, PhaseRun) else list(fields))
+    return bool(moved)
+
+
+def _run_times(to: str) -> dict[str, Any]:
+    """When a run ended, and when it stood still; one that is retried has not ended any more."""
     now = timezone.now()
     # By the clock of all machines: a soak counts from it.
-    finished = Now() if to in ENDED else None
-    if to in HALTED or to == S.RUNNING:
-        change = _END_HALT if to == S.RUNNING else _BEGIN_HALT
-        fields["halts"] = RawSQL(change, [now.isoformat()], output_field=JSONField())  # noqa: S611
-    moved = runs.update(state=to, finished_at=finished, **fields)
-    if moved:
-        run.refresh_from_db()
-    return bool(moved)
+    times: dict[str, Any] = {"finished_at": Now() if to in ENDED else None}
+    if to in HALTED or to == R.RUNNING:
+        change = _END_HALT if to == R.RUNNING else _BEGIN_HALT
+        times["halts"] = RawSQL(change, [now.isoformat()], output_field=JSONField())  # noqa: S611
+    return times

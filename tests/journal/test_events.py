@@ -6,7 +6,10 @@ from rollout.console.views.rollouts import EVENTS_LEFT_OUT
 from rollout.journal.events import Event, Kind, headline_of, kind_of
 from rollout.models import RehearsalState, RestoreState, RunState, SnapshotState
 from rollout.notifications.kinds import KINDS, USUAL
-from rollout.worker import rehearsals, restores, runs, snapshots
+from rollout.worker import runs
+from rollout.worker.rehearsals import RehearsalJob
+from rollout.worker.restores import RestoreJob
+from rollout.worker.snapshots import SnapshotJob
 
 # A stranger's statement that a person cancels so that the rollout goes on: nothing of it failed.
 NO_FAILURE = {Event.BLOCKER_CANCELLED}
@@ -26,9 +29,9 @@ def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failur
     ends = (
         *(runs._FAILED[way] for way in runs._FAILED),
         runs._STOPPED[RunState.CANCELLED],
-        *(snapshots._ENDED[s] for s in (SnapshotState.FAILED, SnapshotState.CANCELLED)),
-        *(restores._ENDED[s] for s in (RestoreState.FAILED, RestoreState.CANCELLED)),
-        *(rehearsals._ENDED[s] for s in (RehearsalState.FAILED, RehearsalState.CANCELLED)),
+        *(SnapshotJob.ends[s] for s in (SnapshotState.FAILED, SnapshotState.CANCELLED)),
+        *(RestoreJob.ends[s] for s in (RestoreState.FAILED, RestoreState.CANCELLED)),
+        *(RehearsalJob.ends[s] for s in (RehearsalState.FAILED, RehearsalState.CANCELLED)),
     )
     assert {event.kind for event in ends} == {Kind.FAILED}
     assert Kind.FAILED in USUAL

@@ -24,6 +24,7 @@ from rollout.queries.status import all_rollouts, find_rollout, status_of
 from rollout.runner import environments
 from rollout.watchdog import lost_work
 from rollout.worker import databases
+from rollout.worker.restores import RestoreJob
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
 from tests.worker.test_snapshots import clean_storage  # noqa: F401
@@ -124,7 +125,7 @@ def test_a_worker_that_dies_while_it_restores_leaves_nothing_that_another_cannot
     assert (made.state, made.database in database_names()) == (EnvironmentState.MAKING, True)
     monkeypatch.undo()
     Restore.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    lost_work.recover_restores()
+    lost_work.bring_back(RestoreJob)
     rollouts.work()
     asked.refresh_from_db()
     assert (asked.state, asked.attempts) == (RestoreState.DONE, 2)

@@ -291,14 +291,14 @@ class TestARepair:
 
     def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, expanded: Rollout) -> None:
         run = runner.start(expanded, 2, actor=ADA)
-        audit = runs.Execution._audit
+        audit = runs.RunJob._audit
 
-        def spoiled(self: runs.Execution, held: Lease) -> str:
+        def spoiled(self: runs.RunJob, held: Lease) -> str:
             damage("currency = 'EUR'")
             return audit(self, held)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runs.Execution, "_audit", spoiled)
+            patch.setattr(runs.RunJob, "_audit", spoiled)
             rollouts.work()
         assert rollouts.state_of(run) == RunState.FAILED
         repair(expanded)

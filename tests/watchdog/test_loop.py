@@ -27,6 +27,8 @@ from rollout.models import (
 from rollout.watchdog import lost_work
 from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
+from rollout.worker.audits import AuditJob
+from rollout.worker.kinds import KINDS
 from tests import rollouts
 from tests.processes import free_port, wait_until
 from tests.rollouts import ADA
@@ -304,11 +306,8 @@ def test_lost_work_of_every_kind_is_told_in_the_log(tiny: Rollout) -> None:
     rehearsal = Rehearsal.objects.create(
         snapshot=snapshot, environment=made, stage=tiny, first_phase=0, **lost
     )
-    for recover in (
-        *(lost_work.recover_audits, lost_work.recover_snapshots),
-        *(lost_work.recover_restores, lost_work.recover_rehearsals),
-    ):
-        recover()
+    for kind in KINDS:
+        lost_work.bring_back(kind)
     entries = LogEntry.objects.filter(event="brought back").order_by("pk")
     assert [entry.message.partition(" goes on")[0] for entry in entries] == [
         f"Audit {report.pk}",
@@ -328,13 +327,13 @@ def test_work_that_cannot_be_brought_back_keeps_no_other_from_it(
         )
         for _ in range(2)
     )
-    send_audit = queue.send_audit
+    send_work = queue.send_work
 
     def refuses(report: AuditReport) -> None:
         if report == first:
             raise ValueError("broken")
-        send_audit(report)
+        send_work(report)
 
-    monkeypatch.setattr(queue, "send_audit", refuses)
-    lost_work.recover_audits()
+    monkeypatch.setattr(queue, "send_work", refuses)
+    lost_work.bring_back(AuditJob)
     assert [m.arguments for m in rollouts.queued()] == [(second.pk, 1)]

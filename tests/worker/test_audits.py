@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from rollout import runner
+from rollout.engine.audit import AuditResult
 from rollout.engine.mapping import Decision
 from rollout.journal import heartbeats
 from rollout.models import AuditReport, AuditStatus, Heartbeat, LogEntry, Rollout
@@ -14,6 +15,7 @@ from rollout.plan import plans
 from rollout.plan.names import in_target
 from rollout.queries import text_reports
 from rollout.runner import audits
+from rollout.worker import audits as worker_audits
 from rollout.worker.leases import Lease
 from tests import rollouts
 from tests.console.journal import PAGE, browser_of, text_of
@@ -38,6 +40,20 @@ def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
     report = audits.make_now(properties, actor_name="ada", source="shell")
     assert report.status == AuditStatus.INCONCLUSIVE
     assert "Start phase 1 and phase 2 first." in report.message
+
+
+def test_an_audit_that_was_given_up_meanwhile_is_not_finished_over_that(
+    properties: Rollout,
+) -> None:
+    def is_given_up(report: AuditReport, held: Lease) -> AuditResult:
+        AuditReport.objects.update(status=AuditStatus.INCONCLUSIVE, message="Given up.")
+        return AuditResult()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_audits, "_compare", is_given_up)
+        report = audits.make_now(properties, actor_name="ada", source="shell")
+    assert (report.status, report.message) == (AuditStatus.INCONCLUSIVE, "Given up.")
+    assert not LogEntry.objects.filter(event="audit done").exists()
 
 
 def test_an_audit_from_the_queue_accounts_for_every_row(filled: Rollout) -> None:

@@ -209,7 +209,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
         assert opened.execute("SELECT count(*) FROM properties").fetchone() != (0,)
     monkeypatch.undo()
     runner.rehearse(properties, actor=ADA)
-    monkeypatch.setattr(rehearsals._Work, "_run_phases", lambda _self: None)
+    monkeypatch.setattr(rehearsals.RehearsalJob, "_run_phases", lambda _self: None)
     rollouts.work()
     assert not exists(rehearsal.environment), "the next rehearsal takes its place"
 

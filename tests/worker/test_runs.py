@@ -247,10 +247,10 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
         reached = run.steps.filter(step="probe-search", state="done")
         with pytest.MonkeyPatch.context() as patch:
             # Stops before the audit, so that the table can be locked just then.
-            audit = runs.Execution._audit
+            audit = runs.RunJob._audit
             go_on = threading.Event()
             patch.setattr(
-                runs.Execution,
+                runs.RunJob,
                 "_audit",
                 lambda self, held: (go_on.wait(30), audit(self, held))[1],
             )
@@ -304,9 +304,9 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None
     run = rollouts.start(expanded, 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        audit = runs.Execution._audit
+        audit = runs.RunJob._audit
 
-        def spoiled(self: runs.Execution, held: Lease) -> str:
+        def spoiled(self: runs.RunJob, held: Lease) -> str:
             with rollouts.target() as other:
                 other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
                 other.execute(
@@ -316,7 +316,7 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None
                 other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
             return audit(self, held)
 
-        patch.setattr(runs.Execution, "_audit", spoiled)
+        patch.setattr(runs.RunJob, "_audit", spoiled)
         rollouts.work()
     run.refresh_from_db()
     assert run.state == RunState.FAILED

@@ -358,7 +358,7 @@ def test_a_worker_that_lost_its_lease_stops_and_takes_its_part_away(
     )
     assert scratch_databases(snapshot) == []
     held.let_go()
-    snapshots.carry_out(snapshot.pk, snapshot.token)
+    snapshots.SnapshotJob.carry_out(snapshot.pk, snapshot.token)
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.VERIFIED
 
@@ -387,7 +387,7 @@ def test_a_dump_whose_session_is_ended_fails_and_leaves_nothing(
 
 def test_a_snapshot_that_kills_every_worker_fails_in_the_end(properties: Rollout) -> None:
     snapshot = runner.take_snapshot(properties, actor=ADA)
-    Snapshot.objects.filter(pk=snapshot.pk).update(attempts=snapshots.MOST_ATTEMPTS)
+    Snapshot.objects.filter(pk=snapshot.pk).update(attempts=snapshots.SnapshotJob.max_attempts)
     rollouts.work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.FAILED

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
@@ -19,7 +20,9 @@ from hypothesis.stateful import (
 from rollout import runner
 from rollout.journal import activity_log
 from rollout.models import ACTIVE, PhaseRun, Rollout, RunState, StepRun, Way
-from rollout.worker.transitions import ALLOWED, ENDED, move
+from rollout.worker.kinds import KINDS
+from rollout.worker.leased_jobs import LeasedJob
+from rollout.worker.transitions import ENDED, RUNS, TABLES, move
 from tests import rollouts
 from tests.rollouts import ADA
 from tests.servers import Database
@@ -135,7 +138,7 @@ class Presses(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT run, before, after FROM changes")
             for run, before, after in cursor.fetchall():
-                assert after in ALLOWED[RunState(before)], f"run {run}: {before} to {after}"
+                assert after in RUNS[RunState(before)], f"run {run}: {before} to {after}"
 
     @invariant()
     def at_most_one_run_is_active(self) -> None:
@@ -176,14 +179,27 @@ def test_no_order_of_presses_leads_to_a_state_that_is_not_allowed(tiny: Rollout)
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_work_has_a_reason_at_each_arrow_and_a_way_to_an_end(
+    kind: type[LeasedJob[Any]],
+) -> None:
+    table = TABLES[kind.model]
+    states = {state for state, _ in kind.model._meta.get_field(kind.model.state_field).flatchoices}
+    assert set(table) == states >= set(kind.working)
+    for following in table.values():
+        assert set(following) <= states
+        assert all(when[0].isupper() and when.endswith(".") for when in following.values())
+    assert all(set(table[state]) - set(kind.working) for state in table if "ing" in state)
+
+
 @pytest.mark.parametrize("before", RunState)
 @pytest.mark.parametrize("after", RunState)
 def test_a_run_moves_as_the_table_says_and_not_otherwise(
     db: None, before: RunState, after: RunState
 ) -> None:
     run = PhaseRun.objects.create(rollout=rollouts.the_rollout(), phase=0, state=before)
-    assert move(run, after) == (after in ALLOWED[before])
-    assert rollouts.state_of(run) == (after if after in ALLOWED[before] else before)
+    assert move(run, after) == (after in RUNS[before])
+    assert rollouts.state_of(run) == (after if after in RUNS[before] else before)
 
 
 def test_a_run_is_not_moved_by_whoever_has_an_older_token(db: None) -> None:

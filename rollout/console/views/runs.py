@@ -14,7 +14,7 @@ from rollout.console.http.access import SAFE, ConsoleRequest, may
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.sessions import confirmed_recently, is_guarded
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
-from rollout.journal.rollouts import active_run, name_of
+from rollout.journal.rollouts import active_run
 from rollout.models import PhaseRun, Rollout, Way
 from rollout.plan import plans
 from rollout.plan.plan import Plan
@@ -87,7 +87,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     page = {
         "rollout": rollout,
         "run": run,
-        "name": name_of(run) if run is not None else "",
+        "name": run.name if run is not None else "",
         "destroys": destroys,
         "destructive": run is not None and plans.get(plan).is_destructive(run.phase),
         "next": request.POST.get("next", ""),

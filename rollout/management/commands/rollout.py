@@ -21,7 +21,6 @@ from rollout.journal.actors import Actor
 from rollout.journal.audit_mappings import against
 from rollout.journal.environments import DEFAULT, UnknownEnvironment, alias_of
 from rollout.journal.heartbeats import liveness
-from rollout.journal.rollouts import sentence_name_of
 from rollout.management import (
     blockers,
     people,
@@ -305,7 +304,7 @@ class Command(BaseCommand):
 
     def _verb(self, verb: Callable[..., PhaseRun], plan: str, env: str) -> int:
         run = verb(find_rollout(plan, env), actor=ShellActor(), source="shell")
-        self.stdout.write(f"{sentence_name_of(run)} is {run.state}.")
+        self.stdout.write(f"{run.title} is {run.state}.")
         return DONE
 
     def do_blockers(

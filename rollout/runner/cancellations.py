@@ -1,0 +1,15 @@
+"""Asks leased work to stop: whoever holds it, or has its message before them, clears up."""
+
+from rollout.journal.actors import Refused
+from rollout.models import Attempted, RunState
+from rollout.worker.transitions import move
+
+
+def ask_to_cancel(work: Attempted) -> None:
+    """Raises Refused where it is being cancelled already, or has come to its end."""
+    if move(work, RunState.CANCELLING):
+        return
+    work.refresh_from_db()
+    if getattr(work, work.state_field) == RunState.CANCELLING:
+        raise Refused(f"{work.title} is being cancelled. Wait until it stops.")
+    raise Refused("It is not under way any more: there is nothing to cancel.")
