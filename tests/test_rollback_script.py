@@ -118,14 +118,14 @@ def rollout(committed_db: Database, phase: int) -> Rollout:
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is gone after so many steps of the phase: nobody writes down what it did."""
-    step = RunJob._step
+    step = RunJob._run_step
 
     def dies(self: RunJob, position: int, *more: Any) -> bool:
         if position >= steps:
             raise SystemExit("killed")
         return step(self, position, *more)
 
-    monkeypatch.setattr(RunJob, "_step", dies)
+    monkeypatch.setattr(RunJob, "_run_step", dies)
 
 
 def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:

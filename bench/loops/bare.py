@@ -22,7 +22,7 @@ def bare(copy: Copy) -> Iterator[Run]:
             backfill.prepare_session(connection)
             worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=Quiet())
             while lane := lanes.claim(connection, JOB, "bench"):
-                worker.work(lane, seconds=bounds.seconds)
+                worker.run_lane(lane, seconds=bounds.seconds)
             return watch.work(lanes.totals(connection, JOB).updated)
 
         yield run

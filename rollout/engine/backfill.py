@@ -86,7 +86,7 @@ class Worker:
         self.clock = clock
         self.some_refused = False
 
-    def work(self, lane: Lane, *, seconds: float) -> Lane:
+    def run_lane(self, lane: Lane, *, seconds: float) -> Lane:
         """Go through a lane for about that many seconds, or to its end; the lane as it is then.
 
         Raises Interrupted when asked to stop or when the lane is no longer this worker's,
@@ -103,7 +103,7 @@ class Worker:
                 self.pace.before_batch(self.control, keep)
                 started = self.clock()
                 try:
-                    lane, counts = self._batch(lane, started)
+                    lane, counts = self._run_batch(lane, started)
                 except CONFLICTS:
                     conflicts += 1
                     self._wait_for_rows(lane, conflicts)
@@ -126,7 +126,7 @@ class Worker:
             lanes.finish(self.connection, lane)
         return lane
 
-    def _batch(self, lane: Lane, started: float) -> tuple[Lane, Counts]:
+    def _run_batch(self, lane: Lane, started: float) -> tuple[Lane, Counts]:
         """One stripe of one range: the rows and the lane's checkpoint, in one transaction."""
         range_end = max(lane.range_end, min(lane.end_block, lane.next_block + 1))
         rows = self._rows(lane, range_end)
@@ -139,9 +139,9 @@ class Worker:
             with own_transaction(self.connection):
                 if last:
                     self.connection.execute("SET LOCAL synchronous_commit = on")
-                counts = batches.update_rows(
-                    self.connection, self.action, lane, rows, some_refused=self.some_refused
-                )
+                keeps_account = self.some_refused or self.action.keeps
+                update = batches.update_and_release if keeps_account else batches.update_rows
+                counts = update(self.connection, self.action, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
             if last:
                 batches.settle(self.connection, lane, rows)

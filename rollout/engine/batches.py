@@ -86,16 +86,8 @@ class Range:
         )
 
 
-def update_rows(
-    connection: Connection, fill: Fill, lane: Lane, rows: Range, *, some_refused: bool
-) -> Counts:
-    """Write a batch with one UPDATE. Raises psycopg.Error, also for a single row's sake.
-
-    With ``some_refused``, rows in quarantine that can be written by now leave it.
-    """
-    counted = rows.counted(lane)
-    if some_refused or fill.keeps:
-        return _write(connection, fill, lane, rows.condition, counted)
+def update_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> Counts:
+    """Write a batch with one UPDATE. Raises psycopg.Error, also for a single row's sake."""
     row = connection.execute(
         sql.SQL(
             "WITH written AS ({} RETURNING 1)"
@@ -103,21 +95,16 @@ def update_rows(
         ).format(
             fill.update(rows.condition, relation=lane.identifier),
             _rewritten(fill, lane, rows.condition, sql.SQL("true")),
-            counted,
+            rows.counted(lane),
         )
     ).fetchone()
     assert row is not None
     return _counts(*row)
 
 
-def _write(
-    connection: Connection,
-    fill: Fill,
-    lane: Lane,
-    condition: sql.Composable,
-    counted: sql.Composable,
-) -> Counts:
-    before = None
+def update_and_release(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> Counts:
+    """The same where rows that are written leave the quarantine, and columns are to stay."""
+    before, condition = None, rows.condition
     if fill.keeps:
         places, *before = _lock(connection, fill, lane, condition)
         condition = sql.SQL("t.ctid = ANY ({}::tid[])").format(sql.Literal(places))
@@ -136,7 +123,7 @@ def _write(
             sql.Literal(lane.job),
             # A row in quarantine was counted when it came there.
             _rewritten(fill, lane, condition, quarantine.none_of(lane.job, fill.table)),
-            counted,
+            rows.counted(lane),
         )
     ).fetchone()
     assert row is not None
@@ -248,12 +235,15 @@ def update_one_by_one(
 def _halve(connection: Connection, fill: Fill, lane: Lane, places: list[Place]) -> Counts:
     if not places:
         return Counts()
-    condition = sql.SQL("t.ctid = ANY ({}::tid[])").format(
-        sql.Literal([place for place, *_ in places])
+    there = sql.Literal([place for place, *_ in places])
+    rows = Range(
+        blocks=sql.SQL("t.ctid = ANY ({}::tid[])").format(there),
+        stripe=sql.SQL("true"),
+        first=False,
     )
     try:
         with connection.transaction():
-            return _write(connection, fill, lane, condition, _NOTHING_COUNTED)
+            return update_and_release(connection, fill, lane, rows)
     except psycopg.Error as error:
         if not quarantine.is_of_a_row(error):
             raise

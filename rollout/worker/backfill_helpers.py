@@ -73,7 +73,7 @@ def assist(job_id: int, until: float) -> None:
             target_of(run.rollout.environment).connect() as connection,
         ):
             worker = backfills.worker_of(connection, action_of(job), job, control)
-            backfills.work_on_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
+            backfills.run_lanes(worker, job, until=time.monotonic() + seconds, wait=False)
     except (Interrupted, TargetAway):
         # The worker that holds the run says so.
         return

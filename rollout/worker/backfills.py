@@ -132,7 +132,7 @@ def signals_of(connection: Connection, action: Pass, job: BackfillJob) -> list[S
     return [*read_signals(connection, action.table), *application_signals(job.step_run.run)]
 
 
-def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: bool) -> None:
+def run_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: bool) -> None:
     """Work on free lanes until a moment of the monotonic clock, or until there is none.
 
     With ``wait``, wait for lanes that others hold: one of them may have died.
@@ -150,7 +150,7 @@ def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wa
         worker.control.waiting("")
         _log.info("Works on blocks %s to %s of %s", lane.next_block, lane.end_block, lane.relation)
         try:
-            worker.work(lane, seconds=until - time.monotonic())
+            worker.run_lane(lane, seconds=until - time.monotonic())
         except backfill.LaneLost:
             continue
         finally:
@@ -158,7 +158,7 @@ def work_on_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wa
                 lanes.release(connection, lane)
 
 
-def carry_on(
+def run_job(
     connection: Connection,
     action: Pass,
     step_run: StepRun,
@@ -174,29 +174,28 @@ def carry_on(
     """
     job = job_of(connection, action, step_run, position)
     with logs.bound(job=job.pk):
-        return _carry_on(connection, action, step_run, job, until=until, control=control)
+        if job.finished_at is None:
+            for _number in range(job.workers - 1):
+                queue.send("assist", job.pk, time.time() + until - time.monotonic())
+            worker = worker_of(connection, action, job, control)
+            run_lanes(worker, job, until=until, wait=True)
+            if not lanes.is_finished(connection, job.pk):
+                return None
+            if not _swept(connection, action, job, step_run, control):
+                return None
+            _write_end(connection, action, job, step_run)
+        # Where it was finished before, a worker died between the ends of the job and of its step.
+        lanes.forget(connection, job.pk)
+        return _counts(action, job)
 
 
-def _carry_on(
-    connection: Connection,
-    action: Pass,
-    step_run: StepRun,
-    job: BackfillJob,
-    *,
-    until: float,
-    control: Control,
-) -> str | None:
-    if job.finished_at is not None:
-        # A worker died between the end of the job and the end of its step.
-        return _finished(connection, action, job)
-    for _number in range(job.workers - 1):
-        queue.send("assist", job.pk, time.time() + until - time.monotonic())
-    work_on_lanes(worker_of(connection, action, job, control), job, until=until, wait=True)
-    if not lanes.is_finished(connection, job.pk):
-        return None
+def _swept(
+    connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun, control: Control
+) -> bool:
+    """Whether the lanes, now at their end, leave no row; else they are to be gone through again."""
     if isinstance(action, Proof):
         proofs.judge(connection, action, job)
-        return _finish(connection, action, job, step_run)
+        return True
     if step_run.attempts > 1:
         # Somebody pressed retry, and may have put right what the rows were refused for.
         retry_quarantined(connection, action, job, control)
@@ -206,8 +205,7 @@ def _carry_on(
     left = backfill.count_unfilled(connection, action, job.pk)
     if left:
         _again(connection, action, job, left, attempts=step_run.attempts)
-        return None
-    return _finish(connection, action, job, step_run)
+    return not left
 
 
 def _again(
@@ -244,7 +242,7 @@ def refuse_any(connection: Connection, job: BackfillJob) -> None:
         )
 
 
-def _finish(connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun) -> str:
+def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun) -> None:
     totals = lanes.totals(connection, job.pk)
     job.scanned, job.updated = totals.scanned, totals.updated
     job.already_right, job.quarantined = totals.already_right, totals.quarantined
@@ -279,7 +277,6 @@ def _finish(connection: Connection, action: Pass, job: BackfillJob, step_run: St
                 "working_seconds": round(job.working_seconds, 3),
             },
         )
-    return _finished(connection, action, job)
 
 
 def _counts(action: Pass, job: BackfillJob) -> str:
@@ -303,11 +300,6 @@ def _counts(action: Pass, job: BackfillJob) -> str:
 def _kept(action: Fill) -> str:
     columns = ", ".join(action.keeps)
     return f"By fingerprint of each batch, {columns} of the rows written are what they were."
-
-
-def _finished(connection: Connection, action: Pass, job: BackfillJob) -> str:
-    lanes.forget(connection, job.pk)
-    return _counts(action, job)
 
 
 def retry_quarantined(

@@ -126,7 +126,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 repairs.count_before(self.run, connection, self.held)
             for position, step in enumerate(self.steps):
                 with logs.bound(step=step.id):
-                    if not self._step(position, step, connection, self.held):
+                    if not self._run_step(position, step, connection, self.held):
                         return False
             self._refuse_lost_triggers(connection)
             if self._repairs:
@@ -136,7 +136,7 @@ class RunJob(LeasedJob[PhaseRun]):
     def is_left_open_by(self, error: Exception) -> bool:
         return not self.is_to_stop and connection_lost(error)
 
-    def _step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+    def _run_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
         """Do a step; False when the slice ended before the step did."""
         row, created = StepRun.objects.get_or_create(
             run=self.run, step=step.id, defaults={"position": position}
@@ -167,7 +167,7 @@ class RunJob(LeasedJob[PhaseRun]):
             if _is_for_others(action, connection) or (again and not _can_be_asked(action)):
                 continue
             earlier = [a for a in way.actions[:number] if isinstance(a, Statement) and a.done]
-            result = self._act(number, action, connection, held, earlier)
+            result = self._run_action(number, action, connection, held, earlier)
             if result is None:
                 return False
             if again and result == self._already:
@@ -212,7 +212,7 @@ class RunJob(LeasedJob[PhaseRun]):
             return f"{_ROLLED_BACK} {result}"
         return result
 
-    def _act(
+    def _run_action(
         self,
         number: int,
         action: Action,
@@ -228,7 +228,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 return self._applied if ran else self._already
             case Fill() | Compute() | Proof():
                 self._refuse_lost_triggers(connection)
-                filled = backfills.carry_on(
+                filled = backfills.run_job(
                     connection, action, self.step_run, number, until=self.until, control=held
                 )
                 if filled is not None:

@@ -97,7 +97,7 @@ def work_off(connection: Connection, action: Pass, job: int, stripes: int, **mor
     """Work every lane of a job to its end."""
     working = worker(connection, action, stripes=stripes, **more)
     while not lanes.is_finished(connection, job):
-        lanes.release(connection, working.work(claimed(connection, job), seconds=60))
+        lanes.release(connection, working.run_lane(claimed(connection, job), seconds=60))
     return lanes.totals(connection, job)
 
 

@@ -103,7 +103,7 @@ class Story:
             control=StopAfter(1),
         )
         try:
-            one.work(lane, seconds=60)
+            one.run_lane(lane, seconds=60)
         except Interrupted:
             pass
         finally:

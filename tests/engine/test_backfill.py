@@ -137,7 +137,7 @@ class TestBesideWriters:
         job, _ = new_job(connection, FILL)
         lane = claimed(connection, job)
         with pytest.raises(Interrupted):
-            worker(connection, FILL, stripes=1, control=StopAfter(1)).work(lane, seconds=60)
+            worker(connection, FILL, stripes=1, control=StopAfter(1)).run_lane(lane, seconds=60)
         lanes.release(connection, lane)
         connection.execute("VACUUM FULL things")
         assert work_off(connection, FILL, job, 1).updated < 4_000
@@ -350,7 +350,7 @@ class TestConflicts:
         working = worker(connection, FILL, stripes=1)
         connection.execute("SET statement_timeout = '400ms'")
         while not lanes.is_finished(connection, job):
-            working.work(claimed(connection, job), seconds=30)
+            working.run_lane(claimed(connection, job), seconds=30)
         assert counted(connection, job)[1] == 2_000
         assert unfilled(connection) == 0
 
@@ -418,12 +418,12 @@ class TestAWorker:
         expire_leases(connection, job)
         heir = claimed(connection, job, "heir")
         with target.connect() as other, pytest.raises(Interrupted, match="taken this lane over"):
-            worker(other, FILL, stripes=stripes).work(zombie, seconds=60)
+            worker(other, FILL, stripes=stripes).run_lane(zombie, seconds=60)
         assert unfilled(connection) == 2_000
         assert counted(connection, job) == (0, 0)
         lanes.release(connection, zombie)
         assert lanes.totals(connection, job).holders == ("heir",)
-        worker(connection, FILL, stripes=stripes).work(heir, seconds=60)
+        worker(connection, FILL, stripes=stripes).run_lane(heir, seconds=60)
         assert counted(connection, job) == (2_000, 2_000)
 
     def test_that_is_interrupted_leaves_a_lane_that_goes_on_where_it_was(
@@ -435,7 +435,7 @@ class TestAWorker:
             lane = claimed(connection, job)
             working = worker(connection, FILL, stripes=stripes, control=StopAfter(3))
             try:
-                working.work(lane, seconds=60)
+                working.run_lane(lane, seconds=60)
             except Interrupted:
                 interruptions += 1
                 lanes.release(connection, lane)
@@ -446,7 +446,7 @@ class TestAWorker:
         job, stripes = new_job(connection, FILL)
         ticks = iter(range(1_000))
         working = worker(connection, FILL, stripes=stripes, clock=lambda: float(next(ticks)))
-        working.work(claimed(connection, job), seconds=8)
+        working.run_lane(claimed(connection, job), seconds=8)
         scanned, updated = counted(connection, job)
         assert 0 < updated <= scanned
         assert updated < 2_000
@@ -473,7 +473,7 @@ class TestCrashes:
 
             def work() -> None:
                 try:
-                    working.work(lane, seconds=60)
+                    working.run_lane(lane, seconds=60)
                 except psycopg.OperationalError as error:
                     lost.append(error)
 

@@ -229,7 +229,7 @@ class TestAPass:
         job, _ = new_job(connection, ACTION)
         working = worker(connection, ACTION, stripes=1, function=slow, control=StopAfter(3))
         with pytest.raises(Interrupted):
-            working.work(claimed(connection, job), seconds=60)
+            working.run_lane(claimed(connection, job), seconds=60)
         assert calls == 2
 
 

@@ -67,7 +67,7 @@ def test_a_lane_whose_lease_ran_out_is_taken_with_a_new_token_and_where_it_was(
     job, _ = new_job(connection, FILL)
     dead = claimed(connection, job, "dead")
     ticks = iter(range(1_000))
-    ended = worker(connection, FILL, stripes=16, clock=lambda: float(next(ticks))).work(
+    ended = worker(connection, FILL, stripes=16, clock=lambda: float(next(ticks))).run_lane(
         dead, seconds=8
     )
     expire_leases(connection, job)

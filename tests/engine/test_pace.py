@@ -193,7 +193,7 @@ class TestAWorkerOfARealTable:
         lane = claimed(connection, job)
         held = worker(connection, FILL, stripes=stripes, pace=world.pace(), control=StopAfter(20))
         with pytest.raises(Interrupted):
-            held.work(lane, seconds=60)
+            held.run_lane(lane, seconds=60)
         assert unfilled(connection) == 1_000
         assert lanes.totals(connection, job).holders == ("test",)
         assert losses_of(job).ask(connection)[0].seconds > 0
@@ -214,7 +214,7 @@ class TestAWorkerOfARealTable:
                 pace=Pace(settings=lambda: Settings(target_seconds=next(target_seconds))),
             )
             for _ in range(2):
-                lane = working.work(lane, seconds=0.3)
+                lane = working.run_lane(lane, seconds=0.3)
                 lengths.append(lane.range_blocks)
             return lengths
 

@@ -87,7 +87,7 @@ def test_a_row_that_moves_to_another_partition_while_the_scan_goes_on_is_not_mis
     job, _ = new_job(connection, FILL)
     first = claimed(connection, job)
     assert first.relation == "early"
-    worker(connection, FILL, stripes=1).work(first, seconds=60)
+    worker(connection, FILL, stripes=1).run_lane(first, seconds=60)
     move(app, 19, place=0)
     move(app, 0, place=19)
     work_off(connection, FILL, job, 1)
@@ -110,7 +110,7 @@ def test_a_row_that_moves_away_while_a_batch_waits_for_it_makes_the_batch_be_tri
 
     def work() -> None:
         try:
-            working.work(lane, seconds=60)
+            working.run_lane(lane, seconds=60)
         except BaseException as failure:
             failures.append(failure)
 
@@ -156,7 +156,7 @@ def test_a_partition_that_is_dropped_meanwhile_has_nothing_left_to_do(
     job, stripes = new_job(connection, FILL)
     lane = claimed(connection, job)
     with pytest.raises(Interrupted):
-        worker(connection, FILL, stripes=stripes, control=StopAfter(0)).work(lane, seconds=60)
+        worker(connection, FILL, stripes=stripes, control=StopAfter(0)).run_lane(lane, seconds=60)
     lanes.release(connection, lane)
     connection.execute("DROP TABLE parted.early")
     totals = work_off(connection, FILL, job, stripes)

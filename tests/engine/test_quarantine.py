@@ -207,7 +207,7 @@ def test_a_batch_that_is_all_poison_is_left_as_soon_as_there_are_too_many(
     job, _ = new_job(connection, FILL)
     working = worker(connection, FILL, stripes=1)
     with pytest.raises(TooManyPoisonRows):
-        working.work(claimed(connection, job), seconds=60)
+        working.run_lane(claimed(connection, job), seconds=60)
     totals = lanes.totals(connection, job)
     assert 50 < totals.quarantined <= 50 + backfill.ROWS_AT_ONCE
     assert totals.working_seconds < 1

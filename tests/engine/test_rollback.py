@@ -273,7 +273,7 @@ class TestProofs:
             lane = claimed(connection, job)
             try:
                 working = worker(connection, proof, stripes=stripes, control=StopAfter(3))
-                working.work(lane, seconds=60)
+                working.run_lane(lane, seconds=60)
             except Interrupted:
                 stops += 1
             lanes.release(connection, lane)

@@ -50,7 +50,7 @@ class Colleague(threading.Thread):
                 while lane := lanes.claim(connection, self.job, self.name):
                     self.lanes_held.append(lane.number)
                     try:
-                        working.work(lane, seconds=60)
+                        working.run_lane(lane, seconds=60)
                     finally:
                         lanes.release(connection, lane)
         except Interrupted:

@@ -20,7 +20,7 @@ def main(address: str, job: int, stripes: int) -> None:
         connection.execute("SET lock_timeout = 0")
         print("working", flush=True)
         while lane := lanes.claim(connection, job, "a process"):
-            working.work(lane, seconds=600)
+            working.run_lane(lane, seconds=600)
 
 
 if __name__ == "__main__":

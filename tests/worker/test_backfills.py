@@ -2,14 +2,18 @@
 
 import threading
 import time
+import traceback
+from pathlib import Path
 
 import pytest
 from django.db import connection
 
+import rollout
 from rollout import runner
 from rollout.models import BackfillJob, LogEntry, Rollout, RunState
 from rollout.queries.progress import progress_of
 from rollout.worker import backfills, runs
+from rollout.worker.runs import RunJob
 from tests import rollouts
 from tests.processes import wait_until
 from tests.rollouts import ADA
@@ -44,6 +48,32 @@ def test_rows_written_before_the_scan_came_by_are_counted_as_already_right(
     job = BackfillJob.objects.get(kind="fill")
     # A row that was written moved, and a row that moved ahead of the scan is met there.
     assert (job.scanned, job.updated, job.already_right) == (300, 260, 40)
+
+
+def test_each_frame_from_the_task_to_the_executed_update_is_one_level_down(
+    expanded: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks: list[list[str]] = []
+
+    def failed(_job: RunJob, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        package = Path(rollout.__file__).parent
+        stacks.append([f.name for f in frames if package in Path(f.filename).parents])
+
+    monkeypatch.setattr(RunJob, "failed", failed)
+    runner.start(expanded, 2, actor=ADA)
+    rollouts.execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;"
+        " CREATE TRIGGER full_disk BEFORE UPDATE ON properties EXECUTE FUNCTION full_disk()"
+    )
+    rollouts.work()
+    assert stacks == [
+        [
+            *("carry_out", "work", "_run_step", "_run_action", "run_job"),
+            *("run_lanes", "run_lane", "_run_batch", "update_rows"),
+        ]
+    ]
 
 
 def test_a_table_without_rows_is_filled_at_once(committed_db: object) -> None:
