@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from django.utils import timezone
 
 from rollout import journal
+from rollout.journal.actors import Actor
 from rollout.journal.events import Event
 from rollout.models import LogEntry, Rollout
 
@@ -20,6 +21,16 @@ ENGINE = "engine"
 """The actor of what nobody asked for."""
 _GENESIS = "0" * 64
 _LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
+
+
+class Logged(Protocol):
+    """What entries can be about."""
+
+    @property
+    def rollout(self) -> Rollout: ...
+
+    def log_data(self) -> dict[str, Any]:
+        """What each entry about it keeps."""
 
 
 def digest(entry: LogEntry) -> str:
@@ -44,13 +55,21 @@ def record(
     event: Event,
     message: str,
     *,
-    actor: str,
+    actor: Actor | str,
     source: str,
-    rollout: Rollout | None = None,
+    on: Rollout | Logged | None = None,
     phase: int | None = None,
-    data: dict[str, Any] | None = None,
+    **data: Any,
 ) -> LogEntry:
-    """Append an entry, in the caller's transaction where there is one."""
+    """Append an entry, in the caller's transaction where there is one.
+
+    ``on`` is what it happened to: its rollout and its phase stand in the entry, and its
+    ``log_data()`` beside ``data``.
+    """
+    rollout = on if on is None or isinstance(on, Rollout) else on.rollout
+    if on is not None and not isinstance(on, Rollout):
+        data = {**on.log_data(), **data}
+        phase = getattr(on, "phase", None) if phase is None else phase
     with journal.atomic():
         with journal.connection().cursor() as cursor:
             cursor.execute(
@@ -62,14 +81,14 @@ def record(
         last = LogEntry.objects.order_by("-id").values_list("hash", flat=True).first()
         entry = LogEntry(
             at=timezone.now(),
-            actor=actor,
+            actor=actor if isinstance(actor, str) else actor.get_username(),
             source=source,
             plan=rollout.plan if rollout else "",
             environment=rollout.environment if rollout else "",
             phase=phase,
             event=str(event),
             message=message.replace("\x00", ""),
-            data=data or {},
+            data=data,
             previous_hash=last or _GENESIS,
         )
         entry.hash = digest(entry)

@@ -104,6 +104,14 @@ class AuditReport(Leased):
     def get_absolute_url(self) -> str:
         return reverse("rollout:audit", args=[self.pk])
 
+    @property
+    def phase(self) -> int | None:
+        """The phase whose step it is."""
+        return self.run.phase if self.run else None
+
+    def log_data(self) -> dict[str, Any]:
+        return {"report": self.pk}
+
 
 class FindingState(models.TextChoices):
     OPEN = "open", "Open"
@@ -151,6 +159,9 @@ class Finding(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("rollout:finding", args=[self.pk])
+
+    def log_data(self) -> dict[str, Any]:
+        return {"finding": self.pk}
 
 
 class MismatchState(models.TextChoices):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -114,3 +116,6 @@ class Restore(Attempted):
 
     def __str__(self) -> str:
         return f"restore of snapshot {self.snapshot_id} into {self.rollout}: {self.state}"
+
+    def log_data(self) -> dict[str, Any]:
+        return super().log_data() | {"snapshot": self.snapshot_id}

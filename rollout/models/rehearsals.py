@@ -91,6 +91,9 @@ class Rehearsal(Attempted):
     def get_absolute_url(self) -> str:
         return reverse("rollout:rehearsal", args=[self.pk])
 
+    def log_data(self) -> dict[str, Any]:
+        return super().log_data() | {"snapshot": self.snapshot_id}
+
     @property
     def came_back(self) -> bool | None:
         """Whether catalog and data came back the same; None while nobody has compared."""

@@ -46,6 +46,9 @@ class MappingChange(models.Model):
     def __str__(self) -> str:
         return f"{len(self.changes)} values of {self.table}.{self.legacy_column}"
 
+    def log_data(self) -> dict[str, Any]:
+        return {"change": self.pk}
+
     @property
     def moves_rows(self) -> bool:
         return any(change["moved"] for change in self.changes)

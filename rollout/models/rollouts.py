@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
@@ -84,6 +84,10 @@ class Leased(models.Model):
     def title(self) -> str:
         """What people call it, at the beginning of a sentence."""
         return f"{self.kind.capitalize()} {self.pk}"
+
+    def log_data(self) -> dict[str, Any]:
+        """What each entry of the activity log about it keeps."""
+        return {self.kind: self.pk}
 
     def log_fields(self) -> dict[str, object]:
         """What lines of a log say about it: the names are those of ``rollout.logs``."""

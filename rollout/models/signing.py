@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -62,6 +64,13 @@ class SignOff(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of phase {self.phase} by {self.actor_name}"
 
+    def log_data(self) -> dict[str, Any]:
+        return {
+            "sign_off": self.pk,
+            "plan_digest": self.plan_digest,
+            "phase_digest": self.phase_digest,
+        }
+
 
 class ScheduleState(models.TextChoices):
     WAITING = "waiting", "Waiting"
@@ -93,6 +102,9 @@ class ScheduledStart(models.Model):
 
     def __str__(self) -> str:
         return f"start of phase {self.phase} of {self.rollout} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+    def log_data(self) -> dict[str, Any]:
+        return {"at": self.at.isoformat(), "zone": self.zone, "phase_digest": self.phase_digest}
 
 
 class FlowProbe(models.Model):

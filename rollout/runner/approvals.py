@@ -40,8 +40,12 @@ def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str 
                 return one
         _withdraw_requests(rollout, phase, actor)
         asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for)
-        _record(
-            Event.APPROVAL_ASKED_FOR, f"Asked for approval of phase {phase}.", asked, actor, source
+        activity_log.record(
+            Event.APPROVAL_ASKED_FOR,
+            f"Asked for approval of phase {phase}.",
+            on=asked,
+            actor=actor,
+            source=source,
         )
     return asked
 
@@ -70,11 +74,13 @@ def approve(
         given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for)
         _withdraw_requests(rollout, phase, actor)
         assert given.expires_at is not None
-        _record(
+        activity_log.record(
             Event.APPROVED,
             f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
             f"{in_words(given.expires_at)}.",
-            *(given, actor, source),
+            on=given,
+            actor=actor,
+            source=source,
         )
     return given
 
@@ -94,10 +100,12 @@ def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
             )
         what = one.get_kind_display().lower()
         of = f" of gate “{one.subject}”" if one.subject else ""
-        _record(
+        activity_log.record(
             _WITHDRAWN[SignOffKind(one.kind)],
             f"Withdrew {one.actor_name}'s {what}{of} before phase {one.phase}.",
-            *(one, actor, source),
+            on=one,
+            actor=actor,
+            source=source,
         )
 
 
@@ -131,10 +139,12 @@ def override(
             evidence, SignOffKind.OVERRIDE, actor, lasts=OVERRIDE_LASTS, subject=gate, reason=reason
         )
         waits = " It waits for a second lead." if evidence.plan.is_guarded(phase) else ""
-        _record(
+        activity_log.record(
             Event.GATE_OVERRIDDEN,
             f"Overrode gate “{gate}” before phase {phase}: {reason}{waits}",
-            *(given, actor, source),
+            on=given,
+            actor=actor,
+            source=source,
             gate=gates.as_data(status),
         )
     return given
@@ -168,11 +178,13 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
         one.confirmed_by_id, one.confirmed_by_name = user.pk, actor.get_username()
         one.confirmed_at = timezone.now()
         one.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
-        _record(
+        activity_log.record(
             Event.OVERRIDE_CONFIRMED,
             f"Confirmed {one.actor_name}'s override of gate “{one.subject}” before phase "
             f"{one.phase}: {one.reason}",
-            *(one, actor, source),
+            on=one,
+            actor=actor,
+            source=source,
         )
 
 
@@ -184,7 +196,9 @@ def tick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> N
         if any(one.subject == item for one in evidence.sign_offs(SignOffKind.TICK)):
             return
         one = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
-        _record(Event.ITEM_TICKED, f"Ticked “{found.text}”.", one, actor, source)
+        activity_log.record(
+            Event.ITEM_TICKED, f"Ticked “{found.text}”.", on=one, actor=actor, source=source
+        )
 
 
 def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
@@ -198,7 +212,13 @@ def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") ->
             return
         one.withdrawn_at, one.withdrawn_by_name = timezone.now(), actor.get_username()
         one.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
-        _record(Event.TICK_TAKEN_BACK, f"Took the tick of “{found.text}” back.", one, actor, source)
+        activity_log.record(
+            Event.TICK_TAKEN_BACK,
+            f"Took the tick of “{found.text}” back.",
+            on=one,
+            actor=actor,
+            source=source,
+        )
 
 
 def _evidence(rollout: Rollout, phase: int) -> Evidence:
@@ -268,22 +288,3 @@ def _withdraw_requests(rollout: Rollout, phase: int, actor: Actor) -> None:
     SignOff.objects.filter(
         rollout=rollout, phase=phase, kind=SignOffKind.REQUEST, withdrawn_at=None
     ).update(withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username())
-
-
-def _record(
-    event: Event, message: str, one: SignOff, actor: Actor, source: str, **more: object
-) -> None:
-    activity_log.record(
-        event,
-        message,
-        actor=actor.get_username(),
-        source=source,
-        rollout=one.rollout,
-        phase=one.phase,
-        data={
-            "sign_off": one.pk,
-            "plan_digest": one.plan_digest,
-            "phase_digest": one.phase_digest,
-            **more,
-        },
-    )

@@ -85,10 +85,11 @@ def drop_environment(made: Environment, *, actor: Actor, source: str = "web") ->
     activity_log.record(
         Event.ENVIRONMENT_DROPPED,
         f"Dropped {made.name} and its database {made.database}.",
-        actor=actor.get_username(),
+        on=rollout,
+        actor=actor,
         source=source,
-        rollout=rollout,
-        data={"environment": made.pk, "database": made.database},
+        environment=made.pk,
+        database=made.database,
     )
 
 

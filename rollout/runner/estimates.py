@@ -45,10 +45,10 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
         activity_log.record(
             Event.ESTIMATE_ASKED_FOR,
             f"Asked for an estimate of phase {phase}; its sample is rolled back.",
-            actor=actor.get_username(),
-            source=source,
-            rollout=rollout,
+            on=rollout,
             phase=phase,
+            actor=actor,
+            source=source,
         )
 
 

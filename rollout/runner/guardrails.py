@@ -24,9 +24,9 @@ def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web"
         activity_log.record(
             Event.HOLD_RELEASED,
             f"Released what rule “{rule_id}” held. {state.message}",
-            actor=actor.get_username(),
+            on=rollout,
+            actor=actor,
             source=source,
-            rollout=rollout,
-            data={"rule": rule_id},
+            rule=rule_id,
         )
     return state

@@ -2,6 +2,7 @@
 
 from rollout import gates, journal, queue
 from rollout.gates.starts import is_outdated
+from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import why_gone
 from rollout.journal.events import Event
@@ -12,7 +13,6 @@ from rollout.models import (
     Way,
 )
 from rollout.plan.actions import Proof
-from rollout.runner.phases import record_on_run
 
 
 def set_pace(
@@ -39,13 +39,13 @@ def set_pace(
         )
         if not changed:
             raise Refused("The job has ended: its pace cannot change any more.")
-        record_on_run(
-            job.step_run.run,
+        activity_log.record(
             Event.PACE_CHANGED,
             f"Batches of {job.table} aim at {target_ms} ms in {duty_percent} % of the time, with "
             f"{workers} workers.",
-            actor,
-            source,
+            on=job.step_run.run,
+            actor=actor,
+            source=source,
         )
 
 
@@ -60,11 +60,11 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
     if run.active and run.state != RunState.PAUSED:
         raise Refused("The job is at work. Retry its refused rows when it has ended or is paused.")
     with journal.atomic():
-        record_on_run(
-            run,
+        activity_log.record(
             Event.QUARANTINE_RETRY,
             f"Had the refused rows of {job.table} tried again.",
-            actor,
-            source,
+            on=run,
+            actor=actor,
+            source=source,
         )
         queue.send_while_fresh("retry_quarantined", job.pk, actor.get_username())

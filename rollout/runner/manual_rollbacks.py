@@ -153,10 +153,9 @@ def _note(
     activity_log.record(
         Event.ROLLED_BACK_BY_HAND,
         " ".join([*told, *dict.fromkeys(filter(None, compared.values()))]),
+        on=run,
         actor=run.actor_name,
         source=source,
-        rollout=rollout,
-        phase=phase,
-        data={"run": run.pk, "plan_digest": plan.digest},
+        plan_digest=plan.digest,
     )
     return run

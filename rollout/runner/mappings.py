@@ -183,15 +183,12 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
         Event.MAPPING_REVIEWED,
         f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
         f"{'s' if forms == 1 else ''}. {follow}",
+        on=change,
         actor=change.reviewer,
         source=source,
-        rollout=change.rollout,
-        data={
-            "change": change.pk,
-            "changes": change.changes[:_CHANGES_LOGGED],
-            "changes_in_total": len(change.changes),
-            "rows_made": outcome.made,
-            "rows_renamed": [list(pair) for pair in outcome.renamed],
-            "rows_retired": outcome.retired,
-        },
+        changes=change.changes[:_CHANGES_LOGGED],
+        changes_in_total=len(change.changes),
+        rows_made=outcome.made,
+        rows_renamed=[list(pair) for pair in outcome.renamed],
+        rows_retired=outcome.retired,
     )

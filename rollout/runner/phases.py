@@ -1,5 +1,7 @@
 """Start, roll back, retry, pause, resume, cancel: each changes the journal and queues the work."""
 
+from typing import Any
+
 from django.contrib.auth import get_user_model
 
 from rollout import gates, queue
@@ -94,7 +96,7 @@ def _begin(
     newest: PhaseRun | None,
     actor: Actor,
     source: str,
-    **more: object,
+    **more: Any,
 ) -> PhaseRun:
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
         return _go_on(rollout, newest, actor, source, **more)
@@ -118,11 +120,11 @@ def _begin(
     activity_log.record(
         event,
         f"{verb} phase {phase}.",
+        on=run,
         actor=run.actor_name,
         source=source,
-        rollout=rollout,
-        phase=phase,
-        data={"run": run.pk, "plan_digest": plan.digest, **more},
+        plan_digest=plan.digest,
+        **more,
     )
     queue.send_work(run)
     return run
@@ -186,7 +188,7 @@ def _have_lost_triggers_made(rollout: Rollout, run: PhaseRun) -> None:
 
 
 def _go_on(
-    rollout: Rollout, run: PhaseRun | None, actor: Actor, source: str, **more: object
+    rollout: Rollout, run: PhaseRun | None, actor: Actor, source: str, **more: Any
 ) -> PhaseRun:
     busy = active_run(rollout)
     if busy is not None:
@@ -218,7 +220,9 @@ def _go_on(
         run.steps.all().delete()
     if run.way == Way.FORWARD:
         _use_sign_offs(run)
-    record_on_run(run, Event.RETRIED, f"Retried {run.name}.", actor, source, **more)
+    activity_log.record(
+        Event.RETRIED, f"Retried {run.name}.", on=run, actor=actor, source=source, **more
+    )
     queue.send_work(run)
     return run
 
@@ -248,9 +252,13 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         ):
             run.refresh_from_db()
             raise Refused(f"It cannot be paused now: {is_busy(run)}")
-        record_on_run(run, Event.PAUSE_ASKED_FOR, f"Asked {run.name} to pause.", actor, source)
+        activity_log.record(
+            Event.PAUSE_ASKED_FOR, f"Asked {run.name} to pause.", on=run, actor=actor, source=source
+        )
         if run.state == RunState.PAUSED:
-            record_on_run(run, Event.PAUSED, f"{run.title} is paused.", actor, source)
+            activity_log.record(
+                Event.PAUSED, f"{run.title} is paused.", on=run, actor=actor, source=source
+            )
     return run
 
 
@@ -265,7 +273,9 @@ def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
             run, RunState.QUEUED, lease_until=leases.grace()
         ):
             raise Refused(f"Only a paused phase can be resumed: {is_busy(run)}")
-        record_on_run(run, Event.RESUMED, f"Resumed {run.name}.", actor, source)
+        activity_log.record(
+            Event.RESUMED, f"Resumed {run.name}.", on=run, actor=actor, source=source
+        )
         queue.send_work(run)
     return run
 
@@ -281,21 +291,11 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
             raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
-        record_on_run(run, Event.CANCEL_ASKED_FOR, f"Asked {run.name} to stop.", actor, source)
+        activity_log.record(
+            Event.CANCEL_ASKED_FOR, f"Asked {run.name} to stop.", on=run, actor=actor, source=source
+        )
         if run.state == RunState.CANCELLED:
-            record_on_run(run, Event.CANCELLED, f"{run.title} is cancelled.", actor, source)
+            activity_log.record(
+                Event.CANCELLED, f"{run.title} is cancelled.", on=run, actor=actor, source=source
+            )
     return run
-
-
-def record_on_run(
-    run: PhaseRun, event: Event, message: str, actor: Actor, source: str, **more: object
-) -> None:
-    activity_log.record(
-        event,
-        message,
-        actor=actor.get_username(),
-        source=source,
-        rollout=run.rollout,
-        phase=run.phase,
-        data={"run": run.pk, **more},
-    )

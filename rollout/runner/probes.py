@@ -19,8 +19,8 @@ def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None
         activity_log.record(
             Event.PROBES_ASKED_FOR,
             f"Asked to try {len(flows)} flows out.",
-            actor=actor.get_username(),
+            on=rollout,
+            actor=actor,
             source=source,
-            rollout=rollout,
         )
         queue.send_while_fresh("probe", rollout.pk)

@@ -8,6 +8,7 @@ workers.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
@@ -134,9 +135,14 @@ def rehearse(
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=leases.grace(),
         )
-        _record(
-            *(rehearsal, Event.REHEARSAL_ASKED_FOR, "Asked for", actor.get_username(), source),
-            anyway=load_found,
+        from_snapshot = f"rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}."
+        activity_log.record(
+            Event.REHEARSAL_ASKED_FOR,
+            f"Asked for {from_snapshot}{_anyway(load_found)}",
+            on=rehearsal,
+            actor=actor,
+            source=source,
+            **_overridden(load_found),
         )
         queue.send_work(rehearsal)
     return rehearsal
@@ -198,12 +204,12 @@ def cancel_rehearsal(rehearsal: Rehearsal, *, actor: Actor, source: str = "web")
         run = active_run(rehearsal.stage)
         if run is not None and run.state != RunState.CANCELLING:
             phases.cancel(rehearsal.stage, actor=actor, source=source)
-        _record(
-            rehearsal,
+        activity_log.record(
             Event.REHEARSAL_CANCEL_ASKED_FOR,
-            "Asked to cancel",
-            actor.get_username(),
-            source,
+            f"Asked to cancel rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}.",
+            on=rehearsal,
+            actor=actor,
+            source=source,
         )
 
 
@@ -215,26 +221,12 @@ def drop_database(rehearsal: Rehearsal, *, actor: Actor, source: str = "web") ->
     environments.drop_environment(rehearsal.environment, actor=actor, source=source)
 
 
-def _record(
-    rehearsal: Rehearsal,
-    event: Event,
-    verb: str,
-    actor: str,
-    source: str,
-    *,
-    anyway: Sequence[Item] = (),
-) -> None:
-    message = f"{verb} rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}."
-    more = {}
-    if anyway:
-        names = ", ".join(item.name for item in anyway)
-        message += f" Anyway, though its server was under load: {names}."
-        more = {"anyway": {item.name: item.evidence for item in anyway}}
-    activity_log.record(
-        event,
-        message,
-        actor=actor,
-        source=source,
-        rollout=rehearsal.rollout,
-        data={"rehearsal": rehearsal.pk, "snapshot": rehearsal.snapshot_id, **more},
-    )
+def _overridden(items: Sequence[Item]) -> dict[str, Any]:
+    return {"anyway": {item.name: item.evidence for item in items}} if items else {}
+
+
+def _anyway(overridden: Sequence[Item]) -> str:
+    if not overridden:
+        return ""
+    names = ", ".join(item.name for item in overridden)
+    return f" Anyway, though its server was under load: {names}."

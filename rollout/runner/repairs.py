@@ -21,6 +21,7 @@ from rollout.engine.repair import (
 )
 from rollout.engine.target import Connection, TargetAway
 from rollout.gates.starts import why_not_beside_rollback
+from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
@@ -42,7 +43,6 @@ from rollout.worker.repairs import (
     count_categories,
     counts_sentence,
     direction_of,
-    record_on_repair,
     table_named,
     tables_named,
 )
@@ -199,10 +199,11 @@ def repair(
             cells=preview.cells,
             examples=[asdict(example) for example in preview.examples],
         )
-        record_on_repair(
-            run,
+        activity_log.record(
             Event.REPAIR_STARTED,
             f"Started a repair of {wanted.tables}{_because(wanted)}: {counts_sentence(wanted)}.",
+            on=run,
+            actor=run.actor_name,
             source=source,
             selection=_for_the_log(wanted.selection),
             rows=wanted.rows_expected,

@@ -119,7 +119,7 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
             lease_until=leases.grace(),
         ):
             raise Refused("Its state has just changed. Look at the page again.")
-        _record(restore, Event.RESTORE_APPROVED, "Approved", actor.get_username(), source)
+        _record(restore, Event.RESTORE_APPROVED, "Approved", actor, source)
         queue.send_work(restore)
 
 
@@ -145,10 +145,9 @@ def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> No
         waited = restore.state == RestoreState.WAITING and move(restore, RestoreState.CANCELLED)
         if not waited:
             ask_to_cancel(restore)
-        name = actor.get_username()
-        _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", name, source)
+        _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", actor, source)
         if waited:
-            _record(restore, Event.RESTORE_CANCELLED, "Cancelled the", name, source)
+            _record(restore, Event.RESTORE_CANCELLED, "Cancelled the", actor, source)
 
 
 def _asked_for(
@@ -178,7 +177,7 @@ def _asked_for(
         reason=reason,
         lease_until=leases.grace(),
     )
-    _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor.get_username(), source)
+    _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor, source)
     return restore
 
 
@@ -247,14 +246,13 @@ def _tables_there(connection: Connection, plan: Plan) -> list[str]:
     ]
 
 
-def _record(restore: Restore, event: Event, verb: str, actor: str, source: str) -> None:
+def _record(restore: Restore, event: Event, verb: str, actor: Actor, source: str) -> None:
     into = restore.rollout.environment
     activity_log.record(
         event,
         f"{verb} restore of snapshot {restore.snapshot_id} into {into}."
         + (f" {restore.reason}" if restore.reason else ""),
+        on=restore,
         actor=actor,
         source=source,
-        rollout=restore.rollout,
-        data={"restore": restore.pk, "snapshot": restore.snapshot_id},
     )

@@ -81,10 +81,12 @@ def schedule_start(
                 "ended_at": None,
             },
         )
-        record(
+        activity_log.record(
             Event.START_SCHEDULED,
             f"Scheduled phase {phase} for {in_zone(at, zone)}.",
-            *(made, actor.get_username(), source),
+            on=made,
+            actor=actor,
+            source=source,
         )
     return made
 
@@ -96,10 +98,12 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
         if waiting is None or waiting.state != ScheduleState.WAITING:
             raise Refused("No start waits for its time: there is nothing to cancel.")
         end(waiting, ScheduleState.CANCELLED, "")
-        record(
+        activity_log.record(
             Event.START_UNSCHEDULED,
             f"Cancelled the start of phase {waiting.phase} at {in_zone(waiting.at, waiting.zone)}.",
-            *(waiting, actor.get_username(), source),
+            on=waiting,
+            actor=actor,
+            source=source,
         )
     return waiting
 
@@ -108,16 +112,3 @@ def end(due: ScheduledStart, state: ScheduleState, outcome: str) -> None:
     """Write down what came of a start."""
     due.state, due.outcome, due.ended_at = state, outcome, timezone.now()
     due.save(update_fields=["state", "outcome", "ended_at"])
-
-
-def record(event: Event, message: str, one: ScheduledStart, actor: str, source: str) -> None:
-    """Write down in the log what became of a start."""
-    activity_log.record(
-        event,
-        message,
-        actor=actor,
-        source=source,
-        rollout=one.rollout,
-        phase=one.phase,
-        data={"at": one.at.isoformat(), "zone": one.zone, "phase_digest": one.phase_digest},
-    )

@@ -32,8 +32,9 @@ def set_shadow_percent(
         activity_log.record(
             Event.SHADOW_SHARE_CHANGED,
             f"Set shadow reads from {before:g} % to {percent:g} % of the reads.",
-            actor=actor.get_username(),
+            on=rollout,
+            actor=actor,
             source=source,
-            rollout=rollout,
-            data={"before": before, "after": percent},
+            before=before,
+            after=percent,
         )

@@ -48,8 +48,12 @@ def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
             snapshot, SnapshotState.TAKEN, lease_until=leases.grace(), **again
         ):
             raise Refused("There is no dump of it to verify. Take another snapshot.")
-        _record(
-            snapshot, Event.VERIFICATION_ASKED_FOR, "Asked to verify", actor.get_username(), source
+        activity_log.record(
+            Event.VERIFICATION_ASKED_FOR,
+            f"Asked to verify snapshot {snapshot.pk}.",
+            on=snapshot,
+            actor=actor,
+            source=source,
         )
         queue.send_work(snapshot)
 
@@ -67,12 +71,12 @@ def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
     """Stop a snapshot that is under way; a dump that is not whole goes. Raises Refused."""
     with alone_with(snapshot.rollout):
         ask_to_cancel(snapshot)
-        _record(
-            snapshot,
+        activity_log.record(
             Event.SNAPSHOT_CANCEL_ASKED_FOR,
-            "Asked to cancel",
-            actor.get_username(),
-            source,
+            f"Asked to cancel snapshot {snapshot.pk}.",
+            on=snapshot,
+            actor=actor,
+            source=source,
         )
 
 
@@ -84,7 +88,7 @@ def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
             raise Refused("It is under way. Wait for its end.")
         if snapshot.state == SnapshotState.DELETED:
             raise Refused("It is deleted already.")
-        _delete(snapshot, actor.get_username(), source, "Deleted")
+        _delete(snapshot, actor, source, "Deleted")
 
 
 def remove_expired() -> None:
@@ -117,7 +121,13 @@ def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
         plan_digest=plan.digest,
         lease_until=leases.grace(),
     )
-    _record(snapshot, Event.SNAPSHOT_ASKED_FOR, "Asked for", actor.get_username(), source)
+    activity_log.record(
+        Event.SNAPSHOT_ASKED_FOR,
+        f"Asked for snapshot {snapshot.pk}.",
+        on=snapshot,
+        actor=actor,
+        source=source,
+    )
     return snapshot
 
 
@@ -129,21 +139,16 @@ def _refuse_beside_another(rollout: Rollout) -> None:
         )
 
 
-def _delete(snapshot: Snapshot, actor: str, source: str, verb: str) -> None:
+def _delete(snapshot: Snapshot, actor: Actor | str, source: str, verb: str) -> None:
     try:
         dump_storage.remove(snapshot.storage_name)
     except OSError as error:
         raise Refused(f"The storage would not delete it: {error}. Look at the storage.") from error
     move(snapshot, SnapshotState.DELETED, deleted_at=timezone.now())
-    _record(snapshot, Event.SNAPSHOT_DELETED, verb, actor, source)
-
-
-def _record(snapshot: Snapshot, event: Event, verb: str, actor: str, source: str) -> None:
     activity_log.record(
-        event,
+        Event.SNAPSHOT_DELETED,
         f"{verb} snapshot {snapshot.pk}.",
+        on=snapshot,
         actor=actor,
         source=source,
-        rollout=snapshot.rollout,
-        data={"snapshot": snapshot.pk},
     )

@@ -24,10 +24,12 @@ def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> li
             activity_log.record(
                 Event.EDITED_FILE_ACCEPTED,
                 f"The files of step {step.step} are accepted as they are now.",
-                actor=actor.get_username(),
-                source=source,
-                rollout=rollout,
+                on=rollout,
                 phase=step.run.phase,
-                data={"step": step.step, "was": was, "now": step.checksum},
+                actor=actor,
+                source=source,
+                step=step.step,
+                was=was,
+                now=step.checksum,
             )
     return steps

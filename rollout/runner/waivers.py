@@ -36,8 +36,12 @@ def waive(
             waived_at=now,
             waived_until=until,
         )
-        _record(
-            finding, Event.MISMATCH_ACCEPTED, f"until {until:%Y-%m-%d}: {reason}", actor, source
+        activity_log.record(
+            Event.MISMATCH_ACCEPTED,
+            f"Accepted {_named(finding)} until {until:%Y-%m-%d}: {reason}",
+            on=finding,
+            actor=actor,
+            source=source,
         )
 
 
@@ -49,17 +53,14 @@ def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
         )
         if not changed:
             raise Refused("Nobody accepts this mismatch: there is nothing to take back.")
-        _record(finding, Event.ACCEPTANCE_TAKEN_BACK, "is no longer accepted", actor, source)
+        activity_log.record(
+            Event.ACCEPTANCE_TAKEN_BACK,
+            f"{_named(finding)} is no longer accepted",
+            on=finding,
+            actor=actor,
+            source=source,
+        )
 
 
-def _record(finding: Finding, event: Event, how: str, actor: Actor, source: str) -> None:
-    activity_log.record(
-        event,
-        f"{finding.column} of {finding.table} {finding.key} {how}"
-        if event != Event.MISMATCH_ACCEPTED
-        else f"Accepted {finding.column} of {finding.table} {finding.key} {how}",
-        actor=actor.get_username(),
-        source=source,
-        rollout=finding.rollout,
-        data={"finding": finding.pk},
-    )
+def _named(finding: Finding) -> str:
+    return f"{finding.column} of {finding.table} {finding.key}"

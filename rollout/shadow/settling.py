@@ -138,15 +138,12 @@ def _write(
                 Event.SHADOW_READ_DIFFERS,
                 f"A {operation} was answered differently by the new shape: "
                 f"{report.mismatched:,} rows mismatch (report {report.pk}).",
+                on=report,
                 actor=ACTOR,
                 source="application",
-                rollout=rollout,
-                data={
-                    "report": report.pk,
-                    "operation": operation,
-                    "looked_at": looked_at,
-                    "categories": report.categories,
-                },
+                operation=operation,
+                looked_at=looked_at,
+                categories=report.categories,
             )
 
 

@@ -72,7 +72,8 @@ def _say(at: datetime, jumped: timedelta) -> None:
         "their time, and schedule the starts anew.",
         actor=activity_log.ENGINE,
         source="watchdog",
-        data={"seconds": round(jumped.total_seconds()), "at": at.isoformat()},
+        seconds=round(jumped.total_seconds()),
+        at=at.isoformat(),
     )
     scheduled_starts.call_off(
         f"{what}: nobody can tell whether its time has come. See that the machines keep their "

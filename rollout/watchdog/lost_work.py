@@ -5,7 +5,7 @@ from typing import Any
 from rollout import queue
 from rollout.journal import activity_log
 from rollout.journal.events import Event
-from rollout.models import Leased, PhaseRun
+from rollout.models import Leased
 from rollout.watchdog.isolation import isolated
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import SECONDS, take_back
@@ -26,9 +26,8 @@ def _record(work: Leased, dead: str) -> None:
     activity_log.record(
         Event.BROUGHT_BACK,
         f"{work.title} goes on with another worker: {dead} has not been heard of for {SECONDS} s.",
+        on=work,
         actor="watchdog",
         source="watchdog",
-        rollout=work.rollout,
-        phase=work.phase if isinstance(work, PhaseRun) else None,
-        data={work.kind: work.pk, "worker": dead},
+        worker=dead,
     )

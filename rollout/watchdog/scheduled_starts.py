@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError
 
 from rollout import journal
-from rollout.journal import watched_times
+from rollout.journal import activity_log, watched_times
 from rollout.journal.actors import Refused
 from rollout.journal.environments import home_of
 from rollout.journal.events import Event
@@ -15,7 +15,7 @@ from rollout.permissions import allowed_in
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.runner.phases import start
-from rollout.runner.scheduled_starts import end, record
+from rollout.runner.scheduled_starts import end
 from rollout.watchdog.isolation import isolated
 
 # A start that no watchdog was there to make for longer than this is not made up for.
@@ -76,10 +76,12 @@ def call_off(reason: str) -> None:
 
 def _refuse(due: ScheduledStart, reason: str) -> None:
     end(due, ScheduleState.NOT_STARTED, reason)
-    record(
+    activity_log.record(
         Event.SCHEDULED_START_REFUSED,
         f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: {reason}",
-        *(due, due.actor_name, "watchdog"),
+        on=due,
+        actor=due.actor_name,
+        source="watchdog",
     )
 
 

@@ -115,10 +115,11 @@ def asked_for(
         activity_log.record(
             Event.AUDIT_ASKED_FOR,
             f"Asked for {what}.",
+            on=report,
             actor=actor_name,
             source=source,
-            rollout=rollout,
-            data={"report": report.pk, "seed": report.seed, "tables": report.tables},
+            seed=report.seed,
+            tables=report.tables,
         )
     return report
 
@@ -276,20 +277,16 @@ def _write(report: AuditReport, result: AuditResult) -> None:
             f"{report.mismatched:,} mismatched"
             + (f", {report.waived:,} of them accepted." if report.waived else ".")
             + (f" {said}" if (said := against(report)) else ""),
+            on=report,
             actor=report.actor_name,
             source="worker",
-            rollout=report.rollout,
-            phase=report.run.phase if report.run else None,
-            data={
-                "report": report.pk,
-                "status": report.status,
-                "mode": report.mode,
-                "rows": report.rows,
-                "categories": report.categories,
-                "mapping": report.mapping_digest,
-                "mapping_values": report.mapping_values,
-                "mapping_reviewed": report.mapping_reviewed,
-            },
+            status=report.status,
+            mode=report.mode,
+            rows=report.rows,
+            categories=report.categories,
+            mapping=report.mapping_digest,
+            mapping_values=report.mapping_values,
+            mapping_reviewed=report.mapping_reviewed,
         )
 
 

@@ -107,9 +107,9 @@ def _record_retry(job: BackfillJob, message: str, written: int, actor_name: str)
     activity_log.record(
         Event.QUARANTINE_RETRIED,
         message,
+        on=run,
         actor=actor_name,
         source="worker",
-        rollout=run.rollout,
-        phase=run.phase,
-        data={"job": job.pk, "written": written},
+        job=job.pk,
+        written=written,
     )

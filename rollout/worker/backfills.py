@@ -262,20 +262,17 @@ def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run:
         activity_log.record(
             Event.BACKFILL_DONE,
             f"{job.kind.capitalize()} of {job.table}: {_counts(action, job)}",
+            on=run,
             actor=run.actor_name,
             source="worker",
-            rollout=run.rollout,
-            phase=run.phase,
-            data={
-                "job": job.pk,
-                "scanned": job.scanned,
-                "updated": job.updated,
-                "already_right": job.already_right,
-                "quarantined": job.quarantined,
-                "rewritten": job.rewritten,
-                "rounds": job.rounds,
-                "working_seconds": round(job.working_seconds, 3),
-            },
+            job=job.pk,
+            scanned=job.scanned,
+            updated=job.updated,
+            already_right=job.already_right,
+            quarantined=job.quarantined,
+            rewritten=job.rewritten,
+            rounds=job.rounds,
+            working_seconds=round(job.working_seconds, 3),
         )
 
 

@@ -164,7 +164,8 @@ class AttemptedJob(LeasedJob[Job]):
         return f"{self.job.title}: {text}".strip()
 
     def log_data(self) -> dict[str, Any]:
-        return {self.job.kind: self.job.pk}
+        """What the activity log keeps besides what it always keeps of such work."""
+        return {}
 
     # What the hooks are made of.
 
@@ -223,10 +224,10 @@ class AttemptedJob(LeasedJob[Job]):
         activity_log.record(
             event,
             self.log_message(text),
+            on=self.job,
             actor=actor or self.job.actor_name,
             source="worker",
-            rollout=self.job.rollout,
-            data=self.log_data(),
+            **self.log_data(),
         )
 
     def _canceller(self) -> str:

@@ -342,10 +342,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         return f"{self.rehearsal.title} {self.rehearsal.state}. {text}".strip()
 
     def log_data(self) -> dict[str, Any]:
-        return super().log_data() | {
-            "snapshot": self.rehearsal.snapshot_id,
-            "plan_digest": self.rehearsal.plan_digest,
-        }
+        return {"plan_digest": self.rehearsal.plan_digest}
 
     def _end_what_is_left(self) -> None:
         """A run that stands still because the rehearsal does has no worker any more."""

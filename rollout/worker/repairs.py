@@ -144,10 +144,11 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
     found.cells = counted.cells
     found.examples = [asdict(example) for example in counted.examples]
     found.save(update_fields=["before", "rows_expected", "cells", "examples"])
-    record_on_repair(
-        run,
+    activity_log.record(
         Event.REPAIR_COUNTED,
         f"Counted what is to be repaired of {found.tables}: {counts_sentence(found)}.",
+        on=run,
+        actor=run.actor_name,
         source="worker",
         rows=found.rows_expected,
         before=found.before,
@@ -170,11 +171,12 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
 def record_end(run: PhaseRun) -> None:
     """Write down what a repair did, and ask for the audit that shows it."""
     found = run.repair
-    record_on_repair(
-        run,
+    activity_log.record(
         Event.REPAIR_DONE,
         f"Repair of {found.tables} is done: {found.rows_repaired or 0:,} rows written. Before: "
         f"{_words(found.before)}. After: {_words(found.after)}.",
+        on=run,
+        actor=run.actor_name,
         source="worker",
         rows=found.rows_repaired,
         before=found.before,
@@ -196,17 +198,3 @@ def counts_sentence(found: Repair) -> str:
 def _words(categories: dict[str, int]) -> str:
     counts = sorted(categories.items(), key=lambda item: -item[1])
     return ", ".join(f"{rows:,} {category}" for category, rows in counts) or "no row"
-
-
-def record_on_repair(
-    run: PhaseRun, event: Event, message: str, *, source: str, **data: Any
-) -> None:
-    activity_log.record(
-        event,
-        message,
-        actor=run.actor_name,
-        source=source,
-        rollout=run.rollout,
-        phase=run.phase,
-        data={"run": run.pk, **data},
-    )

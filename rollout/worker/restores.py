@@ -138,9 +138,6 @@ class RestoreJob(AttemptedJob[Restore]):
             databases.drop(self.restore.environment)
         return {}
 
-    def log_data(self) -> dict[str, Any]:
-        return super().log_data() | {"snapshot": self.restore.snapshot_id}
-
     def _is_committed(self) -> bool:
         """Whether a worker that was cut off had replaced the tables; the server knows."""
         if not self.may_be_committed:
@@ -290,10 +287,12 @@ def note(
             Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
             f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
+            on=into,
             actor=actor,
             source=source,
-            rollout=into,
-            data={"snapshot": snapshot.pk, "sha256": snapshot.sha256, "phases": snapshot.phases},
+            snapshot=snapshot.pk,
+            sha256=snapshot.sha256,
+            phases=snapshot.phases,
         )
 
 

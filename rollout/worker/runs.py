@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
+from typing import Any
 
 import psycopg
 from django.db import InterfaceError, OperationalError
@@ -341,15 +342,14 @@ class RunJob(LeasedJob[PhaseRun]):
     def _ended(self, how: str) -> str:
         return f"{self.run.title} is {how}."
 
-    def _record(self, event: Event, message: str, *, actor: str = "", **data: object) -> None:
+    def _record(self, event: Event, message: str, *, actor: str = "", **data: Any) -> None:
         activity_log.record(
             event,
             message,
+            on=self.run,
             actor=actor or self.run.actor_name,
             source="worker",
-            rollout=self.run.rollout,
-            phase=self.run.phase,
-            data={"run": self.run.pk, **data},
+            **data,
         )
 
 

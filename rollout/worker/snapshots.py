@@ -90,11 +90,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
 
     def log_data(self) -> dict[str, Any]:
         snapshot = self.snapshot
-        return super().log_data() | {
-            "size": snapshot.size,
-            "sha256": snapshot.sha256,
-            "counts": snapshot.counts,
-        }
+        return {"size": snapshot.size, "sha256": snapshot.sha256, "counts": snapshot.counts}
 
     def _take(self) -> None:
         begun = time.monotonic()

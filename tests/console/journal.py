@@ -230,9 +230,10 @@ def mismatching(report: AuditReport, key: str, **fields: Any) -> Mismatch:
 
 def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) -> LogEntry:
     """An entry of the audit log."""
+    data = fields.pop("data", {})
     values = {"message": f"It came to: {event}.", "actor": "grace", "source": "web", **fields}
     # A stored event may be of a later version, or anything else.
-    return activity_log.record(cast(Event, event), rollout=rollout, **values)
+    return activity_log.record(cast(Event, event), on=rollout, **values, **data)
 
 
 def told(entry: LogEntry, **fields: Any) -> Delivery:

@@ -25,9 +25,12 @@ def write(entries: int, *, actor: str = "ada") -> list[LogEntry]:
             f"Entry {number} — über 長屋",
             actor=actor,
             source="web",
-            rollout=rollouts.the_rollout(),
+            on=rollouts.the_rollout(),
             phase=number % 5,
-            data={"rows": number, "share": 0.1 + number, "names": ["b", "a"], "nothing": None},
+            rows=number,
+            share=0.1 + number,
+            names=["b", "a"],
+            nothing=None,
         )
         for number in range(entries)
     ]

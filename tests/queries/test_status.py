@@ -186,9 +186,7 @@ def fill_the_journal(rollout: Rollout, times: int) -> None:
         Heartbeat.objects.create(
             name=f"host:{times}:{number}", kind="worker", seen_at=timezone.now()
         )
-        activity_log.record(
-            Event.PHASE_DONE, "Done.", actor="ada", source="worker", rollout=rollout
-        )
+        activity_log.record(Event.PHASE_DONE, "Done.", actor="ada", source="worker", on=rollout)
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_scheduled_start_is_made(site: Site) -> None:
 @proves("deliveries")
 def test_news_are_collected_and_delivered(site: Site) -> None:
     entry = activity_log.record(
-        Event.PHASE_FAILED, "Told.", actor="ada", source="web", rollout=site.filled
+        Event.PHASE_FAILED, "Told.", actor="ada", source="web", on=site.filled
     )
     site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
     site.sees(lambda: entry.pk in [one.json["data"]["entry"] for one in site.chat.taken])

@@ -151,9 +151,10 @@ def choose(request: ConsoleRequest, name: str) -> HttpResponse:
         activity_log.record(
             Event.NOTIFICATIONS_CHOSEN,
             f"Chose what webhook {hook.name} is told of.",
-            actor=request.user.get_username(),
+            actor=request.user,
             source="web",
-            data={"webhook": hook.name, "ticked": sorted(form.cleaned_data["ticked"])},
+            webhook=hook.name,
+            ticked=sorted(form.cleaned_data["ticked"]),
         )
     messages.success(request, f"What {hook.name} is told of is saved.")
     return redirect("rollout:notifications")
@@ -167,9 +168,9 @@ def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
     activity_log.record(
         Event.NOTIFICATION_TEST,
         f"A test of webhook {hook.name}: whoever reads this is told of rollouts.",
-        actor=request.user.get_username(),
+        actor=request.user,
         source="web",
-        data={"webhook": hook.name},
+        webhook=hook.name,
     )
     messages.success(request, "You asked for a test. It appears below within seconds.")
     return redirect("rollout:notifications")
