@@ -118,7 +118,7 @@ def test_a_backfill_that_is_done_again_tells_of_all_its_passes_and_counts_each_r
     expanded: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trigger goes after the first job has come to its end: the retry begins it anew."""
-    carry_on = backfills.carry_on
+    carry_on = backfills.run_job
 
     def loses_it_after_the_fill(*arguments: Any, **more: Any) -> str | None:
         result = carry_on(*arguments, **more)
@@ -130,7 +130,7 @@ def test_a_backfill_that_is_done_again_tells_of_all_its_passes_and_counts_each_r
         return result
 
     lost: list[str] = []
-    monkeypatch.setattr(backfills, "carry_on", loses_it_after_the_fill)
+    monkeypatch.setattr(backfills, "run_job", loses_it_after_the_fill)
     run = rollouts.start(expanded, 2)
     rollouts.work()
     run.refresh_from_db()
