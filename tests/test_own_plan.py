@@ -107,7 +107,8 @@ def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: 
 
     names = run(
         samples("python", "settings.py"),
-        INSTALLED_APPS=[],
+        # As lists and as tuples: projects have both.
+        INSTALLED_APPS=(),
         MIDDLEWARE=[name for name in settings.MIDDLEWARE if "htmx" not in name],
     )
     for name in ("MIDDLEWARE", "ROLLOUT", "Q_CLUSTER"):

@@ -42,7 +42,7 @@ class _Translation:
     comments: list[str]
     required: bool = True
     lookup_table: str = ""
-    blank: str = ""
+    blank: str | None = ""
     type: str = ""
     expression: str = ""
 
@@ -194,8 +194,14 @@ class _Author:
             new=new,
             comments=comments,
             lookup_table=_free(f"{self.table.name}_{_plural(column)}", self.taken_relations),
-            blank=next(n for n in ("Unspecified", "Unknown", "None", "?") if len(n) <= longest),
+            blank=self._blank(column, texts, longest),
         )
+
+    def _blank(self, column: str, texts: Texts, longest: int) -> str | None:
+        """The name of the row for blanks, where there can be any; else nobody would choose it."""
+        if not self.table.columns[column].null and not texts.blank and not texts.in_part:
+            return None
+        return next(n for n in ("Unspecified", "Unknown", "None", "?") if len(n) <= longest)
 
     def _tidy(self, column: str, texts: Texts) -> _Translation:
         self.notes.append(
@@ -306,7 +312,9 @@ def _wrapped(comment: str) -> list[str]:
 
 
 def python_text(value: object) -> str:
-    """A text or a tuple of texts as Python writes it, in double quotes."""
+    """A text, a tuple of texts or None as Python writes it; texts in double quotes."""
+    if value is None:
+        return "None"
     if isinstance(value, tuple):
         return _tuple(map(python_text, value))
     return json.dumps(value, ensure_ascii=False)

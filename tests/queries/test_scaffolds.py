@@ -207,3 +207,20 @@ def test_a_column_of_a_type_of_the_databases_own_becomes_a_lookup(
     )
     made = scaffold(look_at(connection, "guests", ["mood"]), ("mood",), today=date(2026, 1, 1))
     assert "MOOD = r.Lookup(" in made.source
+
+
+@pytest.mark.parametrize(("rest", "blank"), [(" NOT NULL", None), ("", "None")])
+def test_a_lookup_has_a_row_for_blanks_where_there_can_be_any(
+    target: Target, connection: Connection, rest: str, blank: str | None
+) -> None:
+    connection.execute(
+        f"CREATE TABLE checked (id bigint PRIMARY KEY, status varchar(6){rest});"
+        "INSERT INTO checked SELECT n, (ARRAY['up', 'down'])[1 + n % 2]"
+        " FROM generate_series(1, 20) AS n".encode()
+    )
+    plan = plan_of(scaffolded(connection, "checked", "status"))
+    (status,) = plan.translations
+    assert isinstance(status, Lookup)
+    assert status.blank == blank
+    assert status.required
+    there_and_back(target, connection, plan)
