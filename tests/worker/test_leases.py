@@ -69,22 +69,22 @@ def test_work_that_moved_on_meanwhile_is_not_taken_back(run: PhaseRun) -> None:
 
 def test_a_lease_moves_on_and_its_worker_shows_that_it_lives(held: Lease, run: PhaseRun) -> None:
     PhaseRun.objects.update(lease_until=timezone.now())
-    wait_until(lambda: PhaseRun.objects.filter(lease_until__gt=timezone.now()).exists(), seconds=5)
-    wait_until(lambda: heartbeats.liveness().worker_alive, seconds=5)
+    wait_until(lambda: PhaseRun.objects.filter(lease_until__gt=timezone.now()).exists())
+    wait_until(lambda: heartbeats.liveness().worker_alive)
     held.check()
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSING, RunState.CANCELLING])
 def test_work_that_is_asked_to_stop_is_told_at_its_next_check(held: Lease, state: RunState) -> None:
     PhaseRun.objects.update(state=state)
-    wait_until(lambda: held.asked_to is state, seconds=2)
+    wait_until(lambda: held.asked_to is state)
     with pytest.raises(Interrupted, match=str(state)):
         held.check()
 
 
 def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held: Lease) -> None:
     PhaseRun.objects.update(token=99)
-    wait_until(lambda: held.lost, seconds=2)
+    wait_until(lambda: held.lost)
     with pytest.raises(Interrupted, match="Another worker"):
         held.check()
 
@@ -101,7 +101,7 @@ def test_a_paused_run_s_statement_is_let_to_its_end(held: Lease) -> None:
     with rollouts.target() as opened:
         held.using(opened)
         PhaseRun.objects.update(state=RunState.PAUSING)
-        wait_until(lambda: held.asked_to is RunState.PAUSING, seconds=2)
+        wait_until(lambda: held.asked_to is RunState.PAUSING)
         opened.execute("SELECT pg_sleep(0.1)")
 
 
@@ -111,7 +111,7 @@ def test_a_lease_that_cannot_be_read_for_its_whole_length_counts_as_lost(
     monkeypatch.setattr(leases, "SECONDS", 0.1)
     with Lease(run, on_wait=lambda _: None) as held:
         rollouts.execute("ALTER TABLE rollout_phaserun RENAME TO out_of_reach")
-        wait_until(lambda: held.lost, seconds=5)
+        wait_until(lambda: held.lost)
         rollouts.execute("ALTER TABLE out_of_reach RENAME TO rollout_phaserun")
 
 

@@ -252,7 +252,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
             patch.setattr(
                 runs.RunJob,
                 "_audit",
-                lambda self, held: (go_on.wait(30), audit(self, held))[1],
+                lambda self, held: (go_on.wait(120), audit(self, held))[1],
             )
             begin_work(worker)
             wait_until(lambda: reached.exists())
