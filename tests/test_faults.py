@@ -58,18 +58,20 @@ CREATE OR REPLACE FUNCTION {name}() RETURNS {returns} LANGUAGE plpgsql AS $$ BEG
 MADE_SOMETHING = "WHERE EXISTS (SELECT FROM pg_event_trigger_ddl_commands())"
 AT_THE_GATE = """
 SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-   AND objid = hashtext(%s)::oid
+   AND objid = hashtext(%s)::oid AND %s = ANY (pg_blocking_pids(pid))
 """
 # An index is built in transactions of its own: it waits for who may still see the table without.
+# Whoever waits for somebody else than the gate has not come to it yet.
 BUILDING = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%' || %s || '%%' AND wait_event_type = 'Lock'
+   AND %s = ANY (pg_blocking_pids(pid))
 """
 IS_THERE = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
 WAITS_FOR_ROLLOUT = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE '%%FROM "rollout_rollout"%%' || %s || 'FOR %%UPDATE%%'
-   AND wait_event_type = 'Lock'
+   AND wait_event_type = 'Lock' AND %s = ANY (pg_blocking_pids(pid))
 """
 # Of a third of the rows, as no trigger sees it.
 DAMAGE = """
@@ -106,11 +108,18 @@ class Gate:
 
     def reached(self) -> int:
         """Wait for the engine; the server's process that works for it."""
-        wait_until(lambda: bool(self._process()), seen=self.site.output, seconds=40)
-        return int(self._process())
+        reached: list[int] = []
+
+        def is_there() -> bool:
+            pid = self._process()
+            reached[:] = [pid] if pid else []
+            return bool(pid)
+
+        wait_until(is_there, seen=self.site.output, seconds=90)
+        return reached[0]
 
     def _process(self) -> Any:
-        return rollouts.ask(self.question, self.name)
+        return rollouts.ask(self.question, self.name, self._keeper.info.backend_pid)
 
 
 class Site:
@@ -133,11 +142,12 @@ class Site:
         )
         return self._shut(name)
 
-    def gate_in_definitions(self, tag: str) -> Gate:
-        """A gate at the end of a statement that defines something, before it is committed."""
+    def gate_in_definitions(self, tag: str, *, event: str = "ddl_command_end") -> Gate:
+        """A gate at the end of a statement that defines something, before it is committed; with
+        the event ``sql_drop`` of one that drops."""
         name = self._gate_function("event_trigger", "", when=MADE_SOMETHING)
         rollouts.execute(
-            f"CREATE EVENT TRIGGER {name} ON ddl_command_end WHEN TAG IN ('{tag}')"
+            f"CREATE EVENT TRIGGER {name} ON {event} WHEN TAG IN ('{tag}')"
             f" EXECUTE FUNCTION {name}()"
         )
         return self._shut(name)
@@ -343,11 +353,12 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     take_snapshot(site, rollout)
 
     archive, once_more = (site.gate_in_definitions("CREATE TABLE AS") for _ in range(2))
+    # Made before the engine goes on: it might be past them otherwise.
+    drop = site.gate_in_definitions("ALTER TABLE", event="sql_drop")
     index, again = (site.gate_in_index("properties_type_id_idx") for _ in range(2))
+    view = site.gate_in_definitions("CREATE MATERIALIZED VIEW")
     run = runner.start(rollout, 4, actor=rollouts.prepare(rollout, 4))
     go_through(run, (archive, killed), (once_more, crashed))
-    drop = site.gate_in_definitions("ALTER TABLE")
-    view = site.gate_in_definitions("CREATE MATERIALIZED VIEW")
     go_through(run, (drop, killed), (index, cut_off), (again, killed), (view, cut_off))
     wait_for_done(site, run)
     assert_every_step_was_done_once(run)
