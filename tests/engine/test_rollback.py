@@ -229,6 +229,19 @@ class TestProofs:
         totals = prove(connection, proofs()[-1])
         assert (totals.scanned, totals.exact) == (len(KINDS) + 1, len(KINDS) - 1)
 
+    def test_a_row_is_looked_up_in_the_archive_by_its_key(
+        self, target: Target, connection: Connection
+    ) -> None:
+        for action in way_back():
+            act(target, connection, PLAN, 4, action)
+        question = proofs()[-1].compared(sql.SQL("true"))
+        with connection.transaction():
+            connection.execute("SET LOCAL enable_seqscan = off")
+            plan = connection.execute(sql.SQL("EXPLAIN {}").format(question)).fetchall()
+        scans = [line for (line,) in plan if archive_name(PLAN, BIGINT.table) in line]
+        assert scans
+        assert not [line for line in scans if "Seq Scan" in line]
+
     @pytest.mark.parametrize("spelling", ["H", "h ", "House", "", None])
     def test_a_text_that_is_another_than_the_archive_s_is_named(
         self, spelling: str | None, target: Target, connection: Connection
