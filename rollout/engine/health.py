@@ -11,7 +11,7 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from rollout.engine.questions import Question, Rows, ask_together
+from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
 from rollout.plan.names import code
 from rollout.plan.table import Table
@@ -45,16 +45,10 @@ _Said = tuple[Status, str, float | None]
 
 def read_signals(connection: Connection, table: Table) -> list[Signal]:
     """Every sign about a table and its server, now. One that cannot be read is unknown."""
-    questions = {name: question(table) for name, question in _QUESTIONS.items()}
-    try:
-        answers = ask_together(connection, *questions.values())
-    except _REFUSED:
-        # Whatever one of them was refused for: it is not to hide the others.
-        return [_alone(connection, name, question) for name, question in questions.items()]
-    return [Signal(name, *said) for name, said in zip(questions, answers, strict=True)]
+    return [_read(connection, name, question(table)) for name, question in _QUESTIONS.items()]
 
 
-def _alone(connection: Connection, name: str, question: Question[_Said]) -> Signal:
+def _read(connection: Connection, name: str, question: Question[_Said]) -> Signal:
     try:
         return Signal(name, *question.ask(connection))
     except _REFUSED as error:

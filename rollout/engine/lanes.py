@@ -373,13 +373,8 @@ def is_finished(connection: Connection, job: int) -> bool:
 
 def totals(connection: Connection, job: int) -> Totals:
     """Add up a job's lanes. A job without lanes has done nothing yet."""
-    return totals_of(job).ask(connection)
-
-
-def totals_of(job: int) -> Question[Totals]:
-    """The same, to be asked together with others."""
     query = sql.SQL("{} WHERE job = {}").format(_SUMS, sql.Literal(job))
-    return Question(query, lambda rows: _totals(rows[0]))
+    return Question(query, lambda rows: _totals(rows[0])).ask(connection)
 
 
 def totals_by_job(connection: Connection) -> dict[int, Totals]:

@@ -87,7 +87,7 @@ def rows(connection: Connection, job: int, *, limit: int | None = 100) -> list[P
 
 
 def poison_of(job: int, *, limit: int | None = 100) -> Question[Poison]:
-    """The same, with how many there are, to be asked together with others."""
+    """The same, with how many there are."""
     query = sql.SQL(
         # A window function would carry every row along to count them.
         "SELECT key, error, attempts, at,"
@@ -99,15 +99,7 @@ def poison_of(job: int, *, limit: int | None = 100) -> Question[Poison]:
 
 def _poison(rows: Rows) -> Poison:
     return Poison(
-        [
-            PoisonRow(
-                tuple(row["key"]),
-                row["error"],
-                row["attempts"],
-                datetime.fromisoformat(row["at"]),
-            )
-            for row in rows
-        ],
+        [PoisonRow(tuple(row["key"]), row["error"], row["attempts"], row["at"]) for row in rows],
         rows[0]["number"] if rows else 0,
     )
 

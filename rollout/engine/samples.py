@@ -6,7 +6,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from rollout.engine.questions import Question, Rows
+from rollout.engine.questions import Question
 from rollout.engine.target import Connection
 
 BUCKET_SECONDS = 5
@@ -94,11 +94,7 @@ def samples_of(job: int, *, most: int = 120) -> Question[list[Sample]]:
          GROUP BY part ORDER BY 1
         """
     ).format(sql.Literal(most), sql.Literal(job))
-    return Question(query, _samples)
-
-
-def _samples(rows: Rows) -> list[Sample]:
-    return [Sample(**{**row, "at": datetime.fromisoformat(row["at"])}) for row in rows]
+    return Question(query, lambda rows: [Sample(**row) for row in rows])
 
 
 def losses_of(job: int) -> Question[list[Loss]]:

@@ -12,7 +12,6 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.lanes import Totals
 from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
-from rollout.engine.questions import ask_together
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
 from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of
 from rollout.journal.environments import target_of
@@ -89,9 +88,8 @@ def progress_of(job: BackfillJob) -> JobProgress:
         return _ended(job)
     try:
         with target_of(job.step_run.run.rollout.environment).connect() as connection:
-            totals, measured = ask_together(
-                connection, lanes.totals_of(job.pk), samples_of(job.pk, most=MOST_SAMPLES)
-            )
+            totals = lanes.totals(connection, job.pk)
+            measured = samples_of(job.pk, most=MOST_SAMPLES).ask(connection)
     except (TargetAway, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
     return _under_way(job, totals, evenly(measured), [])
@@ -112,13 +110,10 @@ def report_of(job: BackfillJob) -> JobReport:
 def _read(job: BackfillJob) -> JobReport:
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
-        totals, measured, losses, poison = ask_together(
-            connection,
-            lanes.totals_of(job.pk),
-            samples_of(job.pk, most=MOST_SAMPLES),
-            losses_of(job.pk),
-            quarantine.poison_of(job.pk),
-        )
+        totals = lanes.totals(connection, job.pk)
+        measured = samples_of(job.pk, most=MOST_SAMPLES).ask(connection)
+        losses = losses_of(job.pk).ask(connection)
+        poison = quarantine.poison_of(job.pk).ask(connection)
         signals = _signals(connection, job)
     measured = evenly(measured)
     return JobReport(

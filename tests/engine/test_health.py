@@ -242,18 +242,3 @@ class TestARoleWithoutRights:
         known = read_signals(plain, BIGINT.table)
         assert [s.name for s in refused] == [s.name for s in known]
         assert {s.status for s in known} == {"ok"}
-
-
-def test_all_signs_are_asked_for_at_once(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    execute = connection.execute
-
-    def counted(query: sql.Composed) -> object:
-        asked.append(query)
-        return execute(query)
-
-    monkeypatch.setattr(connection, "execute", counted)
-    assert len(read_signals(connection, BIGINT.table)) == 7
-    assert len(asked) == 1
