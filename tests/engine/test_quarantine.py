@@ -210,4 +210,3 @@ def test_a_batch_that_is_all_poison_is_left_as_soon_as_there_are_too_many(
         working.run_lane(claimed(connection, job), seconds=60)
     totals = lanes.totals(connection, job)
     assert 50 < totals.quarantined <= 50 + backfill.ROWS_AT_ONCE
-    assert totals.working_seconds < 1
