@@ -36,7 +36,9 @@ from rollout.console.views import (
 
 app_name = "rollout"
 
-of_a_lookup: list[URLPattern | URLResolver] = [
+Addresses = list[URLPattern | URLResolver]
+
+_lookup: Addresses = [
     path("", mappings.review, name="mapping"),
     path("new/", mappings.new_values, name="mapping_new"),
     path("preview/", mappings.preview, name="mapping_preview"),
@@ -44,100 +46,116 @@ of_a_lookup: list[URLPattern | URLResolver] = [
     path("export.csv", mappings.download, name="mapping_csv"),
 ]
 
-of_a_rollout: list[URLPattern | URLResolver] = [
+_phase: Addresses = [
+    path("", phases.phase, name="phase"),
+    path("start/", phases.start, name="start"),
+    path("roll-back/", phases.roll_back, name="roll_back"),
+    path("estimate/", phases.estimate, name="estimate"),
+    path("preflight/", preflights.preflight, name="preflight"),
+    path("roll-back/locks/", preflights.rollback_locks, name="rollback_locks"),
+    path("second-run/", reruns.rerun, name="rerun"),
+    path("schedule/", scheduled_starts.schedule, name="schedule"),
+    path("approval/", approvals.approve, name="approve"),
+    path("ask-for-approval/", approvals.ask, name="ask_for_approval"),
+    path("override/<slug:gate>/", approvals.override, name="override"),
+    path("forward.sql", downloads.script, {"way": "forward"}, name="forward_script"),
+    path("rollback.sql", downloads.script, {"way": "rollback"}, name="rollback_script"),
+    path("types.ts", downloads.types, name="types"),
+]
+
+_rollout: Addresses = [
     path("", rollouts.rollout, name="rollout"),
-    path("phases/<int:number>/", phases.phase, name="phase"),
-    path("phases/<int:number>/start/", phases.start, name="start"),
-    path("phases/<int:number>/preflight/", preflights.preflight, name="preflight"),
-    path("phases/<int:number>/roll-back/locks/", preflights.rollback_locks, name="rollback_locks"),
-    path("phases/<int:number>/second-run/", reruns.rerun, name="rerun"),
-    path("readiness/", preflights.readiness, name="readiness"),
-    path("schema/", schemas.schema, name="schema"),
-    path("phases/<int:number>/estimate/", phases.estimate, name="estimate"),
-    path("phases/<int:number>/roll-back/", phases.roll_back, name="roll_back"),
-    path(
-        "phases/<int:number>/forward.sql",
-        downloads.script,
-        {"way": "forward"},
-        name="forward_script",
-    ),
-    path(
-        "phases/<int:number>/rollback.sql",
-        downloads.script,
-        {"way": "rollback"},
-        name="rollback_script",
-    ),
-    path("phases/<int:number>/types.ts", downloads.types, name="types"),
-    path("phases/<int:number>/approval/", approvals.approve, name="approve"),
-    path("phases/<int:number>/ask-for-approval/", approvals.ask, name="ask_for_approval"),
-    path("phases/<int:number>/override/<slug:gate>/", approvals.override, name="override"),
-    path("phases/<int:number>/schedule/", scheduled_starts.schedule, name="schedule"),
-    path("unschedule/", scheduled_starts.unschedule, name="unschedule"),
-    path("checklist/<str:item>/", checklists.tick, name="tick"),
-    path("probe/", checklists.probe, name="probe"),
+    path("phases/<int:number>/", include(_phase)),
+    # The run that is active, or that stopped.
     path("pause/", runs.pause, name="pause"),
     path("resume/", runs.resume, name="resume"),
     path("cancel/", runs.cancel, name="cancel"),
     path("retry/", runs.retry, name="retry"),
     path("blockers/<int:pid>/", blockers.blocker, name="blocker"),
+    # Before a phase.
+    path("readiness/", preflights.readiness, name="readiness"),
+    path("checklist/<str:item>/", checklists.tick, name="tick"),
+    path("probe/", checklists.probe, name="probe"),
+    path("unschedule/", scheduled_starts.unschedule, name="unschedule"),
+    path("stage/", environments.stage, name="stage"),
+    # Lists, and what is shown of the application and its database.
     path("audits/", audits.audits, name="audits"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("snapshots/", snapshots.snapshots, name="snapshots"),
-    path("stage/", environments.stage, name="stage"),
     path("rehearsals/", rehearsals.rehearsals, name="rehearsals"),
-    path("monitoring/", monitoring.monitoring, name="monitoring"),
+    path("schema/", schemas.schema, name="schema"),
     path("mappings/", mappings.mappings, name="mappings"),
-    path("mappings/<str:table>/<str:column>/", include(of_a_lookup)),
+    path("mappings/<str:table>/<str:column>/", include(_lookup)),
+    path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("shadow/", shadow_reads.share, name="shadow"),
     path("rules/<str:rule_id>/release/", guardrails.release, name="release_rule"),
 ]
 
-urlpatterns: list[URLPattern | URLResolver] = [
+_job: Addresses = [
+    path("", jobs.job, name="job"),
+    path("pace/", jobs.pace, name="pace"),
+    path("retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),
+]
+
+_audit: Addresses = [
+    path("", audits.audit, name="audit"),
+    path("compare/<int:other_id>/", audit_comparisons.compare, name="compare"),
+    path("export.csv", downloads.export, {"form": "csv"}, name="export_csv"),
+    path("export.json", downloads.export, {"form": "json"}, name="export_json"),
+    path("repair/", repairs.repair, name="repair"),
+]
+
+_finding: Addresses = [
+    path("", findings.finding, name="finding"),
+    path("waive/", findings.waive, name="waive"),
+    path("unwaive/", findings.unwaive, name="unwaive"),
+]
+
+_snapshot: Addresses = [
+    path("", snapshots.snapshot, name="snapshot"),
+    path("verify/", snapshots.verify, name="verify_snapshot"),
+    path("cancel/", snapshots.cancel, name="cancel_snapshot"),
+    path("delete/", snapshots.delete, name="delete_snapshot"),
+    path("restore/", environments.restore, name="restore"),
+]
+
+_rehearsal: Addresses = [
+    path("", rehearsals.rehearsal, name="rehearsal"),
+    path("cancel/", rehearsals.cancel, name="cancel_rehearsal"),
+    path("drop/", rehearsals.drop, name="drop_rehearsal"),
+]
+
+_notifications: Addresses = [
+    path("", notifications.notifications, name="notifications"),
+    path("webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
+    path("webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
+    path("deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
+]
+
+# For a project that has no such pages of its own; see access.login_url.
+_login = LoginView.as_view(template_name="rollout/login.html", next_page="rollout:overview")
+_logout = LogoutView.as_view(next_page="rollout:overview")
+
+urlpatterns: Addresses = [
     path("", rollouts.overview, name="overview"),
     path("log/", activity.log, name="log"),
     path("glossary/", glossaries.glossary, name="glossary"),
-    path("notifications/", notifications.notifications, name="notifications"),
-    path("notifications/webhooks/<str:name>/choose/", notifications.choose, name="choose_webhook"),
-    path("notifications/webhooks/<str:name>/test/", notifications.try_out, name="try_webhook"),
-    path("notifications/deliveries/<int:delivery_id>/resend/", notifications.resend, name="resend"),
-    path("theme/", styles.theme, name="theme"),
     path("style/", styles.parts, name="style"),
+    path("theme/", styles.theme, name="theme"),
     path("confirm/", sessions.confirm, name="confirm"),
-    # For a project that has no such page of its own; see access.login_url.
-    path(
-        "login/",
-        LoginView.as_view(template_name="rollout/login.html", next_page="rollout:overview"),
-        name="login",
-    ),
-    path("logout/", LogoutView.as_view(next_page="rollout:overview"), name="logout"),
-    path("jobs/<int:job_id>/", jobs.job, name="job"),
-    path("jobs/<int:job_id>/pace/", jobs.pace, name="pace"),
-    path("jobs/<int:job_id>/retry-quarantined/", jobs.retry_quarantined, name="retry_quarantined"),
-    path("audits/<int:audit_id>/", audits.audit, name="audit"),
-    path(
-        "audits/<int:audit_id>/compare/<int:other_id>/", audit_comparisons.compare, name="compare"
-    ),
-    path("audits/<int:audit_id>/export.csv", downloads.export, {"form": "csv"}, name="export_csv"),
-    path(
-        "audits/<int:audit_id>/export.json", downloads.export, {"form": "json"}, name="export_json"
-    ),
-    path("audits/<int:audit_id>/repair/", repairs.repair, name="repair"),
-    path("findings/<int:finding_id>/", findings.finding, name="finding"),
-    path("findings/<int:finding_id>/waive/", findings.waive, name="waive"),
-    path("findings/<int:finding_id>/unwaive/", findings.unwaive, name="unwaive"),
+    path("login/", _login, name="login"),
+    path("logout/", _logout, name="logout"),
+    path("notifications/", include(_notifications)),
+    path("jobs/<int:job_id>/", include(_job)),
+    path("audits/<int:audit_id>/", include(_audit)),
+    path("findings/<int:finding_id>/", include(_finding)),
+    path("snapshots/<int:snapshot_id>/", include(_snapshot)),
+    path("rehearsals/<int:rehearsal_id>/", include(_rehearsal)),
     path("mapping-changes/<int:change_id>/correct/", mappings.correct, name="correct"),
     path("sign-offs/<int:sign_off_id>/agree/", approvals.confirm, name="confirm_override"),
     path("sign-offs/<int:sign_off_id>/withdraw/", approvals.withdraw, name="withdraw"),
-    path("snapshots/<int:snapshot_id>/", snapshots.snapshot, name="snapshot"),
-    path("snapshots/<int:snapshot_id>/verify/", snapshots.verify, name="verify_snapshot"),
-    path("snapshots/<int:snapshot_id>/cancel/", snapshots.cancel, name="cancel_snapshot"),
-    path("snapshots/<int:snapshot_id>/delete/", snapshots.delete, name="delete_snapshot"),
-    path("snapshots/<int:snapshot_id>/restore/", environments.restore, name="restore"),
-    path("rehearsals/<int:rehearsal_id>/", rehearsals.rehearsal, name="rehearsal"),
-    path("rehearsals/<int:rehearsal_id>/cancel/", rehearsals.cancel, name="cancel_rehearsal"),
-    path("rehearsals/<int:rehearsal_id>/drop/", rehearsals.drop, name="drop_rehearsal"),
     path("restores/<int:restore_id>/approve/", environments.approve, name="approve_restore"),
     path("restores/<int:restore_id>/cancel/", environments.cancel, name="cancel_restore"),
     path("environments/<int:environment_id>/drop/", environments.drop, name="drop_environment"),
-    path("<str:plan>/<str:environment>/", include(of_a_rollout)),
+    path("<str:plan>/<str:environment>/", include(_rollout)),
 ]
