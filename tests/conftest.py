@@ -1,8 +1,9 @@
 """What the tests share: one PostgreSQL for the run, and databases and processes for one test."""
 
+import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -53,14 +54,31 @@ def pytest_configure(config: pytest.Config) -> None:
         _take_a_home_of_its_own(config.workerinput["workerid"])
 
 
+# Databases of a test's own, in which phases are carried out.
+SLOW_FIXTURES = {"committed_db", "scenario"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects tests without collecting garbage: all that is made here stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 # Before pytest selects by markers.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test the marker of its group."""
+    """Gives each test the marker of its group, or of what it asks for."""
     for item in items:
         group = item.get_closest_marker("xdist_group")
         if group is not None and (marker := MARKER_OF_GROUP.get(group.args[0])):
             item.add_marker(marker)
+        elif SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
 
 def _take_a_home_of_its_own(worker: str) -> None:

@@ -26,6 +26,8 @@ from tests.engine.carrying import (
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, PARTITIONED, Sample
 
+pytestmark = pytest.mark.slow
+
 ROWS = 120
 TEXT = st.sampled_from([None, "", "House", " HOUSE", "flat", "Yurt 1", "Yurt 2", "open", "OPEN "])
 NUMBER = st.integers(0, ROWS + 5)

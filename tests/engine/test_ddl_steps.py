@@ -26,6 +26,8 @@ from tests.engine.old_server import old_server
 from tests.engine.samples import BIGINT
 from tests.engine.stepping import PLAN, Place, fill, places, statements
 
+pytestmark = pytest.mark.slow
+
 STATEMENTS = set(statements())
 IN_ITS_WAY = {
     LockMode.ACCESS_EXCLUSIVE: LockMode.ACCESS_SHARE,

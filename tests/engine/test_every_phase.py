@@ -20,6 +20,8 @@ from tests.engine.carrying import act, audit, do_phase, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
 
+pytestmark = pytest.mark.slow
+
 TEXT = st.none() | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30
 )

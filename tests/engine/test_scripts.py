@@ -23,6 +23,8 @@ from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Samp
 from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.servers import template_url
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "001_notes": (
         """\

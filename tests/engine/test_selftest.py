@@ -17,6 +17,8 @@ from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIO
 from tests.engine.test_audit_samples import function_of, pictures
 from tests.engine.test_computed import PLAN as PICTURES
 
+pytestmark = pytest.mark.slow
+
 
 def no_function(path: str) -> Any:
     raise AssertionError(f"{path} is no function of this plan")

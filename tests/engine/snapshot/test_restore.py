@@ -19,6 +19,8 @@ from rollout.plan import Plan
 from tests.engine.carrying import NoControl, do_phase, undo_phase
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 
+pytestmark = pytest.mark.slow
+
 CONTROL = NoControl()
 
 
