@@ -13,7 +13,7 @@ from rollout.engine import ddl
 from rollout.engine.target import Connection, Target, install
 from rollout.modes import Modes, current_modes, modes_now
 from rollout.plan.switch import lock_key, stop_using_feature, switch_modes, use_feature
-from tests.engine.carrying import NoControl, wait_until_somebody_waits
+from tests.engine.actions import NoControl, wait_until_somebody_waits
 from tests.servers import Database
 
 PLAN = "a plan"

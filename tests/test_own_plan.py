@@ -15,7 +15,7 @@ from rollout.engine.target import Connection, Target
 from rollout.engine.target import install as install_engine
 from rollout.journal.environments import target_of
 from rollout.plan import Plan, SqlFiles, plans
-from tests.engine.carrying import do_phase, undo_phase
+from tests.engine.actions import do_phase, undo_phase
 from tests.servers import Database
 
 TEXT = (ROOT / "docs" / "own-plan.md").read_text()

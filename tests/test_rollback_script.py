@@ -19,7 +19,7 @@ from rollout.plan.psql import rollback_script
 from rollout.queries.status import status_of
 from rollout.worker.runs import RunJob
 from tests import rollouts
-from tests.engine.carrying import do_phase
+from tests.engine.actions import do_phase
 from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
 from tests.rollouts import ADA, PLAN

@@ -18,7 +18,7 @@ from rollout.plan import plans
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
 from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
-from rollout.plan.sqlfiles import SqlFile, SqlFiles
+from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.step import Step
 from rollout.plan.table import Table
 from rollout.plan.transition import CutOver

@@ -3,8 +3,8 @@
 import time
 from typing import Literal
 
-from rollout.engine import standing
-from rollout.engine.standing import Blocker, Standing
+from rollout.engine import statement_activities
+from rollout.engine.statement_activities import Blocker, Standing
 from rollout.engine.target import Connection
 
 How = Literal["cancel", "end"]
@@ -22,12 +22,12 @@ _SIGNAL = {
 def why_not(connection: Connection, shown: Blocker, behind: Standing, how: How) -> str:
     """Why a session that was shown in a statement's way is not to be touched, with what to do."""
     name = f"pid {shown.pid}"
-    if shown.pid == standing.PREPARED:
+    if shown.pid == statement_activities.PREPARED:
         return (
             "A prepared transaction has no session to end. End it with COMMIT PREPARED or "
             "ROLLBACK PREPARED."
         )
-    now = standing.session(connection, shown.pid)
+    now = statement_activities.session(connection, shown.pid)
     if now is None:
         return f"{name} has ended by itself: nothing was done."
     if not now.began_at or not shown.began_at:
@@ -64,7 +64,7 @@ def _is_in_the_way(connection: Connection, now: Blocker, shown: Blocker, behind:
 
     Between two attempts nobody waits; and locks are let go at a transaction's end only.
     """
-    _awaits, blockers = standing.in_its_way(connection, behind.session)
+    _awaits, blockers = statement_activities.in_its_way(connection, behind.session)
     if any(blocker.pid == now.pid for blocker in blockers):
         return True
     same = bool(shown.transaction_at) and now.transaction_at == shown.transaction_at
@@ -109,7 +109,7 @@ def has_gone(connection: Connection, blocker: Blocker) -> bool:
     """Whether its transaction ends, or its session does, within a moment."""
     until = time.monotonic() + PATIENCE
     while True:
-        now = standing.session(connection, blocker.pid)
+        now = statement_activities.session(connection, blocker.pid)
         if now is None or now.began_at != blocker.began_at:
             return True
         if now.transaction_at != blocker.transaction_at or now.state.endswith("(aborted)"):

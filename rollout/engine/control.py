@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection
 
 

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import psycopg
 
-from rollout.engine import standing
+from rollout.engine import statement_activities
 from rollout.engine.control import Control
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection
 from rollout.plan.actions import Statement
 
@@ -88,8 +88,8 @@ class Watch:
     def _look(self, connection: Connection) -> None:
         pid = self._standing.session
         try:
-            awaits, blockers = standing.in_its_way(connection, pid)
-            progress = standing.progress(connection, pid)
+            awaits, blockers = statement_activities.in_its_way(connection, pid)
+            progress = statement_activities.progress(connection, pid)
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
             return
         if blockers or not self._standing.attempt:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rollout import runner
 from rollout.engine.blockers import How
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.journal.actors import Actor
 from rollout.models import Rollout
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import apps
 
-from rollout.engine.looking import NotFound, look_at
+from rollout.engine.introspections import NotFound, look_at
 from rollout.journal.environments import target_of
 from rollout.plan import plans
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold

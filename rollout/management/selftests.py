@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from rollout.engine.selftest import ROWS, Score, SelftestResult, run_selftest
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Target
 from rollout.journal.environments import target_of

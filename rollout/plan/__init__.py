@@ -30,7 +30,7 @@ from rollout.plan.registry import plans
 from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy, UseFeature
 from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
-from rollout.plan.sqlfiles import SqlFile, SqlFiles
+from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.step import Step
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import (

@@ -23,7 +23,7 @@ from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows, resolver_name
 from rollout.plan.schema import require_values
-from rollout.plan.sqlfiles import SqlFile
+from rollout.plan.sql_files import SqlFile
 from rollout.plan.step import (
     CONTRACT,
     Actions,

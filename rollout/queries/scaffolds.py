@@ -9,7 +9,7 @@ from datetime import date
 
 from django.template.loader import render_to_string
 
-from rollout.engine.looking import Index, Looked, Texts
+from rollout.engine.introspections import Index, Looked, Texts
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup

@@ -6,7 +6,7 @@ import psycopg
 
 from rollout.engine.control import Interrupted
 from rollout.engine.preflight import Item
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.trial import try_out
 from rollout.engine.target import Target, reason_of
 from rollout.journal.environments import configured

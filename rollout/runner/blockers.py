@@ -7,7 +7,7 @@ import psycopg
 from rollout import journal
 from rollout.engine import blockers
 from rollout.engine.blockers import How
-from rollout.engine.standing import Blocker, Standing
+from rollout.engine.statement_activities import Blocker, Standing
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of

@@ -6,7 +6,7 @@ import psycopg
 from django.utils import timezone
 
 from rollout import queue
-from rollout.engine.snapshot import problem
+from rollout.engine.snapshot import failures
 from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.target import Connection, Target
 from rollout.journal import activity_log
@@ -202,7 +202,7 @@ def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace
             _refuse_database(connection, into)
             there = _tables_there(connection, plan_of(into))
     except psycopg.Error as error:
-        raise Refused(f"{problem.of_database(error)} Nothing was changed.") from error
+        raise Refused(f"{failures.of_database(error)} Nothing was changed.") from error
     if there and not replace:
         raise Refused(
             f"{into.environment} has {', '.join(there)} already. Say that they are to be "

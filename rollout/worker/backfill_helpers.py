@@ -4,7 +4,7 @@ import time
 
 from rollout import journal, logs
 from rollout.engine.control import Interrupted
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection, TargetAway
 from rollout.journal import activity_log
 from rollout.journal.environments import target_of

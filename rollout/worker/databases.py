@@ -4,7 +4,7 @@ from django.utils import timezone
 from psycopg import errors
 
 from rollout.engine.snapshot import scratch
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import Target
 from rollout.journal.environments import (
     target_beside,

@@ -18,9 +18,9 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.utils.text import get_valid_filename
 
-from rollout.engine.snapshot import problem
-from rollout.engine.snapshot.pipe import CHUNK, Readable
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot import failures
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.snapshot.pipes import CHUNK, Readable
 
 PART = ".part"
 _TELL_EVERY = 0.5
@@ -63,7 +63,7 @@ def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) ->
         size = kept.size(written)
         if size != stream.written:
             raise SnapshotError(
-                f"The storage kept {size:,} bytes of {stream.written:,}.", problem.FREE_SPACE
+                f"The storage kept {size:,} bytes of {stream.written:,}.", failures.FREE_SPACE
             )
         if _is_local(kept):
             _settle(kept.path(written), kept.path(name))
@@ -73,7 +73,7 @@ def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) ->
             with contextlib.suppress(OSError):
                 kept.delete(left)
         if isinstance(error, OSError):
-            raise problem.of_storage(error) from error
+            raise failures.of_storage(error) from error
         raise
     return Stored(written, stream.written, stream.sha256)
 
@@ -112,7 +112,7 @@ def measured(name: str, *, check: Callable[[], None]) -> Stored:
             f"Its dump {name} is no longer in the storage.", "Take another snapshot."
         ) from error
     except OSError as error:
-        raise problem.of_storage(error) from error
+        raise failures.of_storage(error) from error
     return Stored(name, size, content.hexdigest())
 
 

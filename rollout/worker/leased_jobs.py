@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 
 from rollout import journal, queue
 from rollout.engine.control import Interrupted
-from rollout.engine.snapshot import problem
-from rollout.engine.snapshot.problem import SnapshotError
-from rollout.engine.standing import Standing
+from rollout.engine.snapshot import failures
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.statement_activities import Standing
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.models import Attempted, Leased, RunState
@@ -151,7 +151,7 @@ class AttemptedJob(LeasedJob[Job]):
         if isinstance(error, self.answers):
             return str(error), getattr(error, "advice", "")
         if isinstance(error, psycopg.Error):
-            meant = problem.of_database(error)
+            meant = failures.of_database(error)
             return str(meant), meant.advice
         _log.exception("%s", self.job.title)
         return f"{type(error).__name__}: {error}", f"Look at the worker's log, then {self.again}."

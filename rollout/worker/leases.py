@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from rollout import journal, logs
 from rollout.engine.control import Interrupted
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection
 from rollout.journal import heartbeats
 from rollout.models import Leased, RunState

@@ -34,7 +34,7 @@ def observe(instructions: dict[str, Any], commands: IO[str], out: IO[str]) -> No
     from django.utils.module_loading import import_string
 
     from rollout.engine.rehearsal import locks
-    from rollout.engine.rehearsal.witness import TRAFFIC
+    from rollout.engine.rehearsal.fingerprints import TRAFFIC
 
     # What this traffic takes says nothing of the application in production.
     name = "ROLLOUT"

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from rollout import gates, queue
 from rollout.engine.control import Interrupted
-from rollout.engine.rehearsal import witness
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.rehearsal import fingerprints
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import install
 from rollout.gates import drift
 from rollout.journal.actors import Refused
@@ -155,8 +155,8 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         with target.connect() as connection:
             install(connection)
             self.held.using(connection)
-            before = witness.fingerprint(connection, self.plan)
-            witness.begin(connection, self.plan)
+            before = fingerprints.fingerprint(connection, self.plan)
+            fingerprints.begin(connection, self.plan)
 
         def is_ready() -> None:
             self.write(RehearsalState.RUNNING, before=before, doing="")
@@ -281,7 +281,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         self.tell("Comparing every row and the catalog with what they were.")
         with target_of_made(self.made).connect() as connection:
             self.held.using(connection)
-            verdict = witness.end(connection, self.plan, self.rehearsal.before)
+            verdict = fingerprints.end(connection, self.plan, self.rehearsal.before)
         self.write(
             catalog_differences=verdict.catalog,
             data_differences=verdict.data,

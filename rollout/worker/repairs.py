@@ -17,7 +17,7 @@ from rollout.engine.repair import (
     examples,
 )
 from rollout.engine.repair import step_of as passes_of
-from rollout.engine.repair.counting import EXAMPLES
+from rollout.engine.repair.counts import EXAMPLES
 from rollout.engine.target import Connection
 from rollout.journal import activity_log
 from rollout.journal.events import Event

@@ -15,7 +15,7 @@ from rollout.engine import fences
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import relations_of
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.restore import replace_tables
 from rollout.engine.target import Target
 from rollout.journal import activity_log

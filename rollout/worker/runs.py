@@ -14,7 +14,7 @@ from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection, TargetGone, install
 from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against

@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from rollout import gates, journal
 from rollout.engine.control import Control, Interrupted
-from rollout.engine.snapshot import problem, scratch
+from rollout.engine.snapshot import failures, scratch
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, Crosstab, Pair
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.restore import Recorded, verify
 from rollout.journal.environments import target_of
@@ -145,7 +145,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         try:
             dump_storage.remove(self.snapshot.storage_name)
         except OSError as error:
-            raise problem.of_storage(error) from error
+            raise failures.of_storage(error) from error
 
     def _verify(self) -> None:
         begun = time.monotonic()

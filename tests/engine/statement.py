@@ -13,8 +13,8 @@ from psycopg import conninfo
 from rollout.engine import ddl
 from rollout.engine.target import Target
 from rollout.plan.actions import Statement
-from tests.engine.carrying import NoControl
-from tests.engine.stepping import statements
+from tests.engine.actions import NoControl
+from tests.engine.plan_statements import statements
 
 
 def main(address: str) -> None:

@@ -13,7 +13,7 @@ from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers
-from tests.engine.carrying import (
+from tests.engine.actions import (
     NoControl,
     StopAfter,
     audit,

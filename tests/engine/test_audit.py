@@ -17,7 +17,7 @@ from rollout.plan import AddForeignKey
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal
 from rollout.plan.removal import archive_name
 from rollout.plan.transition import fill as fill_of
-from tests.engine.carrying import audit, do_phase, do_step, do_until, run_fill
+from tests.engine.actions import audit, do_phase, do_step, do_until, run_fill
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, ODD, SAMPLES, Sample, past_triggers
 from tests.engine.things import writing

@@ -16,7 +16,7 @@ from rollout.engine.audit import (
 from rollout.engine.control import Interrupted
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import NoControl, StopAfter, audit, do_until
+from tests.engine.actions import NoControl, StopAfter, audit, do_until
 from tests.engine.samples import BIGINT, LISTED, SAMPLES, Sample, past_triggers
 from tests.engine.things import writing
 

@@ -7,7 +7,7 @@ import pytest
 
 from rollout.engine.audit import Sample
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import audit, do_until
+from tests.engine.actions import audit, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, LISTED, ODD, past_triggers
 from tests.engine.samples import Sample as Shape
 from tests.engine.test_computed import MEASURED, measure

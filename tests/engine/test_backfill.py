@@ -20,7 +20,7 @@ from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers
-from tests.engine.carrying import (
+from tests.engine.actions import (
     NoControl,
     StopAfter,
     audit,

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rollout.engine import blockers, standing
-from rollout.engine.standing import Blocker, Standing
+from rollout.engine import blockers, statement_activities
+from rollout.engine.statement_activities import Blocker, Standing
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import wait_until_somebody_waits
+from tests.engine.actions import wait_until_somebody_waits
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def waiting_for(target: Target, app: Connection, begin: str) -> Iterator[tuple[S
         thread.start()
         try:
             wait_until_somebody_waits(watcher)
-            awaits, (shown, *_more) = standing.in_its_way(watcher, pid)
+            awaits, (shown, *_more) = statement_activities.in_its_way(watcher, pid)
             yield (
                 Standing(session=pid, statement="", began_at="", awaits=awaits, blockers=(shown,)),
                 shown,
@@ -87,7 +87,7 @@ def _sleep(app: Connection) -> None:
 
 def until_active(connection: Connection, pid: int) -> None:
     for _ in range(500):
-        now = standing.session(connection, pid)
+        now = statement_activities.session(connection, pid)
         if now is not None and "pg_sleep(60)" in now.query and now.state == "active":
             return
         connection.execute("SELECT pg_sleep(0.01)")
@@ -164,7 +164,7 @@ def test_replication_and_a_vacuum_against_wraparound_are_never_touched(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         other = replace(shown, kind=kind, query=query)
-        monkeypatch.setattr(standing, "session", lambda *_: other)
+        monkeypatch.setattr(statement_activities, "session", lambda *_: other)
         assert said in blockers.why_not(connection, other, behind, "end")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from rollout.engine.catalog import Drift, compare, labels_of, live_columns, read
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import do_phase, do_until
+from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, SAMPLES, Sample
 
 PLAN = BIGINT.plan

@@ -14,15 +14,7 @@ from rollout.engine.quarantine import TooManyPoisonRows
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute
 from rollout.plan.transition import triggers
-from tests.engine.carrying import (
-    NoControl,
-    StopAfter,
-    claimed,
-    new_job,
-    run_fill,
-    work_off,
-    worker,
-)
+from tests.engine.actions import NoControl, StopAfter, claimed, new_job, run_fill, work_off, worker
 
 TABLE = r.Table(
     name="Pic tures",

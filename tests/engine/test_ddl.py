@@ -12,12 +12,12 @@ from psycopg import sql
 from rollout.engine import ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.ddl import LockNotObtained, NotApplied
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import CreateIndex, facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key, switch_modes
-from tests.engine.carrying import NoControl, StopAfter, wait_until_somebody_waits
+from tests.engine.actions import NoControl, StopAfter, wait_until_somebody_waits
 from tests.engine.own_server import server
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
 

@@ -20,11 +20,11 @@ from rollout.engine import catalog, ddl
 from rollout.engine.target import Connection, Target, ask
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key
-from tests.engine.carrying import NoControl, act, wait_until_somebody_waits
+from tests.engine.actions import NoControl, act, wait_until_somebody_waits
 from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
+from tests.engine.plan_statements import PLAN, Place, fill, places, statements
 from tests.engine.samples import BIGINT
-from tests.engine.stepping import PLAN, Place, fill, places, statements
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from rollout import plan as r
 from rollout.engine.catalog import compare, differences, labels_of, read
 from rollout.engine.target import Connection, Target
 from rollout.plan.catalog import Catalog, Part, changed_by, expected, known_parts
-from tests.engine.carrying import do_phase, do_until
+from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, SAMPLES, Sample, with_step
 
 VIEW = r.CreateMaterializedView(

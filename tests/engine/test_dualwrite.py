@@ -21,7 +21,7 @@ from rollout.plan.names import in_target, tidy
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers as triggers_of
-from tests.engine.carrying import (
+from tests.engine.actions import (
     NoControl,
     audit,
     do_step,

@@ -16,7 +16,7 @@ from properties.rollout import PLAN
 from rollout.engine.catalog import live_columns
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan
-from tests.engine.carrying import act, audit, do_phase, undo_phase
+from tests.engine.actions import act, audit, do_phase, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
 

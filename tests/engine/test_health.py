@@ -10,7 +10,7 @@ from psycopg import sql
 from rollout.engine import health
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import wait_until_somebody_waits
+from tests.engine.actions import wait_until_somebody_waits
 from tests.engine.samples import BIGINT, PARTITIONED
 
 

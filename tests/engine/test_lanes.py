@@ -7,7 +7,7 @@ import pytest
 from rollout.engine import backfill, ddl, lanes
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import triggers
-from tests.engine.carrying import NoControl, claimed, new_job, work_off, worker
+from tests.engine.actions import NoControl, claimed, new_job, work_off, worker
 from tests.engine.samples import BIGINT
 from tests.engine.things import FILL, PLAN, counted, expire_leases, legacy_rows
 

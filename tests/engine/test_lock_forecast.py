@@ -11,8 +11,8 @@ from rollout.engine.preflight import LockForecast, forecast_locks
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code
-from rollout.plan.sqlfiles import SqlFile
-from tests.engine.carrying import do_phase, do_until
+from rollout.plan.sql_files import SqlFile
+from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, PARTITIONED
 
 PLAN = BIGINT.plan

@@ -13,7 +13,7 @@ from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill
 from rollout.plan.translations import Lookup
-from tests.engine.carrying import audit, do_until, run_fill, undo_phase
+from tests.engine.actions import audit, do_until, run_fill, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, past_triggers
 

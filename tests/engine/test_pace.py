@@ -12,7 +12,7 @@ from rollout.engine.health import Signal
 from rollout.engine.pace import LOOK_EVERY, Pace, Settings
 from rollout.engine.samples import losses_of, samples_of
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import NoControl, StopAfter, claimed, new_job, work_off, worker
+from tests.engine.actions import NoControl, StopAfter, claimed, new_job, work_off, worker
 from tests.engine.things import FILL, counted, legacy_rows, unfilled
 
 

@@ -14,7 +14,7 @@ from rollout.plan import CreateIndex
 from rollout.plan.step import Actions
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers
-from tests.engine.carrying import (
+from tests.engine.actions import (
     NoControl,
     StopAfter,
     act,

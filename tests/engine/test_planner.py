@@ -7,7 +7,7 @@ from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers
-from tests.engine.carrying import NoControl, do_phase
+from tests.engine.actions import NoControl, do_phase
 from tests.engine.samples import BIGINT, PARTITIONED
 from tests.engine.things import FILL, PLAN, legacy_rows
 

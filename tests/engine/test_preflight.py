@@ -19,7 +19,7 @@ from rollout.engine.preflight import Item, Limits, Preflight
 from rollout.engine.preflight import server as server_questions
 from rollout.engine.preflight.probes import PROBES
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import do_phase, do_until, wait_until_somebody_waits
+from tests.engine.actions import do_phase, do_until, wait_until_somebody_waits
 from tests.engine.pooler import transaction_pooler
 from tests.engine.samples import BIGINT, PARTITIONED, with_step
 

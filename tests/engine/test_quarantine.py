@@ -7,7 +7,7 @@ from rollout.engine.lanes import Lane, Totals
 from rollout.engine.quarantine import TooManyPoisonRows
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
-from tests.engine.carrying import claimed, do_until, new_job, work_off, worker
+from tests.engine.actions import claimed, do_until, new_job, work_off, worker
 from tests.engine.samples import COMPOSITE, LISTED
 from tests.engine.things import FILL, counted, legacy_rows, unfilled
 

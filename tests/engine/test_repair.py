@@ -26,7 +26,7 @@ from rollout.plan.actions import Compute, Fill, Statement
 from rollout.plan.names import in_target
 from rollout.plan.transition import fill as fill_of
 from tests.engine import test_computed as pictures
-from tests.engine.carrying import NoControl, audit, do_phase, do_until, new_job, run_fill, work_off
+from tests.engine.actions import NoControl, audit, do_phase, do_until, new_job, run_fill, work_off
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, ODD, PARTITIONED, SAMPLES, Sample
 

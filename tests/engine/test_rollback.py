@@ -21,7 +21,7 @@ from rollout.plan.removal import archive_name
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import texts_mean_their_rows
 from rollout.plan.translations import Lookup
-from tests.engine.carrying import (
+from tests.engine.actions import (
     StopAfter,
     act,
     claimed,

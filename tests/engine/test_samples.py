@@ -4,7 +4,7 @@ import pytest
 
 from rollout.engine.samples import BUCKET_SECONDS, Sampler, losses_of, samples_of
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import new_job, work_off
+from tests.engine.actions import new_job, work_off
 from tests.engine.things import FILL, counted, legacy_rows
 
 

@@ -9,10 +9,10 @@ import pytest
 from rollout.engine.audit import CATEGORIES
 from rollout.engine.audit.rules import LookupRules
 from rollout.engine.selftest import Inconclusive, SelftestResult, run_selftest
-from rollout.engine.selftest.scratch_copy import scratch_database, scratch_name
+from rollout.engine.selftest.fixture_databases import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
-from tests.engine.carrying import do_phase, do_until
+from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
 from tests.engine.test_computed import PLAN as PICTURES

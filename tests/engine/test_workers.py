@@ -14,7 +14,7 @@ from config.home import ROOT
 from rollout.engine import backfill, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, Target
-from tests.engine.carrying import NoControl, audit, new_job, work_off, worker
+from tests.engine.actions import NoControl, audit, new_job, work_off, worker
 from tests.engine.samples import BIGINT
 from tests.engine.things import FILL, PLAN, WRITES, counted, expire_leases, legacy_rows, writing
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rollout.engine import lanes
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
-from tests.engine.carrying import NoControl, do_until
+from tests.engine.actions import NoControl, do_until
 from tests.engine.samples import BIGINT
 
 PLAN = BIGINT.plan

@@ -10,13 +10,13 @@ from psycopg import conninfo
 from rollout.engine import lanes
 from rollout.engine.target import Target
 from rollout.plan.transition import fill
-from tests.engine import carrying
+from tests.engine import actions
 from tests.engine.samples import BIGINT
 
 
 def main(address: str, job: int, stripes: int) -> None:
     with Target(conninfo.conninfo_to_dict(address)).connect() as connection:
-        working = carrying.worker(connection, fill(BIGINT.plan, BIGINT.table), stripes=stripes)
+        working = actions.worker(connection, fill(BIGINT.plan, BIGINT.table), stripes=stripes)
         connection.execute("SET lock_timeout = 0")
         print("working", flush=True)
         while lane := lanes.claim(connection, job, "a process"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rollout.plan import Plan, SqlFiles, plans
-from tests.plan.test_sqlfiles import ASKED
+from tests.plan.test_sql_files import ASKED
 from tests.servers import Database
 
 if TYPE_CHECKING:

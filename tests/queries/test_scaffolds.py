@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 
 from rollout.checks.plans import check_plan
-from rollout.engine.looking import NotFound, look_at
+from rollout.engine.introspections import NotFound, look_at
 from rollout.engine.target import Connection, Target
 from rollout.plan import Derived, Lookup, Plan, plans
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
-from tests.engine.carrying import do_phase, undo_phase
+from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
 from tests.engine.test_every_phase import fill_with_dirt, schema_of
 

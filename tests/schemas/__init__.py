@@ -17,7 +17,7 @@ from rollout.engine.audit import AuditResult
 from rollout.engine.preflight import Item, Preflight, Readiness
 from rollout.engine.target import Connection, Target
 from rollout.plan.translations import Computed, Lookup, Translation
-from tests.engine.carrying import audit, do_phase, undo_phase
+from tests.engine.actions import audit, do_phase, undo_phase
 
 PARCEL = """
 CREATE TABLE parcel (

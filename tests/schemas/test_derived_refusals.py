@@ -8,7 +8,7 @@ from rollout.engine.repair import Repairing, Selection, count, examples, why_not
 from rollout.engine.target import Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill
-from tests.engine.carrying import new_job, work_off
+from tests.engine.actions import new_job, work_off
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 PRICES = """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.plan.actions import Action
-from tests.engine.carrying import act
+from tests.engine.actions import act
 from tests.schemas import MakeScenario, Scenario, plan_of, table
 
 TABLES = """

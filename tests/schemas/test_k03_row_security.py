@@ -6,7 +6,7 @@ import pytest
 from psycopg import errors
 
 from rollout.engine.target import Target
-from tests.engine.carrying import do_phase
+from tests.engine.actions import do_phase
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario
 
 PARCEL = """

@@ -11,7 +11,7 @@ from config import embedded
 from rollout import plan as r
 from rollout.engine import catalog
 from rollout.engine.target import Target
-from tests.engine.carrying import do_step, undo_step
+from tests.engine.actions import do_step, undo_step
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 TEXT = "character varying(20)"

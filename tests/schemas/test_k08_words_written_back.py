@@ -7,7 +7,7 @@ from psycopg import errors
 
 from rollout import plan as r
 from rollout.engine.target import Target
-from tests.engine.carrying import do_phase, do_step
+from tests.engine.actions import do_phase, do_step
 from tests.schemas import MakeScenario, Scenario, plan_of, table
 
 MEMBER = """

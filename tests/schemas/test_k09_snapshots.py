@@ -13,7 +13,7 @@ from rollout import runner
 from rollout.engine.preflight import Item, Preflight, Readiness
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Target
@@ -21,7 +21,7 @@ from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.preflights import look_before, readiness_of
 from tests import rollouts
-from tests.engine.carrying import NoControl
+from tests.engine.actions import NoControl
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of, table
 from tests.servers import Database
 from tests.test_command import Rollout as Shell

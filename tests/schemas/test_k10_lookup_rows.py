@@ -12,7 +12,7 @@ from psycopg import errors
 from rollout.engine import mapping
 from rollout.engine.target import Connection
 from rollout.plan import Lookup
-from tests.engine.carrying import do_step, wait_until_somebody_waits
+from tests.engine.actions import do_step, wait_until_somebody_waits
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of
 
 NULLABLE = replace(STATUS, blank=None, required=False)

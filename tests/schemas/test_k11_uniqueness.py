@@ -9,7 +9,7 @@ from psycopg import errors
 from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.plan import plans
-from tests.engine.carrying import act
+from tests.engine.actions import act
 from tests.queries.test_scaffolds import plan_of as plan_in
 from tests.queries.test_scaffolds import scaffolded
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from rollout import plan as r
-from rollout.engine.looking import look_at
+from rollout.engine.introspections import look_at
 from rollout.engine.target import Target
 from tests.schemas import PARCEL, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 

@@ -7,8 +7,8 @@ import pytest
 from psycopg import sql
 
 from rollout import plan as r
-from rollout.engine.mapping.deciding import decide
 from rollout.engine.mapping.decisions import Decision
+from rollout.engine.mapping.transactions import decide
 from rollout.engine.target import Target
 from tests.engine.own_server import server as own_server
 from tests.processes import wait_until

@@ -9,7 +9,7 @@ from rollout.engine import mapping
 from rollout.engine.mapping import Decision
 from rollout.engine.target import Target
 from rollout.plan.names import code, escaped
-from tests.engine.carrying import do_phase
+from tests.engine.actions import do_phase
 from tests.schemas import MakeScenario, Scenario, plan_of
 
 PARCEL = """

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollout.plan import Column
-from tests.engine.carrying import do_step
+from tests.engine.actions import do_step
 from tests.schemas import STATUS, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 from tests.schemas.test_k04_attributes import dump
 

@@ -51,7 +51,7 @@ from rollout.watchdog.duties import duties
 from rollout.worker import dump_storage
 from tests import rollouts
 from tests.conftest import _carry_listings
-from tests.engine.carrying import NoControl
+from tests.engine.actions import NoControl
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.receivers import Receiver, receiver
 from tests.rollouts import PLAN

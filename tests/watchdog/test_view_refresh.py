@@ -10,7 +10,7 @@ from rollout.plan import plans
 from rollout.plan.actions import Statement
 from rollout.watchdog.view_refresh import Refresher, refresh, views_in_use
 from tests import rollouts
-from tests.engine.carrying import NoControl
+from tests.engine.actions import NoControl
 from tests.processes import wait_until
 
 VIEW = "listing-counts"

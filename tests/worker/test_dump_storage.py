@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.worker import dump_storage
 
 CHUNKS = [b"first " * 500, b"second " * 500, b"third"]

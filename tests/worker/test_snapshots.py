@@ -438,7 +438,7 @@ def test_a_database_without_the_plans_tables_has_nothing_to_take(properties: Rol
 
 
 def test_psycopg_errors_are_told_by_what_they_mean() -> None:
-    from rollout.engine.snapshot import problem
+    from rollout.engine.snapshot import failures
 
-    assert "disk is full" in str(problem.of_database(psycopg.errors.DiskFull("no room")))
-    assert "refused" in str(problem.of_database(psycopg.errors.InsufficientPrivilege("no")))
+    assert "disk is full" in str(failures.of_database(psycopg.errors.DiskFull("no room")))
+    assert "refused" in str(failures.of_database(psycopg.errors.InsufficientPrivilege("no")))

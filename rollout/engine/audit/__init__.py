@@ -23,10 +23,10 @@ from rollout.engine.audit.categories import (
     TranslationResult,
 )
 from rollout.engine.audit.one_row import CellNow, cells_of_row, last_written
+from rollout.engine.audit.random_samples import Function
+from rollout.engine.audit.rechecks import look_again, wait
 from rollout.engine.audit.rows import mismatches_of
-from rollout.engine.audit.sampling import Function
 from rollout.engine.audit.scan import TableScan
-from rollout.engine.audit.second_look import look_again, wait
 from rollout.engine.audit.some_rows import keys_of_pair
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Control, Quiet

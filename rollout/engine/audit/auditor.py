@@ -17,15 +17,15 @@ from rollout.engine.audit.categories import (
     Sample,
     worst,
 )
+from rollout.engine.audit.mapping_reviews import reviewed_of
+from rollout.engine.audit.random_samples import Function, computed_again, population, sampled
 from rollout.engine.audit.readiness import (
     direction_of,
     snapshot_of,
     why_archive_is_torn,
     why_not,
 )
-from rollout.engine.audit.reviewed import reviewed_of
 from rollout.engine.audit.rows import is_one_of, mismatches_of
-from rollout.engine.audit.sampling import Function, computed_again, population, sampled
 from rollout.engine.audit.scan import Combination, TableScan, sorted_cells
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Control

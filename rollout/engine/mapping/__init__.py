@@ -3,9 +3,8 @@
 Decisions are about normal forms: spellings that differ in case or white space alone go together.
 """
 
-from rollout.engine.mapping.deciding import decide
 from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
-from rollout.engine.mapping.reading import (
+from rollout.engine.mapping.reviews import (
     NewText,
     Review,
     Spelling,
@@ -22,6 +21,7 @@ from rollout.engine.mapping.texts import (
     normal_forms,
     sample_of,
 )
+from rollout.engine.mapping.transactions import decide
 
 __all__ = [
     "COUNT_SECONDS",

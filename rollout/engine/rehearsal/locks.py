@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple
 
-from rollout.engine.rehearsal.witness import WITNESS
+from rollout.engine.rehearsal.fingerprints import WITNESS
 from rollout.engine.target import APPLICATION_NAME, Connection
 
 PAUSE = 0.003

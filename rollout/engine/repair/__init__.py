@@ -7,7 +7,7 @@ after the cutover, in reverse, the new value is right and the text follows the l
 
 from psycopg import sql
 
-from rollout.engine.repair.counting import Counted, Example, count, examples
+from rollout.engine.repair.counts import Counted, Example, count, examples
 from rollout.engine.repair.passes import Direction, Repairing, RepairRows, step_of
 from rollout.engine.repair.selection import NothingSelected, Selection
 from rollout.engine.target import Connection, ask

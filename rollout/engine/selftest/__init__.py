@@ -14,12 +14,12 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.audit import CATEGORIES, AuditResult, RowMismatch, Sample, run_audit
+from rollout.engine.audit.random_samples import Function, population, sampled
 from rollout.engine.audit.rows import is_one_of
-from rollout.engine.audit.sampling import Function, population, sampled
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.quarantine import key_of
-from rollout.engine.selftest.planting import JOB, Plantation, Planted, plant
-from rollout.engine.selftest.scratch_copy import (
+from rollout.engine.selftest.defects import JOB, Plantation, Planted, plant
+from rollout.engine.selftest.fixture_databases import (
     Inconclusive,
     build,
     columns_of,

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.quarantine import is_row
-from rollout.engine.selftest.planting import texts_of
+from rollout.engine.selftest.defects import texts_of
 from rollout.engine.target import Connection, Target
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table

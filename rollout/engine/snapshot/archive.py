@@ -13,8 +13,8 @@ import psycopg
 from psycopg import errors
 
 from rollout.engine.control import Control
-from rollout.engine.snapshot.pipe import Opens, Program
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.snapshot.pipes import Opens, Program
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.scripts import entries, for_a_connection
 from rollout.engine.target import Connection, settle

@@ -17,8 +17,8 @@ from rollout.engine.snapshot.contents import (
     own_prerequisites,
     relations_of,
 )
-from rollout.engine.snapshot.pipe import Program
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.snapshot.pipes import Program
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.scripts import entries
 from rollout.engine.target import Connection, Target

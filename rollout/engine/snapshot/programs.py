@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 
 _VERSION = re.compile(r"(\d+)(\.\d+|devel|beta\d+|rc\d+)*")
 

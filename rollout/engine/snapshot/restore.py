@@ -17,8 +17,8 @@ from rollout.engine.snapshot.contents import (
     functions_of,
     relations_of,
 )
-from rollout.engine.snapshot.kept import kept_of
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.snapshot.preserved_ddl import kept_of
 from rollout.engine.snapshot.scratch import scratch_database
 from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, ask, install

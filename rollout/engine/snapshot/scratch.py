@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import Connection, Target
 
 _PREFIX = "rollout_scratch"

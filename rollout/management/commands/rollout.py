@@ -37,7 +37,7 @@ from rollout.management.pipes import reader_may_leave
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.sqlwriting import NotOurs, write_files
+from rollout.plan.sql_exports import NotOurs, write_files
 from rollout.queries import exports, pauses, text_reports
 from rollout.queries.sample_bounds import statement_of
 from rollout.queries.status import all_rollouts, find_rollout, status_of

@@ -156,7 +156,7 @@ def take_long_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
     from psycopg import sql
 
     from rollout.engine import mapping
-    from rollout.engine.mapping import deciding, texts
+    from rollout.engine.mapping import texts, transactions
 
     real = texts.counts_of
 
@@ -164,7 +164,7 @@ def take_long_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(connection, lookup, sql.SQL("pg_sleep(5) IS NOT NULL"))
 
     monkeypatch.setattr(texts, "COUNT_SECONDS", 0.05)
-    monkeypatch.setattr(deciding, "counts_of", slow)
+    monkeypatch.setattr(transactions, "counts_of", slow)
     monkeypatch.setattr(mapping, "counts_of", slow)
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from rollout.engine.standing import Blocker, Progress, Standing
+from rollout.engine.statement_activities import Blocker, Progress, Standing
 from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
 from rollout.plan.psql import forward_script

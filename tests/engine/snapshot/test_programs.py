@@ -6,7 +6,7 @@ import pytest
 
 from config import embedded
 from rollout.engine.snapshot import programs
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
 from tests.programs import of_version, write
 

@@ -11,12 +11,12 @@ from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, contents_of, differences, relations_of
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
-from tests.engine.carrying import NoControl, do_phase, undo_phase
+from tests.engine.actions import NoControl, do_phase, undo_phase
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ from rollout.checks.plans import check_plan
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, SqlFiles
 from rollout.plan.actions import Statement
-from rollout.plan.sqlwriting import NotOurs, write_files
+from rollout.plan.sql_exports import NotOurs, write_files
 from rollout.plan.step import Step
-from tests.engine.carrying import act
+from tests.engine.actions import act
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
 from tests.engine.test_every_phase import fill_with_dirt, whole_schema_of

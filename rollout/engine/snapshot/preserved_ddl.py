@@ -6,7 +6,7 @@ Who owns them, who may use them, and foreign keys to tables that are not in the 
 from dataclasses import dataclass
 
 from rollout.engine.snapshot.contents import Relation
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import Connection
 
 

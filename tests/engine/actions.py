@@ -12,7 +12,7 @@ from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.lanes import Lane, Totals
-from rollout.engine.standing import Standing
+from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
 from rollout.plan.actions import (

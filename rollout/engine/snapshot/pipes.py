@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, Protocol, Self
 
 from rollout.engine.control import Control
-from rollout.engine.snapshot import problem
+from rollout.engine.snapshot import failures
 
 CHUNK = 1 << 20
 _LOOK_EVERY = 0.5
@@ -95,7 +95,7 @@ class Program:
         if code != 0:
             self._complaints.seek(0)
             said = self._complaints.read().decode(errors="replace")
-            raise problem.of_program(self._name, code, said)
+            raise failures.of_program(self._name, code, said)
 
 
 class _Feeder(threading.Thread):
@@ -115,7 +115,7 @@ class _Feeder(threading.Thread):
         except (BrokenPipeError, ValueError):
             pass
         except OSError as error:
-            self.error = problem.of_storage(error)
+            self.error = failures.of_storage(error)
         except Exception as error:
             self.error = error
 

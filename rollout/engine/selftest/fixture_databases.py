@@ -13,13 +13,13 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine import ddl, target
-from rollout.engine.audit.sampling import ROWS_AT_ONCE, Function
+from rollout.engine.audit.random_samples import ROWS_AT_ONCE, Function
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Quiet
 from rollout.engine.quarantine import is_row, key_of
 from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.dump import exported, of_database
-from rollout.engine.snapshot.problem import SnapshotError
+from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.restore import prepare
 from rollout.engine.snapshot.scripts import label_of

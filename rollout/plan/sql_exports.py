@@ -16,7 +16,7 @@ from rollout.plan.actions import (
     Statement,
 )
 from rollout.plan.plan import Plan
-from rollout.plan.sqlfiles import is_destructive
+from rollout.plan.sql_files import is_destructive
 from rollout.plan.step import Step
 
 FIRST_LINE = "-- Written by `manage.py rollout sql {plan} --write`, plan version {digest}."
