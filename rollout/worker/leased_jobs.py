@@ -197,11 +197,11 @@ class AttemptedJob(LeasedJob[Job]):
         self.job.attempts += 1
         self.mine(*self.working).update(attempts=self.job.attempts, **fields)
 
-    def refuse_more_attempts(self, died: str = "died while they were at it") -> None:
+    def refuse_more_attempts(self, died: str = "workers died while they were at it") -> None:
         """Raises SnapshotError once too many workers died of it."""
         if self.job.attempts > self.max_attempts:
             raise SnapshotError(
-                f"{self.max_attempts} workers {died}.",
+                f"{self.max_attempts} {died}.",
                 f"Look whether their machine runs out of memory or disk, then {self.again}.",
             )
 

@@ -144,7 +144,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
 
     def _make(self) -> None:
         """The database, the snapshot in it, and the witness of what it held."""
-        self.refuse_more_attempts("died while they made its database")
+        self.refuse_more_attempts("workers died while they made its database")
         self._drop_failed_before()
         self.tell(f"Making the database {self.made.database}.")
         target = databases.make(self.made)
