@@ -11,7 +11,9 @@ from psycopg import errors
 
 from rollout import telemetry
 from rollout.engine.target import Connection
-from rollout.plan.switch import ReadMode, WriteMode, lock_key
+from rollout.plan.registry import plans
+from rollout.plan.removal import UseFeature
+from rollout.plan.switch import ReadMode, WriteMode, has_new_columns_alone, lock_key
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +27,14 @@ class Modes:
     features: frozenset[str] = frozenset()
 
 
+class UnsafeIsolation(Exception):
+    """The transaction reads an older state of the database than the modes in force."""
+
+
 _EXISTS = "to_regclass('rollout.modes') IS NOT NULL"
+_ISOLATION = "current_setting('transaction_isolation')"
+# A transaction of these levels reads by one snapshot, which may be older than the lock.
+_UNSAFE = {"repeatable read", "serializable"}
 _MODES = "SELECT read_mode, write_mode, features FROM rollout.modes WHERE plan = %s"
 
 Key = tuple[str, ...]
@@ -41,15 +50,28 @@ _lost: set[Key] = set()
 def current_modes(plan: str, *, using: str = "default") -> Iterator[Modes]:
     """Open a transaction in which the plan's modes hold still, and give them.
 
-    A switch of modes waits for every such transaction, so code inside never sees half of one.
+    A switch of modes waits for every such transaction, so code inside never sees half of one. In a
+    database whose tables have the plan's new columns and none of its legacy ones, as migrations
+    make it, both modes are ``new`` although no phase ran there.
+
+    Raises UnsafeIsolation above READ COMMITTED.
     """
     with transaction.atomic(using=using):
         with connections[using].cursor() as cursor:
             # Looked for each time, in the statement that is sent anyway: one that fails would end
             # the application's transaction.
-            cursor.execute(f"SELECT pg_advisory_xact_lock_shared(%s), {_EXISTS}", [lock_key(plan)])
-            row = cursor.fetchone()
-            modes = _seen(cursor, plan, using) if row and row[1] else _remembered(plan, using)
+            cursor.execute(
+                f"SELECT pg_advisory_xact_lock_shared(%s), {_EXISTS}, {_ISOLATION}",
+                [lock_key(plan)],
+            )
+            _, exists, isolation = cursor.fetchone()
+            if isolation in _UNSAFE:
+                raise UnsafeIsolation(
+                    f"current_modes({plan!r}) needs READ COMMITTED, and this transaction is "
+                    f"{isolation.upper()}: it could miss a switch of the modes. Lower the "
+                    "isolation level of the connection or of this transaction."
+                )
+            modes = _seen(cursor, plan, using) if exists else _remembered(cursor, plan, using)
         telemetry.using_modes(read=modes.read, write=modes.write)
         yield modes
 
@@ -61,7 +83,9 @@ def modes_now(plan: str, *, using: str = "default") -> Modes:
         if _key(plan, using) not in _last:
             cursor.execute(f"SELECT {_EXISTS}")
             row = cursor.fetchone()
-            return _seen(cursor, plan, using) if row and row[0] else Modes()
+            if row and row[0]:
+                return _seen(cursor, plan, using)
+            return _by_columns(cursor, plan)
         try:
             if not connection.in_atomic_block:
                 return _seen(cursor, plan, using)
@@ -70,15 +94,14 @@ def modes_now(plan: str, *, using: str = "default") -> Modes:
         except ProgrammingError as error:
             if not isinstance(error.__cause__, errors.UndefinedTable):
                 raise
-            return _remembered(plan, using)
+            return _remembered(cursor, plan, using)
 
 
 def modes_in(connection: Connection, plan: str) -> Modes:
     """The plan's modes in a target, by a connection of the engine's."""
     row = connection.execute(f"SELECT {_EXISTS}".encode()).fetchone()
-    if not row or not row[0]:
-        return Modes()
-    return _of(connection.execute(_MODES.encode(), [plan]).fetchone())
+    stored = connection.execute(_MODES.encode(), [plan]).fetchone() if row and row[0] else None
+    return _of(stored) if stored else _by_columns(connection, plan)
 
 
 def _key(plan: str, using: str) -> Key:
@@ -89,16 +112,33 @@ def _key(plan: str, using: str) -> Key:
 def _seen(cursor: Any, plan: str, using: str) -> Modes:
     cursor.execute(_MODES, [plan])
     key = _key(plan, using)
-    modes = _last[key] = _of(cursor.fetchone())
+    row = cursor.fetchone()
     _lost.discard(key)
+    if row is None:
+        return _by_columns(cursor, plan)
+    modes = _last[key] = _of(row)
     return modes
 
 
-def _remembered(plan: str, using: str) -> Modes:
+def _by_columns(cursor: Any, plan: str) -> Modes:
+    """The modes of a database in which no phase of the plan ever ran."""
+    registered = plans.find(plan)
+    question = registered and has_new_columns_alone(registered)
+    if registered is None or question is None:
+        return Modes()
+    ((is_new,),) = cursor.execute(question).fetchall()
+    if not is_new:
+        return Modes()
+    steps = (step for phase in registered.phases for step in phase.steps)
+    features = frozenset(step.feature for step in steps if isinstance(step, UseFeature))
+    return Modes("new", "new", features)
+
+
+def _remembered(cursor: Any, plan: str, using: str) -> Modes:
     key = _key(plan, using)
     modes = _last.get(key)
     if modes is None:
-        return Modes()
+        return _by_columns(cursor, plan)
     if key not in _lost:
         _lost.add(key)
         _log.error(
@@ -109,9 +149,7 @@ def _remembered(plan: str, using: str) -> Modes:
     return modes
 
 
-def _of(row: tuple[Any, ...] | None) -> Modes:
-    if row is None:
-        return Modes()
+def _of(row: tuple[Any, ...]) -> Modes:
     return Modes(
         cast(ReadMode, row[0]), cast(WriteMode, row[1]), frozenset(cast(list[str], row[2]))
     )

@@ -9,10 +9,13 @@ from django.db import ProgrammingError, transaction
 from django.db import connection as django_connection
 from psycopg import conninfo
 
+from rollout import modes as rollout_modes
 from rollout.engine import ddl
 from rollout.engine.target import Connection, Target, install
-from rollout.modes import Modes, current_modes, modes_now
+from rollout.models import Rollout
+from rollout.modes import Modes, UnsafeIsolation, current_modes, modes_in, modes_now
 from rollout.plan.switch import lock_key, stop_using_feature, switch_modes, use_feature
+from tests import rollouts
 from tests.engine.actions import NoControl, wait_until_somebody_waits
 from tests.servers import Database
 
@@ -50,6 +53,34 @@ def test_a_plan_without_a_switch_is_legacy(engine: Connection) -> None:
     ddl.apply(engine, switch_modes("another plan", read="new", write="new"), NoControl())
     with current_modes(PLAN) as modes:
         assert modes == Modes()
+
+
+def test_a_database_that_migrations_made_in_the_final_schema_is_new(
+    contracted: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = Modes("new", "new", frozenset({"listing_counts"}))
+    with current_modes(contracted.plan) as modes:
+        assert modes == final, "as its phases left it"
+    for forget in ("DELETE FROM rollout.modes", "DROP SCHEMA rollout CASCADE"):
+        rollouts.execute(forget)
+        monkeypatch.setattr(rollout_modes, "_last", {})
+        with current_modes(contracted.plan) as modes:
+            assert modes == modes_now(contracted.plan) == final
+        with rollouts.target() as connection:
+            assert modes_in(connection, contracted.plan) == final
+    rollouts.execute("ALTER TABLE properties ADD type text")
+    with current_modes(contracted.plan) as modes:
+        assert modes == Modes(), "it has the legacy column still, or again"
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_could_miss_a_switch_is_refused(engine: Connection, level: str) -> None:
+    with transaction.atomic(), django_connection.cursor() as cursor:
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        with pytest.raises(UnsafeIsolation, match=level), current_modes(PLAN):
+            pass
+        cursor.execute("SELECT 1")  # The application's transaction is whole.
+    assert could_switch(engine)
 
 
 def test_a_switch_is_seen_by_the_next_block(engine: Connection) -> None:

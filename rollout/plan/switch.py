@@ -1,11 +1,14 @@
 """The SQL that switches what the application reads and writes, while no transaction of it looks."""
 
 import hashlib
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
 from rollout.plan.actions import Statement
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
 
 ReadMode = Literal["legacy", "new"]
 WriteMode = Literal["legacy", "both", "new"]
@@ -50,6 +53,36 @@ def switch_modes(
         sql=sql.SQL("{};\n{}").format(switched, together_with.sql),
         done=sql.SQL("({} AND {})").format(done, together_with.done),
         locks=together_with.locks,
+    )
+
+
+def has_new_columns_alone(plan: "Plan") -> sql.Composed | None:
+    """A query of one boolean: whether the tables have the columns that the plan leaves them with,
+    and none of those that it drops. None for a plan that drops no column of its tables.
+    """
+    before, after = plan.shape(0), plan.shape(len(plan.phases))
+    conditions = []
+    drops = False
+    for table in plan.tables:
+        gone = sorted(before[table.label].keys() - after[table.label].keys())
+        made = sorted(after[table.label].keys() - before[table.label].keys())
+        drops = drops or bool(gone)
+        conditions.append(
+            sql.SQL(
+                "SELECT count(*) FILTER (WHERE attname = ANY ({made})) = {number}"
+                " AND count(*) FILTER (WHERE attname = ANY ({gone})) = 0 AS holds"
+                " FROM pg_attribute WHERE attrelid = {table} AND NOT attisdropped"
+            ).format(
+                made=sql.Literal(made),
+                number=sql.Literal(len(made)),
+                gone=sql.Literal(gone),
+                table=table.regclass,
+            )
+        )
+    if not drops:
+        return None
+    return sql.SQL("SELECT bool_and(holds) FROM ({}) AS tables").format(
+        sql.SQL(" UNION ALL ").join(conditions)
     )
 
 
