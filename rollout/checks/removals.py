@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 from rollout.checks.ids import CheckId
+from rollout.checks.problems import Problem
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import Plan
 from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy
 from rollout.plan.step import Step
 from rollout.plan.transition import CutOver
 
-Problem = tuple[CheckId, str, str]
-"""An id, what is wrong, and what to do."""
 
-
-def problems(plan: Plan) -> Iterator[Problem]:
+def removal_problems(plan: Plan) -> Iterator[Problem]:
     steps = [step for phase in plan.phases for step in phase.steps]
     for number, step in enumerate(steps):
         if isinstance(step, DropLegacy) and plan.lookups_of(step.table):
@@ -29,7 +27,7 @@ def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
         if isinstance(step, ArchiveLegacy) and step.table == drop.table and not frozen:
             break
     if not frozen:
-        yield (
+        yield Problem(
             CheckId.DROPPED_UNFROZEN,
             f"Step '{drop.id}' drops legacy columns of {drop.table.label} that no step has frozen "
             "before they are archived: texts that are written after the archive would be lost.",
@@ -55,7 +53,7 @@ def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> It
         for step in before[: turns[0] if turns else None]
     ):
         return
-    yield (
+    yield Problem(
         CheckId.NOT_UNIQUE_MEANWHILE,
         f"Step '{drop.id}' drops the unique index {drop.name} of {drop.table.label}, and none over "
         f"({', '.join(wanted)}) is built before the cutover: rows that are there twice would be "

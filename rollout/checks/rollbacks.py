@@ -1,92 +1,83 @@
-"""Refuses plans whose rollback would take away what they did not bring, or could bring nothing
-back."""
+"""Refuses plans whose rollback would drop what they did not add, or could not restore data."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from django.core.checks import Error
 from psycopg import sql
 
 from rollout.checks.ids import CheckId
+from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.actions import Statement
 from rollout.plan.plan import Plan
 from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy
 from rollout.plan.schema import AddColumns, RequireValues
-from rollout.plan.step import BACKFILL, Step
-from rollout.plan.transition import MapLegacyValues
-
-MakeError = Callable[[CheckId, str, str, Plan], Error]
-
-
-def check_rollbacks(plan: Plan, error: MakeError) -> Iterator[Error]:
-    """Errors, each with a hint."""
-    yield from _columns(plan, error)
-    yield from _lookup_tables(plan, error)
-    yield from _values(plan, error)
-    yield from _legacy(plan, error)
+from rollout.plan.step import BACKFILL
+from rollout.plan.transition import CutOver, MapLegacyValues
+from rollout.plan.translations import Derived, Lookup
 
 
-def _steps(plan: Plan) -> Iterator[tuple[int, Step]]:
-    for number, phase in enumerate(plan.phases):
-        for step in phase.steps:
-            yield number, step
+def rollback_problems(plan: Plan) -> Iterator[Problem]:
+    yield from _steps_without_rollback(plan)
+    yield from _columns(plan)
+    yield from _lookup_tables(plan)
+    yield from _values(plan)
+    yield from _legacy(plan)
+    yield from _derived_values(plan)
 
 
-def _columns(plan: Plan, error: MakeError) -> Iterator[Error]:
+def _columns(plan: Plan) -> Iterator[Problem]:
     declared = {(t.label, column) for t in plan.tables for column in t.columns}
     filled = [(t.table.label, column) for t in plan.translations for column in t.added]
     added = Counter(
         (step.table.label, column)
-        for _, step in _steps(plan)
+        for _, step in numbered_steps(plan)
         if isinstance(step, AddColumns)
         for column in step.added
     )
     for table, column in dict.fromkeys((*filled, *added)):
         if (table, column) in declared:
-            yield error(
+            yield Problem(
                 CheckId.NEW_COLUMN_IS_DECLARED,
                 f"{table}.{column} is to be added, and the plan's table has it already: a rollback "
                 "would drop it with all it holds.",
                 f"Give the new column another name, or take it out of the Table {table}.",
-                plan,
             )
     for (table, column), count in added.items():
         if count > 1:
-            yield error(
+            yield Problem(
                 CheckId.COLUMN_ADDED_TWICE,
                 f"{count} steps add {table}.{column}: the rollback of one would drop the other's.",
                 "Let one step add it.",
-                plan,
             )
 
 
-def _lookup_tables(plan: Plan, error: MakeError) -> Iterator[Error]:
+def _lookup_tables(plan: Plan) -> Iterator[Problem]:
     declared = {table.label for table in plan.tables}
     before_phase_2 = "\n".join(
         action.text
-        for number, step in _steps(plan)
+        for number, step in numbered_steps(plan)
         if number < BACKFILL
         for action in plan.forward(step).actions
         if isinstance(action, Statement)
     )
-    mapped = {step.table.label for _, step in _steps(plan) if isinstance(step, MapLegacyValues)}
+    mapped = {
+        step.table.label for _, step in numbered_steps(plan) if isinstance(step, MapLegacyValues)
+    }
     for lookup in plan.lookups:
         label = lookup.lookup_label
         if label in declared:
-            yield error(
+            yield Problem(
                 CheckId.LOOKUP_TABLE_IS_DECLARED,
                 f"The lookup table {label} of {lookup.table.label}.{lookup.column} is one of the "
                 "plan's tables: a rollback would delete its rows and drop it.",
                 "Name a lookup table that is not there yet.",
-                plan,
             )
         elif lookup.table.label in mapped and not _names(before_phase_2, lookup.lookup_table):
-            yield error(
+            yield Problem(
                 CheckId.LOOKUP_TABLE_NOT_MADE,
                 f"No step makes the lookup table {label} of {lookup.table.label}.{lookup.column}, "
                 "and the rollback of phase 2 deletes all its rows.",
                 "Make it with CreateLookupTable in phase 1.",
-                plan,
             )
 
 
@@ -95,45 +86,95 @@ def _names(text: str, table: str) -> bool:
     return table in text or sql.Identifier(table).as_string() in text
 
 
-def _values(plan: Plan, error: MakeError) -> Iterator[Error]:
-    for number, step in _steps(plan):
+def _values(plan: Plan) -> Iterator[Problem]:
+    for number, step in numbered_steps(plan):
         if not isinstance(step, RequireValues):
             continue
         columns = plan.shape(number).get(step.table.label, {})
         for name in step.columns:
             if name in columns and not columns[name].null:
-                yield error(
+                yield Problem(
                     CheckId.REQUIRED_ALREADY,
                     f"Step '{step.id}' of phase {number} requires {step.table.label}.{name}, which "
                     "is NOT NULL already: a rollback would allow nulls that were not allowed.",
                     "Take the column out of the step.",
-                    plan,
                 )
 
 
-def _legacy(plan: Plan, error: MakeError) -> Iterator[Error]:
+def _legacy(plan: Plan) -> Iterator[Problem]:
     archived: set[str] = set()
-    for number, step in _steps(plan):
+    for number, step in numbered_steps(plan):
         if not isinstance(step, FreezeLegacy | ArchiveLegacy | DropLegacy):
             continue
         kind = type(step).__name__
         if not plan.lookups_of(step.table):
-            yield error(
+            yield Problem(
                 CheckId.NO_LEGACY_TEXT,
                 f"Step '{step.id}' of phase {number} is {kind}, and {step.table.label} has no "
                 "lookup whose legacy text it could be about.",
                 "Use StopDualWrite: a migration of yours drops the old columns when nobody reads "
                 "them.",
-                plan,
             )
         elif isinstance(step, ArchiveLegacy):
             archived.add(step.table.label)
         elif isinstance(step, DropLegacy) and step.table.label not in archived:
-            yield error(
+            yield Problem(
                 CheckId.DROPPED_WITHOUT_ARCHIVE,
                 f"Step '{step.id}' of phase {number} drops the legacy columns of "
                 f"{step.table.label}, and no step before it archives their texts: a rollback could "
                 "not bring them back.",
                 "Put ArchiveLegacy before it.",
-                plan,
+            )
+
+
+def _steps_without_rollback(plan: Plan) -> Iterator[Problem]:
+    for number, step in numbered_steps(plan):
+        guarded, backward = step.destructive or step.restrictive, step.backward(plan)
+        if backward is None or (guarded and not backward):
+            yield Problem(
+                CheckId.NO_ROLLBACK,
+                f"Step '{step.id}' of phase {number} has no rollback.",
+                "Give it the actions that undo it; a step that cannot be undone has no place in a "
+                "rollout.",
+            )
+
+
+def _derived_values(plan: Plan) -> Iterator[Problem]:
+    """Derived columns whose values, written after the cutover, nothing leads back."""
+    leads: Counter[tuple[str, str]] = Counter()
+    for t in plan.translations:
+        legacy = t.back if isinstance(t, Derived) else t.reads if isinstance(t, Lookup) else ()
+        leads.update((t.table.label, column) for column in legacy)
+    turned = {step.table for _, step in numbered_steps(plan) if isinstance(step, CutOver)}
+    for t in plan.translations:
+        if not isinstance(t, Derived):
+            continue
+        name = f"{t.table.label}.{t.column}"
+        if not t.back and t.writable is None and t.table in turned:
+            yield Problem(
+                CheckId.NO_WAY_BACK,
+                f"After the cutover a value may be written to {name} alone, and nothing says how "
+                "the legacy columns follow it: a rollback would lose it.",
+                "Write back={'legacy': 'expression over {new}'}; or writable=False, and triggers "
+                "refuse such a write; or writable=True where the application writes what the "
+                "expression says.",
+            )
+        known = {*t.table.columns, t.column}
+        problems = [
+            *(f"'{c}' is no column that the expression reads" for c in t.back if c not in t.reads),
+            *(f"it names '{c}', which is not there" for c in t.read_by_back if c not in known),
+            *(
+                f"another translation leads '{c}' back"
+                for c in t.back
+                if leads[t.table.label, c] > 1
+            ),
+        ]
+        if t.back and t.column not in t.read_by_back:
+            problems.append(f"it does not name '{t.column}'")
+        for problem in problems:
+            yield Problem(
+                CheckId.WRONG_WAY_BACK,
+                f"The way back of {name} cannot be gone: {problem}.",
+                "Write back={'legacy': 'expression over {new}'}, for columns that the expression "
+                "reads and that nothing else writes.",
             )
