@@ -153,7 +153,7 @@ def prepare(rollout: Rollout, phase: int) -> Actor:
     """See to all that the gates before a phase ask people for; who may start it then."""
     evidence = Evidence(rollout, phase)
     for gate in evidence.gates:
-        if gates.answer(gate, evidence).lets_through:
+        if gates.check_gate(gate, evidence).lets_through:
             continue
         match gate:
             case ChecklistComplete():

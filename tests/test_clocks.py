@@ -16,7 +16,7 @@ from django.utils import timezone
 from rollout import gates, runner
 from rollout.console.http import sessions
 from rollout.gates.evidence import Evidence
-from rollout.gates.overrides import why_void
+from rollout.gates.overrides import void_reason
 from rollout.journal import heartbeats
 from rollout.journal.moments import by_the_database
 from rollout.models import (
@@ -177,9 +177,9 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
         clock(ahead)
         assert answer(Soak(HOUR), rollout).startswith("It is ")
         assert "is older than" in answer(SnapshotVerified(), rollout)
-        assert why_void(approval, Evidence(rollout, 1)) == ""
+        assert void_reason(approval, Evidence(rollout, 1)) == ""
         window = MaintenanceWindow(opens=opens, closes=closes, zone="UTC")
-        assert gates.answer(window, Evidence(rollout, 1)).status == "pass"
+        assert gates.check_gate(window, Evidence(rollout, 1)).status == "pass"
 
     def test_work_that_ends_there_ends_by_the_databases_clock(
         self, tiny: Rollout, clock: Clock
@@ -193,7 +193,7 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
 
 
 def answer(gate: Gate, rollout: Rollout) -> str:
-    status = gates.answer(gate, Evidence(rollout, 1))
+    status = gates.check_gate(gate, Evidence(rollout, 1))
     assert status.status == "fail", status.message
     return status.message
 
@@ -256,7 +256,7 @@ class TestWhatIsOfATimeToCome:
             plan_digest=evidence.plan.digest,
             phase_digest=evidence.plan.digest_of(1),
         )
-        assert "a clock was set back since" in why_void(sign_off, evidence)
+        assert "a clock was set back since" in void_reason(sign_off, evidence)
 
 
 class Clocks:
@@ -304,7 +304,7 @@ class TestADatabaseWhoseClockJumps:
         assert "does not count: the clock jumped over it, or no watchdog ran" in message
         clocks.go_on(self.MINUTE)
         watch.look()
-        assert gates.answer(self.SOAK, Evidence(rollout, 1)).status == "pass"
+        assert gates.check_gate(self.SOAK, Evidence(rollout, 1)).status == "pass"
 
     def test_a_watchdog_that_takes_over_at_once_goes_on_with_the_time(
         self, rollout: Rollout, clocks: Clocks

@@ -224,7 +224,7 @@ FIGURES = {
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
         f"for {spelled(scheduled_starts.LATEST.total_seconds() / 60)} minutes is not made up",
-        f"an answer for {spelled(cached_queries.KEPT_SECONDS)} seconds",
+        f"an answer for {spelled(cached_queries.TTL_SECONDS)} seconds",
     ],
     "docs/monitoring.md": [
         f"statistics every {spelled(duties.STATISTICS_EVERY.total_seconds())} seconds"

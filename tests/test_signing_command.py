@@ -90,7 +90,7 @@ def test_what_was_not_read_is_not_approved(rollout: Rollout, shell: Shell) -> No
 def test_a_shell_without_a_name_starts_nothing_that_needs_approval(
     rollout: Rollout, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout.gates import Evidence, answer
+    from rollout.gates import Evidence, check_gate
     from rollout.management.actors import ShellActor
     from rollout.plan.gates import Approved
 
@@ -101,7 +101,8 @@ def test_a_shell_without_a_name_starts_nothing_that_needs_approval(
         (User.objects.get(username="lead2"), "fail"),
         (User.objects.get(username="lead"), "pass"),
     ):
-        assert answer(Approved(), Evidence(rollout, 3, starter=starter)).status == status
+        gate = check_gate(Approved(), Evidence(rollout, 3, starter=starter))
+        assert gate.status == status
 
 
 def test_a_gate_is_overridden_by_two_leads_before_a_destructive_phase(

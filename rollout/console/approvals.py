@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rollout.gates import Evidence
-from rollout.gates.overrides import why_void
+from rollout.gates.overrides import void_reason
 from rollout.models import SignOff, SignOffKind
 
 
@@ -24,7 +24,7 @@ class SignOffView:
 def approvals_of(evidence: Evidence) -> list[SignOffView]:
     """The approvals of the phase, the newest first."""
     return [
-        SignOffView(sign_off, why_void(sign_off, evidence))
+        SignOffView(sign_off, void_reason(sign_off, evidence))
         for sign_off in evidence.sign_offs(SignOffKind.APPROVAL)
     ]
 
@@ -32,7 +32,7 @@ def approvals_of(evidence: Evidence) -> list[SignOffView]:
 def requests_of(evidence: Evidence) -> list[SignOff]:
     """Who asks for approval of the phase, and was not answered."""
     requests = evidence.sign_offs(SignOffKind.REQUEST)
-    return [request for request in requests if not why_void(request, evidence)]
+    return [request for request in requests if not void_reason(request, evidence)]
 
 
 def overrides_of(evidence: Evidence) -> list[SignOffView]:
@@ -41,7 +41,7 @@ def overrides_of(evidence: Evidence) -> list[SignOffView]:
     for sign_off in evidence.facts.sign_offs:
         if sign_off.kind == SignOffKind.OVERRIDE:
             of_phase = evidence.of_phase(sign_off.phase)
-            void = "" if sign_off.run_id is not None else why_void(sign_off, of_phase)
+            void = "" if sign_off.run_id is not None else void_reason(sign_off, of_phase)
             two = evidence.plan.is_guarded(sign_off.phase) and sign_off.confirmed_at is None
             overrides.append(SignOffView(sign_off, void, waits=two and not void))
     return overrides

@@ -1,7 +1,7 @@
-"""Answers a plan's gates, each with its evidence and the next thing to do.
+"""Checks a plan's gates; each result comes with its evidence and the next thing to do.
 
 A new gate is a class in ``rollout.plan.gates`` and, in a module of this package that is imported
-below, a function ``@answers(TheGate)`` that reads what it needs from the ``Evidence``.
+below, a function ``@check(TheGate)`` that reads what it needs from the ``Evidence``.
 """
 
 from rollout.gates import (  # noqa: F401
@@ -15,44 +15,35 @@ from rollout.gates import (  # noqa: F401
     snapshots,
     sql_files,
 )
-from rollout.gates.cached_queries import forget
+from rollout.gates.cached_queries import invalidate
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import (
-    begun,
     is_done,
-    is_untouched,
+    is_not_started,
     newest_of,
     newest_of_each,
     newest_runs,
     newest_runs_and_repair,
     phases_done,
+    started_phases,
     steps_done,
 )
-from rollout.gates.registry import GateStatus, answer, answers_of, as_data
+from rollout.gates.registry import GateStatus, as_data, check_gate, check_gates
 
 __all__ = [
     "Evidence",
     "GateStatus",
-    "answer",
-    "answers_of",
-    "application",
     "as_data",
-    "begun",
-    "checklist",
-    "files",
-    "forget",
+    "check_gate",
+    "check_gates",
+    "invalidate",
     "is_done",
-    "is_untouched",
-    "journal",
+    "is_not_started",
     "newest_of",
     "newest_of_each",
     "newest_runs",
     "newest_runs_and_repair",
     "phases_done",
-    "readers",
-    "rehearsal",
-    "schema",
-    "signing",
-    "snapshot",
+    "started_phases",
     "steps_done",
 ]

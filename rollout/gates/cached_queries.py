@@ -1,41 +1,46 @@
-"""Answers that look into a target: kept for seconds, since pages ask every second."""
+"""What gates read from a target: kept for seconds, since pages ask every second."""
 
 import time
 from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import psycopg
 
 from rollout.engine.target import Connection, reason_of
-from rollout.gates import drift
-from rollout.gates.registry import Answered
 from rollout.journal.environments import target_of
 from rollout.models import Rollout
 
-KEPT_SECONDS = 5.0
+TTL_SECONDS = 5.0
+T = TypeVar("T")
 
-_kept: dict[Hashable, tuple[float, Answered]] = {}
+_results: dict[Hashable, tuple[float, Any]] = {}
 
 
-def looked(rollout: Rollout, *about: Hashable, at: Callable[[Connection], Answered]) -> Answered:
-    """What a look into the rollout's target came to, as it was seconds ago."""
+def cached_query(rollout: Rollout, *key: Hashable, query: Callable[[Connection], T]) -> T | str:
+    """What a query of the rollout's target returned seconds ago, or why it could not be sent.
+
+    ``key`` tells it from other queries of the same target.
+    """
     target = target_of(rollout.environment)
-    key = (*(target.parameters.get(name) for name in ("host", "port", "dbname")), *about)
+    key = (*(target.parameters.get(name) for name in ("host", "port", "dbname")), *key)
     now = time.monotonic()
-    kept = _kept.get(key)
-    if kept is None or now - kept[0] > KEPT_SECONDS:
-        for old in [k for k, value in _kept.items() if now - value[0] > KEPT_SECONDS]:
-            _kept.pop(old, None)
-        try:
-            with target.connect() as connection:
-                connection.execute("SET statement_timeout = '3s'")
-                answered = at(connection)
-        except psycopg.Error as error:
-            answered = ("unknown", f"The database could not be asked. {reason_of(error)}")
-        _kept[key] = kept = (now, answered)
-    return kept[1]
+    for old, (at, _) in list(_results.items()):
+        if now - at > TTL_SECONDS:
+            _results.pop(old, None)
+    result: T | str
+    if (cached := _results.get(key)) is not None:
+        _, result = cached
+        return result
+    try:
+        with target.connect() as connection:
+            connection.execute("SET statement_timeout = '3s'")
+            result = query(connection)
+    except psycopg.Error as error:
+        result = reason_of(error)
+    _results[key] = now, result
+    return result
 
 
-def forget() -> None:
-    """Let the next answers be read afresh."""
-    _kept.clear()
-    drift.forget()
+def invalidate() -> None:
+    """Let the next queries be sent afresh."""
+    _results.clear()

@@ -1,4 +1,4 @@
-"""The gate about the checklist of phase 0, and how each of its items stands."""
+"""The gate about the checklist of phase 0, and the status of each of its items."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Literal
 
 from rollout.gates import drift
 from rollout.gates.evidence import Evidence
-from rollout.gates.phase_states import is_untouched, newest_runs, phases_done, steps_done
-from rollout.gates.registry import Answered, answers
+from rollout.gates.phase_states import is_not_started, newest_runs, phases_done, steps_done
+from rollout.gates.registry import GateResult, check
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
@@ -26,7 +26,7 @@ from rollout.plan.step import BACKFILL
 
 @dataclass(frozen=True)
 class ItemStatus:
-    """An item of the checklist: whether it is done, and by what or whom that is known."""
+    """Whether an item of the checklist is done, and what or who says so."""
 
     item: Item
     status: Answer
@@ -39,34 +39,34 @@ class ItemStatus:
         return self.kind == "person"
 
 
-@answers(ChecklistComplete)
-def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> Answered:
+@check(ChecklistComplete)
+def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> GateResult:
     items = checklist_of(evidence)
     if not items:
         return "unknown", "The plan has no checklist. Give it one, or leave this gate out."
-    missing = [one for one in items if one.status != "pass"]
+    missing = [item for item in items if item.status != "pass"]
     if not missing:
         return "pass", f"All {len(items)} items are done."
-    worst: Answer = "fail" if any(one.status == "fail" for one in missing) else "unknown"
-    named = "; ".join(one.item.text for one in missing[:3])
+    worst: Answer = "fail" if any(item.status == "fail" for item in missing) else "unknown"
+    named = "; ".join(item.item.text for item in missing[:3])
     more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
     return worst, f"{len(missing)} of {len(items)} items are not done: {named}{more}."
 
 
 def checklist_of(evidence: Evidence) -> list[ItemStatus]:
-    """The plan's checklist as it stands."""
-    ticks = {one.subject: one for one in evidence.sign_offs(SignOffKind.TICK, phase=0)}
-    found = []
+    """The status of each item of the plan's checklist."""
+    ticks = {tick.subject: tick for tick in evidence.sign_offs(SignOffKind.TICK, phase=0)}
+    statuses = []
     for item in evidence.plan.checklist:
         if type(item) is Item:
-            found.append(_by_hand(item, ticks.get(item.id)))
+            statuses.append(_by_hand(item, ticks.get(item.id)))
         else:
-            found.append(ItemStatus(item, *_automatic(item, evidence)))
-    return found
+            statuses.append(ItemStatus(item, *_automatic(item, evidence)))
+    return statuses
 
 
 def types_of(evidence: Evidence) -> list[ItemStatus]:
-    """The items about clients' interfaces, which go stale with every phase, where there are any."""
+    """The items about clients' interfaces, which go stale with every phase."""
     if not is_protected(evidence.rollout.environment):
         return []
     return [
@@ -82,7 +82,7 @@ def _by_hand(item: Item, tick: SignOff | None) -> ItemStatus:
     return ItemStatus(item, "pass", f"{tick.actor_name}, {in_words(tick.at)}", tick, "person")
 
 
-def _automatic(item: Item, evidence: Evidence) -> Answered:
+def _automatic(item: Item, evidence: Evidence) -> GateResult:
     match item:
         case StepsDescribed():
             return _described(evidence)
@@ -97,7 +97,7 @@ def _automatic(item: Item, evidence: Evidence) -> Answered:
     return "unknown", "Nothing here can tell whether it is done."
 
 
-def _described(evidence: Evidence) -> Answered:
+def _described(evidence: Evidence) -> GateResult:
     phases = evidence.plan.phases
     steps = [step for phase in phases for step in phase.steps]
     bare = [step.id or "(no id)" for step in steps if not (step.id and step.description.strip())]
@@ -107,38 +107,38 @@ def _described(evidence: Evidence) -> Answered:
     return "pass", f"{len(steps)} steps in {len(phases)} phases."
 
 
-def _tested(evidence: Evidence) -> Answered:
-    flows, last = evidence.plan.flows, evidence.facts.probes
-    failed = [flow for flow in flows if flow in last and not last[flow].passed]
+def _tested(evidence: Evidence) -> GateResult:
+    flows, probes = evidence.plan.flows, evidence.facts.probes
+    failed = [flow for flow in flows if flow in probes and not probes[flow].passed]
     if failed:
-        return "fail", f"{failed[0]} failed: {last[failed[0]].message}"
-    missing = [flow for flow in flows if flow not in last]
+        return "fail", f"{failed[0]} failed: {probes[failed[0]].message}"
+    missing = [flow for flow in flows if flow not in probes]
     if missing or not flows:
         return "fail", f"Not tried out yet: {', '.join(missing) or 'the plan has no flow'}."
-    newest = max(last[flow].at for flow in flows)
+    newest = max(probes[flow].at for flow in flows)
     return "pass", f"{len(flows)} flows worked, the last at {in_words(newest)}."
 
 
-def _types(evidence: Evidence, file: str) -> Answered:
+def _types(evidence: Evidence, file: str) -> GateResult:
     try:
         text = Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         return "unknown", f"{file} cannot be read: {error}"
     plan, runs = evidence.plan, evidence.runs
-    live = drift.live(evidence.rollout, plan, evidence.number, evidence.run)
-    if isinstance(live, str):
-        return "unknown", live
+    schema = drift.live_schema(evidence.rollout, plan, evidence.number, evidence.run)
+    if isinstance(schema, str):
+        return "unknown", schema
     done = phases_done(runs)
-    under_way = not is_untouched(runs.get(done))
-    found = interfaces.verdict(plan, live.shape, text, done=done, under_way=under_way)
-    if found.matches:
-        return "pass", f"{Path(file).name}: {found.message}"
+    under_way = not is_not_started(runs.get(done))
+    verdict = interfaces.verdict(plan, schema.shape, text, done=done, under_way=under_way)
+    if verdict.matches:
+        return "pass", f"{Path(file).name}: {verdict.message}"
     phase = max(done - 1, 0)
-    anew = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
-    return "fail", f"{Path(file).name}: {found.message} Make it anew: {anew}"
+    command = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
+    return "fail", f"{Path(file).name}: {verdict.message} Make it again: {command}"
 
 
-def _introspected(evidence: Evidence, name: str) -> Answered:
+def _introspected(evidence: Evidence, name: str) -> GateResult:
     if not name:
         return _introspected_in_rehearsal(evidence)
     if name not in environments_of(evidence.plan.name):
@@ -149,22 +149,25 @@ def _introspected(evidence: Evidence, name: str) -> Answered:
     runs = newest_runs(other)
     done = phases_done(runs)
     run = runs.get(done)
-    return drift.answer(other, evidence.plan, done, run, steps_done=steps_done(evidence.plan, run))
+    return drift.check_schema(
+        other, evidence.plan, done, run, steps_done=steps_done(evidence.plan, run)
+    )
 
 
-def _introspected_in_rehearsal(evidence: Evidence) -> Answered:
-    for one in evidence.facts.rehearsals:
-        is_current = one.plan_digest == evidence.plan.digest
-        if one.state == RehearsalState.PASSED and is_current and one.finished_at is not None:
+def _introspected_in_rehearsal(evidence: Evidence) -> GateResult:
+    for rehearsal in evidence.facts.rehearsals:
+        is_current = rehearsal.plan_digest == evidence.plan.digest
+        ended = rehearsal.finished_at
+        if rehearsal.state == RehearsalState.PASSED and is_current and ended is not None:
             return "pass", (
-                f"Rehearsal {one.pk} began with a schema as the plan expects it before phase "
-                f"{one.first_phase}, and ended with the same, {in_words(one.finished_at)}."
+                f"Rehearsal {rehearsal.pk} began with a schema as the plan expects it before phase "
+                f"{rehearsal.first_phase}, and ended with the same, {in_words(ended)}."
             )
     return "fail", "No rehearsal of the plan as it is has passed yet. Rehearse it."
 
 
-def _rehearsed(evidence: Evidence, name: str) -> Answered:
-    """Whether phase 2 came to its end elsewhere, whatever became of it after that."""
+def _rehearsed(evidence: Evidence, name: str) -> GateResult:
+    """Whether phase 2 ended in another environment, even if it was rolled back there since."""
     if name and name not in environments_of(evidence.plan.name):
         return "unknown", f"There is no environment “{name}” to rehearse in. Make one."
     elsewhere = evidence.facts.filled_elsewhere

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done
-from rollout.gates.registry import Answered, answers
+from rollout.gates.registry import GateResult, check
 from rollout.journal.moments import in_words, is_to_come, staleness
 from rollout.models import Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
@@ -18,15 +18,15 @@ from rollout.telemetry.reading import Figures, figures, together
 from rollout.telemetry.signal import FEWEST_CALLS
 
 
-@answers(Soak)
-def soak(gate: Soak, evidence: Evidence) -> Answered:
+@check(Soak)
+def soak(gate: Soak, evidence: Evidence) -> GateResult:
     before = evidence.run_before
     if not is_done(before) or before is None or before.finished_at is None:
         return "fail", f"Phase {evidence.number - 1} has not ended yet. Carry it out first."
     since, why = before.finished_at, f"phase {evidence.number - 1} ended"
-    broken = evidence.facts.broken
-    if broken is not None and broken.at > since:
-        since, why = broken.at, f"guardrail “{broken.what}” was breached last"
+    breach = evidence.facts.broken
+    if breach is not None and breach.at > since:
+        since, why = breach.at, f"guardrail “{breach.what}” was breached last"
     now = evidence.now
     if is_to_come(since, now):
         return "fail", (
@@ -38,13 +38,13 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
         ready = in_words(now + gate.time - watched)
         if now - since < gate.time:
             return "fail", (
-                f"It is {said(now - since)} since {why}; {said(gate.time)} are to pass. "
+                f"It is {duration(now - since)} since {why}; {duration(gate.time)} are to pass. "
                 f"Wait until {ready}."
             )
         return "fail", (
-            f"A watchdog watched {said(watched)} since {why}; {said(gate.time)} are to pass. "
-            f"The rest of {said(now - since)} does not count: the clock jumped over it, or no "
-            f"watchdog ran. See that one runs, and wait until {ready}."
+            f"A watchdog watched {duration(watched)} since {why}; {duration(gate.time)} are to "
+            f"pass. The rest of {duration(now - since)} does not count: the clock jumped over it, "
+            f"or no watchdog ran. See that one runs, and wait until {ready}."
         )
     calls = _calls_since(since)
     if calls < gate.fewest_calls:
@@ -53,7 +53,7 @@ def soak(gate: Soak, evidence: Evidence) -> Answered:
             f"fares. {gate.fewest_calls:,} are needed; see that it runs and is measured."
         )
     return "pass", (
-        f"{said(watched)} since {why}; {calls:,} calls were measured, and no "
+        f"{duration(watched)} since {why}; {calls:,} calls were measured, and no "
         "guardrail paused or blocked anything."
     )
 
@@ -64,8 +64,8 @@ def _calls_since(moment: datetime) -> int:
     return measured["calls"] or 0
 
 
-@answers(InBounds)
-def in_bounds(gate: InBounds, evidence: Evidence) -> Answered:
+@check(InBounds)
+def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     rules = [rule for rule in evidence.plan.rules if rule.statistic not in COUNTED]
     if not rules:
         return "unknown", "The plan has no rule about latency or errors. Give it one."
@@ -97,7 +97,7 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> Answered:
 
 
 def _first_of_each(judged: list[tuple[Rule, str, str]]) -> str:
-    """Of each statistic and operation the first rule: plans name the strictest one first."""
+    """The first rule of each statistic and operation: plans name the strictest first."""
     first: dict[tuple[str, str], str] = {}
     for rule, _, sentence in judged:
         first.setdefault((rule.statistic, rule.operation), sentence)
@@ -131,24 +131,24 @@ def _shown(rule: Rule, value: float) -> str:
     return f"{value:.1%}" if rule.is_share else f"{value:,.0f} ms"
 
 
-@answers(ProbesPassed)
-def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
+@check(ProbesPassed)
+def probes_passed(gate: ProbesPassed, evidence: Evidence) -> GateResult:
     flows = evidence.plan.flows
     if not flows:
         return "unknown", "The plan probes no flow. Add the flows that matter to a phase."
-    last = evidence.facts.probes
-    failed = [probe for flow, probe in last.items() if flow in flows and not probe.passed]
+    probes = evidence.facts.probes
+    failed = [probe for flow, probe in probes.items() if flow in flows and not probe.passed]
     if failed:
         return "fail", (
             f"{failed[0].flow} failed at {in_words(failed[0].at)}: "
             f"{failed[0].message} Put it right and try the flows out again."
         )
-    missing = [flow for flow in flows if flow not in last]
+    missing = [flow for flow in flows if flow not in probes]
     if missing:
         return "unknown", f"{', '.join(missing)} was not tried out yet. Try the flows out."
-    oldest = min(last[flow].at for flow in flows)
+    oldest = min(probes[flow].at for flow in flows)
     before = evidence.run_before
-    if stale := staleness(oldest, gate.fresh_for, said(gate.fresh_for), evidence.now):
+    if stale := staleness(oldest, gate.fresh_for, duration(gate.fresh_for), evidence.now):
         return "fail", f"The trial of the flows at {in_words(oldest)} {stale}. Try them out again."
     change = evidence.facts.write_path
     if before is not None and change is not None and oldest < change.at:
@@ -162,8 +162,8 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> Answered:
     )
 
 
-@answers(MaintenanceWindow)
-def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> Answered:
+@check(MaintenanceWindow)
+def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> GateResult:
     now = evidence.now
     local = now.astimezone(ZoneInfo(gate.zone))
     if gate.contains(now):
@@ -171,12 +171,12 @@ def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> Answered:
     opening = gate.next_opening(now)
     return "fail", (
         f"It is {local:%a %H:%M %Z}; the window is {gate.sentence}. It opens "
-        f"{opening:%a %Y-%m-%d %H:%M %Z}, in {said(opening - now)}: schedule the start."
+        f"{opening:%a %Y-%m-%d %H:%M %Z}, in {duration(opening - now)}: schedule the start."
     )
 
 
-def said(time: timedelta) -> str:
-    """A time in its largest unit that loses little: ``90 s``, ``45 min``, ``6 h``, ``3 d``."""
+def duration(time: timedelta) -> str:
+    """A time in the largest unit that loses little: ``90 s``, ``45 min``, ``6 h``, ``3 d``."""
     seconds = time.total_seconds()
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):

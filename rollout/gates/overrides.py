@@ -6,33 +6,33 @@ from rollout.journal.moments import in_words, is_to_come
 from rollout.models import SignOff, SignOffKind
 
 
-def why_void(one: SignOff, evidence: Evidence) -> str:
-    """Why an approval or an override does not count any more; empty where it does."""
-    if one.withdrawn_at is not None:
-        return f"{one.withdrawn_by_name} withdrew it."
-    if one.plan_digest != evidence.plan.digest:
-        return f"the plan has changed since, from {one.plan_digest} to {evidence.plan.digest}."
-    if one.phase_digest != evidence.plan.digest_of(evidence.number):
+def void_reason(sign_off: SignOff, evidence: Evidence) -> str:
+    """Why an approval or an override does not count any more; empty if it does."""
+    if sign_off.withdrawn_at is not None:
+        return f"{sign_off.withdrawn_by_name} withdrew it."
+    if sign_off.plan_digest != evidence.plan.digest:
+        return f"the plan has changed since, from {sign_off.plan_digest} to {evidence.plan.digest}."
+    if sign_off.phase_digest != evidence.plan.digest_of(evidence.number):
         return "what the phase runs or asks for has changed since."
-    if is_to_come(one.at, evidence.now):
-        return f"it is of {in_words(one.at)}, which has not come yet: a clock was set back since."
-    if one.expires_at is not None and one.expires_at <= evidence.now:
-        return f"it expired at {in_words(one.expires_at)}."
-    if one.run_id is not None and (evidence.run is None or one.run_id != evidence.run.pk):
+    if is_to_come(sign_off.at, evidence.now):
+        signed_at = in_words(sign_off.at)
+        return f"it is of {signed_at}, which has not come yet: a clock was set back since."
+    if sign_off.expires_at is not None and sign_off.expires_at <= evidence.now:
+        return f"it expired at {in_words(sign_off.expires_at)}."
+    run = evidence.run
+    if sign_off.run_id is not None and (run is None or sign_off.run_id != run.pk or is_done(run)):
         return "it was for an earlier start."
-    if one.run_id is not None and evidence.run is not None and is_done(evidence.run):
-        return "it was for an earlier start."
-    if one.actor_id is None and one.kind != SignOffKind.REQUEST:
-        return f"{one.actor_name} is no user of this site any more."
+    if sign_off.actor_id is None and sign_off.kind != SignOffKind.REQUEST:
+        return f"{sign_off.actor_name} is no user of this site any more."
     return ""
 
 
 def override_of(name: str, evidence: Evidence) -> tuple[SignOff | None, SignOff | None]:
     """The override of a gate that is in force, and the one that waits for a second lead."""
     needs_two = evidence.plan.is_guarded(evidence.number)
-    for one in evidence.sign_offs(SignOffKind.OVERRIDE):
-        if one.subject == name and not why_void(one, evidence):
-            if needs_two and one.confirmed_at is None:
-                return None, one
-            return one, None
+    for override in evidence.sign_offs(SignOffKind.OVERRIDE):
+        if override.subject == name and not void_reason(override, evidence):
+            if needs_two and override.confirmed_at is None:
+                return None, override
+            return override, None
     return None, None

@@ -1,4 +1,4 @@
-"""Where the phases of a rollout stand, as their newest runs tell."""
+"""The states of a rollout's phases, read from their newest runs."""
 
 from collections.abc import Iterable
 from itertools import takewhile
@@ -9,25 +9,24 @@ from django.db.models import Case, OuterRef, When
 from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
 from rollout.plan.plan import Plan
 
+# The newest run of each phase, and the newest repair.
+NewestRuns = tuple[dict[int, PhaseRun], PhaseRun | None]
+
 _DONE = StepRun.objects.filter(run=OuterRef("pk"), state=StepState.DONE).order_by()
 
 
 def newest_runs(rollout: Rollout) -> dict[int, PhaseRun]:
-    """The newest run of each phase that has one. Where a phase stands no repair changes."""
+    """The newest run of each phase that has one. Repairs do not change a phase's state."""
     return newest_runs_and_repair(rollout)[0]
 
 
-Newest = tuple[dict[int, PhaseRun], PhaseRun | None]
-"""The newest run of each phase, and the newest repair."""
-
-
-def newest_runs_and_repair(rollout: Rollout) -> Newest:
-    """From one query."""
+def newest_runs_and_repair(rollout: Rollout) -> NewestRuns:
+    """The newest run of each phase, and the newest repair."""
     return newest_of_each([rollout])[rollout.pk]
 
 
-def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, Newest]:
-    """Of several rollouts, from one query; the runs know the rollouts given."""
+def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
+    """The newest runs of several rollouts by key, from one query."""
     of_key = {rollout.pk: rollout for rollout in rollouts}
     newest = (
         PhaseRun.objects.filter(rollout__in=of_key)
@@ -53,36 +52,36 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, Newest]:
 
 
 def newest_of(runs: Iterable[PhaseRun]) -> dict[int, PhaseRun]:
-    """The newest run of each phase, of runs that were read already: all of a rollout's."""
+    """The newest run of each phase, from all runs of a rollout."""
     ordered = sorted(runs, key=lambda run: run.pk)
     return {run.phase: run for run in ordered if run.way != Way.REPAIR}
 
 
 def is_done(run: PhaseRun | None) -> bool:
-    """Whether a phase whose newest run this is stands as done."""
+    """Whether the phase is done whose newest run this is."""
     return run is not None and run.way == Way.FORWARD and run.state == RunState.DONE
 
 
 def phases_done(runs: dict[int, PhaseRun]) -> int:
-    """How many phases are done, of those whose newest runs these are, counted from the first."""
+    """How many phases are done, counted from the first, by their newest runs."""
     done = 0
     while is_done(runs.get(done)):
         done += 1
     return done
 
 
-def is_untouched(run: PhaseRun | None) -> bool:
-    """Whether nothing of a phase whose newest run this is remains in the target."""
+def is_not_started(run: PhaseRun | None) -> bool:
+    """Whether nothing of the phase is in the target whose newest run this is."""
     return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)
 
 
 def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
-    """How many steps, from the first one on, a phase has done whose newest run this is.
+    """How many steps of the phase are done, from the first on, by its newest run.
 
-    None where nothing of it remains. 0 where that is not known: while it is rolled back, and where
-    the plan is another than the one that was carried out.
+    None if nothing of it is in the target. 0 if that is not known: while it is rolled back, and
+    when the plan has changed since the run.
     """
-    if run is None or is_untouched(run):
+    if run is None or is_not_started(run):
         return None
     if run.way != Way.FORWARD or run.plan_digest != plan.digest:
         return 0
@@ -93,6 +92,6 @@ def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
     return len(list(takewhile(lambda step: step.id in done, plan.phases[run.phase].steps)))
 
 
-def begun(runs: dict[int, PhaseRun]) -> list[int]:
+def started_phases(runs: dict[int, PhaseRun]) -> list[int]:
     """The phases of which something may be in the target."""
-    return [number for number, run in runs.items() if not is_untouched(run)]
+    return [number for number, run in runs.items() if not is_not_started(run)]

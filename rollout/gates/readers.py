@@ -7,13 +7,13 @@ from fnmatch import fnmatch
 from psycopg import sql
 
 from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
-from rollout.gates.cached_queries import looked
+from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
-from rollout.gates.registry import Answered, answers
+from rollout.gates.registry import GateResult, check
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 
-SHOWN = 3
+MAX_SHOWN = 3
 _SESSIONS_AND_EXTENSION = """
 SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions) ORDER BY name), '[]')
           FROM (SELECT coalesce(application_name, '') AS name, count(*) AS sessions
@@ -28,33 +28,36 @@ SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions) ORDER BY name)
 EXTENSION = "pg_stat_statements"
 
 
-@answers(NoLegacyReaders)
-def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> Answered:
+@check(NoLegacyReaders)
+def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> GateResult:
     before = evidence.run_before
     since = None if before is None else before.finished_at
     plan = evidence.plan
-    return looked(
+    result = cached_query(
         evidence.rollout,
-        *(gate, plan.digest, since),
-        at=lambda connection: _look(connection, gate, plan, since),
+        *("readers", gate, plan.digest, since),
+        query=lambda connection: _check_readers(connection, gate, plan, since),
     )
+    if isinstance(result, str):
+        return "unknown", f"The database could not be asked. {result}"
+    return result
 
 
-def _look(
+def _check_readers(
     connection: Connection, gate: NoLegacyReaders, plan: Plan, since: datetime | None
-) -> Answered:
+) -> GateResult:
     row = connection.execute(_SESSIONS_AND_EXTENSION, [EXTENSION]).fetchone()
     assert row is not None
     sessions, schema = row
-    status, said = of_sessions(gate, sessions)
+    status, current_sessions = check_sessions(gate, sessions)
     if status != "pass":
-        return status, said
-    found, told = _of_statements(connection, plan, since, schema)
-    return found, told if found != "pass" else f"{said} {told}"
+        return status, current_sessions
+    status, message = _check_statements(connection, plan, since, schema)
+    return status, f"{current_sessions} {message}" if status == "pass" else message
 
 
-def of_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Answered:
-    """What the names of the sessions say: ``sessions`` are names and how many have each."""
+def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> GateResult:
+    """``sessions`` are their names, and how many have each."""
     old, strange, current = [], [], 0
     for name, count in sessions:
         application, _, version = name.partition("/")
@@ -69,12 +72,12 @@ def of_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Answe
             strange.append(f"{name or 'without a name'} ({count:,})")
     if old:
         return "fail", (
-            f"Sessions of versions that read the legacy columns: {_some(old)}. Deploy "
+            f"Sessions of versions that read the legacy columns: {_listed(old)}. Deploy "
             f"{gate.application}/{gate.oldest} or newer everywhere, and let the old ones end."
         )
     if strange:
         return "unknown", (
-            f"Nobody can tell what these sessions read: {_some(strange)}. Have them set "
+            f"Nobody can tell what these sessions read: {_listed(strange)}. Have them set "
             f"application_name to {gate.application}/VERSION, or end them."
         )
     return "pass", (
@@ -82,9 +85,9 @@ def of_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Answe
     )
 
 
-def _of_statements(
+def _check_statements(
     connection: Connection, plan: Plan, since: datetime | None, schema: str | None
-) -> Answered:
+) -> GateResult:
     """``schema`` is the extension's; None where it is not installed."""
     if schema is None:
         return "pass", f"{EXTENSION} is not installed: single statements were not looked at."
@@ -111,14 +114,15 @@ def _of_statements(
     if after:
         return "fail", (
             f"{len(after):,} statements that read a legacy column were run since the phase before: "
-            f"{_some([query[:100] for query in after])}. Find who runs them, change that, reset "
+            f"{_listed([query[:100] for query in after])}. Find who runs them, change that, reset "
             f"{EXTENSION} and look again."
         )
     if reading or hidden:
         who = f"{len(reading):,} statements" if reading else f"{hidden:,} statements of others"
+        which = _listed([query[:100] for query, _ in reading]) or "hidden from us"
         return "unknown", (
             f"{EXTENSION} counts {who} since before the phase before ended, so nobody can tell "
-            f"whether they still run: {_some([q[:100] for q, _ in reading]) or 'hidden from us'}. "
+            f"whether they still run: {which}. "
             f"Have an administrator run SELECT {EXTENSION}_reset(), wait, and look again."
         )
     return "pass", f"None of {len(rows):,} statements that {EXTENSION} knows reads a legacy column."
@@ -153,6 +157,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
-def _some(named: list[str]) -> str:
-    more = f" and {len(named) - SHOWN:,} more" if len(named) > SHOWN else ""
-    return "; ".join(named[:SHOWN]) + more
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
+    return "; ".join(names[:MAX_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Which function answers which gate."""
+"""Which function checks which gate."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from rollout.gates.overrides import override_of
 from rollout.models import SignOff
 from rollout.plan.gates import Answer, Gate
 
-Answered = tuple[Answer, str]
-"""The answer, and a sentence with the evidence and the next thing to do."""
+# The answer, and a sentence with the evidence and the next thing to do.
+GateResult = tuple[Answer, str]
 G = TypeVar("G", bound=Gate)
+Check = Callable[[G, Evidence], GateResult]
 
-_answering: dict[type[Gate], Callable[[Any, Evidence], Answered]] = {}
+_checks: dict[type[Gate], Callable[[Any, Evidence], GateResult]] = {}
 
 
 @dataclass(frozen=True)
 class GateStatus:
-    """A gate's answer. Unknown is never a pass.
+    """What a gate was found to be. Unknown is never a pass.
 
     ``override`` is in force; ``asked`` is one that waits for a second lead.
     """
@@ -45,42 +46,42 @@ class GateStatus:
         return self.status == "pass" or self.override is not None
 
 
-def answers(
-    kind: type[G],
-) -> Callable[[Callable[[G, Evidence], Answered]], Callable[[G, Evidence], Answered]]:
-    """Have a function answer the gates of a class."""
+def check(kind: type[G]) -> Callable[[Check[G]], Check[G]]:
+    """Have a function check the gates of a class."""
 
-    def keep(function: Callable[[G, Evidence], Answered]) -> Callable[[G, Evidence], Answered]:
-        _answering[kind] = function
+    def register(function: Check[G]) -> Check[G]:
+        _checks[kind] = function
         return function
 
-    return keep
+    return register
 
 
-def answer(gate: Gate, evidence: Evidence) -> GateStatus:
-    """The answer to a gate before the phase that the evidence is about."""
-    status, message = _answering[type(gate)](gate, evidence)
+def check_gate(gate: Gate, evidence: Evidence) -> GateStatus:
+    """Check a gate before the phase that the evidence is about."""
+    status, message = _checks[type(gate)](gate, evidence)
     if status == "pass" or not gate.overridable:
         return GateStatus(gate.name, status, message)
     override, asked = override_of(gate.name, evidence)
     return GateStatus(gate.name, status, message, override, asked, overridable=True)
 
 
-def answers_of(evidence: Evidence) -> Iterator[GateStatus]:
-    """The answers to all gates of the phase, in their order; each when it is asked for."""
+def check_gates(evidence: Evidence) -> Iterator[GateStatus]:
+    """Check all gates of the phase, in their order; each only when its status is asked for."""
     for gate in evidence.gates:
-        yield answer(gate, evidence)
+        yield check_gate(gate, evidence)
 
 
 def as_data(status: GateStatus) -> dict[str, Any]:
-    """An answer for the log and for the shell."""
+    """A gate's status for the log and for the shell."""
     data: dict[str, Any] = {
         "name": status.name,
         "status": status.status,
         "message": status.message,
     }
-    one = status.override
-    if one is not None:
-        confirmed_by, reason = one.confirmed_by_name, one.reason
-        data["overridden"] = {"by": one.actor_name, "confirmed_by": confirmed_by, "reason": reason}
+    if (override := status.override) is not None:
+        data["overridden"] = {
+            "by": override.actor_name,
+            "confirmed_by": override.confirmed_by_name,
+            "reason": override.reason,
+        }
     return data

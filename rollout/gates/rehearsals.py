@@ -1,24 +1,22 @@
 """The gate about rehearsals."""
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.registry import Answered, answers
+from rollout.gates.registry import GateResult, check
 from rollout.journal.moments import in_words, staleness
 from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState
 from rollout.plan.gates import RehearsalPassed
 
 
-@answers(RehearsalPassed)
-def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> Answered:
-    newest = evidence.facts.rehearsals
-    ended = [
-        each for each in newest if each.state in (RehearsalState.PASSED, RehearsalState.FAILED)
-    ]
-    if newest and newest[0].state in REHEARSAL_UNDER_WAY:
-        return "unknown", f"Rehearsal {newest[0].pk} is under way. Wait for its end."
-    if not ended:
+@check(RehearsalPassed)
+def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
+    rehearsals = evidence.facts.rehearsals
+    if rehearsals and rehearsals[0].state in REHEARSAL_UNDER_WAY:
+        return "unknown", f"Rehearsal {rehearsals[0].pk} is under way. Wait for its end."
+    ended = (RehearsalState.PASSED, RehearsalState.FAILED)
+    last = next((rehearsal for rehearsal in rehearsals if rehearsal.state in ended), None)
+    if last is None:
         return "fail", "The plan has not been rehearsed. Rehearse it first."
-    last = ended[0]
-    at = f"{in_words(last.finished_at or last.created_at)}"
+    at = in_words(last.finished_at or last.created_at)
     if last.plan_digest != evidence.plan.digest:
         return "fail", (
             f"Rehearsal {last.pk} of {at} was of another version of the plan. Rehearse it again."

@@ -1,8 +1,8 @@
 """Gates about what was carried out and found before."""
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.phase_states import is_done, is_untouched
-from rollout.gates.registry import Answered, answers
+from rollout.gates.phase_states import is_done, is_not_started
+from rollout.gates.registry import GateResult, check
 from rollout.journal.audit_mappings import against
 from rollout.journal.moments import in_words
 from rollout.models import AuditStatus
@@ -10,8 +10,8 @@ from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, N
 from rollout.plan.step import BACKFILL
 
 
-@answers(EarlierPhaseDone)
-def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> Answered:
+@check(EarlierPhaseDone)
+def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> GateResult:
     run, number = evidence.run_before, evidence.number - 1
     if is_done(run):
         assert run is not None
@@ -19,7 +19,7 @@ def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> Answered:
             "pass",
             f"Phase {number} is done since {in_words(run.finished_at or run.created_at)}.",
         )
-    if is_untouched(run):
+    if is_not_started(run):
         return "fail", f"Phase {number} has not been carried out. Start it first."
     assert run is not None
     return (
@@ -28,8 +28,8 @@ def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> Answered:
     )
 
 
-@answers(NoRuleHolds)
-def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> Answered:
+@check(NoRuleHolds)
+def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> GateResult:
     if not evidence.facts.hold:
         return "pass", "No rule about the application's latency or errors holds the next phase."
     return "fail", (
@@ -37,8 +37,8 @@ def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> Answered:
     )
 
 
-@answers(BackfillComplete)
-def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> Answered:
+@check(BackfillComplete)
+def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> GateResult:
     if not is_done(evidence.runs.get(BACKFILL)):
         return "fail", "The backfill has not come to its end. Carry out phase 2 first."
     jobs, plan = evidence.facts.jobs, evidence.plan
@@ -55,12 +55,12 @@ def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> Answered:
     return "pass", f"The final sweep found no row left; {rows:,} rows were scanned."
 
 
-@answers(AuditClean)
-def audit_clean(gate: AuditClean, evidence: Evidence) -> Answered:
+@check(AuditClean)
+def audit_clean(gate: AuditClean, evidence: Evidence) -> GateResult:
     report = evidence.facts.full_audit
     if report is None:
         return "unknown", "There is no full audit yet. Start one."
-    at = f"{in_words(report.started_at)}"
+    at = in_words(report.started_at)
     if report.status == AuditStatus.INCONCLUSIVE:
         return (
             "unknown",

@@ -3,19 +3,19 @@
 from datetime import timedelta
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.registry import Answered, answers
+from rollout.gates.registry import GateResult, check
 from rollout.journal.moments import in_words, staleness
 from rollout.models import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.plan.gates import SnapshotVerified
 
 
-@answers(SnapshotVerified)
-def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
+@check(SnapshotVerified)
+def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> GateResult:
     newest, before = evidence.facts.snapshots, evidence.run_before
-    snapshot = next((each for each in newest if each.state == SnapshotState.VERIFIED), None)
+    snapshot = next((s for s in newest if s.state == SnapshotState.VERIFIED), None)
     if snapshot is None or snapshot.taken_at is None:
         return _none_verified(newest[0] if newest else None)
-    at = f"{in_words(snapshot.taken_at)}"
+    at = in_words(snapshot.taken_at)
     if before is not None and (
         before.finished_at is None or before.finished_at > snapshot.taken_at
     ):
@@ -38,7 +38,7 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> Answered:
     )
 
 
-def _none_verified(newest: Snapshot | None) -> Answered:
+def _none_verified(newest: Snapshot | None) -> GateResult:
     if newest is not None and newest.state in SNAPSHOT_UNDER_WAY:
         return "unknown", f"Snapshot {newest.pk} is under way. Wait until it is verified."
     if newest is not None and newest.state == SnapshotState.FAILED:

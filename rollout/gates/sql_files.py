@@ -3,15 +3,15 @@
 from collections.abc import Collection
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.phase_states import begun
-from rollout.gates.registry import Answered, answers
+from rollout.gates.phase_states import started_phases
+from rollout.gates.registry import GateResult, check
 from rollout.models import Rollout, StepRun, StepState, Way
 from rollout.plan.gates import FilesUnchanged
 from rollout.plan.plan import Plan
 
 
-def edited(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[StepRun]:
-    """The steps of phases, as they were applied last, whose files are others now or gone."""
+def edited_steps(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[StepRun]:
+    """The newest run of each step whose SQL file was changed or removed since it was applied."""
     if not plan.has_files:
         return []
     rows = (
@@ -29,9 +29,9 @@ def edited(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[StepRu
     return [row for at, row in newest.items() if row.checksum != plan.checksum_of(*at)]
 
 
-def said(rollout: Rollout, plan: Plan, phases: Collection[int]) -> str:
-    """Which of them were edited, and what to do about it; empty where none was."""
-    steps = edited(rollout, plan, phases)
+def edited_message(rollout: Rollout, plan: Plan, phases: Collection[int]) -> str:
+    """Which files were edited, and what to do about it; empty if none was."""
+    steps = edited_steps(rollout, plan, phases)
     if not steps:
         return ""
     names = ", ".join(f"{row.step} of phase {row.run.phase}" for row in steps)
@@ -42,7 +42,7 @@ def said(rollout: Rollout, plan: Plan, phases: Collection[int]) -> str:
     )
 
 
-@answers(FilesUnchanged)
-def files_unchanged(gate: FilesUnchanged, evidence: Evidence) -> Answered:
-    problem = said(evidence.rollout, evidence.plan, begun(evidence.runs))
+@check(FilesUnchanged)
+def files_unchanged(gate: FilesUnchanged, evidence: Evidence) -> GateResult:
+    problem = edited_message(evidence.rollout, evidence.plan, started_phases(evidence.runs))
     return ("fail", problem) if problem else ("pass", "No SQL file was edited since.")

@@ -1,26 +1,22 @@
-"""Whether a phase may start or be rolled back, and what to do where it may not."""
+"""Whether a phase may start or be rolled back, and what to do if it may not."""
 
 from collections.abc import Iterable
 
 from rollout import gates
 from rollout.gates import Evidence, GateStatus
 from rollout.journal.rollouts import is_busy
-from rollout.models import (
-    PhaseRun,
-    RunState,
-    Way,
-)
+from rollout.models import PhaseRun, RunState, Way
 from rollout.plan.plan import Plan
 from rollout.plan.step import ENFORCE
 
+# A run in one of these states is not done, and can be retried.
 STOPPED = (RunState.FAILED, RunState.CANCELLED)
-"""States of a run that came to no end and can go on."""
 
 
-def why_not_start(
+def refusal_to_start(
     evidence: Evidence, active: PhaseRun | None, answers: Iterable[GateStatus]
 ) -> str:
-    """Why a phase cannot be started now, with what to do about it; empty where it can."""
+    """Why a phase cannot be started now, and what to do about it; empty if it can."""
     plan, phase, runs = evidence.plan, evidence.number, evidence.runs
     if not 0 <= phase < len(plan.phases):
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
@@ -31,7 +27,7 @@ def why_not_start(
         return f"The rollback of phase {phase} has not come to its end. Retry it first."
     if gates.is_done(newest):
         return f"Phase {phase} is done already. Roll it back to carry it out again."
-    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
     if begun_later:
         return f"Phase {max(begun_later)} has begun already. Roll that back first."
     for status in answers:
@@ -40,29 +36,30 @@ def why_not_start(
     return ""
 
 
-def why_not_roll_back(
+def refusal_to_roll_back(
     plan: Plan, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
 ) -> str:
-    """Why a phase cannot be rolled back now, with what to do about it; empty where it can."""
+    """Why a phase cannot be rolled back now, and what to do about it; empty if it can."""
     if not 0 <= phase < len(plan.phases):
         return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
     if active is not None:
         return is_busy(active)
-    if gates.is_untouched(runs.get(phase)):
+    if gates.is_not_started(runs.get(phase)):
         return (
             f"Phase {phase} has not been carried out: there is nothing to roll back. "
             "Look for the newest phase that has."
         )
-    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_untouched(run)]
+    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
     if begun_later:
         return f"Phase {max(begun_later)} is newer. Roll that back first."
     return ""
 
 
-def why_not_beside_rollback(phase: int, run: PhaseRun) -> str:
-    """Why rows and mapping are left alone while a phase's rollback has not come to its end.
+def refusal_beside_rollback(phase: int, run: PhaseRun) -> str:
+    """Why rows and mapping cannot be changed until a phase's rollback is done.
 
-    That of the cutover leaves all that a repair needs, and its proof may ask for one.
+    They can while phase 3 is rolled back: it keeps all that a repair needs, and its proof may ask
+    for one.
     """
     if run.way != Way.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
         return ""
@@ -77,7 +74,7 @@ def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> Pha
 
 
 def is_outdated(repair: PhaseRun, runs: dict[int, PhaseRun]) -> bool:
-    """Whether a phase was at work since a repair was asked for: it may be another repair by now."""
+    """Whether a phase ran after a repair was asked for, so that its rows may need another one."""
     return any(
         run.pk > repair.pk or (run.finished_at is not None and run.finished_at > repair.created_at)
         for run in runs.values()

@@ -156,7 +156,7 @@ def _phases(figures: Figures) -> None:
         begun = -1
         for phase in range(len(ROLES)):
             run = newest.get((pk, phase))
-            untouched = gates.is_untouched(run)
+            untouched = gates.is_not_started(run)
             begun = begun if untouched else phase
             present = PENDING if untouched or run is None else run.state
             for state in (PENDING, *RunState.values):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from rollout import runner
 from rollout.gates import Evidence
 from rollout.gates.checklists import checklist_of
-from rollout.gates.overrides import why_void
+from rollout.gates.overrides import void_reason
 from rollout.journal.moments import in_words, in_zone
 from rollout.management.actors import actor_of, add_user
 from rollout.models import Rollout, SignOffKind
@@ -76,7 +76,7 @@ def withdraw(rollout: Rollout, phase: int, user: str) -> str:
         one
         for kind in (SignOffKind.APPROVAL, SignOffKind.OVERRIDE, SignOffKind.REQUEST)
         for one in evidence.sign_offs(kind)
-        if one.actor_name == actor.get_username() and not why_void(one, evidence)
+        if one.actor_name == actor.get_username() and not void_reason(one, evidence)
     ]
     if not found:
         raise runner.Refused(f"{user} has signed nothing about phase {phase} that still counts.")
@@ -102,7 +102,7 @@ def confirm(rollout: Rollout, phase: int, gate: str, user: str) -> str:
     actor = actor_of(user, "override_gate", rollout.environment)
     evidence = Evidence(rollout, phase)
     for one in evidence.sign_offs(SignOffKind.OVERRIDE):
-        if one.subject == gate and not why_void(one, evidence):
+        if one.subject == gate and not void_reason(one, evidence):
             runner.confirm_override(one, actor=actor, source="shell")
             return f"Confirmed {one.actor_name}'s override of gate “{gate}”."
     raise runner.Refused(f"Nobody overrides gate “{gate}” before phase {phase}.")

@@ -56,7 +56,7 @@ def why_not_verify(rollout: Rollout, number: int) -> str:
     runs = gates.newest_runs(rollout)
     if not gates.is_done(runs.get(number)):
         return f"Phase {number} is not done, so it cannot be run again."
-    newer = max(gates.begun(runs))
+    newer = max(gates.started_phases(runs))
     if newer > number:
         return (
             f"Phase {newer} has begun since and builds on phase {number}, which is not run again "

@@ -10,7 +10,7 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine.target import TargetAway
 from rollout.gates import Evidence, GateStatus
-from rollout.gates.starts import unfinished_repair, why_not_roll_back, why_not_start
+from rollout.gates.starts import refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
@@ -194,7 +194,7 @@ def _brief(rollout: Rollout, runs: dict[int, PhaseRun], newest_repair: PhaseRun 
 
 def _standing(run: PhaseRun | None) -> tuple[str, str]:
     """State and way of a phase whose newest run this is."""
-    state = "pending" if run is None or gates.is_untouched(run) else run.state
+    state = "pending" if run is None or gates.is_not_started(run) else run.state
     return state, run.way if run is not None else Way.FORWARD
 
 
@@ -204,13 +204,13 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
     runs, newest_repair = gates.newest_runs_and_repair(rollout)
     repair = unfinished_repair(runs, newest_repair)
     active = next((run for run in (*runs.values(), repair) if run and run.active), None)
-    begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
+    begun = [number for number, run in runs.items() if not gates.is_not_started(run)]
     done = [number for number, run in runs.items() if gates.is_done(run)]
     next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
     last = len(plan.phases) - 1
     due = last if next_phase is None else next_phase
     evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
-    answered = list(gates.answers_of(evidence)) if next_phase is not None else []
+    answered = list(gates.check_gates(evidence)) if next_phase is not None else []
     phases = [
         _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
         for number in range(len(plan.phases))
@@ -248,8 +248,8 @@ def _phase_status(
         restrictive=plan.is_restrictive(number),
         digest=plan.digest_of(number),
         needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
-        start_refusal=why_not_start(evidence, active, answered or gates.answers_of(evidence)),
-        roll_back_refusal=why_not_roll_back(plan, number, evidence.runs, active),
+        start_refusal=refusal_to_start(evidence, active, answered or gates.check_gates(evidence)),
+        roll_back_refusal=refusal_to_roll_back(plan, number, evidence.runs, active),
     )
 
 

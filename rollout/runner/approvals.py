@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from rollout import gates
 from rollout.gates import Evidence
-from rollout.gates.overrides import override_of, why_void
+from rollout.gates.overrides import override_of, void_reason
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.events import Event
@@ -33,10 +33,10 @@ def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str 
     with alone_with(rollout):
         evidence = _evidence(rollout, phase)
         gate = _approved_gate(evidence)
-        if gates.answer(gate, evidence).lets_through:
+        if gates.check_gate(gate, evidence).lets_through:
             raise Refused(f"Phase {phase} is approved already. Start it.")
         for one in evidence.sign_offs(SignOffKind.REQUEST):
-            if one.actor_name == actor.get_username() and not why_void(one, evidence):
+            if one.actor_name == actor.get_username() and not void_reason(one, evidence):
                 return one
         _withdraw_requests(rollout, phase, actor)
         asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for)
@@ -69,7 +69,7 @@ def approve(
                 "Read what it runs, and approve that."
             )
         for one in evidence.sign_offs(SignOffKind.APPROVAL):
-            if one.actor_id == user.pk and not why_void(one, evidence):
+            if one.actor_id == user.pk and not void_reason(one, evidence):
                 return one
         given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for)
         _withdraw_requests(rollout, phase, actor)
@@ -162,7 +162,7 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
             raise Refused(f"{one.confirmed_by_name} has confirmed it already.")
         if one.actor_id == user.pk:
             raise Refused("You overrode the gate yourself. Another lead confirms it.")
-        reason = why_void(one, evidence)
+        reason = void_reason(one, evidence)
         if reason:
             raise Refused(f"The override does not count any more: {reason} Override it anew.")
         if not evidence.plan.is_guarded(one.phase):
@@ -239,7 +239,7 @@ def _status_of(evidence: Evidence, name: str) -> gates.GateStatus:
     """The answer of a gate that can be overridden now. Raises Refused."""
     for gate in evidence.gates:
         if gate.name == name:
-            status = gates.answer(gate, evidence)
+            status = gates.check_gate(gate, evidence)
             if status.status == "pass":
                 raise Refused(f"Gate “{name}” passes: there is nothing to override.")
             if not gate.overridable:

@@ -25,7 +25,7 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
         raise Refused(f"Phase {phase} goes over no table row by row: there is nothing to estimate.")
     with journal.atomic():
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
-        if not gates.is_untouched(gates.newest_runs(rollout).get(phase)):
+        if not gates.is_not_started(gates.newest_runs(rollout).get(phase)):
             raise Refused(f"Phase {phase} has begun: its page shows what it really takes.")
         if active_run(rollout) is not None:
             raise Refused("Another phase is at work and would spoil the sample. Wait for its end.")

@@ -47,7 +47,7 @@ def recognise(
     with alone_with(rollout):
         _end_what_is_left(rollout)
         runs = gates.newest_runs(rollout)
-        begun = [n for n, run in runs.items() if n >= phase and not gates.is_untouched(run)]
+        begun = [n for n, run in runs.items() if n >= phase and not gates.is_not_started(run)]
         if not begun:
             raise Refused(f"The journal knows already that phase {phase} is not in place.")
         return [

@@ -10,7 +10,7 @@ import psycopg
 from rollout import gates
 from rollout.engine import mapping
 from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
-from rollout.gates.starts import why_not_beside_rollback
+from rollout.gates.starts import refusal_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.audited_texts import audited_texts
@@ -50,12 +50,12 @@ def why_not_review(rollout: Rollout) -> str:
     if active is not None:
         return is_busy(active)
     for number, run in gates.newest_runs(rollout).items():
-        if number >= CONTRACT and not gates.is_untouched(run):
+        if number >= CONTRACT and not gates.is_not_started(run):
             return (
                 f"Phase {number} has begun: the legacy text is archived with what it means. Roll "
                 "that phase back to review the mapping."
             )
-        if reason := why_not_beside_rollback(number, run):
+        if reason := refusal_beside_rollback(number, run):
             return reason
     return ""
 

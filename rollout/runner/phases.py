@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 
 from rollout import gates, queue
 from rollout.gates import Evidence, GateStatus, sql_files
-from rollout.gates.starts import STOPPED, unfinished_repair, why_not_roll_back, why_not_start
+from rollout.gates.starts import STOPPED, refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
@@ -38,7 +38,7 @@ def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") ->
     """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
-    gates.forget()
+    gates.invalidate()
     _refuse_start(plan, rollout, phase, actor)
     # Before anybody is kept waiting: it may take seconds.
     found = preflights.look_before(rollout, phase)
@@ -68,8 +68,8 @@ def _refuse_start(
 ) -> tuple[PhaseRun | None, list[GateStatus]]:
     """The newest run of a phase that may start, and what its gates answer. Raises Refused."""
     evidence = Evidence(rollout, phase, plan=plan, starter=actor)
-    answers = list(gates.answers_of(evidence)) if 0 <= phase < len(plan.phases) else []
-    reason = why_not_start(evidence, active_run(rollout), answers)
+    answers = list(gates.check_gates(evidence)) if 0 <= phase < len(plan.phases) else []
+    reason = refusal_to_start(evidence, active_run(rollout), answers)
     if reason:
         raise Refused(reason)
     return evidence.run, answers
@@ -81,8 +81,8 @@ def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web"
     plan = plan_of(rollout)
     with alone_with(rollout):
         runs = gates.newest_runs(rollout)
-        reason = why_not_roll_back(plan, phase, runs, active_run(rollout))
-        reason = reason or sql_files.said(rollout, plan, [phase])
+        reason = refusal_to_roll_back(plan, phase, runs, active_run(rollout))
+        reason = reason or sql_files.edited_message(rollout, plan, [phase])
         if reason:
             raise Refused(reason)
         return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
@@ -200,7 +200,7 @@ def _go_on(
             "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
         )
     plan = plan_of(rollout)
-    if edited := sql_files.said(rollout, plan, [run.phase]):
+    if edited := sql_files.edited_message(rollout, plan, [run.phase]):
         raise Refused(edited)
     digest, former_digest = plan.digest, run.plan_digest
     if digest != former_digest and run.way == Way.FORWARD:
@@ -232,7 +232,10 @@ def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
     wants that at all. Raises Refused."""
     evidence = Evidence(rollout, run.phase, starter=actor)
     for gate in evidence.gates:
-        if isinstance(gate, Approved) and not (given := gates.answer(gate, evidence)).lets_through:
+        if (
+            isinstance(gate, Approved)
+            and not (given := gates.check_gate(gate, evidence)).lets_through
+        ):
             raise Refused(
                 f"The plan has changed since phase {run.phase} began. Gate “{given.name}”: "
                 f"{given.message}"

@@ -20,8 +20,12 @@ from rollout.engine.repair import (
     why_not,
 )
 from rollout.engine.target import Connection, TargetAway
+<<<<<<< HEAD
 from rollout.gates.starts import why_not_beside_rollback
 from rollout.journal import activity_log
+=======
+from rollout.gates.starts import refusal_beside_rollback
+>>>>>>> fd3f821 (Name what gates do by what it is)
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
@@ -249,7 +253,7 @@ def _selection_of(change: MappingChange) -> dict[str, Any]:
 
 def _newest_phase(runs: dict[int, PhaseRun]) -> int:
     """The newest phase that was begun; none is below them all."""
-    begun = [number for number, run in runs.items() if not gates.is_untouched(run)]
+    begun = [number for number, run in runs.items() if not gates.is_not_started(run)]
     return max(begun, default=-1)
 
 
@@ -262,7 +266,7 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
     phase = _newest_phase(runs)
     if phase < BACKFILL:
         return "Nothing has been filled in yet, so there is nothing to repair. Start phase 2 first."
-    if reason := why_not_beside_rollback(phase, runs[phase]):
+    if reason := refusal_beside_rollback(phase, runs[phase]):
         return reason
     if phase >= CONTRACT:
         return (

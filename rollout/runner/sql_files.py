@@ -13,7 +13,9 @@ def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> li
     """Accept every edited file, in the actor's name; the steps. Raises Refused."""
     plan = plan_of(rollout)
     with alone_with(rollout):
-        steps = sql_files.edited(rollout, plan, gates.begun(gates.newest_runs(rollout)))
+        steps = sql_files.edited_steps(
+            rollout, plan, gates.started_phases(gates.newest_runs(rollout))
+        )
         if not steps:
             raise Refused(
                 "No SQL file was edited after it was applied: there is nothing to accept."

@@ -56,4 +56,4 @@ def has_both(runs: Mapping[int, PhaseRun], modes: Modes) -> bool:
 
     ``runs`` are the newest of each phase.
     """
-    return modes.write != "legacy" and gates.is_untouched(runs.get(CONTRACT))
+    return modes.write != "legacy" and gates.is_not_started(runs.get(CONTRACT))

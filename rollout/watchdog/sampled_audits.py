@@ -67,7 +67,7 @@ def next_sample(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) ->
     if (
         backfill is None
         or not gates.is_done(backfill)
-        or not gates.is_untouched(runs.get(CONTRACT))
+        or not gates.is_not_started(runs.get(CONTRACT))
     ):
         return None
     before = AuditReport.objects.filter(rollout=rollout).aggregate(

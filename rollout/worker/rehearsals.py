@@ -171,7 +171,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         rehearsal = self.rehearsal
         stage, first = rehearsal.stage, rehearsal.first_phase
         run = gates.newest_runs(stage).get(first)
-        answer, message = drift.answer(stage, self.plan, first, run, steps_done=None)
+        answer, message = drift.check_schema(stage, self.plan, first, run, steps_done=None)
         if answer != "pass":
             raise RehearsalFailed(
                 f"Its schema was looked at: {message}",
@@ -229,7 +229,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 if not gates.is_done(runs.get(number)):
                     return number, Way.FORWARD
         for number in reversed(phases):
-            if not gates.is_untouched(runs.get(number)):
+            if not gates.is_not_started(runs.get(number)):
                 return number, Way.BACKWARD
         return None
 

@@ -279,7 +279,7 @@ def note(
             run = runs.get(number)
             if was == "done" and not gates.is_done(run):
                 _run(into, number, Way.FORWARD, RunState.DONE, snapshot, actor)
-            elif was == "untouched" and not gates.is_untouched(run):
+            elif was == "untouched" and not gates.is_not_started(run):
                 _run(into, number, Way.BACKWARD, RunState.DONE, snapshot, actor)
             elif was == "begun":
                 _run(into, number, Way.FORWARD, RunState.CANCELLED, snapshot, actor)

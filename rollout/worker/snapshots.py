@@ -220,7 +220,7 @@ def _archive(programs: Programs, name: str, control: Control) -> Archive:
 
 def newest_phase_begun(rollout: Rollout) -> int:
     runs = gates.newest_runs(rollout)
-    return max((n for n, run in runs.items() if not gates.is_untouched(run)), default=-1)
+    return max((n for n, run in runs.items() if not gates.is_not_started(run)), default=-1)
 
 
 def _phases(rollout: Rollout) -> list[str]:
@@ -229,7 +229,7 @@ def _phases(rollout: Rollout) -> list[str]:
         "done"
         if gates.is_done(runs.get(number))
         else "untouched"
-        if gates.is_untouched(runs.get(number))
+        if gates.is_not_started(runs.get(number))
         else "begun"
         for number in range(len(plan_of(rollout).phases))
     ]

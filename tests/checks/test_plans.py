@@ -257,7 +257,10 @@ def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -
 
 def test_a_maintenance_window_that_never_opens_is_e053() -> None:
     for window, reason in (
-        (MaintenanceWindow(time(22), time(4), "Mars/Olympus"), "the unknown time zone"),
+        (
+            MaintenanceWindow(time(22), time(4), "Mars/Olympus"),
+            "unknown time zone 'Mars/Olympus'.",
+        ),
         (MaintenanceWindow(time(22), time(4), "UTC", days=()), "opens on no day."),
         (MaintenanceWindow(time(22), time(22), "UTC"), "closes when it opens."),
     ):

@@ -71,7 +71,7 @@ def counted() -> Iterator[list[str]]:
 
 def opened(browser: Client, address: str, **headers: str) -> list[str]:
     """What a page asks by itself: without what the process has learnt, or asked seconds ago."""
-    cached_queries.forget()
+    cached_queries.invalidate()
     cache.clear()
     with counted() as sent:
         response = browser.get(address, headers=headers)

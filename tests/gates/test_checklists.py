@@ -26,17 +26,17 @@ def items(rollout: Rollout) -> dict[str, ItemStatus]:
 def test_the_shipped_checklist_is_complete_once_phase_0_is_done_and_people_ticked(
     committed_db: Database,
 ) -> None:
-    gates.forget()
+    gates.invalidate()
     rollout = rollouts.the_rollout()
     assert items(rollout)["steps-described"].message == "46 steps in 5 phases."
     assert items(rollout)["types-match"].status == "pass", items(rollout)["types-match"]
     assert items(rollout)["flows-tested"].status == "fail"
     rollouts.carry_out(rollout, 0)
     assert items(rollout)["flows-tested"].status == "pass"
-    given = gates.answer(ChecklistComplete(), Evidence(rollout, 1))
+    given = gates.check_gate(ChecklistComplete(), Evidence(rollout, 1))
     assert (given.status, given.message[:30]) == ("fail", "2 of 5 items are not done: The")
     rollouts.complete_checklist(rollout)
-    assert gates.answer(ChecklistComplete(), Evidence(rollout, 1)).status == "pass"
+    assert gates.check_gate(ChecklistComplete(), Evidence(rollout, 1)).status == "pass"
 
 
 def test_types_that_differ_are_named_by_their_first_line(
@@ -45,10 +45,10 @@ def test_types_that_differ_are_named_by_their_first_line(
     rollout = rollouts.the_rollout()
     file = tmp_path / "types.ts"
     item = TypesMatch(file=str(file))
-    gates.forget()
+    gates.invalidate()
     assert _automatic(item, Evidence(rollout, 1))[0] == "unknown"
     file.write_text("// Made by hand\n")
-    gates.forget()
+    gates.invalidate()
     status, message = _automatic(item, Evidence(rollout, 1))
     assert status == "fail"
     wanted = "types.ts: It does not have the schema in force, before phase 1. Line 1: expected"
@@ -98,7 +98,7 @@ def test_what_was_carried_out_elsewhere_counts_with_the_plan_as_it_is_alone(
 
 
 def test_the_schema_of_another_environment_is_looked_at(rollout: Rollout, staging: Rollout) -> None:
-    gates.forget()
+    gates.invalidate()
     status, message = _automatic(
         EnvironmentIntrospected(environment="staging"), Evidence(rollout, 1)
     )

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections
 
 from rollout import gates, runner
-from rollout.gates import GateStatus, drift
+from rollout.gates import GateStatus, cached_queries
 from rollout.models import PhaseRun, Rollout, RunState, Way
 from rollout.plan import plans
 from rollout.plan.gates import NoDrift
@@ -16,12 +16,12 @@ from tests.servers import Database
 
 @pytest.fixture
 def rollout(committed_db: Database) -> Rollout:
-    drift.forget()
+    cached_queries.invalidate()
     return rollouts.the_rollout()
 
 
 def answer(rollout: Rollout, number: int) -> GateStatus:
-    return gates.answer(NoDrift(), gates.Evidence(rollout, number))
+    return gates.check_gate(NoDrift(), gates.Evidence(rollout, number))
 
 
 def test_a_schema_as_expected_passes(rollout: Rollout) -> None:
@@ -70,7 +70,7 @@ def test_an_answer_that_is_old_is_read_again(
 ) -> None:
     assert answer(rollout, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ADD currency text")
-    monkeypatch.setattr(drift, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(cached_queries, "TTL_SECONDS", -1.0)
     assert answer(rollout, 1).status == "fail"
 
 
@@ -87,7 +87,7 @@ def test_a_phase_that_stopped_in_its_middle_may_go_on_unless_something_else_diff
     )
     assert answer(rollout, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
-    drift.forget()
+    cached_queries.invalidate()
     assert "properties.city" in answer(rollout, 1).message
 
 

@@ -31,7 +31,7 @@ SOAK = Soak(timedelta(minutes=10))
 
 
 def answer(gate: Gate, rollout: Rollout, number: int = 1) -> tuple[str, str]:
-    given = gates.answer(gate, Evidence(rollout, number))
+    given = gates.check_gate(gate, Evidence(rollout, number))
     return given.status, given.message
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine.target import OWN_ROWS
 from rollout.gates import Evidence
-from rollout.gates.readers import of_sessions, reads_legacy
+from rollout.gates.readers import check_sessions, reads_legacy
 from rollout.models import PhaseRun, RunState
 from rollout.plan.gates import NoLegacyReaders
 from rollout.runner.audits import make_now
@@ -36,7 +36,7 @@ NAMES = {"properties": ["type", "status"]}
 def test_sessions_are_told_by_their_names(
     sessions: list[tuple[str, int]], status: str, said: str
 ) -> None:
-    found, message = of_sessions(GATE, sessions)
+    found, message = check_sessions(GATE, sessions)
     assert found == status
     assert said in message
 
@@ -74,8 +74,8 @@ def test_a_session_of_an_old_version_and_one_without_a_name_are_seen(
     gate = NoLegacyReaders(application="properties", oldest="0.1")
 
     def status() -> str:
-        gates.forget()
-        return gates.answer(gate, Evidence(rollout, 4)).status
+        gates.invalidate()
+        return gates.check_gate(gate, Evidence(rollout, 4)).status
 
     assert status() == "pass"
     with psycopg.connect(committed_db.url, application_name="properties/0.0.9"):

@@ -89,11 +89,11 @@ def audit(rollout: Rollout, status: AuditStatus, at: timedelta, **fields: object
 
 
 def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Answer, str]:
-    given = gates.answer(gate, gates.Evidence(rollout, number))
+    given = gates.check_gate(gate, gates.Evidence(rollout, number))
     return given.status, given.message
 
 
-def why_not_start(rollout: Rollout, phase: int) -> str:
+def refusal_to_start(rollout: Rollout, phase: int) -> str:
     try:
         runner.start(rollout, phase, actor=ADA)
     except runner.Refused as refusal:
@@ -170,7 +170,7 @@ def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="fill").update(**change)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "There is no finished fill of properties." in why_not_start(rollout, 3)
+    assert "There is no finished fill of properties." in refusal_to_start(rollout, 3)
 
 
 def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
@@ -179,7 +179,7 @@ def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="compute").update(finished_at=None)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "no finished compute of property_images." in why_not_start(rollout, 3)
+    assert "no finished compute of property_images." in refusal_to_start(rollout, 3)
 
 
 def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
@@ -188,7 +188,7 @@ def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "pass"
     assert message.endswith("compared 10 rows and found no mismatch.")
-    assert AuditClean.name not in why_not_start(rollout, 3)
+    assert AuditClean.name not in refusal_to_start(rollout, 3)
 
 
 def test_no_audit_at_all_is_unknown_and_never_starts(rollout: Rollout) -> None:
@@ -197,7 +197,7 @@ def test_no_audit_at_all_is_unknown_and_never_starts(rollout: Rollout) -> None:
         "unknown",
         "There is no full audit yet. Start one.",
     )
-    assert "There is no full audit yet" in why_not_start(rollout, 3)
+    assert "There is no full audit yet" in refusal_to_start(rollout, 3)
 
 
 def test_an_inconclusive_audit_is_unknown_and_never_starts(rollout: Rollout) -> None:
@@ -207,7 +207,7 @@ def test_an_inconclusive_audit_is_unknown_and_never_starts(rollout: Rollout) -> 
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "unknown"
     assert "The database went away. Start another." in message
-    assert "inconclusive" in why_not_start(rollout, 3)
+    assert "inconclusive" in refusal_to_start(rollout, 3)
 
 
 def test_a_mismatched_audit_fails_and_says_how_many(rollout: Rollout) -> None:
@@ -216,7 +216,7 @@ def test_a_mismatched_audit_fails_and_says_how_many(rollout: Rollout) -> None:
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "fail"
     assert "found 1,234 mismatched rows" in message
-    assert "1,234" in why_not_start(rollout, 3)
+    assert "1,234" in refusal_to_start(rollout, 3)
 
 
 def test_an_audit_that_is_still_running_does_not_hide_the_one_before_it(rollout: Rollout) -> None:
@@ -293,7 +293,7 @@ NOTHING = {"changes": [], "rows_changed": 0}
 
 
 def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Answer, str]:
-    found = gates.answer(gate, gates.Evidence(rollout, number))
+    found = gates.check_gate(gate, gates.Evidence(rollout, number))
     return found.status, found.message
 
 
@@ -341,7 +341,9 @@ def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     rollout: Rollout,
 ) -> None:
     def told(number: int = 3) -> tuple[Answer, str]:
-        found = gates.answer(RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number))
+        found = gates.check_gate(
+            RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number)
+        )
         return found.status, found.message
 
     assert told() == ("fail", "The plan has not been rehearsed. Rehearse it first.")

@@ -40,7 +40,7 @@ def snapshot(
 
 
 def answer(rollout: Rollout, number: int = 3) -> tuple[Answer, str]:
-    given = gates.answer(GATE, gates.Evidence(rollout, number))
+    given = gates.check_gate(GATE, gates.Evidence(rollout, number))
     return given.status, given.message
 
 

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -
 
 
 def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: RolloutRow) -> None:
-    gates.forget()
+    gates.invalidate()
     (item,) = types_of(Evidence(properties, 1))
     assert (item.status, item.message) == (
         "pass",
@@ -67,7 +67,7 @@ def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: Rollout
 def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
     filled: RolloutRow, rollout: Rollout
 ) -> None:
-    gates.forget()
+    gates.invalidate()
     viewer = journal.browser_of("viewer")
     told = "types.ts: It has neither the schema in force, after phase 2, nor the one that phase 3"
     for page in (PAGE, f"{PAGE}phases/2/"):

@@ -448,7 +448,7 @@ class Approving(RuleBasedStateMachine):
     @invariant()
     def the_page_says_whether_it_may_start(self) -> None:
         if not self.running:
-            passes = gates.answer(Approved(), Evidence(self.rollout, PHASE)).lets_through
+            passes = gates.check_gate(Approved(), Evidence(self.rollout, PHASE)).lets_through
             assert passes == any(self.valid.values())
 
     def teardown(self) -> None:

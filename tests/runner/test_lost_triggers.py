@@ -157,7 +157,7 @@ def test_a_schema_that_was_dropped_is_drift_on_every_page_and_in_every_shell(
 ) -> None:
     with rollouts.target() as connection:
         connection.execute("DROP SCHEMA rollout CASCADE")
-    cached_queries.forget()
+    cached_queries.invalidate()
     assert "schema rollout" in str(schema_of(filled).drifts[0])
     drift = next(gate for gate in status_of(filled).phases[3].gates if gate.name == "no drift")
     assert drift.status == "fail"

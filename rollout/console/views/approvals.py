@@ -11,7 +11,7 @@ from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status_or_404
 from rollout.console.views.phases import confirmation
 from rollout.console.views.runs import back, carry_out
-from rollout.gates import answers_of
+from rollout.gates import check_gates
 from rollout.runner.approvals import OVERRIDE_LASTS, SHORTEST_REASON
 from rollout.runner.reasons import LONGEST_REASON
 
@@ -67,7 +67,7 @@ def override(
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     name = gate.replace("-", " ")
-    answers = list(answers_of(status.evidence.of_phase(number)))
+    answers = list(check_gates(status.evidence.of_phase(number)))
     asked = next((answer for answer in answers if answer.name == name), None)
     reason, refusal = request.POST.get("reason", ""), ""
     if request.method == "POST":

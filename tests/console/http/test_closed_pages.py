@@ -124,7 +124,7 @@ def forget_the_database() -> None:
     if connections.databases.pop(AWAY, None):
         del connections[AWAY]
     target._silent.clear()
-    cached_queries.forget()
+    cached_queries.invalidate()
 
 
 def name_environment(settings: LazySettings, name: str, alias: str) -> None:
@@ -156,7 +156,7 @@ def state(
     # The application's own connection to a database that the tests do not know is one, too.
     connect = inspect.getclosurevars(BaseDatabaseWrapper.ensure_connection).nonlocals
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", connect["real_ensure_connection"])
-    cached_queries.forget()
+    cached_queries.invalidate()
     with port_of(make) as (port, _bound):
         state = make(production=rollout, settings=settings, port=port)
         state.names = objects_of(state.rollout)
@@ -351,7 +351,7 @@ def test_a_page_waits_once_for_a_server_that_says_nothing(
     rollout: Rollout, settings: LazySettings, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "SILENT_SECONDS", 3600.0)
-    cached_queries.forget()
+    cached_queries.invalidate()
     with port_of(silent) as (port, listening):
         state = unreachable(settings, port)
         journal.job_of(journal.reached(journal.ran(state.rollout, 2, "running"), "backfill"))

@@ -229,8 +229,8 @@ class TestTypingTheName:
         from rollout.queries import preflights, status
         from rollout.runner import phases
 
-        monkeypatch.setattr(status, "why_not_start", lambda *_: "")
-        monkeypatch.setattr(phases, "why_not_start", lambda *_: "")
+        monkeypatch.setattr(status, "refusal_to_start", lambda *_: "")
+        monkeypatch.setattr(phases, "refusal_to_start", lambda *_: "")
         monkeypatch.setattr(preflights, "look_before", lambda *_: Preflight([], []))
 
     @pytest.mark.parametrize("typed", [{}, {"typed": ""}, {"typed": "Property classification"}])
