@@ -30,7 +30,7 @@ def fill(plan: str) -> None:
         StepRun,
     )
     from rollout.queries.status import find_rollout
-    from rollout.telemetry.baseline import keep_baseline
+    from rollout.telemetry.baselines import keep_baseline
 
     rollout = find_rollout(plan, "production")
     now = timezone.now()
@@ -116,8 +116,8 @@ def fill(plan: str) -> None:
 def measure(rollout: "Rollout", *, now: datetime) -> None:
     """A month of the application's operations and of the database, thinned as the watchdog does."""
     from rollout.models import DatabaseSample, Measurement
-    from rollout.telemetry.thinning import rules
-    from rollout.watchdog.retention import THINNED
+    from rollout.telemetry.retention import resolutions
+    from rollout.watchdog.database_stats import RESOLUTIONS
 
     # From 1.5 to 80 ms, as pages of an application take.
     calls = {str(bucket): 40 - abs(bucket + 45) for bucket in range(-65, -25)}
@@ -133,7 +133,7 @@ def measure(rollout: "Rollout", *, now: datetime) -> None:
             database_seconds=1.5,
             durations=calls,
         )
-        for at, seconds in _thinned(now, 3, [(rule.after, rule.seconds) for rule in rules()])
+        for at, seconds in _thinned(now, 3, [(r.after, r.seconds) for r in resolutions()])
         for operation in OPERATIONS
     )
     table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100, "deletes": 0}
@@ -148,7 +148,7 @@ def measure(rollout: "Rollout", *, now: datetime) -> None:
                 {"query": f"Statement {m}", "calls": 4, "ms": 9.0 * m, "rows": 4} for m in range(20)
             ],
         )
-        for n, (at, seconds) in enumerate(reversed(list(_thinned(now, 10, THINNED))))
+        for n, (at, seconds) in enumerate(reversed(list(_thinned(now, 10, RESOLUTIONS))))
     )
 
 

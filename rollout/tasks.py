@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rollout.journal import heartbeats
 from rollout.models import Rollout
-from rollout.notifications import delivering
+from rollout.notifications import deliveries
 from rollout.watchdog import view_refresh
 from rollout.worker import backfill_helpers, estimates, probes
 from rollout.worker.audits import AuditJob
@@ -77,7 +77,7 @@ def refresh_view(rollout_id: int, step_id: str) -> None:
 
 def deliver(asked_at: str) -> None:
     """Tell receivers what they are to be told."""
-    delivering.deliver_due(datetime.fromisoformat(asked_at))
+    deliveries.deliver_due(datetime.fromisoformat(asked_at))
 
 
 def beat() -> None:

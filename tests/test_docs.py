@@ -28,7 +28,7 @@ from rollout.engine.rehearsal import locks
 from rollout.gates import cached_queries
 from rollout.journal import heartbeats
 from rollout.management.commands.rollout import Command
-from rollout.notifications import delivering, webhooks
+from rollout.notifications import deliveries, webhooks
 from rollout.plan import gates as plan_gates
 from rollout.plan.gates import Approved
 from rollout.plan.registry import plans
@@ -231,9 +231,9 @@ FIGURES = {
     ],
     "docs/notifications.md": [
         f"{webhooks.SECONDS:g} seconds for each",
-        f"after {delivering.FIRST_PAUSE.seconds} s, {3 * delivering.FIRST_PAUSE.seconds} s,"
-        f" {9 * delivering.FIRST_PAUSE.seconds} s, and then every"
-        f" {minutes(delivering.LONGEST_PAUSE)}, {delivering.ATTEMPTS} times in all",
+        f"after {deliveries.FIRST_PAUSE.seconds} s, {3 * deliveries.FIRST_PAUSE.seconds} s,"
+        f" {9 * deliveries.FIRST_PAUSE.seconds} s, and then every"
+        f" {minutes(deliveries.LONGEST_PAUSE)}, {deliveries.ATTEMPTS} times in all",
     ],
     "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"] if locks.PAUSE < 0.01 else [],
     "docs/runbook.md": [

@@ -12,7 +12,7 @@ from rollout.console.charts.lines import Plot, numbers_of, plot_of
 from rollout.console.formats import byte_size, duration, figure, number
 from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
 from rollout.models import DatabaseSample, PhaseRun, Rollout
-from rollout.telemetry.baseline import BASELINE
+from rollout.telemetry.baselines import BASELINE
 from rollout.watchdog.database_stats import added_up
 
 MAX_SAMPLES = 1500

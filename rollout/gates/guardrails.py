@@ -13,9 +13,10 @@ from rollout.journal.moments import in_words, is_to_come, staleness
 from rollout.models import Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
-from rollout.telemetry.baseline import baseline_of
-from rollout.telemetry.reading import Figures, figures, together
-from rollout.telemetry.signal import FEWEST_CALLS
+from rollout.telemetry.baselines import baseline_of
+from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
+from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
+from rollout.telemetry.signals import MIN_CALLS
 
 
 @check(Soak)
@@ -70,16 +71,16 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     if not rules:
         return "unknown", "The plan has no rule about latency or errors. Give it one."
     before = evidence.run_before
-    usual = baseline_of(before) if before is not None else {}
+    baseline = baseline_of(before) if before is not None else {}
     now = timezone.now()
-    found = figures(now - timedelta(seconds=gate.seconds), now)
-    calls = together(found.values()).calls
+    stats = stats_by_operation(now - timedelta(seconds=gate.seconds), now)
+    calls = merged(stats.values()).calls
     if calls < gate.fewest_calls:
         return "unknown", (
             f"{calls:,} calls were measured in the last {gate.seconds} s: too few to judge by. "
             f"{gate.fewest_calls:,} are needed; see that the application runs and is measured."
         )
-    judged = [(rule, *_judge(rule, found, usual)) for rule in rules]
+    judged = [(rule, *_judge(rule, stats, baseline)) for rule in rules]
     broken = [sentence for _, verdict, sentence in judged if verdict == "broken"]
     if broken:
         return "fail", (
@@ -90,7 +91,7 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     if unsure:
         return "unknown", (
             f"Too little was measured to judge by {', '.join(f'“{rule}”' for rule in unsure)}: "
-            f"{FEWEST_CALLS} calls in the hour before phase {evidence.number - 1} make a baseline. "
+            f"{MIN_CALLS} calls in the hour before phase {evidence.number - 1} make a baseline. "
             "Override this gate if the application is known to be well."
         )
     return "pass", f"Over {calls:,} calls of the last {gate.seconds} s: {_first_of_each(judged)}."
@@ -104,31 +105,21 @@ def _first_of_each(judged: list[tuple[Rule, str, str]]) -> str:
     return "; ".join(first.values())
 
 
-def _judge(rule: Rule, found: dict[str, Figures], usual: dict[str, Figures]) -> tuple[str, str]:
-    now, before = _of(rule, found), _of(rule, usual)
-    value: float | None = getattr(now, rule.statistic) if now.calls else None
-    baseline: float | None = (
-        getattr(before, rule.statistic) if before.calls >= FEWEST_CALLS else None
-    )
-    verdict = rule.verdict(value, calls=now.calls, usual=baseline)
-    bound = rule.bound(baseline)
+def _judge(
+    rule: Rule, now: dict[str, OperationStats], baseline: dict[str, OperationStats]
+) -> tuple[str, str]:
+    """The verdict, and a sentence with the numbers."""
+    stats = stats_of(rule, now)
+    value, usual = value_of(rule, stats), baseline_value_of(rule, baseline)
+    verdict = rule.verdict(value, calls=stats.calls, usual=usual)
+    bound = rule.bound(usual)
     if value is None or bound is None:
         return "inconclusive", ""
     name = "share of failing calls" if rule.is_share else rule.statistic
     of = f" of {rule.operation}" if rule.operation else ""
-    against = "" if baseline is None else f" (before the phase {_shown(rule, baseline)})"
+    against = "" if usual is None else f" (before the phase {with_unit(rule, usual)})"
     word = "above" if verdict == "broken" else "below"
-    return verdict, f"{name}{of} {_shown(rule, value)}, {word} {_shown(rule, bound)}{against}"
-
-
-def _of(rule: Rule, by_operation: dict[str, Figures]) -> Figures:
-    if rule.operation:
-        return by_operation.get(rule.operation, Figures())
-    return together(by_operation.values())
-
-
-def _shown(rule: Rule, value: float) -> str:
-    return f"{value:.1%}" if rule.is_share else f"{value:,.0f} ms"
+    return verdict, f"{name}{of} {with_unit(rule, value)}, {word} {with_unit(rule, bound)}{against}"
 
 
 @check(ProbesPassed)

@@ -43,7 +43,7 @@ from rollout.models import (
     Way,
 )
 from rollout.plan.plan import ROLES
-from rollout.telemetry.histogram import Histogram, upper_bound
+from rollout.telemetry.histograms import Histogram, upper_bound
 from rollout.worker.audits import code_version
 
 CONNECT_SECONDS = 2

@@ -1,5 +1,13 @@
 """The journal: what happened, by whom, with which counts. Only the runner changes a run's state."""
 
+from rollout.models.activity_log import LogEntry
+from rollout.models.approvals import (
+    FlowProbe,
+    ScheduledStart,
+    ScheduleState,
+    SignOff,
+    SignOffKind,
+)
 from rollout.models.audits import (
     AuditMode,
     AuditReport,
@@ -17,8 +25,15 @@ from rollout.models.environments import (
     Restore,
     RestoreState,
 )
+from rollout.models.guardrails import RuleState, RuleVerdict
 from rollout.models.jobs import BackfillEstimate, BackfillJob
-from rollout.models.log import LogEntry
+from rollout.models.measurements import (
+    DatabaseSample,
+    Heartbeat,
+    Measurement,
+    OperationTotal,
+    WatchedTime,
+)
 from rollout.models.notifications import Channel, Delivery, DeliveryState, Outbox, Subscription
 from rollout.models.rehearsals import (
     REHEARSAL_UNDER_WAY,
@@ -28,24 +43,9 @@ from rollout.models.rehearsals import (
 )
 from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Attempted, Leased, Rollout
-from rollout.models.rules import RuleState, RuleVerdict
 from rollout.models.runs import ACTIVE, WORKING, PhaseRun, RunState, StepRun, StepState, Way
 from rollout.models.shadow import ShadowTally
-from rollout.models.signing import (
-    FlowProbe,
-    ScheduledStart,
-    ScheduleState,
-    SignOff,
-    SignOffKind,
-)
 from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
-from rollout.models.watching import (
-    DatabaseSample,
-    Heartbeat,
-    Measurement,
-    OperationTotal,
-    WatchedTime,
-)
 
 __all__ = [
     "ACTIVE",

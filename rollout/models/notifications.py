@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from rollout.models.log import LogEntry
+from rollout.models.activity_log import LogEntry
 from rollout.models.rollouts import Rollout
 
 

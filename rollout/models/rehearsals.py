@@ -119,7 +119,7 @@ class Observation(models.Model):
     last_error = models.TextField(blank=True)
     longest_ms = models.FloatField(null=True)
     durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
-    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+    """Buckets of ``rollout.telemetry.histograms`` to counts."""
 
     class Meta:
         constraints = [

@@ -9,7 +9,7 @@ from django.db import models
 from django.urls import reverse
 
 if TYPE_CHECKING:
-    from rollout.models.signing import ScheduledStart
+    from rollout.models.approvals import ScheduledStart
 
 
 class Rollout(models.Model):

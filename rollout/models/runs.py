@@ -68,7 +68,7 @@ class PhaseRun(Leased):
     baseline: models.JSONField[dict[str, Any] | None, dict[str, Any] | None] = models.JSONField(
         null=True
     )
-    """The application in the hour before (``rollout.telemetry.baseline``): later it is thinned."""
+    """The application in the hour before (``rollout.telemetry.baselines``): later it is thinned."""
     pause: models.JSONField[dict[str, str] | None, dict[str, str] | None] = models.JSONField(
         null=True
     )

@@ -40,7 +40,7 @@ class ShadowTally(models.Model):
     error = models.TextField(blank=True)
     """The last one's."""
     old_durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
-    """Buckets of ``rollout.telemetry.histogram`` to counts, as the next."""
+    """Buckets of ``rollout.telemetry.histograms`` to counts, as the next."""
     new_durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
 
     class Meta:

@@ -17,7 +17,7 @@ from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reaso
 from rollout.journal.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
-from rollout.telemetry.signal import application_signals
+from rollout.telemetry.signals import application_signals
 
 MOST_SAMPLES = 120
 """With more than that, samples are put together; each of the buckets then counts as an average."""

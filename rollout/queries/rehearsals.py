@@ -12,7 +12,7 @@ from rollout.models import Observation, PhaseRun, Rehearsal, RehearsalState, Rol
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
 from rollout.plan.plan import ROLES, Plan
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 _MODES = {
     "".join(word.capitalize() for word in mode.value.split()) + "Lock": mode for mode in LockMode

@@ -23,7 +23,7 @@ from rollout.engine.target import OWN_ROWS
 from rollout.modes import Modes, modes_now
 from rollout.plan.switch import ReadMode, lock_key
 from rollout.shadow.answers import Answer, Difference, differences
-from rollout.shadow.settling import Scope, settle
+from rollout.shadow.causes import Scope, settle
 from rollout.shadow.shares import Shares
 from rollout.shadow.tallies import INTERVAL_SECONDS, Outcome, Tallies, Tally
 from rollout.telemetry.operations import unmeasured

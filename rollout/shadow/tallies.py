@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from rollout.models import ShadowTally
 from rollout.models.shadow import OUTCOMES
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 INTERVAL_SECONDS = 10
 Outcome = Literal["same", "differed", "unfilled", "mapped", "transient", "unstable", "failed"]

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from rollout import journal
 from rollout.journal.heartbeats import process_name
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 INTERVAL_SECONDS = 3
 LONGEST_NAME = 100

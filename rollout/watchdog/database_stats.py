@@ -2,13 +2,17 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.utils import timezone
 
-from rollout import gates
+from rollout import gates, journal
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection, TargetAway
@@ -18,12 +22,21 @@ from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import CONTRACT
+from rollout.telemetry.retention import RETENTION
 from rollout.watchdog.isolation import isolated
 
 # Each try may keep the watchdog from its other duties for as long as a connection is waited for.
 AWAY_SECONDS = 60.0
 EVERY = 10
 STATEMENTS_EVERY = 60
+# Samples older than that are kept once in so many seconds; counters lose nothing by it.
+RESOLUTIONS = (
+    (timedelta(minutes=15), 60),
+    (timedelta(hours=2), 300),
+    (timedelta(hours=12), 1800),
+    (timedelta(days=2), 7200),
+    (timedelta(days=7), 21600),
+)
 
 _log = logging.getLogger(__name__)
 
@@ -60,15 +73,15 @@ class DatabaseSampler:
         """One reading. Raises psycopg.Error."""
         plan = plans.get(rollout.plan)
         # Whoever cannot answer soon is not to keep the watchdog from its other work.
-        with target_of(rollout.environment).connect(connect_timeout=3) as found:
-            found.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
+        with target_of(rollout.environment).connect(connect_timeout=3) as connection:
+            connection.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
             return DatabaseSample.objects.create(
                 rollout=rollout,
                 at=timezone.now(),
                 seconds=EVERY,
-                server=statistics.read_server(found),
-                tables=dict(_tables(found, plan)),
-                statements=self._executed(rollout, found),
+                server=statistics.read_server(connection),
+                tables=dict(_tables(connection, plan)),
+                statements=self._executed(rollout, connection),
             )
 
     def _executed(self, rollout: Rollout, connection: Connection) -> list[dict[str, Any]] | None:
@@ -101,11 +114,36 @@ def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistic
 
 def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same statements together, those that took longest first."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in statements:
-        query = one["query"]
-        sums = found.setdefault(query, {"query": query, "calls": 0, "ms": 0, "rows": 0})
+    by_query: dict[str, dict[str, Any]] = {}
+    for statement in statements:
+        query = statement["query"]
+        sums = by_query.setdefault(query, {"query": query, "calls": 0, "ms": 0, "rows": 0})
         for name in ("calls", "ms", "rows"):
-            sums[name] += one[name]
-    longest = sorted(found.values(), key=lambda sums: -sums["ms"])
+            sums[name] += statement[name]
+    longest = sorted(by_query.values(), key=lambda sums: -sums["ms"])
     return longest[: statistics.MOST_STATEMENTS]
+
+
+def downsample(*, now: datetime | None = None) -> int:
+    """Keep the last sample of each interval, with the statements of all; how many were deleted."""
+    now = now or timezone.now()
+    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", RETENTION)
+    gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
+    for after, seconds in RESOLUTIONS:
+        finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
+        with journal.atomic():
+            parts: dict[tuple[int, int], list[DatabaseSample]] = defaultdict(list)
+            for sample in finer.select_for_update():
+                parts[sample.rollout_id, int(sample.at.timestamp()) // seconds].append(sample)
+            for part in parts.values():
+                last = part[-1]
+                last.seconds, last.statements = seconds, _added_up(part)
+                last.save(update_fields=["seconds", "statements"])
+                DatabaseSample.objects.filter(pk__in=[sample.pk for sample in part[:-1]]).delete()
+                gone += len(part) - 1
+    return gone
+
+
+def _added_up(samples: Iterable[DatabaseSample]) -> list[dict[str, Any]] | None:
+    known = [sample.statements for sample in samples if sample.statements is not None]
+    return None if not known else added_up(chain.from_iterable(known))

@@ -7,12 +7,12 @@ from functools import partial
 
 from rollout import queue
 from rollout.journal import heartbeats
-from rollout.notifications import delivering
+from rollout.notifications import deliveries
 from rollout.runner import snapshots
-from rollout.telemetry import thinning
+from rollout.telemetry import retention
 from rollout.watchdog import (
+    database_stats,
     guardrails,
-    retention,
     sampled_audits,
     scheduled_starts,
 )
@@ -56,20 +56,20 @@ def duties() -> tuple[Duty, ...]:
         Duty("clock watch", looks, ClockWatch().look),
         Duty("queue beat", looks, QueueBeat().send_due),
         Duty("guardrails", looks, guardrails.evaluate_all),
-        Duty("delivery collection", looks, delivering.collect),
+        Duty("delivery collection", looks, deliveries.collect),
         Duty("scheduled starts", looks, scheduled_starts.start_due),
         *(
             Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
             for kind in KINDS
         ),
         Duty("view refreshes", looks, Refresher().send_due, needs_worker=True),
-        Duty("deliveries", looks, delivering.ask_for_delivery, needs_worker=True),
+        Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),
         Duty("database statistics", reads, DatabaseSampler().sample_all),
         Duty("snapshot expiry", keeps, snapshots.remove_expired, deletes=True),
-        Duty("telemetry retention", keeps, thinning.thin, deletes=True),
-        Duty("statistics retention", keeps, retention.thin_samples, deletes=True),
+        Duty("telemetry retention", keeps, retention.downsample, deletes=True),
+        Duty("statistics retention", keeps, database_stats.downsample, deletes=True),
         Duty("heartbeat retention", keeps, heartbeats.forget_old),
-        Duty("delivery retention", keeps, delivering.forget_old, deletes=True),
+        Duty("delivery retention", keeps, deliveries.forget_old, deletes=True),
         Duty("queue retention", keeps, queue.forget_lost),
     )

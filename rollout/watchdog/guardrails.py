@@ -26,7 +26,7 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
 from rollout.runner import phases
-from rollout.telemetry.baseline import keep_baseline
+from rollout.telemetry.baselines import keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
 from rollout.worker.transitions import move, paused_by

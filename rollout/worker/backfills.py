@@ -20,7 +20,7 @@ from rollout.journal.events import Event
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.table import Table
-from rollout.telemetry.signal import application_signals
+from rollout.telemetry.signals import application_signals
 from rollout.worker import proofs
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from rollout.engine.control import Control
 from rollout.engine.rehearsal.locks import Seen
 from rollout.models import Observation, PhaseRun, StepRun
 from rollout.plan.plan import Plan
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 READY_SECONDS = 60
 FORGET_SECONDS = 60

@@ -22,7 +22,7 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 from rollout.worker.probes import probe_all
 from tests import rollouts
 from tests.rollouts import ADA

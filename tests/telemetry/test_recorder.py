@@ -11,8 +11,8 @@ import psycopg
 
 from config.home import ROOT
 from rollout.models import Measurement
-from rollout.telemetry.histogram import Histogram, total
-from rollout.telemetry.reading import figures
+from rollout.telemetry.histograms import Histogram, total
+from rollout.telemetry.operation_stats import stats_by_operation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 from tests.processes import Running, stopped_after, wait_until
 from tests.servers import Database
@@ -66,7 +66,7 @@ def test_a_process_loses_one_interval_at_most_when_killed_and_else_nothing_at_al
     rows = Measurement.objects.all()
     everything = total(Histogram.of_json(row.durations) for row in rows)
     assert len(everything) == sum(row.calls for row in rows)
-    assert figures(*_all_the_time())["work"].durations == everything
+    assert stats_by_operation(*_all_the_time())["work"].durations == everything
 
 
 def _all_the_time() -> tuple[datetime, datetime]:

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from rollout.models import DatabaseSample
-from rollout.watchdog.database_stats import DatabaseSampler
-from rollout.watchdog.retention import KEPT, thin_samples
+from rollout.telemetry.retention import RETENTION
+from rollout.watchdog.database_stats import DatabaseSampler, downsample
 from tests import rollouts
 from tests.servers import Database
 
@@ -71,9 +71,9 @@ def test_old_samples_are_kept_seldom_and_their_statements_together() -> None:
             server={"wal_bytes": 10_000 - ago},
             statements=executed if ago % 60 == 0 else None,
         )
-    long_ago = NOW - KEPT - timedelta(seconds=1)
+    long_ago = NOW - RETENTION - timedelta(seconds=1)
     DatabaseSample.objects.create(rollout=rollout, at=long_ago, seconds=10)
-    thin_samples(now=NOW)
+    downsample(now=NOW)
     samples = list(DatabaseSample.objects.all())
     assert len(samples) < 140
     assert {s.seconds for s in samples} == {10, 60}
@@ -81,4 +81,4 @@ def test_old_samples_are_kept_seldom_and_their_statements_together() -> None:
     assert calls == len(range(600, 7200, 60))
     positions = [s.server["wal_bytes"] for s in samples]
     assert positions == sorted(positions)
-    assert thin_samples(now=NOW) == 0
+    assert downsample(now=NOW) == 0

@@ -19,8 +19,8 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.rules import ALWAYS, Rule
-from rollout.telemetry.histogram import Histogram
-from rollout.telemetry.signal import application_signals
+from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.signals import application_signals
 from rollout.watchdog import evaluations, guardrails
 from tests import rollouts
 from tests.console import journal

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
 from rollout.engine.samples import BUCKET_SECONDS, Sample
 from rollout.queries.progress import MOST_SAMPLES
-from rollout.telemetry.reading import Point
+from rollout.telemetry.operation_stats import Point
 
 # Minimum length of a plot, so that a single sample is a bar and not a wall.
 MIN_PLOT_SECONDS = 60
@@ -123,7 +123,7 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
     """The chart with the application's p95 as a line on a scale of its own."""
     if chart is None:
         return None
-    values = [(p.at, p.figures.p95) for p in points if chart.start <= p.at <= chart.end]
+    values = [(p.at, p.stats.p95) for p in points if chart.start <= p.at <= chart.end]
     known = [(at, value) for at, value in values if value is not None]
     if len(known) < 2:
         return chart

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from django.core.cache import cache
 
 from rollout.console.http.fragments import kept_for
-from rollout.telemetry.reading import Figures, Point, over_time_and_lately
-from rollout.telemetry.thinning import whole
+from rollout.telemetry.operation_stats import OperationStats, Point, over_time_and_lately
+from rollout.telemetry.retention import interval_start
 
 # After this time every process has written its measurements, or has died with them.
 SETTLED_AFTER = timedelta(minutes=1)
@@ -27,7 +27,7 @@ class Over:
 
 def points_and_lately(
     since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
-) -> tuple[list[Point], dict[str, Figures]]:
+) -> tuple[list[Point], dict[str, OperationStats]]:
     """As ``over_time_and_lately``, for a ``since`` that ``whole`` has made of this ``width``."""
     seconds = int(width.total_seconds())
     digest = blake2b(operation.encode(), digest_size=12).hexdigest()
@@ -39,7 +39,7 @@ def points_and_lately(
         over.until, until, width=width, operation=operation, lately=lately
     )
     points = [point for point in over.points if point.at >= since] + found
-    settled = max(whole(until - SETTLED_AFTER, seconds), over.until)
+    settled = max(interval_start(until - SETTLED_AFTER, seconds), over.until)
     done = Over(since, settled, [point for point in points if point.at < settled])
     cache.set(key, done, kept_for(KEPT_SECONDS))
     return points, last

@@ -32,7 +32,7 @@ from rollout.plan.actions import Proof
 from rollout.plan.plan import ROLES
 from rollout.queries.pauses import pause_of
 from rollout.queries.progress import JobReport, report_of
-from rollout.telemetry.reading import over_time
+from rollout.telemetry.operation_stats import over_time
 
 # Log events: a retry of quarantined rows was requested, and was made.
 RETRY_ASKED, RETRY_DONE = Event.QUARANTINE_RETRY, Event.QUARANTINE_RETRIED

@@ -23,11 +23,11 @@ from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
 from rollout.queries.modes import modes_of
 from rollout.shadow.shares import has_both
-from rollout.telemetry.baseline import baseline_of
-from rollout.telemetry.reading import Figures, Point, together
+from rollout.telemetry.baselines import baseline_of
+from rollout.telemetry.operation_stats import OperationStats, Point, merged
 from rollout.telemetry.recorder import INTERVAL_SECONDS
-from rollout.telemetry.signal import judge
-from rollout.telemetry.thinning import whole, width_of_points
+from rollout.telemetry.retention import interval_start, width_of_points
+from rollout.telemetry.signals import judge
 
 MAX_POINTS = 100
 # Current figures are measured over this time.
@@ -58,8 +58,8 @@ class Compared:
     """An operation now, and before the rollout's newest phase."""
 
     operation: str
-    now: Figures
-    before: Figures
+    now: OperationStats
+    before: OperationStats
 
     @property
     def difference(self) -> float | None:
@@ -86,7 +86,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
     until = timezone.now()
     width = width_of_points(span, most=MAX_POINTS)
-    since = whole(until - span, int(width.total_seconds()))
+    since = interval_start(until - span, int(width.total_seconds()))
     points, lately = points_and_lately(
         since, until, width=width, operation=operation, lately=RECENT
     )
@@ -133,14 +133,14 @@ def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
         return False
 
 
-def _compared(newest: PhaseRun | None, now: dict[str, Figures]) -> list[Compared]:
+def _compared(newest: PhaseRun | None, now: dict[str, OperationStats]) -> list[Compared]:
     before = baseline_of(newest) if newest else {}
     rows = [
-        Compared(name, now.get(name, Figures()), before.get(name, Figures()))
+        Compared(name, now.get(name, OperationStats()), before.get(name, OperationStats()))
         for name in sorted({*now, *before})
     ]
     if rows:
-        rows.append(Compared("all", together(now.values()), together(before.values())))
+        rows.append(Compared("all", merged(now.values()), merged(before.values())))
     return rows
 
 
@@ -149,13 +149,13 @@ def _plots(points: list[Point], since: datetime, until: datetime, width: timedel
     known_until = until - timedelta(seconds=INTERVAL_SECONDS)
     points = [p for p in points if known_until - p.at > width / 4]
     latencies: list[tuple[str, Values]] = [
-        (f"p{share:.0f}", [(p.at, p.figures.milliseconds(share / 100)) for p in points])
+        (f"p{share:.0f}", [(p.at, p.stats.milliseconds(share / 100)) for p in points])
         for share in (50, 95, 99)
     ]
     calls = [
-        (p.at, p.figures.calls / min(width, known_until - p.at).total_seconds()) for p in points
+        (p.at, p.stats.calls / min(width, known_until - p.at).total_seconds()) for p in points
     ]
-    errors = [(p.at, p.figures.error_rate * 100) for p in points]
+    errors = [(p.at, p.stats.error_rate * 100) for p in points]
     gap = 2.5 * width
     return [
         plot_of("Latency", "ms", latencies, since, until, gap=gap),

@@ -21,7 +21,7 @@ from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
-from rollout.notifications import delivering
+from rollout.notifications import deliveries
 from rollout.notifications.kinds import KINDS
 from rollout.notifications.recipients import choices_of
 from rollout.notifications.webhooks import Webhook, webhooks
@@ -118,15 +118,15 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
         return redirect("rollout:notifications")
     filters = DeliveryFilter(request.GET)
     matching = filters.of(Delivery.objects.select_related("entry"))
-    deliveries = page_of(matching, request.GET, size=25, orders=ORDERS)
-    page = {"deliveries": deliveries, "filters": filters, "live": SLOW}
+    listed = page_of(matching, request.GET, size=25, orders=ORDERS)
+    page = {"deliveries": listed, "filters": filters, "live": SLOW}
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
     subscriptions = list(Subscription.objects.all())
     own = [mine for mine in subscriptions if mine.user_id == request.user.pk]
     page |= {
         "rollouts": rollouts,
-        "address": delivering.address_of(request.user),
+        "address": deliveries.address_of(request.user),
         "chosen": any(subscription.kinds for subscription in own),
         "mine": _rows(rollouts, own),
         "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
@@ -183,7 +183,7 @@ def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
     delivery = Delivery.objects.filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404("There is no such delivery. The page Notifications lists those there are.")
-    delivering.resend(delivery)
+    deliveries.resend(delivery)
     messages.success(request, f"It is sent to {delivery.recipient} again.")
     return back(request, "rollout:notifications")
 

@@ -13,7 +13,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.runs import back, carry_out
 from rollout.models import Rollout, ShadowTally
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 EXPLAINED = ("unfilled", "mapped", "transient", "unstable")
 

@@ -1,7 +1,7 @@
 from rollout.console.charts import crosstabs
 from rollout.engine.audit import CATEGORIES
 from rollout.models import AuditReport
-from rollout.shadow.settling import ANSWER_DIFFERS
+from rollout.shadow.causes import ANSWER_DIFFERS
 
 
 def report_of(cells: list[dict[str, object]]) -> AuditReport:

@@ -11,16 +11,16 @@ from django.test.utils import CaptureQueriesContext
 
 from rollout.console.charts.point_caches import SETTLED_AFTER, points_and_lately
 from rollout.models import Measurement
-from rollout.telemetry.histogram import Histogram
-from rollout.telemetry.reading import Figures, Point, over_time_and_lately
-from rollout.telemetry.thinning import whole
+from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.operation_stats import OperationStats, Point, over_time_and_lately
+from rollout.telemetry.retention import interval_start
 
 pytestmark = pytest.mark.django_db
 
 WIDTH, SPAN, NOW = timedelta(minutes=1), timedelta(minutes=20), timedelta(minutes=5)
 NOON = datetime(2026, 3, 1, 12, 0, 20, tzinfo=UTC)
 
-Answer = tuple[list[Point], dict[str, Figures]]
+Answer = tuple[list[Point], dict[str, OperationStats]]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def every_ten_seconds(since: datetime, until: datetime) -> None:
 
 
 def since_of(until: datetime, span: timedelta = SPAN) -> datetime:
-    return whole(until - span, int(WIDTH.total_seconds()))
+    return interval_start(until - span, int(WIDTH.total_seconds()))
 
 
 def both(until: datetime, operation: str = "", span: timedelta = SPAN) -> tuple[Answer, Answer]:
@@ -86,5 +86,5 @@ def test_what_is_over_is_not_read_again_and_what_is_not_is() -> None:
         )
     assert len(asked) == 1
     assert kept[0].at == since_of(NOON)
-    assert kept[0].figures.calls
-    assert max(point.figures.milliseconds(1.0) or 0 for point in kept) > 800
+    assert kept[0].stats.calls
+    assert max(point.stats.milliseconds(1.0) or 0 for point in kept) > 800

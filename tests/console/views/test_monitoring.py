@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.models import DatabaseSample, LogEntry, Measurement, Rollout, ShadowTally
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 from tests.console import journal
 from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
 

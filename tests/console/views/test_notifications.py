@@ -79,10 +79,10 @@ def test_neither_the_address_nor_the_secret_of_a_webhook_is_on_the_page(lead: Cl
 
 
 def test_a_test_goes_to_the_one_webhook(lead: Client, settings: Any) -> None:
-    from rollout.notifications import delivering
+    from rollout.notifications import deliveries
 
     lead.post(f"{PAGE}webhooks/chat/test/")
-    delivering.collect()
+    deliveries.collect()
     assert Delivery.objects.get().recipient == "chat"
     assert lead.post(f"{PAGE}webhooks/unknown/test/").status_code == 404
 

@@ -1,4 +1,4 @@
-"""What the journal knows of the application's operations: over a span of time, or over time."""
+"""Statistics of the application's operations, read from the journal's measurements."""
 
 import json
 from collections import defaultdict
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from django.db import connections, router
 
 from rollout.models import Measurement
-from rollout.telemetry.histogram import Histogram
+from rollout.telemetry.histograms import Histogram
 
 
 @dataclass
-class Figures:
+class OperationStats:
     """Calls of an operation, or of all, in a span of time."""
 
     calls: int = 0
@@ -30,7 +30,7 @@ class Figures:
         self.database_seconds += row.database_seconds
         self.durations.merge_json(row.durations)
 
-    def merge(self, other: "Figures") -> None:
+    def merge(self, other: "OperationStats") -> None:
         self.calls += other.calls
         self.errors += other.errors
         self.queries += other.queries
@@ -64,22 +64,22 @@ class Point:
     """All operations, or one, in the bucket that began at ``at``."""
 
     at: datetime
-    figures: Figures
+    stats: OperationStats
 
 
-def figures(since: datetime, until: datetime) -> dict[str, Figures]:
+def stats_by_operation(since: datetime, until: datetime) -> dict[str, OperationStats]:
     """Each operation in a span of time, by name."""
-    found: dict[str, Figures] = defaultdict(Figures)
+    stats: dict[str, OperationStats] = defaultdict(OperationStats)
     for row in _rows(since, until):
-        found[row.operation].add(row)
-    return dict(sorted(found.items()))
+        stats[row.operation].add(row)
+    return dict(sorted(stats.items()))
 
 
-def together(several: Iterable[Figures]) -> Figures:
-    """All of them added up."""
-    result = Figures()
-    for one in several:
-        result.merge(one)
+def merged(several: Iterable[OperationStats]) -> OperationStats:
+    """The sum of statistics."""
+    result = OperationStats()
+    for stats in several:
+        result.merge(stats)
     return result
 
 
@@ -95,30 +95,30 @@ SELECT floor(extract(epoch FROM at - %s) / %s)::int, at >= %s, operation, sum(ca
 
 def over_time_and_lately(
     since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
-) -> tuple[list[Point], dict[str, Figures]]:
+) -> tuple[list[Point], dict[str, OperationStats]]:
     """One operation, or all, over time, and each of them in the last of it; read once."""
-    found: dict[int, Figures] = defaultdict(Figures)
-    last: dict[str, Figures] = defaultdict(Figures)
+    points: dict[int, OperationStats] = defaultdict(OperationStats)
+    last: dict[str, OperationStats] = defaultdict(OperationStats)
     late = until - lately
     with connections[router.db_for_read(Measurement)].cursor() as cursor:
         cursor.execute(_BY_POINT, [since, width.total_seconds(), late, min(since, late), until])
         for number, is_late, name, *sums, durations in cursor.fetchall():
-            figures = Figures(*sums)
-            figures.durations.merge_all(json.loads(durations))
+            stats = OperationStats(*sums)
+            stats.durations.merge_all(json.loads(durations))
             if is_late:
-                last[name].merge(figures)
+                last[name].merge(stats)
             if number >= 0 and operation in ("", name):
-                found[number].merge(figures)
-    return [Point(since + n * width, figures) for n, figures in found.items()], dict(last)
+                points[number].merge(stats)
+    return [Point(since + n * width, stats) for n, stats in points.items()], dict(last)
 
 
 def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
     """One operation, or all, in so many equal stretches; those without calls are left out."""
     width = max((until - since) / points, timedelta(seconds=1))
-    found: dict[int, Figures] = defaultdict(Figures)
+    stats: dict[int, OperationStats] = defaultdict(OperationStats)
     for row in _rows(since, until, operation):
-        found[(row.at - since) // width].add(row)
-    return [Point(since + number * width, found[number]) for number in sorted(found)]
+        stats[(row.at - since) // width].add(row)
+    return [Point(since + number * width, stats[number]) for number in sorted(stats)]
 
 
 class Row(NamedTuple):
@@ -135,17 +135,17 @@ class Row(NamedTuple):
 
 
 def _rows(since: datetime, until: datetime, operation: str = "") -> Iterator[Row]:
-    found = Measurement.objects.filter(at__gte=since, at__lt=until)
+    rows = Measurement.objects.filter(at__gte=since, at__lt=until)
     if operation:
-        found = found.filter(operation=operation)
+        rows = rows.filter(operation=operation)
     # In one piece: a cursor for pieces would be two more round trips.
-    return map(Row._make, found.order_by().values_list(*Row._fields))
+    return map(Row._make, rows.order_by().values_list(*Row._fields))
 
 
-def windows(until: datetime, *, seconds: int, number: int) -> list[dict[str, Figures]]:
+def windows(until: datetime, *, seconds: int, number: int) -> list[dict[str, OperationStats]]:
     """The last equal windows before a moment, the oldest first, each by operation."""
     since = until - timedelta(seconds=seconds * number)
-    found: list[dict[str, Figures]] = [defaultdict(Figures) for _ in range(number)]
+    stats: list[dict[str, OperationStats]] = [defaultdict(OperationStats) for _ in range(number)]
     for row in _rows(since, until):
-        found[int((row.at - since).total_seconds() // seconds)][row.operation].add(row)
-    return found
+        stats[int((row.at - since).total_seconds() // seconds)][row.operation].add(row)
+    return stats

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.telemetry.histogram import ERROR, Histogram, total
+from rollout.telemetry.histograms import ERROR, Histogram, total
 
 durations = st.lists(st.floats(min_value=1e-5, max_value=1e4), min_size=1, max_size=200)
 shares = st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0])

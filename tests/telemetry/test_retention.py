@@ -10,9 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rollout.models import Measurement, Rollout, ShadowTally
-from rollout.telemetry.histogram import Histogram
-from rollout.telemetry.reading import figures
-from rollout.telemetry.thinning import KEPT, thin
+from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.operation_stats import stats_by_operation
+from rollout.telemetry.retention import RETENTION, downsample
 
 pytestmark = pytest.mark.django_db
 
@@ -57,23 +57,23 @@ def test_sums_and_quantiles_stay_what_they_were(rows: list[tuple[int, str, int]]
     Measurement.objects.all().delete()
     Measurement.objects.bulk_create(measurement(*row) for row in rows)
     long_ago = NOW - timedelta(days=60)
-    before = figures(long_ago, NOW)
-    thin(now=NOW)
-    after = figures(long_ago, NOW)
+    before = stats_by_operation(long_ago, NOW)
+    downsample(now=NOW)
+    after = stats_by_operation(long_ago, NOW)
     assert set(after) == set(before)
     for operation, found in after.items():
         then = before[operation]
         assert (found.calls, found.errors, found.queries) == (then.calls, then.errors, then.queries)
         assert found.durations == then.durations
         assert found.database_seconds == pytest.approx(then.database_seconds)
-    assert thin(now=NOW) == 0
+    assert downsample(now=NOW) == 0
 
 
 def test_what_is_older_is_kept_in_longer_intervals() -> None:
     for minutes in (1, 30, 300, 1000, 6000, 12000):
         for second in range(0, 50, 5):
             measured(minutes * 60 + 4 + second, "search", 1)
-    thin(now=NOW)
+    downsample(now=NOW)
     kept = Counter(Measurement.objects.values_list("seconds", flat=True))
     assert kept == {21600: 1, 7200: 1, 1800: 1, 300: 1, 30: 2, 5: 10}
     assert sum(Measurement.objects.values_list("calls", flat=True)) == 60
@@ -83,12 +83,12 @@ def test_the_processes_of_one_interval_are_put_together(settings: Any) -> None:
     for _ in range(4):
         measured(60, "search", 2)
     Measurement.objects.update(seconds=3)
-    thin(now=NOW)
+    downsample(now=NOW)
     (row,) = Measurement.objects.all()
     assert (row.process, row.seconds, row.calls) == ("", 3, 8)
     # How it is thinned is the site's to say.
     settings.ROLLOUT = {**settings.ROLLOUT, "TELEMETRY_THINNING": [(timedelta(0), 30)]}
-    thin(now=NOW)
+    downsample(now=NOW)
     assert Measurement.objects.get().seconds == 30
 
 
@@ -105,13 +105,13 @@ def test_shadow_tallies_are_put_together_as_well() -> None:
             failed=1,
             old_durations={"5": 3},
         )
-    thin(now=NOW)
+    downsample(now=NOW)
     (row,) = ShadowTally.objects.all()
     assert (row.compared, row.same, row.failed, row.old_durations) == (15, 10, 5, {"5": 15})
 
 
 def test_what_is_too_old_is_forgotten() -> None:
-    measured(int(KEPT.total_seconds()) + 1, "search", 1)
+    measured(int(RETENTION.total_seconds()) + 1, "search", 1)
     measured(60, "search", 1)
-    thin(now=NOW)
+    downsample(now=NOW)
     assert Measurement.objects.count() == 1

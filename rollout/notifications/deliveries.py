@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from rollout import journal, queue
 from rollout.models import Channel, Delivery, DeliveryState, LogEntry, Outbox
-from rollout.notifications import payload, webhooks
+from rollout.notifications import payloads, webhooks
 from rollout.notifications.kinds import kind_of
 from rollout.notifications.recipients import Recipients
 from rollout.notifications.webhooks import Outcome
@@ -153,7 +153,7 @@ def _deliver(delivery: Delivery) -> Outcome:
         hook,
         id=f"rollout-{delivery.entry_id}",
         timestamp=int(time.time()),
-        body=payload.as_json(delivery.entry),
+        body=payloads.as_json(delivery.entry),
     )
 
 
@@ -164,7 +164,7 @@ def _mail(delivery: Delivery) -> Outcome:
     address = address_of(user)
     if not address:
         return Outcome("The user has no e-mail address; someone who administers users can add it.")
-    subject, text = payload.as_mail(delivery.entry)
+    subject, text = payloads.as_mail(delivery.entry)
     try:
         with mail.get_connection(timeout=webhooks.SECONDS) as connection:
             mail.EmailMessage(subject, text, to=[address], connection=connection).send()

@@ -2,16 +2,16 @@
 
 import pytest
 
-from rollout.telemetry.histogram import Histogram
-from rollout.telemetry.reading import Figures
-from rollout.telemetry.signal import judge
+from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.operation_stats import OperationStats
+from rollout.telemetry.signals import judge
 
 
-def figures(*, ms: float, calls: int = 100, errors: int = 0) -> Figures:
+def figures(*, ms: float, calls: int = 100, errors: int = 0) -> OperationStats:
     durations = Histogram()
     for _ in range(calls):
         durations.add(ms / 1000)
-    return Figures(calls=calls, errors=errors, durations=durations)
+    return OperationStats(calls=calls, errors=errors, durations=durations)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ def figures(*, ms: float, calls: int = 100, errors: int = 0) -> Figures:
         (figures(ms=500), figures(ms=10, calls=19), "unknown"),
     ],
 )
-def test_it_is_judged_by_what_it_was_before(now: Figures, before: Figures, status: str) -> None:
+def test_it_is_judged_by_what_it_was_before(
+    now: OperationStats, before: OperationStats, status: str
+) -> None:
     found = judge(now, before)
     assert found.status == status
     assert found.reason

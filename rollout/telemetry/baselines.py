@@ -9,30 +9,30 @@ from typing import Any
 from django.utils import timezone
 
 from rollout.models import PhaseRun
-from rollout.telemetry.histogram import Histogram
-from rollout.telemetry.reading import Figures, figures
+from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.operation_stats import OperationStats, stats_by_operation
 
 BASELINE = timedelta(hours=1)
 _COMPLETE_AFTER = timedelta(seconds=6)
 """By then every process has written what it had measured when the run was asked for."""
 
 
-def baseline_of(run: PhaseRun) -> dict[str, Figures]:
+def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
     """Each operation in the hour before a run was asked for, by name."""
     if run.baseline is not None:
         return {operation: _read(kept) for operation, kept in run.baseline.items()}
-    return figures(run.created_at - BASELINE, run.created_at)
+    return stats_by_operation(run.created_at - BASELINE, run.created_at)
 
 
 def keep_baseline(run: PhaseRun) -> None:
     """Keep the baseline of a run that has none yet, once it is complete."""
     if run.baseline is None and timezone.now() - run.created_at > _COMPLETE_AFTER:
-        found = figures(run.created_at - BASELINE, run.created_at)
+        found = stats_by_operation(run.created_at - BASELINE, run.created_at)
         run.baseline = {operation: _kept(one) for operation, one in found.items()}
         run.save(update_fields=["baseline"])
 
 
-def _kept(one: Figures) -> dict[str, Any]:
+def _kept(one: OperationStats) -> dict[str, Any]:
     return {
         "calls": one.calls,
         "errors": one.errors,
@@ -42,5 +42,5 @@ def _kept(one: Figures) -> dict[str, Any]:
     }
 
 
-def _read(kept: dict[str, Any]) -> Figures:
-    return Figures(**{**kept, "durations": Histogram.of_json(kept["durations"])})
+def _read(kept: dict[str, Any]) -> OperationStats:
+    return OperationStats(**{**kept, "durations": Histogram.of_json(kept["durations"])})

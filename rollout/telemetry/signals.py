@@ -7,12 +7,12 @@ from django.utils import timezone
 from rollout.engine.health import Signal
 from rollout.journal.environments import is_protected
 from rollout.models import PhaseRun, RuleState
-from rollout.telemetry.baseline import baseline_of
-from rollout.telemetry.reading import Figures, figures, together
+from rollout.telemetry.baselines import baseline_of
+from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
 
 NAME = "application"
 WINDOW = timedelta(seconds=30)
-FEWEST_CALLS = 20
+MIN_CALLS = 20
 """With fewer in the window nothing can be said."""
 SLOWER_TIMES = 2.0
 SLOWER_MS = 25.0
@@ -30,7 +30,7 @@ def application_signals(run: PhaseRun) -> list[Signal]:
         return []
     now = timezone.now()
     judged = judge(
-        together(figures(now - WINDOW, now).values()), together(baseline_of(run).values())
+        merged(stats_by_operation(now - WINDOW, now).values()), merged(baseline_of(run).values())
     )
     return [judged, *_throttling(run)]
 
@@ -43,9 +43,9 @@ def _throttling(run: PhaseRun) -> list[Signal]:
     ]
 
 
-def judge(now: Figures, before: Figures) -> Signal:
+def judge(now: OperationStats, before: OperationStats) -> Signal:
     """Compare what the application does with what it did."""
-    if now.calls < FEWEST_CALLS:
+    if now.calls < MIN_CALLS:
         return Signal(
             NAME,
             "unknown",
@@ -61,7 +61,7 @@ def judge(now: Figures, before: Figures) -> Signal:
             now.error_rate,
         )
     p95, usual = now.p95 or 0.0, before.p95
-    if usual is None or before.calls < FEWEST_CALLS:
+    if usual is None or before.calls < MIN_CALLS:
         return Signal(
             NAME,
             "unknown",

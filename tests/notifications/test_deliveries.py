@@ -9,7 +9,7 @@ from django.core import mail
 from django.utils import timezone
 
 from rollout.models import Delivery, LogEntry, Outbox, Rollout, Subscription
-from rollout.notifications import delivering, kinds
+from rollout.notifications import deliveries, kinds
 from tests.console import journal
 from tests.receivers import Receiver, receiver
 
@@ -39,11 +39,11 @@ def reader(name: str = "grace", email: str = "grace@example.org") -> User:
 
 def carry_out() -> None:
     """Be the watchdog and the worker until nothing is due."""
-    delivering.collect()
-    while delivering.ask_for_delivery():
+    deliveries.collect()
+    while deliveries.ask_for_delivery():
         asked = Outbox.objects.get().asked_at
         assert asked is not None
-        delivering.deliver_due(asked)
+        deliveries.deliver_due(asked)
 
 
 def time_passes() -> None:
@@ -85,7 +85,7 @@ class TestWhoIsTold:
         )
         for event in ("phase failed", "phase done", "step done"):
             journal.noted(rollout, event)
-        delivering.collect()
+        deliveries.collect()
         told = Delivery.objects.order_by("pk").values_list("recipient", "entry__event")
         assert list(told) == [
             ("usual", "phase failed"),
@@ -103,14 +103,14 @@ class TestWhoIsTold:
         journal.noted(rollout, "phase failed")
         journal.noted(other, "phase failed")
         journal.noted(rollout, "phase done")
-        delivering.collect()
+        deliveries.collect()
         told = Delivery.objects.order_by("pk").values_list("recipient", "entry__plan")
         assert list(told) == [("chat", "another"), ("grace", journal.PLAN)]
 
     def test_entries_are_looked_at_once(self, rollout: Rollout, chat: Receiver) -> None:
         journal.noted(rollout, "phase failed")
-        assert delivering.collect() == 1
-        assert delivering.collect() == 0
+        assert deliveries.collect() == 1
+        assert deliveries.collect() == 0
         assert Delivery.objects.count() == 1
 
     def test_a_look_without_news_asks_two_questions(
@@ -118,7 +118,7 @@ class TestWhoIsTold:
     ) -> None:
         # And a savepoint around them.
         with django_assert_num_queries(4):
-            delivering.collect()
+            deliveries.collect()
 
 
 class TestDelivery:
@@ -168,7 +168,7 @@ class TestDelivery:
     def test_one_that_is_never_taken_is_given_up_and_the_next_has_its_turn(
         self, rollout: Rollout, chat: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(delivering, "ATTEMPTS", 3)
+        monkeypatch.setattr(deliveries, "ATTEMPTS", 3)
         chat.does = "refuse"
         journal.noted(rollout, "phase started")
         journal.noted(rollout, "phase failed")
@@ -180,7 +180,7 @@ class TestDelivery:
         chat.does = "take"
         carry_out()
         assert chat.events == ["phase failed"]
-        delivering.resend(given_up)
+        deliveries.resend(given_up)
         carry_out()
         assert chat.events == ["phase failed", "phase started"]
 
@@ -196,7 +196,7 @@ class TestDelivery:
         assert len(broken.received) == 1
 
     def test_pauses_grow_to_ten_minutes_and_end_within_two_hours(self) -> None:
-        pauses = [delivering.pause_after(n) for n in range(1, delivering.ATTEMPTS)]
+        pauses = [deliveries.pause_after(n) for n in range(1, deliveries.ATTEMPTS)]
         assert timedelta(seconds=8) <= pauses[0] <= timedelta(seconds=10)
         assert max(pauses) <= timedelta(minutes=10)
         assert timedelta(hours=1) < sum(pauses, timedelta()) < timedelta(hours=2)
@@ -205,22 +205,22 @@ class TestDelivery:
         self, rollout: Rollout, chat: Receiver
     ) -> None:
         journal.noted(rollout, "phase failed")
-        delivering.collect()
-        assert delivering.ask_for_delivery()
+        deliveries.collect()
+        assert deliveries.ask_for_delivery()
         asked = Outbox.objects.get().asked_at
         assert asked is not None
         # While a worker is at it no other is asked.
-        assert not delivering.ask_for_delivery()
-        delivering.deliver_due(asked)
-        delivering.deliver_due(asked)
+        assert not deliveries.ask_for_delivery()
+        deliveries.deliver_due(asked)
+        deliveries.deliver_due(asked)
         assert len(chat.received) == 1
 
     def test_a_worker_that_died_at_it_is_replaced_after_a_minute(
         self, rollout: Rollout, chat: Receiver
     ) -> None:
         journal.noted(rollout, "phase failed")
-        delivering.collect()
-        assert delivering.ask_for_delivery()
+        deliveries.collect()
+        assert deliveries.ask_for_delivery()
         Outbox.objects.update(asked_at=timezone.now() - timedelta(seconds=61))
         carry_out()
         assert chat.events == ["phase failed"]
@@ -229,7 +229,7 @@ class TestDelivery:
         self, rollout: Rollout, chat: Receiver, settings: Any
     ) -> None:
         journal.noted(rollout, "phase failed")
-        delivering.collect()
+        deliveries.collect()
         hooks(settings)
         carry_out()
         assert "no webhook of that name any more" in Delivery.objects.get().error
@@ -284,6 +284,6 @@ def test_deliveries_of_long_ago_are_forgotten_and_their_entries_kept(rollout: Ro
     long_ago = timezone.now() - timedelta(days=91)
     journal.told(entry, state="delivered", finished_at=long_ago)
     journal.told(journal.noted(rollout), state="waiting")
-    delivering.forget_old()
+    deliveries.forget_old()
     assert [one.state for one in Delivery.objects.all()] == ["waiting"]
     assert LogEntry.objects.filter(pk=entry.pk).exists()

@@ -1,4 +1,4 @@
-"""Puts old measurements together, so that weeks of them are read as quickly as an hour."""
+"""Adds old measurements up over longer intervals, and deletes those past their retention."""
 
 import math
 from collections import defaultdict
@@ -14,42 +14,42 @@ from django.utils import timezone
 from rollout import journal
 from rollout.models import Measurement, ShadowTally
 from rollout.models.shadow import OUTCOMES
-from rollout.telemetry.histogram import Histogram, total
+from rollout.telemetry.histograms import Histogram, total
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 
 @dataclass(frozen=True)
-class Rule:
+class Resolution:
     """Measurements older than ``after`` are kept in intervals of ``seconds``."""
 
     after: timedelta
     seconds: int
 
 
-RULES = (
-    # The processes of one interval. Rules of a plan read these for a few minutes (LONGEST_LOOK).
-    Rule(timedelta(seconds=30), INTERVAL_SECONDS),
-    Rule(timedelta(minutes=6), 30),
-    Rule(timedelta(hours=1), 60),
-    Rule(timedelta(hours=2), 300),
-    Rule(timedelta(hours=12), 1800),
-    Rule(timedelta(days=2), 7200),
-    Rule(timedelta(days=7), 21600),
+# ``ROLLOUT["TELEMETRY_THINNING"]``, [(timedelta, seconds)], replaces them.
+RESOLUTIONS = (
+    # The processes of one interval. Rules of a plan read these for a few minutes (MAX_LOOK_BACK).
+    Resolution(timedelta(seconds=30), INTERVAL_SECONDS),
+    Resolution(timedelta(minutes=6), 30),
+    Resolution(timedelta(hours=1), 60),
+    Resolution(timedelta(hours=2), 300),
+    Resolution(timedelta(hours=12), 1800),
+    Resolution(timedelta(days=2), 7200),
+    Resolution(timedelta(days=7), 21600),
 )
-"""``ROLLOUT["TELEMETRY_THINNING"]``, [(timedelta, seconds)], takes their place."""
-KEPT = timedelta(days=30)
-_AT_ONCE = timedelta(hours=1)
-"""One transaction puts so much time together: a reader sees either all of it as it was or after."""
+RETENTION = timedelta(days=30)
+# What one transaction adds up: a reader sees all of it either before or after.
+_SPAN = timedelta(hours=1)
 
 
 def width_of_points(span: timedelta, *, most: int) -> timedelta:
-    """How long a point of a plot of so much time is: whole intervals, as old as they may be."""
-    seconds = max([INTERVAL_SECONDS, *(r.seconds for r in rules() if r.after < span)])
+    """The width of a point in a plot of such a span: a multiple of its coarsest interval."""
+    seconds = max([INTERVAL_SECONDS, *(r.seconds for r in resolutions() if r.after < span)])
     wanted = span.total_seconds() / most
     return timedelta(seconds=seconds * max(1, math.ceil(wanted / seconds)))
 
 
-def whole(moment: datetime, seconds: int) -> datetime:
+def interval_start(moment: datetime, seconds: int) -> datetime:
     """The beginning of the interval that a moment lies in."""
     number = int(moment.timestamp()) // seconds
     return datetime.fromtimestamp(number * seconds, UTC)
@@ -64,11 +64,11 @@ class Kind:
     counts: tuple[str, ...]
     histograms: tuple[str, ...]
 
-    def finer(self, rule: Rule) -> Q:
-        """Rows that a rule puts together, were they old enough."""
-        shorter = Q(seconds__lt=rule.seconds)
+    def finer(self, resolution: Resolution) -> Q:
+        """Rows that are added up once they are old enough."""
+        shorter = Q(seconds__lt=resolution.seconds)
         if self.model is Measurement:
-            return shorter | Q(seconds=rule.seconds) & ~Q(process="")
+            return shorter | Q(seconds=resolution.seconds) & ~Q(process="")
         return shorter
 
 
@@ -86,48 +86,49 @@ SHADOW_TALLIES = Kind(
 )
 
 
-def thin(*, now: datetime | None = None) -> int:
-    """Put together what is due and forget what is too old; how many rows that saved.
+def downsample(*, now: datetime | None = None) -> int:
+    """Add up what is due and delete what is too old; how many rows that saved.
 
     ``ROLLOUT["TELEMETRY_KEPT"]``, a timedelta, says how long measurements are kept.
     """
     now = now or timezone.now()
-    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", KEPT)
+    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", RETENTION)
     saved = 0
     for kind in (MEASUREMENTS, SHADOW_TALLIES):
         rows = kind.model._default_manager
         saved += rows.filter(at__lt=now - kept).delete()[0]
-        for rule in rules():
+        for resolution in resolutions():
             finer = rows.filter(
-                kind.finer(rule), at__lt=whole(now - rule.after, rule.seconds)
+                kind.finer(resolution),
+                at__lt=interval_start(now - resolution.after, resolution.seconds),
             ).order_by("at")
             while (first := finer.first()) is not None:
-                length = max(_AT_ONCE, timedelta(seconds=rule.seconds))
-                until = whole(first.at, rule.seconds) + length
+                length = max(_SPAN, timedelta(seconds=resolution.seconds))
+                until = interval_start(first.at, resolution.seconds) + length
                 keys = list(finer.filter(at__lt=until).values_list("pk", flat=True))
-                saved += _together(kind, keys, rule)
+                saved += _add_up(kind, keys, resolution)
     return saved
 
 
-def rules() -> tuple[Rule, ...]:
+def resolutions() -> tuple[Resolution, ...]:
     """From the finest to the coarsest."""
     configured = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_THINNING")
-    return RULES if configured is None else tuple(Rule(*rule) for rule in configured)
+    return RESOLUTIONS if configured is None else tuple(Resolution(*pair) for pair in configured)
 
 
-def _together(kind: Kind, keys: Sequence[int], rule: Rule) -> int:
+def _add_up(kind: Kind, keys: Sequence[int], resolution: Resolution) -> int:
     manager = kind.model._default_manager
     with journal.atomic():
         rows: list[Any] = list(manager.select_for_update().filter(pk__in=keys))
         parts: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
         for row in rows:
             names = (getattr(row, key) for key in kind.keys)
-            parts[whole(row.at, rule.seconds), *names].append(row)
+            parts[interval_start(row.at, resolution.seconds), *names].append(row)
         manager.filter(pk__in=[row.pk for row in rows]).delete()
         manager.bulk_create(
             kind.model(
                 at=at,
-                seconds=rule.seconds,
+                seconds=resolution.seconds,
                 **dict(zip(kind.keys, names, strict=True)),
                 **{name: sum(getattr(row, name) for row in part) for name in kind.counts},
                 **{

@@ -62,7 +62,7 @@ class Measurement(models.Model):
     queries = models.PositiveIntegerField(default=0)
     database_seconds = models.FloatField(default=0)
     durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
-    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+    """Buckets of ``rollout.telemetry.histograms`` to counts."""
 
     class Meta:
         ordering = ["at"]
@@ -84,7 +84,7 @@ class OperationTotal(models.Model):
     seconds = models.FloatField(default=0)
     database_seconds = models.FloatField(default=0)
     durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
-    """Buckets of ``rollout.telemetry.histogram`` to counts."""
+    """Buckets of ``rollout.telemetry.histograms`` to counts."""
 
     class Meta:
         ordering = ["operation", "read_mode", "write_mode"]
