@@ -144,7 +144,7 @@ class TestADatabaseWhoseClockWasSetBack:
         assert not heartbeats.liveness().worker_alive
         heartbeats.beat(heartbeats.WORKER)
         assert heartbeats.liveness().worker_alive
-        heartbeats.forget_old()
+        heartbeats.delete_old()
         assert not Heartbeat.objects.filter(name="dead:1").exists()
 
 

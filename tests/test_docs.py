@@ -230,10 +230,10 @@ FIGURES = {
         f"statistics every {spelled(duties.STATISTICS_EVERY.total_seconds())} seconds"
     ],
     "docs/notifications.md": [
-        f"{webhooks.SECONDS:g} seconds for each",
+        f"{webhooks.TIMEOUT_SECONDS:g} seconds for each",
         f"after {deliveries.FIRST_PAUSE.seconds} s, {3 * deliveries.FIRST_PAUSE.seconds} s,"
         f" {9 * deliveries.FIRST_PAUSE.seconds} s, and then every"
-        f" {minutes(deliveries.LONGEST_PAUSE)}, {deliveries.ATTEMPTS} times in all",
+        f" {minutes(deliveries.MAX_PAUSE)}, {deliveries.MAX_ATTEMPTS} times in all",
     ],
     "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"] if locks.PAUSE < 0.01 else [],
     "docs/runbook.md": [

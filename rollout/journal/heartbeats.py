@@ -30,7 +30,7 @@ def beat(kind: str) -> None:
     Heartbeat.objects.update_or_create(name=process_name(), defaults=seen)
 
 
-def forget_old() -> None:
+def delete_old() -> None:
     """Drop the traces of processes long gone, and of a clock that was set back since."""
     Heartbeat.objects.filter(seen_at__lt=Now() - _FORGET).delete()
     Heartbeat.objects.exclude(plausible()).delete()

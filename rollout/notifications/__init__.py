@@ -1,5 +1,5 @@
-"""Tells people and their tools what stands in the audit log: by webhook and by e-mail.
+"""Sends entries of the activity log to people and their tools, by webhook and by e-mail.
 
-Whatever is recorded there can be told. The watchdog that leads looks for receivers of new entries,
-in a transaction of its own; a worker delivers. What goes wrong with that never touches a rollout.
+The watchdog that leads creates deliveries for new entries in a transaction of its own; a worker
+delivers them. A failure of either never touches a rollout.
 """

@@ -1,4 +1,4 @@
-"""Carries entries of the log to their receivers: each is tried until it takes it, or for long."""
+"""Delivers entries of the activity log, with retries until they are accepted or given up."""
 
 import random
 import smtplib
@@ -18,26 +18,28 @@ from rollout.notifications.kinds import kind_of
 from rollout.notifications.recipients import Recipients
 from rollout.notifications.webhooks import Outcome
 
-ATTEMPTS = 12
+MAX_ATTEMPTS = 12
 FIRST_PAUSE = timedelta(seconds=10)
-LONGEST_PAUSE = timedelta(minutes=10)
+MAX_PAUSE = timedelta(minutes=10)
+# A worker begins no further delivery after that, so that other messages of the queue get a turn.
 SLICE_SECONDS = 5.0
-"""So long, and one delivery more, a worker is at it before the queue has its turn."""
-GIVEN_UP_WITH = timedelta(seconds=60)
-"""Whoever was asked to deliver so long ago, and said nothing, is thought dead."""
-KEPT = timedelta(days=90)
-_AT_ONCE = 500
+# A worker that was asked to deliver and has not finished by then is taken for dead.
+WORKER_TIMEOUT = timedelta(seconds=60)
+RETENTION = timedelta(days=90)
+BATCH_SIZE = 500
 
 
 def collect() -> int:
-    """Write down a delivery for each receiver of each new entry; how many entries there were.
+    """Create a delivery for each receiver of each new entry; how many entries there were.
 
     Entries are committed in the order of their ids, because their writers take turns: none
     can appear behind those that were looked at.
     """
     with journal.atomic():
         outbox = Outbox.objects.select_for_update().get()
-        entries = list(LogEntry.objects.filter(pk__gt=outbox.last_entry).order_by("pk")[:_AT_ONCE])
+        entries = list(
+            LogEntry.objects.filter(pk__gt=outbox.last_entry).order_by("pk")[:BATCH_SIZE]
+        )
         if not entries:
             return 0
         recipients = Recipients()
@@ -46,14 +48,14 @@ def collect() -> int:
             (
                 Delivery(
                     entry=entry,
-                    channel=one.channel,
-                    recipient=one.name,
-                    user=one.user,
+                    channel=recipient.channel,
+                    recipient=recipient.name,
+                    user=recipient.user,
                     kind=kind_of(entry),
                     due_at=now,
                 )
                 for entry in entries
-                for one in recipients.of(entry)
+                for recipient in recipients.of(entry)
             ),
             ignore_conflicts=True,
         )
@@ -63,12 +65,12 @@ def collect() -> int:
 
 
 def ask_for_delivery() -> bool:
-    """Ask a worker to deliver what is due, unless one is at it; whether one was asked."""
+    """Ask a worker to deliver what is due, unless one is delivering; whether one was asked."""
     now = timezone.now()
-    if not any(one.due_at <= now for one in _first_of_each()):
+    if not any(delivery.due_at <= now for delivery in _oldest_of_each_receiver()):
         return False
     free = Outbox.objects.filter(asked_at=None) | Outbox.objects.filter(
-        asked_at__lt=now - GIVEN_UP_WITH
+        asked_at__lt=now - WORKER_TIMEOUT
     )
     with journal.atomic():
         asked = free.update(asked_at=now)
@@ -78,13 +80,13 @@ def ask_for_delivery() -> bool:
 
 
 def deliver_due(asked_at: datetime) -> None:
-    """Deliver what is due for a slice of time. One worker at a time does."""
+    """Deliver what is due for a slice of time, in one worker at a time."""
     if not Outbox.objects.filter(asked_at=asked_at).exists():
         return
     until = time.monotonic() + SLICE_SECONDS
     try:
-        while time.monotonic() < until and (one := _most_urgent()) is not None:
-            _try(one)
+        while time.monotonic() < until and (delivery := _most_urgent()) is not None:
+            _try(delivery)
     finally:
         Outbox.objects.filter(asked_at=asked_at).update(asked_at=None)
 
@@ -96,13 +98,13 @@ def resend(delivery: Delivery) -> None:
     )
 
 
-def forget_old() -> None:
-    """Drop deliveries of long ago; the log keeps what they were about."""
-    Delivery.objects.filter(finished_at__lt=timezone.now() - KEPT).delete()
+def delete_old() -> None:
+    """Delete old deliveries; the log keeps what they were about."""
+    Delivery.objects.filter(finished_at__lt=timezone.now() - RETENTION).delete()
 
 
-def _first_of_each() -> Iterable[Delivery]:
-    """The oldest of each receiver: what comes after it waits, so that news keep their order."""
+def _oldest_of_each_receiver() -> Iterable[Delivery]:
+    """Later deliveries wait for these, so that each receiver gets entries in their order."""
     return (
         Delivery.objects.filter(state=DeliveryState.WAITING)
         .order_by("channel", "recipient", "pk")
@@ -112,8 +114,8 @@ def _first_of_each() -> Iterable[Delivery]:
 
 def _most_urgent() -> Delivery | None:
     now = timezone.now()
-    due = [one for one in _first_of_each() if one.due_at <= now]
-    return min(due, key=lambda one: one.due_at, default=None)
+    due = [delivery for delivery in _oldest_of_each_receiver() if delivery.due_at <= now]
+    return min(due, key=lambda delivery: delivery.due_at, default=None)
 
 
 def _try(delivery: Delivery) -> None:
@@ -128,7 +130,7 @@ def _try(delivery: Delivery) -> None:
     now = timezone.now()
     if not outcome.error:
         fields = {"state": DeliveryState.DELIVERED, "finished_at": now}
-    elif attempts >= ATTEMPTS:
+    elif attempts >= MAX_ATTEMPTS:
         fields = {"state": DeliveryState.FAILED, "finished_at": now}
     else:
         fields = {"due_at": now + pause_after(attempts)}
@@ -140,7 +142,7 @@ def _try(delivery: Delivery) -> None:
 def pause_after(attempts: int) -> timedelta:
     """How long to wait after so many attempts: three times as long each time, with jitter."""
     times: int = 3 ** min(attempts - 1, 10)
-    return min(FIRST_PAUSE * times, LONGEST_PAUSE) * random.uniform(0.8, 1.0)
+    return min(FIRST_PAUSE * times, MAX_PAUSE) * random.uniform(0.8, 1.0)
 
 
 def _deliver(delivery: Delivery) -> Outcome:
@@ -166,7 +168,7 @@ def _mail(delivery: Delivery) -> Outcome:
         return Outcome("The user has no e-mail address; someone who administers users can add it.")
     subject, text = payloads.as_mail(delivery.entry)
     try:
-        with mail.get_connection(timeout=webhooks.SECONDS) as connection:
+        with mail.get_connection(timeout=webhooks.TIMEOUT_SECONDS) as connection:
             mail.EmailMessage(subject, text, to=[address], connection=connection).send()
     except (OSError, smtplib.SMTPException) as error:
         return Outcome(f"The mail server did not take it: {type(error).__name__}: {error}"[:500])

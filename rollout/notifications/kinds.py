@@ -1,4 +1,4 @@
-"""What kind of news an entry of the log is, and how it is put."""
+"""The kind and the headline of an entry of the activity log."""
 
 from rollout.journal import events
 from rollout.journal.events import Kind
@@ -13,11 +13,10 @@ KINDS = {
     Kind.APPROVAL.value: "An approval or an override is wanted, given or refused",
     Kind.OTHER.value: "Everything else in the audit log",
 }
-USUAL = tuple(kind for kind in KINDS if kind != Kind.OTHER)
+DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != Kind.OTHER)
 
 
 def kind_of(entry: LogEntry) -> Kind:
-    """The kind of an entry."""
     return events.kind_of(entry.event, audit_status=str(entry.data.get("status", "")))
 
 

@@ -1,4 +1,4 @@
-"""What a receiver is sent about an entry of the log."""
+"""The texts and JSON that are sent about an entry of the activity log."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from rollout.notifications.kinds import headline, kind_of
 
 
 def link_to(entry: LogEntry) -> str:
-    """The page about it; empty as long as ``ROLLOUT["BASE_URL"]`` does not say where pages are."""
+    """The address of the entry's page; empty without ``ROLLOUT["BASE_URL"]``."""
     base: str = getattr(settings, "ROLLOUT", {}).get("BASE_URL", "")
     if not base:
         return ""
@@ -49,7 +49,7 @@ def as_json(entry: LogEntry) -> bytes:
 
 
 def _for_chats(text: str) -> str:
-    """Values of the application stand in messages: none of them is to call a whole channel."""
+    """Escape values of the application in messages: none of them may notify a whole channel."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return escaped.replace("@", "@\u200b")
 

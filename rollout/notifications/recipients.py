@@ -1,4 +1,4 @@
-"""Who is told of an entry of the log."""
+"""Who is notified of an entry of the activity log."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipient:
-    """A receiver by name; the user of an e-mail."""
+    """A webhook by its name, or a user by theirs."""
 
     channel: Channel
     name: str
@@ -23,7 +23,7 @@ class Recipient:
 
 
 class Recipients:
-    """The subscriptions as they are now, asked for many entries."""
+    """The subscriptions, read once for many entries."""
 
     def __init__(self) -> None:
         self._subscriptions = list(Subscription.objects.select_related("user", "rollout"))
@@ -35,9 +35,11 @@ class Recipients:
             name = str(entry.data.get("webhook", ""))
             return [Recipient(Channel.WEBHOOK, name)] if name in self._webhooks else []
         wanting = [
-            one for one in self._subscriptions if kind in one.kinds and _is_about(one, entry)
+            subscription
+            for subscription in self._subscriptions
+            if kind in subscription.kinds and _is_about(subscription, entry)
         ]
-        users = {one.user_id: one.user for one in wanting if one.user is not None}
+        users = {s.user_id: s.user for s in wanting if s.user is not None}
         return [
             *(
                 Recipient(Channel.WEBHOOK, hook.name)
@@ -48,19 +50,19 @@ class Recipients:
         ]
 
     def _wants(self, hook: Webhook, kind: str, wanting: Iterable[Subscription]) -> bool:
-        if any(one.webhook == hook.name for one in self._subscriptions):
-            return any(one.webhook == hook.name for one in wanting)
+        if any(s.webhook == hook.name for s in self._subscriptions):
+            return any(s.webhook == hook.name for s in wanting)
         # Nobody has chosen for it in the console.
         return kind in hook.kinds
 
 
-def _is_about(one: Subscription, entry: LogEntry) -> bool:
-    rollout = one.rollout
+def _is_about(subscription: Subscription, entry: LogEntry) -> bool:
+    rollout = subscription.rollout
     return rollout is None or (rollout.plan, rollout.environment) == (entry.plan, entry.environment)
 
 
 def choices_of(subscriptions: Iterable[Subscription]) -> Iterator[tuple[int | None, str]]:
     """(rollout's id or None for all, kind) for each kind that is subscribed to."""
-    for one in subscriptions:
-        for kind in one.kinds:
-            yield one.rollout_id, kind
+    for subscription in subscriptions:
+        for kind in subscription.kinds:
+            yield subscription.rollout_id, kind

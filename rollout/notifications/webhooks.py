@@ -20,31 +20,31 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from rollout.notifications.kinds import USUAL
+from rollout.notifications.kinds import DEFAULT_KINDS
 
-SECONDS = 5.0
-"""For all of a delivery: a receiver that hangs, or drips, is given up then."""
+# For all of a delivery: also for a receiver that sends byte after byte.
+TIMEOUT_SECONDS = 5.0
 _PREFIX = "whsec_"
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """A receiver. Its address is as secret as its secret: chat tools have their token in it."""
+    """A receiver. Its address is a secret too: those of chat tools contain a token."""
 
     name: str
     url: str = field(repr=False)
     secret: str = field(default="", repr=False)
-    kinds: Sequence[str] = USUAL
-    """What it gets as long as nobody chooses otherwise in the console."""
+    kinds: Sequence[str] = DEFAULT_KINDS
+    """The kinds it gets until somebody chooses others in the console."""
 
     @property
     def shown(self) -> str:
-        """As much of the address as anybody may see."""
+        """The part of the address that anybody may see."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}/…"
 
     def problem(self, *, http_allowed: bool) -> str:
-        """What is wrong with it; empty for nothing."""
+        """What is wrong with it; empty if nothing is."""
         try:
             parts = urlsplit(self.url)
             parts.port  # noqa: B018  raises where it is none
@@ -77,9 +77,12 @@ def webhooks() -> dict[str, Webhook]:
     """By name: {"WEBHOOKS": {name: {"URL", "SECRET", "EVENTS"}}}."""
     return {
         name: Webhook(
-            name, one.get("URL", ""), one.get("SECRET", ""), tuple(one.get("EVENTS", USUAL))
+            name,
+            hook.get("URL", ""),
+            hook.get("SECRET", ""),
+            tuple(hook.get("EVENTS", DEFAULT_KINDS)),
         )
-        for name, one in configured().get("WEBHOOKS", {}).items()
+        for name, hook in configured().get("WEBHOOKS", {}).items()
     }
 
 
@@ -103,7 +106,7 @@ def _key(secret: str) -> bytes:
 
 
 def post(hook: Webhook, *, id: str, timestamp: int, body: bytes) -> Outcome:
-    """Deliver once. No error names the address."""
+    """Send once. No error contains the address."""
     if problem := hook.problem(http_allowed=http_allowed()):
         return Outcome(f"The webhook {problem}.")
     headers = {
@@ -118,7 +121,7 @@ def post(hook: Webhook, *, id: str, timestamp: int, body: bytes) -> Outcome:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connection = _connection(parts)
     late = threading.Event()
-    watch = threading.Timer(SECONDS, _cut, (connection, late))
+    watch = threading.Timer(TIMEOUT_SECONDS, _cut, (connection, late))
     watch.daemon = True
     watch.start()
     try:
@@ -137,8 +140,8 @@ def post(hook: Webhook, *, id: str, timestamp: int, body: bytes) -> Outcome:
         watch.cancel()
         connection.close()
     if late.is_set():
-        return Outcome(f"No answer within {SECONDS:.0f} s.")
-    return _judged(status)
+        return Outcome(f"No answer within {TIMEOUT_SECONDS:.0f} s.")
+    return _outcome_of(status)
 
 
 def _connection(parts: SplitResult) -> http.client.HTTPConnection:
@@ -147,13 +150,13 @@ def _connection(parts: SplitResult) -> http.client.HTTPConnection:
     if parts.scheme == "https":
         context = ssl.create_default_context()
         return http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=SECONDS, context=context
+            parts.hostname, parts.port, timeout=TIMEOUT_SECONDS, context=context
         )
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
 
 
 def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
-    """The time of each read starts anew with every byte; this one does not."""
+    """The timeout of a socket starts again with every byte; this one does not."""
     late.set()
     if (stream := connection.sock) is not None:
         with suppress(OSError):
@@ -164,7 +167,7 @@ def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
-def _judged(status: int) -> Outcome:
+def _outcome_of(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status=status)
     if 300 <= status < 400:

@@ -20,12 +20,8 @@ from rollout.engine.repair import (
     why_not,
 )
 from rollout.engine.target import Connection, TargetAway
-<<<<<<< HEAD
-from rollout.gates.starts import why_not_beside_rollback
-from rollout.journal import activity_log
-=======
 from rollout.gates.starts import refusal_beside_rollback
->>>>>>> fd3f821 (Name what gates do by what it is)
+from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event

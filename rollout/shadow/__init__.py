@@ -1,4 +1,4 @@
-"""Shadow reads: while both shapes exist, some answers are worked out from both and compared.
+"""Shadow reads: while both schemas exist, a share of reads is repeated by both and compared.
 
 An application offers each read after it has answered:
 
@@ -9,9 +9,9 @@ An application offers each read after it has answered:
                      read=lambda modes: {row.id: {"type_id": row.type} for row in ...})
         return page
 
-A share of what is offered (``Rollout.shadow_percent``) is read once more by a thread of its own,
-on a connection of its own, by the old path and by the new one in one snapshot. Nothing of that can
-reach the answer: an exception, a slow query or a database that is away ends in a count.
+A share of what is offered (``Rollout.shadow_percent``) is read again by a thread of its own, on a
+connection of its own, by the old path and by the new one in one snapshot. That never changes the
+answer: an exception, a slow query or a database that is away is only counted.
 """
 
 import logging

@@ -1,16 +1,16 @@
-"""Two answers to the same question, and where they differ. Pure."""
+"""The differences between two answers to the same read. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# The rows of an answer in their order: primary key to what is shown of the row, by name.
 Answer = Mapping[Any, Mapping[str, object]]
-"""The rows of an answer in their order: primary key to what is shown of the row, by name."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One row in which two answers differ; ``name`` is empty where only its place does."""
+    """One row in which two answers differ; ``name`` is empty if only its place does."""
 
     key: tuple[str, ...]
     name: str
@@ -19,7 +19,7 @@ class Difference:
 
 
 def differences(old: Answer, new: Answer) -> list[Difference]:
-    """Every row that differs: in what is shown of it, in being there, or in its place."""
+    """Every row that differs: in what is shown of it, in its presence, or in its place."""
     one = {_key(key): shown for key, shown in old.items()}
     two = {_key(key): shown for key, shown in new.items()}
     places = {key: number for number, key in enumerate(one)}

@@ -1,4 +1,4 @@
-"""What a difference between two answers means, by the rules of an audit, and where it is kept."""
+"""Why two answers differ, by the rules of an audit; what is to be repaired is reported."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from rollout.plan import plans
 from rollout.plan.step import BACKFILL
 from rollout.shadow.answers import Difference
 
+# The category of rows that are as the mapping says while the answers differ: the code paths do.
 ANSWER_DIFFERS = "answer_differs"
-"""Every row is as the mapping says, and yet the answers differ: the paths themselves do."""
 ACTOR = "shadow reads"
-TOGETHER = timedelta(hours=1)
-"""One report holds what was found within so much time."""
-MOST_ROWS = 50
-"""So many rows of one difference are looked at and kept."""
-MOST_IN_REPORT = 1000
+# What one report covers.
+REPORT_SPAN = timedelta(hours=1)
+# Rows that are read and stored of one comparison.
+MAX_ROWS = 50
+MAX_ROWS_OF_REPORT = 1000
 UNFILLED = ("missing", "unmapped")
 
-Settled = Literal["unfilled", "mapped", "differed"]
+Cause = Literal["unfilled", "mapped", "differed"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class Scope:
     table: str
 
 
-def settle(scope: Scope, operation: str, found: Sequence[Difference], *, write: bool) -> Settled:
-    """Say what differences come from, and write down those that are to be mended."""
+def cause_of(
+    scope: Scope, operation: str, differences: Sequence[Difference], *, report: bool
+) -> Cause:
+    """Find out why two answers differ; ``report`` the rows to repair."""
     rollout = Rollout.objects.get(pk=scope.rollout)
-    keys = list(dict.fromkeys(one.key for one in found))[:MOST_ROWS]
-    found = [one for one in found if one.key in keys]
+    keys = list(dict.fromkeys(difference.key for difference in differences))[:MAX_ROWS]
+    differences = [difference for difference in differences if difference.key in keys]
     plan = plans.get(scope.plan)
     table = next(table for table in plan.audited_tables if table.label == scope.table)
     with target_of(rollout.environment).connect() as connection:
@@ -57,63 +59,64 @@ def settle(scope: Scope, operation: str, found: Sequence[Difference], *, write: 
     if not wrong:
         if now.mismatches:
             return "unfilled"
-        unexplained = _unexplained(found, now)
+        unexplained = _unexplained(differences, now)
         if not unexplained:
             return "mapped"
-        wrong = [_differing(scope, one, now) for one in unexplained]
-    if write:
-        _write(rollout, plan.digest, operation, wrong[:MOST_ROWS], looked_at=len(keys))
+        wrong = [_differing(scope, difference, now) for difference in unexplained]
+    if report:
+        _report(rollout, plan.digest, operation, wrong[:MAX_ROWS], looked_at=len(keys))
     return "differed"
 
 
-def _unexplained(found: Sequence[Difference], now: RowsNow) -> list[Difference]:
-    """The differences that are no effect of the mapping.
+def _unexplained(differences: Sequence[Difference], now: RowsNow) -> list[Difference]:
+    """The differences that the mapping does not explain.
 
     A row whose text means something else by the mapping is found by another search and sorted to
     another place; whoever asks for such a text finds all rows of its lookup row. Each that comes
     pushes one row off a page, each that goes lets one on, and rows between them move.
     """
-    shown = [one for one in found if one.name and not _as_mapped(one, now)]
-    gone = [one for one in found if not one.name and one.new is None]
-    came = [one for one in found if not one.name and one.old is None]
-    moved = [one for one in found if not one.name and one.old is not None and one.new is not None]
+    shown = [d for d in differences if d.name and not _as_mapped(d, now)]
+    places = [d for d in differences if not d.name]
+    gone = [d for d in places if d.new is None]
+    came = [d for d in places if d.old is None]
+    moved = [d for d in places if d.old is not None and d.new is not None]
     may_come = now.mapped | now.joined
-    pushed_off = sum(one.key in may_come for one in came)
-    let_on = sum(one.key in now.mapped for one in gone)
-    shown += [one for one in gone if one.key not in now.mapped][pushed_off:]
-    shown += [one for one in came if one.key not in may_come][let_on:]
-    if not any(one.key in now.mapped for one in moved):
+    pushed_off = sum(d.key in may_come for d in came)
+    let_on = sum(d.key in now.mapped for d in gone)
+    shown += [d for d in gone if d.key not in now.mapped][pushed_off:]
+    shown += [d for d in came if d.key not in may_come][let_on:]
+    if not any(d.key in now.mapped for d in moved):
         shown += moved
     return shown
 
 
-def _as_mapped(one: Difference, now: RowsNow) -> bool:
+def _as_mapped(difference: Difference, now: RowsNow) -> bool:
     """Whether the new answer shows of a row what the mapping makes of its legacy text."""
-    texts = now.texts.get(one.key, {})
-    return one.name in texts and texts[one.name] == one.new
+    texts = now.texts.get(difference.key, {})
+    return difference.name in texts and texts[difference.name] == difference.new
 
 
-def _differing(scope: Scope, one: Difference, now: RowsNow) -> RowMismatch:
+def _differing(scope: Scope, difference: Difference, now: RowsNow) -> RowMismatch:
     return RowMismatch(
         table=scope.table,
-        key=",".join(one.key),
-        key_parts=list(one.key),
-        column=one.name,
+        key=",".join(difference.key),
+        key_parts=list(difference.key),
+        column=difference.name,
         category=ANSWER_DIFFERS,
-        legacy=one.old,
-        expected=now.texts.get(one.key, {}).get(one.name, one.old),
-        actual=one.new,
+        legacy=difference.old,
+        expected=now.texts.get(difference.key, {}).get(difference.name, difference.old),
+        actual=difference.new,
     )
 
 
-def _write(
+def _report(
     rollout: Rollout, digest: str, operation: str, rows: Sequence[RowMismatch], *, looked_at: int
 ) -> None:
     now = timezone.now()
     with journal.atomic():
         report = (
             AuditReport.objects.select_for_update()
-            .filter(rollout=rollout, mode=AuditMode.SHADOW, started_at__gt=now - TOGETHER)
+            .filter(rollout=rollout, mode=AuditMode.SHADOW, started_at__gt=now - REPORT_SPAN)
             .first()
         )
         is_new = report is None
@@ -126,12 +129,12 @@ def _write(
                 actor_name=ACTOR,
                 started_at=now,
             )
-        # What is met again counts once; that it was met now is what the rules go by.
+        # A row that is met again counts once; guardrails go by when it was met last.
         report.finished_at = now
         report.save()
         known = set(report.found.values_list("table", "key", "column"))
         fresh = [row for row in rows if (row.table, row.key, row.column) not in known]
-        if fresh and len(known) < MOST_IN_REPORT:
+        if fresh and len(known) < MAX_ROWS_OF_REPORT:
             _add(report, fresh, operation, seen={(table, key) for table, key, _ in known})
         if is_new:
             activity_log.record(

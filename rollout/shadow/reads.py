@@ -1,7 +1,7 @@
-"""Answers chosen reads by both shapes, in a thread of its own, after the answer was given.
+"""Repeats a share of the reads by both schemas, in a thread of its own, after the answer.
 
-Both paths read in one snapshot, so that a write in flight makes no difference; in which order is
-left to chance, so that neither is always the one that finds its pages in memory.
+Both paths read in one snapshot, so that a write in flight makes no difference, and in random order,
+so that neither always finds its pages in memory.
 """
 
 import logging
@@ -23,21 +23,21 @@ from rollout.engine.target import OWN_ROWS
 from rollout.modes import Modes, modes_now
 from rollout.plan.switch import ReadMode, lock_key
 from rollout.shadow.answers import Answer, Difference, differences
-from rollout.shadow.causes import Scope, settle
+from rollout.shadow.causes import Scope, cause_of
 from rollout.shadow.shares import Shares
 from rollout.shadow.tallies import INTERVAL_SECONDS, Outcome, Tallies, Tally
 from rollout.telemetry.operations import unmeasured
 
-AT_ONCE = 20
-"""So many reads may wait; more are skipped, never waited for."""
-LOOK_EVERY = 2.0
-"""Seconds: a changed share is heeded by every process within that."""
-IDLE = 60.0
-"""Seconds without an offer, after which the thread ends and its connections are closed."""
-AGAIN_AFTER = 0.5
-"""Seconds, after which a difference is looked at once more before it counts."""
+# Offers beyond that are skipped: the application never waits.
+MAX_WAITING = 20
+# Every process knows a changed share by then.
+SHARES_EVERY_SECONDS = 2.0
+# Without an offer for so long the thread ends and closes its connections.
+IDLE_SECONDS = 60.0
+# A difference is compared once more before it counts.
+RECHECK_AFTER_SECONDS = 0.5
+# Of a statement of a shadow read; ``ROLLOUT["SHADOW_TIMEOUT_MS"]`` replaces it.
 TIMEOUT_MS = 2000
-"""Of a statement of a shadow read; ``ROLLOUT["SHADOW_TIMEOUT_MS"]``."""
 
 Execute = Callable[[Any, Any, bool, Any], Any]
 
@@ -56,13 +56,13 @@ class Offer:
     read: Callable[[Modes], Answer]
 
 
-class NotBoth(Exception):
-    """At this moment there are not both shapes, or they are being switched."""
+class OneSchemaOnly(Exception):
+    """Only one of the schemas exists now, or the modes are being switched."""
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What one look by both paths found. ``stable`` says whether the old one repeats itself."""
+class Comparison:
+    """Where both paths differ. ``stable`` says whether the old one gives its answer again."""
 
     differences: list[Difference]
     stable: bool
@@ -77,18 +77,18 @@ class Reader:
 
     def _reset(self) -> None:
         """A forked child has no thread yet."""
-        self._waiting: queue.Queue[Offer] = queue.Queue(maxsize=AT_ONCE)
+        self._waiting: queue.Queue[Offer] = queue.Queue(maxsize=MAX_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._shares = Shares()
         self._tallies = Tallies()
         self._skipped: dict[tuple[int, str], int] = {}
         self._offered_at = 0.0
-        self._looked_at = 0.0
+        self._refreshed_at = 0.0
         self._flushed_at = 0.0
 
     def offer(self, offer: Offer) -> None:
-        """Take it if its turn comes by chance. On the application's own thread."""
+        """Take a random share of the offers. Runs on the application's own thread."""
         if not getattr(settings, "ROLLOUT", {}).get("SHADOW", True):
             return
         self._offered_at = time.monotonic()
@@ -112,23 +112,23 @@ class Reader:
 
     def _run(self) -> None:
         with unmeasured():
-            while time.monotonic() - self._offered_at < IDLE:
+            while time.monotonic() - self._offered_at < IDLE_SECONDS:
                 try:
-                    self.work(wait=LOOK_EVERY)
+                    self.work(wait=SHARES_EVERY_SECONDS)
                 except Exception as error:
                     # Whatever it is, the next read is another one; the database may be away.
                     _log.warning("A shadow read ended: %s", str(error).strip())
                     connections.close_all()
-                    time.sleep(LOOK_EVERY)
+                    time.sleep(SHARES_EVERY_SECONDS)
         connections.close_all()
         self._thread = None
 
     def work(self, *, wait: float) -> None:
-        """Heed changed shares, answer one read that waits, and write down what is due."""
+        """Refresh the shares, compare one read that waits, and write tallies that are due."""
         now = time.monotonic()
-        if now - self._looked_at >= LOOK_EVERY:
-            self._looked_at = now
-            self._shares.look()
+        if now - self._refreshed_at >= SHARES_EVERY_SECONDS:
+            self._refreshed_at = now
+            self._shares.refresh()
         try:
             offer = self._waiting.get(timeout=wait)
         except queue.Empty:
@@ -153,7 +153,7 @@ class Reader:
         tally = self._tallies.of(share.rollout, offer.operation)
         try:
             outcome = self._outcome(offer, Scope(share.rollout, offer.plan, offer.table), tally)
-        except NotBoth:
+        except OneSchemaOnly:
             return
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
@@ -164,23 +164,23 @@ class Reader:
         self._tallies.count(share.rollout, offer.operation, outcome)
 
     def _outcome(self, offer: Offer, scope: Scope, tally: Tally) -> Outcome:
-        looked = _look(offer, tally)
-        if not looked.differences:
+        compared = _compare(offer, tally)
+        if not compared.differences:
             return "same"
-        if not looked.stable:
+        if not compared.stable:
             return "unstable"
-        settled = settle(scope, offer.operation, looked.differences, write=False)
-        if settled != "differed":
-            return settled
-        time.sleep(AGAIN_AFTER)
-        again = _look(offer, None)
+        cause = cause_of(scope, offer.operation, compared.differences, report=False)
+        if cause != "differed":
+            return cause
+        time.sleep(RECHECK_AFTER_SECONDS)
+        again = _compare(offer, None)
         if not again.differences:
             return "transient"
-        return settle(scope, offer.operation, again.differences, write=again.stable)
+        return cause_of(scope, offer.operation, again.differences, report=again.stable)
 
 
-def _look(offer: Offer, tally: Tally | None) -> Looked:
-    """Both paths in one snapshot; the old one is the one by which the application answers."""
+def _compare(offer: Offer, tally: Tally | None) -> Comparison:
+    """Read by both paths in one snapshot; the application answers by the old one."""
     with _snapshot(offer) as modes:
         answered: ReadMode = modes.read
         other: ReadMode = "new" if answered == "legacy" else "legacy"
@@ -191,15 +191,15 @@ def _look(offer: Offer, tally: Tally | None) -> Looked:
             if tally is not None:
                 durations = tally.old if read == "legacy" else tally.new
                 durations.add(time.perf_counter() - began)
-        found = differences(answers["legacy"], answers["new"])
-        stable = not found or not differences(
+        differing = differences(answers["legacy"], answers["new"])
+        stable = not differing or not differences(
             answers[answered], offer.read(replace(modes, read=answered))
         )
-    return Looked(found, stable)
+    return Comparison(differing, stable)
 
 
 def _own(execute: Execute, query: Any, parameters: Any, many: bool, context: Any) -> Any:
-    """Tells a query from the same one of the application's, as ``own`` does."""
+    """Mark a query, so that statistics tell it from the application's, as ``own`` does."""
     if isinstance(query, str) and _QUERY.match(query):
         inner = query.rstrip().rstrip(";")
         query = f"SELECT * FROM ({inner}) AS {OWN_ROWS}"  # noqa: S608  a name of our own
@@ -208,7 +208,7 @@ def _own(execute: Execute, query: Any, parameters: Any, many: bool, context: Any
 
 @contextmanager
 def _snapshot(offer: Offer) -> Iterator[Modes]:
-    """A transaction that only reads, for a short time, in which both shapes are there."""
+    """A short read-only transaction in which both schemas exist."""
     timeout = int(getattr(settings, "ROLLOUT", {}).get("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
     connection = connections[offer.using]
     with transaction.atomic(using=offer.using), connection.cursor() as cursor:
@@ -223,7 +223,7 @@ def _snapshot(offer: Offer) -> Iterator[Modes]:
         row = cursor.fetchone()
         modes = modes_now(offer.plan, using=offer.using)
         if not row or not row[0] or modes.write == "legacy":
-            raise NotBoth
+            raise OneSchemaOnly
         with connection.execute_wrapper(_own):
             yield replace(modes, write="both")
 

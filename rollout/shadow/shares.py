@@ -1,4 +1,4 @@
-"""Which share of the reads is compared at present, as people set it."""
+"""The share of reads that is compared, as people set it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from rollout.plan.step import CONTRACT
 
 @dataclass(frozen=True)
 class Share:
-    """Of one rollout, between 0 and 1; 0 while there are not both shapes."""
+    """Of one rollout, between 0 and 1; 0 unless both schemas exist."""
 
     rollout: int
     share: float
 
 
 class Shares:
-    """Known without a query; a thread looks again from time to time."""
+    """Shares in memory, which a thread refreshes from time to time."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Share] = {}
         self._asked: set[tuple[str, str]] = set()
 
     def of(self, plan: str, using: str) -> Share | None:
-        """The share as it was seen last; None until it was looked for."""
+        """The share as it was read last; None until then."""
         self._asked.add((plan, using))
         return self._known.get((plan, using))
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the shares of all rollouts that were asked for."""
         names = {alias: name for name, alias in configured().items()}
         known = {}
@@ -52,7 +52,7 @@ def share_now(rollout: Rollout, using: str) -> float:
 
 
 def has_both(runs: Mapping[int, PhaseRun], modes: Modes) -> bool:
-    """Whether both shapes are there and written: from dual write to the removal of the old one.
+    """Whether both schemas exist and are written: from dual write until phase 4 starts.
 
     ``runs`` are the newest of each phase.
     """

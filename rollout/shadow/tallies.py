@@ -1,4 +1,4 @@
-"""What shadow reads came to in this process, on its way to the journal."""
+"""Outcomes of shadow reads, counted in this process and flushed to the journal."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class Tallies:
         tally.error = error or tally.error
 
     def flush(self) -> None:
-        """Write them to the journal. Raises DatabaseError, and keeps them then."""
+        """Write them to the journal. Raises DatabaseError, and keeps them in that case."""
         taken = self._tallies
         ShadowTally.objects.bulk_create(
             ShadowTally(

@@ -69,7 +69,7 @@ def duties() -> tuple[Duty, ...]:
         Duty("snapshot expiry", keeps, snapshots.remove_expired, deletes=True),
         Duty("telemetry retention", keeps, retention.downsample, deletes=True),
         Duty("statistics retention", keeps, database_stats.downsample, deletes=True),
-        Duty("heartbeat retention", keeps, heartbeats.forget_old),
-        Duty("delivery retention", keeps, deliveries.forget_old, deletes=True),
+        Duty("heartbeat retention", keeps, heartbeats.delete_old),
+        Duty("delivery retention", keeps, deliveries.delete_old, deletes=True),
         Duty("queue retention", keeps, queue.forget_lost),
     )

@@ -5,7 +5,7 @@ import pytest
 from rollout.console.views.rollouts import EVENTS_LEFT_OUT
 from rollout.journal.events import Event, Kind, headline_of, kind_of
 from rollout.models import RehearsalState, RestoreState, RunState, SnapshotState
-from rollout.notifications.kinds import KINDS, USUAL
+from rollout.notifications.kinds import DEFAULT_KINDS, KINDS
 from rollout.worker import runs
 from rollout.worker.rehearsals import RehearsalJob
 from rollout.worker.restores import RestoreJob
@@ -34,7 +34,7 @@ def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failur
         *(RehearsalJob.ends[s] for s in (RehearsalState.FAILED, RehearsalState.CANCELLED)),
     )
     assert {event.kind for event in ends} == {Kind.FAILED}
-    assert Kind.FAILED in USUAL
+    assert Kind.FAILED in DEFAULT_KINDS
 
 
 def test_audit_is_told_by_its_result() -> None:

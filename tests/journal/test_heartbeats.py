@@ -75,7 +75,7 @@ class TestLiveness:
     def test_processes_long_gone_are_forgotten(self) -> None:
         seen(WORKER, timedelta(days=2), name="host:1")
         seen(WORKER, timedelta(hours=2), name="host:2")
-        heartbeats.forget_old()
+        heartbeats.delete_old()
         assert Heartbeat.objects.get().name == "host:2"
 
     def test_it_asks_the_database_as_often_whatever_there_is(

@@ -168,7 +168,7 @@ class TestDelivery:
     def test_one_that_is_never_taken_is_given_up_and_the_next_has_its_turn(
         self, rollout: Rollout, chat: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(deliveries, "ATTEMPTS", 3)
+        monkeypatch.setattr(deliveries, "MAX_ATTEMPTS", 3)
         chat.does = "refuse"
         journal.noted(rollout, "phase started")
         journal.noted(rollout, "phase failed")
@@ -196,7 +196,7 @@ class TestDelivery:
         assert len(broken.received) == 1
 
     def test_pauses_grow_to_ten_minutes_and_end_within_two_hours(self) -> None:
-        pauses = [deliveries.pause_after(n) for n in range(1, deliveries.ATTEMPTS)]
+        pauses = [deliveries.pause_after(n) for n in range(1, deliveries.MAX_ATTEMPTS)]
         assert timedelta(seconds=8) <= pauses[0] <= timedelta(seconds=10)
         assert max(pauses) <= timedelta(minutes=10)
         assert timedelta(hours=1) < sum(pauses, timedelta()) < timedelta(hours=2)
@@ -284,6 +284,6 @@ def test_deliveries_of_long_ago_are_forgotten_and_their_entries_kept(rollout: Ro
     long_ago = timezone.now() - timedelta(days=91)
     journal.told(entry, state="delivered", finished_at=long_ago)
     journal.told(journal.noted(rollout), state="waiting")
-    deliveries.forget_old()
+    deliveries.delete_old()
     assert [one.state for one in Delivery.objects.all()] == ["waiting"]
     assert LogEntry.objects.filter(pk=entry.pk).exists()

@@ -62,7 +62,7 @@ def here(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Here:
     settings.ROLLOUT = {**settings.ROLLOUT, "SHADOW": True}
     here = Here()
     monkeypatch.setattr(shadow, "reader", here)
-    monkeypatch.setattr(reading, "AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(reading, "RECHECK_AFTER_SECONDS", 0.0)
     return here
 
 
@@ -85,7 +85,7 @@ def rollout(committed_db: Database, here: Here) -> Rollout:
 def known(here: Here) -> None:
     """Let the share be seen: it is looked for once somebody has asked."""
     here._shares.of(PLAN, "default")
-    here._shares.look()
+    here._shares.refresh()
 
 
 def newest() -> Listing:
@@ -333,11 +333,11 @@ def test_rows_that_the_backfill_has_not_reached_are_no_mismatch(
 
 def test_more_than_can_be_worked_off_is_skipped_and_said(rollout: Rollout, here: Here) -> None:
     here.work_off()
-    for _ in range(reading.AT_ONCE + 7):
+    for _ in range(reading.MAX_WAITING + 7):
         shadow.offer(
             "look", plan=PLAN, table="properties", modes=Modes(write="both"), read=lambda m: {}
         )
-    assert here.work_off() == {"same": reading.AT_ONCE}
+    assert here.work_off() == {"same": reading.MAX_WAITING}
     assert sum(tally.skipped for tally in ShadowTally.objects.all()) == 7
 
 
