@@ -13,10 +13,10 @@ from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
 from rollout.queries.status import (
-    Brief,
-    PhaseBrief,
     PhaseStatus,
+    PhaseSummary,
     RolloutStatus,
+    RolloutSummary,
     StepStatus,
     duration_of,
     steps_with_jobs,
@@ -33,7 +33,7 @@ class JobView:
     progress: JobProgress
 
 
-Phase = TypeVar("Phase", PhaseStatus, PhaseBrief)
+Phase = TypeVar("Phase", PhaseStatus, PhaseSummary)
 
 
 class HasPhases(Protocol[Phase]):
@@ -78,7 +78,7 @@ def current_step(steps: list[StepStatus]) -> CurrentStep | None:
     return None
 
 
-def is_at_work(status: RolloutStatus | Brief) -> bool:
+def is_at_work(status: RolloutStatus | RolloutSummary) -> bool:
     """Whether a worker has something to do, so that a page is worth asking for again."""
     return status.active is not None and status.active.state in WORKING
 

@@ -1,4 +1,4 @@
-"""Mismatching rows for a download, streamed: those that a report kept, or all that there are."""
+"""Mismatching rows as a streamed download: those a report stored, or all that mismatch now."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ COLUMNS = ("table", "key", "column", "category", "state", "legacy", "expected", 
 # What a spreadsheet takes for the beginning of a formula: a sign, also a full-width one and behind
 # what it leaves out, or what ends a cell. An apostrophe is there to be told from ours.
 _FORMULA = re.compile(r"[\t\r\n']|[\s\u200b\ufeff]*[=+@\-＝＋－＠]")
-AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 def in_cells(report: AuditReport) -> int:
@@ -39,7 +39,7 @@ def keeps_all(report: AuditReport) -> bool:
 def rows_of(report: AuditReport) -> Iterator[dict[str, Any]]:
     """A report's mismatching rows by ``COLUMNS``.
 
-    Where it kept only some, all rows that mismatch now are read from the database instead; their
+    If it stored only some, all rows that mismatch now are read from the database instead; their
     state is "now". Raises UnknownPlan and psycopg.Error.
     """
     if keeps_all(report):
@@ -47,14 +47,14 @@ def rows_of(report: AuditReport) -> Iterator[dict[str, Any]]:
     plan = plans.get(report.rollout.plan)
     target, _alias = audit_target_of(report.rollout.environment)
     rows = _rows_now(report, plan, target)
-    # Before the first line is sent: a file that ends at its heading looks like one without rows.
+    # Fail before the first line is sent: a file of a heading alone looks like no mismatches.
     first = list(islice(rows, 1))
     return chain(first, rows)
 
 
 def kept_of(report: AuditReport) -> Iterator[dict[str, Any]]:
     """The mismatching rows that a report kept."""
-    yield from report.found.values(*COLUMNS).iterator(chunk_size=AT_ONCE)
+    yield from report.found.values(*COLUMNS).iterator(chunk_size=BATCH_SIZE)
 
 
 def _rows_now(report: AuditReport, plan: Plan, target: Target) -> Iterator[dict[str, Any]]:
@@ -67,14 +67,14 @@ def _rows_now(report: AuditReport, plan: Plan, target: Target) -> Iterator[dict[
 
 
 class _Echo:
-    """What csv writes to: it gives each line back."""
+    """A file for csv.writer, which returns each line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Lines of CSV with a heading; no cell is taken for a formula by a spreadsheet."""
+    """Lines of CSV with a heading; no cell is a formula for spreadsheets."""
     writer = csv.writer(_Echo())
     yield writer.writerow(COLUMNS)
     for row in rows:
@@ -82,7 +82,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def safe_cell(value: object) -> str:
-    """A text that a spreadsheet shows as it is: what it would calculate gets an apostrophe."""
+    """A cell that spreadsheets show as text: formulas get an apostrophe."""
     text = "" if value is None else str(value)
     return f"'{text}" if _FORMULA.match(text) else text
 

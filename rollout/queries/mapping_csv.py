@@ -1,4 +1,4 @@
-"""A lookup's mapping as a CSV file, to be decided on in a spreadsheet, and back."""
+"""A lookup's mapping as a CSV file for spreadsheets, and the decisions read from one."""
 
 import csv
 import io
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     import _csv
 
 COLUMNS = ("legacy", "rows", "lookup", "why", "decided_by")
+# In the column ``lookup`` of a text that means no lookup row.
 NO_VALUE = "(no value)"
-"""Stands in the column ``lookup`` of a text that means no lookup row."""
+# In the column ``lookup``, to withdraw a decision.
 BY_RULE = "(by the plan's rule)"
-"""Takes a decision back."""
-LARGEST_FILE = 5_000_000
-"""Bytes."""
-MOST_PROBLEMS = 50
+MAX_BYTES = 5_000_000
+MAX_PROBLEMS = 50
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Problem:
     message: str
 
 
-class CannotRead(Exception):
-    """A file of which nothing is taken over. ``problems`` are its first lines that are wrong."""
+class InvalidMappingFile(Exception):
+    """A file with wrong lines, of which nothing was read. ``problems`` are the first of them."""
 
     def __init__(self, problems: list[Problem], more: int = 0) -> None:
         super().__init__(" ".join(f"Line {p.line}: {p.message}" for p in problems))
@@ -39,8 +38,8 @@ class CannotRead(Exception):
         self.more = more
 
 
-def written(values: Iterable[Value]) -> Iterator[str]:
-    """A line for each text, the header first. A spreadsheet takes no cell for a formula."""
+def lines_of(values: Iterable[Value]) -> Iterator[str]:
+    """The header and a line for each text; no cell is a formula for spreadsheets."""
     yield _line(COLUMNS)
     for value in values:
         for spelling in value.spellings:
@@ -50,7 +49,7 @@ def written(values: Iterable[Value]) -> Iterator[str]:
 
 
 def _lookup(value: Value, spelling: Spelling) -> str:
-    """What stands in the column ``lookup``: nothing where nothing says what the text becomes."""
+    """The cell in the column ``lookup``; empty if the text has no mapping."""
     if spelling.why == "unmapped":
         return ""
     if value.name is None:
@@ -64,8 +63,8 @@ def _line(cells: Iterable[str]) -> str:
     return buffer.getvalue()
 
 
-def read(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
-    """What a file decides otherwise than it is, by legacy text. Raises CannotRead.
+def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
+    """The decisions of a file that change the mapping, by legacy text. Raises InvalidMappingFile.
 
     ``legacy`` and ``lookup`` are the columns that count. A line whose ``lookup`` is empty or as it
     is decides nothing; each text must be one of ``values``.
@@ -100,26 +99,26 @@ def read(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
             continue
         decisions[legacy] = decision
     if problems:
-        raise CannotRead(problems[:MOST_PROBLEMS], max(0, len(problems) - MOST_PROBLEMS))
+        raise InvalidMappingFile(problems[:MAX_PROBLEMS], max(0, len(problems) - MAX_PROBLEMS))
     return decisions
 
 
 def _rows(data: bytes) -> list[tuple[int, str, str]]:
-    """Line, legacy text and lookup of each record. Raises CannotRead."""
-    if len(data) > LARGEST_FILE:
-        raise CannotRead(
-            [Problem(1, f"The file is larger than {LARGEST_FILE // 1_000_000} MB. Split it.")]
+    """Line, legacy text and lookup of each record. Raises InvalidMappingFile."""
+    if len(data) > MAX_BYTES:
+        raise InvalidMappingFile(
+            [Problem(1, f"The file is larger than {MAX_BYTES // 1_000_000} MB. Split it.")]
         )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise CannotRead(
+        raise InvalidMappingFile(
             [Problem(line, "This is no UTF-8 text. Save the file as “CSV UTF-8”.")]
         ) from error
     if "\x00" in text:
         line = text[: text.index("\x00")].count("\n") + 1
-        raise CannotRead([Problem(line, "There is a NUL character. Save the file as CSV.")])
+        raise InvalidMappingFile([Problem(line, "There is a NUL character. Save the file as CSV.")])
     head = text.partition("\n")[0]
     # Spreadsheets in much of Europe write semicolons.
     separator = ";" if head.count(";") > head.count(",") else ","
@@ -128,16 +127,16 @@ def _rows(data: bytes) -> list[tuple[int, str, str]]:
         header = [cell.strip().lower() for cell in next(reader, [])]
         missing = [name for name in ("legacy", "lookup") if name not in header]
         if missing:
-            raise CannotRead(
+            raise InvalidMappingFile(
                 [Problem(1, f"The header lacks {' and '.join(missing)}. Start from the download.")]
             )
         return list(_cells(reader, header))
     except csv.Error as error:
-        raise CannotRead([Problem(reader.line_num, f"This is no CSV: {error}.")]) from error
+        raise InvalidMappingFile([Problem(reader.line_num, f"This is no CSV: {error}.")]) from error
 
 
 def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Raises CannotRead and csv.Error."""
+    """Raises InvalidMappingFile and csv.Error."""
     legacy, lookup = header.index("legacy"), header.index("lookup")
     begins = reader.line_num + 1
     for record in reader:
@@ -146,7 +145,7 @@ def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str,
         if not record:
             continue
         if len(record) != len(header):
-            raise CannotRead(
+            raise InvalidMappingFile(
                 [Problem(line, f"{len(record)} cells, where the header has {len(header)}.")]
             )
         yield line, text_of_cell(record[legacy]), text_of_cell(record[lookup]).strip()

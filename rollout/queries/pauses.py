@@ -13,7 +13,7 @@ PAUSED = (RunState.PAUSING, RunState.PAUSED)
 
 @dataclass(frozen=True)
 class Pause:
-    """Who paused a run. Of a guardrail also what it said then, what it says now and its limit."""
+    """Who paused a run; of a guardrail also its message then, its state now and its limit."""
 
     by: str
     at: datetime
@@ -56,7 +56,7 @@ class Pause:
 
 
 def pause_of(run: PhaseRun | None) -> Pause | None:
-    """Why a run is paused or about to be; None where it is not, or where nobody knows."""
+    """Why a run is paused or about to be; None if it is not, or if that is not known."""
     if run is None or run.state not in PAUSED or not run.pause:
         return None
     guardrail = run.pause["rule"]
@@ -75,5 +75,5 @@ def pause_of(run: PhaseRun | None) -> Pause | None:
 def as_text(pause: Pause) -> str:
     """A pause for people in a shell."""
     now = f" Now: {pause.now.message}" if pause.now is not None else ""
-    said = f" {pause.message}{now}" if pause.guardrail else ""
-    return f"Paused by {pause.who}.{said} {pause.next}"
+    message = f" {pause.message}{now}" if pause.guardrail else ""
+    return f"Paused by {pause.who}.{message} {pause.next}"

@@ -1,4 +1,4 @@
-"""How a backfill job goes: its lanes in the target while it runs, the journal when it has ended."""
+"""The progress of a backfill job: from its lanes while it runs, from the journal afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,16 +19,16 @@ from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
 from rollout.telemetry.signals import application_signals
 
-MOST_SAMPLES = 120
-"""With more than that, samples are put together; each of the buckets then counts as an average."""
+# With more, neighbouring samples are averaged.
+MAX_SAMPLES = 120
 RECENT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """Seconds to the end of the scan: if nothing slows it down any more, and as it goes now.
+    """Seconds to the end of the scan: unhindered, and at the present speed.
 
-    ``longest`` is None while the job is held: nobody knows until when.
+    ``longest`` is None while a signal stops the job.
     """
 
     shortest: float
@@ -56,7 +56,7 @@ class JobProgress:
     rewritten: int = 0
     workers: tuple[str, ...] = ()
     unknown: str = ""
-    """Why nothing but what the journal has is known; empty where the target was asked."""
+    """Why only the journal could be read; empty if the target answered."""
 
     @property
     def already_right(self) -> int:
@@ -65,13 +65,13 @@ class JobProgress:
 
     @property
     def in_final_sweep(self) -> bool:
-        """Every block has been gone through; now the rows that are not right are counted."""
+        """Whether every block was scanned and rows that are not right are being counted."""
         return not self.done and self.fraction >= 1
 
 
 @dataclass(frozen=True)
 class JobReport:
-    """Everything a job's page shows of the target. The signals are those of a job at work."""
+    """Everything a job's page shows of the target. Only a running job has signals."""
 
     progress: JobProgress
     samples: list[Sample]
@@ -89,17 +89,16 @@ def progress_of(job: BackfillJob) -> JobProgress:
     try:
         with target_of(job.step_run.run.rollout.environment).connect() as connection:
             totals = lanes.totals(connection, job.pk)
-            measured = samples_of(job.pk, most=MOST_SAMPLES).ask(connection)
+            measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
     except (TargetAway, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
     return _under_way(job, totals, evenly(measured), [])
 
 
 def report_of(job: BackfillJob) -> JobReport:
-    """Read all that is known of a job, on one connection; what the journal knows where the target
-    is away.
+    """Read everything about a job on one connection, or the journal's part if the target is away.
 
-    Raises psycopg.Error, a query that takes too long included: a page is not to wait for it.
+    Raises psycopg.Error, also for a query that takes too long: a page does not wait for it.
     """
     try:
         return _read(job)
@@ -111,7 +110,7 @@ def _read(job: BackfillJob) -> JobReport:
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
         totals = lanes.totals(connection, job.pk)
-        measured = samples_of(job.pk, most=MOST_SAMPLES).ask(connection)
+        measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
         losses = losses_of(job.pk).ask(connection)
         poison = quarantine.poison_of(job.pk).ask(connection)
         signals = _signals(connection, job)
@@ -129,7 +128,7 @@ def _read(job: BackfillJob) -> JobReport:
 
 
 def took(job: BackfillJob) -> timedelta | None:
-    """From a job's beginning to its end: rests are included, halts of its run are not."""
+    """The time from a job's start to its end, with its rests but without pauses of its run."""
     if job.finished_at is None:
         return None
     return job.step_run.run.time_at_work(job.created_at, job.finished_at)
@@ -178,7 +177,7 @@ def _under_way(
     job: BackfillJob, totals: Totals, measured: list[Sample], signals: list[Signal]
 ) -> JobProgress:
     if totals.scanned < job.scanned:
-        # It is to be done again, and no worker has begun: the journal alone knows the first time.
+        # The job is to be done again and no worker has started: only the journal has its totals.
         totals = replace(
             totals,
             scanned=job.scanned,
@@ -235,23 +234,23 @@ def evenly(measured: Sequence[Sample]) -> list[Sample]:
     on the range of a bucket before them goes on.
     """
     spread: list[Sample] = []
-    together: list[Sample] = []
+    of_range: list[Sample] = []
     for sample in measured:
-        if together and (sample.scanned or not sample.working_seconds):
-            spread += _shared(together)
-            together = []
-        together.append(sample)
-    return spread + _shared(together)
+        if of_range and (sample.scanned or not sample.working_seconds):
+            spread += _spread(of_range)
+            of_range = []
+        of_range.append(sample)
+    return spread + _spread(of_range)
 
 
-def _shared(together: list[Sample]) -> list[Sample]:
-    scanned = sum(sample.scanned for sample in together)
-    worked = sum(sample.working_seconds for sample in together)
-    if len(together) < 2 or not worked:
-        return together
+def _spread(of_range: list[Sample]) -> list[Sample]:
+    scanned = sum(sample.scanned for sample in of_range)
+    worked = sum(sample.working_seconds for sample in of_range)
+    if len(of_range) < 2 or not worked:
+        return of_range
     return [
         replace(sample, scanned=round(scanned * sample.working_seconds / worked))
-        for sample in together
+        for sample in of_range
     ]
 
 
@@ -262,7 +261,7 @@ def recent_speed(measured: Sequence[Sample], *, began: datetime, now: datetime) 
     """
     if not measured:
         return None
-    if len(measured) >= MOST_SAMPLES:
+    if len(measured) >= MAX_SAMPLES:
         return measured[-1].rows_per_second
     since = now - timedelta(seconds=RECENT_SECONDS)
     recent = [sample for sample in measured if sample.at >= since]
@@ -299,7 +298,7 @@ def _signals(connection: Connection, job: BackfillJob) -> list[Signal]:
     if job.finished_at is not None or job.step_run.run.state not in WORKING:
         return []
     plan = plans.find(job.step_run.run.rollout.plan)
-    # The plan may be another by now than the one that the job was made from, or gone.
+    # The plan may have changed since the job was created, or be gone.
     tables = plan.tables if plan else ()
     table = next((table for table in tables if table.label == job.table), None)
     signals = read_signals(connection, table) if table is not None else []

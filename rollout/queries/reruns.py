@@ -1,4 +1,4 @@
-"""Whether running a phase again would change anything: the catalog is asked, nothing is written."""
+"""Whether running a phase again would change anything; nothing is written."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,8 +51,8 @@ class Rerun:
         return f"Whether {again.lower()} would change something is not known."
 
 
-def why_not_verify(rollout: Rollout, number: int) -> str:
-    """Why a phase cannot be asked about, and what can; empty where it can."""
+def refusal_to_verify(rollout: Rollout, number: int) -> str:
+    """Why a phase cannot be verified, and which can; empty if it can."""
     runs = gates.newest_runs(rollout)
     if not gates.is_done(runs.get(number)):
         return f"Phase {number} is not done, so it cannot be run again."
@@ -71,7 +71,7 @@ def verify(rollout: Rollout, number: int, *, seconds: int = 0) -> Rerun:
     A question that takes more than ``seconds`` is given up; 0 waits. Raises Refused and
     psycopg.Error.
     """
-    if reason := why_not_verify(rollout, number):
+    if reason := refusal_to_verify(rollout, number):
         raise Refused(reason)
     plan = plans.get(rollout.plan)
     jobs = _jobs_of(rollout, number)
@@ -92,8 +92,8 @@ def as_data(rerun: Rerun) -> dict[str, Any]:
         "phase": rerun.phase,
         "changes_nothing": rerun.changes_nothing,
         "steps": [
-            {"id": each.step.id, "answer": each.answer, "message": each.message}
-            for each in rerun.steps
+            {"id": step.step.id, "answer": step.answer, "message": step.message}
+            for step in rerun.steps
         ],
     }
 
@@ -103,10 +103,10 @@ def _jobs_of(rollout: Rollout, number: int) -> dict[str, dict[int, int]]:
     jobs = BackfillJob.objects.filter(
         step_run__run__rollout=rollout, step_run__run__phase=number, step_run__run__way=Way.FORWARD
     ).order_by("pk")
-    found: dict[str, dict[int, int]] = {}
+    newest: dict[str, dict[int, int]] = {}
     for pk, step, position in jobs.values_list("pk", "step_run__step", "position"):
-        found.setdefault(step, {})[position] = pk
-    return found
+        newest.setdefault(step, {})[position] = pk
+    return newest
 
 
 def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, int]) -> StepAnswer:
@@ -131,8 +131,8 @@ def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, i
         if missing:
             return StepAnswer(step, "changed", f"Not any more: {missing}")
         notes.append(note)
-    said = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
-    return StepAnswer(step, "applied", " ".join(said))
+    kinds = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
+    return StepAnswer(step, "applied", " ".join(kinds))
 
 
 def _missing(

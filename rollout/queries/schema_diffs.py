@@ -18,8 +18,7 @@ State = Literal["same", "different", "missing", "unexpected", "own"]
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema of a rollout now. ``steps_done`` are those of the next phase once it has
-    begun."""
+    """The live schema of a rollout. ``steps_done`` are those of the next phase once it started."""
 
     plan: Plan
     environment: str
@@ -36,7 +35,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class Row:
-    """A part of a table on both sides; empty where a side lacks it."""
+    """A part of a table on both sides; empty on a side that lacks it."""
 
     kind: str
     name: str
@@ -47,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TableRows:
-    """A table on both sides; ``only`` says on which where the other lacks it."""
+    """A table on both sides; ``only`` names the side if the other lacks it."""
 
     table: str
     rows: list[Row]
@@ -85,14 +84,14 @@ def against_plan(schema: Schema) -> list[TableRows]:
     return _tables(right, schema.live, alone, state_of)
 
 
-def against(one: Schema, other: Schema) -> list[TableRows]:
+def against(left: Schema, right: Schema) -> list[TableRows]:
     """One environment on the left, another on the right, column order aside."""
 
-    def state_of(table: str, part: Part, left: str, right: str) -> State:
-        return "same" if left == right else _difference(left, right)
+    def state_of(table: str, part: Part, here: str, there: str) -> State:
+        return "same" if here == there else _difference(here, there)
 
-    alone = one.live.tables.keys() ^ other.live.tables.keys()
-    return _tables(one.live, other.live, alone, state_of)
+    alone = left.live.tables.keys() ^ right.live.tables.keys()
+    return _tables(left.live, right.live, alone, state_of)
 
 
 def differences(one: Schema, other: Schema) -> list[Drift]:

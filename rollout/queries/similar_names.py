@@ -1,4 +1,4 @@
-"""Suggestions for texts that probably mean the lookup row of another."""
+"""Suggestions for legacy texts that probably mean the lookup row of a similar text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from rapidfuzz import fuzz, process, utils
 
 from rollout.engine.mapping import Review, Value
 
-CLOSE_ENOUGH = 84.0
-"""Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common."""
-MOST_NAMES = 2000
-"""Of more names those that most rows have are compared: a rare one is seldom what was meant."""
-_BY_ITSELF = ("exact", "trimmed", "case", "unmapped")
-"""Why a text means its row, where neither a person nor the plan says so."""
+# Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common.
+MIN_SCORE = 84.0
+# The names of the most rows are compared: a rare one is seldom what was meant.
+MAX_NAMES = 2000
+# The reasons of mappings that neither a person nor the plan decided.
+_UNDECIDED = ("exact", "trimmed", "case", "unmapped")
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Suggestion:
 
 
 class Suggestions:
-    """What the texts of a review resemble. They are for a person to judge: a condop is no condo.
+    """What the texts of a review resemble, for a person to decide: a condop is no condo.
 
     A name that the text begins with counts first ("Condo" for "Condo for sale"), then one of at
     least as many rows that has the same words or is spelt much like it.
     """
 
     def __init__(self, review: Review) -> None:
-        self._names = review.most_used(MOST_NAMES)
+        self._names = review.most_used(MAX_NAMES)
         self._plain = [utils.default_process(name) for name in self._names]
         self._rows = review.rows_of_names
         rarest_first = sorted(range(len(self._names)), key=lambda n: self._rows[self._names[n]])
@@ -39,7 +39,7 @@ class Suggestions:
         self._words = {tuple(words): n for n in rarest_first if (words := self._plain[n].split())}
 
     def of(self, value: Value) -> Suggestion | None:
-        if value.why not in _BY_ITSELF or not value.normal:
+        if value.why not in _UNDECIDED or not value.normal:
             return None
         plain = utils.default_process(value.text)
         words = tuple(plain.split())
@@ -55,7 +55,7 @@ class Suggestions:
             if self._rows[self._names[number]] >= (value.rows or 0):
                 return Suggestion(self._names[number], "the same words")
         for _, score, number in process.extract(
-            plain, self._plain, scorer=fuzz.ratio, score_cutoff=CLOSE_ENOUGH, limit=3
+            plain, self._plain, scorer=fuzz.ratio, score_cutoff=MIN_SCORE, limit=3
         ):
             name = self._names[number]
             if name != value.name and self._rows.get(name, 0) >= (value.rows or 0):
@@ -64,5 +64,5 @@ class Suggestions:
 
     def of_all(self, values: Iterable[Value]) -> dict[str, Suggestion]:
         """Suggestions by normal form, for the values that have one."""
-        found = ((value.normal, self.of(value)) for value in values)
-        return {form: suggestion for form, suggestion in found if suggestion is not None}
+        suggestions = ((value.normal, self.of(value)) for value in values)
+        return {form: suggestion for form, suggestion in suggestions if suggestion is not None}

@@ -1,4 +1,4 @@
-"""Where a rollout stands, as pages and the shell show it, in a number of queries that is fixed."""
+"""The status of rollouts and their phases, as pages and the shell show it."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +25,7 @@ from rollout.queries.modes import modes_of
 
 @dataclass(frozen=True)
 class PhaseStatus:
-    """A phase: what it is, how its newest run stands, and what may be done with it."""
+    """A phase, the state of its newest run, and what may be done with it."""
 
     number: int
     role: str
@@ -39,7 +39,7 @@ class PhaseStatus:
     destructive: bool
     restrictive: bool
     digest: str
-    """Of what people approve: the phase's statements, both ways, and its gates."""
+    """Of what people approve: the phase's statements in both directions, and its gates."""
     needs_approval: bool
     start_refusal: str
     roll_back_refusal: str
@@ -103,7 +103,7 @@ class RolloutStatus:
 
 @dataclass(frozen=True)
 class StepStatus:
-    """A step, both ways, with its row in the phase's newest run where that has reached it."""
+    """A step in both directions, with its row in the phase's newest run if that has reached it."""
 
     step: Step
     forward: Direction
@@ -123,9 +123,11 @@ def find_rollout(plan_name: str, environment: str) -> Rollout:
     return rollout
 
 
-def why_closed(rollout: Rollout) -> str:
-    """Why nothing can be done with a rollout that the journal remembers: its plan or its
-    environment is there no more. Empty where both are."""
+def closed_reason(rollout: Rollout) -> str:
+    """Why nothing can be done with a rollout of the journal: its plan or environment is gone.
+
+    Empty if both are there.
+    """
     if plans.find(rollout.plan) is None:
         return (
             f"The plan {rollout.plan} is no longer in the project's code. Put it back to go on "
@@ -135,14 +137,14 @@ def why_closed(rollout: Rollout) -> str:
 
 
 def all_rollouts() -> list[Rollout]:
-    """Every plan in every environment, from two queries once all of them are known."""
+    """Every plan in every environment; missing rollouts are created."""
     made, named = made_by_plan(), configured()
-    there = {
+    known = {
         (rollout.plan, rollout.environment): rollout
         for rollout in Rollout.objects.filter(plan__in=[plan.name for plan in plans])
     }
     return [
-        there.get((plan.name, name))
+        known.get((plan.name, name))
         or Rollout.objects.get_or_create(plan=plan.name, environment=name)[0]
         for plan in plans
         for name in (*named, *made.get(plan.name, []))
@@ -150,8 +152,8 @@ def all_rollouts() -> list[Rollout]:
 
 
 @dataclass(frozen=True)
-class PhaseBrief:
-    """A phase and how its newest run stands."""
+class PhaseSummary:
+    """A phase and the state of its newest run."""
 
     number: int
     role: str
@@ -161,52 +163,62 @@ class PhaseBrief:
 
 
 @dataclass(frozen=True)
-class Brief:
-    """Where a rollout stands, without what its gates say: a list can have many."""
+class RolloutSummary:
+    """The status of a rollout without its gates, for lists of many."""
 
     rollout: Rollout
     plan: Plan
-    phases: list[PhaseBrief]
+    phases: list[PhaseSummary]
     active: PhaseRun | None
     next_phase: int | None
     repair: PhaseRun | None
 
 
-def briefs_of(rollouts: list[Rollout]) -> list[Brief]:
-    """Of several rollouts, from one query."""
+def summaries_of(rollouts: list[Rollout]) -> list[RolloutSummary]:
+    """The summaries of several rollouts, from one query."""
     newest = gates.newest_of_each(rollouts)
-    return [_brief(rollout, *newest[rollout.pk]) for rollout in rollouts]
+    return [_summary(rollout, *newest[rollout.pk]) for rollout in rollouts]
 
 
-def _brief(rollout: Rollout, runs: dict[int, PhaseRun], newest_repair: PhaseRun | None) -> Brief:
+def _summary(
+    rollout: Rollout, runs: dict[int, PhaseRun], newest_repair: PhaseRun | None
+) -> RolloutSummary:
     plan = plans.get(rollout.plan)
     repair = unfinished_repair(runs, newest_repair)
     numbers = range(len(plan.phases))
-    return Brief(
+    return RolloutSummary(
         rollout=rollout,
         plan=plan,
-        phases=[PhaseBrief(n, ROLES[n], *_standing(runs.get(n)), runs.get(n)) for n in numbers],
-        active=next((run for run in (*runs.values(), repair) if run and run.active), None),
-        next_phase=next((n for n in numbers if not gates.is_done(runs.get(n))), None),
+        phases=[
+            PhaseSummary(n, ROLES[n], *_state_and_way(runs.get(n)), runs.get(n)) for n in numbers
+        ],
+        active=_active(runs, repair),
+        next_phase=_next_phase(plan, runs),
         repair=repair,
     )
 
 
-def _standing(run: PhaseRun | None) -> tuple[str, str]:
-    """State and way of a phase whose newest run this is."""
+def _state_and_way(run: PhaseRun | None) -> tuple[str, str]:
+    """State and direction of a phase by its newest run."""
     state = "pending" if run is None or gates.is_not_started(run) else run.state
     return state, run.way if run is not None else Way.FORWARD
 
 
+def _active(runs: dict[int, PhaseRun], repair: PhaseRun | None) -> PhaseRun | None:
+    return next((run for run in (*runs.values(), repair) if run and run.active), None)
+
+
+def _next_phase(plan: Plan, runs: dict[int, PhaseRun]) -> int | None:
+    return next((n for n in range(len(plan.phases)) if not gates.is_done(runs.get(n))), None)
+
+
 def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
-    """Where a rollout stands now; gates answer for whoever would start the next phase."""
+    """The status of a rollout now; its gates are checked for who would start the next phase."""
     plan = plans.get(rollout.plan)
     runs, newest_repair = gates.newest_runs_and_repair(rollout)
     repair = unfinished_repair(runs, newest_repair)
-    active = next((run for run in (*runs.values(), repair) if run and run.active), None)
-    begun = [number for number, run in runs.items() if not gates.is_not_started(run)]
-    done = [number for number, run in runs.items() if gates.is_done(run)]
-    next_phase = next((n for n in range(len(plan.phases)) if n not in done), None)
+    active = _active(runs, repair)
+    next_phase = _next_phase(plan, runs)
     last = len(plan.phases) - 1
     due = last if next_phase is None else next_phase
     evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
@@ -220,7 +232,7 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         plan=plan,
         phases=phases,
         active=active,
-        phase=max(begun, default=None),
+        phase=max(gates.started_phases(runs), default=None),
         next_phase=next_phase,
         repair=repair,
         evidence=evidence,
@@ -233,7 +245,7 @@ def _phase_status(
 ) -> PhaseStatus:
     plan, number, run = evidence.plan, evidence.number, evidence.run
     phase = plan.phases[number]
-    state, way = _standing(run)
+    state, way = _state_and_way(run)
     return PhaseStatus(
         number=number,
         role=ROLES[number],
@@ -254,7 +266,7 @@ def _phase_status(
 
 
 def duration_of(run: PhaseRun | None) -> timedelta | None:
-    """How long a run has been at work, until now or until its end; halts are left out."""
+    """How long a run has worked, until now or its end, without pauses."""
     if run is None or run.started_at is None:
         return None
     return run.time_at_work(run.started_at, run.finished_at or timezone.now())

@@ -1,4 +1,4 @@
-"""Where a rollout stands, what a phase would run and what the live schema is, for the shell."""
+"""Rollouts, phases, audits and live schemas as text and JSON for the shell."""
 
 from typing import Any
 
@@ -65,11 +65,10 @@ def as_text(status: RolloutStatus) -> str:
     for item in types_of(status.evidence):
         if item.status != "pass":
             lines += ["", item.message]
-    if (one := status.rollout.scheduled) is not None and one.state == ScheduleState.WAITING:
-        lines += [
-            "",
-            f"{one.actor_name} scheduled phase {one.phase} for {in_zone(one.at, one.zone)}.",
-        ]
+    start = status.rollout.scheduled
+    if start is not None and start.state == ScheduleState.WAITING:
+        at = in_zone(start.at, start.zone)
+        lines += ["", f"{start.actor_name} scheduled phase {start.phase} for {at}."]
     if status.liveness.message:
         lines += ["", status.liveness.message]
     return "\n".join(lines)
@@ -126,17 +125,23 @@ def introspect(rollout: Rollout) -> dict[str, Any]:
 
 def not_introspected(rollout: Rollout, error: str) -> dict[str, Any]:
     """What stands in the place of an introspection that could not be made."""
-    found = {"plan": rollout.plan, "environment": rollout.environment, "error": error}
-    return {**found, "phases_done": None, "tables": {}, "drift": []}
+    return {
+        "plan": rollout.plan,
+        "environment": rollout.environment,
+        "error": error,
+        "phases_done": None,
+        "tables": {},
+        "drift": [],
+    }
 
 
 def introspect_against(rollout: Rollout, other: Rollout) -> dict[str, Any]:
     """The live tables of a plan in one environment, and where another's differ from them."""
-    one, two = schema_of(rollout, in_full=True), schema_of(other, in_full=True)
+    here, there = (schema_of(r, in_full=True) for r in (rollout, other))
     return {
         **introspect(rollout),
         "against": other.environment,
-        "drift": [of_drift(drift) for drift in differences(one, two)],
+        "drift": [of_drift(drift) for drift in differences(here, there)],
     }
 
 

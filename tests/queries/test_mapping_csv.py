@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollout.engine.mapping import Decision, Spelling, Value
 from rollout.queries import mapping_csv
-from rollout.queries.mapping_csv import CannotRead, Problem
+from rollout.queries.mapping_csv import InvalidMappingFile, Problem
 
 VALUES = [
     Value("house", [Spelling("House", 5, "exact"), Spelling(" house", 2, "case")], "House"),
@@ -26,13 +26,13 @@ def file(*lines: str, header: str = "legacy,lookup") -> bytes:
 
 
 def problems(data: bytes) -> list[Problem]:
-    with pytest.raises(CannotRead) as refusal:
-        mapping_csv.read(data, VALUES)
+    with pytest.raises(InvalidMappingFile) as refusal:
+        mapping_csv.decisions_in(data, VALUES)
     return refusal.value.problems
 
 
 def test_every_text_has_a_line_and_no_cell_is_a_formula() -> None:
-    rows = list(csv.DictReader(io.StringIO("".join(mapping_csv.written(VALUES)))))
+    rows = list(csv.DictReader(io.StringIO("".join(mapping_csv.lines_of(VALUES)))))
     assert [row["legacy"] for row in rows][:4] == ["House", " house", "Condo", "'=1+1"]
     assert [row["lookup"] for row in rows][3:] == ["'=1+1", "", "(no value)", "Unspecified"]
     assert rows[0] == {
@@ -46,12 +46,12 @@ def test_every_text_has_a_line_and_no_cell_is_a_formula() -> None:
 
 
 def test_what_went_out_and_comes_back_unchanged_decides_nothing() -> None:
-    assert mapping_csv.read("".join(mapping_csv.written(VALUES)).encode(), VALUES) == {}
+    assert mapping_csv.decisions_in("".join(mapping_csv.lines_of(VALUES)).encode(), VALUES) == {}
 
 
 def test_what_is_changed_is_decided() -> None:
     data = file("House,Home", "Condo,(by the plan's rule)", "never,Once", "what,(no value)")
-    assert mapping_csv.read(data, VALUES) == {
+    assert mapping_csv.decisions_in(data, VALUES) == {
         "House": Decision("Home"),
         "Condo": Decision(by_rule=True),
         "never": Decision("Once"),
@@ -61,10 +61,10 @@ def test_what_is_changed_is_decided() -> None:
 
 def test_a_spreadsheets_ways_are_understood() -> None:
     expected = {"House": Decision("Home")}
-    assert mapping_csv.read(b"\xef\xbb\xbf" + file("House,Home"), VALUES) == expected
+    assert mapping_csv.decisions_in(b"\xef\xbb\xbf" + file("House,Home"), VALUES) == expected
     semicolons = file("Home;House", header="Lookup;LEGACY")
-    assert mapping_csv.read(semicolons, VALUES) == expected
-    assert mapping_csv.read(file("'=1+1,Two"), VALUES) == {"=1+1": Decision("Two")}
+    assert mapping_csv.decisions_in(semicolons, VALUES) == expected
+    assert mapping_csv.decisions_in(file("'=1+1,Two"), VALUES) == {"=1+1": Decision("Two")}
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
 
 
 def test_of_very_many_problems_the_first_are_told() -> None:
-    with pytest.raises(CannotRead) as refusal:
-        mapping_csv.read(file(*(f"castle {n},x" for n in range(60))), VALUES)
+    with pytest.raises(InvalidMappingFile) as refusal:
+        mapping_csv.decisions_in(file(*(f"castle {n},x" for n in range(60))), VALUES)
     assert (len(refusal.value.problems), refusal.value.more) == (50, 10)
 
 
 @given(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1))
 def test_any_text_comes_back_as_it_went_out(text: str) -> None:
     values = [Value("form", [Spelling(text, 1, "exact")], "Name")]
-    lines = "".join(mapping_csv.written(values)).replace(",Name,", ",Other,")
-    assert mapping_csv.read(lines.encode(), values) == {text: Decision("Other")}
+    lines = "".join(mapping_csv.lines_of(values)).replace(",Name,", ",Other,")
+    assert mapping_csv.decisions_in(lines.encode(), values) == {text: Decision("Other")}

@@ -70,6 +70,6 @@ def test_of_too_many_names_those_that_most_rows_have_are_compared(
 
     known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
     typed = [value("Town house", 3), value("Coop", 3)]
-    monkeypatch.setattr(similar_names, "MOST_NAMES", 2)
+    monkeypatch.setattr(similar_names, "MAX_NAMES", 2)
     assert suggestion([*known, *typed], "Town house") == "Townhouse: 95 % alike"
     assert suggestion([*known, *typed], "Coop") is None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
 from rollout.engine.samples import BUCKET_SECONDS, Sample
-from rollout.queries.progress import MOST_SAMPLES
+from rollout.queries.progress import MAX_SAMPLES
 from rollout.telemetry.operation_stats import Point
 
 # Minimum length of a plot, so that a single sample is a bar and not a wall.
@@ -137,7 +137,7 @@ def spans_of(
 
     The bucket that is still being filled is left out.
     """
-    if len(samples) >= MOST_SAMPLES:
+    if len(samples) >= MAX_SAMPLES:
         return _merged(samples)
     until = ended or now
     spans = [_cut(sample, began, until) for sample in samples]

@@ -12,7 +12,7 @@ from rollout.console.job_histories import jobs_of
 from rollout.engine.target import TargetAway, TargetGone, reason_of
 from rollout.models import AuditReport, LogEntry, PhaseRun, Rehearsal, Rollout, Snapshot
 from rollout.plan.registry import UnknownPlan
-from rollout.queries.status import why_closed
+from rollout.queries.status import closed_reason
 
 # Maximum of each kind, the newest; the activity log has the rest.
 MAX_OF_EACH = 50
@@ -41,7 +41,7 @@ def closed_page(request: HttpRequest, closed: Closed) -> HttpResponse:
 
 def why(rollout: object) -> str:
     """Why a rollout is closed, for the head of a page that is about something of it."""
-    return why_closed(rollout) if isinstance(rollout, Rollout) else ""
+    return closed_reason(rollout) if isinstance(rollout, Rollout) else ""
 
 
 def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpResponse:

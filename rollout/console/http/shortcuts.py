@@ -16,7 +16,13 @@ from rollout.models import (
 )
 from rollout.plan import Plan, plans
 from rollout.plan.registry import UnknownPlan
-from rollout.queries.status import PhaseStatus, RolloutStatus, find_rollout, status_of, why_closed
+from rollout.queries.status import (
+    PhaseStatus,
+    RolloutStatus,
+    closed_reason,
+    find_rollout,
+    status_of,
+)
 
 
 class Closed(Exception):
@@ -33,7 +39,7 @@ def rollout_or_404(plan: str, environment: str) -> Rollout:
         return find_rollout(plan, environment)
     except (UnknownPlan, UnknownEnvironment) as error:
         named = Rollout.objects.filter(plan=plan, environment=environment).first()
-        if named is not None and (why := why_closed(named)):
+        if named is not None and (why := closed_reason(named)):
             raise Closed(named, why) from error
         raise Http404(str(error)) from error
 

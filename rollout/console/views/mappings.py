@@ -28,7 +28,7 @@ from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, R
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
-from rollout.queries.mapping_csv import CannotRead
+from rollout.queries.mapping_csv import InvalidMappingFile
 from rollout.queries.similar_names import Suggestions
 
 # Each value has three fields, and Django accepts 1,000 in a form.
@@ -145,9 +145,9 @@ def preview(
         asked = asked_in(request.POST)
         uploaded = request.FILES.get("file")
         if isinstance(uploaded, UploadedFile):
-            data = uploaded.read(mapping_csv.LARGEST_FILE + 1)
-            asked |= mapping_csv.read(data, _reviewed(rollout, lookup)[0].values)
-    except CannotRead as error:
+            data = uploaded.read(mapping_csv.MAX_BYTES + 1)
+            asked |= mapping_csv.decisions_in(data, _reviewed(rollout, lookup)[0].values)
+    except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
     if not asked:
         messages.info(request, "Nothing is decided otherwise than it is. Change a value first.")
@@ -190,7 +190,7 @@ def download(
     lookup = lookup_or_404(rollout, table, column)
     values = _reviewed(rollout, lookup)[0].values
     answer = StreamingHttpResponse(
-        mapping_csv.written(values), content_type="text/csv; charset=utf-8"
+        mapping_csv.lines_of(values), content_type="text/csv; charset=utf-8"
     )
     answer["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
     # A StreamingHttpResponse is answered like any other.
@@ -269,7 +269,7 @@ def _review_page(
     asked: dict[str, Decision],
     *,
     problems: dict[str, str] | None = None,
-    unreadable: CannotRead | None = None,
+    unreadable: InvalidMappingFile | None = None,
     status: int = 200,
 ) -> HttpResponse:
     filters = ValueFilter(request.GET)
@@ -283,7 +283,7 @@ def _review_page(
         "refusal": runner.why_not_review(rollout),
         "unreadable": unreadable,
         "history": history,
-        "largest_file": mapping_csv.LARGEST_FILE,
+        "largest_file": mapping_csv.MAX_BYTES,
         **_new_page(rollout, lookup),
     }
     try:

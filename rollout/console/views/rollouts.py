@@ -19,7 +19,7 @@ from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.queries.pauses import pause_of
-from rollout.queries.status import all_rollouts, briefs_of, steps_of
+from rollout.queries.status import all_rollouts, summaries_of, steps_of
 from rollout.watchdog.sampled_audits import next_sample
 
 MAX_RECENT = 5
@@ -36,19 +36,19 @@ _INDEX_ORDER = ("plan", "environment", "-id")
 def overview(request: ConsoleRequest) -> HttpResponse:
     vary_on_user(request)
     seen = environments_seen_by(request.user, "view_rollout")
-    briefs = briefs_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
-    last = _last_entries([brief.rollout for brief in briefs])
+    summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
+    last = _last_entries([summary.rollout for summary in summaries])
     page = {
         "rows": [
             {
-                "status": brief,
-                "phase": current_phases.current_phase(brief),
-                "last": last.get(brief.rollout.pk),
+                "status": summary,
+                "phase": current_phases.current_phase(summary),
+                "last": last.get(summary.rollout.pk),
             }
-            for brief in briefs
+            for summary in summaries
         ],
         "liveness": liveness(),
-        "live": pace(any(current_phases.is_at_work(brief) for brief in briefs)),
+        "live": pace(any(current_phases.is_at_work(summary) for summary in summaries)),
     }
     template = "overview_live" if request.htmx else "overview"
     return render(request, f"rollout/{template}.html", page)

@@ -6,7 +6,7 @@ from django.template.loader import render_to_string
 from rollout.console.charts.bars import Chart, chart_of, spans_of
 from rollout.console.charts.lines import round_above
 from rollout.engine.samples import Sample
-from rollout.queries.progress import MOST_SAMPLES
+from rollout.queries.progress import MAX_SAMPLES
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LATE = NOON + timedelta(days=1)
@@ -56,7 +56,7 @@ def test_one_sample_is_a_bar_in_a_minute() -> None:
 
 def test_as_many_samples_as_there_may_be_fill_the_plot() -> None:
     # Put together from an hour of buckets: each stands for six of them.
-    many = chart(*(sample(30 * n, 5000 + n) for n in range(MOST_SAMPLES)))
+    many = chart(*(sample(30 * n, 5000 + n) for n in range(MAX_SAMPLES)))
     assert len(many.bars) == 120
     assert many.end - many.start == timedelta(hours=1)
     assert {bar.width for bar in many.bars} == {"0.833%"}
