@@ -50,7 +50,7 @@ from rollout.watchdog import lost_work, scheduled_starts
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
-from rollout.watchdog.queue_beat import BEAT_LOST, QueueBeat
+from rollout.watchdog.queue_beat import LOST_AFTER_SECONDS, QueueBeat
 from rollout.worker import leases
 from rollout.worker.restores import why_not_fresh
 from rollout.worker.runs import RunJob
@@ -125,7 +125,7 @@ class TestAMachineWhoseClockIsWrong:
         beat = QueueBeat(clock=lambda: passed[0])
         beat.send_due()
         clock(ahead)
-        passed[0] += BEAT_LOST
+        passed[0] += LOST_AFTER_SECONDS
         rollouts.lose_the_queue()
         beat.send_due()
         assert [message.task for message in rollouts.queued()] == ["rollout.tasks.beat"]

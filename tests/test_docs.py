@@ -223,7 +223,7 @@ FIGURES = {
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
-        f"for {spelled(scheduled_starts.LATEST.total_seconds() / 60)} minutes is not made up",
+        f"for {spelled(scheduled_starts.MAX_DELAY.total_seconds() / 60)} minutes is not made up",
         f"an answer for {spelled(cached_queries.TTL_SECONDS)} seconds",
     ],
     "docs/monitoring.md": [
@@ -239,7 +239,7 @@ FIGURES = {
     "docs/runbook.md": [
         f"The lease of its run ends after {leases.SECONDS} seconds",
         f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
-        f"through the queue every {queue_beat.BEAT_EVERY:g} seconds",
+        f"through the queue every {queue_beat.BEAT_EVERY_SECONDS:g} seconds",
         f"After {ddl.ATTEMPTS} attempts the run fails",
         f"waits {ddl.FIRST_LOCK_TIMEOUT} to {ddl.LONGEST_LOCK_TIMEOUT:g} seconds",
         f"open for more than {health.OLD_TRANSACTION_SECONDS} seconds",

@@ -1,4 +1,4 @@
-"""Mismatches across reports: which are new, stay, were put right, came back, or are accepted."""
+"""Mismatches across reports: new, persisting, repaired, regressed or waived."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -17,65 +17,61 @@ from rollout.models import (
     Rollout,
 )
 
-AT_ONCE = 1000
+BATCH_SIZE = 1000
+# Table, key and column.
 Place = tuple[str, str, str]
-"""Table, key and column."""
 
 
 def waived_now() -> Q:
-    """Findings that somebody accepts at this moment."""
+    """Findings that are waived at this moment."""
     return Q(waived_until__gt=timezone.now())
 
 
 def settle(report: AuditReport, result: AuditResult, *, operation: str = "") -> None:
-    """Write a report's mismatches down, each with what it was to the reports before.
+    """Store a report's mismatches, each with its state against earlier reports.
 
-    ``operation`` names the application's, where its shadow read met them. A full audit also says
-    of what it did not find any more that it is right again, as long as it kept all that it found.
-    In a transaction.
+    ``operation`` is the application's, if a shadow read of it met them. A full audit that stored
+    all its mismatches also marks open findings as repaired that it did not meet. In a transaction.
     """
     known = _known(report.rollout, result.mismatches)
-    waived: set[tuple[str, str]] = set()
-    accepted: dict[tuple[str, str], bool] = {}
-    for first in range(0, len(result.mismatches), AT_ONCE):
-        some = result.mismatches[first : first + AT_ONCE]
-        states = {_place(row): _state_of(known.get(_place(row))) for row in some}
-        found = _upsert(report, some, known)
+    waived: dict[tuple[str, str], bool] = {}
+    for first in range(0, len(result.mismatches), BATCH_SIZE):
+        batch = result.mismatches[first : first + BATCH_SIZE]
+        states = {_place(row): _state_of(known.get(_place(row))) for row in batch}
+        findings = _upsert(report, batch, known)
         Mismatch.objects.bulk_create(
             Mismatch(
                 report=report,
-                finding=found[_place(row)],
+                finding=findings[_place(row)],
                 state=states[_place(row)],
                 operation=operation,
                 **asdict(row),
             )
-            for row in some
+            for row in batch
         )
-        for row in some:
-            here = (row.table, row.key)
+        for row in batch:
             is_waived = states[_place(row)] == MismatchState.WAIVED
-            # A row is accepted when every one of its mismatches is.
-            accepted[here] = accepted.get(here, True) and is_waived
-    waived = {row for row, all_of_it in accepted.items() if all_of_it}
-    report.waived = len(waived)
+            # A row is waived when every one of its mismatches is.
+            waived[row.table, row.key] = waived.get((row.table, row.key), True) and is_waived
+    report.waived = sum(waived.values())
     if report.mode == AuditMode.FULL and result.all_stored:
-        _put_right(report, {_place(row) for row in result.mismatches})
+        _mark_repaired(report, {_place(row) for row in result.mismatches})
 
 
 def note(report: AuditReport, mismatches: Sequence[RowMismatch], *, operation: str) -> None:
-    """Write down what is no matter of a row, and so has no history of its own."""
+    """Store mismatches without findings: what differs is not a row, and has no history."""
     Mismatch.objects.bulk_create(
         Mismatch(report=report, operation=operation, **asdict(row)) for row in mismatches
     )
 
 
 def _known(rollout: Rollout, mismatches: Sequence[RowMismatch]) -> dict[Place, Finding]:
-    found: dict[Place, Finding] = {}
-    for first in range(0, len(mismatches), AT_ONCE):
-        keys = {row.key for row in mismatches[first : first + AT_ONCE]}
+    known: dict[Place, Finding] = {}
+    for first in range(0, len(mismatches), BATCH_SIZE):
+        keys = {row.key for row in mismatches[first : first + BATCH_SIZE]}
         for finding in Finding.objects.filter(rollout=rollout, key__in=keys):
-            found[finding.table, finding.key, finding.column] = finding
-    return found
+            known[finding.table, finding.key, finding.column] = finding
+    return known
 
 
 def _state_of(finding: Finding | None) -> MismatchState:
@@ -89,10 +85,10 @@ def _state_of(finding: Finding | None) -> MismatchState:
 
 
 def _upsert(
-    report: AuditReport, some: Iterable[RowMismatch], known: dict[Place, Finding]
+    report: AuditReport, batch: Iterable[RowMismatch], known: dict[Place, Finding]
 ) -> dict[Place, Finding]:
     new, old = [], []
-    for row in some:
+    for row in batch:
         finding = known.get(_place(row))
         if finding is None:
             finding = Finding(
@@ -114,20 +110,20 @@ def _upsert(
         old.append(finding)
     Finding.objects.bulk_create(new)
     Finding.objects.bulk_update(old, ["regressions", "state", "category", "last_report"])
-    return {_place(row): known[_place(row)] for row in some}
+    return {_place(row): known[_place(row)] for row in batch}
 
 
-def _put_right(report: AuditReport, found: set[Place]) -> None:
-    open_ones = Finding.objects.filter(rollout=report.rollout, state=FindingState.OPEN)
+def _mark_repaired(report: AuditReport, mismatching: set[Place]) -> None:
+    findings = Finding.objects.filter(rollout=report.rollout, state=FindingState.OPEN)
     if report.tables:
-        open_ones = open_ones.filter(table__in=report.tables)
+        findings = findings.filter(table__in=report.tables)
     gone = [
         finding.pk
-        for finding in open_ones.iterator(chunk_size=AT_ONCE)
-        if (finding.table, finding.key, finding.column) not in found
+        for finding in findings.iterator(chunk_size=BATCH_SIZE)
+        if (finding.table, finding.key, finding.column) not in mismatching
     ]
-    for first in range(0, len(gone), AT_ONCE):
-        Finding.objects.filter(pk__in=gone[first : first + AT_ONCE]).update(
+    for first in range(0, len(gone), BATCH_SIZE):
+        Finding.objects.filter(pk__in=gone[first : first + BATCH_SIZE]).update(
             state=FindingState.REPAIRED, repaired_report=report
         )
 
@@ -137,7 +133,7 @@ def _place(row: RowMismatch) -> Place:
 
 
 def came_back(rollout: Rollout) -> int:
-    """How many open findings were right before: a sign of a wrong write path."""
+    """How many open findings were repaired before: a sign of a wrong write path."""
     return Finding.objects.filter(
         rollout=rollout, state=FindingState.OPEN, regressions__gt=0
     ).count()

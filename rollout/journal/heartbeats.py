@@ -1,4 +1,4 @@
-"""Whether workers and watchdog are at work: each is seen by what it really does."""
+"""Signs of life of workers and watchdogs, each given by its real work."""
 
 import os
 import socket
@@ -14,9 +14,9 @@ from rollout.models import Heartbeat
 
 WORKER = "worker"
 WATCHDOG = "watchdog"
+# After this long without a sign of life a process counts as not running.
 SILENCE = timedelta(seconds=12)
-"""After this long without a sign, a process counts as not running."""
-_FORGET = timedelta(days=1)
+_RETENTION = timedelta(days=1)
 
 
 def process_name() -> str:
@@ -31,22 +31,22 @@ def beat(kind: str) -> None:
 
 
 def delete_old() -> None:
-    """Drop the traces of processes long gone, and of a clock that was set back since."""
-    Heartbeat.objects.filter(seen_at__lt=Now() - _FORGET).delete()
+    """Delete signs of processes long gone, and of a clock that was set back since."""
+    Heartbeat.objects.filter(seen_at__lt=Now() - _RETENTION).delete()
     Heartbeat.objects.exclude(plausible()).delete()
 
 
 def plausible() -> Q:
-    """Signs of life that are not of a time to come: of the database's clock before it was set back.
+    """Signs of life that are not in the future, as those before a clock was set back are.
 
-    They would hide what was seen since.
+    They would hide newer ones.
     """
     return Q(seen_at__lt=Now() + SILENCE)
 
 
 @dataclass(frozen=True)
 class Liveness:
-    """When a worker and the watchdog were last seen, and what to do if that is too long ago."""
+    """When a worker and a watchdog were last seen, and what to do if that is too long ago."""
 
     worker_seen_at: datetime | None
     watchdog_seen_at: datetime | None
@@ -71,7 +71,7 @@ def last_seen(kind: str) -> datetime | None:
 
 
 def liveness() -> Liveness:
-    """The state of the processes that do the work. A worker is seen by way of the queue itself."""
+    """The state of workers and watchdogs. A worker is seen when it carries out a beat."""
     seen = {
         kind: (newest, asked_at)
         for kind, newest, asked_at in Heartbeat.objects.filter(plausible())
@@ -85,9 +85,9 @@ def liveness() -> Liveness:
 
 
 def liveness_of(worker: datetime | None, watchdog: datetime | None, now: datetime) -> Liveness:
-    """The same for who knows already when a worker and the watchdog were last seen.
+    """The same from when a worker and a watchdog were last seen.
 
-    ``now`` is of the database's clock, as what was seen is: those of the machines differ.
+    ``now`` is by the database's clock, as both are: the clocks of machines differ.
     """
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE

@@ -1,4 +1,4 @@
-"""The server that rehearsals are made on, where it is another than production's."""
+"""The server for the databases of rehearsals, if it is not production's."""
 
 import copy
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 SETTING = 'ROLLOUT["REHEARSE_ON"]'
+# Django's alias of a server that is named by a connection string.
 ALIAS = "rollout-rehearsals"
-"""The alias under which a server that is named by a connection string is known to Django."""
-USUAL_PORT = "5432"
+DEFAULT_PORT = "5432"
 
 
 class ServerAway(LookupError):
-    """The server that a rehearsal was made on is no longer the one that is named."""
+    """The settings no longer name the server of a rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def rehearsal_server() -> Server | None:
     if alias == ALIAS:
         connections.databases[ALIAS] = _settings_of(named)
     of = connections[alias].settings_dict
-    return Server(f"{of['HOST'] or 'localhost'}:{of['PORT'] or USUAL_PORT}", alias)
+    return Server(f"{of['HOST'] or 'localhost'}:{of['PORT'] or DEFAULT_PORT}", alias)
 
 
 def server_of(name: str) -> Server:

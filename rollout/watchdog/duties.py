@@ -20,7 +20,7 @@ from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.database_stats import DatabaseSampler
 from rollout.watchdog.lost_work import bring_back
 from rollout.watchdog.queue_beat import QueueBeat
-from rollout.watchdog.view_refresh import Refresher
+from rollout.watchdog.view_refresh import ViewRefresher
 from rollout.worker.kinds import KINDS
 
 # The watchdog looks every second: with no interval of its own a duty is due each time.
@@ -62,7 +62,7 @@ def duties() -> tuple[Duty, ...]:
             Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
             for kind in KINDS
         ),
-        Duty("view refreshes", looks, Refresher().send_due, needs_worker=True),
+        Duty("view refreshes", looks, ViewRefresher().send_due, needs_worker=True),
         Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),
         Duty("database statistics", reads, DatabaseSampler().sample_all),

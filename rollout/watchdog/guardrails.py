@@ -1,4 +1,4 @@
-"""Evaluates a plan's guardrails, and does what a broken one says."""
+"""Evaluates a plan's guardrails, and begins or ends the action of each."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -31,8 +31,8 @@ from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
 from rollout.worker.transitions import move, paused_by
 
-ERRORS_SAID = 3
-"""A rule that could not be judged so often in a row is said so in the log, once."""
+# After so many errors in a row the activity log says once that a guardrail cannot be evaluated.
+ERRORS_BEFORE_ENTRY = 3
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +46,10 @@ def evaluate_all() -> None:
 
 
 def evaluate(rollout: Rollout, *, now: datetime) -> None:
-    """Judge the rules of a rollout.
+    """Evaluate the guardrails of a rollout.
 
-    Only a protected environment has an application, and only a rollout that was begun and has not
-    come to its end has rules to keep.
+    They apply from the first phase's start until the last phase is done, and only in a protected
+    environment: the others have no application.
     """
     try:
         rules = plans.get(rollout.plan).judged_rules
@@ -60,18 +60,18 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
         return
     keep_baseline(run)
     known = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
-    _heed_resumption(known.values(), now)
+    _notice_resumption(known.values(), now)
     changed = []
     for rule in rules:
         state = known.get(rule.id) or RuleState(rollout=rollout, rule=rule.id, since=now)
         try:
-            found = evaluation_of(rule, state, run, now)
+            evaluation = evaluation_of(rule, state, run, now)
         except DatabaseError:
             raise
         except Exception as error:
             _log.exception("Rule %s of %s could not be judged", rule.id, rollout)
-            found = Evaluation(RuleVerdict.ERROR, f"It could not be judged: {error}")
-        _follow(rule, state, found, run, now)
+            evaluation = Evaluation(RuleVerdict.ERROR, f"It could not be judged: {error}")
+        _apply(rule, state, evaluation, run, now)
         changed.append(state)
     RuleState.objects.filter(rollout=rollout).exclude(rule__in=[r.id for r in rules]).delete()
     _save(changed)
@@ -86,8 +86,8 @@ def _save(states: Sequence[RuleState]) -> None:
         state.save(force_insert=state.pk is None)
 
 
-def _heed_resumption(states: Collection[RuleState], now: datetime) -> None:
-    """Who lets a run go on that a rule paused, starts the windows of all such rules afresh."""
+def _notice_resumption(states: Collection[RuleState], now: datetime) -> None:
+    """Resuming a run that a guardrail paused starts the windows of all such guardrails afresh."""
     pausing = [state for state in states if state.action == "pause"]
     over = [state for state in pausing if state.acting and not _is_paused(state.run)]
     for state in over:
@@ -101,22 +101,24 @@ def _is_paused(run: PhaseRun | None) -> bool:
     return run is not None and run.state in (RunState.PAUSING, RunState.PAUSED)
 
 
-def _follow(rule: Rule, state: RuleState, found: Evaluation, run: PhaseRun, now: datetime) -> None:
-    """Bring the state up to date, and begin or end what the rule does."""
-    if state.verdict != found.verdict:
+def _apply(
+    rule: Rule, state: RuleState, evaluation: Evaluation, run: PhaseRun, now: datetime
+) -> None:
+    """Update the guardrail's state, and begin or end its action."""
+    if state.verdict != evaluation.verdict:
         state.since = now
-    if found.verdict == RuleVerdict.BROKEN:
+    if evaluation.verdict == RuleVerdict.BROKEN:
         state.last_broken_at = by_the_database()
-    state.errors = state.errors + 1 if found.verdict == RuleVerdict.ERROR else 0
-    state.action, state.verdict, state.judged_at = rule.action, found.verdict, now
-    state.message, state.value, state.usual = found.message, found.value, found.usual
-    state.bound, state.calls = found.bound, found.calls
-    state.windows = [asdict(window) for window in found.windows]
-    if state.errors == ERRORS_SAID:
-        _record(Event.RULE_NOT_JUDGED, rule, state, run, found.message)
-    if found.verdict == RuleVerdict.BROKEN and not state.acting:
+    state.errors = state.errors + 1 if evaluation.verdict == RuleVerdict.ERROR else 0
+    state.action, state.verdict, state.judged_at = rule.action, evaluation.verdict, now
+    state.message, state.value, state.usual = evaluation.message, evaluation.value, evaluation.usual
+    state.bound, state.calls = evaluation.bound, evaluation.calls
+    state.windows = [asdict(window) for window in evaluation.windows]
+    if state.errors == ERRORS_BEFORE_ENTRY:
+        _record(Event.RULE_NOT_JUDGED, rule, state, run, evaluation.message)
+    if evaluation.verdict == RuleVerdict.BROKEN and not state.acting:
         _begin(rule, state, run)
-    elif found.verdict == RuleVerdict.KEPT and state.acting:
+    elif evaluation.verdict == RuleVerdict.KEPT and state.acting:
         _end(rule, state, run)
 
 
@@ -134,7 +136,7 @@ def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
 
 
 def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
-    """Whether there was something to pause. A rollback goes on: it may be the cure."""
+    """Whether there was something to pause. A rollback goes on: it may be the remedy."""
     if run.state not in (RunState.QUEUED, RunState.RUNNING):
         return False
     with rollouts.alone_with(run.rollout):
@@ -142,7 +144,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
         if run.way == Way.BACKWARD:
             return False
         waits = run.state == RunState.QUEUED
-        pause = paused_by(ByRule(rule).get_username(), rule=rule.id, message=state.message)
+        pause = paused_by(RuleActor(rule).get_username(), rule=rule.id, message=state.message)
         if not (waits and move(run, RunState.PAUSED, pause=pause)) and not move(
             run, RunState.PAUSING, pause=pause
         ):
@@ -159,7 +161,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
 
 
 def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
-    """Kept again: warnings and throttles end by themselves, the others if the rule says so."""
+    """Once OK again, warnings and throttles end, other actions only if the rule resumes."""
     if rule.action in ("pause", "hold") and not rule.resumes:
         return
     if rule.action == "pause" and not _resume(rule, state):
@@ -170,7 +172,7 @@ def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
 
 
 def _resume(rule: Rule, state: RuleState) -> bool:
-    """Whether the run that it paused goes on, or is left to another rule that holds it too."""
+    """Whether the paused run was resumed, or stays paused by another guardrail."""
     run = state.run
     if run is None or run.state != RunState.PAUSED:
         return False
@@ -178,15 +180,15 @@ def _resume(rule: Rule, state: RuleState) -> bool:
     if others.exclude(rule=rule.id).exists():
         return True
     try:
-        phases.resume(run.rollout, actor=ByRule(rule), source="watchdog")
+        phases.resume(run.rollout, actor=RuleActor(rule), source="watchdog")
     except actors.Refused:
         return False
     return True
 
 
 @dataclass(frozen=True)
-class ByRule:
-    """Who acts in the log where a rule does."""
+class RuleActor:
+    """The actor in the log when a guardrail acts."""
 
     rule: Rule
 
@@ -199,7 +201,7 @@ def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: 
         event,
         message,
         on=run,
-        actor=ByRule(rule),
+        actor=RuleActor(rule),
         source="watchdog",
         rule=rule.id,
         sentence=rule.sentence,

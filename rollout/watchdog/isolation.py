@@ -1,4 +1,4 @@
-"""Keeps what goes wrong with one thing from the others."""
+"""Keeps an error in one rollout or duty from stopping the others."""
 
 import logging
 import time
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from rollout import journal
 
-# The same error is logged again after so many seconds, not every second.
-SAY_AGAIN_AFTER = 60.0
+# The same error is not logged more often.
+REPEAT_AFTER_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 _logged: dict[str, tuple[str, float]] = {}
@@ -28,7 +28,7 @@ def isolated(what: str) -> Iterator[None]:
             raise
         text = f"{type(error).__name__}: {error}"
         last, at = _logged.get(what, ("", 0.0))
-        if last != text or time.monotonic() - at > SAY_AGAIN_AFTER:
+        if last != text or time.monotonic() - at > REPEAT_AFTER_SECONDS:
             _logged[what] = text, time.monotonic()
             _log.exception("%s failed", what)
     else:

@@ -1,4 +1,4 @@
-"""Brings back the work of workers that died: queues again what nobody has been heard of with."""
+"""Queues work again whose worker died: its lease has run out."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from rollout.worker.leases import SECONDS, take_back
 
 
 def bring_back(kind: type[LeasedJob[Any]]) -> None:
-    """Queue again what of a kind nobody has been working on for longer than a lease."""
+    """Queue work of a kind again whose lease has run out."""
     for work in kind.lost():
         with isolated(f"Bringing back {work}"):
             dead = work.worker

@@ -7,9 +7,9 @@ from datetime import datetime
 from rollout import queue
 from rollout.journal import heartbeats
 
-BEAT_EVERY = 3.0
-# A beat that nobody has carried out for so long counts as lost with its queue.
-BEAT_LOST = 30.0
+BEAT_EVERY_SECONDS = 3.0
+# A beat that no worker has carried out by then counts as lost with its queue.
+LOST_AFTER_SECONDS = 30.0
 
 
 class QueueBeat:
@@ -25,6 +25,6 @@ class QueueBeat:
         now = self._clock()
         seen = heartbeats.last_seen(heartbeats.WORKER)
         age = now - self._sent_at
-        if (seen != self._seen_before and age >= BEAT_EVERY) or age >= BEAT_LOST:
+        if (seen != self._seen_before and age >= BEAT_EVERY_SECONDS) or age >= LOST_AFTER_SECONDS:
             self._sent_at, self._seen_before = now, seen
             queue.send("beat")

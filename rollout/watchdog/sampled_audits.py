@@ -1,4 +1,4 @@
-"""Sampled audits that the plan asks for from time to time while both schemas exist."""
+"""Sampled audits that a plan schedules while both schemas exist."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from rollout.watchdog.isolation import isolated
 from rollout.worker import audits
 
 ACTOR = "schedule"
-# The watchdog asks within seconds: what is due for longer is overdue, for a reason to be told.
+# The watchdog asks within seconds: what is due for longer is overdue, and its reason is shown.
 GRACE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class NextSample:
-    """When the next sample of a rollout is due: at once, where none was made yet.
+    """When the next sample of a rollout is due: at once if none was made yet.
 
     ``under_way`` is the number of the audit whose end it waits for.
     """
@@ -51,7 +51,7 @@ class NextSample:
 
 
 def next_sample(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) -> NextSample | None:
-    """None where no sample is to come.
+    """The next sample; None if none is to come.
 
     Samples are made while both schemas exist, if the plan asks for any; not in the databases of
     rehearsals, where the phases audit and nothing may disturb them.

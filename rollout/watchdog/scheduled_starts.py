@@ -1,4 +1,4 @@
-"""Makes the starts whose time has come, each once, or writes down why not."""
+"""Starts the phases whose scheduled time has come, each once, or records why not."""
 
 from datetime import datetime, timedelta
 
@@ -18,29 +18,31 @@ from rollout.runner.phases import start
 from rollout.runner.scheduled_starts import end
 from rollout.watchdog.isolation import isolated
 
-# A start that no watchdog was there to make for longer than this is not made up for.
-LATEST = timedelta(minutes=10)
+# A start that no watchdog made by then is refused instead of made late.
+MAX_DELAY = timedelta(minutes=10)
 
 
 def start_due() -> int:
-    """Make the starts whose time has come; how many there were.
+    """Make the starts that are due; how many there were.
 
-    It comes as a watchdog sees it pass: a clock that jumps makes none.
+    Time passes as a watchdog sees it: a clock that jumps makes no start.
     """
     now = watched_times.newest_moment()
     if now is None:
         return 0
     due = ScheduledStart.objects.filter(state=ScheduleState.WAITING, at__lte=now)
-    made = 0
+    started = 0
     for pk in due.values_list("pk", flat=True):
         with isolated(f"The scheduled start {pk}"):
-            made += _start(pk, now)
-    return made
+            started += _start(pk, now)
+    return started
 
 
 def _start(pk: int, now: datetime) -> bool:
-    """Start it, or write down why not, in the transaction that says so: it is done once, and
-    whoever takes over from a watchdog that died in the middle finds it waiting."""
+    """Start a phase, or record why not, in the transaction that ends the wait.
+
+    So it is done once, and after a watchdog that died in between another finds it waiting.
+    """
     with journal.atomic():
         due = (
             ScheduledStart.objects.select_for_update(of=("self",))
@@ -51,12 +53,11 @@ def _start(pk: int, now: datetime) -> bool:
         if due is None:
             return False
         try:
-            reason = _why_not(due, now)
-            if reason:
+            if reason := _refusal(due, now):
                 raise Refused(reason)
             start(due.rollout, due.phase, actor=due.actor or Scheduler(due), source="watchdog")
         except DatabaseError:
-            # The journal's: nothing is written down, and the next look tries again.
+            # The journal is away: the next look tries again.
             raise
         except Exception as refusal:
             _refuse(due, str(refusal).strip())
@@ -66,7 +67,7 @@ def _start(pk: int, now: datetime) -> bool:
 
 
 def call_off(reason: str) -> None:
-    """Make none of the starts that wait, and write down why."""
+    """Refuse all starts that wait, and record why."""
     with journal.atomic():
         for due in ScheduledStart.objects.select_for_update(of=("self",)).filter(
             state=ScheduleState.WAITING
@@ -85,17 +86,17 @@ def _refuse(due: ScheduledStart, reason: str) -> None:
     )
 
 
-def _why_not(due: ScheduledStart, now: datetime) -> str:
-    """Why the start is not even tried; empty where it is."""
+def _refusal(due: ScheduledStart, now: datetime) -> str:
+    """Why the start is not even tried; empty if it is."""
     try:
         plan = plans.get(due.rollout.plan)
     except UnknownPlan as error:
         return str(error)
-    if now - due.at > LATEST:
+    if now - due.at > MAX_DELAY:
         return (
             f"nothing looked until {in_words(now)}, more than "
-            f"{LATEST.total_seconds() // 60:.0f} minutes too late. See that a watchdog runs, and "
-            "start it by hand or schedule it anew."
+            f"{MAX_DELAY.total_seconds() // 60:.0f} minutes too late. See that a watchdog runs, "
+            "and start it by hand or schedule it anew."
         )
     if due.phase_digest != plan.digest_of(due.phase):
         return "the phase is another now than the one that was scheduled. Read it, and start that."
@@ -108,7 +109,7 @@ def _why_not(due: ScheduledStart, now: datetime) -> str:
 
 
 class Scheduler:
-    """Who starts where no user of the site asked for it."""
+    """The actor of a start whose user was deleted since."""
 
     def __init__(self, due: ScheduledStart) -> None:
         self.name = due.actor_name

@@ -44,8 +44,8 @@ def refresh(rollout_id: int, step_id: str) -> None:
                 logger.warning("%s was not refreshed: %s", step.label, error)
 
 
-class Refresher:
-    """Has each view refreshed when its time has come. It forgets with its process: no harm."""
+class ViewRefresher:
+    """Queues the refreshes that are due. A new process refreshes every view once."""
 
     def __init__(self) -> None:
         self._due: dict[tuple[int, str], float] = {}

@@ -8,7 +8,7 @@ from rollout.engine import ddl
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.actions import Statement
-from rollout.watchdog.view_refresh import Refresher, refresh, views_in_use
+from rollout.watchdog.view_refresh import ViewRefresher, refresh, views_in_use
 from tests import rollouts
 from tests.engine.actions import NoControl
 from tests.processes import wait_until
@@ -24,13 +24,13 @@ def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_ro
     filled: Rollout,
 ) -> None:
     rollouts.carry_out(filled, 3)
-    Refresher().send_due()
+    ViewRefresher().send_due()
     assert rollouts.queued() == []
     rollouts.carry_out(filled, 4)
     with rollouts.target() as application:
         application.execute("DELETE FROM properties WHERE id = (SELECT id FROM properties LIMIT 1)")
     assert rollouts.ask(COUNTED) == 300
-    refresher = Refresher()
+    refresher = ViewRefresher()
     refresher.send_due()
     refresher.send_due()
     (message,) = rollouts.queued()

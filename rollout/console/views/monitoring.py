@@ -152,9 +152,7 @@ def _plots(points: list[Point], since: datetime, until: datetime, width: timedel
         (f"p{share:.0f}", [(p.at, p.stats.milliseconds(share / 100)) for p in points])
         for share in (50, 95, 99)
     ]
-    calls = [
-        (p.at, p.stats.calls / min(width, known_until - p.at).total_seconds()) for p in points
-    ]
+    calls = [(p.at, p.stats.calls / min(width, known_until - p.at).total_seconds()) for p in points]
     errors = [(p.at, p.stats.error_rate * 100) for p in points]
     gap = 2.5 * width
     return [

@@ -19,7 +19,7 @@ from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.queries.pauses import pause_of
-from rollout.queries.status import all_rollouts, summaries_of, steps_of
+from rollout.queries.status import all_rollouts, steps_of, summaries_of
 from rollout.watchdog.sampled_audits import next_sample
 
 MAX_RECENT = 5
