@@ -23,7 +23,7 @@ def http(settings: Any) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "SECONDS", 1.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1.0)
 
 
 def send(to: Receiver, *, signed: bool = True) -> webhooks.Outcome:
