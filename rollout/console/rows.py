@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from django.conf import settings
+from rollout.conf import setting
 
 
 def row_url(table: str, key: str) -> str:
@@ -10,6 +10,5 @@ def row_url(table: str, key: str) -> str:
 
     The parts of a composite key are joined by a comma.
     """
-    patterns: dict[str, str] = getattr(settings, "ROLLOUT", {}).get("ROW_URLS", {})
-    pattern = patterns.get(table, "")
+    pattern = setting("ROW_URLS", dict[str, str]()).get(table, "")
     return pattern.format(key=quote(key, safe=""))

@@ -7,10 +7,10 @@ the journal knows those, and each process learns their database's alias when it 
 import copy
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 from django.db.models import QuerySet
 
+from rollout.conf import setting
 from rollout.engine.target import CONNECTION_OPTIONS, Target
 from rollout.journal.moments import in_words
 from rollout.journal.rehearsal_servers import Server, ServerAway, server_of
@@ -52,10 +52,7 @@ def protected() -> list[str]:
 
 
 def _configured() -> dict[str, str | dict[str, Any]]:
-    named: dict[str, str | dict[str, Any]] = getattr(settings, "ROLLOUT", {}).get(
-        "ENVIRONMENTS", {DEFAULT: "default"}
-    )
-    return named
+    return setting("ENVIRONMENTS", {DEFAULT: "default"})
 
 
 def made_for(plan: str) -> list[str]:

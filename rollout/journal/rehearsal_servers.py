@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
+
+from rollout.conf import setting
 
 SETTING = 'ROLLOUT["REHEARSE_ON"]'
 # Django's alias of a server that is named by a connection string.
@@ -33,7 +34,7 @@ def rehearsal_server() -> Server | None:
 
     Raises ImproperlyConfigured where the setting names none.
     """
-    named = getattr(settings, "ROLLOUT", {}).get("REHEARSE_ON", "")
+    named = setting("REHEARSE_ON", "")
     if not named:
         return None
     alias = named if named in connections.databases else ALIAS

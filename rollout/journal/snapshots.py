@@ -1,8 +1,8 @@
 """The journal's snapshots, as lists show them, and the programs that take and restore them."""
 
-from django.conf import settings
 from django.db.models import QuerySet
 
+from rollout.conf import setting
 from rollout.engine.snapshot.programs import Programs, find_programs
 from rollout.engine.target import Connection
 from rollout.models import Rollout, Snapshot, SnapshotState
@@ -28,5 +28,5 @@ def newest_verified(rollout: Rollout) -> Snapshot | None:
 
 def programs_for(connection: Connection) -> Programs:
     """The client programs that fit a server. Raises SnapshotError."""
-    given = getattr(settings, "ROLLOUT", {}).get("PG_BIN", "")
+    given = setting("PG_BIN", "")
     return find_programs(connection.info.server_version // 10_000, given=str(given))

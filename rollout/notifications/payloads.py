@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.urls import NoReverseMatch
 
+from rollout.conf import setting
 from rollout.journal.moments import in_words
 from rollout.models import LogEntry
 from rollout.notifications.kinds import headline, kind_of
@@ -14,7 +14,7 @@ from rollout.notifications.kinds import headline, kind_of
 
 def link_to(entry: LogEntry) -> str:
     """The address of the entry's page; empty without ``ROLLOUT["BASE_URL"]``."""
-    base: str = getattr(settings, "ROLLOUT", {}).get("BASE_URL", "")
+    base = setting("BASE_URL", "")
     if not base:
         return ""
     try:

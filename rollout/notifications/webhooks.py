@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from django.conf import settings
-
+from rollout.conf import setting
 from rollout.notifications.kinds import DEFAULT_KINDS
 
 # For all of a delivery: also for a receiver that sends byte after byte.
@@ -69,8 +68,7 @@ class Outcome:
 
 def configured() -> Mapping[str, Any]:
     """``ROLLOUT["NOTIFICATIONS"]``."""
-    found: Mapping[str, Any] = getattr(settings, "ROLLOUT", {}).get("NOTIFICATIONS", {})
-    return found
+    return setting("NOTIFICATIONS", dict[str, Any]())
 
 
 def webhooks() -> dict[str, Webhook]:

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 
+from rollout.conf import setting
 from rollout.engine.target import OWN_ROWS
 from rollout.modes import Modes, modes_now
 from rollout.plan.switch import ReadMode, lock_key
@@ -89,7 +89,7 @@ class Reader:
 
     def offer(self, offer: Offer) -> None:
         """Take a random share of the offers. Runs on the application's own thread."""
-        if not getattr(settings, "ROLLOUT", {}).get("SHADOW", True):
+        if not setting("SHADOW", True):
             return
         self._offered_at = time.monotonic()
         share = self._shares.of(offer.plan, offer.using)
@@ -209,7 +209,7 @@ def _own(execute: Execute, query: Any, parameters: Any, many: bool, context: Any
 @contextmanager
 def _snapshot(offer: Offer) -> Iterator[Modes]:
     """A short read-only transaction in which both schemas exist."""
-    timeout = int(getattr(settings, "ROLLOUT", {}).get("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
+    timeout = int(setting("SHADOW_TIMEOUT_MS", TIMEOUT_MS))
     connection = connections[offer.using]
     with transaction.atomic(using=offer.using), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

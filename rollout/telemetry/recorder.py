@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.conf import settings
 from django.db import DatabaseError
 
 from rollout import journal
+from rollout.conf import setting
 from rollout.journal.heartbeats import process_name
 from rollout.telemetry.histograms import Histogram
 
@@ -82,7 +82,7 @@ class Recorder:
             sums.seconds += seconds
             sums.database_seconds += database_seconds
             sums.durations.add(seconds)
-            if self._writer is None and getattr(settings, "ROLLOUT", {}).get("TELEMETRY", True):
+            if self._writer is None and setting("TELEMETRY", True):
                 self._writer = threading.Thread(target=self._write, name="telemetry", daemon=True)
                 self._writer.start()
                 atexit.register(self.flush)

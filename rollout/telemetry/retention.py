@@ -5,21 +5,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
 from rollout import journal
+from rollout.conf import setting
 from rollout.models import Measurement, ShadowTally
 from rollout.models.shadow import OUTCOMES
 from rollout.telemetry.histograms import Histogram, total
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(NamedTuple):
     """Measurements older than ``after`` are kept in intervals of ``seconds``."""
 
     after: timedelta
@@ -92,11 +91,11 @@ def downsample(*, now: datetime | None = None) -> int:
     ``ROLLOUT["TELEMETRY_KEPT"]``, a timedelta, says how long measurements are kept.
     """
     now = now or timezone.now()
-    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", RETENTION)
+    retention = setting("TELEMETRY_KEPT", RETENTION)
     saved = 0
     for kind in (MEASUREMENTS, SHADOW_TALLIES):
         rows = kind.model._default_manager
-        saved += rows.filter(at__lt=now - kept).delete()[0]
+        saved += rows.filter(at__lt=now - retention).delete()[0]
         for resolution in resolutions():
             finer = rows.filter(
                 kind.finer(resolution),
@@ -112,8 +111,7 @@ def downsample(*, now: datetime | None = None) -> int:
 
 def resolutions() -> tuple[Resolution, ...]:
     """From the finest to the coarsest."""
-    configured = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_THINNING")
-    return RESOLUTIONS if configured is None else tuple(Resolution(*pair) for pair in configured)
+    return tuple(Resolution(*pair) for pair in setting("TELEMETRY_THINNING", RESOLUTIONS))
 
 
 def _add_up(kind: Kind, keys: Sequence[int], resolution: Resolution) -> int:

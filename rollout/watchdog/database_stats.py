@@ -9,10 +9,10 @@ from itertools import chain
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.utils import timezone
 
 from rollout import gates, journal
+from rollout.conf import setting
 from rollout.engine import statistics
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection, TargetAway
@@ -127,8 +127,8 @@ def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def downsample(*, now: datetime | None = None) -> int:
     """Keep the last sample of each interval, with the statements of all; how many were deleted."""
     now = now or timezone.now()
-    kept: timedelta = getattr(settings, "ROLLOUT", {}).get("TELEMETRY_KEPT", RETENTION)
-    gone, _ = DatabaseSample.objects.filter(at__lt=now - kept).delete()
+    retention = setting("TELEMETRY_KEPT", RETENTION)
+    gone, _ = DatabaseSample.objects.filter(at__lt=now - retention).delete()
     for after, seconds in RESOLUTIONS:
         finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
         with journal.atomic():

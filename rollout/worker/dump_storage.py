@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.utils.text import get_valid_filename
 
+from rollout.conf import setting
 from rollout.engine.snapshot import failures
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.pipes import CHUNK, Readable
@@ -37,8 +37,7 @@ class Stored:
 
 def storage() -> Storage:
     """The storage that ``ROLLOUT["SNAPSHOTS"]["STORAGE"]`` names, an alias of STORAGES."""
-    configured = getattr(settings, "ROLLOUT", {}).get("SNAPSHOTS", {})
-    return storages[configured.get("STORAGE", "default")]
+    return storages[setting("SNAPSHOTS", {"STORAGE": "default"}).get("STORAGE", "default")]
 
 
 def name_of(plan: str, environment: str, snapshot: int, token: int) -> str:

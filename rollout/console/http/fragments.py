@@ -12,13 +12,13 @@ from functools import wraps
 from hashlib import blake2b
 from typing import ParamSpec, cast
 
-from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.middleware.csrf import get_token
 from django.utils import timezone
 
+from rollout.conf import setting
 from rollout.console.http.access import ConsoleRequest, View
 from rollout.models import LogEntry
 from rollout.permissions import PERMISSIONS
@@ -103,7 +103,7 @@ def _seconds_of(html: str) -> float:
 
 def kept_for(seconds: float) -> float:
     """For so long something is kept; not at all where the project wants nothing kept."""
-    return seconds if getattr(settings, "ROLLOUT", {}).get("SHARE_PARTS", True) else 0
+    return seconds if setting("SHARE_PARTS", True) else 0
 
 
 def _key(request: ConsoleRequest) -> str:

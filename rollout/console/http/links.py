@@ -3,11 +3,12 @@
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+
+from rollout.conf import setting
 
 
 class Link(NamedTuple):
@@ -50,6 +51,6 @@ def back_here(request: HttpRequest) -> str:
 
 def application_links(request: HttpRequest) -> list[Link]:
     """Those of ``ROLLOUT["LINKS"]``: name to URL name or address."""
-    links: dict[str, str] = getattr(settings, "ROLLOUT", {}).get("LINKS", {})
+    links = setting("LINKS", dict[str, str]())
     urls = {name: resolve_url(to) for name, to in links.items()}
     return [Link(name, url, request.path.startswith(url)) for name, url in urls.items()]

@@ -6,7 +6,6 @@ from functools import wraps
 from typing import Any, ParamSpec, cast
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import SESSION_KEY, authenticate, logout
 from django.contrib.auth.models import User
@@ -18,6 +17,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from rollout.conf import setting
 from rollout.console.http.access import SAFE, ConsoleRequest, View, may
 from rollout.console.http.links import page_of_ours
 from rollout.models import PhaseRun, Way
@@ -37,8 +37,7 @@ SKEW_SECONDS = 60
 
 
 def _seconds(name: str, unit: int) -> int:
-    given: dict[str, int] = getattr(settings, "ROLLOUT", {}).get("SESSIONS", {})
-    return given.get(name, LIMITS[name]) * unit
+    return setting("SESSIONS", LIMITS).get(name, LIMITS[name]) * unit
 
 
 def note_login(*, request: HttpRequest, **_: Any) -> None:
