@@ -3,6 +3,7 @@
 from django.db import connections
 from psycopg import errors, sql
 
+from rollout.plan.errors import RolloutError
 from rollout.plan.mapping import DECISIONS, decisions_of
 from rollout.plan.names import escaped, in_target
 from rollout.plan.registry import plans
@@ -10,11 +11,11 @@ from rollout.plan.resolvers import resolver_name
 from rollout.plan.translations import Lookup
 
 
-class UnknownLookup(LookupError):
+class UnknownLookup(RolloutError, LookupError):
     """The plan has no lookup of that column."""
 
 
-class NotMapped(Exception):
+class NotMapped(RolloutError):
     """Nothing says yet what texts mean: the plan's phase 2 has not mapped them, or is rolled back.
 
     ``current_modes`` says when to ask: not while its write mode is legacy.

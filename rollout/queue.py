@@ -12,14 +12,15 @@ from django_q.tasks import async_task, queue_size
 
 from rollout import journal
 from rollout.models import Leased
+from rollout.plan.errors import RolloutError
 
-# So long after it was asked for, what a message without a token wants may be wrong.
-LASTS = timedelta(hours=1)
+# What a message without a token asks for is done within this time or not at all.
+FRESH_FOR = timedelta(hours=1)
 # Clocks of several machines differ, and a task that is stopped at its timeout takes a moment.
 MARGIN = timedelta(hours=1)
 
 
-class Unreachable(Exception):
+class BrokerUnreachable(RolloutError):
     """The broker did not answer."""
 
 
@@ -34,7 +35,7 @@ def send(task: str, *arguments: Any) -> None:
 
 def send_while_fresh(task: str, *arguments: Any) -> None:
     """Queue a function that no token in the journal guards: carried out late, it does nothing."""
-    send(task, *arguments, (timezone.now() + LASTS).isoformat())
+    send(task, *arguments, (timezone.now() + FRESH_FOR).isoformat())
 
 
 def forget_lost() -> int:
@@ -66,7 +67,7 @@ def send_deliveries(asked_at: datetime) -> None:
 
 
 def waiting() -> int:
-    """How many messages nobody has fetched yet. Raises Unreachable.
+    """How many messages nobody has fetched yet. Raises BrokerUnreachable.
 
     A database that is away is said as that: whoever asks has more to ask of it.
     """
@@ -75,4 +76,4 @@ def waiting() -> int:
     except DatabaseError:
         raise
     except Exception as error:  # whatever the broker's own library raises
-        raise Unreachable(str(error)) from error
+        raise BrokerUnreachable(str(error)) from error

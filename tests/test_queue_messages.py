@@ -43,7 +43,7 @@ def test_a_message_says_until_when_it_holds(committed_db: Database, task: str) -
     (message,) = OrmQ.objects.all()
     named, until = message.task["args"]
     assert (message.task["func"], named) == (f"rollout.tasks.{task}", 1)
-    assert at(0) < until <= at(queue.LASTS.total_seconds())
+    assert at(0) < until <= at(queue.FRESH_FOR.total_seconds())
 
 
 def test_a_message_whose_worker_died_is_removed_before_it_comes_back(

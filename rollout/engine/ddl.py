@@ -10,6 +10,7 @@ from rollout.engine.control import Control
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, ask
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
+from rollout.plan.errors import RolloutError
 from rollout.plan.names import code
 
 ATTEMPTS = 30
@@ -19,11 +20,11 @@ LONGEST_LOCK_TIMEOUT = 2.0
 LONGEST_PAUSE = 3.0
 
 
-class LockNotObtained(Exception):
+class LockNotObtained(RolloutError):
     """Other sessions held the lock through every attempt; the message names them."""
 
 
-class NotApplied(Exception):
+class NotApplied(RolloutError):
     """A statement reported success, but the catalog does not show its result."""
 
 

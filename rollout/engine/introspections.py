@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from psycopg import errors, sql
 
 from rollout.engine.target import Connection
+from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
 from rollout.plan.table import Column, Table
 
@@ -16,7 +17,7 @@ _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
 
 
-class NotFound(LookupError):
+class NotFound(RolloutError, LookupError):
     """There is no such table or column; the message names those that there are."""
 
 

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
+from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 
 NOT_OF_A_ROW = frozenset(
@@ -20,7 +21,7 @@ A trigger may raise any other class, its author's own included.
 """
 
 
-class TooManyPoisonRows(Exception):
+class TooManyPoisonRows(RolloutError):
     """More rows were refused than the plan's share; the message says what to look at."""
 
 

@@ -136,7 +136,7 @@ def _processes(figures: Figures) -> None:
             figures.add("rollout_last_seen_timestamp_seconds", last.timestamp(), kind)
     try:
         figures.add("rollout_queue_messages", queue.waiting())
-    except queue.Unreachable as error:
+    except queue.BrokerUnreachable as error:
         _log.warning("The queue gave no figure: %s", error)
 
 

@@ -5,8 +5,10 @@ from typing import Protocol
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 
+from rollout.plan.errors import RolloutError
 
-class Refused(Exception):
+
+class Refused(RolloutError):
     """The verb does not fit the state of the rollout; the message names the next thing to do."""
 
 

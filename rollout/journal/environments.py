@@ -15,11 +15,12 @@ from rollout.engine.target import CONNECTION_OPTIONS, Target
 from rollout.journal.moments import in_words
 from rollout.journal.rehearsal_servers import Server, ServerAway, server_of
 from rollout.models import Environment, EnvironmentState, Rollout
+from rollout.plan.errors import RolloutError
 
 DEFAULT = "production"
 
 
-class UnknownEnvironment(LookupError):
+class UnknownEnvironment(RolloutError, LookupError):
     """There is no environment of that name."""
 
 

@@ -10,6 +10,7 @@ from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 from rollout.conf import setting
+from rollout.plan.errors import RolloutError
 
 SETTING = 'ROLLOUT["REHEARSE_ON"]'
 # Django's alias of a server that is named by a connection string.
@@ -17,7 +18,7 @@ ALIAS = "rollout-rehearsals"
 DEFAULT_PORT = "5432"
 
 
-class ServerAway(LookupError):
+class ServerAway(RolloutError, LookupError):
     """The settings no longer name the server of a rehearsal."""
 
 

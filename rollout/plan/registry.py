@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 
 
-class UnknownPlan(LookupError):
+class UnknownPlan(RolloutError, LookupError):
     """There is no plan of that name."""
 
 

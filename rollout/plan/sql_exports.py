@@ -15,6 +15,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.sql_files import is_destructive
 from rollout.plan.step import Step
@@ -23,7 +24,7 @@ FIRST_LINE = "-- Written by `manage.py rollout sql {plan} --write`, plan version
 _WRITTEN = FIRST_LINE.partition("{")[0]
 
 
-class NotOurs(Exception):
+class NotOurs(RolloutError):
     """A file of that name was written by somebody; the message names it."""
 
 

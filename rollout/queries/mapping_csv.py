@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollout.engine.mapping import Decision, Spelling, Value
+from rollout.plan.errors import RolloutError
 from rollout.queries.exports import safe_cell, text_of_cell
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Problem:
     message: str
 
 
-class InvalidMappingFile(Exception):
+class InvalidMappingFile(RolloutError):
     """A file with wrong lines, of which nothing was read. ``problems`` are the first of them."""
 
     def __init__(self, problems: list[Problem], more: int = 0) -> None:

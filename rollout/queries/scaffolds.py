@@ -10,6 +10,7 @@ from datetime import date
 from django.template.loader import render_to_string
 
 from rollout.engine.introspections import Index, Looked, Texts
+from rollout.plan.errors import RolloutError
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
@@ -19,7 +20,7 @@ _MOST_FORMS = 500
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
 
 
-class CannotScaffold(Exception):
+class CannotScaffold(RolloutError):
     """There is no plan for such a table; the message says what to do about it."""
 
 

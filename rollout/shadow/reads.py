@@ -21,6 +21,7 @@ from django.db import DatabaseError, connections, transaction
 from rollout.conf import setting
 from rollout.engine.target import OWN_ROWS
 from rollout.modes import Modes, modes_now
+from rollout.plan.errors import RolloutError
 from rollout.plan.switch import ReadMode, lock_key
 from rollout.shadow.answers import Answer, Difference, differences
 from rollout.shadow.causes import Scope, cause_of
@@ -56,7 +57,7 @@ class Offer:
     read: Callable[[Modes], Answer]
 
 
-class OneSchemaOnly(Exception):
+class OneSchemaOnly(RolloutError):
     """Only one of the schemas exists now, or the modes are being switched."""
 
 

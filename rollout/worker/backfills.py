@@ -19,6 +19,7 @@ from rollout.journal import activity_log, heartbeats
 from rollout.journal.events import Event
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 from rollout.telemetry.signals import application_signals
 from rollout.worker import proofs
@@ -32,11 +33,11 @@ FEWEST_POISON_ROWS = 50
 """So many refused rows never stop a job, however small its table."""
 
 
-class RowsRemain(Exception):
+class RowsRemain(RolloutError):
     """Rows are still not right after every round."""
 
 
-class RowsRefused(Exception):
+class RowsRefused(RolloutError):
     """Rows could not be brought back; the message names them."""
 
 

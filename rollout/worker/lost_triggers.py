@@ -12,10 +12,11 @@ from rollout.engine.catalog import Drift
 from rollout.engine.target import Connection
 from rollout.models import BackfillJob, PhaseRun, StepRun, StepState, Way
 from rollout.plan.catalog import Part, step_that_made
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 
 
-class TriggersLost(Exception):
+class TriggersLost(RolloutError):
     """A phase misses a trigger; the message names it, and ``advice`` says what to do."""
 
     def __init__(self, message: str, advice: str) -> None:

@@ -8,12 +8,13 @@ from rollout.engine.target import Connection
 from rollout.logs.texts import visible
 from rollout.models import BackfillJob
 from rollout.plan.actions import Proof
+from rollout.plan.errors import RolloutError
 
 # As many keys as people take in; the job's page has more of them.
 MOST_NAMED = 20
 
 
-class Disproved(Exception):
+class Disproved(RolloutError):
     """Rows are not what they are to be; the message names them."""
 
 

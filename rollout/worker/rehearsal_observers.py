@@ -20,6 +20,7 @@ from django.utils import timezone
 from rollout.engine.control import Control
 from rollout.engine.rehearsal.locks import Seen
 from rollout.models import Observation, PhaseRun, StepRun
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.telemetry.histograms import Histogram
 
@@ -28,7 +29,7 @@ FORGET_SECONDS = 60
 """So long after a run's end its operations are kept, for what is told late."""
 
 
-class ObserverDied(Exception):
+class ObserverDied(RolloutError):
     """The process beside the rehearsal ended by itself; the message says what it wrote last."""
 
 

@@ -35,6 +35,7 @@ from rollout.models import (
     RunState,
     Way,
 )
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
@@ -69,7 +70,7 @@ PATIENCE = timedelta(seconds=1)
 """Other work that has waited for longer gets the worker in between."""
 
 
-class RehearsalFailed(Exception):
+class RehearsalFailed(RolloutError):
     """The rehearsal came to an answer that is no."""
 
     def __init__(self, message: str, advice: str) -> None:

@@ -33,6 +33,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
@@ -53,7 +54,7 @@ SLICE_SECONDS = 5.0
 """How long a worker goes on before it lets the queue have its turn."""
 
 
-class StepFailed(Exception):
+class StepFailed(RolloutError):
     """A step came to an answer that stops its phase; the message says what to do."""
 
 

@@ -15,6 +15,7 @@ from rollout.models import (
     Snapshot,
 )
 from rollout.plan import Plan, plans
+from rollout.plan.errors import RolloutError
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.status import (
     PhaseStatus,
@@ -25,7 +26,7 @@ from rollout.queries.status import (
 )
 
 
-class Closed(Exception):
+class Closed(RolloutError):
     """A rollout that only the journal remembers; the message says what is there no more."""
 
     def __init__(self, rollout: Rollout, why: str) -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from rollout.engine.mapping.texts import normal_forms
 from rollout.engine.target import Connection
+from rollout.plan.errors import RolloutError
 from rollout.plan.translations import Lookup
 
 
-class CannotDecide(Exception):
+class CannotDecide(RolloutError):
     """Decisions that cannot be carried out. ``problems`` says by normal form why."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
@@ -16,7 +17,7 @@ class CannotDecide(Exception):
         self.problems = dict(problems)
 
 
-class Busy(Exception):
+class Busy(RolloutError):
     """A transaction of the application holds the mapping: it wrote a text that is new there."""
 
 

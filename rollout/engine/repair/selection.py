@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from rollout.engine.repair.cells import SELECTABLE
+from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Lookup, Translation
@@ -16,7 +17,7 @@ MOST_KEYS = 1000
 """More rows than that are better told by their category than by their keys."""
 
 
-class NothingSelected(ValueError):
+class NothingSelected(RolloutError, ValueError):
     """The selection cannot be understood; the message says what about it."""
 
 

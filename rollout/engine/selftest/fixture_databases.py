@@ -26,6 +26,7 @@ from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, ask
 from rollout.plan import facts
 from rollout.plan.actions import Statement
+from rollout.plan.errors import RolloutError
 from rollout.plan.mapping import mapping_table
 from rollout.plan.names import SCHEMA, code, in_target, normal
 from rollout.plan.plan import Plan
@@ -50,7 +51,7 @@ _NOT_THERE = (
 )
 
 
-class Inconclusive(Exception):
+class Inconclusive(RolloutError):
     """The self-test could not be made; the message says why and what to do."""
 
 

@@ -6,6 +6,8 @@ from pathlib import PurePath
 import psycopg
 from psycopg import errors
 
+from rollout.plan.errors import RolloutError
+
 RIGHTS = (
     "Let the role of ROLLOUT's database connection own the plan's tables, or grant it SELECT on "
     "them and on the tables of the schema rollout. Then take another snapshot."
@@ -13,7 +15,7 @@ RIGHTS = (
 FREE_SPACE = "Free space there, or name another place, then take another snapshot."
 
 
-class SnapshotError(Exception):
+class SnapshotError(RolloutError):
     """A snapshot could not be taken, verified or restored; ``advice`` is what to do next."""
 
     def __init__(self, message: str, advice: str) -> None:
