@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import django
+import hypothesis
 import pytest
 
 from config.home import Home
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from rollout.models import Rollout
 
 SERVER = pytest.StashKey[TestServer]()
+# A busy machine takes long for an example that is right.
+hypothesis.settings.register_profile("rollout", deadline=None)
+hypothesis.settings.load_profile("rollout")
 # The markers of groups of tests: what `make test-fast` leaves out.
 MARKER_OF_GROUP = {
     "in_browser": "browser",

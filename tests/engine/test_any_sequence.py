@@ -113,7 +113,7 @@ class Story:
 
 
 @pytest.mark.parametrize("sample", [BIGINT, PARTITIONED], ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(operations=OPERATIONS, blind=OPERATIONS)
 def test_no_row_is_unfilled_after_the_sweep_and_every_text_is_as_it_was_written(
     sample: Sample,

@@ -148,7 +148,7 @@ def damage(row: Row, model: Model) -> None:
             row.opened_at = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.builds(Row, TEXTS, TEXTS, DAMAGES), max_size=10),
     forget=st.sets(st.sampled_from(["kind", "state"])),

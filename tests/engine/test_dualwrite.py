@@ -529,7 +529,7 @@ def expanded(target: Target, module_connection: Connection) -> Connection:
     return module_connection
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     before=st.lists(st.tuples(TEXTS, TEXTS), max_size=3),
     operations=st.lists(OPERATIONS, max_size=8),

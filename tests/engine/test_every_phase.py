@@ -155,7 +155,7 @@ def test_a_phase_and_its_rollback_leave_the_schema_and_the_texts_as_they_were(
     do_phase(target, connection, BIGINT.plan, last)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=12))
 def test_texts_of_any_kind_come_back_from_the_last_phase(
     module_connection: Connection, target: Target, rows: list[tuple[str | None, str | None]]

@@ -401,9 +401,7 @@ def filled_once(target: Target, module_connection: Connection) -> Connection:
     return module_connection
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=st.lists(DECISIONS, min_size=1, max_size=3))
 def test_after_any_decisions_texts_mean_what_was_decided_and_correction_makes_the_audit_clean(
     target: Target, filled_once: Connection, rounds: list[dict[str, str | None]]

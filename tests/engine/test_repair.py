@@ -185,7 +185,7 @@ def planted(connection: Connection, rows: list[Row], model: Model) -> None:
         quietly(connection, BIGINT, number, **dict(zip(COLUMNS, row.values, strict=True)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.builds(Row, TEXTS, TEXTS, DAMAGES), min_size=1, max_size=9),
     doubt=st.lists(st.sampled_from(["unmapped", "new", "no value", "astray", "none"]), max_size=2),

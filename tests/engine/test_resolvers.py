@@ -237,7 +237,7 @@ class People:
         assert self.form_of(name or "") == self.form_of(meant or ""), (text, name, meant)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=5),
     early=DECISIONS,

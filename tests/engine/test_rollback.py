@@ -485,7 +485,7 @@ def legacy(rows: Rows) -> dict[str, tuple[Any, ...]]:
     return {key: (row["id"], row["kind"], row["state"]) for key, row in rows.items()}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     before=DECISIONS,
     during=WRITES,

@@ -52,9 +52,7 @@ def states(report: AuditReport) -> dict[str, str]:
     return dict(Mismatch.objects.filter(report=report).values_list("key", "state"))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=6))
 def test_what_a_report_says_follows_from_those_before(
     rollout: Rollout, sequence: list[set[str]]

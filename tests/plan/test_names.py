@@ -33,7 +33,7 @@ def test_a_character_is_not_cut_in_half() -> None:
     assert shortened.startswith("é" * 27 + "_")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.text(CHARACTERS, min_size=1, max_size=15))
 def test_any_text_can_be_a_name_in_the_target(value_of: Ask, name: str) -> None:
     given = sql.SQL("(SELECT {} FROM (SELECT 'here' AS {}) AS x)").format(
@@ -42,13 +42,13 @@ def test_any_text_can_be_a_name_in_the_target(value_of: Ask, name: str) -> None:
     assert value_of(given) == "here"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=TEXT)
 def test_any_text_goes_through_the_normal_form_as_a_value(value_of: Ask, text: str) -> None:
     assert value_of(sql.SQL("{} IS NOT NULL").format(normal(sql.Literal(text)))) is True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=TEXT)
 def test_a_normal_form_is_its_own_normal_form_and_that_of_the_tidy_text(
     value_of: Ask, text: str

@@ -462,7 +462,6 @@ class TestAnyOrder(TestCase):
             settings=settings(
                 max_examples=15,
                 stateful_step_count=15,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -173,7 +173,6 @@ def columns(draw: st.DrawFn) -> tuple[str, bool, str]:
 
 @settings(
     max_examples=4,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=columns())

@@ -40,9 +40,7 @@ def measurement(seconds_ago: int, operation: str, calls: int) -> Measurement:
     )
 
 
-@hypothesis_settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -173,7 +173,6 @@ def test_no_order_of_presses_leads_to_a_state_that_is_not_allowed(tiny: Rollout)
         settings=settings(
             max_examples=20,
             stateful_step_count=35,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -10,7 +10,7 @@ def cell(legacy: str | None, new: str | None, category: str, rows: int) -> Cell:
     return Cell(legacy, new, rows, share_of(category, rows))
 
 
-SLOWLY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOWLY = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 CELLS = st.lists(
     st.builds(
         cell,
