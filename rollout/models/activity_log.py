@@ -1,4 +1,4 @@
-"""The append-only log of who did what."""
+"""The activity log: who did what."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.urls import reverse
 
 
 class LogEntry(models.Model):
-    """The audit log. Append-only by trigger; each entry's hash covers the one before it."""
+    """An entry of the activity log: append-only by trigger, its hash covers the one before it."""
 
     at = models.DateTimeField()
     actor = models.CharField(max_length=150)
@@ -35,7 +35,7 @@ class LogEntry(models.Model):
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.event}: {self.message}"
 
     def get_absolute_url(self) -> str:
-        """The page of what it is about: of its phase, its rollout, or the log."""
+        """The page of its phase, of its rollout, or of the log."""
         if not self.plan:
             return reverse("rollout:log")
         if self.phase is None:

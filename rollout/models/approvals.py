@@ -1,4 +1,4 @@
-"""What people answer for by name: approvals, overrides, ticks; and starts that are to come."""
+"""Approvals, overrides, ticks, scheduled starts and smoke tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SignOffKind(models.TextChoices):
 
 
 class SignOff(models.Model):
-    """One person's word about a phase, bound to the plan as it was then.
+    """A person's approval, override, tick or request about a phase, bound to the plan's digest.
 
     An approval or override is for one start: that start writes its run here.
     """
@@ -80,19 +80,19 @@ class ScheduleState(models.TextChoices):
 
 
 class ScheduledStart(models.Model):
-    """The start of a phase at a time to come, or what became of the last one that was asked for."""
+    """The scheduled start of a phase, or the outcome of the last one."""
 
     rollout = models.OneToOneField(Rollout, on_delete=models.CASCADE, related_name="schedule")
     phase = models.PositiveSmallIntegerField()
     at = models.DateTimeField()
     zone = models.CharField(max_length=60)
-    """The time zone in which it was given and is shown."""
+    """The time zone it was given in, and is shown in."""
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     actor_name = models.CharField(max_length=150)
     phase_digest = models.CharField(max_length=12)
-    """Of the phase as it was seen: another one is not started."""
+    """The digest of the phase as it was seen: a changed phase is not started."""
     state = models.CharField(
         max_length=12, choices=ScheduleState.choices, default=ScheduleState.WAITING
     )
@@ -108,7 +108,7 @@ class ScheduledStart(models.Model):
 
 
 class FlowProbe(models.Model):
-    """A flow of the application, tried out in a transaction that was rolled back."""
+    """The smoke test of a flow, in a transaction that was rolled back."""
 
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="probes")
     flow = models.CharField(max_length=200)

@@ -1,4 +1,4 @@
-"""What audits found, and what became of it."""
+"""Audit reports, their mismatches, and the findings they belong to."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class AuditReport(Leased):
     )
     mode = models.CharField(max_length=10, choices=AuditMode.choices, default=AuditMode.FULL)
     scheduled = models.BooleanField(default=False)
-    """Whether the plan's schedule asked for it, rather than a person or a phase."""
+    """Whether the plan's schedule started it, not a person or a phase."""
     tables: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
-    """Labels of the tables that it is confined to; empty for all."""
+    """Labels of the tables it reads; empty for all."""
     rows = models.BigIntegerField(default=0)
     """Rows compared."""
     matched = models.BigIntegerField(default=0)
     mismatched = models.BigIntegerField(default=0)
-    """Rows that mismatch, waived ones included."""
+    """Mismatching rows, including waived ones."""
     waived = models.BigIntegerField(default=0)
     transient = models.BigIntegerField(default=0)
-    """Rows that differed in the snapshot and were right a moment later: they count as matched."""
+    """Rows that differed in the consistent read and were right when read again: they matched."""
     categories: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     translations: models.JSONField[Any, Any] = models.JSONField(default=list)
     stored_mismatches = models.PositiveIntegerField(default=0)
@@ -65,10 +65,10 @@ class AuditReport(Leased):
     seed = models.BigIntegerField(null=True)
     """Of a sample: the same seed picks the same rows again."""
     population = models.BigIntegerField(null=True)
-    """Of a sample: how many rows there are in total."""
+    """Of a sample: the number of all rows."""
     confidence = models.FloatField(null=True)
     upper_rate = models.FloatField(null=True)
-    """Of a sample: with that confidence no larger share of all rows mismatches."""
+    """Of a sample: the upper bound of the share of all rows that mismatch."""
 
     blocks = models.BigIntegerField(default=0)
     blocks_done = models.BigIntegerField(default=0)
@@ -77,12 +77,12 @@ class AuditReport(Leased):
     plan_digest = models.CharField(max_length=12)
     mapping_digest = models.CharField(max_length=12, blank=True)
     mapping_values = models.PositiveIntegerField(null=True)
-    """How many values, by normal form, the mappings had that it compared by."""
+    """The number of values, by normal form, in the mappings it compared with."""
     mapping_reviewed = models.PositiveIntegerField(null=True)
-    """On how many of them people had decided."""
+    """How many of them people had reviewed."""
     mapping_at = models.DateTimeField(null=True)
-    """When they decided last."""
-    """Of every mapping and lookup row that values were compared by."""
+    """When they were last reviewed."""
+    """The digest of every mapping and lookup row it compared with."""
     sql_digest = models.CharField(max_length=12, blank=True)
     snapshot = models.CharField(max_length=200, blank=True)
     """PostgreSQL's snapshot, and the WAL position beside it."""
@@ -119,7 +119,7 @@ class FindingState(models.TextChoices):
 
 
 class Finding(models.Model):
-    """A row's mismatch in one column, through all the reports that looked at it."""
+    """A row's mismatch in one column, across reports."""
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="findings")
     table = models.CharField(max_length=130)
@@ -137,9 +137,9 @@ class Finding(models.Model):
     repaired_report = models.ForeignKey(
         AuditReport, null=True, on_delete=models.SET_NULL, related_name="+"
     )
-    """The newest report that found the row right again."""
+    """The newest report that found the row repaired."""
     regressions = models.PositiveIntegerField(default=0)
-    """How often it came back after it was right: a sign of a wrong write path."""
+    """How often it came back after a repair: a sign of a wrong write path."""
     waived_by = models.CharField(max_length=150, blank=True)
     waived_reason = models.TextField(blank=True)
     waived_at = models.DateTimeField(null=True)
@@ -172,7 +172,7 @@ class MismatchState(models.TextChoices):
 
 
 class Mismatch(models.Model):
-    """A row that a report found not to be what it should be, in one of its translations."""
+    """A row that mismatches in one of its translations, as a report found it."""
 
     report = models.ForeignKey(AuditReport, on_delete=models.CASCADE, related_name="found")
     finding = models.ForeignKey(
@@ -181,7 +181,7 @@ class Mismatch(models.Model):
     state = models.CharField(
         max_length=10, choices=MismatchState.choices, default=MismatchState.NEW
     )
-    """What it was to the reports before."""
+    """Its state against earlier reports."""
     table = models.CharField(max_length=130)
     key = models.TextField()
     """The primary key; the parts of a composite one are joined by a comma."""

@@ -1,4 +1,4 @@
-"""Databases that were made from snapshots, and snapshots put back into environments."""
+"""Databases made from snapshots, and restores of snapshots into environments."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Restore(Attempted):
 
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="restores")
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="restores")
-    """Where it goes."""
+    """The rollout it is restored into."""
     environment = models.ForeignKey(
         Environment, null=True, on_delete=models.PROTECT, related_name="restores"
     )
-    """The database that is made for it; none where the environment is there already."""
+    """The database made for it; null if the environment exists already."""
     state = models.CharField(
         max_length=10, choices=RestoreState.choices, default=RestoreState.RUNNING
     )

@@ -1,4 +1,4 @@
-"""The rules that a rollout keeps at present, and what they do about it."""
+"""The state of a rollout's guardrails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RuleState(models.Model):
         max_length=12, choices=RuleVerdict.choices, default=RuleVerdict.INCONCLUSIVE
     )
     since = models.DateTimeField()
-    """When the verdict became what it is."""
+    """When the verdict last changed."""
     judged_at = models.DateTimeField()
     value = models.FloatField(null=True)
     usual = models.FloatField(null=True)
@@ -44,14 +44,14 @@ class RuleState(models.Model):
     message = models.TextField(blank=True)
     """One sentence with the numbers."""
     acting = models.BooleanField(default=False)
-    """Whether what it does about it is in force."""
+    """Whether its action is in force."""
     run = models.ForeignKey(PhaseRun, null=True, on_delete=models.SET_NULL, related_name="+")
-    """What it paused."""
+    """The run it paused."""
     counts_from = models.DateTimeField(null=True)
-    """Earlier windows do not count any more: somebody let it go on."""
+    """Earlier windows do not count: somebody resumed the run."""
     last_broken_at = models.DateTimeField(null=True)
     errors = models.PositiveIntegerField(default=0)
-    """How often in a row it could not be judged."""
+    """Evaluations in a row that failed."""
 
     class Meta:
         ordering = ["rule"]

@@ -1,4 +1,4 @@
-"""Passes over a table, and what they are expected to cost."""
+"""Backfill jobs, and estimates of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class BackfillJob(models.Model):
     kind = models.CharField(max_length=10)
     """fill, clear, restore, compute, repair or proof."""
     position = models.PositiveSmallIntegerField()
-    """Which of its step's actions it is."""
+    """The position of its action in the step."""
     blocks = models.BigIntegerField()
     estimated_rows = models.BigIntegerField()
     stripes = models.PositiveSmallIntegerField()
     explanation = models.TextField()
-    """What the planner chose, and why."""
+    """The planner's choices, with their reasons."""
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
     scanned = models.BigIntegerField(default=0)
@@ -36,16 +36,16 @@ class BackfillJob(models.Model):
     rewritten = models.BigIntegerField(default=0)
     """Rows that the application wrote meanwhile and that it had to write too; none is scanned."""
     most_poison_rows = models.BigIntegerField(default=50)
-    """How many rows the database may refuse before the job stops."""
+    """The most rows in quarantine before the job stops."""
     target_ms = models.PositiveIntegerField(default=75)
-    """How long a batch should take; may be changed while the job runs, as the next two."""
+    """Target time of a batch; it and the next two may be changed while the job runs."""
     duty_percent = models.PositiveSmallIntegerField(default=100)
     """The share of time in which batches run."""
     workers = models.PositiveSmallIntegerField(default=1)
-    """How many workers share the lanes."""
+    """The most workers that share the lanes."""
     rounds = models.PositiveSmallIntegerField(default=1)
     working_seconds = models.FloatField(default=0)
-    """Time in batches, pauses left out."""
+    """Time in batches, without rests."""
 
     class Meta:
         ordering = ["-id"]
@@ -76,7 +76,7 @@ class BackfillEstimate(models.Model):
     phase = models.PositiveSmallIntegerField()
     step = models.CharField(max_length=100)
     position = models.PositiveSmallIntegerField()
-    """Which of its step's actions the pass is."""
+    """The position of its action in the step."""
     table = models.CharField(max_length=130)
     rows = models.BigIntegerField(null=True)
     seconds = models.FloatField(null=True)

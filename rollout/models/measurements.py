@@ -1,4 +1,4 @@
-"""Who is at work, and how the application fares."""
+"""Signs of life, measurements of the application, and statistics of databases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rollout.models.rollouts import Rollout
 
 
 class Heartbeat(models.Model):
-    """When each worker and watchdog was last seen at work."""
+    """When a worker or a watchdog was last seen."""
 
     name = models.CharField(max_length=200, unique=True)
     """host:pid"""
@@ -46,17 +46,17 @@ class WatchedTime(models.Model):
 
 
 class Measurement(models.Model):
-    """What the calls of one operation in one process and interval add up to."""
+    """The calls of one operation in one process and interval."""
 
     at = models.DateTimeField()
     """When the interval began."""
     seconds = models.PositiveIntegerField()
-    """How long it was."""
+    """The interval's length."""
     operation = models.CharField(max_length=100)
     read_mode = models.CharField(max_length=10, blank=True)
     write_mode = models.CharField(max_length=10, blank=True)
     process = models.CharField(max_length=200, blank=True)
-    """host:pid; empty where the processes are added up."""
+    """host:pid; empty if processes are added up."""
     calls = models.PositiveIntegerField()
     errors = models.PositiveIntegerField(default=0)
     queries = models.PositiveIntegerField(default=0)
@@ -73,7 +73,7 @@ class Measurement(models.Model):
 
 
 class OperationTotal(models.Model):
-    """What the calls of one operation add up to since ever; it only grows."""
+    """All-time totals of one operation, as monotonic counters."""
 
     operation = models.CharField(max_length=100)
     read_mode = models.CharField(max_length=10, blank=True)
@@ -109,10 +109,10 @@ class DatabaseSample(models.Model):
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="database_samples")
     at = models.DateTimeField()
     seconds = models.PositiveIntegerField()
-    """It stands for so much time, before it."""
+    """The time it stands for, before it."""
     server: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
     tables: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
-    """By label; a table that was locked is missing."""
+    """By label, without tables that were locked."""
     statements: models.JSONField[list[dict[str, Any]] | None, list[dict[str, Any]] | None] = (
         models.JSONField(null=True)
     )

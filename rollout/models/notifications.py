@@ -1,4 +1,4 @@
-"""Who is told of what, and what became of it."""
+"""Subscriptions to events, and deliveries to their receivers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Subscription(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     webhook = models.CharField(max_length=100, blank=True)
-    """Its name in the settings, where no user is told."""
+    """Its name in the settings; empty for a user."""
     rollout = models.ForeignKey(
         Rollout, null=True, on_delete=models.CASCADE, related_name="subscriptions"
     )
-    """None: of every rollout."""
+    """Null for every rollout."""
     kinds: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
 
     class Meta:
@@ -69,12 +69,12 @@ class Delivery(models.Model):
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     status = models.PositiveSmallIntegerField(null=True)
-    """What a webhook answered last."""
+    """The last HTTP status of a webhook."""
     error = models.TextField(blank=True)
-    """Why the last attempt came to nothing."""
+    """Why the last attempt failed."""
     created_at = models.DateTimeField(auto_now_add=True)
     due_at = models.DateTimeField()
-    """When it is tried next."""
+    """When the next attempt is due."""
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -41,17 +41,17 @@ class Rehearsal(Attempted):
     under_way_states = REHEARSAL_UNDER_WAY
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="rehearsals")
-    """What is rehearsed."""
+    """The rollout that is rehearsed."""
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
     stage = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
-    """The plan in the database that was made: its runs are the rehearsal's."""
+    """The rollout in the database that was made, whose runs are the rehearsal's."""
     state = models.CharField(
         max_length=10, choices=RehearsalState.choices, default=RehearsalState.MAKING
     )
     plan_digest = models.CharField(max_length=12)
     keep = models.BooleanField(default=False)
-    """Whether its database stays when it has passed."""
+    """Whether its database is kept after it passed."""
     first_phase = models.PositiveSmallIntegerField()
     rows = models.BigIntegerField(default=0)
     """Of the plan's tables in the snapshot."""
@@ -61,17 +61,17 @@ class Rehearsal(Attempted):
     data_differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
     compared_at = models.DateTimeField(null=True)
     untouched_rows = models.BigIntegerField(default=0)
-    """Rows that the traffic did not write: they were compared with what they were."""
+    """Rows that the traffic did not write: compared with their values before."""
     written_rows = models.BigIntegerField(default=0)
-    """Rows that the traffic wrote: they were compared with what it wrote last."""
+    """Rows that the traffic wrote: compared with what it wrote last."""
     alone: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The traffic before the first phase, as in ``Observation``."""
     longest_lock_ms = models.FloatField(null=True)
-    """That kept the application from something, as long as it was seen to be held."""
+    """The longest time a lock that blocks the application was seen held."""
     longest_wait_ms = models.FloatField(null=True)
-    """Of an operation of the traffic."""
+    """The slowest operation of the traffic."""
     look_ms = models.FloatField(null=True)
-    """How often it was looked at the locks."""
+    """The polling interval for locks, in milliseconds."""
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -96,14 +96,14 @@ class Rehearsal(Attempted):
 
     @property
     def came_back(self) -> bool | None:
-        """Whether catalog and data came back the same; None while nobody has compared."""
+        """Whether catalog and data came back the same; None until they are compared."""
         if self.compared_at is None:
             return None
         return not self.catalog_differences and not self.data_differences
 
 
 class Observation(models.Model):
-    """What was seen while a run, or one step of it, was rehearsed.
+    """What was observed while a run, or one step of it, was rehearsed.
 
     ``locks`` are [{"table", "mode", "held_ms": the longest, "times", "waited_ms"}].
     """
@@ -114,7 +114,7 @@ class Observation(models.Model):
     )
     locks: models.JSONField[list[Any], list[Any]] = models.JSONField(default=list)
     operations = models.PositiveIntegerField(default=0)
-    """Of the traffic, that were under way meanwhile."""
+    """The operations of the traffic during that time."""
     errors = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)
     longest_ms = models.FloatField(null=True)

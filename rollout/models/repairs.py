@@ -1,4 +1,4 @@
-"""Reviews of a mapping, and rows that were put right."""
+"""Mapping reviews, and repairs of rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MappingChange(models.Model):
 
     @property
     def newly_mapped(self) -> int:
-        """How many texts it mapped that nothing spoke for before."""
+        """How many texts it mapped that were unmapped before."""
         return sum(change.get("unmapped", False) for change in self.changes)
 
 
@@ -96,5 +96,5 @@ class Repair(models.Model):
 
     @property
     def tables(self) -> str:
-        """What it is about, for people."""
+        """The repaired table or tables, for people."""
         return self.table or EVERY_TABLE

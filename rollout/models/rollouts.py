@@ -1,4 +1,4 @@
-"""A plan in an environment, and what the journal of it has in common."""
+"""Rollouts, and what all leased work has in common."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Rollout(models.Model):
-    """A plan in an environment. Where it stands follows from the newest run of each phase."""
+    """A plan in an environment. Its state follows from the newest run of each phase."""
 
     plan = models.CharField(max_length=100)
     environment = models.CharField(max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)
     shadow_percent = models.FloatField(default=1.0)
-    """So many of a hundred reads are answered by both shapes, while there are two."""
+    """The percentage of reads that are repeated by both schemas while both exist."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["plan", "environment"], name="rollout_once")]
@@ -49,7 +49,7 @@ class Rollout(models.Model):
 
     @property
     def scheduled(self) -> ScheduledStart | None:
-        """The start that was asked for last; ``find_rollout`` reads it along."""
+        """The newest scheduled start; ``find_rollout`` selects it."""
         try:
             return self.schedule
         except ObjectDoesNotExist:
@@ -82,7 +82,7 @@ class Leased(models.Model):
 
     @property
     def title(self) -> str:
-        """What people call it, at the beginning of a sentence."""
+        """Its name at the beginning of a sentence."""
         return f"{self.kind.capitalize()} {self.pk}"
 
     def log_data(self) -> dict[str, Any]:
@@ -99,15 +99,15 @@ class Leased(models.Model):
 
 
 class Attempted(Leased):
-    """Leased work that counts its attempts, and keeps what it is at and why it failed."""
+    """Leased work that counts its attempts, and keeps its activity and error."""
 
     under_way_states: ClassVar[tuple[str, ...]]
     """States in which no other of its kind may begin beside it."""
 
     attempts = models.PositiveSmallIntegerField(default=0)
-    """How many workers began with it."""
+    """How many workers started it."""
     doing = models.TextField(blank=True)
-    """What the work on it is at; empty when there is none."""
+    """What a worker does with it now; empty if none does."""
     created_at = models.DateTimeField(auto_now_add=True)
     error = models.TextField(blank=True)
     advice = models.TextField(blank=True)

@@ -32,13 +32,13 @@ ACTIVE = (
     RunState.PAUSED,
     RunState.CANCELLING,
 )
-"""States of a run that nobody may start another beside."""
+"""While a run is in one of these states, no other run may start."""
 WORKING = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING)
-"""Active states in which a worker has something to do: the watchdog keeps an eye on these."""
+"""Active states in which a worker has work to do: the watchdog recovers these."""
 
 
 class Way(models.TextChoices):
-    """What a run is for. A repair changes nothing of where its phase stands."""
+    """The purpose of a run. Repairs do not change a phase's state."""
 
     FORWARD = "forward", "Forward"
     BACKWARD = "backward", "Rollback"
@@ -94,7 +94,7 @@ class PhaseRun(Leased):
 
     @property
     def name(self) -> str:
-        """What people call it, within a sentence."""
+        """Its name within a sentence."""
         if self.way == Way.REPAIR:
             return f"repair of {self.repair.tables}"
         return f"{'rollback of ' if self.way == Way.BACKWARD else ''}phase {self.phase}"
@@ -117,14 +117,14 @@ class PhaseRun(Leased):
 
     @property
     def stopped_at(self) -> datetime | None:
-        """Since when it is at its end or stands still; None while it is at work."""
+        """When it ended or paused; None while it works."""
         if self.finished_at is not None or not self.halts:
             return self.finished_at
         began, ended = self.halts[-1]
         return datetime.fromisoformat(began) if began and not ended else None
 
     def time_at_work(self, since: datetime, until: datetime) -> timedelta:
-        """How much of a stretch of time it did not stand still."""
+        """How much of a span of time it worked, without pauses."""
         halted = timedelta()
         for began, ended in self.halts:
             first = max(datetime.fromisoformat(began), since) if began else since
@@ -150,22 +150,22 @@ class StepRun(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     actions_done = models.PositiveSmallIntegerField(default=0)
-    """How many of the step's actions have come to their end."""
+    """How many of the step's actions are done."""
     waiting_for = models.TextField(blank=True)
-    """What a running step waits for; empty while it gets on."""
+    """What a running step waits for; empty while it makes progress."""
     standing = models.JSONField(null=True)
     """Where its present statement stands, as ``Standing.as_data`` gives it, while it goes on."""
     result = models.TextField(blank=True)
-    """One sentence: what was found or counted."""
+    """What was found or counted, in one sentence."""
     error = models.TextField(blank=True)
     checksum = models.CharField(max_length=64, blank=True, default="")
-    """Of the files that were applied, where the step is written in files."""
+    """Of the SQL files that were applied, if the step consists of files."""
     began_with: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The server before the step, as ``rollout.engine.measure`` tells it; empty where it cannot."""
     wal_bytes = models.BigIntegerField(null=True)
-    """What the whole server wrote to its WAL during the step."""
+    """Bytes of WAL that the whole server wrote during the step."""
     growth: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
-    """Tables to the bytes that they grew by, indexes included."""
+    """Table to the bytes it grew by, with its indexes."""
 
     class Meta:
         ordering = ["position"]

@@ -1,4 +1,4 @@
-"""What became of the reads that were answered by both shapes."""
+"""Outcomes of the reads that were repeated by both schemas."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from django.db import models
 from rollout.models.rollouts import Rollout
 
 OUTCOMES = ("same", "differed", "unfilled", "mapped", "transient", "unstable", "failed")
-"""What a shadow read can come to: fields of a tally."""
+"""The outcomes of a shadow read: fields of a tally."""
 
 
 class ShadowTally(models.Model):
-    """The shadow reads of one operation in one interval, by what they came to.
+    """The shadow reads of one operation in one interval, by outcome.
 
     same       both answers were the same
     differed   they differed, and went on to: a mismatch was written down
@@ -36,9 +36,9 @@ class ShadowTally(models.Model):
     unstable = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
-    """Chosen, but there was no time for it: not among those compared."""
+    """Chosen, but not compared for lack of time."""
     error = models.TextField(blank=True)
-    """The last one's."""
+    """The newest error."""
     old_durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     """Buckets of ``rollout.telemetry.histograms`` to counts, as the next."""
     new_durations: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)

@@ -30,11 +30,11 @@ SNAPSHOT_UNDER_WAY = (
     SnapshotState.CANCELLING,
 )
 SNAPSHOT_ENDED = (SnapshotState.VERIFIED, SnapshotState.CANCELLED, SnapshotState.FAILED)
-"""States of a snapshot whose dump, where there is one, may be verified again or deleted."""
+"""States in which a snapshot's dump may be verified again or deleted."""
 
 
 class Snapshot(Attempted):
-    """A dump of the plan's tables, and what it held by the server's own word.
+    """A dump of the plan's tables, and what the server counted in them.
 
     Only a verified one counts: it was restored elsewhere and found to hold just that. ``crosstabs``
     is [{"table", "legacy_column", "column", "cells": [{"legacy": text or null, "new": name or null,
@@ -53,7 +53,7 @@ class Snapshot(Attempted):
     )
     plan_digest = models.CharField(max_length=12)
     phases: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
-    """How each phase stood: done, begun or untouched."""
+    """The state of each phase: done, begun or untouched."""
 
     storage_name = models.CharField(max_length=300, blank=True)
     size = models.BigIntegerField(default=0)
@@ -80,16 +80,16 @@ class Snapshot(Attempted):
         default=dict
     )
     differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
-    """What the restored copy has otherwise, a sentence each."""
+    """Where the restored copy differs, a sentence each."""
 
     taken_at = models.DateTimeField(null=True)
-    """The moment whose data it holds."""
+    """The moment of its data."""
     seconds = models.FloatField(null=True)
     """How long the dump took."""
     verify_seconds = models.FloatField(null=True)
     verified_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
-    """When the plan no longer asks for it."""
+    """When its retention by the plan ends."""
     deleted_at = models.DateTimeField(null=True)
 
     class Meta:
