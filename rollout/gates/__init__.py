@@ -4,7 +4,7 @@ A new gate is a class in ``rollout.plan.gates`` and, in a module of this package
 below, a function ``@check(TheGate)`` that reads what it needs from the ``Evidence``.
 """
 
-from rollout.gates import (  # noqa: F401
+from rollout.gates import (
     approvals,
     checklists,
     drift,
@@ -29,21 +29,3 @@ from rollout.gates.phase_states import (
     steps_done,
 )
 from rollout.gates.registry import GateStatus, as_data, check_gate, check_gates
-
-__all__ = [
-    "Evidence",
-    "GateStatus",
-    "as_data",
-    "check_gate",
-    "check_gates",
-    "invalidate",
-    "is_done",
-    "is_not_started",
-    "newest_of",
-    "newest_of_each",
-    "newest_runs",
-    "newest_runs_and_repair",
-    "phases_done",
-    "started_phases",
-    "steps_done",
-]
