@@ -168,6 +168,14 @@ def committed_db(beginning: str, django_db_blocker: "DjangoDbBlocker") -> Iterat
         yield database
 
 
+@pytest.fixture
+def rollout(db: None) -> "Rollout":
+    """The property rollout, with nothing done yet."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
 def _carry_listings(*phases: int) -> None:
     from tests import rollouts
 

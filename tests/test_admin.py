@@ -16,11 +16,6 @@ JOURNAL = list(apps.get_app_config("rollout").get_models())
 
 
 @pytest.fixture
-def rollout(db: None) -> Rollout:
-    return journal.the_rollout()
-
-
-@pytest.fixture
 def superuser(db: None) -> Client:
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))

@@ -410,11 +410,6 @@ def verified_snapshot(rollout: Rollout, taken_at: datetime) -> Snapshot:
     )
 
 
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return rollouts.the_rollout()
-
-
 def test_a_machine_whose_clock_is_far_ahead_deletes_no_snapshot(
     rollout: Rollout, clock: Clock
 ) -> None:

@@ -20,11 +20,6 @@ Clock = Callable[[timedelta], None]
 
 
 @pytest.fixture
-def rollout(db: None) -> Rollout:
-    return journal.the_rollout()
-
-
-@pytest.fixture
 def ada(db: None, settings: LazySettings) -> Client:
     """The browser of a lead, who has just logged in."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -8,16 +8,6 @@ import pytest
 if TYPE_CHECKING:
     from django.test import Client
 
-    from rollout.models import Rollout
-
-
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    """The property rollout, with nothing done yet."""
-    from tests.console import journal
-
-    return journal.the_rollout()
-
 
 @pytest.fixture
 def viewer(db: None) -> Client:

@@ -9,14 +9,8 @@ from rollout.gates import Evidence
 from rollout.journal.environments import protected
 from rollout.models import Rollout
 from tests.console.journal import text_of
-from tests.console.journal import the_rollout as a_rollout
 
 ABOUT_PEOPLE = {"approved"}
-
-
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return a_rollout()
 
 
 def environments(settings: Any, **of: Any) -> None:

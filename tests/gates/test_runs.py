@@ -35,11 +35,6 @@ NOW = timezone.now()
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return rollouts.the_rollout()
-
-
 def phase_run(
     rollout: Rollout, phase: int, state: RunState = RunState.DONE, way: Way = Way.FORWARD
 ) -> PhaseRun:

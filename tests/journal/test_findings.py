@@ -13,15 +13,9 @@ from rollout.engine.audit import AuditResult, Cell, RowMismatch, TranslationResu
 from rollout.journal import findings
 from rollout.models import AuditReport, Finding, LogEntry, Mismatch, Rollout
 from rollout.runner import Refused
-from tests.console import journal
 from tests.rollouts import ADA
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def rollout() -> Rollout:
-    return journal.the_rollout()
 
 
 def report_on(

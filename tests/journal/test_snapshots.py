@@ -16,11 +16,6 @@ MINUTE = timedelta(minutes=1)
 GATE = SnapshotVerified(fresh_for=timedelta(hours=1))
 
 
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return rollouts.the_rollout()
-
-
 def phase_done(rollout: Rollout, phase: int, at: timedelta) -> PhaseRun:
     return PhaseRun.objects.create(
         rollout=rollout, phase=phase, state=RunState.DONE, actor_name="ada", finished_at=NOW + at

@@ -30,11 +30,6 @@ from tests import rollouts
 from tests.rollouts import ADA
 
 
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return rollouts.the_rollout()
-
-
 def run_of(
     rollout: Rollout, phase: int, state: RunState = RunState.DONE, way: Way = Way.FORWARD
 ) -> PhaseRun:

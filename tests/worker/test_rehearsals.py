@@ -61,11 +61,6 @@ def short(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
 
 
 @pytest.fixture
-def rollout(db: object) -> Rollout:
-    return rollouts.the_rollout()
-
-
-@pytest.fixture
 def snapshot(properties: Rollout) -> Snapshot:
     return rollouts.snapshot_of(properties)
 

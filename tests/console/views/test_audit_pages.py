@@ -9,7 +9,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.models import AuditReport, Finding, Mismatch, Rollout
-from tests.console import journal
 from tests.console.journal import PAGE, audited, browser_of, mismatching, text_of
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +19,6 @@ CELLS = [
     {"legacy": HOSTILE, "new": "Flat", "category": "wrong", "rows": 2},
     {"legacy": None, "new": None, "category": "missing", "rows": 1},
 ]
-
-
-@pytest.fixture
-def rollout() -> Rollout:
-    return journal.the_rollout()
 
 
 @pytest.fixture

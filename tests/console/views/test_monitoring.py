@@ -18,11 +18,6 @@ pytestmark = pytest.mark.django_db
 ADDRESS = f"{PAGE}monitoring/"
 
 
-@pytest.fixture
-def rollout() -> Rollout:
-    return journal.the_rollout()
-
-
 def measured(operation: str, *, ago: timedelta, ms: float, calls: int = 50, **more: Any) -> None:
     durations = Histogram()
     for _ in range(calls):
