@@ -12,7 +12,7 @@ from psycopg import errors
 from rollout import telemetry
 from rollout.engine.target import Connection
 from rollout.plan.registry import plans
-from rollout.plan.removal import UseFeature
+from rollout.plan.removals import UseFeature
 from rollout.plan.switch import ReadMode, WriteMode, has_new_columns_alone, lock_key
 
 _log = logging.getLogger(__name__)

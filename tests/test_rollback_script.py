@@ -15,7 +15,7 @@ from config import embedded
 from rollout import runner
 from rollout.journal.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
-from rollout.plan.psql import rollback_script
+from rollout.plan.psql_scripts import rollback_script
 from rollout.queries.status import status_of
 from rollout.worker.runs import RunJob
 from tests import rollouts

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.loops.base import Bounds, Copy, Run, Stopwatch, Work
-from rollout.engine import backfill, lanes, planner
+from rollout.engine import backfill, lane_totals, lanes, planner
 from rollout.engine.control import Quiet
 
 JOB = 1
@@ -23,6 +23,6 @@ def bare(copy: Copy) -> Iterator[Run]:
             worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=Quiet())
             while lane := lanes.claim(connection, JOB, "bench"):
                 worker.run_lane(lane, seconds=bounds.seconds)
-            return watch.work(lanes.totals(connection, JOB).updated)
+            return watch.work(lane_totals.totals(connection, JOB).updated)
 
         yield run

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
+from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import Plan
-from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy
+from rollout.plan.removals import DropLegacy, FreezeLegacy
 from rollout.plan.step import Step
 from rollout.plan.transition import CutOver
 

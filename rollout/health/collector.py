@@ -18,8 +18,8 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rollout import gates, queue
-from rollout.engine import lanes
-from rollout.engine.lanes import Totals
+from rollout.engine import lane_totals
+from rollout.engine.lane_totals import Totals
 from rollout.health.families import FAMILIES, AnyFamily
 from rollout.journal import heartbeats
 from rollout.journal.environments import configured, target_of
@@ -111,7 +111,7 @@ def _lanes(figures: Figures) -> dict[int, Totals]:
         parameters = {"connect_timeout": CONNECT_SECONDS, **target.parameters}
         try:
             with replace(target, parameters=parameters).connect() as connection:
-                totals |= lanes.totals_by_job(connection)
+                totals |= lane_totals.totals_by_job(connection)
         except psycopg.Error as error:
             _log.warning("The database of %s gave no figures: %s", name, str(error).strip())
             figures.add("rollout_target_up", 0, name)

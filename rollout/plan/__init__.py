@@ -1,5 +1,6 @@
 """The language a rollout is written in. Pure: it knows no connection and no journal."""
 
+from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.checklist import (
     BackfillRehearsed,
     EnvironmentIntrospected,
@@ -27,7 +28,7 @@ from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan
 from rollout.plan.registry import plans
-from rollout.plan.removal import ArchiveLegacy, DropLegacy, FreezeLegacy, UseFeature
+from rollout.plan.removals import DropLegacy, FreezeLegacy, UseFeature
 from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles

@@ -11,8 +11,8 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.hazards import CONSTANT_TEXT
 from rollout.plan.names import in_target
+from rollout.plan.removal_hazards import CONSTANT_TEXT
 from rollout.plan.table import Table
 
 KEPT = in_target("attributes")

@@ -9,14 +9,9 @@ from psycopg import sql
 from rollout.plan import facts, partitions
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import POPULATED, VIEW, Catalog, Part, index_text
-from rollout.plan.hazards import (
-    Hazard,
-    duplicates_in,
-    duplicates_of,
-    partitions_of,
-    replica_identity,
-)
+from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of, partitions_of
 from rollout.plan.names import code, identifier
+from rollout.plan.removal_hazards import replica_identity
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Table
 

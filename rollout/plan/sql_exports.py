@@ -17,7 +17,7 @@ from rollout.plan.actions import (
 )
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
-from rollout.plan.sql_files import is_destructive
+from rollout.plan.sql_effects import is_destructive
 from rollout.plan.step import Step
 
 FIRST_LINE = "-- Written by `manage.py rollout sql {plan} --write`, plan version {digest}."

@@ -26,7 +26,7 @@ it ``generates`` statements: it is a query then, whose rows are carried out one 
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,14 +34,16 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan.actions import EVERY_SERVER, NO_END, Lock, LockMode, Statement
-from rollout.plan.names import SCHEMA, code
+from rollout.plan.names import code
+from rollout.plan.sql_effects import bare, is_destructive, is_restrictive
+from rollout.plan.sql_file_headers import Section, sections_of, text_of
 from rollout.plan.step import Actions, Step
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
 
+
 _NAME = re.compile(r"(?P<number>\d{3})_(?P<description>.+)\.(?P<way>up|down)\.sql")
-_LINE = re.compile(r"\s*--\s*rollout:\s*(?P<key>[a-z-]+)(?::\s*(?P<value>.*?))?\s*")
 _OF_STEP = frozenset(
     {"id", "description", "phase", "destructive", "restrictive", "changes-write-path"}
 )
@@ -51,25 +53,6 @@ _FLAGS = frozenset(
 _OF_STATEMENT = frozenset({"done", "repeatable", "locks", "long", "scans", "servers", "generates"})
 _MODES = sorted((mode.value for mode in LockMode), key=len, reverse=True)
 _LOCK = re.compile(rf"(?P<mode>{'|'.join(_MODES)})\s+(?P<table>\S.*)")
-
-_NOISE = re.compile(
-    # What is no code: comments, texts, quoted names; a function's body is not run now, DO's is.
-    r"--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\""
-    r"|(?P<do>\bDO\s+(?:LANGUAGE\s+\w+\s+)?)?(?P<tag>\$\w*\$)(?P<body>.*?)(?P=tag)",
-    re.DOTALL | re.IGNORECASE,
-)
-_DESTRUCTIVE = re.compile(
-    r"(?<!\bCOMMIT\s)\bDROP\b(?!\s+(?:NOT\s+NULL|DEFAULT|EXPRESSION|IDENTITY))|\bTRUNCATE\b|\bDELETE\s+FROM\b"
-    r"|\bUPDATE\s+(?:ONLY\s+)?[\w.]+(?:\s+(?:AS\s+)?\w+)?\s+SET\b|\bDO\s+UPDATE\s+SET\b|\bMERGE\s+INTO\b"
-    r"|\bALTER\s+(?:COLUMN\s+)?\w+\s+(?:SET\s+DATA\s+)?TYPE\b",
-    re.IGNORECASE,
-)
-_OWN_UPDATE = re.compile(rf'\bUPDATE\s+"{SCHEMA}"\."(?:[^"]|"")+"', re.IGNORECASE)
-_RESTRICTIVE = re.compile(
-    r"\bSET\s+NOT\s+NULL\b|\bADD\b[^;,]*?\bNOT\s+NULL\b|\bCREATE\s+UNIQUE\s+INDEX\b"
-    r"|\bADD\s+(?:CONSTRAINT|CHECK|UNIQUE|PRIMARY\s+KEY|FOREIGN\s+KEY|EXCLUDE)\b",
-    re.IGNORECASE,
-)
 _TRANSACTION = re.compile(
     r"(?:^|;)\s*(?:BEGIN|COMMIT|ROLLBACK|START\s+TRANSACTION)\b", re.IGNORECASE
 )
@@ -82,47 +65,6 @@ class Problem:
     where: str
     what: str
     hint: str
-
-
-@dataclass
-class _Section:
-    """A block of header lines and the SQL after it, down to the next block."""
-
-    line: int
-    said: dict[str, list[str]] = field(default_factory=dict)
-    sql: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """The SQL without its last semicolon, and without what is only said after it."""
-        lines = list(self.sql)
-        while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("--")):
-            lines.pop()
-        return "\n".join(lines).strip().rstrip(";").rstrip()
-
-
-def bare(text: str) -> str:
-    """SQL without its comments, texts and quoted names, which each leave a word."""
-
-    def without(found: re.Match[str]) -> str:
-        if found["do"]:
-            return f"DO {bare(found['body'])} "
-        return " " if found[0].startswith(("--", "/*")) else "quoted"
-
-    return _NOISE.sub(without, text)
-
-
-def is_destructive(text: str) -> bool:
-    """Whether SQL takes away or overwrites something that is there.
-
-    Counts and the like that the engine keeps in its own schema are nobody's data.
-    """
-    return _DESTRUCTIVE.search(bare(_OWN_UPDATE.sub("", text))) is not None
-
-
-def is_restrictive(text: str) -> bool:
-    """Whether SQL has the database refuse what it took before."""
-    return _RESTRICTIVE.search(bare(text)) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +123,8 @@ class SqlFiles:
         """Raises NotADirectoryError."""
         if not self.directory.is_dir():
             raise NotADirectoryError(f"There is no directory {self.directory} of SQL files.")
-        found = {path.name: path for path in sorted(self.directory.glob("*.sql"))}
-        steps = [self._step(path, found) for name, path in found.items() if ".up." in name]
+        files = {path.name: path for path in sorted(self.directory.glob("*.sql"))}
+        steps = [self._step(path, files) for name, path in files.items() if ".up." in name]
         astray = [
             SqlFile(
                 id=name,
@@ -197,14 +139,14 @@ class SqlFiles:
                     ),
                 ),
             )
-            for name, path in found.items()
-            if (".up." not in name and name.replace(".down.", ".up.") not in found)
+            for name, path in files.items()
+            if (".up." not in name and name.replace(".down.", ".up.") not in files)
             or (".up." not in name and ".down." not in name)
         ]
         return tuple(_numbered_once(steps)) + tuple(astray)
 
-    def _step(self, path: Path, found: dict[str, Path]) -> SqlFile:
-        down = found.get(path.name.replace(".up.", ".down."))
+    def _step(self, path: Path, files: dict[str, Path]) -> SqlFile:
+        down = files.get(path.name.replace(".up.", ".down."))
         return read_step(path, down)
 
 
@@ -239,23 +181,23 @@ class _Reader:
         of_file = name["description"] if name else self.path.name.partition(".")[0]
         up_text = self.path.read_text(encoding="utf-8")
         down_text = self.down.read_text(encoding="utf-8") if self.down else None
-        ups = _sections(up_text)
-        said = ups[0].said if ups else {}
-        destructive = "destructive" in said
+        ups = sections_of(up_text)
+        headers = ups[0].headers if ups else {}
+        destructive = "destructive" in headers
         statements = self._statements(self.path, ups)
         step = SqlFile(
-            id=_one(said, "id") or of_file.replace("_", "-"),
-            description=_one(said, "description") or of_file.replace("_", " ").capitalize(),
+            id=text_of(headers, "id") or of_file.replace("_", "-"),
+            description=text_of(headers, "description") or of_file.replace("_", " ").capitalize(),
             path=self.path,
-            phase=self._phase(said),
+            phase=self._phase(headers),
             ups=statements,
             downs=None
             if self.down is None or down_text is None
-            else self._statements(self.down, _sections(down_text)),
+            else self._statements(self.down, sections_of(down_text)),
             says_destructive=destructive,
-            says_restrictive="restrictive" in said
+            says_restrictive="restrictive" in headers
             or any(is_restrictive(statement.text) for statement in statements),
-            says_changes_write_path="changes-write-path" in said,
+            says_changes_write_path="changes-write-path" in headers,
             # Git may give the same file other line ends on another machine.
             checksum=hashlib.sha256(
                 f"{_lines(up_text)}\0{_lines(down_text or '')}".encode()
@@ -276,8 +218,8 @@ class _Reader:
             return replace(step, ups=(), downs=(), problems=tuple(self.problems))
         return step
 
-    def _phase(self, said: dict[str, list[str]]) -> int:
-        text = _one(said, "phase")
+    def _phase(self, headers: dict[str, list[str]]) -> int:
+        text = text_of(headers, "phase")
         if text not in ("0", "1", "2", "3", "4"):
             self._wrong(
                 *(self.path, 1, "does not say its phase"),
@@ -286,12 +228,12 @@ class _Reader:
             return 0
         return int(text)
 
-    def _statements(self, path: Path, sections: list[_Section]) -> tuple[Statement, ...]:
+    def _statements(self, path: Path, sections: list[Section]) -> tuple[Statement, ...]:
         statements = []
         for number, section in enumerate(sections):
             is_head = number == 0 and path == self.path
             known = _OF_STATEMENT | (_OF_STEP if is_head else frozenset())
-            for key, values in section.said.items():
+            for key, values in section.headers.items():
                 if key not in known:
                     self._wrong(
                         *(path, section.line, f"says '{key}', which nobody understands here"),
@@ -304,7 +246,7 @@ class _Reader:
                     )
             if bare(section.text).strip():
                 statements.append(self._statement(path, section))
-            elif section.said.keys() & _OF_STATEMENT:
+            elif section.headers.keys() & _OF_STATEMENT:
                 self._wrong(
                     path,
                     section.line,
@@ -313,16 +255,16 @@ class _Reader:
                 )
         return tuple(statements)
 
-    def _statement(self, path: Path, section: _Section) -> Statement:
-        said, line, text = section.said, section.line, section.text
-        done = "\n".join(said.get("done", []))
-        if not done and "repeatable" not in said:
+    def _statement(self, path: Path, section: Section) -> Statement:
+        headers, line, text = section.headers, section.line, section.text
+        done = "\n".join(headers.get("done", []))
+        if not done and "repeatable" not in headers:
             self._wrong(
                 *(path, line, "does not say how to ask whether it is applied"),
                 "Write '-- rollout: done: ' and a SQL expression that is true once it is, or "
                 "'-- rollout: repeatable' where it may run any number of times.",
             )
-        long = "long" in said
+        long = "long" in headers
         outside = bare(text)
         concurrent = re.search(r"\bCONCURRENTLY\b", outside, re.IGNORECASE)
         if concurrent and not long:
@@ -345,73 +287,48 @@ class _Reader:
             done=code(f"({done})") if done else None,
             locks=self._locks(path, section),
             long=long,
-            scans=int(scans) if (scans := _one(said, "scans")).isdecimal() else 0,
+            scans=int(scans) if (scans := text_of(headers, "scans")).isdecimal() else 0,
             servers=self._servers(path, section),
-            generates="generates" in said,
+            generates="generates" in headers,
         )
 
-    def _locks(self, path: Path, section: _Section) -> tuple[Lock, ...]:
-        said = ";".join(section.said.get("locks", []))
-        if not said:
+    def _locks(self, path: Path, section: Section) -> tuple[Lock, ...]:
+        listed = ";".join(section.headers.get("locks", []))
+        if not listed:
             self._wrong(
                 *(path, section.line, "does not say which locks it takes"),
                 "Write '-- rollout: locks: ACCESS EXCLUSIVE orders', several with semicolons "
                 "between them, or '-- rollout: locks: none'.",
             )
         locks = []
-        for text in said.split(";") if said not in ("", "none") else []:
-            found = _LOCK.fullmatch(text.strip())
-            if found is None:
+        for text in listed.split(";") if listed not in ("", "none") else []:
+            lock = _LOCK.fullmatch(text.strip())
+            if lock is None:
                 self._wrong(
                     *(path, section.line, f"names the lock '{text.strip()}', which there is not"),
                     f"A mode is one of {', '.join(mode.value for mode in LockMode)}; a table "
                     "follows.",
                 )
             else:
-                locks.append(Lock(LockMode(found["mode"]), found["table"]))
+                locks.append(Lock(LockMode(lock["mode"]), lock["table"]))
         return tuple(locks)
 
-    def _servers(self, path: Path, section: _Section) -> tuple[int, int]:
-        said = _one(section.said, "servers")
-        if not said:
+    def _servers(self, path: Path, section: Section) -> tuple[int, int]:
+        versions = text_of(section.headers, "servers")
+        if not versions:
             return EVERY_SERVER
-        found = re.fullmatch(r"(\d+)?-(\d+)?", said)
-        if found is None:
+        bounds = re.fullmatch(r"(\d+)?-(\d+)?", versions)
+        if bounds is None:
             self._wrong(
-                *(path, section.line, f"is for the servers '{said}'"),
+                *(path, section.line, f"is for the servers '{versions}'"),
                 "Write '-- rollout: servers: 14-17', or '18-' for all from there on.",
             )
             return EVERY_SERVER
-        return int(found[1] or 0), int(found[2]) + 1 if found[2] else NO_END
+        return int(bounds[1] or 0), int(bounds[2]) + 1 if bounds[2] else NO_END
 
     def _wrong(self, path: Path, line: int, what: str, hint: str) -> None:
         where = f"{path.name}:{line}" if line else path.name
         self.problems.append(Problem(where, what, hint))
-
-
-def _sections(text: str) -> list[_Section]:
-    """The blocks of header lines, each with the SQL after it; a comment before them is dropped."""
-    sections: list[_Section] = []
-    in_header = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        found = _LINE.fullmatch(line)
-        if found is None:
-            in_header = False
-            if sections:
-                sections[-1].sql.append(line)
-            elif bare(line).strip():
-                # A statement that nobody says anything about is to be complained of.
-                sections.append(_Section(number, sql=[line]))
-            continue
-        if not in_header:
-            sections.append(_Section(number))
-        in_header = True
-        sections[-1].said.setdefault(found["key"], []).append(found["value"] or "")
-    return sections
-
-
-def _one(said: dict[str, list[str]], key: str) -> str:
-    return " ".join(said.get(key, []))
 
 
 def _lines(text: str) -> str:

@@ -8,7 +8,7 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Assignment, Audit, Compute, Fill, Proof, Statement
 from rollout.plan.catalog import Catalog
-from rollout.plan.dualwrite import DualWriteTriggers
+from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import psycopg
 from django.utils import timezone
 
-from rollout.engine import lanes, quarantine
+from rollout.engine import lane_totals, quarantine
 from rollout.engine.health import Signal, read_signals
-from rollout.engine.lanes import Totals
+from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import THROTTLED_DUTY
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
@@ -88,7 +88,7 @@ def progress_of(job: BackfillJob) -> JobProgress:
         return _ended(job)
     try:
         with target_of(job.step_run.run.rollout.environment).connect() as connection:
-            totals = lanes.totals(connection, job.pk)
+            totals = lane_totals.totals(connection, job.pk)
             measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
     except (TargetAway, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
@@ -109,7 +109,7 @@ def report_of(job: BackfillJob) -> JobReport:
 def _read(job: BackfillJob) -> JobReport:
     with target_of(job.step_run.run.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '3s'")
-        totals = lanes.totals(connection, job.pk)
+        totals = lane_totals.totals(connection, job.pk)
         measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
         losses = losses_of(job.pk).ask(connection)
         poison = quarantine.poison_of(job.pk).ask(connection)

@@ -8,7 +8,7 @@ from rollout.gates.registry import as_data
 from rollout.journal.moments import in_zone
 from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
 from rollout.plan.plan import Plan
-from rollout.plan.psql import forward_script, rollback_script
+from rollout.plan.psql_scripts import forward_script, rollback_script
 from rollout.queries import pauses
 from rollout.queries.pauses import pause_of
 from rollout.queries.sample_bounds import statement_of

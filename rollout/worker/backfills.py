@@ -8,10 +8,10 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout import journal, logs, queue
-from rollout.engine import backfill, lanes, planner, quarantine
+from rollout.engine import backfill, lane_totals, lanes, planner, quarantine
 from rollout.engine.control import Control, Quiet
 from rollout.engine.health import Signal, read_signals
-from rollout.engine.lanes import Totals
+from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
@@ -244,7 +244,7 @@ def refuse_any(connection: Connection, job: BackfillJob) -> None:
 
 
 def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun) -> None:
-    totals = lanes.totals(connection, job.pk)
+    totals = lane_totals.totals(connection, job.pk)
     job.scanned, job.updated = totals.scanned, totals.updated
     job.already_right, job.quarantined = totals.already_right, totals.quarantined
     job.rewritten = totals.rewritten
@@ -326,7 +326,7 @@ def retry_quarantined(
             if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1
                 quarantine.absolve(connection, job.pk, row.key)
-                lanes.move_from_quarantine(connection, job.pk)
+                lane_totals.move_from_quarantine(connection, job.pk)
     return written
 
 

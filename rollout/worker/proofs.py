@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from rollout.engine import lanes, quarantine
+from rollout.engine import lane_totals, lanes, quarantine
 from rollout.engine.quarantine import Poison
 from rollout.engine.target import Connection
 from rollout.logs.texts import visible
@@ -23,7 +23,7 @@ def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
 
     The next try compares all rows once more: see ``begin_again``.
     """
-    totals = lanes.totals(connection, job.pk)
+    totals = lane_totals.totals(connection, job.pk)
     problem, differing = "", totals.quarantined
     if differing:
         problem = _differing(connection, proof, job, differing)

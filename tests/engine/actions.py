@@ -6,12 +6,13 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from rollout.engine import backfill, ddl, lanes, planner, quarantine
+from rollout.engine import backfill, ddl, lane_totals, lanes, planner, quarantine
 from rollout.engine.audit import AuditResult, run_audit
 from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import Control, Interrupted
-from rollout.engine.lanes import Lane, Totals
+from rollout.engine.lane_totals import Totals
+from rollout.engine.lanes import Lane
 from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
@@ -98,7 +99,7 @@ def work_off(connection: Connection, action: Pass, job: int, stripes: int, **mor
     working = worker(connection, action, stripes=stripes, **more)
     while not lanes.is_finished(connection, job):
         lanes.release(connection, working.run_lane(claimed(connection, job), seconds=60))
-    return lanes.totals(connection, job)
+    return lane_totals.totals(connection, job)
 
 
 def run_fill(connection: Connection, action: Fill | Compute) -> Totals:

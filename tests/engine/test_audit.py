@@ -14,8 +14,8 @@ from rollout.engine import audit as audit_module
 from rollout.engine.audit import CATEGORIES, MISMATCHED, AuditResult
 from rollout.engine.target import Connection, Target
 from rollout.plan import AddForeignKey
+from rollout.plan.archives import archive_name
 from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal
-from rollout.plan.removal import archive_name
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import audit, do_phase, do_step, do_until, run_fill
 from tests.engine.conftest import clear

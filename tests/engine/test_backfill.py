@@ -11,7 +11,7 @@ import pytest
 from psycopg import conninfo, sql
 
 from config.home import ROOT
-from rollout.engine import backfill, ddl, lanes
+from rollout.engine import backfill, ddl, lane_totals, lanes
 from rollout.engine.backfill import next_position, shorter
 from rollout.engine.control import Interrupted
 from rollout.engine.lanes import Lane
@@ -239,7 +239,7 @@ class TestCounting:
         if backfill.count_unfilled(connection, FILL, job):
             lanes.another_round(connection, job, FILL.table)
             work_off(connection, FILL, job, stripes)
-        totals = lanes.totals(connection, job)
+        totals = lane_totals.totals(connection, job)
         assert (totals.scanned, totals.updated, totals.rewritten) == (rows, rows, 100)
 
     def test_beside_writers_no_more_rows_are_counted_than_there_were(
@@ -422,7 +422,7 @@ class TestAWorker:
         assert unfilled(connection) == 2_000
         assert counted(connection, job) == (0, 0)
         lanes.release(connection, zombie)
-        assert lanes.totals(connection, job).holders == ("heir",)
+        assert lane_totals.totals(connection, job).holders == ("heir",)
         worker(connection, FILL, stripes=stripes).run_lane(heir, seconds=60)
         assert counted(connection, job) == (2_000, 2_000)
 

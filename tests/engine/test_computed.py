@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from rollout import plan as r
-from rollout.engine import backfill, ddl, lanes, quarantine
+from rollout.engine import backfill, ddl, lane_totals, lanes, quarantine
 from rollout.engine.control import Interrupted
 from rollout.engine.quarantine import TooManyPoisonRows
 from rollout.engine.target import Connection
@@ -183,7 +183,7 @@ class TestAPass:
         job, stripes = new_job(connection, ACTION)
         with pytest.raises(TooManyPoisonRows, match="60 rows"):
             work_off(connection, ACTION, job, stripes)
-        assert lanes.totals(connection, job).quarantined == 60
+        assert lane_totals.totals(connection, job).quarantined == 60
 
     def test_tries_a_row_again_when_its_file_is_there(self, connection: Connection) -> None:
         add(connection, 1, "missing")

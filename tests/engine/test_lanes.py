@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rollout.engine import backfill, ddl, lanes
+from rollout.engine import backfill, ddl, lane_totals, lanes
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import triggers
 from tests.engine.actions import NoControl, claimed, new_job, work_off, worker
@@ -54,9 +54,9 @@ def test_a_lane_that_is_held_is_nobody_elses(target: Target, connection: Connect
     job, _ = new_job(connection, FILL)
     lane = claimed(connection, job, "first")
     assert lanes.claim(connection, job, "second") is None
-    assert lanes.totals(connection, job).holders == ("first",)
+    assert lane_totals.totals(connection, job).holders == ("first",)
     lanes.release(connection, lane)
-    assert lanes.totals(connection, job).holders == ()
+    assert lane_totals.totals(connection, job).holders == ()
     assert lanes.claim(connection, job, "second") is not None
 
 
@@ -89,9 +89,9 @@ def test_keeping_a_lane_moves_its_lease_on_and_only_its_holder_can(
     present = claimed(connection, job, "present")
     expire_leases(connection, job)
     lanes.keep(connection, former)
-    assert lanes.totals(connection, job).holders == ()
+    assert lane_totals.totals(connection, job).holders == ()
     lanes.keep(connection, present)
-    assert lanes.totals(connection, job).holders == ("present",)
+    assert lane_totals.totals(connection, job).holders == ("present",)
 
 
 def test_lanes_are_made_once_and_forgotten_when_the_journal_has_their_totals(
@@ -137,8 +137,8 @@ def test_the_share_that_is_done_goes_up_with_the_blocks(
 ) -> None:
     legacy_rows(target, connection, 2_000)
     job, _ = new_job(connection, FILL)
-    assert lanes.totals(connection, job).fraction == 0
+    assert lane_totals.totals(connection, job).fraction == 0
     lane = claimed(connection, job)
     connection.execute("UPDATE rollout.lanes SET next_block = end_block / 2 WHERE job = %s", [job])
     half = lane.end_block // 2 / lane.end_block
-    assert lanes.totals(connection, job).fraction == pytest.approx(half)
+    assert lane_totals.totals(connection, job).fraction == pytest.approx(half)

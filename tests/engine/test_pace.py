@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from rollout.engine import lanes
+from rollout.engine import lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal
 from rollout.engine.pace import LOOK_EVERY, Pace, Settings
@@ -195,7 +195,7 @@ class TestAWorkerOfARealTable:
         with pytest.raises(Interrupted):
             held.run_lane(lane, seconds=60)
         assert unfilled(connection) == 1_000
-        assert lanes.totals(connection, job).holders == ("test",)
+        assert lane_totals.totals(connection, job).holders == ("test",)
         assert losses_of(job).ask(connection)[0].seconds > 0
 
     def test_aims_at_the_time_that_people_set_meanwhile(self, connection: Connection) -> None:

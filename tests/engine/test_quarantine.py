@@ -2,8 +2,9 @@
 
 import pytest
 
-from rollout.engine import backfill, lanes, quarantine
-from rollout.engine.lanes import Lane, Totals
+from rollout.engine import backfill, lane_totals, lanes, quarantine
+from rollout.engine.lane_totals import Totals
+from rollout.engine.lanes import Lane
 from rollout.engine.quarantine import TooManyPoisonRows
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
@@ -148,7 +149,7 @@ def test_more_poison_rows_than_may_be_stop_the_job_and_say_what_to_do(
     job, stripes = new_job(connection, FILL)
     with pytest.raises(TooManyPoisonRows, match=r"more than the 50 that .* then retry"):
         work_off(connection, FILL, job, stripes)
-    totals = lanes.totals(connection, job)
+    totals = lane_totals.totals(connection, job)
     assert 50 < totals.quarantined == quarantine.count(connection, job) <= 114
     assert totals.updated == 2_000 - unfilled(connection)
     assert not lanes.is_finished(connection, job)
@@ -208,5 +209,5 @@ def test_a_batch_that_is_all_poison_is_left_as_soon_as_there_are_too_many(
     working = worker(connection, FILL, stripes=1)
     with pytest.raises(TooManyPoisonRows):
         working.run_lane(claimed(connection, job), seconds=60)
-    totals = lanes.totals(connection, job)
+    totals = lane_totals.totals(connection, job)
     assert 50 < totals.quarantined <= 50 + backfill.ROWS_AT_ONCE

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from rollout.engine import backfill, lanes, quarantine
+from rollout.engine import backfill, lane_totals, lanes, quarantine
 from rollout.engine.control import Interrupted
 from rollout.engine.mapping import CannotDecide, Decision, decide
 from rollout.engine.repair import Repairing, Selection
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Action, Fill, Proof
+from rollout.plan.archives import archive_name
 from rollout.plan.names import in_target
-from rollout.plan.removal import archive_name
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import texts_mean_their_rows
 from rollout.plan.translations import Lookup
@@ -290,7 +290,7 @@ class TestProofs:
             except Interrupted:
                 stops += 1
             lanes.release(connection, lane)
-        totals = lanes.totals(connection, job)
+        totals = lane_totals.totals(connection, job)
         assert stops > 1
         assert (totals.scanned, totals.exact) == (1000 + len(KINDS), len(KINDS))
 

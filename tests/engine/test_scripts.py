@@ -16,7 +16,7 @@ from properties.rollout import PLAN as SHIPPED
 from rollout import plan as language
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan, SqlFiles, Step
-from rollout.plan.psql import forward_script, rollback_script
+from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample, with_step

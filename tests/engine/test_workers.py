@@ -11,7 +11,7 @@ import pytest
 from psycopg import conninfo
 
 from config.home import ROOT
-from rollout.engine import backfill, lanes
+from rollout.engine import backfill, lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import NoControl, audit, new_job, work_off, worker
@@ -121,7 +121,7 @@ def test_workers_that_come_and_go_in_the_middle_lose_nothing(
         third.leave()
     assert [c.failure for c in (first, second, third)] == [None] * 3
     assert third.lanes_held
-    assert lanes.totals(connection, job).holders == ()
+    assert lane_totals.totals(connection, job).holders == ()
     assert not lanes.is_finished(connection, job)
     work_off(connection, FILL, job, stripes)
     assert counted(connection, job)[1] == 6_000
@@ -171,4 +171,4 @@ def wait_for_rows(connection: Connection, job: int, rows: int) -> None:
         if counted(connection, job)[1] >= rows:
             return
         connection.execute("SELECT pg_sleep(0.005)")
-    raise AssertionError(f"no {rows} rows: {lanes.totals(connection, job)}")
+    raise AssertionError(f"no {rows} rows: {lane_totals.totals(connection, job)}")

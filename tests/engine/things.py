@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rollout.engine import lanes
+from rollout.engine import lane_totals
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import NoControl, do_until
@@ -34,7 +34,7 @@ def unfilled(connection: Connection) -> int:
 
 def counted(connection: Connection, job: int) -> tuple[int, int]:
     """Scanned and updated rows of a job."""
-    totals = lanes.totals(connection, job)
+    totals = lane_totals.totals(connection, job)
     return totals.scanned, totals.updated
 
 

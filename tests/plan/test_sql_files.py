@@ -8,7 +8,7 @@ import pytest
 from rollout.checks.plans import check_plan
 from rollout.plan import Phase, Plan, SqlFile, SqlFiles
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.sql_files import is_destructive, is_restrictive
+from rollout.plan.sql_effects import is_destructive, is_restrictive
 from tests.engine.samples import BIGINT, with_step
 
 HEAD = "-- rollout: phase: 1\n"

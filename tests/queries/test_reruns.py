@@ -9,7 +9,7 @@ from django.test import Client
 
 from rollout.models import Rollout as RolloutRow
 from rollout.plan import plans
-from rollout.plan.psql import forward_script
+from rollout.plan.psql_scripts import forward_script
 from rollout.queries import reruns
 from rollout.runner import Refused
 from tests import rollouts

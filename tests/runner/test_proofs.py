@@ -11,7 +11,7 @@ from rollout import runner
 from rollout.engine.mapping import Decision
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan import plans
-from rollout.plan.removal import archive_name
+from rollout.plan.archives import archive_name
 from tests import rollouts
 from tests.processes import Running, wait_until
 from tests.rollouts import ADA, PLAN

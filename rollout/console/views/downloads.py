@@ -11,7 +11,7 @@ from rollout.console.http.shortcuts import audit_or_404, plan_or_404, rollout_or
 from rollout.engine.target import reason_of
 from rollout.models import AuditStatus
 from rollout.plan import interfaces
-from rollout.plan.psql import forward_script, rollback_script
+from rollout.plan.psql_scripts import forward_script, rollback_script
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.exports import as_csv, as_json, in_cells, kept_of, rows_of
 from rollout.queries.schema_diffs import schema_of

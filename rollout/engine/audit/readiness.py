@@ -6,9 +6,9 @@ from psycopg import sql
 
 from rollout.engine.target import Connection, ask
 from rollout.plan import facts
+from rollout.plan.archives import archive_name, fingerprint
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
-from rollout.plan.removal import archive_name, fingerprint
 from rollout.plan.step import Shape
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup

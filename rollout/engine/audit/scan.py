@@ -16,10 +16,10 @@ from rollout.engine.audit.rules import LookupRules
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, ask
 from rollout.plan import facts
+from rollout.plan.archives import legacy_text_again
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal, refusal_name
-from rollout.plan.removal import legacy_text_again
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Derived, Lookup
 

@@ -4,7 +4,7 @@ from psycopg import errors, sql
 
 from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection
-from rollout.plan.dualwrite import is_compared_as_text
+from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.names import code
 from rollout.plan.schema import AddForeignKey
 from rollout.plan.table import Table

@@ -26,11 +26,11 @@ from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, ask
 from rollout.plan import facts
 from rollout.plan.actions import Statement
+from rollout.plan.archives import archive_name
 from rollout.plan.errors import RolloutError
 from rollout.plan.mapping import mapping_table
 from rollout.plan.names import SCHEMA, code, in_target, normal
 from rollout.plan.plan import Plan
-from rollout.plan.removal import archive_name
 from rollout.plan.schema import CreateLookupTable
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers

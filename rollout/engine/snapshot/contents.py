@@ -12,10 +12,10 @@ from psycopg import sql
 
 from rollout.engine.target import Connection, ask, own
 from rollout.plan import facts
+from rollout.plan.archives import archive_name
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
-from rollout.plan.removal import archive_name
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Lookup

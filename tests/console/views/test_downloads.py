@@ -8,7 +8,7 @@ from django.test import Client
 
 from rollout.models import Rollout
 from rollout.plan import plans
-from rollout.plan.psql import forward_script, rollback_script
+from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.console.journal import PAGE, PLAN, ran, ready_for_phase_1, text_of
 
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}

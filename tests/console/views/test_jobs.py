@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rollout.engine import lanes, quarantine
+from rollout.engine import lane_totals, quarantine
 from rollout.models import BackfillJob, LogEntry, Rollout
 from tests.console import journal
 from tests.console.journal import fragment_of, ran, reached, text_of
@@ -397,7 +397,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
         a_lane(job, lane=number)
     with target() as opened:
         opened.execute("DELETE FROM rollout.samples")
-        assert lanes.totals(opened, job.pk).scanned == 5 * 6250
+        assert lane_totals.totals(opened, job.pk).scanned == 5 * 6250
     measured(job, 100)
     refused(job, *"bcdefgh")
     job.step_run.run.steps.exclude(pk=job.step_run.pk).delete()

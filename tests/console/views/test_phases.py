@@ -9,7 +9,7 @@ from django.utils import timezone
 from rollout.engine.statement_activities import Blocker, Progress, Standing
 from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
-from rollout.plan.psql import forward_script
+from rollout.plan.psql_scripts import forward_script
 from rollout.queries import text_reports
 from rollout.queries.status import status_of
 from tests.console import journal

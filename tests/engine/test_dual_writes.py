@@ -16,7 +16,8 @@ from rollout.engine import ddl
 from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill, Statement
-from rollout.plan.dualwrite import DualWriteTriggers, Stage
+from rollout.plan.dual_write_functions import Stage
+from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.names import in_target, tidy
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import fill as fill_of

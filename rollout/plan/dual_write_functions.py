@@ -1,35 +1,14 @@
-"""The SQL of the triggers that keep the legacy columns and the new ones in step.
+"""The PL/pgSQL of the function that the triggers of a dual write call."""
 
-Three stages, one pair of triggers and one function per table:
-
-``forward``  legacy text is right; the new columns follow it, and any write heals an unfilled row.
-             A foreign key that is written without its text takes the text with it.
-``reverse``  the new columns are right and the legacy text follows; a writer that still knows only
-             the legacy text is understood. A text that already means its row keeps its spelling.
-``frozen``   as reverse, but legacy text written alone is refused, and text written with its row is
-             what that row is written as: what is written after the archive needs no place in it.
-
-The ``WHEN`` of a trigger is evaluated without calling the function, so that an update which has
-nothing to translate pays almost nothing. The engine's own passes announce themselves: what they
-write is never translated, since they bring every value that they mean to write.
-"""
-
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from psycopg import sql
 
-from rollout.plan import facts
-from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.announcement import IS_APPLICATION
-from rollout.plan.catalog import Catalog, Part, trigger_text
-from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target, normal
-from rollout.plan.refusals import drop_refusal, refusal, refusal_definition, refusal_name
-from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
-from rollout.plan.session_settings import OF_EXPRESSIONS
+from rollout.plan.refusals import refusal
+from rollout.plan.resolvers import resolver_name
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
 
@@ -45,25 +24,13 @@ def is_compared_as_text(type_: str) -> bool:
 
 
 @dataclass(frozen=True)
-class DualWriteTriggers:
-    """The triggers of one table for the translations of one plan."""
+class TriggerFunction:
+    """What one table's function does for the translations of one plan, in each stage."""
 
     plan: str
     table: Table
     translations: tuple[ColumnTranslation, ...]
     computed: tuple[Computed, ...] = ()
-
-    @property
-    def function(self) -> str:
-        return identifier(self.plan, self.table.label, "dual_write")
-
-    @property
-    def insert_trigger(self) -> str:
-        return identifier("rollout", self.plan, "insert")
-
-    @property
-    def update_trigger(self) -> str:
-        return identifier("rollout", self.plan, "update")
 
     @cached_property
     def lookups(self) -> tuple[Lookup, ...]:
@@ -73,152 +40,34 @@ class DualWriteTriggers:
     def derived(self) -> tuple[Derived, ...]:
         return tuple(t for t in self.translations if isinstance(t, Derived))
 
-    def put_into(self, catalog: Catalog, stage: Stage) -> None:
-        """Have the expected catalog tell of the triggers in a stage."""
-        for name in (self.insert_trigger, self.update_trigger):
-            catalog.put(self.table.label, Part("trigger", name), trigger_text(stage))
-
-    def take_from(self, catalog: Catalog) -> None:
-        for name in (self.insert_trigger, self.update_trigger):
-            catalog.take(self.table.label, Part("trigger", name))
-
     def to_legacy(self, lookup: Lookup) -> str:
         """The function that gives the legacy text of a lookup row."""
         return identifier(self.plan, self.table.label, lookup.legacy, "text_of")
 
-    @property
-    def functions(self) -> list[str]:
-        """The names of the functions that come and go with the triggers."""
-        return [
-            self.function,
-            *(self.to_legacy(lookup) for lookup in self.lookups),
-            *(refusal_name(derived, self.plan) for derived in self.derived),
-        ]
+    def lines(self, stage: Stage) -> list[sql.Composable]:
+        """The function's body in a stage."""
+        body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
+        return [*body, *self._outdated(), sql.SQL("  RETURN new;")]
 
-    def install(self, stage: Stage) -> Statement:
-        """One transaction that puts functions and triggers of a stage in place of any other's."""
-        body = self._definition(stage)
-        comment = f"{stage} {hashlib.sha256(body.as_string().encode()).hexdigest()[:16]}"
-        return Statement(
-            sql=sql.SQL("{};\nCOMMENT ON FUNCTION {} () IS {}").format(
-                body, in_target(self.function), sql.Literal(comment)
-            ),
-            done=facts.all_of(
-                facts.function_has_comment(self.function, comment),
-                facts.trigger_fires(self.table, self.insert_trigger),
-                facts.trigger_fires(self.table, self.update_trigger),
-            ),
-            locks=(Lock(LockMode.SHARE_ROW_EXCLUSIVE, self.table.label),),
-        )
-
-    def remove(self) -> Statement:
-        """One transaction that takes triggers and functions away."""
-        functions = [in_target(self.function)]
-        drops = [
-            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
-                sql.Identifier(name), self.table.identifier
-            )
-            for name in (self.insert_trigger, self.update_trigger)
-        ]
-        drops.append(sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(functions[0]))
-        drops += [
-            sql.SQL("DROP FUNCTION IF EXISTS {} ({}, text)").format(
-                in_target(self.to_legacy(lookup)), code(lookup.key_type)
+    def update_condition(self, stage: Stage) -> sql.Composable:
+        """Either side changed, or the row is unfilled while the legacy side is right."""
+        changed = [self._sources_changed(*self.translations, *self.computed)]
+        changed += [
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", lookup.column), sql.Identifier("new", lookup.column)
             )
             for lookup in self.lookups
         ]
-        drops += [drop_refusal(derived, self.plan) for derived in self.derived]
-        return Statement(
-            sql=sql.SQL(";\n").join(drops),
-            done=facts.all_of(*(facts.no(facts.function_exists(name)) for name in self.functions)),
-            locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
-        )
-
-    def _definition(self, stage: Stage) -> sql.Composable:
-        body = self._forward() if stage == "forward" else self._reverse(frozen=stage == "frozen")
-        body += [*self._outdated(), sql.SQL("  RETURN new;")]
-        # The resolver is there already; so it becomes what the plan says now.
-        functions: list[sql.Composable] = [
-            resolver_definition(lookup, self.plan) for lookup in self.lookups
+        changed += [
+            sql.SQL("{} IS DISTINCT FROM {}").format(
+                sql.Identifier("old", derived.column), sql.Identifier("new", derived.column)
+            )
+            for derived in self.derived
+            if derived.back or (stage != "forward" and derived.writable is False)
         ]
-        functions += [self._to_legacy(lookup) for lookup in self.lookups]
-        functions += [refusal_definition(derived, self.plan) for derived in self.derived]
-        functions.append(
-            owned_function(
-                self.function,
-                arguments="",
-                returns="trigger",
-                schema=self.table.schema,
-                body=body,
-                settings=OF_EXPRESSIONS,
-            )
-        )
-        triggers = [
-            sql.SQL(
-                "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n  WHEN ({})\n"
-                "  EXECUTE FUNCTION {} ()"
-            ).format(
-                sql.Identifier(name),
-                code(event),
-                self.table.identifier,
-                when,
-                in_target(self.function),
-            )
-            for name, event, when in (
-                (self.insert_trigger, "INSERT", IS_APPLICATION),
-                (
-                    self.update_trigger,
-                    "UPDATE",
-                    # In this order: an update that changes neither side asks for no setting.
-                    sql.SQL("({}) AND {}").format(self._update_condition(stage), IS_APPLICATION),
-                ),
-            )
-        ]
-        return sql.SQL(";\n").join([*functions, *triggers, self._fire_for_subscriptions()])
-
-    def _fire_for_subscriptions(self) -> sql.Composable:
-        """Rows that a subscription brings go around triggers that do not fire always."""
-        always = sql.SQL("BEGIN IF {fed} THEN ALTER TABLE {table} {enable}; END IF; END").format(
-            fed=facts.is_fed(self.table),
-            table=self.table.identifier,
-            enable=sql.SQL(", ").join(
-                sql.SQL("ENABLE ALWAYS TRIGGER {}").format(sql.Identifier(name))
-                for name in (self.insert_trigger, self.update_trigger)
-            ),
-        )
-        return sql.SQL("DO {}").format(sql.Literal(always.as_string()))
-
-    def _to_legacy(self, lookup: Lookup) -> sql.Composable:
-        """The text of a lookup row: the one that is given, where that means the row already."""
-        fill = {
-            "to_new": in_target(resolver_name(lookup, self.plan)),
-            "lookup": lookup.lookup_sql,
-            "text": text_of_row(lookup, self.plan, "l"),
-            "no_text": lookup.no_text,
-            "no_row": sql.Literal(
-                f"{self.table.label}.{lookup.column} was written as a row that is not there. "
-                f"Write the id of a row of {lookup.lookup_label}, not "
-            ),
-        }
-        lines = (
-            "  IF wanted IS NULL THEN RETURN {no_text}; END IF;",
-            "  SELECT {text} INTO usual FROM {lookup} AS l WHERE l.id = wanted;",
-            "  IF NOT FOUND THEN",
-            "    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',",
-            "      MESSAGE = {no_row} || wanted;",
-            "  END IF;",
-            # Another spelling of what means the row may be one that nobody has written yet.
-            "  IF {to_new} (given, false) = wanted THEN RETURN given; END IF;",
-            "  RETURN usual;",
-        )
-        return owned_function(
-            self.to_legacy(lookup),
-            arguments=f"wanted {lookup.key_type}, given text",
-            returns="text",
-            schema=self.table.schema,
-            declare="usual text;",
-            body=[code(line).format(**fill) for line in lines],
-        )
+        if stage == "forward":
+            changed.append(self._unfilled())
+        return sql.SQL(" OR ").join(changed)
 
     def _names(self, lookup: Lookup) -> dict[str, sql.Composable]:
         """What the lines of a trigger's function call a lookup's columns and functions."""
@@ -486,26 +335,6 @@ class DualWriteTriggers:
         return (declared is not None and is_compared_as_text(declared.type)) or any(
             lookup.legacy == column and not lookup.is_text for lookup in self.lookups
         )
-
-    def _update_condition(self, stage: Stage) -> sql.Composable:
-        """Either side changed, or the row is unfilled while the legacy side is right."""
-        changed = [self._sources_changed(*self.translations, *self.computed)]
-        changed += [
-            sql.SQL("{} IS DISTINCT FROM {}").format(
-                sql.Identifier("old", lookup.column), sql.Identifier("new", lookup.column)
-            )
-            for lookup in self.lookups
-        ]
-        changed += [
-            sql.SQL("{} IS DISTINCT FROM {}").format(
-                sql.Identifier("old", derived.column), sql.Identifier("new", derived.column)
-            )
-            for derived in self.derived
-            if derived.back or (stage != "forward" and derived.writable is False)
-        ]
-        if stage == "forward":
-            changed.append(self._unfilled())
-        return sql.SQL(" OR ").join(changed)
 
     def _unfilled(self) -> sql.Composable:
         """A row is filled in all its columns at once, so a required one that is null tells it.

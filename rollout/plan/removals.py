@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import attributes, facts
-from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Proof, Statement
+from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
+from rollout.plan.archives import archive_is_whole, archive_name, legacy_text_again, texts_are_back
 from rollout.plan.catalog import Catalog, Part
-from rollout.plan.hazards import (
-    Hazard,
+from rollout.plan.hazards import Hazard, fed_around
+from rollout.plan.indexes import CreateIndex, DropIndex
+from rollout.plan.names import code, identifier, in_target
+from rollout.plan.removal_hazards import (
     depends_on,
-    fed_around,
     goes_with,
     mentions,
     no_longer_unique,
     replica_identity,
     unclear_default,
 )
-from rollout.plan.indexes import CreateIndex, DropIndex
-from rollout.plan.mapping import text_of_row
-from rollout.plan.names import SCHEMA, code, identifier, in_target
 from rollout.plan.resolvers import name_the_rows, resolver_name
 from rollout.plan.schema import require_values
 from rollout.plan.sql_files import SqlFile
@@ -33,7 +32,6 @@ from rollout.plan.step import (
 from rollout.plan.switch import stop_using_feature, use_feature
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers
-from rollout.plan.translations import Lookup
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
@@ -83,179 +81,6 @@ def together(first: Statement, second: Statement) -> Statement:
         done=facts.all_of(first.done, second.done),
         locks=tuple(dict.fromkeys((*first.locks, *second.locks))),
     )
-
-
-def archive_name(plan: "Plan", table: Table) -> str:
-    return identifier(plan.name, table.label, "archive")
-
-
-def fingerprint(archive: sql.Composable) -> sql.Composed:
-    """SQL of a text that changes with any row of an archive: it is the archive's comment."""
-    return sql.SQL(
-        "(SELECT count(*) || ' rows, ' || coalesce(sum(hash_record_extended(a.*, 0)), 0)"
-        " FROM {} AS a)"
-    ).format(archive)
-
-
-DIGEST = "rollout_digest"
-"""The column of an archive that tells whether a row is what it was when it was archived."""
-
-
-def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
-    """SQL of the digest of an archived row; ``row`` is an alias of the table or of its archive."""
-    columns: list[sql.Composable] = [sql.Identifier(row, c) for c in table.key]
-    for lookup in plan.lookups_of(table):
-        # As bytes: a collation may take texts for equal that differ.
-        columns.append(
-            sql.SQL('{} COLLATE "C"').format(lookup.text(sql.Identifier(row, lookup.legacy)))
-        )
-        columns.append(sql.Identifier(row, lookup.column))
-    return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
-
-
-def archive_is_whole(plan: "Plan", table: Table) -> Proof:
-    """Every archived row is what it was, and all of them are there.
-
-    Who has seen to a row by hand empties its digest; who has seen to all, the archive's comment.
-    """
-    archive = in_target(archive_name(plan, table))
-    return Proof(
-        table=Table(name=archive_name(plan, table), schema=SCHEMA, key=table.key, columns={}),
-        differs=sql.SQL(
-            "(CASE WHEN {} <> {} THEN 'the archive has another text or lookup row than when it was"
-            " made' END)"
-        ).format(sql.Identifier("t", DIGEST), digest(plan, table, "t")),
-        source=archive,
-        exact=facts.TRUE,
-        recorded=sql.SQL("obj_description({}::regclass, 'pg_class')").format(
-            sql.Literal(archive.as_string())
-        ),
-        outcome="kept",
-    )
-
-
-def texts_are_back(plan: "Plan", table: Table) -> Proof:
-    """Every row has its text again: the archived one to the letter, or what its lookup row is
-    written as.
-    """
-    lookups = plan.lookups_of(table)
-    # By "=", or no index of the archive would be used: every row would go through all of it.
-    same_key = [
-        sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
-    ]
-    same_rows = [
-        sql.SQL("{} IS NOT DISTINCT FROM {}").format(
-            sql.Identifier("a", lookup.column), sql.Identifier("t", lookup.column)
-        )
-        for lookup in lookups
-    ]
-    same = sql.SQL(" AND ").join([*same_key, *same_rows])
-    differences = sql.SQL(", ").join(
-        sql.SQL(
-            'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"'
-            " THEN format('%s is %L instead of %L', {name}::text, {has}, {should}) END"
-        ).format(
-            has=lookup.text(sql.Identifier("t", lookup.legacy)),
-            should=legacy_text_again(plan, lookup),
-            name=sql.Literal(lookup.legacy),
-        )
-        for lookup in lookups
-    )
-    archive = in_target(archive_name(plan, table))
-    return Proof(
-        table=table,
-        differs=sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences),
-        exact=sql.SQL("EXISTS (SELECT FROM {} AS a WHERE {})").format(archive, same),
-        source=archive,
-        outcome="restored",
-    )
-
-
-def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
-    """SQL of the legacy text of a row ``t`` that has only its lookup row left.
-
-    The archived text where the row still means the same lookup row, else the text that the lookup
-    row is written as.
-    """
-    table = lookup.table
-    same_key = sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
-    )
-    return sql.SQL(
-        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN {legacy}"
-        " ELSE {text} END"
-        " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
-        " LEFT JOIN {archive} AS a ON {same_key}"
-        " AND a.{column} IS NOT DISTINCT FROM t.{column})"
-    ).format(
-        key=sql.Identifier(table.key[0]),
-        legacy=lookup.text(sql.Identifier("a", lookup.legacy)),
-        text=text_of_row(lookup, plan.name, "l"),
-        lookup=lookup.lookup_sql,
-        archive=in_target(archive_name(plan, table)),
-        same_key=same_key,
-        column=sql.Identifier(lookup.column),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveLegacy(Step):
-    """The exact legacy text of every row, beside the lookup row it meant, is kept in the target.
-
-    A row's text can change from here on only together with its lookup row, and the archive tells
-    that from the row, so what is written after the archive needs no place in it. Its comment is
-    its fingerprint, so that an audit sees whether any of it is lost.
-    """
-
-    table: Table
-    phases = frozenset({CONTRACT})
-
-    def forward(self, plan: "Plan") -> Actions:
-        name = archive_name(plan, self.table)
-        columns: list[sql.Composable] = [sql.Identifier("t", c) for c in self.table.key]
-        for lookup in plan.lookups_of(self.table):
-            columns += [sql.Identifier("t", c) for c in (lookup.legacy, lookup.column)]
-        columns.append(
-            sql.SQL("{} AS {}").format(digest(plan, self.table, "t"), sql.Identifier(DIGEST))
-        )
-        return (
-            Statement(
-                sql=sql.SQL(
-                    "CREATE TABLE {archive} AS SELECT {columns} FROM {table} AS t;\n"
-                    "ALTER TABLE {archive} ADD PRIMARY KEY ({key});\n"
-                    "DO {comment};\n"
-                    "ANALYZE {archive}"
-                ).format(
-                    archive=in_target(name),
-                    comment=sql.Literal(
-                        sql.SQL("BEGIN EXECUTE format('COMMENT ON TABLE %s IS %L', {}, {}); END")
-                        .format(
-                            sql.Literal(in_target(name).as_string()), fingerprint(in_target(name))
-                        )
-                        .as_string()
-                    ),
-                    columns=sql.SQL(", ").join(columns),
-                    table=self.table.identifier,
-                    key=sql.SQL(", ").join(sql.Identifier(c) for c in self.table.key),
-                ),
-                done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
-                locks=(Lock(LockMode.ACCESS_SHARE, self.table.label),),
-                long=True,
-                # The table is read, and its copy for the key, for its comment and for statistics.
-                scans=4,
-            ),
-        )
-
-    def backward(self, plan: "Plan") -> Actions:
-        name = archive_name(plan, self.table)
-        return (
-            Statement(
-                sql=sql.SQL("DROP TABLE IF EXISTS {};\n{}").format(
-                    in_target(name), attributes.forget(plan.name, self.table)
-                ),
-                done=facts.no(facts.relation_exists(sql.Identifier(SCHEMA, name))),
-            ),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
