@@ -81,10 +81,17 @@ def test_nobody_signs_in_another_s_name(
     assert not SignOff.objects.exists()
 
 
-def test_what_was_not_read_is_not_approved(rollout: Rollout, shell: Shell) -> None:
-    code, _, err = shell("approve", PLAN, "3", "--digest", "0123456789ab", "--user", "lead2")
+@pytest.mark.parametrize("words", [("approve",), ("start",), ("schedule", "2099-01-01T22:00")])
+def test_what_was_not_read_is_neither_approved_nor_started(
+    rollout: Rollout, shell: Shell, words: tuple[str, ...]
+) -> None:
+    verb, *more = words
+    read = ("--digest", "0123456789ab", "--user", "lead2")
+    code, _, err = shell(verb, PLAN, "3", *more, *read)
     assert code == 1
+    assert f"({read[1]}). Read what it runs, and {verb} that." in err
     assert "Phase 3 is another now than the one you read" in err
+    assert not rollout.runs.filter(phase=3).exists()
 
 
 def test_a_shell_without_a_name_starts_nothing_that_needs_approval(

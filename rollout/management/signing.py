@@ -37,10 +37,8 @@ def add_verbs(verb: Callable[..., Any]) -> None:
             sub.add_argument("gate", help="its name, as show prints it")
         if name == "override":
             sub.add_argument("--reason", required=True, help="why; it stays in sight")
-        if name == "approve":
-            sub.add_argument(
-                "--digest", required=True, help="of the phase that you read: sql prints it"
-            )
+        if name in ("approve", "schedule"):
+            add_digest(sub, required=name == "approve")
         if name == "schedule":
             sub.add_argument("at", help="in the zone of the maintenance window, else the site's")
         add_user(sub, required=name not in ("ask-approval", "schedule"))
@@ -51,6 +49,13 @@ def add_verbs(verb: Callable[..., Any]) -> None:
     tick.add_argument("--take-back", action="store_true", help="take the tick back")
     add_user(tick)
     verb("probe", "Try the application's flows out, and roll them back.")
+
+
+def add_digest(verb: Any, *, required: bool = False) -> None:
+    """Let a verb refuse a phase that is another than the one that was read."""
+    verb.add_argument(
+        "--digest", required=required, help="of the phase that you read: sql prints it"
+    )
 
 
 def ask(rollout: Rollout, phase: int, user: str | None) -> str:
@@ -108,7 +113,7 @@ def confirm(rollout: Rollout, phase: int, gate: str, user: str) -> str:
     raise runner.Refused(f"Nobody overrides gate “{gate}” before phase {phase}.")
 
 
-def schedule(rollout: Rollout, phase: int, at: str, user: str | None) -> str:
+def schedule(rollout: Rollout, phase: int, at: str, digest: str | None, user: str | None) -> str:
     window = None if not 0 <= phase < 5 else window_of(plans.get(rollout.plan), phase)
     zone = timezone.get_default_timezone_name() if window is None else window.zone
     try:
@@ -119,7 +124,9 @@ def schedule(rollout: Rollout, phase: int, at: str, user: str | None) -> str:
     except (ValueError, OverflowError):
         raise runner.Refused(f"“{at}” is no time. Give it so: 2026-11-28T22:00.") from None
     actor = actor_of(user, "start_rollout", rollout.environment)
-    made = runner.schedule_start(rollout, phase, at=moment, zone=zone, actor=actor, source="shell")
+    made = runner.schedule_start(
+        rollout, phase, at=moment, zone=zone, seen=digest, actor=actor, source="shell"
+    )
     plan = plans.get(rollout.plan)
     destructive = " It is destructive." if plan.is_destructive(phase) else ""
     level = destructive or (" It is restrictive." if plan.is_restrictive(phase) else "")

@@ -16,7 +16,7 @@ from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
-from rollout.runner.reasons import reason_of
+from rollout.runner.reasons import reason_of, refuse_unread
 
 OVERRIDE_LASTS = timedelta(hours=8)
 SHORTEST_REASON = 10
@@ -63,11 +63,7 @@ def approve(
         gate = _approved_gate(evidence)
         if gates.is_done(evidence.run):
             raise Refused(f"Phase {phase} is done already: there is nothing to approve.")
-        if seen != evidence.plan.digest_of(phase):
-            raise Refused(
-                f"Phase {phase} is another now than the one you read ({seen or 'none'}). "
-                "Read what it runs, and approve that."
-            )
+        refuse_unread(evidence.plan, phase, seen, "approve")
         for one in evidence.sign_offs(SignOffKind.APPROVAL):
             if one.actor_id == user.pk and not void_reason(one, evidence):
                 return one

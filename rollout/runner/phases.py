@@ -30,15 +30,24 @@ from rollout.models import (
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.queries import preflights
+from rollout.runner.reasons import refuse_unread
 from rollout.worker import leases, lost_triggers
 from rollout.worker.transitions import move, paused_by
 
 
-def start(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Start a phase, or go on with it where it failed or was cancelled. Raises Refused."""
+def start(
+    rollout: Rollout, phase: int, *, seen: str | None = None, actor: Actor, source: str = "web"
+) -> PhaseRun:
+    """Start a phase, or go on with it where it failed or was cancelled.
+
+    ``seen`` is the digest of the phase that whoever starts it has read; None where nobody looked.
+    Raises Refused, and PhaseChanged of it where the phase is another now.
+    """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     gates.invalidate()
+    if 0 <= phase < len(plan.phases):
+        refuse_unread(plan, phase, seen, "start")
     _refuse_start(plan, rollout, phase, actor)
     # Before anybody is kept waiting: it may take seconds.
     found = preflights.look_before(rollout, phase)

@@ -1,10 +1,24 @@
-"""Why somebody does what they answer for: a text that stays in sight, and so is short."""
+"""What people answer for: the phase that they have read, and the reason that they give for it."""
 
 from rollout.journal.actors import Refused
 from rollout.logs.texts import is_storable
+from rollout.plan.plan import Plan
 
 LONGEST_REASON = 1_000
 """Characters: it is shown on pages, and kept for ever in the audit log."""
+
+
+class PhaseChanged(Refused):
+    """A phase is another now than the one that somebody read."""
+
+
+def refuse_unread(plan: Plan, phase: int, seen: str | None, verb: str) -> None:
+    """Raises PhaseChanged where ``seen`` is not the phase's digest; None leaves it open."""
+    if seen is not None and seen != plan.digest_of(phase):
+        raise PhaseChanged(
+            f"Phase {phase} is another now than the one you read ({seen or 'none'}). "
+            f"Read what it runs, and {verb} that."
+        )
 
 
 def reason_of(text: str, *, missing: str, shortest: int = 1) -> str:

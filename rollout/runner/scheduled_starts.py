@@ -13,6 +13,7 @@ from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
 from rollout.plan.plan import Plan
+from rollout.runner.reasons import refuse_unread
 
 FURTHEST = timedelta(days=60)
 
@@ -29,18 +30,21 @@ def schedule_start(
     *,
     at: datetime,
     zone: str,
+    seen: str | None = None,
     actor: Actor,
     source: str = "web",
 ) -> ScheduledStart:
-    """Have a phase started at a time; asked twice, it is one start. Raises Refused.
+    """Have a phase started at a time; asked twice, it is one start.
 
-    ``zone`` is the one in which the time was given: it is shown in it.
+    ``zone`` is the one in which the time was given: it is shown in it. ``seen`` is the digest of
+    the phase that was read. Raises Refused, and PhaseChanged of it where the phase is another now.
     """
     from django.contrib.auth import get_user_model
 
     plan, now = plan_of(rollout), timezone.now()
     if not 0 <= phase < len(plan.phases):
         raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
+    refuse_unread(plan, phase, seen, "schedule")
     if at <= now:
         raise Refused(f"{in_zone(at, zone)} is past. Choose a time to come.")
     if at > now + FURTHEST:

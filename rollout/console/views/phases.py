@@ -12,7 +12,7 @@ from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace
 from rollout.console.http.sessions import confirmed_recently, guarded
-from rollout.console.http.shortcuts import phase_or_404, status_or_404
+from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.views.runs import carry_out, has_typed_name, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Way
@@ -62,25 +62,12 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 @confirmed_recently(when=guarded)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    if request.method == "POST":
+        named = plan_or_404(plan, environment, number)
+        if not named.is_guarded(number) or has_typed_name(request, named):
+            return _started(request, plan, environment, number)
     status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
-    refused = request.method == "POST" and (
-        phase.guarded and not has_typed_name(request, status.plan)
-    )
-    if request.method == "POST" and request.POST.get("seen", phase.digest) != phase.digest:
-        messages.error(
-            request,
-            f"Phase {number} is another now than when you opened the page. Nothing was started; "
-            "this is what it would run now.",
-        )
-        return redirect("rollout:start", plan, environment, number)
-    if request.method == "POST" and not refused:
-        carry_out(
-            request,
-            lambda: runner.start(status.rollout, number, actor=request.user),
-            f"You started phase {number}.",
-        )
-        return redirect("rollout:phase", plan, environment, number)
     page = _forecast(status, phase)
     if request.htmx:
         return render(request, "rollout/forecasts_live.html", page)
@@ -90,8 +77,22 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         request,
         "rollout/confirm_start.html",
         {**confirmation(status, phase), **_signed(request, status, phase), **typed, **page},
-        status=422 if refused else 200,
+        status=422 if request.method == "POST" else 200,
     )
+
+
+def _started(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    rollout, seen = rollout_or_404(plan, environment), request.POST.get("seen")
+    try:
+        runner.start(rollout, number, seen=seen, actor=request.user)
+    except runner.PhaseChanged as refusal:
+        messages.error(request, f"Nothing was started. {refusal}")
+        return redirect("rollout:start", plan, environment, number)
+    except runner.Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"You started phase {number}.")
+    return redirect("rollout:phase", plan, environment, number)
 
 
 @may("start_rollout")

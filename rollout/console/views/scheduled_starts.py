@@ -14,7 +14,7 @@ from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
-from rollout.console.http.shortcuts import phase_or_404, rollout_or_404, status_or_404
+from rollout.console.http.shortcuts import plan_or_404, rollout_or_404
 from rollout.console.views.runs import back, carry_out, has_typed_name
 from rollout.plan.plan import Plan
 from rollout.runner.scheduled_starts import window_of
@@ -44,27 +44,27 @@ def moment_of(text: str, zone: str) -> datetime | None:
 @confirmed_recently(when=guarded)
 @require_POST
 def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
-    status = status_or_404(plan, environment)
-    phase = phase_or_404(status, number)
-    zone, text = zone_of(status.plan, number), request.POST.get("at", "")
+    named, rollout = plan_or_404(plan, environment, number), rollout_or_404(plan, environment)
+    zone, text = zone_of(named, number), request.POST.get("at", "")
     at = moment_of(text, zone)
-    page = rollout_url(status.rollout, "start", number)
-    if phase.guarded and not has_typed_name(request, status.plan):
-        messages.error(request, f"Nothing was scheduled. Type exactly {status.plan.name}.")
-    elif request.POST.get("seen", phase.digest) != phase.digest:
-        messages.error(
-            request,
-            f"Phase {number} has changed since you opened the page. Nothing was scheduled; "
-            "read it again.",
-        )
+    page = rollout_url(rollout, "start", number)
+    if named.is_guarded(number) and not has_typed_name(request, named):
+        messages.error(request, f"Nothing was scheduled. Type exactly {named.name}.")
     elif at is None:
         messages.error(request, f"“{text}” is no time in {zone}. Give a day and a time.")
     elif carry_out(
         request,
-        lambda: runner.schedule_start(status.rollout, number, at=at, zone=zone, actor=request.user),
+        lambda: runner.schedule_start(
+            rollout,
+            number,
+            at=at,
+            zone=zone,
+            seen=request.POST.get("seen"),
+            actor=request.user,
+        ),
         f"You scheduled phase {number}. Preflight and gates are asked again then.",
     ):
-        return redirect(status.rollout)
+        return redirect(rollout)
     return redirect(f"{page}?{urlencode({'at': text[:40]})}")
 
 

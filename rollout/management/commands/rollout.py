@@ -7,6 +7,7 @@ import threading
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ class Command(BaseCommand):
             sub.add_argument("--wait", action="store_true", help="return when it has ended")
             if name == "start":
                 add_user(sub)
+                signing.add_digest(sub)
         verb("pause", "Pause what is running.")
         verb("resume", "Resume what is paused.")
         verb("cancel", "Cancel what is active.")
@@ -202,11 +204,19 @@ class Command(BaseCommand):
         return DONE
 
     def do_start(
-        self, *, plan: str, env: str, phase: int, wait: bool, user: str | None, **_: Any
+        self,
+        *,
+        plan: str,
+        env: str,
+        phase: int,
+        wait: bool,
+        user: str | None,
+        digest: str | None,
+        **_: Any,
     ) -> int:
         rollout = find_rollout(plan, env)
         actor = actor_of(user, "start_rollout", env)
-        return self._begin(runner.start, rollout, phase, wait, actor)
+        return self._begin(partial(runner.start, seen=digest), rollout, phase, wait, actor)
 
     def do_rollback(self, *, plan: str, env: str, phase: int, wait: bool, **_: Any) -> int:
         return self._begin(runner.roll_back, find_rollout(plan, env), phase, wait, ShellActor())
@@ -263,9 +273,17 @@ class Command(BaseCommand):
         return self._say(signing.confirm(find_rollout(plan, env), phase, gate, user))
 
     def do_schedule(
-        self, *, plan: str, env: str, phase: int, at: str, user: str | None, **_: Any
+        self,
+        *,
+        plan: str,
+        env: str,
+        phase: int,
+        at: str,
+        digest: str | None,
+        user: str | None,
+        **_: Any,
     ) -> int:
-        return self._say(signing.schedule(find_rollout(plan, env), phase, at, user))
+        return self._say(signing.schedule(find_rollout(plan, env), phase, at, digest, user))
 
     def do_unschedule(self, *, plan: str, env: str, user: str | None, **_: Any) -> int:
         return self._say(signing.unschedule(find_rollout(plan, env), user))

@@ -258,5 +258,5 @@ class TestTypingTheName:
     ) -> None:
         form = {"typed": journal.PLAN, "seen": "0123456789ab"}
         text = lead.post(START, form, follow=True).content.decode()
-        assert "Phase 3 is another now than when you opened the page." in text
+        assert "Phase 3 is another now than the one you read" in text
         assert not rollout.runs.filter(phase=3).exists()
