@@ -46,8 +46,7 @@ def forecasts(status: RolloutStatus, number: int) -> list[Forecast]:
 
 
 def _chosen(status: RolloutStatus, passes: list[Pass]) -> list[FillPlan | None]:
-    with target_of(status.rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
+    with target_of(status.rollout.environment).connect_briefly() as connection:
         actions = [each.action for each in passes]
         return [
             planner.choose(connection, action) if there else None

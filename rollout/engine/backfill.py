@@ -20,7 +20,7 @@ from psycopg import errors, sql
 
 from rollout.engine import batches, lanes, quarantine
 from rollout.engine.batches import ComputeFunction, Counts, Range
-from rollout.engine.control import Control, Interrupted
+from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
@@ -272,10 +272,7 @@ class Worker:
         """Yield to whoever holds the rows: wait with full jitter, and say so."""
         lanes.keep(self.connection, lane)
         self.control.waiting("rows that a transaction of the application holds")
-        until = time.monotonic() + random.uniform(0.05, min(2.0, 0.1 * 2**conflicts))
-        while (left := until - time.monotonic()) > 0:
-            self.control.check()
-            time.sleep(min(left, 0.2))
+        pause(random.uniform(0.05, min(2.0, 0.1 * 2**conflicts)), self.control)
 
 
 def next_position(

@@ -1,5 +1,6 @@
 """How the engine is told to stop: it asks at every safe point."""
 
+import time
 from typing import Protocol
 
 from rollout.engine.statement_activities import Standing
@@ -40,3 +41,11 @@ class Quiet:
 
     def using(self, connection: Connection) -> None:
         """Nobody cancels a statement."""
+
+
+def pause(seconds: float, control: Control) -> None:
+    """Sleep, and ask all the while whether the work is to stop. Raises Interrupted."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        control.check()
+        time.sleep(min(left, 0.1))

@@ -1,12 +1,11 @@
 """Carries statements out so that the application never waits longer than a lock timeout."""
 
 import random
-import time
 from collections.abc import Sequence
 
 from psycopg import errors, sql
 
-from rollout.engine.control import Control
+from rollout.engine.control import Control, pause
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, ask
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
@@ -89,7 +88,7 @@ def _without_timeout(
                     f"Others and this statement waited for each other, {attempt} times over. In "
                     f"the way: {watch.named}. Let those transactions end, then retry the phase."
                 ) from error
-            _pause(random.uniform(0, LONGEST_PAUSE), control)
+            pause(random.uniform(0, LONGEST_PAUSE), control)
             for statement in clearing:
                 apply(connection, statement, control)
 
@@ -117,17 +116,10 @@ def _with_lock_timeout(
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if attempt < ATTEMPTS:
-                pause = random.uniform(0, min(LONGEST_PAUSE, timeout * 2))
-                watch.pausing(pause)
-                _pause(pause, control)
+                seconds = random.uniform(0, min(LONGEST_PAUSE, timeout * 2))
+                watch.pausing(seconds)
+                pause(seconds, control)
     raise LockNotObtained(
         f"The lock was not obtained in {ATTEMPTS} attempts. In the way: {watch.named}. "
         "Nothing was changed. Let those transactions end, then retry the phase."
     )
-
-
-def _pause(seconds: float, control: Control) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        control.check()
-        time.sleep(min(left, 0.2))

@@ -211,6 +211,15 @@ class Target:
         with self._connected(options) as connection:
             yield connection
 
+    @contextmanager
+    def connect_briefly(self, seconds: int = 3) -> Iterator[Connection]:
+        """The same for a page: no statement takes longer than that. Raises TargetAway."""
+        with self._connected({}) as connection:
+            connection.execute(
+                sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{seconds}s"))
+            )
+            yield connection
+
     def _connected(self, options: Mapping[str, Any]) -> Connection:
         if self.gone:
             raise TargetGone(self.gone)

@@ -32,8 +32,7 @@ def cached_query(rollout: Rollout, *key: Hashable, query: Callable[[Connection],
         _, result = cached
         return result
     try:
-        with target.connect() as connection:
-            connection.execute("SET statement_timeout = '3s'")
+        with target.connect_briefly() as connection:
             result = query(connection)
     except psycopg.Error as error:
         result = reason_of(error)

@@ -13,6 +13,5 @@ def modes_of(plan: str, environment: str) -> Modes:
     """
     if configured().get(environment) == journal.alias():
         return modes_now(plan, using=journal.alias())
-    with target_of(environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
+    with target_of(environment).connect_briefly() as connection:
         return modes_in(connection, plan)

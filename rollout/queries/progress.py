@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 from django.utils import timezone
+from psycopg import errors
 
 from rollout.engine import lane_totals, quarantine
 from rollout.engine.health import Signal, read_signals
@@ -87,10 +88,10 @@ def progress_of(job: BackfillJob) -> JobProgress:
     if job.finished_at is not None:
         return _ended(job)
     try:
-        with target_of(job.step_run.run.rollout.environment).connect() as connection:
+        with target_of(job.step_run.run.rollout.environment).connect_briefly() as connection:
             totals = lane_totals.totals(connection, job.pk)
             measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
-    except (TargetAway, *NOT_AS_EXPECTED) as error:
+    except (TargetAway, errors.QueryCanceled, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
     return _under_way(job, totals, evenly(measured), [])
 
@@ -107,8 +108,7 @@ def report_of(job: BackfillJob) -> JobReport:
 
 
 def _read(job: BackfillJob) -> JobReport:
-    with target_of(job.step_run.run.rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
+    with target_of(job.step_run.run.rollout.environment).connect_briefly() as connection:
         totals = lane_totals.totals(connection, job.pk)
         measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
         losses = losses_of(job.pk).ask(connection)

@@ -62,8 +62,7 @@ def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
     plan = plans.get(rollout.plan)
     runs = gates.newest_runs(rollout)
     done = gates.phases_done(runs)
-    with target_of(rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '5s'")
+    with target_of(rollout.environment).connect_briefly(5) as connection:
         live = catalog.read(connection, catalog.labels_of(plan), in_full=in_full)
     steps_done = gates.steps_done(plan, runs.get(done))
     return Schema(plan, rollout.environment, done, steps_done, live)

@@ -51,8 +51,8 @@ def cause_of(
     differences = [difference for difference in differences if difference.key in keys]
     plan = plans.get(scope.plan)
     table = next(table for table in plan.audited_tables if table.label == scope.table)
-    with target_of(rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'; SET lock_timeout = '500ms'")
+    with target_of(rollout.environment).connect_briefly() as connection:
+        connection.execute("SET lock_timeout = '500ms'")
         now = look_at(connection, plan, table, keys)
     filled = gates.is_done(gates.newest_runs(rollout).get(BACKFILL))
     wrong = [row for row in now.mismatches if filled or row.category not in UNFILLED]

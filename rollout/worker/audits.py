@@ -152,8 +152,7 @@ def row_now(rollout: Rollout, table_label: str, key: Sequence[str]) -> RowNow:
     table = next((t for t in plan.audited_tables if t.label == table_label), None)
     if table is None:
         return RowNow([], None)
-    with target_of(rollout.environment).connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
+    with target_of(rollout.environment).connect_briefly() as connection:
         cells = cells_of_row(connection, plan, table, key)
         return RowNow(cells, last_written(connection, table, key) if cells else None)
 
@@ -173,8 +172,7 @@ def keys_now(
     if table is None:
         return []
     target, _ = audit_target_of(rollout.environment)
-    with target.connect() as connection:
-        connection.execute("SET statement_timeout = '3s'")
+    with target.connect_briefly() as connection:
         return keys_of_pair(connection, plan, table, column, legacy, new, at_most=at_most)
 
 

@@ -9,7 +9,7 @@ from django.db import connections
 from django.utils import timezone
 
 from rollout import gates, queue
-from rollout.engine.control import Interrupted
+from rollout.engine.control import Interrupted, pause
 from rollout.engine.rehearsal import fingerprints
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import install
@@ -202,14 +202,14 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             observer.wait_until_ready(self.held)
             if not self.rehearsal.alone:
                 began = time.time()
-                self._wait(ALONE_SECONDS)
+                pause(ALONE_SECONDS, self.held)
                 self.write(alone=observer.seen(began, time.time()).as_fields())
             notes = Notes(observer)
             while (leg := self._next_leg()) is not None:
                 run = self._begin(*leg)
                 self.tell("")
                 self._carry_on_with(run, observer, notes)
-                self._wait(BETWEEN_SECONDS)
+                pause(BETWEEN_SECONDS, self.held)
                 observer.check()
                 # What was told late counts too.
                 notes.write(run)
@@ -263,7 +263,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             notes.write(run)
             run.refresh_from_db()
             if run.active:
-                self._wait(0.1)
+                pause(0.1, self.held)
         notes.write(run)
         if run.state == RunState.DONE:
             return
@@ -368,12 +368,6 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             .exclude(rollout=self.rehearsal.stage)
             .exists()
         )
-
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self.held.check()
-            time.sleep(min(left, 0.1))
 
 
 def _doing(run: PhaseRun) -> str:

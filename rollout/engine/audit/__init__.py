@@ -24,12 +24,12 @@ from rollout.engine.audit.categories import (
 )
 from rollout.engine.audit.one_row import CellNow, cells_of_row, last_written
 from rollout.engine.audit.random_samples import Function
-from rollout.engine.audit.rechecks import look_again, wait
+from rollout.engine.audit.rechecks import look_again
 from rollout.engine.audit.rows import mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.audit.some_rows import keys_of_pair
 from rollout.engine.catalog import live_columns, tables_of
-from rollout.engine.control import Control, Quiet
+from rollout.engine.control import Control, Quiet, pause
 from rollout.engine.pace import Pace
 from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection
@@ -104,7 +104,7 @@ def run_audit(
         auditor = audited(refusing=True)
     result = auditor.result
     if alone and result.mismatches and result.all_stored:
-        wait(recheck_after, control or Quiet())
+        pause(recheck_after, control or Quiet())
         look_again(auditor)
     return result
 

@@ -1,6 +1,5 @@
 """The second look at rows that mismatched: what is right by then was a write in flight."""
 
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -8,7 +7,6 @@ from rollout.engine.audit.auditor import Auditor
 from rollout.engine.audit.categories import RowMismatch, worst
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
-from rollout.engine.control import Control
 from rollout.engine.target import Connection
 
 AT_ONCE = 1000
@@ -54,11 +52,3 @@ def _mismatching_now(
         rows = connection.execute(scan.query(keys)).fetchall()
         fresh = mismatches_of(connection, scan, [row[:-1] for row in rows], keys)
         return {(m.key, m.column) for m in fresh}
-
-
-def wait(seconds: float, control: Control) -> None:
-    """Raises Interrupted."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        control.check()
-        time.sleep(min(left, 0.2))
