@@ -1,5 +1,8 @@
 """Finding what an address names, or answering 404 with the names that there are."""
 
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
 from django.http import Http404
 
 from rollout.console.http.inputs import number_in
@@ -24,6 +27,8 @@ from rollout.queries.status import (
     find_rollout,
     status_of,
 )
+
+Row = TypeVar("Row", bound=Model)
 
 
 class Closed(RolloutError):
@@ -70,35 +75,27 @@ def _no_phase(number: int, last: int) -> str:
 
 
 def run_or_404(rollout: Rollout, number: str) -> PhaseRun:
-    runs = PhaseRun.objects.filter(rollout=rollout)
-    known = number_in(number)
-    run = runs.filter(pk=known).first() if known is not None else None
-    if run is None:
-        raise Http404(f"There is no run {number} of {rollout}. Its page shows what can go on.")
-    return run
+    missing = f"There is no run {number} of {rollout}. Its page shows what can go on."
+    return row_or_404(PhaseRun.objects.filter(rollout=rollout), number_in(number), missing)
 
 
 def job_or_404(job_id: int) -> BackfillJob:
-    job = BackfillJob.objects.select_related("step_run__run__rollout").filter(pk=job_id).first()
-    if job is None:
-        raise Http404(f"There is no backfill job {job_id}. A phase's page links to its jobs.")
-    return job
+    jobs = BackfillJob.objects.select_related("step_run__run__rollout")
+    return row_or_404(
+        jobs, job_id, f"There is no backfill job {job_id}. A phase's page links to its jobs."
+    )
 
 
 def audit_or_404(audit_id: int) -> AuditReport:
-    audit = AuditReport.objects.select_related("rollout", "run").filter(pk=audit_id).first()
-    if audit is None:
-        raise Http404(f"There is no audit {audit_id}. A rollout's page links to its audits.")
-    return audit
+    audits = AuditReport.objects.select_related("rollout", "run")
+    return row_or_404(
+        audits, audit_id, f"There is no audit {audit_id}. A rollout's page links to its audits."
+    )
 
 
 def snapshot_or_404(snapshot_id: int) -> Snapshot:
-    found = Snapshot.objects.select_related("rollout", "run").filter(pk=snapshot_id).first()
-    if found is None:
-        raise Http404(
-            f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
-        )
-    return found
+    missing = f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
+    return row_or_404(Snapshot.objects.select_related("rollout", "run"), snapshot_id, missing)
 
 
 def snapshot_named(number: str) -> Snapshot | None:
@@ -112,28 +109,24 @@ def snapshot_named(number: str) -> Snapshot | None:
 
 
 def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
-    found = (
-        Rehearsal.objects.select_related("rollout", "environment", "stage")
-        .filter(pk=rehearsal_id)
-        .defer("before")
-        .first()
-    )
-    if found is None:
-        raise Http404(
-            f"There is no rehearsal {rehearsal_id}. A rollout's page links to its rehearsals."
-        )
-    return found
+    rehearsals = Rehearsal.objects.select_related("rollout", "environment", "stage")
+    missing = f"There is no rehearsal {rehearsal_id}. A rollout's page links to its rehearsals."
+    return row_or_404(rehearsals.defer("before"), rehearsal_id, missing)
 
 
 def environment_or_404(environment_id: int) -> Environment:
-    found = Environment.objects.filter(pk=environment_id).first()
-    if found is None:
-        raise Http404(f"There is no made environment {environment_id}.")
-    return found
+    missing = f"There is no made environment {environment_id}."
+    return row_or_404(Environment.objects.all(), environment_id, missing)
 
 
 def sign_off_or_404(sign_off_id: int) -> SignOff:
-    found = SignOff.objects.select_related("rollout").filter(pk=sign_off_id).first()
-    if found is None:
-        raise Http404("There is no such approval or override. A rollout's page lists them.")
-    return found
+    missing = "There is no such approval or override. A rollout's page lists them."
+    return row_or_404(SignOff.objects.select_related("rollout"), sign_off_id, missing)
+
+
+def row_or_404(rows: QuerySet[Row], number: int | None, missing: str) -> Row:
+    """The row of that number; else a page that says what is ``missing``."""
+    row = rows.filter(pk=number).first() if number is not None else None
+    if row is None:
+        raise Http404(missing)
+    return row

@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
@@ -12,6 +12,7 @@ from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import (
     environment_or_404,
     rollout_or_404,
+    row_or_404,
     snapshot_named,
     snapshot_or_404,
 )
@@ -108,9 +109,6 @@ def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
 
 
 def restore_or_404(restore_id: int) -> Restore:
-    found = (
-        Restore.objects.select_related("rollout", "snapshot__rollout").filter(pk=restore_id).first()
-    )
-    if found is None:
-        raise Http404(f"There is no restore {restore_id}. A snapshot's page lists its restores.")
-    return found
+    missing = f"There is no restore {restore_id}. A snapshot's page lists its restores."
+    restores = Restore.objects.select_related("rollout", "snapshot__rollout")
+    return row_or_404(restores, restore_id, missing)

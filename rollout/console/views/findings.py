@@ -4,13 +4,14 @@ from datetime import date, datetime, time
 
 import psycopg
 from django import forms
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.shortcuts import row_or_404
 from rollout.console.rows import row_url
 from rollout.console.views.runs import carry_out
 from rollout.engine.target import reason_of
@@ -33,10 +34,8 @@ class WaiverForm(forms.Form):
 
 
 def finding_or_404(finding_id: int) -> Finding:
-    finding = Finding.objects.select_related("rollout").filter(pk=finding_id).first()
-    if finding is None:
-        raise Http404(f"There is no finding {finding_id}. An audit's page links to its rows.")
-    return finding
+    missing = f"There is no finding {finding_id}. An audit's page links to its rows."
+    return row_or_404(Finding.objects.select_related("rollout"), finding_id, missing)
 
 
 @may("view_rollout")

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rollout import journal
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment
+from rollout.console.http.shortcuts import row_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import back
@@ -180,9 +181,8 @@ def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
 @require_POST
 def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
     """Try a delivery again at once."""
-    delivery = Delivery.objects.filter(pk=delivery_id).first()
-    if delivery is None:
-        raise Http404("There is no such delivery. The page Notifications lists those there are.")
+    missing = "There is no such delivery. The page Notifications lists those there are."
+    delivery = row_or_404(Delivery.objects.all(), delivery_id, missing)
     deliveries.resend(delivery)
     messages.success(request, f"It is sent to {delivery.recipient} again.")
     return back(request, "rollout:notifications")
