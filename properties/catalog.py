@@ -92,9 +92,9 @@ def update_property(
 def get_property(property_id: UUID, *, using: str = "default") -> Listing:
     """One property with its images. Raises PropertyNotFound."""
     with current_shape(using=using) as shape:
-        found = _get(shape, property_id)
+        listing = _get(shape, property_id)
     _shadow("detail", shape, lambda other: _get_if_there(other, property_id))
-    return found
+    return listing
 
 
 def search(
@@ -125,13 +125,13 @@ def _page(
 ) -> Page:
     rows = _matching(shape, filters)
     if before is not None:
-        found = list(_before(rows, before)[: size + 1])
-        listings = tuple(_listing(row) for row in reversed(found[:size]))
-        more_before, more_after = len(found) > size, True
+        fetched = list(_before(rows, before)[: size + 1])
+        listings = tuple(_listing(row) for row in reversed(fetched[:size]))
+        more_before, more_after = len(fetched) > size, True
     else:
-        found = list(_after(rows, after)[: size + 1])
-        listings = tuple(_listing(row) for row in found[:size])
-        more_before, more_after = after is not None, len(found) > size
+        fetched = list(_after(rows, after)[: size + 1])
+        listings = tuple(_listing(row) for row in fetched[:size])
+        more_before, more_after = after is not None, len(fetched) > size
     return Page(
         listings=listings,
         previous=Cursor.of(listings[0]) if listings and more_before else None,

@@ -66,7 +66,10 @@ def upload_image(*, using: str) -> str:
     image = catalog.attach_image(created.id, upload, using=using)
     try:
         shown = catalog.get_property(created.id, using=using).images
-        _expect([each.id for each in shown] == [image.id], "the property does not show its image")
+        _expect(
+            [image_shown.id for image_shown in shown] == [image.id],
+            "the property does not show its image",
+        )
         with default_storage.open(image.storage_key) as stored:
             upload.seek(0)
             _expect(stored.read() == upload.read(), "the stored file differs from the upload")

@@ -167,9 +167,9 @@ class Worker:
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
         for first in range(0, len(wrong), ROWS_AT_ONCE):
             self.control.check()
-            some = wrong[first : first + ROWS_AT_ONCE]
+            batch = wrong[first : first + ROWS_AT_ONCE]
             with own_transaction(self.connection):
-                counts = batches.update_one_by_one(self.connection, fill, lane, some)
+                counts = batches.update_one_by_one(self.connection, fill, lane, batch)
                 self._advance(lane, lane, counts, seconds=self.clock() - started)
             done += counts
             started = self.clock()

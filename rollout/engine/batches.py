@@ -292,7 +292,7 @@ def compute_rows(
 
     The function takes ``ROWS_AT_ONCE``; ``between`` is called before each time.
     """
-    found = connection.execute(
+    read_rows = connection.execute(
         sql.SQL("SELECT {}, {}, {}, {}, {} FROM {} AS t WHERE {}").format(
             quarantine.key_of(compute.table),
             lane.written_since,
@@ -303,14 +303,14 @@ def compute_rows(
             rows.condition,
         )
     ).fetchall()
-    unfilled = [row for row in found if row[2]]
-    scanned = sum(not row[1] for row in found) if lane.counting else 0
-    result = Computed(read=len(found), scanned=scanned, values=[], failures=[])
+    unfilled = [row for row in read_rows if row[2]]
+    scanned = sum(not row[1] for row in read_rows) if lane.counting else 0
+    result = Computed(read=len(read_rows), scanned=scanned, values=[], failures=[])
     for first in range(0, len(unfilled), ROWS_AT_ONCE):
         between()
-        some = unfilled[first : first + ROWS_AT_ONCE]
-        outcomes = function([dict(zip(compute.reads, row[4:], strict=True)) for row in some])
-        for (key, since, _, sources, *_), outcome in zip(some, outcomes, strict=True):
+        batch = unfilled[first : first + ROWS_AT_ONCE]
+        outcomes = function([dict(zip(compute.reads, row[4:], strict=True)) for row in batch])
+        for (key, since, _, sources, *_), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 result.failures.append((key, since, f"{type(outcome).__name__}: {outcome}"))
             else:

@@ -159,29 +159,29 @@ def compare(
             Drift(ENGINE, "", "the schema that the engine keeps its state in", _NO_ENGINE)
         )
     for table in sorted(right.tables.keys() | live.tables.keys()):
-        wanted, found = right.tables.get(table), live.tables.get(table)
+        wanted, actual = right.tables.get(table), live.tables.get(table)
         changing = {part for name, part in left_out if name == table}
-        if wanted is None or found is None:
+        if wanted is None or actual is None:
             if not changing:
-                drifts.append(_table_drift(table, wanted, found))
+                drifts.append(_table_drift(table, wanted, actual))
             continue
         drifts += differences(
             table,
             wanted,
-            {p: text for p, text in found.items() if (table, p) in known},
+            {p: text for p, text in actual.items() if (table, p) in known},
             besides=changing,
         )
     return drifts
 
 
 def _table_drift(
-    table: str, wanted: dict[Part, str] | None, found: dict[Part, str] | None
+    table: str, wanted: dict[Part, str] | None, actual: dict[Part, str] | None
 ) -> Drift:
     def what(parts: dict[Part, str] | None) -> str:
         return A_VIEW if parts and VIEW in parts else A_TABLE
 
     if wanted is None:
-        there = what(found)
+        there = what(actual)
         return Drift(table, "", f"no {there.removeprefix('a ')} in this phase", there)
     return Drift(table, "", what(wanted), "none")
 
@@ -189,7 +189,7 @@ def _table_drift(
 def differences(
     table: str,
     wanted: Mapping[Part, str],
-    found: Mapping[Part, str],
+    actual: Mapping[Part, str],
     *,
     besides: Collection[Part] = (),
 ) -> list[Drift]:
@@ -199,11 +199,11 @@ def differences(
             table,
             part.name,
             wanted.get(part) or _nothing(part.kind),
-            found.get(part) or f"no {part.kind}",
+            actual.get(part) or f"no {part.kind}",
             part.kind,
         )
-        for part in sorted(wanted.keys() | found.keys())
-        if part not in besides and wanted.get(part) != found.get(part)
+        for part in sorted(wanted.keys() | actual.keys())
+        if part not in besides and wanted.get(part) != actual.get(part)
     ]
 
 

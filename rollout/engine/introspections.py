@@ -50,13 +50,13 @@ class Texts:
     longest: int
     in_part: bool
     """Whether only a part of the table was counted."""
-    some: tuple[str, ...]
+    frequent: tuple[str, ...]
     """The most frequent normal forms, at most 12, blanks aside."""
 
     @property
     def is_yes_or_no(self) -> bool:
-        some = set(self.some)
-        return bool(some & _TRUE) and some <= _TRUE | _FALSE
+        texts = set(self.frequent)
+        return bool(texts & _TRUE) and texts <= _TRUE | _FALSE
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,8 @@ def _indexes(connection: Connection, oid: int, columns: Sequence[str]) -> tuple[
         " WHERE x.indrelid = %(oid)s AND NOT x.indisprimary ORDER BY 1",
         {"oid": oid},
     ).fetchall()
-    found = (Index(name, tuple(of), frozenset(needs), *more) for name, of, needs, *more in rows)
-    return tuple(index for index in found if index.covers & set(columns))
+    indexes = (Index(name, tuple(of), frozenset(needs), *more) for name, of, needs, *more in rows)
+    return tuple(index for index in indexes if index.covers & set(columns))
 
 
 def _relations(connection: Connection, schema: str) -> frozenset[str]:
@@ -231,7 +231,7 @@ def _count(connection: Connection, table: Table, column: str, *, in_part: bool) 
                 " GROUP BY 1) AS found"
             ).format(form=form, rows=rows)
         ).fetchone()
-        some = connection.execute(
+        frequent = connection.execute(
             sql.SQL(
                 "SELECT {form} FROM ({rows}) AS r WHERE {form} <> '' GROUP BY 1"
                 " ORDER BY count(*) DESC, 1 LIMIT 12"
@@ -239,4 +239,6 @@ def _count(connection: Connection, table: Table, column: str, *, in_part: bool) 
         ).fetchall()
     assert counted is not None
     number, distinct, forms, blank, longest = map(int, counted)
-    return Texts(number, distinct, forms, blank, longest, in_part, tuple(text for (text,) in some))
+    return Texts(
+        number, distinct, forms, blank, longest, in_part, tuple(text for (text,) in frequent)
+    )

@@ -139,9 +139,9 @@ def none_of(job: int, table: Table) -> sql.Composed:
 
 def refuse_too_many(connection: Connection, job: int, *, most: int) -> None:
     """Raises TooManyPoisonRows when more rows are in quarantine than that."""
-    found = count(connection, job)
-    if found > most:
+    refused = count(connection, job)
+    if refused > most:
         raise TooManyPoisonRows(
-            f"{found:,} rows were refused by the database, more than the {most:,} that the plan "
+            f"{refused:,} rows were refused by the database, more than the {most:,} that the plan "
             "lets pass. The job's page names them and the reasons. Put the cause right, then retry."
         )

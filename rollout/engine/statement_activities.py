@@ -154,8 +154,8 @@ def in_its_way(connection: Connection, pid: int) -> tuple[str, tuple[Blocker, ..
     kind, mode, relation, name = waited
     awaits = f"{mode} on {name}" if kind == "relation" else _WAITS_FOR.get(kind, f"a lock ({kind})")
     row = connection.execute("SELECT pg_blocking_pids(%s)", [pid]).fetchone()
-    found = _sessions(connection, row[0] if row else [], relation)[:MOST]
-    return awaits, tuple(_named(connection, one) for one in found)
+    sessions = _sessions(connection, row[0] if row else [], relation)[:MOST]
+    return awaits, tuple(_named(connection, session) for session in sessions)
 
 
 def _short(query: str) -> str:
@@ -164,8 +164,8 @@ def _short(query: str) -> str:
 
 def session(connection: Connection, pid: int) -> Blocker | None:
     """A session as it is now; None where there is none of that process id."""
-    (found,) = _sessions(connection, [pid], None)
-    return found if found.kind else None
+    (session,) = _sessions(connection, [pid], None)
+    return session if session.kind else None
 
 
 def _sessions(connection: Connection, pids: list[int], relation: int | None) -> list[Blocker]:

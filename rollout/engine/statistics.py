@@ -115,13 +115,17 @@ def between(
     that went back.
     """
     anew = any(before.get(name) != after.get(name) for name in ("started", "reset"))
-    found: Numbers = {}
+    differences: Numbers = {}
     for name in counters:
-        one, two = before.get(name), after.get(name)
+        earlier, later = before.get(name), after.get(name)
         # WAL positions outlive both: they are places in a file, not statistics.
         reset = anew and name != "wal_bytes"
-        found[name] = None if one is None or two is None or reset or two < one else two - one
-    return found
+        differences[name] = (
+            None
+            if earlier is None or later is None or reset or later < earlier
+            else later - earlier
+        )
+    return differences
 
 
 def statements_between(before: Statements, after: Statements) -> Statements:
@@ -130,12 +134,12 @@ def statements_between(before: Statements, after: Statements) -> Statements:
     One whose counters went back was reset, or its entry was given up and made anew: what it has
     now, it did since.
     """
-    found: Statements = {}
+    differences: Statements = {}
     for key, now in after.items():
         then = before.get(key, (0.0, 0.0, 0.0))
         if now[0] < then[0]:
             then = (0.0, 0.0, 0.0)
         if now[0] > then[0]:
-            found[key] = tuple(b - a for a, b in zip(then, now, strict=True))
-    longest = sorted(found, key=lambda key: -found[key][1])[:MOST_STATEMENTS]
-    return {key: found[key] for key in longest}
+            differences[key] = tuple(b - a for a, b in zip(then, now, strict=True))
+    longest = sorted(differences, key=lambda key: -differences[key][1])[:MOST_STATEMENTS]
+    return {key: differences[key] for key in longest}

@@ -224,9 +224,9 @@ class Target:
         if self.gone:
             raise TargetGone(self.gone)
         server = tuple(str(self.parameters.get(name, "")) for name in ("host", "hostaddr", "port"))
-        until, said = _silent.get(server, (0.0, ""))
+        until, message = _silent.get(server, (0.0, ""))
         if time.monotonic() < until:
-            raise TargetAway(said)
+            raise TargetAway(message)
         try:
             connection = psycopg.connect(
                 **{**NOTICED, **self.parameters, **options},
@@ -237,10 +237,10 @@ class Target:
             settle(connection)
             return connection
         except psycopg.OperationalError as error:
-            said = self._unreachable(error)
+            message = self._unreachable(error)
             if isinstance(error, psycopg.errors.ConnectionTimeout):
-                _silent[server] = (time.monotonic() + SILENT_SECONDS, said)
-            raise TargetAway(said) from error
+                _silent[server] = (time.monotonic() + SILENT_SECONDS, message)
+            raise TargetAway(message) from error
 
     def _unreachable(self, error: psycopg.Error) -> str:
         reason = " ".join(str(error).split()) or "no reason was given"

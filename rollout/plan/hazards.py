@@ -22,14 +22,14 @@ MOST = 1000
 class Hazard:
     """A query of one row: how many there are, counted up to ``MOST``, and a text of the first few.
 
-    ``found`` is a sentence with ``{count}`` in it; with none found, ``none`` is said instead.
+    ``finding`` is a sentence with ``{count}`` in it; where none are there, ``none`` is.
     ``reads`` is the label of a table that the query reads in full, empty where it reads none.
     One that ``stays`` is not changed by any phase or release: it blocks phase 0 already.
     """
 
     name: str
     sql: sql.Composed
-    found: str
+    finding: str
     none: str
     advice: str
     reads: str = ""
@@ -55,7 +55,7 @@ def missing_values(table: Table, column: str) -> Hazard:
             table.key_of("t"),
             sql.SQL("WHERE t.{} IS NULL").format(sql.Identifier(column)),
         ),
-        found=f"{{count}} rows of {table.label} have no {column}.",
+        finding=f"{{count}} rows of {table.label} have no {column}.",
         none=f"Every row of {table.label} has a {column}.",
         advice="Fill them in first: audit, correct the rows, then look again.",
         reads=table.label,
@@ -70,7 +70,7 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
             "SELECT count(*), string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
             " WHERE attrelid = {}::regclass AND attname = ANY ({}) AND attgenerated <> ''"
         ).format(sql.Literal(table.identifier.as_string()), sql.Literal(list(columns))),
-        found=f"{{count}} columns that translations of {table.label} read are generated.",
+        finding=f"{{count}} columns that translations of {table.label} read are generated.",
         none=f"No column that translations of {table.label} read is generated.",
         advice="Let the plan read what they are generated from: triggers run before them.",
         stays=True,
@@ -91,7 +91,7 @@ def orphans(lookup: "Lookup") -> Hazard:
                 sql.Identifier(lookup.column), lookup.lookup_sql, sql.Identifier(lookup.column)
             ),
         ),
-        found=(
+        finding=(
             f"{{count}} rows of {table.label} point to no row of {lookup.lookup_label} "
             f"by {lookup.column}."
         ),
@@ -118,7 +118,7 @@ def types_differ(lookup: "Lookup") -> Hazard:
             sql.Literal(lookup.column),
             sql.Literal(lookup.lookup_sql.as_string()),
         ),
-        found=f"{both} differ in type or collation.",
+        finding=f"{both} differ in type or collation.",
         none=f"{both} have one type and collation.",
         advice="Make them one type in the plan, roll phase 1 back and start it again.",
     )
@@ -138,7 +138,7 @@ def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
             names,
             sql.SQL("WHERE {} GROUP BY {} HAVING count(*) > 1").format(present, names),
         ),
-        found=f"{{count}} values of {table.label} ({listed}) are there more than once.",
+        finding=f"{{count}} values of {table.label} ({listed}) are there more than once.",
         none=f"No value of {table.label} ({listed}) is there twice.",
         advice="Decide which rows are to stay, then look again.",
         reads=table.label,
@@ -156,7 +156,7 @@ def duplicates_in(view: str, query: str, key: Sequence[str]) -> Hazard:
             " FROM (SELECT concat_ws(' ', {names}) AS k FROM ({query}) AS q"
             " GROUP BY {names} HAVING count(*) > 1 LIMIT {most}) AS found"
         ).format(names=names, query=code(query), most=sql.Literal(MOST)),
-        found=f"{{count}} rows of {view} would have the same {listed}.",
+        finding=f"{{count}} rows of {view} would have the same {listed}.",
         none=f"No two rows of {view} would have the same {listed}.",
         advice="Group the view's query by its key.",
     )
@@ -170,7 +170,7 @@ def partitions_of(table: Table) -> Hazard:
         sql=sql.SQL(
             "SELECT count(*), NULL::text FROM pg_class WHERE oid = {} AND (relkind = 'p') <> {}"
         ).format(table.regclass, sql.Literal(table.partitioned)),
-        found=f"{table.label} has {are}, and the plan says otherwise.",
+        finding=f"{table.label} has {are}, and the plan says otherwise.",
         none=f"{table.label} has partitions or none, as the plan says.",
         advice=f"Write partitioned={not table.partitioned} into the plan's Table.",
         stays=True,
@@ -188,7 +188,7 @@ def fed_around(table: Table, names: Sequence[str]) -> Hazard:
             "SELECT count(*), string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger"
             " WHERE tgrelid = {} AND tgname = ANY ({}) AND tgenabled <> 'A' AND {}"
         ).format(table.regclass, sql.Literal(list(names)), is_fed(table)),
-        found=(
+        finding=(
             f"A subscription brings rows of {table.label}, and {{count}} triggers of the rollout "
             "do not fire for them."
         ),

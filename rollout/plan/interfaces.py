@@ -59,14 +59,14 @@ def _shape(plan: Plan, live: Shape, phase: int, done: int) -> Shape:
             known.setdefault(table, set()).update(columns)
     # Those of the next phase may be in the middle of their change.
     besides = plan.shape(done), plan.shape(min(done + 1, last))
-    found: Shape = {}
+    own_shape: Shape = {}
     for table, columns in plan.shape(phase + 1).items():
         there = live.get(table, {})
-        found[table] = {name: own for name, own in there.items() if name not in known[table]}
+        own_shape[table] = {name: own for name, own in there.items() if name not in known[table]}
         for name, column in columns.items():
             kept = all(shape.get(table, {}).get(name) == column for shape in besides)
-            found[table][name] = there.get(name, column) if kept else column
-    return found
+            own_shape[table][name] = there.get(name, column) if kept else column
+    return own_shape
 
 
 def _moment(phase: int) -> str:

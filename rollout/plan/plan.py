@@ -90,14 +90,14 @@ class Plan:
     @cached_property
     def flows(self) -> tuple[str, ...]:
         """The flows that its steps try out, each once."""
-        found = {
+        flows_of_steps = {
             action.flow: None
             for phase in self.phases
             for step in phase.steps
             for action in self.forward(step).actions
             if isinstance(action, Probe)
         }
-        return tuple(found)
+        return tuple(flows_of_steps)
 
     def gates_of(self, number: int, *, protected: bool = True) -> tuple[Gate, ...]:
         """The gates before a phase, in a protected environment or in another one."""
@@ -180,9 +180,9 @@ class Plan:
         return content.hexdigest()[:12]
 
     def _statements(self, number: int) -> bytes:
-        found = []
+        lines = []
         for step in self.phases[number].steps:
-            found.append(f"{number} {step.id}\n")
+            lines.append(f"{number} {step.id}\n")
             for action in (*self.forward(step).actions, *self.backward(step).actions):
-                found.append(getattr(action, "text", repr(action)))
-        return "".join(found).encode()
+                lines.append(getattr(action, "text", repr(action)))
+        return "".join(lines).encode()

@@ -47,7 +47,7 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
             ),
             besides=sql.Literal(list(besides)),
         ),
-        found=f"{{count}} objects need the columns {listed} of {table.label}, which are dropped.",
+        finding=f"{{count}} objects need the columns {listed} of {table.label}, which are dropped.",
         none=f"Nothing else in the database needs the columns {listed} of {table.label}.",
         advice="Drop or change them first: the columns are never dropped with CASCADE.",
     )
@@ -67,7 +67,7 @@ def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
             " WHERE EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = x.indrelid"
             " AND a.attnum = ANY (x.indkey) AND a.attname = ANY ({columns}))"
         ).format(table=table.regclass, columns=sql.Literal(list(columns))),
-        found=(
+        finding=(
             f"{{count}} indexes over {listed} of {table.label} are its replica identity. Once they "
             "are dropped, a publication refuses every UPDATE and DELETE."
         ),
@@ -110,7 +110,7 @@ def no_longer_unique(
             columns=sql.Literal(list(columns)),
             successors=sql.Literal(json.dumps([list(of) for of in successors])),
         ),
-        found=(
+        finding=(
             f"{{count}} unique indexes over {listed} of {table.label} go with the columns, and the "
             "plan builds none in their stead: rows that are there twice would be taken in."
         ),
@@ -134,7 +134,7 @@ def unclear_default(table: Table, column: str) -> Hazard:
             " WHERE d.adrelid = {} AND a.attname = {} AND a.attgenerated = ''"
             " AND pg_get_expr(d.adbin, d.adrelid) !~ {}"
         ).format(table.regclass, sql.Literal(column), sql.Literal(CONSTANT_TEXT)),
-        found=(
+        finding=(
             f"The default of {name} is no constant text: once {column} is dropped, inserts that "
             "rely on it fail."
         ),
@@ -185,7 +185,7 @@ def goes_with(
                 table.regclass
             ),
         ),
-        found=(
+        finding=(
             f"{{count}} objects go silently with the columns {listed} of {table.label}, and the "
             "rollback does not bring them back."
         ),
@@ -213,7 +213,7 @@ def mentions(table: Table, columns: Sequence[str]) -> Hazard:
             table=sql.Literal(table.name),
             columns=sql.Literal(list(columns)),
         ),
-        found=f"{{count}} functions mention {table.label} and {listed}, which is dropped.",
+        finding=f"{{count}} functions mention {table.label} and {listed}, which is dropped.",
         none=f"No function's text mentions {table.label} and one of {listed}.",
         advice="Read them: a function that reads a dropped column fails when it is called.",
         blocks=False,

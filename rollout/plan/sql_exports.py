@@ -106,11 +106,11 @@ def _note(action: Action) -> list[str]:
     """What is no statement, as a comment: the engine does it row by row, or only looks."""
     match action:
         case Fill() | Compute():
-            said = f"In batches while writers go on, until no row is left ({action.kind}):"
-            lines = [said, *f"{action.text};".splitlines()]
+            comment = f"In batches while writers go on, until no row is left ({action.kind}):"
+            lines = [comment, *f"{action.text};".splitlines()]
         case Proof():
-            said = "Compares every row in batches; one that differs stops the phase:"
-            lines = [said, *f"{action.text};".splitlines()]
+            comment = "Compares every row in batches; one that differs stops the phase:"
+            lines = [comment, *f"{action.text};".splitlines()]
         case Probe():
             lines = [f"Tries out {action.flow} and rolls it back."]
         case CompareSchema():

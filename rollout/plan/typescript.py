@@ -55,18 +55,20 @@ def interface_name(table: str) -> str:
     return name if _PLAIN_NAME.fullmatch(name) else f"Table{name}"
 
 
-def first_difference(wanted: str, found: str) -> str:
+def first_difference(wanted: str, actual: str) -> str:
     """The first line in which a file differs, as a sentence; empty where none does."""
-    right, there = wanted.rstrip().splitlines(), found.rstrip().splitlines()
+    right, there = wanted.rstrip().splitlines(), actual.rstrip().splitlines()
     for number in range(max(len(right), len(there))):
-        one = right[number].rstrip() if number < len(right) else None
-        two = there[number].rstrip() if number < len(there) else None
-        if one != two:
-            return f"Line {number + 1}: expected {_said(one)}, found {_said(two)}."
+        expected_line = right[number].rstrip() if number < len(right) else None
+        actual_line = there[number].rstrip() if number < len(there) else None
+        if expected_line != actual_line:
+            return (
+                f"Line {number + 1}: expected {_shown(expected_line)}, found {_shown(actual_line)}."
+            )
     return ""
 
 
-def _said(line: str | None) -> str:
+def _shown(line: str | None) -> str:
     if line is None:
         return "the end of the file"
     return f"“{line.strip()}”" if line.strip() else "an empty line"

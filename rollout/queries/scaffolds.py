@@ -187,8 +187,10 @@ class _Author:
         new = _free(f"{column}_id", self.taken_columns)
         longest = Lookup(table=self.table, legacy=column, column=new, lookup_table="").longest
         comments = [f"{_said(texts)}: a lookup."]
-        if texts.some:
-            comments += _wrapped(f"The most frequent: {', '.join(map(python_text, texts.some))}.")
+        if texts.frequent:
+            comments += _wrapped(
+                f"The most frequent: {', '.join(map(python_text, texts.frequent))}."
+            )
         return _Translation(
             constant=self._constant(column),
             column=column,

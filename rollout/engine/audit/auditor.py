@@ -133,8 +133,8 @@ class Auditor:
         if sample is None:
             self.result.populations[scan.table.label] = per_row.total()
         if set(per_row) & set(MISMATCHED):
-            found = mismatches_of(self.connection, scan, list(combinations), condition)
-            self.result.mismatches += islice(found, self.store - len(self.result.mismatches))
+            mismatches = mismatches_of(self.connection, scan, list(combinations), condition)
+            self.result.mismatches += islice(mismatches, self.store - len(self.result.mismatches))
         if sample is not None and function_of is not None:
             self._compute_again(scan, function_of, condition)
 
@@ -186,30 +186,30 @@ class Auditor:
     ) -> None:
         for computed in self.plan.computed_of(scan.table):
             function = function_of(computed.function)
-            for found in computed_again(self.connection, scan, computed, function, condition):
-                self.recount(found, "ok", found.category)
-                self._recount_row(scan, found)
-                self.result.mismatches.append(found)
+            for mismatch in computed_again(self.connection, scan, computed, function, condition):
+                self.recount(mismatch, "ok", mismatch.category)
+                self._recount_row(scan, mismatch)
+                self.result.mismatches.append(mismatch)
 
-    def _recount_row(self, scan: TableScan, found: RowMismatch) -> None:
+    def _recount_row(self, scan: TableScan, mismatch: RowMismatch) -> None:
         """Count a row as what a function said of it, where that is worse than what SQL said."""
-        key = is_one_of(scan, [found.key_parts])
+        key = is_one_of(scan, [mismatch.key_parts])
         rows = self.connection.execute(scan.query(key)).fetchall()
-        known = [m.category for m in self.result.mismatches if m.key == found.key]
+        known = [m.category for m in self.result.mismatches if m.key == mismatch.key]
         for *values, _ in rows:
             before = worst([category for _, _, category in scan.classified(tuple(values))] + known)
             counts = self.result.by_table[scan.table.label]
             counts[before] -= 1
-            counts[worst([before, found.category])] += 1
+            counts[worst([before, mismatch.category])] += 1
 
-    def recount(self, found: RowMismatch, before: str, after: str) -> None:
+    def recount(self, mismatch: RowMismatch, before: str, after: str) -> None:
         """Move one row of a translation to another category."""
         for translation in self.result.translations:
-            if (translation.table, translation.column) != (found.table, found.column):
+            if (translation.table, translation.column) != (mismatch.table, mismatch.column):
                 continue
             cells = {(c.legacy, c.new, c.category): c.rows for c in translation.cells}
             lookup = bool(translation.lookup_table)
-            pair = (found.legacy, found.actual) if lookup else (None, None)
+            pair = (mismatch.legacy, mismatch.actual) if lookup else (None, None)
             cells[*pair, before] = cells.get((*pair, before), 0) - 1
             cells[*pair, after] = cells.get((*pair, after), 0) + 1
             translation.cells = sorted_cells(

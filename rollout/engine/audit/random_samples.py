@@ -71,9 +71,9 @@ def computed_again(
     ).fetchall()
     read = len(computed.reads)
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[first : first + ROWS_AT_ONCE]
-        sources = [dict(zip(computed.reads, row[1 : 1 + read], strict=True)) for row in some]
-        for row, source, outcome in zip(some, sources, function(sources), strict=True):
+        batch = rows[first : first + ROWS_AT_ONCE]
+        sources = [dict(zip(computed.reads, row[1 : 1 + read], strict=True)) for row in batch]
+        for row, source, outcome in zip(batch, sources, function(sources), strict=True):
             actual = dict(zip(columns, row[1 + read :], strict=True))
             failed = isinstance(outcome, Exception)
             expected = {} if isinstance(outcome, Exception) else dict(outcome)

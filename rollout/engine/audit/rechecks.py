@@ -25,9 +25,9 @@ def look_again(auditor: Auditor) -> None:
             *(auditor.connection, auditor.plan, scan.table, scan.columns, scan.jobs), refusing=True
         )
         for first in range(0, len(mismatched), AT_ONCE):
-            some = mismatched[first : first + AT_ONCE]
-            now = _mismatching_now(auditor.connection, fresh, some)
-            still += [m for m in some if m.column in recomputed or (m.key, m.column) in now]
+            batch = mismatched[first : first + AT_ONCE]
+            now = _mismatching_now(auditor.connection, fresh, batch)
+            still += [m for m in batch if m.column in recomputed or (m.key, m.column) in now]
     kept = {(m.table, m.key, m.column) for m in still}
     by_row: dict[tuple[str, str], list[RowMismatch]] = defaultdict(list)
     for mismatch in result.mismatches:
@@ -44,10 +44,10 @@ def look_again(auditor: Auditor) -> None:
 
 
 def _mismatching_now(
-    connection: Connection, scan: TableScan, some: Sequence[RowMismatch]
+    connection: Connection, scan: TableScan, mismatches: Sequence[RowMismatch]
 ) -> set[tuple[str, str]]:
     """Which of the rows still mismatch, in which column."""
-    keys = is_one_of(scan, [m.key_parts for m in some])
+    keys = is_one_of(scan, [m.key_parts for m in mismatches])
     with connection.transaction():
         rows = connection.execute(scan.query(keys)).fetchall()
         fresh = mismatches_of(connection, scan, [row[:-1] for row in rows], keys)

@@ -99,7 +99,7 @@ def _of_question(
         condition=condition,
         matched=sql.SQL(", ").join(map(sql.Literal, MATCHED)),
     )
-    for key, category, wanted, found, read in stream(connection, query):
+    for key, category, wanted, actual_text, read in stream(connection, query):
         yield RowMismatch(
             table=scan.table.label,
             key=",".join(key),
@@ -108,7 +108,7 @@ def _of_question(
             category=category,
             legacy=read or None,
             expected=wanted,
-            actual=found or None,
+            actual=actual_text or None,
         )
 
 

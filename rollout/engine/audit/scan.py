@@ -201,13 +201,13 @@ class TableScan:
     def classified(self, values: Combination) -> list[tuple[str | None, str | None, str]]:
         """Legacy value, new value and category in each translation, lookups first."""
         row = dict(zip(self.grouped, values, strict=False))
-        found = []
+        classes = []
         for rules in self.lookups:
             legacy, new = rules.values(row)
-            found.append((legacy, rules.new_name(new), rules.classify(legacy, new)))
+            classes.append((legacy, rules.new_name(new), rules.classify(legacy, new)))
         states = values[len(self.grouped) : len(self.grouped) + len(self.questions)]
-        found += [(None, None, state) for state in states]
-        return found
+        classes += [(None, None, state) for state in states]
+        return classes
 
     @property
     def questions(self) -> list[Question]:
@@ -222,10 +222,10 @@ class TableScan:
             Counter() for _ in (*self.lookups, *self.questions)
         ]
         for values, rows in combinations.items():
-            found = self.classified(values)
-            for counted, cell in zip(cells, found, strict=True):
+            classes = self.classified(values)
+            for counted, cell in zip(cells, classes, strict=True):
                 counted[cell] += rows
-            per_row[worst([category for _, _, category in found])] += rows
+            per_row[worst([category for _, _, category in classes])] += rows
         translations = [
             *(self._of_lookup(rules.lookup) for rules in self.lookups),
             *(self._of_question(question) for question in self.questions),

@@ -46,8 +46,8 @@ def look_at(
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         scan = TableScan(connection, plan, table, columns, refusing=True)
         condition = is_one_of(scan, list(keys))
-        found = connection.execute(scan.query(condition)).fetchall()
-        mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in found], condition))
+        rows = connection.execute(scan.query(condition)).fetchall()
+        mismatches = list(mismatches_of(connection, scan, [row[:-1] for row in rows], condition))
         return RowsNow(mismatches, *_texts(connection, scan, keys))
 
 
@@ -69,7 +69,10 @@ def keys_of_pair(
     if why_not(connection, plan, table, columns):
         return []
     scan = TableScan(connection, plan, table, columns)
-    rules = next((one for one in scan.lookups if one.lookup.column == column), None)
+    rules = next(
+        (lookup_rules for lookup_rules in scan.lookups if lookup_rules.lookup.column == column),
+        None,
+    )
     if rules is None:
         return []
     ids = [None] if new is None else [id_ for id_, name in rules.names.items() if name == new]

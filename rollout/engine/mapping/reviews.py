@@ -154,13 +154,13 @@ def review(
         mapped=mapped,
         decided=decided,
     )
-    for found in spellings if mapped else _as_they_will_be(spellings):
-        value = values.setdefault(found.normal, Value(normal=found.normal))
-        value.spellings.append(found.spelling)
-        value.name = found.name if value.name is None else value.name
-        value.proposed = found.proposed
-        value.reviewer, value.decided_at = found.reviewer, found.decided_at
-        value.is_new = value.is_new or found.is_new
+    for spelling in spellings if mapped else _as_they_will_be(spellings):
+        value = values.setdefault(spelling.normal, Value(normal=spelling.normal))
+        value.spellings.append(spelling.spelling)
+        value.name = spelling.name if value.name is None else value.name
+        value.proposed = spelling.proposed
+        value.reviewer, value.decided_at = spelling.reviewer, spelling.decided_at
+        value.is_new = value.is_new or spelling.is_new
     for value in values.values():
         value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
     ordered = sorted(values.values(), key=lambda v: (-(v.rows or 0), v.normal))
@@ -299,7 +299,7 @@ def _spellings(
         ),
         [lookup.longest, list(known_rows), list(known_rows.values()), counts is None],
     ).fetchall()
-    found = []
+    spellings = []
     for *row, reviewer, decided_at, is_new in rows:
         legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says = row
         name, reason = meant, says or ""
@@ -308,39 +308,41 @@ def _spellings(
         since = counted_at is not None and at is not None and at > counted_at
         if counts is None or (since and legacy not in counts):
             number = None
-        found.append(
+        spellings.append(
             _Found(
                 *(form, name, meant, named_as, neat, Spelling(legacy, number, reason, at)),
                 *(reviewer or "", decided_at, is_new),
             )
         )
-    return found
+    return spellings
 
 
-def _as_they_will_be(found: Sequence[_Found]) -> list[_Found]:
+def _as_they_will_be(spellings: Sequence[_Found]) -> list[_Found]:
     """Before there is a mapping: rows are named as ``add_missing`` will name them, and why."""
     weights: dict[str, dict[tuple[bool, str], int]] = defaultdict(lambda: defaultdict(int))
-    for one in found:
-        if one.named and one.name is not None:
-            weights[one.named][not one.spelling.why, one.name] += one.spelling.rows or 0
+    for spelling in spellings:
+        if spelling.named and spelling.name is not None:
+            weights[spelling.named][not spelling.spelling.why, spelling.name] += (
+                spelling.spelling.rows or 0
+            )
     named = []
-    for one in found:
+    for spelling in spellings:
         name = None
-        if one.named and one.name is not None:
-            options = weights[one.named]
+        if spelling.named and spelling.name is not None:
+            options = weights[spelling.named]
             # What somebody decided or the plan says first, then the most frequent.
             name = min(options, key=lambda option: (option[0], -options[option], option[1]))[1]
-        text = one.spelling
-        why = text.why or _why(one, name)
-        named.append(replace(one, name=name, spelling=replace(text, why=why)))
+        text = spelling.spelling
+        why = text.why or _why(spelling, name)
+        named.append(replace(spelling, name=name, spelling=replace(text, why=why)))
     return named
 
 
-def _why(found: _Found, name: str | None) -> str:
-    if found.normal == "":
+def _why(spelling: _Found, name: str | None) -> str:
+    if spelling.normal == "":
         return "blank"
     if name is None:
         return "unmapped"
-    if found.spelling.text == name:
+    if spelling.spelling.text == name:
         return "exact"
-    return "trimmed" if found.tidy == name else "case"
+    return "trimmed" if spelling.tidy == name else "case"

@@ -326,14 +326,14 @@ class _Deciding:
         row = self._row_named(form)
         if row is not None:
             return str(row[1])
-        found = self.connection.execute(
+        candidates = self.connection.execute(
             sql.SQL("SELECT m.legacy, {} FROM {} AS m WHERE m.normal = %s").format(
                 tidy(sql.Identifier("m", "legacy")), self.mapping
             ),
             [form],
         ).fetchall()
         counts = self.counts or {}
-        best = max(found, key=lambda row: (counts.get(row[0], 0), row[1]), default=None)
+        best = max(candidates, key=lambda row: (counts.get(row[0], 0), row[1]), default=None)
         return str(best[1]) if best else otherwise
 
     def _row_named(self, name: str) -> tuple[int, str, bool] | None:
@@ -364,7 +364,7 @@ class _Deciding:
         for form in named:
             for row, rows in led.get(form, {}).items():
                 weights[row] += rows
-        found = self.connection.execute(
+        candidates = self.connection.execute(
             sql.SQL(
                 "SELECT l.id, l.name, l.active FROM {lookup} AS l WHERE l.id = ANY (%(rows)s)"
                 " AND NOT EXISTS (SELECT FROM {mapping} AS m"
@@ -380,7 +380,7 @@ class _Deciding:
             ),
             {"rows": list(weights), "forms": list(forms)},
         ).fetchall()
-        return min(found, key=lambda row: (-weights[row[0]], row[0]), default=None)
+        return min(candidates, key=lambda row: (-weights[row[0]], row[0]), default=None)
 
     def _map_again(self, forms: Sequence[str]) -> None:
         text = sql.Identifier("m", "legacy")

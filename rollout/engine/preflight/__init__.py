@@ -115,11 +115,11 @@ class Readiness(Findings):
         if self.phase > CONTRACT:
             return "Every phase is done: nothing is left to look at."
         blocks, warns, unknown = (len(self.of(level)) for level in LEVELS[:3])
-        found = f"{blocks} blocking, {warns} warnings, {unknown} unknown"
+        verdict = f"{blocks} blocking, {warns} warnings, {unknown} unknown"
         if not self.items:
-            found = f"Nothing found that would stop or hurt a phase from {self.phase} on"
+            verdict = f"Nothing found that would stop or hurt a phase from {self.phase} on"
         later = f" {len(self.later)} questions can be asked only later." if self.later else ""
-        return f"{found}.{later}"
+        return f"{verdict}.{later}"
 
 
 class _Session:

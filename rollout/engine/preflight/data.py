@@ -35,10 +35,10 @@ def hazard(connection: Connection, question: Hazard) -> Item:
     count, examples = (int(row[0]), row[1]) if row else (0, None)
     if not count:
         return Item(question.name, "pass", question.none)
-    said = question.found.format(count=f"{count:,}{' or more' if count >= MOST else ''}")
+    evidence = question.finding.format(count=f"{count:,}{' or more' if count >= MOST else ''}")
     if examples:
-        said = f"{said} Among them: {examples[:400]}."
-    return Item(question.name, "blocks" if question.blocks else "warns", said, question.advice)
+        evidence = f"{evidence} Among them: {examples[:400]}."
+    return Item(question.name, "blocks" if question.blocks else "warns", evidence, question.advice)
 
 
 def health_items(connection: Connection, scope: Scope) -> list[Item]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine.preflight.item import Item, Scope, oids_of, one, rows
+from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
 from rollout.engine.target import Connection, own
 from rollout.plan.names import SCHEMA, code
 from rollout.plan.resolvers import search_path
@@ -74,14 +74,14 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         else:
             doubts += [(f"{label}: {doubt}", advice) for doubt, advice in trial.doubts()]
             tried.append(f"{label}: {trial.rows_tried}")
-    told = faults or doubts
-    if not told:
+    problems = faults or doubts
+    if not problems:
         return Item(NAME, "pass", "; ".join(tried))
     return Item(
         NAME,
         "blocks" if faults else "warns",
-        " ".join(text for text, _ in told),
-        " ".join(dict.fromkeys(advice for _, advice in told)),
+        " ".join(text for text, _ in problems),
+        " ".join(dict.fromkeys(advice for _, advice in problems)),
     )
 
 
@@ -91,7 +91,7 @@ class _Trial:
     def __init__(self, connection: Connection, derived: Derived) -> None:
         self.connection, self.derived = connection, derived
         self.oids = oids_of(connection, [derived.table.label])
-        (self.rows,) = one(
+        (self.rows,) = one_row(
             connection,
             "SELECT coalesce(sum(CASE WHEN reltuples < 0 THEN pg_relation_size(oid) / 8192 * 100"
             " ELSE reltuples END), 0)::bigint FROM pg_class"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import sql
 
-from rollout.engine.preflight.item import oids_of, one, rows
+from rollout.engine.preflight.item import oids_of, one_row, rows
 from rollout.engine.target import Connection, ask
 from rollout.plan.actions import Compute, Direction, Fill, LockMode, Statement
 from rollout.plan.step import Step
@@ -123,15 +123,17 @@ class Forecaster:
 
     def of_step(self, step: Step, direction: Direction) -> list[LockForecast]:
         """The locks of a step one way, in the order in which they are taken."""
-        found: list[LockForecast] = []
+        forecasts: list[LockForecast] = []
         for action in direction.actions:
             if isinstance(action, Statement):
                 if action.is_for(self._connection.info.server_version):
-                    found += self._of_statement(step, action)
+                    forecasts += self._of_statement(step, action)
             elif isinstance(action, Fill | Compute):
                 tables = (action.table.label,)
-                found.append(self._forecast(step, LockMode.ROW_EXCLUSIVE, tables, hold=IN_BATCHES))
-        return _counted(found)
+                forecasts.append(
+                    self._forecast(step, LockMode.ROW_EXCLUSIVE, tables, hold=IN_BATCHES)
+                )
+        return _counted(forecasts)
 
     def _of_statement(self, step: Step, statement: Statement) -> list[LockForecast]:
         applied = statement.done is not None and self._is_applied(statement)
@@ -180,8 +182,8 @@ class Forecaster:
 
     def _in_the_way(self, mode: LockMode, tables: tuple[str, ...]) -> list[Session]:
         if (mode, tables) not in self._sessions:
-            found = sessions_in_the_way(self._connection, mode, tables)
-            self._sessions[mode, tables] = found
+            sessions = sessions_in_the_way(self._connection, mode, tables)
+            self._sessions[mode, tables] = sessions
         return self._sessions[mode, tables]
 
     def _is_applied(self, statement: Statement) -> bool:
@@ -266,10 +268,10 @@ def sessions_in_the_way(
     try:
         with connection.transaction():
             oids = oids_of(connection, list(tables))
-            found = rows(connection, _SESSIONS, oids=oids, modes=modes)
+            sessions = rows(connection, _SESSIONS, oids=oids, modes=modes)
     except psycopg.DatabaseError:
         return []
-    return [Session(*row) for row in found]
+    return [Session(*row) for row in sessions]
 
 
 def _catalog_name(mode: LockMode) -> str:
@@ -279,7 +281,7 @@ def _catalog_name(mode: LockMode) -> str:
 
 def longest_transaction(connection: Connection) -> int:
     """Seconds that the oldest transaction of the database has been open."""
-    (age,) = one(
+    (age,) = one_row(
         connection,
         """
         SELECT coalesce(extract(epoch FROM clock_timestamp() - min(xact_start)), 0)::int

@@ -50,7 +50,7 @@ class Function:
 
 
 def _triggers_functions(connection: Connection, oids: list[int]) -> list[Function]:
-    found = rows(
+    functions = rows(
         connection,
         """
         SELECT DISTINCT p.oid::regprocedure::text, l.lanname::text, p.prosrc, g.tgname::text,
@@ -69,13 +69,13 @@ def _triggers_functions(connection: Connection, oids: list[int]) -> list[Functio
             *(name, language, code_of(text), trigger, tuple(given.decode().split("\0"))),
             transition_tables=tuple(transition_tables),
         )
-        for name, language, text, trigger, given, transition_tables in found
+        for name, language, text, trigger, given, transition_tables in functions
     ]
 
 
 def _functions_of_rows(connection: Connection, oids: list[int]) -> list[Function]:
     """Functions whose result or argument is a row of the tables, or an array of such rows."""
-    found = rows(
+    functions = rows(
         connection,
         """
         SELECT p.oid::regprocedure::text, l.lanname::text,
@@ -93,13 +93,13 @@ def _functions_of_rows(connection: Connection, oids: list[int]) -> list[Function
     )
     return [
         Function(name, language, code_of(text), returns_rows=returns)
-        for name, language, text, returns in found
+        for name, language, text, returns in functions
     ]
 
 
 def _functions_that_copy(connection: Connection, table: Table) -> list[Function]:
     """Functions whose text copies rows of the table with a star."""
-    found = rows(
+    candidates = rows(
         connection,
         """
         SELECT p.oid::regprocedure::text, l.lanname::text, p.prosrc
@@ -112,7 +112,7 @@ def _functions_that_copy(connection: Connection, table: Table) -> list[Function]
         table=table.name,
         own=SCHEMA,
     )
-    functions = (Function(name, language, code_of(text)) for name, language, text in found)
+    functions = (Function(name, language, code_of(text)) for name, language, text in candidates)
     return [
         function
         for function in functions
@@ -306,7 +306,7 @@ def _shapes(scope: Scope, phase: int) -> tuple[Shape, Shape]:
     return expected(scope.plan, phase).shape, expected(scope.plan, phase + 1).shape
 
 
-def _item(name: str, found: list[str], *, none: str, advice: str) -> Item:
-    if not found:
+def _item(name: str, problems: list[str], *, none: str, advice: str) -> Item:
+    if not problems:
         return Item(name, "pass", none)
-    return Item(name, "blocks", "; ".join(found) + ".", advice)
+    return Item(name, "blocks", "; ".join(problems) + ".", advice)

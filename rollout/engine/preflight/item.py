@@ -121,11 +121,11 @@ def rows(connection: Connection, query: str, **parameters: Any) -> list[tuple[An
     return connection.execute(query.encode(), parameters).fetchall()
 
 
-def one(connection: Connection, query: str, **parameters: Any) -> tuple[Any, ...]:
+def one_row(connection: Connection, query: str, **parameters: Any) -> tuple[Any, ...]:
     """The row of a query that has one."""
-    found = connection.execute(query.encode(), parameters).fetchone()
-    assert found is not None
-    return found
+    row = connection.execute(query.encode(), parameters).fetchone()
+    assert row is not None
+    return row
 
 
 def seconds(span: timedelta) -> float:

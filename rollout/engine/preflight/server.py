@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from rollout.engine.preflight.item import Item, Scope, one, rows, size_text
+from rollout.engine.preflight.item import Item, Scope, one_row, rows, size_text
 from rollout.engine.target import Connection, Target
 from rollout.plan.indexes import CreateIndex
 from rollout.plan.names import SCHEMA
@@ -22,17 +22,17 @@ def version(connection: Connection, scope: Scope) -> Item:
     """The oldest server on which every statement is known to work."""
     name = "server version"
     number = connection.info.server_version
-    said = f"PostgreSQL {number // 10000}.{number % 10000}."
+    evidence = f"PostgreSQL {number // 10000}.{number % 10000}."
     if number < OLDEST * 10000:
-        return Item(name, "blocks", said, f"Upgrade to PostgreSQL {OLDEST} or newer.")
-    return Item(name, "pass", said)
+        return Item(name, "blocks", evidence, f"Upgrade to PostgreSQL {OLDEST} or newer.")
+    return Item(name, "pass", evidence)
 
 
 def encoding(connection: Connection, scope: Scope) -> Item:
     """A database that does not say what its bytes mean has no texts to compare."""
     name = "encoding"
-    (said,) = one(connection, "SHOW server_encoding")
-    if said == "SQL_ASCII":
+    (encoding_name,) = one_row(connection, "SHOW server_encoding")
+    if encoding_name == "SQL_ASCII":
         return Item(
             name,
             "blocks",
@@ -40,7 +40,7 @@ def encoding(connection: Connection, scope: Scope) -> Item:
             "Move it into a database with the encoding UTF8 first: pg_dump with --encoding naming "
             "what its bytes are, and pg_restore.",
         )
-    return Item(name, "pass", f"The database's encoding is {said}.")
+    return Item(name, "pass", f"The database's encoding is {encoding_name}.")
 
 
 def rights(connection: Connection, scope: Scope) -> Item:
@@ -90,14 +90,14 @@ def rights(connection: Connection, scope: Scope) -> Item:
             "; ".join(lacking),
             "Make the rollout's role a member of the owner, or grant what is named.",
         )
-    (role,) = one(connection, "SELECT current_user")
+    (role,) = one_row(connection, "SELECT current_user")
     return Item(name, "pass", f"{role} may change {scope.tables}.")
 
 
 def writable(connection: Connection, scope: Scope) -> Item:
     """A standby takes no writes, whatever a session sets."""
     name = "writes"
-    (standby, role) = one(connection, "SELECT pg_is_in_recovery(), current_user")
+    (standby, role) = one_row(connection, "SELECT pg_is_in_recovery(), current_user")
     if standby:
         return Item(
             name,
@@ -111,7 +111,7 @@ def writable(connection: Connection, scope: Scope) -> Item:
 def row_security(connection: Connection, scope: Scope) -> Item:
     """What policies hide is not filled, not audited and not archived; then it is dropped."""
     name = "row security"
-    found = rows(
+    hidden = rows(
         connection,
         """
         SELECT current_user, c.oid::regclass::text FROM pg_class c
@@ -123,12 +123,12 @@ def row_security(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
         own=SCHEMA,
     )
-    if not found:
+    if not hidden:
         return Item(name, "pass", f"No policy hides rows of {scope.tables}.")
     return Item(
         name,
         "blocks",
-        f"Policies hide rows of {', '.join(table for _, table in found)} from {found[0][0]}.",
+        f"Policies hide rows of {', '.join(table for _, table in hidden)} from {hidden[0][0]}.",
         "Give that role BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY on each until "
         "the rollout is done.",
     )
@@ -141,14 +141,14 @@ def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
         "Give the environment's database an address that goes to PostgreSQL itself, or a pool in "
         "session mode."
     )
-    told = connection.info.backend_pid
-    (at_first,) = one(connection, "SELECT pg_backend_pid()")
-    if told == at_first:
+    announced = connection.info.backend_pid
+    (at_first,) = one_row(connection, "SELECT pg_backend_pid()")
+    if announced == at_first:
         return Item(name, "pass", "The connection goes to PostgreSQL itself.")
     with target.connect() as other, other.transaction():
         # A pooler in transaction mode lends this session to whoever asks first.
-        (borrowed,) = one(other, "SELECT pg_backend_pid()")
-        (now,) = one(connection, "SELECT pg_backend_pid()")
+        (borrowed,) = one_row(other, "SELECT pg_backend_pid()")
+        (now,) = one_row(connection, "SELECT pg_backend_pid()")
     if borrowed == at_first or now != at_first:
         return Item(
             name,
@@ -164,7 +164,7 @@ def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
 def replication(connection: Connection, scope: Scope) -> Item:
     """How far replicas are behind: what the phase writes comes on top of that."""
     name = "replication lag"
-    found = rows(
+    replicas = rows(
         connection,
         """
         SELECT coalesce(nullif(application_name, ''), 'unnamed'), state, replay_lag,
@@ -172,22 +172,22 @@ def replication(connection: Connection, scope: Scope) -> Item:
           FROM pg_stat_replication ORDER BY 4 DESC NULLS FIRST
         """,
     )
-    if not found:
+    if not replicas:
         return Item(name, "pass", "There is no replica.")
-    if any(state is None for _, state, _, _ in found):
+    if any(state is None for _, state, _, _ in replicas):
         advice = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
         return Item(name, "unknown", "How far replicas are behind is hidden.", advice)
     # One that has caught up while nothing is written tells no time, nor does one that stands still.
     behind = [
         f"{replica} ({state}) is {size_text(size or 0)}"
         f"{f' and {lag.total_seconds():,.1f} s' if lag else ''} behind"
-        for replica, state, lag, size in found
+        for replica, state, lag, size in replicas
         if (lag or timedelta()) > LAG or (size or 0) > LAG_BYTES
     ]
     if behind:
         advice = "Let the replicas catch up first: the phase writes more for them."
         return Item(name, "warns", "; ".join(behind), advice)
-    return Item(name, "pass", f"{len(found)} replicas are close behind.")
+    return Item(name, "pass", f"{len(replicas)} replicas are close behind.")
 
 
 def disk(connection: Connection, scope: Scope) -> Item:
@@ -206,19 +206,19 @@ def room(connection: Connection, scope: Scope, *, copies: int) -> Item:
 
 def _room(connection: Connection, what: str, need: int) -> Item:
     name = DISK
-    said = f"{what} needs about {size_text(need)}"
+    evidence = f"{what} needs about {size_text(need)}"
     free = _free(connection)
     if free is None:
         return Item(
             name,
             "info",
-            f"{said}; the server's disk cannot be seen from here.",
+            f"{evidence}; the server's disk cannot be seen from here.",
             "Look at the server, or at the monitoring of whoever runs it.",
         )
-    said = f"{said}; {size_text(free)} are free."
+    evidence = f"{evidence}; {size_text(free)} are free."
     if free < need * SPARE:
-        return Item(name, "blocks", said, "Make room first.")
-    return Item(name, "pass", said)
+        return Item(name, "blocks", evidence, "Make room first.")
+    return Item(name, "pass", evidence)
 
 
 def _needed(connection: Connection, scope: Scope) -> int:
@@ -238,7 +238,7 @@ def _needed(connection: Connection, scope: Scope) -> int:
 
 
 def _size(connection: Connection, table: str) -> int:
-    (size,) = one(
+    (size,) = one_row(
         connection,
         """
         SELECT coalesce(sum(pg_table_size(relid)), pg_table_size(to_regclass(%(table)s)), 0)::bigint
@@ -250,7 +250,7 @@ def _size(connection: Connection, table: str) -> int:
 
 
 def _index_size(connection: Connection, step: CreateIndex) -> int:
-    (size,) = one(
+    (size,) = one_row(
         connection,
         """
         SELECT (greatest(c.reltuples, 0) * (16 + coalesce((SELECT sum(s.avg_width)

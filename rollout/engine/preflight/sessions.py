@@ -59,18 +59,18 @@ def _transactions(
     none: str,
     advice: str,
 ) -> Item:
-    found = rows(connection, _SESSIONS, oids=scope.oids, age=age, idle=idle)
-    if not found:
+    transactions = rows(connection, _SESSIONS, oids=scope.oids, age=age, idle=idle)
+    if not transactions:
         if _some_are_hidden(connection):
             return Item(name, "unknown", HIDDEN, SEE_ALL)
         return Item(name, "pass", none)
-    said = "; ".join(
+    evidence = "; ".join(
         f"pid {pid} ({application}, {state}, open for {open_for:,} s"
         f"{', holds a lock on a table of the plan' if holds else ''}): {query}"
-        for pid, application, state, open_for, query, holds in found
+        for pid, application, state, open_for, query, holds in transactions
     )
-    in_the_way = bool(scope.strong_locks) and any(row[5] for row in found)
-    return Item(name, "blocks" if in_the_way else "warns", said, advice)
+    in_the_way = bool(scope.strong_locks) and any(row[5] for row in transactions)
+    return Item(name, "blocks" if in_the_way else "warns", evidence, advice)
 
 
 def _some_are_hidden(connection: Connection) -> bool:
@@ -86,7 +86,7 @@ def _some_are_hidden(connection: Connection) -> bool:
 def prepared_transactions(connection: Connection, scope: Scope) -> Item:
     """Transactions that were prepared and never ended: they hold their locks over a restart."""
     name = "prepared transactions"
-    found = rows(
+    transactions = rows(
         connection,
         """
         SELECT p.gid, p.owner::text, extract(epoch FROM clock_timestamp() - p.prepared)::int,
@@ -100,18 +100,18 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if not found:
+    if not transactions:
         return Item(name, "pass", "There is none.")
-    said = "; ".join(
+    evidence = "; ".join(
         f"“{gid}” of {owner}, prepared {age:,} s ago"
         f"{', holds a lock on a table of the plan' if holds else ''}"
-        for gid, owner, age, holds in found
+        for gid, owner, age, holds in transactions
     )
-    in_the_way = bool(scope.strong_locks) and any(row[3] for row in found)
+    in_the_way = bool(scope.strong_locks) and any(row[3] for row in transactions)
     return Item(
         name,
         "blocks" if in_the_way else "warns",
-        said,
+        evidence,
         "End each with COMMIT PREPARED or ROLLBACK PREPARED: none ends by itself.",
     )
 
@@ -119,7 +119,7 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
 def waiting_locks(connection: Connection, scope: Scope) -> Item:
     """Sessions that wait for a lock on the tables even now."""
     name = "ungranted locks"
-    found = rows(
+    waiting = rows(
         connection,
         """
         SELECT l.pid, l.mode, l.relation::regclass::text,
@@ -132,20 +132,20 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if not found:
+    if not waiting:
         return Item(name, "pass", f"Nobody waits for a lock on {scope.tables}.")
-    said = "; ".join(
+    evidence = "; ".join(
         f"pid {pid} ({application}) waits for {mode} on {table}, "
         f"behind pid {', '.join(map(str, blockers)) or 'nobody now'}"
-        for pid, mode, table, application, blockers in found
+        for pid, mode, table, application, blockers in waiting
     )
-    return Item(name, "warns", said, "Let that queue dissolve first; then look again.")
+    return Item(name, "warns", evidence, "Let that queue dissolve first; then look again.")
 
 
 def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
     """A vacuum against wraparound keeps its lock, whoever waits for it."""
     name = "vacuum against wraparound"
-    found = rows(
+    vacuums = rows(
         connection,
         """
         SELECT a.pid, min(l.relation::regclass::text),
@@ -157,15 +157,15 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if found:
-        said = "; ".join(
+    if vacuums:
+        evidence = "; ".join(
             f"autovacuum (pid {pid}) works on {table} since {age or 0:,} s"
-            for pid, table, age in found
+            for pid, table, age in vacuums
         )
         return Item(
             name,
             "blocks" if scope.strong_locks else "warns",
-            said,
+            evidence,
             "Wait for its end: it does not give way to a change of the table.",
         )
     hidden = rows(

@@ -82,7 +82,7 @@ def kinds_of_tables(connection: Connection, scope: Scope) -> Item:
 def rules(connection: Connection, scope: Scope) -> Item:
     """Rules that rewrite INSERT or UPDATE: batches of a backfill are not for them to rewrite."""
     name = "rules"
-    found = rows(
+    rewrite_rules = rows(
         connection,
         """
         SELECT w.rulename::text, w.ev_class::regclass::text,
@@ -94,12 +94,12 @@ def rules(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if not found:
+    if not rewrite_rules:
         return Item(name, "pass", f"No rule rewrites INSERT or UPDATE of {scope.tables}.")
     return Item(
         name,
         "blocks",
-        "; ".join(f"{rule} on {event} of {table}" for rule, table, event in found)
+        "; ".join(f"{rule} on {event} of {table}" for rule, table, event in rewrite_rules)
         + ": a rule rewrites the statements of the rollout, or PostgreSQL refuses them.",
         "Make a trigger of each, or DROP RULE it.",
     )
@@ -109,7 +109,7 @@ def collations(connection: Connection, scope: Scope) -> Item:
     """Columns whose texts compare equal though they differ: a lookup tells texts apart."""
     name = "collations"
     columns = [(t.table, t.legacy) for t in scope.plan.translations if isinstance(t, Lookup)]
-    found = rows(
+    loose = rows(
         connection,
         """
         SELECT a.attrelid::regclass::text || '.' || a.attname, k.oid::regcollation::text
@@ -121,12 +121,12 @@ def collations(connection: Connection, scope: Scope) -> Item:
         tables=[table.identifier.as_string() for table, _ in columns],
         columns=[column for _, column in columns],
     )
-    if not found:
+    if not loose:
         return Item(name, "pass", "Every text that is mapped has a deterministic collation.")
     return Item(
         name,
         "blocks",
-        "; ".join(f"{column} has the collation {rule}" for column, rule in found)
+        "; ".join(f"{column} has the collation {rule}" for column, rule in loose)
         + ", which is not deterministic: texts that differ are equal there.",
         "Give the column a deterministic collation in a migration first: ALTER COLUMN … TYPE text "
         'COLLATE "default" rewrites no row (it builds indexes anew).',
@@ -137,7 +137,7 @@ def text_types(connection: Connection, scope: Scope) -> Item:
     """Legacy columns of lookups whose type holds no texts, pads them, or says more than they."""
     name = "types of legacy columns"
     columns = [(x.table, x.legacy) for x in scope.plan.lookups]
-    found = rows(
+    legacy_columns = rows(
         connection,
         """
         WITH RECURSIVE of AS (
@@ -162,7 +162,7 @@ def text_types(connection: Connection, scope: Scope) -> Item:
         columns=[column for _, column in columns],
     )
     problems = []
-    for label, type_, refuses_null, default, holds_no_texts, pads in found:
+    for label, type_, refuses_null, default, holds_no_texts, pads in legacy_columns:
         if holds_no_texts:
             problems.append(
                 f"{label} is {type_}, which holds no texts. Derive the new column from it with "
@@ -203,17 +203,17 @@ def comparisons(connection: Connection, scope: Scope) -> Item:
             for column in t.reads
             if not is_compared_as_text(of := _type(t.table, column))
         }
-    found = [
+    incomparable = [
         (label, type_)
         for label, type_ in sorted(types.items())
         if not _has_equality(connection, type_)
     ]
-    if not found:
+    if not incomparable:
         return Item(name, "pass", "Every column that is compared has a type with equality.")
     return Item(
         name,
         "blocks",
-        "; ".join(f"{label} is {type_}" for label, type_ in found)
+        "; ".join(f"{label} is {type_}" for label, type_ in incomparable)
         + ": such values cannot be compared.",
         "Make the new column jsonb or text, and derive from a column that can be compared.",
     )

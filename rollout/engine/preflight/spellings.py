@@ -17,17 +17,17 @@ def impossible_texts(connection: Connection, scope: Scope) -> Item:
     A row is written as a text that the column has had; one that no row ever meant, as its name.
     """
     name = "lookup rows that legacy columns cannot hold"
-    found = [
+    problems = [
         f"{lookup.table.label}.{lookup.legacy} cannot hold {names}"
         for lookup in scope.plan.lookups
         if (names := _impossible(connection, lookup, scope.plan.name))
     ]
-    if not found:
+    if not problems:
         return Item(name, "pass", "Each lookup row has a text that its legacy column can hold.")
     return Item(
         name,
         "warns",
-        "; ".join(found) + ".",
+        "; ".join(problems) + ".",
         "Writing such a row fails from the cutover until the legacy column is dropped: have the "
         "type and the CHECKs take its text, or the application write other rows until then.",
     )
@@ -70,7 +70,7 @@ def _impossible(connection: Connection, lookup: Lookup, plan: str) -> str:
     refused = {} if lookup.is_text else _refused_by_type(connection, lookup, plan)
     names = list(refused.values())
     if checks:
-        found = connection.execute(
+        impossible = connection.execute(
             sql.SQL(
                 "SELECT l.name FROM {} AS l CROSS JOIN LATERAL (SELECT {}::{} AS {}) AS t"
                 " WHERE l.id <> ALL ({}) AND ({})"
@@ -85,7 +85,7 @@ def _impossible(connection: Connection, lookup: Lookup, plan: str) -> str:
                 ),
             )
         ).fetchall()
-        names += [name for (name,) in found]
+        names += [name for (name,) in impossible]
     return ", ".join(f"“{name}”" for name in sorted(names)[:10])
 
 
@@ -100,14 +100,14 @@ def _refused_by_type(connection: Connection, lookup: Lookup, plan: str) -> dict[
     ).format(kept, text_of_row(lookup, plan, "l"), lookup.lookup_sql)
     try:
         with connection.transaction():
-            found = connection.execute(question).fetchall()
+            answers = connection.execute(question).fetchall()
     except (psycopg.DataError, psycopg.IntegrityError):
         # Some row's text cannot even be tried; which ones, each tells alone.
         ids = connection.execute(
             sql.SQL("SELECT l.id, l.name FROM {} AS l").format(lookup.lookup_sql)
         ).fetchall()
-        found = [(id_, name, _is_kept(connection, question, id_)) for id_, name in ids]
-    return {id_: name for id_, name, is_kept in found if not is_kept}
+        answers = [(id_, name, _is_kept(connection, question, id_)) for id_, name in ids]
+    return {id_: name for id_, name, is_kept in answers if not is_kept}
 
 
 def _is_kept(connection: Connection, question: sql.Composed, id_: int) -> bool:
@@ -123,15 +123,17 @@ def _is_kept(connection: Connection, question: sql.Composed, id_: int) -> bool:
 def long_texts(connection: Connection, scope: Scope) -> Item:
     """Legacy texts that are too long for the name of a lookup row, and that nobody decided on."""
     name = "texts too long for a lookup row"
-    found = [
-        said for x in scope.plan.lookups if (said := _too_long(connection, x, scope.plan.name))
+    problems = [
+        problem
+        for x in scope.plan.lookups
+        if (problem := _too_long(connection, x, scope.plan.name))
     ]
-    if not found:
+    if not problems:
         return Item(name, "pass", "Each legacy text is short enough for the name of a lookup row.")
     return Item(
         name,
         "warns",
-        "; ".join(found) + ".",
+        "; ".join(problems) + ".",
         "They stay unmapped, and the audit of phase 2 fails for it: say in the mapping review what "
         "each of them becomes.",
     )

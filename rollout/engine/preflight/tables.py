@@ -10,7 +10,7 @@ from rollout.plan.names import SCHEMA
 def invalid_indexes(connection: Connection, scope: Scope) -> Item:
     """Indexes that a build left behind: every write pays for them and no query uses them."""
     name = "invalid indexes"
-    found = rows(
+    invalid = rows(
         connection,
         """
         SELECT x.indexrelid::regclass::text, x.indrelid::regclass::text
@@ -23,12 +23,12 @@ def invalid_indexes(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if not found:
+    if not invalid:
         return Item(name, "pass", f"Every index of {scope.tables} is valid.")
     return Item(
         name,
         "warns",
-        "; ".join(f"{index} of {table}" for index, table in found),
+        "; ".join(f"{index} of {table}" for index, table in invalid),
         "Drop each with DROP INDEX CONCURRENTLY. One that the phase builds is cleared by itself.",
     )
 
@@ -36,7 +36,7 @@ def invalid_indexes(connection: Connection, scope: Scope) -> Item:
 def other_triggers(connection: Connection, scope: Scope) -> Item:
     """Triggers that are not the engine's: a backfill sets them off for every row."""
     name = "other triggers"
-    found = rows(
+    triggers = rows(
         connection,
         """
         SELECT g.tgname, g.tgrelid::regclass::text, (g.tgtype & 1) <> 0 AND (g.tgtype & 16) <> 0
@@ -49,26 +49,26 @@ def other_triggers(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
         own=SCHEMA,
     )
-    if not found:
+    if not triggers:
         return Item(name, "pass", f"{scope.tables}: none but the engine's.")
-    said = "; ".join(
+    evidence = "; ".join(
         f"{trigger} on {table}{', for each updated row' if each_row else ''}"
-        for trigger, table, each_row in found
+        for trigger, table, each_row in triggers
     )
-    if scope.passes and any(each_row for _, _, each_row in found):
+    if scope.passes and any(each_row for _, _, each_row in triggers):
         return Item(
             name,
             "warns",
-            said,
+            evidence,
             "The phase writes every row and sets them off. Make sure that they can bear it.",
         )
-    return Item(name, "info", said)
+    return Item(name, "info", evidence)
 
 
 def dependents(connection: Connection, scope: Scope) -> Item:
     """Views, functions and policies that PostgreSQL knows to need a table."""
     name = "dependent views, functions and policies"
-    found = rows(
+    objects = rows(
         connection,
         """
         SELECT DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass
@@ -87,16 +87,16 @@ def dependents(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
         own=SCHEMA,
     )
-    if not found:
+    if not objects:
         return Item(name, "pass", f"Nothing depends on {scope.tables}.")
     # Whether one of them needs a column that goes is what the step that drops it asks.
-    return Item(name, "info", "; ".join(text for (text,) in found))
+    return Item(name, "info", "; ".join(text for (text,) in objects))
 
 
 def publications(connection: Connection, scope: Scope) -> Item:
     """Logical replication carries rows, never columns: subscribers need those first."""
     name = "publications"
-    found = rows(
+    published = rows(
         connection,
         """
         SELECT t.pubname, string_agg(t.schemaname || '.' || t.tablename, ', ')
@@ -106,16 +106,16 @@ def publications(connection: Connection, scope: Scope) -> Item:
         """,
         oids=scope.oids,
     )
-    if not found:
+    if not published:
         return Item(name, "pass", f"{scope.tables}: in no publication.")
-    said = "; ".join(f"{publication} publishes {tables}" for publication, tables in found)
+    evidence = "; ".join(f"{publication} publishes {tables}" for publication, tables in published)
     changes_columns = any(lock.mode is LockMode.ACCESS_EXCLUSIVE for lock in scope.strong_locks)
     if not changes_columns:
-        return Item(name, "info", said)
+        return Item(name, "info", evidence)
     return Item(
         name,
         "warns",
-        said,
+        evidence,
         "Make the change on every subscriber first: a column that it lacks stops its replication.",
     )
 

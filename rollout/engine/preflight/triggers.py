@@ -36,7 +36,7 @@ class _Trigger:
 
 def _triggers(connection: Connection, table: Table) -> Iterator[_Trigger]:
     """The table's enabled triggers that are not the engine's, in the order in which they fire."""
-    found = rows(
+    triggers = rows(
         connection,
         """
         SELECT DISTINCT ON (g.tgname) g.tgname::text, g.tgrelid::regclass::text,
@@ -54,7 +54,7 @@ def _triggers(connection: Connection, table: Table) -> Iterator[_Trigger]:
         oids=oids_of(connection, [table.label]),
         own=SCHEMA,
     )
-    for name, of, before, insert, update, columns, language, text, given, condition in found:
+    for name, of, before, insert, update, columns, language, text, given, condition in triggers:
         arguments = tuple(given.decode().split("\0"))
         yield _Trigger(
             name=name,
@@ -73,19 +73,19 @@ def _triggers(connection: Connection, table: Table) -> Iterator[_Trigger]:
 def order(connection: Connection, scope: Scope) -> Item:
     """BEFORE triggers that see or change a legacy text on the wrong side of the dual write."""
     name = "order of triggers"
-    found = [
+    problems = [
         sentence
         for table in _tables(scope, StartDualWrite if scope.phase == BACKFILL else CutOver)
         for trigger in _triggers(connection, table)
         if trigger.before_row
         for sentence in _out_of_order(scope, table, trigger)
     ]
-    if not found:
+    if not problems:
         return Item(name, "pass", f"Triggers of {scope.tables} see what they read.")
     return Item(
         name,
         "blocks",
-        " ".join(found),
+        " ".join(problems),
         "Rename each with ALTER TRIGGER … RENAME TO: triggers fire in the order of their names.",
     )
 
@@ -123,7 +123,7 @@ def _out_of_order(scope: Scope, table: Table, trigger: _Trigger) -> Iterator[str
 def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
     """Triggers for updates of a legacy column, which nobody names once the new columns lead."""
     name = "triggers of legacy columns"
-    found = [
+    problems = [
         f"{trigger} fires for UPDATE OF {column}, which nobody writes after the cutover: make it "
         f"one of every UPDATE, WHEN (OLD.{column} IS DISTINCT FROM NEW.{column})"
         for table in _tables(scope, CutOver)
@@ -131,12 +131,12 @@ def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
         for column in trigger.columns
         if column in {lookup.legacy for lookup in scope.plan.lookups_of(table)}
     ]
-    if not found:
+    if not problems:
         return Item(name, "pass", "No trigger fires for updates of a legacy column alone.")
     return Item(
         name,
         "blocks",
-        "; ".join(found) + ".",
+        "; ".join(problems) + ".",
         "A BEFORE trigger with that condition is to sort after those of the dual write.",
     )
 
@@ -144,18 +144,18 @@ def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
 def swallowing(connection: Connection, scope: Scope) -> Item:
     """BEFORE UPDATE triggers that can leave a row as it was: a pass never gets it filled."""
     name = "triggers that can swallow updates"
-    found = [
+    names = [
         str(trigger)
         for table in dict.fromkeys(action.table for action in scope.passes)
         for trigger in _triggers(connection, table)
         if can_swallow(trigger)
     ]
-    if not found:
+    if not names:
         return Item(name, "pass", f"No trigger of {scope.tables} swallows updates.")
     return Item(
         name,
         "warns",
-        f"{', '.join(found)} can answer an update with RETURN NULL or RETURN OLD.",
+        f"{', '.join(names)} can answer an update with RETURN NULL or RETURN OLD.",
         "Where it does so for an update that changes the new columns alone, the backfill never "
         "ends: let it pass these updates.",
     )

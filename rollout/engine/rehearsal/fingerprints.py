@@ -40,15 +40,15 @@ class Verdict:
 
 def fingerprint(connection: Connection, plan: Plan) -> Fingerprint:
     """Every table, view, sequence and function of the database, and the plan's tables in full."""
-    found: Fingerprint = {}
+    objects: Fingerprint = {}
     live = catalog.read(connection, catalog.labels_of(plan), in_full=True)
     for label, parts in live.tables.items():
-        found[f"table {label}"] = {
+        objects[f"table {label}"] = {
             f"{part.kind} {part.name}".strip(): text for part, text in parts.items()
         }
     for name, options in connection.execute(_OBJECTS, {"witness": WITNESS}).fetchall():
-        found.setdefault(name, {})["options"] = options
-    return found
+        objects.setdefault(name, {})["options"] = options
+    return objects
 
 
 def begin(connection: Connection, plan: Plan) -> None:
@@ -85,32 +85,32 @@ def end(connection: Connection, plan: Plan, before: Fingerprint) -> Verdict:
         if not set(table.key) <= set(common):
             data.append(f"{table.label}: its key is not there any more.")
             continue
-        said, rows = _untouched(connection, number, table, common)
-        data += said
+        sentences, rows = _untouched(connection, number, table, common)
+        data += sentences
         untouched += rows
-        said, rows = _written(connection, plan, number, table, common)
-        data += said
+        sentences, rows = _written(connection, plan, number, table, common)
+        data += sentences
         written += rows
     return Verdict(differences(before, now), data, untouched, written)
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     """What is otherwise in the catalog, a sentence each."""
-    said = []
+    sentences = []
     for name in sorted(before.keys() | now.keys()):
         was, is_ = before.get(name), now.get(name)
         if is_ is None:
-            said.append(f"{name} is not there any more.")
+            sentences.append(f"{name} is not there any more.")
         elif was is None:
-            said.append(f"{name} was left behind.")
+            sentences.append(f"{name} was left behind.")
         else:
-            said += [
+            sentences += [
                 f"{name}, {part}: was {was.get(part) or 'not there'}, is now "
                 f"{is_.get(part) or 'not there'}."
                 for part in sorted(was.keys() | is_.keys())
                 if was.get(part) != is_.get(part)
             ]
-    return said
+    return sentences
 
 
 def _untouched(
@@ -148,23 +148,25 @@ def _untouched(
         ),
         shown=sql.Literal(SHOWN),
     )
-    found = connection.execute(question).fetchall()
-    said = []
-    for key, is_new, is_gone, _count in found:
+    rows = connection.execute(question).fetchall()
+    sentences = []
+    for key, is_new, is_gone, _count in rows:
         if is_new or is_gone:
             what = "is there, and was not" if is_new else "is gone"
-            said.append(f"{table.label} {key} {what}.")
+            sentences.append(f"{table.label} {key} {what}.")
         else:
-            said.append(f"{table.label} {key}: {_what_differs(connection, names, key, table)}.")
-    if found and found[0][3] > len(found):
-        said.append(f"{table.label}: {found[0][3] - len(found):,} more rows differ.")
+            sentences.append(
+                f"{table.label} {key}: {_what_differs(connection, names, key, table)}."
+            )
+    if rows and rows[0][3] > len(rows):
+        sentences.append(f"{table.label}: {rows[0][3] - len(rows):,} more rows differ.")
     total = connection.execute(
         sql.SQL(
             "SELECT count(*) FROM {before} AS b WHERE NOT EXISTS"
             " (SELECT FROM {written} AS w WHERE w.key = {key})"
         ).format(**names, key=_key_of(table, "b"))
     ).fetchone()
-    return said, total[0] if total else 0
+    return sentences, total[0] if total else 0
 
 
 def _what_differs(connection: Connection, names: dict[str, Any], key: str, table: Table) -> str:
@@ -212,23 +214,23 @@ def _written(
         wrong=sql.SQL(", ").join(wrong),
         shown=sql.Literal(SHOWN),
     )
-    found = connection.execute(
+    rows = connection.execute(
         question, {"columns": columns, "plain": [c for c in columns if c not in legacy]}
     ).fetchall()
-    said = []
-    for key, is_gone, was_deleted, differs, _count in found:
+    sentences = []
+    for key, is_gone, was_deleted, differs, _count in rows:
         if was_deleted:
-            said.append(f"{table.label} {key} was deleted by the traffic, and is there again.")
+            sentences.append(f"{table.label} {key} was deleted by the traffic, and is there again.")
         elif is_gone:
-            said.append(f"{table.label} {key} was written by the traffic, and is gone.")
+            sentences.append(f"{table.label} {key} was written by the traffic, and is gone.")
         else:
-            said.append(f"{table.label} {key}: {str(differs)[:300]}.")
-    if found and found[0][4] > len(found):
-        said.append(
-            f"{table.label}: {found[0][4] - len(found):,} more rows do not hold what was written."
+            sentences.append(f"{table.label} {key}: {str(differs)[:300]}.")
+    if rows and rows[0][4] > len(rows):
+        sentences.append(
+            f"{table.label}: {rows[0][4] - len(rows):,} more rows do not hold what was written."
         )
     total = connection.execute(sql.SQL("SELECT count(*) FROM {written}").format(**names)).fetchone()
-    return said, total[0] if total else 0
+    return sentences, total[0] if total else 0
 
 
 def _means_another(plan: Plan, lookup: Lookup) -> sql.Composable:

@@ -92,10 +92,10 @@ def _count(connection: Connection, repairing: Repairing, *, before: bool) -> Cou
     by_column: Counter[tuple[str, str]] = Counter()
     writable = 0
     columns = [", ".join(cell.translation.added) for cell in cells]
-    for *found, writes, number in rows:
+    for *cell_categories, writes, number in rows:
         selected = [
             (column, category)
-            for column, category in zip(columns, found, strict=True)
+            for column, category in zip(columns, cell_categories, strict=True)
             if category in repairing.categories
         ]
         if selected:
@@ -133,13 +133,13 @@ def _examples(connection: Connection, repairing: Repairing, *, most: int) -> lis
             most=sql.Literal(most),
         )
     ).fetchall()
-    found = [
+    examples = [
         Example(",".join(key), write.column, *cell)
         for key, *cells in rows
         for write, cell in zip(writes, cells, strict=True)
         if cell is not None
     ]
-    return found[:most]
+    return examples[:most]
 
 
 def _computed_writes(repairing: Repairing) -> list[Write]:

@@ -163,7 +163,7 @@ def _audit_in_full(
         )
     _refuse_inconclusive(audit)
     result.full_rows = audit.rows
-    expected = [one for one in plantation.planted if not one.by_sample_alone]
+    expected = [defect for defect in plantation.planted if not defect.by_sample_alone]
     result.full = _scores(expected, audit, matches=True)
 
 
@@ -187,7 +187,7 @@ def _audit_a_sample(
             recheck_after=SECOND_LOOK,
         )
     _refuse_inconclusive(audit)
-    bad = [one for one in plantation.planted if one.is_mismatch]
+    bad = [defect for defect in plantation.planted if defect.is_mismatch]
     examined = _examined(copy, plan, sample, bad)
     result.sample = _scores(examined, audit, matches=False)
     result.sample_planted, result.sample_rows = len(bad), audit.rows
@@ -197,9 +197,9 @@ def _examined(
     copy: Connection, plan: Plan, sample: Sample, planted: list[Planted]
 ) -> list[Planted]:
     """The planted rows that a sample looks at; writers leave the keys as they are."""
-    found: set[tuple[str, tuple[str, ...]]] = set()
+    examined: set[tuple[str, tuple[str, ...]]] = set()
     for table in plan.audited_tables:
-        keys = [list(one.key) for one in planted if one.table == table.label]
+        keys = [list(defect.key) for defect in planted if defect.table == table.label]
         if not keys:
             continue
         scan = TableScan(copy, plan, table, set(columns_of(plan, table)))
@@ -207,21 +207,25 @@ def _examined(
         query = sql.SQL("SELECT {} FROM {} AS t WHERE {} AND {}").format(
             key_of(table), table.identifier, condition, is_one_of(scan, keys)
         )
-        found |= {(table.label, tuple(key)) for (key,) in copy.execute(query)}
-    return [one for one in planted if (one.table, one.key) in found]
+        examined |= {(table.label, tuple(key)) for (key,) in copy.execute(query)}
+    return [defect for defect in planted if (defect.table, defect.key) in examined]
 
 
 def _scores(planted: list[Planted], audit: AuditResult, *, matches: bool) -> list[Score]:
     """Each category's score; of those that match, rows are counted by their text alone."""
     wanted = {(p.table, ",".join(p.key), p.column): p.category for p in planted if p.is_mismatch}
-    said = {_place(m): m.category for m in audit.mismatches}
+    reported = {_place(m): m.category for m in audit.mismatches}
     counts = Counter(p.category for p in planted)
-    found = Counter(category for place, category in wanted.items() if said.get(place) == category)
-    false = Counter(category for place, category in said.items() if wanted.get(place) != category)
+    hits = Counter(
+        category for place, category in wanted.items() if reported.get(place) == category
+    )
+    false = Counter(
+        category for place, category in reported.items() if wanted.get(place) != category
+    )
     if matches:
-        found += _matched(planted, audit)
+        hits += _matched(planted, audit)
     return [
-        Score(category, counts[category], found[category], false[category])
+        Score(category, counts[category], hits[category], false[category])
         for category in CATEGORIES
         if counts[category] or false[category]
     ]
@@ -232,7 +236,7 @@ def _matched(planted: Iterable[Planted], audit: AuditResult) -> Counter[str]:
     groups = Counter(
         (p.table, p.column, p.category, p.legacy) for p in planted if not p.is_mismatch
     )
-    found: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
     for (table, column, category, legacy), rows in groups.items():
         counted = sum(
             cell.rows
@@ -241,8 +245,8 @@ def _matched(planted: Iterable[Planted], audit: AuditResult) -> Counter[str]:
             for cell in translation.cells
             if cell.category == category and legacy in (None, cell.legacy)
         )
-        found[category] += min(rows, counted)
-    return found
+        hits[category] += min(rows, counted)
+    return hits
 
 
 def _place(mismatch: RowMismatch) -> Place:

@@ -131,7 +131,7 @@ class _TablePlanting:
             *self.plan.computed_of(self.table),
         )
         columns = [name for t in translations for name in t.added]
-        found = self.copy.execute(
+        rows = self.copy.execute(
             sql.SQL("SELECT {}, {} FROM {} AS t ORDER BY 1").format(
                 key_of(self.table),
                 sql.SQL(", ").join(
@@ -140,7 +140,7 @@ class _TablePlanting:
                 self.table.identifier,
             )
         ).fetchall()
-        return [dict(zip(["key", *columns], row, strict=True)) for row in found]
+        return [dict(zip(["key", *columns], row, strict=True)) for row in rows]
 
     def _triggers(self, how: str) -> None:
         self.copy.execute(
@@ -149,10 +149,10 @@ class _TablePlanting:
 
     def _texts(self, lookup: Lookup) -> None:
         """Rows whose legacy text is made for the purpose, and its mapping with it."""
-        one = self._lookup_row(lookup, "Zq One")
-        self._text(lookup, "ok", "Zq One", one)
-        self._text(lookup, "ok_normalized", "  zq  ONE ", one)
-        self._text(lookup, "ok_mapped", "zq alias", one)
+        row = self._lookup_row(lookup, "Zq One")
+        self._text(lookup, "ok", "Zq One", row)
+        self._text(lookup, "ok_normalized", "  zq  ONE ", row)
+        self._text(lookup, "ok_mapped", "zq alias", row)
         self._text(lookup, "ok_mapped", "zq no value", None, why="no_value")
         self._text(lookup, "unmapped", "zq unmapped", None)
         two, three = self._lookup_row(lookup, "Zq Two"), self._lookup_row(lookup, "Zq Three")
@@ -255,8 +255,8 @@ class _TablePlanting:
             return
         self._rows_in(derived, "computed_differs", _other_value(derived.column, kind), filled)
         if not derived.required:
-            some = sql.SQL("{} = {}").format(column, sql.SQL(_SOME_VALUE[kind]))
-            self._rows_in(derived, "unexpected", some, lambda row: not filled(row))
+            wrong_value = sql.SQL("{} = {}").format(column, sql.SQL(_SOME_VALUE[kind]))
+            self._rows_in(derived, "unexpected", wrong_value, lambda row: not filled(row))
 
     def _rows_of_computed(self, computed: Computed) -> None:
         columns = list(computed.columns)

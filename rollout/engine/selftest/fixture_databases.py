@@ -106,9 +106,9 @@ def needed_of(live: Target, plan: Plan, programs: Programs | None) -> list[str]:
     try:
         with (
             live.connect() as connection,
-            exported(connection, plan, control, with_rows=False) as found,
+            exported(connection, plan, control, with_rows=False) as snapshot,
         ):
-            return of_database(programs, live, found, control)
+            return of_database(programs, live, snapshot, control)
     except SnapshotError:
         return []
 
@@ -260,9 +260,9 @@ def _compute(copy: Connection, translation: Computed, function: Function) -> Non
     )
     delete = sql.SQL("DELETE FROM {} AS t WHERE ").format(table.identifier)
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[first : first + ROWS_AT_ONCE]
-        outcomes = function([dict(zip(reads, row[1:], strict=True)) for row in some])
-        for (key, *_), outcome in zip(some, outcomes, strict=True):
+        batch = rows[first : first + ROWS_AT_ONCE]
+        outcomes = function([dict(zip(reads, row[1:], strict=True)) for row in batch])
+        for (key, *_), outcome in zip(batch, outcomes, strict=True):
             values = [] if isinstance(outcome, Exception) else [outcome[c] for c in columns]
             if not values or None in values:
                 copy.execute(delete + is_row(table, key))

@@ -96,11 +96,11 @@ class _Writer:
         if not self.tables:
             return
         table, keys = self.chance.choice(self.tables)
-        some = self.chance.sample(list(keys), k=min(3, len(keys)))
+        batch = self.chance.sample(list(keys), k=min(3, len(keys)))
         self.done += 1
         try:
             with self.connection.transaction(force_rollback=self.done % 7 == 0):
-                for key in some:
+                for key in batch:
                     self._write_row(table, key)
         except psycopg.errors.DeadlockDetected:
             # Another writer went the other way; as an application this one comes again.

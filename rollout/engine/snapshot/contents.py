@@ -164,27 +164,30 @@ def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
     )
 
 
-def differences(expected: Contents, found: Contents) -> list[str]:
+def differences(expected: Contents, restored: Contents) -> list[str]:
     """What a restored copy has otherwise than it should, a sentence each."""
-    said = []
-    for table in sorted({*expected.counts, *found.counts}):
-        wanted, there = expected.counts.get(table), found.counts.get(table)
+    sentences = []
+    for table in sorted({*expected.counts, *restored.counts}):
+        wanted, there = expected.counts.get(table), restored.counts.get(table)
         if there is None:
-            said.append(f"{table} is not in the restored copy.")
+            sentences.append(f"{table} is not in the restored copy.")
         elif wanted is None:
-            said.append(f"{table} is in the restored copy, and was not in the snapshot.")
+            sentences.append(f"{table} is in the restored copy, and was not in the snapshot.")
         elif wanted != there:
-            said.append(f"{table} has {there:,} rows instead of {wanted:,}.")
-    by_column = {(each.table, each.column): each for each in found.crosstabs}
+            sentences.append(f"{table} has {there:,} rows instead of {wanted:,}.")
+    by_column = {
+        (restored_crosstab.table, restored_crosstab.column): restored_crosstab
+        for restored_crosstab in restored.crosstabs
+    }
     for crosstab in expected.crosstabs:
         other = by_column.get((crosstab.table, crosstab.column))
         if other is None or other.digest != crosstab.digest:
-            said.append(
+            sentences.append(
                 f"The pairs of {crosstab.table}.{crosstab.legacy_column} and {crosstab.column} "
                 f"differ: {crosstab.pairs:,} in the snapshot, {other.pairs if other else 0:,} in "
                 "the restored copy, or in other numbers of rows."
             )
-    return said
+    return sentences
 
 
 def functions_of(plan: Plan) -> list[str]:

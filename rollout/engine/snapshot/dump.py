@@ -120,10 +120,10 @@ def of_database(
 def _system_identifier(connection: Connection) -> str:
     try:
         row = connection.execute("SELECT system_identifier::text FROM pg_control_system()")
-        found = row.fetchone()
+        identifier = row.fetchone()
     except psycopg.errors.InsufficientPrivilege:
         return ""
-    return str(found[0]) if found else ""
+    return str(identifier[0]) if identifier else ""
 
 
 def dump(

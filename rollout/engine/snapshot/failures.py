@@ -25,22 +25,24 @@ class SnapshotError(RolloutError):
 
 def of_database(error: psycopg.Error) -> SnapshotError:
     """What an error of the database means here."""
-    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    message = error.diag.message_primary or str(error).strip() or type(error).__name__
     if isinstance(error, errors.InsufficientPrivilege):
-        return SnapshotError(f"The database refused: {said}", RIGHTS)
+        return SnapshotError(f"The database refused: {message}", RIGHTS)
     if isinstance(error, errors.DiskFull):
         return SnapshotError(
-            f"The database server's disk is full: {said}",
+            f"The database server's disk is full: {message}",
             "Free space on the database server, then try again.",
         )
     if isinstance(error, errors.LockNotAvailable):
         return SnapshotError(
-            f"Another session held a lock for too long: {said}",
+            f"Another session held a lock for too long: {message}",
             "Let that session end, then try again.",
         )
     if isinstance(error, psycopg.OperationalError):
-        return SnapshotError(f"The database went away: {said}", "When it answers again, try again.")
-    return SnapshotError(f"The database refused: {said}", "Look at the message, then try again.")
+        return SnapshotError(
+            f"The database went away: {message}", "When it answers again, try again."
+        )
+    return SnapshotError(f"The database refused: {message}", "Look at the message, then try again.")
 
 
 def of_storage(error: OSError) -> SnapshotError:
@@ -60,17 +62,17 @@ def of_storage(error: OSError) -> SnapshotError:
     )
 
 
-def of_program(name: str, code: int, said: str) -> SnapshotError:
+def of_program(name: str, code: int, output: str) -> SnapshotError:
     """What a program of PostgreSQL meant by what it wrote before it ended."""
     program = PurePath(name).name
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     message = " ".join(lines[-3:]) or f"it ended with status {code} and said nothing"
     if code < 0:
         return SnapshotError(
             f"{program} was ended by signal {-code}. {' '.join(lines[-3:])}".strip(),
             "Look whether the machine ran out of memory, then take another snapshot.",
         )
-    lowered = said.lower()
+    lowered = output.lower()
     if "permission denied" in lowered or "must be owner" in lowered:
         return SnapshotError(f"{program} may not read the tables: {message}", RIGHTS)
     if "lock timeout" in lowered:

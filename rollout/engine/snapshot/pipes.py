@@ -94,8 +94,8 @@ class Program:
                 raise self._feeder.error
         if code != 0:
             self._complaints.seek(0)
-            said = self._complaints.read().decode(errors="replace")
-            raise failures.of_program(self._name, code, said)
+            message = self._complaints.read().decode(errors="replace")
+            raise failures.of_program(self._name, code, message)
 
 
 class _Feeder(threading.Thread):

@@ -37,20 +37,22 @@ def find_programs(server_major: int, *, given: str = "") -> Programs:
 
     ``given`` is a directory that the project names: then no other is looked at.
     """
-    found = [
+    installed = [
         programs
         for directory in ([Path(given)] if given else _directories())
         if (programs := _programs_in(directory)) is not None
     ]
-    fitting = [programs for programs in found if programs.major >= server_major]
+    fitting = [programs for programs in installed if programs.major >= server_major]
     if fitting:
         return min(fitting, key=lambda programs: programs.major)
     install = (
         f"Install the client programs of PostgreSQL {server_major} or newer on the workers' "
         'machines, and name their directory in ROLLOUT["PG_BIN"] where it is not on the PATH.'
     )
-    if found:
-        known = ", ".join(f"{each.version} in {each.directory}" for each in found)
+    if installed:
+        known = ", ".join(
+            f"{candidate.version} in {candidate.directory}" for candidate in installed
+        )
         raise SnapshotError(
             f"pg_dump is older than the server, which is PostgreSQL {server_major}: {known}.",
             install,
@@ -75,12 +77,12 @@ def _programs_in(directory: Path) -> Programs | None:
     if not all(os.access(program, os.X_OK) for program in (programs.pg_dump, programs.pg_restore)):
         return None
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [programs.pg_dump, "--version"], capture_output=True, text=True, check=True, timeout=20
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    match = _VERSION.search(said)
+    match = _VERSION.search(output)
     return Programs(directory, match.group()) if match else None
 
 

@@ -81,8 +81,8 @@ def verify(
         # The copy is thrown away: nobody waits for it to be on disk.
         copy.execute("SET synchronous_commit = off")
         load(copy, archive, recorded, leave_out=recorded.left_out)
-        found = contents_of(copy, plan, relations_of(copy, plan))
-        return Verification(found, differences(recorded.contents, found))
+        restored = contents_of(copy, plan, relations_of(copy, plan))
+        return Verification(restored, differences(recorded.contents, restored))
 
 
 def replace_tables(
@@ -138,9 +138,9 @@ def replace_tables(
             )
         there = relations_of(connection, plan)
         kept.put_back(connection, there)
-        found = contents_of(connection, plan, there)
+        restored = contents_of(connection, plan, there)
         others = {f"{SCHEMA}.{name}" for name in SHARED}
-        wrong = differences(_without(recorded.contents, others), _without(found, others))
+        wrong = differences(_without(recorded.contents, others), _without(restored, others))
         if wrong:
             raise SnapshotError(
                 f"What was restored is not what was recorded: {' '.join(wrong)}",

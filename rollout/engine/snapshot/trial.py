@@ -46,17 +46,17 @@ def try_out(target: Target, plan: Plan, programs: Programs) -> None:
             raise Interrupted("Another trial is under way.")
         if _is_incomplete(connection, plan):
             return
-        with target.connect() as other, exported(other, plan, control, with_rows=False) as found:
-            whole = b"".join(dump(programs, target, found, control, with_rows=False))
-            needed = prerequisites(programs, target, found, control)
+        with target.connect() as other, exported(other, plan, control, with_rows=False) as snapshot:
+            whole = b"".join(dump(programs, target, snapshot, control, with_rows=False))
+            needed = prerequisites(programs, target, snapshot, control)
         archive = Archive(programs, lambda: io.BytesIO(whole), control)
-        recorded = Recorded(found.contents, needed, found.left_out)
+        recorded = Recorded(snapshot.contents, needed, snapshot.left_out)
         with (
             scratch_database(connection, target, _NUMBER, 0) as scratch,
             scratch.connect() as copy,
         ):
             copy.execute("SET synchronous_commit = off")
-            load(copy, archive, recorded, leave_out=found.left_out)
+            load(copy, archive, recorded, leave_out=snapshot.left_out)
 
 
 def _is_incomplete(connection: Connection, plan: Plan) -> bool:
