@@ -93,5 +93,5 @@ def _ask(plan: str, column: str, text: str | None, *, make: bool, using: str) ->
             raise
         row = cursor.fetchone()
     assert row is not None
-    found: int | None = row[0]
-    return found
+    id_: int | None = row[0]
+    return id_

@@ -41,8 +41,8 @@ def _of_environment(plan: Plan, environment: str) -> Iterator[CheckMessage]:
     for clash in clashes_of(plan, environment):
         if clash.applied is not None:
             continue
-        told = f"{clash} The plan in {environment} is not finished."
+        message = f"{clash} The plan in {environment} is not finished."
         if begun and clash.is_certain:
-            yield Error(told, hint=STATE_ALONE, obj=plan.name, id=CheckId.MIGRATION_BREAKS_PLAN)
+            yield Error(message, hint=STATE_ALONE, obj=plan.name, id=CheckId.MIGRATION_BREAKS_PLAN)
         else:
-            yield Warning(told, hint=STATE_ALONE, obj=plan.name, id=CheckId.MIGRATION_MEETS_PLAN)
+            yield Warning(message, hint=STATE_ALONE, obj=plan.name, id=CheckId.MIGRATION_MEETS_PLAN)

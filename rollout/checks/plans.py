@@ -136,9 +136,9 @@ def _tables(plan: Plan) -> Iterator[Problem]:
         (f"The translation of {_name(t)}", t.table) for t in plan.translations
     ]
     used += [
-        (f"Step '{step.id}'", found)
+        (f"Step '{step.id}'", of_step)
         for _number, step in numbered_steps(plan)
-        if isinstance(found := getattr(step, "table", None), Table)
+        if isinstance(of_step := getattr(step, "table", None), Table)
     ]
     for what, table in used:
         if table not in plan.tables:

@@ -16,7 +16,7 @@ def reviewed(report: AuditReport) -> str:
 
 def against(report: AuditReport) -> str:
     """A sentence: the version of the mapping and how much of it people had reviewed, and when."""
-    if not (said := reviewed(report)):
+    if not (values := reviewed(report)):
         return ""
     last = f", last at {in_words(report.mapping_at)}" if report.mapping_at else ""
-    return f"Compared by mapping {report.mapping_digest}, {said} by people{last}."
+    return f"Compared by mapping {report.mapping_digest}, {values} by people{last}."

@@ -63,10 +63,10 @@ def made_for(plan: str) -> list[str]:
 
 def made_by_plan() -> dict[str, list[str]]:
     """What ``made_for`` says, of every plan."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for made in _there().filter(purpose=Environment.Purpose.STAGING):
-        found.setdefault(made.plan, []).append(made.name)
-    return found
+        names.setdefault(made.plan, []).append(made.name)
+    return names
 
 
 def environments_of(plan: str) -> list[str]:
@@ -233,6 +233,6 @@ def _target(alias: str) -> Target:
         "port": str(settings_of["PORT"] or ""),
     }
     if role := options.get("assume_role"):
-        said = str(parameters.get("options", ""))
-        parameters["options"] = f"{said} -c role={role}".strip()
+        given = str(parameters.get("options", ""))
+        parameters["options"] = f"{given} -c role={role}".strip()
     return Target({name: value for name, value in parameters.items() if value})

@@ -34,8 +34,8 @@ def add(until: datetime, *, seen_from: datetime | None, jumped: timedelta = time
         if not jumped and gone > SETTLES_AFTER:
             # Nobody can tell a long time without a watchdog from a jump.
             jumped = gone
-        told = jumped.total_seconds() if abs(jumped) > SKEW else 0.0
-        WatchedTime.objects.create(began_at=until, ended_at=until, jumped=told)
+        seconds = jumped.total_seconds() if abs(jumped) > SKEW else 0.0
+        WatchedTime.objects.create(began_at=until, ended_at=until, jumped=seconds)
 
 
 def _goes_on(last: WatchedTime, until: datetime, seen_from: datetime | None) -> bool:

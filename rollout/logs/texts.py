@@ -16,8 +16,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def visible(text: str, *, keep: str = "") -> str:
     """A text with its control characters as escapes (``\\u001b``), except those to keep."""
 
-    def escaped(found: re.Match[str]) -> str:
-        character = found[0]
+    def escaped(match: re.Match[str]) -> str:
+        character = match[0]
         if character in keep:
             return character
         return _SHORT.get(character) or f"\\u{ord(character):04x}"

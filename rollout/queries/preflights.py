@@ -24,11 +24,11 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     """Look at everything that could go wrong with a phase, now."""
     plan = plans.get(rollout.plan)
     steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
-    found = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    findings = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
     return replace(
-        found,
-        items=worst_first([*found.items, *_beside(rollout, plan, phase)]),
-        locks=_as_rehearsed(found.locks, rollout, phase, Way.FORWARD),
+        findings,
+        items=worst_first([*findings.items, *_beside(rollout, plan, phase)]),
+        locks=_as_rehearsed(findings.locks, rollout, phase, Way.FORWARD),
     )
 
 
@@ -54,9 +54,11 @@ def readiness_of(rollout: Rollout) -> Readiness:
     if phase > CONTRACT:
         return Readiness([], phase, [])
     steps_done = gates.steps_done(plan, runs.get(phase))
-    found = preflight.readiness(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    findings = preflight.readiness(
+        target_of(rollout.environment), plan, phase, steps_done=steps_done
+    )
     beside = [item for item in _beside(rollout, plan, phase) if item.is_problem]
-    return replace(found, items=worst_first([*found.items, *beside]))
+    return replace(findings, items=worst_first([*findings.items, *beside]))
 
 
 def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
@@ -68,9 +70,9 @@ def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
     ]
 
 
-def as_data(found: Findings) -> list[dict[str, Any]]:
-    """What was found, for the log and for the shell: all that did not pass in full."""
-    return [_as_data(item) for item in found.items]
+def as_data(findings: Findings) -> list[dict[str, Any]]:
+    """Findings for the log and the shell; what passed is only named."""
+    return [_as_data(item) for item in findings.items]
 
 
 def _as_data(item: Item) -> dict[str, Any]:

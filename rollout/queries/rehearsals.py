@@ -274,7 +274,7 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
         for step in rehearsed.leg.steps
         for lock in step.locks
     }
-    found = []
+    forecasts = []
     for forecast in locks:
         seen = [
             held[key].held_ms
@@ -285,7 +285,7 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
         was_there = any(step.step == forecast.step for step in rehearsed.leg.steps)
         # What is held for shorter than a look takes may not have been seen at all.
         shortest = rehearsed.rehearsal.look_ms
-        found.append(
+        forecasts.append(
             replace(
                 forecast,
                 rehearsed_ms=longest,
@@ -293,4 +293,4 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
                 rehearsed_rows=rehearsed.rehearsal.rows,
             )
         )
-    return found
+    return forecasts

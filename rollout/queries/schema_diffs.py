@@ -73,14 +73,14 @@ def against_plan(schema: Schema) -> list[TableRows]:
     drifting = {(drift.table, Part(drift.kind, drift.column)) for drift in schema.drifts}
     alone = {drift.table for drift in schema.drifts if drift.is_table}
     known = known_parts(schema.plan)
-    right = expected(schema.plan, schema.phases_done)
+    planned = expected(schema.plan, schema.phases_done)
 
-    def state_of(table: str, part: Part, left: str, found: str) -> State:
+    def state_of(table: str, part: Part, left: str, right: str) -> State:
         if (table, part) in drifting:
-            return _difference(left, found)
+            return _difference(left, right)
         return "same" if (table, part) in known else "own"
 
-    return _tables(right, schema.live, alone, state_of)
+    return _tables(planned, schema.live, alone, state_of)
 
 
 def against(left: Schema, right: Schema) -> list[TableRows]:
@@ -93,15 +93,15 @@ def against(left: Schema, right: Schema) -> list[TableRows]:
     return _tables(left.live, right.live, alone, state_of)
 
 
-def differences(one: Schema, other: Schema) -> list[Drift]:
+def differences(here: Schema, there: Schema) -> list[Drift]:
     """Every difference between two environments: what the first has counts as expected."""
     drifts: list[Drift] = []
-    for table in sorted(one.live.tables.keys() | other.live.tables.keys()):
-        left, right = one.live.tables.get(table), other.live.tables.get(table)
+    for table in sorted(here.live.tables.keys() | there.live.tables.keys()):
+        left, right = here.live.tables.get(table), there.live.tables.get(table)
         if left is None or right is None:
             what = A_VIEW if VIEW in (left or right or {}) else A_TABLE
-            here, there = ("none" if side is None else what for side in (left, right))
-            drifts.append(Drift(table, "", here, there))
+            wanted, actual = ("none" if side is None else what for side in (left, right))
+            drifts.append(Drift(table, "", wanted, actual))
         else:
             drifts += [
                 Drift(d.table, d.column, d.expected.removesuffix(" in this phase"), d.found, d.kind)

@@ -157,20 +157,20 @@ def of_drift(drift: Drift) -> dict[str, str]:
     }
 
 
-def introspection_as_text(found: dict[str, Any]) -> str:
+def introspection_as_text(data: dict[str, Any]) -> str:
     """An introspection for people."""
-    if "error" in found:
-        return f"{found['plan']} in {found['environment']}: {found['error']}"
-    lines = [f"{found['plan']} in {found['environment']}, {found['phases_done']} phases done"]
-    if "against" in found:
-        lines[0] += f", against {found['against']}"
-    for table, columns in found["tables"].items():
+    if "error" in data:
+        return f"{data['plan']} in {data['environment']}: {data['error']}"
+    lines = [f"{data['plan']} in {data['environment']}, {data['phases_done']} phases done"]
+    if "against" in data:
+        lines[0] += f", against {data['against']}"
+    for table, columns in data["tables"].items():
         lines.append(f"  {table}")
         lines += [f"    {name:<22} {column}" for name, column in columns.items()]
-    for drift in found["drift"]:
+    for drift in data["drift"]:
         name = ".".join(part for part in (drift["table"], drift["column"]) if part)
         name = f"{name} {drift.get('part', '')}".strip()
         lines.append(f"  DRIFT {name}: expected {drift['expected']}, found {drift['found']}")
-    if not found["drift"]:
+    if not data["drift"]:
         lines.append("  No drift.")
     return "\n".join(lines)

@@ -20,28 +20,30 @@ class Difference:
 
 def differences(old: Answer, new: Answer) -> list[Difference]:
     """Every row that differs: in what is shown of it, in its presence, or in its place."""
-    one = {_key(key): shown for key, shown in old.items()}
-    two = {_key(key): shown for key, shown in new.items()}
-    places = {key: number for number, key in enumerate(one)}
-    new_places = {key: number for number, key in enumerate(two)}
-    found = [
-        Difference(key, name, _text(shown.get(name)), _text(two[key].get(name)))
-        for key, shown in one.items()
-        if key in two
-        for name in {**shown, **two[key]}
-        if shown.get(name) != two[key].get(name)
+    before = {_key(key): shown for key, shown in old.items()}
+    after = {_key(key): shown for key, shown in new.items()}
+    places = {key: number for number, key in enumerate(before)}
+    new_places = {key: number for number, key in enumerate(after)}
+    differing = [
+        Difference(key, name, _text(shown.get(name)), _text(after[key].get(name)))
+        for key, shown in before.items()
+        if key in after
+        for name in {**shown, **after[key]}
+        if shown.get(name) != after[key].get(name)
     ]
-    gone = {key for key in one if key not in two}
-    came = {key for key in two if key not in one}
-    found += [Difference(key, "", _place(places[key]), None) for key in one if key in gone]
-    found += [Difference(key, "", None, _place(new_places[key])) for key in two if key in came]
+    gone = {key for key in before if key not in after}
+    came = {key for key in after if key not in before}
+    differing += [Difference(key, "", _place(places[key]), None) for key in before if key in gone]
+    differing += [
+        Difference(key, "", None, _place(new_places[key])) for key in after if key in came
+    ]
     if not gone and not came:
-        found += [
+        differing += [
             Difference(key, "", _place(places[key]), _place(new_places[key]))
-            for key in one
+            for key in before
             if places[key] != new_places[key]
         ]
-    return found
+    return differing
 
 
 def _key(key: object) -> tuple[str, ...]:

@@ -27,18 +27,18 @@ def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
 def keep_baseline(run: PhaseRun) -> None:
     """Keep the baseline of a run that has none yet, once it is complete."""
     if run.baseline is None and timezone.now() - run.created_at > _COMPLETE_AFTER:
-        found = stats_by_operation(run.created_at - BASELINE, run.created_at)
-        run.baseline = {operation: _kept(one) for operation, one in found.items()}
+        by_operation = stats_by_operation(run.created_at - BASELINE, run.created_at)
+        run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
         run.save(update_fields=["baseline"])
 
 
-def _kept(one: OperationStats) -> dict[str, Any]:
+def _kept(stats: OperationStats) -> dict[str, Any]:
     return {
-        "calls": one.calls,
-        "errors": one.errors,
-        "queries": one.queries,
-        "database_seconds": one.database_seconds,
-        "durations": one.durations.as_json(),
+        "calls": stats.calls,
+        "errors": stats.errors,
+        "queries": stats.queries,
+        "database_seconds": stats.database_seconds,
+        "durations": stats.durations.as_json(),
     }
 
 

@@ -59,9 +59,9 @@ class Histogram:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def up_to(self, bucket: int) -> int:
-        """How many were at most ``upper_bound(bucket)``: exact, for every bucket."""
-        return sum(count for one, count in self._counts.items() if one <= bucket)
+    def up_to(self, last: int) -> int:
+        """How many were at most ``upper_bound(last)``: exact, for every bucket."""
+        return sum(count for bucket, count in self._counts.items() if bucket <= last)
 
     def quantile(self, share: float) -> float | None:
         """The duration in seconds that this share of all did not exceed; None without any."""
