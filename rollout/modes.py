@@ -1,4 +1,4 @@
-"""How the application knows, while a rollout is under way, which shape to read and to write."""
+"""Which schema the application reads and writes while a rollout is under way."""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Modes:
-    """Which shape the application reads and writes, and what else the plan has switched on."""
+    """The schemas that the application reads and writes, and the features the plan switched on."""
 
     read: ReadMode = "legacy"
     write: WriteMode = "legacy"
@@ -39,11 +39,11 @@ _MODES = "SELECT read_mode, write_mode, features FROM rollout.modes WHERE plan =
 
 Key = tuple[str, ...]
 
+# The last modes this process read, by database and plan, for when the table was dropped: with them
+# it still writes what the triggers and the other processes expect.
 _last: dict[Key, Modes] = {}
-"""What this process saw last, by database and plan: the table may be dropped behind its back. Who
-goes on by it writes what the triggers and the other processes expect; a guess would not."""
+# Where the table is missing now, so that it is logged once and not for each request.
 _lost: set[Key] = set()
-"""Where the table is missing now: it is logged once, not for each request."""
 
 
 @contextmanager

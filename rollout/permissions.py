@@ -11,8 +11,8 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Func, OuterRef, Value
 
+# Between a role and an environment in the name of a group.
 SEPARATOR = ":"
-"""Between a role and an environment in the name of a group."""
 
 
 PERMISSIONS = {

@@ -23,6 +23,7 @@ _PROCESSORS = (
     "django.contrib.auth.context_processors.auth",
     "django.contrib.messages.context_processors.messages",
 )
+# What keeps the queue from repeating or losing work by itself; the journal decides that.
 QUEUE = {
     "timeout": 86_400,
     "retry": 604_800,
@@ -32,7 +33,6 @@ QUEUE = {
     "bulk": 1,
     "catch_up": False,
 }
-"""What keeps the queue from repeating or losing work by itself; the journal decides that."""
 
 
 @register("rollout")

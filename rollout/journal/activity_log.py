@@ -1,4 +1,4 @@
-"""The audit log: append-only, each entry's hash covering the one before it."""
+"""The activity log: append-only, each entry's hash covering the one before it."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from rollout.models import LogEntry, Rollout
 
 _log = logging.getLogger("rollout.journal")
 
+# The actor of what nobody asked for.
 ENGINE = "engine"
-"""The actor of what nobody asked for."""
 _GENESIS = "0" * 64
 _LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
 
@@ -111,7 +111,7 @@ def last_actor(*events: Event, rollout: Rollout, **data: int) -> str:
 
 
 def _tell(entry: LogEntry) -> None:
-    """Say in the process's own log what stands in the audit log by now."""
+    """Repeat an entry in the process's own log."""
     known: dict[str, Any] = {
         name: entry.data[name] for name in ("run", "step", "job") if name in entry.data
     }
@@ -131,7 +131,7 @@ def _tell(entry: LogEntry) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the chain holds: the entries read, and the first one that breaks it, with the why."""
+    """Whether the chain holds: the entries read, and the first that breaks it, with the reason."""
 
     entries: int
     broken: LogEntry | None = None
@@ -140,7 +140,7 @@ class Verdict:
 
 
 def verify() -> Verdict:
-    """Read the whole log in order and stop at the first entry that does not follow."""
+    """Read the whole log in order, up to the first entry that breaks the chain."""
     previous = _GENESIS
     number = 0
     for number, entry in enumerate(_in_order(), start=1):

@@ -62,7 +62,7 @@ def made_for(plan: str) -> list[str]:
 
 
 def made_by_plan() -> dict[str, list[str]]:
-    """What ``made_for`` says, of every plan."""
+    """The same for every plan."""
     names: dict[str, list[str]] = {}
     for made in _there().filter(purpose=Environment.Purpose.STAGING):
         names.setdefault(made.plan, []).append(made.name)
@@ -94,7 +94,7 @@ def homes() -> dict[str, str]:
 
 
 def home_of(environment: str) -> str:
-    """The environment whose roles count in one, also in one that is not there any more."""
+    """The environment whose roles count in one, even if that is gone."""
     if environment in configured():
         return environment
     made = Environment.objects.filter(name=environment).values_list("beside", flat=True)
@@ -107,8 +107,7 @@ def names_there() -> set[str]:
 
 
 def why_gone(environment: str) -> str:
-    """Why an environment that the journal remembers is there no more; empty for one that is, and
-    for one that never was."""
+    """Why an environment of the journal is gone; empty if it is there, or never was."""
     alias = configured().get(environment)
     if alias is not None and alias not in connections.databases:
         return (
@@ -191,8 +190,7 @@ def target_of_server(server: Server) -> Target:
 def target_of(environment: str) -> Target:
     """The database of an environment, as the engine sees it.
 
-    That of an environment which is gone says so when somebody connects: whoever can do without a
-    database that is away can do without one that is gone.
+    If the environment is gone, connecting raises TargetGone with the reason.
     """
     try:
         return _target(alias_of(environment))

@@ -1,4 +1,4 @@
-"""Moments within sentences, written in one way: pages show them in the reader's zone."""
+"""Moments within messages, in one format: pages show them in the reader's zone."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ def is_to_come(moment: datetime, now: datetime) -> bool:
 
 
 def staleness(moment: datetime, allowed: timedelta, words: str, now: datetime) -> str:
-    """Why what is of a moment is not fresh any more; empty where it is."""
+    """Why something of a moment is not fresh any more; empty if it is."""
     if is_to_come(moment, now):
         return "is of a time that has not come yet: a clock was set back since"
     if now - moment > allowed:

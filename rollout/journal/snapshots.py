@@ -7,8 +7,8 @@ from rollout.engine.snapshot.programs import Programs, find_programs
 from rollout.engine.target import Connection
 from rollout.models import Rollout, Snapshot, SnapshotState
 
+# What only a snapshot's own page shows.
 EVIDENCE = ["crosstabs", "prerequisites", "left_out", "contents", "restored_counts", "differences"]
-"""What only a snapshot's own page shows."""
 
 
 def listed(rollout: Rollout) -> QuerySet[Snapshot]:

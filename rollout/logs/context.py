@@ -13,11 +13,11 @@ from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
 
 from rollout.logs.texts import visible
 
+# In the order in which a line shows them.
 FIELDS = (
     *("request", "plan", "environment", "phase", "way", "run", "step", "job"),
     *("audit", "snapshot", "event", "actor"),
 )
-"""In the order in which a line shows them."""
 
 _fields: ContextVar[Mapping[str, Any]] = ContextVar(
     "fields of log lines", default=MappingProxyType({})

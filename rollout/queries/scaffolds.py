@@ -15,8 +15,8 @@ from rollout.plan.names import LONGEST_LOOKUP_VALUE, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
 
-_MOST_FORMS = 500
-"""More meanings than that are no list that people choose from."""
+# People do not choose from longer lists.
+_MAX_FORMS = 500
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
 
 
@@ -173,11 +173,11 @@ class _Author:
             return self._derived(
                 *(column, f"is_{column}", "boolean"),
                 f"coalesce({{{column}:normal}} IN ('yes', 'y', 'true', 't', '1', 'on'), false)",
-                f"{_said(texts)}: yes or no.",
+                f"{_counts(texts)}: yes or no.",
             )
         if (
             texts.longest > LONGEST_LOOKUP_VALUE
-            or texts.forms > _MOST_FORMS
+            or texts.forms > _MAX_FORMS
             or (texts.rows > 100 and texts.forms > texts.rows / 4)
         ):
             return self._tidy(column, texts)
@@ -186,7 +186,7 @@ class _Author:
     def _lookup(self, column: str, texts: Texts) -> _Translation:
         new = _free(f"{column}_id", self.taken_columns)
         longest = Lookup(table=self.table, legacy=column, column=new, lookup_table="").longest
-        comments = [f"{_said(texts)}: a lookup."]
+        comments = [f"{_counts(texts)}: a lookup."]
         if texts.frequent:
             comments += _wrapped(
                 f"The most frequent: {', '.join(map(python_text, texts.frequent))}."
@@ -213,7 +213,7 @@ class _Author:
         )
         return self._derived(
             *(column, f"{column}_tidy", "text", f"nullif(btrim({{{column}}}), '')"),
-            f"{_said(texts)}: too many for a lookup. Make of the expression what you need.",
+            f"{_counts(texts)}: too many for a lookup. Make of the expression what you need.",
             required=False,
         )
 
@@ -302,7 +302,7 @@ def _free(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _said(texts: Texts) -> str:
+def _counts(texts: Texts) -> str:
     rows = f"the first {texts.rows:,} rows" if texts.in_part else f"{texts.rows:,} rows"
     return (
         f"{texts.distinct:,} spellings of {texts.forms:,} texts in {rows}, {texts.blank:,} of them "

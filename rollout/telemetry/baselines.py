@@ -1,6 +1,6 @@
-"""The application before a run: what everything later is compared with.
+"""The statistics of the application before a run, which later ones are compared with.
 
-It is kept with the run, since what it was read from is put together into longer intervals.
+They are stored with the run, since measurements are downsampled.
 """
 
 from datetime import timedelta
@@ -13,8 +13,8 @@ from rollout.telemetry.histograms import Histogram
 from rollout.telemetry.operation_stats import OperationStats, stats_by_operation
 
 BASELINE = timedelta(hours=1)
+# By then every process has written its measurements from before the run.
 _COMPLETE_AFTER = timedelta(seconds=6)
-"""By then every process has written what it had measured when the run was asked for."""
 
 
 def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 ERROR = 0.05
 _RATIO = (1 + ERROR) / (1 - ERROR)
 _LOG = math.log(_RATIO)
+# Seconds; what is shorter counts as this.
 _SHORTEST = 1e-6
-"""Seconds; what is shorter counts as this."""
 
 
 class Histogram:

@@ -8,8 +8,8 @@ from django.urls import ResolverMatch
 from rollout.telemetry.operations import unless_measured
 
 NAMESPACES = ("rollout", "admin")
+# Whose views are not the application's own.
 MODULES = ("rollout.", "django.contrib.")
-"""Whose views are not the application's own."""
 
 
 class Telemetry:

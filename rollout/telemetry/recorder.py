@@ -17,15 +17,15 @@ from rollout.journal.heartbeats import process_name
 from rollout.telemetry.histograms import Histogram
 
 INTERVAL_SECONDS = 3
-LONGEST_NAME = 100
-"""Characters of an operation's name that the journal has room for."""
-MOST_KEPT = 10_000
-"""So many sums wait for a database that is away; with more, the oldest are given up."""
+# Characters of an operation's name that the journal stores.
+MAX_NAME = 100
+# Sums that wait for a database that is away; beyond that the oldest are dropped.
+MAX_WAITING = 10_000
 
 _log = logging.getLogger(__name__)
 
+# The interval's number since the epoch, the operation, the read mode and the write mode.
 Key = tuple[int, str, str, str]
-"""The interval's number since the epoch, the operation, the read mode and the write mode."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Recorder:
     ) -> None:
         """Count one call."""
         self._here.added = self.added_here() + 1
-        key = (int(time.time()) // INTERVAL_SECONDS, operation[:LONGEST_NAME], *modes)
+        key = (int(time.time()) // INTERVAL_SECONDS, operation[:MAX_NAME], *modes)
         with self._lock:
             sums = self._sums.setdefault(key, Sums())
             sums.calls += 1
@@ -91,11 +91,11 @@ class Recorder:
         while True:
             time.sleep(INTERVAL_SECONDS - time.time() % INTERVAL_SECONDS)
             self.flush()
-            # An idle process is to hold no connection for its telemetry.
+            # An idle process holds no connection for its telemetry.
             journal.connection().close()
 
     def flush(self) -> None:
-        """Write what has come together. Without a database it is kept for the next time."""
+        """Write the sums to the journal; without a database they are kept for the next time."""
         from rollout.models import Measurement
         from rollout.telemetry import totals
 
@@ -139,7 +139,7 @@ class Recorder:
                 present.seconds += sums.seconds
                 present.database_seconds += sums.database_seconds
                 present.durations.merge(sums.durations)
-            for key in sorted(self._sums)[: max(0, len(self._sums) - MOST_KEPT)]:
+            for key in sorted(self._sums)[: max(0, len(self._sums) - MAX_WAITING)]:
                 del self._sums[key]
 
 

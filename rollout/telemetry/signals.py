@@ -1,4 +1,4 @@
-"""Whether the application suffers: its latency and errors now, against those before."""
+"""The application's health: its latency and errors now, against those before a phase."""
 
 from datetime import timedelta
 
@@ -12,13 +12,13 @@ from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_o
 
 NAME = "application"
 WINDOW = timedelta(seconds=30)
+# With fewer calls in the window there is no verdict.
 MIN_CALLS = 20
-"""With fewer in the window nothing can be said."""
+# The p95 is too high when it is above the baseline's by both this factor and this difference.
 SLOWER_TIMES = 2.0
 SLOWER_MS = 25.0
-"""The p95 is too high when it is both so many times and so many ms above the baseline's."""
+# The error rate is too high when it is this far above the baseline's.
 ERROR_RATE = 0.05
-"""The error rate is too high when it is this far above the baseline's."""
 
 
 def application_signals(run: PhaseRun) -> list[Signal]:
@@ -36,7 +36,7 @@ def application_signals(run: PhaseRun) -> list[Signal]:
 
 
 def _throttling(run: PhaseRun) -> list[Signal]:
-    """The plan's rules that slow backfills down at present."""
+    """The guardrails that throttle backfills at present."""
     states = RuleState.objects.filter(rollout=run.rollout_id, action="throttle", acting=True)
     return [
         Signal(f"rule {state.rule}", "throttle", state.message, state.value) for state in states
@@ -44,7 +44,7 @@ def _throttling(run: PhaseRun) -> list[Signal]:
 
 
 def judge(now: OperationStats, before: OperationStats) -> Signal:
-    """Compare what the application does with what it did."""
+    """Compare the application's statistics with those before the phase."""
     if now.calls < MIN_CALLS:
         return Signal(
             NAME,
