@@ -23,7 +23,7 @@ _PROCESSORS = (
     "django.contrib.auth.context_processors.auth",
     "django.contrib.messages.context_processors.messages",
 )
-# What keeps the queue from repeating or losing work by itself; the journal decides that.
+# With these the queue neither repeats nor loses work by itself: the journal decides that.
 QUEUE = {
     "timeout": 86_400,
     "retry": 604_800,
@@ -37,7 +37,7 @@ QUEUE = {
 
 @register("rollout")
 def check_project(**_: Any) -> list[CheckMessage]:
-    """Check the project's settings, each with the line that puts it right."""
+    """Check the databases, pages and queue in the project's settings."""
     return [*_databases(), *_pages(), *_queue()]
 
 
@@ -45,7 +45,7 @@ def _databases() -> Iterator[CheckMessage]:
     alias = journal.alias()
     if connections[alias].vendor != "postgresql":
         yield Error(
-            f"The journal is kept in the database '{alias}', which is no PostgreSQL.",
+            f"The journal is kept in the database '{alias}', which is not PostgreSQL.",
             hint="Make it one in DATABASES, or send the apps 'rollout' and 'django_q' to one with "
             "a database router.",
             id=CheckId.JOURNAL_OF_OTHER_KIND,
@@ -66,7 +66,7 @@ def _databases() -> Iterator[CheckMessage]:
             )
         elif connections[alias].vendor != "postgresql":
             yield Error(
-                f"The environment '{name}' is the database '{alias}', which is no PostgreSQL.",
+                f"The environment '{name}' is the database '{alias}', which is not PostgreSQL.",
                 hint='Rollout changes PostgreSQL alone. Name one in ROLLOUT["ENVIRONMENTS"].',
                 id=CheckId.ENVIRONMENT_OF_OTHER_KIND,
             )

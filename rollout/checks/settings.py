@@ -1,4 +1,4 @@
-"""System checks of the settings that decide who sees and who is told what."""
+"""System checks of the settings in ``ROLLOUT``."""
 
 from ipaddress import ip_network
 from typing import Any
@@ -16,7 +16,7 @@ from rollout.notifications.webhooks import http_allowed, webhooks
 
 @register("rollout")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check ``ROLLOUT`` for what would otherwise be found out at night."""
+    """Check ``ROLLOUT`` for mistakes that would show only at run time."""
     configured: dict[str, Any] = getattr(settings, "ROLLOUT", {})
     return [
         *_networks(configured.get("METRICS", {}).get("NETWORKS", ())),
@@ -91,7 +91,7 @@ def _servers() -> list[CheckMessage]:
     if server is not None and connections[server.alias].vendor != "postgresql":
         return [
             Error(
-                f"{SETTING} names '{server.alias}', which is no PostgreSQL.",
+                f"{SETTING} names '{server.alias}', which is not PostgreSQL.",
                 hint="Name a database of PostgreSQL.",
                 id=CheckId.REHEARSAL_SERVER_OF_OTHER_KIND,
             )
