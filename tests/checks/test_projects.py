@@ -47,7 +47,7 @@ def test_a_journal_apart_from_the_users_is_e065(
     assert ids() == {"rollout.E065"}
 
 
-def test_what_pages_need_is_w062(settings: Any) -> None:
+def test_missing_middleware_is_w062(settings: Any) -> None:
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "htmx" not in name]
     (problem,) = check_project()
     assert (problem.id, problem.hint) == ("rollout.W062", "Add it to MIDDLEWARE.")

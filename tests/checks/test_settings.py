@@ -12,14 +12,14 @@ def ids(settings: Any, **configured: Any) -> list[str | None]:
     return [message.id for message in check_settings()]
 
 
-def test_what_is_configured_here_passes(settings: Any) -> None:
+def test_settings_of_this_project_pass(settings: Any) -> None:
     assert ids(settings) == []
 
 
 @pytest.mark.parametrize(
     ("network", "found"), [("10.0.0.0/8", []), ("::1", []), ("10.0.0.0/33", ["rollout.E040"])]
 )
-def test_networks_are_networks(settings: Any, network: str, found: list[str]) -> None:
+def test_invalid_metrics_network_is_e040(settings: Any, network: str, found: list[str]) -> None:
     assert ids(settings, METRICS={"NETWORKS": [network]}) == found
 
 

@@ -75,7 +75,7 @@ def staging(rollout: Rollout, settings: object) -> Rollout:
 
 
 @pytest.mark.parametrize("item", [BackfillRehearsed(), BackfillRehearsed(environment="staging")])
-def test_what_was_carried_out_elsewhere_counts_with_the_plan_as_it_is_alone(
+def test_backfill_elsewhere_counts_with_the_present_plan_only(
     rollout: Rollout, staging: Rollout, item: Item
 ) -> None:
     def status() -> str:

@@ -165,7 +165,7 @@ class TestBounds:
 
 
 class TestProbes:
-    def test_what_was_never_tried_out_is_unknown(self, rollout: Rollout) -> None:
+    def test_flows_that_were_never_tried_out_are_unknown(self, rollout: Rollout) -> None:
         assert answer(ProbesPassed(), rollout)[0] == "unknown"
 
     def test_a_flow_that_failed_last_fails_whatever_was_before(self, rollout: Rollout) -> None:
@@ -241,7 +241,7 @@ class TestWindow:
             ("2026-06-05T20:00:00", True),  # Friday, 22:00 CEST
         ],
     )
-    def test_it_goes_by_the_clocks_of_its_zone(self, moment: str, inside: bool) -> None:
+    def test_window_goes_by_the_clocks_of_its_zone(self, moment: str, inside: bool) -> None:
         assert WINDOW.contains(datetime.fromisoformat(moment).replace(tzinfo=UTC)) is inside
 
     @given(
@@ -250,7 +250,7 @@ class TestWindow:
         st.integers(0, 23),
         st.integers(1, 23),
     )
-    def test_it_is_open_when_it_opens_and_shut_just_before(
+    def test_window_is_open_when_it_opens_and_shut_just_before(
         self, moment: datetime, days: set[str], opens: int, hours: int
     ) -> None:
         window = MaintenanceWindow(

@@ -84,7 +84,7 @@ def test_a_session_of_an_old_version_and_one_without_a_name_are_seen(
         assert status() == "unknown"
 
 
-def test_what_the_console_reads_after_the_cutover_is_no_legacy_reader(
+def test_console_after_the_cutover_is_no_legacy_reader(
     committed_db: Database,
 ) -> None:
     rollouts.load_listings(60)

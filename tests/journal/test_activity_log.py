@@ -144,7 +144,7 @@ def test_an_entry_that_was_put_in_between_is_named(db: None) -> None:
     assert activity_log.verify().broken == copy
 
 
-def test_of_two_broken_entries_the_first_is_named(db: None) -> None:
+def test_first_of_two_broken_entries_is_named(db: None) -> None:
     entries = write(6)
     with behind_its_back():
         LogEntry.objects.filter(pk__gte=entries[3].pk).update(actor="eve")

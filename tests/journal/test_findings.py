@@ -48,7 +48,7 @@ def states(report: AuditReport) -> dict[str, str]:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=6))
-def test_what_a_report_says_follows_from_those_before(
+def test_states_of_a_report_follow_from_earlier_reports(
     rollout: Rollout, sequence: list[set[str]]
 ) -> None:
     Mismatch.objects.all().delete()
@@ -95,13 +95,13 @@ class TestWaivers:
         assert "Sold in 1999." in entry.message
         assert entry.actor == "ada"
 
-    def test_it_ends_by_itself(self, rollout: Rollout) -> None:
+    def test_waiver_ends_by_itself(self, rollout: Rollout) -> None:
         report_on(rollout, {"a"})
         now = timezone.now()
         Finding.objects.update(waived_until=now - timedelta(seconds=1), waived_by="ada")
         assert states(report_on(rollout, {"a"})) == {"a": "persisting"}
 
-    def test_it_can_be_taken_back(self, rollout: Rollout) -> None:
+    def test_waiver_can_be_removed(self, rollout: Rollout) -> None:
         report_on(rollout, {"a"})
         finding = Finding.objects.get()
         runner.waive(finding, reason="Why.", until=timezone.now() + timedelta(days=1), actor=ADA)
@@ -113,7 +113,7 @@ class TestWaivers:
     @pytest.mark.parametrize(
         ("reason", "days"), [(" ", 1), ("Why.", 0), ("Why.", -1), ("Why.", 91)]
     )
-    def test_it_needs_a_reason_and_an_end_that_is_not_far(
+    def test_waiver_needs_a_reason_and_an_end_within_90_days(
         self, rollout: Rollout, reason: str, days: int
     ) -> None:
         report_on(rollout, {"a"})

@@ -30,7 +30,7 @@ class TestLiveness:
         assert "manage.py qcluster" in found.message
         assert "manage.py rollout watchdog" in found.message
 
-    def test_what_was_just_seen_is_alive(self) -> None:
+    def test_process_seen_just_now_is_alive(self) -> None:
         seen(WORKER)
         seen(WATCHDOG)
         assert (liveness().worker_alive, liveness().watchdog_alive) == (True, True)
@@ -78,9 +78,7 @@ class TestLiveness:
         heartbeats.delete_old()
         assert Heartbeat.objects.get().name == "host:2"
 
-    def test_it_asks_the_database_as_often_whatever_there_is(
-        self, django_assert_num_queries: Any
-    ) -> None:
+    def test_liveness_is_one_query_whatever_there_is(self, django_assert_num_queries: Any) -> None:
         for number in range(50):
             seen(WORKER, name=f"host:{number}")
         with django_assert_num_queries(1):

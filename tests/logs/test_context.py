@@ -79,7 +79,7 @@ def test_a_line_for_people_shows_the_fields_behind_the_message(lines: Any) -> No
     assert kept.text.endswith("INFO tests.lines: hello [plan=p phase=0 run=5]")
 
 
-def test_what_a_line_says_of_itself_counts_for_more(lines: Any) -> None:
+def test_fields_of_a_line_win_over_its_context(lines: Any) -> None:
     logger, kept = lines
     with logs.bound(plan="p"):
         logger.info("hello", extra={"plan": "q"})

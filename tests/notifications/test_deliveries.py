@@ -93,7 +93,7 @@ class TestWhoIsTold:
             ("usual", "phase done"),
         ]
 
-    def test_what_was_chosen_counts_for_its_rollout_alone(
+    def test_subscription_counts_for_its_rollout_alone(
         self, rollout: Rollout, settings: Any
     ) -> None:
         hooks(settings, chat={"URL": "https://a.example"})
@@ -242,7 +242,9 @@ class TestMail:
         carry_out()
         return Delivery.objects.get()
 
-    def test_it_says_what_happened_and_where_to_look(self, rollout: Rollout, settings: Any) -> None:
+    def test_mail_says_what_happened_and_where_to_look(
+        self, rollout: Rollout, settings: Any
+    ) -> None:
         hooks(settings)
         delivery = self.tell(rollout, reader(), phase=2, message="No disk.\nBcc: x@example.org")
         assert delivery.state == "delivered"

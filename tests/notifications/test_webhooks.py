@@ -33,7 +33,7 @@ def send(to: Receiver, *, signed: bool = True) -> webhooks.Outcome:
 
 @pytest.mark.usefixtures("http")
 class TestPost:
-    def test_what_is_taken_was_signed_over_id_time_and_body(self) -> None:
+    def test_accepted_request_is_signed_over_id_time_and_body(self) -> None:
         with receiver() as there:
             outcome = send(there)
         assert (outcome.error, outcome.status) == ("", 204)
@@ -60,7 +60,7 @@ class TestPost:
             ("hang up", "No answer: RemoteDisconnected."),
         ],
     )
-    def test_what_is_no_success_says_what_it_was(self, does: Behaviour, error: str) -> None:
+    def test_refused_request_says_what_was_answered(self, does: Behaviour, error: str) -> None:
         with receiver(does) as there:
             outcome = send(there)
         assert outcome.error == error

@@ -45,11 +45,11 @@ def test_every_text_has_a_line_and_no_cell_is_a_formula() -> None:
     assert rows[4]["rows"] == ""
 
 
-def test_what_went_out_and_comes_back_unchanged_decides_nothing() -> None:
+def test_unchanged_file_decides_nothing() -> None:
     assert mapping_csv.decisions_in("".join(mapping_csv.lines_of(VALUES)).encode(), VALUES) == {}
 
 
-def test_what_is_changed_is_decided() -> None:
+def test_changed_lines_are_decided() -> None:
     data = file("House,Home", "Condo,(by the plan's rule)", "never,Once", "what,(no value)")
     assert mapping_csv.decisions_in(data, VALUES) == {
         "House": Decision("Home"),
@@ -82,9 +82,7 @@ def test_a_spreadsheets_ways_are_understood() -> None:
         (b"x" * 5_000_001, 1, "larger than 5 MB"),
     ],
 )
-def test_what_is_wrong_is_told_by_line_and_nothing_is_taken_over(
-    data: bytes, line: int, words: str
-) -> None:
+def test_wrong_lines_are_named_and_nothing_is_read(data: bytes, line: int, words: str) -> None:
     found = problems(data)
     assert found[0].line == line
     assert words in found[0].message
@@ -94,7 +92,7 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
     assert problems(file('"House\r\n",Home', "Castle,x"))[1].line == 4
 
 
-def test_of_very_many_problems_the_first_are_told() -> None:
+def test_first_of_very_many_problems_are_named() -> None:
     with pytest.raises(InvalidMappingFile) as refusal:
         mapping_csv.decisions_in(file(*(f"castle {n},x" for n in range(60))), VALUES)
     assert (len(refusal.value.problems), refusal.value.more) == (50, 10)

@@ -51,7 +51,7 @@ def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing
     assert (code, json.loads(out)["changes_nothing"]) == (0, True)
 
 
-def test_what_is_not_in_place_any_more_is_named_and_answered_with_no(
+def test_step_that_is_undone_is_named_and_answered_with_no(
     filled: RolloutRow, rollout: Rollout, quiet: None
 ) -> None:
     rollouts.execute(

@@ -48,7 +48,7 @@ def test_all_of_them_leave_nothing_below_one() -> None:
 
 
 @pytest.mark.parametrize(("mismatched", "examined"), [(-1, 3), (4, 3)])
-def test_what_cannot_be_is_refused(mismatched: int, examined: int) -> None:
+def test_impossible_samples_are_refused(mismatched: int, examined: int) -> None:
     with pytest.raises(ValueError, match="cannot mismatch"):
         upper_bound(mismatched, examined)
 

@@ -70,7 +70,7 @@ def test_a_plan_for_any_table_passes_the_checks_and_goes_there_and_back(
     assert sample.texts(connection) == texts
 
 
-def test_what_a_column_holds_says_what_becomes_of_it(
+def test_contents_of_a_column_decide_its_translation(
     target: Target, connection: Connection
 ) -> None:
     connection.execute(
@@ -168,7 +168,7 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
         ("keyless", "a", "keyless has no primary key"),
     ],
 )
-def test_what_no_plan_can_be_written_for_is_refused_with_what_to_do(
+def test_column_without_a_possible_plan_is_refused_with_advice(
     connection: Connection, table: str, column: str, said: str
 ) -> None:
     connection.execute(

@@ -38,13 +38,13 @@ def test_a_text_is_like_what_it_begins_with_or_is_spelt_like(
     assert suggestion([*known, *others], text) == expected
 
 
-def test_of_two_that_are_spelt_alike_only_the_rarer_gets_the_suggestion() -> None:
+def test_rarer_of_two_similar_names_gets_the_suggestion() -> None:
     values = [value("Condop", 5), value("Condo", 870)]
     assert suggestion(values, "Condop") == "Condo: 91 % alike"
     assert suggestion(values, "Condo") is None
 
 
-def test_of_names_that_differ_in_signs_alone_the_rarer_resembles_the_more_frequent() -> None:
+def test_rarer_name_resembles_the_more_frequent_if_only_signs_differ() -> None:
     values = [value("Haus", 1700), value("{Haus}", 4), value("Haus neu", 2)]
     assert suggestion(values, "{Haus}") == "Haus: the same words"
     assert suggestion(values, "Haus neu") == "Haus: begins with it"
@@ -53,7 +53,7 @@ def test_of_names_that_differ_in_signs_alone_the_rarer_resembles_the_more_freque
 
 
 @pytest.mark.parametrize("why", ["decided", "no_value", "synonym", "blank"])
-def test_what_somebody_or_the_plan_decided_is_not_questioned(why: str) -> None:
+def test_decisions_of_people_and_plan_get_no_suggestion(why: str) -> None:
     values = [value("Condo", 870), value("Condop", 5, why=why)]
     assert suggestion(values, "Condop") is None
 
@@ -63,7 +63,7 @@ def test_the_longest_name_that_a_text_begins_with_counts() -> None:
     assert suggestion(values, "Multi-family home") == "Multi-family: begins with it"
 
 
-def test_of_too_many_names_those_that_most_rows_have_are_compared(
+def test_most_frequent_of_too_many_names_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from rollout.queries import similar_names

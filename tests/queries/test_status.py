@@ -110,7 +110,7 @@ def test_a_duration_runs_until_the_end_of_the_run(rollout: Rollout) -> None:
     assert runs >= timedelta(seconds=90)
 
 
-def test_what_may_be_done_is_what_the_runner_does(rollout: Rollout) -> None:
+def test_status_offers_what_the_runner_does(rollout: Rollout) -> None:
     """Buttons and verbs ask the same question."""
     run_of(rollout, 0)
     for phase in status_of(rollout).phases:

@@ -23,7 +23,7 @@ def test_no_difference_means_the_same_rows_in_the_same_order(
 
 
 @given(answers, answers)
-def test_what_differs_one_way_differs_the_other_way(
+def test_differences_are_symmetric(
     old: dict[int, dict[str, str]], new: dict[int, dict[str, str]]
 ) -> None:
     there = {(d.key, d.name, d.old, d.new) for d in differences(old, new)}

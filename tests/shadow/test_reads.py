@@ -214,7 +214,7 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     assert here.work_off() == {}
 
 
-def test_what_a_decision_has_a_search_find_is_no_mismatch(rollout: Rollout, here: Here) -> None:
+def test_search_that_follows_a_decision_is_no_mismatch(rollout: Rollout, here: Here) -> None:
     listing = newest()
     rollouts.execute(f"UPDATE properties SET type = 'apt' WHERE id = '{listing.id}'")
     here.work_off()

@@ -33,7 +33,7 @@ def test_histograms_added_up_are_the_histogram_of_all(parts: list[list[float]]) 
 
 
 @given(durations)
-def test_what_was_written_as_json_is_read_as_it_was(seconds: list[float]) -> None:
+def test_histogram_survives_json(seconds: list[float]) -> None:
     histogram = histogram_of(seconds)
     assert Histogram.of_json(histogram.as_json()) == histogram
 

@@ -67,7 +67,7 @@ def test_sums_and_quantiles_stay_what_they_were(rows: list[tuple[int, str, int]]
     assert downsample(now=NOW) == 0
 
 
-def test_what_is_older_is_kept_in_longer_intervals() -> None:
+def test_older_measurements_are_kept_in_longer_intervals() -> None:
     for minutes in (1, 30, 300, 1000, 6000, 12000):
         for second in range(0, 50, 5):
             measured(minutes * 60 + 4 + second, "search", 1)
@@ -108,7 +108,7 @@ def test_shadow_tallies_are_put_together_as_well() -> None:
     assert (row.compared, row.same, row.failed, row.old_durations) == (15, 10, 5, {"5": 15})
 
 
-def test_what_is_too_old_is_forgotten() -> None:
+def test_measurements_past_their_retention_are_deleted() -> None:
     measured(int(RETENTION.total_seconds()) + 1, "search", 1)
     measured(60, "search", 1)
     downsample(now=NOW)

@@ -28,7 +28,7 @@ def figures(*, ms: float, calls: int = 100, errors: int = 0) -> OperationStats:
         (figures(ms=500), figures(ms=10, calls=19), "unknown"),
     ],
 )
-def test_it_is_judged_by_what_it_was_before(
+def test_application_is_compared_with_its_baseline(
     now: OperationStats, before: OperationStats, status: str
 ) -> None:
     found = judge(now, before)

@@ -183,7 +183,7 @@ def elsewhere(action: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_of_two_watchdogs_one_leads_and_the_other_takes_over_when_it_dies(tiny: Rollout) -> None:
+def test_second_watchdog_takes_over_when_the_first_dies(tiny: Rollout) -> None:
     run = lost_run(tiny)
     a_worker_lives()
     end = threading.Event()

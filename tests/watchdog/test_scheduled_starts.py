@@ -108,7 +108,7 @@ def test_a_killed_watchdog_is_no_reason_to_miss_it(
     assert rollout.runs.count() == 1
 
 
-def test_what_the_gates_say_then_counts_and_is_told(tiny: Rollout) -> None:
+def test_gates_at_the_time_of_the_start_count(tiny: Rollout) -> None:
     one = schedule(tiny, phase=1)
     its_time_has_come(one)
     scheduled_starts.start_due()
@@ -123,9 +123,7 @@ def test_what_the_gates_say_then_counts_and_is_told(tiny: Rollout) -> None:
 
 
 @pytest.mark.parametrize("reason", ["late", "another phase", "no lead any more"])
-def test_what_has_changed_since_it_was_asked_for_keeps_it_from_starting(
-    tiny: Rollout, reason: str
-) -> None:
+def test_phase_changed_since_it_was_scheduled_is_not_started(tiny: Rollout, reason: str) -> None:
     lead = rollouts.person()
     one = runner.schedule_start(tiny, 0, at=timezone.now() + HOUR, zone="UTC", actor=lead)
     its_time_has_come(one, HOUR if reason == "late" else timedelta(seconds=1))
@@ -143,7 +141,7 @@ def test_what_has_changed_since_it_was_asked_for_keeps_it_from_starting(
     assert not tiny.runs.exists()
 
 
-def test_it_can_be_cancelled_and_then_another_one_asked_for(tiny: Rollout) -> None:
+def test_scheduled_start_can_be_cancelled_and_scheduled_again(tiny: Rollout) -> None:
     one = schedule(tiny)
     its_time_has_come(one)
     runner.unschedule(tiny, actor=Person("grace"))
