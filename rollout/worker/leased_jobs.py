@@ -153,8 +153,12 @@ class AttemptedJob(LeasedJob[Job]):
         if isinstance(error, psycopg.Error):
             meant = failures.of_database(error)
             return str(meant), meant.advice
+        if isinstance(error, OSError) and failures.is_full(error):
+            meant = failures.of_full_machine(error)
+            return str(meant), meant.advice
         _log.exception("%s", self.job.title)
-        return f"{type(error).__name__}: {error}", f"Look at the worker's log, then {self.again}."
+        message = failures.sentence(f"{type(error).__name__}: {error}")
+        return message, f"Look at the worker's log, then {self.again}."
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
         """Clear away what is not to stay; fields to write besides, a longer ``advice`` too."""

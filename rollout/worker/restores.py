@@ -125,7 +125,7 @@ class RestoreJob(AttemptedJob[Restore]):
 
     def explained(self, error: Exception) -> tuple[str, str]:
         message, advice = super().explained(error)
-        if isinstance(error, psycopg.Error):
+        if isinstance(error, psycopg.Error | OSError):
             message = f"{message} Nothing was changed."
         return message, advice
 

@@ -1,5 +1,6 @@
 """Snapshots: only one that was restored and compared counts, whatever went wrong on the way."""
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ import pytest
 from django.utils import timezone
 
 from rollout import runner
+from rollout.engine.control import Quiet
 from rollout.engine.snapshot import scratch
+from rollout.engine.snapshot.failures import SnapshotError
+from rollout.engine.snapshot.pipes import Program
 from rollout.journal.heartbeats import WORKER
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.notifications.kinds import kind_of
@@ -21,7 +25,7 @@ from rollout.worker import dump_storage, snapshots
 from rollout.worker.leases import take_back
 from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
-from tests.programs import HeldUp, held_up, of_version
+from tests.programs import HeldUp, held_up, of_version, write
 from tests.rollouts import ADA, PLAN, Person
 from tests.servers import Database
 from tests.writers import Writer
@@ -246,6 +250,49 @@ def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
     assert "storage of snapshots is full" in snapshot.error
     assert "Free space there" in snapshot.advice
     assert stored() == []
+    # Temporary files of the worker's own are elsewhere.
+    full = OSError(errno.EDQUOT, "Disk quota exceeded", "/tmp/entries.list")
+    message, advice = snapshots.SnapshotJob(snapshot).explained(full)
+    assert message.startswith("The disk of the worker's machine is full: ")
+    assert "/tmp/entries.list" in message
+    assert "Free space on that machine" in advice
+
+
+@pytest.mark.parametrize(
+    ("output", "full", "advice"),
+    [
+        (
+            "pg_dump: error: query failed: ERROR:  could not write to file "
+            '"base/pgsql_tmp/1": No space left on device',
+            "The database server's disk is full: ",
+            "Free space on the database server, then try again.",
+        ),
+        (
+            'pg_dump: error: connection to server at "db" failed: FATAL:  could not write init '
+            "file: No space left on device",
+            "The database server's disk is full: ",
+            "Free space on the database server, then try again.",
+        ),
+        (
+            "pg_dump: error: could not write to output file: No space left on device",
+            "The disk of the worker's machine is full: ",
+            "Free space on that machine, also where its temporary files are, then try again.",
+        ),
+    ],
+)
+def test_a_program_that_ends_because_a_disk_is_full_says_which_one(
+    output: str, full: str, advice: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "pg_dump"
+    write(program, ["#!/bin/sh", f"echo '{output}' >&2", "exit 1"])
+    with (
+        Program([str(program)], env={}, control=Quiet()) as running,
+        pytest.raises(SnapshotError) as refused,
+    ):
+        list(running.output())
+    assert str(refused.value).startswith(full)
+    assert str(refused.value).endswith("No space left on device.")
+    assert refused.value.advice == advice
 
 
 def test_a_table_that_is_locked_for_long_ends_it_with_a_word_on_it(

@@ -1,6 +1,8 @@
 """What may go wrong with a snapshot, said so that somebody can act on it."""
 
 import errno
+import os
+import re
 from pathlib import PurePath
 
 import psycopg
@@ -13,14 +15,22 @@ RIGHTS = (
     "them and on the tables of the schema rollout. Then take another snapshot."
 )
 FREE_SPACE = "Free space there, or name another place, then take another snapshot."
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SERVER_SPEAKS = re.compile(r"\b(ERROR|FATAL|PANIC): ")
+_SERVER_IS_FULL = "Free space on the database server, then try again."
 
 
 class SnapshotError(RolloutError):
     """A snapshot could not be taken, verified or restored; ``advice`` is what to do next."""
 
     def __init__(self, message: str, advice: str) -> None:
-        super().__init__(message)
+        super().__init__(sentence(message))
         self.advice = advice
+
+
+def sentence(text: str) -> str:
+    """A text that another sentence may follow: what was not changed, what to do."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def of_database(error: psycopg.Error) -> SnapshotError:
@@ -29,10 +39,7 @@ def of_database(error: psycopg.Error) -> SnapshotError:
     if isinstance(error, errors.InsufficientPrivilege):
         return SnapshotError(f"The database refused: {message}", RIGHTS)
     if isinstance(error, errors.DiskFull):
-        return SnapshotError(
-            f"The database server's disk is full: {message}",
-            "Free space on the database server, then try again.",
-        )
+        return SnapshotError(f"The database server's disk is full: {message}", _SERVER_IS_FULL)
     if isinstance(error, errors.LockNotAvailable):
         return SnapshotError(
             f"Another session held a lock for too long: {message}",
@@ -45,9 +52,22 @@ def of_database(error: psycopg.Error) -> SnapshotError:
     return SnapshotError(f"The database refused: {message}", "Look at the message, then try again.")
 
 
+def is_full(error: OSError) -> bool:
+    """Whether it says that a disk is full, or what this user may have of it."""
+    return error.errno in _FULL
+
+
+def of_full_machine(reason: object) -> SnapshotError:
+    """The disk of the machine that the worker runs on is full."""
+    return SnapshotError(
+        f"The disk of the worker's machine is full: {reason}",
+        "Free space on that machine, also where its temporary files are, then try again.",
+    )
+
+
 def of_storage(error: OSError) -> SnapshotError:
     """What an error of the storage means here."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return SnapshotError(
             f"The storage of snapshots is full: {error.strerror or error}", FREE_SPACE
         )
@@ -73,6 +93,10 @@ def of_program(name: str, code: int, output: str) -> SnapshotError:
             "Look whether the machine ran out of memory, then take another snapshot.",
         )
     lowered = output.lower()
+    if any(os.strerror(code).lower() in lowered for code in _FULL):
+        if not _SERVER_SPEAKS.search(output):
+            return of_full_machine(message)
+        return SnapshotError(f"The database server's disk is full: {message}", _SERVER_IS_FULL)
     if "permission denied" in lowered or "must be owner" in lowered:
         return SnapshotError(f"{program} may not read the tables: {message}", RIGHTS)
     if "lock timeout" in lowered:
