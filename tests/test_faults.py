@@ -80,6 +80,8 @@ UPDATE properties SET currency = 'EUR'
  WHERE id IN (SELECT id FROM properties ORDER BY id LIMIT 100);
 ALTER TABLE properties ENABLE TRIGGER USER
 """
+CURRENCIES = "SELECT jsonb_object_agg(id, currency) FROM properties"
+OTHER_VALUES = "SELECT jsonb_object_agg(id, to_jsonb(properties) - 'currency') FROM properties"
 TITLES = "SELECT jsonb_object_agg(id, title) FROM properties"
 TEXTS = "SELECT jsonb_object_agg(id, jsonb_build_array(type, status)) FROM {}"
 ARCHIVE = 'rollout."property-classification_properties_archive"'
@@ -429,20 +431,57 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_fails_the_last_phase_with_its_reason_and_a_retry_ends_it(
+def test_a_full_disk_fails_a_repair_a_restore_and_the_last_phase_until_there_is_room(
     small_disk: Path, contracted_elsewhere: Site
 ) -> None:
     site, rollout = contracted_elsewhere, rollouts.the_rollout()
     run = runner.roll_back(rollout, 4, actor=ADA)
     wait_for_done(site, run)
     legacy = rollouts.ask(TEXTS)
+    ballast = small_disk / "ballast"
+    rollouts.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+    # A restore brings the table back to where it was when the snapshot was taken.
+    rollouts.execute("ALTER TABLE properties SET TABLESPACE small")
+    snapshot = take_snapshot(site, rollout)
+    right, others = rollouts.ask(CURRENCIES), rollouts.ask(OTHER_VALUES)
+
+    rollouts.execute(DAMAGE)
+    # No page has room for a new version of its rows.
+    rollouts.execute("VACUUM FULL properties")
+    fill_up(ballast)
+    run = runner.repair(
+        rollout, table="properties", selection={"categories": ["computed_differs"]}, actor=ADA
+    )
+    assert_failed_of_the_disk(site, run, "repair")
+    assert rollouts.ask(OTHER_VALUES) == others
+    ballast.unlink()
+    wait_for_done(site, runner.retry(rollout, actor=ADA))
+    assert rollouts.ask(CURRENCIES) == right
+    assert rollouts.ask(OTHER_VALUES) == others
+    wait_for_clean(site, AuditReport.objects.latest("pk"))
+
+    rollouts.execute("UPDATE properties SET title = 'Changed since'")
+    changed = rollouts.ask(OTHER_VALUES)
+    take_snapshot(site, rollout)
+    fill_up(ballast)
+    restore = restore_into_production(snapshot, rollout)
+    wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
+    assert restore.state == RestoreState.FAILED
+    assert restore.error.startswith("The database server's disk is full: ")
+    assert restore.error.endswith("No space left on device. Nothing was changed.")
+    assert restore.advice == "Free space on the database server, then try again."
+    assert rollouts.ask(OTHER_VALUES) == changed
+    ballast.unlink()
+    restore = restore_into_production(snapshot, rollout)
+    wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
+    assert restore.state == RestoreState.DONE, restore.error
+    assert rollouts.ask(OTHER_VALUES) == others
+
+    rollouts.execute("ALTER TABLE properties SET TABLESPACE pg_default")
     audit(site, rollout)
     take_snapshot(site, rollout)
-    rollouts.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
     name = embedded.database_name(site.database.url)
     rollouts.execute(f"ALTER DATABASE {name} SET default_tablespace = 'small'")
-    ballast = small_disk / "ballast"
-
     fill_up(ballast)
     run = runner.start(rollout, 4, actor=rollouts.prepare(rollout, 4))
     assert_failed_of_the_disk(site, run, "archive-legacy")
