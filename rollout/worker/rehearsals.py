@@ -41,7 +41,14 @@ from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
 from rollout.worker import databases, leases, restores, runs
 from rollout.worker.leased_jobs import AttemptedJob
-from rollout.worker.rehearsal_observers import FORGET_SECONDS, Notes, Observer, ObserverDied
+from rollout.worker.rehearsal_observers import (
+    FORGET_SECONDS,
+    READY_SECONDS,
+    Notes,
+    Observer,
+    ObserverDied,
+    Sums,
+)
 
 
 def begin_in_rehearsal(rollout: Rollout, phase: int, way: Way, *, actor_name: str) -> PhaseRun:
@@ -201,9 +208,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             self.tell("Starting the traffic.")
             observer.wait_until_ready(self.held)
             if not self.rehearsal.alone:
-                began = time.time()
-                pause(ALONE_SECONDS, self.held)
-                self.write(alone=observer.seen(began, time.time()).as_fields())
+                self.write(alone=self._traffic_alone(observer).as_fields())
             notes = Notes(observer)
             while (leg := self._next_leg()) is not None:
                 run = self._begin(*leg)
@@ -219,6 +224,16 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             if observer.look_seconds is not None:
                 self.write(look_ms=round(observer.look_seconds * 1000, 2))
         self.write(RehearsalState.COMPARING)
+
+    def _traffic_alone(self, observer: Observer) -> Sums:
+        """What the application does without a phase. On a busy machine it takes a while to come."""
+        began = time.time()
+        while True:
+            pause(ALONE_SECONDS, self.held)
+            observer.check()
+            seen = observer.seen(began, time.time())
+            if seen.operations or time.time() - began > READY_SECONDS:
+                return seen
 
     def _next_leg(self) -> tuple[int, Way] | None:
         """The phase that is due and its way; None when all of it is there and back."""
