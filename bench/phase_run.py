@@ -44,8 +44,8 @@ class Figures:
     @property
     def lock_timeout_ms(self) -> float:
         """The longest lock timeout that can have been in force after so many that ran out."""
-        longest = ddl.FIRST_LOCK_TIMEOUT * 1.3**self.lock_timeouts
-        return min(ddl.LONGEST_LOCK_TIMEOUT, longest) * 1000
+        longest = ddl.FIRST_LOCK_TIMEOUT_SECONDS * 1.3**self.lock_timeouts
+        return min(ddl.MAX_LOCK_TIMEOUT_SECONDS, longest) * 1000
 
     def as_dict(self) -> dict[str, Any]:
         return {

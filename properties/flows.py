@@ -21,7 +21,7 @@ from rollout.lookups import decided_meanings, known_lookup_id
 TYPE, STATUS = "Apartment", "For sale"
 OTHER_TYPE, OTHER_STATUS = "House", "Pending"
 # Of each column: a smoke test is to take moments, and they are all written the same way.
-MOST_DECIDED = 3
+MAX_DECISIONS = 3
 
 
 class Flow(Protocol):
@@ -83,7 +83,7 @@ def decided_text(*, using: str) -> str:
     evidence = [
         _write_decided(name, text, using=using)
         for name in ("type", "status")
-        for text in _decided(name, using=using)[:MOST_DECIDED]
+        for text in _decided(name, using=using)[:MAX_DECISIONS]
     ]
     return " ".join(evidence) or "Nobody has decided yet what any type or status means."
 

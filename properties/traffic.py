@@ -24,7 +24,7 @@ T = TypeVar("T")
 NEW_VALUES = ("Chalet", "Yurt", "Barn", "Ático", "Tiny house", "Schloss", "長屋", "Château")
 WORDS = ("home", "garden", "Broadway", "subway", "sunny", "Park", "renovated", "straße")
 REPORT_EVERY = 100
-REMEMBERED = 2_000
+MAX_KNOWN_IDS = 2_000
 
 
 class Trouble(Exception):
@@ -55,7 +55,7 @@ class Traffic:
         self._using = using
         self._slow_seconds = slow_seconds
         self._error_share = error_share
-        self._known: deque[UUID] = deque(maxlen=REMEMBERED)
+        self._known: deque[UUID] = deque(maxlen=MAX_KNOWN_IDS)
         # How often out of a hundred, and what.
         self._verbs: Mapping[Callable[[], None], int] = {
             self.search: 40,

@@ -215,9 +215,9 @@ def minutes(time: timedelta) -> str:
 FIGURES = {
     "README.md": [f"which aims at {pace.TARGET_SECONDS * 1000:g} ms"],
     "docs/audits.md": [
-        f"({categories.STORED:,} at most)",
+        f"({categories.MAX_STORED_MISMATCHES:,} at most)",
         f"for up to {waivers.LONGEST.days} days",
-        f"at most {replica.LONGEST_WAIT:g} seconds; otherwise it is inconclusive",
+        f"at most {replica.MAX_WAIT_SECONDS:g} seconds; otherwise it is inconclusive",
     ],
     "docs/console.md": [f"longer than {spelled(reruns.MAX_SECONDS)} seconds is given up"],
     "docs/gates.md": [
@@ -235,15 +235,17 @@ FIGURES = {
         f" {9 * deliveries.FIRST_PAUSE.seconds} s, and then every"
         f" {minutes(deliveries.MAX_PAUSE)}, {deliveries.MAX_ATTEMPTS} times in all",
     ],
-    "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"] if locks.PAUSE < 0.01 else [],
+    "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"]
+    if locks.POLL_SECONDS < 0.01
+    else [],
     "docs/runbook.md": [
         f"The lease of its run ends after {leases.SECONDS} seconds",
         f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
         f"through the queue every {queue_beat.BEAT_EVERY_SECONDS:g} seconds",
-        f"After {ddl.ATTEMPTS} attempts the run fails",
-        f"waits {ddl.FIRST_LOCK_TIMEOUT} to {ddl.LONGEST_LOCK_TIMEOUT:g} seconds",
-        f"open for more than {health.OLD_TRANSACTION_SECONDS} seconds",
-        f"a replica more than {health.LAG_SECONDS} seconds behind",
+        f"After {ddl.MAX_ATTEMPTS} attempts the run fails",
+        f"waits {ddl.FIRST_LOCK_TIMEOUT_SECONDS} to {ddl.MAX_LOCK_TIMEOUT_SECONDS:g} seconds",
+        f"open for more than {health.MAX_TRANSACTION_SECONDS} seconds",
+        f"a replica more than {health.MAX_LAG_SECONDS} seconds behind",
         f"More than 1 % of the table, and at least {backfills.FEWEST_POISON_ROWS} rows",
     ],
     "docs/security.md": [

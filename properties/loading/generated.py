@@ -10,7 +10,7 @@ from uuid import UUID
 from properties.loading.rows import Row
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 
-SPAN = timedelta(days=3 * 365)
+LISTING_PERIOD = timedelta(days=3 * 365)
 BLOCK = 1_000
 
 CITIES = (
@@ -76,7 +76,7 @@ def generated_rows(count: int, *, seed: int, now: datetime) -> Iterator[Row]:
             strict=True,
         )
         for place, (type_text, status_text) in enumerate(chosen, start):
-            created = now - SPAN * ((count - place) / count)
+            created = now - LISTING_PERIOD * ((count - place) / count)
             key = UUID(int=ids.getrandbits(128), version=4)
             yield _row(words, str(key), type_text, status_text, created.isoformat())
 

@@ -14,7 +14,7 @@ from properties.models import LegacyProperty
 from properties.shapes import CURRENCY, PLAN, Shape, current_shape
 from rollout.lookups import resolver_sql
 
-BATCH = 20_000
+BATCH_SIZE = 20_000
 
 
 class Row(NamedTuple):
@@ -48,7 +48,7 @@ def load(rows: Iterable[Row], *, using: str = "default") -> int:
     inserted = 0
     while True:
         with current_shape(using=using) as shape:
-            batch = list(islice(remaining, BATCH))
+            batch = list(islice(remaining, BATCH_SIZE))
             if not batch:
                 return inserted
             inserted += _insert(batch, shape)

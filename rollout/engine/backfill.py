@@ -27,11 +27,11 @@ from rollout.engine.samples import Sampler
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 
+# Far below deadlock_timeout: in a conflict the backfill yields, never the application.
 LOCK_TIMEOUT_MS = 100
-"""Far below deadlock_timeout: in a conflict the backfill yields, never the application."""
-LONGEST_RANGE_BLOCKS = 8192
-ROWS_AT_ONCE = 64
-"""So many rows are held at a time while those are looked for that the database refuses."""
+MAX_RANGE_BLOCKS = 8192
+# Rows locked at a time while the backfill looks for those that the database refuses.
+POISON_BATCH_SIZE = 64
 CONFLICTS = (
     errors.LockNotAvailable,
     errors.DeadlockDetected,
@@ -165,9 +165,9 @@ class Worker:
         # Nothing is counted twice: the range's rows are when it is done.
         whole = batches.counted(self.connection, lane, rows)
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
-        for first in range(0, len(wrong), ROWS_AT_ONCE):
+        for first in range(0, len(wrong), POISON_BATCH_SIZE):
             self.control.check()
-            batch = wrong[first : first + ROWS_AT_ONCE]
+            batch = wrong[first : first + POISON_BATCH_SIZE]
             with own_transaction(self.connection):
                 counts = batches.update_one_by_one(self.connection, fill, lane, batch)
                 self._advance(lane, lane, counts, seconds=self.clock() - started)
@@ -284,7 +284,7 @@ def next_position(
     """
     size = range_end - lane.next_block
     factor = min(1.3, max(0.25, target_seconds / elapsed))
-    fitting = max(1, min(LONGEST_RANGE_BLOCKS, int(size * factor) + (factor > 1)))
+    fitting = max(1, min(MAX_RANGE_BLOCKS, int(size * factor) + (factor > 1)))
     blocks = fitting if lane.stripe == 0 else min(lane.range_blocks, fitting)
     if lane.stripe + 1 < stripes:
         return replace(lane, stripe=lane.stripe + 1, range_end=range_end, range_blocks=blocks)

@@ -16,17 +16,17 @@ from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Proof
 
-ROWS_AT_ONCE = 16
-"""So many rows a function is given in one call: files may be slow, and a lease is short."""
+# Rows that a function gets in one call: files may be slow, and a lease is short.
+COMPUTE_BATCH_SIZE = 16
 
-MOST_NAMED = 100
-"""So many rows that differ are named; they are counted all the same."""
+# Maximum of differing rows named; all are counted.
+MAX_NAMED_ROWS = 100
 
 ComputeFunction = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any] | Exception]]
 
 
+# Where a row is, its key, and whether it was written since: ctid, the key's texts, boolean.
 Place = tuple[Any, ...]
-"""Where a row is, its key, and whether it was written since: ctid, the key's texts, boolean."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def compute_rows(
 ) -> Computed:
     """Read a range's unfilled rows and have the function compute them, in no transaction.
 
-    The function takes ``ROWS_AT_ONCE``; ``between`` is called before each time.
+    The function takes ``COMPUTE_BATCH_SIZE``; ``between`` is called before each time.
     """
     read_rows = connection.execute(
         sql.SQL("SELECT {}, {}, {}, {}, {} FROM {} AS t WHERE {}").format(
@@ -306,9 +306,9 @@ def compute_rows(
     unfilled = [row for row in read_rows if row[2]]
     scanned = sum(not row[1] for row in read_rows) if lane.counting else 0
     result = Computed(read=len(read_rows), scanned=scanned, values=[], failures=[])
-    for first in range(0, len(unfilled), ROWS_AT_ONCE):
+    for first in range(0, len(unfilled), COMPUTE_BATCH_SIZE):
         between()
-        batch = unfilled[first : first + ROWS_AT_ONCE]
+        batch = unfilled[first : first + COMPUTE_BATCH_SIZE]
         outcomes = function([dict(zip(compute.reads, row[4:], strict=True)) for row in batch])
         for (key, since, _, sources, *_), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -384,7 +384,7 @@ def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> 
             " FROM met"
         ).format(
             proof.compared(rows.blocks, relation=lane.identifier, since=since),
-            sql.Literal(MOST_NAMED),
+            sql.Literal(MAX_NAMED_ROWS),
         )
     ).fetchone()
     assert row is not None
@@ -396,6 +396,6 @@ def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> 
 
 def name_differing(connection: Connection, lane: Lane, compared: Compared) -> None:
     """Write the first rows that differ down beside the job, as rows that are refused are."""
-    room = MOST_NAMED - quarantine.count(connection, lane.job)
+    room = MAX_NAMED_ROWS - quarantine.count(connection, lane.job)
     for key, differs in compared.named[: max(0, room)]:
         quarantine.put(connection, lane.job, key, differs)

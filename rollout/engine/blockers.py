@@ -8,15 +8,15 @@ from rollout.engine.statement_activities import Blocker, Standing
 from rollout.engine.target import Connection
 
 How = Literal["cancel", "end"]
-PATIENCE = 2.0
-"""Seconds to wait for what was asked for to be seen."""
+# How long to wait until a cancelled or terminated session shows it.
+CONFIRM_SECONDS = 2.0
+# In one statement with the look at whose session it is: between two it could be another's.
 _SIGNAL = {
     "cancel": "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
     " WHERE pid = %s AND backend_start = %s::timestamptz",
     "end": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE pid = %s AND backend_start = %s::timestamptz",
 }
-"""In one statement with the look at whose session it is: between two it could be another's."""
 
 
 def why_not(connection: Connection, shown: Blocker, behind: Standing, how: How) -> str:
@@ -107,7 +107,7 @@ def signal(connection: Connection, blocker: Blocker, how: How) -> bool:
 
 def has_gone(connection: Connection, blocker: Blocker) -> bool:
     """Whether its transaction ends, or its session does, within a moment."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + CONFIRM_SECONDS
     while True:
         now = statement_activities.session(connection, blocker.pid)
         if now is None or now.began_at != blocker.began_at:

@@ -70,6 +70,9 @@ _TRIGGERS = _query(
     "ORDER BY {label}, g.tgname",
 )
 
+# Takes ``tables``, labels as in ``Table.label``. One row: the rows about tables, columns, indexes,
+# constraints and triggers, each a list that begins with the label; and whether the engine's own
+# schema is there.
 EVERYTHING = (
     "SELECT "
     + ", ".join(
@@ -77,6 +80,3 @@ EVERYTHING = (
     )
     + ", to_regclass('rollout.modes') IS NOT NULL"
 )
-"""Takes ``tables``, labels as in ``Table.label``. One row: the rows about tables, columns, indexes,
-constraints and triggers, each a list that begins with the label; and whether the engine's own
-schema is there."""

@@ -12,11 +12,13 @@ from rollout.plan.actions import Statement
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import code
 
-ATTEMPTS = 30
-LONG_ATTEMPTS = 5
-FIRST_LOCK_TIMEOUT = 0.2
-LONGEST_LOCK_TIMEOUT = 2.0
-LONGEST_PAUSE = 3.0
+# Attempts to get a statement's lock, and those at one that runs outside a transaction.
+MAX_ATTEMPTS = 30
+MAX_LONG_ATTEMPTS = 5
+# The application queues behind a waiting lock: the first attempts wait only a moment.
+FIRST_LOCK_TIMEOUT_SECONDS = 0.2
+MAX_LOCK_TIMEOUT_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 3.0
 
 
 class LockNotObtained(RolloutError):
@@ -76,19 +78,19 @@ def _without_timeout(
     clearing: Sequence[Statement],
 ) -> None:
     """As long as it takes; but who waits for others while they wait for it has to begin again."""
-    for attempt in range(1, LONG_ATTEMPTS + 1):
+    for attempt in range(1, MAX_LONG_ATTEMPTS + 1):
         try:
             connection.execute("SET lock_timeout = 0")
             connection.execute("SET statement_timeout = 0")
             connection.execute(text)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
-            if attempt == LONG_ATTEMPTS:
+            if attempt == MAX_LONG_ATTEMPTS:
                 raise LockNotObtained(
                     f"Others and this statement waited for each other, {attempt} times over. In "
                     f"the way: {watch.named}. Let those transactions end, then retry the phase."
                 ) from error
-            pause(random.uniform(0, LONGEST_PAUSE), control)
+            pause(random.uniform(0, MAX_PAUSE_SECONDS), control)
             for statement in clearing:
                 apply(connection, statement, control)
 
@@ -97,10 +99,10 @@ def _with_lock_timeout(
     connection: Connection, text: sql.SQL | sql.Composed, control: Control, watch: Watch
 ) -> None:
     """Rising lock timeouts with full jitter between them: every wait in the queue is short."""
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         control.check()
-        timeout = min(LONGEST_LOCK_TIMEOUT, FIRST_LOCK_TIMEOUT * 1.3 ** (attempt - 1))
-        watch.trying(attempt, ATTEMPTS, timeout)
+        timeout = min(MAX_LOCK_TIMEOUT_SECONDS, FIRST_LOCK_TIMEOUT_SECONDS * 1.3 ** (attempt - 1))
+        watch.trying(attempt, MAX_ATTEMPTS, timeout)
         try:
             with connection.transaction():
                 connection.execute(
@@ -115,11 +117,11 @@ def _with_lock_timeout(
                 connection.execute(text)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
-            if attempt < ATTEMPTS:
-                seconds = random.uniform(0, min(LONGEST_PAUSE, timeout * 2))
+            if attempt < MAX_ATTEMPTS:
+                seconds = random.uniform(0, min(MAX_PAUSE_SECONDS, timeout * 2))
                 watch.pausing(seconds)
                 pause(seconds, control)
     raise LockNotObtained(
-        f"The lock was not obtained in {ATTEMPTS} attempts. In the way: {watch.named}. "
+        f"The lock was not obtained in {MAX_ATTEMPTS} attempts. In the way: {watch.named}. "
         "Nothing was changed. Let those transactions end, then retry the phase."
     )

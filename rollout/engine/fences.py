@@ -13,7 +13,8 @@ from rollout.engine.target import Connection
 
 # "Roll": with the plan's hash it makes the key of the lock that says whose turn it is.
 _CLASS = 0x526F6C6C
-_LOOK_EVERY = 0.1
+# Interval between two attempts to get the turn.
+_POLL_SECONDS = 0.1
 _HOLDERS = """
 SELECT pid, pg_terminate_backend(pid) FROM pg_locks
  WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() AND objsubid = 2
@@ -36,7 +37,7 @@ def take_over(connection: Connection, plan: str, control: Control) -> None:
             _log.warning("Ended session %s: a worker that died, or was too late, had left it", pid)
             control.waiting("the end of the session that a worker that died has left")
         control.check()
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_SECONDS)
     control.waiting("")
 
 

@@ -18,14 +18,14 @@ from rollout.plan.table import Table
 
 Status = Literal["ok", "throttle", "stop", "unknown"]
 
-OLD_TRANSACTION_SECONDS = 30
-"""A transaction that has been open so long keeps PostgreSQL from pruning old row versions."""
-LAG_SECONDS = 10
-RETAINED_BYTES = 4 * 1024**3
-XID_AGE = 1_000_000_000
-LAST_XID_AGE = 1_800_000_000
-"""PostgreSQL stops taking writes a little above two billion."""
-CONNECTIONS_SHARE = 0.9
+# A transaction open for longer keeps PostgreSQL from pruning old row versions.
+MAX_TRANSACTION_SECONDS = 30
+MAX_LAG_SECONDS = 10
+MAX_RETAINED_BYTES = 4 * 1024**3
+MAX_XID_AGE = 1_000_000_000
+# PostgreSQL stops taking writes a little above two billion.
+HARD_XID_AGE = 1_800_000_000
+MAX_CONNECTIONS_SHARE = 0.9
 _RIGHT = "Grant pg_read_all_stats to the rollout's role."
 
 
@@ -72,7 +72,7 @@ def _hides(condition: str) -> sql.Composed:
 def _old_transaction(table: Table) -> Question[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
-        if row["pid"] is None or row["seconds"] < OLD_TRANSACTION_SECONDS:
+        if row["pid"] is None or row["seconds"] < MAX_TRANSACTION_SECONDS:
             if row["hidden"]:
                 return "unknown", f"Other roles' transactions are hidden. {_RIGHT}", None
             return "ok", "No transaction is old.", float(row["seconds"] or 0)
@@ -123,7 +123,7 @@ def _replication(table: Table) -> Question[_Said]:
             return "unknown", f"How far replicas are behind is hidden. {_RIGHT}", None
         # A replica that has caught up while nothing is written reports no lag.
         lag = float(row["lag"] or 0)
-        if lag > LAG_SECONDS:
+        if lag > MAX_LAG_SECONDS:
             return "throttle", f"Replica {row['name']} is {lag:,.1f} s behind.", lag
         return "ok", f"Replicas are at most {lag:,.1f} s behind.", lag
 
@@ -142,7 +142,7 @@ def _wal(table: Table) -> Question[_Said]:
             return "stop", f"Replication slot {row['losing']} is losing its WAL.", retained
         if row["failing"]:
             return "throttle", f"Archiving of WAL fails, last for {row['file']}.", retained
-        if retained > RETAINED_BYTES:
+        if retained > MAX_RETAINED_BYTES:
             return (
                 "throttle",
                 f"A replication slot holds {retained / 1024**3:,.1f} GiB of WAL.",
@@ -188,9 +188,9 @@ def _wraparound_vacuum(table: Table) -> Question[_Said]:
 def _transaction_ids(table: Table) -> Question[_Said]:
     def read(rows: Rows) -> _Said:
         age = float(rows[0]["age"])
-        if age > LAST_XID_AGE:
+        if age > HARD_XID_AGE:
             return "stop", f"Transaction ids are {age:,.0f} old: vacuum before anything else.", age
-        if age > XID_AGE:
+        if age > MAX_XID_AGE:
             return "throttle", f"Transaction ids are {age:,.0f} old; vacuum does not keep up.", age
         return "ok", f"The oldest transaction id is {age:,.0f} old.", age
 
@@ -202,7 +202,7 @@ def _connections(table: Table) -> Question[_Said]:
     def read(rows: Rows) -> _Said:
         used, most = rows[0]["used"], rows[0]["most"]
         reason = f"{used} of {most} connections are in use."
-        return ("throttle" if used > CONNECTIONS_SHARE * most else "ok"), reason, float(used)
+        return ("throttle" if used > MAX_CONNECTIONS_SHARE * most else "ok"), reason, float(used)
 
     query = sql.SQL(
         # Everybody may read this one, whoever's connections they are.

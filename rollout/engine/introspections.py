@@ -10,9 +10,9 @@ from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
 from rollout.plan.table import Column, Table
 
-SECONDS = 20
-"""Counting a column's texts may take that long; then a part of the table speaks for the rest."""
-_PART = 100_000
+# Maximum time to count a column's texts; after it a part of the table stands for the rest.
+COUNT_SECONDS = 20
+_PART_ROWS = 100_000
 _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
 
@@ -218,11 +218,11 @@ def _count(connection: Connection, table: Table, column: str, *, in_part: bool) 
     rows = sql.SQL("SELECT {}::text AS legacy FROM {}{}").format(
         sql.Identifier(column),
         table.identifier,
-        sql.SQL(f" LIMIT {_PART}" if in_part else ""),
+        sql.SQL(f" LIMIT {_PART_ROWS}" if in_part else ""),
     )
     form = normal(sql.SQL("coalesce(legacy, '')"))
     with connection.transaction():
-        connection.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'".encode())
+        connection.execute(f"SET LOCAL statement_timeout = '{COUNT_SECONDS}s'".encode())
         counted = connection.execute(
             sql.SQL(
                 "SELECT coalesce(sum(n), 0), count(legacy), count(DISTINCT form),"

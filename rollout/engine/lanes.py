@@ -15,22 +15,12 @@ from rollout.plan import facts
 from rollout.plan.table import Table
 
 LEASE_SECONDS = 10
-
-
 LANE_BLOCKS = 16_384
-
-
 FIRST_RANGE_BLOCKS = 128
-
-
 # The age of a row version is told from where its reader's transaction began: a version that is
 # newer still has a small negative age, one that was frozen 2**31 transactions ago a large one.
 _NEWER_THAN_ITS_READER = 1_000_000
-
-
 _LOWEST_NORMAL_XID = 3
-
-
 # In the place of a transaction id: an earlier pass met every row that was there.
 _BEFORE_ALL = -1
 
@@ -159,8 +149,8 @@ def _go_on_from(connection: Connection, job: int, before: Totals) -> None:
     )
 
 
+# ``Lane.since`` and ``Lane.running``.
 _Beginning = tuple[int, list[int]]
-"""``Lane.since`` and ``Lane.running``."""
 
 
 def _now(connection: Connection) -> _Beginning:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from rollout.engine.control import Control
 from rollout.engine.health import Signal
 
+# Target duration of a batch: the longest time that the application waits for one of its rows.
 TARGET_SECONDS = 0.075
-"""How long a batch should take: the longest that the application waits for a row of it."""
+# Share of the time in which batches run while a health signal says to slow down.
 THROTTLED_DUTY = 0.25
-"""The share of time in which batches run while a sign says to slow down."""
-LOOK_EVERY = 1.0
+SIGNAL_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pace:
         stops = [signal for signal in self._signals if signal.status == "stop"]
         while stops:
             control.waiting(stops[0].reason)
-            self._rest(LOOK_EVERY, control, keep, because=stops[0])
+            self._rest(SIGNAL_POLL_SECONDS, control, keep, because=stops[0])
             self._look_again()
             stops = [signal for signal in self._signals if signal.status == "stop"]
 
@@ -76,7 +76,7 @@ class Pace:
 
     def _look_again(self) -> None:
         now = self._clock()
-        if now - self._looked >= LOOK_EVERY:
+        if now - self._looked >= SIGNAL_POLL_SECONDS:
             self._looked = now
             self._signals = list(self._look())
 
@@ -94,7 +94,7 @@ class Pace:
         try:
             while (left := until - self._clock()) > 0:
                 control.check()
-                if self._clock() - kept >= LOOK_EVERY:
+                if self._clock() - kept >= SIGNAL_POLL_SECONDS:
                     kept = self._clock()
                     keep()
                 self._sleep(min(left, 0.2))

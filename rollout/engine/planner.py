@@ -13,7 +13,7 @@ from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.announcement import ANNOUNCE
 
-MOST_STRIPES = 16
+MAX_STRIPES = 16
 _ROWS_PER_STRIPE_AND_PAGE = 2
 _SAMPLE_BLOCKS = 100
 _SAMPLES = 5
@@ -81,7 +81,7 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
             f"{size}. {manner}",
         )
     stripes = 1
-    while stripes < MOST_STRIPES and per_page / stripes > _ROWS_PER_STRIPE_AND_PAGE * 1.5:
+    while stripes < MAX_STRIPES and per_page / stripes > _ROWS_PER_STRIPE_AND_PAGE * 1.5:
         stripes *= 2
     return FillPlan(
         blocks,

@@ -12,13 +12,12 @@ from rollout.engine.target import Connection
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 
+# Classes of SQLSTATE that no row causes: connection, rights, conflicts, the server itself.
+#
+# A trigger may raise any other class, its author's own included.
 NOT_OF_A_ROW = frozenset(
     {"08", "0A", "25", "26", "28", "40", "42", "53", "55", "57", "58", "72", "F0", "XX"}
 )
-"""Classes of SQLSTATE that no row causes: connection, rights, conflicts, the server itself.
-
-A trigger may raise any other class, its author's own included.
-"""
 
 
 class TooManyPoisonRows(RolloutError):

@@ -5,8 +5,9 @@ import time
 from rollout.engine.control import Control
 from rollout.engine.target import Connection
 
-LONGEST_WAIT = 30.0
-_LOOK_EVERY = 0.1
+# Maximum time that an audit waits for a replica to catch up.
+MAX_WAIT_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 
 
 def wait_until_level(
@@ -14,7 +15,7 @@ def wait_until_level(
     replica: Connection,
     control: Control,
     *,
-    seconds: float = LONGEST_WAIT,
+    seconds: float = MAX_WAIT_SECONDS,
 ) -> str:
     """Wait until a replica has replayed what its primary has written by now.
 
@@ -45,7 +46,7 @@ def wait_until_level(
             )
         control.waiting(f"the replica, which is {behind} bytes of WAL behind")
         control.check()
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_SECONDS)
 
 
 def _written_by_now(primary: Connection) -> str:

@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from rollout.engine.target import APPLICATION_NAME, Connection
 
+# The process id that PostgreSQL reports for a prepared transaction.
 PREPARED = 0
-"""What PostgreSQL gives for the process id of a prepared transaction."""
-MOST = 10
-"""Sessions in the way that are told."""
+# Maximum of blocking sessions reported.
+MAX_BLOCKERS = 10
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def in_its_way(connection: Connection, pid: int) -> tuple[str, tuple[Blocker, ..
     kind, mode, relation, name = waited
     awaits = f"{mode} on {name}" if kind == "relation" else _WAITS_FOR.get(kind, f"a lock ({kind})")
     row = connection.execute("SELECT pg_blocking_pids(%s)", [pid]).fetchone()
-    sessions = _sessions(connection, row[0] if row else [], relation)[:MOST]
+    sessions = _sessions(connection, row[0] if row else [], relation)[:MAX_BLOCKERS]
     return awaits, tuple(_named(connection, session) for session in sessions)
 
 

@@ -14,15 +14,15 @@ from rollout.engine.target import Connection
 from rollout.plan.table import Table
 
 Numbers = dict[str, float | None]
+# Calls, milliseconds and rows of each statement since its counters began, by user and query id.
 Statements = dict[str, tuple[float, ...]]
-"""Calls, milliseconds and rows of each statement since its counters began, by user and query id."""
 
 SERVER_COUNTERS = (
     *("wal_bytes", "commits", "rollbacks", "blocks_read", "blocks_hit", "deadlocks", "temp_bytes"),
 )
 TABLE_COUNTERS = ("inserts", "updates", "hot_updates", "deletes", "vacuums")
-LONGEST_TEXT = 500
-MOST_STATEMENTS = 10
+MAX_QUERY_CHARACTERS = 500
+MAX_STATEMENTS = 10
 
 _SERVER = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::float AS started,
@@ -101,7 +101,7 @@ def texts_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
         "SELECT concat_ws('.', userid, queryid, toplevel),"
         " left(regexp_replace(query, '\\s+', ' ', 'g'), %s)"
         " FROM pg_stat_statements WHERE queryid = ANY (%s)",
-        [LONGEST_TEXT, ids],
+        [MAX_QUERY_CHARACTERS, ids],
     ).fetchall()
     return dict(rows)
 
@@ -141,5 +141,5 @@ def statements_between(before: Statements, after: Statements) -> Statements:
             then = (0.0, 0.0, 0.0)
         if now[0] > then[0]:
             differences[key] = tuple(b - a for a, b in zip(then, now, strict=True))
-    longest = sorted(differences, key=lambda key: -differences[key][1])[:MOST_STATEMENTS]
+    longest = sorted(differences, key=lambda key: -differences[key][1])[:MAX_STATEMENTS]
     return {key: differences[key] for key in longest}

@@ -32,13 +32,15 @@ class _Cursor(psycopg.Cursor[Any]):
 
 APPLICATION_NAME = "rollout"
 
+# The alias of the application's rows in our own queries, so that pg_stat_statements tells our
+# reads of legacy columns from the application's.
 OWN_ROWS = "rollout_own_rows"
-"""What our own reads of the application's rows call them: they read legacy columns for as long as
-there are any, and pg_stat_statements is to tell them from the application's."""
 
+# A transaction of ours whose client is silent for longer is ended: its machine may be cut off,
+# and the application waits for the locks that it holds.
 CUT_OFF_SECONDS = 5
-"""A transaction whose client says nothing for so long is ended: its machine may be cut off, and
-what it holds is what the application waits for."""
+# Parameters of libpq with which a machine notices within 15 s, instead of the usual two hours,
+# that it can no longer reach the server.
 NOTICED = {
     # People wait for most of these connections; libpq would wait for minutes.
     "connect_timeout": 4,
@@ -47,8 +49,6 @@ NOTICED = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""Parameters of libpq by which a machine notices within 15 s, instead of the usual two hours, that
-it cannot reach the server any more."""
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
@@ -155,12 +155,12 @@ END $$;
 # application leaves there what lastval() told before, which the application's role may ask for.
 
 
+# Connection parameters of libpq, and the environment variable of each.
 CONNECTION_OPTIONS = {
     option.keyword.decode(): option.envvar.decode() if option.envvar else ""
     for option in psycopg.pq.Conninfo.get_defaults()
     if option.keyword not in (b"application_name", b"fallback_application_name")
 }
-"""What libpq takes to connect by, and the variable of the environment that says the same."""
 
 
 class TargetAway(psycopg.OperationalError):
@@ -171,13 +171,13 @@ class TargetGone(TargetAway):
     """There is no such database any more, and waiting will not bring it back."""
 
 
+# Errors of a database that was changed by hand, or that is not the intended one.
 NOT_AS_EXPECTED = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedFunction,
     psycopg.errors.InvalidSchemaName,
 )
-"""Errors of a database that somebody has changed by hand, or of another one than was meant."""
 
 
 def reason_of(error: psycopg.Error) -> str:
@@ -193,8 +193,8 @@ def reason_of(error: psycopg.Error) -> str:
     return f"The database said: {lines[0]}. Look again."
 
 
+# Servers that did not answer in time: when to ask them again, and the message until then.
 _silent: dict[tuple[str, ...], tuple[float, str]] = {}
-"""Servers that did not answer in time: until when they are not asked again, and what to say."""
 
 
 @dataclass(frozen=True)

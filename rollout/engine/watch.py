@@ -14,9 +14,9 @@ from rollout.engine.statement_activities import Standing
 from rollout.engine.target import Connection
 from rollout.plan.actions import Statement
 
-FIRST_LOOK = 0.05
-"""Seconds. A statement that has ended by then is not looked at: there is nothing to see."""
-LOOK_EVERY, LOOK_AT_LONG_EVERY = 0.1, 0.5
+# A statement that ends before is not observed: there is nothing to see.
+FIRST_LOOK_SECONDS = 0.05
+POLL_SECONDS, LONG_POLL_SECONDS = 0.1, 0.5
 
 
 class Watch:
@@ -29,7 +29,7 @@ class Watch:
         self._dsn = connection.info.dsn
         self._password = connection.info.password
         self._control = control
-        self._every = LOOK_AT_LONG_EVERY if statement.long else LOOK_EVERY
+        self._every = LONG_POLL_SECONDS if statement.long else POLL_SECONDS
         self._standing = Standing(
             session=connection.info.backend_pid,
             statement=" ".join(statement.text.split())[:300],
@@ -70,7 +70,7 @@ class Watch:
         return self._standing.named
 
     def _look_on(self) -> None:
-        if self._ended.wait(FIRST_LOOK):
+        if self._ended.wait(FIRST_LOOK_SECONDS):
             return
         try:
             with psycopg.connect(

@@ -372,8 +372,8 @@ class CompareSchema:
     """Compare the live tables with what the plan expects at this point; drift fails the step."""
 
 
+# An action that goes over every row of a table, in lanes and batches.
 Pass = Fill | Compute | Proof
-"""An action that goes over every row of a table, in lanes and batches."""
 Action = Statement | Pass | Audit | Probe | CompareSchema
 
 

@@ -7,10 +7,10 @@ taken for it: what the application writes is always translated.
 
 from psycopg import sql
 
+# Runs in a transaction: what it writes from here on is not translated.
 ANNOUNCE = sql.SQL("SELECT set_config('rollout.engine', pg_current_xact_id()::text, true)")
-"""To be run in a transaction: what it writes from here on is not translated."""
 
+# SQL condition: the transaction has not announced itself as the engine's.
 IS_APPLICATION = sql.SQL(
     "(current_setting('rollout.engine', true) = pg_current_xact_id_if_assigned()::text) IS NOT TRUE"
 )
-"""SQL condition: the transaction has not announced itself as the engine's."""

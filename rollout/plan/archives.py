@@ -33,8 +33,8 @@ def fingerprint(archive: sql.Composable) -> sql.Composed:
     ).format(archive)
 
 
+# An archive's column with a digest of each row as it was archived.
 DIGEST = "rollout_digest"
-"""The column of an archive that tells whether a row is what it was when it was archived."""
 
 
 def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:

@@ -15,8 +15,8 @@ from rollout.plan.names import in_target
 from rollout.plan.removal_hazards import CONSTANT_TEXT
 from rollout.plan.table import Table
 
+# Statements by plan and table, in the order of their ``stage`` and ``position``.
 KEPT = in_target("attributes")
-"""Statements by plan and table, in the order of their ``stage`` and ``position``."""
 
 # Stages, in the order in which they are carried out.
 COLUMN, SHORT, LONG, LAST = range(4)

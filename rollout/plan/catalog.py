@@ -93,8 +93,8 @@ def foreign_key_text(
     return f"foreign key ({', '.join(columns)}) to {there}, {state}"
 
 
+# The end of a deferrable constraint's text.
 DEFERRABLE = ", deferrable"
-"""What the text of a deferrable constraint ends with."""
 
 
 def trigger_text(what: str, *, enabled: bool = True) -> str:

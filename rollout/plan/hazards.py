@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from rollout.plan.translations import Lookup
 
 
-MOST = 1000
-"""No more rows than that are counted: one is enough to stop a step."""
+# Maximum of rows counted: one is enough to stop a step.
+MAX_COUNTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hazard:
-    """A query of one row: how many there are, counted up to ``MOST``, and a text of the first few.
+    """A query of one row: how many there are, counted up to ``MAX_COUNTED``, and the first few.
 
     ``finding`` is a sentence with ``{count}`` in it; where none are there, ``none`` is.
     ``reads`` is the label of a table that the query reads in full, empty where it reads none.
@@ -42,7 +42,7 @@ def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Comp
     return sql.SQL(
         "SELECT count(*), array_to_string((array_agg(k))[1:3], ', ')"
         " FROM (SELECT concat_ws(' ', {}) AS k FROM {} AS t {} LIMIT {}) AS found"
-    ).format(key, table.identifier, source, sql.Literal(MOST))
+    ).format(key, table.identifier, source, sql.Literal(MAX_COUNTED))
 
 
 def missing_values(table: Table, column: str) -> Hazard:
@@ -155,7 +155,7 @@ def duplicates_in(view: str, query: str, key: Sequence[str]) -> Hazard:
             "SELECT count(*), array_to_string((array_agg(k))[1:3], ', ')"
             " FROM (SELECT concat_ws(' ', {names}) AS k FROM ({query}) AS q"
             " GROUP BY {names} HAVING count(*) > 1 LIMIT {most}) AS found"
-        ).format(names=names, query=code(query), most=sql.Literal(MOST)),
+        ).format(names=names, query=code(query), most=sql.Literal(MAX_COUNTED)),
         finding=f"{{count}} rows of {view} would have the same {listed}.",
         none=f"No two rows of {view} would have the same {listed}.",
         advice="Group the view's query by its key.",

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rollout.plan.plan import Plan
 
 
+# What an interrupted build or rebuild has left; a rebuild calls its half ``…_ccnew``.
 _BROKEN = """SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass)
   FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid
  WHERE x.indrelid = {table} AND NOT x.indisvalid
    AND (c.relname = {name} OR starts_with(c.relname, {pattern}))"""
-"""What a build that was cut off has left, and a rebuild: that calls its half ``…_ccnew``."""
 
 
 def _create_index(

@@ -46,8 +46,8 @@ def mapping_table(lookup: Lookup, plan: str) -> Statement:
     )
 
 
+# What people decided: normal form to a lookup row's name, null for no value; of every lookup.
 DECISIONS = in_target("decisions")
-"""What people decided: normal form to a lookup row's name, null for no value; of every lookup."""
 
 
 def decisions_of(lookup: Lookup, plan: str, decision: str) -> sql.Composed:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from psycopg import sql
 
 SCHEMA = "rollout"
-LONGEST_LOOKUP_VALUE = 200
-"""Characters; a longer legacy text is no lookup value and stays unmapped until a person decides."""
+# Characters; a longer legacy text is no lookup value and stays unmapped until a person decides.
+MAX_LOOKUP_CHARACTERS = 200
 
 _MAX_IDENTIFIER_BYTES = 63
 # With an E, the backslashes are safe from a session that reads plain literals in the old way.

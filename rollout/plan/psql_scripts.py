@@ -27,7 +27,7 @@ from rollout.plan.psql_procedures import SETUP
 from rollout.plan.step import PREPARE, Step
 
 _RELATION = sql.Identifier("the batch's relation")
-ATTEMPTS = 30
+MAX_ATTEMPTS = 30
 
 
 def forward_script(plan: Plan, number: int) -> str:
@@ -76,7 +76,7 @@ def _top(plan: Plan, number: int, head: tuple[str, str], order: str) -> list[str
         digest=plan.digest,
         of_phase=plan.digest_of(number),
         order=order,
-        attempts=ATTEMPTS,
+        attempts=MAX_ATTEMPTS,
         relation=sql.Literal(_RELATION.as_string()).as_string(),
         announced=ANNOUNCE.as_string().removeprefix("SELECT "),
     )

@@ -9,8 +9,8 @@ from rollout.plan.hazards import Hazard
 from rollout.plan.names import SCHEMA
 from rollout.plan.table import Table
 
+# Regular expression of a constant text as a default, as PostgreSQL prints it.
 CONSTANT_TEXT = r"^('([^']|'')*'|NULL)::[\w .\"]+(\(\d+\))?$"
-"""A regular expression: a default that is a constant text, as PostgreSQL prints it."""
 _OF_COLUMNS = (
     "FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
     " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}::regclass"

@@ -12,8 +12,8 @@ Statistic = Literal["p50", "p95", "p99", "error_rate", "consecutive_errors", "wr
 RuleAction = Literal["warn", "throttle", "pause", "hold"]
 WindowVerdict = Literal["kept", "broken", "inconclusive"]
 
+# Statistics that are counts of their own: they need neither windows nor a baseline.
 COUNTED = ("consecutive_errors", "wrong_values")
-"""Statistics that are counts of their own: they need neither windows nor a baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +114,7 @@ class Rule:
         return f"{value:g}" if self.statistic in COUNTED else f"{value:g} ms"
 
 
+# Guardrails of every plan: a wrong lookup value stops a rollout, whatever else its plan allows.
 ALWAYS = (
     Rule(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
     Rule(
@@ -125,8 +126,8 @@ ALWAYS = (
         resumes=True,
     ),
 )
-"""The rules of every plan: a wrong lookup value stops a rollout whatever else its plan bears."""
 
+# Guardrails of a plan that names none, besides those of every plan.
 STANDARD = (
     Rule(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
     Rule(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
@@ -135,4 +136,3 @@ STANDARD = (
     Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
     Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
 )
-"""The rules of a plan that names none, beside those of every plan."""

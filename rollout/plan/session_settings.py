@@ -8,22 +8,23 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
+# How SQL itself is read: without it the backslashes of a literal are gone.
 SPELLING: Mapping[str, str] = {"standard_conforming_strings": "on"}
-"""How SQL itself is read: without it the backslashes of a literal are gone."""
+# What values are read and written as.
 OF_EXPRESSIONS: Mapping[str, str] = {
     **SPELLING,
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",
 }
-"""What values are read and written as."""
+# Timeouts that a role or a database may set. What must be short sets its own limit.
 UNLIMITED: Mapping[str, str] = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
 }
-"""What a role or a database may cut sessions off by. What is to be short sets its own limit."""
+# What every session of the engine sets.
 OF_SESSIONS: Mapping[str, str] = {
     **OF_EXPRESSIONS,
     **UNLIMITED,
@@ -39,7 +40,6 @@ OF_SESSIONS: Mapping[str, str] = {
     # A query from which a policy would hide rows fails: what nobody saw is not done.
     "row_security": "off",
 }
-"""What every session of the engine sets."""
 # Older servers do not know it.
 TRANSACTION_TIMEOUT_SINCE = 170000
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rollout.plan.plan import Plan
 
 Actions = tuple[Action, ...]
+# The expected columns: table label to column name to column.
 Shape = dict[str, dict[str, Column]]
-"""The expected columns: table label to column name to column."""
 
 PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT = range(5)
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from django.conf import settings
 from psycopg import sql
 
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, code, identifier, normal
+from rollout.plan.names import MAX_LOOKUP_CHARACTERS, code, identifier, normal
 from rollout.plan.table import Column, Table
 
+# Of Django's automatic keys; all others are bigint.
 _KEYS = {"SmallAutoField": "smallint", "AutoField": "integer"}
-"""Of Django's automatic keys; all others are bigint."""
 _TEXT = re.compile(r"text|character varying(\(\d+\))?")
 _LENGTH = re.compile(r"\((\d+)\)")
 
@@ -99,12 +99,12 @@ class Lookup:
     def longest(self) -> int:
         """Characters; a longer text is no name of a lookup row."""
         length = _LENGTH.search(self.of_legacy.type)
-        return min(LONGEST_LOOKUP_VALUE, int(length[1]) if length else LONGEST_LOOKUP_VALUE)
+        return min(MAX_LOOKUP_CHARACTERS, int(length[1]) if length else MAX_LOOKUP_CHARACTERS)
 
     @property
     def name_column(self) -> Column:
         """The name of a lookup row, which has to fit into the legacy column as well."""
-        short = self.longest < LONGEST_LOOKUP_VALUE
+        short = self.longest < MAX_LOOKUP_CHARACTERS
         return Column(f"character varying({self.longest})" if short else "text", null=False)
 
     @property
@@ -257,6 +257,6 @@ def _parts_of(expression: str) -> tuple[_Part, ...]:
     )
 
 
+# Translations that SQL computes, so that triggers and audits can follow them.
 ColumnTranslation = Lookup | Derived
-"""Translations that SQL computes, so that triggers and audits can follow them."""
 Translation = ColumnTranslation | Computed

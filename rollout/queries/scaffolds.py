@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 
 from rollout.engine.introspections import Index, Looked, Texts
 from rollout.plan.errors import RolloutError
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, identifier
+from rollout.plan.names import MAX_LOOKUP_CHARACTERS, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
 
@@ -176,7 +176,7 @@ class _Author:
                 f"{_counts(texts)}: yes or no.",
             )
         if (
-            texts.longest > LONGEST_LOOKUP_VALUE
+            texts.longest > MAX_LOOKUP_CHARACTERS
             or texts.forms > _MAX_FORMS
             or (texts.rows > 100 and texts.forms > texts.rows / 4)
         ):

@@ -121,7 +121,7 @@ def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in ("calls", "ms", "rows"):
             sums[name] += statement[name]
     longest = sorted(by_query.values(), key=lambda sums: -sums["ms"])
-    return longest[: statistics.MOST_STATEMENTS]
+    return longest[: statistics.MAX_STATEMENTS]
 
 
 def downsample(*, now: datetime | None = None) -> int:

@@ -20,7 +20,7 @@ from django.utils.text import get_valid_filename
 from rollout.conf import setting
 from rollout.engine.snapshot import failures
 from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.snapshot.pipes import CHUNK, Readable
+from rollout.engine.snapshot.pipes import CHUNK_BYTES, Readable
 
 PART = ".part"
 _TELL_EVERY = 0.5
@@ -100,7 +100,7 @@ def measured(name: str, *, check: Callable[[], None]) -> Stored:
     try:
         dump = open_dump(name)
         try:
-            while chunk := dump.read(CHUNK):
+            while chunk := dump.read(CHUNK_BYTES):
                 check()
                 content.update(chunk)
                 size += len(chunk)

@@ -17,7 +17,7 @@ from rollout.engine.repair import (
     examples,
 )
 from rollout.engine.repair import step_of as passes_of
-from rollout.engine.repair.counts import EXAMPLES
+from rollout.engine.repair.counts import MAX_EXAMPLES
 from rollout.engine.target import Connection
 from rollout.journal import activity_log
 from rollout.journal.events import Event
@@ -73,7 +73,7 @@ def count_categories(
         ]
         if before and counted.writable:
             shown += examples(connection, repairing)
-    return _Found(dict(categories), writable, cells, shown[:EXAMPLES])
+    return _Found(dict(categories), writable, cells, shown[:MAX_EXAMPLES])
 
 
 def tables_named(plan: Plan, label: str, selection: dict[str, Any]) -> list[Table]:

@@ -127,7 +127,7 @@ def test_no_row_is_unfilled_after_the_sweep_and_every_text_is_as_it_was_written(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
         patch.setattr(lanes, "LANE_BLOCKS", 2)
-        patch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 1)
+        patch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
         sample.create(connection)
         texts: dict[int, tuple[str | None, str | None]] = {}
         for number in range(ROWS):

@@ -15,7 +15,7 @@ from rollout.engine.audit import CATEGORIES, MISMATCHED, AuditResult
 from rollout.engine.target import Connection, Target
 from rollout.plan import AddForeignKey
 from rollout.plan.archives import archive_name
-from rollout.plan.names import LONGEST_LOOKUP_VALUE, in_target, normal
+from rollout.plan.names import MAX_LOOKUP_CHARACTERS, in_target, normal
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import audit, do_phase, do_step, do_until, run_fill
 from tests.engine.conftest import clear
@@ -99,7 +99,7 @@ class Model:
             return "both_null" if new is None else "unexpected"
         named = form or self.normal(blank or "")
         expected = next((id_ for id_, name in rows.items() if self.normal(name) == named), None)
-        if expected is None or len(form) > LONGEST_LOOKUP_VALUE:
+        if expected is None or len(form) > MAX_LOOKUP_CHARACTERS:
             return "unmapped"
         if new is None:
             return "missing"

@@ -112,7 +112,7 @@ class TestBesideWriters:
     def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Many batches, so that much happens between them."""
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
-        monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 2)
+        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
     def test_no_row_is_missed_that_is_inserted_updated_moved_or_deleted_meanwhile(
         self, target: Target, connection: Connection
@@ -173,7 +173,7 @@ class TestCounting:
     @pytest.fixture(autouse=True)
     def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
-        monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 2)
+        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
     @pytest.mark.parametrize("stripes", [1, 4])
     def test_rows_that_move_ahead_of_the_scan_are_not_counted_there(

@@ -76,10 +76,10 @@ class Looking(NoControl):
 
 @pytest.fixture
 def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ddl, "ATTEMPTS", 2)
+    monkeypatch.setattr(ddl, "MAX_ATTEMPTS", 2)
     # Long enough for the watch to connect on a busy machine.
-    monkeypatch.setattr(ddl, "FIRST_LOCK_TIMEOUT", 0.5)
-    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(ddl, "FIRST_LOCK_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
 
 
 def test_a_statement_is_run_once_and_skipped_when_the_catalog_shows_it(
@@ -109,7 +109,7 @@ def test_a_statement_that_fails_leaves_nothing_of_itself(connection: Connection)
 def test_a_lock_in_the_way_is_waited_for_and_the_work_done_when_it_is_let_go(
     connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
     app.execute("BEGIN; LOCK TABLE things IN ACCESS SHARE MODE")
     control = Watching(lambda _reason: app.execute("COMMIT"))
     assert ddl.apply(connection, add_column(), control) is True
@@ -241,7 +241,7 @@ def test_a_long_statement_waits_longer_than_a_lock_timeout(
         engine = threading.Thread(target=ddl.apply, args=(other, build, NoControl()))
         engine.start()
         wait_until_somebody_waits(connection)
-        app.execute("SELECT pg_sleep(%s)", [1.5 * ddl.FIRST_LOCK_TIMEOUT])
+        app.execute("SELECT pg_sleep(%s)", [1.5 * ddl.FIRST_LOCK_TIMEOUT_SECONDS])
         app.execute("COMMIT")
         engine.join()
     built = facts.index_is_valid("public", "things_kind")
@@ -291,7 +291,7 @@ def test_what_a_rebuild_left_is_cleared_too_and_a_valid_index_of_a_like_name_is_
 def test_a_build_that_a_deadlock_ends_is_cleared_away_and_tried_again(
     connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
     step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
     clear, build = step.forward(BIGINT.plan)
     assert isinstance(clear, Statement)

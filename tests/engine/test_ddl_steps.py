@@ -56,7 +56,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 @pytest.fixture
 def engine(server: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    monkeypatch.setattr(ddl, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
     with server.connect() as connection:
         clear(connection)
         fill(connection)

@@ -42,7 +42,7 @@ def test_a_server_without_a_replica_is_well(connection: Connection) -> None:
 class TestAnOldTransaction:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 0)
+        monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 0)
 
     def test_with_a_snapshot_is_named_with_its_process_and_its_query(
         self, connection: Connection, app: Connection
@@ -77,7 +77,7 @@ class TestAnOldTransaction:
     def test_that_is_young_is_well(
         self, connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 30)
+        monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 30)
         app.execute("BEGIN")
         BIGINT.insert(app, 2)
         found = signal(connection, "old transaction")
@@ -153,7 +153,7 @@ class TestNumbers:
         assert found.status == "ok"
         assert found.value is not None
         assert found.value >= 1
-        monkeypatch.setattr(health, "CONNECTIONS_SHARE", 0.0)
+        monkeypatch.setattr(health, "MAX_CONNECTIONS_SHARE", 0.0)
         found = signal(connection, "connections")
         assert found.status == "throttle"
         assert f"{found.value:.0f} of " in found.reason
@@ -178,7 +178,7 @@ class TestNumbers:
     def test_a_replication_slot_that_holds_wal_throttles(
         self, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "RETAINED_BYTES", -1)
+        monkeypatch.setattr(health, "MAX_RETAINED_BYTES", -1)
         found = signal(connection, "WAL")
         assert found.status == "throttle"
         assert "GiB of WAL" in found.reason
@@ -201,7 +201,7 @@ class TestARoleWithoutRights:
     def test_does_not_take_a_transaction_that_is_hidden_for_none(
         self, plain: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "OLD_TRANSACTION_SECONDS", 0)
+        monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 0)
         app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         app.execute("SELECT FROM things")
         found = signal(plain, "old transaction")

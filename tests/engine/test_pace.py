@@ -9,7 +9,7 @@ import pytest
 from rollout.engine import lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal
-from rollout.engine.pace import LOOK_EVERY, Pace, Settings
+from rollout.engine.pace import SIGNAL_POLL_SECONDS, Pace, Settings
 from rollout.engine.samples import losses_of, samples_of
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import NoControl, StopAfter, claimed, new_job, work_off, worker
@@ -121,7 +121,7 @@ class TestASignToThrottle:
         pace, control = world.pace(), NoControl()
         world.batch(pace, control)
         world.signals = []
-        world.now += LOOK_EVERY
+        world.now += SIGNAL_POLL_SECONDS
         assert world.batch(pace, control) == 0
         assert control.waits[-1] == ""
 

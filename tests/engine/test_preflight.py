@@ -529,7 +529,7 @@ class TestTheDisk:
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done_until(target, connection, 2)
-        monkeypatch.setattr(server_questions, "SPARE", 1e12)
+        monkeypatch.setattr(server_questions, "SPARE_FACTOR", 1e12)
         assert item(look(target, 2), "free disk").level == "blocks"
 
     def test_of_another_machine_is_for_whoever_runs_it_to_look_at(

@@ -71,7 +71,7 @@ def test_a_replica_that_is_behind_is_named(own: Own, monkeypatch: pytest.MonkeyP
         _until(own, "SELECT count(*) > 0 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL")
         assert own.item("replication lag").evidence == "1 replicas are close behind."
         own.connection.execute("CREATE TABLE large AS SELECT generate_series(1, 100000) AS n")
-        monkeypatch.setattr(server_questions, "LAG_BYTES", 1_000_000)
+        monkeypatch.setattr(server_questions, "MAX_LAG_BYTES", 1_000_000)
         found = own.item("replication lag")
     own.connection.execute("DROP TABLE large")
     assert found.level == "warns"

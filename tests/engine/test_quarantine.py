@@ -210,4 +210,4 @@ def test_a_batch_that_is_all_poison_is_left_as_soon_as_there_are_too_many(
     with pytest.raises(TooManyPoisonRows):
         working.run_lane(claimed(connection, job), seconds=60)
     totals = lane_totals.totals(connection, job)
-    assert 50 < totals.quarantined <= 50 + backfill.ROWS_AT_ONCE
+    assert 50 < totals.quarantined <= 50 + backfill.POISON_BATCH_SIZE

@@ -20,7 +20,7 @@ from rollout.engine.repair import (
     why_not,
 )
 from rollout.engine.repair.cells import SELECTABLE
-from rollout.engine.repair.selection import MOST_KEYS
+from rollout.engine.repair.selection import MAX_KEYS
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Compute, Fill, Statement
 from rollout.plan.names import in_target
@@ -408,7 +408,7 @@ class TestSelection:
             ({"keys": []}, "No row is selected"),
             ({"legacy": []}, "No row is selected"),
             ({"keys": [["1", "2"]]}, "A key of things has the parts id"),
-            ({"keys": [[str(n)] for n in range(MOST_KEYS + 1)]}, "Select the rows by their"),
+            ({"keys": [[str(n)] for n in range(MAX_KEYS + 1)]}, "Select the rows by their"),
             ({"rows": 3}, "A selection knows no rows"),
         ],
     )

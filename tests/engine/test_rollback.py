@@ -275,7 +275,7 @@ class TestProofs:
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-        monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 1)
+        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
         many(connection, 1000)
         for action in way_back():
             act(target, connection, PLAN, 4, action)

@@ -67,7 +67,7 @@ class Colleague(threading.Thread):
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "LANE_BLOCKS", 4)
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-    monkeypatch.setattr(backfill, "LONGEST_RANGE_BLOCKS", 2)
+    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
 
 def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(

@@ -14,8 +14,8 @@ from rollout.engine.audit.auditor import EVERY_ROW, Auditor
 from rollout.engine.audit.categories import (
     CATEGORIES,
     MATCHED,
+    MAX_STORED_MISMATCHES,
     MISMATCHED,
-    STORED,
     AuditResult,
     Cell,
     RowMismatch,
@@ -39,8 +39,8 @@ from rollout.plan.table import Table
 __all__ = [
     "CATEGORIES",
     "MATCHED",
+    "MAX_STORED_MISMATCHES",
     "MISMATCHED",
-    "STORED",
     "AuditResult",
     "Cell",
     "CellNow",
@@ -69,7 +69,7 @@ def run_audit(
     pace: Pace | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     recheck_after: float = RECHECK_SECONDS,
-    store: int = STORED,
+    store: int = MAX_STORED_MISMATCHES,
 ) -> AuditResult:
     """Audit the translated tables of a plan, or those of the labels ``tables``.
 

@@ -35,8 +35,8 @@ from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
+# A larger table is read in chunks; a smaller one in one statement, which may be parallel.
 CHUNKED_FROM_BLOCKS = 500_000
-"""A larger table is read in chunks; a smaller one in one statement, which may be parallel."""
 FIRST_CHUNK_BLOCKS = 2_000
 EVERY_ROW = sql.SQL("true")
 

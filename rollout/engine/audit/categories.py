@@ -9,26 +9,25 @@ MISMATCHED = (
     *("unmapped", "ambiguous", "inactive", "missing"),
     *("unexpected", "computed_differs", "wrong", "orphan"),
 )
+# Mildest first: a row counts in the worst category among its translations.
+#
+# both_null         no legacy value, no new value
+# ok                the lookup row bears the legacy text; a derived value is as its expression says
+# ok_normalized     the same but for white space and case
+# ok_mapped         the mapping says so (a blank text and the row for blanks, for instance)
+# quarantined       not computed: the function has no answer, and the row is kept with its error
+# transient         it differed in the snapshot and was right a moment later: a write in flight
+# unmapped          the legacy text has no lookup row yet
+# ambiguous         texts of the same normal form have different lookup rows
+# inactive          the right lookup row, but one that is no longer in use
+# missing           the mapping has a lookup row, the new column is null
+# unexpected        a new value without a legacy value that it could come from
+# computed_differs  another value than the expression or the function says
+# wrong             another lookup row than the mapping says
+# orphan            the lookup row does not exist
 CATEGORIES = (*MATCHED, *MISMATCHED)
-"""Mildest first: a row counts in the worst category among its translations.
-
-both_null         no legacy value, no new value
-ok                the lookup row bears the legacy text; a derived value is as its expression says
-ok_normalized     the same but for white space and case
-ok_mapped         the mapping says so (a blank text and the row for blanks, for instance)
-quarantined       not computed: the function has no answer, and the row is kept aside with its error
-transient         it differed in the snapshot and was right a moment later: a write in flight
-unmapped          the legacy text has no lookup row yet
-ambiguous         texts of the same normal form have different lookup rows
-inactive          the right lookup row, but one that is no longer in use
-missing           the mapping has a lookup row, the new column is null
-unexpected        a new value without a legacy value that it could come from
-computed_differs  another value than the expression or the function says
-wrong             another lookup row than the mapping says
-orphan            the lookup row does not exist
-"""
-STORED = 10_000
-"""So many mismatching rows are kept with a report; its counts have no such bound."""
+# Maximum of mismatching rows kept with a report; its counts have no such bound.
+MAX_STORED_MISMATCHES = 10_000
 
 
 def worst(categories: list[str]) -> str:

@@ -11,7 +11,7 @@ from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection
 from rollout.plan.translations import Computed
 
-ROWS_AT_ONCE = 16
+BATCH_SIZE = 16
 Function = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any] | Exception]]
 
 
@@ -70,8 +70,8 @@ def computed_again(
         )
     ).fetchall()
     read = len(computed.reads)
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        batch = rows[first : first + ROWS_AT_ONCE]
+    for first in range(0, len(rows), BATCH_SIZE):
+        batch = rows[first : first + BATCH_SIZE]
         sources = [dict(zip(computed.reads, row[1 : 1 + read], strict=True)) for row in batch]
         for row, source, outcome in zip(batch, sources, function(sources), strict=True):
             actual = dict(zip(columns, row[1 + read :], strict=True))

@@ -9,7 +9,7 @@ from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.target import Connection
 
-AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 def look_again(auditor: Auditor) -> None:
@@ -24,8 +24,8 @@ def look_again(auditor: Auditor) -> None:
         fresh = TableScan(
             *(auditor.connection, auditor.plan, scan.table, scan.columns, scan.jobs), refusing=True
         )
-        for first in range(0, len(mismatched), AT_ONCE):
-            batch = mismatched[first : first + AT_ONCE]
+        for first in range(0, len(mismatched), BATCH_SIZE):
+            batch = mismatched[first : first + BATCH_SIZE]
             now = _mismatching_now(auditor.connection, fresh, batch)
             still += [m for m in batch if m.column in recomputed or (m.key, m.column) in now]
     kept = {(m.table, m.key, m.column) for m in still}

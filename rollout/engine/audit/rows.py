@@ -13,7 +13,7 @@ from rollout.engine.target import Connection
 from rollout.plan.translations import Computed
 
 Pair = tuple[str | None, int | None]
-AT_ONCE = 2_000
+FETCH_SIZE = 2_000
 
 
 def mismatches_of(
@@ -131,7 +131,7 @@ def is_one_of(scan: TableScan, keys: Sequence[Sequence[str]]) -> sql.Composable:
 def stream(connection: Connection, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
     """The rows of a query, without ever holding all of them; in a transaction."""
     with connection.transaction(), connection.cursor(name="rollout audit") as cursor:
-        cursor.itersize = AT_ONCE
+        cursor.itersize = FETCH_SIZE
         cursor.execute(query)
         yield from cursor
 

@@ -11,8 +11,8 @@ from rollout.plan.names import SCHEMA, normal
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
+# Maximum time that a page waits for the table's texts to be counted.
 COUNT_SECONDS = 15
-"""A page waits no longer for the table's texts to be counted."""
 SAMPLE_SECONDS = 5
 # 16 MB, which is some 100,000 rows, are read in a moment.
 SAMPLE_BLOCKS = 2_000

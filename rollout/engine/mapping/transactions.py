@@ -92,8 +92,8 @@ class _Meaning:
 
 
 _UNKNOWN = _Meaning(None, None, known=False)
+# By text and normal form.
 _Meanings = dict[tuple[str, str], _Meaning]
-"""By text and normal form."""
 
 
 class _Deciding:

@@ -32,8 +32,8 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT, PREPARE, Step
 
 USUAL = Limits()
+# What a query to a database raises: text in another encoding than declared comes as bytes.
 NO_ANSWER = (psycopg.Error, UnicodeError)
-"""What a question to a database raises: one that lies about its encoding answers with bytes."""
 # Readiness asks five phases' questions, days before anybody waits for the answer.
 PATIENT = Limits(altogether=timedelta(seconds=60))
 

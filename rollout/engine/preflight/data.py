@@ -4,7 +4,7 @@ from rollout.engine import health
 from rollout.engine.health import Status
 from rollout.engine.preflight.item import Item, Level, Scope
 from rollout.engine.target import Connection, own
-from rollout.plan.hazards import MOST, Hazard
+from rollout.plan.hazards import MAX_COUNTED, Hazard
 
 _HEALTH = ("WAL", "transaction ids", "connections")
 _HEALTH_LEVELS: dict[Status, Level] = {
@@ -35,7 +35,9 @@ def hazard(connection: Connection, question: Hazard) -> Item:
     count, examples = (int(row[0]), row[1]) if row else (0, None)
     if not count:
         return Item(question.name, "pass", question.none)
-    evidence = question.finding.format(count=f"{count:,}{' or more' if count >= MOST else ''}")
+    evidence = question.finding.format(
+        count=f"{count:,}{' or more' if count >= MAX_COUNTED else ''}"
+    )
     if examples:
         evidence = f"{evidence} Among them: {examples[:400]}."
     return Item(question.name, "blocks" if question.blocks else "warns", evidence, question.advice)

@@ -22,7 +22,7 @@ from rollout.plan.translations import Derived
 
 NAME = "expressions"
 # Each is evaluated a few times: what a preflight waits for is seconds.
-MOST_ROWS = 100_000
+MAX_SAMPLED_ROWS = 100_000
 COMPARED_ROWS = 20_000
 _MOMENT = (
     "now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|"
@@ -101,9 +101,9 @@ class _Trial:
 
     @property
     def rows_tried(self) -> str:
-        if self._share(MOST_ROWS) is None:
+        if self._share(MAX_SAMPLED_ROWS) is None:
             return "no row raises"
-        return f"no row of a sample of about {MOST_ROWS:,} raises"
+        return f"no row of a sample of about {MAX_SAMPLED_ROWS:,} raises"
 
     def _share(self, most: int) -> float | None:
         """Percent of the pages that about so many rows are on; None for all."""
@@ -128,7 +128,9 @@ class _Trial:
             of_type = sql.SQL("{}, coalesce(max(length(v::text)), 0)").format(of_type)
         try:
             with self._as_in_a_trigger():
-                row = self.connection.execute(own(self._query(of_type, MOST_ROWS))).fetchone()
+                row = self.connection.execute(
+                    own(self._query(of_type, MAX_SAMPLED_ROWS))
+                ).fetchone()
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:

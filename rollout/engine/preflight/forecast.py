@@ -13,6 +13,7 @@ from rollout.engine.target import Connection, ask
 from rollout.plan.actions import Compute, Direction, Fill, LockMode, Statement
 from rollout.plan.step import Step
 
+# The modes of others that each mode waits for.
 _CONFLICTS: dict[LockMode, tuple[str, ...]] = {
     LockMode.ACCESS_EXCLUSIVE: tuple(LockMode.__members__),
     LockMode.EXCLUSIVE: tuple(m for m in LockMode.__members__ if m != "ACCESS_SHARE"),
@@ -31,7 +32,6 @@ _CONFLICTS: dict[LockMode, tuple[str, ...]] = {
     LockMode.ROW_SHARE: ("EXCLUSIVE", "ACCESS_EXCLUSIVE"),
     LockMode.ACCESS_SHARE: ("ACCESS_EXCLUSIVE",),
 }
-"""The modes of others that each mode waits for."""
 
 _CREATES = re.compile(
     r"\bCREATE\s+(?:UNLOGGED\s+)?(?:TABLE|MATERIALIZED\s+VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?"

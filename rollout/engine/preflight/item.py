@@ -10,8 +10,8 @@ from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement
 from rollout.plan.plan import Plan
 
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
+# From this mode on a lock conflicts with itself, with a vacuum and with most other changes.
 STRONG = _STRENGTH[LockMode.SHARE_UPDATE_EXCLUSIVE]
-"""From here on a lock mode conflicts with itself, with a vacuum and with most other changes."""
 
 
 # Worst first: pages and the shell list items in this order.

@@ -9,12 +9,13 @@ from rollout.engine.target import Connection, Target
 from rollout.plan.indexes import CreateIndex
 from rollout.plan.names import SCHEMA
 
-OLDEST = 14
-LAG = timedelta(seconds=10)
-LAG_BYTES = 64 * 1024**2
-SPARE = 1.1
-
-
+# The oldest major version on which every statement works.
+MIN_VERSION = 14
+# A replica further behind, in time or in bytes, warns.
+MAX_LAG = timedelta(seconds=10)
+MAX_LAG_BYTES = 64 * 1024**2
+# Free disk must exceed the estimate by this factor.
+SPARE_FACTOR = 1.1
 DISK = "free disk"
 
 
@@ -23,8 +24,8 @@ def version(connection: Connection, scope: Scope) -> Item:
     name = "server version"
     number = connection.info.server_version
     evidence = f"PostgreSQL {number // 10000}.{number % 10000}."
-    if number < OLDEST * 10000:
-        return Item(name, "blocks", evidence, f"Upgrade to PostgreSQL {OLDEST} or newer.")
+    if number < MIN_VERSION * 10000:
+        return Item(name, "blocks", evidence, f"Upgrade to PostgreSQL {MIN_VERSION} or newer.")
     return Item(name, "pass", evidence)
 
 
@@ -182,7 +183,7 @@ def replication(connection: Connection, scope: Scope) -> Item:
         f"{replica} ({state}) is {size_text(size or 0)}"
         f"{f' and {lag.total_seconds():,.1f} s' if lag else ''} behind"
         for replica, state, lag, size in replicas
-        if (lag or timedelta()) > LAG or (size or 0) > LAG_BYTES
+        if (lag or timedelta()) > MAX_LAG or (size or 0) > MAX_LAG_BYTES
     ]
     if behind:
         advice = "Let the replicas catch up first: the phase writes more for them."
@@ -216,7 +217,7 @@ def _room(connection: Connection, what: str, need: int) -> Item:
             "Look at the server, or at the monitoring of whoever runs it.",
         )
     evidence = f"{evidence}; {size_text(free)} are free."
-    if free < need * SPARE:
+    if free < need * SPARE_FACTOR:
         return Item(name, "blocks", evidence, "Make room first.")
     return Item(name, "pass", evidence)
 

@@ -10,8 +10,8 @@ from rollout.plan.schema import AddForeignKey
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup
 
+# The first version that adds a foreign key to a partitioned table without a scan under a lock.
 KEYS_OF_PARTITIONS = 18
-"""The first version that adds a foreign key to a partitioned table without a scan under a lock."""
 _TABLES = """
   FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n (name, place)
   JOIN pg_class AS c ON c.oid = to_regclass(n.name)

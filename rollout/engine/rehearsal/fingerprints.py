@@ -19,13 +19,13 @@ from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
 WITNESS = "rollout_rehearsal"
+# The ``application_name`` of the sessions whose writes are the application's.
 TRAFFIC = "rollout rehearsal traffic"
-"""The ``application_name`` of the sessions whose writes are the application's."""
-SHOWN = 10
-"""So many differences of a table are told one by one."""
+# Maximum of a table's differences listed one by one.
+MAX_SHOWN = 10
 
+# Object to its parts, each with a text; a table's columns without their order.
 Fingerprint = dict[str, dict[str, str]]
-"""Object to its parts, each with a text; a table's columns without their order."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _untouched(
             sql.SQL("{} = {}").format(sql.Identifier("b", c), sql.Identifier("t", c))
             for c in table.key
         ),
-        shown=sql.Literal(SHOWN),
+        shown=sql.Literal(MAX_SHOWN),
     )
     rows = connection.execute(question).fetchall()
     sentences = []
@@ -212,7 +212,7 @@ def _written(
         key_t=_key_of(table, "t"),
         first=sql.Identifier(table.key[0]),
         wrong=sql.SQL(", ").join(wrong),
-        shown=sql.Literal(SHOWN),
+        shown=sql.Literal(MAX_SHOWN),
     )
     rows = connection.execute(
         question, {"columns": columns, "plain": [c for c in columns if c not in legacy]}

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from rollout.engine.rehearsal.fingerprints import WITNESS
 from rollout.engine.target import APPLICATION_NAME, Connection
 
-PAUSE = 0.003
-"""Seconds between two looks."""
+# Interval between two reads of pg_locks.
+POLL_SECONDS = 0.003
 
 
 class Seen(NamedTuple):
@@ -57,7 +57,7 @@ def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pac
             held[new] = now
             if labels.get(new[0]) is None:
                 labels[new[0]] = _label_of(connection, new[0])
-        stop.wait(PAUSE)
+        stop.wait(POLL_SECONDS)
         pace.looks += 1
         pace.seconds += time.perf_counter() - began
 

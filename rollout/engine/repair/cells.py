@@ -16,6 +16,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
 
+# Categories whose right value is unknown, and what to do first.
 ADVICE = {
     "unmapped": "Nothing says what an unmapped text becomes. Review the mapping, then repair.",
     "ambiguous": (
@@ -27,10 +28,9 @@ ADVICE = {
         "the rows of that review."
     ),
 }
-"""Categories of which no right value can be known, and what to do first."""
 REPAIRABLE = ("missing", "unexpected", "computed_differs", "wrong", "orphan")
+# The audit's categories of mismatches, mildest first.
 SELECTABLE = (*ADVICE, *REPAIRABLE)
-"""The audit's categories of mismatches, mildest first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from rollout.engine.repair.cells import SELECTABLE, Write, all_of
 from rollout.engine.repair.passes import Repairing
 from rollout.engine.target import Connection
 
-EXAMPLES = 20
+MAX_EXAMPLES = 20
 Answer = TypeVar("Answer")
 
 
@@ -108,7 +108,7 @@ def _count(connection: Connection, repairing: Repairing, *, before: bool) -> Cou
 
 
 def examples(
-    connection: Connection, repairing: Repairing, *, most: int = EXAMPLES
+    connection: Connection, repairing: Repairing, *, most: int = MAX_EXAMPLES
 ) -> list[Example]:
     """Some of the cells that are to be written, as they are and as they will be."""
     return _asked(connection, repairing, partial(_examples, most=most))

@@ -13,8 +13,8 @@ from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import ColumnTranslation, Lookup, Translation
 
-MOST_KEYS = 1000
-"""More rows than that are better told by their category than by their keys."""
+# Maximum of rows selected by their keys; select more by their category.
+MAX_KEYS = 1000
 
 
 class NothingSelected(RolloutError, ValueError):
@@ -77,9 +77,9 @@ class Selection:
             raise NothingSelected("No row is selected. Select at least one.")
         if self.keys is None:
             return
-        if len(self.keys) > MOST_KEYS:
+        if len(self.keys) > MAX_KEYS:
             raise NothingSelected(
-                f"{len(self.keys):,} keys are more than {MOST_KEYS:,}. Select the rows by their "
+                f"{len(self.keys):,} keys are more than {MAX_KEYS:,}. Select the rows by their "
                 "category."
             )
         if any(len(key) != len(table.key) for key in self.keys):

@@ -18,7 +18,7 @@ from rollout.engine.audit.random_samples import Function, population, sampled
 from rollout.engine.audit.rows import is_one_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.quarantine import key_of
-from rollout.engine.selftest.defects import JOB, Plantation, Planted, plant
+from rollout.engine.selftest.defects import QUARANTINE_JOB, Plantation, Planted, plant
 from rollout.engine.selftest.fixture_databases import (
     Inconclusive,
     build,
@@ -37,9 +37,9 @@ from rollout.plan.translations import Lookup
 __all__ = ["Inconclusive", "Score", "SelftestResult", "run_selftest"]
 
 ROWS, WRITERS = 2_000, 2
-SECOND_LOOK = 0.2
+RECHECK_SECONDS = 0.2
+# Table, key and column.
 Place = tuple[str, str, str]
-"""Table, key and column."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def _audit_in_full(
         audit = run_audit(
             connection,
             plan,
-            jobs_of=lambda label: [JOB],
+            jobs_of=lambda label: [QUARANTINE_JOB],
             progress=progress,
-            recheck_after=SECOND_LOOK,
+            recheck_after=RECHECK_SECONDS,
         )
     _refuse_inconclusive(audit)
     result.full_rows = audit.rows
@@ -183,8 +183,8 @@ def _audit_a_sample(
             plan,
             sample=sample,
             function_of=function_of,
-            jobs_of=lambda label: [JOB],
-            recheck_after=SECOND_LOOK,
+            jobs_of=lambda label: [QUARANTINE_JOB],
+            recheck_after=RECHECK_SECONDS,
         )
     _refuse_inconclusive(audit)
     bad = [defect for defect in plantation.planted if defect.is_mismatch]

@@ -17,10 +17,10 @@ from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Derived, Lookup, Translation
 
-EACH = 5
-"""So many rows of a category are planted in each translation that can have it."""
-JOB = 1
-"""The job in whose quarantine planted rows are."""
+# Rows of each category planted in every translation that can have it.
+ROWS_PER_CATEGORY = 5
+# The job whose quarantine holds the planted rows.
+QUARANTINE_JOB = 1
 NO_SUCH_ROW = 2_000_000_000
 _OTHER_VALUE = {
     "B": "NOT {column}",
@@ -28,8 +28,8 @@ _OTHER_VALUE = {
     "N": "{column} + 1",
     "D": "{column} + interval '1 day'",
 }
+# By PostgreSQL's category of the column's type.
 _SOME_VALUE = {"B": "true", "S": "'?'", "N": "1", "D": "now()"}
-"""By PostgreSQL's category of the column's type."""
 
 Row = dict[str, Any]
 
@@ -267,7 +267,7 @@ class _TablePlanting:
         self._rows_in(computed, "missing", last_null)
         for row in self._take(computed, "quarantined"):
             self._set(row, all_null)
-            quarantine.put(self.copy, JOB, row["key"], "Planted.")
+            quarantine.put(self.copy, QUARANTINE_JOB, row["key"], "Planted.")
             self._note(row, computed, "quarantined")
         kinds = {column: self._type_category(column) for column in columns}
         known = [column for column in columns if kinds[column] in _OTHER_VALUE]
@@ -304,7 +304,7 @@ class _TablePlanting:
         fits: Callable[[Row], bool] = lambda row: True,
     ) -> list[Row]:
         """Rows of the pool for a category, which are in it no more."""
-        taken = [row for row in self.pool if fits(row)][:EACH]
+        taken = [row for row in self.pool if fits(row)][:ROWS_PER_CATEGORY]
         self.pool = [row for row in self.pool if row not in taken]
         if not taken:
             self.result.left_out.append(

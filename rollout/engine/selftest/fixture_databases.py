@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine import ddl, target
-from rollout.engine.audit.random_samples import ROWS_AT_ONCE, Function
+from rollout.engine.audit.random_samples import BATCH_SIZE, Function
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Quiet
 from rollout.engine.quarantine import is_row, key_of
@@ -38,8 +38,8 @@ from rollout.plan.translations import Computed, Lookup
 
 _PREFIX = "rollout_selftest"
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
-MOST_COMPUTED = 60
-"""A function may read a file for each row; so many rows of its table are enough."""
+# Maximum of rows computed per table: a function may read a file for each.
+MAX_COMPUTED_ROWS = 60
 
 
 PROGRAMS = "With the server's pg_dump on this machine types and functions of the database would be"
@@ -174,7 +174,7 @@ def fill(
             for lookup in plan.lookups_of(table):
                 _copy_lookup(live, copy, plan, lookup, known=set(shape))
             computed = plan.computed_of(table)
-            most = min(rows, MOST_COMPUTED) if computed else rows
+            most = min(rows, MAX_COMPUTED_ROWS) if computed else rows
             _copy_rows(live, copy, plan, table, set(shape[table.label]), most)
             for translation in computed:
                 _compute(copy, translation, function_of(translation.function))
@@ -259,8 +259,8 @@ def _compute(copy: Connection, translation: Computed, function: Function) -> Non
         sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in columns),
     )
     delete = sql.SQL("DELETE FROM {} AS t WHERE ").format(table.identifier)
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        batch = rows[first : first + ROWS_AT_ONCE]
+    for first in range(0, len(rows), BATCH_SIZE):
+        batch = rows[first : first + BATCH_SIZE]
         outcomes = function([dict(zip(reads, row[1:], strict=True)) for row in batch])
         for (key, *_), outcome in zip(batch, outcomes, strict=True):
             values = [] if isinstance(outcome, Exception) else [outcome[c] for c in columns]

@@ -19,7 +19,7 @@ from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.scripts import entries, for_a_connection
 from rollout.engine.target import Connection, settle
 
-_BATCH = 1 << 18
+_MAX_CHUNK_BYTES = 1 << 18
 _COPY = re.compile(rb"COPY .* FROM stdin;\n")
 _END = b"\\.\n"
 
@@ -111,7 +111,7 @@ def _copy(connection: Connection, statement: bytes, lines: Iterator[bytes]) -> N
                 break
             batch.append(line)
             size += len(line)
-            if size >= _BATCH:
+            if size >= _MAX_CHUNK_BYTES:
                 copy.write(b"".join(batch))
                 batch, size = [], 0
         copy.write(b"".join(batch))

@@ -20,10 +20,10 @@ from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Lookup
 
-MOST_CELLS = 2000
-"""So many pairs of values of a crosstab are kept, the most frequent first; its digest is of all."""
+# Maximum of value pairs kept of a crosstab, most frequent first; its digest covers all.
+MAX_CELLS = 2000
+# Tables of the engine's schema that hold rows of every plan.
 SHARED = ("modes", "decisions", "attributes")
-"""Tables of the engine's schema that hold rows of every plan."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
         table=lookup.table.label,
         legacy_column=lookup.legacy,
         column=lookup.column,
-        cells=pairs[:MOST_CELLS],
+        cells=pairs[:MAX_CELLS],
         pairs=len(pairs),
         digest=content.hexdigest(),
     )

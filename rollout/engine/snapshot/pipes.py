@@ -13,9 +13,9 @@ from typing import IO, Protocol, Self
 from rollout.engine.control import Control
 from rollout.engine.snapshot import failures
 
-CHUNK = 1 << 20
-_LOOK_EVERY = 0.5
-_PATIENCE = 10
+CHUNK_BYTES = 1 << 20
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 10
 
 
 class Readable(Protocol):
@@ -26,8 +26,8 @@ class Readable(Protocol):
     def close(self) -> None: ...
 
 
+# Opens a dump at its beginning.
 Opens = Callable[[], Readable]
-"""Opens a dump at its beginning."""
 
 
 class Program:
@@ -72,7 +72,7 @@ class Program:
         if self._process.stdout is not None:
             self._process.stdout.close()
         if self._feeder is not None:
-            self._feeder.join(_PATIENCE)
+            self._feeder.join(_STOP_SECONDS)
         self._complaints.close()
 
     def output(self) -> Iterator[bytes]:
@@ -81,15 +81,15 @@ class Program:
         pipe = self._process.stdout.fileno()
         while True:
             self._control.check()
-            if not select.select([pipe], [], [], _LOOK_EVERY)[0]:
+            if not select.select([pipe], [], [], _POLL_SECONDS)[0]:
                 continue
-            chunk = os.read(pipe, CHUNK)
+            chunk = os.read(pipe, CHUNK_BYTES)
             if not chunk:
                 break
             yield chunk
         code = self._process.wait()
         if self._feeder is not None:
-            self._feeder.join(_PATIENCE)
+            self._feeder.join(_STOP_SECONDS)
             if self._feeder.error is not None:
                 raise self._feeder.error
         if code != 0:
@@ -110,7 +110,7 @@ class _Feeder(threading.Thread):
     def run(self) -> None:
         try:
             with self._pipe as pipe, _closing(self._opens()) as dump:
-                while chunk := dump.read(CHUNK):
+                while chunk := dump.read(CHUNK_BYTES):
                     pipe.write(chunk)
         except (BrokenPipeError, ValueError):
             pass

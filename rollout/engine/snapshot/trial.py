@@ -15,7 +15,7 @@ from rollout.engine.target import Connection, Target
 from rollout.plan.plan import Plan
 
 # Somebody looks at a page meanwhile.
-LONGEST = timedelta(seconds=20)
+MAX_DURATION = timedelta(seconds=20)
 # No snapshot has this number: the scratch database is no other's.
 _NUMBER = 0
 # One at a time for each database, so that what a killed one left can be told and dropped.
@@ -39,7 +39,7 @@ def try_out(target: Target, plan: Plan, programs: Programs) -> None:
     It does nothing where one of the tables is not there. Raises SnapshotError, which names what
     cannot be made again, Interrupted and psycopg.Error.
     """
-    control = _Deadline(LONGEST)
+    control = _Deadline(MAX_DURATION)
     with target.connect() as connection:
         row = connection.execute(_LOCK).fetchone()
         if not row or not row[0]:
