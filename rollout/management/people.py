@@ -1,21 +1,29 @@
 """The shell's answer to who may do what, and where."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
 
-from rollout.journal.environments import configured
+from rollout.journal.environments import alias_of, configured
 from rollout.logs.texts import visible
+from rollout.management.verbs import AddVerb, Output
 from rollout.permissions import PERMISSIONS, SEPARATOR, group_of
 
 
-def add_verb(verb: Callable[..., Any]) -> None:
-    """Add the verb to the command's parser."""
-    sub = verb("who", "List who has which role in which environment.", plan=False, as_json=True)
+def add_verbs(add: AddVerb) -> None:
+    sub = add(
+        "who", say_who, "List who has which role in which environment.", plan=False, as_json=True
+    )
     sub.add_argument("--env", help="only this environment")
+
+
+def say_who(out: Output, env: str | None, as_json: bool) -> int:
+    if env is not None:
+        alias_of(env)
+    return out.say(who(env=env, as_json=as_json))
 
 
 def who(*, env: str | None, as_json: bool) -> str:

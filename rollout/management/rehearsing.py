@@ -1,22 +1,21 @@
 """The shell's verb for rehearsals."""
 
-import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rollout import runner
-from rollout.journal.actors import Actor
 from rollout.journal.heartbeats import liveness
+from rollout.management.actors import ShellActor
+from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rehearsal, RehearsalState, Rollout, Snapshot, Way
 from rollout.queries import rehearsals
 from rollout.queries.rehearsals import Report
 
 
-def add_verbs(verb: Callable[..., Any]) -> None:
-    """Add the verb to the command's parser."""
-    sub = verb(
+def add_verbs(add: AddVerb) -> None:
+    sub = add(
         "rehearse",
+        rehearse,
         "Carry the plan out in a database made from a snapshot, there and back.",
         as_json=True,
     )
@@ -30,14 +29,28 @@ def add_verbs(verb: Callable[..., Any]) -> None:
 
 
 def rehearse(
+    out: Output,
     rollout: Rollout,
-    actor: Actor,
-    *,
     snapshot: int | None,
     keep: bool,
     anyway: bool,
     wait: bool,
-    complain: Callable[[str], Any],
+    last: bool,
+    as_json: bool,
+) -> int:
+    """Ask for a rehearsal and tell of it, or of the last one. Raises Refused."""
+    report = (
+        _last(rollout)
+        if last
+        else _rehearsed(out, rollout, snapshot, keep=keep, anyway=anyway, wait=wait)
+    )
+    if as_json:
+        return out.say_json(of_rehearsal(report), good=_is_good(report))
+    return out.say(_as_text(report), good=_is_good(report))
+
+
+def _rehearsed(
+    out: Output, rollout: Rollout, snapshot: int | None, *, keep: bool, anyway: bool, wait: bool
 ) -> Report:
     """Ask for a rehearsal, and wait for its end where that is wanted. Raises Refused."""
     named = None
@@ -49,20 +62,20 @@ def rehearse(
                 f"List them: manage.py rollout snapshots {rollout.plan}"
             )
     rehearsal = runner.rehearse(
-        rollout, snapshot=named, keep=keep, anyway=anyway, actor=actor, source="shell"
+        rollout, snapshot=named, keep=keep, anyway=anyway, actor=ShellActor(), source="shell"
     )
     said = ""
     while wait and rehearsal.under_way:
         message = liveness().message
         if message and message != said:
-            complain(message)
+            out.complain(message)
             said = message
         time.sleep(0.5)
         rehearsal.refresh_from_db()
     return rehearsals.report_of(rehearsal)
 
 
-def last(rollout: Rollout) -> Report:
+def _last(rollout: Rollout) -> Report:
     """The newest rehearsal. Raises Refused where there is none."""
     rehearsal = rehearsals.of_rollout(rollout).first()
     if rehearsal is None:
@@ -72,7 +85,7 @@ def last(rollout: Rollout) -> Report:
     return rehearsals.report_of(rehearsal)
 
 
-def is_good(report: Report) -> bool:
+def _is_good(report: Report) -> bool:
     """Whether nothing has gone wrong so far."""
     return _state(report.rehearsal) not in (RehearsalState.FAILED, RehearsalState.CANCELLED)
 
@@ -150,7 +163,7 @@ def of_rehearsal(report: Report) -> dict[str, Any]:
     }
 
 
-def as_text(report: Report) -> str:
+def _as_text(report: Report) -> str:
     """A rehearsal for people."""
     rehearsal, longest = report.rehearsal, report.longest_lock
     lines = [
@@ -187,7 +200,3 @@ def as_text(report: Report) -> str:
 
 def _said(value: float | None, unit: str, places: int = 0) -> str:
     return "–" if value is None else f"{value:,.{places}f} {unit}"
-
-
-def as_json(report: Report) -> str:
-    return json.dumps(of_rehearsal(report), indent=2, ensure_ascii=False)

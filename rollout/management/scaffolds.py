@@ -1,26 +1,21 @@
 """The shell's verb that writes a first plan for a live table."""
 
-from argparse import ArgumentParser
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from django.apps import apps
 
 from rollout.engine.introspections import NotFound, look_at
 from rollout.journal.environments import target_of
+from rollout.management.verbs import DONE, AddVerb, Output
 from rollout.plan import plans
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 
-DONE, ERROR = 0, 2
-AddVerb = Callable[..., ArgumentParser]
-Write = Callable[[str], Any]
 
-
-def add_verb(verb: AddVerb) -> None:
-    """Add the verb to the command's parser."""
-    own = verb("scaffold", "Look at a live table and write a first plan for it.", plan="")
+def add_verbs(add: AddVerb) -> None:
+    own = add(
+        "scaffold", write_plan, "Look at a live table and write a first plan for it.", plan=""
+    )
     own.add_argument("app", help="the app that gets the plan, by its label")
     own.add_argument("table", help="the table, or schema.table, or a model of the app")
     own.add_argument("columns", nargs="+", metavar="column", help="what is to change its shape")
@@ -28,46 +23,36 @@ def add_verb(verb: AddVerb) -> None:
 
 
 def write_plan(
-    write: Write,
-    complain: Write,
-    *,
-    env: str,
-    app: str,
-    table: str,
-    columns: list[str],
-    printed: bool,
+    out: Output, env: str, app: str, table: str, columns: list[str], printed: bool
 ) -> int:
     """Write a first plan into an app's ``rollout.py``, where there is none yet."""
     try:
         config = apps.get_app_config(app)
     except LookupError as error:
-        complain(f"{error} Apps are named in INSTALLED_APPS.")
-        return ERROR
+        return out.complain(f"{error} Apps are named in INSTALLED_APPS.")
     path = Path(config.path) / "rollout.py"
     if path.exists() and not printed:
-        complain(f"{path} is there already. Print a plan instead, and add it by hand: --print")
-        return ERROR
+        return out.complain(
+            f"{path} is there already. Print a plan instead, and add it by hand: --print"
+        )
     try:
         with target_of(env).connect() as connection:
             looked = look_at(connection, _table_of(app, table), columns)
         made = scaffold(looked, tuple(columns), today=date.today())
     except (NotFound, CannotScaffold) as problem:
-        complain(str(problem))
-        return ERROR
+        return out.complain(str(problem))
     if any(plan.name == made.plan for plan in plans):
-        complain(f"There is a plan '{made.plan}' already.")
-        return ERROR
+        return out.complain(f"There is a plan '{made.plan}' already.")
     if printed:
-        write(made.source)
+        out.data.write(made.source)
         return DONE
     try:
         # Whoever came first keeps what is theirs.
         with path.open("x", encoding="utf-8") as file:
             file.write(made.source)
     except FileExistsError:
-        complain(f"{path} is there already.")
-        return ERROR
-    write(_next(path, made))
+        return out.complain(f"{path} is there already.")
+    out.data.write(_next(path, made))
     return DONE
 
 

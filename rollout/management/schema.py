@@ -1,20 +1,17 @@
 """The shell's verbs that only look: at the schema, at its types, at what a phase would meet."""
 
-import json
-from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
+from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, no_phase
 from rollout.models import Rollout
 from rollout.plan import interfaces, typescript
-from rollout.queries import preflights, reruns, text_reports
+from rollout.queries import preflights, text_reports
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import all_rollouts, find_rollout
 
-DONE, NO, ERROR, WARNED = 0, 1, 2, 3
 _STATUS: dict[Level, int] = {
     "blocks": NO,
     "warns": WARNED,
@@ -29,37 +26,41 @@ _MARKS: dict[Level, str] = {
     "info": "INFO",
     "pass": "pass",
 }
-AddVerb = Callable[..., ArgumentParser]
-Write = Callable[[str], Any]
 
 
-def add_verbs(verb: AddVerb) -> None:
-    """Add the arguments of these verbs to the command's own."""
-    introspect = verb(
-        "introspect", "Compare the live schema with the plan.", plan="optional", as_json=True
+def add_verbs(add: AddVerb) -> None:
+    sub = add(
+        "introspect",
+        introspect,
+        "Compare the live schema with the plan.",
+        plan="optional",
+        as_json=True,
     )
-    introspect.add_argument("--against", metavar="ENV", help="compare with another environment")
-    types = verb("types", "Print TypeScript interfaces of the plan's tables as they are now.")
-    types.add_argument("--phase", type=int, help="as they are once this phase is done")
-    types.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
-    before = verb("preflight", "Look at what could go wrong with a phase.", as_json=True)
-    before.add_argument("phase", type=int)
-    verb("readiness", "List what would stop or hurt any phase still to come.", as_json=True)
+    sub.add_argument("--against", metavar="ENV", help="compare with another environment")
+    sub = add("types", types, "Print TypeScript interfaces of the plan's tables as they are now.")
+    sub.add_argument("--phase", type=int, help="as they are once this phase is done")
+    sub.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
+    sub = add("preflight", before_phase, "Look at what could go wrong with a phase.", as_json=True)
+    sub.add_argument("phase", type=int)
+    add(
+        "readiness",
+        readiness,
+        "List what would stop or hurt any phase still to come.",
+        as_json=True,
+    )
 
 
-def introspect(
-    write: Write, *, plan: str | None, env: str, against: str | None, as_json: bool
-) -> int:
+def introspect(out: Output, plan: str | None, env: str, against: str | None, as_json: bool) -> int:
     if against and not plan:
-        write("Name a plan to compare with another environment.")
+        out.say("Name a plan to compare with another environment.")
         return ERROR
     rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
     other = find_rollout(plan, against) if plan and against else None
     found = [_introspected(rollout, other) for rollout in rollouts]
     if as_json:
-        write(_json(found[0] if plan else found))
+        out.say_json(found[0] if plan else found)
     for one in [] if as_json else found:
-        write(text_reports.introspection_as_text(one))
+        out.say(text_reports.introspection_as_text(one))
     if any("error" in one for one in found):
         return ERROR
     return NO if any(one["drift"] for one in found) else DONE
@@ -75,13 +76,10 @@ def _introspected(rollout: Rollout, other: Rollout | None) -> dict[str, Any]:
         return text_reports.not_introspected(rollout, str(error))
 
 
-def types(
-    write: Write, complain: Write, *, plan: str, env: str, check: str | None, phase: int | None
-) -> int:
+def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -> int:
     if phase is not None and phase not in range(5):
-        complain(f"There is no phase {phase}: phases are 0 to 4.")
-        return ERROR
-    found = schema_of(find_rollout(plan, env))
+        return out.complain(no_phase(phase))
+    found = schema_of(rollout)
     live = found.live.shape
     text = (
         typescript.interfaces(found.plan.name, live)
@@ -89,13 +87,11 @@ def types(
         else interfaces.once_done(found.plan, live, phase, done=found.phases_done)
     )
     if check is None:
-        write(text)
-        return DONE
+        return out.say(text)
     try:
         there = Path(check).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        complain(f"{check} cannot be read: {error}")
-        return ERROR
+        return out.complain(f"{check} cannot be read: {error}")
     if phase is None:
         verdict = interfaces.verdict(
             found.plan, live, there, done=found.phases_done, under_way=found.steps_done is not None
@@ -106,60 +102,44 @@ def types(
         message = difference or f"It has the schema that phase {phase} makes."
         verdict = interfaces.Verdict(matches=not difference, message=message)
     if not verdict.matches:
-        write(f"{check} does not match. {verdict.message}")
-        write(f"Make it anew: manage.py rollout types {plan} --phase {phase} > {check}")
-        return NO
-    write(f"{check} matches. {verdict.message}")
-    return DONE
+        out.say(f"{check} does not match. {verdict.message}")
+        anew = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
+        return out.say(f"Make it anew: {anew}", good=False)
+    return out.say(f"{check} matches. {verdict.message}")
 
 
-def second_run(*, plan: str, env: str, phase: int, as_json: bool) -> tuple[str, bool]:
-    """What a second run of a phase would find, and whether it changes nothing."""
-    rollout = find_rollout(plan, env)
-    found = reruns.verify(rollout, phase)
-    if as_json:
-        answer = {"plan": plan, "environment": env, **reruns.as_data(found)}
-        return _json(answer), found.changes_nothing
-    lines = [f"{each.answer:<8} {each.step.id}: {each.message}" for each in found.steps]
-    return "\n".join([*lines, found.verdict]), found.changes_nothing
-
-
-def before_phase(
-    write: Write, complain: Write, *, plan: str, env: str, phase: int, as_json: bool
-) -> int:
+def before_phase(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
     if phase not in range(5):
-        complain(f"There is no phase {phase}: phases are 0 to 4.")
-        return ERROR
-    found = preflights.look_before(find_rollout(plan, env), phase)
+        return out.complain(no_phase(phase))
+    found = preflights.look_before(rollout, phase)
     if as_json:
-        items = preflights.as_data(found)
-        write(_json({"plan": plan, "environment": env, "phase": phase, "items": items}))
+        out.say_json({**_names(rollout), "phase": phase, "items": preflights.as_data(found)})
     for item in [] if as_json else found.items:
-        _write_item(write, item, of=phase)
+        _say_item(out, item, of=phase)
     return _STATUS[found.worst]
 
 
-def readiness(write: Write, *, plan: str, env: str, as_json: bool) -> int:
-    found = preflights.readiness_of(find_rollout(plan, env))
+def readiness(out: Output, rollout: Rollout, as_json: bool) -> int:
+    found = preflights.readiness_of(rollout)
     if as_json:
         later = [{"phase": phase, "name": name} for phase, name in found.later]
         items = preflights.as_data(found)
-        answer = {"plan": plan, "environment": env, "phase": found.phase, "items": items}
-        write(_json({**answer, "asked_later": later}))
+        answer = {**_names(rollout), "phase": found.phase, "items": items}
+        out.say_json({**answer, "asked_later": later})
         return _STATUS[found.worst]
     for item in found.items:
-        _write_item(write, item, of=None)
-    write(found.verdict)
+        _say_item(out, item, of=None)
+    out.say(found.verdict)
     return _STATUS[found.worst]
 
 
-def _write_item(write: Write, item: Item, *, of: int | None) -> None:
+def _say_item(out: Output, item: Item, *, of: int | None) -> None:
     """``of`` is the phase that needs no mention."""
     phase = f"phase {item.phase}: " if item.phase is not None and item.phase != of else ""
-    write(f"{_MARKS[item.level]:<8} {phase}{item.name}: {item.evidence}")
+    out.say(f"{_MARKS[item.level]:<8} {phase}{item.name}: {item.evidence}")
     if item.is_problem and item.advice:
-        write(f"         {item.advice}")
+        out.say(f"         {item.advice}")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def _names(rollout: Rollout) -> dict[str, str]:
+    return {"plan": rollout.plan, "environment": rollout.environment}

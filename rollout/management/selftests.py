@@ -1,25 +1,25 @@
 """The shell's verb for the audit's self-test."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils.module_loading import import_string
 
-from rollout.engine.selftest import ROWS, Score, SelftestResult, run_selftest
+from rollout.engine.selftest import ROWS, Inconclusive, Score, SelftestResult, run_selftest
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Target
 from rollout.journal.environments import target_of
 from rollout.journal.snapshots import programs_for
+from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rollout
 from rollout.plan import plans
 
 
-def add_verb(verb: Callable[..., Any]) -> None:
-    """Add the verb to the command's parser."""
-    own = verb(
+def add_verbs(add: AddVerb) -> None:
+    own = add(
         "audit-selftest",
+        selftest,
         "Plant mismatches of every category in a scratch copy, and see that audits find them.",
         as_json=True,
     )
@@ -29,18 +29,23 @@ def add_verb(verb: Callable[..., Any]) -> None:
     own.add_argument("--seed", type=int, default=1, metavar="S", help="which rows are planted")
 
 
-def make(rollout: Rollout, *, rows: int, seed: int) -> SelftestResult:
-    """Make a self-test. Raises Inconclusive and psycopg.Error."""
-    plan = plans.get(rollout.plan)
-    target = target_of(rollout.environment)
-    return run_selftest(
-        target,
-        plan,
-        function_of=import_string,
-        rows=rows,
-        seed=seed,
-        programs=_programs(target),
-    )
+def selftest(out: Output, rollout: Rollout, rows: int, seed: int, as_json: bool) -> int:
+    """Make a self-test. Raises psycopg.Error."""
+    plan, target = plans.get(rollout.plan), target_of(rollout.environment)
+    try:
+        result = run_selftest(
+            target,
+            plan,
+            function_of=import_string,
+            rows=rows,
+            seed=seed,
+            programs=_programs(target),
+        )
+    except Inconclusive as reason:
+        return out.complain(str(reason))
+    if as_json:
+        return out.say_json(_as_data(rollout, result), good=result.passed)
+    return out.say(_as_text(result), good=result.passed)
 
 
 def _programs(target: Target) -> Programs | None:
@@ -52,28 +57,24 @@ def _programs(target: Target) -> Programs | None:
         return None
 
 
-def as_json(rollout: Rollout, result: SelftestResult) -> str:
+def _as_data(rollout: Rollout, result: SelftestResult) -> dict[str, Any]:
     looked_at = sum(score.planted for score in result.sample)
-    return json.dumps(
-        {
-            "plan": rollout.plan,
-            "environment": rollout.environment,
-            "passed": result.passed,
-            "rows": result.rows,
-            "writes": result.writes,
-            "seconds": round(result.seconds, 3),
-            "full": _of_scores(result.full),
-            "sampled": {
-                **_of_scores(result.sample),
-                "rows": result.sample_rows,
-                "planted": result.sample_planted,
-                "planted_in_sample": looked_at,
-            },
-            "not_planted": result.left_out,
+    return {
+        "plan": rollout.plan,
+        "environment": rollout.environment,
+        "passed": result.passed,
+        "rows": result.rows,
+        "writes": result.writes,
+        "seconds": round(result.seconds, 3),
+        "full": _of_scores(result.full),
+        "sampled": {
+            **_of_scores(result.sample),
+            "rows": result.sample_rows,
+            "planted": result.sample_planted,
+            "planted_in_sample": looked_at,
         },
-        indent=2,
-        ensure_ascii=False,
-    )
+        "not_planted": result.left_out,
+    }
 
 
 def _of_scores(scores: Sequence[Score]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _of_scores(scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def as_text(result: SelftestResult) -> str:
+def _as_text(result: SelftestResult) -> str:
     """A self-test for people."""
     copied = ", ".join(f"{rows:,} of {table}" for table, rows in result.rows.items())
     lines = [

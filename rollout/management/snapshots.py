@@ -1,14 +1,12 @@
 """The shell's verbs for snapshots."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 from rollout import runner
-from rollout.journal.actors import Actor
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import newest_verified
-from rollout.management.actors import add_user
+from rollout.management.actors import ShellActor, actor_of, add_user
+from rollout.management.verbs import AddVerb, Output
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -22,72 +20,72 @@ from rollout.runner.restores import make_staging, restore_now
 from rollout.runner.snapshots import make_now
 
 
-def add_verbs(verb: Callable[..., Any]) -> None:
-    """Add the verbs to the command's parser."""
-    verb("snapshot", "Take a snapshot and verify it by restoring it elsewhere.", as_json=True)
-    verb("snapshots", "List the snapshots of a rollout.", as_json=True)
-    restore = verb("restore", "Put a snapshot into an environment.")
-    restore.add_argument("snapshot", type=int, help="its number, as snapshots lists it")
-    restore.add_argument("--yes", action="store_true", help="replace the tables that are there")
-    restore.add_argument(
+def add_verbs(add: AddVerb) -> None:
+    add("snapshot", take, "Take a snapshot and verify it by restoring it elsewhere.", as_json=True)
+    add("snapshots", list_of, "List the snapshots of a rollout.", as_json=True)
+    sub = add("restore", restore, "Put a snapshot into an environment.")
+    sub.add_argument("snapshot", type=int, help="its number, as snapshots lists it")
+    sub.add_argument("--yes", action="store_true", help="replace the tables that are there")
+    sub.add_argument(
         "--reason", default="", help="why; asked for production, where another lead approves it"
     )
-    add_user(restore)
-    stage = verb("stage", "Make a staging database from a snapshot.")
-    stage.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
-    stage.add_argument("--name", default="", help="of the environment (staging)")
-    verb("unstage", "Drop the database that an environment was made in.")
+    add_user(sub)
+    sub = add("stage", stage, "Make a staging database from a snapshot.")
+    sub.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
+    sub.add_argument("--name", default="", help="of the environment (staging)")
+    add("unstage", unstage, "Drop the database that an environment was made in.")
 
 
-def take(rollout: Rollout, actor: Actor, *, as_json: bool) -> tuple[str, bool]:
-    """Take one now: what to print, and whether it is verified."""
-    snapshot = make_now(rollout, actor=actor, source="shell")
+def take(out: Output, rollout: Rollout, as_json: bool) -> int:
+    """Take one now, and verify it. Raises Refused."""
+    snapshot = make_now(rollout, actor=ShellActor(), source="shell")
     verified = snapshot.state == SnapshotState.VERIFIED
     if as_json:
-        return _json(of_snapshot(snapshot)), verified
-    return "\n".join(_lines(snapshot)), verified
+        return out.say_json(of_snapshot(snapshot), good=verified)
+    return out.say("\n".join(_lines(snapshot)), good=verified)
 
 
-def list_of(rollout: Rollout, *, as_json: bool) -> str:
+def list_of(out: Output, rollout: Rollout, as_json: bool) -> int:
     """The snapshots of a rollout, newest first."""
     found = list(Snapshot.objects.filter(rollout=rollout))
     if as_json:
-        return _json([of_snapshot(snapshot) for snapshot in found])
+        return out.say_json([of_snapshot(snapshot) for snapshot in found])
     if not found:
-        return f"None yet. Take one: manage.py rollout snapshot {rollout.plan}"
-    return "\n".join(_summary(snapshot) for snapshot in found)
+        return out.say(f"None yet. Take one: manage.py rollout snapshot {rollout.plan}")
+    return out.say("\n".join(_summary(snapshot) for snapshot in found))
 
 
 def restore(
-    rollout: Rollout, number: int, actor: Actor, *, replace: bool, reason: str
-) -> tuple[str, bool]:
-    """Restore a snapshot into an environment: what to print, and whether it is done.
-
-    Raises Refused.
-    """
+    out: Output, rollout: Rollout, snapshot: int, yes: bool, reason: str, user: str | None
+) -> int:
+    """Restore a snapshot into an environment. Raises Refused."""
+    actor = actor_of(user, "restore_snapshot", rollout.environment)
     asked = restore_now(
-        _snapshot(rollout, number),
+        _snapshot(rollout, snapshot),
         rollout,
-        replace=replace,
+        replace=yes,
         reason=reason,
         actor=actor,
         source="shell",
     )
     if asked.state == RestoreState.WAITING:
-        return (
+        return out.say(
             f"Restore {asked.pk} waits for another lead: its approval is given on the page of "
-            f"snapshot {number}, /rollout/snapshots/{number}/."
-        ), False
-    return _said(asked)
+            f"snapshot {snapshot}, /rollout/snapshots/{snapshot}/.",
+            good=False,
+        )
+    return _say_end(out, asked)
 
 
-def stage(rollout: Rollout, number: int | None, name: str, actor: Actor) -> tuple[str, bool]:
-    """Make a staging database: what to print, and whether it is there. Raises Refused."""
-    snapshot = _newest(rollout) if number is None else _snapshot(rollout, number)
-    return _said(make_staging(snapshot, name=name, actor=actor, source="shell", now=True))
+def stage(out: Output, rollout: Rollout, snapshot: int | None, name: str) -> int:
+    """Make a staging database. Raises Refused."""
+    source = _newest(rollout) if snapshot is None else _snapshot(rollout, snapshot)
+    return _say_end(
+        out, make_staging(source, name=name, actor=ShellActor(), source="shell", now=True)
+    )
 
 
-def unstage(rollout: Rollout, actor: Actor) -> str:
+def unstage(out: Output, rollout: Rollout) -> int:
     """Drop a made environment. Raises Refused."""
     made = Environment.objects.filter(
         name=rollout.environment, state=EnvironmentState.READY
@@ -96,18 +94,18 @@ def unstage(rollout: Rollout, actor: Actor) -> str:
         raise runner.Refused(
             f"{rollout.environment} was not made from a snapshot: it is the project's own."
         )
-    runner.drop_environment(made, actor=actor, source="shell")
-    return f"Dropped {made.name} and its database {made.database}."
+    runner.drop_environment(made, actor=ShellActor(), source="shell")
+    return out.say(f"Dropped {made.name} and its database {made.database}.")
 
 
-def _said(asked: Restore) -> tuple[str, bool]:
+def _say_end(out: Output, asked: Restore) -> int:
     if asked.state != RestoreState.DONE:
-        return f"{asked.error} {asked.advice}".strip(), False
+        return out.say(f"{asked.error} {asked.advice}".strip(), good=False)
     rows = sum(asked.snapshot.counts.values())
-    return (
+    return out.say(
         f"Restored snapshot {asked.snapshot_id} into {asked.rollout.environment}: {rows:,} rows "
         f"in {len(asked.snapshot.counts)} tables, in one transaction."
-    ), True
+    )
 
 
 def _snapshot(rollout: Rollout, number: int) -> Snapshot:
@@ -174,7 +172,3 @@ def _lines(snapshot: Snapshot) -> list[str]:
         lines += [f"  sha256 {snapshot.sha256}", f"  in {snapshot.storage_name}"]
     lines += [f"  {table:<40} {rows:>14,}" for table, rows in sorted(snapshot.counts.items())]
     return lines
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,71 @@
+"""The shell's verb for audits."""
+
+from rollout import runner
+from rollout.journal.audit_mappings import against
+from rollout.management.actors import ShellActor
+from rollout.management.pipes import reader_may_leave
+from rollout.management.verbs import DONE, ERROR, NO, AddVerb, Output
+from rollout.models import AuditReport, AuditStatus, Rollout
+from rollout.queries import exports, text_reports
+from rollout.queries.sample_bounds import statement_of
+from rollout.runner import audits
+
+
+def add_verbs(add: AddVerb) -> None:
+    sub = add("audit", audit, "Compare old and new values of every row.")
+    sub.add_argument("--sample", type=int, metavar="N", help="only N rows, picked at random")
+    sub.add_argument("--seed", type=int, metavar="S", help="the same seed picks the same rows")
+    sub.add_argument("--table", action="append", default=[], help="only this table")
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    form.add_argument(
+        "--csv", action="store_true", dest="as_csv", help="print the mismatching rows as CSV"
+    )
+
+
+def audit(
+    out: Output,
+    rollout: Rollout,
+    as_json: bool,
+    as_csv: bool,
+    sample: int | None,
+    seed: int | None,
+    table: list[str],
+) -> int:
+    if seed is not None and sample is None:
+        return out.complain("A seed picks rows of a sample. Say how many: --sample 10000.")
+    why_not = runner.why_not_audit(rollout, sample=sample, seed=seed, tables=table)
+    if why_not:
+        return out.complain(why_not)
+    report = audits.make_now(
+        rollout,
+        actor_name=ShellActor().get_username(),
+        source="shell",
+        sample=sample,
+        seed=seed,
+        tables=table,
+    )
+    if as_csv and report.message:
+        out.complain(report.message)
+    # Whoever has seen enough of it still gets the answer.
+    with reader_may_leave():
+        if as_json:
+            out.say_json(text_reports.of_audit(report))
+        elif as_csv:
+            for line in exports.as_csv(exports.rows_of(report)):
+                out.data.write(line, ending="")
+        else:
+            _say(out, report)
+    answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
+    return answers.get(AuditStatus(report.status), ERROR)
+
+
+def _say(out: Output, report: AuditReport) -> None:
+    out.say(
+        f"{report.status}: {report.rows:,} rows, {report.matched:,} matched, "
+        f"{report.mismatched:,} mismatched. {report.message}".strip()
+    )
+    for category, rows in sorted(report.categories.items()):
+        out.say(f"  {category:<16} {rows:>14,}")
+    for sentence in filter(None, (against(report), statement_of(report))):
+        out.say(sentence)

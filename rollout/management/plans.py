@@ -1,0 +1,71 @@
+"""The shell's verbs that show where rollouts stand, and what they would run."""
+
+from pathlib import Path
+
+from rollout import runner
+from rollout.management.actors import ShellActor
+from rollout.management.verbs import DONE, AddVerb, Output, no_phase
+from rollout.models import Rollout
+from rollout.plan import plans
+from rollout.plan.sql_exports import NotOurs, write_files
+from rollout.queries import text_reports
+from rollout.queries.status import all_rollouts, find_rollout, status_of
+
+
+def add_verbs(add: AddVerb) -> None:
+    add("list", list_all, "List every plan in every environment.", plan=False, as_json=True)
+    add("show", show, "Show where a rollout stands.", as_json=True)
+    sub = add("sql", sql, "Print a phase as a script for psql, or write all phases as files.")
+    sub.add_argument("phase", type=int, nargs="?")
+    sub.add_argument(
+        "--write",
+        metavar="DIR",
+        help="write numbered SQL files of every phase, for a pull request",
+    )
+    sub.add_argument("--rollback", action="store_true", help="the script that undoes the phase")
+    add("accept-files", accept_files, "Accept SQL files that were edited after they were applied.")
+
+
+def list_all(out: Output, as_json: bool) -> int:
+    found = [text_reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
+    if as_json:
+        return out.say_json(found)
+    for status in found:
+        phase = "not begun" if status["phase"] is None else f"phase {status['phase']}"
+        out.say(f"{status['plan']}  {status['environment']}  {phase}")
+    return DONE
+
+
+def show(out: Output, rollout: Rollout, as_json: bool) -> int:
+    status = status_of(rollout)
+    if as_json:
+        return out.say_json(text_reports.of_status(status))
+    return out.say(text_reports.as_text(status))
+
+
+def sql(
+    out: Output, plan: str, env: str, phase: int | None, rollback: bool, write: str | None
+) -> int:
+    if write is not None:
+        return _write_files(out, plan, Path(write))
+    status = status_of(find_rollout(plan, env))
+    if phase is None:
+        return out.complain("Name a phase, or a directory for all of them: --write DIR")
+    if not 0 <= phase < len(status.phases):
+        return out.complain(no_phase(phase, len(status.phases) - 1))
+    out.data.write(text_reports.sql_of(status.plan, phase, rollback=rollback))
+    return DONE
+
+
+def _write_files(out: Output, plan: str, directory: Path) -> int:
+    try:
+        files = write_files(plans.get(plan), directory)
+    except (NotOurs, OSError) as problem:
+        return out.complain(str(problem))
+    return out.say(f"Wrote {len(files)} files into {directory}.")
+
+
+def accept_files(out: Output, rollout: Rollout) -> int:
+    for step in runner.accept_files(rollout, actor=ShellActor()):
+        out.say(f"Accepted: {step.step} of phase {step.run.phase}.")
+    return DONE

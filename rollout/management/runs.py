@@ -1,0 +1,99 @@
+"""The shell's verbs for runs of phases: start, roll back, pause, resume, cancel, retry."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from rollout import runner
+from rollout.journal.actors import Actor
+from rollout.journal.heartbeats import liveness
+from rollout.management.actors import ShellActor, actor_of, add_user
+from rollout.management.signing import add_digest
+from rollout.management.verbs import DONE, NO, AddVerb, Output, no_phase
+from rollout.models import PhaseRun, Rollout, RunState
+from rollout.queries import pauses, reruns
+
+
+def add_verbs(add: AddVerb) -> None:
+    by_hand = add("recognise", recognise, "Write down that a phase was rolled back by hand.")
+    by_hand.add_argument("phase", type=int)
+    starts = add("start", start, "Start a phase.")
+    add_user(starts)
+    add_digest(starts)
+    for sub in (starts, add("rollback", roll_back, "Roll a phase back.")):
+        sub.add_argument("phase", type=int)
+        sub.add_argument("--wait", action="store_true", help="return when it has ended")
+    add("pause", partial(_carry_on, runner.pause), "Pause what is running.")
+    add("resume", partial(_carry_on, runner.resume), "Resume what is paused.")
+    add("cancel", partial(_carry_on, runner.cancel), "Cancel what is active.")
+    add("retry", partial(_carry_on, runner.retry), "Go on with what failed or was cancelled.")
+    again = add(
+        "verify",
+        verify,
+        "Answer whether running a done phase again changes nothing.",
+        as_json=True,
+    )
+    again.add_argument("phase", type=int)
+
+
+def recognise(out: Output, rollout: Rollout, phase: int) -> int:
+    if phase not in range(5):
+        return out.complain(no_phase(phase))
+    for run in runner.recognise(rollout, phase, actor=ShellActor()):
+        out.say(f"Phase {run.phase} is rolled back.")
+    return DONE
+
+
+def start(
+    out: Output, rollout: Rollout, phase: int, wait: bool, user: str | None, digest: str | None
+) -> int:
+    actor = actor_of(user, "start_rollout", rollout.environment)
+    return _begin(out, partial(runner.start, seen=digest), rollout, phase, wait, actor)
+
+
+def roll_back(out: Output, rollout: Rollout, phase: int, wait: bool) -> int:
+    return _begin(out, runner.roll_back, rollout, phase, wait, ShellActor())
+
+
+def _begin(
+    out: Output,
+    verb: Callable[..., PhaseRun],
+    rollout: Rollout,
+    phase: int,
+    wait: bool,
+    actor: Actor,
+) -> int:
+    if phase not in range(5):
+        return out.complain(no_phase(phase))
+    run = verb(rollout, phase, actor=actor, source="shell")
+    if not wait:
+        return out.say(f"Queued. Watch it: manage.py rollout show {rollout.plan}")
+    told = ""
+    while run.active and run.state != RunState.PAUSED:
+        message = liveness().message
+        if message and message != told:
+            out.complain(message)
+            told = message
+        time.sleep(0.3)
+        run.refresh_from_db()
+    out.say(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
+    if pause := pauses.pause_of(run):
+        out.complain(pauses.as_text(pause))
+    if run.error:
+        out.complain(run.advice)
+    return DONE if run.state == RunState.DONE else NO
+
+
+def _carry_on(verb: Callable[..., PhaseRun], out: Output, rollout: Rollout) -> int:
+    run = verb(rollout, actor=ShellActor(), source="shell")
+    return out.say(f"{run.title} is {run.state}.")
+
+
+def verify(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
+    """What a second run of a phase would find, and whether it changes nothing."""
+    found = reruns.verify(rollout, phase)
+    if as_json:
+        names = {"plan": rollout.plan, "environment": rollout.environment}
+        return out.say_json({**names, **reruns.as_data(found)}, good=found.changes_nothing)
+    lines = [f"{step.answer:<8} {step.step.id}: {step.message}" for step in found.steps]
+    return out.say("\n".join([*lines, found.verdict]), good=found.changes_nothing)

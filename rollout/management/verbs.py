@@ -1,0 +1,75 @@
+"""What the shell's verbs have in common: how one is added and called, and how it answers."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+
+from rollout.journal.environments import DEFAULT
+from rollout.queries.status import find_rollout
+
+DONE, NO, ERROR, WARNED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a verb answers. Each way of answering gives the exit status that goes with it."""
+
+    texts: OutputWrapper
+    """For people."""
+    data: OutputWrapper
+    """For files and programs."""
+    errors: OutputWrapper
+
+    def say(self, text: str, *, good: bool = True) -> int:
+        self.texts.write(text)
+        return DONE if good else NO
+
+    def say_json(self, value: Any, *, good: bool = True) -> int:
+        return self.say(json.dumps(value, indent=2, ensure_ascii=False), good=good)
+
+    def complain(self, text: str) -> int:
+        """It was used wrongly, or there is nothing to answer with."""
+        self.errors.write(text)
+        return ERROR
+
+
+Verb = Callable[..., int]
+"""Gets the ``Output``, and by their names those options that it has parameters for; a parameter
+``rollout`` is the rollout that the options name. Gives the exit status."""
+AddVerb = Callable[..., ArgumentParser]
+
+
+def adding(verbs: Any) -> AddVerb:
+    """What adds a verb to a command's subparsers."""
+
+    def add(
+        name: str, run: Verb, help: str, *, plan: bool | str = True, as_json: bool = False
+    ) -> ArgumentParser:
+        sub: ArgumentParser = verbs.add_parser(name, help=help, description=help)
+        sub.set_defaults(run=run)
+        if plan:
+            sub.add_argument("plan", nargs="?" if plan == "optional" else None)
+        if plan is not False:
+            sub.add_argument("--env", default=DEFAULT, help="the environment (%(default)s)")
+        if as_json:
+            sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+        return sub
+
+    return add
+
+
+def carry_out(run: Verb, out: Output, options: dict[str, Any]) -> int:
+    """Call a verb with what it asks for; its exit status."""
+    asked = signature(run).parameters
+    if "rollout" in asked:
+        options = {**options, "rollout": find_rollout(options["plan"], options["env"])}
+    return run(out, **{name: value for name, value in options.items() if name in asked})
+
+
+def no_phase(phase: int, last: int = 4) -> str:
+    return f"There is no phase {phase}: phases are 0 to {last}."
