@@ -25,7 +25,7 @@ from rollout.plan.catalog import (
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import Shape
-from rollout.plan.table import Column
+from rollout.plan.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -69,27 +69,17 @@ class Drift:
 def live_columns(connection: Connection, tables: Iterable[str]) -> Shape:
     """The columns of those of the tables that exist; a table is named as in ``Table.label``."""
     rows = connection.execute(
-        """
-        SELECT CASE WHEN n.nspname = 'public' THEN c.relname
-                    ELSE n.nspname || '.' || c.relname END AS label,
-               a.attname, format_type(a.atttypid, a.atttypmod),
-               NOT a.attnotnull OR EXISTS (
-                   SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'n'
-                      AND k.conkey[1] = a.attnum AND NOT k.convalidated)
-          FROM pg_class c
-          JOIN pg_namespace n ON n.oid = c.relnamespace
-          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-         WHERE c.relkind IN ('r', 'p')
-           AND CASE WHEN n.nspname = 'public' THEN c.relname
-                    ELSE n.nspname || '.' || c.relname END = ANY (%s)
-         ORDER BY 1, a.attnum
-        """,
-        [list(tables)],
+        catalog_sql.COLUMNS_OF_TABLES.encode(), {"tables": list(tables)}
     ).fetchall()
     shape: Shape = {}
     for table, column, type_name, null in rows:
         shape.setdefault(table, {})[column] = Column(type_name, null)
     return shape
+
+
+def columns_of(connection: Connection, plan: Plan, table: Table) -> set[str]:
+    """The columns that a table of the plan has now."""
+    return set(live_columns(connection, tables_of(plan)).get(table.label, {}))
 
 
 def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False) -> Catalog:

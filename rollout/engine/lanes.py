@@ -12,7 +12,7 @@ from psycopg import sql
 from rollout.engine.lane_totals import Totals
 from rollout.engine.target import Connection, ask
 from rollout.plan import facts
-from rollout.plan.table import Table
+from rollout.plan.table import Named, Table
 
 LEASE_SECONDS = 10
 LANE_BLOCKS = 16_384
@@ -26,7 +26,7 @@ _BEFORE_ALL = -1
 
 
 @dataclass(frozen=True)
-class Leaf:
+class Leaf(Named):
     """A relation that holds rows: the table itself, or one of its partitions.
 
     ``rows_per_block`` is what the statistics say; None where there are none.
@@ -36,10 +36,6 @@ class Leaf:
     name: str
     blocks: int
     rows_per_block: float | None = None
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True)

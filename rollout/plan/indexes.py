@@ -13,7 +13,7 @@ from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of, partition
 from rollout.plan.names import code, identifier
 from rollout.plan.removal_hazards import replica_identity
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
-from rollout.plan.table import Table
+from rollout.plan.table import Named, Table
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
@@ -141,7 +141,7 @@ class DropIndex(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateMaterializedView(Step):
+class CreateMaterializedView(Step, Named):
     """A materialized view, with the unique index that lets it be refreshed while it is read."""
 
     name: str
@@ -151,14 +151,6 @@ class CreateMaterializedView(Step):
     refresh_every: timedelta | None = None
     """How often it is refreshed once its phase is done; None leaves that to others."""
     phases = frozenset({CONTRACT})
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
-    @property
-    def label(self) -> str:
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
     def refresh(self) -> Statement:

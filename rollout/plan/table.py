@@ -14,8 +14,24 @@ class Column:
     null: bool = True
 
 
+class Named:
+    """What has a name in a schema: how SQL and people write it."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def label(self) -> str:
+        """How people read the name; only a schema other than public is worth saying."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(Named):
     """A table of the application: its name, its primary key, and the columns the plan relies on.
 
     ``partitioned`` says that it has partitions: their indexes are built and dropped otherwise.
@@ -26,15 +42,6 @@ class Table:
     columns: Mapping[str, Column] = field(hash=False)
     schema: str = "public"
     partitioned: bool = False
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
-    @property
-    def label(self) -> str:
-        """How people read the name; only a schema other than public is worth saying."""
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
     def regclass(self) -> sql.Composable:

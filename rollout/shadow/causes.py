@@ -11,7 +11,7 @@ from django.utils import timezone
 from rollout import gates, journal
 from rollout.engine.audit import AuditResult, RowMismatch
 from rollout.engine.audit.categories import worst
-from rollout.engine.audit.some_rows import RowsNow, look_at
+from rollout.engine.audit.row_checks import RowsNow, look_at
 from rollout.journal import activity_log, findings
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event

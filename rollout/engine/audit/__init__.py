@@ -22,13 +22,12 @@ from rollout.engine.audit.categories import (
     Sample,
     TranslationResult,
 )
-from rollout.engine.audit.one_row import CellNow, cells_of_row, last_written
 from rollout.engine.audit.random_samples import Function
 from rollout.engine.audit.rechecks import look_again
+from rollout.engine.audit.row_checks import CellNow, cells_of_row, keys_of_pair, last_written
 from rollout.engine.audit.rows import mismatches_of
 from rollout.engine.audit.scan import TableScan
-from rollout.engine.audit.some_rows import keys_of_pair
-from rollout.engine.catalog import live_columns, tables_of
+from rollout.engine.catalog import columns_of
 from rollout.engine.control import Control, Quiet, pause
 from rollout.engine.pace import Pace
 from rollout.engine.quarantine import is_of_a_row
@@ -111,7 +110,7 @@ def run_audit(
 
 def mismatching_rows(connection: Connection, plan: Plan, table: Table) -> Iterator[RowMismatch]:
     """Every mismatching row of a table now, streamed: as many as there are."""
-    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    columns = columns_of(connection, plan, table)
     connection.execute("SET statement_timeout = 0")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

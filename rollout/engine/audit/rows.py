@@ -81,7 +81,7 @@ def _of_question(
     translation = question.translation
     if isinstance(translation, Computed):
         expected: sql.Composable = sql.SQL("NULL")
-        actual = _joined(translation.columns)
+        actual = texts_of(translation.columns)
     else:
         expected = scan.expected_text(translation)
         actual = sql.SQL("{}::text").format(sql.Identifier("t", translation.column))
@@ -93,7 +93,7 @@ def _of_question(
         state=question.state,
         expected=expected,
         actual=actual,
-        reads=_joined(translation.reads),
+        reads=texts_of(translation.reads),
         table=scan.source(),
         joins=scan.all_joins,
         condition=condition,
@@ -136,7 +136,8 @@ def stream(connection: Connection, query: sql.Composed) -> Iterator[tuple[Any, .
         yield from cursor
 
 
-def _joined(columns: Collection[str]) -> sql.Composable:
+def texts_of(columns: Collection[str]) -> sql.Composable:
+    """SQL of the values of some columns of row ``t`` as one text."""
     if not columns:
         return sql.SQL("NULL")
     return sql.SQL("concat_ws(', ', {})").format(

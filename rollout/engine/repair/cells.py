@@ -4,11 +4,12 @@ The categories are those of the audit. They are asked here of the live table, ro
 pass of the backfill can tell in its own statement which rows it is to write.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from rollout.engine.audit.rows import texts_of
 from rollout.engine.quarantine import key_of
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import in_target, normal
@@ -153,7 +154,7 @@ def derived_cell(
         condition=condition,
         value=value,
         category=category,
-        legacy=_joined(derived.reads),
+        legacy=texts_of(derived.reads),
         before=column,
         after=after,
     )
@@ -176,8 +177,8 @@ def computed_cell(computed: Computed, jobs: Sequence[int], *, anew: bool) -> Cel
         condition=sql.SQL("({} IS NOT NULL)").format(category),
         value=sql.SQL("NULL"),
         category=category,
-        legacy=_joined(computed.reads),
-        before=_joined(computed.columns),
+        legacy=texts_of(computed.reads),
+        before=texts_of(computed.columns),
         after=sql.SQL("NULL"),
     )
     return Cell(computed, category, (write,))
@@ -309,14 +310,6 @@ def all_of(conditions: Sequence[sql.Composable]) -> sql.Composable:
 
 def any_of(conditions: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(conditions))
-
-
-def _joined(columns: Collection[str]) -> sql.Composable:
-    if not columns:
-        return sql.SQL("NULL")
-    return sql.SQL("concat_ws(', ', {})").format(
-        sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
-    )
 
 
 def _where(filtered: sql.Composable | None, category: sql.Composable) -> sql.Composable:

@@ -17,6 +17,7 @@ from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
 from rollout.plan.resolvers import resolver_name
+from rollout.plan.table import Named
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Lookup
 
@@ -27,20 +28,12 @@ SHARED = ("modes", "decisions", "attributes")
 
 
 @dataclass(frozen=True)
-class Relation:
+class Relation(Named):
     schema: str
     name: str
     kind: str
     """As in pg_class: r a table, p a partitioned one, m a materialized view."""
     oid: int
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
-    @property
-    def label(self) -> str:
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
     def has_rows(self) -> bool:

@@ -1,16 +1,17 @@
-"""Single rows, looked at by the rules of an audit: those of one page, or of one answer."""
+"""Checks of single rows by the rules of an audit."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import sql
 
+from rollout.engine import quarantine
 from rollout.engine.audit.categories import RowMismatch
 from rollout.engine.audit.readiness import why_not
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
-from rollout.engine.catalog import live_columns, tables_of
-from rollout.engine.quarantine import key_of
+from rollout.engine.catalog import columns_of
 from rollout.engine.target import Connection, own
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
@@ -39,7 +40,7 @@ def look_at(
     connection: Connection, plan: Plan, table: Table, keys: Collection[Sequence[str]]
 ) -> RowsNow:
     """The rows with these keys, all in one snapshot; nothing where there is nothing to compare."""
-    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    columns = columns_of(connection, plan, table)
     if not keys or why_not(connection, plan, table, columns):
         return RowsNow([], {})
     with connection.transaction():
@@ -65,7 +66,7 @@ def keys_of_pair(
 
     In no order, so that the first that are met are enough. Raises psycopg.Error.
     """
-    columns = set(live_columns(connection, tables_of(plan)).get(table.label, {}))
+    columns = columns_of(connection, plan, table)
     if why_not(connection, plan, table, columns):
         return []
     scan = TableScan(connection, plan, table, columns)
@@ -80,7 +81,7 @@ def keys_of_pair(
         "SELECT {key} FROM {table} WHERE {legacy} IS NOT DISTINCT FROM {text} AND ({same})"
         " LIMIT {most}"
     ).format(
-        key=key_of(scan.table),
+        key=quarantine.key_of(scan.table),
         table=scan.source(),
         legacy=sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy)),
         text=sql.Literal(legacy),
@@ -111,3 +112,49 @@ def _texts(
             if any(rules.values(row)[1] in rules.joined for rules in scan.lookups):
                 joined.add(tuple(key))
     return texts, frozenset(mapped), frozenset(joined)
+
+
+@dataclass(frozen=True)
+class CellNow:
+    """What a row holds now in one translation."""
+
+    column: str
+    legacy: str | None
+    new: str | None
+    category: str
+    lookup: bool
+    """Whether legacy text and lookup row are told; an expression has a category alone."""
+
+
+def cells_of_row(
+    connection: Connection, plan: Plan, table: Table, key: Sequence[str]
+) -> list[CellNow]:
+    """What a row holds now, by the same rules as an audit; nothing when it is gone."""
+    columns = columns_of(connection, plan, table)
+    if why_not(connection, plan, table, columns):
+        return []
+    scan = TableScan(connection, plan, table, columns, refusing=True)
+    condition = is_one_of(scan, [list(key)])
+    rows = connection.execute(scan.query(condition)).fetchall()
+    names = [rules.lookup.column for rules in scan.lookups]
+    names += [question.column for question in scan.questions]
+    return [
+        CellNow(name, *cell, lookup=number < len(scan.lookups))
+        for *values, _ in rows
+        for number, (name, cell) in enumerate(
+            zip(names, scan.classified(tuple(values)), strict=True)
+        )
+    ]
+
+
+def last_written(connection: Connection, table: Table, key: Sequence[str]) -> datetime | None:
+    """When the row was last written, where the server keeps the times of commits."""
+    setting = connection.execute("SHOW track_commit_timestamp").fetchone()
+    if not setting or setting[0] != "on":
+        return None
+    row = connection.execute(
+        sql.SQL("SELECT pg_xact_commit_timestamp(xmin) FROM {} AS t WHERE {}").format(
+            table.identifier, quarantine.is_row(table, key)
+        )
+    ).fetchone()
+    return row[0] if row else None
