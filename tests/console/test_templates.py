@@ -100,3 +100,8 @@ def test_templates_have_nothing_inline() -> None:
     inline = re.compile(r"""<style|\sstyle=|\son[a-z]+=["']|<script>""")
     for template in (ROOT / "templates").rglob("*.html"):
         assert not inline.search(template.read_text()), template
+
+
+def test_templates_have_lines_of_300_characters_at_most() -> None:
+    for template in (ROOT / "templates").rglob("*.html"):
+        assert max(map(len, template.read_text().splitlines()), default=0) <= 300, template
