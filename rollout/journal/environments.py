@@ -21,7 +21,11 @@ DEFAULT = "production"
 
 
 class UnknownEnvironment(RolloutError, LookupError):
-    """There is no environment of that name."""
+    """There is no environment of that name; ``gone`` is why it is there no more, if it was."""
+
+    def __init__(self, message: str, *, gone: str = "") -> None:
+        super().__init__(message)
+        self.gone = gone
 
 
 def configured() -> dict[str, str]:
@@ -147,7 +151,8 @@ def alias_of(environment: str) -> str:
     known = ", ".join(sorted(names_there()))
     gone = why_gone(environment)
     raise UnknownEnvironment(
-        f"{gone or f'There is no environment {environment!r}.'} Known environments: {known}."
+        f"{gone or f'There is no environment {environment!r}.'} Known environments: {known}.",
+        gone=gone,
     )
 
 
@@ -195,7 +200,7 @@ def target_of(environment: str) -> Target:
     try:
         return _target(alias_of(environment))
     except UnknownEnvironment as error:
-        return Target({}, gone=why_gone(environment) or str(error))
+        return Target({}, gone=error.gone or why_gone(environment) or str(error))
 
 
 def target_of_made(made: Environment) -> Target:

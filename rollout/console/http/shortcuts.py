@@ -45,7 +45,8 @@ def rollout_or_404(plan: str, environment: str) -> Rollout:
         return find_rollout(plan, environment)
     except (UnknownPlan, UnknownEnvironment) as error:
         named = Rollout.objects.filter(plan=plan, environment=environment).first()
-        if named is not None and (why := closed_reason(named)):
+        gone = error.gone if isinstance(error, UnknownEnvironment) else ""
+        if named is not None and (why := gone or closed_reason(named)):
             raise Closed(named, why) from error
         raise Http404(str(error)) from error
 

@@ -19,6 +19,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from rollout.engine import target
 from rollout.gates import cached_queries
@@ -389,3 +390,14 @@ def test_a_snapshot_of_an_environment_that_is_gone_is_not_verified_again(
     answer = browser.post(f"/rollout/snapshots/{snapshot.pk}/verify/", follow=True)
     assert "Nothing was done. The database of rehearsal-1 was dropped" in answer.content.decode()
     assert Snapshot.objects.get(pk=snapshot.pk).state == "verified"
+
+
+def test_a_closed_page_asks_once_what_became_of_its_environment(
+    rollout: Rollout, browser: Client
+) -> None:
+    stage = journal.rehearsed(journal.taken(rollout)).stage
+    with CaptureQueriesContext(connection) as queries:
+        answer = browser.get(f"/rollout/{stage.plan}/{stage.environment}/")
+    assert "was dropped" in answer.content.decode()
+    newest = 'ORDER BY "rollout_environment"."id" DESC'
+    assert sum(newest in query["sql"] for query in queries) == 1
