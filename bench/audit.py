@@ -19,7 +19,7 @@ from bench.template import KEY_DEFAULTS, KEY_VALUES, ROWS, SLOTS, TABLE, setting
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 from rollout.engine import ddl
 from rollout.engine.audit import AuditResult, run_audit
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 from rollout.engine.target import Target, install
 from rollout.plan import AddColumns, CreateLookupTable, Lookup, MapLegacyValues, Phase, Plan
 from rollout.plan.actions import Statement
@@ -131,7 +131,7 @@ def _map_spellings(connection: Connection) -> None:
         for step in phase.steps:
             for action in PLAN.forward(step).actions:
                 assert isinstance(action, Statement)
-                ddl.apply(connection, action, Quiet())
+                ddl.apply(connection, action, NullControl())
     connection.execute("TRUNCATE listings")
 
 

@@ -11,7 +11,7 @@ from bench.rollout import KEYS, PLANS
 from bench.server import Connection, Database, create, django_uses
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 from rollout.engine import ddl
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 from rollout.plan import Backfill, Plan
 from rollout.plan.actions import Statement
 from rollout.plan.names import code
@@ -153,4 +153,4 @@ def _carry_out(connection: Connection, plan: Plan) -> None:
             return
         for action in plan.forward(step).actions:
             assert isinstance(action, Statement)
-            ddl.apply(connection, action, Quiet())
+            ddl.apply(connection, action, NullControl())

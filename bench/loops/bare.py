@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from bench.loops.base import Bounds, Copy, Run, Stopwatch, Work
 from rollout.engine import backfill, lane_totals, lanes, planner
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 
 JOB = 1
 
@@ -20,7 +20,9 @@ def bare(copy: Copy) -> Iterator[Run]:
             chosen = planner.choose(connection, fill)
             lanes.create(connection, JOB, fill.table)
             backfill.prepare_session(connection)
-            worker = backfill.Worker(connection, fill, stripes=chosen.stripes, control=Quiet())
+            worker = backfill.Worker(
+                connection, fill, stripes=chosen.stripes, control=NullControl()
+            )
             while lane := lanes.claim(connection, JOB, "bench"):
                 worker.run_lane(lane, seconds=bounds.seconds)
             return watch.work(lane_totals.totals(connection, JOB).updated)

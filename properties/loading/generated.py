@@ -30,7 +30,7 @@ STREETS = (
     "Hylan Blvd", "Riverside Dr", "Lindenstraße", "Rue Saint-Denis", "Königsallee", "銀座通り",
 )  # fmt: skip
 ADJECTIVES = (
-    "Sunny", "Quiet", "Renovated", "Spacious", "Charming", "Bright", "Classic", "Elegant",
+    "Sunny", "NullControl", "Renovated", "Spacious", "Charming", "Bright", "Classic", "Elegant",
     "Gemütliche", "Lumineux", "Top-floor", "Corner", "Pre-war", "Brand-new",
 )  # fmt: skip
 NOUNS = (

@@ -98,7 +98,7 @@ class Worker:
         sampler = Sampler(self.connection, lane.job, self.pace.lost)
         try:
             while lane.next_block < lane.end_block and self.clock() < until:
-                self.control.check()
+                self.control.raise_if_stopped()
                 keep = partial(lanes.keep, self.connection, lane)
                 self.pace.before_batch(self.control, keep)
                 started = self.clock()
@@ -166,7 +166,7 @@ class Worker:
         whole = batches.counted(self.connection, lane, rows)
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
         for first in range(0, len(wrong), POISON_BATCH_SIZE):
-            self.control.check()
+            self.control.raise_if_stopped()
             batch = wrong[first : first + POISON_BATCH_SIZE]
             with own_transaction(self.connection):
                 counts = batches.update_one_by_one(self.connection, fill, lane, batch)
@@ -184,7 +184,7 @@ class Worker:
         assert self.function is not None
 
         def between() -> None:
-            self.control.check()
+            self.control.raise_if_stopped()
             lanes.keep(self.connection, lane)
 
         computed = batches.compute_rows(
@@ -271,7 +271,7 @@ class Worker:
     def _wait_for_rows(self, lane: Lane, conflicts: int) -> None:
         """Yield to whoever holds the rows: wait with full jitter, and say so."""
         lanes.keep(self.connection, lane)
-        self.control.waiting("rows that a transaction of the application holds")
+        self.control.report_wait("rows that a transaction of the application holds")
         pause(random.uniform(0.05, min(2.0, 0.1 * 2**conflicts)), self.control)
 
 

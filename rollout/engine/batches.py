@@ -263,7 +263,7 @@ def _put_aside(
 
     Not in a later round: there it may have been counted when it was another.
     """
-    new = int(quarantine.put(connection, lane.job, key, reason))
+    new = int(quarantine.add(connection, lane.job, key, reason))
     return Counts(scanned=new if since and lane.counting else 0, quarantined=new, refused=1)
 
 
@@ -334,7 +334,7 @@ def write_computed(
                 written = connection.execute(statement, parameters).rowcount
                 absolved = 0
                 if written and some_refused:
-                    absolved = int(quarantine.absolve(connection, lane.job, key))
+                    absolved = int(quarantine.release(connection, lane.job, key))
             again = written if since and not absolved else 0
             counts += Counts(updated=written - again, rewritten=again, quarantined=-absolved)
         except psycopg.Error as error:
@@ -398,4 +398,4 @@ def name_differing(connection: Connection, lane: Lane, compared: Compared) -> No
     """Write the first rows that differ down beside the job, as rows that are refused are."""
     room = MAX_NAMED_ROWS - quarantine.count(connection, lane.job)
     for key, differs in compared.named[: max(0, room)]:
-        quarantine.put(connection, lane.job, key, differs)
+        quarantine.add(connection, lane.job, key, differs)

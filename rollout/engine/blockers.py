@@ -4,7 +4,7 @@ import time
 from typing import Literal
 
 from rollout.engine import statement_activities
-from rollout.engine.statement_activities import Blocker, Standing
+from rollout.engine.statement_activities import Blocker, StatementActivity
 from rollout.engine.target import Connection
 
 How = Literal["cancel", "end"]
@@ -19,7 +19,7 @@ _SIGNAL = {
 }
 
 
-def why_not(connection: Connection, shown: Blocker, behind: Standing, how: How) -> str:
+def why_not(connection: Connection, shown: Blocker, behind: StatementActivity, how: How) -> str:
     """Why a session that was shown in a statement's way is not to be touched, with what to do."""
     name = f"pid {shown.pid}"
     if shown.pid == statement_activities.PREPARED:
@@ -59,7 +59,9 @@ def why_not(connection: Connection, shown: Blocker, behind: Standing, how: How) 
     return _why_may_not(connection, now)
 
 
-def _is_in_the_way(connection: Connection, now: Blocker, shown: Blocker, behind: Standing) -> bool:
+def _is_in_the_way(
+    connection: Connection, now: Blocker, shown: Blocker, behind: StatementActivity
+) -> bool:
     """Whether it blocks this moment, or its transaction still holds what it was seen to hold.
 
     Between two attempts nobody waits; and locks are let go at a transaction's end only.

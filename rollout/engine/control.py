@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection
 
 
@@ -14,32 +14,32 @@ class Interrupted(Exception):
 class Control(Protocol):
     """What the engine needs of whoever runs it."""
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raises Interrupted when the work is to stop here."""
 
-    def waiting(self, reason: str) -> None:
+    def report_wait(self, reason: str) -> None:
         """Tell people what the work waits for; an empty text ends the wait."""
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """Tell people where a statement stands; None ends it. Called from any thread."""
 
-    def using(self, connection: Connection) -> None:
+    def attach(self, connection: Connection) -> None:
         """The connection whose statement is to be cancelled when the work is cancelled."""
 
 
-class Quiet:
+class NullControl:
     """The control of work that nobody interrupts."""
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Nobody asks it to stop."""
 
-    def waiting(self, reason: str) -> None:
+    def report_wait(self, reason: str) -> None:
         """Nobody wants to know."""
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """Nobody looks on."""
 
-    def using(self, connection: Connection) -> None:
+    def attach(self, connection: Connection) -> None:
         """Nobody cancels a statement."""
 
 
@@ -47,5 +47,5 @@ def pause(seconds: float, control: Control) -> None:
     """Sleep, and ask all the while whether the work is to stop. Raises Interrupted."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        control.check()
+        control.raise_if_stopped()
         time.sleep(min(left, 0.1))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from psycopg import errors, sql
 
 from rollout.engine.control import Control, pause
-from rollout.engine.target import CUT_OFF_SECONDS, Connection, ask
+from rollout.engine.target import CUT_OFF_SECONDS, Connection, fetch_bool
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
 from rollout.plan.errors import RolloutError
@@ -44,18 +44,18 @@ def apply(
     """
     if not statement.is_for(connection.info.server_version):
         return False
-    if statement.done is not None and ask(connection, statement.done):
+    if statement.done is not None and fetch_bool(connection, statement.done):
         return False
-    control.using(connection)
+    control.attach(connection)
     connection.execute("SET synchronous_commit = on")
     for text in _texts(connection, statement):
-        control.check()
+        control.raise_if_stopped()
         with Watch(connection, statement, control) as watch:
             if statement.long:
                 _without_timeout(connection, text, control, watch, clearing)
             else:
                 _with_lock_timeout(connection, text, control, watch)
-    if statement.done is not None and not ask(connection, statement.done):
+    if statement.done is not None and not fetch_bool(connection, statement.done):
         raise NotApplied(
             "The statement ended without an error, but the catalog does not show its result. "
             "Look at the table, then retry the phase."
@@ -100,7 +100,7 @@ def _with_lock_timeout(
 ) -> None:
     """Rising lock timeouts with full jitter between them: every wait in the queue is short."""
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        control.check()
+        control.raise_if_stopped()
         timeout = min(MAX_LOCK_TIMEOUT_SECONDS, FIRST_LOCK_TIMEOUT_SECONDS * 1.3 ** (attempt - 1))
         watch.trying(attempt, MAX_ATTEMPTS, timeout)
         try:

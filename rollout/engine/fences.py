@@ -35,10 +35,10 @@ def take_over(connection: Connection, plan: str, control: Control) -> None:
     while not _try_to_hold(connection, plan):
         for pid in _end_holders(connection, plan):
             _log.warning("Ended session %s: a worker that died, or was too late, had left it", pid)
-            control.waiting("the end of the session that a worker that died has left")
-        control.check()
+            control.report_wait("the end of the session that a worker that died has left")
+        control.raise_if_stopped()
         time.sleep(_POLL_SECONDS)
-    control.waiting("")
+    control.report_wait("")
 
 
 def _try_to_hold(connection: Connection, plan: str) -> bool:

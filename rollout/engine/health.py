@@ -11,8 +11,8 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
+from rollout.engine.typed_queries import Query, Rows
 from rollout.plan.names import code
 from rollout.plan.table import Table
 
@@ -48,7 +48,7 @@ def read_signals(connection: Connection, table: Table) -> list[Signal]:
     return [_read(connection, name, question(table)) for name, question in _QUESTIONS.items()]
 
 
-def _read(connection: Connection, name: str, question: Question[_Said]) -> Signal:
+def _read(connection: Connection, name: str, question: Query[_Said]) -> Signal:
     try:
         return Signal(name, *question.ask(connection))
     except _REFUSED as error:
@@ -69,7 +69,7 @@ def _hides(condition: str) -> sql.Composed:
     ).format(code(condition))
 
 
-def _old_transaction(table: Table) -> Question[_Said]:
+def _old_transaction(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
         if row["pid"] is None or row["seconds"] < MAX_TRANSACTION_SECONDS:
@@ -94,10 +94,10 @@ def _old_transaction(table: Table) -> Question[_Said]:
         " AND (datname = current_database() OR backend_type = 'walsender')"
         " ORDER BY xact_start LIMIT 1) AS oldest ON true"
     ).format(_hides("datname = current_database()"))
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _lock_waits(table: Table) -> Question[_Said]:
+def _lock_waits(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         waiting = float(rows[0]["waiting"])
         if waiting:
@@ -111,10 +111,10 @@ def _lock_waits(table: Table) -> Question[_Said]:
         " AND h.mode NOT IN ('AccessShareLock')"
         " OR w.locktype = 'relation' AND w.relation IN {0})"
     ).format(_relations(table))
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _replication(table: Table) -> Question[_Said]:
+def _replication(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         if not rows:
             return "ok", "There is no replica.", 0.0
@@ -131,10 +131,10 @@ def _replication(table: Table) -> Question[_Said]:
         "SELECT extract(epoch FROM replay_lag)::float AS lag, application_name AS name, state"
         " FROM pg_stat_replication ORDER BY 1 DESC NULLS LAST, state NULLS FIRST LIMIT 1"
     )
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _wal(table: Table) -> Question[_Said]:
+def _wal(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
         retained = float(row["retained"])
@@ -161,10 +161,10 @@ def _wal(table: Table) -> Question[_Said]:
         "   WHERE wal_status IN ('unreserved', 'lost')) AS losing"
         " FROM pg_stat_archiver"
     )
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _wraparound_vacuum(table: Table) -> Question[_Said]:
+def _wraparound_vacuum(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
         if row["pid"] is not None:
@@ -182,10 +182,10 @@ def _wraparound_vacuum(table: Table) -> Question[_Said]:
         " WHERE a.query LIKE 'autovacuum:%to prevent wraparound%' AND l.relation IN {} LIMIT 1)"
         " AS pid, {} AS hidden"
     ).format(_relations(table), _hides("datname = current_database() AND usesysid IS NULL"))
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _transaction_ids(table: Table) -> Question[_Said]:
+def _transaction_ids(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         age = float(rows[0]["age"])
         if age > HARD_XID_AGE:
@@ -195,10 +195,10 @@ def _transaction_ids(table: Table) -> Question[_Said]:
         return "ok", f"The oldest transaction id is {age:,.0f} old.", age
 
     query = sql.SQL("SELECT max(age(datfrozenxid)) AS age FROM pg_database WHERE datallowconn")
-    return Question(query, read)
+    return Query(query, read)
 
 
-def _connections(table: Table) -> Question[_Said]:
+def _connections(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         used, most = rows[0]["used"], rows[0]["most"]
         reason = f"{used} of {most} connections are in use."
@@ -209,10 +209,10 @@ def _connections(table: Table) -> Question[_Said]:
         "SELECT sum(numbackends)::int AS used, current_setting('max_connections')::int AS most"
         " FROM pg_stat_database"
     )
-    return Question(query, read)
+    return Query(query, read)
 
 
-_QUESTIONS: dict[str, Callable[[Table], Question[_Said]]] = {
+_QUESTIONS: dict[str, Callable[[Table], Query[_Said]]] = {
     "old transaction": _old_transaction,
     "lock waits": _lock_waits,
     "replication lag": _replication,

@@ -17,7 +17,7 @@ _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
 
 
-class NotFound(RolloutError, LookupError):
+class TableNotFound(RolloutError, LookupError):
     """There is no such table or column; the message names those that there are."""
 
 
@@ -60,7 +60,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Looked:
+class TableInfo:
     """A live table: its key, the columns asked for, what covers them, and names already taken."""
 
     table: Table
@@ -73,8 +73,8 @@ class Looked:
     """Columns whose collation is not deterministic: texts that differ are equal there."""
 
 
-def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked:
-    """Read a table by its name, ``schema.name`` where that is not public. Raises NotFound."""
+def introspect(connection: Connection, name: str, columns: Sequence[str]) -> TableInfo:
+    """Read a table by its name, ``schema.name`` where that is not public. Raises TableNotFound."""
     oid, schema, relation, kind = _find(connection, name)
     live = {
         column: (Column(type_, null), generated, default, has_texts)
@@ -90,7 +90,7 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
     }
     for column in columns:
         if column not in live:
-            raise NotFound(
+            raise TableNotFound(
                 f"{name} has no column '{column}'. Its columns: {', '.join(map(repr, live))}."
             )
     key = tuple(
@@ -121,7 +121,7 @@ def look_at(connection: Connection, name: str, columns: Sequence[str]) -> Looked
             [oid],
         ).fetchall()
     )
-    return Looked(
+    return TableInfo(
         table=table,
         loosely_compared=loosely_compared,
         generated=frozenset(column for column in columns if live[column][1]),
@@ -159,14 +159,14 @@ def _find(connection: Connection, name: str) -> tuple[int, str, str, str]:
         {"name": name},
     ).fetchall()
     if not alike:
-        raise NotFound(
+        raise TableNotFound(
             f"There is no table '{name}' in this database. Name another schema as schema.table."
         )
     others = " or ".join(
         f"'{relation}'" if schema == "public" else f"'{schema}.{relation}'"
         for _, schema, relation, _ in alike
     )
-    raise NotFound(f"There is no table '{name}'. Did you mean {others}?")
+    raise TableNotFound(f"There is no table '{name}'. Did you mean {others}?")
 
 
 def _indexes(connection: Connection, oid: int, columns: Sequence[str]) -> tuple[Index, ...]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from psycopg import sql
 
-from rollout.engine.questions import Question
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
+from rollout.engine.typed_queries import Query
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Totals:
 def totals(connection: Connection, job: int) -> Totals:
     """Add up a job's lanes. A job without lanes has done nothing yet."""
     query = sql.SQL("{} WHERE job = {}").format(_SUMS, sql.Literal(job))
-    return Question(query, lambda rows: _totals(rows[0])).ask(connection)
+    return Query(query, lambda rows: _totals(rows[0])).ask(connection)
 
 
 def totals_by_job(connection: Connection) -> dict[int, Totals]:
     """The same for every job that has lanes, in one query; none before the engine is installed."""
-    if not ask(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL")):
+    if not fetch_bool(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL")):
         return {}
     of_all = sql.SQL("{} GROUP BY job").format(_SUMS)
-    return Question(of_all, lambda rows: {row["job"]: _totals(row) for row in rows}).ask(connection)
+    return Query(of_all, lambda rows: {row["job"]: _totals(row) for row in rows}).ask(connection)
 
 
 _SUMS = sql.SQL(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from rollout.engine.lane_totals import Totals
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.table import Named, Table
 
@@ -259,7 +259,7 @@ def claim(connection: Connection, job: int, holder: str) -> Lane | None:
 
 def is_there(connection: Connection, lane: Lane) -> bool:
     """Whether the lane's relation still exists."""
-    return ask(connection, facts.relation_exists(lane.identifier))
+    return fetch_bool(connection, facts.relation_exists(lane.identifier))
 
 
 def keep(connection: Connection, lane: Lane) -> None:

@@ -56,7 +56,7 @@ class Pace:
         self._look_again()
         stops = [signal for signal in self._signals if signal.status == "stop"]
         while stops:
-            control.waiting(stops[0].reason)
+            control.report_wait(stops[0].reason)
             self._rest(SIGNAL_POLL_SECONDS, control, keep, because=stops[0])
             self._look_again()
             stops = [signal for signal in self._signals if signal.status == "stop"]
@@ -66,10 +66,10 @@ class Pace:
         duty = self._settings().duty
         slow = [signal for signal in self._signals if signal.status == "throttle"]
         if not slow:
-            control.waiting("")
+            control.report_wait("")
             self._rest(worked * (1 / duty - 1), control, keep)
             return
-        control.waiting(f"slowed down: {slow[0].reason}")
+        control.report_wait(f"slowed down: {slow[0].reason}")
         self._rest(worked * (1 / duty - 1), control, keep)
         share = min(duty, THROTTLED_DUTY)
         self._rest(worked * (1 / share - 1 / duty), control, keep, because=slow[0])
@@ -93,7 +93,7 @@ class Pace:
         kept = float("-inf") if because else started
         try:
             while (left := until - self._clock()) > 0:
-                control.check()
+                control.raise_if_stopped()
                 if self._clock() - kept >= SIGNAL_POLL_SECONDS:
                     kept = self._clock()
                     keep()

@@ -7,8 +7,8 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from rollout.engine.questions import Question, Rows
 from rollout.engine.target import Connection
+from rollout.engine.typed_queries import Query, Rows
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 
@@ -63,7 +63,7 @@ def is_row(table: Table, key: Sequence[str]) -> sql.Composed:
     )
 
 
-def put(connection: Connection, job: int, key: Sequence[str], error: str) -> bool:
+def add(connection: Connection, job: int, key: Sequence[str], error: str) -> bool:
     """Put a row in quarantine, or write down that it failed again; whether it is new there."""
     row = connection.execute(
         "INSERT INTO rollout.quarantine (job, key, error) VALUES (%s, %s, %s)"
@@ -86,7 +86,7 @@ def rows(connection: Connection, job: int, *, limit: int | None = 100) -> list[P
     return poison_of(job, limit=limit).ask(connection).rows
 
 
-def poison_of(job: int, *, limit: int | None = 100) -> Question[Poison]:
+def poison_of(job: int, *, limit: int | None = 100) -> Query[Poison]:
     """The same, with how many there are."""
     query = sql.SQL(
         # A window function would carry every row along to count them.
@@ -94,7 +94,7 @@ def poison_of(job: int, *, limit: int | None = 100) -> Question[Poison]:
         " (SELECT count(*) FROM rollout.quarantine WHERE job = {0}) AS number"
         " FROM rollout.quarantine WHERE job = {0} ORDER BY key LIMIT {1}"
     ).format(sql.Literal(job), sql.Literal(limit))
-    return Question(query, _poison)
+    return Query(query, _poison)
 
 
 def _poison(rows: Rows) -> Poison:
@@ -115,7 +115,7 @@ def hold(connection: Connection, job: int, key: Sequence[str]) -> bool:
     )
 
 
-def absolve(connection: Connection, job: int, key: Sequence[str]) -> bool:
+def release(connection: Connection, job: int, key: Sequence[str]) -> bool:
     """Take a row out of quarantine; whether it was there."""
     return bool(
         connection.execute(

@@ -36,7 +36,7 @@ def wait_until_level(
             [reached, reached],
         ).fetchone()
         if row and row[0]:
-            control.waiting("")
+            control.report_wait("")
             return ""
         behind = f"{row[1]:,}" if row and row[1] is not None else "an unknown number of"
         if time.monotonic() > until:
@@ -44,8 +44,8 @@ def wait_until_level(
                 f"The replica is {behind} bytes of WAL behind, after {seconds:.0f} s of waiting. "
                 "Audit again when it has caught up, or leave AUDIT_DATABASE out."
             )
-        control.waiting(f"the replica, which is {behind} bytes of WAL behind")
-        control.check()
+        control.report_wait(f"the replica, which is {behind} bytes of WAL behind")
+        control.raise_if_stopped()
         time.sleep(_POLL_SECONDS)
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from psycopg import sql
 
-from rollout.engine.questions import Question
 from rollout.engine.target import Connection
+from rollout.engine.typed_queries import Query
 
 BUCKET_SECONDS = 5
 
@@ -83,7 +83,7 @@ class Sampler:
         self._worked = 0.0
 
 
-def samples_of(job: int, *, most: int = 120) -> Question[list[Sample]]:
+def samples_of(job: int, *, most: int = 120) -> Query[list[Sample]]:
     """A job's samples in order of time, put together so that there are at most that many."""
     query = sql.SQL(
         """
@@ -94,12 +94,12 @@ def samples_of(job: int, *, most: int = 120) -> Question[list[Sample]]:
          GROUP BY part ORDER BY 1
         """
     ).format(sql.Literal(most), sql.Literal(job))
-    return Question(query, lambda rows: [Sample(**row) for row in rows])
+    return Query(query, lambda rows: [Sample(**row) for row in rows])
 
 
-def losses_of(job: int) -> Question[list[Loss]]:
+def losses_of(job: int) -> Query[list[Loss]]:
     """What a job has lost to each sign, most first."""
     query = sql.SQL(
         "SELECT signal, seconds FROM rollout.losses WHERE job = {} ORDER BY seconds DESC"
     ).format(sql.Literal(job))
-    return Question(query, lambda rows: [Loss(**row) for row in rows])
+    return Query(query, lambda rows: [Loss(**row) for row in rows])

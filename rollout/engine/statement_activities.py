@@ -63,7 +63,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class StatementActivity:
     """Of a statement under way. ``attempt`` is 0 of one that waits without a lock timeout.
 
     ``session`` is its process id, ``awaits`` the lock that it wants and has not got, and

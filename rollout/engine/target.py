@@ -303,7 +303,7 @@ def own(query: sql.Composable) -> sql.Composed:
     return sql.SQL("SELECT * FROM ({}) AS {}").format(query, sql.Identifier(OWN_ROWS))
 
 
-def ask(connection: Connection, question: sql.Composable) -> bool:
+def fetch_bool(connection: Connection, question: sql.Composable) -> bool:
     """The answer to a question of one boolean."""
     row = connection.execute(sql.SQL("SELECT {}").format(question)).fetchone()
     return bool(row and row[0])

@@ -10,7 +10,7 @@ import psycopg
 
 from rollout.engine import statement_activities
 from rollout.engine.control import Control
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection
 from rollout.plan.actions import Statement
 
@@ -30,7 +30,7 @@ class Watch:
         self._password = connection.info.password
         self._control = control
         self._every = LONG_POLL_SECONDS if statement.long else POLL_SECONDS
-        self._standing = Standing(
+        self._standing = StatementActivity(
             session=connection.info.backend_pid,
             statement=" ".join(statement.text.split())[:300],
             began_at=_text(datetime.now(UTC)),
@@ -51,7 +51,7 @@ class Watch:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        self._control.shows(None)
+        self._control.report_activity(None)
 
     def trying(self, attempt: int, attempts: int, timeout: float) -> None:
         """An attempt begins, with a lock timeout of so many seconds."""
@@ -62,7 +62,7 @@ class Watch:
     def pausing(self, seconds: float) -> None:
         """An attempt has failed; the next begins after so long."""
         self._change(next_try_at=_text(datetime.now(UTC) + timedelta(seconds=seconds)))
-        self._control.shows(self._standing)
+        self._control.report_activity(self._standing)
 
     @property
     def named(self) -> str:
@@ -95,7 +95,7 @@ class Watch:
         if blockers or not self._standing.attempt:
             self._change(awaits=awaits, blockers=blockers, progress=progress)
         if not self._ended.is_set():
-            self._control.shows(self._standing)
+            self._control.report_activity(self._standing)
 
     def _change(self, **fields: Any) -> None:
         with self._changing:

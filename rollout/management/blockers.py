@@ -2,7 +2,7 @@
 
 from rollout import runner
 from rollout.engine.blockers import How
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.management.actors import ShellActor
 from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rollout
@@ -44,7 +44,7 @@ def _ended(rollout: Rollout, held: Held | None, pid: int, how: How) -> str:
     )
 
 
-def _lines(step: str, standing: Standing) -> list[str]:
+def _lines(step: str, standing: StatementActivity) -> list[str]:
     lines = [f"Step {step} waits for {standing}." if str(standing) else f"Step {step} gets on."]
     if standing.progress is not None:
         lines.append(f"  {standing.progress}")

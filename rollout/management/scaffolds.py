@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.apps import apps
 
-from rollout.engine.introspections import NotFound, look_at
+from rollout.engine.introspections import TableNotFound, introspect
 from rollout.journal.environments import target_of
 from rollout.management.verbs import DONE, AddVerb, Output
 from rollout.plan import plans
@@ -37,9 +37,9 @@ def write_plan(
         )
     try:
         with target_of(env).connect() as connection:
-            looked = look_at(connection, _table_of(app, table), columns)
+            looked = introspect(connection, _table_of(app, table), columns)
         made = scaffold(looked, tuple(columns), today=date.today())
-    except (NotFound, CannotScaffold) as problem:
+    except (TableNotFound, CannotScaffold) as problem:
         return out.complain(str(problem))
     if any(plan.name == made.plan for plan in plans):
         return out.complain(f"There is a plan '{made.plan}' already.")

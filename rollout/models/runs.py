@@ -154,7 +154,7 @@ class StepRun(models.Model):
     waiting_for = models.TextField(blank=True)
     """What a running step waits for; empty while it makes progress."""
     standing = models.JSONField(null=True)
-    """Where its present statement stands, as ``Standing.as_data`` gives it, while it goes on."""
+    """The activity of its present statement: ``StatementActivity.as_data``."""
     result = models.TextField(blank=True)
     """What was found or counted, in one sentence."""
     error = models.TextField(blank=True)

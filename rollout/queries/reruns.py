@@ -7,7 +7,7 @@ import psycopg
 
 from rollout import gates
 from rollout.engine import quarantine
-from rollout.engine.target import Connection, ask, own
+from rollout.engine.target import Connection, fetch_bool, own
 from rollout.journal.actors import Refused
 from rollout.journal.environments import target_of
 from rollout.models import BackfillJob, Rollout, Way
@@ -144,7 +144,9 @@ def _missing(
             return "", ""
         if action.done is None:
             return "", MORE
-        return ("", APPLIED) if ask(connection, action.done) else (_first_line(action.text), "")
+        return (
+            ("", APPLIED) if fetch_bool(connection, action.done) else (_first_line(action.text), "")
+        )
     refused = quarantine.count(connection, job) if job is not None else 0
     except_for = quarantine.none_of(job, action.table) if refused and job else facts.TRUE
     row = connection.execute(own(action.unfilled(except_for))).fetchone()

@@ -9,7 +9,7 @@ from datetime import date
 
 from django.template.loader import render_to_string
 
-from rollout.engine.introspections import Index, Looked, Texts
+from rollout.engine.introspections import Index, TableInfo, Texts
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import MAX_LOOKUP_CHARACTERS, identifier
 from rollout.plan.table import Column
@@ -99,13 +99,13 @@ class _Replaced:
         return f"Build the index {self.new_name}"
 
 
-def scaffold(looked: Looked, columns: tuple[str, ...], *, today: date) -> Scaffold:
+def scaffold(looked: TableInfo, columns: tuple[str, ...], *, today: date) -> Scaffold:
     """The plan that takes columns of a table to a new shape. Raises CannotScaffold."""
     return _Author(looked, tuple(dict.fromkeys(columns)), today).scaffold()
 
 
 class _Author:
-    def __init__(self, looked: Looked, columns: tuple[str, ...], today: date) -> None:
+    def __init__(self, looked: TableInfo, columns: tuple[str, ...], today: date) -> None:
         self.looked = looked
         self.table = looked.table
         self.columns = columns

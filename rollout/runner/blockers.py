@@ -7,7 +7,7 @@ import psycopg
 from rollout import journal
 from rollout.engine import blockers
 from rollout.engine.blockers import How
-from rollout.engine.statement_activities import Blocker, Standing
+from rollout.engine.statement_activities import Blocker, StatementActivity
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
@@ -22,7 +22,7 @@ class Held:
     """A step that is under way, and where its statement stands."""
 
     step_run: StepRun
-    standing: Standing
+    standing: StatementActivity
 
     def blocker(self, pid: int, began_at: str) -> Blocker | None:
         """The session that was shown in the way, if it still is as far as anybody has seen."""
@@ -48,7 +48,7 @@ def held_up(rollout: Rollout) -> Held | None:
         .select_related("run__rollout")
         .first()
     )
-    return Held(row, Standing.of(row.standing)) if row and row.standing else None
+    return Held(row, StatementActivity.of(row.standing)) if row and row.standing else None
 
 
 def why_not_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:

@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from rollout import gates
 from rollout.engine import catalog
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
@@ -65,7 +65,7 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
     for step in plan.phases[phase].steps:
         for action in plan.backward(step).actions:
             if isinstance(action, Statement) and action.done is not None:
-                if not ask(connection, action.done):
+                if not fetch_bool(connection, action.done):
                     found.append(f"step {step.id} is not undone")
             elif isinstance(action, Proof) and action.source is None:
                 row = connection.execute(action.asks_differing).fetchone()
@@ -83,7 +83,7 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
 
 
 def _can_be_asked(connection: Connection, fill: Fill) -> bool:
-    return fill.source is None or ask(connection, facts.relation_exists(fill.source))
+    return fill.source is None or fetch_bool(connection, facts.relation_exists(fill.source))
 
 
 def _compares(plan: Plan, phase: int) -> bool:

@@ -15,7 +15,7 @@ from rollout import gates, queue
 from rollout.engine.repair import (
     Example,
     NothingSelected,
-    Repairing,
+    RepairPlan,
     Selection,
     why_not,
 )
@@ -101,7 +101,7 @@ def preview_repair(
             return _preview(
                 connection,
                 [
-                    Repairing(
+                    RepairPlan(
                         *(plan, table, chosen),
                         direction=direction,
                         jobs=computing_jobs(rollout, table),
@@ -118,7 +118,7 @@ def preview_repair(
         )
 
 
-def _preview(connection: Connection, repairings: Sequence[Repairing]) -> RepairPreview:
+def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> RepairPreview:
     refusals = [repairing.refusal for repairing in repairings]
     refusal = "" if "" in refusals else refusals[0]
     sql = ";\n\n".join(repairing.text for repairing in repairings if repairing.text)
@@ -136,7 +136,7 @@ def _preview(connection: Connection, repairings: Sequence[Repairing]) -> RepairP
     left = found.rows - found.writable
     advice = ""
     if left:
-        advice = Repairing.advice(found.categories) or (
+        advice = RepairPlan.advice(found.categories) or (
             "A text of these rows is not mapped without doubt. Review the mapping, then repair."
         )
     if not found.rows:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from rollout import gates, journal
 from rollout.engine.audit import AuditResult, RowMismatch
 from rollout.engine.audit.categories import worst
-from rollout.engine.audit.row_checks import RowsNow, look_at
+from rollout.engine.audit.row_checks import RowsNow, check_rows
 from rollout.journal import activity_log, findings
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
@@ -53,7 +53,7 @@ def cause_of(
     table = next(table for table in plan.audited_tables if table.label == scope.table)
     with target_of(rollout.environment).connect_briefly() as connection:
         connection.execute("SET lock_timeout = '500ms'")
-        now = look_at(connection, plan, table, keys)
+        now = check_rows(connection, plan, table, keys)
     filled = gates.is_done(gates.newest_runs(rollout).get(BACKFILL))
     wrong = [row for row in now.mismatches if filled or row.category not in UNFILLED]
     if not wrong:

@@ -6,7 +6,7 @@ import time
 from psycopg import errors
 
 from rollout import gates, queue
-from rollout.engine.target import TargetAway, ask
+from rollout.engine.target import TargetAway, fetch_bool
 from rollout.journal.environments import names_there, target_of
 from rollout.models import Rollout
 from rollout.plan import CreateMaterializedView, facts, plans
@@ -36,7 +36,7 @@ def refresh(rollout_id: int, step_id: str) -> None:
         if step.id == step_id:
             try:
                 with target_of(rollout.environment).connect() as connection:
-                    if ask(connection, facts.relation_exists(step.identifier)):
+                    if fetch_bool(connection, facts.relation_exists(step.identifier)):
                         connection.execute(step.refresh.sql)
             except errors.QueryCanceled:
                 logger.info("The refresh of %s was called off.", step.label)

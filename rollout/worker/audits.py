@@ -190,7 +190,7 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(target.connect())
-            held.using(connection)
+            held.attach(connection)
             primary_target = target_of(report.rollout.environment)
             if primary_target != target:
                 primary = stack.enter_context(primary_target.connect())
@@ -209,7 +209,7 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
                 progress=_Progress(report),
             )
     except psycopg.Error as error:
-        held.check()
+        held.raise_if_stopped()
         return AuditResult(inconclusive=f"The database refused or went away: {error}")
 
 

@@ -4,7 +4,7 @@ import time
 
 from rollout import journal, logs
 from rollout.engine.control import Interrupted
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, TargetAway
 from rollout.journal import activity_log
 from rollout.journal.environments import target_of
@@ -22,7 +22,7 @@ class Assistant:
         self._run_id = run_id
         self._looked = 0.0
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         now = time.monotonic()
         if now - self._looked > 0.3:
             self._looked = now
@@ -30,13 +30,13 @@ class Assistant:
             if state != RunState.RUNNING:
                 raise Interrupted(f"The run is {state}.")
 
-    def waiting(self, reason: str) -> None:
+    def report_wait(self, reason: str) -> None:
         """The worker that holds the run tells people what it waits for."""
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """An assistant carries no statement of a step out."""
 
-    def using(self, connection: Connection) -> None:
+    def attach(self, connection: Connection) -> None:
         """An assistant's batches are short: they end by themselves."""
 
 
@@ -67,7 +67,7 @@ def assist(job_id: int, until: float) -> None:
     run = job.step_run.run
     control = Assistant(run.pk)
     try:
-        control.check()
+        control.raise_if_stopped()
         with (
             logs.bound(**run.log_fields(), step=job.step_run.step, job=job.pk),
             target_of(run.rollout.environment).connect() as connection,

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from rollout import journal, logs, queue
 from rollout.engine import backfill, lane_totals, lanes, planner, quarantine
-from rollout.engine.control import Control, Quiet
+from rollout.engine.control import Control, NullControl
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
@@ -116,7 +116,7 @@ def worker_of(
 ) -> backfill.Worker:
     """What works on a job's lanes, at the pace that people and the database's health set."""
     backfill.prepare_session(connection)
-    control.using(connection)
+    control.attach(connection)
     return backfill.Worker(
         connection,
         action,
@@ -144,11 +144,11 @@ def run_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: 
         if lane is None:
             if not wait:
                 return
-            worker.control.waiting("the lanes that other workers hold")
-            worker.control.check()
+            worker.control.report_wait("the lanes that other workers hold")
+            worker.control.raise_if_stopped()
             time.sleep(0.2)
             continue
-        worker.control.waiting("")
+        worker.control.report_wait("")
         _log.info("Works on blocks %s to %s of %s", lane.next_block, lane.end_block, lane.relation)
         try:
             worker.run_lane(lane, seconds=until - time.monotonic())
@@ -310,7 +310,7 @@ def retry_quarantined(
 
     What the journal counts of a job that has ended follows by ``follow_quarantine``.
     """
-    control = control or Quiet()
+    control = control or NullControl()
     worker = backfill.Worker(
         connection,
         action,
@@ -320,12 +320,12 @@ def retry_quarantined(
     )
     written = 0
     for row in quarantine.rows(connection, job.pk, limit=None):
-        control.check()
+        control.raise_if_stopped()
         with own_transaction(connection):
             # Whoever tries at the same time may have written and counted it.
             if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1
-                quarantine.absolve(connection, job.pk, row.key)
+                quarantine.release(connection, job.pk, row.key)
                 lane_totals.move_from_quarantine(connection, job.pk)
     return written
 

@@ -16,7 +16,7 @@ from rollout import journal, queue
 from rollout.engine.control import Interrupted
 from rollout.engine.snapshot import failures
 from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.models import Attempted, Leased, RunState
@@ -56,7 +56,9 @@ class LeasedJob(Generic[Work]):
         if job is None or not leases.claim(job, token):
             return
         own = cls(job)
-        lease = Lease(job, on_wait=own.waits_for, on_look=own.shows, from_queue=from_queue)
+        lease = Lease(
+            job, on_wait=own.waits_for, on_look=own.report_activity, from_queue=from_queue
+        )
         with lease as own.held:
             try:
                 is_over = own.work()
@@ -94,7 +96,7 @@ class LeasedJob(Generic[Work]):
     def waits_for(self, reason: str) -> None:
         """Write down for people what the work waits for."""
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """Write down where a statement of it stands."""
 
     def work(self) -> bool:

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from rollout import journal, logs
 from rollout.engine.control import Interrupted
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection
 from rollout.journal import heartbeats
 from rollout.models import Leased, RunState
@@ -41,7 +41,7 @@ class Lease:
         work: Leased,
         *,
         on_wait: Callable[[str], None],
-        on_look: Callable[[Standing | None], None] | None = None,
+        on_look: Callable[[StatementActivity | None], None] | None = None,
         from_queue: bool = True,
     ) -> None:
         self.work = work
@@ -52,8 +52,8 @@ class Lease:
         self._on_look = on_look
         self._from_queue = from_queue
         self._waiting_for = ""
-        self._standing: Standing | None = None
-        self._shown: Standing | None = None
+        self._standing: StatementActivity | None = None
+        self._shown: StatementActivity | None = None
         self._connection: Connection | None = None
         self._ended = threading.Event()
         self._logged = logs.bound(**work.log_fields())
@@ -76,24 +76,24 @@ class Lease:
         self._thread.join()
         self._logged.__exit__(kind, error, trace)
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raises Interrupted when the work was paused, cancelled or taken over."""
         if self.lost:
             raise Interrupted("Another worker has taken this work over.")
         if self.asked_to is not None:
             raise Interrupted(f"The run is {self.asked_to}.")
 
-    def waiting(self, reason: str) -> None:
+    def report_wait(self, reason: str) -> None:
         """Write down what the work waits for, once for each change."""
         if reason != self._waiting_for:
             self._waiting_for = reason
             self._on_wait(reason)
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """Have the thread write it down at its next look: whoever calls may not wait for that."""
         self._standing = standing
 
-    def using(self, connection: Connection) -> None:
+    def attach(self, connection: Connection) -> None:
         self._connection = connection
 
     def _keep(self) -> None:

@@ -101,7 +101,7 @@ class Observer:
         """Raises Interrupted, and ObserverDied where it does not come to its work."""
         deadline = time.monotonic() + READY_SECONDS
         while not self._ready.wait(0.1):
-            control.check()
+            control.raise_if_stopped()
             self.check()
             if time.monotonic() > deadline:
                 raise ObserverDied(f"It was not ready within {READY_SECONDS} s. {self._said()}")

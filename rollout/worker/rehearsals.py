@@ -162,7 +162,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         self.tell("Copying the tables, to compare with them in the end.")
         with target.connect() as connection:
             install(connection)
-            self.held.using(connection)
+            self.held.attach(connection)
             before = fingerprints.fingerprint(connection, self.plan)
             fingerprints.begin(connection, self.plan)
 
@@ -262,7 +262,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """Bring a run to its end, by this worker or another one. Raises RehearsalFailed."""
         began_here = False
         while True:
-            self.held.check()
+            self.held.raise_if_stopped()
             observer.check()
             run.refresh_from_db()
             if not run.active:
@@ -274,7 +274,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 # The queue has its message too: whoever claims it first goes on with it.
                 runs.RunJob.carry_out(run.pk, run.token)
                 began_here = True
-            self.held.check()
+            self.held.raise_if_stopped()
             notes.write(run)
             run.refresh_from_db()
             if run.active:
@@ -296,7 +296,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """Raises RehearsalFailed where something did not come back the same, or was refused."""
         self.tell("Comparing every row and the catalog with what they were.")
         with target_of_made(self.made).connect() as connection:
-            self.held.using(connection)
+            self.held.attach(connection)
             verdict = fingerprints.end(connection, self.plan, self.rehearsal.before)
         self.write(
             catalog_differences=verdict.catalog,

@@ -11,7 +11,7 @@ from rollout.engine.repair import (
     Direction,
     Example,
     NothingSelected,
-    Repairing,
+    RepairPlan,
     Selection,
     count,
     examples,
@@ -51,7 +51,7 @@ class _Found:
 
 
 def count_categories(
-    connection: Connection, repairings: Sequence[Repairing], *, before: bool = True
+    connection: Connection, repairings: Sequence[RepairPlan], *, before: bool = True
 ) -> _Found:
     """Raises psycopg.Error."""
     categories: Counter[str] = Counter()
@@ -112,12 +112,12 @@ def computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = 
     return list(jobs.values_list("pk", flat=True))
 
 
-def _repairings(run: PhaseRun) -> list[Repairing]:
+def _repairings(run: PhaseRun) -> list[RepairPlan]:
     """One for each of its tables."""
     plan, wanted = plan_of(run.rollout), run.repair
     direction = direction_of(run.rollout, wanted.change)
     return [
-        Repairing(
+        RepairPlan(
             plan,
             table,
             Selection.of(wanted.selection),
@@ -138,7 +138,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
     found = run.repair
     if found.before or run.steps.exists():
         return
-    control.using(connection)
+    control.attach(connection)
     counted = count_categories(connection, _repairings(run))
     found.before, found.rows_expected = counted.categories, counted.writable
     found.cells = counted.cells
@@ -159,7 +159,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
 
 def count_after(run: PhaseRun, connection: Connection, control: Control) -> None:
     """Count what is left of the selected rows, and what was written. Twice is as good as once."""
-    control.using(connection)
+    control.attach(connection)
     connection.execute("SET statement_timeout = 0")
     found = run.repair
     found.after = count_categories(connection, _repairings(run), before=False).categories

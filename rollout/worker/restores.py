@@ -191,7 +191,7 @@ def put_back(
     psycopg.Error; nothing has changed then, unless the connection was lost after that.
     """
     plan = plan_of(into)
-    stored = dump_storage.measured(snapshot.storage_name, check=control.check)
+    stored = dump_storage.measured(snapshot.storage_name, check=control.raise_if_stopped)
     if stored.sha256 != snapshot.sha256:
         raise Refused("Its dump is not what was written. Take another snapshot.")
     with target.connect() as connection:

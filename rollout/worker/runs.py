@@ -14,7 +14,7 @@ from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, TargetGone, install
 from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against
@@ -103,7 +103,7 @@ class RunJob(LeasedJob[PhaseRun]):
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """Write down where the statement of the present step stands."""
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk, state=StepState.RUNNING).update(
@@ -145,7 +145,7 @@ class RunJob(LeasedJob[PhaseRun]):
         )
         if row.state == StepState.DONE:
             return True
-        held.check()
+        held.raise_if_stopped()
         self.step_run = row
         row.started_at = row.started_at or by_the_database()
         if created or row.state != StepState.RUNNING:
@@ -178,7 +178,7 @@ class RunJob(LeasedJob[PhaseRun]):
             if not row.result.endswith(result):
                 row.result = f"{row.result} {result}".strip()
             row.save(update_fields=["actions_done", "result"])
-            held.check()
+            held.raise_if_stopped()
         self._step_done(row, step, connection)
         return True
 

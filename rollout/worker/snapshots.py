@@ -151,7 +151,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         begun = time.monotonic()
         snapshot = self.snapshot
         self.write(SnapshotState.VERIFYING, doing="Reading the dump through.")
-        stored = dump_storage.measured(snapshot.storage_name, check=self.held.check)
+        stored = dump_storage.measured(snapshot.storage_name, check=self.held.raise_if_stopped)
         if (stored.size, stored.sha256) != (snapshot.size, snapshot.sha256):
             raise SnapshotError(
                 f"The dump is not what was written: {stored.size:,} bytes with the hash "

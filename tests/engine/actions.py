@@ -13,7 +13,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import Control, Interrupted
 from rollout.engine.lane_totals import Totals
 from rollout.engine.lanes import Lane
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, Step
 from rollout.plan.actions import (
@@ -37,17 +37,17 @@ class NoControl:
     def __init__(self) -> None:
         self.waits: list[str] = []
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Nobody asks the work to stop."""
 
-    def waiting(self, reason: str) -> None:
+    def report_wait(self, reason: str) -> None:
         self.waits.append(reason)
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         """What a statement waits for is a wait like any other."""
-        self.waiting(str(standing or ""))
+        self.report_wait(str(standing or ""))
 
-    def using(self, connection: Connection) -> None:
+    def attach(self, connection: Connection) -> None:
         """Nobody cancels a statement."""
 
 
@@ -58,7 +58,7 @@ class StopAfter(NoControl):
         super().__init__()
         self.left = points
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         self.left -= 1
         if self.left < 0:
             raise Interrupted("Enough.")

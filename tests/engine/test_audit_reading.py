@@ -39,7 +39,7 @@ class WritesMeanwhile(NoControl):
         super().__init__()
         self.target, self.statement = target, statement
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         self.checks = getattr(self, "checks", 0) + 1
         if self.checks == 2:
             with self.target.connect() as connection:
@@ -258,7 +258,7 @@ def test_another_thread_may_stop_it(target: Target, connection: Connection) -> N
     stop = threading.Event()
 
     class Asked(NoControl):
-        def check(self) -> None:
+        def raise_if_stopped(self) -> None:
             if stop.is_set():
                 raise Interrupted("Enough.")
             stop.set()

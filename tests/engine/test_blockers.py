@@ -11,13 +11,15 @@ import pytest
 from psycopg import sql
 
 from rollout.engine import blockers, statement_activities
-from rollout.engine.statement_activities import Blocker, Standing
+from rollout.engine.statement_activities import Blocker, StatementActivity
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import wait_until_somebody_waits
 
 
 @contextmanager
-def waiting_for(target: Target, app: Connection, begin: str) -> Iterator[tuple[Standing, Blocker]]:
+def waiting_for(
+    target: Target, app: Connection, begin: str
+) -> Iterator[tuple[StatementActivity, Blocker]]:
     """A statement that waits for a transaction of the application, and how that is shown."""
     app.execute(begin.encode())
     with target.connect() as engine, target.connect() as watcher:
@@ -36,7 +38,9 @@ def waiting_for(target: Target, app: Connection, begin: str) -> Iterator[tuple[S
             wait_until_somebody_waits(watcher)
             awaits, (shown, *_more) = statement_activities.in_its_way(watcher, pid)
             yield (
-                Standing(session=pid, statement="", began_at="", awaits=awaits, blockers=(shown,)),
+                StatementActivity(
+                    session=pid, statement="", began_at="", awaits=awaits, blockers=(shown,)
+                ),
                 shown,
             )
         finally:
@@ -207,5 +211,5 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
 
 def test_a_prepared_transaction_has_no_session_to_end(connection: Connection) -> None:
     prepared = Blocker(0, "", "", "prepared transaction", "", "", "prepared", None, "")
-    behind = Standing(session=1, statement="", began_at="")
+    behind = StatementActivity(session=1, statement="", began_at="")
     assert "ROLLBACK PREPARED" in blockers.why_not(connection, prepared, behind, "end")

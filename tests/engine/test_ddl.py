@@ -12,7 +12,7 @@ from psycopg import sql
 from rollout.engine import ddl
 from rollout.engine.control import Interrupted
 from rollout.engine.ddl import LockNotObtained, NotApplied
-from rollout.engine.statement_activities import Standing
+from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, Target
 from rollout.plan import CreateIndex, facts
 from rollout.plan.actions import Lock, LockMode, Statement
@@ -56,8 +56,8 @@ class Watching(NoControl):
         super().__init__()
         self.on_wait = on_wait
 
-    def waiting(self, reason: str) -> None:
-        super().waiting(reason)
+    def report_wait(self, reason: str) -> None:
+        super().report_wait(reason)
         if reason:
             self.on_wait(reason)
 
@@ -65,11 +65,11 @@ class Watching(NoControl):
 class Looking(NoControl):
     """Is told where the statement stands."""
 
-    def __init__(self, on_look: Callable[[Standing], object]) -> None:
+    def __init__(self, on_look: Callable[[StatementActivity], object]) -> None:
         super().__init__()
         self.on_look = on_look
 
-    def shows(self, standing: Standing | None) -> None:
+    def report_activity(self, standing: StatementActivity | None) -> None:
         if standing is not None:
             self.on_look(standing)
 
@@ -137,7 +137,7 @@ def test_only_the_session_that_is_waited_for_is_told_with_what_it_holds(
     few_attempts: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     connection.execute("CREATE TABLE others ()")
-    seen: list[Standing] = []
+    seen: list[StatementActivity] = []
     control = Looking(seen.append)
     with target.connect() as other, other.transaction(), app.transaction():
         other.execute("SELECT FROM others")
@@ -156,15 +156,15 @@ def test_only_the_session_that_is_waited_for_is_told_with_what_it_holds(
     assert blocker.locks == ("ROW EXCLUSIVE on things",)
     assert blocker.query == "LOCK TABLE things IN ROW EXCLUSIVE MODE"
     assert any(standing.next_try_at for standing in seen), "the next attempt is announced"
-    assert Standing.of(json.loads(json.dumps(last.as_data()))) == last
+    assert StatementActivity.of(json.loads(json.dumps(last.as_data()))) == last
 
 
 def test_a_build_that_waits_for_an_old_transaction_names_it_and_tells_how_far_it_is(
     target: Target, connection: Connection, app: Connection
 ) -> None:
-    seen: list[Standing] = []
+    seen: list[StatementActivity] = []
 
-    def let_go(standing: Standing) -> None:
+    def let_go(standing: StatementActivity) -> None:
         seen.append(standing)
         if standing.blockers:
             app.execute("COMMIT")
@@ -188,9 +188,9 @@ def test_a_prepared_transaction_in_the_way_has_its_name_told() -> None:
         BIGINT.create(connection)
         connection.execute("BEGIN; LOCK TABLE things IN ACCESS SHARE MODE")
         connection.execute("PREPARE TRANSACTION 'forgotten'")
-        seen: list[Standing] = []
+        seen: list[StatementActivity] = []
 
-        def end_it(standing: Standing) -> None:
+        def end_it(standing: StatementActivity) -> None:
             if standing.blockers and not seen:
                 seen.append(standing)
                 with own.connect() as other:

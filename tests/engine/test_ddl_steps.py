@@ -17,7 +17,7 @@ from psycopg import conninfo, sql
 
 from config.home import ROOT
 from rollout.engine import catalog, ddl
-from rollout.engine.target import Connection, Target, ask
+from rollout.engine.target import Connection, Target, fetch_bool
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key
 from tests.engine.actions import NoControl, act, wait_until_somebody_waits
@@ -98,7 +98,7 @@ def is_to_be_done(connection: Connection, place: Place) -> bool:
     statement = place.statement
     if not statement.is_for(connection.info.server_version):
         return False
-    return statement.done is None or not ask(connection, statement.done)
+    return statement.done is None or not fetch_bool(connection, statement.done)
 
 
 def carry_on(server: Target, engine: Connection, place: Place) -> None:
@@ -144,7 +144,7 @@ def test_every_statement_waits_behind_a_session_in_its_way_and_is_then_carried_o
             assert failures == [], str(place)
         waited += 1
         if place.statement.done is not None:
-            assert ask(engine, place.statement.done), str(place)
+            assert fetch_bool(engine, place.statement.done), str(place)
     assert state_of(engine) == before
     assert waited > 20
 
@@ -169,7 +169,7 @@ def test_a_worker_killed_in_the_middle_of_any_statement_leaves_nothing_that_a_re
                     kill_a_worker_at(engine, process, number)
                 killed += 1
                 if place.statement.done is not None:
-                    assert not ask(engine, place.statement.done), f"half of {place} was kept"
+                    assert not fetch_bool(engine, place.statement.done), f"half of {place} was kept"
                 ask_again(server, engine, place)
             carry_on(server, engine, place)
     assert state_of(engine) == before

@@ -195,7 +195,7 @@ def test_what_is_kept_aside_is_of_one_job_alone(target: Target, connection: Conn
     other, _ = new_job(connection, FILL)
     assert quarantine.count(connection, other) == 0
     assert backfill.count_unfilled(connection, FILL, other) == 1
-    quarantine.absolve(connection, job, ("7",))
+    quarantine.release(connection, job, ("7",))
     assert backfill.count_unfilled(connection, FILL, job) == 1
 
 

@@ -13,7 +13,7 @@ from rollout.engine import backfill, ddl
 from rollout.engine.repair import (
     Direction,
     NothingSelected,
-    Repairing,
+    RepairPlan,
     Selection,
     count,
     examples,
@@ -40,11 +40,11 @@ MADE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 def repairing(
     sample: Sample = BIGINT, direction: Direction = "forward", **selection: Any
-) -> Repairing:
-    return Repairing(sample.plan, sample.table, Selection.of(selection), direction=direction)
+) -> RepairPlan:
+    return RepairPlan(sample.plan, sample.table, Selection.of(selection), direction=direction)
 
 
-def carry_out(connection: Connection, repair: Repairing) -> int:
+def carry_out(connection: Connection, repair: RepairPlan) -> int:
     """Carry every pass of a repair out, as a worker does; the rows that were written."""
     written = 0
     for action in repair.passes:
@@ -561,8 +561,8 @@ class TestComputed:
             )
         )
 
-    def repair(self, **selection: Any) -> Repairing:
-        return Repairing(
+    def repair(self, **selection: Any) -> RepairPlan:
+        return RepairPlan(
             pictures.PLAN, pictures.TABLE, Selection.of(selection), direction="forward"
         )
 

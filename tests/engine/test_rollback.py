@@ -13,7 +13,7 @@ from psycopg import sql
 from rollout.engine import backfill, lane_totals, lanes, quarantine
 from rollout.engine.control import Interrupted
 from rollout.engine.mapping import CannotDecide, Decision, decide
-from rollout.engine.repair import Repairing, Selection
+from rollout.engine.repair import RepairPlan, Selection
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Action, Fill, Proof
 from rollout.plan.archives import archive_name
@@ -109,7 +109,7 @@ def name_of_row(connection: Connection, text: str) -> str:
 
 def follow(target: Target, connection: Connection) -> None:
     """Have the rows follow what people decided, as the repair after a review does."""
-    repairing = Repairing(PLAN, BIGINT.table, Selection.of({}), direction="forward")
+    repairing = RepairPlan(PLAN, BIGINT.table, Selection.of({}), direction="forward")
     for action in repairing.passes:
         act(target, connection, PLAN, 3, action)
 

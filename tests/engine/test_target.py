@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 from psycopg import sql
 
-from rollout.engine.target import Connection, Target, ask, install
+from rollout.engine.target import Connection, Target, fetch_bool, install
 from rollout.journal.environments import target_of
 
 
@@ -30,7 +30,7 @@ def test_the_schema_is_installed_by_several_workers_at_once_without_an_error(
     for worker in workers:
         worker.join()
     assert failures == []
-    assert ask(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL"))
+    assert fetch_bool(connection, sql.SQL("to_regclass('rollout.lanes') IS NOT NULL"))
 
 
 def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_knows(
@@ -47,8 +47,8 @@ def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     )
     install(connection)
     assert columns_of(connection) == columns
-    assert ask(connection, sql.SQL("(SELECT count(*) = 0 FROM rollout.lanes)"))
-    assert ask(connection, sql.SQL("(SELECT write_mode = 'both' FROM rollout.modes)"))
+    assert fetch_bool(connection, sql.SQL("(SELECT count(*) = 0 FROM rollout.lanes)"))
+    assert fetch_bool(connection, sql.SQL("(SELECT write_mode = 'both' FROM rollout.modes)"))
 
 
 def columns_of(connection: Connection) -> list[tuple[object, ...]]:
@@ -72,12 +72,12 @@ def test_a_schema_that_is_up_to_date_costs_one_question_and_keeps_its_lanes(
         other.execute("SET lock_timeout = '1ms'")
         install(other)
         assert other.info.transaction_status.name == "IDLE"
-    assert ask(connection, sql.SQL("(SELECT next_block = 7 FROM rollout.lanes)"))
+    assert fetch_bool(connection, sql.SQL("(SELECT next_block = 7 FROM rollout.lanes)"))
 
 
 def test_a_question_without_an_answer_is_answered_no(connection: Connection) -> None:
-    assert ask(connection, sql.SQL("NULL::boolean")) is False
-    assert ask(connection, sql.SQL("true")) is True
+    assert fetch_bool(connection, sql.SQL("NULL::boolean")) is False
+    assert fetch_bool(connection, sql.SQL("true")) is True
 
 
 def test_the_engines_sessions_can_be_told_from_the_applications(target: Target) -> None:

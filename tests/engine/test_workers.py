@@ -26,7 +26,7 @@ class Leave(NoControl):
         super().__init__()
         self.told = threading.Event()
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         if self.told.is_set():
             raise Interrupted("Go home.")
 

@@ -93,8 +93,8 @@ class Between(NoControl):
         super().__init__()
         self.act, self.left = act, after
 
-    def check(self) -> None:
-        super().check()
+    def raise_if_stopped(self) -> None:
+        super().raise_if_stopped()
         self.left -= 1
         if self.left == 0:
             self.act()
@@ -107,7 +107,7 @@ class LetGoWhenItWaits(NoControl):
         super().__init__()
         self.app = app
 
-    def waiting(self, reason: str) -> None:
-        super().waiting(reason)
+    def report_wait(self, reason: str) -> None:
+        super().report_wait(reason)
         if reason:
             self.app.execute("COMMIT")

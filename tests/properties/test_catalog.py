@@ -38,7 +38,7 @@ def titles(filters: Filters) -> list[str]:
 
 def test_what_was_created_reads_back(shape: ShapeName) -> None:
     fields: PropertyFields = {
-        "title": "Quiet corner",
+        "title": "NullControl corner",
         "description": "Two rooms.\nOne view.",
         "address": "1 Main St",
         "city": "Zürich",

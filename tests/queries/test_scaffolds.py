@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rollout.checks.plans import check_plan
-from rollout.engine.introspections import NotFound, look_at
+from rollout.engine.introspections import TableNotFound, introspect
 from rollout.engine.target import Connection, Target
 from rollout.plan import Derived, Lookup, Plan, plans
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
@@ -27,7 +27,7 @@ def registry() -> Iterator[None]:
 
 
 def scaffolded(connection: Connection, table: str, *columns: str) -> Scaffold:
-    return scaffold(look_at(connection, table, columns), columns, today=TODAY)
+    return scaffold(introspect(connection, table, columns), columns, today=TODAY)
 
 
 def plan_of(written: Scaffold) -> Plan:
@@ -176,7 +176,7 @@ def test_column_without_a_possible_plan_is_refused_with_advice(
         ' "Loud" text GENERATED ALWAYS AS (upper("Kind")) STORED, "Code" char(4));'
         "CREATE TABLE keyless (a text)"
     )
-    with pytest.raises((NotFound, CannotScaffold)) as refused:
+    with pytest.raises((TableNotFound, CannotScaffold)) as refused:
         scaffolded(connection, table, column)
     assert str(refused.value).startswith(said)
 
@@ -205,7 +205,7 @@ def test_a_column_of_a_type_of_the_databases_own_becomes_a_lookup(
         + b"INSERT INTO guests SELECT n, (ARRAY['glad', 'sad']::text[])[1 + n % 2]::"
         + f"{type_} FROM generate_series(1, 20) AS n".encode()
     )
-    made = scaffold(look_at(connection, "guests", ["mood"]), ("mood",), today=date(2026, 1, 1))
+    made = scaffold(introspect(connection, "guests", ["mood"]), ("mood",), today=date(2026, 1, 1))
     assert "MOOD = r.Lookup(" in made.source
 
 

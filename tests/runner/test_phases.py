@@ -170,7 +170,7 @@ def press_during_the_first_step(
 ) -> PhaseRun:
     """Start phase 0 and press while its first step is at work, until the worker has stopped."""
     seen = threading.Event()
-    check = leases.Lease.check
+    check = leases.Lease.raise_if_stopped
 
     def notices(held: leases.Lease) -> None:
         if rollouts.flow.calls == 1:
@@ -185,7 +185,7 @@ def press_during_the_first_step(
     rollouts.flow.does = presses
     run = runner.start(rollout, 0, actor=ADA)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases.Lease, "check", notices)
+        patch.setattr(leases.Lease, "raise_if_stopped", notices)
         rollouts.work()
     assert seen.is_set()
     assert rollouts.state_of(run) == noticed
@@ -214,13 +214,13 @@ def test_who_stops_a_run_is_the_actor_and_not_who_started_it(
     runner.start(tiny, 0, actor=ADA)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "_LOOK_EVERY", 0.001)
-        press_during = leases.Lease.check
+        press_during = leases.Lease.raise_if_stopped
 
         def looks_first(held: leases.Lease) -> None:
             held._look()
             press_during(held)
 
-        patch.setattr(leases.Lease, "check", looks_first)
+        patch.setattr(leases.Lease, "raise_if_stopped", looks_first)
         rollouts.work()
     entry = LogEntry.objects.get(event=event)
     assert (entry.actor, entry.message) == ("grace", f"Phase 0 is {event}.")

@@ -4,7 +4,7 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine import backfill, quarantine
-from rollout.engine.repair import Repairing, Selection, count, examples, why_not
+from rollout.engine.repair import RepairPlan, Selection, count, examples, why_not
 from rollout.engine.target import Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill
@@ -152,7 +152,7 @@ def test_a_repair_keeps_the_refused_rows_aside_and_writes_the_others(
         "ALTER TABLE offer DISABLE TRIGGER USER; UPDATE offer SET new = 0 WHERE id IN (8, 9, 200);"
         "UPDATE offer SET new = NULL WHERE id = 10; ALTER TABLE offer ENABLE TRIGGER USER"
     )
-    whole = Repairing(offers.plan, OFFER, Selection.of({}), direction="forward")
+    whole = RepairPlan(offers.plan, OFFER, Selection.of({}), direction="forward")
     assert why_not(offers.connection, offers.plan, OFFER) == ""
     counted = count(offers.connection, whole)
     assert counted.categories == {"computed_differs": 2, "missing": 2, "unexpected": 1}
@@ -169,12 +169,12 @@ def test_a_repair_keeps_the_refused_rows_aside_and_writes_the_others(
     assert count(offers.connection, whole).categories == {"missing": 1, "unexpected": 1}
 
 
-def replace_keys(whole: Repairing, *keys: str) -> Repairing:
+def replace_keys(whole: RepairPlan, *keys: str) -> RepairPlan:
     selection = Selection.of({"keys": [[key] for key in keys]})
-    return Repairing(whole.plan, whole.table, selection, direction="forward")
+    return RepairPlan(whole.plan, whole.table, selection, direction="forward")
 
 
-def repaired(offers: Scenario, repairing: Repairing) -> tuple[int, list[str]]:
+def repaired(offers: Scenario, repairing: RepairPlan) -> tuple[int, list[str]]:
     """How many rows a repair wrote, and the keys of those that it kept aside."""
     (action,) = repairing.passes
     assert isinstance(action, Fill)

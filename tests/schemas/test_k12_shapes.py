@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from rollout import plan as r
-from rollout.engine.introspections import look_at
+from rollout.engine.introspections import introspect
 from rollout.engine.target import Target
 from tests.schemas import PARCEL, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
@@ -200,7 +200,7 @@ def test_a_nondeterministic_collation_is_refused_in_phase_0_and_by_the_scaffold(
 
     clients = scenario(CLIENT.replace("{0}", "false"), COUNTRY)
     assert_refused_at_once(clients, "client.country has the collation any_case")
-    looked = look_at(clients.connection, "client", ["country"])
+    looked = introspect(clients.connection, "client", ["country"])
     with pytest.raises(CannotScaffold, match="not deterministic"):
         scaffold(looked, ("country",), today=date(2026, 1, 1))
 

@@ -71,7 +71,7 @@ def test_a_lease_moves_on_and_its_worker_shows_that_it_lives(held: Lease, run: P
     PhaseRun.objects.update(lease_until=timezone.now())
     wait_until(lambda: PhaseRun.objects.filter(lease_until__gt=timezone.now()).exists())
     wait_until(lambda: heartbeats.liveness().worker_alive)
-    held.check()
+    held.raise_if_stopped()
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSING, RunState.CANCELLING])
@@ -79,19 +79,19 @@ def test_work_that_is_asked_to_stop_is_told_at_its_next_check(held: Lease, state
     PhaseRun.objects.update(state=state)
     wait_until(lambda: held.asked_to is state)
     with pytest.raises(Interrupted, match=str(state)):
-        held.check()
+        held.raise_if_stopped()
 
 
 def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held: Lease) -> None:
     PhaseRun.objects.update(token=99)
     wait_until(lambda: held.lost)
     with pytest.raises(Interrupted, match="Another worker"):
-        held.check()
+        held.raise_if_stopped()
 
 
 def test_the_statement_of_a_cancelled_run_is_cancelled_in_the_database(held: Lease) -> None:
     with rollouts.target() as opened:
-        held.using(opened)
+        held.attach(opened)
         PhaseRun.objects.update(state=RunState.CANCELLING)
         with pytest.raises(psycopg.errors.QueryCanceled):
             opened.execute("SELECT pg_sleep(30)")
@@ -99,7 +99,7 @@ def test_the_statement_of_a_cancelled_run_is_cancelled_in_the_database(held: Lea
 
 def test_a_paused_run_s_statement_is_let_to_its_end(held: Lease) -> None:
     with rollouts.target() as opened:
-        held.using(opened)
+        held.attach(opened)
         PhaseRun.objects.update(state=RunState.PAUSING)
         wait_until(lambda: held.asked_to is RunState.PAUSING)
         opened.execute("SELECT pg_sleep(0.1)")
@@ -119,5 +119,5 @@ def test_a_wait_is_written_down_once_for_each_change(run: PhaseRun) -> None:
     written: list[str] = []
     held = Lease(run, on_wait=written.append)
     for reason in ("", "a lock", "a lock", "rows", ""):
-        held.waiting(reason)
+        held.report_wait(reason)
     assert written == ["a lock", "rows", ""]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from rollout import runner
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 from rollout.journal.environments import target_of, target_of_made
 from rollout.models import (
     Environment,
@@ -230,7 +230,7 @@ def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Databas
         plan, target=target_of("production").parameters, database=connection.settings_dict, seed=1
     )
     with observer, pytest.raises(rehearsal_observers.ObserverDied, match=r"tests\.traffic"):
-        observer.wait_until_ready(Quiet())
+        observer.wait_until_ready(NullControl())
 
 
 def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(

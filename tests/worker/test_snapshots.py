@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import runner
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.pipes import Program
@@ -286,7 +286,7 @@ def test_a_program_that_ends_because_a_disk_is_full_says_which_one(
     program = tmp_path / "pg_dump"
     write(program, ["#!/bin/sh", f"echo '{output}' >&2", "exit 1"])
     with (
-        Program([str(program)], env={}, control=Quiet()) as running,
+        Program([str(program)], env={}, control=NullControl()) as running,
         pytest.raises(SnapshotError) as refused,
     ):
         list(running.output())

@@ -23,12 +23,12 @@ from rollout.engine.audit.categories import (
     TranslationResult,
 )
 from rollout.engine.audit.random_samples import Function
-from rollout.engine.audit.rechecks import look_again
+from rollout.engine.audit.rechecks import recheck
 from rollout.engine.audit.row_checks import CellNow, cells_of_row, keys_of_pair, last_written
 from rollout.engine.audit.rows import mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import columns_of
-from rollout.engine.control import Control, Quiet, pause
+from rollout.engine.control import Control, NullControl, pause
 from rollout.engine.pace import Pace
 from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection
@@ -87,7 +87,7 @@ def run_audit(
 
     def audited(*, refusing: bool) -> Auditor:
         auditor = Auditor(
-            *(connection, plan, control or Quiet(), pace, progress, store, jobs_of),
+            *(connection, plan, control or NullControl(), pace, progress, store, jobs_of),
             refusing=refusing,
         )
         with connection.transaction():
@@ -103,8 +103,8 @@ def run_audit(
         auditor = audited(refusing=True)
     result = auditor.result
     if alone and result.mismatches and result.all_stored:
-        pause(recheck_after, control or Quiet())
-        look_again(auditor)
+        pause(recheck_after, control or NullControl())
+        recheck(auditor)
     return result
 
 

@@ -145,7 +145,7 @@ class Auditor:
         blocks = sum(leaf.blocks for leaf in leaves)
         combinations: Counter[Combination] = Counter()
         if whole or blocks <= CHUNKED_FROM_BLOCKS:
-            self.control.check()
+            self.control.raise_if_stopped()
             self._count(scan.query(condition), combinations)
             self._went_on(blocks)
             return combinations
@@ -154,7 +154,7 @@ class Auditor:
             while first < leaf.blocks or first == 0:
                 if self.pace is not None:
                     self.pace.before_batch(self.control, _nothing)
-                self.control.check()
+                self.control.raise_if_stopped()
                 # Rows that come after the last block are no part of the snapshot.
                 range_ = sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
                     sql.Literal(f"({first},0)"), sql.Literal(f"({first + size},0)")

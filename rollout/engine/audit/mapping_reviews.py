@@ -4,7 +4,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.mapping import DECISIONS, decisions_of
 from rollout.plan.names import in_target, normal
@@ -25,7 +25,7 @@ def reviewed_of(
     Blank texts are no values: nobody has to decide on them.
     """
     decisions: sql.Composable = DECISIONS
-    if not ask(connection, facts.relation_exists(DECISIONS)):
+    if not fetch_bool(connection, facts.relation_exists(DECISIONS)):
         decisions = _NONE
     row = connection.execute(
         sql.SQL(

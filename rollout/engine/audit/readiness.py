@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.archives import archive_name, fingerprint
 from rollout.plan.names import SCHEMA, in_target
@@ -78,7 +78,7 @@ def _rows_of(made: str | None) -> str:
 
 
 def _exists(connection: Connection, name: str) -> bool:
-    return ask(connection, facts.relation_exists(sql.Identifier(SCHEMA, name)))
+    return fetch_bool(connection, facts.relation_exists(sql.Identifier(SCHEMA, name)))
 
 
 def snapshot_of(connection: Connection) -> str:

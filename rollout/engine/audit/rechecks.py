@@ -12,7 +12,7 @@ from rollout.engine.target import Connection
 BATCH_SIZE = 1000
 
 
-def look_again(auditor: Auditor) -> None:
+def recheck(auditor: Auditor) -> None:
     """Read the rows that mismatched once more, outside the snapshot."""
     result = auditor.result
     still: list[RowMismatch] = []

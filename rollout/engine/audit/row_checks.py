@@ -36,7 +36,7 @@ class RowsNow:
     joined: frozenset[Key] = frozenset()
 
 
-def look_at(
+def check_rows(
     connection: Connection, plan: Plan, table: Table, keys: Collection[Sequence[str]]
 ) -> RowsNow:
     """The rows with these keys, all in one snapshot; nothing where there is nothing to compare."""

@@ -14,7 +14,7 @@ from psycopg import sql
 from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
 from rollout.engine.audit.rules import LookupRules
 from rollout.engine.quarantine import key_of
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.archives import legacy_text_again
 from rollout.plan.names import in_target, normal
@@ -251,7 +251,7 @@ def _refusals(connection: Connection, plan: Plan, table: Table) -> dict[str, sql
     return {
         t.column: refusal(t, plan.name, "t")
         for t in derived
-        if ask(connection, facts.function_exists(refusal_name(t, plan.name)))
+        if fetch_bool(connection, facts.function_exists(refusal_name(t, plan.name)))
     }
 
 

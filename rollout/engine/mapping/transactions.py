@@ -18,7 +18,7 @@ from rollout.engine.mapping.decisions import (
 )
 from rollout.engine.mapping.texts import counts_of, is_mapped
 from rollout.engine.quarantine import is_of_a_row
-from rollout.engine.target import Connection, ask, install
+from rollout.engine.target import Connection, fetch_bool, install
 from rollout.plan import facts
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning, why_mapped
 from rollout.plan.names import in_target, normal, tidy
@@ -128,7 +128,7 @@ class _Deciding:
             made, renamed = self._make_rows(forms, before)
             self._map_again(forms)
             retired = self._retire({was.row for was in before.values() if was.row is not None})
-        elif ask(self.connection, facts.relation_exists(self.lookup.lookup_sql)):
+        elif fetch_bool(self.connection, facts.relation_exists(self.lookup.lookup_sql)):
             self._try_rows(wanted)
         changes = []
         for (text, form), now in self._meanings(forms, mapped=mapped).items():

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.preflight.item import oids_of, one_row, rows
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan.actions import Compute, Direction, Fill, LockMode, Statement
 from rollout.plan.step import Step
 
@@ -190,7 +190,7 @@ class Forecaster:
         assert statement.done is not None
         try:
             with self._connection.transaction():
-                return ask(self._connection, statement.done)
+                return fetch_bool(self._connection, statement.done)
         except psycopg.DatabaseError:
             return False
 

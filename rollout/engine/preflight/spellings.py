@@ -4,7 +4,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.preflight.item import Item, Scope, rows
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.mapping import DECISIONS, meaning, text_of_row
 from rollout.plan.names import code
@@ -157,7 +157,7 @@ def _too_long(connection: Connection, lookup: Lookup, plan: str) -> str:
                 lookup,
                 plan,
                 sql.Identifier("d", "legacy"),
-                decided=ask(connection, facts.relation_exists(DECISIONS)),
+                decided=fetch_bool(connection, facts.relation_exists(DECISIONS)),
             ),
         )
     ).fetchone()

@@ -8,9 +8,9 @@ after the cutover, in reverse, the new value is right and the text follows the l
 from psycopg import sql
 
 from rollout.engine.repair.counts import Counted, Example, count, examples
-from rollout.engine.repair.passes import Direction, Repairing, RepairRows, step_of
+from rollout.engine.repair.passes import Direction, RepairPlan, RepairRows, step_of
 from rollout.engine.repair.selection import NothingSelected, Selection
-from rollout.engine.target import Connection, ask
+from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
@@ -23,8 +23,8 @@ __all__ = [
     "Direction",
     "Example",
     "NothingSelected",
+    "RepairPlan",
     "RepairRows",
-    "Repairing",
     "Selection",
     "count",
     "examples",
@@ -37,19 +37,19 @@ def why_not(connection: Connection, plan: Plan, table: Table) -> str:
     """Why no row of a table can be repaired as its schema is now; empty where they can."""
     for translation in (*plan.translations_of(table), *plan.computed_of(table)):
         for column in translation.added:
-            if not ask(connection, facts.column_exists(table, column)):
+            if not fetch_bool(connection, facts.column_exists(table, column)):
                 return f"{table.label} has no column {column} yet. Carry out phases 1 and 2 first."
     for lookup in plan.lookups_of(table):
-        if not ask(connection, facts.column_exists(table, lookup.legacy)):
+        if not fetch_bool(connection, facts.column_exists(table, lookup.legacy)):
             return (
                 f"{table.label}.{lookup.legacy} is gone, so nothing says what is right. Roll phase "
                 "4 back to repair rows."
             )
         mapping = sql.Identifier(SCHEMA, lookup.mapping_name(plan.name))
-        if not ask(connection, facts.relation_exists(mapping)):
+        if not fetch_bool(connection, facts.relation_exists(mapping)):
             return f"{table.label}.{lookup.legacy} has no mapping yet. Carry out phase 2 first."
     for translation in plan.translations_of(table):
-        if isinstance(translation, Derived) and not ask(
+        if isinstance(translation, Derived) and not fetch_bool(
             connection, facts.function_exists(refusal_name(translation, plan.name))
         ):
             return f"{table.label} has no triggers of the plan. Carry out phase 2 first."

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from rollout.engine.quarantine import is_of_a_row, key_of
 from rollout.engine.repair.cells import SELECTABLE, Write, all_of
-from rollout.engine.repair.passes import Repairing
+from rollout.engine.repair.passes import RepairPlan
 from rollout.engine.target import Connection
 
 MAX_EXAMPLES = 20
@@ -47,13 +47,13 @@ class Counted:
         return sum(self.categories.values())
 
 
-def count(connection: Connection, repairing: Repairing, *, before: bool = True) -> Counted:
+def count(connection: Connection, repairing: RepairPlan, *, before: bool = True) -> Counted:
     """Count the selected rows. Afterwards, what was computed anew counts as right."""
     return _asked(connection, repairing, partial(_count, before=before))
 
 
 def _asked(
-    connection: Connection, repairing: Repairing, ask: Callable[[Connection, Repairing], Answer]
+    connection: Connection, repairing: RepairPlan, ask: Callable[[Connection, RepairPlan], Answer]
 ) -> Answer:
     """The answer; where an expression refuses some row, once more with care for it."""
     try:
@@ -65,7 +65,7 @@ def _asked(
     return ask(connection, repairing.careful)
 
 
-def _count(connection: Connection, repairing: Repairing, *, before: bool) -> Counted:
+def _count(connection: Connection, repairing: RepairPlan, *, before: bool) -> Counted:
     cells = [*repairing.cells, *repairing.computed_cells(before=before)]
     if not cells:
         return Counted({}, 0)
@@ -108,13 +108,13 @@ def _count(connection: Connection, repairing: Repairing, *, before: bool) -> Cou
 
 
 def examples(
-    connection: Connection, repairing: Repairing, *, most: int = MAX_EXAMPLES
+    connection: Connection, repairing: RepairPlan, *, most: int = MAX_EXAMPLES
 ) -> list[Example]:
     """Some of the cells that are to be written, as they are and as they will be."""
     return _asked(connection, repairing, partial(_examples, most=most))
 
 
-def _examples(connection: Connection, repairing: Repairing, *, most: int) -> list[Example]:
+def _examples(connection: Connection, repairing: RepairPlan, *, most: int) -> list[Example]:
     writes = [*repairing.writes, *_computed_writes(repairing)]
     if not writes:
         return []
@@ -142,7 +142,7 @@ def _examples(connection: Connection, repairing: Repairing, *, most: int) -> lis
     return examples[:most]
 
 
-def _computed_writes(repairing: Repairing) -> list[Write]:
+def _computed_writes(repairing: RepairPlan) -> list[Write]:
     return [
         replace(
             write,
@@ -155,7 +155,7 @@ def _computed_writes(repairing: Repairing) -> list[Write]:
     ]
 
 
-def _writable(repairing: Repairing) -> sql.Composable:
+def _writable(repairing: RepairPlan) -> sql.Composable:
     """SQL condition: a pass of the repair writes row ``t``."""
     conditions = [w.condition for w in _computed_writes(repairing)]
     return sql.SQL("(({}) IS TRUE)").format(

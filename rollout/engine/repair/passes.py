@@ -46,7 +46,7 @@ class RepairRows(Step):
         """What was wrong is not brought back; the audit log has what it was."""
 
 
-def step_of(repairings: Sequence["Repairing"]) -> RepairRows:
+def step_of(repairings: Sequence["RepairPlan"]) -> RepairRows:
     """The one step of a repair: its passes over one table after the other."""
     tables = ", ".join(repairing.table.label for repairing in repairings)
     return RepairRows(
@@ -56,7 +56,7 @@ def step_of(repairings: Sequence["Repairing"]) -> RepairRows:
     )
 
 
-class Repairing:
+class RepairPlan:
     """A selection of a table's rows, and what puts them right. Raises NothingSelected.
 
     ``jobs`` are those whose quarantine has the rows that a function has no answer for. With
@@ -82,9 +82,9 @@ class Repairing:
         self.whole = fill(plan, table)
 
     @cached_property
-    def careful(self) -> "Repairing":
+    def careful(self) -> "RepairPlan":
         """The same repair, of rows that an expression may refuse."""
-        return Repairing(
+        return RepairPlan(
             *(self.plan, self.table, self.selection),
             direction=self.direction,
             jobs=self.jobs,

@@ -18,7 +18,7 @@ from rollout.engine.audit.random_samples import Function, population, sampled
 from rollout.engine.audit.rows import is_one_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.quarantine import key_of
-from rollout.engine.selftest.defects import QUARANTINE_JOB, Plantation, Planted, plant
+from rollout.engine.selftest.defects import QUARANTINE_JOB, Defect, PlantedDefects, plant
 from rollout.engine.selftest.fixture_databases import (
     Inconclusive,
     build,
@@ -141,7 +141,11 @@ def _with_texts(plan: Plan, table: Table) -> Table:
 
 
 def _audit_in_full(
-    scratch: Target, copy: Connection, plan: Plan, plantation: Plantation, result: SelftestResult
+    scratch: Target,
+    copy: Connection,
+    plan: Plan,
+    plantation: PlantedDefects,
+    result: SelftestResult,
 ) -> None:
     healed = False
 
@@ -171,7 +175,7 @@ def _audit_a_sample(
     scratch: Target,
     copy: Connection,
     plan: Plan,
-    plantation: Plantation,
+    plantation: PlantedDefects,
     result: SelftestResult,
     function_of: Callable[[str], Function],
     seed: int,
@@ -193,9 +197,7 @@ def _audit_a_sample(
     result.sample_planted, result.sample_rows = len(bad), audit.rows
 
 
-def _examined(
-    copy: Connection, plan: Plan, sample: Sample, planted: list[Planted]
-) -> list[Planted]:
+def _examined(copy: Connection, plan: Plan, sample: Sample, planted: list[Defect]) -> list[Defect]:
     """The planted rows that a sample looks at; writers leave the keys as they are."""
     examined: set[tuple[str, tuple[str, ...]]] = set()
     for table in plan.audited_tables:
@@ -211,7 +213,7 @@ def _examined(
     return [defect for defect in planted if (defect.table, defect.key) in examined]
 
 
-def _scores(planted: list[Planted], audit: AuditResult, *, matches: bool) -> list[Score]:
+def _scores(planted: list[Defect], audit: AuditResult, *, matches: bool) -> list[Score]:
     """Each category's score; of those that match, rows are counted by their text alone."""
     wanted = {(p.table, ",".join(p.key), p.column): p.category for p in planted if p.is_mismatch}
     reported = {_place(m): m.category for m in audit.mismatches}
@@ -231,8 +233,8 @@ def _scores(planted: list[Planted], audit: AuditResult, *, matches: bool) -> lis
     ]
 
 
-def _matched(planted: Iterable[Planted], audit: AuditResult) -> Counter[str]:
-    """Planted rows that match and were counted as what they are."""
+def _matched(planted: Iterable[Defect], audit: AuditResult) -> Counter[str]:
+    """Defect rows that match and were counted as what they are."""
     groups = Counter(
         (p.table, p.column, p.category, p.legacy) for p in planted if not p.is_mismatch
     )

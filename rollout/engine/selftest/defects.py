@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Planted:
+class Defect:
     """One row that was made to be of a category in one translation.
 
     ``legacy`` is a text that only rows of this translation and category have, where there is one.
@@ -55,10 +55,10 @@ class Planted:
 
 
 @dataclass
-class Plantation:
+class PlantedDefects:
     """What was planted, what could not be and why, and which rows of each table were left alone."""
 
-    planted: list[Planted] = field(default_factory=list)
+    planted: list[Defect] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     untouched: dict[str, list[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(list))
     heal: sql.Composed = field(default_factory=lambda: sql.Composed([]))
@@ -72,9 +72,9 @@ def name_of(translation: Translation) -> str:
     return translation.column
 
 
-def plant(copy: Connection, plan: Plan, seed: int) -> Plantation:
+def plant(copy: Connection, plan: Plan, seed: int) -> PlantedDefects:
     """Plant every category that the translations of the plan can have."""
-    result = Plantation()
+    result = PlantedDefects()
     heal: list[sql.Composable] = []
     for table in plan.audited_tables:
         with copy.transaction():
@@ -91,7 +91,7 @@ class _TablePlanting:
         copy: Connection,
         plan: Plan,
         table: Table,
-        result: Plantation,
+        result: PlantedDefects,
         chance: random.Random,
     ) -> None:
         self.copy, self.plan, self.table, self.result = copy, plan, table, result
@@ -267,7 +267,7 @@ class _TablePlanting:
         self._rows_in(computed, "missing", last_null)
         for row in self._take(computed, "quarantined"):
             self._set(row, all_null)
-            quarantine.put(self.copy, QUARANTINE_JOB, row["key"], "Planted.")
+            quarantine.add(self.copy, QUARANTINE_JOB, row["key"], "Defect.")
             self._note(row, computed, "quarantined")
         kinds = {column: self._type_category(column) for column in columns}
         known = [column for column in columns if kinds[column] in _OTHER_VALUE]
@@ -330,7 +330,7 @@ class _TablePlanting:
         by_sample_alone: bool = False,
     ) -> None:
         self.result.planted.append(
-            Planted(
+            Defect(
                 self.table.label,
                 tuple(row["key"]),
                 name_of(translation),

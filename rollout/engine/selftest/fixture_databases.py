@@ -15,7 +15,7 @@ from psycopg import sql
 from rollout.engine import ddl, target
 from rollout.engine.audit.random_samples import BATCH_SIZE, Function
 from rollout.engine.catalog import live_columns, tables_of
-from rollout.engine.control import Quiet
+from rollout.engine.control import NullControl
 from rollout.engine.quarantine import is_row, key_of
 from rollout.engine.snapshot import scratch
 from rollout.engine.snapshot.dump import exported, of_database
@@ -23,7 +23,7 @@ from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.restore import prepare
 from rollout.engine.snapshot.scripts import label_of
-from rollout.engine.target import Connection, Target, ask
+from rollout.engine.target import Connection, Target, fetch_bool
 from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.archives import archive_name
@@ -102,7 +102,7 @@ def needed_of(live: Target, plan: Plan, programs: Programs | None) -> list[str]:
     """
     if programs is None:
         return []
-    control = Quiet()
+    control = NullControl()
     try:
         with (
             live.connect() as connection,
@@ -148,8 +148,8 @@ def _build(copy: Connection, plan: Plan) -> None:
             step = CreateLookupTable(id="lookup", description="A lookup table", lookup=lookup)
             for statement in (*step.forward(plan), mapping_table(lookup, plan.name)):
                 assert isinstance(statement, Statement)
-                ddl.apply(copy, statement, Quiet())
-        ddl.apply(copy, triggers(plan, table).install("forward"), Quiet())
+                ddl.apply(copy, statement, NullControl())
+        ddl.apply(copy, triggers(plan, table).install("forward"), NullControl())
 
 
 def fill(
@@ -196,7 +196,7 @@ def _copy_lookup(
         ).format(sql.Literal(lookup.lookup_sql.as_string()), lookup.lookup_sql)
     )
     name = lookup.mapping_name(plan.name)
-    if not ask(live, facts.relation_exists(sql.Identifier(SCHEMA, name))):
+    if not fetch_bool(live, facts.relation_exists(sql.Identifier(SCHEMA, name))):
         return
     mapped = live.execute(
         sql.SQL(

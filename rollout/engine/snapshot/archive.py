@@ -50,7 +50,7 @@ class Archive:
         ``instead`` says which tables' rows go into another table. Raises SnapshotError, which names
         the entry that cannot be made, Interrupted and psycopg.Error.
         """
-        self.control.using(connection)
+        self.control.attach(connection)
         wanted = [
             line
             for line in self.contents()

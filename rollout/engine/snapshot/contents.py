@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from rollout.engine.target import Connection, ask, own
+from rollout.engine.target import Connection, fetch_bool, own
 from rollout.plan import facts
 from rollout.plan.archives import archive_name
 from rollout.plan.indexes import CreateMaterializedView
@@ -115,14 +115,14 @@ def contents_of(connection: Connection, plan: Plan, relations: Iterable[Relation
         [
             _crosstab(connection, lookup)
             for lookup in lookups
-            if ask(connection, facts.relation_exists(lookup.table.identifier))
+            if fetch_bool(connection, facts.relation_exists(lookup.table.identifier))
         ],
     )
 
 
 def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
-    has_legacy = ask(connection, facts.column_exists(lookup.table, lookup.legacy))
-    has_new = ask(connection, facts.column_exists(lookup.table, lookup.column))
+    has_legacy = fetch_bool(connection, facts.column_exists(lookup.table, lookup.legacy))
+    has_new = fetch_bool(connection, facts.column_exists(lookup.table, lookup.column))
     rows = connection.execute(
         own(
             sql.SQL("SELECT {}, {}, count(*) FROM {} AS t GROUP BY 1, 2").format(
@@ -133,7 +133,7 @@ def _crosstab(connection: Connection, lookup: Lookup) -> Crosstab:
         )
     ).fetchall()
     names: dict[int, str] = {}
-    if has_new and ask(connection, facts.relation_exists(lookup.lookup_sql)):
+    if has_new and fetch_bool(connection, facts.relation_exists(lookup.lookup_sql)):
         names = dict(
             connection.execute(
                 sql.SQL("SELECT id, name FROM {}").format(lookup.lookup_sql)

@@ -52,7 +52,7 @@ def exported(
 
     Without rows nothing is counted.
     """
-    control.using(connection)
+    control.attach(connection)
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT_MS}ms"])
     system = _system_identifier(connection)
     connection.isolation_level = IsolationLevel.REPEATABLE_READ

@@ -80,7 +80,7 @@ class Program:
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         while True:
-            self._control.check()
+            self._control.raise_if_stopped()
             if not select.select([pipe], [], [], _POLL_SECONDS)[0]:
                 continue
             chunk = os.read(pipe, CHUNK_BYTES)

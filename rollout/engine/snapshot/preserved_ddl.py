@@ -11,7 +11,7 @@ from rollout.engine.target import Connection
 
 
 @dataclass(frozen=True)
-class Kept:
+class PreservedDDL:
     """Relations and the statements that put back what a dump does not tell of them."""
 
     statements: list[tuple[str, str]]
@@ -24,7 +24,7 @@ class Kept:
                 connection.execute(statement.encode())
 
 
-def kept_of(connection: Connection, relations: list[Relation]) -> Kept:
+def preserved_ddl_of(connection: Connection, relations: list[Relation]) -> PreservedDDL:
     """Look at relations that are about to be replaced.
 
     Raises SnapshotError for a publication, of which replicas elsewhere hang.
@@ -43,7 +43,7 @@ def kept_of(connection: Connection, relations: list[Relation]) -> Kept:
             "Take them out of the publication first, and put them back in afterwards.",
         )
     labels = {relation.oid: relation.label for relation in relations}
-    return Kept(
+    return PreservedDDL(
         [
             (labels[oid], statement)
             for question in (_OWNERS, _RIGHTS, _FOREIGN_KEYS)

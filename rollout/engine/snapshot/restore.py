@@ -18,10 +18,10 @@ from rollout.engine.snapshot.contents import (
     relations_of,
 )
 from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.snapshot.preserved_ddl import kept_of
+from rollout.engine.snapshot.preserved_ddl import preserved_ddl_of
 from rollout.engine.snapshot.scratch import scratch_database
 from rollout.engine.snapshot.scripts import label_of
-from rollout.engine.target import Connection, Target, ask, install
+from rollout.engine.target import Connection, Target, fetch_bool, install
 from rollout.plan import facts
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
@@ -77,7 +77,7 @@ def verify(
         scratch_database(connection, target, snapshot, token) as scratch,
         scratch.connect() as copy,
     ):
-        control.using(copy)
+        control.attach(copy)
         # The copy is thrown away: nobody waits for it to be on disk.
         copy.execute("SET synchronous_commit = off")
         load(copy, archive, recorded, leave_out=recorded.left_out)
@@ -104,13 +104,15 @@ def replace_tables(
     """
     fences.take_over(connection, plan.name, control)
     install(connection)
-    shared = [name for name in SHARED if ask(connection, facts.relation_exists(in_target(name)))]
+    shared = [
+        name for name in SHARED if fetch_bool(connection, facts.relation_exists(in_target(name)))
+    ]
     with connection.transaction():
-        control.using(connection)
+        control.attach(connection)
         connection.execute(
             sql.SQL("SELECT set_config('lock_timeout', {}, true)").format(sql.Literal(LOCK_TIMEOUT))
         )
-        kept = kept_of(connection, relations_of(connection, plan))
+        kept = preserved_ddl_of(connection, relations_of(connection, plan))
         _drop(connection, plan)
         for name in shared:
             connection.execute(

@@ -4,7 +4,7 @@ import io
 import time
 from datetime import timedelta
 
-from rollout.engine.control import Interrupted, Quiet
+from rollout.engine.control import Interrupted, NullControl
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.snapshot.dump import dump, exported, prerequisites
@@ -22,13 +22,13 @@ _NUMBER = 0
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout trial of a snapshot'))"
 
 
-class _Deadline(Quiet):
+class _Deadline(NullControl):
     """Ends the work after a time."""
 
     def __init__(self, longest: timedelta) -> None:
         self._end = time.monotonic() + longest.total_seconds()
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         if time.monotonic() > self._end:
             raise Interrupted("It took too long.")
 

@@ -74,7 +74,7 @@ def measured(
 def refused(job: BackfillJob, *keys: str, error: str = "no such kind") -> None:
     with target() as opened:
         for key in keys:
-            quarantine.put(opened, job.pk, [key], error)
+            quarantine.add(opened, job.pk, [key], error)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from rollout.engine.statement_activities import Blocker, Progress, Standing
+from rollout.engine.statement_activities import Blocker, Progress, StatementActivity
 from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
@@ -220,7 +220,7 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
         seconds=125,
         query="SELECT <b>everything</b>",
     )
-    standing = Standing(
+    standing = StatementActivity(
         session=1,
         statement="CREATE INDEX CONCURRENTLY …",
         began_at="2026-01-01T00:00:00.000+00:00",

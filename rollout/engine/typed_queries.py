@@ -14,7 +14,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Question(Generic[T]):
+class Query(Generic[T]):
     """A query, and what its rows, by the names of their columns, say."""
 
     query: sql.SQL | sql.Composed
