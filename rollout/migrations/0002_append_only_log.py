@@ -1,4 +1,5 @@
-"""The audit log takes rows and gives none back: not by UPDATE, DELETE or TRUNCATE."""
+"""What the models do not say: the audit log takes rows and gives none back, not by UPDATE, DELETE or
+TRUNCATE, and notifications are sent of what comes after the log as it is."""
 
 from django.db import migrations
 
@@ -20,6 +21,13 @@ DROP FUNCTION rollout_log_is_append_only();
 """
 
 
+def make_the_outbox(apps, schema_editor):
+    apps.get_model("rollout", "Outbox").objects.using(schema_editor.connection.alias).create()
+
+
 class Migration(migrations.Migration):
-    dependencies = [("rollout", "0001_journal")]
-    operations = [migrations.RunSQL(_INSTALL, _REMOVE)]
+    dependencies = [("rollout", "0001_initial")]
+    operations = [
+        migrations.RunSQL(_INSTALL, _REMOVE),
+        migrations.RunPython(make_the_outbox, migrations.RunPython.noop),
+    ]
