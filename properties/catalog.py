@@ -105,10 +105,10 @@ def search(
     size: int = PAGE_SIZE,
     using: str = "default",
 ) -> Page:
-    """A page of what ``filters`` ask for, newest first; at most one cursor may be given.
+    """A page of the listings that match ``filters``, newest first; give at most one cursor.
 
-    One row more than the page holds is read to learn whether the search goes on: nothing counts
-    the whole table.
+    One row more than the page holds is read, to learn whether there are more: nothing counts the
+    whole table.
     """
     with current_shape(using=using) as shape:
         page = _page(shape, filters, after=after, before=before, size=size)

@@ -79,7 +79,7 @@ def upload_image(*, using: str) -> str:
 
 
 def decided_text(*, using: str) -> str:
-    """Write texts that people decided on, anew and as a change: each as the row they chose."""
+    """Write texts that people decided on, in new and in changed rows: each as the chosen row."""
     evidence = [
         _write_decided(name, text, using=using)
         for name in ("type", "status")

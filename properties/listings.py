@@ -85,7 +85,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the order of a search: the listing beside which a page begins."""
+    """A place in the order of a search: the listing next to which a page begins."""
 
     created_at: datetime
     id: UUID

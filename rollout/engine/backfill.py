@@ -42,7 +42,7 @@ CONFLICTS = (
 
 
 class LaneLost(Interrupted):
-    """Another worker holds the lane by now; the run itself goes on."""
+    """Another worker holds the lane now; the run itself continues."""
 
 
 def prepare_session(connection: Connection) -> None:
@@ -269,7 +269,7 @@ class Worker:
         return True
 
     def _wait_for_rows(self, lane: Lane, conflicts: int) -> None:
-        """Yield to whoever holds the rows: wait with full jitter, and say so."""
+        """Back off from a lock conflict with full jitter, and report the wait."""
         lanes.keep(self.connection, lane)
         self.control.report_wait("rows that a transaction of the application holds")
         pause(random.uniform(0.05, min(2.0, 0.1 * 2**conflicts)), self.control)

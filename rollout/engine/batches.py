@@ -164,7 +164,7 @@ def _rewritten(
 def _lock(
     connection: Connection, fill: Fill, lane: Lane, condition: sql.Composable
 ) -> tuple[list[str], int, int]:
-    """The places of the rows that are to be written, how many, and the sum of their prints."""
+    """The places of the rows to write, their number, and the sum of their prints."""
     row = connection.execute(
         sql.SQL(
             "SELECT coalesce(array_agg(place::text), '{{}}'), count(*), coalesce(sum(print), 0)"
@@ -185,9 +185,9 @@ def counted(connection: Connection, lane: Lane, rows: Range) -> Counts:
 def settle(connection: Connection, lane: Lane, rows: Range) -> None:
     """Read a range once more when its last stripe is safely on disk.
 
-    The first reader of a new row version notes on its page that its transaction has committed.
-    Where pages have checksums the note goes to the WAL with the whole page, unless the page went
-    there since the last checkpoint: so the note had better be made now than by whoever comes later.
+    The first reader of a new row version sets a hint on its page that the transaction has
+    committed. With page checksums the hint writes the whole page to the WAL, unless it was written
+    since the last checkpoint: so it is set now rather than by a later reader.
     """
     connection.execute(
         sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(lane.identifier, rows.blocks)
@@ -395,7 +395,7 @@ def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> 
 
 
 def name_differing(connection: Connection, lane: Lane, compared: Compared) -> None:
-    """Write the first rows that differ down beside the job, as rows that are refused are."""
+    """Record the first differing rows with the job, in the way of refused rows."""
     room = MAX_NAMED_ROWS - quarantine.count(connection, lane.job)
     for key, differs in compared.named[: max(0, room)]:
         quarantine.add(connection, lane.job, key, differs)

@@ -83,9 +83,10 @@ def columns_of(connection: Connection, plan: Plan, table: Table) -> set[str]:
 
 
 def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False) -> Catalog:
-    """The live catalog of those of the tables and views that exist, named by their labels.
+    """The live catalog of the named tables and views that exist.
 
-    An index's expressions are told only ``in_full``: a plan's own text of them is not the server's.
+    ``in_full`` adds the expressions of indexes: the plan's own text of them differs from the
+    server's.
     """
     row = connection.execute(catalog_sql.EVERYTHING.encode(), {"tables": list(tables)}).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog tells of tables and views, asked in one statement."""
+"""The SQL of one statement that reads PostgreSQL's catalog of tables and views."""
 
 LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
                     ELSE {n}.nspname || '.' || {c}.relname END"""

@@ -1,4 +1,4 @@
-"""How the engine is told to stop: it asks at every safe point."""
+"""How the engine learns that it must stop: it asks at every safe point."""
 
 import time
 from typing import Protocol
@@ -12,19 +12,19 @@ class Interrupted(Exception):
 
 
 class Control(Protocol):
-    """What the engine needs of whoever runs it."""
+    """What the engine needs from its caller."""
 
     def raise_if_stopped(self) -> None:
-        """Raises Interrupted when the work is to stop here."""
+        """Raises Interrupted if the work must stop here."""
 
     def report_wait(self, reason: str) -> None:
-        """Tell people what the work waits for; an empty text ends the wait."""
+        """Report what the work waits for; an empty text ends the wait."""
 
     def report_activity(self, standing: StatementActivity | None) -> None:
-        """Tell people where a statement stands; None ends it. Called from any thread."""
+        """Report the activity of the present statement; None ends it. Called from any thread."""
 
     def attach(self, connection: Connection) -> None:
-        """The connection whose statement is to be cancelled when the work is cancelled."""
+        """Take the connection whose statement is cancelled together with the work."""
 
 
 class NullControl:

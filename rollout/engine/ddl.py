@@ -64,7 +64,7 @@ def apply(
 
 
 def _texts(connection: Connection, statement: Statement) -> list[sql.SQL | sql.Composed]:
-    """What is to be run: the statement, or the statements that the target makes of it."""
+    """The statements to run: the given one, or those that the target generates from it."""
     if not statement.generates:
         return [statement.sql]
     return [code(text) for (text,) in connection.execute(statement.sql).fetchall()]
@@ -77,7 +77,7 @@ def _without_timeout(
     watch: Watch,
     clearing: Sequence[Statement],
 ) -> None:
-    """As long as it takes; but who waits for others while they wait for it has to begin again."""
+    """Run without a lock timeout; deadlocked attempts begin again."""
     for attempt in range(1, MAX_LONG_ATTEMPTS + 1):
         try:
             connection.execute("SET lock_timeout = 0")

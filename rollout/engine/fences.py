@@ -1,6 +1,6 @@
-"""One session at a time carries a plan out on a target: who takes over ends the one before.
+"""One session at a time executes a plan on a target: a new one ends the one before.
 
-A statement goes on in the server after the process that sent it was killed, and commits there.
+When a worker is killed its statement still runs on the server, and would commit there.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Looks at a live table that no plan knows yet, so that a first plan can be written for it."""
+"""Introspects a live table that no plan knows yet, for scaffolding a first plan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

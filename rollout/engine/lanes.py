@@ -113,9 +113,9 @@ def create(
 ) -> None:
     """Cut the table into lanes. Doing it twice changes nothing.
 
-    ``range_blocks`` is how far the first batches reach, until their time says more. ``before`` is
-    what a job counted that came to its end and is done again: what is wrong by now was written
-    since, and the lanes' counters go on from there.
+    ``range_blocks`` is the size of the first batches, until their duration says more. ``before``
+    are the totals of a finished job that runs again: what is wrong now was written since, and the
+    lanes' counters continue from there.
     """
     with connection.transaction():
         if connection.execute("SELECT FROM rollout.lanes WHERE job = %s", [job]).rowcount:
@@ -312,7 +312,7 @@ def tally(connection: Connection, lane: Lane, *, exact: int, fingerprint: int) -
 
 
 def finish(connection: Connection, lane: Lane) -> None:
-    """Mark the end of a lane, durably: what the journal is told next must not be lost here."""
+    """Mark the end of a lane, durably: the journal hears of it next."""
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
         connection.execute(
@@ -332,7 +332,7 @@ def release(connection: Connection, lane: Lane) -> None:
 
 
 def is_finished(connection: Connection, job: int) -> bool:
-    """Whether every lane has come to its end."""
+    """Whether every lane is done."""
     row = connection.execute(
         "SELECT bool_and(done) FROM rollout.lanes WHERE job = %s", [job]
     ).fetchone()

@@ -18,7 +18,7 @@ class Measure:
 
 
 def measure(connection: Connection, plan: Plan) -> Measure | None:
-    """The server now; None where it cannot be told at once. Nobody waits for it."""
+    """Measure the server now; None where it does not answer at once."""
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '50ms'")

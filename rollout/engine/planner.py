@@ -94,7 +94,7 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
 
 
 def _size(connection: Connection, action: Pass) -> tuple[int, int]:
-    """Blocks, and rows as the statistics or a look at the first blocks suggest."""
+    """Blocks, and rows as the statistics or a sample of the first blocks suggest."""
     blocks = rows = 0
     for leaf in lanes.leaves(connection, action.table):
         per_block = leaf.rows_per_block

@@ -1,4 +1,4 @@
-"""Rows that the database refuses to write: kept aside with the reason, so that the rest goes on."""
+"""Rows that the database refuses to write: set aside with the reason, so the rest continues."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ NOT_OF_A_ROW = frozenset(
 
 
 class TooManyPoisonRows(RolloutError):
-    """More rows were refused than the plan's share; the message says what to look at."""
+    """The database refused more rows than the plan's share; the message says what to check."""
 
 
 @dataclass(frozen=True)

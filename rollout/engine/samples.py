@@ -36,7 +36,7 @@ class Loss:
 
 
 class Sampler:
-    """Adds batches up and writes them about once a second, beside the batches' transactions."""
+    """Adds batches up and stores them about once a second, outside the batches' transactions."""
 
     def __init__(self, connection: Connection, job: int, lost: dict[str, float]) -> None:
         self._connection = connection

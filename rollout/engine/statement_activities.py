@@ -1,4 +1,4 @@
-"""Where a statement stands while it goes on: its attempts, who is in its way, how far it is."""
+"""The activity of a running statement: its attempts, the sessions that block it, its progress."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -45,7 +45,7 @@ class Blocker:
 
 @dataclass(frozen=True)
 class Progress:
-    """What PostgreSQL tells of a long statement; ``total`` is 0 where it counts nothing."""
+    """What PostgreSQL reports of a long statement; ``total`` is 0 where it counts nothing."""
 
     phase: str
     done: int = 0
@@ -64,10 +64,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class StatementActivity:
-    """Of a statement under way. ``attempt`` is 0 of one that waits without a lock timeout.
+    """A running statement. ``attempt`` is 0 where it waits without a lock timeout.
 
-    ``session`` is its process id, ``awaits`` the lock that it wants and has not got, and
-    ``next_try_at`` an ISO text, empty while it tries.
+    ``session`` is its process id, ``awaits`` the lock that it waits for, and ``next_try_at`` an ISO
+    text, empty during an attempt.
     """
 
     session: int
@@ -94,7 +94,7 @@ class StatementActivity:
 
     @property
     def named(self) -> str:
-        """The sessions in the way, in one line."""
+        """The blocking sessions, in one line."""
         return "; ".join(map(str, self.blockers[:3])) or "whoever held the lock has let it go"
 
     def as_data(self) -> dict[str, Any]:
@@ -147,7 +147,9 @@ _WAITS_FOR = {
 
 
 def in_its_way(connection: Connection, pid: int) -> tuple[str, tuple[Blocker, ...]]:
-    """What a session waits for, and whom; empty while it waits for no lock."""
+    """The lock that a session waits for, and the sessions that block it; empty while it waits for
+    none.
+    """
     waited = connection.execute(_WAITED.encode(), {"pid": pid}).fetchone()
     if waited is None:
         return "", ()

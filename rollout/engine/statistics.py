@@ -1,7 +1,7 @@
-"""What PostgreSQL counts about itself and some tables, and what lies between two readings.
+"""PostgreSQL's counters of the server and some tables, and what lies between two readings.
 
-Read every few seconds beside everything else: a statement for the server and one for each table,
-with short timeouts, and nothing that looks at rows.
+Read every few seconds: one statement for the server and one for each table, with short timeouts,
+and none that reads rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,10 +109,9 @@ def texts_of(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
 def between(
     before: Mapping[str, float | None], after: Mapping[str, float | None], counters: Sequence[str]
 ) -> Numbers:
-    """How far each counter came; None where it began anew, or one of the readings lacks it.
+    """The difference of each counter; None where it was reset, or one of the readings lacks it.
 
-    A restart of the server and a reset of its statistics are told by their times, and by a counter
-    that went back.
+    The times of a restart and of a reset tell that, and so does a counter that fell.
     """
     anew = any(before.get(name) != after.get(name) for name in ("started", "reset"))
     differences: Numbers = {}
@@ -129,10 +128,10 @@ def between(
 
 
 def statements_between(before: Statements, after: Statements) -> Statements:
-    """What each statement did meanwhile, those that took longest first.
+    """What each statement did between two readings, the slowest first.
 
-    One whose counters went back was reset, or its entry was given up and made anew: what it has
-    now, it did since.
+    A statement whose counters fell was reset, or its entry was evicted and created again: all that
+    it has now, it did since.
     """
     differences: Statements = {}
     for key, now in after.items():

@@ -251,7 +251,7 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The libpq variables by which PostgreSQL's own programs reach the target."""
+        """The libpq variables with which PostgreSQL's own programs reach the target."""
         return {
             CONNECTION_OPTIONS[name]: str(value)
             for name, value in self.parameters.items()
@@ -273,9 +273,9 @@ def own_transaction(connection: Connection) -> Iterator[None]:
 
 
 def install(connection: Connection) -> None:
-    """Make the engine's schema and its tables, or bring those of an older version up to date.
+    """Create the engine's schema and tables, or upgrade those of an older version.
 
-    A job that runs over an update starts its lanes anew: it finds most rows right.
+    A job that runs across an upgrade starts its lanes again: it finds most rows right.
     """
     if _is_installed(connection):
         return
@@ -296,9 +296,9 @@ def _is_installed(connection: Connection) -> bool:
 
 
 def own(query: sql.Composable) -> sql.Composed:
-    """A query over the application's rows that is told to be ours by how it calls them.
+    """A query over the application's rows, marked as ours by an alias.
 
-    Around it, since neither a comment nor an alias makes a difference to pg_stat_statements.
+    The alias is around it, since pg_stat_statements ignores comments and aliases within.
     """
     return sql.SQL("SELECT * FROM ({}) AS {}").format(query, sql.Identifier(OWN_ROWS))
 

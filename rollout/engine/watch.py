@@ -1,4 +1,4 @@
-"""Looks at a statement from beside it, while its own connection is busy with it."""
+"""Observes a statement from another connection, while its own is busy with it."""
 
 import threading
 from dataclasses import replace
@@ -20,9 +20,9 @@ POLL_SECONDS, LONG_POLL_SECONDS = 0.1, 0.5
 
 
 class Watch:
-    """Tells the control where a statement stands, from a thread with a connection of its own.
+    """Reports a statement's activity to the control, from a thread with a connection of its own.
 
-    Without that connection the statement goes on all the same; only nobody sees who is in its way.
+    Without that connection the statement runs all the same; only its blockers stay unknown.
     """
 
     def __init__(self, connection: Connection, statement: Statement, control: Control) -> None:
@@ -54,19 +54,19 @@ class Watch:
         self._control.report_activity(None)
 
     def trying(self, attempt: int, attempts: int, timeout: float) -> None:
-        """An attempt begins, with a lock timeout of so many seconds."""
+        """An attempt begins, with a lock timeout in seconds."""
         self._change(
             attempt=attempt, attempts=attempts, timeout_ms=int(timeout * 1000), next_try_at=""
         )
 
     def pausing(self, seconds: float) -> None:
-        """An attempt has failed; the next begins after so long."""
+        """An attempt has failed; the next begins after this pause."""
         self._change(next_try_at=_text(datetime.now(UTC) + timedelta(seconds=seconds)))
         self._control.report_activity(self._standing)
 
     @property
     def named(self) -> str:
-        """Who was in the way when it last looked."""
+        """The sessions that blocked it at the last observation."""
         return self._standing.named
 
     def _look_on(self) -> None:

@@ -136,11 +136,11 @@ def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLegacy(Step):
-    """The exact legacy text of every row, beside the lookup row it meant, is kept in the target.
+    """Keeps every row's exact legacy text, with the lookup row it meant, in a table of the target.
 
-    A row's text can change from here on only together with its lookup row, and the archive tells
-    that from the row, so what is written after the archive needs no place in it. Its comment is
-    its fingerprint, so that an audit sees whether any of it is lost.
+    From here on a row's text changes only together with its lookup row, and the archive shows that
+    from the row: later writes need no place in it. The archive's comment is its fingerprint, so
+    that an audit notices lost rows.
     """
 
     table: Table

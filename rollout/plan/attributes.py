@@ -1,8 +1,8 @@
-"""What a column has beside its type: read before the column is dropped, put back by the rollback.
+"""A column's attributes: read before the column is dropped, and restored by the rollback.
 
 Defaults, collations, statistics targets, storage, compression, options, comments and rights of
 columns; CHECKs and foreign keys over them, indexes, extended statistics. Each is kept as the
-statement that makes it again, in a table of the engine's own, in the transaction that drops it.
+statement that creates it again, in a table of the engine's own, in the transaction that drops it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -307,7 +307,7 @@ def let_write(table: Table, sources: Mapping[str, Sequence[str]]) -> sql.Compose
 
 
 def let_read(relation: sql.Identifier, table: Table, legacy: str) -> sql.Composed:
-    """SQL by which who may read a legacy column may read the table of what it becomes."""
+    """SQL that lets readers of a legacy column read the lookup table that replaces it."""
     body = sql.SQL(
         "DECLARE reader text;\nBEGIN\n"
         "  FOR reader IN SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC'"

@@ -1,7 +1,7 @@
-"""What is to be there in a phase: columns, defaults, keys, indexes, constraints, triggers, views.
+"""The catalog expected in a phase: columns, defaults, keys, indexes, constraints, triggers, views.
 
-Everything is a part of a table with a text that people read, so that two catalogs are compared by
-comparing texts. The engine reads the live catalog into the same form.
+Everything is a part of a table with a text for people, so that comparing two catalogs is comparing
+texts. The engine reads the live catalog into the same form.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ A_TABLE, A_VIEW = "a table", "a materialized view"
 
 
 class Part(NamedTuple):
-    """One thing that belongs to a table. A primary key and a view's own state bear no name."""
+    """One part of a table. A primary key and a view's own state have no name."""
 
     kind: Kind
     name: str = ""
@@ -32,9 +32,9 @@ POPULATED = "populated"
 
 @dataclass
 class Catalog:
-    """The parts of tables, by a table's label. ``known`` parts are to be missing where none is put.
+    """The parts of tables, by a table's label. ``known`` parts must be missing unless they are put.
 
-    A part that is neither put nor known anywhere in a plan is the application's own affair.
+    A part that is neither put nor known anywhere in a plan belongs to the application alone.
     """
 
     tables: "dict[str, dict[Part, str]]" = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Catalog:
         self.known.add((table, part))
 
     def take(self, table: str, part: Part) -> None:
-        """The part is to be gone from here on."""
+        """The part must be missing from here on."""
         self.tables.get(table, {}).pop(part, None)
         self.known.add((table, part))
 
     def know(self, table: str, part: Part) -> None:
-        """Unless it is put, the part is to be missing."""
+        """The part must be missing unless it is put."""
         self.known.add((table, part))
 
     def take_table(self, table: str) -> None:
@@ -131,8 +131,7 @@ def known_parts(plan: "Plan") -> set[tuple[str, Part]]:
 
 
 def changed_by(plan: "Plan", number: int, steps_done: int = 0) -> set[tuple[str, Part]]:
-    """The parts that a phase changes once so many of its steps are done, those included that it has
-    there only for a moment."""
+    """The parts that a phase has changed after ``steps_done``, temporary ones included."""
     before = expected(plan, number, steps_done)
     changed: set[tuple[str, Part]] = set()
     for done in range(steps_done + 1, len(plan.phases[number].steps) + 1):

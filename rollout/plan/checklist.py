@@ -1,6 +1,6 @@
-"""The checklist of phase 0: what is to be seen to before anything of the database changes.
+"""The checklist of phase 0: what must be settled before anything in the database changes.
 
-Some items the journal or the database can answer; the others a person ticks, by name.
+The journal or the database answers some items; a person ticks the others, by name.
 """
 
 from dataclasses import dataclass
@@ -60,9 +60,9 @@ class EnvironmentIntrospected(Item):
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillRehearsed(Item):
-    """The backfill was carried out elsewhere, as the plan has it now.
+    """The backfill ran elsewhere, as the plan defines it now.
 
-    Without an environment's name, in a rehearsal or in any environment that is not this one.
+    Without an environment's name: in a rehearsal, or in any environment but this one.
     """
 
     id: str = "backfill-rehearsed"

@@ -49,7 +49,7 @@ class DualWriteTriggers(TriggerFunction):
         return identifier("rollout", self.plan, "update")
 
     def put_into(self, catalog: Catalog, stage: Stage) -> None:
-        """Have the expected catalog tell of the triggers in a stage."""
+        """Add the triggers in a stage to the expected catalog."""
         for name in (self.insert_trigger, self.update_trigger):
             catalog.put(self.table.label, Part("trigger", name), trigger_text(stage))
 

@@ -55,7 +55,7 @@ def column_needs_value(table: Table, column: str) -> sql.Composable:
 
 
 def check_name(table: Table, column: str) -> str:
-    """The name of the CHECK by which an older server believes a NOT NULL."""
+    """The name of the CHECK that proves NOT NULL to servers before PostgreSQL 18."""
     return identifier(table.name, column, "present")
 
 

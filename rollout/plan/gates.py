@@ -83,9 +83,9 @@ class FilesUnchanged(Gate):
 
 @dataclass(frozen=True)
 class Soak(Gate):
-    """Time has passed since the phase before, in which calls were measured and rules were kept.
+    """Time has passed since the phase before, with calls measured and no guardrail breached.
 
-    A broken rule makes the time begin anew.
+    A breach starts the time again.
     """
 
     time: timedelta
@@ -187,9 +187,9 @@ class NoLegacyReaders(Gate):
 
 @dataclass(frozen=True)
 class Approved(Gate):
-    """Another lead than the one who starts has approved the phase as the plan has it now.
+    """A lead other than the one who starts has approved the phase as the plan defines it now.
 
-    Nobody can override it: whoever would confirm that can approve.
+    Nobody can override it: whoever could confirm an override can approve.
     """
 
     valid_for: timedelta = timedelta(days=3)

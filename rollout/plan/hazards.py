@@ -46,7 +46,7 @@ def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Comp
 
 
 def missing_values(table: Table, column: str) -> Hazard:
-    """Rows in which a column that is to be NOT NULL is null."""
+    """Rows with a null in a column that becomes NOT NULL."""
     name = f"{table.label}.{column}"
     return Hazard(
         name=f"nulls in {name}",
@@ -125,7 +125,7 @@ def types_differ(lookup: "Lookup") -> Hazard:
 
 
 def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
-    """Values of which a unique index could take one only."""
+    """Values that appear more than once, where a unique index will allow one."""
     listed = ", ".join(columns)
     names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
     present = sql.SQL(" AND ").join(

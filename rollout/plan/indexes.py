@@ -1,4 +1,4 @@
-"""The steps that build indexes and views while the application goes on."""
+"""The steps that build indexes and views while the application keeps running."""
 
 from dataclasses import dataclass
 from datetime import timedelta

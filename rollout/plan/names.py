@@ -44,7 +44,7 @@ def django_name(table: str, columns: Sequence[str], suffix: str = "") -> str:
 
 
 class Code(sql.SQL):
-    """SQL that is carried out as it stands: a percent sign in it begins no placeholder."""
+    """SQL that runs as it is written: a percent sign in it begins no placeholder."""
 
 
 def code(text: str) -> sql.SQL:

@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def audited_tables(self) -> tuple[Table, ...]:
-        """The tables of which an audit can tell whether a row is right."""
+        """The tables whose rows an audit can check."""
         return self.backfilled_tables
 
     @property

@@ -54,7 +54,7 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
 
 
 def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
-    """An index by which logical replication tells rows, over columns that go, or that goes."""
+    """An index that is the table's replica identity and goes with the columns."""
     listed = ", ".join(columns)
     return Hazard(
         name=f"replica identity of {table.label} ({listed})",
@@ -83,9 +83,10 @@ def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
 def no_longer_unique(
     table: Table, columns: Sequence[str], successors: Sequence[Sequence[str]]
 ) -> Hazard:
-    """Unique indexes over columns that go, and that no unique index over the new columns follows.
+    """Unique indexes over dropped columns that no unique index over the new columns replaces.
 
-    ``successors`` are those indexes' columns, each by the legacy column that it stands for.
+    ``successors`` are the columns of those new indexes, each given as the legacy column that it
+    replaces.
     """
     listed = ", ".join(columns)
     return Hazard(

@@ -186,10 +186,10 @@ class DropLegacy(Step):
         )
 
     def _triggers_before(self, plan: "Plan") -> Statement:
-        """The triggers in the stage in which they were before they went.
+        """The triggers in the stage that they had before they were removed.
 
-        Text that was frozen stays so until it is restored: it says no more than its row, so that
-        whoever writes meanwhile leaves nothing that the archive could be taken for.
+        Frozen text stays frozen until it is restored: it says no more than its row, so that a
+        writer in the meantime leaves nothing that could be taken for the archive's text.
         """
         reverse = triggers(plan, self.table).install("reverse")
         assert reverse.done is not None
@@ -227,7 +227,9 @@ class DropLegacy(Step):
         )
 
     def _unique_successors(self, plan: "Plan") -> list[tuple[str, ...]]:
-        """The columns of unique indexes that the plan builds, by the legacy ones they stand for."""
+        """The columns of the unique indexes that the plan builds, as the legacy columns that they
+        replace.
+        """
         legacy = {lookup.column: lookup.legacy for lookup in plan.lookups_of(self.table)}
         return [
             tuple(legacy.get(column, column) for column in step.columns)

@@ -191,7 +191,7 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
 
 
 def _lock(lookup: Lookup, plan: str, what: str, text: sql.Composable) -> sql.Composed:
-    """SQL of the advisory lock of whoever makes a lookup row, or a text's row of the mapping."""
+    """SQL of the advisory lock for making a lookup row, or a text's row of the mapping."""
     return sql.SQL("hashtextextended({} || (hashtext({}) & {}), 0)").format(
         sql.Literal(f"{lookup.mapping_name(plan)} {what} "), text, sql.Literal(_LOCKS - 1)
     )

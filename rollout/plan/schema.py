@@ -155,9 +155,9 @@ class AddColumns(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AddForeignKey(Step):
-    """The foreign key of a lookup: added NOT VALID, then validated while writers go on.
+    """Adds a lookup's foreign key NOT VALID, then validates it while writes continue.
 
-    It is deferrable, and called what Django would call it where ``constraint`` does not name it.
+    It is deferrable, and has the name that Django would give it unless ``constraint`` names it.
     """
 
     lookup: Lookup

@@ -1,7 +1,7 @@
-"""The settings that decide what an expression says, held to one value wherever one is evaluated.
+"""The settings that decide an expression's value, fixed wherever one is evaluated.
 
-A database, a role or a session may have others. What the triggers write in the application's
-session, the backfill in the console's and what an audit expects is to be one and the same.
+A database, a role or a session may have others; but triggers in the application's session, the
+backfill in the console's and the audit must agree on every value.
 """
 
 from collections.abc import Mapping

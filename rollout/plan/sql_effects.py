@@ -1,4 +1,4 @@
-"""What SQL does, told from its text: whether it destroys anything or refuses more than before."""
+"""What SQL does, judged by its text: whether it destroys anything or refuses more than before."""
 
 import re
 

@@ -75,5 +75,5 @@ class Step(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Columns of ``table`` that are to be there when the step is carried out."""
+        """Columns of ``table`` that must exist when the step runs."""
         return ()

@@ -1,4 +1,4 @@
-"""Keeps a small stream of application traffic going until told to stop."""
+"""Keeps a small stream of application traffic running until it is stopped."""
 
 from __future__ import annotations
 

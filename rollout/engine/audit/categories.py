@@ -37,7 +37,7 @@ def worst(categories: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """So many rows, picked uniformly at random; the same seed picks the same rows."""
+    """A number of rows, picked uniformly at random; the same seed picks the same rows."""
 
     rows: int
     seed: int
@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a crosstab: a legacy value beside a new value, and how many rows have both."""
+    """One cell of a crosstab: a legacy value, a new value, and how many rows have both."""
 
     legacy: str | None
     new: str | None

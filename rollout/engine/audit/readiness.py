@@ -1,4 +1,4 @@
-"""Whether a table can be audited as it stands, and which side of it is right."""
+"""Whether a table can be audited now, and which of its sides is right."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def why_not(connection: Connection, plan: Plan, table: Table, columns: set[str])
 
 
 def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
-    """Why the text of a column that is gone cannot be told; empty where it can."""
+    """Why the text of a dropped column cannot be known; empty where it can."""
     label = f"{lookup.table.label}.{lookup.legacy}"
     for name in (archive_name(plan, lookup.table), lookup.mapping_name(plan.name)):
         if not _exists(connection, name):
@@ -82,7 +82,7 @@ def _exists(connection: Connection, name: str) -> bool:
 
 
 def snapshot_of(connection: Connection) -> str:
-    """PostgreSQL's name of the snapshot, and the WAL position beside it."""
+    """The id of the exported snapshot, and the WAL position of its time."""
     row = connection.execute(
         "SELECT pg_current_snapshot()::text, CASE WHEN pg_is_in_recovery()"
         " THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text"

@@ -1,4 +1,4 @@
-"""The second look at rows that mismatched: what is right by then was a write in flight."""
+"""Checks mismatched rows again: what is right by then was a write in flight."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ from rollout.plan.translations import Lookup
 class LookupRules:
     """How one lookup's pairs are classified.
 
-    ``archived`` says that the legacy column is gone: its text is told from the archive then.
+    ``archived``: the legacy column is dropped, and the archive has its text.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class TableScan:
         *,
         refusing: bool = False,
     ) -> None:
-        """With ``refusing``, rows that an expression refuses are told; each row costs more."""
+        """``refusing`` finds out which rows an expression refuses; each row then costs more."""
         self.plan, self.table = plan, table
         self._refusals = _refusals(connection, plan, table) if refusing else {}
         self.columns, self.jobs = columns, jobs

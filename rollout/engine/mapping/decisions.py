@@ -10,7 +10,7 @@ from rollout.plan.translations import Lookup
 
 
 class CannotDecide(RolloutError):
-    """Decisions that cannot be carried out. ``problems`` says by normal form why."""
+    """Decisions that are refused. ``problems`` holds the reason by normal form."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__(" ".join(problems.values()))

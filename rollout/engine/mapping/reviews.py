@@ -112,7 +112,7 @@ class Review:
         return rows
 
     def most_used(self, most: int) -> list[str]:
-        """The names that most rows have, as they are sorted; of no more than ``most`` all."""
+        """The names that most rows have, sorted; all of them if there are at most ``most``."""
         if len(self.names) <= most:
             return self.names
         used = set(nlargest(most, self.names, key=lambda name: self.rows_of_names[name]))

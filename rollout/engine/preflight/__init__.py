@@ -1,7 +1,7 @@
-"""Looks at everything that could go wrong with a phase before it begins. Changes nothing.
+"""Checks everything that could go wrong with a phase before it starts. Changes nothing.
 
-``look`` is the preflight of one phase; ``readiness`` goes through all that are still to come.
-What is asked stands in one list: ``probes.PROBES``.
+``look`` is the preflight of one phase; ``readiness`` covers all phases still to come.
+``probes.PROBES`` lists the questions.
 """
 
 import time
@@ -65,7 +65,7 @@ class Findings:
 
     @property
     def problems(self) -> list[Item]:
-        """What is to be read before the phase starts."""
+        """What to read before the phase starts."""
         return [item for item in self.items if item.is_problem]
 
     @property
@@ -90,7 +90,7 @@ class Preflight(Findings):
 
     @property
     def refusal(self) -> str:
-        """Why the phase is not to start; empty where nothing stands in its way."""
+        """Why the phase must not start; empty where nothing blocks it."""
         blocking = self.of("blocks")
         if not blocking:
             return ""

@@ -56,7 +56,7 @@ _SESSIONS = (
 
 
 def expressions(connection: Connection, scope: Scope) -> Item:
-    """Whether every derived value can be told, for the rows there are, and is the same anywhere."""
+    """Whether every derived value can be computed for the present rows, the same in any session."""
     derived = [t for t in scope.plan.translations if isinstance(t, Derived)]
     if not derived or scope.phase == CONTRACT:
         return Item(NAME, "pass", "No expression is to be evaluated by triggers yet to come.")
@@ -106,7 +106,7 @@ class _Trial:
         return f"no row of a sample of about {MAX_SAMPLED_ROWS:,} raises"
 
     def _share(self, most: int) -> float | None:
-        """Percent of the pages that about so many rows are on; None for all."""
+        """Percentage of pages that hold about this many rows; None for all."""
         return None if self.rows <= most else 100 * most / self.rows
 
     def _query(self, select: sql.Composable, most: int) -> sql.Composed:

@@ -88,7 +88,7 @@ class LockForecast:
 
     @property
     def harmless(self) -> bool:
-        """Whether the application can go on reading and writing under it."""
+        """Whether the application can read and write while it is held."""
         return self.mode in (
             LockMode.ACCESS_SHARE,
             LockMode.ROW_SHARE,
@@ -98,7 +98,7 @@ class LockForecast:
 
     @property
     def longest(self) -> int | None:
-        """Seconds that the oldest of the transactions in the way has been open."""
+        """Age in seconds of the oldest blocking transaction."""
         return max((session.seconds for session in self.in_the_way), default=None)
 
 
@@ -109,10 +109,10 @@ class _Size:
 
 
 class Forecaster:
-    """Asks each table once, however many steps lock it.
+    """Queries each table once, however many steps lock it.
 
-    The steps are to come in the order in which they are carried out: nobody can wait for a table
-    that one of them creates, so locks on such a table are left out.
+    Give it the steps in the order in which they run: nobody can wait for a table that one of them
+    creates, so locks on such a table are left out.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -59,7 +59,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Scope:
-    """The phase that is looked at, and the relations of its plan that are there."""
+    """The phase to check, and those relations of its plan that exist."""
 
     plan: Plan
     phase: int
@@ -89,7 +89,7 @@ class Scope:
 
     @cached_property
     def strong_locks(self) -> list[Lock]:
-        """Locks that others can stand in the way of, and that can stand in others'."""
+        """Locks that can block others, and be blocked by them."""
         seen: dict[Lock, None] = {}
         for statement in self.statements:
             seen.update(dict.fromkeys(statement.locks))

@@ -1,7 +1,7 @@
-"""The one list of probes: what is asked of a database before which phase.
+"""The list of probes: what to ask of a database before which phase.
 
 A new probe is a function ``(connection, scope) -> Item`` and a row of ``PROBES``. What a step asks
-of its own data stands with the step instead (``Step.hazards``).
+of its own data belongs to the step (``Step.hazards``).
 """
 
 from collections.abc import Callable

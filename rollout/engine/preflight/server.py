@@ -200,7 +200,7 @@ def disk(connection: Connection, scope: Scope) -> Item:
 
 
 def room(connection: Connection, scope: Scope, *, copies: int) -> Item:
-    """The room for so many copies of the plan's tables, where the server's disk can be seen."""
+    """The disk space for ``copies`` of the plan's tables, where the server's disk can be seen."""
     tables = [table.identifier.as_string() for table in scope.plan.tables]
     return _room(connection, "It", copies * sum(_size(connection, table) for table in tables))
 

@@ -143,7 +143,7 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
 
 
 def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
-    """A vacuum against wraparound keeps its lock, whoever waits for it."""
+    """A vacuum against wraparound keeps its lock, whatever waits for it."""
     name = "vacuum against wraparound"
     vacuums = rows(
         connection,

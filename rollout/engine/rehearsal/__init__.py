@@ -1,1 +1,1 @@
-"""What a rehearsal needs of the database that it is in: a witness, and a look at its locks."""
+"""What a rehearsal needs in its database: fingerprints of the data, and a record of its locks."""

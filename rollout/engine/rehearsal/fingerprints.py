@@ -30,7 +30,7 @@ Fingerprint = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is otherwise than before, a sentence each; and how many rows were looked at."""
+    """The differences found, a sentence each; and how many rows were compared."""
 
     catalog: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -116,7 +116,7 @@ def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
 def _untouched(
     connection: Connection, number: int, table: Table, columns: list[str]
 ) -> tuple[list[str], int]:
-    """Rows that the traffic did not write: each is to be what it was."""
+    """Rows that the traffic did not write: each must be what it was."""
     names = _names(number, table)
     # As text, so that 1.0 and 1.00 are two.
     row = sql.SQL("ROW({})")

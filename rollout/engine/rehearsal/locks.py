@@ -1,4 +1,4 @@
-"""Looks at the table locks that the engine really holds, many times a second."""
+"""Samples the table locks that the engine really holds, many times a second."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class Pace:
-    """How closely it was looked."""
+    """How often the locks were sampled."""
 
     looks: int = 0
     seconds: float = 0.0
@@ -36,9 +36,9 @@ class Pace:
 
 
 def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pace: Pace) -> None:
-    """Tell every lock of the engine's sessions that others may wait for, until told to stop.
+    """Report every lock of the engine's sessions that others may wait for, until told to stop.
 
-    A lock shorter than the pause may be missed: its ``until`` is the first look without it.
+    A lock shorter than the interval may be missed: its ``until`` is the first sample without it.
     """
     labels: dict[int, str | None] = {}
     held: dict[tuple[int, str, bool], float] = {}

@@ -285,7 +285,7 @@ class _Rules:
 
     @property
     def name_means_its_row(self) -> sql.Composable:
-        """SQL condition: whoever reads the written text understands the same row."""
+        """SQL condition: every reader of the written text understands the same row."""
         return self._sql(
             sql.SQL(
                 "({column} IN ({idle})) IS NOT TRUE AND NOT EXISTS (SELECT FROM {mapping} AS o"

@@ -110,7 +110,7 @@ def _count(connection: Connection, repairing: RepairPlan, *, before: bool) -> Co
 def examples(
     connection: Connection, repairing: RepairPlan, *, most: int = MAX_EXAMPLES
 ) -> list[Example]:
-    """Some of the cells that are to be written, as they are and as they will be."""
+    """Some of the cells to write, with their values before and after."""
     return _asked(connection, repairing, partial(_examples, most=most))
 
 

@@ -198,7 +198,7 @@ def _audit_a_sample(
 
 
 def _examined(copy: Connection, plan: Plan, sample: Sample, planted: list[Defect]) -> list[Defect]:
-    """The planted rows that a sample looks at; writers leave the keys as they are."""
+    """The planted rows that a sample reads; writers leave the keys as they are."""
     examined: set[tuple[str, tuple[str, ...]]] = set()
     for table in plan.audited_tables:
         keys = [list(defect.key) for defect in planted if defect.table == table.label]

@@ -66,7 +66,7 @@ class PlantedDefects:
 
 
 def name_of(translation: Translation) -> str:
-    """Under which column an audit tells of a translation."""
+    """The column under which an audit reports a translation."""
     if isinstance(translation, Computed):
         return ", ".join(translation.columns)
     return translation.column
@@ -99,7 +99,7 @@ class _TablePlanting:
         chance.shuffle(self.pool)
 
     def plant(self) -> list[sql.Composable]:
-        """Plant; SQL that heals what is to be healed between the two looks."""
+        """Plant the defects; the result is SQL that heals the transient ones before the recheck."""
         if not self.pool:
             self.result.left_out.append(
                 f"{self.table.label}: there is no row to copy, so nothing was planted in it."

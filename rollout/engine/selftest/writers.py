@@ -1,4 +1,4 @@
-"""Writers beside a self-test's audits: connections of their own that write as applications do."""
+"""Writers during a self-test's audits: connections of their own that write as applications do."""
 
 import random
 import threading

@@ -1,7 +1,7 @@
 """Reads a dump: its table of contents, and its tables into a database.
 
-pg_restore turns the dump into SQL, and that is carried out on a connection of ours: so the same
-way leads into a scratch database and, in one transaction, into an environment.
+pg_restore turns the dump into SQL, which runs on a connection of ours: the same way leads into a
+scratch database and, in one transaction, into an environment.
 """
 
 import re

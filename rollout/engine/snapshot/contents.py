@@ -37,13 +37,13 @@ class Relation(Named):
 
     @property
     def has_rows(self) -> bool:
-        """A partitioned table's rows are its partitions'; a view's are made afresh."""
+        """A partitioned table's rows are its partitions'; a view's are computed again."""
         return self.kind == "r"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A legacy value beside a new one, and how many rows have both."""
+    """A legacy value, a new value, and how many rows have both."""
 
     legacy: str | None
     new: str | None

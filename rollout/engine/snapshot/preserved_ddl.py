@@ -12,7 +12,7 @@ from rollout.engine.target import Connection
 
 @dataclass(frozen=True)
 class PreservedDDL:
-    """Relations and the statements that put back what a dump does not tell of them."""
+    """Relations, and the statements that restore what a dump does not contain of them."""
 
     statements: list[tuple[str, str]]
 
@@ -25,9 +25,9 @@ class PreservedDDL:
 
 
 def preserved_ddl_of(connection: Connection, relations: list[Relation]) -> PreservedDDL:
-    """Look at relations that are about to be replaced.
+    """Read what a dump does not contain of relations that are about to be replaced.
 
-    Raises SnapshotError for a publication, of which replicas elsewhere hang.
+    Raises SnapshotError if a table belongs to a publication: its subscribers would break.
     """
     oids = [relation.oid for relation in relations]
     published = connection.execute(

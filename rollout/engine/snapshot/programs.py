@@ -33,9 +33,9 @@ class Programs:
 
 
 def find_programs(server_major: int, *, given: str = "") -> Programs:
-    """Programs no older than the server; of several, those nearest to it. Raises SnapshotError.
+    """Programs no older than the server; of several, the nearest version. Raises SnapshotError.
 
-    ``given`` is a directory that the project names: then no other is looked at.
+    ``given`` is a directory that the project names; then no other is searched.
     """
     installed = [
         programs

@@ -43,7 +43,7 @@ _DEFINITIONS = [
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is known of a snapshot beside its dump."""
+    """What is known of a snapshot besides its dump."""
 
     contents: Contents
     prerequisites: list[str]
@@ -68,7 +68,7 @@ def verify(
     snapshot: int,
     token: int,
 ) -> Verification:
-    """Restore a dump into a scratch database beside the target and look at what is there.
+    """Restore a dump into a scratch database on the target's server and compare the contents.
 
     Raises SnapshotError, Interrupted and psycopg.Error.
     """

@@ -35,9 +35,9 @@ def drop_leftovers(connection: Connection, snapshot: int) -> None:
 def scratch_database(
     connection: Connection, target: Target, snapshot: int, token: int
 ) -> Iterator[Target]:
-    """A new database beside the target's, of the same encoding and sort order.
+    """A new database on the target's server, with the same encoding and sort order.
 
-    Raises SnapshotError where the role may not make one.
+    Raises SnapshotError where the role may not create one.
     """
     name = f"{prefix_of(connection, snapshot)}{token}"
     drop_leftovers(connection, snapshot)
@@ -59,7 +59,7 @@ def scratch_database(
 
 
 def create_like(connection: Connection, target: Target, name: str) -> Target:
-    """Make an empty database beside the target's and like it. Raises psycopg.Error."""
+    """Create an empty database like the target's, on its server. Raises psycopg.Error."""
     connection.execute(creation(connection, name))
     return replace(target, parameters={**target.parameters, "dbname": name})
 
@@ -99,7 +99,7 @@ def creation(connection: Connection, name: str) -> sql.Composed:
 
 
 def drop(connection: Connection, name: str) -> None:
-    """Drop a scratch database, whoever is still in it."""
+    """Drop a scratch database, and end the sessions in it."""
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     )
