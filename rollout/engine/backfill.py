@@ -18,7 +18,7 @@ from functools import partial
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine import batches, lanes, quarantine
+from rollout.engine import batches, lanes, proof_batches, quarantine
 from rollout.engine.batches import ComputeFunction, Counts, Range
 from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.lanes import Lane
@@ -201,8 +201,8 @@ class Worker:
         self, proof: Proof, lane: Lane, range_end: int, rows: Range, started: float
     ) -> tuple[Lane, Counts]:
         with self.connection.transaction():
-            compared = batches.compare_rows(self.connection, proof, lane, rows)
-            batches.name_differing(self.connection, lane, compared)
+            compared = proof_batches.compare_rows(self.connection, proof, lane, rows)
+            proof_batches.name_differing(self.connection, lane, compared)
             lanes.tally(
                 self.connection, lane, exact=compared.exact, fingerprint=compared.fingerprint
             )

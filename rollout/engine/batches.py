@@ -5,7 +5,7 @@ batch and put in quarantine; the others are written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,13 +14,11 @@ from psycopg import errors, sql
 from rollout.engine import quarantine
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
-from rollout.plan.actions import Compute, Fill, Proof
+from rollout.plan.actions import Compute, Fill
 
 # Rows that a function gets in one call: files may be slow, and a lease is short.
 COMPUTE_BATCH_SIZE = 16
 
-# Maximum of differing rows named; all are counted.
-MAX_NAMED_ROWS = 100
 
 ComputeFunction = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any] | Exception]]
 
@@ -129,7 +127,7 @@ def update_and_release(connection: Connection, fill: Fill, lane: Lane, rows: Ran
     assert row is not None
     *counts, prints = row
     if before is not None and before != [counts[2], prints]:
-        # Rolled back with the batch, and looked for row by row, as one that the database refuses.
+        # Rolled back with the batch, then searched for like a row that the database refuses.
         raise errors.TriggeredDataChangeViolation(
             f"The write was to leave {', '.join(fill.keeps)} as they are, and did not: a trigger "
             "of the table changes them. Disable that trigger, then retry."
@@ -227,7 +225,7 @@ def update_one_by_one(
 
     To be called in a transaction, with few rows: it holds them all until that ends.
     """
-    # What a deferred constraint has to say is to be said of its row, not of the whole batch.
+    # A deferred constraint must refuse its row, not the whole batch.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return _halve(connection, fill, lane, places)
 
@@ -344,58 +342,3 @@ def write_computed(
     for key, since, reason in failures:
         counts += _put_aside(connection, lane, key, reason, since=since)
     return counts
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What a proof found in a batch. ``named`` are the first rows that differ, and how."""
-
-    read: int
-    scanned: int
-    """Those that nobody wrote since the job began: each is met once."""
-    exact: int
-    differing: int
-    fingerprint: int
-    named: list[tuple[list[str], str]]
-
-
-def compare_rows(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:
-    """Compare the rows of a batch, all of them as they are at one moment. Raises psycopg.Error."""
-    try:
-        with connection.transaction():
-            return _compared(connection, proof, lane, rows)
-    except psycopg.Error as error:
-        if proof.careful is None or not quarantine.is_of_a_row(error):
-            raise
-    return _compared(connection, replace(proof, differs=proof.careful), lane, rows)
-
-
-def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:
-    # What is recorded of all rows together is of rows that nobody writes.
-    since = lane.written_since if proof.recorded is None else sql.SQL("false")
-    row = connection.execute(
-        sql.SQL(
-            "WITH met AS MATERIALIZED ({})"
-            " SELECT count(*), count(*) FILTER (WHERE NOT since),"
-            " count(*) FILTER (WHERE exact AND NOT since AND differs IS NULL),"
-            " count(differs), coalesce(sum(print), 0), (SELECT coalesce(jsonb_agg("
-            "jsonb_build_array(key, differs)), '[]') FROM (SELECT key, differs FROM met"
-            " WHERE differs IS NOT NULL ORDER BY key LIMIT {}) AS first)"
-            " FROM met"
-        ).format(
-            proof.compared(rows.blocks, relation=lane.identifier, since=since),
-            sql.Literal(MAX_NAMED_ROWS),
-        )
-    ).fetchone()
-    assert row is not None
-    read, scanned, exact, differing, fingerprint, named = row
-    return Compared(
-        read, scanned, exact, differing, int(fingerprint), [(key, how) for key, how in named]
-    )
-
-
-def name_differing(connection: Connection, lane: Lane, compared: Compared) -> None:
-    """Record the first differing rows with the job, in the way of refused rows."""
-    room = MAX_NAMED_ROWS - quarantine.count(connection, lane.job)
-    for key, differs in compared.named[: max(0, room)]:
-        quarantine.add(connection, lane.job, key, differs)

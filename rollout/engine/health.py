@@ -205,7 +205,7 @@ def _connections(table: Table) -> Query[_Said]:
         return ("throttle" if used > MAX_CONNECTIONS_SHARE * most else "ok"), reason, float(used)
 
     query = sql.SQL(
-        # Everybody may read this one, whoever's connections they are.
+        # Every role may read this one.
         "SELECT sum(numbackends)::int AS used, current_setting('max_connections')::int AS most"
         " FROM pg_stat_database"
     )

@@ -78,7 +78,7 @@ def read_table(connection: Connection, table: Table) -> Numbers:
 def read_statements(connection: Connection) -> Statements | None:
     """The counters of pg_stat_statements in this database; None where it cannot be read."""
     try:
-        # Asked for first: an error at every reading would stand in the server's log.
+        # Checked first: else every reading would leave an error in the server's log.
         (known,) = connection.execute(
             "SELECT to_regprocedure('pg_stat_statements(boolean)') IS NOT NULL"
         ).fetchone() or (False,)

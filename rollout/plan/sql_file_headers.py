@@ -36,7 +36,7 @@ def sections_of(text: str) -> list[Section]:
             if sections:
                 sections[-1].sql.append(line)
             elif bare(line).strip():
-                # A statement that nobody says anything about is to be complained of.
+                # A statement without a header becomes a section that is refused.
                 sections.append(Section(number, sql=[line]))
             continue
         if not in_header:

@@ -99,7 +99,7 @@ def run_audit(
     except psycopg.Error as error:
         if not is_of_a_row(error):
             raise
-        # Some row's value cannot be told. Which ones, costs each row more.
+        # Some row's value cannot be computed. Finding out which costs more for each row.
         auditor = audited(refusing=True)
     result = auditor.result
     if alone and result.mismatches and result.all_stored:

@@ -12,7 +12,7 @@ MISMATCHED = (
 # Mildest first: a row counts in the worst category among its translations.
 #
 # both_null         no legacy value, no new value
-# ok                the lookup row bears the legacy text; a derived value is as its expression says
+# ok                the lookup row has the legacy text; a derived value is as its expression says
 # ok_normalized     the same but for white space and case
 # ok_mapped         the mapping says so (a blank text and the row for blanks, for instance)
 # quarantined       not computed: the function has no answer, and the row is kept with its error

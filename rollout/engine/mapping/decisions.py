@@ -78,6 +78,20 @@ class Outcome:
         return _rows_of(self.changes)
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """A lookup row and its name; no row before there are any. Not ``known``: nothing says it."""
+
+    row: int | None
+    name: str | None
+    known: bool
+
+
+UNKNOWN_MEANING = Meaning(None, None, known=False)
+# By text and normal form.
+Meanings = dict[tuple[str, str], Meaning]
+
+
 def _rows_of(changes: Iterable[Change]) -> int | None:
     counts = [change.rows for change in changes]
     return None if None in counts else sum(n for n in counts if n is not None)

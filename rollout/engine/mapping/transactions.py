@@ -2,16 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.mapping.decisions import (
+    UNKNOWN_MEANING,
     Busy,
     CannotDecide,
     Change,
     Decision,
+    Meaning,
+    Meanings,
     Outcome,
     by_form,
     checked,
@@ -61,7 +63,7 @@ def decide(
     try:
         with connection.transaction(force_rollback=not keep):
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
-            # What a constraint has to say is to be said of its row, not at the end.
+            # A deferred constraint must refuse its row, not the commit.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             # Two reviews at once come one after the other.
             connection.execute("LOCK TABLE rollout.decisions IN SHARE ROW EXCLUSIVE MODE")
@@ -80,20 +82,6 @@ def decide(
             "A transaction of the application holds the mapping, because it has just written a "
             "text that is new there. Nothing was changed. Try again in a moment."
         ) from error
-
-
-@dataclass(frozen=True)
-class _Meaning:
-    """A lookup row and its name; no row before there are any. Not ``known``: nothing says it."""
-
-    row: int | None
-    name: str | None
-    known: bool
-
-
-_UNKNOWN = _Meaning(None, None, known=False)
-# By text and normal form.
-_Meanings = dict[tuple[str, str], _Meaning]
 
 
 class _Deciding:
@@ -132,7 +120,7 @@ class _Deciding:
             self._try_rows(wanted)
         changes = []
         for (text, form), now in self._meanings(forms, mapped=mapped).items():
-            was = before.get((text, form), _UNKNOWN)
+            was = before.get((text, form), UNKNOWN_MEANING)
             if now != was:
                 changes.append(
                     Change(
@@ -158,7 +146,7 @@ class _Deciding:
             [list(self.texts), list(forms)],
         )
 
-    def _meanings(self, forms: Sequence[str], *, mapped: bool) -> _Meanings:
+    def _meanings(self, forms: Sequence[str], *, mapped: bool) -> Meanings:
         if mapped:
             rows = self.connection.execute(
                 sql.SQL(
@@ -180,7 +168,7 @@ class _Deciding:
                 ).format(form=normal(text), meaning=meaning(self.lookup, self.plan.name, text)),
                 [list(self.counts) if self.counts else list(forms), self.lookup.longest],
             ).fetchall()
-        return {(text, form): _Meaning(*meant) for text, form, *meant in rows}
+        return {(text, form): Meaning(*meant) for text, form, *meant in rows}
 
     def _write_decisions(self, wanted: Mapping[str, Decision], reviewer: str) -> int:
         """How many normal forms have another decision now."""
@@ -283,7 +271,7 @@ class _Deciding:
         return ""
 
     def _make_rows(
-        self, forms: Sequence[str], before: _Meanings
+        self, forms: Sequence[str], before: Meanings
     ) -> tuple[list[str], list[tuple[str, str]]]:
         """See that each name that the forms mean has its row: renamed, if it can be, or made."""
         made: list[str] = []
@@ -318,7 +306,7 @@ class _Deciding:
         ).fetchall()
         meant: dict[str, list[str]] = defaultdict(list)
         for text, name, why in rows:
-            # By the rule a row bears its most frequent spelling, not its normal form.
+            # A row is named by its most frequent spelling, not by its normal form.
             meant[name if why else self._tidy_spelling(text, name)].append(text)
         return meant
 
@@ -345,7 +333,7 @@ class _Deciding:
         ).fetchone()
         return (row[0], row[1], row[2]) if row else None
 
-    def _rows_led_to(self, before: _Meanings) -> dict[str, dict[int, int]]:
+    def _rows_led_to(self, before: Meanings) -> dict[str, dict[int, int]]:
         """By normal form: the lookup rows that it led to, and how many rows of the table those had.
 
         Without the row for blanks: it keeps its name.

@@ -137,7 +137,7 @@ class _Session:
         if left <= 0:
             raise errors.QueryCanceled("the time for all questions has passed")
         with self.connection.transaction():
-            # One snapshot for all of a question's statements: the application goes on writing.
+            # One snapshot for all of a question's statements: the application keeps writing.
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             for name, value in (("statement_timeout", left), ("lock_timeout", 0.5)):
                 self.connection.execute(
@@ -295,7 +295,7 @@ def readiness(
     except NO_ANSWER as error:
         return Readiness([unknown("the database", error)], phase, [])
     later_items = [(item.phase or 0, item.name) for item in items if item.not_yet]
-    # A later phase that is told the same is not told again.
+    # The same finding of a later phase is left out.
     first: dict[tuple[str, str, str], Item] = {}
     for item in items:
         if item.is_problem and not item.not_yet:

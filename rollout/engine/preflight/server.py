@@ -178,7 +178,8 @@ def replication(connection: Connection, scope: Scope) -> Item:
     if any(state is None for _, state, _, _ in replicas):
         advice = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
         return Item(name, "unknown", "How far replicas are behind is hidden.", advice)
-    # One that has caught up while nothing is written tells no time, nor does one that stands still.
+    # A replica that has caught up reports no lag in time while nothing is written; nor does one
+    # that has stopped.
     behind = [
         f"{replica} ({state}) is {size_text(size or 0)}"
         f"{f' and {lag.total_seconds():,.1f} s' if lag else ''} behind"

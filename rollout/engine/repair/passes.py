@@ -195,7 +195,7 @@ class RepairPlan:
                 continue
             condition = any_of([write.condition for write in read])
             if isinstance(t, Computed):
-                # As after any write that brings no values for them: a function computes them anew.
+                # As after any write without values for them: a function computes them again.
                 yield from ((column, condition, sql.SQL("NULL")) for column in t.columns)
                 continue
             instead = {

@@ -142,7 +142,7 @@ def dump(
     ]
     if not with_rows:
         command.append("--schema-only")
-    # In quotes a pattern of pg_dump stands for this one name alone.
+    # In quotes a pattern of pg_dump matches this name alone.
     command += [f"--table={relation.identifier.as_string()}" for relation in exported.relations]
     with Program(command, env=target.environment, control=control) as program:
         yield from program.output()

@@ -18,7 +18,7 @@ from rollout.plan.plan import Plan
 MAX_DURATION = timedelta(seconds=20)
 # No snapshot has this number: the scratch database is no other's.
 _NUMBER = 0
-# One at a time for each database, so that what a killed one left can be told and dropped.
+# One at a time for each database, so that leftovers of a killed one are recognised and dropped.
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout trial of a snapshot'))"
 
 
