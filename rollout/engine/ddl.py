@@ -3,9 +3,12 @@
 import random
 from collections.abc import Sequence
 
+import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.control import Control, pause
+from rollout.engine.lookup_rows import cause
+from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, fetch_bool
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
@@ -29,6 +32,10 @@ class NotApplied(RolloutError):
     """A statement reported success, but the catalog does not show its result."""
 
 
+class LookupRowRefused(RolloutError):
+    """A rule of the lookup table refuses a row; the message says which rule, and what to do."""
+
+
 def apply(
     connection: Connection,
     statement: Statement,
@@ -40,7 +47,7 @@ def apply(
 
     ``clearing`` are run again before a long statement that a deadlock ended is tried once more:
     they take away what it has left.
-    Raises LockNotObtained, NotApplied, Interrupted and psycopg.Error.
+    Raises LockNotObtained, NotApplied, LookupRowRefused, Interrupted and psycopg.Error.
     """
     if not statement.is_for(connection.info.server_version):
         return False
@@ -51,10 +58,19 @@ def apply(
     for text in _texts(connection, statement):
         control.raise_if_stopped()
         with Watch(connection, statement, control) as watch:
-            if statement.long:
-                _without_timeout(connection, text, control, watch, clearing)
-            else:
-                _with_lock_timeout(connection, text, control, watch)
+            try:
+                if statement.long:
+                    _without_timeout(connection, text, control, watch, clearing)
+                else:
+                    _with_lock_timeout(connection, text, control, watch)
+            except psycopg.Error as error:
+                if not statement.lookup_label or not is_of_a_row(error):
+                    raise
+                raise LookupRowRefused(
+                    f"The lookup table {statement.lookup_label} refuses a row: {cause(error)}. "
+                    f"{error.diag.message_detail or 'The preflight names it.'} Nothing of it was "
+                    "made. Change the rule, or say in the mapping review what such texts become."
+                ) from error
     if statement.done is not None and not fetch_bool(connection, statement.done):
         raise NotApplied(
             "The statement ended without an error, but the catalog does not show its result. "

@@ -58,6 +58,7 @@ class Statement:
     ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
     ``generates``: its SQL is a query whose rows are statements, each one text; those are carried
     out one after the other, each as this statement says.
+    ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
     """
 
     sql: Composed
@@ -67,6 +68,7 @@ class Statement:
     scans: int = 0
     servers: tuple[int, int] = EVERY_SERVER
     generates: bool = False
+    lookup_label: str = ""
 
     @cached_property
     def text(self) -> str:

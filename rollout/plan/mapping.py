@@ -6,6 +6,8 @@ mean different rows. Decisions outlive the mapping: a backfill that is rolled ba
 again honours them.
 """
 
+from collections.abc import Iterable
+
 from psycopg import sql
 
 from rollout.plan import facts
@@ -143,8 +145,8 @@ def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
     ).format(normal=normal(text), lookup=lookup, text=text, tidy=tidy(text))
 
 
-def add_fixed_rows(lookup: Lookup) -> sql.Composed:
-    """SQL of the rows that the plan names; the sequence goes on after them."""
+def insert_fixed_rows(lookup: Lookup, ids: Iterable[int]) -> sql.Composed:
+    """SQL of rows that the plan names, by their ids; those that are there stay as they are."""
     columns = ("id", "name", *lookup.columns)
     types = (lookup.key_type, lookup.name_column.type, *(c.type for c in lookup.columns.values()))
     rows = [
@@ -154,20 +156,69 @@ def add_fixed_rows(lookup: Lookup) -> sql.Composed:
                 for column, type_ in zip(columns, types, strict=True)
             )
         )
-        for id_, row in sorted(lookup.fixed_rows.items())
+        for id_, row in ((id_, lookup.fixed_rows[id_]) for id_ in ids)
     ]
     return sql.SQL(
-        "WITH made AS (\n"
-        "  INSERT INTO {lookup} ({columns}) VALUES\n    {rows}\n"
-        "  ON CONFLICT DO NOTHING RETURNING id)\n"
-        "SELECT setval(s, greatest(max(made.id), pg_sequence_last_value(s)))\n"
-        "  FROM made, pg_get_serial_sequence({name}, 'id') AS p, CAST(p AS regclass) AS s\n"
-        "  GROUP BY s"
+        "INSERT INTO {lookup} ({columns}) VALUES\n    {rows}\n  ON CONFLICT DO NOTHING RETURNING id"
     ).format(
         lookup=lookup.lookup_sql,
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         rows=sql.SQL(",\n    ").join(rows),
+    )
+
+
+def add_fixed_rows(lookup: Lookup) -> sql.Composed:
+    """SQL of the rows that the plan names; the sequence goes on after them."""
+    return sql.SQL(
+        "WITH made AS (\n"
+        "  {insert})\n"
+        "SELECT setval(s, greatest(max(made.id), pg_sequence_last_value(s)))\n"
+        "  FROM made, pg_get_serial_sequence({name}, 'id') AS p, CAST(p AS regclass) AS s\n"
+        "  GROUP BY s"
+    ).format(
+        insert=insert_fixed_rows(lookup, sorted(lookup.fixed_rows)),
         name=sql.Literal(lookup.lookup_sql.as_string()),
+    )
+
+
+def _legacy_values(lookup: Lookup, plan: str, *, decided: bool = True) -> sql.Composed:
+    """A query of every distinct legacy text: how many rows have it, and what it means, and why."""
+    return sql.SQL(
+        "SELECT d.legacy, d.rows, says.name, says.why FROM (\n"
+        "    SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
+        "    {blank}) AS d\n"
+        "  CROSS JOIN LATERAL ({meaning}) AS says"
+    ).format(
+        legacy=lookup.text(sql.Identifier(lookup.legacy)),
+        table=lookup.table.identifier,
+        # Where the column is NOT NULL there may never be a blank; the first makes the row.
+        blank=sql.SQL("UNION ALL SELECT '', 0" if lookup.of_legacy.null else ""),
+        meaning=meaning(lookup, plan, sql.Identifier("d", "legacy"), decided=decided),
+    )
+
+
+def _names(lookup: Lookup) -> sql.Composed:
+    """A query of the names that lookup rows are missing for, of the query ``legacy_values``."""
+    name = sql.Identifier("v", "name")
+    return sql.SQL(
+        "SELECT DISTINCT ON ({normal}) {name} FROM legacy_values AS v\n"
+        "  WHERE {normal} <> '' AND length({name}) <= {longest}\n"
+        # A conflict uses up a number of the sequence.
+        "    AND NOT EXISTS (SELECT FROM {lookup} AS l WHERE {normal_name} = {normal})\n"
+        "  ORDER BY {normal}, v.why IS NULL, sum(v.rows) OVER (PARTITION BY {name}) DESC, {name}"
+    ).format(
+        lookup=lookup.lookup_sql,
+        name=name,
+        normal=normal(name),
+        longest=sql.Literal(lookup.longest),
+        normal_name=normal(sql.Identifier("l", "name")),
+    )
+
+
+def missing_names(lookup: Lookup, plan: str, *, decided: bool) -> sql.Composed:
+    """A query of the names of the lookup rows that ``add_missing`` would make."""
+    return sql.SQL("WITH legacy_values AS ({}) {}").format(
+        _legacy_values(lookup, plan, decided=decided), _names(lookup)
     )
 
 
@@ -179,20 +230,11 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
     A lookup row is named as somebody decided or the plan says, else by the most frequent tidy
     spelling of its normal form.
     """
-    text = sql.Identifier("d", "legacy")
-    name = sql.Identifier("v", "name")
     return sql.SQL(
         "CREATE TEMPORARY TABLE legacy_values ON COMMIT DROP AS\n"
-        "  SELECT d.legacy, d.rows, says.name, says.why FROM (\n"
-        "    SELECT coalesce({legacy}, '') AS legacy, count(*) AS rows FROM {table} GROUP BY 1\n"
-        "    {blank}) AS d\n"
-        "  CROSS JOIN LATERAL ({meaning}) AS says;\n"
+        "  {values};\n"
         "INSERT INTO {lookup} (name)\n"
-        "  SELECT DISTINCT ON ({normal}) {name} FROM legacy_values AS v\n"
-        "  WHERE {normal} <> '' AND length({name}) <= {longest}\n"
-        # A conflict uses up a number of the sequence.
-        "    AND NOT EXISTS (SELECT FROM {lookup} AS l WHERE {normal_name} = {normal})\n"
-        "  ORDER BY {normal}, v.why IS NULL, sum(v.rows) OVER (PARTITION BY {name}) DESC, {name}\n"
+        "  {names}\n"
         "  ON CONFLICT DO NOTHING;\n"
         "UPDATE {mapping} AS m SET rows = d.rows FROM legacy_values AS d\n"
         "  WHERE m.legacy = d.legacy AND m.rows < d.rows;\n"
@@ -203,17 +245,11 @@ def add_missing(lookup: Lookup, plan: str) -> sql.Composed:
         "  ON CONFLICT DO NOTHING;\n"
         "ANALYZE {mapping}"
     ).format(
-        legacy=lookup.text(sql.Identifier(lookup.legacy)),
-        table=lookup.table.identifier,
-        # Where the column is NOT NULL there may never be a blank; the first makes the row.
-        blank=sql.SQL("UNION ALL SELECT '', 0" if lookup.of_legacy.null else ""),
-        meaning=meaning(lookup, plan, text),
+        values=_legacy_values(lookup, plan),
         lookup=lookup.lookup_sql,
-        name=name,
-        normal=normal(name),
-        longest=sql.Literal(lookup.longest),
+        names=_names(lookup),
         mapping=in_target(lookup.mapping_name(plan)),
         normal_name=normal(sql.Identifier("l", "name")),
         wanted=normal(sql.Identifier("d", "name")),
-        why=why_mapped(text, sql.SQL("l")),
+        why=why_mapped(sql.Identifier("d", "legacy"), sql.SQL("l")),
     )

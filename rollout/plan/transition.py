@@ -33,6 +33,10 @@ def triggers(plan: "Plan", table: Table) -> DualWriteTriggers:
     return DualWriteTriggers(plan.name, table, plan.translations_of(table), plan.computed_of(table))
 
 
+def _making_rows(lookup: Lookup, rows: sql.Composed) -> Statement:
+    return Statement(sql=rows, done=None, lookup_label=lookup.lookup_label)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapLegacyValues(Step):
     """Every distinct legacy text gets a mapping row, and every normal form a lookup row.
@@ -51,8 +55,8 @@ class MapLegacyValues(Step):
             for statement in (
                 mapping_table(lookup, plan.name),
                 resolver(lookup, plan.name),
-                *((Statement(sql=add_fixed_rows(lookup), done=None),) if lookup.rows else ()),
-                Statement(sql=add_missing(lookup, plan.name), done=None),
+                *((_making_rows(lookup, add_fixed_rows(lookup)),) if lookup.rows else ()),
+                _making_rows(lookup, add_missing(lookup, plan.name)),
             )
         )
 
@@ -233,7 +237,7 @@ class Backfill(Step):
 
     def forward(self, plan: "Plan") -> Actions:
         unknown = [
-            Statement(sql=add_missing(lookup, plan.name), done=None)
+            _making_rows(lookup, add_missing(lookup, plan.name))
             for lookup in plan.lookups_of(self.table)
         ]
         passes: Actions = tuple(

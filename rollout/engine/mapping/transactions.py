@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import psycopg
 from psycopg import errors, sql
 
+from rollout.engine.lookup_rows import cause
 from rollout.engine.mapping.decisions import (
     UNKNOWN_MEANING,
     Busy,
@@ -266,7 +267,7 @@ class _Deciding:
                 raise
             return (
                 f"The lookup table {self.lookup.lookup_label} refuses the name “{name}”: "
-                f"{_cause(error)}. Choose another name, or change the table first."
+                f"{cause(error)}. Choose another name, or change the table first."
             )
         return ""
 
@@ -401,22 +402,6 @@ class _Deciding:
             [list(rows)],
         ).fetchall()
         return sorted(name for (name,) in retired)
-
-
-def _cause(error: psycopg.Error) -> str:
-    """Why a lookup row was refused, in plain words."""
-    at, text = error.diag, error.diag.message_primary or str(error)
-    match error:
-        case errors.CheckViolation():
-            of = f" of the type {at.datatype_name}" if at.datatype_name else ""
-            return f"its CHECK {at.constraint_name}{of} does not hold"
-        case errors.UniqueViolation() | errors.ExclusionViolation():
-            return f"by its constraint {at.constraint_name} another row is the same"
-        case errors.NotNullViolation():
-            return f"a row needs a value of {at.column_name or 'its name'}, which has no default"
-        case errors.StringDataRightTruncation():
-            return f"it is too long ({text})"
-    return text
 
 
 def _quoted(name: str | None) -> str:

@@ -131,14 +131,20 @@ class _Session:
         self._until = time.monotonic() + seconds(limits.altogether)
 
     @contextmanager
-    def question(self) -> Iterator[None]:
-        """Raises QueryCanceled at once when the time for all questions has passed."""
+    def question(self, *, tries_writes: bool = False) -> Iterator[None]:
+        """What is written is rolled back.
+
+        Raises QueryCanceled at once when the time for all questions has passed.
+        """
         left = min(seconds(self._limits.question), self._until - time.monotonic())
         if left <= 0:
             raise errors.QueryCanceled("the time for all questions has passed")
-        with self.connection.transaction():
+        with self.connection.transaction(force_rollback=True):
             # One snapshot for all of a question's statements: the application keeps writing.
-            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            mode = "READ WRITE" if tries_writes else "READ ONLY"
+            self.connection.execute(
+                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {mode}".encode()
+            )
             for name, value in (("statement_timeout", left), ("lock_timeout", 0.5)):
                 self.connection.execute(
                     sql.SQL("SET LOCAL {} = {}").format(
@@ -147,9 +153,9 @@ class _Session:
                 )
             yield
 
-    def ask(self, name: str, answer: Callable[[], Item]) -> Item:
+    def ask(self, name: str, answer: Callable[[], Item], *, tries_writes: bool = False) -> Item:
         try:
-            with self.question():
+            with self.question(tries_writes=tries_writes):
                 return answer()
         except NO_ANSWER as error:
             return unknown(name, error)
@@ -233,7 +239,9 @@ def _answers(session: _Session, scope: Scope, lifetimes: set[Lifetime]) -> list[
     """What probes of such lifetimes and the phase's own steps answer."""
     connection = session.connection
     asked = [
-        session.ask(probe.name, partial(probe.ask, connection, scope))
+        session.ask(
+            probe.name, partial(probe.ask, connection, scope), tries_writes=probe.tries_writes
+        )
         for probe in probes.of_phase(scope.phase)
         if probe.lifetime in lifetimes
     ]

@@ -40,8 +40,9 @@ class Lifetime(Enum):
 class Probe:
     """A question, the phases that its answer is about, and how long that is good for.
 
-    ``ask`` is called once for each phase, which ``scope.phase`` names, in a read-only transaction
-    of its own. Whatever psycopg.Error it raises makes the item unknown.
+    ``ask`` is called once for each phase, which ``scope.phase`` names, in a transaction of its own,
+    read-only unless it ``tries_writes``, which are rolled back. Whatever psycopg.Error it raises
+    makes the item unknown.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Probe:
     lifetime: Lifetime
     tells_load: bool = False
     """Whether it tells how much a server has to do already."""
+    tries_writes: bool = False
 
 
 PROBES: tuple[Probe, ...] = (
@@ -107,6 +109,11 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         *("texts too long for a lookup row", spellings.long_texts),
         *(frozenset({EXPAND, BACKFILL}), Lifetime.CHANGES),
+    ),
+    Probe(
+        *("lookup rows that the lookup table refuses", spellings.refused_names),
+        *(frozenset({BACKFILL}), Lifetime.CHANGES),
+        tries_writes=True,
     ),
     Probe(
         *("lookup rows of new texts", spellings.new_texts),

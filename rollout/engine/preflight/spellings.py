@@ -3,6 +3,7 @@
 import psycopg
 from psycopg import sql
 
+from rollout.engine.lookup_rows import try_missing
 from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
@@ -31,6 +32,40 @@ def impossible_texts(connection: Connection, scope: Scope) -> Item:
         "Writing such a row fails from the cutover until the legacy column is dropped: have the "
         "type and the CHECKs take its text, or the application write other rows until then.",
     )
+
+
+def refused_names(connection: Connection, scope: Scope) -> Item:
+    """Lookup rows of the texts that there are, which a rule of the lookup table refuses."""
+    name = "lookup rows that the lookup table refuses"
+    lookups = scope.plan.lookups
+    there = [x for x in lookups if fetch_bool(connection, facts.relation_exists(x.lookup_sql))]
+    problems = []
+    tried = []
+    for lookup in there:
+        trial = try_missing(connection, lookup, scope.plan.name)
+        if trial.refused:
+            refused = ", ".join(f"“{text}” ({why})" for text, why in trial.refused.items())
+            more = ", and perhaps more" if trial.has_more else ""
+            problems.append(f"The lookup table {lookup.lookup_label} refuses {refused}{more}.")
+        first = "" if trial.is_complete else "the first "
+        tried.append(f"{lookup.lookup_label}: {first}{trial.tried:,} rows to be made were tried")
+    if problems:
+        return Item(
+            name,
+            "blocks",
+            " ".join(problems),
+            "Change the rule that is named, or say in the mapping review what such texts become.",
+        )
+    missing = [lookup.lookup_label for lookup in lookups if lookup not in there]
+    if missing:
+        return Item(
+            name,
+            "unknown",
+            f"It cannot be asked yet: {', '.join(missing)} is not there.",
+            "Look again when phase 1 is done.",
+            not_yet=True,
+        )
+    return Item(name, "pass", "; ".join(tried) or "The plan makes none.")
 
 
 def new_texts(connection: Connection, scope: Scope) -> Item:
