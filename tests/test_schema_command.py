@@ -133,6 +133,18 @@ def test_a_preflight_that_only_warns_answers_so(rollout: Rollout) -> None:
     assert "WARNS    schema: properties.is_listed: expected no column in this phase" in out
 
 
+def test_what_is_only_worth_knowing_answers_yes_until_a_later_phase_is_warned_of(
+    rollout: Rollout,
+) -> None:
+    rollouts.execute("CREATE PUBLICATION of_properties FOR TABLE properties")
+    code, out, _ = rollout("preflight", PLAN, "0")
+    assert "INFO     publications: of_properties publishes public.properties" in out
+    assert code == 0
+    code, out, _ = rollout("readiness", PLAN)
+    assert "WARNS    phase 1: publications: of_properties publishes" in out
+    assert (code, "BLOCKS" in out) == (3, False)
+
+
 def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(rollout: Rollout) -> None:
     code, out, _ = rollout("readiness", PLAN)
     assert (code, "BLOCKS" in out) == (0, False)

@@ -47,7 +47,9 @@ def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
     ("made", "says"),
     [
         (
-            f"{ENTRY}CREATE TABLE entry_2024 (PRIMARY KEY (id)) INHERITS (entry);",
+            f"{ENTRY}CREATE TABLE entry_2024 (PRIMARY KEY (id)) INHERITS (entry);"
+            # A child larger than its parent.
+            "INSERT INTO entry_2024 SELECT g, 'Error ' FROM generate_series(1, 5000) g;",
             "entry has inheritance children (entry_2024)",
         ),
         (

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from rollout import runner
+from rollout.checks.migrations import check_migrations
 from rollout.engine.preflight import Item
 from rollout.models import Rollout
 from rollout.plan import plans
@@ -90,6 +91,11 @@ def project(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> M
     return write
 
 
+def checked() -> set[str | None]:
+    """The ids of what `manage.py check --database default` says of migrations."""
+    return {message.id for message in check_migrations(databases=["default"])}
+
+
 def item(found: Rollout, phase: int) -> Item:
     (one,) = (i for i in look_before(found, phase).items if i.name == "migrations of the project")
     return one
@@ -100,15 +106,20 @@ def test_a_migration_that_is_not_applied_and_meets_the_plan_is_told_of_and_no_ot
 ) -> None:
     plan = plans.get(filled.plan)
     assert item_of(plan, "production", 3).level == "pass"
-    for level, operations in (("blocks", BREAKING), ("warns", GUESSED)):
+    for level, id_, operations in (
+        ("blocks", "rollout.E070", BREAKING),
+        ("warns", "rollout.W071", GUESSED),
+    ):
         for operation, what in operations.items():
             project(operation)
             told = item_of(plan, "production", 3)
             assert told.level == level, operation
+            assert checked() == {id_}, operation
             assert "properties.0002_next is not applied yet, and" in told.evidence
             assert f"{what}." in told.evidence, operation
             assert "SeparateDatabaseAndState" in told.advice
     project(*HARMLESS)
+    assert checked() == set()
     assert item(filled, 3).evidence == "None touches the plan's columns."
     project("m.AddField('nothing', 'floors', models.IntegerField(null=True))")
     assert "properties.0002_next fails: KeyError" in item(filled, 3).evidence
@@ -138,6 +149,7 @@ def test_before_phase_1_a_migration_may_come_first_and_one_that_did_is_no_alarm(
     project(f"m.AlterField({STATUS}, field=models.TextField(null=True, db_index=True))")
     told = item(properties, 0)
     assert (told.level, told.phase) == ("blocks", 0)
+    assert checked() == {"rollout.W071"}, "nothing of the plan's is there to be broken yet"
     assert "Or apply it before phase 1" in told.advice
     call_command("migrate", skip_checks=False, verbosity=0)
     assert item(properties, 0).level == "pass"
