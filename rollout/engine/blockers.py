@@ -19,7 +19,9 @@ _SIGNAL = {
 }
 
 
-def why_not(connection: Connection, shown: Blocker, behind: StatementActivity, how: How) -> str:
+def refusal_to_end(
+    connection: Connection, shown: Blocker, behind: StatementActivity, how: How
+) -> str:
     """Why a session that was shown in a statement's way is not to be touched, with what to do."""
     name = f"pid {shown.pid}"
     if shown.pid == statement_activities.PREPARED:

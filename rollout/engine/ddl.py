@@ -138,6 +138,6 @@ def _with_lock_timeout(
                 watch.pausing(seconds)
                 pause(seconds, control)
     raise LockNotObtained(
-        f"The lock was not obtained in {MAX_ATTEMPTS} attempts. In the way: {watch.named}. "
+        f"The lock was not obtained in {MAX_ATTEMPTS} attempts. Blocked by: {watch.named}. "
         "Nothing was changed. Let those transactions end, then retry the phase."
     )

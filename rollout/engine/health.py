@@ -75,7 +75,7 @@ def _old_transaction(table: Table) -> Query[_Said]:
         if row["pid"] is None or row["seconds"] < MAX_TRANSACTION_SECONDS:
             if row["hidden"]:
                 return "unknown", f"Other roles' transactions are hidden. {_RIGHT}", None
-            return "ok", "No transaction is old.", float(row["seconds"] or 0)
+            return "ok", "No long-running transactions.", float(row["seconds"] or 0)
         return (
             "throttle",
             "Process {pid} ({application}, {state}) has had its transaction open for"
@@ -102,7 +102,7 @@ def _lock_waits(table: Table) -> Query[_Said]:
         waiting = float(rows[0]["waiting"])
         if waiting:
             return "throttle", f"{waiting:.0f} sessions wait for locks on {table.label}.", waiting
-        return "ok", f"Nobody waits for a lock on {table.label}.", 0.0
+        return "ok", f"No session waits for a lock on {table.label}.", 0.0
 
     query = sql.SQL(
         "SELECT count(DISTINCT w.pid) AS waiting FROM pg_locks w WHERE NOT w.granted"
@@ -120,7 +120,7 @@ def _replication(table: Table) -> Query[_Said]:
             return "ok", "There is no replica.", 0.0
         (row,) = rows
         if row["lag"] is None and row["state"] is None:
-            return "unknown", f"How far replicas are behind is hidden. {_RIGHT}", None
+            return "unknown", f"Replication lag is not visible to this role. {_RIGHT}", None
         # A replica that has caught up while nothing is written reports no lag.
         lag = float(row["lag"] or 0)
         if lag > MAX_LAG_SECONDS:

@@ -56,8 +56,7 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
             blocks,
             rows,
             1,
-            f"One stripe: the time goes into the Python function, not into writing. {size}. "
-            f"{manner}",
+            f"One stripe: the Python function takes the time, not writing. {size}. {manner}",
         )
     if isinstance(action, Proof):
         return FillPlan(blocks, rows, 1, f"One stripe: nothing is written. {size}. {manner}")

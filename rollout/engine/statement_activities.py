@@ -95,7 +95,7 @@ class StatementActivity:
     @property
     def named(self) -> str:
         """The blocking sessions, in one line."""
-        return "; ".join(map(str, self.blockers[:3])) or "whoever held the lock has let it go"
+        return "; ".join(map(str, self.blockers[:3])) or "the blocker has released the lock"
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -140,8 +140,8 @@ SELECT command, phase, lockers_done, lockers_total, blocks_done, blocks_total,
 """
 _WAITS_FOR = {
     "virtualxid": "transactions that began before it",
-    "transactionid": "a row that another transaction has changed",
-    "tuple": "a row that another transaction has changed",
+    "transactionid": "a row locked by another transaction",
+    "tuple": "a row locked by another transaction",
     "advisory": "the application's transactions that read the modes",
 }
 

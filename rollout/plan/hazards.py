@@ -57,7 +57,7 @@ def missing_values(table: Table, column: str) -> Hazard:
         ),
         finding=f"{{count}} rows of {table.label} have no {column}.",
         none=f"Every row of {table.label} has a {column}.",
-        advice="Fill them in first: audit, correct the rows, then look again.",
+        advice="Run an audit and repair these rows first.",
         reads=table.label,
     )
 
@@ -72,7 +72,7 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
         ).format(sql.Literal(table.identifier.as_string()), sql.Literal(list(columns))),
         finding=f"{{count}} columns that translations of {table.label} read are generated.",
         none=f"No column that translations of {table.label} read is generated.",
-        advice="Let the plan read what they are generated from: triggers run before them.",
+        advice="Reference the source columns instead: triggers run before generated columns.",
         stays=True,
     )
 
@@ -120,7 +120,7 @@ def types_differ(lookup: "Lookup") -> Hazard:
         ),
         finding=f"{both} differ in type or collation.",
         none=f"{both} have one type and collation.",
-        advice="Make them one type in the plan, roll phase 1 back and start it again.",
+        advice="Align the types in the plan, roll phase 1 back and start it again.",
     )
 
 
@@ -140,7 +140,7 @@ def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
         ),
         finding=f"{{count}} values of {table.label} ({listed}) are there more than once.",
         none=f"No value of {table.label} ({listed}) is there twice.",
-        advice="Decide which rows are to stay, then look again.",
+        advice="Remove the duplicates first.",
         reads=table.label,
     )
 

@@ -43,7 +43,7 @@ def forward_script(plan: Plan, number: int) -> str:
     lines += [*_after_the_earlier(plan, number, forward=True), "\\endif", ""]
     for step in plan.phases[number].steps:
         level = [f"-- It is {step.level}."] if step.level else []
-        lines += _way(step, plan.forward(step).actions, "nothing is to be done", *level)
+        lines += _way(step, plan.forward(step).actions, "nothing to do", *level)
     return "\n".join([*lines, "", _echo(f"Phase {number} is carried out, as far as SQL can."), ""])
 
 
@@ -63,7 +63,7 @@ def rollback_script(plan: Plan, number: int) -> str:
         if any(isinstance(action, Fill) and action.source for action in actions):
             fact = sql.SQL(" OR ").join(_done_of(plan.forward(step).actions))
             begun = [f"SELECT {_sure(fact)} AS begun \\gset"]
-        lines += _way(step, actions, "nothing is to be undone", *begun)
+        lines += _way(step, actions, "nothing to undo", *begun)
     recognise = f"manage.py rollout recognise {plan.name} {number}"
     return "\n".join([*lines, _echo(f"Phase {number} is rolled back. Now: {recognise}"), ""])
 

@@ -191,7 +191,7 @@ def goes_with(
             "rollback does not bring them back."
         ),
         none=f"Nothing goes silently with the columns {listed} of {table.label}.",
-        advice="Put a step for each into the plan, or make sure that nobody will miss them.",
+        advice="Add a step for each to the plan, or confirm that they are unused.",
         blocks=False,
     )
 
@@ -216,6 +216,6 @@ def mentions(table: Table, columns: Sequence[str]) -> Hazard:
         ),
         finding=f"{{count}} functions mention {table.label} and {listed}, which is dropped.",
         none=f"No function's text mentions {table.label} and one of {listed}.",
-        advice="Read them: a function that reads a dropped column fails when it is called.",
+        advice="Review them: a function that reads a dropped column fails when it is called.",
         blocks=False,
     )

@@ -269,7 +269,7 @@ class _Reader:
         concurrent = re.search(r"\bCONCURRENTLY\b", outside, re.IGNORECASE)
         if concurrent and not long:
             self._wrong(
-                *(path, line, "works concurrently, which no transaction can do"),
+                *(path, line, "uses CONCURRENTLY, which cannot run in a transaction"),
                 "Write '-- rollout: long' above it.",
             )
         elif concurrent and ";" in outside:
@@ -280,7 +280,7 @@ class _Reader:
         if _TRANSACTION.search(outside):
             self._wrong(
                 *(path, line, "begins or ends a transaction"),
-                "Take that out: each statement has one of its own.",
+                "Remove it: each statement runs in a transaction of its own.",
             )
         return Statement(
             sql=sql.Composed([code(text)]),

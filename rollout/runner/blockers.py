@@ -121,7 +121,7 @@ def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, B
         )
     try:
         with target_of(rollout.environment).connect() as connection:
-            reason = blockers.why_not(connection, blocker, held.standing, how)
+            reason = blockers.refusal_to_end(connection, blocker, held.standing, how)
     except psycopg.Error as error:
         raise Refused(f"The database could not be asked: {error}".strip()) from error
     if reason:

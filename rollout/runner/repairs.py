@@ -17,7 +17,7 @@ from rollout.engine.repair import (
     NothingSelected,
     RepairPlan,
     Selection,
-    why_not,
+    refusal_to_repair,
 )
 from rollout.engine.target import Connection, TargetAway
 from rollout.gates.starts import refusal_beside_rollback
@@ -93,7 +93,7 @@ def preview_repair(
         tables = tables_named(plan, table_label, selection)
         with target_of(rollout.environment).connect() as connection:
             for table in tables:
-                refusal = why_not(connection, plan, table)
+                refusal = refusal_to_repair(connection, plan, table)
                 if refusal:
                     return RepairPreview(refusal=refusal)
             chosen = Selection.of(selection)

@@ -61,7 +61,7 @@ def test_a_session_in_the_way_can_be_ended_and_is_seen_to_be_gone(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         assert shown.pid == app.info.backend_pid
-        assert blockers.why_not(connection, shown, behind, "end") == ""
+        assert blockers.refusal_to_end(connection, shown, behind, "end") == ""
         assert blockers.signal(connection, shown, "end")
         assert blockers.has_gone(connection, shown)
     with pytest.raises(psycopg.OperationalError):
@@ -72,12 +72,12 @@ def test_only_a_session_that_runs_a_statement_can_have_it_cancelled(
     things: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
-        said = blockers.why_not(connection, shown, behind, "cancel")
+        said = blockers.refusal_to_end(connection, shown, behind, "cancel")
         assert "runs no statement that could be cancelled (idle in transaction)" in said
         busy = threading.Thread(target=_sleep, args=(app,))
         busy.start()
         until_active(connection, app.info.backend_pid)
-        assert blockers.why_not(connection, shown, behind, "cancel") == ""
+        assert blockers.refusal_to_end(connection, shown, behind, "cancel") == ""
         assert blockers.signal(connection, shown, "cancel")
         assert blockers.has_gone(connection, shown)
         busy.join()
@@ -103,7 +103,9 @@ def test_a_process_id_that_is_another_session_by_now_is_left_alone(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         former = replace(shown, began_at="2020-01-01T00:00:00.000000Z")
-        assert "is another session by now" in blockers.why_not(connection, former, behind, "end")
+        assert "is another session by now" in blockers.refusal_to_end(
+            connection, former, behind, "end"
+        )
         assert not blockers.signal(connection, former, "end")
         assert app.execute("SELECT 1").fetchone() == (1,)
 
@@ -115,7 +117,7 @@ def test_who_is_not_in_the_way_any_more_is_left_alone(
         app.execute("COMMIT")
     app.execute("BEGIN")
     app.execute("SELECT 1")
-    assert "is not in the way any more" in blockers.why_not(connection, shown, behind, "end")
+    assert "is not in the way any more" in blockers.refusal_to_end(connection, shown, behind, "end")
     app.execute("COMMIT")
 
 
@@ -124,11 +126,11 @@ def test_between_two_attempts_an_open_transaction_still_counts_as_in_the_way(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         """The attempt is over now."""
-    assert blockers.why_not(connection, shown, behind, "end") == ""
+    assert blockers.refusal_to_end(connection, shown, behind, "end") == ""
     with pytest.raises(psycopg.Error):
         app.execute("SELECT 1 / 0")
     # PostgreSQL lets its locks go at once, though nobody has ended the transaction.
-    assert "is not in the way any more" in blockers.why_not(connection, shown, behind, "end")
+    assert "is not in the way any more" in blockers.refusal_to_end(connection, shown, behind, "end")
 
 
 def test_a_session_that_ended_by_itself_is_told(
@@ -137,14 +139,14 @@ def test_a_session_that_ended_by_itself_is_told(
     with waiting_for(target, app, READING) as (behind, shown):
         app.close()
         assert blockers.has_gone(connection, shown)
-        assert "has ended by itself" in blockers.why_not(connection, shown, behind, "end")
+        assert "has ended by itself" in blockers.refusal_to_end(connection, shown, behind, "end")
 
 
 def test_the_rollouts_own_sessions_are_never_touched(
     things: None, target: Target, connection: Connection
 ) -> None:
     with target.connect() as own, waiting_for(target, own, READING) as (behind, shown):
-        said = blockers.why_not(connection, shown, behind, "end")
+        said = blockers.refusal_to_end(connection, shown, behind, "end")
         assert "is a session of the rollout itself" in said
         assert "Pause or cancel" in said
 
@@ -169,7 +171,7 @@ def test_replication_and_a_vacuum_against_wraparound_are_never_touched(
     with waiting_for(target, app, READING) as (behind, shown):
         other = replace(shown, kind=kind, query=query)
         monkeypatch.setattr(statement_activities, "session", lambda *_: other)
-        assert said in blockers.why_not(connection, other, behind, "end")
+        assert said in blockers.refusal_to_end(connection, other, behind, "end")
 
 
 def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
@@ -184,7 +186,7 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
     try:
         with waiting_for(target, app, READING) as (behind, shown):
             connection.execute(sql.SQL("SET ROLE {}").format(name))
-            said = blockers.why_not(connection, shown, behind, "end")
+            said = blockers.refusal_to_end(connection, shown, behind, "end")
             assert f"belongs to {app.info.user}, a superuser" in said
             connection.execute("RESET ROLE")
         app.execute("COMMIT")
@@ -193,12 +195,12 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
             app_of_theirs.execute("SET application_name = 'a report'")
             with waiting_for(target, app_of_theirs, READING) as (behind, shown):
                 connection.execute(sql.SQL("SET ROLE {}").format(name))
-                said = blockers.why_not(connection, shown, behind, "end")
+                said = blockers.refusal_to_end(connection, shown, behind, "end")
                 assert "Grant pg_signal_backend" in said
                 connection.execute("RESET ROLE")
                 connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(name))
                 connection.execute(sql.SQL("SET ROLE {}").format(name))
-                assert blockers.why_not(connection, shown, behind, "end") == ""
+                assert blockers.refusal_to_end(connection, shown, behind, "end") == ""
                 assert blockers.signal(connection, shown, "end")
                 connection.execute("RESET ROLE")
     finally:
@@ -212,4 +214,4 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
 def test_a_prepared_transaction_has_no_session_to_end(connection: Connection) -> None:
     prepared = Blocker(0, "", "", "prepared transaction", "", "", "prepared", None, "")
     behind = StatementActivity(session=1, statement="", began_at="")
-    assert "ROLLBACK PREPARED" in blockers.why_not(connection, prepared, behind, "end")
+    assert "ROLLBACK PREPARED" in blockers.refusal_to_end(connection, prepared, behind, "end")

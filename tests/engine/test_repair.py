@@ -17,7 +17,7 @@ from rollout.engine.repair import (
     Selection,
     count,
     examples,
-    why_not,
+    refusal_to_repair,
 )
 from rollout.engine.repair.cells import SELECTABLE
 from rollout.engine.repair.selection import MAX_KEYS
@@ -527,9 +527,9 @@ class TestAfterTheCutover:
         self, target: Target, connection: Connection
     ) -> None:
         self.cut_over(BIGINT, target, connection, "House")
-        assert why_not(connection, PLAN, BIGINT.table) == ""
+        assert refusal_to_repair(connection, PLAN, BIGINT.table) == ""
         do_phase(target, connection, PLAN, 4)
-        assert "things.kind is gone" in why_not(connection, PLAN, BIGINT.table)
+        assert "things.kind is gone" in refusal_to_repair(connection, PLAN, BIGINT.table)
 
 
 class TestComputed:

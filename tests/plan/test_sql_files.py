@@ -110,7 +110,7 @@ def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: P
         (f"{HEAD}-- rollout: done: true\n-- rollout: locks: BIG a\nSELECT 1", "lock 'BIG a'"),
         (f"{HEAD}{ASKED}-- rollout: servers: new\nSELECT 1", "is for the servers 'new'"),
         (f"{HEAD}{ASKED}BEGIN; SELECT 1; COMMIT", "begins or ends a transaction"),
-        (f"{HEAD}{ASKED}CREATE INDEX CONCURRENTLY a ON b (c)", "which no transaction can do"),
+        (f"{HEAD}{ASKED}CREATE INDEX CONCURRENTLY a ON b (c)", "which cannot run in a transaction"),
         (
             f"{HEAD}{ASKED}-- rollout: long\nREINDEX INDEX CONCURRENTLY a; ANALYZE",
             "several statements, and one of them works concurrently",

@@ -4,7 +4,7 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine import backfill, quarantine
-from rollout.engine.repair import RepairPlan, Selection, count, examples, why_not
+from rollout.engine.repair import RepairPlan, Selection, count, examples, refusal_to_repair
 from rollout.engine.target import Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill
@@ -153,7 +153,7 @@ def test_a_repair_keeps_the_refused_rows_aside_and_writes_the_others(
         "UPDATE offer SET new = NULL WHERE id = 10; ALTER TABLE offer ENABLE TRIGGER USER"
     )
     whole = RepairPlan(offers.plan, OFFER, Selection.of({}), direction="forward")
-    assert why_not(offers.connection, offers.plan, OFFER) == ""
+    assert refusal_to_repair(offers.connection, offers.plan, OFFER) == ""
     counted = count(offers.connection, whole)
     assert counted.categories == {"computed_differs": 2, "missing": 2, "unexpected": 1}
     assert {e.key: e.after for e in examples(offers.connection, whole)} == {

@@ -21,9 +21,9 @@ from rollout.engine.audit.mapping_reviews import reviewed_of
 from rollout.engine.audit.random_samples import Function, computed_again, population, sampled
 from rollout.engine.audit.readiness import (
     direction_of,
+    refusal_to_audit,
     snapshot_of,
     why_archive_is_torn,
-    why_not,
 )
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import Combination, TableScan, sorted_cells
@@ -73,7 +73,9 @@ class Auditor:
         """Scan the tables in the transaction's snapshot."""
         live = live_columns(self.connection, tables_of(self.plan))
         for table in tables:
-            reason = why_not(self.connection, self.plan, table, set(live.get(table.label, {})))
+            reason = refusal_to_audit(
+                self.connection, self.plan, table, set(live.get(table.label, {}))
+            )
             if reason:
                 self.result.inconclusive = reason
                 return

@@ -14,7 +14,7 @@ from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
 
-def why_not(connection: Connection, plan: Plan, table: Table, columns: set[str]) -> str:
+def refusal_to_audit(connection: Connection, plan: Plan, table: Table, columns: set[str]) -> str:
     """Why a table cannot be audited yet, with what to do about it; empty where it can."""
     wanted = [t.column for t in plan.translations_of(table)]
     wanted += [column for t in plan.computed_of(table) for column in t.columns]

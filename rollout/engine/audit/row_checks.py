@@ -8,7 +8,7 @@ from psycopg import sql
 
 from rollout.engine import quarantine
 from rollout.engine.audit.categories import RowMismatch
-from rollout.engine.audit.readiness import why_not
+from rollout.engine.audit.readiness import refusal_to_audit
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import columns_of
@@ -41,7 +41,7 @@ def check_rows(
 ) -> RowsNow:
     """The rows with these keys, all in one snapshot; nothing where there is nothing to compare."""
     columns = columns_of(connection, plan, table)
-    if not keys or why_not(connection, plan, table, columns):
+    if not keys or refusal_to_audit(connection, plan, table, columns):
         return RowsNow([], {})
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -67,7 +67,7 @@ def keys_of_pair(
     In no order, so that the first that are met are enough. Raises psycopg.Error.
     """
     columns = columns_of(connection, plan, table)
-    if why_not(connection, plan, table, columns):
+    if refusal_to_audit(connection, plan, table, columns):
         return []
     scan = TableScan(connection, plan, table, columns)
     rules = next(
@@ -131,7 +131,7 @@ def cells_of_row(
 ) -> list[CellNow]:
     """What a row holds now, by the same rules as an audit; nothing when it is gone."""
     columns = columns_of(connection, plan, table)
-    if why_not(connection, plan, table, columns):
+    if refusal_to_audit(connection, plan, table, columns):
         return []
     scan = TableScan(connection, plan, table, columns, refusing=True)
     condition = is_one_of(scan, [list(key)])

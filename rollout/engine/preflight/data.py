@@ -14,8 +14,8 @@ _HEALTH_LEVELS: dict[Status, Level] = {
     "unknown": "unknown",
 }
 _HEALTH_ADVICE = {
-    "WAL": "Have WAL archived and read, or its disk fills up.",
-    "transaction ids": "Let vacuum catch up first.",
+    "WAL": "Fix WAL archiving or unused slots before the disk fills.",
+    "transaction ids": "Wait for vacuum to catch up.",
     "connections": "Leave room for the rollout's own connections.",
 }
 

@@ -59,7 +59,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
     """Whether every derived value can be computed for the present rows, the same in any session."""
     derived = [t for t in scope.plan.translations if isinstance(t, Derived)]
     if not derived or scope.phase == CONTRACT:
-        return Item(NAME, "pass", "No expression is to be evaluated by triggers yet to come.")
+        return Item(NAME, "pass", "No trigger still to come evaluates an expression.")
     faults: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     tried = []
@@ -153,7 +153,7 @@ class _Trial:
             "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new LIMIT {}) AS tried"
             " WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
         ).format(value, again, self.derived.table.identifier, sql.Literal(COMPARED_ROWS))
-        advice = "Correct it: the expression over what it says is to be the new value again."
+        advice = "Correct it: the expression over its result must give the new value again."
         try:
             with self._as_in_a_trigger():
                 row = self.connection.execute(own(query)).fetchone()

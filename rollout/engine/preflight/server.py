@@ -177,7 +177,7 @@ def replication(connection: Connection, scope: Scope) -> Item:
         return Item(name, "pass", "There is no replica.")
     if any(state is None for _, state, _, _ in replicas):
         advice = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
-        return Item(name, "unknown", "How far replicas are behind is hidden.", advice)
+        return Item(name, "unknown", "Replication lag is not visible to this role.", advice)
     # A replica that has caught up reports no lag in time while nothing is written; nor does one
     # that has stopped.
     behind = [
@@ -187,7 +187,7 @@ def replication(connection: Connection, scope: Scope) -> Item:
         if (lag or timedelta()) > MAX_LAG or (size or 0) > MAX_LAG_BYTES
     ]
     if behind:
-        advice = "Let the replicas catch up first: the phase writes more for them."
+        advice = "Wait for the replicas to catch up: the phase adds load."
         return Item(name, "warns", "; ".join(behind), advice)
     return Item(name, "pass", f"{len(replicas)} replicas are close behind.")
 
@@ -196,7 +196,7 @@ def disk(connection: Connection, scope: Scope) -> Item:
     """The room that the phase needs, where the disk of the server can be seen from here."""
     need = _needed(connection, scope)
     if not need:
-        return Item(DISK, "pass", "The phase needs next to none.")
+        return Item(DISK, "pass", "The phase needs almost none.")
     return _room(connection, "The phase", need)
 
 
@@ -215,11 +215,11 @@ def _room(connection: Connection, what: str, need: int) -> Item:
             name,
             "info",
             f"{evidence}; the server's disk cannot be seen from here.",
-            "Look at the server, or at the monitoring of whoever runs it.",
+            "Check the server, or its monitoring.",
         )
     evidence = f"{evidence}; {size_text(free)} are free."
     if free < need * SPARE_FACTOR:
-        return Item(name, "blocks", evidence, "Make room first.")
+        return Item(name, "blocks", evidence, "Free up disk space.")
     return Item(name, "pass", evidence)
 
 

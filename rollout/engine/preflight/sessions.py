@@ -31,8 +31,8 @@ def long_transactions(connection: Connection, scope: Scope) -> Item:
         name="long transactions",
         idle=False,
         age=scope.limits.long_transaction,
-        none="No transaction has been at work for long.",
-        advice="Wait for its end, or have its owner end it; then look again.",
+        none="No long-running transactions.",
+        advice="Wait for it to finish, or ask its owner to end it.",
     )
 
 
@@ -44,8 +44,8 @@ def idle_in_transaction(connection: Connection, scope: Scope) -> Item:
         name="idle in transaction",
         idle=True,
         age=scope.limits.idle_transaction,
-        none="No session is idle in a transaction for long.",
-        advice="Have its owner end it: nobody knows when a forgotten transaction ends.",
+        none="No idle-in-transaction sessions.",
+        advice="Ask its owner to end it: a forgotten transaction may never end.",
     )
 
 
@@ -133,13 +133,13 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
     )
     if not waiting:
-        return Item(name, "pass", f"Nobody waits for a lock on {scope.tables}.")
+        return Item(name, "pass", f"No session waits for a lock on {scope.tables}.")
     evidence = "; ".join(
         f"pid {pid} ({application}) waits for {mode} on {table}, "
         f"behind pid {', '.join(map(str, blockers)) or 'nobody now'}"
         for pid, mode, table, application, blockers in waiting
     )
-    return Item(name, "warns", evidence, "Let that queue dissolve first; then look again.")
+    return Item(name, "warns", evidence, "Wait for the lock queue to clear.")
 
 
 def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
@@ -166,7 +166,7 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
             name,
             "blocks" if scope.strong_locks else "warns",
             evidence,
-            "Wait for its end: it does not give way to a change of the table.",
+            "Wait for its end: it does not yield to DDL.",
         )
     hidden = rows(
         connection,

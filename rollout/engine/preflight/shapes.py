@@ -129,7 +129,7 @@ def collations(connection: Connection, scope: Scope) -> Item:
         "; ".join(f"{column} has the collation {rule}" for column, rule in loose)
         + ", which is not deterministic: texts that differ are equal there.",
         "Give the column a deterministic collation in a migration first: ALTER COLUMN … TYPE text "
-        'COLLATE "default" rewrites no row (it builds indexes anew).',
+        'COLLATE "default" rewrites no row (it rebuilds indexes).',
     )
 
 

@@ -29,7 +29,7 @@ def invalid_indexes(connection: Connection, scope: Scope) -> Item:
         name,
         "warns",
         "; ".join(f"{index} of {table}" for index, table in invalid),
-        "Drop each with DROP INDEX CONCURRENTLY. One that the phase builds is cleared by itself.",
+        "Drop each with DROP INDEX CONCURRENTLY. The phase recreates those that it builds.",
     )
 
 
@@ -60,7 +60,7 @@ def other_triggers(connection: Connection, scope: Scope) -> Item:
             name,
             "warns",
             evidence,
-            "The phase writes every row and sets them off. Make sure that they can bear it.",
+            "The phase updates every row and fires them. Make sure that they can take the load.",
         )
     return Item(name, "info", evidence)
 
@@ -116,7 +116,7 @@ def publications(connection: Connection, scope: Scope) -> Item:
         name,
         "warns",
         evidence,
-        "Make the change on every subscriber first: a column that it lacks stops its replication.",
+        "Apply the change to every subscriber first: a missing column stops its replication.",
     )
 
 

@@ -28,17 +28,17 @@ __all__ = [
     "Selection",
     "count",
     "examples",
+    "refusal_to_repair",
     "step_of",
-    "why_not",
 ]
 
 
-def why_not(connection: Connection, plan: Plan, table: Table) -> str:
+def refusal_to_repair(connection: Connection, plan: Plan, table: Table) -> str:
     """Why no row of a table can be repaired as its schema is now; empty where they can."""
     for translation in (*plan.translations_of(table), *plan.computed_of(table)):
         for column in translation.added:
             if not fetch_bool(connection, facts.column_exists(table, column)):
-                return f"{table.label} has no column {column} yet. Carry out phases 1 and 2 first."
+                return f"{table.label} has no column {column} yet. Run phases 1 and 2 first."
     for lookup in plan.lookups_of(table):
         if not fetch_bool(connection, facts.column_exists(table, lookup.legacy)):
             return (

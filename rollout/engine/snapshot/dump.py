@@ -70,7 +70,7 @@ def exported(
         if missing:
             raise SnapshotError(
                 f"There is no table {' and no '.join(missing)} to take a snapshot of.",
-                "Look whether the environment names the right database.",
+                "Check the environment's database.",
             )
         yield Exported(
             id=row[0],

@@ -90,7 +90,7 @@ def of_program(name: str, code: int, output: str) -> SnapshotError:
     if code < 0:
         return SnapshotError(
             f"{program} was ended by signal {-code}. {' '.join(lines[-3:])}".strip(),
-            "Look whether the machine ran out of memory, then take another snapshot.",
+            "Check whether the machine ran out of memory, then take another snapshot.",
         )
     lowered = output.lower()
     if any(os.strerror(code).lower() in lowered for code in _FULL):

@@ -145,7 +145,7 @@ def replace_tables(
         wrong = differences(_without(recorded.contents, others), _without(restored, others))
         if wrong:
             raise SnapshotError(
-                f"What was restored is not what was recorded: {' '.join(wrong)}",
+                f"The restored data does not match the snapshot: {' '.join(wrong)}",
                 "Nothing was changed. Take another snapshot and restore that one.",
             )
         row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
@@ -213,7 +213,7 @@ def _drop(connection: Connection, plan: Plan) -> None:
                 )
     except errors.DependentObjectsStillExist as error:
         raise SnapshotError(
-            f"Something else there hangs on the plan's tables: {error.diag.message_detail or ''}",
+            f"Other objects depend on the plan's tables: {error.diag.message_detail or ''}",
             "Nothing was changed. Drop that first, or restore into an empty database.",
         ) from error
     connection.execute(

@@ -270,7 +270,7 @@ def test_a_replacement_that_fails_changes_nothing(target: Target, connection: Co
     before = rows_of(connection, BIGINT)
     with taken(target, plan) as (archive, recorded):
         connection.execute("CREATE VIEW on_top AS SELECT id FROM things")
-        with pytest.raises(SnapshotError, match="hangs on the plan's tables") as error:
+        with pytest.raises(SnapshotError, match="depend on the plan's tables") as error:
             replace_tables(connection, plan, archive, recorded, CONTROL)
         assert "on_top" in str(error.value)
         connection.execute("DROP VIEW on_top")
