@@ -159,7 +159,7 @@ class TestNumbers:
         assert f"{found.value:.0f} of " in found.reason
 
     @pytest.mark.parametrize(
-        ("constant", "status"), [("XID_AGE", "throttle"), ("LAST_XID_AGE", "stop")]
+        ("constant", "status"), [("MAX_XID_AGE", "throttle"), ("HARD_XID_AGE", "stop")]
     )
     def test_old_transaction_ids_throttle_and_then_stop(
         self,
