@@ -2,10 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
+from django.urls import reverse
+
+from rollout.console.formats import duration
 from rollout.console.http.links import rollout_url
 from rollout.console.views.guardrails import RuleRow
-from rollout.models import AuditReport, AuditStatus, RunState, Snapshot, SnapshotState
+from rollout.journal import watched_times
+from rollout.journal.events import Event
+from rollout.journal.moments import in_words
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    RunState,
+    Snapshot,
+    SnapshotState,
+    WatchedTime,
+)
 from rollout.queries.status import RolloutStatus
 
 STOPPED_STATES = {
@@ -28,7 +42,7 @@ def alerts_for(
     status: RolloutStatus, rules: Iterable[RuleRow], audits: Iterable[AuditReport]
 ) -> list[Alert]:
     """None when worker and watchdog answer, every phase that began goes on or is done, guardrails
-    are OK, rows match and snapshots can be restored."""
+    are OK, rows match, snapshots can be restored and the clock runs evenly."""
     rollout = status.rollout
     here = rollout.get_absolute_url()
     alerts = []
@@ -36,6 +50,8 @@ def alerts_for(
         alerts.append(Alert("No worker answers.", here))
     if not status.liveness.watchdog_alive:
         alerts.append(Alert("No watchdog answers.", here))
+    if jump := watched_times.unsettled_jump():
+        alerts.append(_of_jump(jump))
     rows = list(rules)
     pausing = {row.state.run_id for row in rows if row.state is not None and row.doing}
     for phase in status.phases:
@@ -56,6 +72,20 @@ def alerts_for(
     alerts += _of_snapshots(status.evidence.facts.snapshots)
     alerts += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
     return alerts
+
+
+def _of_jump(jump: WatchedTime) -> Alert:
+    """What a jump of the clock, or a long time without a watchdog, stops until it is a day old."""
+    way = "ahead" if jump.jumped > 0 else "back"
+    # Nobody can tell a long time without a watchdog from a jump ahead.
+    otherwise = ", or no watchdog ran for as long" if jump.jumped > 0 else ""
+    return Alert(
+        f"The database's clock jumped {duration(abs(jump.jumped))} {way}, to "
+        f"{in_words(jump.began_at)}{otherwise}. Nothing is deleted for a day. See that the "
+        "machines keep their time.",
+        f"{reverse('rollout:log')}?{urlencode({'event': Event.CLOCK_JUMPED.value})}",
+        "warn",
+    )
 
 
 def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db.models import DateTimeField, ExpressionWrapper, Subquery
+
 from rollout import journal
 from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import SKEW
@@ -51,10 +53,11 @@ def total_since(moment: datetime, times: Iterable[WatchedTime]) -> timedelta:
     return sum((part for part in parts if part > timedelta(0)), timedelta(0))
 
 
-def is_unsettled() -> bool:
-    """Whether nobody can tell how old anything is: the clock has not run evenly for a day yet."""
-    now = newest_moment()
-    return (
-        now is not None
-        and WatchedTime.objects.filter(began_at__gt=now - SETTLES_AFTER).exclude(jumped=0).exists()
-    )
+def unsettled_jump() -> WatchedTime | None:
+    """What began with a jump since which the clock has not run evenly for a day; the newest.
+
+    Nobody can tell how old anything is then, and nothing is deleted.
+    """
+    now = WatchedTime.objects.values("ended_at")[:1]
+    settled = ExpressionWrapper(Subquery(now) - SETTLES_AFTER, output_field=DateTimeField())
+    return WatchedTime.objects.filter(began_at__gt=settled).exclude(jumped=0).first()

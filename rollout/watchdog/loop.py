@@ -54,7 +54,7 @@ class Watchdog:
             now = self._clock()
             if now < self._due.get(duty.name, now) or (duty.needs_worker and not worker_alive):
                 continue
-            if duty.deletes and watched_times.is_unsettled():
+            if duty.deletes and watched_times.unsettled_jump() is not None:
                 continue
             self._due[duty.name] = now + duty.every.total_seconds()
             with isolated(f"The duty “{duty.name}”"):

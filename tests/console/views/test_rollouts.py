@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.console.http.fragments import FAST
+from rollout.journal import watched_times
+from rollout.journal.moments import in_words
 from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
@@ -292,6 +295,37 @@ def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
     assert f"{link} failed its verification.</a>" in text_of(viewer, PAGE)
     Snapshot.objects.exclude(pk=failed.pk).update(state="deleted")
     assert "Needs you</span>" in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("jump", "sentence"),
+    [
+        (timedelta(hours=3), "jumped 3 h ahead, to {}, or no watchdog ran for as long."),
+        (timedelta(hours=-3), "jumped 3 h back, to {}."),
+    ],
+    ids=["ahead", "back"],
+)
+def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
+    rollout: Rollout, viewer: Client, jump: timedelta, sentence: str
+) -> None:
+    journal.processes_run()
+    began = timezone.now() - timedelta(days=2)
+    watched_times.add(began, seen_from=None)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    at = began + jump
+    watched_times.add(at, seen_from=began, jumped=jump)
+    told = f"database&#x27;s clock {sentence.format(in_words(at))} Nothing is deleted for a day."
+    watched_until = at
+    for hours in (0, 23, 2):
+        until = watched_until + timedelta(hours=hours)
+        watched_times.add(until, seen_from=watched_until)
+        watched_until = until
+        text = text_of(viewer, PAGE)
+        is_told = watched_times.unsettled_jump() is not None
+        assert is_told == (until - at < watched_times.SETTLES_AFTER)
+        assert (told in text) == is_told
+        assert ("Look at it</span>" in text) == is_told
+        assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
 
 
 def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: Client) -> None:
