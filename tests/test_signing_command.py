@@ -89,8 +89,8 @@ def test_what_was_not_read_is_neither_approved_nor_started(
     read = ("--digest", "0123456789ab", "--user", "lead2")
     code, _, err = shell(verb, PLAN, "3", *more, *read)
     assert code == 1
-    assert f"({read[1]}). Read what it runs, and {verb} that." in err
-    assert "Phase 3 is another now than the one you read" in err
+    assert f"({read[1]}). Review it again before you {verb} it." in err
+    assert "Phase 3 has changed since you read it" in err
     assert not rollout.runs.filter(phase=3).exists()
 
 

@@ -16,8 +16,8 @@ def refuse_unread(plan: Plan, phase: int, seen: str | None, verb: str) -> None:
     """Raises PhaseChanged where ``seen`` is not the phase's digest; None leaves it open."""
     if seen is not None and seen != plan.digest_of(phase):
         raise PhaseChanged(
-            f"Phase {phase} is another now than the one you read ({seen or 'none'}). "
-            f"Read what it runs, and {verb} that."
+            f"Phase {phase} has changed since you read it ({seen or 'none'}). "
+            f"Review it again before you {verb} it."
         )
 
 

@@ -38,7 +38,7 @@ from tests.pages import addresses_of_the_console
 from tests.servers import Database
 
 # The page of a rollout whose phase is at work sends the most: each kind of evidence is a query.
-MAX_QUERIES = 30
+MAX_QUERIES = 40
 UNCOUNTED = ("SET ", 'UPDATE "django_session"')
 ON_DEMAND = ("preflight", "readiness", "locks", "new")
 """Last parts of addresses that a page asks for by itself, or when somebody presses."""

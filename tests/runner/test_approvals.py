@@ -145,7 +145,7 @@ class TestApprovals:
     def test_what_was_read_is_what_is_approved(self, rollout: Rollout, known: Known) -> None:
         seen = digest(known)
         known.use(plan_with(Approved(), description="-changed"))
-        with pytest.raises(Refused, match=f"another now than the one you read .{seen}"):
+        with pytest.raises(Refused, match=f"has changed since you read it .{seen}"):
             runner.approve(rollout, PHASE, seen=seen, actor=rollouts.person("grace"))
 
     @pytest.mark.parametrize(

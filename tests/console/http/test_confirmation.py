@@ -142,7 +142,7 @@ def test_a_phase_that_changed_since_it_was_read_is_not_scheduled(
     at = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
     form = {"at": at, "seen": "0123456789ab"}
     answer = lead.post(f"{journal.PAGE}phases/1/schedule/", form, follow=True).content.decode()
-    assert "Phase 1 has changed since you opened the page." in answer
+    assert "Phase 1 has changed since you read it (0123456789ab)." in answer
     assert not ScheduledStart.objects.exists()
 
 

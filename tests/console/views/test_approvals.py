@@ -55,7 +55,7 @@ def test_what_was_not_read_is_not_approved(
     before_phase_3: Rollout, lead: Client, seen: dict[str, str]
 ) -> None:
     answer = lead.post(APPROVAL, seen, follow=True).content.decode()
-    assert "Phase 3 is another now than the one you read" in answer
+    assert "Phase 3 has changed since you read it" in answer
     assert not SignOff.objects.exists()
 
 
@@ -258,5 +258,5 @@ class TestTypingTheName:
     ) -> None:
         form = {"typed": journal.PLAN, "seen": "0123456789ab"}
         text = lead.post(START, form, follow=True).content.decode()
-        assert "Phase 3 is another now than the one you read" in text
+        assert "Phase 3 has changed since you read it" in text
         assert not rollout.runs.filter(phase=3).exists()
