@@ -93,6 +93,6 @@ def test_every_variable_that_the_site_reads_is_in_the_table_and_no_other() -> No
 
 def test_every_key_that_the_app_reads_is_in_the_table_and_no_other() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "rollout").rglob("*.py"))
-    read = set(re.findall(r"ROLLOUT(?:\"?, \{\}\))?\.get\(\s*\"([A-Z_]+)\"", source))
+    read = set(re.findall(r"\bsetting\(\s*\"([A-Z_]+)\"", source))
     read |= set(re.findall(r"configured\.get\(\s*\"([A-Z_]+)\"", source)) & {"METRICS"}
     assert read == table_under("Settings of the app")
