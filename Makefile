@@ -1,4 +1,4 @@
-# make demo   the console over real listings, with everything it needs; one Ctrl-C stops all of it
+# make demo   the console over generated listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
 # make test-fast  those that need no browser, no process and no database of their own
 # make format formats the code, and mends what ruff can mend

@@ -223,7 +223,7 @@ FIGURES = {
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
-        f"for {spelled(scheduled_starts.MAX_DELAY.total_seconds() / 60)} minutes is not made up",
+        f"{spelled(scheduled_starts.MAX_DELAY.total_seconds() / 60)} minutes late is refused",
         f"an answer for {spelled(cached_queries.TTL_SECONDS)} seconds",
     ],
     "docs/monitoring.md": [

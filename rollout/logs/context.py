@@ -16,7 +16,7 @@ from rollout.logs.texts import visible
 # In the order in which a line shows them.
 FIELDS = (
     *("request", "plan", "environment", "phase", "way", "run", "step", "job"),
-    *("audit", "snapshot", "event", "actor"),
+    *("audit", "snapshot", "restore", "rehearsal", "event", "actor"),
 )
 
 _fields: ContextVar[Mapping[str, Any]] = ContextVar(

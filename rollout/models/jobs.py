@@ -13,7 +13,7 @@ class BackfillJob(models.Model):
     """A pass over a table. Its lanes and counters live in the target, beside the data.
 
     The counters here are the totals of a finished job, copied once; a running job's are read from
-    the target (``rollout.engine.backfill.progress``).
+    the target (``rollout.engine.lane_totals.totals``).
     """
 
     step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="jobs")

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from rollout import logs
+from rollout.logs import context
+from rollout.worker.kinds import KINDS
 
 
 @pytest.fixture
@@ -139,3 +141,7 @@ def test_no_terminal_obeys_a_line(
         assert f"\\u{ord(control[0]):04x}" in line
     line = kept.text.encode()  # No half of a character is left that has no bytes.
     assert line.isascii()
+
+
+def test_a_line_shows_whatever_kind_of_work_it_belongs_to() -> None:
+    assert {kind.model.kind for kind in KINDS} <= set(context.FIELDS)
