@@ -58,20 +58,21 @@ CREATE OR REPLACE FUNCTION {name}() RETURNS {returns} LANGUAGE plpgsql AS $$ BEG
 MADE_SOMETHING = "WHERE EXISTS (SELECT FROM pg_event_trigger_ddl_commands())"
 AT_THE_GATE = """
 SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-   AND objid = hashtext(%s)::oid AND %s = ANY (pg_blocking_pids(pid))
+   AND objid = hashtext(%s)::oid AND pg_blocking_pids(pid) && %s::int[]
 """
 # An index is built in transactions of its own: it waits for who may still see the table without.
-# Whoever waits for somebody else than the gate has not come to it yet.
+# Whoever waits for somebody else than a gate has not come to one yet. Of two gates at one index the
+# build waits for either first: which one is open must not matter.
 BUILDING = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE 'CREATE INDEX CONCURRENTLY%%' || %s || '%%' AND wait_event_type = 'Lock'
-   AND %s = ANY (pg_blocking_pids(pid))
+   AND pg_blocking_pids(pid) && %s::int[]
 """
 IS_THERE = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
 WAITS_FOR_ROLLOUT = """
 SELECT max(pid) FROM pg_stat_activity
  WHERE query LIKE '%%FROM "rollout_rollout"%%' || %s || 'FOR %%UPDATE%%'
-   AND wait_event_type = 'Lock' AND %s = ANY (pg_blocking_pids(pid))
+   AND wait_event_type = 'Lock' AND pg_blocking_pids(pid) && %s::int[]
 """
 # Of a third of the rows, as no trigger sees it.
 DAMAGE = """
@@ -121,7 +122,8 @@ class Gate:
         return reached[0]
 
     def _process(self) -> Any:
-        return rollouts.ask(self.question, self.name, self._keeper.info.backend_pid)
+        keepers = [gate._keeper.info.backend_pid for gate in self.site.shut]
+        return rollouts.ask(self.question, self.name, keepers)
 
 
 class Site:
