@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from django.db.models import Q
 from django.utils import timezone
 
 from rollout.engine.audit import AuditResult, RowMismatch
@@ -20,11 +19,6 @@ from rollout.models import (
 BATCH_SIZE = 1000
 # Table, key and column.
 Place = tuple[str, str, str]
-
-
-def waived_now() -> Q:
-    """Findings that are waived at this moment."""
-    return Q(waived_until__gt=timezone.now())
 
 
 def settle(report: AuditReport, result: AuditResult, *, operation: str = "") -> None:

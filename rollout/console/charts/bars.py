@@ -79,10 +79,6 @@ class Chart:
     def highest(self) -> float:
         return max(span.rows_per_second for span in self.spans)
 
-    @property
-    def on_one_day(self) -> bool:
-        return self.start.date() == self.end.date()
-
 
 def chart_of(
     samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
