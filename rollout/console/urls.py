@@ -14,6 +14,7 @@ from rollout.console.views import (
     downloads,
     environments,
     findings,
+    finds,
     glossaries,
     guardrails,
     jobs,
@@ -139,6 +140,7 @@ _logout = LogoutView.as_view(next_page="rollout:overview")
 urlpatterns: Addresses = [
     path("", rollouts.overview, name="overview"),
     path("log/", activity.log, name="log"),
+    path("find/", finds.find, name="find"),
     path("glossary/", glossaries.glossary, name="glossary"),
     path("style/", styles.parts, name="style"),
     path("theme/", styles.theme, name="theme"),

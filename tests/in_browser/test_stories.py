@@ -153,6 +153,20 @@ def test_everything_works_on_a_phone_without_scripts(
         assert not lead.problems
 
 
+def test_the_palette_leads_by_the_keyboard_to_a_page(site: Site) -> None:
+    with site.visitor("viewer") as viewer:
+        viewer.open("/rollout/")
+        viewer.page.keyboard.press("Control+k")
+        viewer.page.locator("#palette .results a").first.wait_for()
+        viewer.page.keyboard.type("schema production")
+        viewer.page.locator("#palette .results[data-text='schema production']").wait_for()
+        assert viewer.barriers() == []
+        viewer.page.keyboard.press("ArrowDown")
+        viewer.page.keyboard.press("Enter")
+        viewer.page.wait_for_url(f"**{PAGE}schema/")
+        assert viewer.problems == []
+
+
 def test_one_lead_pauses_and_goes_and_another_resumes(
     site: Site, database: Database, worker: None
 ) -> None:

@@ -25,7 +25,7 @@ from tests.console import journal
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
-OF_EVERY_ENVIRONMENT = ("", "log/", "glossary/", "style/", "theme/", "confirm/")
+OF_EVERY_ENVIRONMENT = ("", "find/", "log/", "glossary/", "style/", "theme/", "confirm/")
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -35,6 +35,7 @@ WHO_MAY = {
     # address: (who may GET it, who may POST to it); 405 for those who may, where it is not made.
     "": (READERS, READERS),
     "log/": (READERS, READERS),
+    "find/": (READERS, READERS),
     "glossary/": (READERS, READERS),
     "style/": (READERS, READERS),
     "theme/": (READERS, READERS),

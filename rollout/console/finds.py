@@ -1,0 +1,102 @@
+"""Finds pages of a rollout, its next action, objects by number and mismatching rows by key."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from django.db.models import Model
+
+from rollout.console.http.inputs import number_in
+from rollout.console.http.links import rollout_url
+from rollout.engine.catalog import tables_of
+from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
+from rollout.queries.status import RolloutSummary
+
+MAX_RESULTS = 40
+MAX_ROWS = 10
+# The pages of a rollout: label, and name of the address.
+PAGES = (
+    ("Overview", "rollout"),
+    ("Mapping review", "mappings"),
+    ("Backfill jobs", "jobs"),
+    ("Audits", "audits"),
+    ("Snapshots", "snapshots"),
+    ("Rehearsals", "rehearsals"),
+    ("Monitoring", "monitoring"),
+    ("Schema", "schema"),
+    ("Readiness", "readiness"),
+)
+# What an object is called, and the lookup of its rollout.
+OBJECTS: dict[str, tuple[type[Model], str]] = {
+    "audit": (AuditReport, "rollout"),
+    "job": (BackfillJob, "step_run__run__rollout"),
+    "rehearsal": (Rehearsal, "rollout"),
+    "snapshot": (Snapshot, "rollout"),
+}
+_NUMBERED = re.compile(r"(?:(\w+)\s+)?#?\s*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A place to go to: its kind, its label, where it belongs."""
+
+    kind: str
+    label: str
+    belongs_to: str
+    url: str
+
+
+def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
+    """Return at most ``MAX_RESULTS`` places of those rollouts that match every word of a text.
+
+    Objects by their number (``audit 4``, ``#4``) and rows by their whole key come first.
+    """
+    text = text.strip()
+    words = text.lower().split()
+    places = (
+        result
+        for result in _places(summaries)
+        if all(word in f"{result.label} {result.belongs_to}".lower() for word in words)
+    )
+    rollouts = [summary.rollout for summary in summaries]
+    first = [*_numbered(text, rollouts), *_rows(text, summaries)] if text else []
+    return list(islice((*first, *places), MAX_RESULTS))
+
+
+def _places(summaries: list[RolloutSummary]) -> Iterator[Result]:
+    for summary in summaries:
+        rollout = summary.rollout
+        belongs_to = f"{summary.plan.title}, {rollout.environment}"
+        if summary.next_phase is not None and summary.active is None:
+            label = f"Start phase {summary.next_phase}: {summary.phases[summary.next_phase].role}"
+            url = rollout_url(rollout, "start", summary.next_phase)
+            yield Result("Action", label, belongs_to, url)
+        for label, page in PAGES:
+            yield Result("Page", label, belongs_to, rollout_url(rollout, page))
+        for phase in summary.phases:
+            url = rollout_url(rollout, "phase", phase.number)
+            yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url)
+
+
+def _numbered(text: str, rollouts: list[Rollout]) -> Iterator[Result]:
+    match = _NUMBERED.fullmatch(text)
+    number = number_in(match.group(2)) if match else None
+    if match is None or number is None:
+        return
+    for kind, (model, path) in OBJECTS.items():
+        if match.group(1) in (None, kind):
+            for row in model._default_manager.filter(pk=number, **{f"{path}__in": rollouts}):
+                url = row.get_absolute_url()  # type: ignore[attr-defined]
+                yield Result(kind.capitalize(), f"{kind.capitalize()} {number}", "", url)
+
+
+def _rows(key: str, summaries: list[RolloutSummary]) -> Iterator[Result]:
+    # With the table, the unique index answers.
+    tables = {table for summary in summaries for table in tables_of(summary.plan)}
+    findings = Finding.objects.select_related("rollout").filter(
+        rollout__in=[summary.rollout for summary in summaries], table__in=tables, key=key
+    )
+    for finding in findings.order_by("table", "column")[:MAX_ROWS]:
+        label = f"{finding.table} {finding.key}, {finding.column}: {finding.get_state_display()}"
+        yield Result("Mismatch", label, str(finding.rollout), finding.get_absolute_url())

@@ -1,0 +1,71 @@
+"""Finding pages, actions, objects and rows from anywhere."""
+
+import re
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from rollout.models import Finding, Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, ran, text_of
+
+FIND = "/rollout/find/"
+
+
+def links(client: Client, text: str) -> list[str]:
+    """The addresses of the results for a text, in order."""
+    return re.findall(
+        r'<a href="([^"]+)"><span class="kind', fragment_of(client, f"{FIND}?q={text}")
+    )
+
+
+def test_words_find_pages_and_the_next_action(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    assert links(lead, "mapping+review+production") == [f"{PAGE}mappings/"]
+    assert links(lead, "START+phase")[0] == f"{PAGE}phases/1/start/"
+    assert f"{PAGE}monitoring/" in links(lead, "")
+    assert "Nothing matches “elephant”." in text_of(lead, f"{FIND}?q=elephant")
+
+
+def test_a_number_finds_objects_and_a_key_finds_mismatches(rollout: Rollout, lead: Client) -> None:
+    audit = journal.audited(rollout)
+    snapshot = journal.taken(rollout)
+    finding = Finding.objects.create(
+        rollout=rollout, table="properties", key="abc-1", column="type", category="wrong"
+    )
+    assert links(lead, f"audit+{audit.pk}") == [audit.get_absolute_url()]
+    assert snapshot.get_absolute_url() in links(lead, f"%23{snapshot.pk}")
+    assert links(lead, "abc-1") == [finding.get_absolute_url()]
+    assert links(lead, "abc") == []
+    assert links(lead, "audit+99999999999999999999") == []
+
+
+def test_results_are_of_environments_that_the_user_may_see(rollout: Rollout, db: None) -> None:
+    audit = journal.audited(rollout)
+    nobody = Client()
+    nobody.force_login(get_user_model().objects.create_user("stranger"))
+    assert nobody.get(f"{FIND}?q=audit+{audit.pk}").status_code == 403
+
+
+def test_queries_do_not_grow_with_the_rows_found(rollout: Rollout, lead: Client) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            links(lead, "7")
+        return len(captured)
+
+    queries()
+    before = queries()
+    for column in ("type", "status", "currency"):
+        Finding.objects.create(
+            rollout=rollout, table="properties", key="7", column=column, category="wrong"
+        )
+    assert len(links(lead, "7")) >= 3
+    assert queries() == before
+
+
+def test_a_text_is_shown_as_text(lead: Client) -> None:
+    text = lead.get(FIND, {"q": "<script>x</script>"}).content.decode()
+    assert "<script>x" not in text
+    assert "&lt;script&gt;x" in text
