@@ -137,23 +137,6 @@ _RULE = {
     "error": Look("Not judged", "warn", "warning"),
 }
 
-_JOB = {
-    "fill": "Backfill",
-    "compute": "Computing",
-    "clear": "Clearing",
-    "restore": "Restore",
-    "repair": "Repair",
-    "proof": "Proof",
-}
-
-
-JOBS = tuple(_JOB.items())
-
-
-def of_job(kind: str) -> str:
-    """The word for what a job does to its table."""
-    return _JOB[kind]
-
 
 def of_phase(state: str, way: str) -> Look:
     """Of a phase, or of a run of it or beside it."""

@@ -12,7 +12,8 @@ from rollout.console.lists.pages import Page
 from rollout.engine.health import Status
 from rollout.engine.preflight import Level
 from rollout.gates.checklists import ItemStatus
-from rollout.journal import audit_mappings
+from rollout.journal import audit_mappings, labels
+from rollout.journal.events import headline_of
 from rollout.models import Delivery
 from rollout.queries import progress
 from rollout.queries.scaffolds import python_text
@@ -43,7 +44,12 @@ register.filter("reviewed", audit_mappings.reviewed)
 register.filter("against", audit_mappings.against)
 register.filter("python", python_text)
 register.filter("json_text", formats.json_text)
-register.filter("job_word", badges.of_job)
+register.filter("category_label", labels.category_label)
+register.filter("event_label", headline_of)
+register.filter("gate_label", labels.gate_label)
+register.filter("job_word", labels.job_label)
+register.filter("job_label", labels.job_label)
+register.filter("role_label", labels.role_label)
 register.simple_tag(access.login_url, name="login_url")
 register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")

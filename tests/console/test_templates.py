@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+from django.template.loader import get_template
 from django.test import Client
 from django.urls import reverse
 
@@ -105,3 +106,8 @@ def test_templates_have_nothing_inline() -> None:
 def test_templates_have_lines_of_300_characters_at_most() -> None:
     for template in (ROOT / "templates").rglob("*.html"):
         assert max(map(len, template.read_text().splitlines()), default=0) <= 300, template
+
+
+def test_every_template_compiles() -> None:
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        get_template(str(path.relative_to(ROOT / "templates")))

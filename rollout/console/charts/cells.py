@@ -42,12 +42,14 @@ def value(text: str | None) -> SafeString:
 
 
 def category(share: Share) -> SafeString:
+    """A category in words; its key is what a pointer on it shows."""
     if share.matched:
-        return format_html("<code>{}</code>", share.name)
+        return format_html('<span title="{}">{}</span>', share.name, share.label)
     return format_html(
-        '<span class="badge square tone-bad">{}{}</span>',
-        _FAILED,
+        '<span class="badge square tone-bad" title="{}">{}{}</span>',
         share.name,
+        _FAILED,
+        share.label,
     )
 
 
@@ -55,10 +57,10 @@ def box(context: Context, box: Box) -> SafeString:
     """A cell of the matrix; it leads to its rows."""
     if not box.rows or box.worst is None:
         return _NOTHING
-    name = box.worst.share.name
+    share = box.worst.share
     query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
     if not box.bad:
-        look = "exact" if name == "ok" else "same"
+        look = "exact" if share.name == "ok" else "same"
         return format_html(
             '<td class="number {}"><a href="{}#mismatches">{}</a></td>',
             look,
@@ -72,7 +74,7 @@ def box(context: Context, box: Box) -> SafeString:
         query,
         _FAILED,
         number(box.rows),
-        name,
+        share.label,
         others,
     )
 

@@ -4,36 +4,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.engine.audit import CATEGORIES, MATCHED, MISMATCHED
+from rollout.journal.labels import CATEGORIES as LABELS
+from rollout.journal.labels import category_label
 from rollout.models import AuditReport
 
 MAX_PAIRS = 200
-MEANINGS = {
-    "ok": "The new value is what the legacy value says, to the letter.",
-    "ok_normalized": "The same but for white space and upper or lower case.",
-    "ok_mapped": "The mapping says that this lookup row stands for the legacy text.",
-    "both_null": "No legacy value, and no new value.",
-    "quarantined": "The function has no answer for the row; it is kept aside with its error.",
-    "transient": "It differed in the snapshot and was right a moment later: a write in flight.",
-    "unmapped": "The legacy text has no lookup row yet.",
-    "missing": "The legacy value says what the new one should be, and it is empty.",
-    "unexpected": "A new value, and no legacy value that it could come from.",
-    "ambiguous": "Texts that differ only in white space or case have different lookup rows.",
-    "inactive": "The right lookup row, but one that is no longer in use.",
-    "computed_differs": "Another value than the expression or the function says.",
-    "wrong": "Another lookup row than the mapping says.",
-    "orphan": "The lookup row that the new value names does not exist.",
-    "answer_differs": "Each row is as the mapping says, but the two paths answer differently.",
-}
 
 
 @dataclass(frozen=True)
 class Share:
-    """A category: how many of the rows are in it, and what it means."""
+    """A category and how many of the rows are in it."""
 
     name: str
     rows: int
-    matched: bool
-    meaning: str
+
+    @property
+    def label(self) -> str:
+        return category_label(self.name)
+
+    @property
+    def meaning(self) -> str:
+        return LABELS.get(self.name, ("", ""))[1]
+
+    @property
+    def matched(self) -> bool:
+        return self.name in MATCHED
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Crosstab:
 def shares(categories: dict[str, int]) -> list[Share]:
     """The categories of an audit, the worst first."""
     ordered = sorted(categories.items(), key=lambda item: -severity(item[0]))
-    return [share_of(name, rows) for name, rows in ordered]
+    return [Share(name, rows) for name, rows in ordered]
 
 
 def crosstabs(report: AuditReport) -> list[Crosstab]:
@@ -115,7 +110,7 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
                 pair["legacy"],
                 pair["new"],
                 pair["rows"],
-                share_of(pair["category"], pair["rows"]),
+                Share(pair["category"], pair["rows"]),
                 f"{number}.{n}",
             )
             for n, pair in enumerate(pairs)
@@ -133,11 +128,6 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
         left_out=len(cells[MAX_PAIRS:]),
         rows_left_out=sum(cell.rows for cell in cells[MAX_PAIRS:]),
     )
-
-
-def share_of(name: str, rows: int) -> Share:
-    """A category with its rows, and what it means."""
-    return Share(name, rows, name in MATCHED, MEANINGS.get(name, ""))
 
 
 def severity(category: str) -> int:

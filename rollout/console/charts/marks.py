@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from rollout.console import badges
 from rollout.console.charts.lines import Band, band_of
 from rollout.journal.events import Event, headline_of
+from rollout.journal.labels import job_label
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, Way
 
 # Maximum of each kind; the newest are marked.
@@ -108,7 +108,7 @@ def _jobs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
     ends = {job: job.finished_at or job.step_run.run.stopped_at for job in jobs}
     return [
         Mark(
-            f"{badges.of_job(job.kind)} of {job.table}",
+            f"{job_label(job.kind)} of {job.table}",
             band_of(job.created_at, end or until, since, until),
             "job",
             job.created_at,

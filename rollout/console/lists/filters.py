@@ -1,10 +1,13 @@
 """What a list shows, as its address says it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
 
 from django import forms
 from django.db.models import Model, QuerySet
+
+from rollout.journal.labels import role_label
+from rollout.plan.plan import ROLES
 
 Listed = TypeVar("Listed", bound=Model)
 
@@ -35,13 +38,20 @@ class ListFilter(forms.Form):
         self.is_valid()
         return {name: value for name, value in self.cleaned_data.items() if value}
 
-    def offer(self, name: str, values: Iterable[str]) -> None:
+    def offer(self, name: str, values: Iterable[str], label: Callable[[str], str] = str) -> None:
         """The values to choose from, where only the request knows them."""
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [ANY, *((value, value) for value in sorted(values))]
+        field.choices = [ANY, *sorted((value, label(value)) for value in values)]
 
 
 def choice(choices: Iterable[tuple[str, str]], label: str | None = None) -> forms.ChoiceField:
     """One of these, or any."""
     return forms.ChoiceField(required=False, label=label, choices=[ANY, *choices])
+
+
+def phase_choice() -> forms.ChoiceField:
+    """One of the five phases, or any."""
+    return choice(
+        (str(number), f"{number} {role_label(role)}") for number, role in enumerate(ROLES)
+    )

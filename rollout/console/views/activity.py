@@ -3,17 +3,18 @@
 from typing import ClassVar
 
 from django import forms
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import page_of
 from rollout.journal.environments import names_there
+from rollout.journal.events import Event
 from rollout.models import LogEntry, Rollout
 from rollout.plan import plans
-from rollout.plan.plan import ROLES
 
 
 class LogFilter(ListFilter):
@@ -21,7 +22,7 @@ class LogFilter(ListFilter):
 
     plan = choice([])
     environment = choice([])
-    phase = choice((str(number), f"{number} {role}") for number, role in enumerate(ROLES))
+    phase = phase_choice()
     actor = forms.CharField(required=False, max_length=150)
     event = forms.CharField(required=False, max_length=40)
     text = forms.CharField(required=False, max_length=200, label="Message")
@@ -31,7 +32,6 @@ class LogFilter(ListFilter):
         "environment": "environment",
         "phase": "phase",
         "actor": "actor__icontains",
-        "event": "event__icontains",
         "text": "message__icontains",
     }
 
@@ -44,6 +44,14 @@ class LogFilter(ListFilter):
         named = gone.values_list("plan", "environment").first() or ()
         self.offer("plan", {plan.name for plan in plans}.union(named[:1]))
         self.offer("environment", names_there().union(named[1:]))
+
+    def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
+        """The rows that match; an event by a part of its headline or of its stored name."""
+        matching, part = super().of(rows), self.asked.get("event")
+        if not part:
+            return matching
+        headlines = [event for event in Event if part.lower() in event.headline.lower()]
+        return matching.filter(Q(event__icontains=part) | Q(event__in=headlines))
 
 
 @may("view_rollout", anywhere=True)

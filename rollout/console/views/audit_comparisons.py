@@ -6,7 +6,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console.charts.crosstabs import Share, share_of
+from rollout.console.charts.crosstabs import Share
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import audit_or_404
 from rollout.models import AuditReport, AuditStatus
@@ -55,7 +55,7 @@ def _categories(earlier: AuditReport, later: AuditReport) -> list[Difference]:
     names = {*earlier.categories, *later.categories}
     differences = [
         Difference(
-            share_of(name, later.categories.get(name, 0)),
+            Share(name, later.categories.get(name, 0)),
             earlier.categories.get(name, 0),
             later.categories.get(name, 0),
         )
@@ -71,7 +71,7 @@ def _cells(earlier: AuditReport, later: AuditReport) -> list[Difference]:
     before, after = _rows(earlier), _rows(later)
     differences = [
         Difference(
-            share_of(pair[3], after.get(pair, 0)),
+            Share(pair[3], after.get(pair, 0)),
             before.get(pair, 0),
             after.get(pair, 0),
             *pair[:3],

@@ -26,6 +26,7 @@ from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
+from rollout.journal.labels import category_label
 from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
@@ -78,7 +79,9 @@ class MismatchFilter(ListFilter):
         for translation in report.translations:
             pairs |= {(translation["column"], category) for category in translation["categories"]}
         self.offer("column", {column for column, _ in pairs if column})
-        self.offer("category", {category for _, category in pairs}.difference(MATCHED))
+        self.offer(
+            "category", {category for _, category in pairs}.difference(MATCHED), category_label
+        )
 
 
 class SampleForm(forms.Form):

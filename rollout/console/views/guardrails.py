@@ -11,16 +11,10 @@ from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.runs import back, carry_out
+from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
 from rollout.plan.rules import COUNTED, Rule
-
-ACTIONS = {
-    "warn": ("warns", "Warned"),
-    "throttle": ("slows backfills down", "Slows backfills down"),
-    "pause": ("pauses", "Paused"),
-    "hold": ("holds the next phase", "Holds the next phase"),
-}
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from rollout import runner
 from rollout.console import job_histories
-from rollout.console.badges import JOBS
 from rollout.console.charts.bars import Chart, chart_of, with_application
 from rollout.console.health_signals import health_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment
 from rollout.console.http.shortcuts import job_or_404, rollout_or_404
-from rollout.console.lists.filters import Listed, ListFilter, choice
+from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.rows import row_url
 from rollout.console.views.runs import carry_out
@@ -27,9 +26,9 @@ from rollout.engine.quarantine import PoisonRow
 from rollout.journal.environments import DEFAULT
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
+from rollout.journal.labels import JOBS
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
 from rollout.plan.actions import Proof
-from rollout.plan.plan import ROLES
 from rollout.queries.pauses import pause_of
 from rollout.queries.progress import JobReport, report_of
 from rollout.telemetry.operation_stats import over_time
@@ -75,8 +74,8 @@ class JobFilter(ListFilter):
     """Which jobs are listed."""
 
     table = forms.CharField(required=False, max_length=130)
-    kind = choice(JOBS)
-    phase = choice((str(number), f"{number} {role}") for number, role in enumerate(ROLES))
+    kind = choice(JOBS.items())
+    phase = phase_choice()
     ended = choice([("yes", "Came to its end"), ("no", "Did not yet, or never")])
     lookups: ClassVar = {
         "table": "table__icontains",

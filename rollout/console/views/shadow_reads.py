@@ -12,10 +12,9 @@ from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.runs import back, carry_out
+from rollout.journal.labels import CAUSES
 from rollout.models import Rollout, ShadowTally
 from rollout.telemetry.histograms import Histogram
-
-EXPLAINED = ("unfilled", "mapped", "transient", "unstable")
 
 
 class ShareForm(forms.Form):
@@ -56,7 +55,7 @@ class ShadowRow:
         self.differed += tally.differed
         self.failed += tally.failed
         self.skipped += tally.skipped
-        for name in EXPLAINED:
+        for name in CAUSES:
             if count := getattr(tally, name):
                 self.explained[name] = self.explained.get(name, 0) + count
         self.error = tally.error or self.error
@@ -80,13 +79,7 @@ class ShadowRow:
     @property
     def explanations(self) -> list[tuple[int, str]]:
         """How many differences of each kind are no mismatch, and why."""
-        words = {
-            "unfilled": "in rows not filled yet",
-            "mapped": "as the mapping says",
-            "transient": "gone a moment later",
-            "unstable": "whose old answer does not repeat itself",
-        }
-        return [(count, words[name]) for name, count in self.explained.items()]
+        return [(count, CAUSES[name]) for name, count in self.explained.items()]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollout.console.charts.crosstabs import Cell, share_of
+from rollout.console.charts.crosstabs import Cell, Share
 from rollout.console.charts.matrices import MAX_COLUMNS, MAX_ROWS, matrix_of
 from rollout.engine.audit import CATEGORIES, MISMATCHED
 
 
 def cell(legacy: str | None, new: str | None, category: str, rows: int) -> Cell:
-    return Cell(legacy, new, rows, share_of(category, rows))
+    return Cell(legacy, new, rows, Share(category, rows))
 
 
 SLOWLY = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

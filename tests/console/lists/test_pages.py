@@ -49,7 +49,7 @@ def an_entry(rollout: Rollout, number: int) -> str:
 
 
 def a_delivery(rollout: Rollout, number: int) -> str:
-    entry = journal.noted(rollout, f"event {LogEntry.objects.count()}.")
+    entry = journal.noted(rollout, f"Event {LogEntry.objects.count()}.")
     journal.told(entry, attempts=number)
     return entry.event
 

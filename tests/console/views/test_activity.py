@@ -23,6 +23,7 @@ def test_the_log_shows_who_did_what_with_its_data(rollout: Rollout, viewer: Clie
         {"phase": "2", "plan": journal.PLAN, "environment": "production"},
         {"actor": "ADA"},
         {"event": "pause"},
+        {"event": "Pause req"},
         {"text": "100%_\\"},
     ],
 )

@@ -53,8 +53,8 @@ def test_a_report_shows_counts_categories_and_pairs(rollout: Rollout, viewer: Cl
     assert "Some rows are not as they should be" in text
     for count in ("1,000", "990", "900"):
         assert count in text
-    assert "Another lookup row than the mapping says." in text
-    assert text.index("wrong") < text.index("ok_mapped")
+    assert "Not the lookup row that the mapping names." in text
+    assert text.index("Wrong lookup row<") < text.index("Mapped<")
     assert "10 mismatched" in text
     assert "a constant" in text
 

@@ -23,7 +23,7 @@ def test_the_overview_says_where_each_rollout_stands(rollout: Rollout, viewer: C
     assert "Property classification" in text
     assert "Phase 1, expand" in text
     assert "Failed" in text
-    assert "<strong>grace</strong>, phase failed, phase 1" in text
+    assert "<strong>grace</strong>, Phase failed, phase 1" in text
 
 
 def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Client) -> None:

@@ -1,0 +1,85 @@
+"""What people read instead of stored keys: gates, audit categories, jobs, phases and guardrails.
+
+The keys stay in CSV, JSON, metrics, addresses and the activity log. Events have their headlines in
+``events``, states their badges in the console.
+"""
+
+from collections.abc import Mapping
+
+# Only those whose name does not say it: ``rollout.plan.gates`` has the names.
+GATES = {
+    "no drift": "No schema drift",
+    "no rule holds": "No guardrail blocking",
+    "latency and errors in bounds": "Latency and errors within limits",
+    "flow probes passed": "Smoke tests passed",
+    "maintenance window": "Maintenance window open",
+    "approved": "Approved by a lead",
+}
+# The label of each, and what it means. Mildest first, as in ``rollout.engine.audit``.
+CATEGORIES = {
+    "both_null": ("Both empty", "No legacy value and no new value."),
+    "ok": ("Exact", "Exact match."),
+    "ok_normalized": ("Normalized", "Matches after normalizing white space and case."),
+    "ok_mapped": ("Mapped", "Matches via the mapping."),
+    "quarantined": ("Quarantined", "The function failed for this row; the row keeps its error."),
+    "transient": ("In flight", "Mid-write during the audit; right when checked again."),
+    "answer_differs": (
+        "Answer differs",
+        "The data matches, but legacy and new queries return different results.",
+    ),
+    "unmapped": ("Unmapped", "The legacy value has no lookup row yet."),
+    "ambiguous": ("Ambiguous", "Equivalent legacy values map to different lookup rows."),
+    "inactive": ("Retired lookup row", "Maps to a lookup row that is no longer in use."),
+    "missing": ("New value missing", "The legacy value has a new value, but the column is empty."),
+    "unexpected": ("No legacy value", "A new value without a legacy source."),
+    "computed_differs": (
+        "Derived value differs",
+        "Not the value of the column's expression or function.",
+    ),
+    "wrong": ("Wrong lookup row", "Not the lookup row that the mapping names."),
+    "orphan": ("Lookup row not found", "References a lookup row that does not exist."),
+}
+JOBS = {
+    "fill": "Backfill",
+    "compute": "Compute",
+    "clear": "Clear new columns",
+    "restore": "Restore legacy values",
+    "repair": "Repair",
+    "proof": "Proof",
+}
+ROLES = {"enforce": "Enforce and cut over"}
+# What a guardrail does once it is breached, and what it is doing then.
+ACTIONS = {
+    "warn": ("warns", "Warning"),
+    "throttle": ("throttles backfills", "Throttling backfills"),
+    "pause": ("pauses the run", "Paused the run"),
+    "hold": ("blocks the next phase", "Blocking the next phase"),
+}
+# Why a shadow read differed that is no mismatch.
+CAUSES = {
+    "unfilled": "row not backfilled yet",
+    "mapped": "remapped by a reviewer",
+    "transient": "transient",
+    "unstable": "non-deterministic legacy read",
+}
+
+
+def gate_label(name: str) -> str:
+    return _label(GATES, name)
+
+
+def category_label(name: str) -> str:
+    return CATEGORIES[name][0] if name in CATEGORIES else _label({}, name)
+
+
+def job_label(kind: str) -> str:
+    return _label(JOBS, kind)
+
+
+def role_label(role: str) -> str:
+    return _label(ROLES, role)
+
+
+def _label(labels: Mapping[str, str], key: str) -> str:
+    """A label; of a key that this version does not know the key itself, put for people."""
+    return labels.get(key) or f"{key[:1].upper()}{key[1:]}".replace("_", " ")
