@@ -54,12 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         _start_server(config)
     django.setup()
+    _hash_passwords_fast()
     if hasattr(config, "workerinput"):
         _take_a_home_of_its_own(config.workerinput["workerid"])
 
 
 # Databases of a test's own, in which phases are carried out.
 SLOW_FIXTURES = {"committed_db", "scenario"}
+# A database that each of a hypothesis test's many examples fills.
+FILLED_BY_EXAMPLES = {"db", "target"}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,8 +84,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = item.get_closest_marker("xdist_group")
         if group is not None and (marker := MARKER_OF_GROUP.get(group.args[0])):
             item.add_marker(marker)
-        elif SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            continue
+        slow = SLOW_FIXTURES
+        if item.get_closest_marker("hypothesis"):
+            slow = slow | FILLED_BY_EXAMPLES
+        if slow.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+
+
+def _hash_passwords_fast() -> None:
+    """One round instead of a million; how many it were stands in each hash, for other processes."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1
 
 
 def _take_a_home_of_its_own(worker: str) -> None:

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from config.home import ROOT
 
 
+@pytest.mark.bench
 def test_the_last_line_has_the_seconds_of_every_way() -> None:
     # Not below pytest's own: the next pytest closes that to the server, which is another user.
     with TemporaryDirectory(prefix="rollout-tests-") as directory:

@@ -134,6 +134,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anything(
     site: Path,
 ) -> None:

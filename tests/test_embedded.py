@@ -10,6 +10,8 @@ import pytest
 
 from config import embedded, server_user
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:

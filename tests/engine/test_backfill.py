@@ -242,6 +242,7 @@ class TestCounting:
         totals = lane_totals.totals(connection, job)
         assert (totals.scanned, totals.updated, totals.rewritten) == (rows, rows, 100)
 
+    @pytest.mark.slow
     def test_beside_writers_no_more_rows_are_counted_than_there_were(
         self, target: Target, connection: Connection
     ) -> None:
@@ -310,6 +311,7 @@ class TestConflicts:
         assert BIGINT.count(connection, "t.note = 'held'") == 300
         assert unfilled(connection) == 0
 
+    @pytest.mark.slow
     def test_rows_held_however_long_hold_up_nobody_but_the_backfill(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
@@ -336,6 +338,7 @@ class TestConflicts:
         assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
         assert unfilled(connection) == 0
 
+    @pytest.mark.slow
     def test_a_conflict_makes_the_next_batch_shorter_so_that_a_slow_one_comes_to_an_end(
         self, target: Target, connection: Connection
     ) -> None:

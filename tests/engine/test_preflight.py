@@ -102,6 +102,7 @@ def test_a_database_that_is_away_is_one_unknown_item() -> None:
     assert found.refusal == ""
 
 
+@pytest.mark.slow
 def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
     target: Target, connection: Connection, app: Connection
 ) -> None:

@@ -56,6 +56,7 @@ def facts_of(plan: Plan, step: Step, *, forward: bool) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_the_files_make_the_same_catalog_as_the_plan_and_unmake_it(
     target: Target, connection: Connection, tmp_path: Path
 ) -> None:

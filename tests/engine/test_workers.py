@@ -103,6 +103,7 @@ def test_three_workers_count_every_row_once(target: Target, connection: Connecti
     assert counted(connection, job) == (6_000, 6_000)
 
 
+@pytest.mark.slow
 def test_workers_that_come_and_go_in_the_middle_lose_nothing(
     target: Target, connection: Connection
 ) -> None:
@@ -129,6 +130,7 @@ def test_workers_that_come_and_go_in_the_middle_lose_nothing(
     assert audit(target, PLAN).mismatched == 0
 
 
+@pytest.mark.crash
 def test_processes_that_are_killed_at_work_leave_lanes_that_others_bring_to_their_end(
     target: Target, connection: Connection
 ) -> None:

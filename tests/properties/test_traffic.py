@@ -22,6 +22,7 @@ def quiet(line: str) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_two_seconds_of_traffic_report_themselves_and_meet_no_error(db: None) -> None:
     out = StringIO()
     call_command("traffic", "--rate", "100", "--duration", "2", stdout=out)

@@ -291,6 +291,7 @@ def is_answered(response: Any, state: State) -> bool:
     return response.status_code == 200 or (bool(state.says) and response.status_code in (410, 503))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES, indirect=True, ids=lambda make: make.__name__)
 def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewhere(
     state: State, browser: Client
@@ -321,6 +322,7 @@ def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewh
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", PRESSED, indirect=True, ids=lambda make: make.__name__)
 def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
     state: State, browser: Client
