@@ -110,7 +110,7 @@ def takes_snapshot(lead: Visitor) -> None:
 
 def audits(visitor: Visitor, outcome: str) -> None:
     visitor.open(f"{PAGE}audits/")
-    visitor.press("Start a full audit")
+    visitor.press("Start full audit")
     row = visitor.page.locator("[aria-label=Reports] tbody tr").first
     row.get_by_text(outcome).wait_for(timeout=60_000)
 

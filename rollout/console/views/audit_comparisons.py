@@ -35,7 +35,7 @@ class Difference:
 def compare(request: ConsoleRequest, audit_id: int, other_id: int) -> HttpResponse:
     earlier, later = sorted((audit_or_404(audit_id), audit_or_404(other_id)), key=lambda r: r.pk)
     if earlier.rollout_id != later.rollout_id:
-        raise Http404("Only audits of one rollout can be compared.")
+        raise Http404("Audits of two rollouts cannot be compared. Choose two of the same rollout.")
     for report in (earlier, later):
         if report.status == AuditStatus.RUNNING:
             raise Http404(f"Audit {report.pk} is still running. Wait for its report.")

@@ -42,8 +42,8 @@ ORDERS = (
     Order("fewest-mismatches", "Fewest mismatches first", "mismatched"),
 )
 ORDERS_OF_ROWS = (
-    Order("first-found", "First found first"),
-    Order("last-found", "Last found first", descending=True),
+    Order("first-found", "First found"),
+    Order("last-found", "Last found", descending=True),
     Order("by-column", "By column", "column"),
     Order("by-category", "By category", "category"),
 )
@@ -62,10 +62,10 @@ class AuditFilter(ListFilter):
 class MismatchFilter(ListFilter):
     """Which of a report's rows are listed; a cell of its matrix narrows them further."""
 
-    key = forms.CharField(required=False, max_length=200, label="Row")
+    key = forms.CharField(required=False, max_length=200, label="Row key")
     column = choice([])
     category = choice([])
-    state = choice(MismatchState.choices, "Since")
+    state = choice(MismatchState.choices, "State")
     lookups: ClassVar = {
         "key": "key__startswith",
         "column": "column",
@@ -93,7 +93,7 @@ class SampleForm(forms.Form):
         min_value=0,
         max_value=LARGEST_SEED,
         required=False,
-        help_text="The same seed picks the same rows. Empty: a new one.",
+        help_text="The same seed picks the same rows. Leave empty for a new one.",
     )
 
 
@@ -112,7 +112,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         carry_out(
             request,
             lambda: runner.start_audit(rollout, actor=request.user, **chosen),
-            f"You started a {'sampled' if sampled else 'full'} audit. Its report appears below.",
+            f"{'Sampled' if sampled else 'Full'} audit started. Its report appears below.",
         )
         return redirect("rollout:audits", plan, environment)
     filters = AuditFilter(request.GET)
@@ -198,7 +198,7 @@ def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     except UnknownPlan as error:
         return Alike([], str(error))
     except psycopg.Error as error:
-        return Alike([], f"Rows like these cannot be read now. {reason_of(error)}")
+        return Alike([], f"Couldn't read these rows. {reason_of(error)}")
     return Alike([(key, row_url(cell["table"], key)) for key in keys])
 
 

@@ -26,15 +26,15 @@ class WaiverForm(forms.Form):
     """Why a mismatch is accepted, and until which day."""
 
     reason = forms.CharField(
-        label="Why", max_length=LONGEST_REASON, widget=forms.Textarea({"rows": 2})
+        label="Reason", max_length=LONGEST_REASON, widget=forms.Textarea({"rows": 2})
     )
     until = forms.DateField(
-        label="Until the end of", widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+        label="Waive until the end of", widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d")
     )
 
 
 def finding_or_404(finding_id: int) -> Finding:
-    missing = f"There is no finding {finding_id}. An audit's page links to its rows."
+    missing = f"There is no finding {finding_id}. Open a mismatched row from its audit's page."
     return row_or_404(Finding.objects.select_related("rollout"), finding_id, missing)
 
 
@@ -59,7 +59,7 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
             until=_end_of(form.cleaned_data["until"]),
             actor=request.user,
         ),
-        "You accepted the mismatch. The next audit counts it as accepted.",
+        "Mismatch waived. The next audit counts it as waived.",
     )
     return redirect(finding)
 
@@ -71,7 +71,7 @@ def unwaive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.unwaive(finding, actor=request.user),
-        "The mismatch is no longer accepted.",
+        "Waiver removed.",
     )
     return redirect(finding)
 
@@ -88,7 +88,7 @@ def _page(
         except UnknownPlan as error:
             unknown = str(error)
         except psycopg.Error as error:
-            unknown = f"The row cannot be read now. {reason_of(error)}"
+            unknown = f"Couldn't read the row. {reason_of(error)}"
     page = {
         "finding": finding,
         "rollout": finding.rollout,

@@ -34,7 +34,7 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
             lambda: runner.repair(
                 report.rollout, table=table, selection=selection, report=report, actor=request.user
             ),
-            "You started a repair. When it is done a full audit follows by itself.",
+            "Repair started. A full audit runs when it is done.",
         )
         return redirect(report.rollout)
     preview = runner.preview_repair(report.rollout, table, selection)
@@ -65,17 +65,18 @@ def _selected(report: AuditReport, asked: dict[str, str]) -> tuple[str, dict[str
     if asked["finding"]:
         number = number_in(asked["finding"])
         if number is None:
-            raise Http404("That is no finding.")
+            raise Http404("A finding has a number. Open a mismatched row from its audit's page.")
         finding = finding_or_404(number)
         newest = finding.mismatches.order_by("-report_id").first()
         if finding.rollout_id != report.rollout_id or newest is None:
-            raise Http404("That finding is another rollout's.")
+            raise Http404("This finding is another rollout's. Open it from its own audit.")
         return finding.table, {"columns": [finding.column], "keys": [newest.key_parts]}
     tables = {translation["table"] for translation in report.translations}
     if not asked["table"] and not asked["column"] and not asked["category"]:
         return "", {}
     if asked["table"] not in tables:
-        raise Http404(f"Audit {report.pk} looked at: {', '.join(sorted(tables)) or 'no table'}.")
+        known = ", ".join(sorted(tables)) or "no table"
+        raise Http404(f"Audit {report.pk} covers {known}. Choose a table of it.")
     selection: dict[str, Any] = {}
     if asked["column"]:
         selection["columns"] = [asked["column"]]

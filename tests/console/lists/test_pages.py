@@ -274,7 +274,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        (AUDITS, "No audit yet."),
+        (AUDITS, "No audits yet."),
         (SNAPSHOTS, "No snapshot yet."),
         (REHEARSALS, "Not rehearsed yet."),
         (JOBS, "No job yet. Phase 2 makes the first one"),

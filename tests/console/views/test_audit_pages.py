@@ -79,8 +79,8 @@ def test_a_cell_leads_to_its_rows_and_to_no_others(report: AuditReport) -> None:
 
 def test_a_cell_that_matches_says_when_no_row_is_like_it_any_more(report: AuditReport) -> None:
     rows = text_of(browser_of("viewer"), f"/rollout/audits/{report.pk}/", cell="0.0")
-    assert "Rows of a cell" in rows
-    assert "No row holds this pair any more" in rows
+    assert "Rows in this cell" in rows
+    assert "No rows match this pair any more" in rows
     assert "key-1" not in rows
 
 
@@ -126,7 +126,7 @@ class TestFindings:
 
     def test_a_viewer_is_offered_nothing(self, report: AuditReport) -> None:
         text = text_of(browser_of("viewer"), self.page())
-        assert "Accept it" not in text
+        assert "Waive" not in text
         assert "Repair" not in text
 
 

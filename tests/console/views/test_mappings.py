@@ -105,11 +105,11 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
         other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
     report = audited(lead)
     link = f"{TYPES}?show=unmapped"
-    everything = re.search(r'href="(/rollout/audits/\d+/repair/)">Repair everything', report)
+    everything = re.search(r'href="(/rollout/audits/\d+/repair/)">Repair all rows', report)
     assert everything is not None
     # No row that has another wrong column as well can be written before people decide.
     assert link in unescape(text_of(lead, everything[1]))
-    assert "8 rows have texts that nothing maps." in report
+    assert "8 rows have unmapped legacy values." in report
     assert link in unescape(report)
     page = text_of(lead, link)
     assert len(values_in(page)) == 4
