@@ -271,4 +271,4 @@ def _assert_nothing_was_lost(
         if key not in application.touched:
             assert now[key][:2] == legacy
     assert all(id_ is not None for _type, _status, id_ in now.values())
-    assert "The chain of" in manage("rollout", "verify-log", url=url)
+    assert "Hash chain OK" in manage("rollout", "verify-log", url=url)

@@ -149,4 +149,4 @@ def test_readiness_names_a_schema_that_was_dropped(filled: Rollout) -> None:
         connection.execute("DROP SCHEMA rollout CASCADE")
     check = Client().get("/readyz").json()["checks"]["engine"]
     assert check["ok"] is True, "a balancer is not to take every application away"
-    assert check["message"].startswith("Drift: the schema “rollout” is missing")
+    assert check["message"].startswith("Drift: the engine's schema “rollout” is missing")

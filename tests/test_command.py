@@ -49,7 +49,7 @@ def spoil() -> None:
 
 
 def test_list_names_each_plan_and_environment(rollout: Rollout) -> None:
-    assert rollout("list") == (0, f"{PLAN}  production  not begun\n", "")
+    assert rollout("list") == (0, f"{PLAN}  production  not started\n", "")
     code, out, _ = rollout("list", "--json")
     assert code == 0
     (one,) = json.loads(out)
@@ -131,7 +131,7 @@ def test_sql_prints_each_step_both_ways(rollout: Rollout) -> None:
 def test_start_queues_the_phase_and_says_how_to_watch_it(rollout: Rollout) -> None:
     assert rollout("start", PLAN, "0") == (
         0,
-        f"Queued. Watch it: manage.py rollout show {PLAN}\n",
+        f"Queued. Follow progress: manage.py rollout show {PLAN}\n",
         "",
     )
     assert len(rollouts.queued()) == 1
@@ -293,7 +293,7 @@ def test_drift_is_answered_with_no_and_named(rollout: Rollout) -> None:
 def test_verify_log_tells_the_head_of_a_chain_that_holds(rollout: Rollout) -> None:
     rollout("start", PLAN, "0")
     head = LogEntry.objects.get().hash
-    assert rollout("verify-log") == (0, f"The chain of 1 entries holds. Head: {head}\n", "")
+    assert rollout("verify-log") == (0, f"Hash chain OK. Entries: 1. Head: {head}\n", "")
 
 
 def test_verify_log_names_the_first_broken_entry_and_answers_no(rollout: Rollout) -> None:
@@ -304,7 +304,7 @@ def test_verify_log_names_the_first_broken_entry_and_answers_no(rollout: Rollout
     LogEntry.objects.filter(pk__gte=second.pk).update(actor="eve")
     code, out, _ = rollout("verify-log")
     assert code == 1
-    assert out.startswith(f"Broken at entry {second.pk} (")
+    assert out.startswith(f"Hash chain broken at entry {second.pk} (")
     assert out.endswith("cancel asked for: Asked phase 0 to stop.): its content was changed.\n")
 
 

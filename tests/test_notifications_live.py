@@ -36,12 +36,12 @@ def test_a_receiver_that_hangs_holds_nothing_up_and_gets_all_of_it_in_the_end(
     for phase in (0, 1):
         run = rollouts.start(rollout, phase)
         wait_until(lambda run=run: rollouts.state_of(run) == RunState.DONE, seconds=30, seen=seen)  # type: ignore[misc]
-    wait_until(lambda: Delivery.objects.filter(error__startswith="No answer within").exists())
+    wait_until(lambda: Delivery.objects.filter(error__startswith="No response within").exists())
     assert chat.taken == []
     chat.does = "refuse"
     # Time passes until it is tried again.
     rollouts.execute("UPDATE rollout_delivery SET due_at = now() WHERE state = 'waiting'")
-    wait_until(lambda: Delivery.objects.filter(error="It answered 500.").exists(), seen=seen)
+    wait_until(lambda: Delivery.objects.filter(error="HTTP 500.").exists(), seen=seen)
     chat.does = "take"
     rollouts.execute("UPDATE rollout_delivery SET due_at = now() WHERE state = 'waiting'")
     wait_until(lambda: len(chat.taken) == 4, seen=seen)

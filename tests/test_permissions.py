@@ -93,7 +93,7 @@ def test_a_permission_put_on_a_group_of_one_environment_goes_with_the_next_migra
 ) -> None:
     group = Group.objects.get(name="lead:production")
     group.permissions.add(Permission.objects.get(codename="start_rollout"))
-    assert "so it gives them everywhere" in who(env=None, as_json=False)
+    assert "which apply in every environment" in who(env=None, as_json=False)
     make_groups(using="default")
     assert not group.permissions.exists()
 
@@ -111,6 +111,4 @@ def test_the_shell_tells_who_has_which_role_where(db: None) -> None:
         "engineer": nobody,
         "lead": ["ada", "grace"],
     }
-    assert "The group lead:staging names an environment that there is not." in who(
-        env=None, as_json=False
-    )
+    assert "Group lead:staging refers to an unknown environment." in who(env=None, as_json=False)

@@ -28,14 +28,14 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(rollout: Rollout,
     # A model stands for its table.
     status, out, err = rollout("scaffold", "properties", "LegacyProperty", "type", "status")
     assert (status, err) == (0, "")
-    assert f"Wrote {app / 'rollout.py'}, the plan 'properties-type-status'." in out
+    assert f"Wrote {app / 'rollout.py'} with the plan 'properties-type-status'." in out
     assert "manage.py check" in out
     assert "manage.py rollout start properties-type-status 0 --wait" in out
     written = (app / "rollout.py").read_text()
     assert 'name="properties-type-status",' in written
     status, out, err = rollout("scaffold", "properties", "properties", "type")
     assert (status, out) == (2, "")
-    assert "is there already. Print a plan instead, and add it by hand: --print" in err
+    assert "already exists. Print the plan with --print and add it by hand." in err
     assert (app / "rollout.py").read_text() == written
     status, out, _ = rollout("scaffold", "properties", "properties", "type", "--print")
     assert status == 0
@@ -70,13 +70,13 @@ def test_a_plans_steps_are_written_as_files_and_never_over_somebodys_own(
     status, out, _ = rollout("sql", PLAN, "--write", str(tmp_path / "review"))
     assert status == 0
     assert len(list((tmp_path / "review").glob("*.up.sql"))) == steps
-    assert "files into" in out
+    assert "files to" in out
     (tmp_path / "review" / "500_own.up.sql").write_text("SELECT 1")
     status, _, err = rollout("sql", PLAN, "--write", str(tmp_path / "review"))
     assert status == 2
     assert "500_own.up.sql is somebody's own. Name another directory." in err
     status, _, err = rollout("sql", PLAN)
-    assert (status, err.strip()) == (2, "Name a phase, or a directory for all of them: --write DIR")
+    assert (status, err.strip()) == (2, "Name a phase, or write all phases to files: --write DIR")
 
 
 def test_there_is_nothing_to_accept_where_no_file_was_edited(rollout: Rollout) -> None:

@@ -106,7 +106,7 @@ def test_a_file_of_types_is_checked_against_the_schema(rollout: Rollout, tmp_pat
 def test_a_file_of_types_that_is_not_there_is_an_error(rollout: Rollout, tmp_path: Path) -> None:
     code, _, err = rollout("types", PLAN, "--check", str(tmp_path / "none.ts"))
     assert code == 2
-    assert "cannot be read" in err
+    assert "Cannot read" in err
 
 
 def test_a_preflight_tells_what_blocks_and_answers_no(rollout: Rollout, backfilled: None) -> None:

@@ -32,9 +32,9 @@ def test_it_finds_everything_that_it_plants(rollout: Rollout, listings: None) ->
     assert found["sampled"]["planted_in_sample"] <= found["sampled"]["planted"]
     code, out, _ = rollout("audit-selftest", PLAN, "--rows", "250", "--seed", "7")
     assert code == 0
-    assert out.startswith("passed: a copy of rows (250 of properties")
+    assert out.startswith("passed: a copy of 250 of properties")
     assert "full audit" in out
-    assert "The sample looked at " in out
+    assert "The sample covered " in out
 
 
 def test_it_ends_with_one_when_an_audit_overlooks_something(

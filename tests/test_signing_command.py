@@ -56,20 +56,36 @@ def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: 
     assert f"--digest {digest()} --user NAME" in asked
     code, out, err = shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")
     assert (code, err) == (0, "")
-    assert out.startswith("Phase 3 is approved until ")
+    assert out.startswith("Phase 3 approved until ")
     one = SignOff.objects.get(kind="approval")
     assert (one.actor_name, one.actor) == ("lead2", User.objects.get(username="lead2"))
     code, out, _ = shell("withdraw", PLAN, "3", "--user", "lead2")
     assert (code, out) == (0, "Withdrawn: Approval of phase 3 by lead2.\n")
-    assert "signed nothing about phase 3" in shell("withdraw", PLAN, "3", "--user", "lead2")[2]
+    assert (
+        "no valid approvals or overrides for phase 3"
+        in shell("withdraw", PLAN, "3", "--user", "lead2")[2]
+    )
 
 
 @pytest.mark.parametrize(
     ("user", "password", "said"),
     [
-        ("lead2", "wrong", "That is not the password of lead2, or there is no such user."),
-        ("nobody", "right", "That is not the password of nobody, or there is no such user."),
-        ("engineer", "right", "engineer lacks the permission approve_rollout in production."),
+        (
+            "lead2",
+            "wrong",
+            "Invalid user name or password. Check --user lead2, then type the password again.",
+        ),
+        (
+            "nobody",
+            "right",
+            "Invalid user name or password. Check --user nobody, then type the password again.",
+        ),
+        (
+            "engineer",
+            "right",
+            "engineer does not have the permission approve_rollout in production. Ask an "
+            "administrator, or use another --user.",
+        ),
     ],
 )
 def test_nobody_signs_in_another_s_name(
@@ -131,20 +147,21 @@ def test_a_start_is_scheduled_and_cancelled(rollout: Rollout, shell: Shell) -> N
     code, out, _ = shell("schedule", PLAN, "3", at, "--user", "lead")
     assert (code, out) == (
         0,
-        f"Phase 3 starts at {at.replace('T', ' ')} UTC, if its gates let it then."
-        " It is restrictive.\n",
+        f"Phase 3 starts at {at.replace('T', ' ')} UTC if its gates pass then."
+        " This phase is restrictive.\n",
     )
     assert f"lead scheduled phase 3 for {at.replace('T', ' ')} UTC." in shell("show", PLAN)[1]
-    assert shell("unschedule", PLAN)[1] == "Cancelled the scheduled start.\n"
+    assert shell("unschedule", PLAN)[1] == "Scheduled start cancelled.\n"
     assert shell("unschedule", PLAN)[0] == 1
-    assert "is no time. Give it so" in shell("schedule", PLAN, "3", "tonight")[2]
+    assert "Invalid time “tonight”. Use" in shell("schedule", PLAN, "3", "tonight")[2]
 
 
 def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("checklist", PLAN)
     assert code == 1
     assert "fail     rollback-scripts: The rollback scripts are printed and at hand." in out
-    assert shell("tick", PLAN, "rollback-scripts", "--user", "engineer")[1] == "Ticked.\n"
+    ticked = shell("tick", PLAN, "rollback-scripts", "--user", "engineer")
+    assert ticked[1] == "Item marked as done.\n"
     assert "done     rollback-scripts" in shell("checklist", PLAN)[1]
     shell("tick", PLAN, "rollback-scripts", "--take-back")
     assert "fail     rollback-scripts" in shell("checklist", PLAN)[1]

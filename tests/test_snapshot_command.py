@@ -64,7 +64,7 @@ def test_one_that_cannot_be_verified_is_no_success(
 def test_the_list_says_how_to_take_the_first(rollout: Run) -> None:
     assert rollout("snapshots", PLAN) == (
         0,
-        f"None yet. Take one: manage.py rollout snapshot {PLAN}\n",
+        f"No snapshots yet. Take one: manage.py rollout snapshot {PLAN}\n",
         "",
     )
 
@@ -88,7 +88,7 @@ def test_restoring_into_production_waits_for_another_lead(
     assert (code, "Say why production is to be replaced" in err) == (1, True)
     code, out, _ = as_ada(*restore, "--reason", "It was a mistake.")
     assert code == 1
-    assert f"waits for another lead: its approval is given on the page of snapshot {number}" in out
+    assert f"awaits approval by another lead at /rollout/snapshots/{number}/" in out
 
 
 def test_a_staging_database_is_made_and_dropped(rollout: Run) -> None:
@@ -100,7 +100,7 @@ def test_a_staging_database_is_made_and_dropped(rollout: Run) -> None:
     assert (code, err) == (0, "")
     assert "into staging: " in out
     assert rollout("introspect", PLAN, "--against", "staging")[0] == 0
-    assert f"{PLAN}  staging  not begun" in rollout("list")[1]
+    assert f"{PLAN}  staging  not started" in rollout("list")[1]
     code, out, _ = rollout("restore", PLAN, str(Snapshot.objects.get().pk), "--env", "staging")
     assert code == 1
     assert (
@@ -109,10 +109,10 @@ def test_a_staging_database_is_made_and_dropped(rollout: Run) -> None:
     )
     assert rollout("unstage", PLAN, "--env", "staging")[0] == 0
     code, _, err = rollout("unstage", PLAN)
-    assert (code, "production was not made from a snapshot" in err) == (1, True)
+    assert (code, "production is a configured environment" in err) == (1, True)
 
 
 def test_an_unknown_snapshot_names_where_the_known_ones_are(rollout: Run) -> None:
     code, _, err = rollout("restore", PLAN, "77")
     assert code == 1
-    assert f"There is no snapshot 77 of {PLAN}. List them: manage.py rollout snapshots" in err
+    assert f"Snapshot 77 of {PLAN} not found. List snapshots: manage.py rollout snapshots" in err

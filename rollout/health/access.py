@@ -7,13 +7,10 @@ from typing import Any
 
 from django.utils.crypto import constant_time_compare
 
-CLOSED = (
-    "The figures are for nobody yet. Set a token in ROLLOUT['METRICS']['TOKEN'], or networks in "
-    "ROLLOUT['METRICS']['NETWORKS']."
-)
+CLOSED = "Metrics are disabled. Set ROLLOUT['METRICS']['TOKEN'] or ROLLOUT['METRICS']['NETWORKS']."
 REFUSED = (
-    "Send the token of ROLLOUT['METRICS'] as 'Authorization: Bearer …', or come from one of its "
-    "networks."
+    "Unauthorized. Send the token of ROLLOUT['METRICS'] as 'Authorization: Bearer …', or connect "
+    "from an allowed network."
 )
 
 

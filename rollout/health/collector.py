@@ -113,7 +113,9 @@ def _lanes(figures: Figures) -> dict[int, Totals]:
             with replace(target, parameters=parameters).connect() as connection:
                 totals |= lane_totals.totals_by_job(connection)
         except psycopg.Error as error:
-            _log.warning("The database of %s gave no figures: %s", name, str(error).strip())
+            _log.warning(
+                "Cannot collect metrics from the database of %s: %s", name, str(error).strip()
+            )
             figures.add("rollout_target_up", 0, name)
         else:
             figures.add("rollout_target_up", 1, name)
@@ -137,7 +139,7 @@ def _processes(figures: Figures) -> None:
     try:
         figures.add("rollout_queue_messages", queue.waiting())
     except queue.BrokerUnreachable as error:
-        _log.warning("The queue gave no figure: %s", error)
+        _log.warning("Cannot collect metrics from the queue: %s", error)
 
 
 def _phases(figures: Figures) -> None:

@@ -38,7 +38,12 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("rollout_build_info", "gauge", "1, with the version that answers.", ("version",)),
+        Family(
+            "rollout_build_info",
+            "gauge",
+            "Always 1; the label is the version of the app.",
+            ("version",),
+        ),
         Family(
             "rollout_target_up",
             "gauge",
@@ -48,117 +53,118 @@ FAMILIES = {
         Family(
             "rollout_processes",
             "gauge",
-            "Processes that were seen in the last 12 seconds; a worker is a process that carried "
-            "out a task.",
+            "Live processes, seen in the last 12 seconds; a worker is a process that has run a "
+            "task.",
             ("kind",),
         ),
         Family(
             "rollout_last_seen_timestamp_seconds",
             "gauge",
-            "When any process of a kind was last seen.",
+            "When a process of this kind was last seen.",
             ("kind",),
         ),
-        Family("rollout_queue_messages", "gauge", "Messages that wait in the queue."),
+        Family("rollout_queue_messages", "gauge", "Messages waiting in the queue."),
         Family(
             "rollout_events_total",
             "counter",
-            "Entries of the audit log.",
+            "Entries of the activity log.",
             (*OF_A_ROLLOUT, "event"),
         ),
         Family(
             "rollout_phase",
             "gauge",
-            "The newest phase of which something remains; -1 before the first.",
+            "The newest phase that has started and is not rolled back; -1 before the first.",
             OF_A_ROLLOUT,
         ),
         Family(
             "rollout_phase_state",
             "gauge",
-            "1 for the state that a phase is in, 0 for the others.",
+            "1 for the current state of a phase, 0 for the other states.",
             (*OF_A_PHASE, "state"),
         ),
         Family(
             "rollout_active_run_seconds",
             "gauge",
-            "How long the active run of a phase or repair has been there; absent without one.",
+            "Time since the active run of a phase or repair was created; absent without one.",
             (*OF_A_PHASE, "way", "state"),
         ),
         Family(
             "rollout_backfill_scanned_rows_total",
             "counter",
-            "Rows that passes over a table have read.",
+            "Rows read by backfill jobs.",
             OF_A_JOB,
         ),
         Family(
             "rollout_backfill_updated_rows_total",
             "counter",
-            "Rows that passes over a table have written.",
+            "Rows written by backfill jobs.",
             OF_A_JOB,
         ),
         Family(
             "rollout_backfill_working_seconds_total",
             "counter",
-            "Time in batches, rests left out, added up over workers.",
+            "Time in batches without throttle pauses, summed over workers.",
             OF_A_JOB,
         ),
         Family(
             "rollout_backfill_quarantined_rows",
             "gauge",
-            "Rows that the database refused and that wait in quarantine.",
+            "Rejected rows in quarantine.",
             OF_A_JOB,
         ),
         Family(
             "rollout_backfill_progress_ratio",
             "gauge",
-            "Share of the table's blocks that the job at work has gone through, from 0 to 1.",
+            "Share of the table's blocks processed by the running job, from 0 to 1.",
             OF_A_JOB,
         ),
         Family(
             "rollout_backfill_workers",
             "gauge",
-            "Workers that hold lanes of the job at work.",
+            "Workers that hold lanes of the running job.",
             OF_A_JOB,
         ),
         Family(
             "rollout_audit_rows",
             "gauge",
-            "Rows of the newest finished audit by category; they add up to the rows compared.",
+            "Rows of the newest finished audit by category; the categories add up to the rows "
+            "compared.",
             (*OF_A_ROLLOUT, "mode", "category"),
         ),
         Family(
             "rollout_audit_mismatched_rows",
             "gauge",
-            "Rows that mismatched in the newest finished audit, accepted ones left out.",
+            "Mismatched rows of the newest finished audit, without waived ones.",
             (*OF_A_ROLLOUT, "mode"),
         ),
         Family(
             "rollout_audit_finished_timestamp_seconds",
             "gauge",
-            "When the newest audit that came to a verdict was finished.",
+            "When the newest audit with a result finished.",
             (*OF_A_ROLLOUT, "mode"),
         ),
         Family(
             "rollout_open_findings",
             "gauge",
-            "Mismatching rows that are not repaired, accepted ones told apart.",
+            "Mismatched rows not yet repaired, waived ones separately.",
             (*OF_A_ROLLOUT, "waived"),
         ),
         Family(
             "rollout_rule_broken",
             "gauge",
-            "Whether a rule of the plan is broken at present.",
+            "Whether a guardrail of the plan is breached now.",
             (*OF_A_ROLLOUT, "rule", "action"),
         ),
         Family(
             "rollout_rule_acting",
             "gauge",
-            "Whether what a rule does about it is in force.",
+            "Whether the action of a guardrail is in force.",
             (*OF_A_ROLLOUT, "rule", "action"),
         ),
         Family(
             "rollout_snapshot_verified_timestamp_seconds",
             "gauge",
-            "When the newest snapshot that is kept was verified.",
+            "When the newest available snapshot was verified.",
             OF_A_ROLLOUT,
         ),
         Family(
@@ -170,19 +176,19 @@ FAMILIES = {
         Family(
             "rollout_operation_errors_total",
             "counter",
-            "Operations that failed.",
+            "Failed operations.",
             OF_AN_OPERATION,
         ),
         Family(
             "rollout_operation_queries_total",
             "counter",
-            "Queries of operations.",
+            "Database queries of operations.",
             OF_AN_OPERATION,
         ),
         Family(
             "rollout_operation_database_seconds_total",
             "counter",
-            "Time of operations in the database.",
+            "Time that operations spent in the database.",
             OF_AN_OPERATION,
         ),
     )

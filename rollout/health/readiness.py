@@ -15,7 +15,7 @@ from rollout.models import PhaseRun
 
 _log = logging.getLogger(__name__)
 
-NO_DATABASE = "The database does not answer."
+NO_DATABASE = "Database unreachable."
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def checks(*, without: Collection[str] = ()) -> list[Check]:
 def _database() -> tuple[str, bool]:
     with journal.connection().cursor() as cursor:
         cursor.execute("SELECT 1")
-    return "The database answers.", True
+    return "Database reachable.", True
 
 
 # The newest migrations of the code by database, read from their files once.
@@ -59,23 +59,23 @@ def _migrations() -> tuple[str, bool]:
     alias = journal.alias()
     connection = connections[alias]
     if alias in _known and _known[alias] <= set(MigrationRecorder(connection).applied_migrations()):
-        return "Every migration is applied.", True
+        return "All migrations applied.", True
     executor = MigrationExecutor(connection)
     leaves = executor.loader.graph.leaf_nodes()
     if missing := len(executor.migration_plan(leaves)):
-        return f"{missing} migrations are to be applied: manage.py migrate.", False
+        return f"Unapplied migrations: {missing}. Run manage.py migrate.", False
     _known[alias] = set(leaves)
-    return "Every migration is applied.", True
+    return "All migrations applied.", True
 
 
 def _worker() -> tuple[str, bool]:
     liveness = heartbeats.liveness()
-    return liveness.worker_message or "A queue worker carries tasks out.", liveness.worker_alive
+    return liveness.worker_message or "Worker online.", liveness.worker_alive
 
 
 def _watchdog() -> tuple[str, bool]:
     liveness = heartbeats.liveness()
-    return liveness.watchdog_message or "A watchdog looks after lost work.", liveness.watchdog_alive
+    return liveness.watchdog_message or "Watchdog online.", liveness.watchdog_alive
 
 
 def _engine() -> tuple[str, bool]:
@@ -85,13 +85,13 @@ def _engine() -> tuple[str, bool]:
         cursor.execute("SELECT to_regclass('rollout.modes') IS NOT NULL")
         row = cursor.fetchone()
     if row and row[0]:
-        return "The engine's schema is there.", True
+        return "Engine schema present.", True
     here = [name for name, alias in configured().items() if alias == journal.alias()]
     if not PhaseRun.objects.filter(rollout__environment__in=here).exists():
-        return "No phase was started here yet.", True
+        return "No phase has started yet.", True
     return (
-        "Drift: the schema “rollout” is missing, in which the engine keeps its state. Look at the "
-        "rollout's page for what to do.",
+        "Drift: the engine's schema “rollout” is missing. Open the rollout's page for how to "
+        "restore it.",
         True,
     )
 

@@ -28,7 +28,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if unknown := set(without) - set(readiness.NAMES):
         names = ", ".join(readiness.NAMES)
         return HttpResponse(
-            f"There is no check {', '.join(sorted(unknown))}. Checks are: {names}.\n",
+            f"Unknown check: {', '.join(sorted(unknown))}. Known checks: {names}.\\n",
             status=400,
             content_type="text/plain; charset=utf-8",
         )

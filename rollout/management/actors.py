@@ -33,7 +33,7 @@ def add_user(verb: Any, *, required: bool = False) -> None:
         "--user",
         required=required,
         metavar="NAME",
-        help="act as this user of the site; the password is asked for, or read from stdin",
+        help="act as this user (prompts for the password, or reads it from stdin)",
     )
 
 
@@ -46,9 +46,14 @@ def actor_of(name: str | None, permission: str, environment: str) -> Actor:
         return ShellActor()
     user = User.objects.filter(username=name, is_active=True).first()
     if not _is_theirs(user, _password(name)) or user is None:
-        raise Refused(f"That is not the password of {name}, or there is no such user.")
+        raise Refused(
+            f"Invalid user name or password. Check --user {name}, then type the password again."
+        )
     if not allowed_in(user, permission, home_of(environment)):
-        raise Refused(f"{name} lacks the permission {permission} in {environment}.")
+        raise Refused(
+            f"{name} does not have the permission {permission} in {environment}. Ask an "
+            "administrator, or use another --user."
+        )
     return user
 
 

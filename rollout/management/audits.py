@@ -12,14 +12,21 @@ from rollout.runner import audits
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add("audit", audit, "Compare old and new values of every row.")
-    sub.add_argument("--sample", type=int, metavar="N", help="only N rows, picked at random")
-    sub.add_argument("--seed", type=int, metavar="S", help="the same seed picks the same rows")
-    sub.add_argument("--table", action="append", default=[], help="only this table")
+    sub = add("audit", audit, "Compare legacy and new values of every row.")
+    sub.add_argument("--sample", type=int, metavar="N", help="compare N rows chosen at random")
+    sub.add_argument(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="seed of the random choice, to repeat a sample (needs --sample)",
+    )
+    sub.add_argument(
+        "--table", action="append", default=[], help="audit only this table (may be repeated)"
+    )
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     form.add_argument(
-        "--csv", action="store_true", dest="as_csv", help="print the mismatching rows as CSV"
+        "--csv", action="store_true", dest="as_csv", help="print mismatching rows as CSV"
     )
 
 
@@ -33,7 +40,7 @@ def audit(
     table: list[str],
 ) -> int:
     if seed is not None and sample is None:
-        return out.complain("A seed picks rows of a sample. Say how many: --sample 10000.")
+        return out.complain("--seed requires --sample. Add the number of rows: --sample 10000.")
     why_not = runner.why_not_audit(rollout, sample=sample, seed=seed, tables=table)
     if why_not:
         return out.complain(why_not)

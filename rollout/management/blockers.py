@@ -11,11 +11,11 @@ from rollout.runner.blockers import Held
 
 def add_verbs(add: AddVerb) -> None:
     sub = add(
-        "blockers", blockers, "List who a phase waits for now, or end one of them.", as_json=True
+        "blockers", blockers, "List or terminate the sessions that block a phase.", as_json=True
     )
     form = sub.add_mutually_exclusive_group()
-    form.add_argument("--cancel", type=int, metavar="PID", help="cancel that session's statement")
-    form.add_argument("--end", type=int, metavar="PID", help="end that session")
+    form.add_argument("--cancel", type=int, metavar="PID", help="cancel this session's query")
+    form.add_argument("--end", type=int, metavar="PID", help="terminate this session")
 
 
 def blockers(
@@ -30,7 +30,7 @@ def blockers(
     if as_json:
         return out.say_json(held.standing.as_data() if held else None)
     if held is None:
-        return out.say("Nothing waits for another session now.")
+        return out.say("No step is blocked.")
     return out.say("\n".join(_lines(held.step_run.step, held.standing)))
 
 
@@ -45,7 +45,9 @@ def _ended(rollout: Rollout, held: Held | None, pid: int, how: How) -> str:
 
 
 def _lines(step: str, standing: StatementActivity) -> list[str]:
-    lines = [f"Step {step} waits for {standing}." if str(standing) else f"Step {step} gets on."]
+    lines = [
+        f"Step {step} waits for {standing}." if str(standing) else f"Step {step} is not blocked."
+    ]
     if standing.progress is not None:
         lines.append(f"  {standing.progress}")
     for blocker in standing.blockers:

@@ -14,10 +14,8 @@ from rollout.permissions import PERMISSIONS, SEPARATOR, group_of
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add(
-        "who", say_who, "List who has which role in which environment.", plan=False, as_json=True
-    )
-    sub.add_argument("--env", help="only this environment")
+    sub = add("who", say_who, "List people by role and environment.", plan=False, as_json=True)
+    sub.add_argument("--env", help="show only this environment")
 
 
 def say_who(out: Output, env: str | None, as_json: bool) -> int:
@@ -61,9 +59,12 @@ def _groups_of_nowhere() -> Iterator[str]:
     """A group of an environment that there is not, or that gives its permissions everywhere."""
     for group in Group.objects.filter(name__contains=SEPARATOR).order_by("name"):
         if group.name.split(SEPARATOR, 1)[1] not in configured():
-            yield f"The group {visible(group.name)} names an environment that there is not."
+            yield (
+                f"Group {visible(group.name)} refers to an unknown environment. Rename or delete "
+                "it."
+            )
         elif group.permissions.exists():
             yield (
-                f"The group {visible(group.name)} holds permissions itself, so it gives them "
-                "everywhere. Take them away: manage.py migrate does it."
+                f"Group {visible(group.name)} has permissions of its own, which apply in every "
+                "environment. Run manage.py migrate to remove them."
             )

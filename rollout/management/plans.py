@@ -14,15 +14,15 @@ from rollout.queries.status import all_rollouts, find_rollout, status_of
 
 def add_verbs(add: AddVerb) -> None:
     add("list", list_all, "List every plan in every environment.", plan=False, as_json=True)
-    add("show", show, "Show where a rollout stands.", as_json=True)
-    sub = add("sql", sql, "Print a phase as a script for psql, or write all phases as files.")
+    add("show", show, "Show rollout status.", as_json=True)
+    sub = add("sql", sql, "Print the SQL of a phase for psql, or write all phases to files.")
     sub.add_argument("phase", type=int, nargs="?")
     sub.add_argument(
         "--write",
         metavar="DIR",
-        help="write numbered SQL files of every phase, for a pull request",
+        help="write the numbered SQL files of every phase, for review in a pull request",
     )
-    sub.add_argument("--rollback", action="store_true", help="the script that undoes the phase")
+    sub.add_argument("--rollback", action="store_true", help="print the rollback script instead")
     add("accept-files", accept_files, "Accept SQL files that were edited after they were applied.")
 
 
@@ -31,7 +31,7 @@ def list_all(out: Output, as_json: bool) -> int:
     if as_json:
         return out.say_json(found)
     for status in found:
-        phase = "not begun" if status["phase"] is None else f"phase {status['phase']}"
+        phase = "not started" if status["phase"] is None else f"phase {status['phase']}"
         out.say(f"{status['plan']}  {status['environment']}  {phase}")
     return DONE
 
@@ -50,7 +50,7 @@ def sql(
         return _write_files(out, plan, Path(write))
     status = status_of(find_rollout(plan, env))
     if phase is None:
-        return out.complain("Name a phase, or a directory for all of them: --write DIR")
+        return out.complain("Name a phase, or write all phases to files: --write DIR")
     if not 0 <= phase < len(status.phases):
         return out.complain(no_phase(phase, len(status.phases) - 1))
     out.data.write(text_reports.sql_of(status.plan, phase, rollback=rollback))
@@ -62,10 +62,10 @@ def _write_files(out: Output, plan: str, directory: Path) -> int:
         files = write_files(plans.get(plan), directory)
     except (NotOurs, OSError) as problem:
         return out.complain(str(problem))
-    return out.say(f"Wrote {len(files)} files into {directory}.")
+    return out.say(f"Wrote {len(files)} files to {directory}.")
 
 
 def accept_files(out: Output, rollout: Rollout) -> int:
     for step in runner.accept_files(rollout, actor=ShellActor()):
-        out.say(f"Accepted: {step.step} of phase {step.run.phase}.")
+        out.say(f"Accepted {step.step} of phase {step.run.phase}.")
     return DONE

@@ -9,11 +9,11 @@ from rollout.watchdog.loop import Watchdog
 
 
 def add_verbs(add: AddVerb) -> None:
-    add("verify-log", verify_log, "Check the audit log's chain.", plan=False)
+    add("verify-log", verify_log, "Verify the hash chain of the activity log.", plan=False)
     add(
         "watchdog",
         watchdog,
-        "Bring back the work of workers that died; runs for ever.",
+        "Run the watchdog, which recovers work from lost workers, until stopped.",
         plan=False,
     )
 
@@ -22,8 +22,10 @@ def verify_log(out: Output) -> int:
     verdict = activity_log.verify()
     if verdict.broken is not None:
         entry = verdict.broken
-        return out.say(f"Broken at entry {entry.pk} ({entry}): {verdict.reason}.", good=False)
-    return out.say(f"The chain of {verdict.entries:,} entries holds. Head: {verdict.head}")
+        return out.say(
+            f"Hash chain broken at entry {entry.pk} ({entry}): {verdict.reason}.", good=False
+        )
+    return out.say(f"Hash chain OK. Entries: {verdict.entries:,}. Head: {verdict.head}")
 
 
 def watchdog(out: Output) -> int:

@@ -16,16 +16,22 @@ def add_verbs(add: AddVerb) -> None:
     sub = add(
         "rehearse",
         rehearse,
-        "Carry the plan out in a database made from a snapshot, there and back.",
+        "Rehearse all phases and rollbacks in a database restored from a snapshot.",
         as_json=True,
     )
-    sub.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
-    sub.add_argument("--keep", action="store_true", help="keep the database when it has passed")
     sub.add_argument(
-        "--anyway", action="store_true", help="though the server that it shares is under load"
+        "--snapshot", type=int, help="number of the snapshot (default: the newest verified)"
     )
-    sub.add_argument("--wait", action="store_true", help="return when it has ended")
-    sub.add_argument("--last", action="store_true", help="tell of the last one; begin none")
+    sub.add_argument(
+        "--keep", action="store_true", help="keep the database if the rehearsal passes"
+    )
+    sub.add_argument(
+        "--anyway", action="store_true", help="rehearse even if the shared server is under load"
+    )
+    sub.add_argument("--wait", action="store_true", help="wait until it finishes")
+    sub.add_argument(
+        "--last", action="store_true", help="show the last rehearsal instead of starting one"
+    )
 
 
 def rehearse(
@@ -58,8 +64,8 @@ def _rehearsed(
         named = Snapshot.objects.filter(pk=snapshot, rollout=rollout).first()
         if named is None:
             raise runner.Refused(
-                f"There is no snapshot {snapshot} of {rollout}. "
-                f"List them: manage.py rollout snapshots {rollout.plan}"
+                f"Snapshot {snapshot} of {rollout} not found. List snapshots: manage.py rollout "
+                f"snapshots {rollout.plan}"
             )
     rehearsal = runner.rehearse(
         rollout, snapshot=named, keep=keep, anyway=anyway, actor=ShellActor(), source="shell"
@@ -80,7 +86,8 @@ def _last(rollout: Rollout) -> Report:
     rehearsal = rehearsals.of_rollout(rollout).first()
     if rehearsal is None:
         raise runner.Refused(
-            f"{rollout} has not been rehearsed. Do it: manage.py rollout rehearse {rollout.plan}"
+            f"{rollout} has not been rehearsed. Start a rehearsal: manage.py rollout rehearse "
+            f"{rollout.plan}"
         )
     return rehearsals.report_of(rehearsal)
 
@@ -179,20 +186,23 @@ def _as_text(report: Report) -> str:
             f"   wait {_said(leg.traffic.longest_ms, 'ms'):>8}"
             f"   WAL {_said(leg.wal and leg.wal / 1e6, 'MB', 1):>9}   {leg.run.state}"
         )
-    verdict = {True: "came back the same", False: "did not come back the same"}
+    verdict = {True: "round trip clean", False: "round trip not clean"}
     held = longest.held_ms if longest else None
     lines.append(
         f"  longest blocking lock {_said(held, 'ms')}, longest application wait "
-        f"{_said(report.longest_wait_ms, 'ms')} (alone {_said(report.alone.longest_ms, 'ms')})"
+        f"{_said(report.longest_wait_ms, 'ms')} (traffic alone "
+        f"{_said(report.alone.longest_ms, 'ms')})"
     )
     if rehearsal.came_back is not None:
         lines.append(
-            f"  {verdict[rehearsal.came_back]}: {rehearsal.untouched_rows:,} rows as they were, "
-            f"{rehearsal.written_rows:,} as the traffic wrote them"
+            f"  {verdict[rehearsal.came_back]}: {rehearsal.untouched_rows:,} rows unchanged, "
+            f"{rehearsal.written_rows:,} rows match what the traffic wrote"
         )
     lines += [f"  {each}" for each in rehearsal.catalog_differences + rehearsal.data_differences]
     if rehearsal.under_way:
-        lines.append(f"  Watch it: manage.py rollout rehearse {rehearsal.rollout.plan} --last")
+        lines.append(
+            f"  Follow progress: manage.py rollout rehearse {rehearsal.rollout.plan} --last"
+        )
     if rehearsal.error:
         lines.append(f"  {rehearsal.error} {rehearsal.advice}")
     return "\n".join(lines)

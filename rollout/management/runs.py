@@ -15,22 +15,22 @@ from rollout.queries import pauses, reruns
 
 
 def add_verbs(add: AddVerb) -> None:
-    by_hand = add("recognise", recognise, "Write down that a phase was rolled back by hand.")
+    by_hand = add("recognise", recognise, "Record a manual rollback of a phase.")
     by_hand.add_argument("phase", type=int)
     starts = add("start", start, "Start a phase.")
     add_user(starts)
     add_digest(starts)
     for sub in (starts, add("rollback", roll_back, "Roll a phase back.")):
         sub.add_argument("phase", type=int)
-        sub.add_argument("--wait", action="store_true", help="return when it has ended")
-    add("pause", partial(_carry_on, runner.pause), "Pause what is running.")
-    add("resume", partial(_carry_on, runner.resume), "Resume what is paused.")
-    add("cancel", partial(_carry_on, runner.cancel), "Cancel what is active.")
-    add("retry", partial(_carry_on, runner.retry), "Go on with what failed or was cancelled.")
+        sub.add_argument("--wait", action="store_true", help="wait until it finishes")
+    add("pause", partial(_carry_on, runner.pause), "Pause the active run.")
+    add("resume", partial(_carry_on, runner.resume), "Resume the paused run.")
+    add("cancel", partial(_carry_on, runner.cancel), "Cancel the active run.")
+    add("retry", partial(_carry_on, runner.retry), "Retry a failed or cancelled run.")
     again = add(
         "verify",
         verify,
-        "Answer whether running a done phase again changes nothing.",
+        "Verify that running a finished phase again would change nothing.",
         as_json=True,
     )
     again.add_argument("phase", type=int)
@@ -40,7 +40,7 @@ def recognise(out: Output, rollout: Rollout, phase: int) -> int:
     if phase not in range(5):
         return out.complain(no_phase(phase))
     for run in runner.recognise(rollout, phase, actor=ShellActor()):
-        out.say(f"Phase {run.phase} is rolled back.")
+        out.say(f"Phase {run.phase} is recorded as rolled back.")
     return DONE
 
 
@@ -67,7 +67,7 @@ def _begin(
         return out.complain(no_phase(phase))
     run = verb(rollout, phase, actor=actor, source="shell")
     if not wait:
-        return out.say(f"Queued. Watch it: manage.py rollout show {rollout.plan}")
+        return out.say(f"Queued. Follow progress: manage.py rollout show {rollout.plan}")
     told = ""
     while run.active and run.state != RunState.PAUSED:
         message = liveness().message

@@ -13,13 +13,16 @@ from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 
 
 def add_verbs(add: AddVerb) -> None:
-    own = add(
-        "scaffold", write_plan, "Look at a live table and write a first plan for it.", plan=""
+    own = add("scaffold", write_plan, "Generate a plan from a live table.", plan="")
+    own.add_argument("app", help="label of the app that gets the plan")
+    own.add_argument("table", help="the table, schema.table, or a model of the app")
+    own.add_argument("columns", nargs="+", metavar="column", help="columns to migrate")
+    own.add_argument(
+        "--print",
+        action="store_true",
+        dest="printed",
+        help="print the plan instead of writing the file",
     )
-    own.add_argument("app", help="the app that gets the plan, by its label")
-    own.add_argument("table", help="the table, or schema.table, or a model of the app")
-    own.add_argument("columns", nargs="+", metavar="column", help="what is to change its shape")
-    own.add_argument("--print", action="store_true", dest="printed", help="write no file")
 
 
 def write_plan(
@@ -29,11 +32,11 @@ def write_plan(
     try:
         config = apps.get_app_config(app)
     except LookupError as error:
-        return out.complain(f"{error} Apps are named in INSTALLED_APPS.")
+        return out.complain(f"{error} Use the label of an app in INSTALLED_APPS.")
     path = Path(config.path) / "rollout.py"
     if path.exists() and not printed:
         return out.complain(
-            f"{path} is there already. Print a plan instead, and add it by hand: --print"
+            f"{path} already exists. Print the plan with --print and add it by hand."
         )
     try:
         with target_of(env).connect() as connection:
@@ -42,7 +45,9 @@ def write_plan(
     except (TableNotFound, CannotScaffold) as problem:
         return out.complain(str(problem))
     if any(plan.name == made.plan for plan in plans):
-        return out.complain(f"There is a plan '{made.plan}' already.")
+        return out.complain(
+            f"Plan '{made.plan}' already exists. Choose another table, or rename that plan."
+        )
     if printed:
         out.data.write(made.source)
         return DONE
@@ -51,7 +56,9 @@ def write_plan(
         with path.open("x", encoding="utf-8") as file:
             file.write(made.source)
     except FileExistsError:
-        return out.complain(f"{path} is there already.")
+        return out.complain(
+            f"{path} already exists. Print the plan with --print and add it by hand."
+        )
     out.data.write(_next(path, made))
     return DONE
 
@@ -66,15 +73,15 @@ def _next(path: Path, made: Scaffold) -> str:
     notes = [f"  Note: {note}" for note in made.notes]
     return "\n".join(
         [
-            f"Wrote {path}, the plan '{made.plan}'.",
+            f"Wrote {path} with the plan '{made.plan}'.",
             *notes,
             "",
             "Next:",
-            "  1. Read it. Its comments say what was found in the table.",
+            "  1. Read it. Its comments describe the table's data.",
             "  2. manage.py check",
-            f"  3. manage.py rollout sql {made.plan} 1     (then 2, 3, 4: what each would run)",
-            f'  4. Let the application ask current_modes("{made.plan}") which shape it reads and'
-            " writes.",
-            f"  5. manage.py rollout start {made.plan} 0 --wait, or press it in the console.",
+            f"  3. manage.py rollout sql {made.plan} 1     (then 2, 3, 4: the SQL of each phase)",
+            "  4. Make the application read and write the schema that "
+            f'current_modes("{made.plan}") returns.',
+            f"  5. manage.py rollout start {made.plan} 0 --wait, or start phase 0 in the console.",
         ]
     )

@@ -32,27 +32,27 @@ def add_verbs(add: AddVerb) -> None:
     sub = add(
         "introspect",
         introspect,
-        "Compare the live schema with the plan.",
+        "Check schema drift.",
         plan="optional",
         as_json=True,
     )
     sub.add_argument("--against", metavar="ENV", help="compare with another environment")
-    sub = add("types", types, "Print TypeScript interfaces of the plan's tables as they are now.")
-    sub.add_argument("--phase", type=int, help="as they are once this phase is done")
-    sub.add_argument("--check", metavar="FILE", help="answer whether a file still matches")
-    sub = add("preflight", before_phase, "Look at what could go wrong with a phase.", as_json=True)
+    sub = add("types", types, "Print TypeScript interfaces of the plan's tables.")
+    sub.add_argument("--phase", type=int, help="show them as of the end of this phase")
+    sub.add_argument("--check", metavar="FILE", help="check a file for drift")
+    sub = add("preflight", before_phase, "Run preflight checks for a phase.", as_json=True)
     sub.add_argument("phase", type=int)
     add(
         "readiness",
         readiness,
-        "List what would stop or hurt any phase still to come.",
+        "List the preflight problems of all remaining phases.",
         as_json=True,
     )
 
 
 def introspect(out: Output, plan: str | None, env: str, against: str | None, as_json: bool) -> int:
     if against and not plan:
-        out.say("Name a plan to compare with another environment.")
+        out.say("--against requires a plan. Name the plan to compare.")
         return ERROR
     rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
     other = find_rollout(plan, against) if plan and against else None
@@ -91,7 +91,7 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
     try:
         there = Path(check).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        return out.complain(f"{check} cannot be read: {error}")
+        return out.complain(f"Cannot read {check}: {error}")
     if phase is None:
         verdict = interfaces.verdict(
             found.plan, live, there, done=found.phases_done, under_way=found.steps_done is not None
@@ -99,12 +99,12 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
         phase = max(found.phases_done - 1, 0)
     else:
         difference = typescript.first_difference(text, there)
-        message = difference or f"It has the schema that phase {phase} makes."
+        message = difference or f"It matches the schema after phase {phase}."
         verdict = interfaces.Verdict(matches=not difference, message=message)
     if not verdict.matches:
         out.say(f"{check} does not match. {verdict.message}")
         anew = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
-        return out.say(f"Make it anew: {anew}", good=False)
+        return out.say(f"Regenerate it: {anew}", good=False)
     return out.say(f"{check} matches. {verdict.message}")
 
 

@@ -20,13 +20,15 @@ def add_verbs(add: AddVerb) -> None:
     own = add(
         "audit-selftest",
         selftest,
-        "Plant mismatches of every category in a scratch copy, and see that audits find them.",
+        "Verify audits by planting mismatches in a scratch copy.",
         as_json=True,
     )
     own.add_argument(
         "--rows", type=int, default=ROWS, metavar="N", help="copy at most N rows (%(default)s)"
     )
-    own.add_argument("--seed", type=int, default=1, metavar="S", help="which rows are planted")
+    own.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="seed of the random choice of rows"
+    )
 
 
 def selftest(out: Output, rollout: Rollout, rows: int, seed: int, as_json: bool) -> int:
@@ -99,8 +101,8 @@ def _as_text(result: SelftestResult) -> str:
     """A self-test for people."""
     copied = ", ".join(f"{rows:,} of {table}" for table, rows in result.rows.items())
     lines = [
-        f"{'passed' if result.passed else 'FAILED'}: a copy of rows ({copied}), "
-        f"{result.writes:,} transactions written beside the audits, {result.seconds:.1f} s",
+        f"{'passed' if result.passed else 'FAILED'}: a copy of {copied}, {result.writes:,} "
+        f"concurrent transactions, {result.seconds:.1f} s",
         "",
         *_table("full audit", result.full),
         "",
@@ -130,7 +132,7 @@ def _said_of_sample(result: SelftestResult) -> str:
     rows = sum(result.rows.values())
     share = found / result.sample_planted if result.sample_planted else 0.0
     return (
-        f"The sample looked at {result.sample_rows:,} of {rows:,} rows. In them were {looked_at:,} "
-        f"of {result.sample_planted:,} planted mismatches, of which it found {found:,}: "
-        f"{share:.0%} of all, about the share of rows that it looked at."
+        f"The sample covered {result.sample_rows:,} of {rows:,} rows and {looked_at:,} of "
+        f"{result.sample_planted:,} planted mismatches. It found {found:,} of them: {share:.0%} "
+        "of all, about the share of rows that it covered."
     )

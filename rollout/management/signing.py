@@ -21,41 +21,45 @@ from rollout.worker.probes import probe_all
 
 def add_verbs(add: AddVerb) -> None:
     for name, run, text in (
-        ("ask-approval", ask, "Ask other leads to approve a phase."),
-        ("approve", approve, "Approve a phase, as a lead, by the digest that sql prints."),
-        ("withdraw", withdraw, "Withdraw your approval of a phase, and your overrides before it."),
-        ("override", override, "Let a phase start though a gate does not pass, for a reason."),
+        ("ask-approval", ask, "Request approval for a phase."),
+        ("approve", approve, "Approve a phase by the digest that sql prints."),
+        ("withdraw", withdraw, "Withdraw your approvals and overrides for a phase."),
+        ("override", override, "Override a failing gate, with a reason."),
         (
             "confirm",
             confirm,
-            "Confirm another lead's override before a destructive or restrictive phase.",
+            "Confirm another lead's override for a destructive or restrictive phase.",
         ),
-        ("schedule", schedule, "Have a phase started at a time: 2026-11-28T22:00."),
+        ("schedule", schedule, "Schedule the start of a phase."),
     ):
         sub = add(name, run, text)
         sub.add_argument("phase", type=int)
         if name in ("override", "confirm"):
-            sub.add_argument("gate", help="its name, as show prints it")
+            sub.add_argument("gate", help="name of the gate, as printed by show")
         if name == "override":
-            sub.add_argument("--reason", required=True, help="why; it stays in sight")
+            sub.add_argument("--reason", required=True, help="reason (shown and logged)")
         if name in ("approve", "schedule"):
             add_digest(sub, required=name == "approve")
         if name == "schedule":
-            sub.add_argument("at", help="in the zone of the maintenance window, else the site's")
+            sub.add_argument(
+                "at",
+                help="start time, such as 2026-11-28T22:00, in the zone of the maintenance window "
+                "or else the site's",
+            )
         add_user(sub, required=name not in ("ask-approval", "schedule"))
-    add_user(add("unschedule", unschedule, "Cancel the start that waits for its time."))
+    add_user(add("unschedule", unschedule, "Cancel the scheduled start."))
     add("checklist", checklist, "Show the checklist.")
-    ticks = add("tick", tick, "Tick an item of the checklist.")
+    ticks = add("tick", tick, "Mark a checklist item done.")
     ticks.add_argument("item")
-    ticks.add_argument("--take-back", action="store_true", help="take the tick back")
+    ticks.add_argument("--take-back", action="store_true", help="undo: mark the item as not done")
     add_user(ticks)
-    add("probe", probe, "Try the application's flows out, and roll them back.")
+    add("probe", probe, "Run smoke tests (rolled back).")
 
 
 def add_digest(verb: Any, *, required: bool = False) -> None:
     """Let a verb refuse a phase that is another than the one that was read."""
     verb.add_argument(
-        "--digest", required=required, help="of the phase that you read: sql prints it"
+        "--digest", required=required, help="phase digest that you reviewed, as printed by sql"
     )
 
 
@@ -63,8 +67,9 @@ def ask(out: Output, rollout: Rollout, phase: int, user: str | None) -> int:
     actor = actor_of(user, "start_rollout", rollout.environment)
     asked = runner.ask_for_approval(rollout, phase, actor=actor, source="shell")
     return out.say(
-        f"Asked for approval of phase {phase} as {asked.phase_digest}. Another lead: manage.py "
-        f"rollout approve {rollout.plan} {phase} --digest {asked.phase_digest} --user NAME"
+        f"Approval requested for phase {phase}, digest {asked.phase_digest}. Another lead "
+        f"approves it with: manage.py rollout approve {rollout.plan} {phase} --digest "
+        f"{asked.phase_digest} --user NAME"
     )
 
 
@@ -72,7 +77,7 @@ def approve(out: Output, rollout: Rollout, phase: int, digest: str, user: str) -
     actor = actor_of(user, "approve_rollout", rollout.environment)
     given = runner.approve(rollout, phase, seen=digest, actor=actor, source="shell")
     assert given.expires_at is not None
-    return out.say(f"Phase {phase} is approved until {in_words(given.expires_at)}, for one start.")
+    return out.say(f"Phase {phase} approved until {in_words(given.expires_at)}, for one start.")
 
 
 def withdraw(out: Output, rollout: Rollout, phase: int, user: str) -> int:
@@ -85,7 +90,10 @@ def withdraw(out: Output, rollout: Rollout, phase: int, user: str) -> int:
         if one.actor_name == actor.get_username() and not void_reason(one, evidence)
     ]
     if not found:
-        raise runner.Refused(f"{user} has signed nothing about phase {phase} that still counts.")
+        raise runner.Refused(
+            f"{user} has no valid approvals or overrides for phase {phase}. List them: manage.py "
+            f"rollout show {rollout.plan}"
+        )
     for one in found:
         runner.withdraw(one, actor=actor, source="shell")
     return out.say("\n".join(f"Withdrawn: {one}." for one in found))
@@ -98,10 +106,10 @@ def override(out: Output, rollout: Rollout, phase: int, gate: str, reason: str, 
     until = f"{in_words(given.expires_at)}"
     if plans.get(rollout.plan).is_guarded(phase):
         return out.say(
-            f"Gate “{gate}” is overridden until {until}, once another lead confirms it: manage.py "
-            f"rollout confirm {rollout.plan} {phase} “{gate}” --user NAME"
+            f"Gate “{gate}” overridden until {until}, once another lead confirms it with: "
+            f"manage.py rollout confirm {rollout.plan} {phase} “{gate}” --user NAME"
         )
-    return out.say(f"Gate “{gate}” is overridden until {until}, for one start.")
+    return out.say(f"Gate “{gate}” overridden until {until}, for one start.")
 
 
 def confirm(out: Output, rollout: Rollout, phase: int, gate: str, user: str) -> int:
@@ -111,7 +119,10 @@ def confirm(out: Output, rollout: Rollout, phase: int, gate: str, user: str) -> 
         if one.subject == gate and not void_reason(one, evidence):
             runner.confirm_override(one, actor=actor, source="shell")
             return out.say(f"Confirmed {one.actor_name}'s override of gate “{gate}”.")
-    raise runner.Refused(f"Nobody overrides gate “{gate}” before phase {phase}.")
+    raise runner.Refused(
+        f"No override of gate “{gate}” for phase {phase}. List the gates: manage.py rollout show "
+        f"{rollout.plan}"
+    )
 
 
 def schedule(
@@ -125,16 +136,16 @@ def schedule(
             moment = moment.replace(tzinfo=ZoneInfo(zone))
         moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise runner.Refused(f"“{at}” is no time. Give it so: 2026-11-28T22:00.") from None
+        raise runner.Refused(f"Invalid time “{at}”. Use a time such as 2026-11-28T22:00.") from None
     actor = actor_of(user, "start_rollout", rollout.environment)
     made = runner.schedule_start(
         rollout, phase, at=moment, zone=zone, seen=digest, actor=actor, source="shell"
     )
     plan = plans.get(rollout.plan)
-    destructive = " It is destructive." if plan.is_destructive(phase) else ""
-    level = destructive or (" It is restrictive." if plan.is_restrictive(phase) else "")
+    destructive = " This phase is destructive." if plan.is_destructive(phase) else ""
+    level = destructive or (" This phase is restrictive." if plan.is_restrictive(phase) else "")
     return out.say(
-        f"Phase {phase} starts at {in_zone(made.at, made.zone)}, if its gates let it then.{level}"
+        f"Phase {phase} starts at {in_zone(made.at, made.zone)} if its gates pass then.{level}"
     )
 
 
@@ -142,7 +153,7 @@ def unschedule(out: Output, rollout: Rollout, user: str | None) -> int:
     runner.unschedule(
         rollout, actor=actor_of(user, "start_rollout", rollout.environment), source="shell"
     )
-    return out.say("Cancelled the scheduled start.")
+    return out.say("Scheduled start cancelled.")
 
 
 def checklist(out: Output, rollout: Rollout) -> int:
@@ -162,7 +173,7 @@ def checklist(out: Output, rollout: Rollout) -> int:
 def tick(out: Output, rollout: Rollout, item: str, take_back: bool, user: str | None) -> int:
     verb = runner.untick if take_back else runner.tick
     verb(rollout, item, actor=actor_of(user, "tick_checklist", rollout.environment), source="shell")
-    return out.say("The tick is taken back." if take_back else "Ticked.")
+    return out.say("Item marked as not done." if take_back else "Item marked as done.")
 
 
 def probe(out: Output, rollout: Rollout) -> int:
@@ -170,5 +181,5 @@ def probe(out: Output, rollout: Rollout) -> int:
     found = probe_all(rollout)
     lines = [f"{'passed' if one.passed else 'FAILED'}  {one.flow}: {one.message}" for one in found]
     return out.say(
-        "\n".join(lines) or "The plan probes no flow.", good=all(one.passed for one in found)
+        "\n".join(lines) or "The plan has no smoke tests.", good=all(one.passed for one in found)
     )

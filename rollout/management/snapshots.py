@@ -21,19 +21,28 @@ from rollout.runner.snapshots import make_now
 
 
 def add_verbs(add: AddVerb) -> None:
-    add("snapshot", take, "Take a snapshot and verify it by restoring it elsewhere.", as_json=True)
+    add(
+        "snapshot",
+        take,
+        "Take a snapshot and verify it by restoring it into a scratch database.",
+        as_json=True,
+    )
     add("snapshots", list_of, "List the snapshots of a rollout.", as_json=True)
-    sub = add("restore", restore, "Put a snapshot into an environment.")
-    sub.add_argument("snapshot", type=int, help="its number, as snapshots lists it")
-    sub.add_argument("--yes", action="store_true", help="replace the tables that are there")
+    sub = add("restore", restore, "Restore a snapshot into an environment.")
+    sub.add_argument("snapshot", type=int, help="number of the snapshot, as printed by snapshots")
+    sub.add_argument("--yes", action="store_true", help="replace existing tables")
     sub.add_argument(
-        "--reason", default="", help="why; asked for production, where another lead approves it"
+        "--reason",
+        default="",
+        help="reason; required for production, where another lead must approve",
     )
     add_user(sub)
-    sub = add("stage", stage, "Make a staging database from a snapshot.")
-    sub.add_argument("--snapshot", type=int, help="its number (the newest verified one)")
-    sub.add_argument("--name", default="", help="of the environment (staging)")
-    add("unstage", unstage, "Drop the database that an environment was made in.")
+    sub = add("stage", stage, "Create a staging database from a snapshot.")
+    sub.add_argument(
+        "--snapshot", type=int, help="number of the snapshot (default: the newest verified)"
+    )
+    sub.add_argument("--name", default="", help="name of the environment (default: staging)")
+    add("unstage", unstage, "Drop a staging database created by stage.")
 
 
 def take(out: Output, rollout: Rollout, as_json: bool) -> int:
@@ -51,7 +60,7 @@ def list_of(out: Output, rollout: Rollout, as_json: bool) -> int:
     if as_json:
         return out.say_json([of_snapshot(snapshot) for snapshot in found])
     if not found:
-        return out.say(f"None yet. Take one: manage.py rollout snapshot {rollout.plan}")
+        return out.say(f"No snapshots yet. Take one: manage.py rollout snapshot {rollout.plan}")
     return out.say("\n".join(_summary(snapshot) for snapshot in found))
 
 
@@ -70,8 +79,8 @@ def restore(
     )
     if asked.state == RestoreState.WAITING:
         return out.say(
-            f"Restore {asked.pk} waits for another lead: its approval is given on the page of "
-            f"snapshot {snapshot}, /rollout/snapshots/{snapshot}/.",
+            f"Restore {asked.pk} awaits approval by another lead at "
+            f"/rollout/snapshots/{snapshot}/.",
             good=False,
         )
     return _say_end(out, asked)
@@ -92,7 +101,8 @@ def unstage(out: Output, rollout: Rollout) -> int:
     ).first()
     if made is None:
         raise runner.Refused(
-            f"{rollout.environment} was not made from a snapshot: it is the project's own."
+            f"{rollout.environment} is a configured environment, so it cannot be dropped. Name "
+            "one created by stage: --env NAME"
         )
     runner.drop_environment(made, actor=ShellActor(), source="shell")
     return out.say(f"Dropped {made.name} and its database {made.database}.")
@@ -116,8 +126,8 @@ def _snapshot(rollout: Rollout, number: int) -> Snapshot:
     )
     if snapshot is None:
         raise runner.Refused(
-            f"There is no snapshot {number} of {rollout.plan}. "
-            f"List them: manage.py rollout snapshots {rollout.plan}"
+            f"Snapshot {number} of {rollout.plan} not found. List snapshots: manage.py rollout "
+            f"snapshots {rollout.plan}"
         )
     return snapshot
 
@@ -126,8 +136,8 @@ def _newest(rollout: Rollout) -> Snapshot:
     newest = newest_verified(rollout)
     if newest is None:
         raise runner.Refused(
-            f"There is no verified snapshot of {rollout.environment}. "
-            f"Take one: manage.py rollout snapshot {rollout.plan}"
+            f"No verified snapshot of {rollout.environment}. Take one: manage.py rollout snapshot "
+            f"{rollout.plan}"
         )
     return newest
 
@@ -158,7 +168,7 @@ def of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _summary(snapshot: Snapshot) -> str:
-    taken = f"{in_words(snapshot.taken_at)}" if snapshot.taken_at else "not taken"
+    taken = f"{in_words(snapshot.taken_at)}" if snapshot.taken_at else "not started"
     text = (
         f"{snapshot.pk}  {snapshot.state}  {taken}  {snapshot.size:,} bytes  "
         f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables"

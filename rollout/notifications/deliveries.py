@@ -150,7 +150,7 @@ def _deliver(delivery: Delivery) -> Outcome:
         return _mail(delivery)
     hook = webhooks.webhooks().get(delivery.recipient)
     if hook is None:
-        return Outcome("The settings have no webhook of that name any more.")
+        return Outcome("Webhook removed from settings. Add it again, or ignore this delivery.")
     return webhooks.post(
         hook,
         id=f"rollout-{delivery.entry_id}",
@@ -162,16 +162,18 @@ def _deliver(delivery: Delivery) -> Outcome:
 def _mail(delivery: Delivery) -> Outcome:
     user = delivery.user
     if user is None or not user.is_active or not user.has_perm("rollout.view_rollout"):
-        return Outcome("The user may not see rollouts any more.")
+        return Outcome(
+            "User no longer has access. Grant permission to view rollouts, or ignore this delivery."
+        )
     address = address_of(user)
     if not address:
-        return Outcome("The user has no e-mail address; someone who administers users can add it.")
+        return Outcome("User has no email address. Ask a user administrator to add it.")
     subject, text = payloads.as_mail(delivery.entry)
     try:
         with mail.get_connection(timeout=webhooks.TIMEOUT_SECONDS) as connection:
             mail.EmailMessage(subject, text, to=[address], connection=connection).send()
     except (OSError, smtplib.SMTPException) as error:
-        return Outcome(f"The mail server did not take it: {type(error).__name__}: {error}"[:500])
+        return Outcome(f"Mail server rejected it: {type(error).__name__}: {error}"[:500])
     return Outcome()
 
 

@@ -5,13 +5,13 @@ from rollout.journal.events import Kind
 from rollout.models import LogEntry
 
 KINDS = {
-    Kind.STARTED.value: "A phase, rollback or repair starts or goes on",
-    Kind.FINISHED.value: "A phase, rollback or repair is done",
-    Kind.FAILED.value: "Something fails or is cancelled, or its worker died",
-    Kind.PAUSED.value: "A rule warns, slows down, pauses or holds",
+    Kind.STARTED.value: "A phase, rollback or repair starts or resumes",
+    Kind.FINISHED.value: "A phase, rollback or repair finishes",
+    Kind.FAILED.value: "A run fails, is cancelled, or loses its worker",
+    Kind.PAUSED.value: "A guardrail warns, throttles, pauses or blocks",
     Kind.MISMATCHES.value: "An audit or a shadow read finds mismatches",
-    Kind.APPROVAL.value: "An approval or an override is wanted, given or refused",
-    Kind.OTHER.value: "Everything else in the audit log",
+    Kind.APPROVAL.value: "An approval or override is requested, granted or withdrawn",
+    Kind.OTHER.value: "All other activity log entries",
 }
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != Kind.OTHER)
 

@@ -64,6 +64,6 @@ def as_mail(entry: LogEntry) -> tuple[str, str]:
         f"When:  {in_words(entry.at)}",
         *([f"Page:  {link}"] if link else []),
         "",
-        "You chose on the console's page Notifications what you are told of.",
+        "Manage these emails under Notifications.",
     ]
     return " ".join(f"[Rollout] {headline(entry)}".split()), "\n".join(lines)

@@ -48,13 +48,13 @@ class Webhook:
             parts = urlsplit(self.url)
             parts.port  # noqa: B018  raises where it is none
         except ValueError:
-            return "has an address that cannot be read"
+            return "has an invalid URL"
         if parts.scheme not in ("https", "http") or not parts.hostname:
-            return "needs an address that begins with https://"
+            return "needs a URL that begins with https://"
         if parts.scheme == "http" and not http_allowed:
-            return "has an address without TLS; allow that with ALLOW_HTTP, or use https://"
+            return "has a URL without TLS; use https://, or set ALLOW_HTTP"
         if parts.username or parts.password:
-            return "has a user in its address; use its SECRET"
+            return "has a user name in its URL; use SECRET instead"
         return ""
 
 
@@ -128,17 +128,17 @@ def post(hook: Webhook, *, id: str, timestamp: int, body: bytes) -> Outcome:
     except TimeoutError:
         late.set()
     except ssl.SSLError as error:
-        return Outcome(f"Its certificate or its TLS was refused: {error.reason or 'no reason'}.")
+        return Outcome(f"TLS error: {error.reason or 'no reason given'}.")
     except socket.gaierror:
-        return Outcome("Its name is not known.")
+        return Outcome("DNS lookup failed. Check the host name in the URL.")
     except (OSError, http.client.HTTPException) as error:
         if not late.is_set():
-            return Outcome(f"No answer: {_words(error)}.")
+            return Outcome(f"Connection failed: {_words(error)}.")
     finally:
         watch.cancel()
         connection.close()
     if late.is_set():
-        return Outcome(f"No answer within {TIMEOUT_SECONDS:.0f} s.")
+        return Outcome(f"No response within {TIMEOUT_SECONDS:.0f} s.")
     return _outcome_of(status)
 
 
@@ -169,5 +169,5 @@ def _outcome_of(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status=status)
     if 300 <= status < 400:
-        return Outcome(f"It answered {status}: redirects are not followed.", status)
-    return Outcome(f"It answered {status}.", status)
+        return Outcome(f"HTTP {status}: redirects are not followed.", status)
+    return Outcome(f"HTTP {status}.", status)

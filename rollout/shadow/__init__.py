@@ -47,4 +47,4 @@ def offer(
         if modes.write != "legacy":
             reader.offer(Offer(operation, plan, table, using, read))
     except Exception:
-        _log.exception("A shadow read of %s could not be offered", operation)
+        _log.exception("Cannot queue the shadow read of %s", operation)

@@ -139,8 +139,8 @@ def _report(
         if is_new:
             activity_log.record(
                 Event.SHADOW_READ_DIFFERS,
-                f"A {operation} was answered differently by the new shape: "
-                f"{report.mismatched:,} rows mismatch (report {report.pk}).",
+                f"Shadow read of {operation} differs: {report.mismatched:,} rows mismatch (report "
+                f"{report.pk}).",
                 on=report,
                 actor=ACTOR,
                 source="application",

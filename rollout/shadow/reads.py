@@ -118,7 +118,7 @@ class Reader:
                     self.work(wait=SHARES_EVERY_SECONDS)
                 except Exception as error:
                     # Whatever it is, the next read is another one; the database may be away.
-                    _log.warning("A shadow read ended: %s", str(error).strip())
+                    _log.warning("Shadow read abandoned: %s", str(error).strip())
                     connections.close_all()
                     time.sleep(SHARES_EVERY_SECONDS)
         connections.close_all()

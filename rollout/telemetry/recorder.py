@@ -124,7 +124,7 @@ class Recorder:
                 Measurement.objects.bulk_create(rows)
                 totals.add(zip(rows, (sums.seconds for sums in taken.values()), strict=True))
         except DatabaseError as error:
-            _log.warning("Measurements wait for the database: %s", str(error).strip())
+            _log.warning("Measurements are kept until the database answers: %s", str(error).strip())
             self._keep(taken)
             with contextlib.suppress(DatabaseError):
                 journal.connection().close()

@@ -49,15 +49,15 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
         return Signal(
             NAME,
             "unknown",
-            f"{now.calls:,} operations were measured in the last {WINDOW.total_seconds():.0f} s: "
-            "too few to judge by.",
+            f"Only {now.calls:,} operations in the last {WINDOW.total_seconds():.0f} s: too few "
+            "to evaluate.",
         )
     if now.error_rate > before.error_rate + ERROR_RATE:
         return Signal(
             NAME,
             "stop",
-            f"{now.error_rate:.1%} of the application's operations fail; before the phase it was "
-            f"{before.error_rate:.1%}.",
+            f"{now.error_rate:.1%} of the application's operations fail; before the phase "
+            f"{before.error_rate:.1%} did.",
             now.error_rate,
         )
     p95, usual = now.p95 or 0.0, before.p95
@@ -65,11 +65,10 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
         return Signal(
             NAME,
             "unknown",
-            f"The application's p95 is {p95:,.0f} ms; nothing was measured before the phase to "
-            "compare it with.",
+            f"The application's p95 is {p95:,.0f} ms. There is no baseline from before the phase.",
             p95,
         )
-    against = f"its p95 is {p95:,.0f} ms; before the phase it was {usual:,.0f} ms."
+    against = f"p95 is {p95:,.0f} ms, {usual:,.0f} ms before the phase."
     if p95 > usual * SLOWER_TIMES and p95 > usual + SLOWER_MS:
         return Signal(NAME, "throttle", f"The application is slow: {against}", p95)
-    return Signal(NAME, "ok", f"The application is as quick as before: {against}", p95)
+    return Signal(NAME, "ok", f"The application is as fast as before: {against}", p95)

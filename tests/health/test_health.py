@@ -69,7 +69,7 @@ class TestReadyz:
             )
         answer = probe.get("/readyz")
         assert answer.status_code == 503
-        assert "1 migrations are to be applied" in answer.json()["checks"]["migrations"]["message"]
+        assert "Unapplied migrations: 1." in answer.json()["checks"]["migrations"]["message"]
 
     def test_a_further_look_asks_few_questions(
         self, probe: Client, django_assert_num_queries: Any
@@ -92,5 +92,5 @@ def test_a_database_that_is_away_is_said_once_and_without_its_address(
     answer = probe.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {
-        "database": {"ok": False, "message": "The database does not answer."}
+        "database": {"ok": False, "message": "Database unreachable."}
     }

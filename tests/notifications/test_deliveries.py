@@ -154,7 +154,7 @@ class TestDelivery:
         # Only the oldest is tried: the others would overtake it.
         assert len(chat.received) == 1
         first = Delivery.objects.order_by("pk")[0]
-        assert (first.state, first.attempts, first.error) == ("waiting", 1, "It answered 500.")
+        assert (first.state, first.attempts, first.error) == ("waiting", 1, "HTTP 500.")
         assert first.due_at > timezone.now() + timedelta(seconds=7)
         chat.does = "take"
         carry_out()
@@ -232,7 +232,7 @@ class TestDelivery:
         deliveries.collect()
         hooks(settings)
         carry_out()
-        assert "no webhook of that name any more" in Delivery.objects.get().error
+        assert "Webhook removed from settings" in Delivery.objects.get().error
 
 
 class TestMail:
@@ -258,9 +258,9 @@ class TestMail:
     @pytest.mark.parametrize(
         ("spoil", "error"),
         [
-            (lambda user: user.groups.clear(), "may not see rollouts any more"),
-            (lambda user: User.objects.update(is_active=False), "may not see rollouts any more"),
-            (lambda user: User.objects.update(email=""), "has no e-mail address"),
+            (lambda user: user.groups.clear(), "no longer has access"),
+            (lambda user: User.objects.update(is_active=False), "no longer has access"),
+            (lambda user: User.objects.update(email=""), "has no email address"),
         ],
     )
     def test_who_may_not_read_it_any_more_or_cannot_gets_none(
@@ -278,7 +278,7 @@ class TestMail:
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
         delivery = self.tell(rollout, reader())
         assert delivery.state == "waiting"
-        assert "The mail server did not take it: ConnectionRefusedError" in delivery.error
+        assert "Mail server rejected it: ConnectionRefusedError" in delivery.error
 
 
 def test_deliveries_of_long_ago_are_forgotten_and_their_entries_kept(rollout: Rollout) -> None:

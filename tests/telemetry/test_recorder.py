@@ -47,7 +47,7 @@ def test_a_process_loses_one_interval_at_most_when_killed_and_else_nothing_at_al
         with psycopg.connect(committed_db.url, autocommit=True) as connection:
             connection.execute("ALTER TABLE rollout_measurement RENAME TO away")
             for process in (killed, lives):
-                process.wait_for(lambda p=process: "Measurements wait" in p.output())  # type: ignore[misc]
+                process.wait_for(lambda p=process: "Measurements are kept" in p.output())  # type: ignore[misc]
             connection.execute("ALTER TABLE away RENAME TO rollout_measurement")
         begun = len(_times(killed))
         killed.wait_for(lambda: len(_times(killed)) > begun + 450)

@@ -151,7 +151,7 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert rehearsal.look_ms is not None
     assert rehearsal.longest_wait_ms is not None
     said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
-    assert "came back the same: " in said
+    assert "round trip clean: " in said
     assert "4 contract  there" in said
 
 

@@ -34,15 +34,14 @@ PATHS = ("write", "check")
 
 
 class Command(BaseCommand):
-    help = "Shows, starts, watches and rolls back rollouts."
+    help = "Start, watch, and roll back rollouts."
     requires_system_checks = ["rollout"]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = (
-            "Exit status: 0 done, 1 the answer is no (mismatches, drift, a broken log, a gate "
-            "fails), 2 wrong use or an error, 3 nothing blocks but something warns (preflight, "
-            "readiness)."
+            "Exit status: 0 success; 1 negative result (mismatches, drift, a broken log, a failed "
+            "gate); 2 usage or runtime error; 3 warnings only (preflight, readiness)."
         )
         add = adding(parser.add_subparsers(dest="verb", required=True, metavar="VERB"))
         plans.add_verbs(add)
