@@ -190,10 +190,10 @@ def test_an_engineer_finds_what_was_planted_in_the_crosstab_and_repairs_it(
 ) -> None:
     with site.visitor("engineer") as engineer:
         engineer.open(f"{PAGE}mappings/properties/type/")
-        engineer.page.get_by_label("Tick ").first.check()
-        engineer.press("Right as is")
-        engineer.press("Decide as engineer")
-        engineer.reads("engineer decided")
+        engineer.page.get_by_label("Select ").first.check()
+        engineer.press("Confirm")
+        engineer.press("Apply changes")
+        engineer.reads("Set by engineer")
         plant_a_wrong_type()
         audits(engineer, "Mismatched")
         engineer.page.locator("[aria-label=Reports] tbody a").first.click()

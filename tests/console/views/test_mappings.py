@@ -113,7 +113,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     assert link in unescape(report)
     page = text_of(lead, link)
     assert len(values_in(page)) == 4
-    assert "Too long for a name (200 characters)" in page
+    assert "Longer than 200 characters" in page
     fields = fields_of(page)
     numbers = {form: number_of(fields, form) for form in ("moon base 1", "crater", "n/a?")}
     long = next(n.removeprefix("form-") for n, v in fields.items() if v.startswith("a moon base,"))
@@ -122,17 +122,17 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
         f"{TYPES}preview/", {**fields, "chosen": [numbers["moon base 1"]], "bulk": "keep"}
     ).content.decode()
     carried = json.dumps(decisions_in(shown))
-    assert "2 texts will be mapped differently" in shown
+    assert "2 spellings will be mapped differently" in shown
     assert "not mapped" in shown
     fields |= {f"name-{numbers['crater']}": "House", f"name-{long}": "Moon base"}
     none = {"chosen": [numbers["n/a?"]], "bulk": "none", "decisions": carried}
     shown = lead.post(f"{TYPES}preview/", {**fields, **none}).content.decode()
-    assert "5 texts will be mapped differently" in shown
-    assert "Every text stays" not in shown
+    assert "5 spellings will be mapped differently" in shown
+    assert "Confirms the current mapping" not in shown
     sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
     text = lead.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "The application&#x27;s next writes follow it." in text
-    assert "4 values decided, 5 texts mapped differently" in text
+    assert "4 values reviewed, 5 spellings mapped differently" in text
     change = MappingChange.objects.get()
     correct = f"/rollout/mapping-changes/{change.pk}/correct/"
     assert correct in text
@@ -180,8 +180,8 @@ def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can
     first = AuditReport.objects.latest("pk")
     lead.get(f"{TYPES}?count=anew")
     page = text_of(lead, TYPES)
-    assert "Counting the rows of each text takes longer than 15 s." in page
-    assert f'<a href="/rollout/audits/{first.pk}/">audit {first.pk}</a> found' in page
+    assert "Counting rows per value takes longer than 15 s." in page
+    assert f'<a href="/rollout/audits/{first.pk}/">audit {first.pk}</a>, ' in page
     assert '<dd class="number">300' in page
     assert "Moon base" not in page
     audited(lead)
@@ -204,11 +204,11 @@ def test_rows_that_a_repair_of_an_audit_has_put_right_are_not_to_be_corrected_on
     properties: Rollout, engineer: Client
 ) -> None:
     reviewed(properties)
-    assert "12 rows still have the earlier value" in text_of(engineer, TYPES)
+    assert "12 rows still have the previous value" in text_of(engineer, TYPES)
     journal.audited(properties, started_at=timezone.now())
-    assert "still have the earlier value" not in text_of(engineer, TYPES)
+    assert "still have the previous value" not in text_of(engineer, TYPES)
     reviewed(properties)
-    assert "12 rows still have the earlier value" in text_of(engineer, TYPES)
+    assert "12 rows still have the previous value" in text_of(engineer, TYPES)
 
 
 def test_before_any_audit_the_texts_that_take_too_long_to_count_are_those_of_a_sample(
@@ -217,7 +217,7 @@ def test_before_any_audit_the_texts_that_take_too_long_to_count_are_those_of_a_s
     take_long_to_count(monkeypatch)
     engineer.get(f"{TYPES}?count=anew")
     page = text_of(engineer, TYPES)
-    assert "the texts are those of a sample of rows. Phase 2 maps all of them." in page
+    assert "these are the values in a sample of rows. Phase 2 maps all of them." in page
     assert '<td class="number">–</td>' in page
     assert "Bungalow" in values_in(page)
 
@@ -226,7 +226,7 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     properties: Rollout, engineer: Client
 ) -> None:
     page = preview(engineer, apt="Apartment")
-    assert "Phase 2 has not mapped the values yet" in page
+    assert "Phase 2 has not run yet" in page
     sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
     text = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "Phase 2 will map the values like this." in text
@@ -243,7 +243,7 @@ def test_the_address_of_the_new_texts_leads_to_the_page_that_shows_them(
 
 def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, LIST)
-    for shown in ("properties.type", "property_statuses", "proposed; phase 2 maps it", "never"):
+    for shown in ("properties.type", "property_statuses", "Proposed (applied by phase 2)", "never"):
         assert shown in text
     reviewed(rollout)
     assert "grace" in fragment_of(viewer, LIST)
@@ -277,16 +277,16 @@ def test_what_is_typed_is_previewed_decided_in_ones_name_and_listed(
     from rollout.models import MappingChange
 
     page = preview(engineer, apt="Apartment", condominium="Condo")
-    assert "Decide as engineer" in page
-    assert "No longer in use" in page
+    assert "Apply changes" in page
+    assert "Lookup rows retired" in page
     assert not MappingChange.objects.exists()
     sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
     response = engineer.post(f"{TYPES}apply/", sent, follow=True)
     change = MappingChange.objects.get()
     assert change.reviewer == "engineer"
     text = response.content.decode()
-    assert f"Correct {change.rows_affected}" in text
-    assert "<strong>engineer</strong> decided" in text
+    assert f"Update {change.rows_affected}" in text
+    assert "Set by <strong>engineer</strong>" in text
     again = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "means this already" in again
     assert MappingChange.objects.count() == 1
@@ -331,7 +331,7 @@ def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(engineer: Cli
     response = engineer.post(f"{TYPES}preview/", fields)
     assert response.status_code == 422
     text = response.content.decode()
-    assert "Nothing was decided." in text
+    assert "Not saved." in text
     assert "the text “Villa” itself becomes" in text
     kept = fields_of(text)
     assert kept[f"name-{number_of(kept, 'house')}"] == "Villa"
@@ -353,7 +353,7 @@ def test_a_file_comes_back_as_a_preview(engineer: Client) -> None:
         f"{TYPES}preview/", {"file": SimpleUploadedFile("mapping.csv", changed)}
     ).content.decode()
     assert "Country house" in page
-    assert "Decide as engineer" in page
+    assert "Apply changes" in page
 
 
 def test_a_file_with_wrong_lines_is_told_by_line(engineer: Client) -> None:
@@ -380,7 +380,7 @@ def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
     from tests import rollouts
 
     address = f"{TYPES}new/"
-    assert "to decide on" not in fragment_of(engineer, address)
+    assert "to review" not in fragment_of(engineer, address)
     with rollouts.target() as application:
         application.execute(
             "UPDATE properties SET type = %s WHERE id = (SELECT min(id::text)::uuid"
@@ -388,7 +388,7 @@ def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
             [HOSTILE],
         )
     text = fragment_of(engineer, address)
-    assert "1 new text to decide on" in text
+    assert "1 new value to review" in text
     assert "<img src=x" not in text
     assert "Review 1 new" in text_of(engineer, LIST)
     assert "&lt;img src=x" in text_of(engineer, f"{TYPES}?show=new")
@@ -545,7 +545,7 @@ class TestManyValues:
             )
         text = text_of(engineer, TYPES, show="new")
         assert "Lighthouse" in values_in(text), "what the notice counts, the filter shows"
-        assert "1 new text to decide on" in text
+        assert "1 new value to review" in text
         engineer.get(TYPES, {"count": "anew"}, follow=True)
         assert "Lighthouse" in values_in(text_of(engineer, TYPES, show="new"))
 
