@@ -17,6 +17,7 @@ from rollout.console.views import (
     finds,
     glossaries,
     guardrails,
+    inboxes,
     jobs,
     mappings,
     monitoring,
@@ -139,6 +140,7 @@ _logout = LogoutView.as_view(next_page="rollout:overview")
 
 urlpatterns: Addresses = [
     path("", rollouts.overview, name="overview"),
+    path("inbox/", inboxes.inbox, name="inbox"),
     path("log/", activity.log, name="log"),
     path("find/", finds.find, name="find"),
     path("glossary/", glossaries.glossary, name="glossary"),

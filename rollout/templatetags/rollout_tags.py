@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import template
+from django.db import DatabaseError
 
 from rollout.console import badges, formats
 from rollout.console.alerts import Alert
@@ -16,6 +17,7 @@ from rollout.journal import audit_mappings, labels
 from rollout.journal.events import headline_of
 from rollout.models import Delivery
 from rollout.queries import progress
+from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffolds import python_text
 
 register = template.Library()
@@ -82,6 +84,15 @@ def theme_chosen(context: template.Context) -> str:
     """Light, dark, or nothing: as the system has it."""
     request: Any = context.get("request")
     return cookies.theme_of(request)
+
+
+@register.simple_tag
+def inbox_count(user: Any) -> int:
+    """How many decisions wait for a user; none where the journal is away, which the page says."""
+    try:
+        return len(waiting_for(user))
+    except DatabaseError:
+        return 0
 
 
 @register.inclusion_tag("rollout/parts/head.html", takes_context=True)

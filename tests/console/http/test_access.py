@@ -25,7 +25,7 @@ from tests.console import journal
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
-OF_EVERY_ENVIRONMENT = ("", "find/", "log/", "glossary/", "style/", "theme/", "confirm/")
+OF_EVERY_ENVIRONMENT = ("", "find/", "log/", "glossary/", "inbox/", "style/", "theme/", "confirm/")
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -37,6 +37,7 @@ WHO_MAY = {
     "log/": (READERS, READERS),
     "find/": (READERS, READERS),
     "glossary/": (READERS, READERS),
+    "inbox/": (READERS, READERS),
     "style/": (READERS, READERS),
     "theme/": (READERS, READERS),
     "notifications/": (READERS, READERS),

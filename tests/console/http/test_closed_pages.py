@@ -33,7 +33,17 @@ from tests.pages import NAMED_BESIDES
 FORMER = "former-plan"
 AWAY = "away"
 """The alias of a database that nobody reaches."""
-OF_NO_ROLLOUT = ("", "find/", "log/", "glossary/", "style/", "theme/", "confirm/", "notifications/")
+OF_NO_ROLLOUT = (
+    "",
+    "inbox/",
+    "find/",
+    "log/",
+    "glossary/",
+    "style/",
+    "theme/",
+    "confirm/",
+    "notifications/",
+)
 """Beginnings of addresses that are about no rollout."""
 BUTTONS_OF_THE_JOURNAL = (
     *("snapshots/{snapshot}/delete/", "findings/{finding}/waive/", "findings/{finding}/unwaive/"),

@@ -1,0 +1,124 @@
+"""What waits for a person: approvals, second signatures, restores, and phases that stopped."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from rollout.journal.environments import configured, homes
+from rollout.models import (
+    PhaseRun,
+    Restore,
+    RestoreState,
+    Rollout,
+    RunState,
+    SignOff,
+    SignOffKind,
+)
+from rollout.permissions import allowed_in
+from rollout.plan import plans
+from rollout.plan.registry import UnknownPlan
+
+# Enough for a page; more of them wait for a meeting, not for a click.
+MAX_OF_A_KIND = 50
+
+May = Callable[[str, Rollout], bool]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something that a person has to decide: since when, and on which page of its rollout."""
+
+    rollout: Rollout
+    what: str
+    asked_by: str
+    since: datetime
+    page: str
+    arguments: tuple[int, ...] = ()
+
+
+def waiting_for(user: User) -> list[Waiting]:
+    """Return what waits for a user who may decide on it, the oldest first.
+
+    Nobody is asked for what they asked for themselves. Four queries, whatever there is.
+    """
+    home, username = homes(), user.get_username()
+
+    def may(permission: str, rollout: Rollout) -> bool:
+        return rollout.environment in home and allowed_in(
+            user, permission, home[rollout.environment]
+        )
+
+    waiting = [*_signatures(username, may), *_restores(username, may), *_stopped_runs(may)]
+    return sorted(waiting, key=lambda item: item.since)
+
+
+def _signatures(username: str, may: May) -> list[Waiting]:
+    """Requests for approval, and overrides that need a second lead, of phases as they are now."""
+    sign_offs = SignOff.objects.select_related("rollout").filter(
+        Q(kind=SignOffKind.REQUEST) | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None),
+        Q(expires_at=None) | Q(expires_at__gt=Now()),
+        withdrawn_at=None,
+        run=None,
+    )
+    waiting = []
+    for sign_off in sign_offs.exclude(actor_name=username)[:MAX_OF_A_KIND]:
+        rollout, phase = sign_off.rollout, sign_off.phase
+        try:
+            plan = plans.get(rollout.plan)
+        except UnknownPlan:
+            continue
+        if phase not in range(len(plan.phases)) or sign_off.phase_digest != plan.digest_of(phase):
+            continue
+        if sign_off.kind == SignOffKind.REQUEST:
+            if may("approve_rollout", rollout):
+                what = f"Approve phase {phase}"
+                waiting.append(
+                    Waiting(rollout, what, sign_off.actor_name, sign_off.at, "approve", (phase,))
+                )
+        elif plan.is_guarded(phase) and may("override_gate", rollout):
+            what = f"Confirm the override of gate “{sign_off.subject}” before phase {phase}"
+            waiting.append(
+                Waiting(rollout, what, sign_off.actor_name, sign_off.at, "phase", (phase,))
+            )
+    return waiting
+
+
+def _restores(username: str, may: May) -> list[Waiting]:
+    restores = Restore.objects.select_related("rollout").filter(state=RestoreState.WAITING)
+    return [
+        Waiting(
+            restore.rollout,
+            f"Approve the restore of snapshot {restore.snapshot_id}",
+            restore.actor_name,
+            restore.created_at,
+            "snapshots",
+        )
+        for restore in restores.exclude(actor_name=username)[:MAX_OF_A_KIND]
+        if may("restore_snapshot", restore.rollout)
+    ]
+
+
+def _stopped_runs(may: May) -> list[Waiting]:
+    """Phases that failed or are paused; a rehearsal's are its own affair."""
+    newest = PhaseRun.objects.order_by("rollout", "-id").distinct("rollout").values("pk")
+    runs = PhaseRun.objects.select_related("rollout", "actor").filter(
+        pk__in=newest,
+        state__in=(RunState.FAILED, RunState.PAUSED),
+        rollout__environment__in=configured(),
+    )
+    return [
+        Waiting(
+            run.rollout,
+            f"Phase {run.phase} {'failed' if run.state == RunState.FAILED else 'is paused'}",
+            run.actor.get_username() if run.actor else "",
+            run.finished_at or run.created_at,
+            "phase",
+            (run.phase,),
+        )
+        for run in runs[:MAX_OF_A_KIND]
+        if may("pause_rollout", run.rollout)
+    ]

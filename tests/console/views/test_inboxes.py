@@ -1,0 +1,46 @@
+"""What waits for the reader, and its number in the navigation."""
+
+from django.contrib.auth.models import User
+from django.test import Client
+
+from rollout.models import Rollout, SignOff
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+INBOX = "/rollout/inbox/"
+
+
+def test_decisions_that_wait_for_a_lead_are_listed_and_counted(
+    rollout: Rollout, lead: Client, viewer: Client
+) -> None:
+    assert "Nothing waits for you." in text_of(lead, INBOX)
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    request = journal.signed(rollout, "request", by="ada")
+    journal.signed(rollout, "override", by="ada", subject="soak", reason="It is urgent.")
+    journal.restored(journal.taken(rollout), actor_name="ada")
+    text = text_of(lead, INBOX)
+    assert f'<a href="{PAGE}phases/3/approval/">Approve phase 3</a>' in text
+    assert "Confirm the override of gate “soak” before phase 3" in text
+    assert "Approve the restore of snapshot" in text
+    assert 'title="Decisions that wait for you">3</span>' in text_of(lead, PAGE)
+    # A viewer decides on nothing.
+    assert "Nothing waits for you." in text_of(viewer, INBOX)
+    # A request for what the phase no longer is counts no more.
+    SignOff.objects.filter(pk=request.pk).update(phase_digest="another")
+    assert "Approve phase 3" not in text_of(lead, INBOX)
+
+
+def test_nobody_is_asked_for_what_they_requested_themselves(rollout: Rollout, lead: Client) -> None:
+    name = User.objects.get(pk=lead.session["_auth_user_id"]).get_username()
+    journal.signed(rollout, "request", by=name)
+    journal.restored(journal.taken(rollout), actor_name=name)
+    assert "Nothing waits for you." in text_of(lead, INBOX)
+
+
+def test_a_failed_phase_waits_until_it_is_retried(rollout: Rollout, lead: Client) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1, "failed", error="no", advice="Retry.")
+    assert f'<a href="{PAGE}phases/1/">Phase 1 failed</a>' in text_of(lead, INBOX)
+    ran(rollout, 1)
+    assert "Nothing waits for you." in text_of(lead, INBOX)
