@@ -49,7 +49,6 @@ register.filter("json_text", formats.json_text)
 register.filter("category_label", labels.category_label)
 register.filter("event_label", headline_of)
 register.filter("gate_label", labels.gate_label)
-register.filter("job_word", labels.job_label)
 register.filter("job_label", labels.job_label)
 register.filter("role_label", labels.role_label)
 register.simple_tag(access.login_url, name="login_url")
@@ -186,6 +185,11 @@ def phase_shape(state: str, way: str) -> dict[str, badges.Look]:
 @register.simple_tag
 def phase_word(state: str, way: str) -> str:
     return badges.of_phase(state, way).label
+
+
+@register.simple_tag
+def rule_word(verdict: str) -> str:
+    return badges.of_rule(verdict).label
 
 
 @register.inclusion_tag(BADGE)

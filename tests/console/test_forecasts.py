@@ -48,11 +48,11 @@ def position_of_the_fill(rollout: Rollout) -> int:
 def test_before_the_columns_are_there_nothing_is_planned(rollout: Rollout, lead: Client) -> None:
     text = text_of(lead, START)
     assert "Backfill of properties" in text
-    assert "The columns that it writes are not there yet" in text
+    assert "The target columns don’t exist yet" in text
 
 
 def test_a_phase_that_goes_over_no_table_has_no_forecast(rollout: Rollout, lead: Client) -> None:
-    assert "Passes over tables" not in text_of(lead, f"{PAGE}phases/0/start/")
+    assert "Backfill estimates" not in text_of(lead, f"{PAGE}phases/0/start/")
     text = lead.post(f"{PAGE}phases/0/estimate/", follow=True).content.decode()
     assert "there is nothing to estimate" in text
 
@@ -60,7 +60,7 @@ def test_a_phase_that_goes_over_no_table_has_no_forecast(rollout: Rollout, lead:
 def test_a_phase_that_has_begun_has_no_forecast(rollout: Rollout, lead: Client) -> None:
     expanded(rollout)
     ran(rollout, 2, "failed")
-    assert "Passes over tables" not in text_of(lead, START)
+    assert "Backfill estimates" not in text_of(lead, START)
     text = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
     assert "Phase 2 has begun" in text
 
@@ -77,12 +77,12 @@ def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead
     response = lead.post(f"{PAGE}phases/2/estimate/", follow=True)
     assert response.redirect_chain == [(START, 302)]
     text = response.content.decode()
-    assert re.search(r"lead asked for an estimate, <span data-ago=.*>just now</span>.", text)
+    assert re.search(r"Estimate requested by lead, <span data-ago=.*>just now</span>.", text)
     assert 'id="estimate"' not in text
     assert f'hx-get="{START}"' in text
     fragment = fragment_of(lead, START)
     assert "<html" not in fragment
-    assert "What will run" not in fragment
+    assert "Steps" not in fragment
     again = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
     assert "An estimate is being made." in again
     assert [e.table for e in BackfillEstimate.objects.order_by("pk")] == [
@@ -101,9 +101,9 @@ def test_an_estimate_that_was_never_made_can_be_asked_for_again(
     old.created_at -= timedelta(hours=1)
     old.save()
     text = text_of(lead, START)
-    assert "was never made. Ask again." in text
+    assert "didn’t run. Request it again." in text
     assert 'id="estimate"' in text
-    assert "hx-get" not in text
+    assert "data-live" not in text
 
 
 def test_the_newest_estimate_is_shown_with_its_age(rollout: Rollout, lead: Client) -> None:
@@ -132,7 +132,7 @@ def test_why_an_estimate_failed_is_shown_as_text(rollout: Rollout, lead: Client)
     expanded(rollout)
     an_estimate(rollout, position=position_of_the_fill(rollout), error="<script>x</script>")
     text = text_of(lead, START)
-    assert "It could not be estimated" in text
+    assert "Estimate failed" in text
     assert "&lt;script&gt;x" in text
     assert "<script>x" not in text
 
@@ -181,7 +181,7 @@ def test_a_worker_makes_the_estimate_and_leaves_no_trace(
     assert rollouts.ask("SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL") == 0
     text = text_of(lead, START)
     assert "rolled back; ada, <span data-ago=" in text
-    assert "how long the Python function takes cannot be told beforehand" in text
+    assert "the duration depends on the Python function and can’t be estimated" in text
 
 
 def test_an_estimate_before_the_columns_are_there_says_so(committed_db: Database) -> None:

@@ -84,13 +84,13 @@ def starts(lead: Visitor, phase: int) -> None:
 
 def starts_with_anothers_approval(lead: Visitor, other: Visitor, phase: int) -> None:
     lead.open(PAGE)
-    lead.press("Ask for approval")
+    lead.press("Request approval")
     other.open(PAGE)
-    other.press("Read and approve…", role="link")
+    other.press("Review and approve…", role="link")
     other.press(f"Approve phase {phase} in production")
     other.reads(f"You approved phase {phase}.")
     starts(lead, phase)
-    lead.reads("steps are done", seconds=60)
+    lead.reads("Phase complete", seconds=60)
 
 
 def rolls_back(lead: Visitor, phase: int) -> None:
@@ -124,7 +124,7 @@ def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
         lead.press("Start phase 0 in production")
         lead.reads("Worker and watchdog are not running")
         request.getfixturevalue("worker")
-        lead.reads("steps are done", seconds=60)
+        lead.reads("Phase complete", seconds=60)
         lead.page.get_by_text("are not running").wait_for(state="detached")
         assert not lead.problems
 
@@ -138,7 +138,7 @@ def test_everything_works_on_a_phone_without_scripts(
         lead.press(plans.get(journal.PLAN).title, role="link")
         lead.press("Start phase 1…", role="link")
         lead.press("Start phase 1 in production")
-        asks_until(lead, f"{PAGE}phases/1/", "steps are done")
+        asks_until(lead, f"{PAGE}phases/1/", "Phase complete")
         lead.press("Roll back phase 1…", role="link")
         lead.press("Roll back phase 1 in production")
         asks_until(lead, f"{PAGE}phases/1/", "Rolled back")
@@ -172,7 +172,7 @@ def test_one_lead_pauses_and_goes_and_another_resumes(
 ) -> None:
     with site.visitor("lead") as lead:
         starts(lead, 1)
-        lead.reads("steps are done", seconds=60)
+        lead.reads("Phase complete", seconds=60)
         with rows_held(database):
             starts(lead, 2)
             lead.press("Pause")

@@ -80,7 +80,7 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
         text = journal.fragment_of(lead, page)
         assert "ACCESS EXCLUSIVE on properties" in text
         assert "of 30" in text
-        assert "Lock timeout in force" in text
+        assert "Lock timeout" in text
         assert "ACCESS SHARE on properties" in text
         assert HOLDS in text
         assert "a report" in text
@@ -99,10 +99,10 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
 
     address = f"{journal.PAGE}blockers/{blocker.pid}/"
     asks = journal.text_of(lead, address, began_at=blocker.began_at)
-    assert f"End session {blocker.pid}" in asks
+    assert f"Terminate session {blocker.pid}" in asks
     assert HOLDS in asks
     assert 'value="cancel"' not in asks, "it is idle"
-    assert "It is left alone" in journal.text_of(lead, address, began_at="another")
+    assert "This session can’t be terminated" in journal.text_of(lead, address, began_at="another")
     assert not LogEntry.objects.filter(event__startswith="blocker").exists()
 
     press = {"began_at": blocker.began_at, "how": "end"}
@@ -125,4 +125,4 @@ def test_a_wait_ends_on_the_page_when_the_transaction_does(waiting: PhaseRun) ->
         other.execute("SELECT pg_terminate_backend(%s)", [held.standing.blockers[0].pid])
     wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
     assert runner.held_up(waiting.rollout) is None
-    assert "In its way" not in journal.fragment_of(journal.browser_of("viewer"), journal.PAGE)
+    assert "Blocked by" not in journal.fragment_of(journal.browser_of("viewer"), journal.PAGE)

@@ -216,7 +216,7 @@ class TestTheRollbackOfTheCutover:
         assert "and 6 more" in done.stdout
         rollback = newest()
         assert first in page_of(3)
-        assert "Start a full audit" in page_of(3)
+        assert "Start full audit" in page_of(3)
         assert LogEntry.objects.filter(event="rollback failed", message__contains=first).exists()
         report = runner.start_audit(enforced, actor=ADA)
         wait_until(lambda: AuditReport.objects.get(pk=report.pk).status == "mismatched", seconds=60)

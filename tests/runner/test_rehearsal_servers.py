@@ -165,8 +165,8 @@ def a_session_that_waits_for_a_lock() -> Iterator[None]:
 
 def test_staging_promises_the_gates_that_are_asked_there_and_no_other(short: Snapshot) -> None:
     text = text_of(browser_of("engineer"), f"{PAGE}rehearsals/")
-    promise = text.split("gates alone that are asked there: ")[1].split("</p>")[0]
-    asked, _, not_asked = promise.partition("Not asked there: ")
+    promise = text.split("Gates that apply there: ")[1].split("</p>")[0]
+    asked, _, not_asked = promise.partition("Gates that do not: ")
     plan = plans.get(short.rollout.plan)
     for gate in {gate for number in range(5) for gate in plan.gates_of(number)}:
         there = gate in {g for n in range(5) for g in plan.gates_of(n, protected=False)}

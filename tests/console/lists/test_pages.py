@@ -302,13 +302,13 @@ def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
     rollout: Rollout, lead: Client
 ) -> None:
     without_snapshots = text_of(lead, REHEARSALS).split("Staging databases")[1]
-    assert "None. A staging database is an environment of its own" in without_snapshots
+    assert "No staging databases. A staging database is a separate environment" in without_snapshots
     assert f'<a href="{SNAPSHOTS}">take one first</a>' in without_snapshots
     notifications = text_of(lead, NOTIFICATIONS)
     assert "No webhook is configured. They are named in the settings" in notifications
     whole = text_of(lead, PAGE)
-    assert "None yet. An audit compares" in whole
-    assert "None yet. A snapshot is a dump" in whole
+    assert "No audits yet. An audit compares" in whole
+    assert "No snapshots yet. A snapshot is a dump" in whole
 
 
 class TestRowsOfAReport:

@@ -43,11 +43,11 @@ def test_who_approves_reads_all_that_will_run_and_approves_just_that(
     text = text_of(lead, APPROVAL)
     assert f'name="seen" value="{digest()}"' in text
     assert "ALTER TABLE" in text
-    assert "Read how this step is undone before you start." in text
+    assert "Review the rollback before you start." in text
     answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
     assert "You approved phase 3. Another lead may start it now." in answer
-    assert "You approved it" in text_of(lead, APPROVAL)
-    assert "Counts until" in text_of(lead, START)
+    assert "You approved this phase" in text_of(lead, APPROVAL)
+    assert "Valid until" in text_of(lead, START)
 
 
 @pytest.mark.parametrize("seen", [{}, {"seen": "0123456789ab"}])
@@ -84,7 +84,7 @@ def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
     answer = lead.post(f"/rollout/sign-offs/{one.pk}/withdraw/", {"next": START}, follow=True)
     text = answer.content.decode()
     assert "You withdrew grace&#x27;s approval." in text
-    assert "It does not count: lead withdrew it." in text
+    assert "Invalid because: lead withdrew it." in text
     signed(before_phase_3, phase_digest="another")
     assert "what the phase runs or asks for has changed since" in text_of(lead, START)
 
@@ -94,15 +94,15 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
 ) -> None:
     address = f"{PAGE}phases/3/override/audit-clean/"
     assert f'href="{address}"' in text_of(lead, START)
-    assert "a second lead confirms it before it counts" in text_of(lead, address)
+    assert "a second lead must confirm it" in text_of(lead, address)
     short = lead.post(address, {"reason": "<hm>"})
     assert short.status_code == 422
     assert "&lt;hm&gt;</textarea>" in short.content.decode()
     assert lead.post(address, {"reason": REASON}).status_code == 302
     own = text_of(lead, PAGE)
-    assert "Waits for a second lead" in own
-    assert ">Confirm</button>" not in own
-    assert ">Confirm</button>" in text_of(second_lead, PAGE)
+    assert "Awaiting second lead" in own
+    assert ">Confirm override</button>" not in own
+    assert ">Confirm override</button>" in text_of(second_lead, PAGE)
     one = SignOff.objects.get()
     second_lead.post(f"/rollout/sign-offs/{one.pk}/agree/")
     text = text_of(lead, PAGE)
@@ -126,7 +126,7 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
     )
     text = text_of(viewer, PAGE)
     assert REASON in text
-    assert "Phase started on it" in text
+    assert "Used" in text
     assert "We have watched it by hand." in text
     assert "grace withdrew it." in text
 
@@ -134,8 +134,8 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        ("approved", "Nobody can override this gate."),
-        ("earlier-phase-done", "It passes: there is nothing to override."),
+        ("approved", "This gate can’t be overridden."),
+        ("earlier-phase-done", "This gate passes; no override needed."),
     ],
 )
 def test_what_cannot_be_overridden_offers_no_form(
@@ -199,7 +199,7 @@ def test_why_a_scheduled_start_did_not_start_stays_in_sight(
         outcome="Gate “approved”: Nobody has approved it.",
     )
     text = text_of(viewer, PAGE)
-    assert "Phase 3 did not start at" in text
+    assert "Scheduled start of phase 3 skipped" in text
     assert "Nobody has approved it." in text
 
 
@@ -212,10 +212,10 @@ def test_the_checklist_is_ticked_and_its_tick_taken_back(
     )
     tick = f"{PAGE}checklist/rollback-scripts/"
     assert "You ticked it." in engineer.post(tick, follow=True).content.decode()
-    assert "Ticked by engineer" in text_of(viewer, f"{PAGE}phases/0/")
-    assert ">Take back</button>" not in text_of(viewer, PAGE)
+    assert "Done by engineer" in text_of(viewer, f"{PAGE}phases/0/")
+    assert ">Undo</button>" not in text_of(viewer, PAGE)
     engineer.post(tick, {"take_back": "1"})
-    assert "Ticked by engineer" not in text_of(viewer, PAGE)
+    assert "Done by engineer" not in text_of(viewer, PAGE)
     ran(rollout, 1)
     assert 'id="checklist"' not in text_of(viewer, PAGE)
 
@@ -240,7 +240,7 @@ class TestTypingTheName:
         response = lead.post(START, typed)
         assert response.status_code == 422
         text = response.content.decode()
-        assert f"Nothing was started. Type exactly {journal.PLAN}." in text
+        assert f"Doesn’t match; nothing was started. Type {journal.PLAN} to confirm." in text
         assert f'value="{typed.get("typed", "")}"' in text
         assert not rollout.runs.filter(phase=3).exists()
 

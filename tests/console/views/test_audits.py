@@ -166,7 +166,7 @@ def test_audits_and_rollout_say_when_the_next_sample_is_due_and_why_it_is_overdu
     last = audited(rollout, "clean", mode="sampled", rows=10, population=10)
     for address in (PAGE, f"{PAGE}audits/"):
         assert "Next scheduled sampled audit" in text_of(viewer, address)
-        assert "the plan asks for one every 15 min." in text_of(viewer, address)
+        assert "the plan schedules one every 15 min." in text_of(viewer, address)
     AuditReport.objects.filter(pk=last.pk).update(started_at=timezone.now() - timedelta(hours=1))
     for address in (PAGE, f"{PAGE}audits/"):
         page = text_of(viewer, address)

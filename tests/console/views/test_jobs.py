@@ -141,7 +141,7 @@ def test_a_finished_job_shows_its_totals_and_stops_asking(rollout: Rollout, lead
     text = text_of(lead, page_of(job))
     for shown in ("2,000,000", "1,999,000", "1,000", "50,000", "<dd>40 s</dd>", "31 s"):
         assert shown in text
-    assert "hx-get" not in text
+    assert "data-live" not in text
     assert 'id="verb-' not in text
     assert 'id="set-pace"' not in text
 
@@ -151,7 +151,7 @@ def test_a_paused_job_can_be_resumed_and_stops_asking(rollout: Rollout, engineer
     text = text_of(engineer, page_of(job))
     assert 'id="verb-resume"' in text
     assert 'id="verb-cancel"' not in text
-    assert "hx-get" not in text
+    assert "data-live" not in text
     assert 'id="set-pace"' in text
 
 
@@ -180,9 +180,9 @@ def test_the_last_fragment_takes_the_form_away(rollout: Rollout, lead: Client) -
     ("kind", "words"),
     [
         ("fill", "Backfill"),
-        ("compute", "Computing"),
-        ("clear", "Clearing"),
-        ("restore", "Restore"),
+        ("compute", "Compute"),
+        ("clear", "Clear new columns"),
+        ("restore", "Restore legacy values"),
     ],
 )
 def test_a_job_says_what_it_does(rollout: Rollout, viewer: Client, kind: str, words: str) -> None:
@@ -353,9 +353,10 @@ def test_earlier_jobs_of_the_step_are_listed(rollout: Rollout, viewer: Client) -
     first = an_ended_job(rollout, scanned=5000, seconds=10)
     other = journal.ended_job(reached(ran(rollout, 2), "backfill-images"), scanned=777_777)
     job = a_job(rollout)
-    for page in (page_of(job), f"{journal.PAGE}phases/2/"):
+    lists = {page_of(job): 'id="history"', f"{journal.PAGE}phases/2/": "Previous runs of this step"}
+    for page, heading in lists.items():
         text = text_of(viewer, page)
-        earlier = text[text.index("Earlier jobs of this step") :]
+        earlier = text[text.index(heading) :]
         assert f'href="{page_of(first)}"' in earlier
         for shown in ("5,000", "500", "10 s", "grace"):
             assert shown in earlier

@@ -64,7 +64,7 @@ def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     measured("search", ago=timedelta(hours=3), ms=10)
     client = browser_of("viewer")
     assert "Latency" not in text_of(client, ADDRESS)
-    assert "Search over time" in text_of(client, ADDRESS, hours="6", operation="search")
+    assert "Search trends" in text_of(client, ADDRESS, hours="6", operation="search")
     assert "Latency" not in text_of(client, ADDRESS, hours="6", operation="detail")
 
 
@@ -136,7 +136,7 @@ def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> Non
     page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
     # 60 MB a minute now, 1 MB in five minutes before.
     assert "1.0 MB/s" in page
-    assert "before 3.3 kB/s" in page
+    assert "baseline 3.3 kB/s" in page
     assert "12 of 100" in page
     assert "75.0%" in page, "the HOT share"
     assert "10.0%" in page, "the share of dead rows"

@@ -129,8 +129,8 @@ def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lea
     measured(job, 4)
     for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
         text = text_of(lead, page)
-        assert f"Held by a health signal.</strong> {reason}" in text
-        assert "It goes on by itself once the signal is OK again." in text
+        assert f"Paused by a health signal.</strong> {reason}" in text
+        assert "The job resumes automatically once the signal is OK." in text
         assert "Time left" not in text
         assert "Rows per second" not in text
     assert " rows/s<" not in text_of(lead, PHASE)

@@ -31,11 +31,11 @@ def test_it_tells_each_item_and_the_locks(rollout: Rollout, viewer: Client) -> N
     ran(rollout, 0)
     fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
     assert "<html" not in fragment
-    assert "Nothing stands in the way of phase 1." in fragment or "Nothing keeps" in fragment
+    assert "All checks passed for phase 1." in fragment or "No blockers." in fragment
     assert "Prepared transactions" in fragment
     assert "ACCESS EXCLUSIVE" in fragment
     assert "<code>add-property-columns</code>" in fragment
-    assert "Look again" in fragment
+    assert "Run again" in fragment
 
 
 def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all(
@@ -44,10 +44,10 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
     ran(rollout, 0)
     fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
     forecast = fragment.partition("Lock forecast</h3>")[2]
-    told, closed, every = forecast.partition('<details class="passed"><summary>Lock by lock')
+    told, closed, every = forecast.partition('<details class="passed"><summary>All locks')
     assert closed
     assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in told
-    assert "blocks reads and writes, held" in told
+    assert "blocks reads and writes, hold time" in told
     assert "<table" not in told
     assert "<code>add-property-columns</code>" in every
 
@@ -55,7 +55,7 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
 def test_without_scripts_it_is_a_page(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, f"{PAGE}phases/0/preflight/")
     assert "<h1>Preflight of phase 0: Prepare</h1>" in text
-    assert "No lock on a table of the application." in text
+    assert "No locks on application tables." in text
 
 
 def test_a_phase_that_there_is_not_is_not_found(rollout: Rollout, viewer: Client) -> None:

@@ -38,7 +38,7 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
     for shown in ("Passed", "50,012", "41 s", "12.5 ms", "88.1 ms", "Yes"):
         assert shown in text
     Rehearsal.objects.update(plan_digest="another")
-    assert "another version of the plan" in text_of(engineer, LIST)
+    assert "older plan version" in text_of(engineer, LIST)
 
 
 def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
@@ -63,7 +63,7 @@ def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client
         *("Phase 1, expand, rolled back", "Locks were looked at every 3.40 ms"),
     ):
         assert shown in text, shown
-    assert "hx-get" not in text
+    assert "data-live" not in text
     assert 'id="drop-rehearsal"' not in text
 
 
@@ -118,7 +118,7 @@ def test_the_rollouts_page_says_how_the_last_one_went(snapshot: Snapshot, viewer
     rehearsal = rehearsed(snapshot)
     text = text_of(viewer, PAGE)
     assert f'href="{page_of(rehearsal)}"' in text
-    assert "Came back the same" in text
+    assert "Round trip clean" in text
 
 
 def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
@@ -129,7 +129,7 @@ def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
     assert "In <a" not in text_of(lead, start)
     rehearsal = rehearsed(snapshot)
     assert f">rehearsal {rehearsal.pk}</a>" in text_of(lead, start)
-    assert "longest lock 12.5 ms, longest wait 88.1 ms" in text_of(lead, start)
+    assert "longest lock 12.5 ms, max app latency 88.1 ms" in text_of(lead, start)
     locks = text_of(lead, f"{PAGE}phases/1/preflight/")
     assert "<strong>12.5 ms</strong>" in locks
     assert "with 50,000 rows" in locks

@@ -31,13 +31,13 @@ def test_it_is_shown_for_as_long_as_it_is_not_done(
     for page in (PAGE, BESIDE):
         text = text_of(lead, page)
         assert 'id="repair-heading"' in text
-        assert "1,234 rows to be put right" in text
-        assert "1,200 missing" in text
-        assert "34 wrong" in text
-        assert "Repair of properties: rows, speed" in text
+        assert "1,234 rows to repair" in text
+        assert "1,200 New value missing" in text
+        assert "34 Wrong lookup row" in text
+        assert "Repair of properties: view job" in text
     # The phase itself is as done as before.
     steps = len(plans.get(rollout.plan).phases[2].steps)
-    assert f"All {steps} steps are done" in text_of(lead, BESIDE)
+    assert f"Phase complete: {steps} of {steps} steps" in text_of(lead, BESIDE)
     assert 'id="repair-heading"' not in text_of(lead, f"{PAGE}phases/1/")
     assert "Rollback" not in text_of(lead, PAGE)
 

@@ -31,14 +31,14 @@ def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Clien
     assert "Ready to start" in text
     assert f'href="{PAGE}phases/0/start/"' in text
     assert "Nothing has been done yet." in text
-    assert "None yet. An audit compares" in text
+    assert "No audits yet. An audit compares" in text
 
 
 def test_the_gates_say_why_the_next_phase_may_not_start(rollout: Rollout, lead: Client) -> None:
     for phase in (0, 1, 2):
         ran(rollout, phase)
     text = text_of(lead, PAGE)
-    assert "Not yet" in text
+    assert "Blocked" in text
     assert "There is no full audit yet. Start one." in text
     assert 'id="start"' not in text
     assert 'id="verb-audit"' in text
@@ -333,8 +333,8 @@ def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: 
     journal.ran(rollout, 1)
     journal.ran(rollout, 2)
     text = text_of(viewer, PAGE)
-    assert "gates in the way" in text
-    assert text.index('aria-label="Gates in the way"') < text.index('aria-label="Gates that pass"')
-    open_ones = text.split('aria-label="Gates that pass"')[1].split("</ul>")[0]
+    assert "Blocked: " in text
+    assert text.index('aria-label="Blocking gates"') < text.index('aria-label="Passed gates"')
+    open_ones = text.split('aria-label="Passed gates"')[1].split("</ul>")[0]
     assert "Fail" not in open_ones
     assert "Unknown" not in open_ones
