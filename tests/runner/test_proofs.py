@@ -156,7 +156,7 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
     assert "Rows that differ" in page
     # It was written since the job began: compared, but none of those that are counted.
     assert (job.scanned, job.already_right, job.quarantined) == (299, 299, 1)
-    assert "Try these rows again" not in page
+    assert "Retry quarantined rows" not in page
     with pytest.raises(runner.Refused, match="A proof writes no row"):
         runner.retry_quarantined(job, actor=ADA)
     with rollouts.target() as opened:

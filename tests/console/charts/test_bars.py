@@ -35,8 +35,8 @@ def drawn(chart: Chart | None, *, done: bool = False) -> str:
 def test_without_a_sample_there_is_a_word_and_no_chart() -> None:
     assert chart_of([], began=NOON, ended=None, now=NOON) is None
     assert "<svg" not in drawn(None)
-    assert "after about five seconds" in drawn(None)
-    assert "not measured" in drawn(None, done=True)
+    assert "about 5 seconds" in drawn(None)
+    assert "No throughput samples" in drawn(None, done=True)
 
 
 def test_one_sample_is_a_bar_in_a_minute() -> None:
@@ -92,8 +92,8 @@ def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
     ]
     text = drawn(slowed)
     assert text.count('fill="url(#hatch)"') == 3
-    assert "Slowed down or held by a health signal" in text
-    assert "12:00:05 UTC: 1,000 rows/s, slowed down" in text
+    assert "Throttled or paused by a health signal" in text
+    assert "12:00:05 UTC: 1,000 rows/s, throttled" in text
 
 
 def test_a_loss_that_only_a_clock_notices_is_none() -> None:

@@ -277,7 +277,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
         (AUDITS, "No audits yet."),
         (SNAPSHOTS, "No snapshot yet."),
         (REHEARSALS, "Not rehearsed yet."),
-        (JOBS, "No job yet. Phase 2 makes the first one"),
+        (JOBS, "No jobs yet."),
         (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
         (LOG, "The log is empty. It begins with the first thing somebody does."),
     ],

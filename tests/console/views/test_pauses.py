@@ -104,7 +104,7 @@ def test_nothing_about_a_paused_phase_says_that_it_runs(rollout: Rollout, lead: 
     for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
         text = text_of(lead, page)
         # A chart of what was is history; it alone may tell a speed.
-        now = text.split('aria-labelledby="speed"')[0]
+        now = text.split('aria-labelledby="throughput"')[0]
         for word in ("</svg>Running<", "Running for", " rows/s", " left<", "Slowed", "Time left"):
             assert word not in now, (page, word)
         assert "Rows per second" not in now

@@ -86,10 +86,10 @@ def test_its_job_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     job = journal.job_of(reached(run, "repair", "failed"), kind="repair")
     text = text_of(lead, f"/rollout/jobs/{job.pk}/")
     assert "Repair of properties" in text
-    assert "Puts right the rows that were selected" in text
-    assert "Not selected, right or next" in text
+    assert "Repairs the selected rows in small batches" in text
+    assert "Not selected or already correct" in text
     assert "The repair failed." in text
-    assert "Earlier repairs of this table" in text
+    assert "Previous repairs of this table" in text
     assert "Backfill" not in text
 
 
