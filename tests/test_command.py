@@ -85,16 +85,19 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(rollout: Rollout, backfi
     assert (found["phase"], found["read_mode"], found["write_mode"]) == (2, "legacy", "both")
     assert [phase["state"] for phase in found["phases"]] == ["done"] * 3 + ["pending"] * 2
     gates = found["phases"][3]["gates"]
-    assert all(set(gate) == {"name", "status", "message"} for gate in gates)
+    assert {gate["name"]: gate["action"] for gate in gates if gate["status"] != "pass"} == {
+        "snapshot verified": "take_snapshot",
+        "approved": "request_approval",
+    }
     assert {gate["name"]: gate["status"] for gate in gates} == {
         "earlier phase done": "pass",
         "no rule holds": "pass",
         "backfill complete": "pass",
         "audit clean": "pass",
-        "snapshot verified": "fail",
+        "snapshot verified": "pending",
         "flow probes passed": "pass",
         "no drift": "pass",
-        "approved": "fail",
+        "approved": "pending",
     }
 
 
@@ -103,7 +106,7 @@ def test_show_for_people_says_what_waits_and_that_no_worker_runs(rollout: Rollou
     code, out, _ = rollout("show", PLAN)
     assert code == 0
     assert "0 prepare   done" in out
-    assert "pass    earlier phase done: Phase 0 is done since" in out
+    assert "pass    earlier phase done: Phase 0 finished at" in out
     assert "manage.py qcluster" in out
 
 
@@ -142,7 +145,7 @@ def test_start_queues_the_phase_and_says_how_to_watch_it(rollout: Rollout) -> No
 def test_a_gate_that_fails_is_answered_with_no_and_advice(rollout: Rollout) -> None:
     code, out, err = rollout("start", PLAN, "1")
     assert (code, out) == (1, "")
-    assert err == ("Gate “earlier phase done”: Phase 0 has not been carried out. Start it first.\n")
+    assert err == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.\n")
 
 
 def test_every_verb_goes_to_the_runner(rollout: Rollout) -> None:
@@ -254,7 +257,7 @@ def test_mismatches_are_answered_with_no(rollout: Rollout, backfilled: None) -> 
     assert "100 mismatched" in out
     code, _, err = rollout("start", PLAN, "3")
     assert code == 1
-    assert "found 100 mismatched rows" in err
+    assert "found 100 mismatches" in err
 
 
 def test_an_audit_that_could_not_compare_is_an_error(rollout: Rollout) -> None:

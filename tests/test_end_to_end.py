@@ -237,7 +237,7 @@ def press_start_at_once(*browsers: Browser) -> list[str]:
 def refuse_what_is_out_of_order(lead: Browser) -> None:
     token = lead.get(f"{HERE}/phases/0/start/").token
     answer = lead.post(f"{HERE}/phases/3/start/", token)
-    assert "Phase 2 has not been carried out. Start it first." in answer.text
+    assert "Phase 2 has not run. Start it first." in answer.text
     answer = lead.post(f"{HERE}/phases/0/roll-back/", token)
     assert "there is nothing to roll back" in answer.text
     for address in ("phases/5/", "phases/5/start/", "phases/99/roll-back/", "phases/-1/"):
@@ -319,7 +319,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
             take_snapshot(lead)
             approve(lead, phase)
             own = lead.get(f"{HERE}/phases/{phase}/start/").text
-            assert "lead approved it. Who starts the phase must be somebody else" in own
+            assert "Approved by lead. Another lead, signed in by name, must start the phase." in own
             approve(second_lead, phase)
         start(lead, phase)
         assert lead.get(f"{HERE}/phases/{phase}/").status == 200

@@ -120,8 +120,8 @@ def test_a_shell_without_a_name_starts_nothing_that_needs_approval(
     shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")
     monkeypatch.setattr("getpass.getuser", lambda: "lead")
     for starter, status in (
-        (ShellActor(), "fail"),
-        (User.objects.get(username="lead2"), "fail"),
+        (ShellActor(), "pending"),
+        (User.objects.get(username="lead2"), "pending"),
         (User.objects.get(username="lead"), "pass"),
     ):
         gate = check_gate(Approved(), Evidence(rollout, 3, starter=starter))
@@ -159,12 +159,12 @@ def test_a_start_is_scheduled_and_cancelled(rollout: Rollout, shell: Shell) -> N
 def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("checklist", PLAN)
     assert code == 1
-    assert "fail     rollback-scripts: The rollback scripts are printed and at hand." in out
+    assert "pending  rollback-scripts: The rollback scripts are printed and at hand." in out
     ticked = shell("tick", PLAN, "rollback-scripts", "--user", "engineer")
     assert ticked[1] == "Item marked as done.\n"
     assert "done     rollback-scripts" in shell("checklist", PLAN)[1]
     shell("tick", PLAN, "rollback-scripts", "--take-back")
-    assert "fail     rollback-scripts" in shell("checklist", PLAN)[1]
+    assert "pending  rollback-scripts" in shell("checklist", PLAN)[1]
     assert "Items to tick" in shell("tick", PLAN, "nonsense")[2]
 
 

@@ -112,7 +112,8 @@ _RESTORE = {
 }
 _GATE = {
     "pass": Look("Pass", "good", "done"),
-    "fail": Look("Fail", "bad", "failed"),
+    "fail": Look("Failed", "bad", "failed"),
+    "pending": Look("Pending", "", "queued"),
     "unknown": Look("Unknown", "warn", "unknown"),
     "overridden": Look("Overridden", "warn", "warning"),
 }

@@ -2,7 +2,7 @@
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import void_reason
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, passed, pending
 from rollout.journal.moments import in_words
 from rollout.models import SignOffKind
 from rollout.plan.gates import Approved
@@ -15,26 +15,28 @@ def approved(gate: Approved, evidence: Evidence) -> GateResult:
     approval = next((approval for approval in valid if evidence.is_by_another(approval)), None)
     if approval is not None:
         assert approval.expires_at is not None
-        return "pass", (
-            f"{approval.actor_name} approved plan {approval.plan_digest} at "
-            f"{in_words(approval.at)}, until {in_words(approval.expires_at)}."
+        return passed(
+            f"Approved by {approval.actor_name} at {in_words(approval.at)}, valid until "
+            f"{in_words(approval.expires_at)}. Plan digest {approval.plan_digest}."
         )
     if valid and evidence.starter is not None:
-        return "fail", (
-            f"{valid[0].actor_name} approved it. Who starts the phase must be somebody else, known "
-            "by name to this site."
+        return pending(
+            "wait",
+            f"Approved by {valid[0].actor_name}. Another lead, signed in by name, must start the "
+            "phase.",
+        )
+    requests = evidence.sign_offs(SignOffKind.REQUEST)
+    if request := next((r for r in requests if not void_reason(r, evidence)), None):
+        return pending(
+            "approve",
+            f"{request.actor_name} requested approval at {in_words(request.at)}. Another lead must "
+            "approve the phase.",
         )
     if approvals:
         newest = approvals[0]
-        reason = void_reason(newest, evidence)
-        return "fail", (
-            f"{newest.actor_name}'s approval of {in_words(newest.at)} does not count: {reason} "
-            "Ask another lead to approve the phase."
+        return pending(
+            "request_approval",
+            f"{newest.actor_name}'s approval of {in_words(newest.at)} is no longer valid: "
+            f"{void_reason(newest, evidence)} Request another.",
         )
-    requests = evidence.sign_offs(SignOffKind.REQUEST)
-    if requests:
-        return "fail", (
-            f"{requests[0].actor_name} asked for approval at {in_words(requests[0].at)}; nobody "
-            "has given it yet. Another lead than the one who starts must."
-        )
-    return "fail", "Nobody has approved it. Ask another lead than the one who starts to do so."
+    return pending("request_approval", "Not approved yet. Request approval from another lead.")

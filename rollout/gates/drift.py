@@ -1,10 +1,10 @@
-"""A rollout's live schema, and whether it is what its plan expects: what gates ask for."""
+"""The gate about schema drift, and the live schema that it compares."""
 
 from rollout.engine import catalog
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import steps_done
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, failed, passed, unknown
 from rollout.models import PhaseRun, Rollout
 from rollout.plan.catalog import Catalog
 from rollout.plan.gates import NoDrift
@@ -26,7 +26,7 @@ def live_schema(
         *((run.pk, run.state) if run else ()),
         query=lambda connection: catalog.read(connection, catalog.labels_of(plan)),
     )
-    return f"The live schema could not be read. {schema}" if isinstance(schema, str) else schema
+    return f"The live schema could not be read: {schema}" if isinstance(schema, str) else schema
 
 
 def check_schema(
@@ -35,13 +35,13 @@ def check_schema(
     """Whether the schema is what the plan expects before a phase."""
     schema = live_schema(rollout, plan, number, run, steps_done)
     if isinstance(schema, str):
-        return "unknown", schema
+        return unknown("check_database", schema)
     drifts = catalog.compare(plan, phases_done=number, live=schema, steps_done=steps_done)
     if not drifts:
-        return "pass", f"{len(schema.tables)} tables are as the plan expects before phase {number}."
+        return passed(f"{len(schema.tables)} tables match the plan before phase {number}.")
     more = f"; and {len(drifts) - MAX_SHOWN} more" if len(drifts) > MAX_SHOWN else ""
     named = "; ".join(map(str, drifts[:MAX_SHOWN]))
-    return "fail", f"The live schema differs: {named}{more}. Look at the schema page."
+    return failed("check_schema", f"Schema drift: {named}{more}. Review the Schema page.")
 
 
 @check(NoDrift)

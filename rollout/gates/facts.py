@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import F, Func, IntegerField, Q
 
 from rollout.journal import watched_times
+from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.snapshots import listed
 from rollout.logs.texts import visible
@@ -23,7 +24,6 @@ from rollout.models import (
     Repair,
     Rollout,
     RuleState,
-    RuleVerdict,
     RunState,
     SignOff,
     SignOffKind,
@@ -76,6 +76,13 @@ class Facts:
         """How long watchdogs have seen time pass since a moment: not what a clock jumped over."""
         return watched_times.total_since(moment, self._watched)
 
+    def watched_for(self, time: timedelta, *, since: datetime) -> datetime:
+        """When a watchdog will have watched so much time since a moment, if one runs until then."""
+        newest = max([since, *(watched.ended_at for watched in self._watched[:1])])
+        # Between two beats the newest stands still, and so does what is said.
+        runs = self.now - newest < SILENCE
+        return (newest if runs else self.now) + time - self.watched_since(since)
+
     @cached_property
     def write_path(self) -> Change | None:
         """The newest step, either way, that changed what the application's writes do."""
@@ -98,7 +105,7 @@ class Facts:
         """The newest mapping review that changed the mapping of some row."""
         review = (
             self.rollout.mapping_changes.exclude(rows_changed=0)
-            # A review can change thousands of texts. The first is that of the most rows.
+            # A review can change thousands of values. The first is that of the most rows.
             .annotate(
                 texts=Func(F("changes"), function="jsonb_array_length", output_field=IntegerField())
             )
@@ -128,20 +135,15 @@ class Facts:
         return list(self.rollout.rules.all())
 
     @property
-    def hold(self) -> str:
-        """The message of a guardrail that blocks the next phase; empty if none does."""
-        rule = next((rule for rule in self.rules if rule.action == "hold" and rule.acting), None)
-        if rule is None:
-            return ""
-        is_kept = rule.verdict == RuleVerdict.KEPT
-        until = " It is kept again, and holds until somebody releases it." if is_kept else ""
-        return f"Rule “{rule.rule}” holds the next phase: {rule.message}{until}"
+    def blocking_rule(self) -> RuleState | None:
+        """A guardrail that blocks the next phase."""
+        return next((rule for rule in self.rules if rule.action == "hold" and rule.acting), None)
 
     @property
     def broken(self) -> Change | None:
         """The newest breach of a guardrail that pauses or blocks.
 
-        What only warns or slows backfills down heals by itself: it is no reason to soak anew.
+        A guardrail that only warns or slows backfills down heals itself: the soak goes on.
         """
         breaches = [
             Change(rule.rule, rule.last_broken_at)
@@ -227,7 +229,7 @@ class Facts:
     def audit_is_older_than(self, report: AuditReport) -> str:
         """What made an audit outdated; empty if nothing did."""
         if self.write_path is not None and self.write_path.at > report.started_at:
-            return f"step {self.write_path.what}, which changed what is written"
+            return f"step {self.write_path.what}, which changed the write path"
         for change in (self.review, self.repair):
             if change is not None and change.at > report.started_at:
                 return str(change)
@@ -248,8 +250,8 @@ def _summary(review: Mapping[str, Any]) -> str:
         return who
     text, name = _shortened(first["legacy"]), first["after"]
     becomes = "no value" if name is None else f"“{_shortened(name)}”"
-    more = f" and {others:,} more text{'' if others == 1 else 's'}" if others else ""
-    return f"{who}, by which “{text}” became {becomes}{more}"
+    more = f" and {others:,} more value{'' if others == 1 else 's'}" if others else ""
+    return f"{who}, which mapped “{text}” to {becomes}{more}"
 
 
 def _shortened(text: str) -> str:

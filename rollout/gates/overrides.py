@@ -7,23 +7,23 @@ from rollout.models import SignOff, SignOffKind
 
 
 def void_reason(sign_off: SignOff, evidence: Evidence) -> str:
-    """Why an approval or an override does not count any more; empty if it does."""
+    """Why an approval or an override is no longer valid; empty if it is."""
     if sign_off.withdrawn_at is not None:
-        return f"{sign_off.withdrawn_by_name} withdrew it."
+        return f"withdrawn by {sign_off.withdrawn_by_name}."
     if sign_off.plan_digest != evidence.plan.digest:
         return f"the plan has changed since, from {sign_off.plan_digest} to {evidence.plan.digest}."
     if sign_off.phase_digest != evidence.plan.digest_of(evidence.number):
-        return "what the phase runs or asks for has changed since."
+        return "the SQL or the gates of the phase have changed since."
     if is_to_come(sign_off.at, evidence.now):
         signed_at = in_words(sign_off.at)
-        return f"it is of {signed_at}, which has not come yet: a clock was set back since."
+        return f"its time, {signed_at}, is in the future: a clock was set back since."
     if sign_off.expires_at is not None and sign_off.expires_at <= evidence.now:
-        return f"it expired at {in_words(sign_off.expires_at)}."
+        return f"expired at {in_words(sign_off.expires_at)}."
     run = evidence.run
     if sign_off.run_id is not None and (run is None or sign_off.run_id != run.pk or is_done(run)):
-        return "it was for an earlier start."
+        return "used by an earlier start."
     if sign_off.actor_id is None and sign_off.kind != SignOffKind.REQUEST:
-        return f"{sign_off.actor_name} is no user of this site any more."
+        return f"the account of {sign_off.actor_name} no longer exists."
     return ""
 
 

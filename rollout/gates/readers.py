@@ -9,7 +9,7 @@ from psycopg import sql
 from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, failed, passed, unknown
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 
@@ -39,7 +39,7 @@ def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> GateResult:
         query=lambda connection: _check_readers(connection, gate, plan, since),
     )
     if isinstance(result, str):
-        return "unknown", f"The database could not be asked. {result}"
+        return unknown("check_database", f"The database did not answer: {result}")
     return result
 
 
@@ -49,11 +49,11 @@ def _check_readers(
     row = connection.execute(_SESSIONS_AND_EXTENSION, [EXTENSION]).fetchone()
     assert row is not None
     sessions, schema = row
-    status, current_sessions = check_sessions(gate, sessions)
-    if status != "pass":
-        return status, current_sessions
-    status, message = _check_statements(connection, plan, since, schema)
-    return status, f"{current_sessions} {message}" if status == "pass" else message
+    current = check_sessions(gate, sessions)
+    if current.status != "pass":
+        return current
+    result = _check_statements(connection, plan, since, schema)
+    return passed(f"{current.message} {result.message}") if result.status == "pass" else result
 
 
 def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> GateResult:
@@ -71,18 +71,18 @@ def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Ga
         ):
             strange.append(f"{name or 'without a name'} ({count:,})")
     if old:
-        return "fail", (
-            f"Sessions of versions that read the legacy columns: {_listed(old)}. Deploy "
-            f"{gate.application}/{gate.oldest} or newer everywhere, and let the old ones end."
+        return failed(
+            "end_sessions",
+            f"Sessions of versions that read legacy columns: {_listed(old)}. Deploy "
+            f"{gate.application}/{gate.oldest} or later everywhere and drain old sessions.",
         )
     if strange:
-        return "unknown", (
-            f"Nobody can tell what these sessions read: {_listed(strange)}. Have them set "
-            f"application_name to {gate.application}/VERSION, or end them."
+        return unknown(
+            "end_sessions",
+            f"Unidentified sessions: {_listed(strange)}. Have them set application_name to "
+            f"{gate.application}/VERSION, or terminate them.",
         )
-    return "pass", (
-        f"{current:,} sessions of {gate.application}/{gate.oldest} or newer, none of an older one."
-    )
+    return passed(f"{current:,} sessions of {gate.application}/{gate.oldest} or later, none older.")
 
 
 def _check_statements(
@@ -90,7 +90,7 @@ def _check_statements(
 ) -> GateResult:
     """``schema`` is the extension's; None where it is not installed."""
     if schema is None:
-        return "pass", f"{EXTENSION} is not installed: single statements were not looked at."
+        return passed(f"{EXTENSION} is not installed: statements were not checked.")
     view, info = (sql.Identifier(schema, EXTENSION + suffix) for suffix in ("", "_info"))
     # From version 17 on each statement says since when it is counted.
     of_each = connection.info.server_version >= 170000
@@ -112,20 +112,22 @@ def _check_statements(
     ]
     after = [query for query, at in reading if since is None or at is None or at > since]
     if after:
-        return "fail", (
-            f"{len(after):,} statements that read a legacy column were run since the phase before: "
-            f"{_listed([query[:100] for query in after])}. Find who runs them, change that, reset "
-            f"{EXTENSION} and look again."
+        return failed(
+            "reset_statistics",
+            f"{len(after):,} statements read a legacy column since the previous phase: "
+            f"{_listed([query[:100] for query in after])}. Change what runs them, then have a "
+            f"database administrator run SELECT {EXTENSION}_reset().",
         )
     if reading or hidden:
-        who = f"{len(reading):,} statements" if reading else f"{hidden:,} statements of others"
-        which = _listed([query[:100] for query, _ in reading]) or "hidden from us"
-        return "unknown", (
-            f"{EXTENSION} counts {who} since before the phase before ended, so nobody can tell "
-            f"whether they still run: {which}. "
-            f"Have an administrator run SELECT {EXTENSION}_reset(), wait, and look again."
+        who = f"{len(reading):,} statements" if reading else f"{hidden:,} statements of other roles"
+        which = _listed([query[:100] for query, _ in reading]) or "hidden from this role"
+        return unknown(
+            "reset_statistics",
+            f"{EXTENSION} has counted {who} since before the previous phase finished; whether they "
+            f"still run is not known: {which}. Have a database administrator run SELECT "
+            f"{EXTENSION}_reset(), then wait.",
         )
-    return "pass", f"None of {len(rows):,} statements that {EXTENSION} knows reads a legacy column."
+    return passed(f"None of {len(rows):,} statements in {EXTENSION} reads a legacy column.")
 
 
 def reads_legacy(query: str, names: dict[str, list[str]]) -> bool:

@@ -1,16 +1,86 @@
-"""Which function checks which gate."""
+"""Which function checks which gate, and what it answers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, Literal, TypeVar
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import override_of
 from rollout.models import SignOff
-from rollout.plan.gates import Answer, Gate
+from rollout.plan.gates import Gate
 
-# The answer, and a sentence with the evidence and the next thing to do.
-GateResult = tuple[Answer, str]
+# Pending waits for a person or a clock; fail was tried and is bad; unknown could not be found out.
+# Only pass counts as pass.
+Status = Literal["pass", "fail", "pending", "unknown"]
+# The one next thing to do about a gate or an item of the checklist that does not pass.
+Action = Literal[
+    "accept_files",
+    "approve",
+    "check_database",
+    "check_schema",
+    "complete_checklist",
+    "create_environment",
+    "edit_plan",
+    "end_sessions",
+    "export_types",
+    "mark_done",
+    "override",
+    "rehearse",
+    "release_hold",
+    "request_approval",
+    "reset_statistics",
+    "resume_phase",
+    "retry_phase",
+    "review_audit",
+    "review_monitoring",
+    "roll_back_phase",
+    "run_smoke_tests",
+    "schedule_start",
+    "start_audit",
+    "start_phase",
+    "take_snapshot",
+    "wait",
+]
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """A status, with its evidence and the next thing to do as a sentence and as a keyword.
+
+    ``ready_at`` is when a wait will be over, where that is known, and ``progress`` the share of it
+    that has passed, from 0 to 1.
+    """
+
+    status: Status
+    message: str
+    action: Action | None = None
+    ready_at: datetime | None = None
+    progress: float | None = None
+
+
+def passed(message: str) -> GateResult:
+    return GateResult("pass", message)
+
+
+def failed(action: Action, message: str) -> GateResult:
+    return GateResult("fail", message, action)
+
+
+def pending(
+    action: Action,
+    message: str,
+    *,
+    ready_at: datetime | None = None,
+    progress: float | None = None,
+) -> GateResult:
+    return GateResult("pending", message, action, ready_at, progress)
+
+
+def unknown(action: Action, message: str) -> GateResult:
+    return GateResult("unknown", message, action)
+
+
 G = TypeVar("G", bound=Gate)
 Check = Callable[[G, Evidence], GateResult]
 
@@ -19,14 +89,18 @@ _checks: dict[type[Gate], Callable[[Any, Evidence], GateResult]] = {}
 
 @dataclass(frozen=True)
 class GateStatus:
-    """What a gate was found to be. Unknown is never a pass.
+    """What a gate was found to be.
 
     ``override`` is in force; ``asked`` is one that waits for a second lead.
     """
 
     name: str
-    status: Answer
+    label: str
+    status: Status
     message: str
+    action: Action | None = None
+    ready_at: datetime | None = None
+    progress: float | None = None
     override: SignOff | None = None
     asked: SignOff | None = None
     overridable: bool = False
@@ -58,11 +132,17 @@ def check(kind: type[G]) -> Callable[[Check[G]], Check[G]]:
 
 def check_gate(gate: Gate, evidence: Evidence) -> GateStatus:
     """Check a gate before the phase that the evidence is about."""
-    status, message = _checks[type(gate)](gate, evidence)
-    if status == "pass" or not gate.overridable:
-        return GateStatus(gate.name, status, message)
-    override, asked = override_of(gate.name, evidence)
-    return GateStatus(gate.name, status, message, override, asked, overridable=True)
+    result = _checks[type(gate)](gate, evidence)
+    overridable = gate.overridable and result.status != "pass"
+    override, asked = override_of(gate.name, evidence) if overridable else (None, None)
+    return GateStatus(
+        name=gate.name,
+        label=gate.label or gate.name[:1].upper() + gate.name[1:],
+        **vars(result),
+        override=override,
+        asked=asked,
+        overridable=overridable,
+    )
 
 
 def check_gates(evidence: Evidence) -> Iterator[GateStatus]:
@@ -78,6 +158,10 @@ def as_data(status: GateStatus) -> dict[str, Any]:
         "status": status.status,
         "message": status.message,
     }
+    if status.action is not None:
+        data["action"] = status.action
+    if status.ready_at is not None:
+        data["ready_at"] = status.ready_at.isoformat()
     if (override := status.override) is not None:
         data["overridden"] = {
             "by": override.actor_name,

@@ -1,84 +1,108 @@
-"""Gates about what was carried out and found before."""
+"""Gates about earlier phases, their backfills and audits, and guardrails that block."""
+
+from dataclasses import replace
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done, is_not_started
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.journal.audit_mappings import against
 from rollout.journal.moments import in_words
-from rollout.models import AuditStatus
+from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoRuleHolds
 from rollout.plan.step import BACKFILL
 
 
 @check(EarlierPhaseDone)
 def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> GateResult:
-    run, number = evidence.run_before, evidence.number - 1
+    return phase_done(evidence.run_before, evidence.number - 1)
+
+
+def phase_done(run: PhaseRun | None, number: int) -> GateResult:
+    """Whether a phase is done, by its newest run."""
+    if run is None or is_not_started(run):
+        return pending("start_phase", f"Phase {number} has not run. Start it first.")
     if is_done(run):
-        assert run is not None
-        return (
-            "pass",
-            f"Phase {number} is done since {in_words(run.finished_at or run.created_at)}.",
-        )
-    if is_not_started(run):
-        return "fail", f"Phase {number} has not been carried out. Start it first."
-    assert run is not None
-    return (
-        "fail",
-        f"Phase {number} is {run.get_state_display().lower()}. Bring it to its end first.",
-    )
+        return passed(f"Phase {number} finished at {in_words(run.finished_at or run.created_at)}.")
+    message = f"{run.title} is {run.get_state_display().lower()}."
+    match run.state:
+        case RunState.FAILED:
+            return failed("retry_phase", f"{message} Retry it, or roll the phase back.")
+        case RunState.CANCELLED:
+            return pending("retry_phase", f"{message} Retry it, or roll the phase back.")
+        case RunState.PAUSED:
+            return pending("resume_phase", f"{message} Resume it.")
+    return pending("wait", f"{message} Wait until it has finished.")
 
 
 @check(NoRuleHolds)
 def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> GateResult:
-    if not evidence.facts.hold:
-        return "pass", "No rule about the application's latency or errors holds the next phase."
-    return "fail", (
-        f"{evidence.facts.hold} See the monitoring page, and release it there once that is settled."
+    rule = evidence.facts.blocking_rule
+    if rule is None:
+        return passed("No guardrail blocks the next phase.")
+    blocks = f"Guardrail “{rule.rule}” blocks the next phase: {rule.message}"
+    if rule.verdict == RuleVerdict.KEPT:
+        return pending(
+            "release_hold", f"{blocks} It is OK again. Release the hold on the Monitoring page."
+        )
+    return failed(
+        "release_hold",
+        f"{blocks} Investigate, then release the hold on the Monitoring page.",
     )
 
 
 @check(BackfillComplete)
 def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> GateResult:
-    if not is_done(evidence.runs.get(BACKFILL)):
-        return "fail", "The backfill has not come to its end. Carry out phase 2 first."
+    backfill = phase_done(evidence.runs.get(BACKFILL), BACKFILL)
+    if backfill.status != "pass":
+        return replace(backfill, message=f"The backfill is not complete. {backfill.message}")
     jobs, plan = evidence.facts.jobs, evidence.plan
     finished = {(job.table, job.kind) for job in jobs}
     for table in plan.backfilled_tables:
         needed = {"fill": plan.translations_of(table), "compute": plan.computed_of(table)}
         for kind, translations in needed.items():
             if translations and (table.label, kind) not in finished:
-                return "unknown", (
-                    f"There is no finished {kind} of {table.label}. Roll phase 2 back and start it "
-                    "again."
+                return unknown(
+                    "roll_back_phase",
+                    f"No finished {kind} job for {table.label}. Roll phase {BACKFILL} back and "
+                    "start it again.",
                 )
     rows = sum(job.scanned for job in jobs)
-    return "pass", f"The final sweep found no row left; {rows:,} rows were scanned."
+    return passed(
+        f"Backfill complete: {rows:,} rows scanned, the final sweep found none that is not filled."
+    )
 
 
 @check(AuditClean)
 def audit_clean(gate: AuditClean, evidence: Evidence) -> GateResult:
+    result = _audit_clean(evidence)
+    if result.status != "pass":
+        audits = evidence.facts.audits
+        full = next((a for a in audits if a.mode == AuditMode.FULL and not a.tables), None)
+        if full is not None and full.status == AuditStatus.RUNNING:
+            return pending("wait", f"Audit {full.pk} is running. Wait until it has finished.")
+    return result
+
+
+def _audit_clean(evidence: Evidence) -> GateResult:
     report = evidence.facts.full_audit
     if report is None:
-        return "unknown", "There is no full audit yet. Start one."
-    at = in_words(report.started_at)
+        return pending("start_audit", "No full audit yet. Start one.")
+    audit = f"audit {report.pk} of {in_words(report.started_at)}"
     if report.status == AuditStatus.INCONCLUSIVE:
-        return (
-            "unknown",
-            f"The audit of {at} is inconclusive: {report.message} Start another.",
+        return unknown(
+            "start_audit", f"A{audit[1:]} is inconclusive: {report.message} Start another."
         )
     if report.status == AuditStatus.MISMATCHED:
-        return (
-            "fail",
-            f"The audit of {at} found {report.mismatched:,} mismatched rows. Look at its report.",
+        return failed(
+            "review_audit",
+            f"A{audit[1:]} found {report.mismatched:,} mismatches. Review its report.",
         )
-    newer = evidence.facts.audit_is_older_than(report)
-    if newer:
-        return "fail", f"The clean audit of {at} is older than {newer}. Start a new audit."
-    if report.waived:
-        return "pass", (
-            f"The audit of {at} compared {report.rows:,} rows; {report.waived:,} mismatch and are "
-            f"accepted by name. {against(report)}"
-        ).strip()
-    return "pass", (
-        f"The audit of {at} compared {report.rows:,} rows and found no mismatch. {against(report)}"
-    ).strip()
+    if newer := evidence.facts.audit_is_older_than(report):
+        return pending(
+            "start_audit", f"The clean {audit} is older than {newer}. Start a new audit."
+        )
+    waived = f"; {report.waived:,} waived" if report.waived else ""
+    return passed(
+        f"Clean: {report.rows:,} rows compared in {audit}, "
+        f"{report.mismatched - report.waived:,} mismatches{waived}. {against(report)}".strip()
+    )

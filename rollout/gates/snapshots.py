@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.journal.moments import in_words, staleness
 from rollout.models import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.plan.gates import SnapshotVerified
@@ -11,39 +11,52 @@ from rollout.plan.gates import SnapshotVerified
 
 @check(SnapshotVerified)
 def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> GateResult:
-    newest, before = evidence.facts.snapshots, evidence.run_before
-    snapshot = next((s for s in newest if s.state == SnapshotState.VERIFIED), None)
-    if snapshot is None or snapshot.taken_at is None:
-        return _none_verified(newest[0] if newest else None)
-    at = in_words(snapshot.taken_at)
+    if missing := pending_snapshot(evidence):
+        return missing
+    snapshot, before = _verified(evidence), evidence.run_before
+    assert snapshot is not None
+    assert snapshot.taken_at is not None
+    of = f"Snapshot {snapshot.pk} of {in_words(snapshot.taken_at)}"
+    change, span = evidence.facts.write_path, _words(gate.fresh_for)
     if before is not None and (
         before.finished_at is None or before.finished_at > snapshot.taken_at
     ):
-        return "fail", (
-            f"Snapshot {snapshot.pk} of {at} is older than the end of phase "
-            f"{evidence.number - 1}. Take another."
-        )
-    change = evidence.facts.write_path
-    if change is not None and change.at > snapshot.taken_at:
-        return "fail", (
-            f"Snapshot {snapshot.pk} of {at} is older than step {change.what}, which changed what "
-            "is written. Take another."
-        )
-    if stale := staleness(snapshot.taken_at, gate.fresh_for, _words(gate.fresh_for), evidence.now):
-        return "fail", f"Snapshot {snapshot.pk} of {at} {stale}. Take another."
-    rows = sum(snapshot.counts.values())
-    return "pass", (
-        f"Snapshot {snapshot.pk} of {at} was restored, and its {rows:,} rows in "
-        f"{len(snapshot.counts)} tables and their pairs of values were all there."
+        reason = f"is older than the end of phase {evidence.number - 1}"
+    elif change is not None and change.at > snapshot.taken_at:
+        reason = f"is older than step {change.what}, which changed the write path"
+    else:
+        reason = staleness(snapshot.taken_at, gate.fresh_for, span, evidence.now)
+    if reason:
+        return _under_way(evidence) or pending("take_snapshot", f"{of} {reason}. Take another.")
+    return passed(
+        f"{of} verified: restored, and {sum(snapshot.counts.values()):,} rows in "
+        f"{len(snapshot.counts)} tables and their pairs of values match."
     )
 
 
-def _none_verified(newest: Snapshot | None) -> GateResult:
-    if newest is not None and newest.state in SNAPSHOT_UNDER_WAY:
-        return "unknown", f"Snapshot {newest.pk} is under way. Wait until it is verified."
+def pending_snapshot(evidence: Evidence, problem: str = "") -> GateResult | None:
+    """Why there is no verified snapshot, after the problem that causes; None if there is one."""
+    if _verified(evidence) is not None:
+        return None
+    newest = next(iter(evidence.facts.snapshots), None)
     if newest is not None and newest.state == SnapshotState.FAILED:
-        return "fail", f"Snapshot {newest.pk} failed: {newest.error} {newest.advice}"
-    return "fail", "There is no verified snapshot. Take one."
+        message = f"{problem} Snapshot {newest.pk} failed: {newest.error} {newest.advice}"
+        return failed("take_snapshot", message.strip())
+    return _under_way(evidence) or pending(
+        "take_snapshot", f"{problem} No verified snapshot. Take one.".strip()
+    )
+
+
+def _verified(evidence: Evidence) -> Snapshot | None:
+    snapshots = evidence.facts.snapshots
+    return next((s for s in snapshots if s.state == SnapshotState.VERIFIED and s.taken_at), None)
+
+
+def _under_way(evidence: Evidence) -> GateResult | None:
+    newest = next(iter(evidence.facts.snapshots), None)
+    if newest is None or newest.state not in SNAPSHOT_UNDER_WAY:
+        return None
+    return pending("wait", f"Snapshot {newest.pk} is running. Wait until it is verified.")
 
 
 def _words(time: timedelta) -> str:

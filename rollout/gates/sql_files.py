@@ -1,10 +1,10 @@
-"""Files that were edited after they were applied: the target is not what they say."""
+"""The gate about SQL files that were edited after they were applied."""
 
 from collections.abc import Collection
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import started_phases
-from rollout.gates.registry import GateResult, check
+from rollout.gates.registry import GateResult, check, failed, passed
 from rollout.models import Rollout, StepRun, StepState, Way
 from rollout.plan.gates import FilesUnchanged
 from rollout.plan.plan import Plan
@@ -36,13 +36,15 @@ def edited_message(rollout: Rollout, plan: Plan, phases: Collection[int]) -> str
         return ""
     names = ", ".join(f"{row.step} of phase {row.run.phase}" for row in steps)
     return (
-        f"The SQL files of {names} were edited after they were applied. Put back what was applied "
-        "and write the change into a file of its own; or, where the target is right as it is, "
-        f"accept the edit: manage.py rollout accept-files {plan.name}"
+        f"The SQL files of {names} were edited after they were applied. Restore them and put the "
+        "change in a new file; or, if the database is right as it is, accept the edit: "
+        f"manage.py rollout accept-files {plan.name}"
     )
 
 
 @check(FilesUnchanged)
 def files_unchanged(gate: FilesUnchanged, evidence: Evidence) -> GateResult:
     problem = edited_message(evidence.rollout, evidence.plan, started_phases(evidence.runs))
-    return ("fail", problem) if problem else ("pass", "No SQL file was edited since.")
+    if problem:
+        return failed("accept_files", problem)
+    return passed("No SQL file was edited after it was applied.")

@@ -5,15 +5,17 @@ from datetime import datetime, time, timedelta
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-Answer = Literal["pass", "fail", "unknown"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Gate:
-    """A condition for starting a phase. ``rollout.gates`` has a function that answers each."""
+    """A condition for starting a phase. ``rollout.gates`` has a function that checks each."""
 
     name: ClassVar[str]
+    """Its key: in addresses, in the journal and for ``rollout override``."""
+    label: ClassVar[str] = ""
+    """Its name on pages; empty for the name."""
     overridable: ClassVar[bool] = True
     """Whether a lead may let the phase start all the same, with a reason."""
     of_protected: ClassVar[bool] = False
@@ -25,6 +27,7 @@ class EarlierPhaseDone(Gate):
     """The phase before this one is done. Every phase but the first has this gate by itself."""
 
     name = "earlier phase done"
+    label = "Previous phase complete"
     overridable = False
 
 
@@ -41,6 +44,7 @@ class AuditClean(Gate):
     """The last full audit is clean and newer than the last change of what is written."""
 
     name = "audit clean"
+    label = "Clean full audit"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class SnapshotVerified(Gate):
 
     fresh_for: timedelta = timedelta(hours=1)
     name = "snapshot verified"
+    label = "Verified snapshot"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class NoDrift(Gate):
     """The live schema is what the plan expects before the phase."""
 
     name = "no drift"
+    label = "No schema drift"
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class NoRuleHolds(Gate):
     """No rule that holds the next phase is broken. Every phase but the first has it by itself."""
 
     name = "no rule holds"
+    label = "No guardrail blocks"
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class InBounds(Gate):
     seconds: int = 60
     fewest_calls: int = 20
     name = "latency and errors in bounds"
+    label = "Latency and errors within limits"
     of_protected = True
 
 
@@ -113,6 +121,7 @@ class ProbesPassed(Gate):
 
     fresh_for: timedelta = timedelta(hours=24)
     name = "flow probes passed"
+    label = "Smoke tests passed"
 
 
 @dataclass(frozen=True)

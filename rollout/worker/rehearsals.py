@@ -179,10 +179,10 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         rehearsal = self.rehearsal
         stage, first = rehearsal.stage, rehearsal.first_phase
         run = gates.newest_runs(stage).get(first)
-        answer, message = drift.check_schema(stage, self.plan, first, run, steps_done=None)
-        if answer != "pass":
+        schema = drift.check_schema(stage, self.plan, first, run, steps_done=None)
+        if schema.status != "pass":
             raise RehearsalFailed(
-                f"Its schema was looked at: {message}",
+                f"The schema of the rehearsal's database was checked: {schema.message}",
                 "Look at the schema's page of production, mend what differs, take another "
                 "snapshot, and rehearse again.",
             )

@@ -27,7 +27,7 @@ def answer(rollout: Rollout, number: int) -> GateStatus:
 def test_a_schema_as_expected_passes(rollout: Rollout) -> None:
     given = answer(rollout, 1)
     assert (given.name, given.status) == ("no drift", "pass")
-    assert given.message == "2 tables are as the plan expects before phase 1."
+    assert given.message == "2 tables match the plan before phase 1."
 
 
 def test_a_schema_that_differs_fails_and_keeps_the_phase_from_starting(rollout: Rollout) -> None:

@@ -36,9 +36,9 @@ NAMES = {"properties": ["type", "status"]}
 def test_sessions_are_told_by_their_names(
     sessions: list[tuple[str, int]], status: str, said: str
 ) -> None:
-    found, message = check_sessions(GATE, sessions)
-    assert found == status
-    assert said in message
+    result = check_sessions(GATE, sessions)
+    assert result.status == status
+    assert said in result.message
 
 
 @pytest.mark.parametrize(

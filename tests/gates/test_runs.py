@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import gates, runner
+from rollout.gates.registry import Status
 from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
@@ -20,7 +21,6 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.gates import (
-    Answer,
     AuditClean,
     BackfillComplete,
     EarlierPhaseDone,
@@ -83,7 +83,7 @@ def audit(rollout: Rollout, status: AuditStatus, at: timedelta, **fields: object
     )
 
 
-def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Answer, str]:
+def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Status, str]:
     given = gates.check_gate(gate, gates.Evidence(rollout, number))
     return given.status, given.message
 
@@ -104,21 +104,21 @@ def test_an_earlier_phase_that_is_done_passes_and_says_since_when(rollout: Rollo
     phase_run(rollout, 0)
     assert answer(EarlierPhaseDone(), 1, rollout) == (
         "pass",
-        f"Phase 0 is done since {NOW:%Y-%m-%d %H:%M:%S} UTC.",
+        f"Phase 0 finished at {NOW:%Y-%m-%d %H:%M:%S} UTC.",
     )
 
 
-def test_an_earlier_phase_that_was_never_begun_fails(rollout: Rollout) -> None:
+def test_an_earlier_phase_that_was_never_begun_is_pending(rollout: Rollout) -> None:
     assert answer(EarlierPhaseDone(), 1, rollout) == (
-        "fail",
-        "Phase 0 has not been carried out. Start it first.",
+        "pending",
+        "Phase 0 has not run. Start it first.",
     )
 
 
-def test_an_earlier_phase_that_was_rolled_back_fails(rollout: Rollout) -> None:
+def test_an_earlier_phase_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     phase_run(rollout, 0)
     phase_run(rollout, 0, way=Way.BACKWARD)
-    assert answer(EarlierPhaseDone(), 1, rollout)[0] == "fail"
+    assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pending"
 
 
 @pytest.mark.parametrize("state", RunState)
@@ -132,13 +132,13 @@ def test_a_repair_leaves_the_phase_beside_it_as_it_stands(
 
 @pytest.mark.parametrize("way", [Way.FORWARD, Way.BACKWARD])
 @pytest.mark.parametrize("state", [s for s in RunState if s != RunState.DONE])
-def test_an_earlier_phase_in_any_other_state_fails(
+def test_an_earlier_phase_in_any_other_state_never_passes(
     rollout: Rollout, state: RunState, way: Way
 ) -> None:
     phase_run(rollout, 0)
     phase_run(rollout, 0, state, way)
     status, message = answer(EarlierPhaseDone(), 1, rollout)
-    assert status == "fail"
+    assert status == ("fail" if state == RunState.FAILED else "pending")
     assert state.label.lower() in message
 
 
@@ -146,14 +146,14 @@ def test_a_backfill_passes_with_the_rows_it_scanned(rollout: Rollout) -> None:
     backfilled(rollout)
     assert answer(BackfillComplete(), 3, rollout) == (
         "pass",
-        "The final sweep found no row left; 13 rows were scanned.",
+        "Backfill complete: 13 rows scanned, the final sweep found none that is not filled.",
     )
 
 
-def test_a_backfill_that_was_rolled_back_fails(rollout: Rollout) -> None:
+def test_a_backfill_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     backfilled(rollout)
     phase_run(rollout, 2, way=Way.BACKWARD)
-    assert answer(BackfillComplete(), 3, rollout)[0] == "fail"
+    assert answer(BackfillComplete(), 3, rollout)[0] == "pending"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="fill").update(**change)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "There is no finished fill of properties." in refusal_to_start(rollout, 3)
+    assert "No finished fill job for properties." in refusal_to_start(rollout, 3)
 
 
 def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
@@ -174,7 +174,7 @@ def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
     backfilled(rollout)
     BackfillJob.objects.filter(kind="compute").update(finished_at=None)
     assert answer(BackfillComplete(), 3, rollout)[0] == "unknown"
-    assert "no finished compute of property_images." in refusal_to_start(rollout, 3)
+    assert "No finished compute job for property_images." in refusal_to_start(rollout, 3)
 
 
 def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
@@ -182,17 +182,18 @@ def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
     audit(rollout, AuditStatus.CLEAN, MINUTE, rows=10, matched=10)
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "pass"
-    assert message.endswith("compared 10 rows and found no mismatch.")
+    assert message.startswith("Clean: 10 rows compared in audit ")
+    assert message.endswith(", 0 mismatches.")
     assert AuditClean.name not in refusal_to_start(rollout, 3)
 
 
-def test_no_audit_at_all_is_unknown_and_never_starts(rollout: Rollout) -> None:
+def test_no_audit_at_all_is_pending_and_never_starts(rollout: Rollout) -> None:
     backfilled(rollout)
     assert answer(AuditClean(), 3, rollout) == (
-        "unknown",
-        "There is no full audit yet. Start one.",
+        "pending",
+        "No full audit yet. Start one.",
     )
-    assert "There is no full audit yet" in refusal_to_start(rollout, 3)
+    assert "No full audit yet" in refusal_to_start(rollout, 3)
 
 
 def test_an_inconclusive_audit_is_unknown_and_never_starts(rollout: Rollout) -> None:
@@ -210,7 +211,7 @@ def test_a_mismatched_audit_fails_and_says_how_many(rollout: Rollout) -> None:
     audit(rollout, AuditStatus.MISMATCHED, MINUTE, mismatched=1234)
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "fail"
-    assert "found 1,234 mismatched rows" in message
+    assert "found 1,234 mismatches" in message
     assert "1,234" in refusal_to_start(rollout, 3)
 
 
@@ -224,14 +225,14 @@ def test_an_audit_that_is_still_running_does_not_hide_the_one_before_it(rollout:
 def test_an_audit_of_another_mode_does_not_count(rollout: Rollout) -> None:
     backfilled(rollout)
     audit(rollout, AuditStatus.CLEAN, MINUTE, mode="sample")
-    assert answer(AuditClean(), 3, rollout)[0] == "unknown"
+    assert answer(AuditClean(), 3, rollout)[0] == "pending"
 
 
 def test_an_audit_of_another_environment_does_not_count(rollout: Rollout) -> None:
     backfilled(rollout)
     other = Rollout.objects.create(plan=rollout.plan, environment="staging")
     audit(other, AuditStatus.CLEAN, MINUTE)
-    assert answer(AuditClean(), 3, rollout)[0] == "unknown"
+    assert answer(AuditClean(), 3, rollout)[0] == "pending"
 
 
 @pytest.mark.parametrize("way", Way)
@@ -242,8 +243,8 @@ def test_a_clean_audit_is_stale_once_what_is_written_has_changed(
     audit(rollout, AuditStatus.CLEAN, MINUTE)
     step_run(phase_run(rollout, 3, way=way), "cut-over", 2 * MINUTE)
     status, message = answer(AuditClean(), 4, rollout)
-    assert status == "fail"
-    assert "is older than step cut-over, which changed what is written" in message
+    assert status == "pending"
+    assert "is older than step cut-over, which changed the write path" in message
     audit(rollout, AuditStatus.CLEAN, 3 * MINUTE)
     assert answer(AuditClean(), 4, rollout)[0] == "pass"
 
@@ -253,7 +254,7 @@ def test_an_audit_that_began_before_a_change_ended_is_stale(rollout: Rollout) ->
     audit(rollout, AuditStatus.CLEAN, MINUTE)
     step = step_run(run, "write-both", timedelta(seconds=90))
     StepRun.objects.filter(pk=step.pk).update(started_at=NOW + timedelta(seconds=30))
-    assert answer(AuditClean(), 3, rollout)[0] == "fail"
+    assert answer(AuditClean(), 3, rollout)[0] == "pending"
 
 
 def test_a_step_that_changes_no_writes_leaves_an_audit_fresh(rollout: Rollout) -> None:
@@ -287,7 +288,7 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
 NOTHING = {"changes": [], "rows_changed": 0}
 
 
-def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Answer, str]:
+def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Status, str]:
     found = gates.check_gate(gate, gates.Evidence(rollout, number))
     return found.status, found.message
 
@@ -306,13 +307,13 @@ def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: 
     decided_at = NOW + 2 * MINUTE
     journal.reviewed(rollout, at=decided_at, changes=several, rows_changed=13)
     status, message = told_of(rollout, RehearsalPassed())
-    assert status == "fail"
+    assert status == "pending"
     assert rehearsal.finished_at is not None
     assert message == (
-        f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} began with a "
-        "snapshot that is older than grace's review of properties.type, by which “Apt\\u200b” "
-        f"became “Apartment” and 1 more text ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take another, "
-        "and rehearse again."
+        f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} used a "
+        "snapshot that is older than grace's review of properties.type, which mapped “Apt\\u200b” "
+        f"to “Apartment” and 1 more value ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take a snapshot, "
+        "then rehearse again."
     )
     journal.rehearsed(journal.taken(rollout, taken_at=NOW + 3 * MINUTE))
     assert told_of(rollout, RehearsalPassed())[0] == "pass"
@@ -328,35 +329,40 @@ def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
     change = [{"legacy": "n/a", "before": "N/a", "after": None, "rows": None, "moved": True}]
     journal.reviewed(rollout, at=NOW + 3 * MINUTE, changes=change, rows_changed=None)
     status, message = answer(AuditClean(), 3, rollout)
-    assert status == "fail"
-    assert "grace's review of properties.type, by which “n/a” became no value (" in message
+    assert status == "pending"
+    assert "grace's review of properties.type, which mapped “n/a” to no value (" in message
 
 
 def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     rollout: Rollout,
 ) -> None:
-    def told(number: int = 3) -> tuple[Answer, str]:
+    def told(number: int = 3) -> tuple[Status, str]:
         found = gates.check_gate(
             RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number)
         )
         return found.status, found.message
 
-    assert told() == ("fail", "The plan has not been rehearsed. Rehearse it first.")
-    rehearsal = journal.rehearsed(journal.taken(rollout))
+    assert told() == ("pending", "Not rehearsed yet. No verified snapshot. Take one.")
+    snapshot = journal.taken(rollout)
+    assert told() == ("pending", "Not rehearsed yet. Rehearse the plan.")
+    rehearsal = journal.rehearsed(snapshot)
     mine = Rehearsal.objects.filter(pk=rehearsal.pk)
     status, message = told()
     assert status == "pass"
-    assert "carried 50,012 rows through phases 0 to 4 and back" in message
+    assert "50,012 rows went through phases 0 to 4 and back" in message
     mine.update(first_phase=4)
-    assert "began with phase 4. Rehearse from an older snapshot." in told()[1]
+    assert "started at phase 4. Rehearse from a snapshot taken before phase 3." in told()[1]
     assert told(4)[0] == "pass"
     mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
     assert "is older than the 3 days that the plan allows" in told()[1]
     mine.update(finished_at=NOW, plan_digest="another")
-    assert "of another version of the plan" in told()[1]
+    assert "used another version of the plan" in told()[1]
     journal.rehearsed(journal.taken(rollout), "failed", error="It broke.")
     assert (told()[0], "failed: It broke." in told()[1]) == ("fail", True)
     cancelled = journal.rehearsed(journal.taken(rollout), "cancelled")
     assert "failed: It broke." in told()[1], "a cancelled one says nothing"
     Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
-    assert told() == ("unknown", f"Rehearsal {cancelled.pk} is under way. Wait for its end.")
+    assert told() == (
+        "pending",
+        f"Rehearsal {cancelled.pk} is running. Wait until it has finished.",
+    )

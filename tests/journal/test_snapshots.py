@@ -6,9 +6,9 @@ import pytest
 from django.utils import timezone
 
 from rollout import gates
+from rollout.gates.registry import Status
 from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState, StepRun
 from rollout.plan import SnapshotVerified, plans
-from rollout.plan.gates import Answer
 from tests import rollouts
 
 NOW = timezone.now()
@@ -34,7 +34,7 @@ def snapshot(
     )
 
 
-def answer(rollout: Rollout, number: int = 3) -> tuple[Answer, str]:
+def answer(rollout: Rollout, number: int = 3) -> tuple[Status, str]:
     given = gates.check_gate(GATE, gates.Evidence(rollout, number))
     return given.status, given.message
 
@@ -45,8 +45,8 @@ def test_the_shipped_plan_asks_for_one_before_the_phases_that_take_something_awa
     assert asking == [3, 4]
 
 
-def test_no_snapshot_fails_and_says_what_to_do(rollout: Rollout) -> None:
-    assert answer(rollout) == ("fail", "There is no verified snapshot. Take one.")
+def test_no_snapshot_is_pending_and_says_what_to_do(rollout: Rollout) -> None:
+    assert answer(rollout) == ("pending", "No verified snapshot. Take one.")
 
 
 def test_a_verified_snapshot_after_the_phase_before_passes_with_its_evidence(
@@ -60,15 +60,15 @@ def test_a_verified_snapshot_after_the_phase_before_passes_with_its_evidence(
     assert "1,234 rows in 2 tables" in message
 
 
-def test_one_from_before_the_end_of_the_phase_before_fails(rollout: Rollout) -> None:
+def test_one_from_before_the_end_of_the_phase_before_is_pending(rollout: Rollout) -> None:
     snapshot(rollout, -2 * MINUTE)
     phase_done(rollout, 2, -MINUTE)
     status, message = answer(rollout)
-    assert status == "fail"
+    assert status == "pending"
     assert "is older than the end of phase 2. Take another." in message
 
 
-def test_one_from_before_a_change_of_what_is_written_fails(rollout: Rollout) -> None:
+def test_one_from_before_a_change_of_what_is_written_is_pending(rollout: Rollout) -> None:
     run = phase_done(rollout, 2, -10 * MINUTE)
     snapshot(rollout, -2 * MINUTE)
     StepRun.objects.create(
@@ -80,19 +80,19 @@ def test_one_from_before_a_change_of_what_is_written_fails(rollout: Rollout) -> 
         finished_at=NOW - MINUTE,
     )
     status, message = answer(rollout)
-    assert status == "fail"
+    assert status == "pending"
     assert "is older than step write-both" in message
 
 
-@pytest.mark.parametrize(("minutes", "status"), [(30, "pass"), (61, "fail")])
-def test_one_that_is_older_than_the_plan_allows_fails(
+@pytest.mark.parametrize(("minutes", "status"), [(30, "pass"), (61, "pending")])
+def test_one_that_is_older_than_the_plan_allows_is_pending(
     rollout: Rollout, minutes: int, status: str
 ) -> None:
     phase_done(rollout, 2, timedelta(hours=-2))
     snapshot(rollout, -minutes * MINUTE)
     found, message = answer(rollout)
     assert found == status
-    assert ("older than the 1 h that the plan allows" in message) == (status == "fail")
+    assert ("older than the 1 h that the plan allows" in message) == (status == "pending")
 
 
 @pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
@@ -102,11 +102,11 @@ def test_only_a_verified_one_passes(rollout: Rollout, state: SnapshotState) -> N
     assert answer(rollout)[0] != "pass"
 
 
-def test_one_under_way_is_unknown_and_a_failed_one_says_why(rollout: Rollout) -> None:
+def test_one_under_way_is_pending_and_a_failed_one_says_why(rollout: Rollout) -> None:
     taken = snapshot(rollout, -MINUTE, SnapshotState.VERIFYING)
     assert answer(rollout) == (
-        "unknown",
-        f"Snapshot {taken.pk} is under way. Wait until it is verified.",
+        "pending",
+        f"Snapshot {taken.pk} is running. Wait until it is verified.",
     )
     Snapshot.objects.update(
         state=SnapshotState.FAILED, error="The storage is full.", advice="Free space there."
@@ -127,4 +127,4 @@ def test_one_that_fails_does_not_hide_the_verified_one_before_it(rollout: Rollou
 def test_one_of_another_environment_does_not_count(rollout: Rollout) -> None:
     phase_done(rollout, 2, -10 * MINUTE)
     snapshot(Rollout.objects.create(plan=rollout.plan, environment="staging"), -MINUTE)
-    assert answer(rollout)[0] == "fail"
+    assert answer(rollout)[0] == "pending"

@@ -117,12 +117,15 @@ def roll_back(rollout: Rollout) -> None:
 
 class TestApprovals:
     def test_nobody_starts_what_nobody_approved(self, rollout: Rollout) -> None:
-        assert "Nobody has approved it. Ask another lead" in refusal(rollout, rollouts.person())
+        assert "Not approved yet. Request approval from another lead." in refusal(
+            rollout, rollouts.person()
+        )
 
     def test_another_lead_starts_what_one_approved(self, rollout: Rollout, known: Known) -> None:
         one = approve(rollout, known, "grace")
-        assert "grace approved it. Who starts the phase must be somebody else" in refusal(
-            rollout, rollouts.person("grace")
+        assert (
+            "Approved by grace. Another lead, signed in by name, must start the phase."
+            in refusal(rollout, rollouts.person("grace"))
         )
         run = start(rollout, "ada")
         one.refresh_from_db()
@@ -136,7 +139,7 @@ class TestApprovals:
         with pytest.raises(Refused, match="Only a user of this site may approve a phase"):
             runner.approve(rollout, PHASE, seen=digest(known), actor=ADA)
         approve(rollout, known, "grace")
-        assert "known by name to this site" in refusal(rollout, ADA)
+        assert "signed in by name" in refusal(rollout, ADA)
 
     def test_pressed_twice_it_is_one_approval(self, rollout: Rollout, known: Known) -> None:
         assert approve(rollout, known, "grace") == approve(rollout, known, "grace")
@@ -154,7 +157,7 @@ class TestApprovals:
             (plan_with(Approved(), description="-changed"), "the plan has changed since"),
             (
                 plan_with(Approved(), ProbesPassed()),
-                "what the phase runs or asks for has changed since",
+                "the SQL or the gates of the phase have changed since",
             ),
         ],
     )
@@ -168,14 +171,14 @@ class TestApprovals:
     def test_it_expires(self, rollout: Rollout, known: Known) -> None:
         approve(rollout, known, "grace")
         SignOff.objects.update(expires_at=timezone.now())
-        assert "it expired at" in refusal(rollout, rollouts.person())
+        assert "no longer valid: expired at" in refusal(rollout, rollouts.person())
 
     def test_withdrawn_it_does_not_count_and_is_withdrawn_once(
         self, rollout: Rollout, known: Known
     ) -> None:
         one = approve(rollout, known, "grace")
         runner.withdraw(one, actor=rollouts.person("mary"))
-        assert "mary withdrew it" in refusal(rollout, rollouts.person())
+        assert "withdrawn by mary" in refusal(rollout, rollouts.person())
         with pytest.raises(Refused, match="mary has withdrawn it already"):
             runner.withdraw(one, actor=rollouts.person("mary"))
 
@@ -186,7 +189,7 @@ class TestApprovals:
             runner.withdraw(one, actor=rollouts.person("grace"))
         end(rollout)
         roll_back(rollout)
-        assert "it was for an earlier start" in refusal(rollout, rollouts.person())
+        assert "used by an earlier start" in refusal(rollout, rollouts.person())
 
     def test_a_run_that_stopped_goes_on_with_the_plan_that_was_approved_alone(
         self, rollout: Rollout, known: Known
@@ -207,7 +210,7 @@ class TestApprovals:
     ) -> None:
         asked = runner.ask_for_approval(rollout, PHASE, actor=ADA)
         assert runner.ask_for_approval(rollout, PHASE, actor=ADA) == asked
-        assert "ada asked for approval at" in refusal(rollout, rollouts.person("mary"))
+        assert "ada requested approval at" in refusal(rollout, rollouts.person("mary"))
         approve(rollout, known, "grace")
         asked.refresh_from_db()
         assert asked.withdrawn_at is not None
@@ -219,7 +222,7 @@ class TestApprovals:
     ) -> None:
         approve(rollout, known, "grace")
         User.objects.filter(username="grace").delete()
-        assert "grace is no user of this site any more" in refusal(rollout, rollouts.person())
+        assert "the account of grace no longer exists" in refusal(rollout, rollouts.person())
 
     def test_another_environment_needs_none(self, rollout: Rollout) -> None:
         staging = Rollout.objects.create(plan="signed", environment="staging")
@@ -239,7 +242,7 @@ class TestOverrides:
         return runner.override(rollout, PHASE, GATE, reason=reason, actor=rollouts.person(by))
 
     def test_with_a_reason_the_phase_starts_all_the_same(self, rollout: Rollout) -> None:
-        assert "was not tried out yet" in refusal(rollout, ADA)
+        assert "Not run yet: " in refusal(rollout, ADA)
         one = self.override(rollout)
         run = runner.start(rollout, PHASE, actor=ADA)
         one.refresh_from_db()
@@ -253,7 +256,7 @@ class TestOverrides:
         runner.start(rollout, PHASE, actor=ADA)
         end(rollout)
         roll_back(rollout)
-        assert "was not tried out yet" in refusal(rollout, ADA)
+        assert "Not run yet: " in refusal(rollout, ADA)
 
     @pytest.mark.parametrize("reason", ["", "   ", "because", " a  b  c  "])
     def test_without_a_reason_it_is_refused(self, rollout: Rollout, reason: str) -> None:
@@ -265,7 +268,7 @@ class TestOverrides:
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
         one = self.override(rollout, "ada")
-        assert "was not tried out yet" in refusal(rollout, ADA)
+        assert "Not run yet: " in refusal(rollout, ADA)
         with pytest.raises(Refused, match="Another lead confirms it"):
             runner.confirm_override(one, actor=rollouts.person("ada"))
         with pytest.raises(Refused, match="Only a user of this site"):
@@ -310,7 +313,7 @@ class TestOverrides:
             known.use(plan_with(ProbesPassed(), destructive=True, description="-changed"))
         with pytest.raises(Refused, match="does not count any more"):
             runner.confirm_override(one, actor=rollouts.person("grace"))
-        assert "was not tried out yet" in refusal(rollout, ADA)
+        assert "Not run yet: " in refusal(rollout, ADA)
 
     def test_what_cannot_be_is_not_overridden(self, rollout: Rollout) -> None:
         for number, gate, why in (
@@ -342,7 +345,7 @@ class TestChecklist:
         known.use(replace(plan_with(ChecklistComplete()), checklist=(item,)))
 
     def test_a_tick_bears_a_name_and_can_be_taken_back(self, rollout: Rollout) -> None:
-        assert "1 of 1 items are not done: Everyone was told." in refusal(rollout, ADA)
+        assert "1 of 1 items open: Everyone was told." in refusal(rollout, ADA)
         runner.tick(rollout, "told", actor=rollouts.person("grace"))
         runner.tick(rollout, "told", actor=ADA)
         (one,) = gates.checklists.checklist_of(Evidence(rollout, PHASE))

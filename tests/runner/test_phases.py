@@ -110,10 +110,10 @@ def refused(verb: Callable[[], object]) -> str:
 
 def test_a_phase_waits_for_the_one_before_it(tiny: Rollout) -> None:
     assert refused(lambda: runner.start(tiny, 1, actor=ADA)) == (
-        "Gate “earlier phase done”: Phase 0 has not been carried out. Start it first."
+        "Gate “earlier phase done”: Phase 0 has not run. Start it first."
     )
     rollouts.carry_out(tiny, 0)
-    assert "Phase 1 has not been carried out" in refused(lambda: runner.start(tiny, 2, actor=ADA))
+    assert "Phase 1 has not run" in refused(lambda: runner.start(tiny, 2, actor=ADA))
     assert runner.start(tiny, 1, actor=ADA).state == RunState.QUEUED
 
 
@@ -124,7 +124,7 @@ def test_a_phase_that_failed_lets_no_later_one_start(tiny: Rollout) -> None:
     rollouts.flow.does = fails
     runner.start(tiny, 0, actor=ADA)
     rollouts.work()
-    assert "Phase 0 is failed. Bring it to its end first." in refused(
+    assert "Phase 0 is failed. Retry it, or roll the phase back." in refused(
         lambda: runner.start(tiny, 1, actor=ADA)
     )
 

@@ -251,8 +251,8 @@ def test_a_hold_keeps_the_next_phase_from_starting_until_a_person_releases_it(
     follows(replace(SLOW, action="hold"))
     rollouts.carry_out(tiny, 0)
     clock.windows(3, ms=400)
-    kept = "It is kept again, and holds until somebody releases it."
-    with pytest.raises(runner.Refused, match="Rule “slow” holds the next phase") as broken:
+    kept = "It is OK again. Release the hold"
+    with pytest.raises(runner.Refused, match="Guardrail “slow” blocks the next phase") as broken:
         runner.start(tiny, 1, actor=ADA)
     assert kept not in str(broken.value)
     clock.windows(6, ms=10)

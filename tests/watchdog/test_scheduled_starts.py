@@ -114,9 +114,7 @@ def test_gates_at_the_time_of_the_start_count(tiny: Rollout) -> None:
     scheduled_starts.start_due()
     one.refresh_from_db()
     assert one.state == ScheduleState.NOT_STARTED
-    assert one.outcome == (
-        "Gate “earlier phase done”: Phase 0 has not been carried out. Start it first."
-    )
+    assert one.outcome == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.")
     entry = LogEntry.objects.get(event="scheduled start refused")
     assert entry.message.endswith(one.outcome)
     assert not tiny.runs.exists()

@@ -65,7 +65,7 @@ def test_who_asks_for_approval_is_seen_by_other_leads(
     assert 'id="ask-for-approval"' in text_of(lead, PAGE)
     answer = lead.post(f"{PAGE}phases/3/ask-for-approval/", follow=True).content.decode()
     assert "You asked for approval of phase 3." in answer
-    assert "lead asked for approval at" in text_of(second_lead, PAGE)
+    assert "lead requested approval at" in text_of(second_lead, PAGE)
     assert f'id="approve" href="{APPROVAL}"' in text_of(second_lead, PAGE)
 
 
@@ -73,8 +73,10 @@ def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
     before_phase_3: Rollout, lead: Client, second_lead: Client
 ) -> None:
     lead.post(APPROVAL, {"seen": digest()})
-    assert "lead approved it. Who starts the phase must be somebody else" in text_of(lead, START)
-    assert "lead approved plan" in text_of(second_lead, START)
+    assert "Approved by lead. Another lead, signed in by name, must start the phase." in text_of(
+        lead, START
+    )
+    assert "Approved by lead at" in text_of(second_lead, START)
 
 
 def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
@@ -84,9 +86,9 @@ def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
     answer = lead.post(f"/rollout/sign-offs/{one.pk}/withdraw/", {"next": START}, follow=True)
     text = answer.content.decode()
     assert "You withdrew grace&#x27;s approval." in text
-    assert "Invalid because: lead withdrew it." in text
+    assert "Invalid because: withdrawn by lead." in text
     signed(before_phase_3, phase_digest="another")
-    assert "what the phase runs or asks for has changed since" in text_of(lead, START)
+    assert "the SQL or the gates of the phase have changed since" in text_of(lead, START)
 
 
 def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
@@ -128,7 +130,7 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
     assert REASON in text
     assert "Used" in text
     assert "We have watched it by hand." in text
-    assert "grace withdrew it." in text
+    assert "withdrawn by grace." in text
 
 
 @pytest.mark.parametrize(
@@ -196,20 +198,18 @@ def test_why_a_scheduled_start_did_not_start_stays_in_sight(
         actor_name="grace",
         phase_digest=digest(),
         state=ScheduleState.NOT_STARTED,
-        outcome="Gate “approved”: Nobody has approved it.",
+        outcome="Gate “approved”: Not approved yet.",
     )
     text = text_of(viewer, PAGE)
     assert "Scheduled start of phase 3 skipped" in text
-    assert "Nobody has approved it." in text
+    assert "Not approved yet." in text
 
 
 def test_the_checklist_is_ticked_and_its_tick_taken_back(
     rollout: Rollout, engineer: Client, viewer: Client
 ) -> None:
     ran(rollout, 0)
-    assert "2 of 5 items" in text_of(engineer, PAGE) or "items are not done" in text_of(
-        engineer, PAGE
-    )
+    assert " of 5 items open: " in text_of(engineer, PAGE)
     tick = f"{PAGE}checklist/rollback-scripts/"
     assert "You ticked it." in engineer.post(tick, follow=True).content.decode()
     assert "Done by engineer" in text_of(viewer, f"{PAGE}phases/0/")

@@ -181,7 +181,7 @@ def test_the_gate_links_to_the_snapshots(rollout: Rollout, lead: Client) -> None
     for phase in (0, 1, 2):
         journal.ran(rollout, phase)
     text = text_of(lead, f"{PAGE}phases/3/start/")
-    assert "There is no verified snapshot. Take one." in text
+    assert "No verified snapshot. Take one." in text
     assert f'href="{LIST}"' in text
 
 
