@@ -197,13 +197,13 @@ def start(browser: Browser, phase: int) -> None:
 
 
 def take_snapshot(browser: Browser) -> None:
-    answer = browser.press(f"{HERE}/snapshots/", "Take a snapshot")
+    answer = browser.press(f"{HERE}/snapshots/", "Take snapshot")
     assert "You asked for a snapshot." in answer.text
     wait_until(lambda: not Snapshot.objects.latest("pk").under_way, seconds=60)
     snapshot = Snapshot.objects.latest("pk")
     assert snapshot.state == SnapshotState.VERIFIED, snapshot.error
     page = browser.get(f"/rollout/snapshots/{snapshot.pk}/")
-    assert "It was restored, and all of it was there" in page.text
+    assert "Verified: test restore matches the source" in page.text
 
 
 def roll_back(browser: Browser, phase: int) -> None:

@@ -103,7 +103,7 @@ def rolls_back(lead: Visitor, phase: int) -> None:
 
 def takes_snapshot(lead: Visitor) -> None:
     lead.open(f"{PAGE}snapshots/")
-    lead.press("Take a snapshot")
+    lead.press("Take snapshot")
     row = lead.page.locator("[aria-label=Snapshots] tbody tr").first
     row.get_by_text("Verified").wait_for(timeout=60_000)
 

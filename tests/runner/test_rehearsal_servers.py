@@ -125,7 +125,7 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short: Snapshot) -> None:
     page = f"{PAGE}rehearsals/"
     engineer = browser_of("engineer")
     text = text_of(engineer, page)
-    assert "on the same server: it shares its processor, memory and disk" in text
+    assert "whose processor, memory and disk it shares" in text
     with a_session_that_waits_for_a_lock():
         with pytest.raises(runner.UnderLoad, match=r"Ungranted locks: pid \d+") as refusal:
             runner.rehearse(short.rollout, actor=ADA)
@@ -133,7 +133,7 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short: Snapshot) -> None:
         answer = engineer.post(page, {"keep": "on"})
         assert answer.status_code == 422
         text = answer.content.decode()
-        assert "Nothing was started: the server of production is under load." in text
+        assert "Not started: the server of production is under load." in text
         assert "waits for RowExclusiveLock on properties" in text
         assert not Rehearsal.objects.exists()
         engineer.post(page, {"keep": "on", "anyway": "on"})

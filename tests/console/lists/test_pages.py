@@ -275,8 +275,8 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
     ("address", "says"),
     [
         (AUDITS, "No audits yet."),
-        (SNAPSHOTS, "No snapshot yet."),
-        (REHEARSALS, "Not rehearsed yet."),
+        (SNAPSHOTS, "No snapshots yet."),
+        (REHEARSALS, "No rehearsals yet."),
         (JOBS, "No jobs yet."),
         (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
         (LOG, "The log is empty. It begins with the first thing somebody does."),

@@ -28,7 +28,7 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
 ) -> None:
     text = text_of(engineer, LIST)
     assert "A rehearsal begins with a snapshot that was verified. Take one first." in text
-    assert "Not rehearsed yet." in text
+    assert "No rehearsals yet." in text
     assert 'id="rehearse"' not in text
     snapshot = taken(rollout, phases=["untouched"] * 5)
     text = text_of(engineer, LIST)
@@ -45,22 +45,22 @@ def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
     rollout: Rollout, viewer: Client
 ) -> None:
     rehearsal = rehearsed(taken(rollout, taken_at=timezone.now()))
-    assert "It counts no longer." not in text_of(viewer, page_of(rehearsal))
+    assert "Outdated." not in text_of(viewer, page_of(rehearsal))
     journal.reviewed(rollout)
     text = text_of(viewer, page_of(rehearsal))
-    assert "It counts no longer." in text
-    assert "grace&#x27;s review of properties.type, by which “Apt” became “Apartment”" in text
+    assert "Outdated." in text
+    assert "grace&#x27;s review of properties.type, which mapped “Apt” to “Apartment”" in text
     assert "before a mapping decision" in text_of(viewer, LIST)
 
 
 def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client) -> None:
     text = text_of(viewer, page_of(rehearsed(snapshot)))
-    assert "It went there and back, and everything is as it was" in text
+    assert "Passed: all phases ran and rolled back cleanly" in text
     for shown in (
         *("50,012", "41 s", "12.5 ms", "88.1 ms", "ACCESS EXCLUSIVE", "reads and writes"),
         *("62, 0 failed", "82 kB", "\N{MINUS SIGN}8.2 kB", "2 times", "waited 3.10 ms"),
-        *("49,900 rows with what they were, 112 with what the traffic wrote last",),
-        *("Phase 1, expand, rolled back", "Locks were looked at every 3.40 ms"),
+        *("49,900 unchanged rows and 112 rows written by traffic",),
+        *("Phase 1, expand, rolled back", "Locks are sampled every 3.40 ms"),
     ):
         assert shown in text, shown
     assert "data-live" not in text
@@ -80,7 +80,7 @@ def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_drop
         data_differences=[HOSTILE],
     )
     text = text_of(engineer, page_of(failed))
-    assert "It did not come back the same" in text
+    assert "Failed: rollback left differences" in text
     assert "table notes was left behind." in text
     assert "<img" not in text
     assert f'href="/rollout/{journal.PLAN}/{failed.environment.name}/"' in text
@@ -94,11 +94,11 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     page = page_of(rehearsal)
     text = text_of(engineer, page)
     assert f'hx-get="{page}"' in text
-    assert "2 of 10 ways are done" in text
+    assert "2 of 10 runs complete" in text
     assert "Starting the traffic." in text
     text = engineer.post(f"{page}cancel/", follow=True).content.decode()
     assert "You cancelled it" in text
-    assert "It is being cancelled" in text
+    assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
     again = engineer.post(LIST, follow=True).content.decode()
     assert f"rehearsal {rehearsal.pk} is under way" in again
