@@ -29,6 +29,8 @@ class Look(NamedTuple):
 
 PENDING = "pending"
 """The state of a phase of which nothing remains: not started, or rolled back."""
+COMPLETE = Look("Complete", "good", "done")
+"""Of a rollout all of whose phases are done."""
 
 _FORWARD: dict[str, Look] = {
     PENDING: Look("Not started", "", "pending"),

@@ -17,6 +17,7 @@ from rollout.console.views import (
     finds,
     glossaries,
     guardrails,
+    headers,
     inboxes,
     jobs,
     mappings,
@@ -67,6 +68,8 @@ _phase: Addresses = [
 
 _rollout: Addresses = [
     path("", rollouts.rollout, name="rollout"),
+    path("header/", headers.header, name="header"),
+    path("activity/", activity.of_rollout, name="activity"),
     path("phases/<int:number>/", include(_phase)),
     # The run that is active, or that stopped.
     path("pause/", runs.pause, name="pause"),

@@ -174,6 +174,18 @@ class RolloutSummary:
     repair: PhaseRun | None
 
 
+def summary_of(status: RolloutStatus) -> RolloutSummary:
+    """The same without the gates."""
+    return RolloutSummary(
+        rollout=status.rollout,
+        plan=status.plan,
+        phases=[PhaseSummary(p.number, p.role, p.state, p.way, p.run) for p in status.phases],
+        active=status.active,
+        next_phase=status.next_phase,
+        repair=status.repair,
+    )
+
+
 def summaries_of(rollouts: list[Rollout]) -> list[RolloutSummary]:
     """The summaries of several rollouts, from one query."""
     newest = gates.newest_of_each(rollouts)

@@ -8,17 +8,19 @@ from django.db import DatabaseError
 from rollout.console import badges, formats
 from rollout.console.alerts import Alert
 from rollout.console.charts import cells
-from rollout.console.http import access, closed_pages, cookies, fragments, links
+from rollout.console.headers import Header, header_of
+from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
 from rollout.engine.health import Status
 from rollout.engine.preflight import Level
 from rollout.gates.checklists import ItemStatus
 from rollout.journal import audit_mappings, labels
 from rollout.journal.events import headline_of
-from rollout.models import Delivery
+from rollout.models import Delivery, PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffolds import python_text
+from rollout.queries.status import RolloutStatus
 
 register = template.Library()
 
@@ -65,7 +67,6 @@ register.simple_tag(cells.rows_of_marks, name="rows_of_marks")
 register.simple_tag(cells.stretches, name="stretches")
 register.simple_tag(cells.moments, name="moments")
 register.simple_tag(cells.box, name="box", takes_context=True)
-register.simple_tag(closed_pages.why, name="why_closed")
 register.simple_tag(formats.clock, name="clock")
 register.simple_tag(formats.when, name="when")
 register.simple_tag(formats.ago_text, name="ago")
@@ -92,6 +93,24 @@ def inbox_count(user: Any) -> int:
         return len(waiting_for(user))
     except DatabaseError:
         return 0
+
+
+@register.simple_tag(takes_context=True)
+def rollout_header(context: template.Context) -> Header | None:
+    """The header of a page of a rollout; None on a page of none."""
+    rollout, request = context.get("rollout"), context.get("request")
+    if not isinstance(rollout, Rollout) or request is None:
+        return None
+    status, run = context.get("status"), context.get("run")
+    return header_of(
+        rollout,
+        request.path,
+        request.resolver_match,
+        request.user,
+        status=status if isinstance(status, RolloutStatus) else None,
+        run=run if isinstance(run, PhaseRun) else None,
+        closed=context.get("why"),
+    )
 
 
 @register.inclusion_tag("rollout/parts/head.html", takes_context=True)

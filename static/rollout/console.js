@@ -43,6 +43,20 @@
   setInterval(count, 5000);
   document.addEventListener("rollout:changed", count);
 
+  // The browser's tab says what runs: the live header brings the news, the page has its own title.
+  const news = () => document.getElementById("rollout-now")?.dataset.title ?? "";
+  const own = document.title.slice(news() ? `${news()} · `.length : 0);
+  document.addEventListener("rollout:changed", () => {
+    document.title = [news(), own].filter(Boolean).join(" · ");
+  });
+
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  document.addEventListener("click", ({ target }) => {
+    for (const menu of document.querySelectorAll(".switcher[open]")) {
+      if (!menu.contains(target)) menu.open = false;
+    }
+  });
+
   const select = (element) => {
     const selection = window.getSelection();
     selection.removeAllRanges();

@@ -166,5 +166,5 @@ def test_every_place_of_the_navigation_is_seen_on_the_narrowest_phone(
             box = place.bounding_box()
             assert box is not None
             edges.append((box["x"] >= 0, box["x"] + box["width"] <= 360, box["height"] >= 24))
-        assert len(edges) == 5
+        assert len(edges) == 6
         assert all(map(all, edges)), edges

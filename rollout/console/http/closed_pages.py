@@ -12,7 +12,6 @@ from rollout.console.job_histories import jobs_of
 from rollout.engine.target import TargetAway, TargetGone, reason_of
 from rollout.models import AuditReport, LogEntry, PhaseRun, Rehearsal, Rollout, Snapshot
 from rollout.plan.registry import UnknownPlan
-from rollout.queries.status import closed_reason
 
 # Maximum of each kind, the newest; the activity log has the rest.
 MAX_OF_EACH = 50
@@ -37,11 +36,6 @@ def closed_page(request: HttpRequest, closed: Closed) -> HttpResponse:
         "entries": _entries_of(rollout),
     }
     return render(request, "rollout/closed.html", page, status=409 if refused else 200)
-
-
-def why(rollout: object) -> str:
-    """Why a rollout is closed, for the head of a page that is about something of it."""
-    return closed_reason(rollout) if isinstance(rollout, Rollout) else ""
 
 
 def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpResponse:

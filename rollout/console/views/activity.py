@@ -1,4 +1,4 @@
-"""The audit log, with its filters in the address."""
+"""The activity log, whole or of one rollout, with its filters in the address."""
 
 from typing import ClassVar
 
@@ -9,12 +9,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import page_of
 from rollout.journal.environments import names_there
 from rollout.journal.events import Event
 from rollout.models import LogEntry, Rollout
 from rollout.plan import plans
+
+MAX_ENTRIES_ON_PAGE = 50
 
 
 class LogFilter(ListFilter):
@@ -35,8 +38,12 @@ class LogFilter(ListFilter):
         "text": "message__icontains",
     }
 
-    def __init__(self, query: QueryDict) -> None:
+    def __init__(self, query: QueryDict, rollout: Rollout | None = None) -> None:
+        """Of one ``rollout``, its plan and environment are not asked for."""
         super().__init__(query)
+        if rollout is not None:
+            del self.fields["plan"], self.fields["environment"]
+            return
         # Besides those that are there the one that is asked for, where the journal knows it.
         gone = Rollout.objects.filter(
             plan=query.get("plan", ""), environment=query.get("environment", "")
@@ -63,6 +70,20 @@ def log(request: ConsoleRequest) -> HttpResponse:
         matching = matching.filter(
             environment__in=environments_seen_by(request.user, "view_rollout")
         )
-    entries = page_of(matching, request.GET, size=50)
-    page = {"filters": filters, "entries": entries}
-    return render(request, "rollout/log.html", page)
+    return _page(request, filters, matching)
+
+
+@may("view_rollout")
+@require_safe
+def of_rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    filters = LogFilter(request.GET, rollout)
+    entries = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
+    return _page(request, filters, filters.of(entries), rollout=rollout)
+
+
+def _page(
+    request: ConsoleRequest, filters: LogFilter, matching: QuerySet[LogEntry], **more: object
+) -> HttpResponse:
+    entries = page_of(matching, request.GET, size=MAX_ENTRIES_ON_PAGE)
+    return render(request, "rollout/log.html", {"filters": filters, "entries": entries, **more})

@@ -69,6 +69,8 @@ WHO_MAY = {
     "environments/{environment}/drop/": (AUDITORS, AUDITORS),
     "mapping-changes/{change}/correct/": (AUDITORS, AUDITORS),
     "{rollout}/": (READERS, READERS),
+    "{rollout}/header/": (READERS, READERS),
+    "{rollout}/activity/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
     "{rollout}/phases/0/preflight/": (READERS, READERS),
@@ -110,6 +112,7 @@ WHO_MAY = {
     "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
     "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
 }
+PARTS_OF_PAGES = ("/mappings/{text}/new/", "{rollout}/header/")
 ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
     *("pause", "resume", "cancel", "pace", "retry-quarantined", "estimate"),
@@ -252,8 +255,8 @@ def assert_only_those_who_may_are_answered(
 def status_of_made(pattern: str, method: str) -> int:
     """What is answered to those who may."""
     if method == "get":
-        if pattern.endswith("/mappings/{text}/new/"):
-            return 302  # A part of the review's page: opened by itself it leads there.
+        if pattern.endswith(PARTS_OF_PAGES):
+            return 302  # Opened as a page of its own it leads to the page that it is a part of.
         return 405 if last_part(pattern) in POST_ONLY else 200
     return 302 if last_part(pattern) in MADE_FOR_POST else 405
 

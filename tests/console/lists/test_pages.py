@@ -279,7 +279,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
         (REHEARSALS, "No rehearsals yet."),
         (JOBS, "No jobs yet."),
         (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
-        (LOG, "The log is empty. It begins with the first thing somebody does."),
+        (LOG, "No activity yet."),
     ],
 )
 def test_an_empty_list_says_what_to_do_and_offers_no_filter(

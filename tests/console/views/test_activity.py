@@ -49,7 +49,7 @@ def test_pages_of_the_log_keep_the_filters(rollout: Rollout, viewer: Client) -> 
 
 
 def test_an_empty_log_and_an_empty_search_say_what_to_do(viewer: Client) -> None:
-    assert "The log is empty." in text_of(viewer, LOG)
+    assert "No activity yet." in text_of(viewer, LOG)
     assert "No entry matches." in text_of(viewer, LOG, actor="nobody")
 
 

@@ -1,0 +1,191 @@
+"""The header of every page of a rollout: where it is, the state, and the tabs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.urls import ResolverMatch
+
+from rollout.console.current_phases import is_at_work
+from rollout.console.http.access import environments_seen_by
+from rollout.console.http.fragments import pace
+from rollout.console.http.links import Link, rollout_url
+from rollout.console.rollout_states import RolloutState, Waiting, states_of, waiting_of
+from rollout.journal.environments import environments_of
+from rollout.models import PhaseRun, Rollout
+from rollout.plan import plans
+from rollout.queries.status import RolloutStatus, closed_reason, summaries_of, summary_of
+
+
+class _Tab(NamedTuple):
+    """A tab, and the URL names of the pages that belong to it besides its own."""
+
+    label: str
+    pages: frozenset[str] = frozenset()
+    waiting: Callable[[Waiting], int] | None = None
+    waits: str = ""
+    """What its count counts."""
+
+
+TABS: Mapping[str, _Tab] = {
+    "rollout": _Tab("Overview"),
+    "phase": _Tab(
+        "Phases",
+        frozenset(
+            {
+                *("start", "roll_back", "preflight", "rollback_locks", "rerun", "schedule"),
+                *("approve", "override", "readiness", "blocker", "retry"),
+            }
+        ),
+        lambda waiting: waiting.sign_offs,
+        "waiting for approval",
+    ),
+    "mappings": _Tab(
+        "Mapping review",
+        frozenset({"mapping", "mapping_preview", "mapping_apply", "correct"}),
+        lambda waiting: waiting.new_values,
+        "new values to review",
+    ),
+    "jobs": _Tab("Backfill jobs", frozenset({"job", "pace", "retry_quarantined"})),
+    "audits": _Tab(
+        "Audits",
+        frozenset({"audit", "compare", "repair", "finding", "waive", "unwaive"}),
+        lambda waiting: waiting.mismatches,
+        "mismatches",
+    ),
+    "snapshots": _Tab("Snapshots", frozenset({"snapshot", "delete_snapshot", "restore"})),
+    "rehearsals": _Tab("Rehearsals", frozenset({"rehearsal", "stage"})),
+    "monitoring": _Tab("Monitoring", frozenset({"shadow"})),
+    "schema": _Tab("Schema"),
+    "activity": _Tab("Activity"),
+}
+"""By the URL name of the page that a tab leads to."""
+
+# Pages whose address has an environment and otherwise only what is of the plan.
+_IN_EVERY_ENVIRONMENT = TABS.keys() | {"readiness", "mapping"}
+
+
+@dataclass(frozen=True)
+class Tab:
+    label: str
+    url: str
+    current: str
+    """``page`` on the tab's own page, ``true`` on one below it, else empty: for aria-current."""
+    count: int = 0
+    waits: str = ""
+
+
+@dataclass(frozen=True)
+class LiveHeader:
+    """The part of a header that is asked for again."""
+
+    state: RolloutState
+    tabs: list[Tab]
+    name: str
+    """The URL name of the page."""
+    page: str
+    """The path of the page, to which the buttons lead back."""
+    live: int
+    """Seconds until it is asked for again."""
+
+    @property
+    def address(self) -> str:
+        """Of itself."""
+        query = urlencode({"name": self.name, "page": self.page})
+        return f"{rollout_url(self.state.status.rollout, 'header')}?{query}"
+
+
+@dataclass(frozen=True)
+class Header:
+    title: str
+    is_overview: bool
+    crumbs: list[Link]
+    """The pages between the rollout's and this one."""
+    environments: list[Link]
+    """This page, or its tab, in each environment of the plan that the user sees."""
+    closed: str
+    """Why only the journal knows the rollout; empty where it is open."""
+    live: LiveHeader | None
+    """None where it is closed."""
+
+
+def header_of(
+    rollout: Rollout,
+    page: str,
+    match: ResolverMatch,
+    user: User,
+    *,
+    status: RolloutStatus | None = None,
+    run: PhaseRun | None = None,
+    closed: str | None = None,
+) -> Header:
+    """The header of the page with that path, which resolved to ``match``.
+
+    ``status`` and ``closed`` are there where the page has read them already; ``run`` is the one
+    that it is about.
+    """
+    name = match.url_name or ""
+    plan, closed = plans.find(rollout.plan), closed_reason(rollout) if closed is None else closed
+    return Header(
+        title=plan.title if plan is not None else rollout.plan,
+        is_overview=name == "rollout" and not closed,
+        crumbs=_crumbs(rollout, name, run.phase if run else match.kwargs.get("number")),
+        environments=[] if closed else _environments(rollout, name, match.kwargs, user),
+        closed=closed,
+        live=None if closed else live_header_of(rollout, page, name, status=status),
+    )
+
+
+def live_header_of(
+    rollout: Rollout, page: str, name: str, *, status: RolloutStatus | None = None
+) -> LiveHeader:
+    """The live part of the header of the page with that path and URL name."""
+    (summary,) = [summary_of(status)] if status is not None else summaries_of([rollout])
+    (state,) = states_of([summary])
+    waiting = waiting_of(summary, status.evidence if status is not None else None)
+    tabs = [
+        Tab(
+            label=tab.label,
+            url=rollout_url(rollout, key, *([state.phase.number] if key == "phase" else [])),
+            current="page" if name == key else "true" if name in tab.pages else "",
+            count=tab.waiting(waiting) if tab.waiting is not None else 0,
+            waits=tab.waits,
+        )
+        for key, tab in TABS.items()
+    ]
+    return LiveHeader(state, tabs, name, page, pace(is_at_work(summary)))
+
+
+def _tab_of(name: str) -> str:
+    return next((key for key, tab in TABS.items() if name == key or name in tab.pages), "rollout")
+
+
+def _crumbs(rollout: Rollout, name: str, phase: int | None) -> list[Link]:
+    tab = _tab_of(name)
+    crumbs = []
+    if phase is not None and name != "phase":
+        crumbs.append(Link(f"Phase {phase}", rollout_url(rollout, "phase", phase), False))
+    if name != tab and tab != "phase":
+        crumbs.append(Link(TABS[tab].label, rollout_url(rollout, tab), False))
+    return crumbs
+
+
+def _environments(
+    rollout: Rollout, name: str, given: Mapping[str, object], user: User
+) -> list[Link]:
+    seen = environments_seen_by(user, "view_rollout")
+    page = name if name in _IN_EVERY_ENVIRONMENT else _tab_of(name)
+    of_page = [value for key, value in given.items() if key not in ("plan", "environment")]
+    if page != name:
+        of_page = [given.get("number", 0)] if page == "phase" else []
+    return [
+        Link(
+            environment,
+            rollout_url(Rollout(plan=rollout.plan, environment=environment), page, *of_page),
+            environment == rollout.environment,
+        )
+        for environment in environments_of(rollout.plan)
+        if environment in seen
+    ]

@@ -1,0 +1,170 @@
+"""The state of a rollout in one line: what runs, how far it is, and what waits for people."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import floor
+
+import psycopg
+from django.core.cache import cache
+
+from rollout.console import badges
+from rollout.console.approvals import overrides_of, requests_of
+from rollout.console.badges import Look
+from rollout.console.current_phases import JobView, current_phase
+from rollout.console.http.fragments import SLOW, kept_for
+from rollout.engine import mapping
+from rollout.gates import Evidence
+from rollout.journal import labels
+from rollout.journal.environments import target_of
+from rollout.models import AuditStatus, PhaseRun, RunState, SignOff, StepRun, StepState, Way
+from rollout.plan.step import BACKFILL, CONTRACT
+from rollout.plan.translations import Lookup
+from rollout.queries.progress import progress_of
+from rollout.queries.status import PhaseSummary, RolloutSummary
+
+# Seconds that a page waits for the number of new values; without it the number is left out.
+NEW_VALUES_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """``phase`` is the current one; ``job`` the backfill job that its active run is in."""
+
+    status: RolloutSummary
+    phase: PhaseSummary
+    step: StepRun | None = None
+    job: JobView | None = None
+
+    @property
+    def run(self) -> PhaseRun | None:
+        """The run that is active or stopped short."""
+        run = self.status.active or self.status.repair
+        if run is not None:
+            return run
+        return None if self.phase.state in (badges.PENDING, RunState.DONE) else self.phase.run
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status.next_phase is None and self.run is None
+
+    @property
+    def look(self) -> Look:
+        if self.run is not None:
+            return badges.of_phase(self.run.state, self.run.way)
+        if self.is_complete:
+            return badges.COMPLETE
+        return badges.of_phase(self.phase.state, self.phase.way)
+
+    @property
+    def step_number(self) -> int | None:
+        """The number of the step that a phase's run is in, from 1; None for other runs."""
+        if self.step is None or self.step.run.way != Way.FORWARD:
+            return None
+        ids = [step.id for step in self.status.plan.phases[self.step.run.phase].steps]
+        return ids.index(self.step.step) + 1 if self.step.step in ids else None
+
+    @property
+    def steps(self) -> int:
+        """How many steps the phase has."""
+        return len(self.status.plan.phases[self.phase.number].steps)
+
+    @property
+    def title(self) -> str:
+        """What runs or has stopped and how far it is, for the browser's tab; else empty."""
+        if self.run is None:
+            return ""
+        what = f"{self.look.label} · phase {self.run.phase}"
+        if self.job is not None:
+            what = (
+                f"{floor(100 * self.job.progress.fraction)} % {labels.job_label(self.job.job.kind)}"
+            )
+            if self.run.state == RunState.PAUSED:
+                what = f"Paused · {what}"
+        return f"{what} · {self.status.rollout.environment}"
+
+
+def states_of(summaries: Sequence[RolloutSummary]) -> list[RolloutState]:
+    """The states of several rollouts; the steps that are active are read at once."""
+    active = [summary.active.pk for summary in summaries if summary.active is not None]
+    steps = {step.run_id: step for step in _running(active)} if active else {}
+    return [
+        _state(summary, steps.get(summary.active.pk) if summary.active is not None else None)
+        for summary in summaries
+    ]
+
+
+def _running(runs: Iterable[int]) -> Iterable[StepRun]:
+    running = StepRun.objects.filter(run__in=runs, state=StepState.RUNNING).order_by("position")
+    return running.select_related("run__rollout").prefetch_related("jobs__step_run__run__rollout")
+
+
+def _state(summary: RolloutSummary, step: StepRun | None) -> RolloutState:
+    jobs = step.jobs.all() if step is not None else ()
+    job = next((job for job in jobs if job.finished_at is None), None)
+    view = JobView(job, progress_of(job)) if job is not None else None
+    return RolloutState(summary, current_phase(summary), step, view)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much of a rollout waits for people."""
+
+    requests: list[SignOff]
+    """For approval of the next phase."""
+    overrides: int
+    """Overrides of gates that wait for a second lead."""
+    new_values: int
+    """Legacy values that came after the mapping and that nobody has decided on."""
+    mismatches: int
+    """Rows that the newest audit found mismatched, without those waived."""
+
+    @property
+    def sign_offs(self) -> int:
+        return len(self.requests) + self.overrides
+
+
+def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
+    """``evidence`` is that of the next phase, where the page has read it already."""
+    evidence = evidence or _evidence_of(summary)
+    newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
+    is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
+    return Waiting(
+        requests=requests_of(evidence) if summary.next_phase is not None else [],
+        overrides=sum(override.waits for override in overrides_of(evidence)),
+        new_values=_new_values(summary),
+        mismatches=newest.mismatched - newest.waived if newest and is_mismatched else 0,
+    )
+
+
+def _evidence_of(summary: RolloutSummary) -> Evidence:
+    runs = {phase.number: phase.run for phase in summary.phases if phase.run is not None}
+    due = len(summary.phases) - 1 if summary.next_phase is None else summary.next_phase
+    return Evidence(summary.rollout, due, plan=summary.plan, runs=runs)
+
+
+def _new_values(summary: RolloutSummary) -> int:
+    """Kept for a moment: every page of the rollout shows them, and the target is asked."""
+    if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
+        return 0
+    key = f"rollout-new-values-{summary.rollout.pk}"
+    number: int | None = cache.get(key)
+    if number is None:
+        number = _count_new_values(summary)
+        cache.set(key, number, kept_for(SLOW))
+    return number
+
+
+def _count_new_values(summary: RolloutSummary) -> int:
+    lookups = [t for t in summary.plan.translations if isinstance(t, Lookup)]
+    if not lookups:
+        return 0
+    try:
+        target = target_of(summary.rollout.environment)
+        with target.connect_briefly(NEW_VALUES_SECONDS) as connection:
+            return sum(
+                (mapping.new_texts(connection, summary.plan, lookup, most=1) or (0,))[0]
+                for lookup in lookups
+            )
+    except psycopg.Error:
+        # The page says elsewhere that its database is away.
+        return 0

@@ -1,0 +1,142 @@
+"""The header of a rollout's pages: title, environments, state, buttons and tabs."""
+
+import re
+from html import unescape
+from typing import Any
+
+from django.test import Client
+
+from rollout.console.headers import TABS
+from rollout.models import Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, fragment_of, text_of
+from tests.pages import addresses_of_the_console
+
+TITLE = "Property classification"
+# Parts of addresses that are named otherwise than their tab.
+TAB_BY_PART = {
+    "production": "Overview",
+    "phases": "Phases",
+    "readiness": "Phases",
+    "blockers": "Phases",
+    "retry": "Phases",
+    "mappings": "Mapping review",
+    "mapping-changes": "Mapping review",
+    "jobs": "Backfill jobs",
+    "findings": "Audits",
+    "checklist": "Phases",
+}
+OF_NO_ROLLOUT = r"/rollout/((find|log|glossary|inbox|style|notifications|confirm)/.*)?"
+
+
+def tabs_in(html: str) -> dict[str, str]:
+    """The label of each tab, with its count, and its aria-current."""
+    nav = html.split('<nav class="tabs"')[1].split("</nav>")[0]
+    links = re.findall(r'<a href="[^"]+"(?: aria-current="(\w+)")?>(.*?)</a>', nav, re.S)
+    return {unescape(re.sub("<[^>]+>", "", label)).strip(): current for current, label in links}
+
+
+def expected_tab(address: str) -> str:
+    parts = address.removeprefix("/rollout/").removeprefix(f"{journal.PLAN}/").split("/")
+    part = parts[1] if parts[0] == "production" and parts[1] else parts[0]
+    return TAB_BY_PART.get(part, part.capitalize())
+
+
+def test_every_page_of_a_rollout_has_its_header_and_marks_its_tab(
+    rollout: Rollout, lead: Client, settings: Any
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "NOTIFICATIONS": journal.ONE_WEBHOOK}
+    labels = [tab.label for tab in TABS.values()]
+    opened = set()
+    for address in addresses_of_the_console(rollout):
+        html = text_of(lead, address)
+        if re.fullmatch(OF_NO_ROLLOUT, address):
+            assert 'class="rollout-head"' not in html, address
+            continue
+        tabs = tabs_in(html)
+        assert [re.split(r" \d", label)[0] for label in tabs] == labels, address
+        current = [label for label, now in tabs.items() if now]
+        assert [re.split(r" \d", label)[0] for label in current] == [expected_tab(address)], address
+        assert html.count("<h1") == 1, address
+        head = html.split('class="rollout-head"')[1].split("</section>")[0]
+        assert TITLE in head, address
+        assert 'aria-label="Breadcrumbs"' in head, address
+        opened.add(expected_tab(address))
+    assert opened == set(labels)
+
+
+def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_do(
+    rollout: Rollout, lead: Client, engineer: Client, viewer: Client
+) -> None:
+    for phase in (0, 1):
+        journal.ran(rollout, phase)
+    run = journal.ran(rollout, 2, "running")
+    journal.reached(run, "backfill", "running")
+    page = f"{PAGE}header/?name=audits&page={PAGE}audits/"
+    running = fragment_of(lead, page)
+    assert 'data-title="Running · phase 2 · production"' in running
+    assert "Phase 2: Backfill" in running
+    assert f'name="next" value="{PAGE}audits/"' in running
+    assert "<title>Running · phase 2 · production · Audits" in text_of(lead, f"{PAGE}audits/")
+    verbs = {
+        role: re.findall(r'id="verb-(\w+)-in-header"', fragment_of(browser, page))
+        for role, browser in {"lead": lead, "engineer": engineer, "viewer": viewer}.items()
+    }
+    assert verbs == {"lead": ["pause", "cancel"], "engineer": ["pause"], "viewer": []}
+
+    job = journal.job_of(run.steps.get())
+    run.state = "paused"
+    run.save(update_fields=["state"])
+    journal.audited(rollout, "mismatched", mismatched=12, waived=2)
+    journal.signed(rollout, "request", phase=2)
+    paused = fragment_of(lead, page)
+    assert 'data-title="Paused · 0 % Backfill · production"' in paused
+    assert f"Share of {job.table} that is done" in paused
+    assert re.findall(r'id="verb-(\w+)-in-header"', paused) == ["resume", "cancel"]
+    tabs = tabs_in(paused)
+    assert tabs["Audits 10 mismatches"] == "page"
+    assert "Phases 1 waiting for approval" in tabs
+
+
+def test_a_header_leads_to_the_same_page_of_other_environments_and_to_none_that_is_not_seen(
+    rollout: Rollout, lead: Client, settings: Any
+) -> None:
+    assert "Environment: " not in text_of(lead, PAGE)
+    there = {"production": "default", "staging": "default"}
+    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": there}
+    report = journal.audited(rollout)
+    elsewhere = PAGE.replace("/production/", "/staging/")
+    for page, other in [
+        (PAGE, elsewhere),
+        (f"{PAGE}phases/2/", f"{elsewhere}phases/2/"),
+        (f"{PAGE}phases/2/start/", f"{elsewhere}phases/2/"),
+        (f"{PAGE}mappings/properties/type/", f"{elsewhere}mappings/properties/type/"),
+        (f"/rollout/audits/{report.pk}/", f"{elsewhere}audits/"),
+    ]:
+        assert f'<li><a href="{other}">staging</a>' in text_of(lead, page), page
+    of_production = journal.browser_of("lead:production")
+    assert elsewhere not in text_of(of_production, PAGE)
+
+
+def test_a_header_that_is_opened_by_itself_leads_to_its_page_and_to_no_other_site(
+    rollout: Rollout, lead: Client
+) -> None:
+    for page, leads_to in [(f"{PAGE}jobs/", f"{PAGE}jobs/"), ("//evil.example/", PAGE), ("", PAGE)]:
+        answer = lead.get(f"{PAGE}header/", {"name": "jobs", "page": page})
+        assert (answer.status_code, answer["Location"]) == (302, leads_to)
+    hostile = {"name": '"><script>', "page": "https://evil.example/"}
+    html = lead.get(f"{PAGE}header/", hostile, headers=journal.HTMX).content.decode()
+    assert "evil.example" not in html
+    assert "<script>" not in html
+
+
+def test_the_activity_of_a_rollout_is_its_own_and_asks_for_no_plan(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.noted(rollout, message="Of this one.")
+    journal.noted(None, message="Of another.")
+    html = text_of(viewer, f"{PAGE}activity/")
+    assert "Of this one." in html
+    assert "Of another." not in html
+    assert 'name="plan"' not in html
+    assert "No entry matches." in text_of(viewer, f"{PAGE}activity/", actor="nobody")
