@@ -49,7 +49,7 @@ STATUS = r.Lookup(
 
 STATE = r.normal_form("status")
 LISTED = f"coalesce({STATE} IN ('for sale', 'active', 'coming soon'), false)"
-# The application writes of these columns what their expressions say.
+# The application writes these columns too, with the values of their expressions.
 CURRENCY = r.Derived(
     table=PROPERTIES,
     column="currency",
@@ -89,31 +89,26 @@ COUNTS = """
    GROUP BY t.name, s.name, p.city"""
 
 
-def flows(moment: str) -> tuple[r.Step, ...]:
-    """The flows that matter, tried out.
-
-    A property is created, an image uploaded, a search made, a text written that people decided on.
-    """
-    return tuple(
-        r.ProbeFlow(
-            id=f"probe-{name.replace('_', '-')}",
-            description=f"{text} works {moment}",
-            flow=f"properties.flows.{name}",
-        )
-        for name, text in (
-            ("create_property", "Creating a property"),
-            ("upload_image", "Uploading an image"),
-            ("search", "Searching"),
-            ("decided_text", "Writing a text that people decided on"),
-        )
+# The flows of the application that every phase must leave working.
+SMOKE_TESTS = tuple(
+    r.ProbeFlow(
+        id=f"probe-{flow.replace('_', '-')}",
+        description=f"Smoke test: {text}",
+        flow=f"properties.flows.{flow}",
     )
-
+    for flow, text in (
+        ("create_property", "create property"),
+        ("upload_image", "upload image"),
+        ("search", "search"),
+        ("decided_text", "write a remapped value"),
+    )
+)
 
 SOAK: timedelta = settings.PROPERTIES_SOAK
 
-# What the application does now, against what it did: left out where no time is to pass.
+# The application now, compared with before; left out where the soak is 0.
 APPLICATION_HEALTHY: tuple[r.Gate, ...] = (r.Soak(SOAK), r.InBounds()) if SOAK else ()
-# One rehearsal before phase 1 is enough for all of these, as long as the plan stays as it is.
+# One rehearsal before phase 1 serves all of these, as long as the plan does not change.
 REHEARSED: tuple[r.Gate, ...] = (r.RehearsalPassed(),) if settings.PROPERTIES_REHEARSED else ()
 REHEARSED_ITEMS: tuple[r.Item, ...] = (
     (r.EnvironmentIntrospected(), r.BackfillRehearsed()) if settings.PROPERTIES_REHEARSED else ()
@@ -132,121 +127,119 @@ CHECKLIST = (
     *REHEARSED_ITEMS,
     r.Item(
         id="rollback-scripts",
-        text="The rollback scripts are printed and at hand",
-        help="Keep them where the console is not. In a shell: manage.py rollout sql "
+        text="Rollback scripts exported",
+        help="Store them outside the console. In a shell: manage.py rollout sql "
         "property-classification PHASE --rollback.",
         rollback_scripts=True,
     ),
     r.Item(
         id="writers-known",
-        text="Everyone whose code writes to these tables knows what is coming",
-        help="Nightly imports and people with psql too.",
+        text="All teams writing to these tables notified",
+        help="Include nightly imports and people who use psql.",
     ),
 )
 
 PREPARE = r.Phase(
-    description="The live schema is what the plan expects, and the flows that matter work.",
+    description="Verify the live schema and run smoke tests.",
     estimate=timedelta(seconds=10),
     steps=(
         r.CompareSchemaStep(
-            id="compare-schema", description="Compare the live tables with the plan"
+            id="compare-schema", description="Compare the live schema with the plan"
         ),
-        *flows("before anything changes"),
+        *SMOKE_TESTS,
     ),
 )
 
 EXPAND = r.Phase(
-    description="Lookup tables and nullable columns are added; the application goes on as it was.",
+    description="Add lookup tables and nullable columns. No application change.",
     estimate=timedelta(seconds=10),
     gates=(r.NoDrift(), r.ChecklistComplete()),
     steps=(
         r.CreateLookupTable(
-            id="create-types", description="Create the table of property types", lookup=TYPE
+            id="create-types", description="Create lookup table: property_types", lookup=TYPE
         ),
         r.CreateLookupTable(
-            id="create-statuses", description="Create the table of property statuses", lookup=STATUS
+            id="create-statuses",
+            description="Create lookup table: property_statuses",
+            lookup=STATUS,
         ),
         r.AddColumns(
             id="add-property-columns",
-            description="Add the new columns of properties, nullable",
+            description="Add nullable columns to properties",
             table=PROPERTIES,
             of=(TYPE, STATUS, CURRENCY, PUBLISHED_AT, IS_LISTED),
         ),
         r.AddColumns(
             id="add-image-columns",
-            description="Add the new columns of images, nullable",
+            description="Add nullable columns to property_images",
             table=IMAGES,
             of=(IMAGE_METADATA,),
         ),
-        *flows("with the new columns there"),
+        *SMOKE_TESTS,
     ),
 )
 
 BACKFILL = r.Phase(
-    description="New rows are written in both shapes; every row that was there is filled in.",
+    description="Enable dual write and backfill existing rows.",
     estimate=timedelta(minutes=5),
     gates=(r.NoDrift(),),
     steps=(
         r.MapLegacyValues(
             id="map-values",
-            description="Make lookup rows and the mapping from the distinct legacy values",
+            description="Build lookup rows and value mapping",
             table=PROPERTIES,
         ),
         r.StartDualWrite(
             id="dual-write",
-            description="Let triggers fill the new columns of every row written from now on",
+            description="Install dual-write triggers",
             table=PROPERTIES,
         ),
         r.StartDualWrite(
             id="watch-images",
-            description="Let a trigger empty the facts of an image whose file is another now",
+            description="Install trigger to clear image metadata when the file changes",
             table=IMAGES,
         ),
-        r.WriteBoth(id="write-both", description="Let the application write both shapes"),
-        r.Backfill(
-            id="backfill", description="Fill in the rows that were there before", table=PROPERTIES
-        ),
+        r.WriteBoth(id="write-both", description="Switch application to dual write"),
+        r.Backfill(id="backfill", description="Backfill existing rows", table=PROPERTIES),
         r.Backfill(
             id="backfill-images",
-            description="Compute checksum and size of the images that were there before",
+            description="Backfill image checksums and sizes",
             table=IMAGES,
         ),
-        *flows("in both shapes"),
-        r.FullAudit(id="audit", description="Compare old and new values of every row"),
+        *SMOKE_TESTS,
+        r.FullAudit(id="audit", description="Full audit"),
     ),
 )
 
 ENFORCE = r.Phase(
-    description="The database enforces the new shape, and the application reads and writes it.",
+    description="Enforce constraints and cut over reads and writes.",
     estimate=timedelta(minutes=2),
     gates=(*ENFORCE_GATES, r.Approved()),
     steps=(
-        r.AddForeignKey(
-            id="type-foreign-key", description="Enforce that a property's type exists", lookup=TYPE
-        ),
+        r.AddForeignKey(id="type-foreign-key", description="Add foreign key: type", lookup=TYPE),
         r.AddForeignKey(
             id="status-foreign-key",
-            description="Enforce that a property's status exists",
+            description="Add foreign key: status",
             lookup=STATUS,
         ),
         r.RequireValues(
             id="require-values",
-            description="Enforce that every property has type, status, currency and listing state",
+            description="Set NOT NULL: type, status, currency, is_listed",
             table=PROPERTIES,
             columns=("property_type_id", "property_status_id", "currency", "is_listed"),
         ),
         r.CutOver(
             id="cut-over",
-            description="Read and write the new columns; triggers keep the legacy text in step",
+            description="Cut over; keep legacy columns in sync via triggers",
             table=PROPERTIES,
         ),
-        *flows("after the cutover"),
-        r.FullAudit(id="audit", description="Compare old and new values of every row"),
+        *SMOKE_TESTS,
+        r.FullAudit(id="audit", description="Full audit"),
     ),
 )
 
 CONTRACT = r.Phase(
-    description="The legacy columns are archived and removed; search gets indexes and counts.",
+    description="Archive and drop legacy columns; build search indexes and counts.",
     estimate=timedelta(minutes=3),
     gates=(
         *ENFORCE_GATES,
@@ -256,46 +249,44 @@ CONTRACT = r.Phase(
     steps=(
         r.FreezeLegacy(
             id="freeze-legacy",
-            description="Refuse writes that change only the legacy text",
+            description="Reject legacy-only writes",
             table=PROPERTIES,
         ),
         r.ArchiveLegacy(
             id="archive-legacy",
-            description="Keep the exact legacy text of every row",
+            description="Archive legacy values",
             table=PROPERTIES,
         ),
         r.DropIndex(
             id="drop-legacy-index",
-            description="Drop the index of the legacy columns",
+            description="Drop index on (type, status)",
             table=PROPERTIES,
             name="properties_type_status_idx",
             columns=("type", "status"),
         ),
         r.DropLegacy(
             id="drop-legacy",
-            description="Drop the legacy columns and the triggers",
+            description="Drop legacy columns and dual-write triggers",
             table=PROPERTIES,
         ),
-        r.StopDualWrite(
-            id="stop-watching-images", description="Drop the trigger of images", table=IMAGES
-        ),
+        r.StopDualWrite(id="stop-watching-images", description="Drop image trigger", table=IMAGES),
         r.CreateIndex(
             id="index-type",
-            description="Build the index of properties by type and status",
+            description="Create index on (property_type_id, property_status_id)",
             table=PROPERTIES,
             name="properties_type_id_idx",
             columns=("property_type_id", "property_status_id"),
         ),
         r.CreateIndex(
             id="index-status",
-            description="Build the index of properties by status",
+            description="Create index on (property_status_id)",
             table=PROPERTIES,
             name="properties_status_id_idx",
             columns=("property_status_id",),
         ),
         r.CreateMaterializedView(
             id="listing-counts",
-            description="Count listings by type, status and city for the search page",
+            description="Create materialized view of search counts",
             name="property_listing_counts",
             query=COUNTS,
             key=("type", "status", "city"),
@@ -303,10 +294,10 @@ CONTRACT = r.Phase(
         ),
         r.UseFeature(
             id="use-listing-counts",
-            description="Let the search page read the counts",
+            description="Enable search counts",
             feature="listing_counts",
         ),
-        *flows("in the new shape alone"),
+        *SMOKE_TESTS,
     ),
 )
 
@@ -315,7 +306,7 @@ PLAN = r.register(
         name="property-classification",
         title="Property classification",
         description=(
-            "The free-text type and status of a property become foreign keys to lookup tables."
+            "Replaces free-text type and status of properties with foreign keys to lookup tables."
         ),
         tables=(PROPERTIES, IMAGES),
         translations=(TYPE, STATUS, CURRENCY, IS_LISTED, PUBLISHED_AT, IMAGE_METADATA),

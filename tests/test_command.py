@@ -122,7 +122,7 @@ def test_show_tells_an_error_and_what_to_do(rollout: Rollout) -> None:
 def test_sql_prints_each_step_both_ways(rollout: Rollout) -> None:
     code, out, _ = rollout("sql", PLAN, "1")
     assert code == 0
-    assert "-- create-types\n\\echo 'Create the table of property types'" in out
+    assert "-- create-types\n\\echo 'Create lookup table: property_types'" in out
     assert "ADD COLUMN" in out
     code, out, _ = rollout("sql", PLAN, "1", "--rollback")
     assert code == 0

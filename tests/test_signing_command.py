@@ -159,7 +159,7 @@ def test_a_start_is_scheduled_and_cancelled(rollout: Rollout, shell: Shell) -> N
 def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("checklist", PLAN)
     assert code == 1
-    assert "pending  rollback-scripts: The rollback scripts are printed and at hand." in out
+    assert "pending  rollback-scripts: Rollback scripts exported." in out
     ticked = shell("tick", PLAN, "rollback-scripts", "--user", "engineer")
     assert ticked[1] == "Item marked as done.\n"
     assert "done     rollback-scripts" in shell("checklist", PLAN)[1]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import override_of
+from rollout.journal.labels import gate_label
 from rollout.models import SignOff
 from rollout.plan.gates import Gate
 
@@ -95,7 +96,6 @@ class GateStatus:
     """
 
     name: str
-    label: str
     status: Status
     message: str
     action: Action | None = None
@@ -109,6 +109,11 @@ class GateStatus:
     def shown(self) -> str:
         """The word for its badge."""
         return "overridden" if self.override is not None else self.status
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return gate_label(self.name)
 
     @property
     def slug(self) -> str:
@@ -137,7 +142,6 @@ def check_gate(gate: Gate, evidence: Evidence) -> GateStatus:
     override, asked = override_of(gate.name, evidence) if overridable else (None, None)
     return GateStatus(
         name=gate.name,
-        label=gate.label or gate.name[:1].upper() + gate.name[1:],
         **vars(result),
         override=override,
         asked=asked,

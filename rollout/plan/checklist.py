@@ -1,6 +1,6 @@
-"""The checklist of phase 0: what must be settled before anything in the database changes.
+"""The checklist of phase 0: what must be done before anything in the database changes.
 
-The journal or the database answers some items; a person ticks the others, by name.
+Some items are checked in the journal or the database; people mark the others as done.
 """
 
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """An item that a person ticks. ``help`` says how it is seen to."""
+    """An item that a person marks as done. ``help`` says how to do it."""
 
     id: str
     text: str
     help: str = ""
     rollback_scripts: bool = False
-    """Whether the page offers the rollback scripts of the plan beside it."""
+    """Whether the page offers the rollback scripts of the plan with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,44 +27,44 @@ class StepsDescribed(Item):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowsTested(Item):
-    """Every flow that the plan probes passed when it was last tried out."""
+    """Every smoke test of the plan passed when it was last run."""
 
     id: str = "flows-tested"
-    text: str = "The flows that matter were tried out"
+    text: str = "Smoke tests pass"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypesMatch(Item):
-    """The file of TypeScript interfaces that clients use has the schema in force, or the next.
+    """The file of TypeScript interfaces has the current schema or that of the next phase.
 
-    The pages tell in every phase whether it does.
+    The pages check it in every phase.
     """
 
     id: str = "types-match"
-    text: str = "The clients' TypeScript interfaces match the schema"
+    text: str = "TypeScript types match the schema"
     file: str
-    """Its path, absolute or beside manage.py."""
+    """Its path, absolute or relative to manage.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentIntrospected(Item):
-    """The schema of a staging database is what the plan expects.
+    """The schema of another environment matches the plan.
 
-    Without an environment's name, that of a rehearsal of the plan as it is, which passed.
+    Without an environment's name: that of a rehearsal of this plan version that passed.
     """
 
     id: str = "staging-introspected"
-    text: str = "The schema of a staging database is what the plan expects"
+    text: str = "Schema verified in a rehearsal or staging"
     environment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillRehearsed(Item):
-    """The backfill ran elsewhere, as the plan defines it now.
+    """Phase 2 of this plan version finished in another environment.
 
     Without an environment's name: in a rehearsal, or in any environment but this one.
     """
 
     id: str = "backfill-rehearsed"
-    text: str = "The backfill was rehearsed"
+    text: str = "Backfill rehearsed"
     environment: str = ""

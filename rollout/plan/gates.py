@@ -1,4 +1,4 @@
-"""Gates that a plan puts before a phase. The plan names the condition; the journal answers it."""
+"""Gates: the conditions that a plan sets for starting a phase."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -13,27 +13,24 @@ class Gate:
     """A condition for starting a phase. ``rollout.gates`` has a function that checks each."""
 
     name: ClassVar[str]
-    """Its key: in addresses, in the journal and for ``rollout override``."""
-    label: ClassVar[str] = ""
-    """Its name on pages; empty for the name."""
+    """Its key in addresses, the journal and ``rollout override``; ``journal.labels`` has labels."""
     overridable: ClassVar[bool] = True
-    """Whether a lead may let the phase start all the same, with a reason."""
+    """Whether a lead may override it, with a reason."""
     of_protected: ClassVar[bool] = False
-    """Whether it is about people or the application: asked in protected environments alone."""
+    """Whether it is about people or the application: checked in protected environments only."""
 
 
 @dataclass(frozen=True)
 class EarlierPhaseDone(Gate):
-    """The phase before this one is done. Every phase but the first has this gate by itself."""
+    """The previous phase is done. Every phase but the first has this gate automatically."""
 
     name = "earlier phase done"
-    label = "Previous phase complete"
     overridable = False
 
 
 @dataclass(frozen=True)
 class BackfillComplete(Gate):
-    """The final sweep of every backfill of the plan found no row left."""
+    """Every backfill of the plan is complete: its final sweep found 0 rows left."""
 
     name = "backfill complete"
     overridable = False
@@ -41,24 +38,22 @@ class BackfillComplete(Gate):
 
 @dataclass(frozen=True)
 class AuditClean(Gate):
-    """The last full audit is clean and newer than the last change of what is written."""
+    """The last full audit is clean and newer than the last change of the write path."""
 
     name = "audit clean"
-    label = "Clean full audit"
 
 
 @dataclass(frozen=True)
 class SnapshotVerified(Gate):
-    """A snapshot of the plan's tables was taken lately, after the phase before, and verified."""
+    """A recent snapshot of the plan's tables, taken after the previous phase, is verified."""
 
     fresh_for: timedelta = timedelta(hours=1)
     name = "snapshot verified"
-    label = "Verified snapshot"
 
 
 @dataclass(frozen=True)
 class RehearsalPassed(Gate):
-    """The plan, as it is now, was rehearsed lately, there and back, and the rehearsal passed."""
+    """A recent rehearsal of this plan version passed, forward and back."""
 
     fresh_for: timedelta = timedelta(days=7)
     name = "rehearsal passed"
@@ -66,23 +61,21 @@ class RehearsalPassed(Gate):
 
 @dataclass(frozen=True)
 class NoDrift(Gate):
-    """The live schema is what the plan expects before the phase."""
+    """The live schema matches the plan before the phase."""
 
     name = "no drift"
-    label = "No schema drift"
 
 
 @dataclass(frozen=True)
 class NoRuleHolds(Gate):
-    """No rule that holds the next phase is broken. Every phase but the first has it by itself."""
+    """No guardrail blocks the next phase. Every phase but the first has this gate automatically."""
 
     name = "no rule holds"
-    label = "No guardrail blocks"
 
 
 @dataclass(frozen=True)
 class FilesUnchanged(Gate):
-    """No SQL file was edited after it was applied. Plans with such files have it by themselves."""
+    """No SQL file was edited after it was applied. Plans with SQL files have it automatically."""
 
     name = "SQL files unchanged"
     overridable = False
@@ -90,9 +83,9 @@ class FilesUnchanged(Gate):
 
 @dataclass(frozen=True)
 class Soak(Gate):
-    """Time has passed since the phase before, with calls measured and no guardrail breached.
+    """Time has passed since the previous phase, with calls measured and no guardrail breached.
 
-    A breach starts the time again.
+    A breach restarts the soak.
     """
 
     time: timedelta
@@ -103,25 +96,23 @@ class Soak(Gate):
 
 @dataclass(frozen=True)
 class InBounds(Gate):
-    """Latency and errors of the last minute are within the bounds of the plan's rules.
+    """Latency and errors of the last minute are within the limits of the plan's guardrails.
 
-    The baseline is the hour before the phase before this one was asked for.
+    The baseline is the hour before the previous phase was started.
     """
 
     seconds: int = 60
     fewest_calls: int = 20
     name = "latency and errors in bounds"
-    label = "Latency and errors within limits"
     of_protected = True
 
 
 @dataclass(frozen=True)
 class ProbesPassed(Gate):
-    """Every flow that the plan probes passed when it was last tried out, and that was lately."""
+    """Every smoke test of the plan passed in its last run, and that was recent."""
 
     fresh_for: timedelta = timedelta(hours=24)
     name = "flow probes passed"
-    label = "Smoke tests passed"
 
 
 @dataclass(frozen=True)
@@ -134,10 +125,10 @@ class ChecklistComplete(Gate):
 
 @dataclass(frozen=True)
 class MaintenanceWindow(Gate):
-    """It is a time at which the plan lets the phase start.
+    """The maintenance window is open.
 
-    The window opens on each of ``days`` at ``opens`` and closes at ``closes``, on the next day
-    where that is earlier; both as clocks in ``zone`` show them.
+    It opens on each of ``days`` at ``opens`` and closes at ``closes``, on the next day if that is
+    earlier; both in the time zone ``zone``.
     """
 
     opens: time
@@ -158,7 +149,7 @@ class MaintenanceWindow(Gate):
         )
 
     def next_opening(self, moment: datetime) -> datetime:
-        """When it opens the next time after a moment."""
+        """When it next opens after a moment."""
         zone = ZoneInfo(self.zone)
         local = moment.astimezone(zone)
         for ahead in range(9):
@@ -166,25 +157,25 @@ class MaintenanceWindow(Gate):
             opening = datetime.combine(day, self.opens, zone)
             if self._opens_on(day.weekday()) and opening > local:
                 return opening
-        raise ValueError("The window opens on no day.")
+        raise ValueError("The window has no days.")
 
     def _opens_on(self, weekday: int) -> bool:
         return DAYS[weekday % 7] in self.days
 
     @property
     def sentence(self) -> str:
-        """The window as people read it."""
+        """The window for people: ``fri, sat, 22:00 to 04:00 Europe/Berlin``."""
         days = "every day" if set(self.days) == set(DAYS) else ", ".join(self.days)
         return f"{days}, {self.opens:%H:%M} to {self.closes:%H:%M} {self.zone}"
 
 
 @dataclass(frozen=True)
 class NoLegacyReaders(Gate):
-    """Nothing that runs reads the legacy columns any more, as far as the database can tell.
+    """No session or statement in the database reads the legacy columns.
 
     The application names its sessions ``application/version`` in ``application_name``; versions
     before ``oldest`` still read them. ``others`` are names of sessions that never do. Where
-    pg_stat_statements is there, no statement since the phase before may name a legacy column.
+    pg_stat_statements is installed, no statement since the previous phase may name a legacy column.
     """
 
     application: str
@@ -196,9 +187,9 @@ class NoLegacyReaders(Gate):
 
 @dataclass(frozen=True)
 class Approved(Gate):
-    """A lead other than the one who starts has approved the phase as the plan defines it now.
+    """A lead other than the one who starts has approved the phase of this plan version.
 
-    Nobody can override it: whoever could confirm an override can approve.
+    It cannot be overridden: leads who could confirm an override can approve.
     """
 
     valid_for: timedelta = timedelta(days=3)

@@ -15,18 +15,18 @@ from rollout.plan.names import MAX_LOOKUP_CHARACTERS, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
 
-# People do not choose from longer lists.
+# More would be too many for people to choose from.
 _MAX_FORMS = 500
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
 
 
 class CannotScaffold(RolloutError):
-    """There is no plan for such a table; the message says what to do about it."""
+    """The table or a column cannot be migrated as it is; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Scaffold:
-    """A first plan: its name, its text, and what its author is to look at."""
+    """A first plan: its name, its source, and notes for its author."""
 
     plan: str
     source: str
@@ -35,7 +35,7 @@ class Scaffold:
 
 @dataclass(frozen=True, kw_only=True)
 class _Translation:
-    """What the template says of a translation; ``type`` and ``expression`` are of a derived one."""
+    """A translation for the template; ``type`` and ``expression`` are of a derived one."""
 
     constant: str
     column: str
@@ -57,7 +57,7 @@ class _Translation:
 
     @property
     def create_description(self) -> str:
-        return f"Create the table {self.lookup_table}"
+        return f"Create lookup table: {self.lookup_table}"
 
     @property
     def key_id(self) -> str:
@@ -65,14 +65,14 @@ class _Translation:
 
     @property
     def key_description(self) -> str:
-        return f"Enforce that a row's {self.new} exists"
+        return f"Add foreign key: {self.new}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Replaced:
-    """An index of legacy columns, and the one that is built in its stead.
+    """An index of legacy columns and its replacement.
 
-    What a constraint keeps goes with its column: no step drops it.
+    A constraint's index is dropped with its column: no step drops it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class _Replaced:
 
     @property
     def drop_description(self) -> str:
-        return f"Drop the index {self.name}"
+        return f"Drop index {self.name}"
 
     @property
     def build_id(self) -> str:
@@ -96,11 +96,11 @@ class _Replaced:
 
     @property
     def build_description(self) -> str:
-        return f"Build the index {self.new_name}"
+        return f"Create index {self.new_name}"
 
 
 def scaffold(looked: TableInfo, columns: tuple[str, ...], *, today: date) -> Scaffold:
-    """The plan that takes columns of a table to a new shape. Raises CannotScaffold."""
+    """A plan that migrates columns of a table. Raises CannotScaffold."""
     return _Author(looked, tuple(dict.fromkeys(columns)), today).scaffold()
 
 
@@ -137,7 +137,7 @@ class _Author:
                 "plan": name,
                 "title": title,
                 "heading": title.replace("\\", "").replace('"', ""),
-                "description": f"{title} take their new shape.",
+                "description": f"Migrate {title}.",
             },
         )
         return Scaffold(name, source, tuple(self.notes))
@@ -147,21 +147,22 @@ class _Author:
         type_ = self.table.columns[column].type
         if not self.table.key:
             raise CannotScaffold(
-                f"{self.table.label} has no primary key, and without one no row can be told from "
-                "another. Add one first."
+                f"{self.table.label} has no primary key, which identifies rows. Add one first."
             )
         if column in self.table.key:
-            raise CannotScaffold(f"{label} is part of the primary key, which has to stay.")
+            raise CannotScaffold(
+                f"{label} is part of the primary key, which must not change. Leave it out."
+            )
         if column in self.looked.generated:
-            raise CannotScaffold(f"{label} is generated. Name what it is generated from instead.")
+            raise CannotScaffold(f"{label} is generated. Name its source columns instead.")
         if column in self.looked.loosely_compared:
             raise CannotScaffold(
-                f"{label} has a collation that is not deterministic: texts that differ are equal "
-                'there. Give it one that is in a migration first, as TYPE text COLLATE "default".'
+                f"{label} has a non-deterministic collation, which makes different texts equal. "
+                'Change it in a migration first: TYPE text COLLATE "default".'
             )
         if re.fullmatch(r"character(\(\d+\))?", type_):
             raise CannotScaffold(
-                f"{label} is {type_}, whose texts compare in a way of their own. Make it text in a "
+                f"{label} is {type_}, which ignores trailing spaces. Convert it to text in a "
                 "migration first."
             )
 
@@ -188,9 +189,7 @@ class _Author:
         longest = Lookup(table=self.table, legacy=column, column=new, lookup_table="").longest
         comments = [f"{_counts(texts)}: a lookup."]
         if texts.frequent:
-            comments += _wrapped(
-                f"The most frequent: {', '.join(map(python_text, texts.frequent))}."
-            )
+            comments += _wrapped(f"Most common: {', '.join(map(python_text, texts.frequent))}.")
         return _Translation(
             constant=self._constant(column),
             column=column,
@@ -201,30 +200,30 @@ class _Author:
         )
 
     def _blank(self, column: str, texts: Texts, longest: int) -> str | None:
-        """The name of the row for blanks, where there can be any; else nobody would choose it."""
+        """The name of the lookup row for blank texts; None where there can be none."""
         if not self.table.columns[column].null and not texts.blank and not texts.in_part:
             return None
         return next(n for n in ("Unspecified", "Unknown", "None", "?") if len(n) <= longest)
 
     def _tidy(self, column: str, texts: Texts) -> _Translation:
         self.notes.append(
-            f"{column} has {texts.forms:,} different texts, too many for a list to choose from. "
-            "The plan derives a tidy text from it: make of its expression what you need."
+            f"{column} has {texts.forms:,} distinct values, too many for a lookup. The plan "
+            "derives a trimmed text from it: edit its expression."
         )
         return self._derived(
             *(column, f"{column}_tidy", "text", f"nullif(btrim({{{column}}}), '')"),
-            f"{_counts(texts)}: too many for a lookup. Make of the expression what you need.",
+            f"{_counts(texts)}: too many for a lookup. Edit the expression.",
             required=False,
         )
 
     def _copy(self, column: str, of: Column) -> _Translation:
         self.notes.append(
-            f"{column} is {of.type}, no text. The plan derives a copy of it: make of its type and "
-            "expression what you need."
+            f"{column} is {of.type}, not text. The plan derives a copy of it: edit its type and "
+            "expression."
         )
         return self._derived(
             *(column, f"{column}_new", of.type, f"{{{column}}}"),
-            "No text: a copy. Make of type and expression what you need.",
+            "Not text: copied as is. Edit type and expression.",
             required=not of.null,
         )
 
@@ -240,8 +239,8 @@ class _Author:
     ) -> _Translation:
         if re.search(r"[{}:!]", column):
             raise CannotScaffold(
-                f"An expression cannot name the column {column!r}: braces, colons and exclamation "
-                "marks have a meaning there. Leave it out."
+                f"An expression cannot name the column {column!r}: it contains a brace, a colon or "
+                "an exclamation mark. Leave it out."
             )
         return _Translation(
             constant=self._constant(column),
@@ -254,7 +253,7 @@ class _Author:
         )
 
     def _indexes(self, lookups: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
-        """What is built anew, and comments on what goes with its column."""
+        """The indexes to rebuild, and comments on those that are dropped with their column."""
         new = {t.column: t.new for t in lookups}
         replaced: list[_Replaced] = []
         left_alone: list[str] = []
@@ -282,10 +281,10 @@ class _Author:
     def _left_alone(self, index: Index) -> list[str]:
         what = "constraint" if index.of_constraint else "index"
         self.notes.append(
-            f"The {what} {index.name} goes with its legacy column; the rollback brings it back. "
-            "Write a step for what is to come in its stead."
+            f"The {what} {index.name} is dropped with its legacy column; the rollback restores it. "
+            "Add a step for its replacement."
         )
-        return _wrapped(f"Goes with its column: {index.definition}")
+        return _wrapped(f"Dropped with its column: {index.definition}")
 
     def _constant(self, column: str) -> str:
         word = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").upper()
@@ -293,7 +292,7 @@ class _Author:
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-    """The name, or with a number where it is taken; it is taken from now on."""
+    """The name, with a number if it is taken; it is taken from now on."""
     name, number = identifier(wanted), 1
     while name in taken:
         number += 1
@@ -305,8 +304,8 @@ def _free(wanted: str, taken: set[str]) -> str:
 def _counts(texts: Texts) -> str:
     rows = f"the first {texts.rows:,} rows" if texts.in_part else f"{texts.rows:,} rows"
     return (
-        f"{texts.distinct:,} spellings of {texts.forms:,} texts in {rows}, {texts.blank:,} of them "
-        "blank"
+        f"{texts.distinct:,} spellings of {texts.forms:,} values in {rows}, {texts.blank:,} of "
+        "them blank"
     )
 
 

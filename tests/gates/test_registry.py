@@ -17,7 +17,7 @@ STATUSES = get_args(Status)
 
 def gate_status(status: Status, overridden: bool = False) -> GateStatus:
     override = SignOff(actor_name="grace") if overridden else None
-    return GateStatus("soak", "Soak", status, f"It is {status}.", override=override)
+    return GateStatus("soak", status, f"It is {status}.", override=override)
 
 
 @given(st.lists(st.tuples(st.sampled_from(STATUSES), st.booleans())))
@@ -34,5 +34,5 @@ def test_only_gates_that_pass_or_are_overridden_let_a_phase_start(
 
 def test_data_of_a_gate_has_its_action_only_where_it_does_not_pass() -> None:
     for result, action in ((passed("Done."), None), (pending("rehearse", "Not yet."), "rehearse")):
-        data = as_data(GateStatus("soak", "Soak", result.status, result.message, result.action))
+        data = as_data(GateStatus("soak", result.status, result.message, result.action))
         assert data.get("action") == action

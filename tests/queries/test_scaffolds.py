@@ -91,8 +91,8 @@ def test_contents_of_a_column_decide_its_translation(
     # Names that are taken are left alone, and blanks have a row that varchar(10) can hold.
     assert (state.column, state.lookup_table) == ("state_id_2", "orders_states_2")
     assert state.blank == "Unknown"
-    assert "# 4 spellings of 3 texts in 400 rows, 100 of them blank: a lookup." in written.source
-    assert '# The most frequent: "new", "sent".' in written.source
+    assert "# 4 spellings of 3 values in 400 rows, 100 of them blank: a lookup." in written.source
+    assert '# Most common: "new", "sent".' in written.source
     assert isinstance(paid, Derived)
     assert (paid.column, paid.type, paid.required) == ("is_paid", "boolean", True)
     assert isinstance(note, Derived)
@@ -100,8 +100,8 @@ def test_contents_of_a_column_decide_its_translation(
     assert isinstance(amount, Derived)
     assert (amount.type, amount.required) == ("real", True)
     many, no_text = written.notes
-    assert many.startswith("note has 400 different texts, too many for a list")
-    assert no_text.startswith("amount is real, no text.")
+    assert many.startswith("note has 400 distinct values, too many for a lookup")
+    assert no_text.startswith("amount is real, not text.")
     before = connection.execute("SELECT * FROM orders ORDER BY id").fetchall()
     for number in range(4):
         do_phase(target, connection, plan, number)
@@ -132,12 +132,12 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
         "CREATE INDEX parts_other ON parts (b)"
     )
     written = scaffolded(connection, "parts", "kind")
-    assert [note.split(" goes")[0] for note in written.notes] == [
+    assert [note.split(" is dropped")[0] for note in written.notes] == [
         "The constraint parts_a_kind_key",
         "The index parts_lower",
         "The index parts_open",
     ]
-    assert "# Goes with its column: CREATE INDEX parts_open" in written.source
+    assert "# Dropped with its column: CREATE INDEX parts_open" in written.source
     assert "parts_other" not in written.source
     plan = plan_of(written)
     for number in range(5):
@@ -164,7 +164,7 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
         ("Mixed", "kind", "Mixed has no column 'kind'. Its columns: 'Id', 'Kind', 'Loud', 'Code'."),
         ("Mixed", "Id", "Mixed.Id is part of the primary key"),
         ("Mixed", "Loud", "Mixed.Loud is generated."),
-        ("Mixed", "Code", "Mixed.Code is character(4), whose texts compare"),
+        ("Mixed", "Code", "Mixed.Code is character(4), which ignores trailing spaces"),
         ("keyless", "a", "keyless has no primary key"),
     ],
 )

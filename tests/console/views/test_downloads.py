@@ -42,7 +42,7 @@ def test_the_pages_that_show_what_a_phase_runs_offer_both_scripts(
 def test_the_item_about_rollback_scripts_offers_each_of_them(
     rollout: Rollout, viewer: Client
 ) -> None:
-    item = text_of(viewer, PAGE).partition("The rollback scripts are printed")[2]
+    item = text_of(viewer, PAGE).partition("Rollback scripts exported")[2]
     item = item.partition("</li>")[0]
     assert re.findall(r"phases/(\d)/rollback.sql", item) == ["1", "2", "3", "4"]
 

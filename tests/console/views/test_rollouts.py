@@ -51,7 +51,7 @@ def test_a_running_phase_is_shown_with_its_step(rollout: Rollout, viewer: Client
     reached(run, "map-values")
     reached(run, "dual-write", "running", waiting_for="a lock on properties")
     text = text_of(viewer, PAGE)
-    assert "Step 2 of 11: Let triggers fill the new columns" in text
+    assert "Step 2 of 11: Install dual-write triggers" in text
     assert "Waits for a lock on properties." in text
 
 
@@ -59,7 +59,7 @@ def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> 
     run = ran(rollout, 0, "failed", error="<b>boom</b>", advice="Put it right, then retry.")
     reached(run, "compare-schema", "failed", error="<b>boom</b>")
     text = text_of(lead, PAGE)
-    assert "Failed in step 1 of 5: Compare the live tables with the plan" in text
+    assert "Failed in step 1 of 5: Compare the live schema with the plan" in text
     assert "&lt;b&gt;boom&lt;/b&gt;" in text
     assert "<b>boom" not in text
     assert "Put it right, then retry." in text
