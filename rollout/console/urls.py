@@ -35,6 +35,7 @@ from rollout.console.views import (
     shadow_reads,
     snapshots,
     styles,
+    tickets,
 )
 
 app_name = "rollout"
@@ -63,6 +64,7 @@ _phase: Addresses = [
     path("override/<slug:gate>/", approvals.override, name="override"),
     path("forward.sql", downloads.script, {"way": "forward"}, name="forward_script"),
     path("rollback.sql", downloads.script, {"way": "rollback"}, name="rollback_script"),
+    path("ticket/", tickets.ticket, name="ticket"),
     path("types.ts", downloads.types, name="types"),
 ]
 

@@ -79,6 +79,7 @@ WHO_MAY = {
     "{rollout}/phases/1/forward.sql": (READERS, READERS),
     "{rollout}/phases/1/rollback.sql": (READERS, READERS),
     "{rollout}/phases/1/types.ts": (READERS, READERS),
+    "{rollout}/phases/1/ticket/": (READERS, READERS),
     "{rollout}/phases/1/second-run/": (READERS, READERS),
     "{rollout}/schema/": (READERS, READERS),
     "{rollout}/snapshots/": (READERS, AUDITORS),

@@ -1,0 +1,30 @@
+"""The change ticket of a phase: all that somebody who approves it reads, on paper too."""
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.shortcuts import phase_or_404, status_or_404
+from rollout.console.views.phases import confirmation
+from rollout.models import Way
+from rollout.queries.rehearsals import forecast_of
+
+
+@may("view_rollout")
+@require_safe
+def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    evidence = status.evidence.of_phase(number)
+    page = {
+        **confirmation(status, phase),
+        "forward_rehearsed": forecast_of(status.rollout, number, Way.FORWARD),
+        "rollback_rehearsed": forecast_of(status.rollout, number, Way.BACKWARD),
+        "approvals": approvals_of(evidence),
+        "requests": requests_of(evidence),
+        "made_at": timezone.now(),
+    }
+    return render(request, "rollout/ticket.html", page)

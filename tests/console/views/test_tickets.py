@@ -1,0 +1,34 @@
+"""The change ticket of a phase."""
+
+from django.test import Client
+
+from rollout.journal.labels import gate_label
+from rollout.models import Rollout
+from rollout.plan import plans
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+
+def test_a_ticket_has_what_an_approver_reads(rollout: Rollout, viewer: Client) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    ticket = f"{PAGE}phases/3/ticket/"
+    text = text_of(viewer, ticket)
+    plan = plans.get(rollout.plan)
+    assert f"<code>{plan.digest_of(3)}</code>" in text
+    assert "nobody yet" in text
+    assert "not rehearsed" in text
+    assert "FOREIGN KEY" in text
+    assert "Rollback SQL" in text
+    assert gate_label("snapshot verified") in text
+    journal.rehearsed(journal.taken(rollout))
+    journal.signed(rollout, "request", by="ada")
+    journal.signed(rollout, by="alan")
+    text = text_of(viewer, ticket)
+    assert "<dt>Requested by</dt><dd>ada, " in text
+    assert "<dt>Approved by</dt><dd>alan, " in text
+
+
+def test_a_phase_without_approval_says_so(rollout: Rollout, viewer: Client) -> None:
+    assert "no approval required" in text_of(viewer, f"{PAGE}phases/1/ticket/")
+    assert f'href="{PAGE}phases/1/ticket/"' in text_of(viewer, f"{PAGE}phases/1/")
