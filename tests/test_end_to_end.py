@@ -175,7 +175,7 @@ def wait_for_end(way: str, phase: int) -> None:
 def complete_checklist(browser: Browser) -> None:
     for item in rollouts.items_to_tick():
         token = browser.get(f"{HERE}/").token
-        assert "You ticked it." in browser.post(f"{HERE}/checklist/{item}/", token).text
+        assert "Item marked done." in browser.post(f"{HERE}/checklist/{item}/", token).text
 
 
 def approve(browser: Browser, phase: int) -> None:
@@ -184,7 +184,7 @@ def approve(browser: Browser, phase: int) -> None:
     seen = re.search(r'name="seen" value="([0-9a-f]+)"', page.html)
     assert seen, page.text
     answer = browser.post(f"{HERE}/phases/{phase}/approval/", page.token, seen=seen[1])
-    assert f"You approved phase {phase}." in answer.text
+    assert f"Phase {phase} approved." in answer.text
 
 
 def start(browser: Browser, phase: int) -> None:
@@ -192,13 +192,13 @@ def start(browser: Browser, phase: int) -> None:
     page = browser.get(path)
     assert f"Start phase {phase} in production" in page.text, page.text
     answer = browser.post(path, page.token, typed=rollouts.PLAN if phase > 2 else "")
-    assert f"You started phase {phase}." in answer.text
+    assert f"Phase {phase} started." in answer.text
     wait_for_end("forward", phase)
 
 
 def take_snapshot(browser: Browser) -> None:
     answer = browser.press(f"{HERE}/snapshots/", "Take snapshot")
-    assert "You asked for a snapshot." in answer.text
+    assert "Taking a snapshot." in answer.text
     wait_until(lambda: not Snapshot.objects.latest("pk").under_way, seconds=60)
     snapshot = Snapshot.objects.latest("pk")
     assert snapshot.state == SnapshotState.VERIFIED, snapshot.error
@@ -209,7 +209,7 @@ def take_snapshot(browser: Browser) -> None:
 def roll_back(browser: Browser, phase: int) -> None:
     path = f"{HERE}/phases/{phase}/roll-back/"
     answer = browser.press(path, f"Roll back phase {phase} in production")
-    assert f"You started the rollback of phase {phase}." in answer.text
+    assert f"Rollback of phase {phase} started." in answer.text
     wait_for_end("backward", phase)
 
 
@@ -305,7 +305,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     before, catalog_before = rows_now(), catalog_of(committed_db)
 
     answers = press_start_at_once(lead, second_lead)
-    assert sum("You started phase 0." in answer for answer in answers) == 1, answers
+    assert sum("Phase 0 started." in answer for answer in answers) == 1, answers
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
     found = {0: before}

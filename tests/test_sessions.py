@@ -84,7 +84,7 @@ def test_a_session_that_is_not_used_ends_and_says_so(ada: Client, later: Clock) 
     later(timedelta(minutes=121))
     ended = ada.get("/rollout/log/", follow=True)
     assert ended.redirect_chain == [("/accounts/login/?next=/rollout/log/", 302)]
-    assert "because you did nothing for a while" in ended.content.decode()
+    assert "after a period of inactivity" in ended.content.decode()
 
 
 def test_a_page_that_asks_again_by_itself_keeps_no_session_alive(ada: Client, later: Clock) -> None:
@@ -114,9 +114,9 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert refused["Location"].startswith("/rollout/confirm/?next=")
     assert not PhaseRun.objects.filter(way="backward").exists()
     question = ada.get(refused["Location"]).content.decode()
-    assert "Nothing was done yet" in question
+    assert "then repeat the action" in question
     wrong = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": "wrong"})
-    assert "That is not your password." in wrong.content.decode()
+    assert "Incorrect password. Try again." in wrong.content.decode()
     given = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": PASSWORD})
     assert given["Location"] == ROLL_BACK
     assert ada.post(ROLL_BACK)["Location"] == f"{journal.PAGE}phases/1/"

@@ -24,14 +24,17 @@ from rollout.queries.status import RolloutStatus
 
 STOPPED_STATES = {
     RunState.FAILED: "failed",
-    RunState.CANCELLED: "was cancelled before its end",
+    RunState.CANCELLED: "was cancelled",
     RunState.PAUSED: "is paused",
 }
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to look at, and the page on which to do so."""
+    """Something to look at, and the page on which to do so.
+
+    ``tone`` is bad where a person has to act now, warn, or info for what heals itself.
+    """
 
     text: str
     url: str
@@ -47,9 +50,9 @@ def alerts_for(
     here = rollout.get_absolute_url()
     alerts = []
     if not status.liveness.worker_alive:
-        alerts.append(Alert("No worker answers.", here))
+        alerts.append(Alert("No worker online.", here))
     if not status.liveness.watchdog_alive:
-        alerts.append(Alert("No watchdog answers.", here))
+        alerts.append(Alert("No watchdog online.", here))
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
     rows = list(rules)
@@ -58,7 +61,7 @@ def alerts_for(
         stopped = STOPPED_STATES.get(phase.state)  # type: ignore[call-overload]
         if stopped is None or (phase.run is not None and phase.run.pk in pausing):
             continue
-        what = "The rollback of phase" if phase.way == "backward" else "Phase"
+        what = "Rollback of phase" if phase.way == "backward" else "Phase"
         tone = "bad" if phase.state == RunState.FAILED else "warn"
         alerts.append(
             Alert(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
@@ -70,7 +73,9 @@ def alerts_for(
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
         alerts.append(Alert(text, newest.get_absolute_url()))
     alerts += _of_snapshots(status.evidence.facts.snapshots)
-    alerts += [_of_rule(row, status, here) for row in rows if row.verdict == "broken" or row.doing]
+    alerts += [
+        _of_guardrail(row, status, here) for row in rows if row.verdict == "broken" or row.doing
+    ]
     return alerts
 
 
@@ -103,39 +108,22 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:
     ]
 
 
-def _of_rule(row: RuleRow, status: RolloutStatus, here: str) -> Alert:
-    """What a guardrail does at present; one that heals itself is nobody's to mend."""
-    name = f"Guardrail “{row.rule.id}”"
+def _of_guardrail(row: RuleRow, status: RolloutStatus, here: str) -> Alert:
+    """What a guardrail does at present, and what to press where it does not heal itself."""
+    name = f"Guardrail “{row.rule.id}” {row.standing}"
     url = f"{rollout_url(status.rollout, 'monitoring')}#rules"
-    is_breached = row.verdict == "broken"
-    if not row.doing:
-        return Alert(f"{name} is breached.", url, "warn")
-    match row.rule.action:
+    match row.rule.action if row.doing else "warn":
         case "warn":
-            text = f"{name} is breached." if is_breached else f"{name} was breached a moment ago."
-            return Alert(text, url, "warn")
+            return Alert(f"{name}.", url, "warn")
         case "throttle":
-            again = "" if is_breached else " until it is OK again"
-            return Alert(f"{name} slows backfills down{again}.", url, "warn")
+            return Alert(f"{name}: backfills are throttled.", url, "info")
         case "pause":
-            phase = next(
-                (p for p in status.phases if p.run and row.state and p.run.pk == row.state.run_id),
-                None,
-            )
-            what = f"phase {phase.number}" if phase else "the run"
-            url = f"{here}phases/{phase.number}/" if phase else here
-            if row.rule.resumes:
-                return Alert(f"{name} paused {what} until it is OK again.", url, "warn")
-            if is_breached:
-                return Alert(f"{name} is breached and paused {what}.", url)
-            if row.verdict == "kept":
-                return Alert(f"{name} is OK again; {what} is still paused. Resume it.", url)
-            return Alert(f"{name} paused {what}, and too little is measured since.", url)
-        case "hold":
-            if is_breached:
-                return Alert(f"{name} is breached and blocks the next phase.", url)
-            if row.rule.resumes:
-                return Alert(f"{name} blocks the next phase until it is OK again.", url)
-            if row.verdict == "kept":
-                return Alert(f"{name} is OK again, and blocks until you release it.", url)
-            return Alert(f"{name} blocks the next phase until you release it.", url)
+            paused = row.state.run_id if row.state else None
+            phase = next((p for p in status.phases if p.run and p.run.pk == paused), None)
+            effect = f"phase {phase.number} is paused" if phase else "the run is paused"
+            url, cure = f"{here}phases/{phase.number}/" if phase else here, "Resume it."
+        case _:
+            effect, cure = "the next phase is blocked", "Release the hold."
+    if row.rule.resumes:
+        return Alert(f"{name}: {effect} until it is OK.", url, "warn")
+    return Alert(f"{name}: {effect}. {cure if row.verdict == 'kept' else ''}".strip(), url)

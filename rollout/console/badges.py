@@ -75,9 +75,9 @@ _STEP = {
     StepState.FAILED: Look("Failed", "bad", "failed"),
 }
 _STEP_BACK = {
-    StepState.RUNNING: Look("Undoing", "info", "running"),
-    StepState.DONE: Look("Undone", "", "back"),
-    StepState.FAILED: Look("Undoing failed", "bad", "failed"),
+    StepState.RUNNING: Look("Rolling back", "info", "running"),
+    StepState.DONE: Look("Rolled back", "", "back"),
+    StepState.FAILED: Look("Rollback failed", "bad", "failed"),
 }
 _AUDIT = {
     AuditStatus.RUNNING: Look("Running", "info", "running"),
@@ -96,7 +96,7 @@ _SNAPSHOT = {
     SnapshotState.DELETED: Look("Deleted", "", "cancelled"),
 }
 _REHEARSAL = {
-    RehearsalState.MAKING: Look("Making its database", "info", "running"),
+    RehearsalState.MAKING: Look("Creating database", "info", "running"),
     RehearsalState.RUNNING: Look("Rehearsing", "info", "running"),
     RehearsalState.COMPARING: Look("Comparing", "info", "running"),
     RehearsalState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
@@ -105,7 +105,7 @@ _REHEARSAL = {
     RehearsalState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
 }
 _RESTORE = {
-    RestoreState.WAITING: Look("Waits for approval", "warn", "paused"),
+    RestoreState.WAITING: Look("Awaiting approval", "warn", "paused"),
     RestoreState.RUNNING: Look("Restoring", "info", "running"),
     RestoreState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
     RestoreState.DONE: Look("Restored", "good", "done"),
@@ -113,7 +113,7 @@ _RESTORE = {
     RestoreState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
 }
 _GATE = {
-    "pass": Look("Pass", "good", "done"),
+    "pass": Look("Passed", "good", "done"),
     "fail": Look("Failed", "bad", "failed"),
     "pending": Look("Pending", "", "queued"),
     "unknown": Look("Unknown", "warn", "unknown"),
@@ -124,12 +124,12 @@ _PREFLIGHT: dict[Level, Look] = {
     "warns": Look("Warns", "warn", "warning"),
     "unknown": Look("Unknown", "warn", "unknown"),
     "info": Look("Info", "info", "queued"),
-    "pass": Look("Pass", "good", "done"),
+    "pass": Look("Passed", "good", "done"),
 }
 _SIGNAL: dict[Status, Look] = {
     "ok": Look("OK", "good", "done"),
-    "throttle": Look("Slowed down", "warn", "warning"),
-    "stop": Look("Held", "bad", "failed"),
+    "throttle": Look("Throttling", "warn", "warning"),
+    "stop": Look("Paused by signal", "bad", "failed"),
     "unknown": Look("Unknown", "", "unknown"),
 }
 
@@ -137,7 +137,7 @@ _RULE = {
     "kept": Look("OK", "good", "done"),
     "broken": Look("Breached", "bad", "failed"),
     "inconclusive": Look("Inconclusive", "", "unknown"),
-    "error": Look("Not judged", "warn", "warning"),
+    "error": Look("Not evaluated", "warn", "warning"),
 }
 
 
@@ -160,7 +160,7 @@ def of_step(state: str, way: str, of_run: str = "", *, held: bool = False) -> Lo
     if state == StepState.RUNNING and of_run not in ("", PENDING, RunState.RUNNING):
         return _FORWARD[of_run]
     if state == StepState.RUNNING and held:
-        return Look("Held", "warn", "paused")
+        return Look("Paused by signal", "warn", "paused")
     return (_STEP_BACK if way == Way.BACKWARD else _STEP)[StepState(state)]
 
 
@@ -195,11 +195,11 @@ def of_rerun(answer: str) -> Look:
 
 def of_health(tones: Collection[str]) -> Look:
     """Of a rollout, by the tones of what is wrong with it."""
-    if not tones:
-        return Look("Healthy", "good", "done")
     if "bad" in tones:
-        return Look("Needs you", "bad", "failed")
-    return Look("Look at it", "warn", "warning")
+        return Look("Action needed", "bad", "failed")
+    return (
+        Look("Warning", "warn", "warning") if "warn" in tones else Look("Healthy", "good", "done")
+    )
 
 
 def of_item(one: ItemStatus) -> Look:
@@ -207,7 +207,7 @@ def of_item(one: ItemStatus) -> Look:
     if one.status == "pass":
         return Look("Done", "good", "done")
     if one.ticked_by_hand:
-        return Look("To do", "", "queued")
+        return Look("Open", "", "queued")
     return _GATE[one.status]
 
 
@@ -219,7 +219,7 @@ def of_signal(status: Status) -> Look:
 def of_verdict(verdict: str) -> Look:
     """What an operation's latency and errors came to."""
     tone, icon = {
-        "as before": ("good", "done"),
+        "no regression": ("good", "done"),
         "slower": ("warn", "failed"),
         "failing": ("bad", "failed"),
     }.get(verdict, ("", "unknown"))
@@ -234,9 +234,9 @@ def of_rule(verdict: str) -> Look:
 def of_delivery(delivery: Delivery) -> Look:
     """A delivery that was tried in vain looks otherwise than one whose turn has not come."""
     if delivery.state == DeliveryState.WAITING and delivery.attempts:
-        return Look("Tried, waiting", "warn", "queued")
+        return Look("Retrying", "warn", "queued")
     return {
         DeliveryState.WAITING: Look("Waiting", "info", "queued"),
-        DeliveryState.DELIVERED: Look("Taken", "good", "done"),
-        DeliveryState.FAILED: Look("Given up", "bad", "failed"),
+        DeliveryState.DELIVERED: Look("Delivered", "good", "done"),
+        DeliveryState.FAILED: Look("Failed", "bad", "failed"),
     }[DeliveryState(delivery.state)]

@@ -153,12 +153,12 @@ def _facts(samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample])
         Fact("Rollbacks", "/s", _rate(lately, "rollbacks"), _rate(earlier, "rollbacks")),
         Fact("Blocks read", "/s", _rate(lately, "blocks_read"), _rate(earlier, "blocks_read")),
         Fact("Connections", "", *gauge("connections"), most=server.get("max_connections")),
-        Fact("Waiting for locks", "", *gauge("lock_waits")),
+        Fact("Sessions waiting for locks", "", *gauge("lock_waits")),
         Fact("Oldest transaction", "s", *gauge("oldest_transaction")),
         Fact("Deadlocks", "", *_counted(samples, earlier, "deadlocks")),
         Fact("Replicas", "", *gauge("replicas")),
         Fact("Replication lag", "s", *gauge("lag")),
-        Fact("Kept by slots", "bytes", *gauge("slot_bytes")),
+        Fact("WAL retained by slots", "bytes", *gauge("slot_bytes")),
     ]
 
 
@@ -224,7 +224,7 @@ def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) ->
         ("waiting for locks", [(s.at, s.server.get("lock_waits")) for s in samples]),
     ]
     gap = max((until - since) / 20, timedelta(minutes=1))
-    plots = [plot_of("WAL", "MB a second", [("WAL", wal)], since, until, gap=gap)]
+    plots = [plot_of("WAL", "MB/s", [("WAL", wal)], since, until, gap=gap)]
     if labels:
         plots.append(plot_of("Dead rows", "rows", dead, since, until, gap=gap))
     plots.append(plot_of("Sessions", "sessions", sessions, since, until, gap=gap))

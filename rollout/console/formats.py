@@ -254,9 +254,9 @@ def moment(text: str) -> datetime | None:
 def waiting(reason: str) -> str:
     """What work waits for as a sentence: a thing, a health signal's word, or how it is slowed."""
     text = reason.removesuffix(".")
-    if text.startswith("slowed down: "):
-        return f"S{text[1:]}."
-    return f"Held: {text}." if is_held(reason) else f"Waits for {text}."
+    if text.startswith(("throttled: ", "slowed down: ")):
+        return f"{text[0].upper()}{text[1:]}."
+    return f"Paused: {text}." if is_held(reason) else f"Waiting for {text}."
 
 
 def is_held(reason: str | None) -> bool:

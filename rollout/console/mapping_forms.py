@@ -18,32 +18,32 @@ from rollout.queries.similar_names import Suggestion, Suggestions
 MAX_COMPARED = 2000
 
 TOO_MANY_TO_COMPARE = (
-    f"More than {MAX_COMPARED:,} values are too many to compare each: look for a text as well."
+    f"More than {MAX_COMPARED:,} values are too many for suggestions. Narrow the search."
 )
 
 SHOW_CHOICES = {
-    "new": "New since the backfill",
-    "unmapped": "Without a lookup row",
-    "unused": "That no row has",
+    "new": "New since backfill",
+    "unmapped": "Unmapped",
+    "unused": "Not in any row",
     "similar": "With a suggestion",
-    "decided": "Decided by a person",
-    "open": "Decided by nobody",
+    "decided": "Reviewed",
+    "open": "Not reviewed",
 }
 REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
 ORDERS = (
     Order("most-rows", "Most rows first", "rows", descending=True),
     Order("fewest-rows", "Fewest rows first", "rows"),
-    Order("a-to-z", "From A to Z", "normal"),
-    Order("z-to-a", "From Z to A", "normal", descending=True),
+    Order("a-to-z", "A–Z", "normal"),
+    Order("z-to-a", "Z–A", "normal", descending=True),
 )
 
 
 class ValueFilter(ListFilter):
     """Which values are shown."""
 
-    q = forms.CharField(label="Text", max_length=200, required=False)
+    q = forms.CharField(label="Value", max_length=200, required=False)
     show = choice(SHOW_CHOICES.items(), "Show")
-    why = choice(((why, why) for why in REASONS), "Why")
+    why = choice(((why, why) for why in REASONS), "Reason")
     lookups: ClassVar = {}
 
 

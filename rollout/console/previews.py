@@ -22,10 +22,10 @@ from rollout.plan.step import Step
 _OUTCOMES = {
     "kept": "Every row of {table} is compared with its own digest, and all with their fingerprint.",
     "restored": (
-        "Every row of {table} is compared at the end: with its archived text, or with its lookup "
-        "row where somebody wrote it since."
+        "At the end every row of {table} is compared with its archived value, or with its lookup "
+        "row where the row was written since."
     ),
-    "meant": "Every row of {table} is compared at the end: its new columns with its legacy ones.",
+    "meant": "At the end every row of {table} is compared: new columns with legacy ones.",
 }
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 
@@ -84,39 +84,38 @@ def of_step(plan: Plan, step: Step) -> StepPreview:
 def of_action(action: Action) -> Preview:
     match action:
         case Statement(long=True):
-            only = f"{action.said_servers} alone. " if action.said_servers else ""
+            only = f"{action.said_servers} only. " if action.said_servers else ""
             return Preview(
-                f"{only}Takes the time it needs, without a lock timeout; the application goes on.",
+                f"{only}Long-running, without a lock timeout. Does not block the application.",
                 action.text,
             )
         case Statement():
             return Preview(
-                f"{action.said_servers} alone." if action.said_servers else "", action.text
+                f"{action.said_servers} only." if action.said_servers else "", action.text
             )
         case Fill():
             return Preview(
-                "In short batches that yield to the application. Each batch puts its range of rows "
-                "in the place of “true”.",
+                "Runs in small batches; each batch replaces “true” with its range of rows.",
                 action.text,
             )
         case Compute():
             return Preview(
-                "In short batches: the rows are read, a Python function computes their values, and "
-                "each row is written unless its sources have changed meanwhile.",
+                "Runs in small batches: reads rows, computes values in Python, writes each row "
+                "unless its inputs changed.",
                 action.text,
             )
         case Proof():
             return Preview(
-                "Compares every row in short batches and changes nothing. A row that differs fails "
-                "the step, which names it.",
+                "Compares every row in small batches. Read-only. The step fails and names the "
+                "row if one differs.",
                 action.text,
             )
         case Probe():
-            return Preview(f"Tries out {action.flow} in a transaction that is rolled back.")
+            return Preview(f"Runs {action.flow} in a transaction that is rolled back.")
         case CompareSchema():
-            return Preview("Reads the catalog and compares it with the plan. Changes nothing.")
+            return Preview("Compares the live schema with the plan. Read-only.")
         case _:
-            return Preview("Reads every row once, in one snapshot. Changes nothing.")
+            return Preview("Reads every row once, in one consistent read. Read-only.")
 
 
 def what_proves(plan: Plan, phase: int) -> list[str]:
@@ -133,7 +132,7 @@ def what_proves(plan: Plan, phase: int) -> list[str]:
                     "have the same fingerprint before and after it."
                 )
     if any(isinstance(action, Statement) and action.done is not None for action in actions):
-        proofs.append("The catalog is asked after each statement whether it shows the result.")
+        proofs.append("After each statement the result is checked in the catalog.")
     if proofs and not any(isinstance(action, Pass) for action in actions):
         proofs.append("No row of the application's tables is written.")
     return proofs

@@ -122,9 +122,9 @@ def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
-        ("a lock on properties", "Waits for a lock on properties."),
-        ("slowed down: Process 7 is old.", "Slowed down: Process 7 is old."),
-        ("Replication slot x is losing its WAL.", "Held: Replication slot x is losing its WAL."),
+        ("a lock on properties", "Waiting for a lock on properties."),
+        ("throttled: Process 7 is old.", "Throttled: Process 7 is old."),
+        ("Replication slot x is losing its WAL.", "Paused: Replication slot x is losing its WAL."),
     ],
 )
 def test_what_is_waited_for_is_a_sentence(reason: str, sentence: str) -> None:

@@ -34,6 +34,6 @@ def test_every_rollback_that_changes_anything_says_what_proves_it() -> None:
     assert said[0] == ""
     assert "No row of the application's tables is written." in said[1]
     assert "unless type, status, created_at have the same fingerprint" in said[2]
-    assert "its new columns with its legacy ones" in said[3]
-    assert "with its archived text, or with its lookup row" in said[4]
+    assert "new columns with legacy ones" in said[3]
+    assert "with its archived value, or with its lookup row" in said[4]
     assert not any("No row of" in said[number] for number in (2, 3, 4))

@@ -88,7 +88,7 @@ def starts_with_anothers_approval(lead: Visitor, other: Visitor, phase: int) -> 
     other.open(PAGE)
     other.press("Review and approve…", role="link")
     other.press(f"Approve phase {phase} in production")
-    other.reads(f"You approved phase {phase}.")
+    other.reads(f"Phase {phase} approved.")
     starts(lead, phase)
     lead.reads("Phase complete", seconds=60)
 
@@ -248,7 +248,7 @@ def test_a_viewer_is_shown_nothing_to_press_and_refused_what_is_sent_by_hand(
                 headers={"Referer": f"{site.address}{PAGE}"},
             )
             assert answer.status == 403, path
-            assert "This needs the role" in answer.text()
+            assert "Requires the" in answer.text()
     assert (PhaseRun.objects.count(), LogEntry.objects.count()) == (runs, entries)
 
 

@@ -14,7 +14,7 @@ from rollout.console.charts.matrices import Box
 from rollout.console.formats import day_and_time, figure, number, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
-_EMPTY = mark_safe('<span class="null" title="a text of no characters">empty text</span>')
+_EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
 _NOTHING = mark_safe("<td></td>")
 _NO_END = mark_safe('<span class="muted">–</span>')
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
@@ -145,4 +145,4 @@ def rows_of_marks(marks: Iterable[Mark]) -> SafeString:
 def _until(mark: Mark) -> str:
     if mark.is_moment:
         return _NO_END
-    return "goes on" if mark.ended is None else day_and_time(mark.ended)
+    return "running" if mark.ended is None else day_and_time(mark.ended)

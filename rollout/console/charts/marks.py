@@ -150,7 +150,7 @@ def _throttle(
     rule: str, began: datetime, ended: datetime | None, since: datetime, until: datetime
 ) -> Mark:
     band = band_of(began, ended or until, since, until)
-    return Mark(f"Slowed down by rule {rule}", band, "throttle", began, ended)
+    return Mark(f"Throttled by guardrail {rule}", band, "throttle", began, ended)
 
 
 def _short(entry: LogEntry) -> str:

@@ -175,7 +175,6 @@ def _refusal(user: User, permission: str, environment: str) -> str:
     roles = [role for role, codenames in PERMISSIONS.items() if permission in codenames]
     where = f" in {environment}" if environment in homes() else ""
     return (
-        f"This needs the role {' or '.join(roles)}{where}. You are signed in as "
-        f"{user.get_username()}, who does not have it. Someone who administers the users can give "
-        "it to you."
+        f"Requires the {' or '.join(roles)} role{where}. You are signed in as "
+        f"{user.get_username()}. Ask an administrator for access."
     )

@@ -35,7 +35,7 @@ def _why_not(fields: QueryDict) -> str:
     for name, values in fields.lists():
         for value in values:
             if not is_storable(name) or not is_storable(value):
-                return "A field has a character that no text has (NUL). Fill it in again."
+                return "A field contains a NUL character. Enter it again without it."
             if len(value) > MAX_FIELD_LENGTH and not _OF_THE_DATA.fullmatch(name):
-                return f"A field has more than {MAX_FIELD_LENGTH:,} characters. Shorten it."
+                return f"A field is longer than {MAX_FIELD_LENGTH:,} characters. Shorten it."
     return ""

@@ -67,9 +67,9 @@ class SessionLimits:
         session, now = request.session, time.time()
         idle = now - session.get(SEEN, now)
         if idle > _seconds("IDLE_MINUTES", 60):
-            why = "You were logged out, because you did nothing for a while."
+            why = "You were signed out after a period of inactivity."
         elif not _is_within(_seconds("HOURS", 3600), session.get(LOGGED_IN, now)):
-            why = "You were logged out, because your login was old."
+            why = "Your session expired."
         else:
             asked_by_itself = "HX-Request" in request.headers and request.method in SAFE
             if LOGGED_IN not in session or (idle > SEEN_EVERY_SECONDS and not asked_by_itself):
@@ -77,7 +77,7 @@ class SessionLimits:
                 session[SEEN] = now
             return
         logout(request)
-        messages.info(request, f"{why} Log in again to go on.")
+        messages.info(request, f"{why} Sign in again to continue.")
 
 
 Condition = Callable[[HttpRequest, dict[str, Any]], bool]
@@ -121,7 +121,7 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
                 return view(request, *args, **kwargs)
             if reads:
                 return _to_confirm(request.get_full_path())
-            messages.warning(request, "Nothing was done yet: give your password, then press again.")
+            messages.warning(request, "Confirm your password, then repeat the action.")
             return _to_confirm(_page_before(request))
 
         return cast(View[P], asking)
@@ -162,7 +162,7 @@ def confirm(request: ConsoleRequest) -> HttpResponse:
             request.session[CONFIRMED] = time.time()
             request.session.cycle_key()
             return redirect(page)
-        form.add_error("password", "That is not your password.")
+        form.add_error("password", "Incorrect password. Try again.")
     return _page(request, page, form)
 
 

@@ -72,30 +72,28 @@ def phase_or_404(status: RolloutStatus, number: int) -> PhaseStatus:
 
 
 def _no_phase(number: int, last: int) -> str:
-    return f"There is no phase {number}. The phases of a plan are 0 to {last}."
+    return f"Phase {number} not found. The plan has phases 0 to {last}."
 
 
 def run_or_404(rollout: Rollout, number: str) -> PhaseRun:
-    missing = f"There is no run {number} of {rollout}. Its page shows what can go on."
+    missing = f"Run {number} of {rollout} not found. Open the rollout to see its runs."
     return row_or_404(PhaseRun.objects.filter(rollout=rollout), number_in(number), missing)
 
 
 def job_or_404(job_id: int) -> BackfillJob:
     jobs = BackfillJob.objects.select_related("step_run__run__rollout")
     return row_or_404(
-        jobs, job_id, f"There is no backfill job {job_id}. A phase's page links to its jobs."
+        jobs, job_id, f"Backfill job {job_id} not found. Open the rollout's backfill jobs."
     )
 
 
 def audit_or_404(audit_id: int) -> AuditReport:
     audits = AuditReport.objects.select_related("rollout", "run")
-    return row_or_404(
-        audits, audit_id, f"There is no audit {audit_id}. A rollout's page links to its audits."
-    )
+    return row_or_404(audits, audit_id, f"Audit {audit_id} not found. Open the rollout's audits.")
 
 
 def snapshot_or_404(snapshot_id: int) -> Snapshot:
-    missing = f"There is no snapshot {snapshot_id}. A rollout's page links to its snapshots."
+    missing = f"Snapshot {snapshot_id} not found. Open the rollout's snapshots."
     return row_or_404(Snapshot.objects.select_related("rollout", "run"), snapshot_id, missing)
 
 
@@ -105,23 +103,23 @@ def snapshot_named(number: str) -> Snapshot | None:
         return None
     known = number_in(number)
     if known is None:
-        raise Http404("That is no snapshot's number. A rollout's page links to its snapshots.")
+        raise Http404("Invalid snapshot number. Open the rollout's snapshots.")
     return snapshot_or_404(known)
 
 
 def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
     rehearsals = Rehearsal.objects.select_related("rollout", "environment", "stage")
-    missing = f"There is no rehearsal {rehearsal_id}. A rollout's page links to its rehearsals."
+    missing = f"Rehearsal {rehearsal_id} not found. Open the rollout's rehearsals."
     return row_or_404(rehearsals.defer("before"), rehearsal_id, missing)
 
 
 def environment_or_404(environment_id: int) -> Environment:
-    missing = f"There is no made environment {environment_id}."
+    missing = f"Environment {environment_id} not found. Open the list of rollouts."
     return row_or_404(Environment.objects.all(), environment_id, missing)
 
 
 def sign_off_or_404(sign_off_id: int) -> SignOff:
-    missing = "There is no such approval or override. A rollout's page lists them."
+    missing = "Approval or override not found. Open the rollout to see its approvals."
     return row_or_404(SignOff.objects.select_related("rollout"), sign_off_id, missing)
 
 

@@ -145,7 +145,7 @@ def order_asked(query: QueryDict, orders: tuple[Order, ...]) -> tuple[Order, str
     if asked is not None or not name:
         return asked or orders[0], ""
     known = ", ".join(order.name for order in orders)
-    return orders[0], f"The list has no such order; it is as usual. It has: {known}."
+    return orders[0], f"Unknown sort order; showing the default. Choose one of: {known}."
 
 
 def _page(
@@ -160,7 +160,7 @@ def _page(
     known: bool,
 ) -> Page[Row]:
     if query.get("after") and not known:
-        misread = f"{misread} The address names no place in this list; here is its beginning."
+        misread = f"{misread} Invalid page link; showing the first page."
     return Page(
         rows[:size],
         place_of(rows[size - 1], order) if len(rows) > size else None,

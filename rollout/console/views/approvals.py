@@ -12,6 +12,7 @@ from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status
 from rollout.console.views.phases import confirmation
 from rollout.console.views.runs import back, carry_out
 from rollout.gates import check_gates
+from rollout.journal.labels import gate_label
 from rollout.runner.approvals import OVERRIDE_LASTS, SHORTEST_REASON
 from rollout.runner.reasons import LONGEST_REASON
 
@@ -28,7 +29,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
             lambda: runner.approve(
                 status.rollout, number, seen=request.POST.get("seen", ""), actor=request.user
             ),
-            f"You approved phase {number}. Another lead may start it now.",
+            f"Phase {number} approved. Another lead can start it now.",
         )
         here = "rollout:rollout" if done else "rollout:approve"
         return redirect(here, plan, environment, *([] if done else [number]))
@@ -53,7 +54,7 @@ def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> Ht
     carry_out(
         request,
         lambda: runner.ask_for_approval(status.rollout, number, actor=request.user),
-        f"You asked for approval of phase {number}. Other leads see it on the rollout's page.",
+        f"Approval requested for phase {number}. Other leads see it on the rollout's page.",
     )
     return back(request, status.rollout)
 
@@ -79,7 +80,7 @@ def override(
             return redirect("rollout:start", plan, environment, number)
     elif asked is None:
         names = ", ".join(answer.name for answer in answers) or "none"
-        raise Http404(f"No gate “{name}” stands before phase {number}. Those that do: {names}.")
+        raise Http404(f"Phase {number} has no gate “{name}”. Its gates: {names}.")
     page = {
         "rollout": status.rollout,
         "status": status,
@@ -103,7 +104,7 @@ def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.confirm_override(sign_off, actor=request.user),
-        f"You confirmed {sign_off.actor_name}'s override of “{sign_off.subject}”.",
+        f"Override of “{gate_label(sign_off.subject)}” by {sign_off.actor_name} confirmed.",
     )
     return back(request, sign_off.rollout)
 

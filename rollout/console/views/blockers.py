@@ -25,7 +25,9 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
         how = request.POST.get("how", "")
         try:
             if how not in WAYS_TO_END:
-                raise runner.Refused("Say what is to be done: cancel its statement, or end it.")
+                raise runner.Refused(
+                    "No action chosen. Choose one: cancel query or terminate session."
+                )
             came_of_it = runner.end_blocker(
                 rollout,
                 pid,

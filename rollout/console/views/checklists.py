@@ -14,9 +14,9 @@ from rollout.console.views.runs import back, carry_out
 def tick(request: ConsoleRequest, plan: str, environment: str, item: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     verb, done = (
-        (runner.untick, "You took the tick back.")
+        (runner.untick, "Item reopened.")
         if request.POST.get("take_back")
-        else (runner.tick, "You ticked it. Your name stands beside it.")
+        else (runner.tick, "Item marked done.")
     )
     carry_out(request, lambda: verb(rollout, item, actor=request.user), done)
     return back(request, rollout)
@@ -29,6 +29,6 @@ def probe(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.ask_to_probe(rollout, actor=request.user),
-        "You had the flows tried out. What comes of it appears in a moment.",
+        "Smoke tests started. Results appear in a moment.",
     )
     return back(request, rollout)

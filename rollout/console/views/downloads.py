@@ -41,7 +41,7 @@ def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     try:
         schema = schema_of(rollout_or_404(plan, environment))
     except psycopg.Error as error:
-        text = f"The live schema could not be read. {reason_of(error)}"
+        text = f"Cannot read the live schema. {reason_of(error)}"
         return HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
     text = interfaces.once_done(known_plan, schema.live.shape, number, done=schema.phases_done)
     answer = HttpResponse(text, content_type="text/plain; charset=utf-8")

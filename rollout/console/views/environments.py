@@ -28,16 +28,14 @@ def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     snapshot = snapshot_named(request.POST.get("snapshot", "")) or newest_verified(rollout)
     if snapshot is None or snapshot.rollout_id != rollout.pk:
-        messages.error(
-            request, f"There is no verified snapshot of {environment} yet. Take one first."
-        )
+        messages.error(request, f"No verified snapshot of {environment}. Take one first.")
         return redirect("rollout:snapshots", plan, environment)
     carry_out(
         request,
         lambda: runner.make_staging(
             snapshot, name=request.POST.get("name", ""), actor=request.user
         ),
-        "You asked for a staging database. It is an environment like others once it is ready.",
+        "Creating a staging database. It appears as an environment when it is ready.",
     )
     return redirect(snapshot)
 
@@ -50,7 +48,7 @@ def drop(request: ConsoleRequest, environment_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.drop_environment(made, actor=request.user),
-        f"You dropped {made.name} and its database.",
+        f"Environment {made.name} and its database dropped.",
     )
     return redirect("rollout:rollout", made.plan, made.beside)
 
@@ -62,11 +60,11 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
     into = rollout_or_404(snapshot.rollout.plan, request.POST.get("into", ""))
     if into.environment not in environments_seen_by(request.user, "restore_snapshot"):
-        raise PermissionDenied(f"You may not restore into {into.environment}: be a lead there.")
+        raise PermissionDenied(f"You need the lead role in {into.environment} to restore into it.")
     if request.POST.get("replace") != "on":
         messages.error(
             request,
-            f"Say that what {into.environment} has now is to be replaced: tick the box.",
+            f"Confirm that the current data of {into.environment} will be replaced: tick the box.",
         )
         return redirect(snapshot)
     carry_out(
@@ -78,7 +76,7 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             reason=request.POST.get("reason", ""),
             actor=request.user,
         ),
-        f"You asked for snapshot {snapshot.pk} to be restored into {into.environment}.",
+        f"Restore of snapshot {snapshot.pk} into {into.environment} requested.",
     )
     return redirect(snapshot)
 
@@ -91,7 +89,7 @@ def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.approve_restore(restore, actor=request.user),
-        "You approved it; it begins now.",
+        "Restore approved and started.",
     )
     return redirect("rollout:snapshot", restore.snapshot_id)
 
@@ -103,12 +101,12 @@ def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.cancel_restore(restore, actor=request.user),
-        "You cancelled it; nothing was changed.",
+        "Restore cancelled; nothing was changed.",
     )
     return redirect("rollout:snapshot", restore.snapshot_id)
 
 
 def restore_or_404(restore_id: int) -> Restore:
-    missing = f"There is no restore {restore_id}. A snapshot's page lists its restores."
+    missing = f"Restore {restore_id} not found. Open the snapshot to see its restores."
     restores = Restore.objects.select_related("rollout", "snapshot__rollout")
     return row_or_404(restores, restore_id, missing)

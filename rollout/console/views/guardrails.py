@@ -26,7 +26,7 @@ class RuleRow:
 
     @property
     def does(self) -> str:
-        again = ", and lets it go on by itself" if self.rule.resumes else ""
+        again = ", auto-resumes" if self.rule.resumes else ""
         return ACTIONS[self.rule.action][0] + again
 
     @property
@@ -41,8 +41,31 @@ class RuleRow:
         return self.state.verdict if self.state else "inconclusive"
 
     @property
+    def is_recovering(self) -> bool:
+        """Whether it acts although too few of the last windows are above its limit to breach it."""
+        return bool(self.doing and self.verdict == "broken" and self.windows) and (
+            self._above < self.rule.broken_windows
+        )
+
+    @property
+    def standing(self) -> str:
+        """Its verdict, as the rest of a sentence."""
+        if self.is_recovering:
+            count = len(self.windows)
+            return f"is recovering, {self._above} of {count} windows above its limit"
+        return {
+            "broken": "is breached",
+            "kept": "is OK again",
+            "error": "cannot be evaluated",
+        }.get(self.verdict, "has too few calls to be evaluated")
+
+    @property
+    def _above(self) -> int:
+        return sum(window["verdict"] == "broken" for window in self.windows)
+
+    @property
     def message(self) -> str:
-        return self.state.message if self.state else "It was not judged yet."
+        return self.state.message if self.state else "Not evaluated yet."
 
     @property
     def windows(self) -> list[dict[str, Any]]:
@@ -72,6 +95,6 @@ def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) 
     carry_out(
         request,
         lambda: runner.release(rollout, rule_id, actor=request.user),
-        f"You released what rule “{rule_id}” held.",
+        f"Hold of guardrail “{rule_id}” released.",
     )
     return back(request, rollout)

@@ -46,10 +46,10 @@ def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.In
         max_value=most,
         help_text=help_text.format(f"{least:,}", f"{most:,}"),
         error_messages={
-            "required": "A number is needed.",
-            "invalid": "Only a whole number will do.",
-            "min_value": f"{least:,} is the least.",
-            "max_value": f"{most:,} is the most.",
+            "required": "Enter a number.",
+            "invalid": "Enter a whole number.",
+            "min_value": f"Minimum is {least:,}.",
+            "max_value": f"Maximum is {most:,}.",
         },
     )
 
@@ -57,9 +57,11 @@ def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.In
 class PaceForm(forms.Form):
     """How fast a job goes. The runner has the last word on what is possible."""
 
-    target_ms = _whole_number("Batch target", 10, 2000, "The longest wait for a row: {} to {}.")
-    duty_percent = _whole_number("Duty", 5, 100, "The share of time at work: {} to {}.")
-    workers = _whole_number("Workers", 1, 32, "How many share the table: {} to {}.")
+    target_ms = _whole_number(
+        "Batch target", 10, 2000, "Longest time a row may be locked: {}–{} ms."
+    )
+    duty_percent = _whole_number("Duty cycle", 5, 100, "Share of time spent working: {}–{} %.")
+    workers = _whole_number("Workers", 1, 32, "Parallel workers: {}–{}.")
     units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
 
 
@@ -76,7 +78,7 @@ class JobFilter(ListFilter):
     table = forms.CharField(required=False, max_length=130)
     kind = choice(JOBS.items())
     phase = phase_choice()
-    ended = choice([("yes", "Came to its end"), ("no", "Did not yet, or never")])
+    ended = choice([("yes", "Finished"), ("no", "Not finished")])
     lookups: ClassVar = {
         "table": "table__icontains",
         "kind": "kind",
@@ -128,7 +130,7 @@ def pace(request: ConsoleRequest, job_id: int) -> HttpResponse:
             form.add_error(None, str(refusal))
     if form.errors:
         return _page(request, job, form=form)
-    messages.success(request, "You set the pace. It holds from the next batch on.")
+    messages.success(request, "Throttle settings updated. They apply from the next batch.")
     return redirect(job)
 
 
@@ -139,7 +141,7 @@ def retry_quarantined(request: ConsoleRequest, job_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.retry_quarantined(job, actor=request.user),
-        "You had the rows in quarantine tried again. What comes of it appears below.",
+        "Retrying quarantined rows. Results appear below.",
     )
     return redirect(job)
 

@@ -151,7 +151,7 @@ def preview(
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
     if not asked:
-        messages.info(request, "Nothing is decided otherwise than it is. Change a value first.")
+        messages.info(request, "No changes to preview. Change a value first.")
         return redirect(_address(request, rollout, lookup))
     return _preview_page(request, rollout, lookup, asked)
 
@@ -178,8 +178,8 @@ def apply(
 
 def _decided(change: MappingChange) -> str:
     if not change.mapped:
-        return "You decided. Phase 2 will map the values like this."
-    return "You decided. The application's next writes follow it."
+        return "Mapping updated. Phase 2 will use it."
+    return "Mapping updated. New writes use it immediately."
 
 
 @may("view_rollout")
@@ -209,7 +209,7 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
         carry_out(
             request,
             lambda: runner.correct(change, actor=request.user),
-            "You started the correction. When it is done a full audit follows by itself.",
+            "Updating rows. A full audit runs when it finishes.",
         )
         return redirect(rollout)
     page = {

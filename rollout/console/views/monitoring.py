@@ -71,7 +71,7 @@ class Compared:
     @property
     def verdict(self) -> str:
         status = judge(self.now, self.before).status
-        return {"ok": "as before", "throttle": "slower", "stop": "failing"}.get(
+        return {"ok": "no regression", "throttle": "slower", "stop": "failing"}.get(
             status, "too few calls"
         )
 
@@ -157,6 +157,6 @@ def _plots(points: list[Point], since: datetime, until: datetime, width: timedel
     gap = 2.5 * width
     return [
         plot_of("Latency", "ms", latencies, since, until, gap=gap),
-        plot_of("Calls", "a second", [("calls", calls)], since, until, gap=gap),
+        plot_of("Calls", "per second", [("calls", calls)], since, until, gap=gap),
         plot_of("Errors", "% of calls", [("errors", errors)], since, until, at_least=1.0, gap=gap),
     ]

@@ -70,7 +70,7 @@ class DeliveryFilter(ListFilter):
 
     recipient = forms.CharField(required=False, max_length=150, label="To")
     channel = choice(Channel.choices, "By")
-    state = choice([(NOT_TAKEN, "Tried, not taken yet"), *DeliveryState.choices])
+    state = choice([(NOT_TAKEN, "Retrying"), *DeliveryState.choices])
     lookups: ClassVar = {"recipient": "recipient__icontains", "channel": "channel"}
 
     def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:
@@ -113,7 +113,7 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
         if form.is_valid():
             mine = Subscription.objects.filter(user=request.user)
             _replace(mine, form.subscriptions(user=request.user))
-            messages.success(request, "What you are told of is saved.")
+            messages.success(request, "Notification preferences saved.")
         else:
             _say_outdated(request)
         return redirect("rollout:notifications")
@@ -151,13 +151,13 @@ def choose(request: ConsoleRequest, name: str) -> HttpResponse:
         _replace(Subscription.objects.filter(webhook=hook.name), chosen)
         activity_log.record(
             Event.NOTIFICATIONS_CHOSEN,
-            f"Chose what webhook {hook.name} is told of.",
+            f"Events of webhook {hook.name} updated.",
             actor=request.user,
             source="web",
             webhook=hook.name,
             ticked=sorted(form.cleaned_data["ticked"]),
         )
-    messages.success(request, f"What {hook.name} is told of is saved.")
+    messages.success(request, f"Webhook {hook.name} updated.")
     return redirect("rollout:notifications")
 
 
@@ -168,12 +168,12 @@ def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
     hook = _hook_or_404(name)
     activity_log.record(
         Event.NOTIFICATION_TEST,
-        f"A test of webhook {hook.name}: whoever reads this is told of rollouts.",
+        f"Test delivery from Rollout to webhook {hook.name}.",
         actor=request.user,
         source="web",
         webhook=hook.name,
     )
-    messages.success(request, "You asked for a test. It appears below within seconds.")
+    messages.success(request, "Test sent. It appears below within seconds.")
     return redirect("rollout:notifications")
 
 
@@ -181,10 +181,10 @@ def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
 @require_POST
 def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
     """Try a delivery again at once."""
-    missing = "There is no such delivery. The page Notifications lists those there are."
+    missing = "Delivery not found. Open the Notifications page to see all."
     delivery = row_or_404(Delivery.objects.all(), delivery_id, missing)
     deliveries.resend(delivery)
-    messages.success(request, f"It is sent to {delivery.recipient} again.")
+    messages.success(request, f"Resending to {delivery.recipient}.")
     return back(request, "rollout:notifications")
 
 
@@ -192,7 +192,7 @@ def _hook_or_404(name: str) -> Webhook:
     found = webhooks().get(name)
     if found is None:
         known = ", ".join(sorted(webhooks())) or "none"
-        raise Http404(f"There is no webhook {name}. The settings name: {known}.")
+        raise Http404(f"Webhook {name} not found. The settings name: {known}.")
     return found
 
 
@@ -203,9 +203,7 @@ def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> Non
 
 
 def _say_outdated(request: ConsoleRequest) -> None:
-    messages.error(
-        request, "Nothing was saved: the page was out of date. It is fresh now; choose again."
-    )
+    messages.error(request, "Not saved: the page was out of date. It is reloaded; choose again.")
 
 
 def _card(hook: Webhook, rollouts: list[Rollout], every: list[Subscription]) -> HookCard:

@@ -86,12 +86,12 @@ def _started(request: ConsoleRequest, plan: str, environment: str, number: int) 
     try:
         runner.start(rollout, number, seen=seen, actor=request.user)
     except runner.PhaseChanged as refusal:
-        messages.error(request, f"Nothing was started. {refusal}")
+        messages.error(request, f"Not started. {refusal}")
         return redirect("rollout:start", plan, environment, number)
     except runner.Refused as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, f"You started phase {number}.")
+        messages.success(request, f"Phase {number} started.")
     return redirect("rollout:phase", plan, environment, number)
 
 
@@ -103,7 +103,7 @@ def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) 
     carry_out(
         request,
         lambda: estimates.ask_for(status.rollout, number, actor=request.user),
-        "You asked for an estimate. It appears below in a moment.",
+        "Estimating. The estimate appears below in a moment.",
     )
     return redirect("rollout:start", plan, environment, number)
 
@@ -118,7 +118,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         carry_out(
             request,
             lambda: runner.roll_back(status.rollout, number, actor=request.user),
-            f"You started the rollback of phase {number}.",
+            f"Rollback of phase {number} started.",
         )
         return redirect("rollout:phase", plan, environment, number)
     page = confirmation(status, phase)

@@ -75,9 +75,7 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
                 anyway=request.POST.get("anyway") == "on",
                 actor=request.user,
             )
-            messages.success(
-                request, "You asked for a rehearsal. Production's data stays as it is."
-            )
+            messages.success(request, "Rehearsal requested. Production's data is not changed.")
         except runner.UnderLoad as refusal:
             return _page(request, rollout, load=refusal.items)
         except runner.Refused as refusal:
@@ -159,7 +157,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.cancel_rehearsal(rehearsal, actor=request.user),
-        "You cancelled it; its database goes.",
+        "Rehearsal cancelled; its database will be deleted.",
     )
     return redirect(rehearsal)
 
@@ -172,7 +170,7 @@ def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.drop_database(rehearsal, actor=request.user),
-        "You dropped its database. What it found stays here.",
+        "Database deleted. Results are kept.",
     )
     return redirect(rehearsal)
 

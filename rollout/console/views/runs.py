@@ -30,7 +30,7 @@ def pause(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.pause(rollout, actor=request.user),
-        "You asked to pause; work stops at the next safe point.",
+        "Pausing at the next safe point.",
     )
     return back(request, rollout)
 
@@ -51,7 +51,7 @@ def resume(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     carry_out(
         request,
         lambda: runner.resume(rollout, actor=request.user),
-        "You resumed the work.",
+        "Resumed.",
     )
     return back(request, rollout)
 
@@ -63,7 +63,7 @@ def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     carry_out(
         request,
         lambda: runner.cancel(rollout, actor=request.user),
-        "You asked to cancel; work stops at the next safe point.",
+        "Cancelling at the next safe point.",
     )
     return back(request, rollout)
 
@@ -81,7 +81,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         carry_out(
             request,
             lambda: runner.retry(rollout, run=run, actor=request.user),
-            "You asked to try again, from the step that did not end.",
+            "Retrying from the step that did not finish.",
         )
         return back(request, rollout)
     page = {

@@ -49,9 +49,9 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
     at = moment_of(text, zone)
     page = rollout_url(rollout, "start", number)
     if named.is_guarded(number) and not has_typed_name(request, named):
-        messages.error(request, f"Nothing was scheduled. Type exactly {named.name}.")
+        messages.error(request, f"Not scheduled. Type exactly {named.name}.")
     elif at is None:
-        messages.error(request, f"“{text}” is no time in {zone}. Give a day and a time.")
+        messages.error(request, f"“{text}” is not a time in {zone}. Enter a valid date and time.")
     elif carry_out(
         request,
         lambda: runner.schedule_start(
@@ -62,7 +62,7 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
             seen=request.POST.get("seen"),
             actor=request.user,
         ),
-        f"You scheduled phase {number}. Preflight and gates are asked again then.",
+        f"Phase {number} scheduled. Preflight and gates are checked again then.",
     ):
         return redirect(rollout)
     return redirect(f"{page}?{urlencode({'at': text[:40]})}")
@@ -75,6 +75,6 @@ def unschedule(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     carry_out(
         request,
         lambda: runner.unschedule(rollout, actor=request.user),
-        "You cancelled the scheduled start.",
+        "Scheduled start cancelled.",
     )
     return back(request, rollout)

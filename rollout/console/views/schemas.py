@@ -21,9 +21,7 @@ def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     seen = environments_seen_by(request.user, "view_rollout")
     known = environments_of(plan)
     if other in known and other not in seen:
-        raise PermissionDenied(
-            f"You may not see what is in {other}. Ask for the role viewer there."
-        )
+        raise PermissionDenied(f"You need the viewer role in {other}. Ask an administrator for it.")
     page: dict[str, object] = {
         "rollout": rollout,
         "others": [name for name in known if name in seen and name != environment],

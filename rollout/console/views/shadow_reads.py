@@ -21,15 +21,15 @@ class ShareForm(forms.Form):
     """Which share of the reads is answered by both shapes."""
 
     percent = forms.FloatField(
-        label="Share of the reads, %",
+        label="Sample rate (%)",
         min_value=0,
         max_value=100,
         widget=forms.NumberInput({"step": "any"}),
         error_messages={
-            "required": "Give a percentage from 0 to 100.",
-            "invalid": "The share is a number from 0 to 100.",
-            "min_value": "The share is a number from 0 to 100.",
-            "max_value": "The share is a number from 0 to 100.",
+            "required": "Enter a percentage from 0 to 100.",
+            "invalid": "Enter a percentage from 0 to 100.",
+            "min_value": "Enter a percentage from 0 to 100.",
+            "max_value": "Enter a percentage from 0 to 100.",
         },
     )
 
@@ -122,7 +122,7 @@ def share(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.set_shadow_percent(rollout, percent, actor=request.user),
-        f"Shadow reads are {percent:g} % of the reads now; every process heeds it within seconds.",
+        f"Shadow read sample rate set to {percent:g} %. It takes effect within seconds.",
     )
     return back(request, rollout)
 

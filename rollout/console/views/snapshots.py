@@ -65,7 +65,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         carry_out(
             request,
             lambda: runner.take_snapshot(rollout, actor=request.user),
-            "You asked for a snapshot. It is verified as soon as it is taken.",
+            "Taking a snapshot. It is verified automatically.",
         )
         return redirect("rollout:snapshots", plan, environment)
     filters = SnapshotFilter(request.GET)
@@ -132,7 +132,7 @@ def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.verify_snapshot(snapshot, actor=request.user),
-        "You asked to have it verified once more.",
+        "Verifying the snapshot.",
     )
     return redirect(snapshot)
 
@@ -144,7 +144,7 @@ def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.cancel_snapshot(snapshot, actor=request.user),
-        "You cancelled it; a dump that is not whole goes.",
+        "Snapshot cancelled. Its partial dump will be deleted.",
     )
     return redirect(snapshot)
 
@@ -157,7 +157,7 @@ def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     carry_out(
         request,
         lambda: runner.delete_snapshot(snapshot, actor=request.user),
-        "You deleted its dump. What is known of it stays here.",
+        "Dump deleted. Metadata is kept.",
     )
     return redirect(snapshot)
 

@@ -25,7 +25,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 # The colours by their purpose; style.css has a swatch of each.
 TOKENS = {
     "Surfaces": ("bg", "surface", "sunken", "hover", "border", "border-strong"),
-    "Texts and actions": ("text", "muted", "accent", "accent-fill"),
+    "Text and actions": ("text", "muted", "accent", "accent-fill"),
     "States": ("good", "warn", "bad", "info", "good-soft", "warn-soft", "bad-soft", "info-soft"),
 }
 
@@ -56,7 +56,7 @@ SAMPLE_LIST = Page(
     first=True,
     order=NEWEST,
     orders=(*BY_AGE, Order("most-rows", "Most rows first", "rows", descending=True)),
-    misread="The address names no place in this list; here is its beginning.",
+    misread="Invalid page link; showing the first page.",
 )
 
 
@@ -87,7 +87,7 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         "phase": {"number": 3},
         "alerts": [
             Alert("Phase 3 failed.", "#health"),
-            Alert("Rule latency is broken.", "#health", "warn"),
+            Alert("Guardrail “latency” is breached.", "#health", "warn"),
         ],
         "steps": [SAMPLE_STEP],
         "listed": SAMPLE_LIST,

@@ -50,7 +50,7 @@ def test_one_sample_is_a_bar_in_a_minute() -> None:
     assert text.count('class="area" x=') == 1
     for shown in ("rows/s", "Time, UTC", "12:00:00", "12:01:00", "1,000"):
         assert shown in text
-    assert "Slowed down" not in text
+    assert "Throttled or paused" not in text
     assert 'style="' not in text
 
 

@@ -355,7 +355,7 @@ def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer
     response = viewer.post(f"{journal.PAGE}pause/")
     assert response.status_code == 403
     text = response.content.decode()
-    assert "This needs the role engineer or lead in production." in text
+    assert "Requires the engineer or lead role in production." in text
     assert "You are signed in as viewer" in text
 
 
@@ -389,7 +389,7 @@ def test_a_viewer_everywhere_may_lead_in_staging_alone(rollout: Rollout) -> None
     assert 'id="verb-cancel"' in journal.text_of(browser, f"/rollout/{journal.PLAN}/staging/")
     refused = browser.post(f"{journal.PAGE}cancel/")
     assert refused.status_code == 403
-    assert "This needs the role lead in production." in refused.content.decode()
+    assert "Requires the lead role in production." in refused.content.decode()
 
 
 @pytest.mark.usefixtures("two_environments")

@@ -130,7 +130,7 @@ def test_a_destructive_phase_is_scheduled_only_for_the_typed_name(
     page = f"{journal.PAGE}phases/{phase}/schedule/"
     at = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
     refused = lead.post(page, {"at": at, "typed": "properties"}, follow=True).content.decode()
-    assert (f"Nothing was scheduled. Type exactly {journal.PLAN}." in refused) == asks
+    assert (f"Not scheduled. Type exactly {journal.PLAN}." in refused) == asks
     assert ScheduledStart.objects.exists() != asks
     lead.post(page, {"at": at, "typed": journal.PLAN})
     assert ScheduledStart.objects.get().phase == phase

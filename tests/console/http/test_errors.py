@@ -110,8 +110,8 @@ def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
     response = viewer.get(f"{journal.PAGE}phases/0/start/")
     text = response.content.decode()
     assert response.status_code == 403
-    assert "This needs the role lead" in text
-    assert "Someone who administers the users can give it to you." in text
+    assert "Requires the lead role" in text
+    assert "Ask an administrator for access." in text
     assert TO_THE_ROLLOUTS in text
 
 
@@ -119,8 +119,8 @@ def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
     ("address", "says"),
     [
         ("/rollout/nowhere/at/all/", "See whether it is typed right"),
-        ("/rollout/jobs/999999/", "There is no"),
-        ("/rollout/audits/999999/", "There is no"),
+        ("/rollout/jobs/999999/", "not found"),
+        ("/rollout/audits/999999/", "not found"),
         ("/rollout/no-such-plan/production/", "no-such-plan"),
         (f"{journal.PAGE}mappings/properties/no-such/", "Its lookups: properties.type"),
     ],

@@ -45,7 +45,7 @@ def test_who_approves_reads_all_that_will_run_and_approves_just_that(
     assert "ALTER TABLE" in text
     assert "Review the rollback before you start." in text
     answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
-    assert "You approved phase 3. Another lead may start it now." in answer
+    assert "Phase 3 approved. Another lead can start it now." in answer
     assert "You approved this phase" in text_of(lead, APPROVAL)
     assert "Valid until" in text_of(lead, START)
 
@@ -64,7 +64,7 @@ def test_who_asks_for_approval_is_seen_by_other_leads(
 ) -> None:
     assert 'id="ask-for-approval"' in text_of(lead, PAGE)
     answer = lead.post(f"{PAGE}phases/3/ask-for-approval/", follow=True).content.decode()
-    assert "You asked for approval of phase 3." in answer
+    assert "Approval requested for phase 3." in answer
     assert "lead requested approval at" in text_of(second_lead, PAGE)
     assert f'id="approve" href="{APPROVAL}"' in text_of(second_lead, PAGE)
 
@@ -163,12 +163,12 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
         {"at": f"{at:%Y-%m-%dT%H:%M}", "typed": journal.PLAN},
         follow=True,
     ).content.decode()
-    assert "You scheduled phase 3." in text
+    assert "Phase 3 scheduled." in text
     assert f"{at:%H:%M} UTC</time></strong>, in 1 d" in text
     assert 'id="unschedule"' in text
     assert 'id="unschedule"' not in text_of(viewer, PAGE)
     assert (
-        "You cancelled the scheduled start."
+        "Scheduled start cancelled."
         in lead.post(f"{PAGE}unschedule/", follow=True).content.decode()
     )
     assert ScheduledStart.objects.get().state == ScheduleState.CANCELLED
@@ -176,7 +176,11 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [("", "is no time in UTC"), ("tomorrow", "is no time"), ("2020-01-01T00:00", "time to come")],
+    [
+        ("", "is not a time in UTC"),
+        ("tomorrow", "is not a time"),
+        ("2020-01-01T00:00", "time to come"),
+    ],
 )
 def test_what_is_no_time_to_come_is_said_and_kept(
     before_phase_3: Rollout, lead: Client, at: str, said: str
@@ -211,7 +215,7 @@ def test_the_checklist_is_ticked_and_its_tick_taken_back(
     ran(rollout, 0)
     assert " of 5 items open: " in text_of(engineer, PAGE)
     tick = f"{PAGE}checklist/rollback-scripts/"
-    assert "You ticked it." in engineer.post(tick, follow=True).content.decode()
+    assert "Item marked done." in engineer.post(tick, follow=True).content.decode()
     assert "Done by engineer" in text_of(viewer, f"{PAGE}phases/0/")
     assert ">Undo</button>" not in text_of(viewer, PAGE)
     engineer.post(tick, {"take_back": "1"})
@@ -248,7 +252,7 @@ class TestTypingTheName:
         self, rollout: Rollout, lead: Client
     ) -> None:
         form = {"typed": journal.PLAN, "seen": digest()}
-        assert "You started phase 3." in lead.post(START, form, follow=True).content.decode()
+        assert "Phase 3 started." in lead.post(START, form, follow=True).content.decode()
         lead.post(START, form, follow=True)
         assert rollout.runs.filter(phase=3).count() == 1
         assert LogEntry.objects.filter(event="phase started").count() == 1

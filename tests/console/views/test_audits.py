@@ -78,7 +78,7 @@ def test_null_and_an_empty_text_are_told_apart(rollout: Rollout, viewer: Client)
     mismatching(report, "1", legacy=None, expected="", actual=" ")
     text = text_of(viewer, f"/rollout/audits/{report.pk}/")
     assert "NULL</span>" in text
-    assert "empty text</span>" in text
+    assert "(empty string)</span>" in text
     assert '<code class="value"> </code>' in text
 
 

@@ -198,7 +198,7 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
     response = engineer.post(f"{page_of(job)}pace/", PACE, follow=True)
     assert response.redirect_chain == [(page_of(job), 302)]
     text = response.content.decode()
-    assert "You set the pace." in text
+    assert "Throttle settings updated." in text
     assert "40 ms per batch, 25% duty cycle" in text
     assert 'value="40"' in text
     job.refresh_from_db()
@@ -209,11 +209,11 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("target_ms", "5", "10 is the least."),
-        ("target_ms", "9999", "2,000 is the most."),
-        ("duty_percent", "1.5", "Only a whole number will do."),
-        ("workers", "", "A number is needed."),
-        ("workers", HOSTILE, "Only a whole number will do."),
+        ("target_ms", "5", "Minimum is 10."),
+        ("target_ms", "9999", "Maximum is 2,000."),
+        ("duty_percent", "1.5", "Enter a whole number."),
+        ("workers", "", "Enter a number."),
+        ("workers", HOSTILE, "Enter a whole number."),
     ],
 )
 def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
@@ -322,7 +322,7 @@ def test_rows_are_tried_again_once_the_job_is_not_at_work(
     response = engineer.post(f"{page_of(job)}retry-quarantined/", follow=True)
     text = response.content.decode()
     assert response.redirect_chain == [(page_of(job), 302)]
-    assert "You had the rows in quarantine tried again." in text
+    assert "Retrying quarantined rows." in text
     assert "Retrying</span>" in text
     assert f'hx-get="{page_of(job)}"' in text
     journal.noted(

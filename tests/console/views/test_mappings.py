@@ -131,7 +131,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     assert "Confirms the current mapping" not in shown
     sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
     text = lead.post(f"{TYPES}apply/", sent, follow=True).content.decode()
-    assert "The application&#x27;s next writes follow it." in text
+    assert "New writes use it immediately." in text
     assert "4 values reviewed, 5 spellings mapped differently" in text
     change = MappingChange.objects.get()
     correct = f"/rollout/mapping-changes/{change.pk}/correct/"
@@ -229,8 +229,8 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     assert "Phase 2 has not run yet" in page
     sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
     text = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
-    assert "Phase 2 will map the values like this." in text
-    assert "next writes follow" not in text
+    assert "Mapping updated. Phase 2 will use it." in text
+    assert "New writes use it" not in text
 
 
 def test_the_address_of_the_new_texts_leads_to_the_page_that_shows_them(
@@ -428,9 +428,9 @@ def test_values_can_be_found(engineer: Client, asked: str, is_there: bool) -> No
     [
         ("?show=x", "What is marked cannot be understood"),
         ("?why=x", "What is marked cannot be understood"),
-        ("?order=x", "The list has no such order"),
-        ("?after=x", "names no place in this list"),
-        ("?after=" + "9" * 40 + ".villa", "names no place in this list"),
+        ("?order=x", "Unknown sort order"),
+        ("?after=x", "Invalid page link"),
+        ("?after=" + "9" * 40 + ".villa", "Invalid page link"),
     ],
 )
 def test_what_makes_no_sense_in_the_address_is_said_and_the_values_are_shown(
@@ -467,7 +467,7 @@ def test_every_value_is_on_one_page_whatever_the_order(
     values = values_in(whole)
     assert [value for part in parts for value in values_in(part)] == values
     assert len(parts) == -(-len(values) // 3)
-    texts = [value.casefold().replace("empty text", "") for value in values]
+    texts = [value.casefold().replace("(empty string)", "") for value in values]
     rows = [
         number_in(n) for n in re.findall(r'<td class="number">([\d,]+)', whole.split("bulk")[0])
     ]
@@ -566,7 +566,7 @@ class TestManyValues:
 
         monkeypatch.setattr(mapping_forms, "MAX_COMPARED", 2)
         text = text_of(engineer, TYPES, show="similar")
-        assert "too many to compare each: look for a text as well" in text
+        assert "too many for suggestions. Narrow the search." in text
         assert "Villa" in values_in(text)
 
 

