@@ -13,10 +13,12 @@ import django
 import hypothesis
 import pytest
 
+from config import embedded
 from config.home import Home
 from tests.processes import Running, manage_process, stopped_after, web_server
 from tests.servers import (
     Database,
+    OwnServer,
     TestServer,
     database_of_its_own,
     filled_template,
@@ -180,6 +182,16 @@ def committed_db(beginning: str, django_db_blocker: "DjangoDbBlocker") -> Iterat
     """
     with django_db_blocker.unblock(), database_of_its_own(beginning) as database:
         yield database
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[OwnServer]:
+    """A PostgreSQL of the test's own, that it can crash."""
+    data = tmp_path / "postgres"
+    try:
+        yield OwnServer(data)
+    finally:
+        embedded.remove(data)
 
 
 @pytest.fixture

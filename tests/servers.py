@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -143,6 +145,34 @@ class Database:
     def env(self, **more: str) -> dict[str, str]:
         """The environment for a process of the site that is to use this database."""
         return {**os.environ, "DATABASE_URL": self.url, "PYTHONUNBUFFERED": "1", **more}
+
+
+class OwnServer:
+    """A PostgreSQL of one test: what it has committed survives, as on any real one."""
+
+    SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.database = Database(embedded.start(data, settings=self.SETTINGS))
+
+    def ask(self, question: str) -> Any:
+        """The first value of the first row; None while the database is away."""
+        try:
+            with psycopg.connect(self.database.url, autocommit=True) as connection:
+                cursor = connection.execute(question.encode())
+                row = cursor.fetchone() if cursor.description else None
+        except psycopg.OperationalError:
+            return None
+        return row[0] if row else None
+
+    def crash(self) -> None:
+        """An immediate shutdown: nobody is asked, the next start recovers from the log."""
+        server = embedded.running(self.data)
+        assert server
+        server.send_signal(signal.SIGQUIT)
+        server.wait(30)
+        embedded.start(self.data, settings=self.SETTINGS)
 
 
 @contextmanager

@@ -2,30 +2,30 @@
 
 import contextlib
 import random
-import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import psycopg
 import pytest
+from django.core.management import call_command
 
-from config import embedded
 from tests import rollouts
-from tests.processes import manage_process, stopped_after, wait_until
+from tests.processes import manage_process, stopped_after
 from tests.rollouts import PLAN
-from tests.servers import DELIVERED_TWICE, Database, manage
+from tests.servers import DELIVERED_TWICE, OwnServer, in_place_of_the_default, manage
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
 
 pytestmark = pytest.mark.xdist_group("chaos")
 
 ROWS = 60_000
 KILLS = 50
 RESTARTS = 5
-SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
 # What the engine wrote is counted in its transactions as well.
 COUNTED = """
 CREATE OR REPLACE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -51,41 +51,6 @@ TEN_SECONDS_PASS = """
 UPDATE rollout_phaserun SET lease_until = now() - interval '1 second' WHERE state = 'running';
 UPDATE rollout.lanes SET lease_until = now() - interval '1 second' WHERE holder = '{}'
 """
-
-
-class Server:
-    """A PostgreSQL of the test's own, with the site's processes on it."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.database = Database(embedded.start(data, settings=SETTINGS))
-
-    def ask(self, question: str) -> Any:
-        """The answer; None while the database is away."""
-        try:
-            with psycopg.connect(self.database.url, autocommit=True) as connection:
-                cursor = connection.execute(question.encode())
-                row = cursor.fetchone() if cursor.description else None
-        except psycopg.OperationalError:
-            return None
-        return row[0] if row else None
-
-    def crash(self) -> None:
-        """An immediate shutdown: nobody is asked, the next start recovers from the log."""
-        server = embedded.running(self.data)
-        assert server
-        server.send_signal(signal.SIGQUIT)
-        wait_until(lambda: embedded.running(self.data) is None)
-        embedded.start(self.data, settings=SETTINGS)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    data = tmp_path / "postgres"
-    try:
-        yield Server(data)
-    finally:
-        embedded.remove(data)
 
 
 class Application(threading.Thread):
@@ -141,7 +106,7 @@ class Application(threading.Thread):
             self.known[key] = text
 
 
-def kill_one_at_its_work(server: Server, generator: random.Random) -> bool:
+def kill_one_at_its_work(server: OwnServer, generator: random.Random) -> bool:
     """SIGKILL, at a random moment, to a process that holds a lane; whether there was one.
 
     An idle one is spared: its death could take the queue's lock along.
@@ -164,22 +129,20 @@ def kill_one_at_its_work(server: Server, generator: random.Random) -> bool:
 
 
 def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_and_double_nothing(
-    server: Server, tmp_path: Path
+    own_server: OwnServer, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
 ) -> None:
-    url = server.database.url
-    manage("migrate", "--verbosity", "0", url=url)
-    manage("load_listings", "--rows", str(ROWS), url=url)
-    env = server.database.env(LOG_LEVEL="INFO")
+    url = own_server.database.url
+    with django_db_blocker.unblock(), in_place_of_the_default(url):
+        call_command("migrate", verbosity=0)
+        rollouts.load_listings(ROWS)
+        rollouts.carry_out(rollouts.the_rollout(), 0, 1)
+    env = own_server.database.env(LOG_LEVEL="INFO")
     logs = [tmp_path / name for name in ("qcluster.log", "dog.log", "first.log", "second.log")]
     generator = random.Random(1)
     with (
         stopped_after(manage_process("qcluster", env=env, log=logs[0])),
         stopped_after(manage_process("rollout", "watchdog", env=env, log=logs[1])),
     ):
-        for item in rollouts.items_to_tick():
-            manage("rollout", "tick", PLAN, item, url=url)
-        for phase in ("0", "1"):
-            manage("rollout", "start", PLAN, phase, "--wait", url=url)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SLOW.encode())
             connection.execute(TRIGGER.encode())
@@ -190,7 +153,7 @@ def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_a
         application.start()
         try:
             _start_twice(env, logs[2:])
-            _until_it_ends(server, generator, logs)
+            _until_it_ends(own_server, generator, logs)
         finally:
             application.stop()
     _assert_nothing_was_lost(url, application, before)
@@ -204,7 +167,7 @@ def _start_twice(env: dict[str, str], logs: list[Path]) -> None:
     assert sorted(running.process.returncode for running in both) == [0, 1], both[0].output()
 
 
-def _until_it_ends(server: Server, generator: random.Random, logs: list[Path]) -> None:
+def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]) -> None:
     kills = crashes = 0
     written = 0
     deadline = time.monotonic() + 420

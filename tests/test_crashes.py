@@ -1,25 +1,33 @@
 """Whatever dies in the middle of a backfill: it ends, and every row was counted once."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
-from config import embedded
 from rollout import runner
 from rollout.journal import activity_log
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, PLAN
-from tests.servers import DELIVERED_TWICE, Database, manage
+from tests.servers import (
+    DELIVERED_TWICE,
+    Database,
+    OwnServer,
+    in_place_of_the_default,
+    manage,
+)
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
 
 pytestmark = pytest.mark.xdist_group("crashes")
 
@@ -194,53 +202,24 @@ def test_every_message_delivered_twice_does_everything_once(
     assert len(steps) == len(set(steps))
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Path]:
-    """A PostgreSQL of the test's own: what it has committed survives, as on any real one."""
-    data = tmp_path / "postgres"
-    yield data
-    embedded.remove(data)
-
-
 def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
-    own_server: Path, tmp_path: Path
+    own_server: OwnServer, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
 ) -> None:
-    settings = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
-    database = Database(embedded.start(own_server, settings=settings))
-
-    def ask(question: str) -> object:
-        try:
-            with psycopg.connect(database.url) as connection:
-                row = connection.execute(question.encode()).fetchone()
-        except psycopg.OperationalError as error:
-            return str(error)
-        return row[0] if row else None
-
-    manage("migrate", "--verbosity", "0", url=database.url)
-    manage("load_listings", "--rows", str(FEW), url=database.url)
+    database, ask = own_server.database, own_server.ask
+    with django_db_blocker.unblock(), in_place_of_the_default(database.url):
+        call_command("migrate", verbosity=0)
+        before_the_backfill(FEW)
     env = database.env(LOG_LEVEL="INFO")
     with (
         stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")),
         stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
     ):
-        for item in rollouts.items_to_tick():
-            manage("rollout", "tick", PLAN, item, url=database.url)
-        for phase in ("0", "1"):
-            manage("rollout", "start", PLAN, phase, "--wait", url=database.url)
-        with psycopg.connect(database.url) as connection:
-            connection.execute(SLOW.format(seconds=0.05).encode())
         manage("rollout", "start", PLAN, "2", url=database.url)
-        wait_until(lambda: isinstance(rows := ask(WRITTEN), int) and rows > 1_000)
-        server = embedded.running(own_server)
-        assert server
-        # An immediate shutdown: nobody is asked, the next start recovers from the log.
-        server.send_signal(signal.SIGQUIT)
-        wait_until(lambda: embedded.running(own_server) is None)
-        embedded.start(own_server, settings=settings)
+        wait_until(lambda: (ask(WRITTEN) or 0) > 1_000)
+        own_server.crash()
         assert ask(CHECKPOINT_IS_TRUE) is True
         # The last moments before it are lost, rows and checkpoint together.
-        assert isinstance(written := ask(WRITTEN), int)
-        assert written < FEW
+        assert ask(WRITTEN) < FEW
         wait_until(
             lambda: ask("SELECT state FROM rollout_phaserun WHERE phase = 2") == "done",
             seconds=90,

@@ -40,8 +40,11 @@ def environ(**variables: str) -> dict[str, str]:
 class Demo:
     """One home, in which the demo is started as often as a test wants."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, copy_of: Path | None = None) -> None:
         self.home = Home(directory / "home")
+        if copy_of:
+            # With its owners: the server may run as another user.
+            subprocess.run(["cp", "-a", copy_of, self.home.path], check=True)
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = directory / "output"
@@ -81,17 +84,39 @@ class Demo:
         embedded.remove(self.home.postgres)
 
 
+@pytest.fixture(scope="module")
+def stopped_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a demo that was started for the first time, and stopped."""
+    first = Demo(tmp_path_factory.mktemp("first"))
+    try:
+        assert first.start_and_wait(TRAFFIC="0").stop(signal.SIGTERM) == 0
+        assert first.processes() == []
+        return first.home.path
+    except BaseException:
+        first.clear_away()
+        raise
+
+
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
+def demo(tmp_path: Path, stopped_home: Path) -> Iterator[Demo]:
+    """A demo with a home of its own, prepared by an earlier start."""
+    demo = Demo(tmp_path, copy_of=stopped_home)
+    yield demo
+    demo.clear_away()
+
+
+@pytest.fixture
+def new_demo(tmp_path: Path) -> Iterator[Demo]:
+    """A demo without a home yet."""
     demo = Demo(tmp_path)
     yield demo
     demo.clear_away()
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def ready(tmp_path_factory: pytest.TempPathFactory, stopped_home: Path) -> Iterator[Demo]:
     """A demo that runs, for the tests that only look at it."""
-    demo = Demo(tmp_path_factory.mktemp("demo"))
+    demo = Demo(tmp_path_factory.mktemp("demo"), copy_of=stopped_home)
     demo.start_and_wait()
     yield demo
     demo.clear_away()
@@ -198,18 +223,17 @@ def test_what_a_killed_demo_left_is_stopped_at_the_next_start(demo: Demo) -> Non
 
 
 @pytest.mark.parametrize("moment", ["Starting PostgreSQL", "Preparing the database"])
-def test_ctrl_c_while_it_starts_leaves_no_process(demo: Demo, moment: str) -> None:
-    running = demo.start()
+def test_ctrl_c_while_it_starts_leaves_no_process(new_demo: Demo, moment: str) -> None:
+    running = new_demo.start()
     running.wait_for(lambda: moment in running.output())
     # A terminal's Ctrl-C reaches the whole process group.
     os.killpg(running.pid, signal.SIGINT)
     assert running.process.wait(30) == 0
     assert "Stopped." in running.output()
-    assert demo.processes() == []
+    assert new_demo.processes() == []
 
 
 def test_reset_begins_anew_and_spares_what_is_not_its_own(demo: Demo) -> None:
-    demo.start_and_wait(TRAFFIC="0").stop()
     (demo.home.path / "notes.txt").write_text("mine")
     demo.start_and_wait(TRAFFIC="0", ROWS="7", RESET="1")
     with psycopg.connect(demo.url()) as connection:
@@ -225,9 +249,9 @@ def test_a_database_that_went_away_comes_back(demo: Demo) -> None:
     running.wait_for(lambda: answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog"))
 
 
-def test_another_postgresql_can_be_used(committed_db: Database, demo: Demo) -> None:
-    demo.start_and_wait(DATABASE_URL=committed_db.url, TRAFFIC="0")
-    assert not demo.home.postgres.exists()
+def test_another_postgresql_can_be_used(committed_db: Database, new_demo: Demo) -> None:
+    new_demo.start_and_wait(DATABASE_URL=committed_db.url, TRAFFIC="0")
+    assert not new_demo.home.postgres.exists()
     with psycopg.connect(committed_db.url) as connection:
         assert connection.execute("SELECT count(*) FROM properties").fetchone() == (200,)
 

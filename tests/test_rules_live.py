@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rollout import runner
-from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, Rollout, RunState
+from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, RunState
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA
@@ -41,28 +41,20 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def backfill(
-    measured: None,
-    committed_db: Database,
-    qcluster: Running,
-    watchdog: Running,
-    tmp_path: Path,
+    measured: None, committed_db: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[PhaseRun]:
     """A backfill at work beside an application whose calls are quick and succeed."""
     rollouts.load_listings(ROWS)
     rollout = rollouts.the_rollout()
-    for phase in (0, 1):
-        carried_out(rollout, phase)
+    rollouts.carry_out(rollout, 0, 1)
     rollouts.execute(SLOW_BATCHES)
+    for process in ("qcluster", "watchdog"):
+        request.getfixturevalue(process)
     with stopped_after(traffic(committed_db, tmp_path / "usual.log", "--rate", "5")) as usual:
         usual.wait_for(lambda: calls() > 40)
         run = runner.start(rollout, 2, actor=ADA)
         wait_until(lambda: backfilling(run))
         yield run
-
-
-def carried_out(rollout: Rollout, phase: int) -> None:
-    run = rollouts.start(rollout, phase)
-    wait_until(lambda: rollouts.state_of(run) == RunState.DONE, seconds=60)
 
 
 def backfilling(run: PhaseRun) -> bool:
