@@ -4,7 +4,6 @@ import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,14 +20,14 @@ from tests.servers import (
     OwnServer,
     TestServer,
     database_of_its_own,
-    filled_template,
     migrated_template,
 )
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
 
-    from rollout.models import Rollout
+    from rollout.models import Rollout, Snapshot
+    from tests.rollouts import Cli
 
 SERVER = pytest.StashKey[TestServer]()
 # A busy machine takes long for an example that is right.
@@ -151,11 +150,13 @@ def django_db_modify_db_settings(
 
 # Fixtures of the property rollout that find so many phases done in the database of their test.
 PHASES_DONE = {
-    "properties": (),
-    "expanded": (0, 1),
-    "filled": (0, 1, 2),
-    "contracted_elsewhere": (0, 1, 2, 3, 4),
-    "contracted": (0, 1, 2, 3, 4),
+    "properties": 0,
+    "prepared": 1,
+    "expanded": 2,
+    "filled": 3,
+    "enforced": 4,
+    "contracted_elsewhere": 5,
+    "contracted": 5,
 }
 
 
@@ -167,10 +168,10 @@ def beginning(
     asked_for = [name for name in PHASES_DONE if name in request.fixturenames]
     if not asked_for:
         return template
-    phases = PHASES_DONE[asked_for[-1]]
+    from tests import rollouts
+
     with django_db_blocker.unblock():
-        name = next(name for name, done in PHASES_DONE.items() if done == phases)
-        return filled_template(name, template, partial(_carry_listings, *phases))
+        return rollouts.listings_template(template, phases=PHASES_DONE[asked_for[-1]])
 
 
 @pytest.fixture
@@ -202,17 +203,17 @@ def rollout(db: None) -> "Rollout":
     return rollouts.the_rollout()
 
 
-def _carry_listings(*phases: int) -> None:
-    from tests import rollouts
-
-    rollouts.load_listings(300)
-    if phases:
-        rollouts.carry_out(rollouts.the_rollout(), *phases)
-
-
 @pytest.fixture
 def properties(committed_db: Database) -> "Rollout":
     """The property rollout over a few hundred listings."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def prepared(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 0."""
     from tests import rollouts
 
     return rollouts.the_rollout()
@@ -235,6 +236,22 @@ def filled(committed_db: Database) -> "Rollout":
 
 
 @pytest.fixture
+def enforced(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 3."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def contracted(committed_db: Database) -> "Rollout":
+    """The same at the end of phase 4."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
 def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["Rollout"]:
     """A rollout whose phases change nothing and take no time."""
     from rollout.worker import leases
@@ -246,11 +263,53 @@ def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["R
 
 
 @pytest.fixture
-def contracted(committed_db: Database) -> "Rollout":
-    """The same at the end of phase 4."""
+def clean_storage() -> Iterator[None]:
+    """The tests of one worker share a storage: dumps that others left there count for nothing."""
+    from tests.storages import stored
+
+    for path in stored():
+        path.unlink()
+    yield
+    for path in stored():
+        path.unlink()
+
+
+@pytest.fixture
+def no_environment_is_left(committed_db: Database) -> Iterator[None]:
+    """Drops the databases that a test had made on the server of its own."""
+    from rollout.models import Environment, EnvironmentState
+    from rollout.worker import databases
+
+    yield
+    for made in Environment.objects.filter(server="").exclude(state=EnvironmentState.GONE):
+        databases.drop(made)
+
+
+@pytest.fixture
+def short_plan(prepared: "Rollout", monkeypatch: pytest.MonkeyPatch) -> "Snapshot":
+    """A rehearsed plan that ends with phase 1, where production has done phase 0; nobody waits."""
+    from rollout.worker import rehearsals
     from tests import rollouts
 
-    return rollouts.the_rollout()
+    monkeypatch.setattr(rehearsals, "CONTRACT", 1)
+    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
+    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
+    return rollouts.snapshot_of(prepared)
+
+
+@pytest.fixture
+def cli(committed_db: Database, capsys: pytest.CaptureFixture[str]) -> "Cli":
+    """Runs ``manage.py rollout`` as a shell does: exit status, output, errors."""
+    from rollout.management.commands.rollout import Command
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            Command().run_from_argv(["manage.py", "rollout", *arguments])
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from rollout.plan import Item, Phase, Plan, ProbeFlow, plans
 from rollout.plan.gates import Approved, ChecklistComplete, ProbesPassed, SnapshotVerified
 from rollout.queries.status import find_rollout
 from rollout.worker.probes import probe_all
+from tests.servers import filled_template
 
 PLAN = "property-classification"
 
@@ -39,6 +40,8 @@ class Person:
 
 
 ADA = Person()
+# What `manage.py rollout …` gives in this process: exit status, output, errors.
+Cli = Callable[..., tuple[int, str, str]]
 
 
 def person(name: str = "ada") -> User:
@@ -172,6 +175,23 @@ def start(rollout: Rollout, phase: int) -> PhaseRun:
     return runner.start(rollout, phase, actor=prepare(rollout, phase))
 
 
+def listings_template(template: str, *, phases: int) -> str:
+    """The name of a database with a few hundred listings and so many phases done."""
+    listings = filled_template("listings", template, partial(load_listings, 300))
+    return template_after(listings, phases=phases)
+
+
+def template_after(template: str, *, phases: int) -> str:
+    """The name of a copy of a template in which so many phases have been carried out."""
+    for phase in range(phases):
+        template = filled_template(f"{phase}", template, partial(_carry_out, phase))
+    return template
+
+
+def _carry_out(phase: int) -> None:
+    carry_out(the_rollout(), phase)
+
+
 def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
     """Roll phases back one after the other; the last one's run."""
     return _each(partial(runner.roll_back, actor=ADA), rollout, phases)
@@ -194,6 +214,14 @@ def execute(statement: str) -> None:
     """Run a statement on Django's connection."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def execute_past_triggers(statement: str) -> None:
+    """Run a statement on listings that the dual write does not see."""
+    with target() as opened:
+        opened.execute("ALTER TABLE properties DISABLE TRIGGER USER")
+        opened.execute(statement.encode())
+        opened.execute("ALTER TABLE properties ENABLE TRIGGER USER")
 
 
 @contextmanager

@@ -6,6 +6,13 @@ from typing import Any
 
 from django.core.files.storage import FileSystemStorage, InMemoryStorage
 
+from rollout.worker import dump_storage
+
+
+def stored() -> list[Path]:
+    """The files of the storage for snapshots, whole or not."""
+    return [path for path in Path(dump_storage.storage().path("")).rglob("*") if path.is_file()]
+
 
 class FullStorage(FileSystemStorage):
     """A disk with room for the first piece of a file alone."""

@@ -5,42 +5,29 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 
 from config.home import ROOT
-from rollout.management.commands.rollout import Command
+from rollout.models import Rollout
 from tests import rollouts
+from tests.rollouts import Cli
 from tests.servers import Database
 
 PLAN = rollouts.PLAN
-ROWS = 100
+ROWS = 300
 
 
 @pytest.fixture
-def audit(committed_db: Database, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def audit(filled: Rollout, cli: Cli) -> Cli:
     """Exit status, output and errors of an audit, of listings whose currency is wrong in all."""
-    rollouts.load_listings(ROWS)
-    rollouts.carry_out(rollouts.the_rollout(), 0, 1, 2)
-    with rollouts.target() as other:
-        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
-        other.execute("UPDATE properties SET currency = 'EUR'")
-        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            Command().run_from_argv(["manage.py", "rollout", "audit", PLAN, *arguments])
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return run
+    rollouts.execute_past_triggers("UPDATE properties SET currency = 'EUR'")
+    return partial(cli, "audit", PLAN)
 
 
 def test_its_options_confine_it_and_its_exit_status_is_the_answer(
-    audit: Callable[..., Any], committed_db: Database
+    audit: Cli, committed_db: Database
 ) -> None:
     code, out, err = audit("--csv")
     assert (code, err) == (1, "")
@@ -58,7 +45,7 @@ def test_its_options_confine_it_and_its_exit_status_is_the_answer(
     found = json.loads(out)
     assert (found["mode"], found["seed"], found["population"]) == ("sampled", 7, ROWS)
     assert (found["rows"], found["mismatched"]) == (20, 20)
-    assert "Examined 20 of 100 rows" in audit("--sample", "20")[1]
+    assert "Examined 20 of 300 rows" in audit("--sample", "20")[1]
 
     assert audit("--table", "property_images")[0] == 0
     for wrong in (["--table", "nothing"], ["--seed", "7"], ["--sample", "0"]):

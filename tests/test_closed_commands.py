@@ -3,7 +3,7 @@ happens by itself goes on for the others."""
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,10 +21,8 @@ from tests import rollouts
 from tests.console import journal
 from tests.console.http.test_closed_pages import dropped as dropped_state
 from tests.console.http.test_closed_pages import forget_the_database, port_of, refusing, unreachable
-from tests.rollouts import PLAN
+from tests.rollouts import PLAN, Cli
 from tests.servers import Database
-
-Said = tuple[int, str, str]
 
 OF_NO_ENVIRONMENT = {"list", "who", "verify-log", "watchdog"}
 BESIDES: dict[str, list[str]] = {
@@ -48,18 +46,6 @@ def verbs() -> list[str]:
 
 
 @pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            Command().run_from_argv(["manage.py", "rollout", *arguments])
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
 def away(committed_db: Database, settings: LazySettings) -> Iterator[Rollout]:
     """An environment whose server refuses connections, beside one that is well."""
     rollouts.the_rollout()
@@ -73,7 +59,7 @@ def dropped(committed_db: Database) -> Rollout:
     return dropped_state(rollouts.the_rollout()).rollout
 
 
-def ended_badly(shell: Callable[..., Said], environment: str, says: str) -> list[Any]:
+def ended_badly(cli: Cli, environment: str, says: str) -> list[Any]:
     """The verbs that did not say it; a parser that wants more ends with 2 as well."""
     journal.browser_of("lead")
     wrong = []
@@ -83,7 +69,7 @@ def ended_badly(shell: Callable[..., Said], environment: str, says: str) -> list
             if verb == "scaffold"
             else [PLAN, *BESIDES.get(verb, [])]
         )
-        code, out, err = shell(verb, *named, "--env", environment)
+        code, out, err = cli(verb, *named, "--env", environment)
         if "usage:" in err or "Traceback" in err or (code and not (out + err).strip()):
             wrong.append((verb, code, err))
         elif says not in out + err:
@@ -91,25 +77,23 @@ def ended_badly(shell: Callable[..., Said], environment: str, says: str) -> list
     return wrong
 
 
-def test_every_verb_says_that_an_environment_is_gone(
-    dropped: Rollout, shell: Callable[..., Said]
-) -> None:
-    assert not ended_badly(shell, dropped.environment, "was dropped")
+def test_every_verb_says_that_an_environment_is_gone(dropped: Rollout, cli: Cli) -> None:
+    assert not ended_badly(cli, dropped.environment, "was dropped")
 
 
 def test_list_and_introspect_go_on_with_the_environments_that_answer(
-    away: Rollout, shell: Callable[..., Said]
+    away: Rollout, cli: Cli
 ) -> None:
-    code, out, err = shell("list")
+    code, out, err = cli("list")
     assert (code, err) == (0, "")
     assert "production" in out
     assert "qa" in out
-    code, out, _err = shell("introspect", "--json")
+    code, out, _err = cli("introspect", "--json")
     assert code == 2
     found = {one["environment"]: one for one in json.loads(out)}
     assert found["production"]["tables"]
     assert "cannot be reached" in found["qa"]["error"]
-    code, out, _err = shell("show", PLAN, "--env", "qa")
+    code, out, _err = cli("show", PLAN, "--env", "qa")
     assert code == 0
     assert "what the application reads and writes is not known" in out
 

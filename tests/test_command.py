@@ -3,61 +3,28 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from config.home import ROOT
-from rollout.management.commands.rollout import Command
-from rollout.models import LogEntry, PhaseRun, RunState
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after
+from tests.rollouts import PLAN, Cli
 from tests.servers import Database
 
-PLAN = rollouts.PLAN
-Said = tuple[int, str, str]
-Rollout = Callable[..., Said]
 
-
-@pytest.fixture
-def rollout(committed_db: Database, capsys: pytest.CaptureFixture[str]) -> Rollout:
-    """Runs the command as a shell does: exit status, output, errors."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            Command().run_from_argv(["manage.py", "rollout", *arguments])
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def backfilled(rollout: Rollout) -> None:
-    """A hundred listings, carried to the end of phase 2."""
-    rollouts.load_listings(100)
-    rollouts.carry_out(rollouts.the_rollout(), 0, 1, 2)
-
-
-def spoil() -> None:
-    with rollouts.target() as other:
-        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
-        other.execute("UPDATE properties SET currency = 'EUR'")
-        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
-
-
-def test_list_names_each_plan_and_environment(rollout: Rollout) -> None:
-    assert rollout("list") == (0, f"{PLAN}  production  not started\n", "")
-    code, out, _ = rollout("list", "--json")
+def test_list_names_each_plan_and_environment(cli: Cli) -> None:
+    assert cli("list") == (0, f"{PLAN}  production  not started\n", "")
+    code, out, _ = cli("list", "--json")
     assert code == 0
     (one,) = json.loads(out)
     assert (one["plan"], one["environment"], one["phase"]) == (PLAN, "production", None)
 
 
-def test_show_as_json_has_exactly_the_agreed_shape(rollout: Rollout) -> None:
-    code, out, err = rollout("show", PLAN, "--json")
+def test_show_as_json_has_exactly_the_agreed_shape(cli: Cli) -> None:
+    code, out, err = cli("show", PLAN, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "plan": PLAN,
@@ -79,8 +46,8 @@ def test_show_as_json_has_exactly_the_agreed_shape(rollout: Rollout) -> None:
     }
 
 
-def test_show_as_json_tells_gates_and_modes_as_they_are(rollout: Rollout, backfilled: None) -> None:
-    _, out, _ = rollout("show", PLAN, "--json")
+def test_show_as_json_tells_gates_and_modes_as_they_are(cli: Cli, filled: Rollout) -> None:
+    _, out, _ = cli("show", PLAN, "--json")
     found = json.loads(out)
     assert (found["phase"], found["read_mode"], found["write_mode"]) == (2, "legacy", "both")
     assert [phase["state"] for phase in found["phases"]] == ["done"] * 3 + ["pending"] * 2
@@ -101,38 +68,38 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(rollout: Rollout, backfi
     }
 
 
-def test_show_for_people_says_what_waits_and_that_no_worker_runs(rollout: Rollout) -> None:
+def test_show_for_people_says_what_waits_and_that_no_worker_runs(cli: Cli) -> None:
     rollouts.carry_out(rollouts.the_rollout(), 0)
-    code, out, _ = rollout("show", PLAN)
+    code, out, _ = cli("show", PLAN)
     assert code == 0
     assert "0 prepare   done" in out
     assert "pass    earlier phase done: Phase 0 finished at" in out
     assert "manage.py qcluster" in out
 
 
-def test_show_tells_an_error_and_what_to_do(rollout: Rollout) -> None:
+def test_show_tells_an_error_and_what_to_do(cli: Cli) -> None:
     rollouts.execute("ALTER TABLE properties DROP price")
-    rollout("start", PLAN, "0")
+    cli("start", PLAN, "0")
     rollouts.work()
-    _, out, _ = rollout("show", PLAN)
+    _, out, _ = cli("show", PLAN)
     assert "properties.price: expected numeric(12,2), found no column" in out
     assert "then retry" in out
 
 
-def test_sql_prints_each_step_both_ways(rollout: Rollout) -> None:
-    code, out, _ = rollout("sql", PLAN, "1")
+def test_sql_prints_each_step_both_ways(cli: Cli) -> None:
+    code, out, _ = cli("sql", PLAN, "1")
     assert code == 0
     assert "-- create-types\n\\echo 'Create lookup table: property_types'" in out
     assert "ADD COLUMN" in out
-    code, out, _ = rollout("sql", PLAN, "1", "--rollback")
+    code, out, _ = cli("sql", PLAN, "1", "--rollback")
     assert code == 0
     assert out.index("-- add-image-columns") < out.index("-- create-types")
     assert "DROP COLUMN" in out
     assert "ADD COLUMN" not in out
 
 
-def test_start_queues_the_phase_and_says_how_to_watch_it(rollout: Rollout) -> None:
-    assert rollout("start", PLAN, "0") == (
+def test_start_queues_the_phase_and_says_how_to_watch_it(cli: Cli) -> None:
+    assert cli("start", PLAN, "0") == (
         0,
         f"Queued. Follow progress: manage.py rollout show {PLAN}\n",
         "",
@@ -142,36 +109,36 @@ def test_start_queues_the_phase_and_says_how_to_watch_it(rollout: Rollout) -> No
     assert (entry.event, entry.source) == ("phase started", "shell")
 
 
-def test_a_gate_that_fails_is_answered_with_no_and_advice(rollout: Rollout) -> None:
-    code, out, err = rollout("start", PLAN, "1")
+def test_a_gate_that_fails_is_answered_with_no_and_advice(cli: Cli) -> None:
+    code, out, err = cli("start", PLAN, "1")
     assert (code, out) == (1, "")
     assert err == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.\n")
 
 
-def test_every_verb_goes_to_the_runner(rollout: Rollout) -> None:
-    rollout("start", PLAN, "0")
-    assert rollout("pause", PLAN) == (0, "Phase 0 is paused.\n", "")
-    assert rollout("resume", PLAN) == (0, "Phase 0 is queued.\n", "")
-    assert rollout("cancel", PLAN) == (0, "Phase 0 is cancelled.\n", "")
-    assert rollout("retry", PLAN) == (0, "Phase 0 is queued.\n", "")
+def test_every_verb_goes_to_the_runner(cli: Cli) -> None:
+    cli("start", PLAN, "0")
+    assert cli("pause", PLAN) == (0, "Phase 0 is paused.\n", "")
+    assert cli("resume", PLAN) == (0, "Phase 0 is queued.\n", "")
+    assert cli("cancel", PLAN) == (0, "Phase 0 is cancelled.\n", "")
+    assert cli("retry", PLAN) == (0, "Phase 0 is queued.\n", "")
     rollouts.work()
-    assert rollout("rollback", PLAN, "0")[0] == 0
+    assert cli("rollback", PLAN, "0")[0] == 0
     rollouts.work()
     assert set(LogEntry.objects.values_list("source", flat=True)) == {"shell", "worker"}
     assert PhaseRun.objects.filter(state=RunState.DONE).count() == 2
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_verb_with_nothing_to_act_on_is_answered_with_no(rollout: Rollout, verb: str) -> None:
-    code, out, err = rollout(verb, PLAN)
+def test_a_verb_with_nothing_to_act_on_is_answered_with_no(cli: Cli, verb: str) -> None:
+    code, out, err = cli(verb, PLAN)
     assert (code, out) == (1, "")
     assert err.startswith("Nothing ")
 
 
 @pytest.mark.parametrize("verb", ["start", "rollback", "sql"])
 @pytest.mark.parametrize("phase", ["5", "99", "-1"])
-def test_a_phase_that_does_not_exist_is_wrong_use(rollout: Rollout, verb: str, phase: str) -> None:
-    code, out, err = rollout(verb, PLAN, phase)
+def test_a_phase_that_does_not_exist_is_wrong_use(cli: Cli, verb: str, phase: str) -> None:
+    code, out, err = cli(verb, PLAN, phase)
     assert (code, out) == (2, "")
     assert err == f"There is no phase {phase}: phases are 0 to 4.\n"
 
@@ -197,15 +164,13 @@ ALL_WITH_A_PLAN = [
 
 
 @pytest.mark.parametrize(("verb", "more"), [(v, m) for v, *m in ALL_WITH_A_PLAN])
-def test_an_unknown_plan_or_environment_is_wrong_use(
-    rollout: Rollout, verb: str, more: list[str]
-) -> None:
-    assert rollout(verb, "nonsense", *more) == (
+def test_an_unknown_plan_or_environment_is_wrong_use(cli: Cli, verb: str, more: list[str]) -> None:
+    assert cli(verb, "nonsense", *more) == (
         2,
         "",
         f"There is no plan 'nonsense'. Known plans: {PLAN}.\n",
     )
-    assert rollout(verb, PLAN, *more, "--env", "moon") == (
+    assert cli(verb, PLAN, *more, "--env", "moon") == (
         2,
         "",
         "There is no environment 'moon'. Known environments: production.\n",
@@ -215,16 +180,14 @@ def test_an_unknown_plan_or_environment_is_wrong_use(
 @pytest.mark.parametrize(
     "arguments", [(), ("fly",), ("start", PLAN), ("start", PLAN, "two"), ("show", PLAN, "--yaml")]
 )
-def test_what_cannot_be_read_is_wrong_use_with_a_hint(
-    rollout: Rollout, arguments: tuple[str, ...]
-) -> None:
-    code, _, err = rollout(*arguments)
+def test_what_cannot_be_read_is_wrong_use_with_a_hint(cli: Cli, arguments: tuple[str, ...]) -> None:
+    code, _, err = cli(*arguments)
     assert code == 2
     assert "usage:" in err
 
 
-def test_audit_as_json_has_exactly_the_agreed_shape(rollout: Rollout, backfilled: None) -> None:
-    code, out, err = rollout("audit", PLAN, "--json")
+def test_audit_as_json_has_exactly_the_agreed_shape(cli: Cli, filled: Rollout) -> None:
+    code, out, err = cli("audit", PLAN, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     categories = found.pop("categories")
@@ -234,51 +197,51 @@ def test_audit_as_json_has_exactly_the_agreed_shape(rollout: Rollout, backfilled
         "plan": PLAN,
         "environment": "production",
         "mode": "full",
-        "rows": 100,
-        "matched": 100,
+        "rows": 300,
+        "matched": 300,
         "mismatched": 0,
         "status": "clean",
     }
-    assert sum(categories.values()) == 100
+    assert sum(categories.values()) == 300
 
 
-def test_mismatches_are_answered_with_no(rollout: Rollout, backfilled: None) -> None:
-    spoil()
-    code, out, _ = rollout("audit", PLAN, "--json")
+def test_mismatches_are_answered_with_no(cli: Cli, filled: Rollout) -> None:
+    rollouts.execute_past_triggers("UPDATE properties SET currency = 'EUR'")
+    code, out, _ = cli("audit", PLAN, "--json")
     assert code == 1
     found = json.loads(out)
     assert (found["status"], found["mismatched"], found["categories"]) == (
         "mismatched",
-        100,
-        {"computed_differs": 100},
+        300,
+        {"computed_differs": 300},
     )
-    code, out, _ = rollout("audit", PLAN)
+    code, out, _ = cli("audit", PLAN)
     assert code == 1
-    assert "100 mismatched" in out
-    code, _, err = rollout("start", PLAN, "3")
+    assert "300 mismatched" in out
+    code, _, err = cli("start", PLAN, "3")
     assert code == 1
-    assert "found 100 mismatches" in err
+    assert "found 300 mismatches" in err
 
 
-def test_an_audit_that_could_not_compare_is_an_error(rollout: Rollout) -> None:
-    code, out, _ = rollout("audit", PLAN, "--json")
+def test_an_audit_that_could_not_compare_is_an_error(cli: Cli) -> None:
+    code, out, _ = cli("audit", PLAN, "--json")
     assert code == 2
     assert json.loads(out)["status"] == "inconclusive"
-    assert "Start phase 1 and phase 2 first." in rollout("audit", PLAN)[1]
+    assert "Start phase 1 and phase 2 first." in cli("audit", PLAN)[1]
 
 
-def test_introspect_finds_no_drift_where_there_is_none(rollout: Rollout, backfilled: None) -> None:
-    code, out, _ = rollout("introspect", PLAN, "--json")
+def test_introspect_finds_no_drift_where_there_is_none(cli: Cli, filled: Rollout) -> None:
+    code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 0
     found: dict[str, Any] = json.loads(out)
     assert (found["plan"], found["environment"], found["drift"]) == (PLAN, "production", [])
     assert found["tables"]["properties"]["currency"] == "character varying(3)"
-    assert "No drift." in rollout("introspect")[1]
+    assert "No drift." in cli("introspect")[1]
 
 
-def test_drift_is_answered_with_no_and_named(rollout: Rollout) -> None:
+def test_drift_is_answered_with_no_and_named(cli: Cli) -> None:
     rollouts.execute("ALTER TABLE properties ADD currency text")
-    code, out, _ = rollout("introspect", PLAN, "--json")
+    code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 1
     assert json.loads(out)["drift"] == [
         {
@@ -288,24 +251,24 @@ def test_drift_is_answered_with_no_and_named(rollout: Rollout) -> None:
             "found": "text",
         }
     ]
-    code, out, _ = rollout("introspect")
+    code, out, _ = cli("introspect")
     assert code == 1
     assert "DRIFT properties.currency: expected no column in this phase, found text" in out
 
 
-def test_verify_log_tells_the_head_of_a_chain_that_holds(rollout: Rollout) -> None:
-    rollout("start", PLAN, "0")
+def test_verify_log_tells_the_head_of_a_chain_that_holds(cli: Cli) -> None:
+    cli("start", PLAN, "0")
     head = LogEntry.objects.get().hash
-    assert rollout("verify-log") == (0, f"Hash chain OK. Entries: 1. Head: {head}\n", "")
+    assert cli("verify-log") == (0, f"Hash chain OK. Entries: 1. Head: {head}\n", "")
 
 
-def test_verify_log_names_the_first_broken_entry_and_answers_no(rollout: Rollout) -> None:
+def test_verify_log_names_the_first_broken_entry_and_answers_no(cli: Cli) -> None:
     for verb in ("start", "cancel", "retry", "cancel"):
-        rollout(verb, PLAN, *(["0"] if verb == "start" else []))
+        cli(verb, PLAN, *(["0"] if verb == "start" else []))
     second = LogEntry.objects.order_by("pk")[1]
     rollouts.execute("ALTER TABLE rollout_logentry DISABLE TRIGGER USER")
     LogEntry.objects.filter(pk__gte=second.pk).update(actor="eve")
-    code, out, _ = rollout("verify-log")
+    code, out, _ = cli("verify-log")
     assert code == 1
     assert out.startswith(f"Hash chain broken at entry {second.pk} (")
     assert out.endswith("cancel asked for: Asked phase 0 to stop.): its content was changed.\n")

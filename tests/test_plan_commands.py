@@ -6,10 +6,7 @@ import pytest
 from django.apps import apps
 
 from rollout.plan import plans
-from tests.rollouts import PLAN, execute
-from tests.test_command import Rollout, rollout
-
-__all__ = ["rollout"]
+from tests.rollouts import PLAN, Cli, execute
 
 
 @pytest.fixture
@@ -19,25 +16,25 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_first_plan_is_written_once_and_says_what_to_do_next(rollout: Rollout, app: Path) -> None:
+def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Path) -> None:
     execute(
         "INSERT INTO properties (id, title, description, address, city, postal_code, type,"
         " created_at, updated_at) VALUES (gen_random_uuid(), '', '', '', '', '', 'Loft', now(),"
         " now())"
     )
     # A model stands for its table.
-    status, out, err = rollout("scaffold", "properties", "LegacyProperty", "type", "status")
+    status, out, err = cli("scaffold", "properties", "LegacyProperty", "type", "status")
     assert (status, err) == (0, "")
     assert f"Wrote {app / 'rollout.py'} with the plan 'properties-type-status'." in out
     assert "manage.py check" in out
     assert "manage.py rollout start properties-type-status 0 --wait" in out
     written = (app / "rollout.py").read_text()
     assert 'name="properties-type-status",' in written
-    status, out, err = rollout("scaffold", "properties", "properties", "type")
+    status, out, err = cli("scaffold", "properties", "properties", "type")
     assert (status, out) == (2, "")
     assert "already exists. Print the plan with --print and add it by hand." in err
     assert (app / "rollout.py").read_text() == written
-    status, out, _ = rollout("scaffold", "properties", "properties", "type", "--print")
+    status, out, _ = cli("scaffold", "properties", "properties", "type", "--print")
     assert status == 0
     assert out.startswith('"""The rollout of properties: type.')
 
@@ -55,32 +52,32 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(rollout: Rollout,
     ],
 )
 def test_what_cannot_be_written_is_refused_and_writes_nothing(
-    rollout: Rollout, app: Path, arguments: tuple[str, ...], said: str
+    cli: Cli, app: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    status, out, err = rollout("scaffold", *arguments)
+    status, out, err = cli("scaffold", *arguments)
     assert (status, out) == (2, "")
     assert said in err
     assert list(app.iterdir()) == []
 
 
 def test_a_plans_steps_are_written_as_files_and_never_over_somebodys_own(
-    rollout: Rollout, tmp_path: Path
+    cli: Cli, tmp_path: Path
 ) -> None:
     steps = sum(len(phase.steps) for phase in plans.get(PLAN).phases)
-    status, out, _ = rollout("sql", PLAN, "--write", str(tmp_path / "review"))
+    status, out, _ = cli("sql", PLAN, "--write", str(tmp_path / "review"))
     assert status == 0
     assert len(list((tmp_path / "review").glob("*.up.sql"))) == steps
     assert "files to" in out
     (tmp_path / "review" / "500_own.up.sql").write_text("SELECT 1")
-    status, _, err = rollout("sql", PLAN, "--write", str(tmp_path / "review"))
+    status, _, err = cli("sql", PLAN, "--write", str(tmp_path / "review"))
     assert status == 2
     assert "500_own.up.sql is somebody's own. Name another directory." in err
-    status, _, err = rollout("sql", PLAN)
+    status, _, err = cli("sql", PLAN)
     assert (status, err.strip()) == (2, "Name a phase, or write all phases to files: --write DIR")
 
 
-def test_there_is_nothing_to_accept_where_no_file_was_edited(rollout: Rollout) -> None:
-    status, _, err = rollout("accept-files", PLAN)
+def test_there_is_nothing_to_accept_where_no_file_was_edited(cli: Cli) -> None:
+    status, _, err = cli("accept-files", PLAN)
     assert (status, err.strip()) == (
         1,
         "No SQL file was edited after it was applied: there is nothing to accept.",

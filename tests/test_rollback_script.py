@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +89,7 @@ def phase() -> int:
 def beginning(phase: int, template: str, django_db_blocker: "DjangoDbBlocker") -> str:
     """Sixty listings and one with an odd text, carried up to a phase."""
     with django_db_blocker.unblock():
-        found = filled_template("odd", template, _load)
-        for done in range(phase):
-            found = filled_template(f"{done}", found, partial(_carry_out, done))
-    return found
+        return rollouts.template_after(filled_template("odd", template, _load), phases=phase)
 
 
 def _load() -> None:
@@ -102,10 +98,6 @@ def _load() -> None:
         "UPDATE properties SET type = E' it''s \\\\ $sql$ \\u00e9 ' WHERE id ="
         " (SELECT min(id::text)::uuid FROM properties)"
     )
-
-
-def _carry_out(phase: int) -> None:
-    rollouts.carry_out(rollouts.the_rollout(), phase)
 
 
 @pytest.fixture

@@ -8,23 +8,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from rollout.models import Rollout
 from tests import rollouts
-from tests.rollouts import PLAN
+from tests.rollouts import PLAN, Cli
 from tests.staging import staging_environment
-from tests.test_command import Rollout, backfilled, rollout
-
-__all__ = ["backfilled", "rollout"]
 
 
 @pytest.fixture
-def staging(rollout: Rollout, settings: Any, template: str) -> Iterator[psycopg.Connection]:
+def staging(cli: Cli, settings: Any, template: str) -> Iterator[psycopg.Connection]:
     with staging_environment(settings, template) as connection:
         yield connection
 
 
-def test_drift_beyond_columns_says_which_part_it_is(rollout: Rollout) -> None:
+def test_drift_beyond_columns_says_which_part_it_is(cli: Cli) -> None:
     rollouts.execute("DROP INDEX properties_type_status_idx")
-    code, out, _ = rollout("introspect", PLAN, "--json")
+    code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 1
     assert json.loads(out)["drift"] == [
         {
@@ -37,23 +35,23 @@ def test_drift_beyond_columns_says_which_part_it_is(rollout: Rollout) -> None:
     ]
     assert (
         "DRIFT properties index properties_type_status_idx: expected btree"
-        in rollout("introspect", PLAN)[1]
+        in cli("introspect", PLAN)[1]
     )
 
 
-def test_environments_alike_do_not_differ(rollout: Rollout, staging: psycopg.Connection) -> None:
-    code, out, _ = rollout("introspect", PLAN, "--against", "staging")
+def test_environments_alike_do_not_differ(cli: Cli, staging: psycopg.Connection) -> None:
+    code, out, _ = cli("introspect", PLAN, "--against", "staging")
     assert code == 0
     assert "against staging" in out
     assert "No drift." in out
 
 
 def test_environments_that_differ_are_answered_with_no_and_the_difference(
-    rollout: Rollout, staging: psycopg.Connection
+    cli: Cli, staging: psycopg.Connection
 ) -> None:
     staging.execute("ALTER TABLE properties ADD colour text")
     staging.execute("CREATE INDEX of_staging ON properties (lower(city))")
-    code, out, _ = rollout("introspect", PLAN, "--against", "staging", "--json")
+    code, out, _ = cli("introspect", PLAN, "--against", "staging", "--json")
     assert code == 1
     found = json.loads(out)
     assert found["against"] == "staging"
@@ -69,15 +67,15 @@ def test_environments_that_differ_are_answered_with_no_and_the_difference(
     ]
 
 
-def test_another_environment_needs_a_plan_and_a_name_that_there_is(rollout: Rollout) -> None:
-    assert rollout("introspect", "--against", "staging")[0] == 2
-    code, _, err = rollout("introspect", PLAN, "--against", "nowhere")
+def test_another_environment_needs_a_plan_and_a_name_that_there_is(cli: Cli) -> None:
+    assert cli("introspect", "--against", "staging")[0] == 2
+    code, _, err = cli("introspect", PLAN, "--against", "nowhere")
     assert code == 2
     assert "There is no environment 'nowhere'." in err
 
 
-def test_types_are_those_of_the_phase(rollout: Rollout) -> None:
-    code, out, _ = rollout("types", PLAN)
+def test_types_are_those_of_the_phase(cli: Cli) -> None:
+    code, out, _ = cli("types", PLAN)
     assert code == 0
     assert out.startswith(f"// Made by: manage.py rollout types {PLAN}\n")
     assert "  id: string;\n" in out
@@ -85,7 +83,7 @@ def test_types_are_those_of_the_phase(rollout: Rollout) -> None:
     assert "  type: string | null;\n" in out
     assert "PropertyTypes" not in out
     rollouts.carry_out(rollouts.the_rollout(), 0, 1)
-    out = rollout("types", PLAN)[1]
+    out = cli("types", PLAN)[1]
     assert (
         "export interface PropertyTypes {\n  active: boolean;\n  id: number;\n  name: string;\n"
         in out
@@ -93,69 +91,69 @@ def test_types_are_those_of_the_phase(rollout: Rollout) -> None:
     assert "  is_listed: boolean | null;\n" in out
 
 
-def test_a_file_of_types_is_checked_against_the_schema(rollout: Rollout, tmp_path: Path) -> None:
+def test_a_file_of_types_is_checked_against_the_schema(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "rollout.ts"
-    file.write_text(rollout("types", PLAN)[1])
-    assert rollout("types", PLAN, "--check", str(file))[0] == 0
+    file.write_text(cli("types", PLAN)[1])
+    assert cli("types", PLAN, "--check", str(file))[0] == 0
     rollouts.execute("ALTER TABLE properties ALTER price SET NOT NULL")
-    code, out, _ = rollout("types", PLAN, "--check", str(file))
+    code, out, _ = cli("types", PLAN, "--check", str(file))
     assert code == 1
     assert "expected “price: string;”, found “price: string | null;”." in out
 
 
-def test_a_file_of_types_that_is_not_there_is_an_error(rollout: Rollout, tmp_path: Path) -> None:
-    code, _, err = rollout("types", PLAN, "--check", str(tmp_path / "none.ts"))
+def test_a_file_of_types_that_is_not_there_is_an_error(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("types", PLAN, "--check", str(tmp_path / "none.ts"))
     assert code == 2
     assert "Cannot read" in err
 
 
-def test_a_preflight_tells_what_blocks_and_answers_no(rollout: Rollout, backfilled: None) -> None:
-    code, out, _ = rollout("preflight", PLAN, "3")
+def test_a_preflight_tells_what_blocks_and_answers_no(cli: Cli, filled: Rollout) -> None:
+    code, out, _ = cli("preflight", PLAN, "3")
     assert code == 0
     assert "BLOCKS" not in out
     with rollouts.target() as other:
         other.execute("SET session_replication_role = replica")
         other.execute("UPDATE properties SET currency = NULL")
-    code, out, _ = rollout("preflight", PLAN, "3")
+    code, out, _ = cli("preflight", PLAN, "3")
     assert code == 1
-    assert "BLOCKS   nulls in properties.currency: 100 rows of properties have no currency." in out
-    code, out, _ = rollout("preflight", PLAN, "3", "--json")
+    assert "BLOCKS   nulls in properties.currency: 300 rows of properties have no currency." in out
+    code, out, _ = cli("preflight", PLAN, "3", "--json")
     assert code == 1
     assert json.loads(out)["items"][0]["level"] == "blocks"
-    assert rollout("preflight", PLAN, "7")[0] == 2
+    assert cli("preflight", PLAN, "7")[0] == 2
 
 
-def test_a_preflight_that_only_warns_answers_so(rollout: Rollout) -> None:
-    assert rollout("preflight", PLAN, "1")[0] == 0
+def test_a_preflight_that_only_warns_answers_so(cli: Cli) -> None:
+    assert cli("preflight", PLAN, "1")[0] == 0
     rollouts.execute("ALTER TABLE properties ADD is_listed boolean")
-    code, out, _ = rollout("preflight", PLAN, "1")
+    code, out, _ = cli("preflight", PLAN, "1")
     assert code == 3
     assert "WARNS    schema: properties.is_listed: expected no column in this phase" in out
 
 
 def test_what_is_only_worth_knowing_answers_yes_until_a_later_phase_is_warned_of(
-    rollout: Rollout,
+    cli: Cli,
 ) -> None:
     rollouts.execute("CREATE PUBLICATION of_properties FOR TABLE properties")
-    code, out, _ = rollout("preflight", PLAN, "0")
+    code, out, _ = cli("preflight", PLAN, "0")
     assert "INFO     publications: of_properties publishes public.properties" in out
     assert code == 0
-    code, out, _ = rollout("readiness", PLAN)
+    code, out, _ = cli("readiness", PLAN)
     assert "WARNS    phase 1: publications: of_properties publishes" in out
     assert (code, "BLOCKS" in out) == (3, False)
 
 
-def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(rollout: Rollout) -> None:
-    code, out, _ = rollout("readiness", PLAN)
+def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(cli: Cli) -> None:
+    code, out, _ = cli("readiness", PLAN)
     assert (code, "BLOCKS" in out) == (0, False)
     rollouts.execute("CREATE VIEW of_a_report AS SELECT id, type FROM properties")
-    code, out, _ = rollout("readiness", PLAN)
+    code, out, _ = cli("readiness", PLAN)
     assert code == 1
     assert "BLOCKS   phase 4: what needs properties (type, status): 1 objects need" in out
     assert "view of_a_report" in out
-    code, out, _ = rollout("readiness", PLAN, "--json")
+    code, out, _ = cli("readiness", PLAN, "--json")
     answer = json.loads(out)
     assert (code, answer["items"][0]["level"], answer["items"][0]["phase"]) == (1, "blocks", 4)
     assert answer["asked_later"]
     # It does not keep phase 0 from starting: a release may replace the view on the way.
-    assert rollout("preflight", PLAN, "0")[0] == 0
+    assert cli("preflight", PLAN, "0")[0] == 0

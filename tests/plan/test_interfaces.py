@@ -8,16 +8,13 @@ from properties.rollout import PLAN as SHIPPED
 from rollout import gates
 from rollout.gates import Evidence
 from rollout.gates.checklists import types_of
-from rollout.models import Rollout as RolloutRow
+from rollout.models import Rollout
 from rollout.plan import interfaces
 from rollout.plan.table import Column
 from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
-from tests.rollouts import PLAN
-from tests.test_command import Rollout, rollout
-
-__all__ = ["rollout"]
+from tests.rollouts import PLAN, Cli
 
 OWN = Column("integer")
 """A column of the application's own, that no phase knows of."""
@@ -55,7 +52,7 @@ def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -
     )
 
 
-def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: RolloutRow) -> None:
+def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: Rollout) -> None:
     gates.invalidate()
     (item,) = types_of(Evidence(properties, 1))
     assert (item.status, item.message) == (
@@ -65,7 +62,7 @@ def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: Rollout
 
 
 def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
-    filled: RolloutRow, rollout: Rollout
+    filled: Rollout, cli: Cli
 ) -> None:
     gates.invalidate()
     viewer = journal.browser_of("viewer")
@@ -77,11 +74,11 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
         assert f'href="{PAGE}phases/2/types.ts"' in text
         assert f'href="{PAGE}phases/3/types.ts"' in text
     assert told not in text_of(viewer, f"{PAGE}phases/1/")
-    assert told in rollout("show", PLAN)[1]
+    assert told in cli("show", PLAN)[1]
 
 
 def test_the_file_of_a_phase_downloads_and_fits_then(
-    filled: RolloutRow, rollout: Rollout, tmp_path: Path
+    filled: Rollout, cli: Cli, tmp_path: Path
 ) -> None:
     viewer = journal.browser_of("viewer")
     file = tmp_path / "types.ts"
@@ -89,19 +86,19 @@ def test_the_file_of_a_phase_downloads_and_fits_then(
         answer = viewer.get(f"{PAGE}phases/{phase}/types.ts")
         assert f"phase-{phase}.ts" in answer["Content-Disposition"]
         file.write_bytes(answer.content)
-        assert rollout("types", PLAN, "--phase", str(phase))[1] == answer.content.decode()
-        assert rollout("types", PLAN, "--check", str(file), "--phase", str(phase))[0] == 0
-        assert rollout("types", PLAN, "--check", str(file))[0] == fits, phase
+        assert cli("types", PLAN, "--phase", str(phase))[1] == answer.content.decode()
+        assert cli("types", PLAN, "--check", str(file), "--phase", str(phase))[0] == 0
+        assert cli("types", PLAN, "--check", str(file))[0] == fits, phase
     assert viewer.get(f"{PAGE}phases/7/types.ts").status_code == 404
-    assert rollout("types", PLAN, "--phase", "7")[0] == 2
+    assert cli("types", PLAN, "--phase", "7")[0] == 2
 
 
 def test_a_file_of_phase_2_still_fits_after_the_way_back_to_it(
-    filled: RolloutRow, rollout: Rollout, tmp_path: Path
+    filled: Rollout, cli: Cli, tmp_path: Path
 ) -> None:
     file = tmp_path / "types.ts"
-    file.write_text(rollout("types", PLAN)[1])
+    file.write_text(cli("types", PLAN)[1])
     rollouts.carry_out(filled, 3)
-    assert rollout("types", PLAN, "--check", str(file))[0] == 1
+    assert cli("types", PLAN, "--check", str(file))[0] == 1
     rollouts.carry_back(filled, 3)
-    assert rollout("types", PLAN, "--check", str(file))[0] == 0
+    assert cli("types", PLAN, "--check", str(file))[0] == 0

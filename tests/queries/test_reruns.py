@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from rollout.models import Rollout as RolloutRow
+from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
 from rollout.queries import reruns
@@ -15,12 +15,9 @@ from rollout.runner import Refused
 from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
-from tests.rollouts import PLAN
+from tests.rollouts import PLAN, Cli
 from tests.servers import Database
-from tests.test_command import Rollout, rollout
 from tests.test_rollback_script import carry_out, everything
-
-__all__ = ["rollout"]
 
 
 @pytest.fixture
@@ -31,15 +28,15 @@ def quiet() -> Iterator[None]:
     rollouts.execute("RESET session_replication_role")
 
 
-def answers(row: RolloutRow, phase: int) -> dict[str, str]:
+def answers(row: Rollout, phase: int) -> dict[str, str]:
     return {each.step.id: each.answer for each in reruns.verify(row, phase).steps}
 
 
 def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing(
-    filled: RolloutRow, rollout: Rollout, committed_db: Database, tmp_path: Path
+    filled: Rollout, cli: Cli, committed_db: Database, tmp_path: Path
 ) -> None:
     before = everything(committed_db)
-    code, out, _ = rollout("verify", PLAN, "2")
+    code, out, _ = cli("verify", PLAN, "2")
     assert (code, out.splitlines()[-1]) == (0, "Running phase 2 again changes nothing.")
     assert "applied  dual-write: Already applied." in out
     assert "looks    audit: It only reads." in out
@@ -47,18 +44,18 @@ def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing
     code, said = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
     assert code == 0, said
     assert everything(committed_db) == before
-    code, out, _ = rollout("verify", PLAN, "2", "--json")
+    code, out, _ = cli("verify", PLAN, "2", "--json")
     assert (code, json.loads(out)["changes_nothing"]) == (0, True)
 
 
 def test_step_that_is_undone_is_named_and_answered_with_no(
-    filled: RolloutRow, rollout: Rollout, quiet: None
+    filled: Rollout, cli: Cli, quiet: None
 ) -> None:
     rollouts.execute(
         "UPDATE properties SET currency = NULL WHERE id IN (SELECT id FROM properties LIMIT 3)"
     )
     rollouts.execute('DROP TRIGGER "rollout_property-classification_update" ON properties')
-    code, out, _ = rollout("verify", PLAN, "2")
+    code, out, _ = cli("verify", PLAN, "2")
     assert code == 1
     assert "changed  backfill: Not any more: 3 rows of properties would be written." in out
     assert "changed  dual-write: Not any more: " in out
@@ -66,17 +63,17 @@ def test_step_that_is_undone_is_named_and_answered_with_no(
 
 
 def test_only_the_newest_phase_is_asked_about_and_only_once_it_is_done(
-    filled: RolloutRow, rollout: Rollout
+    filled: Rollout, cli: Cli
 ) -> None:
-    code, out, err = rollout("verify", PLAN, "1")
+    code, out, err = cli("verify", PLAN, "1")
     assert (code, out) == (1, "")
     assert "Phase 2 has begun since and builds on phase 1" in err
-    assert "Phase 3 is not done" in rollout("verify", PLAN, "3")[2]
+    assert "Phase 3 is not done" in cli("verify", PLAN, "3")[2]
     with pytest.raises(Refused, match="Phase 9 is not done"):
         reruns.verify(filled, 9)
 
 
-def test_the_page_of_a_phase_has_the_same_answer(filled: RolloutRow) -> None:
+def test_the_page_of_a_phase_has_the_same_answer(filled: Rollout) -> None:
     viewer = journal.browser_of("viewer")
     address = f"{PAGE}phases/2/second-run/"
     page = text_of(viewer, f"{PAGE}phases/2/")
@@ -92,7 +89,7 @@ def test_the_page_of_a_phase_has_the_same_answer(filled: RolloutRow) -> None:
 
 
 def test_a_question_that_takes_too_long_is_given_up_on_the_page(
-    filled: RolloutRow, monkeypatch: pytest.MonkeyPatch
+    filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with rollouts.locked("LOCK property_images"):
         found = reruns.verify(filled, 2, seconds=1)

@@ -23,18 +23,17 @@ HOLDS = "LOCK TABLE properties IN ACCESS SHARE MODE"
 
 
 @pytest.fixture
-def waiting(properties: Rollout) -> Iterator[PhaseRun]:
+def waiting(prepared: Rollout) -> Iterator[PhaseRun]:
     """Phase 1, that waits for somebody's forgotten transaction."""
-    rollouts.carry_out(properties, 0)
     with rollouts.target() as app:
         app.execute("SET application_name = 'a report'")
-        run = rollouts.start(properties, 1)
+        run = rollouts.start(prepared, 1)
         app.execute("BEGIN")
         app.execute(HOLDS)
         thread = threading.Thread(target=_work)
         thread.start()
         try:
-            wait_until(lambda: _who_waits(properties) is not None)
+            wait_until(lambda: _who_waits(prepared) is not None)
             yield run
         finally:
             if not app.broken and not app.closed:

@@ -1,6 +1,5 @@
 """A staging environment is made from a snapshot, is an environment like others, and goes again."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
@@ -27,19 +26,13 @@ from rollout.worker import databases
 from rollout.worker.restores import RestoreJob
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
-from tests.worker.test_snapshots import clean_storage  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("clean_storage", "no_environment_is_left")
 
 
 @pytest.fixture
 def snapshot(properties: Rollout) -> Snapshot:
     return rollouts.snapshot_of(properties)
-
-
-@pytest.fixture(autouse=True)
-def no_database_is_left(committed_db: object) -> Iterator[None]:
-    yield
-    for made in Environment.objects.exclude(state=EnvironmentState.GONE):
-        databases.drop(made)
 
 
 def database_names() -> set[str]:

@@ -61,10 +61,9 @@ def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_anew(
 
 
 def test_the_rows_of_a_review_after_the_cutover_follow_it_too(
-    filled: Rollout, lookup: Lookup
+    enforced: Rollout, lookup: Lookup
 ) -> None:
-    rollouts.carry_out(filled, 3)
-    change = runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
+    change = runner.review_mapping(enforced, lookup, SPLIT, actor=ADA)
     runner.correct(change, actor=ADA)
     rollouts.work()
     report = AuditReport.objects.first()

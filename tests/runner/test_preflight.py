@@ -80,7 +80,7 @@ def test_what_is_unknown_refuses_nothing_and_is_written_down(
 
 
 def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_starting(
-    properties: Rollout, committed_db: Database, monkeypatch: pytest.MonkeyPatch
+    prepared: Rollout, committed_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
     from datetime import timedelta
@@ -89,7 +89,6 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     from rollout.engine import preflight
     from tests import rollouts
 
-    rollouts.carry_out(properties, 0)
     impatient = replace(preflight.USUAL, idle_transaction=timedelta())
     look = preflight.look
     monkeypatch.setattr(
@@ -99,8 +98,8 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
         rollouts.locked("SELECT count(*) FROM properties"),
         pytest.raises(runner.Refused, match="Preflight “idle in transaction”: pid"),
     ):
-        rollouts.start(properties, 1)
-    rollouts.start(properties, 1)
+        rollouts.start(prepared, 1)
+    rollouts.start(prepared, 1)
 
 
 def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(

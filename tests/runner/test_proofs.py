@@ -171,11 +171,6 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
 class TestTheRollbackOfTheCutover:
     """The legacy columns lead again: they have to say what the new ones hold."""
 
-    @pytest.fixture
-    def enforced(self, filled: Rollout) -> Rollout:
-        rollouts.carry_out(filled, 3)
-        return filled
-
     def fails(self, rollout: Rollout) -> PhaseRun:
         run = runner.roll_back(rollout, 3, actor=ADA)
         rollouts.work()

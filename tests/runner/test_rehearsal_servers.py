@@ -13,37 +13,25 @@ from rollout import runner
 from rollout.engine.target import Target
 from rollout.journal.environments import why_gone
 from rollout.journal.rehearsal_servers import ALIAS
-from rollout.models import Environment, EnvironmentState, LogEntry, Rehearsal, Rollout, Snapshot
+from rollout.models import LogEntry, Rehearsal, Snapshot
 from rollout.plan import plans
-from rollout.worker import databases, rehearsals
 from tests import rollouts
 from tests.console.journal import PAGE, browser_of, text_of
 from tests.engine.old_server import old_server
 from tests.engine.own_server import server
 from tests.processes import wait_until
 from tests.rollouts import ADA
-from tests.worker.test_snapshots import clean_storage  # noqa: F401
 
-pytestmark = pytest.mark.xdist_group("rehearsals")
-
-
-@pytest.fixture
-def short(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
-    """The plan ends with phase 1, production has done phase 0, and nobody waits for long."""
-    monkeypatch.setattr(rehearsals, "CONTRACT", 1)
-    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
-    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
-    rollouts.carry_out(properties, 0)
-    return rollouts.snapshot_of(properties)
+pytestmark = [
+    pytest.mark.xdist_group("rehearsals"),
+    pytest.mark.usefixtures("clean_storage", "no_environment_is_left"),
+]
 
 
 @pytest.fixture(autouse=True)
-def no_database_is_left(committed_db: object) -> Iterator[None]:
+def no_server_is_known() -> Iterator[None]:
     yield
     connections.databases.pop(ALIAS, None)
-    for made in Environment.objects.exclude(state=EnvironmentState.GONE):
-        if not made.server:
-            databases.drop(made)
 
 
 Name = Callable[[Target | str], None]
@@ -68,11 +56,11 @@ def database_names(target: Target) -> set[str]:
 
 
 def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
-    short: Snapshot, name_server: Name
+    short_plan: Snapshot, name_server: Name
 ) -> None:
     with server({}) as (target, _data):
         name_server(target)
-        rehearsal = runner.rehearse(short.rollout, keep=True, actor=ADA)
+        rehearsal = runner.rehearse(short_plan.rollout, keep=True, actor=ADA)
         rollouts.work()
         rehearsal.refresh_from_db()
         assert rehearsal.state == "passed", f"{rehearsal.error} {rehearsal.advice}"
@@ -101,34 +89,34 @@ def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
 
 
 def test_a_server_that_is_older_than_the_snapshot_is_refused(
-    short: Snapshot, name_server: Name
+    short_plan: Snapshot, name_server: Name
 ) -> None:
     with old_server() as target:
         name_server(target)
         with pytest.raises(runner.Refused) as refusal:
-            runner.rehearse(short.rollout, actor=ADA)
+            runner.rehearse(short_plan.rollout, actor=ADA)
     assert "no dump is restored into an older version" in str(refusal.value)
-    assert f"PostgreSQL {short.server_version.partition('.')[0]}" in str(refusal.value)
+    assert f"PostgreSQL {short_plan.server_version.partition('.')[0]}" in str(refusal.value)
     assert not Rehearsal.objects.exists()
 
 
-def test_a_server_that_does_not_answer_is_refused(short: Snapshot, name_server: Name) -> None:
+def test_a_server_that_does_not_answer_is_refused(short_plan: Snapshot, name_server: Name) -> None:
     name_server("host=/nowhere user=nobody dbname=postgres")
     with pytest.raises(runner.Refused, match="does not answer"):
-        runner.rehearse(short.rollout, actor=ADA)
+        runner.rehearse(short_plan.rollout, actor=ADA)
     name_server("no such alias")
     with pytest.raises(runner.Refused, match="neither an alias in DATABASES nor a connection"):
-        runner.rehearse(short.rollout, actor=ADA)
+        runner.rehearse(short_plan.rollout, actor=ADA)
 
 
-def test_a_loaded_server_is_shared_only_by_who_says_so(short: Snapshot) -> None:
+def test_a_loaded_server_is_shared_only_by_who_says_so(short_plan: Snapshot) -> None:
     page = f"{PAGE}rehearsals/"
     engineer = browser_of("engineer")
     text = text_of(engineer, page)
     assert "whose processor, memory and disk it shares" in text
     with a_session_that_waits_for_a_lock():
         with pytest.raises(runner.UnderLoad, match=r"Ungranted locks: pid \d+") as refusal:
-            runner.rehearse(short.rollout, actor=ADA)
+            runner.rehearse(short_plan.rollout, actor=ADA)
         assert "ungranted locks" in [item.name for item in refusal.value.items]
         answer = engineer.post(page, {"keep": "on"})
         assert answer.status_code == 422
@@ -163,11 +151,11 @@ def a_session_that_waits_for_a_lock() -> Iterator[None]:
         waiting.join()
 
 
-def test_staging_promises_the_gates_that_are_asked_there_and_no_other(short: Snapshot) -> None:
+def test_staging_promises_the_gates_that_are_asked_there_and_no_other(short_plan: Snapshot) -> None:
     text = text_of(browser_of("engineer"), f"{PAGE}rehearsals/")
     promise = text.split("Gates that apply there: ")[1].split("</p>")[0]
     asked, _, not_asked = promise.partition("Gates that do not: ")
-    plan = plans.get(short.rollout.plan)
+    plan = plans.get(short_plan.rollout.plan)
     for gate in {gate for number in range(5) for gate in plan.gates_of(number)}:
         there = gate in {g for n in range(5) for g in plan.gates_of(n, protected=False)}
         assert (gate.name in asked) == there, gate.name

@@ -22,12 +22,9 @@ from rollout.plan import plans
 from rollout.queries.preflights import look_before, readiness_of
 from tests import rollouts
 from tests.engine.actions import NoControl
+from tests.rollouts import Cli
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of, table
 from tests.servers import Database
-from tests.test_command import Rollout as Shell
-from tests.test_command import rollout as shell
-
-__all__ = ["shell"]
 
 CONTROL = NoControl()
 NEEDS = {
@@ -272,15 +269,15 @@ LETTERS = plan_of(
 
 
 def test_a_selftest_makes_types_and_functions_in_its_copy(
-    committed_db: Database, shell: Shell, settings: Any
+    committed_db: Database, cli: Cli, settings: Any
 ) -> None:
     rollouts.execute(OF_TYPES)
     with known(LETTERS) as letters:
         rollouts.carry_out(letters, 0, 1, 2)
-        code, out, err = shell("audit-selftest", LETTERS.name)
+        code, out, err = cli("audit-selftest", LETTERS.name)
         assert (code, err) == (0, ""), out
         settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
-        code, out, err = shell("audit-selftest", LETTERS.name)
+        code, out, err = cli("audit-selftest", LETTERS.name)
     assert code == 2
     assert "The copy cannot be made: " in out + err
     assert "With the server's pg_dump on this machine" in out + err

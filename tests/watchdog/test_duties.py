@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -50,12 +49,11 @@ from rollout.plan.actions import Statement
 from rollout.watchdog.duties import duties
 from rollout.worker import dump_storage
 from tests import rollouts
-from tests.conftest import _carry_listings
 from tests.engine.actions import NoControl
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.receivers import Receiver, receiver
 from tests.rollouts import PLAN
-from tests.servers import database_of_its_own, filled_template
+from tests.servers import database_of_its_own
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -108,7 +106,7 @@ def site(
 ) -> Iterator[Site]:
     logs = tmp_path_factory.mktemp("logs")
     with django_db_blocker.unblock():
-        filled = filled_template("filled", template, partial(_carry_listings, 0, 1, 2))
+        filled = rollouts.listings_template(template, phases=3)
         with database_of_its_own(filled) as database, receiver() as chat:
             hooks = json.dumps({"chat": {"URL": chat.url}})
             env = database.env(

@@ -23,15 +23,10 @@ from tests.rollouts import ADA, PLAN
 
 
 def spoil(rows: int) -> None:
-    """Change values behind the triggers' back."""
-    with rollouts.target() as other:
-        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
-        other.execute(
-            "UPDATE properties SET currency = 'EUR' WHERE id IN"
-            " (SELECT id FROM properties ORDER BY id LIMIT %s)",
-            [rows],
-        )
-        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
+    rollouts.execute_past_triggers(
+        "UPDATE properties SET currency = 'EUR' WHERE id IN"
+        f" (SELECT id FROM properties ORDER BY id LIMIT {rows})"
+    )
 
 
 def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(

@@ -43,9 +43,9 @@ def the_job() -> BackfillJob:
     return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="compute")
 
 
-def test_the_facts_are_those_that_the_application_itself_would_write(properties: Rollout) -> None:
+def test_the_facts_are_those_that_the_application_itself_would_write(expanded: Rollout) -> None:
     images = [attach(number) for number in range(5)]
-    rollouts.carry_out(properties, 0, 1, 2)
+    rollouts.carry_out(expanded, 2)
     computed = [facts_of(image.id) for image in images]
     # In this phase the application writes the facts itself: the same file gives the same ones.
     for number, (image, facts) in enumerate(zip(images, computed, strict=True)):
@@ -57,26 +57,26 @@ def test_the_facts_are_those_that_the_application_itself_would_write(properties:
     assert (job.scanned, job.updated, job.quarantined) == (5, 5, 0)
 
 
-def test_an_address_that_had_to_be_quoted_leads_to_its_file(properties: Rollout) -> None:
+def test_an_address_that_had_to_be_quoted_leads_to_its_file(expanded: Rollout) -> None:
     key = default_storage.save("properties/a picture ü %41.png", sample_png())
     row = LegacyPropertyImage.objects.create(
         property_id=LegacyProperty.objects.values_list("pk", flat=True)[0],
         url=default_storage.url(key),
         position=0,
     )
-    rollouts.carry_out(properties, 0, 1, 2)
+    rollouts.carry_out(expanded, 2)
     assert facts_of(row.pk)[0] == key
 
 
 def test_a_missing_and_a_broken_file_are_kept_aside_with_the_reason_and_tried_again(
-    properties: Rollout, media: Path
+    expanded: Rollout, media: Path
 ) -> None:
     whole, missing, broken, outside = (attach(number) for number in range(4))
     kept = (media / missing.storage_key).read_bytes()
     (media / missing.storage_key).unlink()
     (media / broken.storage_key).write_bytes(b"no picture")
     LegacyPropertyImage.objects.filter(pk=outside.id).update(url="/media/../../etc/passwd")
-    rollouts.carry_out(properties, 0, 1, 2)
+    rollouts.carry_out(expanded, 2)
     job = the_job()
     assert (job.scanned, job.updated, job.quarantined) == (4, 1, 3)
     with rollouts.target() as connection:
@@ -96,22 +96,22 @@ def test_a_missing_and_a_broken_file_are_kept_aside_with_the_reason_and_tried_ag
 
 
 def test_an_image_whose_file_is_another_now_has_no_facts_of_the_former_one(
-    properties: Rollout,
+    expanded: Rollout,
 ) -> None:
     image, other = attach(1), attach(2)
-    run = rollouts.carry_out(properties, 0, 1, 2)
+    run = rollouts.carry_out(expanded, 2)
     LegacyPropertyImage.objects.filter(pk=image.id).update(url=other.url)
     assert facts_of(image.id) == NOTHING
     assert run.state == RunState.DONE
 
 
 def test_the_facts_are_gone_when_the_phase_is_rolled_back_and_the_files_are_not(
-    properties: Rollout,
+    expanded: Rollout,
 ) -> None:
     image = attach(1)
-    rollouts.carry_out(properties, 0, 1, 2)
-    rollouts.carry_back(properties, 2)
+    rollouts.carry_out(expanded, 2)
+    rollouts.carry_back(expanded, 2)
     assert facts_of(image.id) == NOTHING
     assert default_storage.exists(image.storage_key)
-    rollouts.carry_out(properties, 2)
+    rollouts.carry_out(expanded, 2)
     assert facts_of(image.id) != NOTHING

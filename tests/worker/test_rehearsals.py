@@ -1,7 +1,6 @@
 """A plan is carried out in a database of its own, there and back, and what it did is told."""
 
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +16,6 @@ from rollout.engine.control import NullControl
 from rollout.journal.environments import target_of, target_of_made
 from rollout.models import (
     Environment,
-    EnvironmentState,
     LogEntry,
     Observation,
     PhaseRun,
@@ -32,32 +30,17 @@ from rollout.notifications.kinds import kind_of
 from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.step import EXPAND
-from rollout.worker import databases, rehearsal_observers, rehearsals
+from rollout.worker import rehearsal_observers, rehearsals
 from tests import rollouts
 from tests.console.journal import taken
 from tests.processes import Running, wait_until
 from tests.rollouts import ADA, PLAN, Person
 from tests.servers import Database, manage
-from tests.worker.test_snapshots import clean_storage  # noqa: F401
 
-pytestmark = pytest.mark.xdist_group("rehearsals")
-
-
-@pytest.fixture(autouse=True)
-def no_database_is_left(committed_db: object) -> Iterator[None]:
-    yield
-    for made in Environment.objects.exclude(state=EnvironmentState.GONE):
-        databases.drop(made)
-
-
-@pytest.fixture
-def short(properties: Rollout, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
-    """The plan ends with phase 1, production has done phase 0, and nobody waits for long."""
-    monkeypatch.setattr(rehearsals, "CONTRACT", 1)
-    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
-    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
-    rollouts.carry_out(properties, 0)
-    return rollouts.snapshot_of(properties)
+pytestmark = [
+    pytest.mark.xdist_group("rehearsals"),
+    pytest.mark.usefixtures("clean_storage", "no_environment_is_left"),
+]
 
 
 @pytest.fixture
@@ -156,7 +139,7 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
 
 
 def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(
-    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+    properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
         Spoils(
@@ -210,7 +193,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
 
 
 def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
-    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+    properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
         Spoils(id="fail", description="Divide", there="SELECT 1/0", back="SELECT 1"), monkeypatch
@@ -234,7 +217,7 @@ def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Databas
 
 
 def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(
-    properties: Rollout, short: Snapshot, monkeypatch: pytest.MonkeyPatch
+    properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearsal = runner.rehearse(properties, actor=ADA)
     with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is under way"):

@@ -29,7 +29,8 @@ from rollout.queries.status import find_rollout, status_of
 from tests import rollouts
 from tests.rollouts import ADA, PLAN
 from tests.servers import Database
-from tests.worker.test_snapshots import clean_storage  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("clean_storage")
 
 
 @pytest.fixture

@@ -199,16 +199,15 @@ def test_the_end_of_a_backfill_is_counted_once_though_its_worker_dies_there(
 
 
 def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
-    properties: Rollout, worker: list[threading.Thread]
+    prepared: Rollout, worker: list[threading.Thread]
 ) -> None:
-    rollouts.carry_out(properties, 0)
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE"):
-        run = rollouts.start(properties, 1)
+        run = rollouts.start(prepared, 1)
         begin_work(worker)
         wait_until(lambda: run.steps.filter(step="add-property-columns").exists())
-        runner.cancel(properties, actor=ADA)
+        runner.cancel(prepared, actor=ADA)
         wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
-    back = rollouts.carry_back(properties, 1)
+    back = rollouts.carry_back(prepared, 1)
     assert [step.step for step in back.steps.all()] == [
         "add-property-columns",
         "create-statuses",
@@ -217,12 +216,11 @@ def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
 
 
 def test_a_step_that_waits_for_a_lock_says_for_whose(
-    properties: Rollout, worker: list[threading.Thread]
+    prepared: Rollout, worker: list[threading.Thread]
 ) -> None:
-    rollouts.carry_out(properties, 0)
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE") as other:
         pid = other.info.backend_pid
-        run = rollouts.start(properties, 1)
+        run = rollouts.start(prepared, 1)
         begin_work(worker)
         wait_until(lambda: run.steps.filter(waiting_for__contains=f"pid {pid}").exists())
     wait_until(lambda: rollouts.state_of(run) == RunState.DONE)

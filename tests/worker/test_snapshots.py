@@ -3,7 +3,6 @@
 import errno
 import signal
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,17 +27,10 @@ from tests.processes import manage_process, stopped_after, wait_until
 from tests.programs import HeldUp, held_up, of_version, write
 from tests.rollouts import ADA, PLAN, Person
 from tests.servers import Database
+from tests.storages import stored
 from tests.writers import Writer
 
-
-@pytest.fixture(autouse=True)
-def clean_storage() -> Iterator[None]:
-    """The tests of one worker share a storage: dumps that others left there count for nothing."""
-    for path in stored():
-        path.unlink()
-    yield
-    for path in stored():
-        path.unlink()
+pytestmark = pytest.mark.usefixtures("clean_storage")
 
 
 @pytest.fixture
@@ -49,11 +41,6 @@ def pg_bin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": str(directory)}
 
     return use
-
-
-def stored() -> list[Path]:
-    """The files of the storage, whole or not."""
-    return [path for path in Path(dump_storage.storage().path("")).rglob("*") if path.is_file()]
 
 
 def scratch_databases(snapshot: Snapshot) -> list[str]:
