@@ -29,5 +29,5 @@ class Site(AdminSite):
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         page = request.GET.get("next") or reverse("admin:index")
         if request.user.is_authenticated:
-            raise PermissionDenied("The administration is for staff. Ask one of them.")
+            raise PermissionDenied("Admin access requires a staff account. Ask an administrator.")
         return redirect_to_login(page)

@@ -76,13 +76,13 @@ class Demo:
             self.home.logs.mkdir(parents=True, exist_ok=True)
             lock_file = self.home.lock.open("a")
         except OSError as error:
-            raise Refused(f"ROLLOUT_HOME={self.home.path} cannot be used: {error}") from error
+            raise Refused(f"Cannot use ROLLOUT_HOME={self.home.path}: {error}") from error
         with lock_file as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Refused(
-                    f"A demo is running in {self.home.path} already. Stop it, or name another "
+                    f"A demo is already running in {self.home.path}. Stop it, or use another "
                     "directory and port: make demo ROLLOUT_HOME=… PORT=…"
                 ) from None
             yield
@@ -90,14 +90,14 @@ class Demo:
     def _take_over(self) -> None:
         """Clears away what a killed demo left, then makes sure that the port is free."""
         if left := processes.stop_all(self.home.path):
-            say(f"Stopped {left} processes that an earlier demo had left behind.")
+            say(f"Stopped {left} leftover processes of a previous demo.")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", self.variables.port))
             except OSError as error:
                 raise Refused(
-                    f"Port {self.variables.port} cannot be used ({error.strerror}). "
+                    f"Cannot use port {self.variables.port} ({error.strerror}). "
                     "Choose another: make demo PORT=8001"
                 ) from error
         if self.variables.reset:
@@ -149,7 +149,7 @@ class Demo:
         while (code := process.poll()) is None:
             self._wait()
         if code != 0:
-            raise Refused("The database could not be prepared; the reason stands above")
+            raise Refused("Database setup failed; see the error above")
 
     # Running
 
@@ -160,7 +160,7 @@ class Demo:
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers():
             if time.monotonic() > deadline:
-                raise Refused(f"The pages do not answer; see {self.home.logs}")
+                raise Refused(f"The web server did not start; see {self.home.logs}")
             self._look_after(kept)
         self._welcome()
         database_seen = time.monotonic()
@@ -169,7 +169,7 @@ class Demo:
             if self.variables.database_url or embedded.running(self.home.postgres):
                 database_seen = time.monotonic()
             elif time.monotonic() - database_seen > DATABASE_AWAY_SECONDS:
-                say("PostgreSQL was away; starting it again.")
+                say("PostgreSQL stopped; restarting it.")
                 embedded.start(self.home.postgres)
 
     def _processes(self) -> list[processes.Kept]:
@@ -217,19 +217,18 @@ class Demo:
             f"""
 The console is ready:  {self.address}
 
-  lead, lead2   start phases and roll them back; one approves what the other starts
-  engineer      audits and pauses
-  viewer        reads
-  password      {self.password}  (for all of them; this demo only)
+  lead, lead2   start phases, roll them back, approve each other's phases
+  engineer      review mappings, run audits, pause
+  viewer        read only
+  password      {self.password}  (all users; this demo only)
 
-What to click first: log in as lead, open property-classification and start phase 0, prepare;
-rehearse and tick the checklist before phase 1. Before phases 3 and 4 lead2 approves what lead
-starts.
-The application that is being changed: {self.address}properties/
-In a shell: .venv/bin/python manage.py rollout list
-Logs: {self.home.logs}
+First steps: sign in as lead, open property-classification, start phase 0; complete the checklist
+and rehearse before phase 1. Before phases 3 and 4, lead2 approves.
+The application being migrated: {self.address}properties/
+Shell: .venv/bin/python manage.py rollout list
+Logs:  {self.home.logs}
 
-Ctrl-C stops all of it; the next start continues where it was.
+Ctrl-C stops the demo; the next start continues where it stopped.
 """
         )
 
@@ -251,7 +250,7 @@ Ctrl-C stops all of it; the next start continues where it was.
         self._heed()
 
     def _heed(self) -> None:
-        """Signals only leave word; they are heeded here, where everything can be put down."""
+        """Stop if a signal asked for it, here where it is safe."""
         if self._stopping:
             raise Stopped
 
@@ -263,20 +262,20 @@ Ctrl-C stops all of it; the next start continues where it was.
 
 
 def refuse_unsuitable_server(url: str) -> None:
-    """Raises Refused unless a PostgreSQL that is new enough answers at `url`."""
+    """Raises Refused unless `url` is a supported version of PostgreSQL."""
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
             version = connection.info.server_version
     except psycopg.Error as error:
-        raise Refused(f"DATABASE_URL does not answer: {' '.join(str(error).split())}") from error
+        raise Refused(f"Cannot connect to DATABASE_URL: {' '.join(str(error).split())}") from error
     if version < OLDEST_SERVER * 10_000:
         raise Refused(
-            f"DATABASE_URL is a PostgreSQL {version // 10_000}; {OLDEST_SERVER} or newer is needed"
+            f"DATABASE_URL is PostgreSQL {version // 10_000}; use {OLDEST_SERVER} or later"
         )
 
 
 def kept_secret(path: Path, fresh: str) -> str:
-    """The secret in that file, the same at every start; `fresh` the first time."""
+    """The secret stored in a file; `fresh` is stored the first time."""
     if (secret := read_or_none(path)) is None:
         secret = fresh
         write_private(path, secret)
@@ -284,7 +283,7 @@ def kept_secret(path: Path, fresh: str) -> str:
 
 
 def say(text: str) -> None:
-    # The terminal may be gone; the processes are to be stopped all the same.
+    # The terminal may be gone; the processes must be stopped anyway.
     with contextlib.suppress(OSError):
         print(text, flush=True)
 

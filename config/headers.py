@@ -69,8 +69,7 @@ class LargestRequest:
         if length.isdecimal() and int(length) > settings.MAX_REQUEST_BYTES:
             most = settings.MAX_REQUEST_BYTES // 1024 // 1024
             return HttpResponse(
-                f"This is too large: {most} MB is the most that can be sent. "
-                "Go back and send less at once, a file in several parts.\n",
+                f"Request too large (limit {most} MB). Split the file and try again.\n",
                 status=413,
                 content_type="text/plain; charset=utf-8",
             )

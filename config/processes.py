@@ -119,8 +119,8 @@ class Kept:
         self._pause = min(self._pause, self.LONGEST_PAUSE)
         self._due = now + self._pause
         return (
-            f"{self.name} ended ({_ending(code)}), starting it again in {self._pause:.0f} s. "
-            f"What it said: {self.log}"
+            f"{self.name} exited ({_ending(code)}); restarting in {self._pause:.0f} s. "
+            f"Log: {self.log}"
         )
 
 

@@ -96,7 +96,7 @@ def make_reachable(path: Path) -> None:
         except OSError as error:
             mode = stat.S_IMODE(directory.stat().st_mode)
             raise Unreachable(
-                f"PostgreSQL does not run as root, and its system user {NAME} cannot get into "
+                f"PostgreSQL cannot run as root, and its system user {NAME} cannot enter "
                 f"{directory} (mode {mode:o}). Put the clone and ROLLOUT_HOME elsewhere "
                 f"(/srv, /opt), or allow it with: chmod o+x {directory}, or start as an "
                 "ordinary user, or name a PostgreSQL of yours in DATABASE_URL"

@@ -27,7 +27,7 @@ def words(name: str, default: str = "") -> list[str]:
 def whole_number(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not text.isdecimal():
-        raise ImproperlyConfigured(f"{name} is to be a whole number, not {text!r}.")
+        raise ImproperlyConfigured(f"{name} must be an integer, not {text!r}.")
     return int(text)
 
 
@@ -36,9 +36,9 @@ def json_object(name: str) -> dict[str, Any]:
         value = json.loads(os.environ.get(name) or "{}")
     except ValueError as error:
         # Not with its text: it holds secrets.
-        raise ImproperlyConfigured(f"{name} is to be a JSON object: {error}") from None
+        raise ImproperlyConfigured(f"{name} must be a JSON object: {error}") from None
     if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-        raise ImproperlyConfigured(f"{name} is to be a JSON object of objects.")
+        raise ImproperlyConfigured(f"{name} must be a JSON object of objects.")
     return value
 
 
@@ -59,7 +59,7 @@ def database(url: str) -> dj_database_url.DBConfig:
     except ValueError as error:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
     if config["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL is to name a PostgreSQL: postgresql://…")
+        raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgresql://…")
     options = config.setdefault("OPTIONS", {})
     # A server on a Unix socket is named as ?host=/directory; Django looks for it in HOST.
     config["HOST"] = str(options.pop("host", config["HOST"]))
@@ -318,7 +318,7 @@ LOG_FORMAT = os.environ.get("LOG_FORMAT") or (
     "json" if os.environ.get("DATABASE_URL") and not (DEBUG or TESTING) else "line"
 )
 if LOG_FORMAT not in ("json", "line"):
-    raise ImproperlyConfigured(f"LOG_FORMAT is to be json or line, not {LOG_FORMAT!r}.")
+    raise ImproperlyConfigured(f'LOG_FORMAT must be "json" or "line", not {LOG_FORMAT!r}.')
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

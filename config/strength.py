@@ -25,16 +25,16 @@ def weaknesses(*, secret_key: str, database_url: str, hosts: Sequence[str]) -> l
         or secret_key.startswith("django-insecure-")
     ):
         found.append(
-            f"SECRET_KEY can be guessed. Take {LEAST_LENGTH} random characters or more: python3 -c "
+            f"SECRET_KEY is too weak. Use at least {LEAST_LENGTH} random characters: python3 -c "
             "'import secrets; print(secrets.token_urlsafe(50))'"
         )
     if "*" in hosts:
-        found.append("ALLOWED_HOSTS allows any host. Name those that the site is reached by.")
+        found.append("ALLOWED_HOSTS allows any host. List the host names that you serve.")
     url = urlsplit(database_url)
     password = unquote(url.password or "")
     # On a socket, or on this machine, the server itself may ask for none.
     if password and url.hostname not in {None, *LOOPBACK} and _is_common(password, url.username):
-        found.append("DATABASE_URL has a password that can be guessed. Give the role another one.")
+        found.append("DATABASE_URL uses a common password. Change the password of its role.")
     return found
 
 

@@ -36,8 +36,8 @@ class Variables:
         )
         if variables.reset and variables.database_url:
             raise BadVariable(
-                "RESET=1 starts the embedded PostgreSQL anew and keeps off the one in "
-                "DATABASE_URL. Drop and create that database yourself, then start without RESET"
+                "RESET=1 resets the embedded PostgreSQL only, not DATABASE_URL. Drop and create "
+                "that database yourself, then start without RESET"
             )
         return variables
 
@@ -48,14 +48,14 @@ def _whole_number(
     text = given.get(name, str(default))
     number = int(text) if text.isascii() and text.isdecimal() else -1
     if not least <= number <= most:
-        raise BadVariable(f"{name} is to be a whole number from {least} to {most}, not {text!r}")
+        raise BadVariable(f"{name} must be an integer from {least} to {most}, not {text!r}")
     return number
 
 
 def _switch(given: Mapping[str, str], name: str, *, default: bool) -> bool:
     text = given.get(name, "1" if default else "0")
     if text not in {"0", "1"}:
-        raise BadVariable(f"{name} is to be 0 or 1, not {text!r}")
+        raise BadVariable(f"{name} must be 0 or 1, not {text!r}")
     return text == "1"
 
 
@@ -73,5 +73,5 @@ def _readable_file(given: Mapping[str, str], name: str) -> Path | None:
 def _postgresql(given: Mapping[str, str], name: str) -> str | None:
     url = given.get(name)
     if url is not None and not url.startswith(("postgresql://", "postgres://")):
-        raise BadVariable(f"{name} is to begin with postgresql://, but it is {url!r}")
+        raise BadVariable(f"{name} must begin with postgresql://, not {url!r}")
     return url

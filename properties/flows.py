@@ -39,7 +39,7 @@ def create_property(*, using: str) -> str:
     _expect_kind(changed, OTHER_TYPE, OTHER_STATUS, using=using)
     _expect(changed.price == Decimal(2), f"the price reads {changed.price} instead of 2")
     _expect(changed.created_at == created.created_at, "the update changed created_at")
-    return f"Property {created.id} was created as {TYPE}, changed to {changed.type}, read back."
+    return f"Property {created.id} created as {TYPE}, changed to {changed.type} and read."
 
 
 def search(*, using: str) -> str:
@@ -56,7 +56,7 @@ def search(*, using: str) -> str:
     if _shown("type", OTHER_TYPE, using=using) != _shown("type", TYPE, using=using):
         other = Filters(text=text, type=OTHER_TYPE)
         _expect(not _finds(other, created.id, using=using), f"a search for {other} finds it")
-    return f"Property {created.id} was found by its words, type, status and price."
+    return f"Property {created.id} found by its words, type, status and price."
 
 
 def upload_image(*, using: str) -> str:
@@ -75,7 +75,7 @@ def upload_image(*, using: str) -> str:
             _expect(stored.read() == upload.read(), "the stored file differs from the upload")
     finally:
         default_storage.delete(image.storage_key)
-    return f"Property {created.id} got an image of {upload.size} bytes, stored and read back."
+    return f"Property {created.id}: image of {upload.size} bytes stored and read."
 
 
 def decided_text(*, using: str) -> str:
@@ -85,7 +85,7 @@ def decided_text(*, using: str) -> str:
         for name in ("type", "status")
         for text in _decided(name, using=using)[:MAX_DECISIONS]
     ]
-    return " ".join(evidence) or "Nobody has decided yet what any type or status means."
+    return " ".join(evidence) or "No mapping review yet: nothing to test."
 
 
 def _decided(name: str, *, using: str) -> list[str]:
@@ -106,7 +106,7 @@ def _write_decided(name: str, text: str, *, using: str) -> str:
         _expect(shown == expected, f"the {name} {text} reads {shown} instead of {expected}")
         _expect_row(name, text, property_id, using=using)
     made = _lookup_rows(name, using=using) - before
-    _expect(text not in made, f"the {name} {text} got a lookup row, which nobody is to have")
+    _expect(text not in made, f"the {name} {text} got a lookup row, but is mapped to no value")
     return f"The {name} {text} reads {expected}."
 
 
@@ -137,7 +137,7 @@ def _create(*, using: str, type: str = TYPE, status: str = STATUS) -> Listing:
     return catalog.create_property(
         {
             "title": "Probe of a home",
-            "description": "Made by a probe; never committed.",
+            "description": "Created by a smoke test; never committed.",
             "price": Decimal(1),
             "type": type,
             "status": status,

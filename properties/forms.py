@@ -97,7 +97,7 @@ class SearchForm(forms.Form):
         cleaned = self.cleaned_data
         low, high = cleaned.get("price_from"), cleaned.get("price_to")
         if low is not None and high is not None and low > high:
-            self.add_error("price_to", "This is less than the price to search from.")
+            self.add_error("price_to", "Must not be less than the minimum price.")
         return cleaned
 
     def filters(self) -> Filters:

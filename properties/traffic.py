@@ -105,7 +105,7 @@ class Traffic:
             with connections[self._using].cursor() as cursor:
                 cursor.execute("SELECT pg_sleep(%s)", [self._slow_seconds])
         if self._random.random() < self._error_share:
-            raise Trouble("This operation fails because that was asked for.")
+            raise Trouble("This operation fails on request.")
 
     def summary(self) -> str:
         last = f" (last: {self._last_error})" if self._last_error else ""

@@ -77,7 +77,7 @@ def upload(request: HttpRequest, property_id: UUID) -> HttpResponse:
         except ImageRefused as refusal:
             form.add_error("image", str(refusal))
         else:
-            messages.success(request, "The image was added.")
+            messages.success(request, "Image added.")
             return redirect("properties:detail", property_id)
     return _detail_page(request, listing, form)
 
@@ -95,7 +95,7 @@ def _listing_or_404(property_id: UUID) -> Listing:
     try:
         return catalog.get_property(property_id)
     except catalog.PropertyNotFound as error:
-        raise Http404("There is no such property.") from error
+        raise Http404("Property not found.") from error
 
 
 def _cursor(request: HttpRequest, name: str) -> Cursor | None:
@@ -105,4 +105,4 @@ def _cursor(request: HttpRequest, name: str) -> Cursor | None:
     try:
         return Cursor.parse(text)
     except ValueError as error:
-        raise Http404("There is no such page.") from error
+        raise Http404("Page not found.") from error

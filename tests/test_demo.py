@@ -171,7 +171,7 @@ def test_secrets_are_for_their_owner_only(ready: Demo) -> None:
 def test_a_process_that_dies_is_started_again(ready: Demo) -> None:
     first = ready.process("rollout", "watchdog")
     first.kill()
-    wait_until(lambda: "watchdog ended (signal 9), starting it again" in ready.log.read_text())
+    wait_until(lambda: "watchdog exited (signal 9); restarting" in ready.log.read_text())
 
     def another_runs() -> bool:
         try:
@@ -186,7 +186,7 @@ def test_a_second_demo_in_the_same_home_is_refused(ready: Demo) -> None:
     environment = environ(ROLLOUT_HOME=str(ready.home.path), PORT=str(free_port()))
     second = subprocess.run(COMMAND, env=environment, cwd=ROOT, capture_output=True, check=False)
     assert second.returncode == 1
-    assert b"A demo is running in" in second.stderr
+    assert b"A demo is already running in" in second.stderr
     assert answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog")
 
 
@@ -245,7 +245,7 @@ def test_a_database_that_went_away_comes_back(demo: Demo) -> None:
     running = demo.start_and_wait(TRAFFIC="0")
     embedded.stop(demo.home.postgres)
     assert not answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog")
-    running.wait_for(lambda: "starting it again" in running.output(), seconds=60)
+    running.wait_for(lambda: "PostgreSQL stopped; restarting it." in running.output(), seconds=60)
     running.wait_for(lambda: answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog"))
 
 
@@ -275,16 +275,16 @@ def refused(tmp_path: Path, **variables: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"PORT": "abc"}, "PORT is to be a whole number from 1 to 65535, not 'abc'"),
-        ({"PORT": "65536"}, "PORT is to be"),
-        ({"ROWS": "-1"}, "ROWS is to be a whole number"),
-        ({"ROWS": "1e3"}, "ROWS is to be a whole number"),
+        ({"PORT": "abc"}, "PORT must be an integer from 1 to 65535, not 'abc'"),
+        ({"PORT": "65536"}, "PORT must be"),
+        ({"ROWS": "-1"}, "ROWS must be an integer"),
+        ({"ROWS": "1e3"}, "ROWS must be an integer"),
         ({"LISTINGS": "/no/such.csv"}, "/no/such.csv cannot be read: No such file"),
         ({"LISTINGS": "/"}, "cannot be read: Is a directory"),
-        ({"TRAFFIC": "no"}, "TRAFFIC is to be 0 or 1"),
-        ({"RESET": "2"}, "RESET is to be 0 or 1"),
-        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL is to begin with postgresql://"),
-        ({"DATABASE_URL": "postgresql:///x", "RESET": "1"}, "RESET=1 starts the embedded"),
+        ({"TRAFFIC": "no"}, "TRAFFIC must be 0 or 1"),
+        ({"RESET": "2"}, "RESET must be 0 or 1"),
+        ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL must begin with postgresql://"),
+        ({"DATABASE_URL": "postgresql:///x", "RESET": "1"}, "RESET=1 resets the embedded"),
     ],
     ids=lambda value: (
         " ".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else None
@@ -306,7 +306,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         code, error = refused(tmp_path, PORT=str(port))
     assert code == 1
-    assert f"Port {port} cannot be used" in error
+    assert f"Cannot use port {port}" in error
     assert not (tmp_path / "home" / "postgres").exists()
 
 
@@ -315,4 +315,4 @@ def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path: Path) -> No
         tmp_path, DATABASE_URL=f"postgresql:///x?host={tmp_path}", PORT=str(free_port())
     )
     assert code == 1
-    assert "DATABASE_URL does not answer" in error
+    assert "Cannot connect to DATABASE_URL" in error

@@ -12,7 +12,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
-# Older measurements are put together.
+# Older measurements are merged into longer ones.
 MAX_LOOK_BACK = timedelta(minutes=4)
 
 
@@ -21,35 +21,34 @@ def guardrail_problems(plan: Plan) -> Iterator[Problem]:
         if count > 1:
             yield Problem(
                 CheckId.RULE_ID_TWICE,
-                f"{count} rules are called '{rule_id}'.",
-                "Give each rule an id of its own.",
+                f"{count} guardrails have the id '{rule_id}'.",
+                "Guardrail ids must be unique: rename all but one.",
             )
     for rule in plan.rules:
         reason = _wrong_with(rule)
         if reason:
-            yield Problem(CheckId.WRONG_RULE, f"Rule '{rule.id}' {reason[0]}", reason[1])
+            yield Problem(CheckId.WRONG_RULE, f"Guardrail '{rule.id}' {reason[0]}", reason[1])
 
 
 def _wrong_with(rule: Rule) -> tuple[str, str] | None:
     if rule.at_most is None and not rule.is_relative:
-        return "has no bound.", "Give it at_most, or times and above the baseline."
+        return "has no limit.", "Set at_most, or times and above."
     if rule.statistic in COUNTED and (rule.at_most is None or rule.is_relative):
-        return "counts, and is compared with a baseline.", "Give it at_most alone."
+        return "counts, but is compared with a baseline.", "Set at_most only."
     if not 1 <= rule.broken_windows <= rule.windows:
         return (
-            f"wants {rule.broken_windows} of {rule.windows} windows.",
-            "Let 1 to all of its windows break it.",
+            f"needs {rule.broken_windows} of {rule.windows} windows.",
+            f"Set broken_windows to 1 to {rule.windows}.",
         )
     if rule.seconds < 1 or rule.seconds % INTERVAL_SECONDS:
         return (
             f"has windows of {rule.seconds} s; measurements come every {INTERVAL_SECONDS} s.",
-            f"Make a window {INTERVAL_SECONDS} s long or a multiple of that.",
+            f"Set seconds to a multiple of {INTERVAL_SECONDS}.",
         )
     if rule.seconds * rule.windows > MAX_LOOK_BACK.total_seconds():
         return (
             f"looks back {rule.seconds * rule.windows} s.",
-            f"Look back at most {MAX_LOOK_BACK.total_seconds():.0f} s: older measurements are put "
-            "together.",
+            f"Look back at most {MAX_LOOK_BACK.total_seconds():.0f} s: older data is merged.",
         )
     return None
 
@@ -61,20 +60,20 @@ def gate_problems(plan: Plan) -> Iterator[Problem]:
                 yield Problem(
                     CheckId.WRONG_WINDOW,
                     f"The maintenance window of phase {number} {reason}",
-                    "Give it days, hours that differ, and a zone such as 'Europe/Berlin'.",
+                    "Set days, different hours, and a time zone such as 'Europe/Berlin'.",
                 )
             if isinstance(gate, ChecklistComplete) and not plan.checklist:
                 yield Problem(
                     CheckId.NO_CHECKLIST,
-                    f"Phase {number} wants the checklist complete, and the plan has none.",
-                    "Give the plan a checklist, or leave the gate out.",
+                    f"Phase {number} requires a checklist, but the plan has none.",
+                    "Define a checklist, or remove the gate.",
                 )
     for item_id, count in Counter(item.id for item in plan.checklist).items():
         if count > 1:
             yield Problem(
                 CheckId.ITEM_ID_TWICE,
-                f"{count} items of the checklist are called '{item_id}'.",
-                "Give each item an id of its own.",
+                f"{count} items of the checklist have the id '{item_id}'.",
+                "Item ids must be unique: rename all but one.",
             )
 
 
@@ -82,7 +81,7 @@ def _wrong_with_window(window: MaintenanceWindow) -> str:
     if window.zone not in available_timezones():
         return f"has the unknown time zone '{window.zone}'."
     if not window.days:
-        return "opens on no day."
+        return "has no days."
     if window.opens == window.closes:
-        return "closes when it opens."
+        return "opens and closes at the same time."
     return ""

@@ -1,4 +1,4 @@
-"""Refuses lookups whose rows could not be made, or could not take every legacy value."""
+"""Refuses lookups whose rows could not be created, or could not take every legacy value."""
 
 import re
 from collections import Counter
@@ -28,8 +28,8 @@ def lookup_problems(plan: Plan) -> Iterator[Problem]:
         if lookup.blank is None and lookup.required and lookup.of_legacy.null:
             yield Problem(
                 CheckId.NO_ROW_FOR_BLANKS,
-                f"The lookup of {name} requires a value but has none for blank texts.",
-                "Name a row for blanks with blank='...', or set required=False.",
+                f"The lookup of {name} is required but has no value for blanks.",
+                "Set blank='...' to the name of a row for blanks, or required=False.",
             )
         if _NO_TEXT.fullmatch(lookup.of_legacy.type):
             yield Problem(
@@ -37,20 +37,20 @@ def lookup_problems(plan: Plan) -> Iterator[Problem]:
                 f"The legacy column {lookup.table.label}.{lookup.legacy} is "
                 f"{lookup.of_legacy.type}; a lookup is made of text, character varying, citext, "
                 "an enum or a domain of these.",
-                "Make it text in a migration before the rollout, or derive the new column from it "
-                "with Derived.",
+                "Convert it to text in a migration before the rollout, or derive the new column "
+                "from it with Derived.",
             )
         elif lookup.blank is not None and len(lookup.blank) > lookup.longest:
             yield Problem(
                 CheckId.ROW_FOR_BLANKS_TOO_LONG,
-                f"'{lookup.blank}', the row for blank texts of {name}, is longer than "
-                f"{lookup.table.label}.{lookup.legacy} can take: {lookup.longest} characters.",
-                "Give it a shorter name with blank='...'.",
+                f"'{lookup.blank}', the row for blanks of {name}, is too long for "
+                f"{lookup.table.label}.{lookup.legacy}: at most {lookup.longest} characters.",
+                "Set blank='...' to a shorter name.",
             )
         if lookup.unknown == "null" and lookup.required:
             yield Problem(
                 CheckId.UNKNOWN_WITHOUT_VALUE,
-                f"The lookup of {name} requires a value but leaves unknown texts without one.",
+                f"The lookup of {name} is required but leaves unknown values without a row.",
                 "Set unknown='create', or required=False.",
             )
         yield from _synonyms(lookup, name)
@@ -64,14 +64,14 @@ def _synonyms(lookup: Lookup, name: str) -> Iterator[Problem]:
         if not _form(synonym) or not _form(meant) or len(meant) > lookup.longest:
             problem = f"neither may be blank, nor a name over {lookup.longest} characters"
         elif forms[_form(synonym)] > 1:
-            problem = "another synonym differs from it in case or white space alone"
+            problem = "another synonym differs from it only in case or white space"
         elif _form(meant) in forms and _form(lookup.synonyms.get(meant, meant)) != _form(meant):
             problem = f"'{meant}' is itself a synonym, of '{lookup.synonyms[meant]}'"
         if problem:
             yield Problem(
                 CheckId.WRONG_SYNONYM,
                 f"The lookup of {name} cannot have '{synonym}' for '{meant}': {problem}.",
-                "Lead every synonym straight to the name of its lookup row.",
+                "Map each synonym directly to a lookup name.",
             )
 
 
@@ -83,16 +83,16 @@ def _rows(lookup: Lookup) -> Iterator[Problem]:
             yield Problem(
                 CheckId.WRONG_LOOKUP_ROW,
                 f"The lookup of {label} cannot have the row {id_!r}: {problem}.",
-                "Write rows={1: 'Open', 2: {'name': 'Sold', 'colour': 'red'}}, and give the types "
-                "of further columns in columns={...}.",
+                "Write rows={1: 'Open', 2: {'name': 'Sold', 'colour': 'red'}}, with the types of "
+                "further columns in columns={...}.",
             )
     for name, column in lookup.columns.items():
         if name in _OWN or not column.null:
             yield Problem(
                 CheckId.WRONG_LOOKUP_COLUMN,
                 f"The lookup table of {label} cannot have the further column '{name}': "
-                + ("it has one of that name." if name in _OWN else "it is NOT NULL."),
-                "Name it otherwise, and let it be null: the row of a new text has no value for it.",
+                + ("the name is reserved." if name in _OWN else "it is NOT NULL."),
+                "Use another name and allow NULL: the row of a new value has none.",
             )
 
 
@@ -103,11 +103,11 @@ def _form(name: object) -> str:
 def _wrong_with_row(lookup: Lookup, id_: int, row: Mapping[str, Any], forms: Counter[str]) -> str:
     name = row.get("name")
     if not isinstance(id_, int) or not 0 < id_ <= _LARGEST[lookup.key_type]:
-        return f"an id is a whole number from 1 to {_LARGEST[lookup.key_type]}"
+        return f"an id must be an integer from 1 to {_LARGEST[lookup.key_type]}"
     if not isinstance(name, str) or not _form(name) or len(name) > lookup.longest:
-        return f"its name is not a text of 1 to {lookup.longest} characters"
+        return f"its name must have 1 to {lookup.longest} characters"
     if forms[_form(name)] > 1:
-        return "another row's name differs from its name in case or white space alone"
+        return "another row's name differs from its name only in case or white space"
     led_to = {_form(synonym): meant for synonym, meant in lookup.synonyms.items()}
     if _form(led_to.get(_form(name), name)) != _form(name):
         return f"its name is a synonym, of '{led_to[_form(name)]}'"

@@ -32,7 +32,7 @@ def check_migrations(*, databases: Sequence[str] | None = None, **_: Any) -> lis
             for message in _of_environment(plan, name)
         ]
     except NO_GRAPH:
-        # Django tells it better.
+        # Django reports it better.
         return []
 
 

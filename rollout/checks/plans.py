@@ -1,4 +1,4 @@
-"""System checks: a plan that could hurt is refused before anything of it can be started."""
+"""System checks of plans: an unsafe plan is refused before any of its phases can start."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ def check_plans(**_: Any) -> list[CheckMessage]:
     names = Counter(plan.name for plan in plans)
     errors: list[CheckMessage] = [
         Error(
-            f"Two plans are called '{name}'.",
-            hint="Give each plan a name of its own.",
+            f"{count} plans are called '{name}'.",
+            hint="Plan names must be unique: rename all but one.",
             id=CheckId.PLAN_NAME_TWICE,
         )
         for name, count in names.items()
@@ -71,7 +71,7 @@ def _columns(plan: Plan) -> Iterator[Problem]:
                 yield Problem(
                     CheckId.TRANSLATION_READS_NO_COLUMN,
                     f"The translation of {table.label}.{_name(translation)} reads '{column}', "
-                    "which the plan's table does not have.",
+                    "which is not declared.",
                     f"Declare the column in the Table {table.label}, or correct its name.",
                 )
     for number, step in numbered_steps(plan):
@@ -87,8 +87,8 @@ def _columns(plan: Plan) -> Iterator[Problem]:
             if column not in known:
                 yield Problem(
                     CheckId.STEP_NEEDS_NO_COLUMN,
-                    f"Step '{step.id}' of phase {number} needs {of_step.label}.{column}, which is "
-                    "not there in that phase.",
+                    f"Step '{step.id}' uses {of_step.label}.{column}, which does not exist in "
+                    f"phase {number}.",
                     f"Declare the column in the Table {of_step.label}, or correct its name.",
                 )
 
@@ -100,7 +100,7 @@ def _names(plan: Plan) -> Iterator[Problem]:
                 yield Problem(
                     CheckId.STEP_ID_TWICE,
                     f"Phase {number} has {count} steps called '{step_id}'.",
-                    "Give each step of a phase an id of its own.",
+                    "Step ids must be unique in a phase: rename all but one.",
                 )
     for (table, column), count in Counter(
         (t.table.label, column) for t in plan.translations for column in t.added
@@ -108,8 +108,8 @@ def _names(plan: Plan) -> Iterator[Problem]:
         if count > 1:
             yield Problem(
                 CheckId.COLUMN_FILLED_TWICE,
-                f"{count} translations fill {table}.{column}.",
-                "A new column has one translation.",
+                f"{count} translations target {table}.{column}.",
+                "Keep one translation for each new column.",
             )
 
 
@@ -119,7 +119,7 @@ def _phases(plan: Plan) -> Iterator[Problem]:
             allowed = ", ".join(map(str, sorted(step.phases)))
             yield Problem(
                 CheckId.UNSAFE_STEP,
-                f"Step '{step.id}' ({type(step).__name__}) is not safe in phase {number}.",
+                f"Step '{step.id}' ({type(step).__name__}) is not allowed in phase {number}.",
                 f"Move it to phase {allowed}.",
             )
 
@@ -130,7 +130,7 @@ def _tables(plan: Plan) -> Iterator[Problem]:
             yield Problem(
                 CheckId.NO_PRIMARY_KEY,
                 f"Table {table.label} has no primary key.",
-                "Name its key columns; without a key no row can be told from another.",
+                "Declare its key columns in Table(key=...).",
             )
     used: list[tuple[str, Table]] = [
         (f"The translation of {_name(t)}", t.table) for t in plan.translations
@@ -144,8 +144,8 @@ def _tables(plan: Plan) -> Iterator[Problem]:
         if table not in plan.tables:
             yield Problem(
                 CheckId.TABLE_OF_NO_PLAN,
-                f"{what} is of table {table.label}, which is not among the plan's tables.",
-                f"Add {table.label} to the plan's tables.",
+                f"{what} is of table {table.label}, which is not in Plan.tables.",
+                f"Add {table.label} to Plan.tables.",
             )
 
 
@@ -156,8 +156,9 @@ def _translations(plan: Plan) -> Iterator[Problem]:
                 yield Problem(
                     CheckId.TRANSLATION_OF_NO_PLAN,
                     f"Step '{step.id}' of phase {number} names the translation of "
-                    f"{translation.table.label}.{_name(translation)}, which the plan lacks.",
-                    "Add it to the plan's translations.",
+                    f"{translation.table.label}.{_name(translation)}, which is not in "
+                    "Plan.translations.",
+                    "Add it to Plan.translations.",
                 )
 
 
@@ -172,7 +173,7 @@ def _functions(plan: Plan) -> Iterator[Problem]:
                 CheckId.NO_FUNCTION,
                 f"The function '{computed.function}' that computes "
                 f"{computed.table.label}.{_name(computed)} cannot be imported: {error}.",
-                "Name it by its dotted path: 'app.module.function'.",
+                "Write its dotted path: 'app.module.function'.",
             )
 
 
@@ -186,9 +187,9 @@ def _sql_files(plan: Plan) -> Iterator[Problem]:
             if step.path not in used:
                 yield Problem(
                     CheckId.UNUSED_SQL_FILE,
-                    f"{step.path.name} is there, and no phase carries it out.",
-                    f"Put SqlFiles(...).of_phase({step.phase}) into phase {step.phase}, or take "
-                    "the file away.",
+                    f"{step.path.name} is not used by any phase.",
+                    f"Put SqlFiles(...).of_phase({step.phase}) into phase {step.phase}, or remove "
+                    "the file.",
                 )
 
 
@@ -201,5 +202,5 @@ def _traffic(plan: Plan) -> Iterator[Problem]:
         yield Problem(
             CheckId.NO_TRAFFIC,
             f"The traffic of rehearsals '{plan.traffic}' cannot be imported: {error}.",
-            "Name a function by its dotted path: 'app.module.traffic'.",
+            "Write the dotted path of a function: 'app.module.traffic'.",
         )

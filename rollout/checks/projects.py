@@ -1,4 +1,4 @@
-"""System checks of the project that the app is installed in: what its pages and workers need."""
+"""System checks of the project: what the console's pages and workers need."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ _PROCESSORS = (
     "django.contrib.auth.context_processors.auth",
     "django.contrib.messages.context_processors.messages",
 )
-# With these the queue neither repeats nor loses work by itself: the journal decides that.
+# With these the queue neither repeats nor loses tasks: the journal decides that.
 QUEUE = {
     "timeout": 86_400,
     "retry": 604_800,
@@ -45,29 +45,29 @@ def _databases() -> Iterator[CheckMessage]:
     alias = journal.alias()
     if connections[alias].vendor != "postgresql":
         yield Error(
-            f"The journal is kept in the database '{alias}', which is not PostgreSQL.",
-            hint="Make it one in DATABASES, or send the apps 'rollout' and 'django_q' to one with "
-            "a database router.",
+            f"The journal's database '{alias}' is not PostgreSQL.",
+            hint="Configure PostgreSQL for it in DATABASES, or route the apps 'rollout' and "
+            "'django_q' to PostgreSQL with a database router.",
             id=CheckId.JOURNAL_OF_OTHER_KIND,
         )
     elif router.db_for_write(get_user_model()) != alias:
         yield Error(
-            f"The journal is kept in the database '{alias}', and the users are in another.",
-            hint="Let the router send 'rollout' and 'django_q' to the users' database, or the "
-            "users to the journal's: what is told to whom refers to both.",
+            f"The journal (database '{alias}') and the users must be in the same database.",
+            hint="Route the apps 'rollout' and 'django_q' to the users' database, or the users to "
+            "the journal's.",
             id=CheckId.USERS_ELSEWHERE,
         )
     for name, alias in configured().items():
         if alias not in connections:
             yield Error(
-                f"The environment '{name}' is the database '{alias}', which DATABASES lacks.",
+                f"The environment '{name}' is the database '{alias}', which is not in DATABASES.",
                 hint='Name an alias of DATABASES in ROLLOUT["ENVIRONMENTS"].',
                 id=CheckId.ENVIRONMENT_WITHOUT_DATABASE,
             )
         elif connections[alias].vendor != "postgresql":
             yield Error(
                 f"The environment '{name}' is the database '{alias}', which is not PostgreSQL.",
-                hint='Rollout changes PostgreSQL alone. Name one in ROLLOUT["ENVIRONMENTS"].',
+                hint='Rollout supports PostgreSQL only. Name one in ROLLOUT["ENVIRONMENTS"].',
                 id=CheckId.ENVIRONMENT_OF_OTHER_KIND,
             )
 
@@ -99,7 +99,7 @@ def _queue() -> Iterator[CheckMessage]:
     queue: dict[str, Any] = getattr(settings, "Q_CLUSTER", {})
     if not queue.keys() & {"orm", "redis"}:
         yield Error(
-            "Q_CLUSTER does not say what carries the queue.",
+            "Q_CLUSTER has no broker.",
             hint=f'Set it, for example: Q_CLUSTER = {{"name": "rollout", "orm": "{journal.alias()}"'
             f", **{QUEUE}}}",
             id=CheckId.NO_BROKER,
@@ -108,7 +108,7 @@ def _queue() -> Iterator[CheckMessage]:
     wrong = {name: value for name, value in QUEUE.items() if not _is_safe(queue, name)}
     if wrong:
         yield Warning(
-            f"Q_CLUSTER lets the queue repeat or lose work: {', '.join(wrong)}.",
+            f"Q_CLUSTER settings allow repeated or lost tasks: {', '.join(wrong)}.",
             hint=f"Set it to {wrong}; see docs/own-plan.md.",
             id=CheckId.UNSAFE_QUEUE,
         )
@@ -117,7 +117,7 @@ def _queue() -> Iterator[CheckMessage]:
 def _is_safe(queue: dict[str, Any], name: str) -> bool:
     value = queue.get(name)
     if name == "timeout":
-        # A statement that builds an index may take hours; the default is no end at all.
+        # Building an index may take hours; the default is no timeout.
         return value is None or value >= 3600
     if name == "retry":
         return isinstance(value, int) and value > (queue.get("timeout") or QUEUE["timeout"])

@@ -30,8 +30,8 @@ def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
     if not frozen:
         yield Problem(
             CheckId.DROPPED_UNFROZEN,
-            f"Step '{drop.id}' drops legacy columns of {drop.table.label} that no step has frozen "
-            "before they are archived: texts that are written after the archive would be lost.",
+            f"Step '{drop.id}' drops legacy columns of {drop.table.label} that were not frozen "
+            "before they were archived: values written after the archive would be lost.",
             f"Put FreezeLegacy of {drop.table.label} before ArchiveLegacy.",
         )
 
@@ -56,8 +56,7 @@ def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> It
         return
     yield Problem(
         CheckId.NOT_UNIQUE_MEANWHILE,
-        f"Step '{drop.id}' drops the unique index {drop.name} of {drop.table.label}, and none over "
-        f"({', '.join(wanted)}) is built before the cutover: rows that are there twice would be "
-        "taken in.",
+        f"Step '{drop.id}' drops the unique index {drop.name} of {drop.table.label}, and none on "
+        f"({', '.join(wanted)}) is created before the cutover: duplicates would be accepted.",
         f"Put a CreateIndex of columns={wanted!r} with unique=True into phase 3, before CutOver.",
     )

@@ -39,16 +39,16 @@ def _columns(plan: Plan) -> Iterator[Problem]:
         if (table, column) in declared:
             yield Problem(
                 CheckId.NEW_COLUMN_IS_DECLARED,
-                f"{table}.{column} is to be added, and the plan's table has it already: a rollback "
-                "would drop it with all it holds.",
-                f"Give the new column another name, or take it out of the Table {table}.",
+                f"{table}.{column} would be added, but is declared already: a rollback would drop "
+                "it with its data.",
+                f"Rename the new column, or remove it from the Table {table}.",
             )
     for (table, column), count in added.items():
         if count > 1:
             yield Problem(
                 CheckId.COLUMN_ADDED_TWICE,
-                f"{count} steps add {table}.{column}: the rollback of one would drop the other's.",
-                "Let one step add it.",
+                f"{count} steps add {table}.{column}: one's rollback would drop the other's data.",
+                "Add it in one step only.",
             )
 
 
@@ -71,14 +71,14 @@ def _lookup_tables(plan: Plan) -> Iterator[Problem]:
                 CheckId.LOOKUP_TABLE_IS_DECLARED,
                 f"The lookup table {label} of {lookup.table.label}.{lookup.column} is one of the "
                 "plan's tables: a rollback would delete its rows and drop it.",
-                "Name a lookup table that is not there yet.",
+                "Choose the name of a new lookup table.",
             )
         elif lookup.table.label in mapped and not _names(before_phase_2, lookup.lookup_table):
             yield Problem(
                 CheckId.LOOKUP_TABLE_NOT_MADE,
-                f"No step makes the lookup table {label} of {lookup.table.label}.{lookup.column}, "
-                "and the rollback of phase 2 deletes all its rows.",
-                "Make it with CreateLookupTable in phase 1.",
+                f"No step creates the lookup table {label} of {lookup.table.label}."
+                f"{lookup.column}, and the rollback of phase 2 deletes all its rows.",
+                "Create it with CreateLookupTable in phase 1.",
             )
 
 
@@ -98,7 +98,7 @@ def _values(plan: Plan) -> Iterator[Problem]:
                     CheckId.REQUIRED_ALREADY,
                     f"Step '{step.id}' of phase {number} requires {step.table.label}.{name}, which "
                     "is NOT NULL already: a rollback would allow nulls that were not allowed.",
-                    "Take the column out of the step.",
+                    "Remove the column from the step.",
                 )
 
 
@@ -111,9 +111,9 @@ def _legacy(plan: Plan) -> Iterator[Problem]:
         if not plan.lookups_of(step.table):
             yield Problem(
                 CheckId.NO_LEGACY_TEXT,
-                f"Step '{step.id}' of phase {number} is {kind}, and {step.table.label} has no "
-                "lookup whose legacy text it could be about.",
-                "Use StopDualWrite: a migration of yours drops the old columns when nobody reads "
+                f"Step '{step.id}' of phase {number} is {kind}, but {step.table.label} has no "
+                "lookup with a legacy column.",
+                "Use StopDualWrite, and drop the old columns in a migration once nothing reads "
                 "them.",
             )
         elif isinstance(step, ArchiveLegacy):
@@ -122,8 +122,8 @@ def _legacy(plan: Plan) -> Iterator[Problem]:
             yield Problem(
                 CheckId.DROPPED_WITHOUT_ARCHIVE,
                 f"Step '{step.id}' of phase {number} drops the legacy columns of "
-                f"{step.table.label}, and no step before it archives their texts: a rollback could "
-                "not bring them back.",
+                f"{step.table.label}, which no earlier step archives: a rollback could not restore "
+                "them.",
                 "Put ArchiveLegacy before it.",
             )
 
@@ -134,14 +134,13 @@ def _steps_without_rollback(plan: Plan) -> Iterator[Problem]:
         if backward is None or (guarded and not backward):
             yield Problem(
                 CheckId.NO_ROLLBACK,
-                f"Step '{step.id}' of phase {number} has no rollback.",
-                "Give it the actions that undo it; a step that cannot be undone has no place in a "
-                "rollout.",
+                f"Step '{step.id}' of phase {number} defines no rollback.",
+                "Define its rollback actions; every step must be reversible.",
             )
 
 
 def _derived_values(plan: Plan) -> Iterator[Problem]:
-    """Derived columns whose values, written after the cutover, nothing leads back."""
+    """Derived columns whose values, written after the cutover, no legacy column would keep."""
     leads: Counter[tuple[str, str]] = Counter()
     for t in plan.translations:
         legacy = t.back if isinstance(t, Derived) else t.reads if isinstance(t, Lookup) else ()
@@ -154,18 +153,18 @@ def _derived_values(plan: Plan) -> Iterator[Problem]:
         if not t.back and t.writable is None and t.table in turned:
             yield Problem(
                 CheckId.NO_WAY_BACK,
-                f"After the cutover a value may be written to {name} alone, and nothing says how "
-                "the legacy columns follow it: a rollback would lose it.",
-                "Write back={'legacy': 'expression over {new}'}; or writable=False, and triggers "
-                "refuse such a write; or writable=True where the application writes what the "
-                "expression says.",
+                f"After the cutover {name} can be written alone, and no legacy column follows: a "
+                "rollback would lose such values.",
+                "Write back={'legacy': 'expression over {new}'}; or writable=False, with which "
+                "triggers refuse such writes; or writable=True if the application writes the "
+                "value of the expression.",
             )
         known = {*t.table.columns, t.column}
         problems = [
-            *(f"'{c}' is no column that the expression reads" for c in t.back if c not in t.reads),
-            *(f"it names '{c}', which is not there" for c in t.read_by_back if c not in known),
+            *(f"the expression does not read '{c}'" for c in t.back if c not in t.reads),
+            *(f"it names '{c}', which does not exist" for c in t.read_by_back if c not in known),
             *(
-                f"another translation leads '{c}' back"
+                f"another translation writes '{c}' too"
                 for c in t.back
                 if leads[t.table.label, c] > 1
             ),
@@ -175,7 +174,7 @@ def _derived_values(plan: Plan) -> Iterator[Problem]:
         for problem in problems:
             yield Problem(
                 CheckId.WRONG_WAY_BACK,
-                f"The way back of {name} cannot be gone: {problem}.",
+                f"back= of {name} is invalid: {problem}.",
                 "Write back={'legacy': 'expression over {new}'}, for columns that the expression "
-                "reads and that nothing else writes.",
+                "reads and nothing else writes.",
             )

@@ -31,7 +31,7 @@ def _protected(environments: Any) -> list[CheckMessage]:
     return [
         Error(
             f"ROLLOUT['ENVIRONMENTS']['{name}']['PROTECTED'] is {value['PROTECTED']!r}.",
-            hint="Write True where an application's data is, False where nobody would miss it.",
+            hint="Set True for data of an application, False for data that can be lost.",
             id=CheckId.WRONG_PROTECTED,
         )
         for name, value in environments.items()
@@ -40,11 +40,11 @@ def _protected(environments: Any) -> list[CheckMessage]:
 
 
 def _storage(snapshots: Any) -> list[CheckMessage]:
-    """A dump holds all that the tables hold, and the default storage may be public."""
+    """A dump has all data of the tables, and the default storage may be public."""
     named = snapshots.get("STORAGE")
     known = ", ".join(sorted(settings.STORAGES))
     if named is None:
-        problem = "does not say where snapshots are kept: the default storage may be public"
+        problem = "is not set: the default storage may be public"
     elif named not in settings.STORAGES:
         problem = f"names the storage '{named}', which is not in STORAGES ({known})"
     else:
@@ -53,8 +53,8 @@ def _storage(snapshots: Any) -> list[CheckMessage]:
         Error(
             f"ROLLOUT['SNAPSHOTS']['STORAGE'] {problem}.",
             hint=(
-                "Name an alias of STORAGES that only the console's processes can read; 'default' "
-                "too has to be named, if it is meant."
+                "Set it to an alias of STORAGES that only the console's processes can read; name "
+                "'default' too if you mean it."
             ),
             id=CheckId.NO_STORAGE_OF_SNAPSHOTS,
         )
@@ -69,8 +69,9 @@ def _networks(networks: Any) -> list[CheckMessage]:
         except ValueError as error:
             errors.append(
                 Error(
-                    f"ROLLOUT['METRICS']['NETWORKS'] has no network in '{network}': {error}.",
-                    hint="Write it as 10.0.0.0/8 or as one address.",
+                    f"ROLLOUT['METRICS']['NETWORKS'] contains '{network}', which is not a network: "
+                    f"{error}.",
+                    hint="Write a network such as 10.0.0.0/8, or one address.",
                     id=CheckId.WRONG_NETWORK,
                 )
             )
@@ -92,7 +93,7 @@ def _servers() -> list[CheckMessage]:
         return [
             Error(
                 f"{SETTING} names '{server.alias}', which is not PostgreSQL.",
-                hint="Name a database of PostgreSQL.",
+                hint="Name a PostgreSQL database.",
                 id=CheckId.REHEARSAL_SERVER_OF_OTHER_KIND,
             )
         ]
@@ -104,7 +105,7 @@ def _webhooks() -> list[CheckMessage]:
     for hook in webhooks().values():
         problem = hook.problem(http_allowed=http_allowed())
         if unknown := sorted(set(hook.kinds) - set(KINDS)):
-            problem = f"is told of {', '.join(unknown)}; there are {', '.join(KINDS)}"
+            problem = f"lists unknown events: {', '.join(unknown)}; known are {', '.join(KINDS)}"
         if problem:
             errors.append(
                 Error(
@@ -116,8 +117,8 @@ def _webhooks() -> list[CheckMessage]:
         elif not hook.secret:
             errors.append(
                 Warning(
-                    f"The webhook '{hook.name}' has no SECRET: its receiver cannot tell who sends.",
-                    hint="Give it one, unless it is a chat tool that checks none.",
+                    f"The webhook '{hook.name}' is unsigned: it has no SECRET.",
+                    hint="Set SECRET, unless the receiver cannot verify signatures.",
                     id=CheckId.WEBHOOK_UNSIGNED,
                 )
             )

@@ -79,7 +79,7 @@ def test_the_shipped_plan_has_no_errors() -> None:
 )
 def test_a_step_that_cannot_be_undone_is_e001(step: Step) -> None:
     assert found(with_step(PLAN, 4, step)) == [
-        ("rollout.E001", "Step 'burn' of phase 4 has no rollback.")
+        ("rollout.E001", "Step 'burn' of phase 4 defines no rollback.")
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_lookup_of_a_column_that_is_not_there_is_e002() -> None:
     assert ("rollout.E002", MISSING_COLUMN.format("kind_id", "knid")) in found(plan)
 
 
-MISSING_COLUMN = "The translation of things.{} reads '{}', which the plan's table does not have."
+MISSING_COLUMN = "The translation of things.{} reads '{}', which is not declared."
 
 
 def test_two_steps_of_one_id_in_a_phase_are_e012() -> None:
@@ -118,7 +118,7 @@ def test_one_id_in_two_phases_is_accepted() -> None:
 def test_two_translations_of_one_column_are_e013() -> None:
     again = Derived(table=TABLE, column="kind_id", type="integer", expression="1")
     plan = replace(PLAN, translations=(*PLAN.translations, again))
-    assert ("rollout.E013", "2 translations fill things.kind_id.") in found(plan)
+    assert ("rollout.E013", "2 translations target things.kind_id.") in found(plan)
 
 
 def test_two_plans_of_one_name_are_e003(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_two_plans_of_one_name_are_e003(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(plans, "plans", registry)
     errors = check_plans(app_configs=None)
     assert [(error.id, error.msg) for error in errors] == [
-        ("rollout.E003", "Two plans are called 'sample-bigint'.")
+        ("rollout.E003", "2 plans are called 'sample-bigint'.")
     ]
     assert errors[0].hint
 
@@ -150,7 +150,7 @@ def test_a_step_in_a_phase_where_it_is_not_safe_is_e004_and_told_where_it_belong
 ) -> None:
     step = replace(step_of(), id="moved")
     (error,) = (e for e in check_plan(with_step(PLAN, number, step)) if e.id == "rollout.E004")
-    assert error.msg == f"Step 'moved' ({type(step).__name__}) is not safe in phase {number}."
+    assert error.msg == f"Step 'moved' ({type(step).__name__}) is not allowed in phase {number}."
     assert error.hint == f"Move it to phase {allowed}."
 
 
@@ -164,13 +164,12 @@ def test_a_step_or_a_translation_of_a_table_that_the_plan_lacks_is_e006() -> Non
     other = Table(name="others", key=("id",), columns={})
     index = CreateIndex(id="i", description="", table=other, name="i", columns=("id",))
     assert found(with_step(PLAN, 4, index)) == [
-        ("rollout.E006", "Step 'i' is of table others, which is not among the plan's tables.")
+        ("rollout.E006", "Step 'i' is of table others, which is not in Plan.tables.")
     ]
     plan = replace(PLAN, translations=(*PLAN.translations, COMPOSITE.is_open))
     assert (
         "rollout.E006",
-        "The translation of is_open is of table elsewhere.things,"
-        " which is not among the plan's tables.",
+        "The translation of is_open is of table elsewhere.things, which is not in Plan.tables.",
     ) in found(plan)
 
 
@@ -180,7 +179,8 @@ def test_a_step_that_names_a_translation_that_the_plan_lacks_is_e007() -> None:
     assert found(with_step(PLAN, 3, step)) == [
         (
             "rollout.E007",
-            "Step 'k' of phase 3 names the translation of things.other_id, which the plan lacks.",
+            "Step 'k' of phase 3 names the translation of things.other_id, which is not in "
+            "Plan.translations.",
         )
     ]
 
@@ -204,8 +204,7 @@ def test_a_step_that_needs_an_unknown_column_is_e015(phase: int, step: Step) -> 
     assert found(with_step(PLAN, phase, step)) == [
         (
             "rollout.E015",
-            f"Step 's' of phase {phase} needs {TABLE.label}.nowhere, which is not there in that "
-            "phase.",
+            f"Step 's' uses {TABLE.label}.nowhere, which does not exist in phase {phase}.",
         )
     ]
 
@@ -246,7 +245,9 @@ def test_a_legacy_column_may_be_not_null() -> None:
 
 def test_a_rule_that_can_never_be_judged_is_e011() -> None:
     rules = (Rule(id="boundless", statistic="p95", action="warn"),)
-    assert found(replace(PLAN, rules=rules)) == [("rollout.E011", "Rule 'boundless' has no bound.")]
+    assert found(replace(PLAN, rules=rules)) == [
+        ("rollout.E011", "Guardrail 'boundless' has no limit.")
+    ]
 
 
 def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -> None:
@@ -261,8 +262,8 @@ def test_a_maintenance_window_that_never_opens_is_e053() -> None:
             MaintenanceWindow(time(22), time(4), "Mars/Olympus"),
             "unknown time zone 'Mars/Olympus'.",
         ),
-        (MaintenanceWindow(time(22), time(4), "UTC", days=()), "opens on no day."),
-        (MaintenanceWindow(time(22), time(22), "UTC"), "closes when it opens."),
+        (MaintenanceWindow(time(22), time(4), "UTC", days=()), "has no days."),
+        (MaintenanceWindow(time(22), time(22), "UTC"), "opens and closes at the same time."),
     ):
         phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
         ((check, message),) = found(replace(PLAN, phases=phases))

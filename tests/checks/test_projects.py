@@ -19,8 +19,8 @@ def test_the_site_here_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("environments", "what"),
     [
-        ({"production": "nowhere"}, "which DATABASES lacks"),
-        ({"staging": {"DATABASE": "nowhere"}}, "which DATABASES lacks"),
+        ({"production": "nowhere"}, "which is not in DATABASES"),
+        ({"staging": {"DATABASE": "nowhere"}}, "which is not in DATABASES"),
     ],
 )
 def test_an_environment_without_a_database_is_e061(

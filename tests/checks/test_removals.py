@@ -33,4 +33,4 @@ def test_a_drop_of_columns_that_were_not_frozen_before_they_were_archived_is_ref
 ) -> None:
     messages = [m for m in check_plan(with_last(*kinds)) if m.id == "rollout.E038"]
     assert bool(messages) == refused
-    assert all("no step has frozen" in m.msg and m.hint for m in messages)
+    assert all("were not frozen before" in m.msg and m.hint for m in messages)

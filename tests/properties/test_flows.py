@@ -94,4 +94,4 @@ def test_an_application_that_goes_by_names_is_found_out(
 
 
 def test_nobody_has_decided_before_there_is_anything_to_decide_on(db: None) -> None:
-    assert flows.decided_text(using="default").startswith("Nobody has decided yet")
+    assert flows.decided_text(using="default").startswith("No mapping review yet")
