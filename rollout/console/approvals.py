@@ -30,9 +30,17 @@ def approvals_of(evidence: Evidence) -> list[SignOffView]:
 
 
 def requests_of(evidence: Evidence) -> list[SignOff]:
-    """Who asks for approval of the phase, and was not answered."""
-    requests = evidence.sign_offs(SignOffKind.REQUEST)
-    return [request for request in requests if not void_reason(request, evidence)]
+    """The requests for approval of the phase that nobody has answered."""
+    return _in_force(SignOffKind.REQUEST, evidence)
+
+
+def rejections_of(evidence: Evidence) -> list[SignOff]:
+    """The rejections of the phase that are in force."""
+    return _in_force(SignOffKind.REJECTION, evidence)
+
+
+def _in_force(kind: SignOffKind, evidence: Evidence) -> list[SignOff]:
+    return [s for s in evidence.sign_offs(kind) if not void_reason(s, evidence)]
 
 
 def overrides_of(evidence: Evidence) -> list[SignOffView]:

@@ -1,8 +1,8 @@
 """The gate about another lead's approval."""
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.overrides import void_reason
-from rollout.gates.registry import GateResult, check, passed, pending
+from rollout.gates.overrides import rejection_of, void_reason
+from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.journal.moments import in_words
 from rollout.models import SignOffKind
 from rollout.plan.gates import Approved
@@ -10,6 +10,12 @@ from rollout.plan.gates import Approved
 
 @check(Approved)
 def approved(gate: Approved, evidence: Evidence) -> GateResult:
+    if (rejection := rejection_of(evidence)) is not None:
+        return failed(
+            "edit_plan",
+            f"Rejected by {rejection.actor_name} at {in_words(rejection.at)}: {rejection.reason} "
+            "Change the plan, or have the rejection withdrawn.",
+        )
     approvals = evidence.sign_offs(SignOffKind.APPROVAL)
     valid = [approval for approval in approvals if not void_reason(approval, evidence)]
     approval = next((approval for approval in valid if evidence.is_by_another(approval)), None)

@@ -27,6 +27,12 @@ def void_reason(sign_off: SignOff, evidence: Evidence) -> str:
     return ""
 
 
+def rejection_of(evidence: Evidence) -> SignOff | None:
+    """The newest rejection of the phase that is in force."""
+    rejections = evidence.sign_offs(SignOffKind.REJECTION)
+    return next((r for r in rejections if not void_reason(r, evidence)), None)
+
+
 def override_of(name: str, evidence: Evidence) -> tuple[SignOff | None, SignOff | None]:
     """The override of a gate that is in force, and the one that waits for a second lead."""
     needs_two = evidence.plan.is_guarded(evidence.number)

@@ -114,6 +114,8 @@ class Event(StrEnum):
     # What people sign.
     APPROVAL_ASKED_FOR = "approval asked for", "Approval requested", Kind.APPROVAL
     APPROVED = "approved", "Approved", Kind.APPROVAL
+    REJECTED = "approval rejected", "Approval rejected", Kind.APPROVAL
+    REJECTION_WITHDRAWN = "rejection withdrawn", "Rejection withdrawn", Kind.APPROVAL
     APPROVAL_WITHDRAWN = "approval withdrawn", "Approval withdrawn", Kind.APPROVAL
     REQUEST_WITHDRAWN = (
         "request for approval withdrawn",

@@ -782,6 +782,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("request", "Request for approval"),
                             ("approval", "Approval"),
+                            ("rejection", "Rejection"),
                             ("override", "Override"),
                             ("tick", "Tick"),
                         ],

@@ -15,12 +15,13 @@ from rollout.models.runs import PhaseRun
 class SignOffKind(models.TextChoices):
     REQUEST = "request", "Request for approval"
     APPROVAL = "approval", "Approval"
+    REJECTION = "rejection", "Rejection"
     OVERRIDE = "override", "Override"
     TICK = "tick", "Tick"
 
 
 class SignOff(models.Model):
-    """A person's approval, override, tick or request about a phase, bound to the plan's digest.
+    """A person's request, approval, rejection, override or tick, bound to the plan's digest.
 
     An approval or override is for one start: that start writes its run here.
     """

@@ -6,6 +6,7 @@ from rollout.runner.approvals import (
     ask_for_approval,
     confirm_override,
     override,
+    reject,
     tick,
     untick,
     withdraw,

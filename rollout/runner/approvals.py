@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
 from rollout import gates
 from rollout.gates import Evidence
-from rollout.gates.overrides import override_of, void_reason
+from rollout.gates.overrides import override_of, rejection_of, void_reason
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.events import Event
@@ -23,13 +24,19 @@ SHORTEST_REASON = 10
 _WITHDRAWN = {
     SignOffKind.REQUEST: Event.REQUEST_WITHDRAWN,
     SignOffKind.APPROVAL: Event.APPROVAL_WITHDRAWN,
+    SignOffKind.REJECTION: Event.REJECTION_WITHDRAWN,
     SignOffKind.OVERRIDE: Event.OVERRIDE_WITHDRAWN,
     SignOffKind.TICK: Event.TICK_TAKEN_BACK,
 }
 
 
-def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> SignOff:
-    """Ask other leads to approve a phase; asked twice, it is one request. Raises Refused."""
+def ask_for_approval(
+    rollout: Rollout, phase: int, *, comment: str = "", actor: Actor, source: str = "web"
+) -> SignOff:
+    """Request other leads' approval of a phase; requested twice, it is one request.
+
+    Raises Refused, also while a rejection is in force.
+    """
     with alone_with(rollout):
         evidence = _evidence(rollout, phase)
         gate = _approved_gate(evidence)
@@ -38,11 +45,17 @@ def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str 
         for one in evidence.sign_offs(SignOffKind.REQUEST):
             if one.actor_name == actor.get_username() and not void_reason(one, evidence):
                 return one
+        if (rejection := rejection_of(evidence)) is not None:
+            raise Refused(
+                f"{rejection.actor_name} rejected phase {phase}: {rejection.reason} Change the "
+                "plan, or have the rejection withdrawn, then request approval again."
+            )
+        comment = reason_of(comment, shortest=0, missing="")
         _withdraw_requests(rollout, phase, actor)
-        asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for)
+        asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for, reason=comment)
         activity_log.record(
             Event.APPROVAL_ASKED_FOR,
-            f"Asked for approval of phase {phase}.",
+            f"Requested approval of phase {phase}.{_after(comment)}",
             on=asked,
             actor=actor,
             source=source,
@@ -51,11 +64,18 @@ def ask_for_approval(rollout: Rollout, phase: int, *, actor: Actor, source: str 
 
 
 def approve(
-    rollout: Rollout, phase: int, *, seen: str, actor: Actor, source: str = "web"
+    rollout: Rollout,
+    phase: int,
+    *,
+    seen: str,
+    comment: str = "",
+    actor: Actor,
+    source: str = "web",
 ) -> SignOff:
     """Approve a phase as the plan has it now; pressed twice, it is one approval.
 
-    ``seen`` is the digest of the phase that the approver has read. Raises Refused.
+    ``seen`` is the digest of the phase that the approver has read. It takes the place of the
+    approver's own rejection. Raises Refused.
     """
     user = known_user(actor, "approve a phase")
     with alone_with(rollout):
@@ -67,18 +87,58 @@ def approve(
         for one in evidence.sign_offs(SignOffKind.APPROVAL):
             if one.actor_id == user.pk and not void_reason(one, evidence):
                 return one
-        given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for)
+        comment = reason_of(comment, shortest=0, missing="")
+        _withdraw_own(SignOffKind.REJECTION, rollout, phase, user)
+        given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for, reason=comment)
         _withdraw_requests(rollout, phase, actor)
         assert given.expires_at is not None
         activity_log.record(
             Event.APPROVED,
             f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
-            f"{in_words(given.expires_at)}.",
+            f"{in_words(given.expires_at)}.{_after(comment)}",
             on=given,
             actor=actor,
             source=source,
         )
     return given
+
+
+def reject(
+    rollout: Rollout, phase: int, *, seen: str, reason: str, actor: Actor, source: str = "web"
+) -> SignOff:
+    """Reject a phase as the plan has it now; pressed twice, it is one rejection.
+
+    It answers every request, takes the place of the rejecter's own approval, and blocks the start
+    until the phase changes, it is withdrawn, or it expires. Raises Refused.
+    """
+    user = known_user(actor, "reject a phase")
+    with alone_with(rollout):
+        evidence = _evidence(rollout, phase)
+        gate = _approved_gate(evidence)
+        if gates.is_done(evidence.run):
+            raise Refused(f"Phase {phase} is done already. Roll it back instead.")
+        refuse_unread(evidence.plan, phase, seen, "reject")
+        reason = reason_of(
+            reason,
+            shortest=SHORTEST_REASON,
+            missing=f"Say what has to change, in at least {SHORTEST_REASON} characters.",
+        )
+        for rejection in evidence.sign_offs(SignOffKind.REJECTION):
+            if rejection.actor_id == user.pk and not void_reason(rejection, evidence):
+                return rejection
+        _withdraw_own(SignOffKind.APPROVAL, rollout, phase, user)
+        rejected = _sign(
+            evidence, SignOffKind.REJECTION, actor, lasts=gate.valid_for, reason=reason
+        )
+        _withdraw_requests(rollout, phase, actor)
+        activity_log.record(
+            Event.REJECTED,
+            f"Rejected phase {phase} as {seen}: {reason}",
+            on=rejected,
+            actor=actor,
+            source=source,
+        )
+    return rejected
 
 
 def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
@@ -284,3 +344,13 @@ def _withdraw_requests(rollout: Rollout, phase: int, actor: Actor) -> None:
     SignOff.objects.filter(
         rollout=rollout, phase=phase, kind=SignOffKind.REQUEST, withdrawn_at=None
     ).update(withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username())
+
+
+def _withdraw_own(kind: SignOffKind, rollout: Rollout, phase: int, user: AbstractBaseUser) -> None:
+    SignOff.objects.filter(
+        rollout=rollout, phase=phase, kind=kind, actor_id=user.pk, withdrawn_at=None, run=None
+    ).update(withdrawn_at=timezone.now(), withdrawn_by_name=user.get_username())
+
+
+def _after(comment: str) -> str:
+    return f" Comment: {comment}" if comment else ""

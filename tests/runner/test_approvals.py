@@ -217,6 +217,38 @@ class TestApprovals:
         with pytest.raises(Refused, match="is approved already"):
             runner.ask_for_approval(rollout, PHASE, actor=ADA)
 
+    def test_a_rejection_blocks_until_it_is_withdrawn_or_the_phase_changes(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        asked = runner.ask_for_approval(rollout, PHASE, comment="It is Tuesday.", actor=ADA)
+        assert asked.reason == "It is Tuesday."
+        approve(rollout, known, "mary")
+        grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
+        with pytest.raises(Refused, match="Say what has to change"):
+            runner.reject(rollout, PHASE, seen=seen, reason="no", actor=grace)
+        reason = "The index is missing."
+        rejection = runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace)
+        assert runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace) == rejection
+        # Mary's approval does not outvote it.
+        assert "Rejected by grace at" in refusal(rollout, rollouts.person())
+        with pytest.raises(Refused, match="grace rejected phase 1: The index is missing"):
+            runner.ask_for_approval(rollout, PHASE, actor=rollouts.person("joan"))
+        runner.withdraw(rejection, actor=grace)
+        assert "rejection of" not in refusal(rollout, rollouts.person("mary"))
+        runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace)
+        known.use(plan_with(Approved(), description="2"))
+        assert "Rejected" not in refusal(rollout, rollouts.person())
+        events = LogEntry.objects.filter(event__contains="reject").values_list("event", flat=True)
+        assert sorted(events) == ["approval rejected"] * 2 + ["rejection withdrawn"]
+
+    def test_an_approval_takes_the_place_of_ones_own_rejection(
+        self, rollout: Rollout, known: Known
+    ) -> None:
+        grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
+        runner.reject(rollout, PHASE, seen=seen, reason="Wait for the index.", actor=grace)
+        approve(rollout, known, "grace")
+        start(rollout, "ada")
+
     def test_who_is_no_user_any_more_has_approved_nothing(
         self, rollout: Rollout, known: Known
     ) -> None:
@@ -388,6 +420,7 @@ class Approving(RuleBasedStateMachine):
         self.versions = 0
         self.given: dict[str, SignOff] = {}
         self.valid: dict[str, bool] = {}
+        self.rejected: dict[str, SignOff] = {}
         self.running = False
 
     @rule(who=st.sampled_from(LEADS), reads_now=st.booleans())
@@ -401,6 +434,24 @@ class Approving(RuleBasedStateMachine):
             assert not reads_now
             return
         self.given[who], self.valid[who] = one, True
+        self.rejected.pop(who, None)
+
+    @rule(who=st.sampled_from(LEADS))
+    def reject(self, who: str) -> None:
+        if not self.running:
+            self.rejected[who] = runner.reject(
+                self.rollout,
+                PHASE,
+                seen=digest(self.known),
+                reason="The index is missing.",
+                actor=rollouts.person(who),
+            )
+            self.valid[who] = False
+
+    @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
+    def withdraw_rejection(self, who: str, by: str) -> None:
+        if who in self.rejected:
+            runner.withdraw(self.rejected.pop(who), actor=rollouts.person(by))
 
     @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
     def withdraw(self, who: str, by: str) -> None:
@@ -424,14 +475,16 @@ class Approving(RuleBasedStateMachine):
         if not self.running:
             self.versions += 1
             self.known.use(plan_with(Approved(), description=f"-{self.versions}"))
-            self.valid = {}
+            self.valid, self.rejected = {}, {}
 
     @rule(who=st.sampled_from((*LEADS, "the shell")))
     def start(self, who: str) -> None:
         if self.running:
             return
         actor = ADA if who == "the shell" else rollouts.person(who)
-        by_another = any(good for lead, good in self.valid.items() if lead != who)
+        by_another = not self.rejected and any(
+            good for lead, good in self.valid.items() if lead != who
+        )
         try:
             runner.start(self.rollout, PHASE, actor=actor)
         except Refused:
@@ -452,7 +505,7 @@ class Approving(RuleBasedStateMachine):
     def the_page_says_whether_it_may_start(self) -> None:
         if not self.running:
             passes = gates.check_gate(Approved(), Evidence(self.rollout, PHASE)).lets_through
-            assert passes == any(self.valid.values())
+            assert passes == (any(self.valid.values()) and not self.rejected)
 
     def teardown(self) -> None:
         self.known.forget()

@@ -5,7 +5,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import runner
-from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status_or_404
@@ -24,26 +24,42 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     if request.method == "POST":
-        done = carry_out(
-            request,
-            lambda: runner.approve(
-                status.rollout, number, seen=request.POST.get("seen", ""), actor=request.user
-            ),
-            f"Phase {number} approved. Another lead can start it now.",
-        )
-        here = "rollout:rollout" if done else "rollout:approve"
-        return redirect(here, plan, environment, *([] if done else [number]))
+        seen, comment = request.POST.get("seen", ""), request.POST.get("comment", "")
+        if request.POST.get("verdict") == "reject":
+            done = carry_out(
+                request,
+                lambda: runner.reject(
+                    status.rollout, number, seen=seen, reason=comment, actor=request.user
+                ),
+                f"Phase {number} rejected. It cannot start until the plan changes or the "
+                "rejection is withdrawn.",
+            )
+        else:
+            done = carry_out(
+                request,
+                lambda: runner.approve(
+                    status.rollout, number, seen=seen, comment=comment, actor=request.user
+                ),
+                f"Phase {number} approved. Another lead can start it now.",
+            )
+        if done:
+            return redirect("rollout:rollout", plan, environment)
     evidence = status.evidence.of_phase(number)
     page = {
         **confirmation(status, phase),
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
+        "rejections": rejections_of(evidence),
+        "comment": request.POST.get("comment", ""),
+        "shortest": SHORTEST_REASON,
+        "longest": LONGEST_REASON,
         "yours": any(
             not approval.void and approval.sign_off.actor_id == request.user.pk
             for approval in approvals_of(evidence)
         ),
     }
-    return render(request, "rollout/approve.html", page)
+    status_code = 422 if request.method == "POST" else 200
+    return render(request, "rollout/approve.html", page, status=status_code)
 
 
 @may("start_rollout")
@@ -53,7 +69,9 @@ def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> Ht
     phase_or_404(status, number)
     carry_out(
         request,
-        lambda: runner.ask_for_approval(status.rollout, number, actor=request.user),
+        lambda: runner.ask_for_approval(
+            status.rollout, number, comment=request.POST.get("comment", ""), actor=request.user
+        ),
         f"Approval requested for phase {number}. Other leads see it on the rollout's page.",
     )
     return back(request, status.rollout)

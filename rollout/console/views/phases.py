@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import runner
 from rollout.console import current_phases, job_histories, previews
-from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace
@@ -148,6 +148,7 @@ def _signed(
     return {
         "approvals": approvals_of(evidence) if phase.needs_approval else [],
         "requests": requests_of(evidence) if phase.needs_approval else [],
+        "rejections": rejections_of(evidence) if phase.needs_approval else [],
         "schedule": status.rollout.scheduled,
         "zone": zone_of(status.plan, phase.number),
         "window": window_of(status.plan, phase.number),

@@ -59,6 +59,23 @@ def test_what_was_not_read_is_not_approved(
     assert not SignOff.objects.exists()
 
 
+def test_a_rejection_with_its_reason_is_seen_and_withdrawn(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    short = second_lead.post(APPROVAL, {"seen": digest(), "verdict": "reject", "comment": "<no>"})
+    assert short.status_code == 422
+    assert "&lt;no&gt;</textarea>" in short.content.decode()
+    sent = {"seen": digest(), "verdict": "reject", "comment": "The window is <too> short."}
+    answer = second_lead.post(APPROVAL, sent, follow=True).content.decode()
+    assert "Phase 3 rejected." in answer
+    text = text_of(lead, START)
+    assert "<strong>lead2</strong> rejected this phase" in text
+    assert "The window is &lt;too&gt; short." in text
+    rejection = SignOff.objects.get(kind="rejection")
+    second_lead.post(f"/rollout/sign-offs/{rejection.pk}/withdraw/", {"next": START})
+    assert "rejected this phase" not in text_of(lead, START)
+
+
 def test_who_asks_for_approval_is_seen_by_other_leads(
     before_phase_3: Rollout, lead: Client, second_lead: Client
 ) -> None:
