@@ -168,7 +168,7 @@ def test_what_cannot_be_overridden_offers_no_form(
 def test_a_gate_that_there_is_not_is_not_found(before_phase_3: Rollout, lead: Client) -> None:
     response = lead.get(f"{PAGE}phases/3/override/nonsense/")
     assert response.status_code == 404
-    assert "Those that do: earlier phase done" in response.content.decode()
+    assert "Its gates: earlier phase done" in response.content.decode()
 
 
 def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
