@@ -41,6 +41,12 @@ class Alert:
     tone: str = "bad"
 
 
+def health_of(alerts: Iterable[Alert]) -> str:
+    """The health of a rollout: the worst tone that is for people; good where there is none."""
+    tones = {alert.tone for alert in alerts}
+    return next((tone for tone in ("bad", "warn") if tone in tones), "good")
+
+
 def alerts_for(
     status: RolloutStatus, rules: Iterable[RuleRow], audits: Iterable[AuditReport]
 ) -> list[Alert]:

@@ -1,25 +1,22 @@
-"""How a state looks: a word, a tone and a shape, so that no state is told by colour alone."""
+"""How a state looks: a word, a tone and a shape, so that no state is told by color alone."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
-from rollout.engine.health import Status
-from rollout.engine.preflight import Level
-from rollout.gates.checklists import ItemStatus
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
 from rollout.models import (
     AuditStatus,
-    Delivery,
     DeliveryState,
     RehearsalState,
     RestoreState,
+    RuleVerdict,
     RunState,
     SnapshotState,
-    StepState,
-    Way,
 )
 
 
-class Look(NamedTuple):
+class Badge(NamedTuple):
     """``tone`` is good, warn, bad, info or empty; ``icon`` names a symbol of ``icons.html``."""
 
     label: str
@@ -27,216 +24,173 @@ class Look(NamedTuple):
     icon: str
 
 
+# The state of a phase of which nothing remains: not started, or rolled back.
 PENDING = "pending"
-"""The state of a phase of which nothing remains: not started, or rolled back."""
-COMPLETE = Look("Complete", "good", "done")
-"""Of a rollout all of whose phases are done."""
 
-_FORWARD: dict[str, Look] = {
-    PENDING: Look("Not started", "", "pending"),
-    RunState.QUEUED: Look("Queued", "info", "queued"),
-    RunState.RUNNING: Look("Running", "info", "running"),
-    RunState.PAUSING: Look("Pausing", "warn", "paused"),
-    RunState.PAUSED: Look("Paused", "warn", "paused"),
-    RunState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
-    RunState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
-    RunState.FAILED: Look("Failed", "bad", "failed"),
-    RunState.DONE: Look("Done", "good", "done"),
+_CANCELLING = Badge("Cancelling", "warn", "cancelled")
+_CANCELLED = Badge("Cancelled", "warn", "cancelled")
+_FAILED = Badge("Failed", "bad", "failed")
+_PASSED = Badge("Passed", "good", "done")
+_OK = Badge("OK", "good", "done")
+_DONE = Badge("Done", "good", "done")
+_UNKNOWN = Badge("Unknown", "warn", "unknown")
+# Kind to state to badge. The first three kinds are a run's ways, for phases, runs and steps.
+BADGES: dict[str, dict[str, Badge]] = {
+    "forward": {
+        PENDING: Badge("Not started", "", "pending"),
+        RunState.QUEUED: Badge("Queued", "info", "queued"),
+        RunState.RUNNING: Badge("Running", "info", "running"),
+        RunState.PAUSING: Badge("Pausing", "warn", "paused"),
+        RunState.PAUSED: Badge("Paused", "warn", "paused"),
+        RunState.CANCELLING: _CANCELLING,
+        RunState.CANCELLED: _CANCELLED,
+        RunState.FAILED: _FAILED,
+        RunState.DONE: _DONE,
+    },
+    "backward": {
+        PENDING: Badge("Rolled back", "", "back"),
+        RunState.QUEUED: Badge("Rollback queued", "info", "queued"),
+        RunState.RUNNING: Badge("Rolling back", "info", "running"),
+        RunState.PAUSING: Badge("Pausing rollback", "warn", "paused"),
+        RunState.PAUSED: Badge("Rollback paused", "warn", "paused"),
+        RunState.CANCELLING: Badge("Cancelling rollback", "warn", "cancelled"),
+        RunState.CANCELLED: Badge("Rollback cancelled", "warn", "cancelled"),
+        RunState.FAILED: Badge("Rollback failed", "bad", "failed"),
+        RunState.DONE: Badge("Rolled back", "", "back"),
+    },
+    "repair": {
+        RunState.QUEUED: Badge("Repair queued", "info", "queued"),
+        RunState.RUNNING: Badge("Repairing", "info", "running"),
+        RunState.PAUSING: Badge("Pausing repair", "warn", "paused"),
+        RunState.PAUSED: Badge("Repair paused", "warn", "paused"),
+        RunState.CANCELLING: Badge("Cancelling repair", "warn", "cancelled"),
+        RunState.CANCELLED: Badge("Repair cancelled", "warn", "cancelled"),
+        RunState.FAILED: Badge("Repair failed", "bad", "failed"),
+        RunState.DONE: Badge("Repaired", "good", "done"),
+    },
+    # A step that a health signal holds runs no more than one of a paused run.
+    "step": {"held": Badge("Paused by signal", "warn", "paused")},
+    "audit": {
+        AuditStatus.RUNNING: Badge("Running", "info", "running"),
+        AuditStatus.CLEAN: Badge("Clean", "good", "done"),
+        AuditStatus.MISMATCHED: Badge("Mismatched", "bad", "failed"),
+        AuditStatus.INCONCLUSIVE: Badge("Inconclusive", "warn", "unknown"),
+    },
+    "snapshot": {
+        SnapshotState.TAKING: Badge("Taking", "info", "running"),
+        SnapshotState.TAKEN: Badge("Taken", "info", "queued"),
+        SnapshotState.VERIFYING: Badge("Verifying", "info", "running"),
+        SnapshotState.VERIFIED: Badge("Verified", "good", "done"),
+        SnapshotState.CANCELLING: _CANCELLING,
+        SnapshotState.CANCELLED: _CANCELLED,
+        SnapshotState.FAILED: _FAILED,
+        SnapshotState.DELETED: Badge("Deleted", "", "cancelled"),
+    },
+    "rehearsal": {
+        RehearsalState.MAKING: Badge("Creating database", "info", "running"),
+        RehearsalState.RUNNING: Badge("Rehearsing", "info", "running"),
+        RehearsalState.COMPARING: Badge("Comparing", "info", "running"),
+        RehearsalState.CANCELLING: _CANCELLING,
+        RehearsalState.PASSED: _PASSED,
+        RehearsalState.FAILED: _FAILED,
+        RehearsalState.CANCELLED: _CANCELLED,
+    },
+    "restore": {
+        RestoreState.WAITING: Badge("Awaiting approval", "warn", "paused"),
+        RestoreState.RUNNING: Badge("Restoring", "info", "running"),
+        RestoreState.CANCELLING: _CANCELLING,
+        RestoreState.DONE: Badge("Restored", "good", "done"),
+        RestoreState.FAILED: _FAILED,
+        RestoreState.CANCELLED: _CANCELLED,
+    },
+    "gate": {
+        "pass": _PASSED,
+        "fail": _FAILED,
+        "pending": Badge("Pending", "", "queued"),
+        "unknown": _UNKNOWN,
+        "overridden": Badge("Overridden", "warn", "warning"),
+    },
+    # Of the checklist.
+    "item": {
+        "pass": _DONE,
+        "fail": _FAILED,
+        "pending": Badge("Open", "", "queued"),
+        "unknown": _UNKNOWN,
+    },
+    "preflight": {
+        "blocks": Badge("Blocks", "bad", "failed"),
+        "warns": Badge("Warns", "warn", "warning"),
+        "unknown": _UNKNOWN,
+        "info": Badge("Info", "info", "queued"),
+        "pass": _PASSED,
+    },
+    "rollout": {"complete": Badge("Complete", "good", "done")},
+    "rerun": {
+        "applied": Badge("Applied", "good", "done"),
+        "looks": Badge("No change", "good", "done"),
+        "changed": Badge("Changed", "bad", "failed"),
+        "unknown": Badge("Unknown", "warn", "warning"),
+    },
+    "signal": {
+        "ok": _OK,
+        "throttle": Badge("Throttling", "warn", "warning"),
+        "stop": Badge("Paused by signal", "bad", "failed"),
+        "unknown": Badge("Unknown", "", "unknown"),
+    },
+    # What the application's latency and errors came to, against the baseline.
+    "comparison": {
+        "ok": Badge("No regression", "good", "done"),
+        "throttle": Badge("Slower", "warn", "failed"),
+        "stop": Badge("Failing", "bad", "failed"),
+        "unknown": Badge("Too few calls", "", "unknown"),
+    },
+    "guardrail": {
+        RuleVerdict.KEPT: _OK,
+        "recovering": Badge("Recovering", "info", "queued"),
+        RuleVerdict.BROKEN: Badge("Breached", "bad", "failed"),
+        RuleVerdict.INCONCLUSIVE: Badge("Inconclusive", "", "unknown"),
+        RuleVerdict.ERROR: Badge("Not evaluated", "warn", "warning"),
+    },
+    "delivery": {
+        DeliveryState.WAITING: Badge("Waiting", "info", "queued"),
+        "retrying": Badge("Retrying", "warn", "queued"),
+        DeliveryState.DELIVERED: Badge("Delivered", "good", "done"),
+        DeliveryState.FAILED: _FAILED,
+    },
+    "health": {
+        "good": Badge("Healthy", "good", "done"),
+        "warn": Badge("Warning", "warn", "warning"),
+        "bad": Badge("Action needed", "bad", "failed"),
+    },
 }
-_BACKWARD: dict[str, Look] = {
-    PENDING: Look("Rolled back", "", "back"),
-    RunState.QUEUED: Look("Rollback queued", "info", "queued"),
-    RunState.RUNNING: Look("Rolling back", "info", "running"),
-    RunState.PAUSING: Look("Pausing rollback", "warn", "paused"),
-    RunState.PAUSED: Look("Rollback paused", "warn", "paused"),
-    RunState.CANCELLING: Look("Cancelling rollback", "warn", "cancelled"),
-    RunState.CANCELLED: Look("Rollback cancelled", "warn", "cancelled"),
-    RunState.FAILED: Look("Rollback failed", "bad", "failed"),
-    RunState.DONE: Look("Rolled back", "", "back"),
-}
-_REPAIR: dict[str, Look] = {
-    RunState.QUEUED: Look("Repair queued", "info", "queued"),
-    RunState.RUNNING: Look("Repairing", "info", "running"),
-    RunState.PAUSING: Look("Pausing repair", "warn", "paused"),
-    RunState.PAUSED: Look("Repair paused", "warn", "paused"),
-    RunState.CANCELLING: Look("Cancelling repair", "warn", "cancelled"),
-    RunState.CANCELLED: Look("Repair cancelled", "warn", "cancelled"),
-    RunState.FAILED: Look("Repair failed", "bad", "failed"),
-    RunState.DONE: Look("Repaired", "good", "done"),
-}
-_WAYS: dict[str, dict[str, Look]] = {
-    Way.FORWARD: _FORWARD,
-    Way.BACKWARD: _BACKWARD,
-    Way.REPAIR: _REPAIR,
-}
-_STEP = {
-    StepState.RUNNING: Look("Running", "info", "running"),
-    StepState.DONE: Look("Done", "good", "done"),
-    StepState.FAILED: Look("Failed", "bad", "failed"),
-}
-_STEP_BACK = {
-    StepState.RUNNING: Look("Rolling back", "info", "running"),
-    StepState.DONE: Look("Rolled back", "", "back"),
-    StepState.FAILED: Look("Rollback failed", "bad", "failed"),
-}
-_AUDIT = {
-    AuditStatus.RUNNING: Look("Running", "info", "running"),
-    AuditStatus.CLEAN: Look("Clean", "good", "done"),
-    AuditStatus.MISMATCHED: Look("Mismatched", "bad", "failed"),
-    AuditStatus.INCONCLUSIVE: Look("Inconclusive", "warn", "unknown"),
-}
-_SNAPSHOT = {
-    SnapshotState.TAKING: Look("Taking", "info", "running"),
-    SnapshotState.TAKEN: Look("Taken", "info", "queued"),
-    SnapshotState.VERIFYING: Look("Verifying", "info", "running"),
-    SnapshotState.VERIFIED: Look("Verified", "good", "done"),
-    SnapshotState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
-    SnapshotState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
-    SnapshotState.FAILED: Look("Failed", "bad", "failed"),
-    SnapshotState.DELETED: Look("Deleted", "", "cancelled"),
-}
-_REHEARSAL = {
-    RehearsalState.MAKING: Look("Creating database", "info", "running"),
-    RehearsalState.RUNNING: Look("Rehearsing", "info", "running"),
-    RehearsalState.COMPARING: Look("Comparing", "info", "running"),
-    RehearsalState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
-    RehearsalState.PASSED: Look("Passed", "good", "done"),
-    RehearsalState.FAILED: Look("Failed", "bad", "failed"),
-    RehearsalState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
-}
-_RESTORE = {
-    RestoreState.WAITING: Look("Awaiting approval", "warn", "paused"),
-    RestoreState.RUNNING: Look("Restoring", "info", "running"),
-    RestoreState.CANCELLING: Look("Cancelling", "warn", "cancelled"),
-    RestoreState.DONE: Look("Restored", "good", "done"),
-    RestoreState.FAILED: Look("Failed", "bad", "failed"),
-    RestoreState.CANCELLED: Look("Cancelled", "warn", "cancelled"),
-}
-_GATE = {
-    "pass": Look("Passed", "good", "done"),
-    "fail": Look("Failed", "bad", "failed"),
-    "pending": Look("Pending", "", "queued"),
-    "unknown": Look("Unknown", "warn", "unknown"),
-    "overridden": Look("Overridden", "warn", "warning"),
-}
-_PREFLIGHT: dict[Level, Look] = {
-    "blocks": Look("Blocks", "bad", "failed"),
-    "warns": Look("Warns", "warn", "warning"),
-    "unknown": Look("Unknown", "warn", "unknown"),
-    "info": Look("Info", "info", "queued"),
-    "pass": Look("Passed", "good", "done"),
-}
-_SIGNAL: dict[Status, Look] = {
-    "ok": Look("OK", "good", "done"),
-    "throttle": Look("Throttling", "warn", "warning"),
-    "stop": Look("Paused by signal", "bad", "failed"),
-    "unknown": Look("Unknown", "", "unknown"),
-}
-
-_RULE = {
-    "kept": Look("OK", "good", "done"),
-    "broken": Look("Breached", "bad", "failed"),
-    "inconclusive": Look("Inconclusive", "", "unknown"),
-    "error": Look("Not evaluated", "warn", "warning"),
-}
 
 
-def of_phase(state: str, way: str) -> Look:
-    """Of a phase, or of a run of it or beside it."""
-    return _WAYS[way][state]
+def badge(kind: str, state: str) -> SafeString:
+    """The badge of a state, ``BADGES[kind][state]``, as HTML."""
+    return _drawn("badge", BADGES[kind][state], with_label=True)
 
 
-_RERUN = {
-    "applied": Look("Applied", "good", "done"),
-    "looks": Look("No change", "good", "done"),
-    "changed": Look("Changed", "bad", "failed"),
-    "unknown": Look("Unknown", "warn", "warning"),
-}
+def shape(kind: str, state: str) -> SafeString:
+    """Only its icon, for where the label stands beside it."""
+    return _drawn("shape", BADGES[kind][state], with_label=False)
 
 
-def of_step(state: str, way: str, of_run: str = "", *, held: bool = False) -> Look:
-    """``of_run`` is the state of the step's run: a step that has begun runs only while that does.
-    ``held`` by a health signal, it runs no more than a paused one."""
-    if state == StepState.RUNNING and of_run not in ("", PENDING, RunState.RUNNING):
-        return _FORWARD[of_run]
-    if state == StepState.RUNNING and held:
-        return Look("Paused by signal", "warn", "paused")
-    return (_STEP_BACK if way == Way.BACKWARD else _STEP)[StepState(state)]
+def badge_label(kind: str, state: str) -> str:
+    return BADGES[kind][state].label
 
 
-def of_audit(status: str) -> Look:
-    return _AUDIT[AuditStatus(status)]
+def labels_of(kind: str) -> list[tuple[str, str]]:
+    """The states of a kind with their labels, as choices of a field."""
+    return [(str(state), badge.label) for state, badge in BADGES[kind].items()]
 
 
-def of_snapshot(state: str) -> Look:
-    return _SNAPSHOT[SnapshotState(state)]
-
-
-def of_rehearsal(state: str) -> Look:
-    return _REHEARSAL[RehearsalState(state)]
-
-
-def of_restore(state: str) -> Look:
-    return _RESTORE[RestoreState(state)]
-
-
-def of_gate(status: str) -> Look:
-    return _GATE[status]
-
-
-def of_preflight(level: Level) -> Look:
-    return _PREFLIGHT[level]
-
-
-def of_rerun(answer: str) -> Look:
-    """Of a step, by what a second run of it would find."""
-    return _RERUN[answer]
-
-
-def of_health(tones: Collection[str]) -> Look:
-    """Of a rollout, by the tones of what is wrong with it."""
-    if "bad" in tones:
-        return Look("Action needed", "bad", "failed")
-    return (
-        Look("Warning", "warn", "warning") if "warn" in tones else Look("Healthy", "good", "done")
+def _drawn(classes: str, badge: Badge, *, with_label: bool) -> SafeString:
+    return format_html(
+        '<span class="{}{}"><svg class="icon icon-{}" viewBox="0 0 16 16" aria-hidden="true">'
+        '<use href="#icon-{}"></use></svg>{}</span>',
+        classes,
+        f" tone-{badge.tone}" if badge.tone else "",
+        badge.icon,
+        badge.icon,
+        badge.label if with_label else "",
     )
-
-
-def of_item(one: ItemStatus) -> Look:
-    """Of an item of the checklist."""
-    if one.status == "pass":
-        return Look("Done", "good", "done")
-    if one.ticked_by_hand:
-        return Look("Open", "", "queued")
-    return _GATE[one.status]
-
-
-def of_signal(status: Status) -> Look:
-    """Of a health signal: what it has the job do."""
-    return _SIGNAL[status]
-
-
-def of_verdict(verdict: str) -> Look:
-    """What an operation's latency and errors came to."""
-    tone, icon = {
-        "no regression": ("good", "done"),
-        "slower": ("warn", "failed"),
-        "failing": ("bad", "failed"),
-    }.get(verdict, ("", "unknown"))
-    return Look(verdict.capitalize(), tone, icon)
-
-
-def of_rule(verdict: str) -> Look:
-    """What a rule, or one window of it, came to."""
-    return _RULE[verdict]
-
-
-def of_delivery(delivery: Delivery) -> Look:
-    """A delivery that was tried in vain looks otherwise than one whose turn has not come."""
-    if delivery.state == DeliveryState.WAITING and delivery.attempts:
-        return Look("Retrying", "warn", "queued")
-    return {
-        DeliveryState.WAITING: Look("Waiting", "info", "queued"),
-        DeliveryState.DELIVERED: Look("Delivered", "good", "done"),
-        DeliveryState.FAILED: Look("Failed", "bad", "failed"),
-    }[DeliveryState(delivery.state)]

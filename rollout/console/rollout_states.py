@@ -7,9 +7,8 @@ from math import floor
 import psycopg
 from django.core.cache import cache
 
-from rollout.console import badges
 from rollout.console.approvals import overrides_of, requests_of
-from rollout.console.badges import Look
+from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
 from rollout.console.http.fragments import SLOW, kept_for
 from rollout.engine import mapping
@@ -41,19 +40,19 @@ class RolloutState:
         run = self.status.active or self.status.repair
         if run is not None:
             return run
-        return None if self.phase.state in (badges.PENDING, RunState.DONE) else self.phase.run
+        return None if self.phase.state in (PENDING, RunState.DONE) else self.phase.run
 
     @property
     def is_complete(self) -> bool:
         return self.status.next_phase is None and self.run is None
 
     @property
-    def look(self) -> Look:
-        if self.run is not None:
-            return badges.of_phase(self.run.state, self.run.way)
+    def badge(self) -> tuple[str, str]:
+        """The kind and the state of its badge."""
         if self.is_complete:
-            return badges.COMPLETE
-        return badges.of_phase(self.phase.state, self.phase.way)
+            return "rollout", "complete"
+        shown = self.run or self.phase
+        return shown.way, shown.state
 
     @property
     def step_number(self) -> int | None:
@@ -73,7 +72,7 @@ class RolloutState:
         """What runs or has stopped and how far it is, for the browser's tab; else empty."""
         if self.run is None:
             return ""
-        what = f"{self.look.label} · phase {self.run.phase}"
+        what = f"{badge_label(*self.badge)} · phase {self.run.phase}"
         if self.job is not None:
             what = (
                 f"{floor(100 * self.job.progress.fraction)} % {labels.job_label(self.job.job.kind)}"

@@ -6,17 +6,14 @@ from django import template
 from django.db import DatabaseError
 
 from rollout.console import badges, formats
-from rollout.console.alerts import Alert
+from rollout.console.alerts import health_of
 from rollout.console.charts import cells
 from rollout.console.headers import Header, header_of
 from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
-from rollout.engine.health import Status
-from rollout.engine.preflight import Level
-from rollout.gates.checklists import ItemStatus
 from rollout.journal import audit_mappings, labels
 from rollout.journal.events import headline_of
-from rollout.models import Delivery, PhaseRun, Rollout
+from rollout.models import PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffolds import python_text
@@ -53,6 +50,10 @@ register.filter("event_label", headline_of)
 register.filter("gate_label", labels.gate_label)
 register.filter("job_label", labels.job_label)
 register.filter("role_label", labels.role_label)
+register.filter("health", health_of)
+register.simple_tag(badges.badge, name="badge")
+register.simple_tag(badges.shape, name="shape")
+register.simple_tag(badges.badge_label, name="badge_label")
 register.simple_tag(access.login_url, name="login_url")
 register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")
@@ -124,98 +125,3 @@ def head(
     shown = {name: context.get(name, "") for name in ("request", "list_at")}
     shown |= {"words": words, "classes": classes, "at": at}
     return shown | (listed.head_of(column) if isinstance(listed, Page) else {})
-
-
-BADGE = "rollout/parts/badge.html"
-
-
-@register.inclusion_tag(BADGE)
-def phase_badge(state: str, way: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_phase(state, way)}
-
-
-@register.inclusion_tag(BADGE)
-def health_badge(alerts: list[Alert]) -> dict[str, badges.Look]:
-    return {"look": badges.of_health([alert.tone for alert in alerts])}
-
-
-@register.inclusion_tag(BADGE)
-def step_badge(
-    state: str, way: str, of_run: str = "", held: bool = False
-) -> dict[str, badges.Look]:
-    return {"look": badges.of_step(state, way, of_run, held=held)}
-
-
-@register.inclusion_tag(BADGE)
-def audit_badge(status: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_audit(status)}
-
-
-@register.inclusion_tag(BADGE)
-def snapshot_badge(state: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_snapshot(state)}
-
-
-@register.inclusion_tag(BADGE)
-def delivery_badge(delivery: Delivery) -> dict[str, badges.Look]:
-    return {"look": badges.of_delivery(delivery)}
-
-
-@register.inclusion_tag(BADGE)
-def rehearsal_badge(state: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_rehearsal(state)}
-
-
-@register.inclusion_tag(BADGE)
-def restore_badge(state: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_restore(state)}
-
-
-@register.inclusion_tag(BADGE)
-def gate_badge(status: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_gate(status)}
-
-
-@register.inclusion_tag(BADGE)
-def preflight_badge(level: Level) -> dict[str, badges.Look]:
-    return {"look": badges.of_preflight(level)}
-
-
-@register.inclusion_tag(BADGE)
-def rerun_badge(answer: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_rerun(answer)}
-
-
-@register.inclusion_tag(BADGE)
-def item_badge(one: ItemStatus) -> dict[str, badges.Look]:
-    return {"look": badges.of_item(one)}
-
-
-@register.inclusion_tag(BADGE)
-def signal_badge(status: Status) -> dict[str, badges.Look]:
-    return {"look": badges.of_signal(status)}
-
-
-@register.inclusion_tag("rollout/parts/shape.html")
-def phase_shape(state: str, way: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_phase(state, way)}
-
-
-@register.simple_tag
-def phase_word(state: str, way: str) -> str:
-    return badges.of_phase(state, way).label
-
-
-@register.simple_tag
-def rule_word(verdict: str) -> str:
-    return badges.of_rule(verdict).label
-
-
-@register.inclusion_tag(BADGE)
-def verdict_badge(verdict: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_verdict(verdict)}
-
-
-@register.inclusion_tag(BADGE)
-def rule_badge(verdict: str) -> dict[str, badges.Look]:
-    return {"look": badges.of_rule(verdict)}

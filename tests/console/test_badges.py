@@ -1,30 +1,59 @@
 from typing import get_args
 
-from rollout.console import badges
+from rollout.console.badges import BADGES, badge
 from rollout.engine.health import Status
+from rollout.engine.preflight import Level
 from rollout.gates import registry
-from rollout.models import AuditStatus, RunState, StepState, Way
+from rollout.models import (
+    AuditStatus,
+    DeliveryState,
+    RehearsalState,
+    RestoreState,
+    RuleVerdict,
+    RunState,
+    SnapshotState,
+    Way,
+)
+
+STATES = {
+    **dict.fromkeys(Way.values, RunState.values),
+    "audit": AuditStatus.values,
+    "snapshot": SnapshotState.values,
+    "rehearsal": RehearsalState.values,
+    "restore": RestoreState.values,
+    "delivery": DeliveryState.values,
+    "guardrail": RuleVerdict.values,
+    "gate": get_args(registry.Status),
+    "item": get_args(registry.Status),
+    "preflight": get_args(Level),
+    "signal": get_args(Status),
+    "comparison": get_args(Status),
+}
 
 
-def test_every_state_has_a_look_of_its_own() -> None:
-    for way in Way.values:
-        phases = [badges.of_phase(state, way) for state in RunState.values]
-        assert len({look.label for look in phases}) == len(phases)
-        assert len({badges.of_step(state, way) for state in StepState.values}) == 3
-    assert len({badges.of_audit(status) for status in AuditStatus.values}) == 4
-    signals = [badges.of_signal(status) for status in get_args(Status)]
-    assert len({look.icon for look in signals}) == len({look.label for look in signals}) == 4
-    assert len({badges.of_gate(status).icon for status in get_args(registry.Status)}) == 4
+def test_every_state_has_a_badge_with_a_label_of_its_own() -> None:
+    for kind, states in STATES.items():
+        labels = [BADGES[kind][state].label for state in states]
+        assert len(set(labels)) == len(labels), kind
+    for kind in ("gate", "signal"):
+        assert len({BADGES[kind][state].icon for state in STATES[kind]}) == 4
 
 
 def test_a_phase_that_was_rolled_back_is_told_from_one_that_never_began() -> None:
-    assert badges.of_phase(badges.PENDING, Way.FORWARD).label == "Not started"
-    assert badges.of_phase(badges.PENDING, Way.BACKWARD).label == "Rolled back"
+    assert BADGES["forward"]["pending"].label == "Not started"
+    assert BADGES["backward"]["pending"].label == "Rolled back"
 
 
 def test_no_two_tones_share_a_shape() -> None:
-    seen: dict[str, set[str]] = {}
+    tones: dict[str, set[str]] = {}
     for state in RunState.values:
-        look = badges.of_phase(state, Way.FORWARD)
-        seen.setdefault(look.icon, set()).add(look.tone)
-    assert all(len(tones) == 1 for tones in seen.values())
+        look = BADGES["forward"][state]
+        tones.setdefault(look.icon, set()).add(look.tone)
+    assert all(len(seen) == 1 for seen in tones.values())
+
+
+def test_a_badge_is_drawn_with_its_tone_icon_and_label() -> None:
+    assert badge("audit", "clean") == (
+        '<span class="badge tone-good"><svg class="icon icon-done" viewBox="0 0 16 16" '
+        'aria-hidden="true"><use href="#icon-done"></use></svg>Clean</span>'
+    )

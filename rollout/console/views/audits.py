@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from rollout import gates, runner
+from rollout.console.badges import labels_of
 from rollout.console.charts.crosstabs import cell_at, crosstabs, shares
 from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
@@ -55,7 +56,7 @@ class AuditFilter(ListFilter):
     """Which audits are listed."""
 
     mode = choice(AuditMode.choices, "Kind")
-    status = choice(AuditStatus.choices, "Result")
+    status = choice(labels_of("audit"), "Result")
     lookups: ClassVar = {"mode": "mode", "status": "status"}
 
 

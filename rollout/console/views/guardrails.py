@@ -48,6 +48,10 @@ class RuleRow:
         )
 
     @property
+    def badge(self) -> str:
+        return "recovering" if self.is_recovering else self.verdict
+
+    @property
     def standing(self) -> str:
         """Its verdict, as the rest of a sentence."""
         if self.is_recovering:

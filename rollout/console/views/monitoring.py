@@ -19,6 +19,7 @@ from rollout.console.http.fragments import MEASURED, cache_fragment
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.shadow_reads import shadow_card
+from rollout.engine.health import Status
 from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
 from rollout.queries.modes import modes_of
@@ -69,11 +70,9 @@ class Compared:
         return self.now.p95 - self.before.p95
 
     @property
-    def verdict(self) -> str:
-        status = judge(self.now, self.before).status
-        return {"ok": "no regression", "throttle": "slower", "stop": "failing"}.get(
-            status, "too few calls"
-        )
+    def status(self) -> Status:
+        """What the application's health says about the difference."""
+        return judge(self.now, self.before).status
 
 
 @may("view_rollout")

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rollout import journal
+from rollout.console.badges import BADGES
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment
 from rollout.console.http.shortcuts import row_or_404
@@ -70,7 +71,12 @@ class DeliveryFilter(ListFilter):
 
     recipient = forms.CharField(required=False, max_length=150, label="To")
     channel = choice(Channel.choices, "By")
-    state = choice([(NOT_TAKEN, "Retrying"), *DeliveryState.choices])
+    state = choice(
+        [
+            (NOT_TAKEN, "Attempted, not delivered"),
+            *((state, BADGES["delivery"][state].label) for state in DeliveryState),
+        ]
+    )
     lookups: ClassVar = {"recipient": "recipient__icontains", "channel": "channel"}
 
     def of(self, rows: QuerySet[Listed]) -> QuerySet[Listed]:

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import gates, runner
+from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rehearsal_or_404, rollout_or_404, snapshot_named
@@ -45,7 +46,7 @@ ORDERS = (
 class RehearsalFilter(ListFilter):
     """Which rehearsals are listed."""
 
-    state = choice(RehearsalState.choices, "Result")
+    state = choice(labels_of("rehearsal"), "Result")
     lookups: ClassVar = {"state": "state"}
 
 

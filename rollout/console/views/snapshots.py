@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
+from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently
@@ -39,7 +40,7 @@ MAX_RESTORES = 10
 class SnapshotFilter(ListFilter):
     """Which snapshots are listed."""
 
-    state = choice(SnapshotState.choices)
+    state = choice(labels_of("snapshot"))
     lookups: ClassVar = {"state": "state"}
 
 

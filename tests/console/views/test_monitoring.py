@@ -51,7 +51,7 @@ def test_an_operation_is_compared_with_the_hour_before_the_phase(rollout: Rollou
     page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
     for operation, verdict in (
         ("search", "Slower"),
-        ("detail", "As before"),
+        ("detail", "No regression"),
         ("create", "Failing"),
         ("upload", "Too few calls"),
     ):

@@ -90,7 +90,7 @@ def test_its_job_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     assert "Not selected or already correct" in text
     assert "The repair failed." in text
     assert "Previous repairs of this table" in text
-    assert "Backfill" not in text
+    assert "Backfill of" not in text
 
 
 def test_it_is_none_of_the_earlier_jobs_of_a_phase(rollout: Rollout, lead: Client) -> None:
