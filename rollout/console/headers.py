@@ -36,7 +36,7 @@ TABS: Mapping[str, _Tab] = {
         frozenset(
             {
                 *("start", "roll_back", "preflight", "rollback_locks", "rerun", "schedule"),
-                *("approve", "override", "readiness", "blocker", "retry"),
+                *("approve", "override", "readiness", "blocker", "retry", "ticket"),
             }
         ),
         lambda waiting: waiting.sign_offs,
