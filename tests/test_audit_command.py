@@ -68,4 +68,4 @@ def test_its_options_confine_it_and_its_exit_status_is_the_answer(
     rollouts.execute('DROP TABLE rollout."property-classification_properties_type_mapping"')
     code, out, err = audit("--csv")
     assert (code, out.count("\n")) == (2, 1)
-    assert "has no mapping yet" in err
+    assert "is not mapped yet" in err

@@ -92,10 +92,10 @@ def test_list_and_introspect_go_on_with_the_environments_that_answer(
     assert code == 2
     found = {one["environment"]: one for one in json.loads(out)}
     assert found["production"]["tables"]
-    assert "cannot be reached" in found["qa"]["error"]
+    assert "Cannot connect to database" in found["qa"]["error"]
     code, out, _err = cli("show", PLAN, "--env", "qa")
     assert code == 0
-    assert "what the application reads and writes is not known" in out
+    assert "the application's read and write modes are unknown" in out
 
 
 def test_a_dead_environment_keeps_the_watchdog_from_no_other(

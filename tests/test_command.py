@@ -230,7 +230,7 @@ def test_an_audit_that_could_not_compare_is_an_error(cli: Cli) -> None:
     code, out, _ = cli("audit", PLAN, "--json")
     assert code == 2
     assert json.loads(out)["status"] == "inconclusive"
-    assert "Start phase 1 and phase 2 first." in cli("audit", PLAN)[1]
+    assert "Start phases 1 and 2 first." in cli("audit", PLAN)[1]
 
 
 def test_introspect_finds_no_drift_where_there_is_none(cli: Cli, filled: Rollout) -> None:

@@ -386,7 +386,7 @@ def test_a_restore_is_carried_out_once_whatever_dies_in_the_middle(
     cut_off(loading, restore)
     wait_for_end(site, restore, Restore.objects.exclude(state__in=RESTORE_UNDER_WAY))
     assert restore.state == RestoreState.FAILED
-    assert "went away" in restore.error
+    assert "connection lost" in restore.error
     assert "Nothing was changed" in restore.error
     assert rollouts.ask(TITLES) == changed
 
@@ -514,5 +514,5 @@ def assert_failed_of_the_disk(site: Site, run: PhaseRun, step: str) -> None:
     wait_for_end(site, run, PhaseRun.objects.filter(state__in=(RunState.DONE, RunState.FAILED)))
     assert run.state == RunState.FAILED
     assert "No space left on device" in run.error
-    assert run.advice.startswith("Free space on the disk of the database server, then retry")
+    assert run.advice.startswith("Free space on the database server, then retry")
     assert run.steps.get(error__contains="No space left").step == step

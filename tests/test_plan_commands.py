@@ -43,7 +43,7 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
     ("arguments", "said"),
     [
         (("nowhere", "properties", "type"), "No installed app with label 'nowhere'."),
-        (("properties", "Propertys", "type"), "There is no table 'Propertys'"),
+        (("properties", "Propertys", "type"), "Table 'Propertys' not found"),
         (
             ("properties", "properties", "kind"),
             "properties has no column 'kind'. Its columns: 'id'",

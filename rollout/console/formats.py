@@ -252,10 +252,10 @@ def moment(text: str) -> datetime | None:
 
 
 def waiting(reason: str) -> str:
-    """What work waits for as a sentence: a thing, a health signal's word, or how it is slowed."""
+    """What work waits for as a sentence: a thing, a health signal, or a throttle."""
     text = reason.removesuffix(".")
-    if text.startswith(("throttled: ", "slowed down: ")):
-        return f"{text[0].upper()}{text[1:]}."
+    if text.startswith("throttled: "):
+        return f"T{text[1:]}."
     return f"Paused: {text}." if is_held(reason) else f"Waiting for {text}."
 
 

@@ -242,7 +242,7 @@ class Worker:
             rewritten=counts.rewritten,
             seconds=seconds,
         ):
-            raise LaneLost("Another worker has taken this lane over; the batch was rolled back.")
+            raise LaneLost("Another worker took this lane over. The batch was rolled back.")
 
     def try_again(self, job: int, key: Sequence[str]) -> bool:
         """Try one row of a job's quarantine, in the caller's own transaction; is it right now?"""
@@ -271,7 +271,7 @@ class Worker:
     def _wait_for_rows(self, lane: Lane, conflicts: int) -> None:
         """Back off from a lock conflict with full jitter, and report the wait."""
         lanes.keep(self.connection, lane)
-        self.control.report_wait("rows that a transaction of the application holds")
+        self.control.report_wait("rows locked by the application")
         pause(random.uniform(0.05, min(2.0, 0.1 * 2**conflicts)), self.control)
 
 

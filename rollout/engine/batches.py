@@ -129,8 +129,8 @@ def update_and_release(connection: Connection, fill: Fill, lane: Lane, rows: Ran
     if before is not None and before != [counts[2], prints]:
         # Rolled back with the batch, then searched for like a row that the database refuses.
         raise errors.TriggeredDataChangeViolation(
-            f"The write was to leave {', '.join(fill.keeps)} as they are, and did not: a trigger "
-            "of the table changes them. Disable that trigger, then retry."
+            f"The update must leave {', '.join(fill.keeps)} unchanged, but a trigger of the table "
+            "changes them. Disable that trigger, then retry."
         )
     return _counts(*counts)
 

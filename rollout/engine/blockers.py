@@ -23,40 +23,40 @@ def refusal_to_end(
     connection: Connection, shown: Blocker, behind: StatementActivity, how: How
 ) -> str:
     """Why a session that was shown in a statement's way is not to be touched, with what to do."""
-    name = f"pid {shown.pid}"
+    name = f"PID {shown.pid}"
     if shown.pid == statement_activities.PREPARED:
         return (
-            "A prepared transaction has no session to end. End it with COMMIT PREPARED or "
-            "ROLLBACK PREPARED."
+            "A prepared transaction has no session. End it with COMMIT PREPARED or ROLLBACK "
+            "PREPARED."
         )
     now = statement_activities.session(connection, shown.pid)
     if now is None:
-        return f"{name} has ended by itself: nothing was done."
+        return f"{name} already ended. No action taken."
     if not now.began_at or not shown.began_at:
         return (
-            f"Whose session {name} is, is hidden from the rollout's role. Grant pg_read_all_stats "
-            "and pg_signal_backend to it, or end the session by hand."
+            f"The owner of {name} is not visible. Grant pg_read_all_stats and pg_signal_backend "
+            "to the rollout's role, or end the session manually."
         )
     if now.began_at != shown.began_at:
-        return f"{name} is another session by now: nothing was done. Look at the page again."
+        return f"{name} now belongs to a different session. No action taken. Reload the page."
     if now.ours or now.pid in (connection.info.backend_pid, behind.session):
-        return (
-            f"{name} is a session of the rollout itself. Pause or cancel the work that it does "
-            "instead."
-        )
+        return f"{name} is a session of the rollout itself. Pause or cancel its run instead."
     if "to prevent wraparound" in now.query and now.kind == "autovacuum worker":
         return (
-            f"{name} is a vacuum against wraparound: the server would begin it again at once. "
-            "Wait for its end, or pause the phase meanwhile."
+            f"{name} is an anti-wraparound vacuum, which would restart immediately. Wait until it "
+            "finishes, or pause the phase."
         )
     if now.kind not in ("client backend", "autovacuum worker"):
-        return f"{name} is the server's own ({now.kind}), not an application's: leave it alone."
+        return (
+            f"{name} is a server background process ({now.kind}), so it cannot be terminated. "
+            "Wait until it finishes."
+        )
     if not _is_in_the_way(connection, now, shown, behind):
-        return f"{name} is not in the way any more: nothing was done."
+        return f"{name} is no longer blocking. No action taken."
     if how == "cancel" and now.state != "active":
         return (
-            f"{name} runs no statement that could be cancelled ({now.state}): its transaction "
-            "stays open. End the session instead."
+            f"{name} runs no query to cancel ({now.state}), and its transaction stays open. "
+            "Terminate the session instead."
         )
     return _why_may_not(connection, now)
 
@@ -88,17 +88,17 @@ def _why_may_not(connection: Connection, now: Blocker) -> str:
         [now.pid],
     ).fetchone()
     if row is None:
-        return f"pid {now.pid} has ended by itself: nothing was done."
+        return f"PID {now.pid} already ended. No action taken."
     superior, may, kind, me = row
     if superior:
         return (
-            f"pid {now.pid} belongs to {now.user}, a superuser: {me} may not touch it. Have "
-            f"{now.user} end it."
+            f"PID {now.pid} belongs to {now.user}, a superuser, so {me} cannot signal it. Ask "
+            f"{now.user} to end it."
         )
     if kind == "client backend" and not may:
         return (
-            f"{me} may not touch the session of {now.user}. Grant pg_signal_backend to {me}, or "
-            f"have {now.user} end it."
+            f"{me} cannot signal sessions of {now.user}. Grant pg_signal_backend to {me}, or ask "
+            f"{now.user} to end it."
         )
     return ""
 

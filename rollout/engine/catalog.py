@@ -123,8 +123,8 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
 
 ENGINE = "schema rollout"
 _NO_ENGINE = (
-    "none: somebody dropped it. Restore it from a backup; without one roll back to phase 1, which "
-    "makes it anew, and start again"
+    "none (dropped). Restore it from a backup; without one, roll back to phase 1, which recreates "
+    "it, and start again"
 )
 
 
@@ -146,9 +146,7 @@ def compare(
     known = known_parts(plan)
     drifts: list[Drift] = []
     if not live.has_engine and (phases_done or steps_done):
-        drifts.append(
-            Drift(ENGINE, "", "the schema that the engine keeps its state in", _NO_ENGINE)
-        )
+        drifts.append(Drift(ENGINE, "", "the schema with the engine's state", _NO_ENGINE))
     for table in sorted(right.tables.keys() | live.tables.keys()):
         wanted, actual = right.tables.get(table), live.tables.get(table)
         changing = {part for name, part in left_out if name == table}

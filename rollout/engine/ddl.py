@@ -67,14 +67,14 @@ def apply(
                 if not statement.lookup_label or not is_of_a_row(error):
                     raise
                 raise LookupRowRefused(
-                    f"The lookup table {statement.lookup_label} refuses a row: {cause(error)}. "
-                    f"{error.diag.message_detail or 'The preflight names it.'} Nothing of it was "
-                    "made. Change the rule, or say in the mapping review what such texts become."
+                    f"The lookup table {statement.lookup_label} rejects a row: {cause(error)}. "
+                    f"{error.diag.message_detail or 'The preflight names it.'} No rows were "
+                    "created. Change that constraint, or map those values in the mapping review."
                 ) from error
     if statement.done is not None and not fetch_bool(connection, statement.done):
         raise NotApplied(
-            "The statement ended without an error, but the catalog does not show its result. "
-            "Look at the table, then retry the phase."
+            "The statement succeeded, but its effect is not in the catalog. Check the table, then "
+            "retry the phase."
         )
     return True
 
@@ -103,8 +103,8 @@ def _without_timeout(
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if attempt == MAX_LONG_ATTEMPTS:
                 raise LockNotObtained(
-                    f"Others and this statement waited for each other, {attempt} times over. In "
-                    f"the way: {watch.named}. Let those transactions end, then retry the phase."
+                    f"Deadlock after {attempt} attempts. Blocked by: {watch.named}. Wait for "
+                    "those transactions to end, then retry the phase."
                 ) from error
             pause(random.uniform(0, MAX_PAUSE_SECONDS), control)
             for statement in clearing:
@@ -138,6 +138,6 @@ def _with_lock_timeout(
                 watch.pausing(seconds)
                 pause(seconds, control)
     raise LockNotObtained(
-        f"The lock was not obtained in {MAX_ATTEMPTS} attempts. Blocked by: {watch.named}. "
-        "Nothing was changed. Let those transactions end, then retry the phase."
+        f"Could not acquire the lock after {MAX_ATTEMPTS} attempts. Blocked by: {watch.named}. "
+        "Nothing was changed. Wait for those transactions to end, then retry the phase."
     )

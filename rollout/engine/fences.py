@@ -34,8 +34,8 @@ def take_over(connection: Connection, plan: str, control: Control) -> None:
     """
     while not _try_to_hold(connection, plan):
         for pid in _end_holders(connection, plan):
-            _log.warning("Ended session %s: a worker that died, or was too late, had left it", pid)
-            control.report_wait("the end of the session that a worker that died has left")
+            _log.warning("Terminated session %s of a lost or late worker", pid)
+            control.report_wait("the session of a lost worker to end")
         control.raise_if_stopped()
         time.sleep(_POLL_SECONDS)
     control.report_wait("")

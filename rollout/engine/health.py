@@ -52,7 +52,7 @@ def _read(connection: Connection, name: str, question: Query[_Said]) -> Signal:
     try:
         return Signal(name, *question.ask(connection))
     except _REFUSED as error:
-        return Signal(name, "unknown", f"It could not be read: {error.diag.message_primary}")
+        return Signal(name, "unknown", f"Could not be read: {error.diag.message_primary}")
 
 
 def _relations(table: Table) -> sql.Composed:
@@ -74,12 +74,12 @@ def _old_transaction(table: Table) -> Query[_Said]:
         (row,) = rows
         if row["pid"] is None or row["seconds"] < MAX_TRANSACTION_SECONDS:
             if row["hidden"]:
-                return "unknown", f"Other roles' transactions are hidden. {_RIGHT}", None
+                return "unknown", f"Transactions of other roles are not visible. {_RIGHT}", None
             return "ok", "No long-running transactions.", float(row["seconds"] or 0)
         return (
             "throttle",
-            "Process {pid} ({application}, {state}) has had its transaction open for"
-            " {seconds:,.0f} s, so old row versions cannot be pruned: {query}".format(**row),
+            "PID {pid} ({application}, {state}) has a transaction open for {seconds:,.0f} s, "
+            "which blocks the cleanup of old row versions: {query}".format(**row),
             float(row["seconds"]),
         )
 
@@ -101,8 +101,12 @@ def _lock_waits(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         waiting = float(rows[0]["waiting"])
         if waiting:
-            return "throttle", f"{waiting:.0f} sessions wait for locks on {table.label}.", waiting
-        return "ok", f"No session waits for a lock on {table.label}.", 0.0
+            return (
+                "throttle",
+                f"{waiting:.0f} sessions waiting for locks on {table.label}.",
+                waiting,
+            )
+        return "ok", f"No sessions waiting for locks on {table.label}.", 0.0
 
     query = sql.SQL(
         "SELECT count(DISTINCT w.pid) AS waiting FROM pg_locks w WHERE NOT w.granted"
@@ -117,15 +121,15 @@ def _lock_waits(table: Table) -> Query[_Said]:
 def _replication(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         if not rows:
-            return "ok", "There is no replica.", 0.0
+            return "ok", "No replicas.", 0.0
         (row,) = rows
         if row["lag"] is None and row["state"] is None:
             return "unknown", f"Replication lag is not visible to this role. {_RIGHT}", None
         # A replica that has caught up while nothing is written reports no lag.
         lag = float(row["lag"] or 0)
         if lag > MAX_LAG_SECONDS:
-            return "throttle", f"Replica {row['name']} is {lag:,.1f} s behind.", lag
-        return "ok", f"Replicas are at most {lag:,.1f} s behind.", lag
+            return "throttle", f"Replica {row['name']} lags {lag:,.1f} s.", lag
+        return "ok", f"Maximum replica lag: {lag:,.1f} s.", lag
 
     query = sql.SQL(
         "SELECT extract(epoch FROM replay_lag)::float AS lag, application_name AS name, state"
@@ -139,16 +143,16 @@ def _wal(table: Table) -> Query[_Said]:
         (row,) = rows
         retained = float(row["retained"])
         if row["losing"]:
-            return "stop", f"Replication slot {row['losing']} is losing its WAL.", retained
+            return "stop", f"Replication slot {row['losing']} is losing WAL.", retained
         if row["failing"]:
-            return "throttle", f"Archiving of WAL fails, last for {row['file']}.", retained
+            return "throttle", f"WAL archiving is failing (last file {row['file']}).", retained
         if retained > MAX_RETAINED_BYTES:
             return (
                 "throttle",
-                f"A replication slot holds {retained / 1024**3:,.1f} GiB of WAL.",
+                f"A replication slot retains {retained / 1024**3:,.1f} GiB of WAL.",
                 retained,
             )
-        return "ok", "WAL is archived and no slot holds much of it.", retained
+        return "ok", "WAL archiving OK; replication slots retain little WAL.", retained
 
     query = sql.SQL(
         "SELECT current_setting('archive_mode') <> 'off'"
@@ -170,12 +174,12 @@ def _wraparound_vacuum(table: Table) -> Query[_Said]:
         if row["pid"] is not None:
             return (
                 "throttle",
-                f"Autovacuum (process {row['pid']}) works on {table.label} to prevent wraparound.",
+                f"Anti-wraparound vacuum (PID {row['pid']}) is running on {table.label}.",
                 1.0,
             )
         if row["hidden"]:
-            return "unknown", f"What autovacuum works on is hidden. {_RIGHT}", None
-        return "ok", f"No vacuum against wraparound works on {table.label}.", 0.0
+            return "unknown", f"Autovacuum activity is not visible. {_RIGHT}", None
+        return "ok", f"No anti-wraparound vacuum on {table.label}.", 0.0
 
     query = sql.SQL(
         "SELECT (SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid"
@@ -189,10 +193,10 @@ def _transaction_ids(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         age = float(rows[0]["age"])
         if age > HARD_XID_AGE:
-            return "stop", f"Transaction ids are {age:,.0f} old: vacuum before anything else.", age
+            return "stop", f"Transaction ID age {age:,.0f}: vacuum now.", age
         if age > MAX_XID_AGE:
-            return "throttle", f"Transaction ids are {age:,.0f} old; vacuum does not keep up.", age
-        return "ok", f"The oldest transaction id is {age:,.0f} old.", age
+            return "throttle", f"Transaction ID age {age:,.0f}: vacuum is not keeping up.", age
+        return "ok", f"Oldest transaction ID age: {age:,.0f}.", age
 
     query = sql.SQL("SELECT max(age(datfrozenxid)) AS age FROM pg_database WHERE datallowconn")
     return Query(query, read)
@@ -201,7 +205,7 @@ def _transaction_ids(table: Table) -> Query[_Said]:
 def _connections(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         used, most = rows[0]["used"], rows[0]["most"]
-        reason = f"{used} of {most} connections are in use."
+        reason = f"{used} of {most} connections in use."
         return ("throttle" if used > MAX_CONNECTIONS_SHARE * most else "ok"), reason, float(used)
 
     query = sql.SQL(

@@ -159,14 +159,12 @@ def _find(connection: Connection, name: str) -> tuple[int, str, str, str]:
         {"name": name},
     ).fetchall()
     if not alike:
-        raise TableNotFound(
-            f"There is no table '{name}' in this database. Name another schema as schema.table."
-        )
+        raise TableNotFound(f"Table '{name}' not found. Use schema.table for other schemas.")
     others = " or ".join(
         f"'{relation}'" if schema == "public" else f"'{schema}.{relation}'"
         for _, schema, relation, _ in alike
     )
-    raise TableNotFound(f"There is no table '{name}'. Did you mean {others}?")
+    raise TableNotFound(f"Table '{name}' not found. Did you mean {others}?")
 
 
 def _indexes(connection: Connection, oid: int, columns: Sequence[str]) -> tuple[Index, ...]:

@@ -39,13 +39,11 @@ def cause(error: psycopg.Error) -> str:
     match error:
         case errors.CheckViolation():
             of = f" of the type {at.datatype_name}" if at.datatype_name else ""
-            return f"its CHECK {at.constraint_name}{of} does not hold"
+            return f"CHECK {at.constraint_name}{of} fails"
         case errors.UniqueViolation() | errors.ExclusionViolation():
-            return f"by its constraint {at.constraint_name} another row is the same"
+            return f"constraint {at.constraint_name} already has an equal row"
         case errors.NotNullViolation():
-            return f"a row needs a value of {at.column_name or 'its name'}, which has no default"
-        case errors.StringDataRightTruncation():
-            return f"it is too long ({text})"
+            return f"column {at.column_name or 'of the name'} needs a value and has no default"
     return text
 
 

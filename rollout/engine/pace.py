@@ -69,7 +69,7 @@ class Pace:
             control.report_wait("")
             self._rest(worked * (1 / duty - 1), control, keep)
             return
-        control.report_wait(f"slowed down: {slow[0].reason}")
+        control.report_wait(f"throttled: {slow[0].reason}")
         self._rest(worked * (1 / duty - 1), control, keep)
         share = min(duty, THROTTLED_DUTY)
         self._rest(worked * (1 / share - 1 / duty), control, keep, because=slow[0])

@@ -45,18 +45,18 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
     """Choose the number of stripes from rows per page and from whether HOT updates are possible."""
     blocks, rows = _size(connection, action)
     per_page = rows / max(blocks, 1)
-    size = f"{blocks:,} blocks hold about {per_page:.0f} rows each"
+    size = f"{blocks:,} blocks of about {per_page:.0f} rows"
     manner = (
-        f"Batches aim at {TARGET_SECONDS * 1000:.0f} ms and yield to the application after "
-        f"{LOCK_TIMEOUT_MS} ms. A lane is {lanes.LANE_BLOCKS:,} blocks; one worker goes through "
-        "them one by one, more workers share them."
+        f"Target {TARGET_SECONDS * 1000:.0f} ms per batch; yields to application locks after "
+        f"{LOCK_TIMEOUT_MS} ms. Work is split into lanes of {lanes.LANE_BLOCKS:,} blocks, shared "
+        "by workers."
     )
     if isinstance(action, Compute):
         return FillPlan(
             blocks,
             rows,
             1,
-            f"One stripe: the Python function takes the time, not writing. {size}. {manner}",
+            f"One stripe: the Python function dominates, not writing. {size}. {manner}",
         )
     if isinstance(action, Proof):
         return FillPlan(blocks, rows, 1, f"One stripe: nothing is written. {size}. {manner}")
@@ -75,9 +75,8 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
             blocks,
             rows,
             1,
-            f"One stripe: index {index[0]} covers a column that is written, so an update can never "
-            "stay in its page (no HOT). Building that index after the backfill would be faster. "
-            f"{size}. {manner}",
+            f"One stripe: HOT updates are not possible, because index {index[0]} covers a "
+            f"written column. Build it after the backfill instead. {size}. {manner}",
         )
     stripes = 1
     while stripes < MAX_STRIPES and per_page / stripes > _ROWS_PER_STRIPE_AND_PAGE * 1.5:
@@ -86,9 +85,8 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
         blocks,
         rows,
         stripes,
-        f"{stripes} stripes: {size}, so a stripe writes about {per_page / stripes:.0f} of a page's "
-        "rows and the next one finds the room that it left. No index covers a column that is "
-        f"written: updates can stay in their page (HOT). {manner}",
+        f"{stripes} stripes of about {per_page / stripes:.0f} rows per page, so that updates "
+        f"stay in their page (HOT): {size}. No index covers a written column. {manner}",
     )
 
 

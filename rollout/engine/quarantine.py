@@ -141,6 +141,6 @@ def refuse_too_many(connection: Connection, job: int, *, most: int) -> None:
     refused = count(connection, job)
     if refused > most:
         raise TooManyPoisonRows(
-            f"{refused:,} rows were refused by the database, more than the {most:,} that the plan "
-            "lets pass. The job's page names them and the reasons. Put the cause right, then retry."
+            f"{refused:,} rows rejected; the limit is {most:,}. Find the reasons on the job's "
+            "page, fix the cause, then retry."
         )

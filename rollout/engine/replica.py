@@ -24,8 +24,8 @@ def wait_until_level(
     row = replica.execute("SELECT pg_is_in_recovery()").fetchone()
     if not row or not row[0]:
         return (
-            "The database for audits is no replica: AUDIT_DATABASE names one that takes writes "
-            "of its own. Name a replica, or leave the setting out."
+            "AUDIT_DATABASE is not a replica: it accepts writes. Name a replica, or unset "
+            "AUDIT_DATABASE."
         )
     reached = _written_by_now(primary)
     until = time.monotonic() + seconds
@@ -41,10 +41,10 @@ def wait_until_level(
         behind = f"{row[1]:,}" if row and row[1] is not None else "an unknown number of"
         if time.monotonic() > until:
             return (
-                f"The replica is {behind} bytes of WAL behind, after {seconds:.0f} s of waiting. "
-                "Audit again when it has caught up, or leave AUDIT_DATABASE out."
+                f"The replica is still {behind} bytes of WAL behind after {seconds:.0f} s. Retry "
+                "the audit later, or unset AUDIT_DATABASE."
             )
-        control.report_wait(f"the replica, which is {behind} bytes of WAL behind")
+        control.report_wait(f"a replica that is {behind} bytes of WAL behind")
         control.raise_if_stopped()
         time.sleep(_POLL_SECONDS)
 

@@ -35,7 +35,7 @@ class Blocker:
         if self.pid == PREPARED:
             return self.query
         open_for = "" if self.seconds is None else f", transaction open for {self.seconds:,} s"
-        return f"pid {self.pid} ({self.application}, {self.state}{open_for}): {_short(self.query)}"
+        return f"PID {self.pid} ({self.application}, {self.state}{open_for}): {_short(self.query)}"
 
     @property
     def ours(self) -> bool:
@@ -87,15 +87,15 @@ class StatementActivity:
             if not self.blockers and not self.next_try_at:
                 return ""
             return (
-                f"a lock, attempt {self.attempt} of {self.attempts} "
-                f"(gives up after {self.timeout_ms / 1000:g} s): {self.named}"
+                f"a lock, attempt {self.attempt} of {self.attempts} (timeout "
+                f"{self.timeout_ms / 1000:g} s): {self.named}"
             )
-        return f"{self.awaits or 'others'}: {self.named}" if self.blockers else ""
+        return f"{self.awaits or 'other sessions'}: {self.named}" if self.blockers else ""
 
     @property
     def named(self) -> str:
         """The blocking sessions, in one line."""
-        return "; ".join(map(str, self.blockers[:3])) or "the blocker has released the lock"
+        return "; ".join(map(str, self.blockers[:3])) or "no session blocks it now"
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -139,10 +139,10 @@ SELECT command, phase, lockers_done, lockers_total, blocks_done, blocks_total,
   FROM pg_stat_progress_create_index WHERE pid = %(pid)s
 """
 _WAITS_FOR = {
-    "virtualxid": "transactions that began before it",
+    "virtualxid": "older transactions",
     "transactionid": "a row locked by another transaction",
     "tuple": "a row locked by another transaction",
-    "advisory": "the application's transactions that read the modes",
+    "advisory": "application transactions using the current mode",
 }
 
 
@@ -189,7 +189,7 @@ def _named(connection: Connection, blocker: Blocker) -> Blocker:
         application="prepared transaction",
         kind="prepared transaction",
         state="prepared",
-        query=f"a prepared transaction, of these: {row[0] if row else 'none'}",
+        query=f"one of these prepared transactions: {row[0] if row else 'none'}",
     )
 
 
@@ -200,7 +200,7 @@ def progress(connection: Connection, pid: int) -> Progress | None:
         return None
     _command, phase, lockers, all_lockers, blocks, all_blocks, tuples, all_tuples = row
     if phase.startswith("waiting") and all_lockers:
-        return Progress(phase, lockers, all_lockers, "transactions that it waits for")
+        return Progress(phase, lockers, all_lockers, "blocking transactions")
     if all_blocks and blocks < all_blocks:
         return Progress(phase, blocks, all_blocks, "blocks")
     if all_tuples:

@@ -186,11 +186,11 @@ def reason_of(error: psycopg.Error) -> str:
         return str(error)
     if isinstance(error, NOT_AS_EXPECTED):
         return (
-            "The database is not as the plan and the engine left it: "
-            f"{error.diag.message_primary}. Compare it with the plan on the schema page."
+            f"The database differs from the plan: {error.diag.message_primary}. Compare them on "
+            "the Schema page."
         )
-    lines = str(error).strip().splitlines() or ["no reason was given"]
-    return f"The database said: {lines[0]}. Look again."
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return f"Database error: {lines[0]}. Fix the cause, then try again."
 
 
 # Servers that did not answer in time: when to ask them again, and the message until then.
@@ -243,10 +243,10 @@ class Target:
             raise TargetAway(message) from error
 
     def _unreachable(self, error: psycopg.Error) -> str:
-        reason = " ".join(str(error).split()) or "no reason was given"
+        reason = " ".join(str(error).split()) or "no reason given"
         return (
-            f"The database {self.parameters.get('dbname', '')} cannot be reached: {reason}. See "
-            "whether its server runs and lets this role in, then look again."
+            f"Cannot connect to database {self.parameters.get('dbname', '')}: {reason}. Check "
+            "that the server is running and admits this role, then try again."
         )
 
     @property

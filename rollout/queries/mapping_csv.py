@@ -17,7 +17,7 @@ COLUMNS = ("legacy", "rows", "lookup", "why", "decided_by")
 # In the column ``lookup`` of a text that means no lookup row.
 NO_VALUE = "(no value)"
 # In the column ``lookup``, to withdraw a decision.
-BY_RULE = "(by the plan's rule)"
+BY_RULE = "(plan default)"
 MAX_BYTES = 5_000_000
 MAX_PROBLEMS = 50
 
@@ -77,13 +77,20 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
     decided_at: dict[str, tuple[int, Decision]] = {}
     for line, legacy, lookup in rows:
         if legacy not in known:
-            problems.append(Problem(line, f"No row has the text “{_short(legacy)}”."))
+            problems.append(
+                Problem(line, f"No row has the value “{_short(legacy)}”. Remove the line.")
+            )
             continue
         value, spelling = known[legacy]
         if not lookup or lookup == _lookup(value, spelling):
             continue
         if not value.normal:
-            problems.append(Problem(line, "What blank texts become is the plan's to say."))
+            problems.append(
+                Problem(
+                    line,
+                    "Blank values are set by the plan (blank= of the lookup). Change them there.",
+                )
+            )
             continue
         decision = Decision(None if lookup == NO_VALUE else lookup)
         if lookup == BY_RULE:
@@ -93,8 +100,8 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
             problems.append(
                 Problem(
                     line,
-                    f"“{_short(legacy)}” differs from the text of line {earlier[0]} in case or "
-                    "white space alone. Give both the same lookup.",
+                    f"“{_short(legacy)}” differs from the value of line {earlier[0]} only in case "
+                    "or whitespace. Give both the same lookup.",
                 )
             )
             continue
@@ -115,11 +122,11 @@ def _rows(data: bytes) -> list[tuple[int, str, str]]:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InvalidMappingFile(
-            [Problem(line, "This is no UTF-8 text. Save the file as “CSV UTF-8”.")]
+            [Problem(line, "Not UTF-8 text. Save the file as “CSV UTF-8”.")]
         ) from error
     if "\x00" in text:
         line = text[: text.index("\x00")].count("\n") + 1
-        raise InvalidMappingFile([Problem(line, "There is a NUL character. Save the file as CSV.")])
+        raise InvalidMappingFile([Problem(line, "Contains a NUL character. Save the file as CSV.")])
     head = text.partition("\n")[0]
     # Spreadsheets in much of Europe write semicolons.
     separator = ";" if head.count(";") > head.count(",") else ","
@@ -133,7 +140,7 @@ def _rows(data: bytes) -> list[tuple[int, str, str]]:
             )
         return list(_cells(reader, header))
     except csv.Error as error:
-        raise InvalidMappingFile([Problem(reader.line_num, f"This is no CSV: {error}.")]) from error
+        raise InvalidMappingFile([Problem(reader.line_num, f"Not a CSV file: {error}.")]) from error
 
 
 def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str, str]]:
@@ -147,7 +154,13 @@ def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str,
             continue
         if len(record) != len(header):
             raise InvalidMappingFile(
-                [Problem(line, f"{len(record)} cells, where the header has {len(header)}.")]
+                [
+                    Problem(
+                        line,
+                        f"{len(record)} cells, but the header has {len(header)}. Add or remove "
+                        "separators.",
+                    )
+                ]
             )
         yield line, text_of_cell(record[legacy]), text_of_cell(record[lookup]).strip()
 

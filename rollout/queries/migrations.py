@@ -32,10 +32,10 @@ from rollout.queries.migration_effects import Effect, Reading, Verb
 
 NAME = "migrations of the project"
 STATE_ALONE = (
-    "Keep it from the database: put the operation into "
-    "SeparateDatabaseAndState(state_operations=[...]), for the plan itself changes these columns."
+    "Keep it out of the database with SeparateDatabaseAndState(state_operations=[...]): the plan "
+    "itself changes these columns."
 )
-_APPLY_FIRST = " Or apply it before phase 1, and bring the plan's tables in step."
+_APPLY_FIRST = " Or apply it before phase 1, and update the plan's tables."
 NO_GRAPH = (ImportError, NodeNotFoundError, BadMigrationError)
 _LOOKUP_COLUMNS = ("id", "name", "active")
 
@@ -62,11 +62,11 @@ class Clash:
 
     def __str__(self) -> str:
         when = (
-            f"was applied at {in_words(self.applied)}, after phase 1 began, and"
+            f"was applied at {in_words(self.applied)}, after phase 1 started, and"
             if self.applied
             else "is not applied yet, and"
         )
-        return f"The migration {self.migration} {when} {self.verb} {self.place}."
+        return f"Migration {self.migration} {when} {self.verb} {self.place}."
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,19 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
         clashes = clashes_of(plan, environment)
     except Error as error:
         text = str(error).strip().splitlines()[0]
-        return Item(NAME, "unknown", f"They could not be read: {text}.", "Look again.", phase=phase)
+        return Item(
+            NAME, "unknown", f"Migrations could not be read: {text}.", "Run again.", phase=phase
+        )
     except NO_GRAPH as error:
         return Item(
             NAME,
             "unknown",
-            f"They could not be read: {error}.",
-            "Put right what manage.py showmigrations says.",
+            f"Migrations could not be read: {error}.",
+            "Fix the problem that manage.py showmigrations reports.",
             phase=phase,
         )
     if not clashes:
-        return Item(NAME, "pass", "None touches the plan's columns.", phase=phase)
+        return Item(NAME, "pass", "No migration touches the plan's columns.", phase=phase)
     pending = [clash for clash in clashes if clash.applied is None]
     level: Literal["blocks", "warns"] = (
         "blocks" if any(clash.is_certain for clash in pending) else "warns"
@@ -104,9 +106,7 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
         begun = progress_of(plan.name, environment).expanding_since
         advice.append(STATE_ALONE + ("" if begun else _APPLY_FIRST))
     if len(pending) < len(clashes):
-        advice.append(
-            "Look at the schema page for what it has changed, and put that back before going on."
-        )
+        advice.append("Review the Schema page for what it has changed, and revert that first.")
     clashes.sort(key=lambda clash: (clash.applied is not None, not clash.is_certain))
     return Item(NAME, level, " ".join(map(str, clashes)), " ".join(advice), phase=phase)
 

@@ -42,17 +42,14 @@ class Pause:
     def next(self) -> str:
         """What to do next, in sentences."""
         if not self.guardrail:
-            return "Resume it when you are ready; it goes on where it stopped."
+            return "Resume when ready; the run continues where it stopped."
         if self.resumes:
-            return "It resumes by itself as soon as the guardrail is OK again. Cancel to stop it."
+            return "Resumes automatically once the guardrail is OK. Cancel to stop it."
         if self.rule is not None and self.rule.statistic == "wrong_values":
-            return (
-                "Open the report that is named and repair its rows, then resume; or cancel, and "
-                "roll back."
-            )
-        ready = "The guardrail is OK again: resume. " if self.is_over else ""
-        wait = "" if self.is_over else "Find the cause in Monitoring and resume once it is gone. "
-        return f"{ready}{wait}Windows from before do not count then. Or cancel, and roll back."
+            return "Open the report and repair its rows, then resume; or cancel and roll back."
+        ready = "Guardrail OK again: resume. " if self.is_over else ""
+        wait = "" if self.is_over else "Find the cause in Monitoring, then resume. "
+        return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
 
 
 def pause_of(run: PhaseRun | None) -> Pause | None:

@@ -17,7 +17,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 
 APPLIED = "Already applied."
-MORE = "What cannot be asked may be run any number of times."
+MORE = "Not checkable; safe to run any number of times."
 Answer = Literal["applied", "looks", "changed", "unknown"]
 
 
@@ -47,20 +47,20 @@ class Rerun:
         if self.changes_nothing:
             return f"{again} changes nothing."
         if any(step.answer == "changed" for step in self.steps):
-            return f"{again} would change something: not everything that it did is in place."
-        return f"Whether {again.lower()} would change something is not known."
+            return f"{again} would change something: some of its effects are missing."
+        return f"Unknown whether {again.lower()} would change something."
 
 
 def refusal_to_verify(rollout: Rollout, number: int) -> str:
     """Why a phase cannot be verified, and which can; empty if it can."""
     runs = gates.newest_runs(rollout)
     if not gates.is_done(runs.get(number)):
-        return f"Phase {number} is not done, so it cannot be run again."
+        return f"Phase {number} is not done. Verify it once it is."
     newer = max(gates.started_phases(runs))
     if newer > number:
         return (
-            f"Phase {newer} has begun since and builds on phase {number}, which is not run again "
-            f"under it. Verify phase {newer}, or roll it back first."
+            f"Phase {newer} has started since and builds on phase {number}. Verify phase {newer}, "
+            "or roll it back first."
         )
     return ""
 
@@ -117,19 +117,21 @@ def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, i
         if isinstance(action, Statement | Fill | Compute)
     ]
     if not actions:
-        return StepAnswer(step, "looks", "It has nothing to do.")
+        return StepAnswer(step, "looks", "Nothing to do.")
     if not writing:
         tries = any(isinstance(action, Probe) for action in actions)
-        message = "What it tries is rolled back." if tries else "It only reads."
+        message = "Rolled back after each run." if tries else "Read-only."
         return StepAnswer(step, "looks", message)
     notes = []
     for position, action in writing:
         try:
             missing, note = _missing(connection, action, jobs.get(position))
         except psycopg.errors.QueryCanceled:
-            return StepAnswer(step, "unknown", "The question took too long. Ask in a shell.")
+            return StepAnswer(
+                step, "unknown", "Timed out. Run manage.py rollout verify in a shell."
+            )
         if missing:
-            return StepAnswer(step, "changed", f"Not any more: {missing}")
+            return StepAnswer(step, "changed", f"Missing now: {missing}")
         notes.append(note)
     kinds = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
     return StepAnswer(step, "applied", " ".join(kinds))
@@ -152,8 +154,8 @@ def _missing(
     row = connection.execute(own(action.unfilled(except_for))).fetchone()
     rows = row[0] if row else 0
     if rows:
-        return f"{rows:,} rows of {action.table.label} would be written.", ""
-    return "", f"{refused:,} rows in quarantine would be tried again." if refused else APPLIED
+        return f"{rows:,} rows of {action.table.label} still to write.", ""
+    return "", f"{refused:,} rows in quarantine still to retry." if refused else APPLIED
 
 
 def _first_line(text: str) -> str:

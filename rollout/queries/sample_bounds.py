@@ -66,8 +66,8 @@ def statement_of(report: AuditReport) -> str:
         return ""
     confidence = (report.confidence or CONFIDENCE) * 100
     rows = math.floor(report.upper_rate * report.population)
-    looks = ", together with every scheduled sample before it" if report.scheduled else ""
-    caveat = "" if report.mismatched else " This does not show that there are none."
+    looks = ", together with all earlier scheduled samples" if report.scheduled else ""
+    caveat = "" if report.mismatched else " This does not prove that there are none."
     return (
         f"Examined {report.rows:,} of {report.population:,} rows, uniformly at random, seed "
         f"{report.seed}. {report.mismatched:,} mismatched. {confidence:.4g} % one-sided "

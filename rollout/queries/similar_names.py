@@ -51,9 +51,9 @@ class Suggestions:
             if number is None or self._names[number] == value.name:
                 continue
             if length < len(words):
-                return Suggestion(self._names[number], "begins with it")
+                return Suggestion(self._names[number], "starts with it")
             if self._rows[self._names[number]] >= (value.rows or 0):
-                return Suggestion(self._names[number], "the same words")
+                return Suggestion(self._names[number], "same words")
         for _, score, number in process.extract(
             plain, self._plain, scorer=fuzz.ratio, score_cutoff=MIN_SCORE, limit=3
         ):

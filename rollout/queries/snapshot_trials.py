@@ -62,9 +62,9 @@ def items_of(target: Target, plan: Plan, environment: str, phase: int) -> list[I
     return [Item(NAME, "pass", _GOOD, phase=PREPARE)]
 
 
-_GOOD = "The tables and what they need can be made again from a dump."
+_GOOD = "The tables and their dependencies can be recreated from a dump."
 
 
 def _unknown(error: Exception) -> Item:
     text = reason_of(error) if isinstance(error, psycopg.Error) else str(error)
-    return Item(NAME, "unknown", f"It could not be made: {text}", "Look again.", phase=PREPARE)
+    return Item(NAME, "unknown", f"Could not be tested: {text}", "Run again.", phase=PREPARE)

@@ -130,8 +130,8 @@ def closed_reason(rollout: Rollout) -> str:
     """
     if plans.find(rollout.plan) is None:
         return (
-            f"The plan {rollout.plan} is no longer in the project's code. Put it back to go on "
-            "with it. What the journal knows remains."
+            f"Plan {rollout.plan} is no longer in the project's code. Restore it to continue; its "
+            "history is kept."
         )
     return why_gone(rollout.environment)
 

@@ -46,7 +46,7 @@ def as_text(status: RolloutStatus) -> str:
         f"{status.plan.title} in {status.rollout.environment}",
         f"reads {status.modes.read}, writes {status.modes.write}"
         if status.modes
-        else "The database does not answer: what the application reads and writes is not known.",
+        else "Database unreachable: the application's read and write modes are unknown.",
         "",
     ]
     for phase in status.phases:

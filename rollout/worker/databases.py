@@ -24,17 +24,12 @@ def make(made: Environment) -> Target:
     with target_beside(made).connect() as connection:
         scratch.drop(connection, made.database)
         try:
-            connection.execute(statement)
+            scratch.create(connection, statement)
         except (errors.InvalidParameterValue, errors.WrongObjectType) as error:
             raise SnapshotError(
                 f"The server {made.server or connection.info.host} cannot make a database with the "
                 f"encoding and sort order of {made.beside}: {str(error).strip()}",
                 "Give that server the same locales, or name another.",
-            ) from error
-        except errors.InsufficientPrivilege as error:
-            raise SnapshotError(
-                f"The role {connection.info.user} may not create a database.",
-                f"Run ALTER ROLE {connection.info.user} CREATEDB as a superuser, then try again.",
             ) from error
     return target_of_made(made)
 

@@ -14,6 +14,7 @@ from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.measure import measure
+from rollout.engine.snapshot import failures
 from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, TargetGone, install
 from rollout.journal import activity_log
@@ -394,7 +395,7 @@ def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
         case StepFailed():
             return f"Put right what was found, {again}"
         case psycopg.errors.DiskFull():
-            return f"Free space on the disk of the database server, {again}"
+            return f"{failures.shortage(str(error))[1]}, {again}"
         case psycopg.errors.InsufficientPrivilege():
             return "Give the rollout's database role the right that is named, then retry."
         case psycopg.Error():

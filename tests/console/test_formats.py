@@ -123,8 +123,8 @@ def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:
     ("reason", "sentence"),
     [
         ("a lock on properties", "Waiting for a lock on properties."),
-        ("throttled: Process 7 is old.", "Throttled: Process 7 is old."),
-        ("Replication slot x is losing its WAL.", "Paused: Replication slot x is losing its WAL."),
+        ("throttled: PID 7 is old.", "Throttled: PID 7 is old."),
+        ("Replication slot x is losing WAL.", "Paused: Replication slot x is losing WAL."),
     ],
 )
 def test_what_is_waited_for_is_a_sentence(reason: str, sentence: str) -> None:

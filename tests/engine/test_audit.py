@@ -305,8 +305,7 @@ class TestBeforeAndAfter:
         BIGINT.create(connection)
         result = audit(target, PLAN)
         assert result.inconclusive == (
-            "things has no column kind_id yet, so there is nothing to compare. "
-            "Start phase 1 and phase 2 first."
+            "things has no column kind_id yet. Start phases 1 and 2 first."
         )
         assert result.rows == 0
 
@@ -365,9 +364,9 @@ class TestBeforeAndAfter:
     @pytest.mark.parametrize(
         ("damage", "said"),
         [
-            ("DELETE FROM {archive} WHERE id = 3", f"had {len(DIRTY)} rows and has"),
-            ("UPDATE {archive} SET kind = 'HOUSE' WHERE kind = 'House'", "or other texts in them"),
-            ("DROP TABLE {archive}", "Restore that table from the snapshot"),
+            ("DELETE FROM {archive} WHERE id = 3", f"had {len(DIRTY)} rows and now has"),
+            ("UPDATE {archive} SET kind = 'HOUSE' WHERE kind = 'House'", "or other values in them"),
+            ("DROP TABLE {archive}", "Restore the archive from the snapshot"),
         ],
     )
     def test_an_archive_that_lost_anything_is_never_called_clean(

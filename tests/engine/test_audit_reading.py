@@ -236,7 +236,7 @@ def test_a_report_says_what_it_was_made_with(target: Target, connection: Connect
 def test_one_table_alone_can_be_audited(target: Target, connection: Connection) -> None:
     filled(target, connection, 3)
     assert audit(target, PLAN, tables=["things"]).rows == 3
-    assert "no table of that name" in audit(target, PLAN, tables=["nothing"]).inconclusive
+    assert "no such table" in audit(target, PLAN, tables=["nothing"]).inconclusive
 
 
 def test_it_works_inside_a_transaction_of_the_caller(

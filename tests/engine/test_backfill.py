@@ -266,7 +266,7 @@ class TestConflicts:
         app.execute("BEGIN")
         app.execute("SELECT FROM things WHERE id = 150 FOR UPDATE")
         work_off(connection, FILL, job, stripes, control=control)
-        assert "rows that a transaction of the application holds" in control.waits
+        assert "rows locked by the application" in control.waits
         assert control.waits[-1] == ""
         assert counted(connection, job) == (300, 300)
 
@@ -324,7 +324,7 @@ class TestConflicts:
             target=work_off, args=(connection, FILL, job, 4), kwargs={"control": control}
         )
         engine.start()
-        longest, writes, held = 0.0, 0, "rows that a transaction of the application holds"
+        longest, writes, held = 0.0, 0, "rows locked by the application"
         with target.connect() as other:
             # By the eighth time it has waited for as long as it ever does between two tries.
             while engine.is_alive() and (writes <= 1_000 or control.waits.count(held) < 8):
@@ -420,7 +420,7 @@ class TestAWorker:
         zombie = claimed(connection, job, "zombie")
         expire_leases(connection, job)
         heir = claimed(connection, job, "heir")
-        with target.connect() as other, pytest.raises(Interrupted, match="taken this lane over"):
+        with target.connect() as other, pytest.raises(Interrupted, match="took this lane over"):
             worker(other, FILL, stripes=stripes).run_lane(zombie, seconds=60)
         assert unfilled(connection) == 2_000
         assert counted(connection, job) == (0, 0)

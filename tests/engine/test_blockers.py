@@ -73,7 +73,7 @@ def test_only_a_session_that_runs_a_statement_can_have_it_cancelled(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         said = blockers.refusal_to_end(connection, shown, behind, "cancel")
-        assert "runs no statement that could be cancelled (idle in transaction)" in said
+        assert "runs no query to cancel (idle in transaction)" in said
         busy = threading.Thread(target=_sleep, args=(app,))
         busy.start()
         until_active(connection, app.info.backend_pid)
@@ -103,7 +103,7 @@ def test_a_process_id_that_is_another_session_by_now_is_left_alone(
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         former = replace(shown, began_at="2020-01-01T00:00:00.000000Z")
-        assert "is another session by now" in blockers.refusal_to_end(
+        assert "now belongs to a different session" in blockers.refusal_to_end(
             connection, former, behind, "end"
         )
         assert not blockers.signal(connection, former, "end")
@@ -117,7 +117,7 @@ def test_who_is_not_in_the_way_any_more_is_left_alone(
         app.execute("COMMIT")
     app.execute("BEGIN")
     app.execute("SELECT 1")
-    assert "is not in the way any more" in blockers.refusal_to_end(connection, shown, behind, "end")
+    assert "is no longer blocking" in blockers.refusal_to_end(connection, shown, behind, "end")
     app.execute("COMMIT")
 
 
@@ -130,7 +130,7 @@ def test_between_two_attempts_an_open_transaction_still_counts_as_in_the_way(
     with pytest.raises(psycopg.Error):
         app.execute("SELECT 1 / 0")
     # PostgreSQL lets its locks go at once, though nobody has ended the transaction.
-    assert "is not in the way any more" in blockers.refusal_to_end(connection, shown, behind, "end")
+    assert "is no longer blocking" in blockers.refusal_to_end(connection, shown, behind, "end")
 
 
 def test_a_session_that_ended_by_itself_is_told(
@@ -139,7 +139,7 @@ def test_a_session_that_ended_by_itself_is_told(
     with waiting_for(target, app, READING) as (behind, shown):
         app.close()
         assert blockers.has_gone(connection, shown)
-        assert "has ended by itself" in blockers.refusal_to_end(connection, shown, behind, "end")
+        assert "already ended" in blockers.refusal_to_end(connection, shown, behind, "end")
 
 
 def test_the_rollouts_own_sessions_are_never_touched(
@@ -154,7 +154,7 @@ def test_the_rollouts_own_sessions_are_never_touched(
 @pytest.mark.parametrize(
     ("kind", "query", "said"),
     [
-        ("walsender", "START_REPLICATION", "is the server's own (walsender)"),
+        ("walsender", "START_REPLICATION", "is a server background process (walsender)"),
         ("autovacuum worker", "autovacuum: VACUUM t (to prevent wraparound)", "wraparound"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_statement_whose_result_is_not_in_the_catalog_is_found_out(
     connection: Connection,
 ) -> None:
     pretends = Statement(sql=sql.SQL("SELECT 1").format(), done=facts.column_exists(TABLE, "extra"))
-    with pytest.raises(NotApplied, match="catalog does not show"):
+    with pytest.raises(NotApplied, match="not in the catalog"):
         ddl.apply(connection, pretends, NoControl())
 
 
@@ -128,7 +128,7 @@ def test_a_lock_that_is_never_let_go_is_named_with_its_session(
         with pytest.raises(LockNotObtained) as refused:
             ddl.apply(connection, add_column(sample), NoControl())
         pid = app.info.backend_pid
-        assert f"pid {pid} (the application, idle in transaction" in str(refused.value)
+        assert f"PID {pid} (the application, idle in transaction" in str(refused.value)
         assert "Nothing was changed" in str(refused.value)
     assert ddl.apply(connection, add_column(sample), NoControl()) is True
 
@@ -207,7 +207,7 @@ def test_whoever_holds_the_modes_still_is_named_when_a_switch_gives_up(
     switch = switch_modes("some plan", read="legacy", write="both")
     with app.transaction():
         app.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key("some plan")])
-        with pytest.raises(LockNotObtained, match=f"pid {app.info.backend_pid} "):
+        with pytest.raises(LockNotObtained, match=f"PID {app.info.backend_pid} "):
             ddl.apply(connection, switch, NoControl())
     assert ddl.apply(connection, switch, NoControl()) is True
 

@@ -36,7 +36,7 @@ def test_every_sign_of_a_server_at_rest_is_ok_and_says_so_in_a_sentence(
 
 def test_a_server_without_a_replica_is_well(connection: Connection) -> None:
     found = signal(connection, "replication lag")
-    assert (found.status, found.reason, found.value) == ("ok", "There is no replica.", 0.0)
+    assert (found.status, found.reason, found.value) == ("ok", "No replicas.", 0.0)
 
 
 class TestAnOldTransaction:
@@ -52,7 +52,7 @@ class TestAnOldTransaction:
         found = signal(connection, "old transaction")
         app.execute("COMMIT")
         assert found.status == "throttle"
-        assert f"Process {app.info.backend_pid} (the application, idle in transaction)" in (
+        assert f"PID {app.info.backend_pid} (the application, idle in transaction)" in (
             found.reason
         )
         assert "SELECT 'the reason why' FROM things" in found.reason
@@ -99,7 +99,7 @@ class TestLockWaits:
             app.execute("COMMIT")
         (found,) = looked
         assert (found.status, found.value) == ("throttle", 1.0)
-        assert found.reason == "1 sessions wait for locks on things."
+        assert found.reason == "1 sessions waiting for locks on things."
         assert signal(connection, "lock waits").status == "ok"
 
     def test_for_another_table_do_not_count(
@@ -237,7 +237,7 @@ class TestARoleWithoutRights:
             connection.execute("GRANT SELECT ON pg_stat_archiver TO PUBLIC")
         (wal,) = [s for s in refused if s.status != "ok"]
         assert (wal.name, wal.status) == ("WAL", "unknown")
-        assert wal.reason == "It could not be read: permission denied for view pg_stat_archiver"
+        assert wal.reason == "Could not be read: permission denied for view pg_stat_archiver"
         assert wal.value is None
         known = read_signals(plain, BIGINT.table)
         assert [s.name for s in refused] == [s.name for s in known]

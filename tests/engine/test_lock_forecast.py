@@ -100,7 +100,7 @@ def test_a_pass_over_the_rows_locks_batch_by_batch(target: Target, connection: C
         do_phase(target, connection, PLAN, number)
     locks = preflight.look(target, PLAN, 2).locks
     (fill,) = [lock for lock in locks if lock.step == "backfill"]
-    assert (fill.mode, fill.hold) == (LockMode.ROW_EXCLUSIVE, "milliseconds, batch by batch")
+    assert (fill.mode, fill.hold) == (LockMode.ROW_EXCLUSIVE, "milliseconds per batch")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_who_is_in_the_way_is_named_for_those_modes_that_wait_for_him(
     named = {lock.mode for lock in found.locks if lock.in_the_way}
     assert named == in_the_way
     session = next(lock for lock in found.locks if lock.in_the_way).in_the_way[0]
-    assert str(session).startswith(f"pid {app.info.backend_pid} (the application, idle")
+    assert str(session).startswith(f"PID {app.info.backend_pid} (the application, idle")
     assert found.longest_transaction is not None
 
 

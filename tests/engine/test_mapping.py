@@ -357,13 +357,13 @@ def test_deciding_the_same_twice_changes_nothing(mapped: Connection) -> None:
     ("decisions", "words"),
     [
         ({"": "House"}, "blank"),
-        ({"Condo": "  "}, "needs a name"),
+        ({"Condo": "  "}, "Enter a name"),
         ({"Condo": "x" * 201}, "201 characters"),
         ({"Condo": "a\x00b"}, "NUL"),
-        ({"Condo": "Flat", "CONDO ": "House"}, "both become the same"),
-        ({"Condo": "House", "Condop": "Condo"}, "the text “Condo” itself becomes “House”"),
-        ({"Apartment": "House"}, "the text “Apartment” itself becomes “House”"),
-        ({"Unspecified": "House"}, "the text “Unspecified” itself becomes “House”"),
+        ({"Condo": "Flat", "CONDO ": "House"}, "Map both to the same row"),
+        ({"Condo": "House", "Condop": "Condo"}, "the value “Condo” itself maps to “House”"),
+        ({"Apartment": "House"}, "the value “Apartment” itself maps to “House”"),
+        ({"Unspecified": "House"}, "the value “Unspecified” itself maps to “House”"),
     ],
 )
 def test_decisions_that_contradict_themselves_are_refused_and_change_nothing(

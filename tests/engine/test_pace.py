@@ -101,7 +101,7 @@ class TestASignToThrottle:
         world = World(signals=[sign("throttle")])
         pace, control = world.pace(), NoControl()
         assert world.batch(pace, control) == pytest.approx(0.3)
-        assert control.waits == ["slowed down: lag says throttle."]
+        assert control.waits == ["throttled: lag says throttle."]
         assert pace.lost == {"lag": pytest.approx(0.3)}
 
     def test_loses_only_what_the_settings_would_not_have_rested_anyway(self) -> None:

@@ -147,7 +147,7 @@ def test_more_poison_rows_than_may_be_stop_the_job_and_say_what_to_do(
     legacy_rows(target, connection, 2_000)
     raises(connection, "new.id % 4 = 0")
     job, stripes = new_job(connection, FILL)
-    with pytest.raises(TooManyPoisonRows, match=r"more than the 50 that .* then retry"):
+    with pytest.raises(TooManyPoisonRows, match=r"the limit is 50.* then retry"):
         work_off(connection, FILL, job, stripes)
     totals = lane_totals.totals(connection, job)
     assert 50 < totals.quarantined == quarantine.count(connection, job) <= 114

@@ -404,12 +404,12 @@ class TestSelection:
         ("selection", "message"),
         [
             ({"columns": ["price"]}, "The plan fills no column price of things"),
-            ({"categories": ["ok"]}, "no row to repair in category ok"),
-            ({"keys": []}, "No row is selected"),
-            ({"legacy": []}, "No row is selected"),
+            ({"categories": ["ok"]}, "Category ok has no rows to repair"),
+            ({"keys": []}, "No rows selected"),
+            ({"legacy": []}, "No rows selected"),
             ({"keys": [["1", "2"]]}, "A key of things has the parts id"),
-            ({"keys": [[str(n)] for n in range(MAX_KEYS + 1)]}, "Select the rows by their"),
-            ({"rows": 3}, "A selection knows no rows"),
+            ({"keys": [[str(n)] for n in range(MAX_KEYS + 1)]}, "Select by category"),
+            ({"rows": 3}, "Unknown part of the selection: rows"),
         ],
     )
     def test_a_selection_that_means_nothing_says_so(
@@ -529,7 +529,7 @@ class TestAfterTheCutover:
         self.cut_over(BIGINT, target, connection, "House")
         assert refusal_to_repair(connection, PLAN, BIGINT.table) == ""
         do_phase(target, connection, PLAN, 4)
-        assert "things.kind is gone" in refusal_to_repair(connection, PLAN, BIGINT.table)
+        assert "things.kind is dropped" in refusal_to_repair(connection, PLAN, BIGINT.table)
 
 
 class TestComputed:
@@ -595,7 +595,7 @@ class TestComputed:
     ) -> None:
         self.filled(target, connection)
         repair = self.repair(categories=["computed_differs"])
-        assert "by their keys" in repair.refusal
+        assert "only be repaired by key" in repair.refusal
 
 
 def test_a_repair_stops_and_goes_on_where_it_was(target: Target, connection: Connection) -> None:

@@ -170,7 +170,7 @@ def test_an_audit_that_cries_wolf_fails_it(
 
 def test_an_empty_table_proves_nothing(target: Target, connection: Connection) -> None:
     BIGINT.create(connection)
-    with pytest.raises(Inconclusive, match="nothing was planted"):
+    with pytest.raises(Inconclusive, match="nothing planted"):
         tried(target)
     assert scratch_databases(connection) == []
 
@@ -182,7 +182,7 @@ def test_two_at_a_time_are_refused_and_what_a_killed_one_left_is_dropped(
     with (
         target.connect() as one,
         scratch_database(one, target),
-        pytest.raises(Inconclusive, match="Another self-test"),
+        pytest.raises(Inconclusive, match="already running"),
     ):
         tried(target)
     with target.connect() as killed:

@@ -50,7 +50,7 @@ def test_unchanged_file_decides_nothing() -> None:
 
 
 def test_changed_lines_are_decided() -> None:
-    data = file("House,Home", "Condo,(by the plan's rule)", "never,Once", "what,(no value)")
+    data = file("House,Home", "Condo,(plan default)", "never,Once", "what,(no value)")
     assert mapping_csv.decisions_in(data, VALUES) == {
         "House": Decision("Home"),
         "Condo": Decision(by_rule=True),
@@ -70,15 +70,15 @@ def test_a_spreadsheets_ways_are_understood() -> None:
 @pytest.mark.parametrize(
     ("data", "line", "words"),
     [
-        (file("House,Home", "Castle,Home"), 3, "No row has the text “Castle”"),
-        (file("House,Home", " house,Flat"), 3, "differs from the text of line 2"),
-        (file(",Something"), 2, "the plan's to say"),
-        (file("House"), 2, "1 cells, where the header has 2"),
+        (file("House,Home", "Castle,Home"), 3, "No row has the value “Castle”"),
+        (file("House,Home", " house,Flat"), 3, "differs from the value of line 2"),
+        (file(",Something"), 2, "set by the plan"),
+        (file("House"), 2, "1 cells, but the header has 2"),
         (file("a,b", header="text,name"), 1, "lacks legacy and lookup"),
         (b"", 1, "lacks legacy and lookup"),
-        (file('"House,Home'), 2, "no CSV"),
+        (file('"House,Home'), 2, "Not a CSV file"),
         (file("House,H\x00me"), 2, "NUL"),
-        (file("Condo,Flat", "House,").replace(b"House", b"H\xffuse"), 3, "no UTF-8"),
+        (file("Condo,Flat", "House,").replace(b"House", b"H\xffuse"), 3, "Not UTF-8 text"),
         (b"x" * 5_000_001, 1, "larger than 5 MB"),
     ],
 )

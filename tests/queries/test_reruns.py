@@ -39,7 +39,7 @@ def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing
     code, out, _ = cli("verify", PLAN, "2")
     assert (code, out.splitlines()[-1]) == (0, "Running phase 2 again changes nothing.")
     assert "applied  dual-write: Already applied." in out
-    assert "looks    audit: It only reads." in out
+    assert "looks    audit: Read-only." in out
     assert everything(committed_db) == before
     code, said = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
     assert code == 0, said
@@ -57,8 +57,8 @@ def test_step_that_is_undone_is_named_and_answered_with_no(
     rollouts.execute('DROP TRIGGER "rollout_property-classification_update" ON properties')
     code, out, _ = cli("verify", PLAN, "2")
     assert code == 1
-    assert "changed  backfill: Not any more: 3 rows of properties would be written." in out
-    assert "changed  dual-write: Not any more: " in out
+    assert "changed  backfill: Missing now: 3 rows of properties still to write." in out
+    assert "changed  dual-write: Missing now: " in out
     assert out.splitlines()[-1].startswith("Running phase 2 again would change something")
 
 
@@ -67,7 +67,7 @@ def test_only_the_newest_phase_is_asked_about_and_only_once_it_is_done(
 ) -> None:
     code, out, err = cli("verify", PLAN, "1")
     assert (code, out) == (1, "")
-    assert "Phase 2 has begun since and builds on phase 1" in err
+    assert "Phase 2 has started since and builds on phase 1" in err
     assert "Phase 3 is not done" in cli("verify", PLAN, "3")[2]
     with pytest.raises(Refused, match="Phase 9 is not done"):
         reruns.verify(filled, 9)
@@ -84,7 +84,7 @@ def test_the_page_of_a_phase_has_the_same_answer(filled: Rollout) -> None:
     assert fragment.count("Already applied.") == 6
     assert "<html" not in fragment
     assert "<h1>Second run of phase 2: Backfill</h1>" in text_of(viewer, address)
-    assert "Phase 2 has begun since" in fragment_of(viewer, f"{PAGE}phases/1/second-run/")
+    assert "Phase 2 has started since" in fragment_of(viewer, f"{PAGE}phases/1/second-run/")
     assert Client().get(address).status_code == 302
 
 
@@ -96,4 +96,4 @@ def test_a_question_that_takes_too_long_is_given_up_on_the_page(
     of_step = {each.step.id: each for each in found.steps}
     assert of_step["backfill-images"].answer == "unknown"
     assert of_step["backfill"].answer == "applied"
-    assert found.verdict == "Whether running phase 2 again would change something is not known."
+    assert found.verdict == "Unknown whether running phase 2 again would change something."

@@ -159,8 +159,8 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
 @pytest.mark.parametrize(
     ("table", "column", "said"),
     [
-        ("nowhere", "a", "There is no table 'nowhere' in this database."),
-        ("mixed", "a", "There is no table 'mixed'. Did you mean 'Mixed'?"),
+        ("nowhere", "a", "Table 'nowhere' not found."),
+        ("mixed", "a", "Table 'mixed' not found. Did you mean 'Mixed'?"),
         ("Mixed", "kind", "Mixed has no column 'kind'. Its columns: 'Id', 'Kind', 'Loud', 'Code'."),
         ("Mixed", "Id", "Mixed.Id is part of the primary key"),
         ("Mixed", "Loud", "Mixed.Loud is generated."),

@@ -88,11 +88,11 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
 
     code, out, _err = shell("blockers", rollout.plan)
     assert code == 0
-    assert f"pid {blocker.pid} (a report, idle in transaction" in out
+    assert f"PID {blocker.pid} (a report, idle in transaction" in out
     data = json.loads(shell("blockers", rollout.plan, "--json")[1])
     assert data["blockers"][0]["query"] == HOLDS
     code, _out, err = shell("blockers", rollout.plan, "--cancel", str(blocker.pid))
-    assert (code, "runs no statement that could be cancelled" in err) == (1, True)
+    assert (code, "runs no query to cancel" in err) == (1, True)
     code, _out, err = shell("blockers", rollout.plan, "--end", "1")
     assert (code, "is not what phase 1 waits for" in err) == (1, True)
 

@@ -115,20 +115,20 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short_plan: Snapshot) -> 
     text = text_of(engineer, page)
     assert "whose processor, memory and disk it shares" in text
     with a_session_that_waits_for_a_lock():
-        with pytest.raises(runner.UnderLoad, match=r"Ungranted locks: pid \d+") as refusal:
+        with pytest.raises(runner.UnderLoad, match=r"Ungranted locks: PID \d+") as refusal:
             runner.rehearse(short_plan.rollout, actor=ADA)
         assert "ungranted locks" in [item.name for item in refusal.value.items]
         answer = engineer.post(page, {"keep": "on"})
         assert answer.status_code == 422
         text = answer.content.decode()
         assert "Not started: the server of production is under load." in text
-        assert "waits for RowExclusiveLock on properties" in text
+        assert "is waiting for RowExclusiveLock on properties" in text
         assert not Rehearsal.objects.exists()
         engineer.post(page, {"keep": "on", "anyway": "on"})
     assert Rehearsal.objects.get().keep
     entry = LogEntry.objects.get(event="rehearsal asked for")
     assert "Anyway, though its server was under load: ungranted locks" in entry.message
-    assert "waits for RowExclusiveLock" in entry.data["anyway"]["ungranted locks"]
+    assert "is waiting for RowExclusiveLock" in entry.data["anyway"]["ungranted locks"]
     runner.cancel_rehearsal(Rehearsal.objects.get(), actor=ADA)
     rollouts.work()
 

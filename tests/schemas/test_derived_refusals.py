@@ -133,7 +133,7 @@ def test_a_subquery_goes_through_every_phase_and_back(
     )
     item = offers.item(0, "expressions")
     assert item.level == "warns"
-    assert "is not followed" in item.evidence
+    assert "are not followed" in item.evidence
     offers.carry_out(0, 1, 2)
     assert offers.application(
         "UPDATE offer SET price = '0.50000000000000000000' WHERE id = 9 RETURNING new"

@@ -133,4 +133,4 @@ def test_a_trigger_that_can_swallow_updates_is_told_before_the_backfill(
     parcels.carry_out(0, 1)
     item = parcels.item(2, "triggers that can swallow updates")
     assert item.level == "warns"
-    assert "stay on parcel can answer an update with RETURN NULL or RETURN OLD" in item.evidence
+    assert "stay on parcel can skip an update with RETURN NULL or RETURN OLD" in item.evidence

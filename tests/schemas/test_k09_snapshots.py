@@ -202,8 +202,8 @@ def test_what_no_snapshot_can_be_restored_of_stops_phase_0_and_the_rest_is_taken
     rollouts.execute("".join([UNRESTORABLE, *NEEDS.values()]))
     (told,) = of_trial(readiness_of(parcels))
     assert (told.level, told.phase) == ("blocks", 3)
-    assert "The trigger public.parcel touch cannot be made again as it is" in told.evidence
-    assert told.advice == "Drop it, or make it otherwise, then take another snapshot."
+    assert "The trigger public.parcel touch cannot be recreated from the dump" in told.evidence
+    assert told.advice == "Drop it or define it differently, then take another snapshot."
     with pytest.raises(runner.Refused, match="“trial of a snapshot”: No snapshot of parcel can"):
         rollouts.start(parcels, 0)
 
@@ -230,7 +230,7 @@ def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) 
         (told,) = of_trial(look_before(parcels, 0))
     assert (told.level, told.evidence) == (
         "unknown",
-        "It could not be made: Another trial is under way.",
+        "Could not be tested: Another test of a snapshot is running.",
     )
 
 
@@ -279,5 +279,5 @@ def test_a_selftest_makes_types_and_functions_in_its_copy(
         settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
         code, out, err = cli("audit-selftest", LETTERS.name)
     assert code == 2
-    assert "The copy cannot be made: " in out + err
-    assert "With the server's pg_dump on this machine" in out + err
+    assert "Cannot create the copy: " in out + err
+    assert "Install the server's pg_dump here" in out + err

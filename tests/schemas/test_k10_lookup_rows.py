@@ -221,6 +221,6 @@ def test_k10_the_preflight_tells_what_is_left_of_rows_that_the_application_makes
     for phase in (2, 3):
         item = made.item(phase, "lookup rows of new texts")
         assert item.level == "info"
-        assert "A text that parcel.status never had gets its lookup row" in item.evidence
+        assert "a new value of parcel.status also creates its lookup row" in item.evidence
     made.plan = plan_of(NO_ROW)
     assert made.item(2, "lookup rows of new texts").level == "pass"

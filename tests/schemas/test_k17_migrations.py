@@ -120,7 +120,7 @@ def test_a_migration_that_is_not_applied_and_meets_the_plan_is_told_of_and_no_ot
             assert "SeparateDatabaseAndState" in told.advice
     project(*HARMLESS)
     assert checked() == set()
-    assert item(filled, 3).evidence == "None touches the plan's columns."
+    assert item(filled, 3).evidence == "No migration touches the plan's columns."
     project("m.AddField('nothing', 'floors', models.IntegerField(null=True))")
     assert "properties.0002_next fails: KeyError" in item(filled, 3).evidence
 
@@ -131,15 +131,15 @@ def test_migrate_is_refused_before_it_takes_the_legacy_column_and_told_of_if_it_
     project(REMOVED)
     with pytest.raises(SystemCheckError, match=r"rollout.E070\) .* drops properties.status\."):
         call_command("migrate", skip_checks=False, verbosity=0)
-    with pytest.raises(runner.Refused, match="“migrations of the project”: The migration"):
+    with pytest.raises(runner.Refused, match="“migrations of the project”: Migration"):
         rollouts.start(filled, 3)
     assert rollouts.ask("SELECT count(status) > 0 FROM properties")
 
     call_command("migrate", skip_checks=True, verbosity=0)
     told = item(filled, 3)
     assert told.level == "warns"
-    assert "after phase 1 began, and drops properties.status." in told.evidence
-    assert "Look at the schema page" in told.advice
+    assert "after phase 1 started, and drops properties.status." in told.evidence
+    assert "Review the Schema page" in told.advice
     assert told in readiness_of(filled).items
 
 

@@ -115,8 +115,8 @@ def test_a_text_of_citext_that_changes_its_case_alone_has_its_place_in_the_mappi
 @pytest.mark.parametrize(
     ("made", "type_", "says"),
     [
-        ("CREATE DOMAIN count_of AS integer;", "count_of", "is count_of, which holds no texts"),
-        ("CREATE DOMAIN padded AS char(10);", "padded", "is padded, which pads texts"),
+        ("CREATE DOMAIN count_of AS integer;", "count_of", "is count_of, not a text type"),
+        ("CREATE DOMAIN padded AS char(10);", "padded", "is padded, which pads or truncates text"),
         (
             "CREATE DOMAIN inner_word AS text NOT NULL; CREATE DOMAIN word AS inner_word;",
             "word",
@@ -125,7 +125,7 @@ def test_a_text_of_citext_that_changes_its_case_alone_has_its_place_in_the_mappi
         (
             "CREATE DOMAIN word AS text DEFAULT 'open';",
             "word",
-            "SET DEFAULT 'open'::text of the column",
+            "SET DEFAULT 'open'::text on the column",
         ),
     ],
 )

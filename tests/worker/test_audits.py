@@ -34,7 +34,7 @@ def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
 ) -> None:
     report = audits.make_now(properties, actor_name="ada", source="shell")
     assert report.status == AuditStatus.INCONCLUSIVE
-    assert "Start phase 1 and phase 2 first." in report.message
+    assert "Start phases 1 and 2 first." in report.message
 
 
 def test_an_audit_that_was_given_up_meanwhile_is_not_finished_over_that(

@@ -123,7 +123,7 @@ def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None
     with rollouts.locked(f"SELECT FROM properties WHERE ctid = '{row}' FOR UPDATE"):
         run = runner.start(expanded, 2, actor=ADA)
         worker.start()
-        wait_until(lambda: run.steps.filter(waiting_for__startswith="rows that").exists())
+        wait_until(lambda: run.steps.filter(waiting_for__startswith="rows locked").exists())
         progress = progress_of(BackfillJob.objects.get(kind="fill"))
         assert not progress.done
         assert progress.scanned == progress.updated + progress.already_right <= 300
@@ -132,7 +132,7 @@ def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None
             > progress.updated
             == rollouts.ask("SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL")
         )
-        assert progress.waiting_for == "rows that a transaction of the application holds"
+        assert progress.waiting_for == "rows locked by the application"
         runner.cancel(expanded, actor=ADA)
         wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
     worker.join()

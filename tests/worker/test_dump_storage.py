@@ -70,7 +70,7 @@ def test_a_dump_that_breaks_off_leaves_nothing(kept_in: Any) -> None:
 
 def test_a_full_disk_is_called_so_and_leaves_nothing(kept_in: Any) -> None:
     directory = kept_in("tests.storages.FullStorage")
-    with pytest.raises(SnapshotError, match="storage of snapshots is full") as error:
+    with pytest.raises(SnapshotError, match="Snapshot storage is full") as error:
         dump_storage.store("a.dump", iter(CHUNKS), tell=nothing)
     assert "Free space there" in error.value.advice
     assert files(directory) == []

@@ -134,7 +134,7 @@ def test_too_many_refused_rows_stop_the_phase_and_say_what_to_do(expanded: Rollo
     refuse(200)
     run = start(expanded)
     assert run.state == RunState.FAILED
-    assert "more than the 50 that the plan lets pass" in run.error
+    assert "the limit is 50" in run.error
     job = the_job()
     assert job.finished_at is None
     assert 50 < kept_aside(job) == progress_of(job).quarantined < 200

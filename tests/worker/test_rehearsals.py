@@ -163,8 +163,8 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     assert legs == [(0, "forward"), (1, "forward"), (1, "backward")]
 
     assert rehearsal.catalog_differences == [
-        "table notes was left behind.",
-        "table properties, default title: was not there, is now 'x'::text.",
+        "table notes was not removed by the rollback.",
+        "table properties, default title: was absent, now 'x'::text.",
     ]
     assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
     assert all('is "Lost"' in said for said in rehearsal.data_differences)

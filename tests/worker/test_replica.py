@@ -137,11 +137,11 @@ def test_a_replica_is_audited_once_it_knows_all_that_the_primary_knew_and_else_n
     report = pair.audit()
     assert (report.status, report.rows) == ("inconclusive", 0)
     assert "bytes of WAL behind" in report.message
-    assert "Audit again when it has caught up" in report.message
+    assert "Retry the audit later" in report.message
     pair.replica.execute("SELECT pg_wal_replay_resume()")
 
     other = {"DATABASE": "live", "AUDIT_DATABASE": "default"}
     settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": {"production": other}}
     report = pair.audit()
     assert report.status == "inconclusive"
-    assert "is no replica" in report.message
+    assert "is not a replica" in report.message

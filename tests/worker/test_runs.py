@@ -222,7 +222,7 @@ def test_a_step_that_waits_for_a_lock_says_for_whose(
         pid = other.info.backend_pid
         run = rollouts.start(prepared, 1)
         begin_work(worker)
-        wait_until(lambda: run.steps.filter(waiting_for__contains=f"pid {pid}").exists())
+        wait_until(lambda: run.steps.filter(waiting_for__contains=f"PID {pid}").exists())
     wait_until(lambda: rollouts.state_of(run) == RunState.DONE)
     assert run.steps.get(step="add-property-columns").waiting_for == ""
 

@@ -13,14 +13,14 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.engine.control import NullControl
-from rollout.engine.snapshot import scratch
+from rollout.engine.snapshot import failures, scratch
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.pipes import Program
 from rollout.journal.heartbeats import WORKER
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.notifications.kinds import kind_of
 from rollout.watchdog.loop import Watchdog
-from rollout.worker import dump_storage, snapshots
+from rollout.worker import dump_storage, runs, snapshots
 from rollout.worker.leases import take_back
 from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
@@ -174,7 +174,7 @@ def test_a_dump_without_some_rows_fails_verification_though_its_hash_is_right(
     rollouts.work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.FAILED
-    assert snapshot.differences == ["properties has 300 rows instead of 301."]
+    assert snapshot.differences == ["properties: 300 rows instead of 301."]
     assert snapshot.restored_counts["properties"] == 300
     assert scratch_databases(snapshot) == []
 
@@ -188,7 +188,7 @@ def test_a_good_dump_that_could_not_be_verified_is_verified_later(
     rollouts.work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.FAILED
-    assert "no pg_dump" in snapshot.error
+    assert "pg_dump/pg_restore not found" in snapshot.error
     assert len(stored()) == 1
     pg_bin("")
     runner.verify_snapshot(snapshot, actor=ADA)
@@ -203,9 +203,7 @@ def test_without_pg_dump_it_fails_and_says_what_to_install(
     pg_bin(tmp_path)
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert snapshot.error == (
-        f'There is no pg_dump with its pg_restore in {tmp_path}, which ROLLOUT["PG_BIN"] names.'
-    )
+    assert snapshot.error == (f'pg_dump/pg_restore not found in {tmp_path} (ROLLOUT["PG_BIN"]).')
     assert "Install the client programs of PostgreSQL" in snapshot.advice
     assert snapshot.storage_name == ""
     entry = LogEntry.objects.get(event="snapshot failed")
@@ -234,7 +232,7 @@ def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
     }
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert "storage of snapshots is full" in snapshot.error
+    assert "Snapshot storage is full" in snapshot.error
     assert "Free space there" in snapshot.advice
     assert stored() == []
     # Temporary files of the worker's own are elsewhere.
@@ -261,9 +259,16 @@ def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
             "Free space on the database server, then try again.",
         ),
         (
+            "pg_dump: error: query failed: ERROR:  could not resize shared memory segment "
+            '"/PostgreSQL.7" to 8388608 bytes: No space left on device',
+            "The database server has too little shared memory: ",
+            "Enlarge /dev/shm on the database server (for a container --shm-size), or lower its "
+            "max_parallel_workers, then try again.",
+        ),
+        (
             "pg_dump: error: could not write to output file: No space left on device",
             "The disk of the worker's machine is full: ",
-            "Free space on that machine, also where its temporary files are, then try again.",
+            "Free space on that machine and in its temporary directory, then try again.",
         ),
     ],
 )
@@ -291,7 +296,7 @@ def test_a_table_that_is_locked_for_long_ends_it_with_a_word_on_it(
     with rollouts.locked("LOCK TABLE property_images"):
         snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert "Another session held a lock for too long" in snapshot.error
+    assert "lock timeout" in snapshot.error
 
 
 def test_a_role_without_the_right_keeps_the_dump_and_is_told_what_to_run(
@@ -306,7 +311,7 @@ def test_a_role_without_the_right_keeps_the_dump_and_is_told_what_to_run(
         patch.setattr(snapshots, "target_of", lambda _environment: humble)
         snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert "the role humble may not create one" in snapshot.error
+    assert "Role humble needs CREATEDB" in snapshot.error
     assert "ALTER ROLE humble CREATEDB" in snapshot.advice
     assert len(stored()) == 1
     rollouts.execute("DROP ROLE humble")
@@ -437,7 +442,7 @@ def test_a_database_that_is_away_is_called_so(
     monkeypatch.setattr(snapshots, "target_of", lambda _environment: gone)
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert "The database went away" in snapshot.error
+    assert "connection lost" in snapshot.error
 
 
 def test_an_expired_snapshot_is_deleted_by_the_watchdog_and_stays_in_the_list(
@@ -468,11 +473,18 @@ def test_a_database_without_the_plans_tables_has_nothing_to_take(properties: Rol
     rollouts.execute("DROP TABLE property_images")
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED
-    assert "There is no table property_images" in snapshot.error
+    assert "Tables not found: property_images" in snapshot.error
 
 
 def test_psycopg_errors_are_told_by_what_they_mean() -> None:
-    from rollout.engine.snapshot import failures
-
-    assert "disk is full" in str(failures.of_database(psycopg.errors.DiskFull("no room")))
-    assert "refused" in str(failures.of_database(psycopg.errors.InsufficientPrivilege("no")))
+    refused = psycopg.errors.InsufficientPrivilege("no")
+    full = psycopg.errors.DiskFull("no room")
+    of_memory = psycopg.errors.DiskFull(
+        'could not resize shared memory segment "/PostgreSQL.7" to 8388608 bytes: No space left'
+    )
+    assert failures.of_database(refused).advice == failures.RIGHTS
+    assert "disk is full" in str(failures.of_database(full))
+    assert "too little shared memory" in str(failures.of_database(of_memory))
+    for advice in (failures.of_database(of_memory).advice, runs.advice_for(of_memory)):
+        assert advice.startswith("Enlarge /dev/shm")
+        assert "disk" not in advice

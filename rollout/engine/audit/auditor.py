@@ -80,7 +80,9 @@ class Auditor:
                 self.result.inconclusive = reason
                 return
         if not tables:
-            self.result.inconclusive = "The plan has no table of that name that could be audited."
+            self.result.inconclusive = (
+                "The plan has no such table to audit. Name a table of the plan."
+            )
             return
         self.result.snapshot = snapshot_of(self.connection)
         self.result.direction = direction_of(self.connection, self.plan, live, tables)

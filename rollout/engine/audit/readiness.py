@@ -20,10 +20,7 @@ def refusal_to_audit(connection: Connection, plan: Plan, table: Table, columns: 
     wanted += [column for t in plan.computed_of(table) for column in t.columns]
     absent = [column for column in wanted if column not in columns]
     if absent:
-        return (
-            f"{table.label} has no column {absent[0]} yet, so there is nothing to compare. "
-            "Start phase 1 and phase 2 first."
-        )
+        return f"{table.label} has no column {absent[0]} yet. Start phases 1 and 2 first."
     for lookup in plan.lookups_of(table):
         name = lookup.mapping_name(plan.name)
         if lookup.legacy not in columns:
@@ -33,10 +30,7 @@ def refusal_to_audit(connection: Connection, plan: Plan, table: Table, columns: 
             continue
         if _exists(connection, name):
             continue
-        return (
-            f"{table.label}.{lookup.legacy} has no mapping yet, so nothing says what its "
-            "values should become. Start phase 2 first."
-        )
+        return f"{table.label}.{lookup.legacy} is not mapped yet. Start phase 2 first."
     return ""
 
 
@@ -46,8 +40,8 @@ def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
     for name in (archive_name(plan, lookup.table), lookup.mapping_name(plan.name)):
         if not _exists(connection, name):
             return (
-                f"{label} is gone, and so is {SCHEMA}.{name}, from which its text would be told. "
-                "Restore that table from the snapshot taken before phase 4."
+                f"{label} and its archive {SCHEMA}.{name} are both missing. Restore the archive "
+                "from the snapshot taken before phase 4."
             )
     return ""
 
@@ -67,9 +61,9 @@ def why_archive_is_torn(connection: Connection, plan: Plan, table: Table) -> str
     if made == now:
         return ""
     return (
-        f"The archive of {table.label} is not what it was when it was made: {SCHEMA}.{name} had "
-        f"{_rows_of(made)} and has {_rows_of(now)}, or other texts in them. The exact legacy text "
-        "of its rows cannot be told any more. Restore it from the snapshot taken before phase 4."
+        f"The archive of {table.label} has changed since it was created: {SCHEMA}.{name} had "
+        f"{_rows_of(made)} and now has {_rows_of(now)}, or other values in them. Restore it from "
+        "the snapshot taken before phase 4."
     )
 
 

@@ -103,7 +103,9 @@ def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decisio
     problems: dict[str, str] = {}
     for form, decision in wanted.items():
         if form == "":
-            problems[form] = "What blank texts become is the plan's to say, in the lookup's blank."
+            problems[form] = (
+                "Blank values are set by the plan (blank= of the lookup). Change them there."
+            )
             continue
         name = decision.name
         if decision.by_rule:
@@ -114,12 +116,13 @@ def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decisio
             name = lookup.blank
         name = " ".join(name.split()) if name is not None else None
         if name == "":
-            problems[form] = "A row needs a name. Choose “no value” where there is none."
+            problems[form] = "Enter a name, or choose “no value”."
         elif name is not None and "\x00" in name:
-            problems[form] = "A name cannot hold a NUL character."
+            problems[form] = "Names cannot contain NUL characters. Enter another name."
         elif name is not None and len(name) > lookup.longest:
             problems[form] = (
-                f"A name of {len(name):,} characters is too long: {lookup.longest} are possible."
+                f"The name has {len(name):,} characters; the maximum is {lookup.longest}. Enter a "
+                "shorter name."
             )
         else:
             checked[form] = Decision(name=name)
@@ -137,8 +140,8 @@ def by_form(connection: Connection, decisions: Mapping[str, Decision]) -> dict[s
         form = forms[text]
         if wanted.setdefault(form, decision) != decision:
             problems[form] = (
-                f"“{text}” differs from another text in case or white space alone, so both become "
-                "the same. Give both the same row."
+                f"“{text}” differs from another value only in case or whitespace. Map both to the "
+                "same row."
             )
     if problems:
         raise CannotDecide(problems)

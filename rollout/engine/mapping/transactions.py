@@ -80,8 +80,8 @@ def decide(
             )
     except errors.LockNotAvailable as error:
         raise Busy(
-            "A transaction of the application holds the mapping, because it has just written a "
-            "text that is new there. Nothing was changed. Try again in a moment."
+            "The mapping is locked by an application write. Nothing was changed. Try again in a "
+            "moment."
         ) from error
 
 
@@ -230,8 +230,8 @@ class _Deciding:
             blamed = [f for f, d in wanted.items() if d.name == name or f == form]
             problems |= dict.fromkeys(
                 blamed,
-                f"Texts become “{name}”, but the text “{name}” itself becomes {_quoted(meant)}. "
-                "Let both become the same, or choose another name.",
+                f"Values map to “{name}”, but the value “{name}” itself maps to {_quoted(meant)}. "
+                "Map both to the same row, or choose another name.",
             )
         if problems:
             raise CannotDecide(problems)
@@ -266,7 +266,7 @@ class _Deciding:
             if not is_of_a_row(error):
                 raise
             return (
-                f"The lookup table {self.lookup.lookup_label} refuses the name “{name}”: "
+                f"The lookup table {self.lookup.lookup_label} rejects the name “{name}”: "
                 f"{cause(error)}. Choose another name, or change the table first."
             )
         return ""

@@ -95,7 +95,7 @@ class Preflight(Findings):
         if not blocking:
             return ""
         first = blocking[0]
-        more = f" And {len(blocking) - 1} more: look at the preflight." if blocking[1:] else ""
+        more = f" And {len(blocking) - 1} more in the preflight." if blocking[1:] else ""
         return f"Preflight “{first.name}”: {first.evidence} {first.advice}{more}"
 
 
@@ -113,12 +113,14 @@ class Readiness(Findings):
     def verdict(self) -> str:
         """The whole in a sentence or two."""
         if self.phase > CONTRACT:
-            return "Every phase is done: nothing is left to look at."
+            return "All phases are done."
         blocks, warns, unknown = (len(self.of(level)) for level in LEVELS[:3])
         verdict = f"{blocks} blocking, {warns} warnings, {unknown} unknown"
         if not self.items:
-            verdict = f"Nothing found that would stop or hurt a phase from {self.phase} on"
-        later = f" {len(self.later)} questions can be asked only later." if self.later else ""
+            verdict = f"No problems found from phase {self.phase} on"
+        later = (
+            f" Checks that must wait for an earlier phase: {len(self.later)}." if self.later else ""
+        )
         return f"{verdict}.{later}"
 
 
@@ -138,7 +140,7 @@ class _Session:
         """
         left = min(seconds(self._limits.question), self._until - time.monotonic())
         if left <= 0:
-            raise errors.QueryCanceled("the time for all questions has passed")
+            raise errors.QueryCanceled("the time for all checks is over")
         with self.connection.transaction(force_rollback=True):
             # One snapshot for all of a question's statements: the application keeps writing.
             mode = "READ WRITE" if tries_writes else "READ ONLY"
@@ -167,20 +169,22 @@ def unknown(name: str, error: psycopg.Error | UnicodeError) -> Item:
         return Item(
             name,
             "unknown",
-            "The answer took too long, and was not waited for.",
-            "Look again when the database has less to do.",
+            "Timed out.",
+            "Run again when the database is less busy.",
         )
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
         return Item(
             name,
             "unknown",
-            f"It cannot be asked yet: {error.diag.message_primary}.",
-            "Look again when the phases before this one are done.",
+            f"Cannot be checked yet: {error.diag.message_primary}.",
+            "Run again when the earlier phases are done.",
             not_yet=True,
         )
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     text = primary or str(error).strip().splitlines()[0]
-    return Item(name, "unknown", f"It could not be read: {text}.", "Put right what is named.")
+    return Item(
+        name, "unknown", f"Could not be read: {text}.", "Fix the issue above, then run again."
+    )
 
 
 def look(

@@ -14,9 +14,9 @@ _HEALTH_LEVELS: dict[Status, Level] = {
     "unknown": "unknown",
 }
 _HEALTH_ADVICE = {
-    "WAL": "Fix WAL archiving or unused slots before the disk fills.",
+    "WAL": "Fix WAL archiving, or drop unused slots, before the disk fills.",
     "transaction ids": "Wait for vacuum to catch up.",
-    "connections": "Leave room for the rollout's own connections.",
+    "connections": "Free up connection slots.",
 }
 
 
@@ -39,7 +39,7 @@ def hazard(connection: Connection, question: Hazard) -> Item:
         count=f"{count:,}{' or more' if count >= MAX_COUNTED else ''}"
     )
     if examples:
-        evidence = f"{evidence} Among them: {examples[:400]}."
+        evidence = f"{evidence} Examples: {examples[:400]}."
     return Item(question.name, "blocks" if question.blocks else "warns", evidence, question.advice)
 
 

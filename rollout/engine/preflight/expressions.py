@@ -45,13 +45,13 @@ class _Session:
     advice: str
 
 
-_ZONE = "Write the zone that is meant, as in ({column} AT TIME ZONE 'Europe/Berlin')::date."
+_ZONE = "Name the time zone, as in ({column} AT TIME ZONE 'Europe/Berlin')::date."
 _SESSIONS = (
     # Between them the day differs at every hour.
     _Session("TimeZone", {"TimeZone": "Pacific/Kiritimati"}, _ZONE),
     _Session("TimeZone", {"TimeZone": "Etc/GMT+12"}, _ZONE),
-    _Session("DateStyle", {"DateStyle": "SQL, DMY"}, "Write to_date() or to_char() and a format."),
-    _Session("IntervalStyle", {"IntervalStyle": "sql_standard"}, "Write to_char() and a format."),
+    _Session("DateStyle", {"DateStyle": "SQL, DMY"}, "Use to_date() or to_char() with a format."),
+    _Session("IntervalStyle", {"IntervalStyle": "sql_standard"}, "Use to_char() with a format."),
 )
 
 
@@ -59,7 +59,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
     """Whether every derived value can be computed for the present rows, the same in any session."""
     derived = [t for t in scope.plan.translations if isinstance(t, Derived)]
     if not derived or scope.phase == CONTRACT:
-        return Item(NAME, "pass", "No trigger still to come evaluates an expression.")
+        return Item(NAME, "pass", "No later trigger evaluates an expression.")
     faults: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     tried = []
@@ -67,7 +67,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         trial = _Trial(connection, translation)
         label = f"{translation.table.label}.{translation.column}"
         if not trial.oids:
-            tried.append(f"{label}: the table is not there to try it on")
+            tried.append(f"{label}: not tested, because the table does not exist yet")
             continue
         if fault := trial.fault():
             faults.append((f"{label}: {fault[0]}", fault[1]))
@@ -102,8 +102,8 @@ class _Trial:
     @property
     def rows_tried(self) -> str:
         if self._share(MAX_SAMPLED_ROWS) is None:
-            return "no row raises"
-        return f"no row of a sample of about {MAX_SAMPLED_ROWS:,} raises"
+            return "no row raises an error"
+        return f"no row of a sample of about {MAX_SAMPLED_ROWS:,} raises an error"
 
     def _share(self, most: int) -> float | None:
         """Percentage of pages that hold about this many rows; None for all."""
@@ -137,7 +137,7 @@ class _Trial:
             return self._why(error)
         if length and row and row[1] > int(length[1]):
             return (
-                f"a value has {row[1]:,} characters, and {self.derived.type} takes {length[1]}.",
+                f"a value has {row[1]:,} characters, but {self.derived.type} takes {length[1]}.",
                 "Shorten it in the expression, or give the column a longer type.",
             )
         return self._of_the_moment() or self._of_the_session() or self._of_the_way_back()
@@ -153,29 +153,29 @@ class _Trial:
             "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new LIMIT {}) AS tried"
             " WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
         ).format(value, again, self.derived.table.identifier, sql.Literal(COMPARED_ROWS))
-        advice = "Correct it: the expression over its result must give the new value again."
+        advice = "Correct back=: its result must give the new value again."
         try:
             with self._as_in_a_trigger():
                 row = self.connection.execute(own(query)).fetchone()
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:
-            return f"the way back raises: {error.diag.message_primary}.", advice
+            return f"the reverse expression raises an error: {error.diag.message_primary}.", advice
         if row and row[0]:
-            return f"the way back says another value for {row[0]:,} rows.", advice
+            return f"the reverse expression gives another value for {row[0]:,} rows.", advice
         return None
 
     def _why(self, error: psycopg.Error) -> tuple[str, str]:
         message = error.diag.message_primary or str(error).strip()
         if isinstance(error, errors.UndefinedFunction | errors.UndefinedObject):
             return (
-                f"{message}. Triggers look names up in pg_catalog and {self._schema} alone.",
-                "Write the schema before the name in the expression, as in tools.plain(…).",
+                f"{message}. Triggers resolve names only in pg_catalog and {self._schema}.",
+                "Qualify the name with its schema, as in tools.plain(…).",
             )
         if isinstance(error, errors.SyntaxErrorOrAccessRuleViolation | errors.FeatureNotSupported):
-            return f"PostgreSQL does not take the expression: {message}.", "Correct it."
+            return f"PostgreSQL rejects the expression: {message}.", "Correct the expression."
         return (
-            f"the expression raises for a row that is there: {message}.",
+            f"the expression raises an error for an existing row: {message}.",
             "Guard it, as in CASE WHEN {column} ~ '^[0-9]+$' THEN {column}::integer END.",
         )
 
@@ -186,8 +186,8 @@ class _Trial:
     def _of_the_moment(self) -> tuple[str, str] | None:
         if word := _OF_THE_MOMENT.search(self._code):
             return (
-                f"{word[1]} says something else at another moment or in another session.",
-                "Derive from columns of the row alone.",
+                f"{word[1]} is not constant: it changes with the time or the session.",
+                "Use only columns of the row.",
             )
         return None
 
@@ -208,14 +208,14 @@ class _Trial:
         for session in _SESSIONS:
             if self._print(session.settings) != pinned:
                 return (
-                    f"the value depends on the {session.differs_in} of the session that writes.",
+                    f"the value depends on the {session.differs_in} of the writing session.",
                     session.advice,
                 )
         if self._print({}, in_a_trigger=False) != pinned:
             return (
-                "the expression means other functions or types on the search_path of the console "
+                "the expression resolves to other functions or types on the console's search_path "
                 "than on that of the triggers.",
-                "Write the schema before each name in the expression, as in tools.plain(…).",
+                "Qualify each name with its schema, as in tools.plain(…).",
             )
         return None
 
@@ -252,9 +252,9 @@ class _Trial:
         """What the expression reads that is none of the row, and that no trigger follows."""
         if _SUBQUERY.search(self._code):
             yield (
-                "the expression reads other rows by a subquery, and what changes there is not "
+                "the expression reads other rows in a subquery; later changes there are not "
                 "followed.",
-                "See that they stay as they are until the rollout is done.",
+                "Make sure that they do not change until the rollout is done.",
             )
         names = [
             quoted.replace('""', '"') or plain.lower()
@@ -273,5 +273,6 @@ class _Trial:
         if called:
             yield (
                 f"{', '.join(name for (name,) in called)} is not declared IMMUTABLE.",
-                "See that it answers from its arguments alone, and declare it so.",
+                "Make sure that the result depends only on the arguments, then declare it "
+                "IMMUTABLE.",
             )

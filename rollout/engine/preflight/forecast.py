@@ -41,7 +41,7 @@ _CREATES = re.compile(
 
 SAMPLE_BLOCKS = 2000
 AT_ONCE = "milliseconds"
-IN_BATCHES = "milliseconds, batch by batch"
+IN_BATCHES = "milliseconds per batch"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Session:
     query: str
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.application}, {self.state}, open for {self.seconds:,} s)"
+        return f"PID {self.pid} ({self.application}, {self.state}, open for {self.seconds:,} s)"
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Forecaster:
         seconds = rows_ = None
         if statement is not None and statement.scans:
             size = self._size(statement.locks[0].table)
-            hold = "as long as it reads the table"
+            hold = "for a full table scan"
             if size is not None:
                 seconds, rows_ = size.scan_seconds * statement.scans, size.rows
         return LockForecast(

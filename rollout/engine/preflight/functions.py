@@ -151,8 +151,8 @@ def whole_rows(connection: Connection, scope: Scope) -> Item:
         copying,
         none=f"No function copies whole rows of {scope.tables}.",
         advice=(
-            "Have each list the columns that it copies: "
-            "the rollout adds columns to the table and drops others, and its writes fail then."
+            "List the columns to copy in each: the rollout adds and drops columns, and then its "
+            "writes fail."
         ),
     )
 
@@ -169,10 +169,10 @@ def returned_rows(connection: Connection, scope: Scope) -> Item:
     return _item(
         name,
         listing,
-        none=f"No function lists the columns of a row of {scope.tables} that it returns.",
+        none=f"No function that returns rows of {scope.tables} lists their columns.",
         advice=(
-            "Have each return a type of its own (RETURNS TABLE), or select the whole row: "
-            "the rollout adds columns to the table and drops others, and calls fail then."
+            "Give each a return type of its own (RETURNS TABLE), or select the whole row: the "
+            "rollout adds and drops columns, and then calls fail."
         ),
     )
 
@@ -197,9 +197,9 @@ def dropped_columns(connection: Connection, scope: Scope) -> Item:
     return _item(
         name,
         naming,
-        none=f"No function of a trigger or a row of {scope.tables} names a column that goes.",
+        none=f"No function of a trigger or a row of {scope.tables} names a dropped column.",
         advice=(
-            f"Have each use the new columns, or drop it: once phase {scope.phase} has dropped the "
+            f"Make each use the new columns, or drop it: once phase {scope.phase} has dropped the "
             "column, every write or call that reaches it fails."
         ),
     )

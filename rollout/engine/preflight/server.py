@@ -25,7 +25,12 @@ def version(connection: Connection, scope: Scope) -> Item:
     number = connection.info.server_version
     evidence = f"PostgreSQL {number // 10000}.{number % 10000}."
     if number < MIN_VERSION * 10000:
-        return Item(name, "blocks", evidence, f"Upgrade to PostgreSQL {MIN_VERSION} or newer.")
+        return Item(
+            name,
+            "blocks",
+            evidence,
+            f"Requires PostgreSQL {MIN_VERSION} or later. Upgrade the server.",
+        )
     return Item(name, "pass", evidence)
 
 
@@ -37,9 +42,9 @@ def encoding(connection: Connection, scope: Scope) -> Item:
         return Item(
             name,
             "blocks",
-            "The database's encoding is SQL_ASCII, which says nothing about its texts.",
-            "Move it into a database with the encoding UTF8 first: pg_dump with --encoding naming "
-            "what its bytes are, and pg_restore.",
+            "The database's encoding is SQL_ASCII, so the encoding of its text is unknown.",
+            "Move it into a UTF8 database first: pg_dump with --encoding set to the actual "
+            "encoding, then pg_restore.",
         )
     return Item(name, "pass", f"The database's encoding is {encoding_name}.")
 
@@ -48,7 +53,7 @@ def rights(connection: Connection, scope: Scope) -> Item:
     """Only a table's owner may alter it, and making tables needs a right on the schema."""
     name = "rights"
     lacking = [
-        f"{role} does not own {table}: {owner} does"
+        f"{role} does not own {table}; {owner} does"
         for role, table, owner in rows(
             connection,
             """
@@ -61,7 +66,7 @@ def rights(connection: Connection, scope: Scope) -> Item:
         )
     ]
     lacking += [
-        f"{role} may not create in schema {schema}"
+        f"{role} lacks CREATE on schema {schema}"
         for role, schema in rows(
             connection,
             """
@@ -73,7 +78,7 @@ def rights(connection: Connection, scope: Scope) -> Item:
         )
     ]
     lacking += [
-        f"{role} may not create the schema {SCHEMA} in database {database}"
+        f"{role} cannot create schema {SCHEMA} in database {database}"
         for role, database in rows(
             connection,
             """
@@ -89,10 +94,10 @@ def rights(connection: Connection, scope: Scope) -> Item:
             name,
             "blocks" if scope.statements else "warns",
             "; ".join(lacking),
-            "Make the rollout's role a member of the owner, or grant what is named.",
+            "Grant the missing privileges, or make the role a member of the owner.",
         )
     (role,) = one_row(connection, "SELECT current_user")
-    return Item(name, "pass", f"{role} may change {scope.tables}.")
+    return Item(name, "pass", f"{role} has the required privileges on {scope.tables}.")
 
 
 def writable(connection: Connection, scope: Scope) -> Item:
@@ -104,9 +109,9 @@ def writable(connection: Connection, scope: Scope) -> Item:
             name,
             "blocks",
             f"Sessions of {role} are read-only: the server is a standby.",
-            "Give the environment's database the address of the primary.",
+            "Set the environment's database to the address of the primary.",
         )
-    return Item(name, "pass", f"Sessions of {role} may write.")
+    return Item(name, "pass", f"Sessions of {role} can write.")
 
 
 def row_security(connection: Connection, scope: Scope) -> Item:
@@ -130,22 +135,19 @@ def row_security(connection: Connection, scope: Scope) -> Item:
         name,
         "blocks",
         f"Policies hide rows of {', '.join(table for _, table in hidden)} from {hidden[0][0]}.",
-        "Give that role BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY on each until "
-        "the rollout is done.",
+        "Give that role BYPASSRLS, or run ALTER TABLE … NO FORCE ROW LEVEL SECURITY on each table "
+        "until the rollout is done.",
     )
 
 
 def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
     """Whether a pooler gives each transaction another session: settings do not hold then."""
     name = "direct connection"
-    advice = (
-        "Give the environment's database an address that goes to PostgreSQL itself, or a pool in "
-        "session mode."
-    )
+    advice = "Use a direct connection or a session-mode pool."
     announced = connection.info.backend_pid
     (at_first,) = one_row(connection, "SELECT pg_backend_pid()")
     if announced == at_first:
-        return Item(name, "pass", "The connection goes to PostgreSQL itself.")
+        return Item(name, "pass", "Direct connection.")
     with target.connect() as other, other.transaction():
         # A pooler in transaction mode lends this session to whoever asks first.
         (borrowed,) = one_row(other, "SELECT pg_backend_pid()")
@@ -154,12 +156,10 @@ def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
         return Item(
             name,
             "blocks",
-            "A pooler in transaction mode is in between: settings of a session do not hold.",
+            "Connected through a transaction-mode pooler: session settings do not persist.",
             advice,
         )
-    return Item(
-        name, "unknown", "A pooler is in between; it may or may not keep sessions apart.", advice
-    )
+    return Item(name, "unknown", "Connected through a pooler of unknown mode.", advice)
 
 
 def replication(connection: Connection, scope: Scope) -> Item:
@@ -174,50 +174,52 @@ def replication(connection: Connection, scope: Scope) -> Item:
         """,
     )
     if not replicas:
-        return Item(name, "pass", "There is no replica.")
+        return Item(name, "pass", "No replicas.")
     if any(state is None for _, state, _, _ in replicas):
-        advice = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
+        advice = "Grant pg_read_all_stats to the rollout's role."
         return Item(name, "unknown", "Replication lag is not visible to this role.", advice)
     # A replica that has caught up reports no lag in time while nothing is written; nor does one
     # that has stopped.
     behind = [
-        f"{replica} ({state}) is {size_text(size or 0)}"
-        f"{f' and {lag.total_seconds():,.1f} s' if lag else ''} behind"
+        f"{replica} ({state}) lags by "
+        f"{size_text(size or 0)}{f' and {lag.total_seconds():,.1f} s' if lag else ''}"
         for replica, state, lag, size in replicas
         if (lag or timedelta()) > MAX_LAG or (size or 0) > MAX_LAG_BYTES
     ]
     if behind:
         advice = "Wait for the replicas to catch up: the phase adds load."
         return Item(name, "warns", "; ".join(behind), advice)
-    return Item(name, "pass", f"{len(replicas)} replicas are close behind.")
+    return Item(name, "pass", f"{len(replicas)} replicas in sync.")
 
 
 def disk(connection: Connection, scope: Scope) -> Item:
     """The room that the phase needs, where the disk of the server can be seen from here."""
     need = _needed(connection, scope)
     if not need:
-        return Item(DISK, "pass", "The phase needs almost none.")
+        return Item(DISK, "pass", "The phase needs almost no disk space.")
     return _room(connection, "The phase", need)
 
 
 def room(connection: Connection, scope: Scope, *, copies: int) -> Item:
     """The disk space for ``copies`` of the plan's tables, where the server's disk can be seen."""
     tables = [table.identifier.as_string() for table in scope.plan.tables]
-    return _room(connection, "It", copies * sum(_size(connection, table) for table in tables))
+    return _room(
+        connection, "The rehearsal", copies * sum(_size(connection, table) for table in tables)
+    )
 
 
 def _room(connection: Connection, what: str, need: int) -> Item:
     name = DISK
-    evidence = f"{what} needs about {size_text(need)}"
+    evidence = f"{what} needs about {size_text(need)} of disk space"
     free = _free(connection)
     if free is None:
         return Item(
             name,
             "info",
-            f"{evidence}; the server's disk cannot be seen from here.",
-            "Check the server, or its monitoring.",
+            f"{evidence}; free space is not visible from here.",
+            "Check the free space on the server.",
         )
-    evidence = f"{evidence}; {size_text(free)} are free."
+    evidence = f"{evidence}; {size_text(free)} free."
     if free < need * SPARE_FACTOR:
         return Item(name, "blocks", evidence, "Free up disk space.")
     return Item(name, "pass", evidence)

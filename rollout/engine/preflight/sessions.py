@@ -5,8 +5,8 @@ from datetime import timedelta
 from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection
 
-HIDDEN = "Other roles' sessions are hidden from the rollout's role."
-SEE_ALL = "Grant pg_read_all_stats to the rollout's role, so that this can be read."
+HIDDEN = "Sessions of other roles are not visible."
+SEE_ALL = "Grant pg_read_all_stats to the rollout's role."
 
 _SESSIONS = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'), a.state,
@@ -65,8 +65,8 @@ def _transactions(
             return Item(name, "unknown", HIDDEN, SEE_ALL)
         return Item(name, "pass", none)
     evidence = "; ".join(
-        f"pid {pid} ({application}, {state}, open for {open_for:,} s"
-        f"{', holds a lock on a table of the plan' if holds else ''}): {query}"
+        f"PID {pid} ({application}, {state}, open for {open_for:,} "
+        f"s{', holds a lock on a table of the plan' if holds else ''}): {query}"
         for pid, application, state, open_for, query, holds in transactions
     )
     in_the_way = bool(scope.strong_locks) and any(row[5] for row in transactions)
@@ -101,7 +101,7 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
     )
     if not transactions:
-        return Item(name, "pass", "There is none.")
+        return Item(name, "pass", "None.")
     evidence = "; ".join(
         f"“{gid}” of {owner}, prepared {age:,} s ago"
         f"{', holds a lock on a table of the plan' if holds else ''}"
@@ -112,7 +112,7 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
         name,
         "blocks" if in_the_way else "warns",
         evidence,
-        "End each with COMMIT PREPARED or ROLLBACK PREPARED: none ends by itself.",
+        "Resolve each with COMMIT PREPARED or ROLLBACK PREPARED.",
     )
 
 
@@ -133,10 +133,10 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
     )
     if not waiting:
-        return Item(name, "pass", f"No session waits for a lock on {scope.tables}.")
+        return Item(name, "pass", f"No session is waiting for a lock on {scope.tables}.")
     evidence = "; ".join(
-        f"pid {pid} ({application}) waits for {mode} on {table}, "
-        f"behind pid {', '.join(map(str, blockers)) or 'nobody now'}"
+        f"PID {pid} ({application}) is waiting for {mode} on {table}, blocked by "
+        f"{', '.join(f'PID {blocker}' for blocker in blockers) or 'nobody now'}"
         for pid, mode, table, application, blockers in waiting
     )
     return Item(name, "warns", evidence, "Wait for the lock queue to clear.")
@@ -159,14 +159,14 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
     )
     if vacuums:
         evidence = "; ".join(
-            f"autovacuum (pid {pid}) works on {table} since {age or 0:,} s"
+            f"autovacuum (PID {pid}) running on {table} for {age or 0:,} s"
             for pid, table, age in vacuums
         )
         return Item(
             name,
             "blocks" if scope.strong_locks else "warns",
             evidence,
-            "Wait for its end: it does not yield to DDL.",
+            "Wait until it finishes: it does not yield to DDL.",
         )
     hidden = rows(
         connection,
@@ -174,5 +174,5 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
         " AND datname = current_database() AND usesysid IS NULL LIMIT 1",
     )
     if hidden:
-        return Item(name, "unknown", "What autovacuum works on is hidden.", SEE_ALL)
-    return Item(name, "pass", f"None works on {scope.tables}.")
+        return Item(name, "unknown", "Autovacuum activity is not visible.", SEE_ALL)
+    return Item(name, "pass", f"No anti-wraparound vacuum on {scope.tables}.")

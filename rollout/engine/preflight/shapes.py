@@ -37,10 +37,10 @@ def kinds_of_tables(connection: Connection, scope: Scope) -> Item:
         names=_names(scope),
     )
     problems = [
-        f"{table} is a TimescaleDB hypertable: its rows are in chunks that neither triggers nor "
-        "keys of the plan are sure to reach."
+        f"{table} is a TimescaleDB hypertable: triggers and keys of the plan may not reach its "
+        "chunks."
         if is_hypertable
-        else f"{table} has inheritance children ({children}): neither triggers nor keys reach them."
+        else f"{table} has inheritance children ({children}), which triggers and keys do not reach."
         for table, children, is_hypertable in inherited
     ]
     others = rows(
@@ -57,25 +57,25 @@ def kinds_of_tables(connection: Connection, scope: Scope) -> Item:
     for table, kind, is_partition, of_type, parent in others:
         if is_partition:
             problems.append(
-                f"{table} is a partition of {parent}, and columns are added to {parent} alone."
+                f"{table} is a partition of {parent}; columns can only be added to {parent}."
             )
         elif parent is not None:
             problems.append(
-                f"{table} inherits from {parent}: a column that it inherits cannot be dropped."
+                f"{table} inherits from {parent}, so an inherited column cannot be dropped."
             )
         elif of_type != "-":
-            problems.append(f"{table} is a table of the type {of_type}, which takes no column.")
+            problems.append(f"{table} is a table of type {of_type}, so columns cannot be added.")
         else:
             what = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}.get(kind)
-            problems.append(f"{table} is {what or 'no table'}: it has no rows of its own.")
+            problems.append(f"{table} is {what or 'no table'} and has no rows of its own.")
     if not problems:
-        return Item(name, "pass", f"{scope.tables}: plain or partitioned.")
+        return Item(name, "pass", f"All tables are plain or partitioned: {scope.tables}.")
     return Item(
         name,
         "blocks",
         " ".join(problems),
-        "Let the plan name a plain or a partitioned table: make the children partitions, or "
-        "tables of their own, or write a plan for the table that has the rows.",
+        "Name a plain or a partitioned table in the plan: turn the children into partitions or "
+        "separate tables, or plan for the table that has the rows.",
     )
 
 
@@ -100,8 +100,8 @@ def rules(connection: Connection, scope: Scope) -> Item:
         name,
         "blocks",
         "; ".join(f"{rule} on {event} of {table}" for rule, table, event in rewrite_rules)
-        + ": a rule rewrites the statements of the rollout, or PostgreSQL refuses them.",
-        "Make a trigger of each, or DROP RULE it.",
+        + ": PostgreSQL rejects the rollout's statements there, or the rule rewrites them.",
+        "Replace each with a trigger, or drop it with DROP RULE.",
     )
 
 
@@ -122,12 +122,12 @@ def collations(connection: Connection, scope: Scope) -> Item:
         columns=[column for _, column in columns],
     )
     if not loose:
-        return Item(name, "pass", "Every text that is mapped has a deterministic collation.")
+        return Item(name, "pass", "Every mapped column has a deterministic collation.")
     return Item(
         name,
         "blocks",
         "; ".join(f"{column} has the collation {rule}" for column, rule in loose)
-        + ", which is not deterministic: texts that differ are equal there.",
+        + ", which is nondeterministic: different values compare as equal.",
         "Give the column a deterministic collation in a migration first: ALTER COLUMN … TYPE text "
         'COLLATE "default" rewrites no row (it rebuilds indexes).',
     )
@@ -165,27 +165,26 @@ def text_types(connection: Connection, scope: Scope) -> Item:
     for label, type_, refuses_null, default, holds_no_texts, pads in legacy_columns:
         if holds_no_texts:
             problems.append(
-                f"{label} is {type_}, which holds no texts. Derive the new column from it with "
-                "Derived."
+                f"{label} is {type_}, not a text type. Derive the new column from it with Derived."
             )
         elif pads:
             problems.append(
-                f"{label} is {type_}, which pads texts or cuts them off. Make it text in a "
+                f"{label} is {type_}, which pads or truncates text. Change it to text in a "
                 "migration first."
             )
         elif refuses_null:
             problems.append(
-                f"{label} is {type_}, a domain that refuses NULL: a rollback of phase 4 could not "
-                f"add the column again. ALTER DOMAIN {type_} DROP NOT NULL, and SET NOT NULL of "
-                "the column instead."
+                f"{label} is {type_}, a domain that rejects NULL, so a rollback of phase 4 could "
+                f"not add the column again. Run ALTER DOMAIN {type_} DROP NOT NULL, and SET NOT "
+                "NULL on the column instead."
             )
         elif default is not None:
             problems.append(
                 f"{label} has the default of its domain {type_}, which the new column cannot take "
-                f"on. SET DEFAULT {default} of the column itself."
+                f"on. SET DEFAULT {default} on the column itself."
             )
     if not problems:
-        return Item(name, "pass", "The legacy columns of lookups hold texts.")
+        return Item(name, "pass", "The legacy columns of lookups have text types.")
     return Item(name, "blocks", " ".join(problems), "")
 
 
@@ -209,13 +208,13 @@ def comparisons(connection: Connection, scope: Scope) -> Item:
         if not _has_equality(connection, type_)
     ]
     if not incomparable:
-        return Item(name, "pass", "Every column that is compared has a type with equality.")
+        return Item(name, "pass", "Every compared column has a type with equality.")
     return Item(
         name,
         "blocks",
         "; ".join(f"{label} is {type_}" for label, type_ in incomparable)
-        + ": such values cannot be compared.",
-        "Make the new column jsonb or text, and derive from a column that can be compared.",
+        + ": values of these types cannot be compared.",
+        "Make the new column jsonb or text, and derive it from a column that can be compared.",
     )
 
 
@@ -245,12 +244,12 @@ def keys_of_partitions(connection: Connection, scope: Scope) -> Item:
     }
     version = connection.info.server_version // 10_000
     if not tables or version >= KEYS_OF_PARTITIONS:
-        return Item(name, "pass", "None, or a server that adds them without a long lock.")
+        return Item(name, "pass", "Not needed, or the server adds them without a long lock.")
     return Item(
         name,
         "blocks",
-        f"PostgreSQL {version} takes no foreign key of a partitioned table "
-        f"({', '.join(sorted(tables))}) that is validated later.",
-        f"Upgrade to PostgreSQL {KEYS_OF_PARTITIONS}, or take AddForeignKey out of the plan: "
-        "triggers and audits see to it that every id is a row of the lookup table.",
+        f"PostgreSQL {version} cannot add a foreign key of a partitioned table "
+        f"({', '.join(sorted(tables))}) and validate it later.",
+        f"Upgrade to PostgreSQL {KEYS_OF_PARTITIONS}, or remove AddForeignKey from the plan: "
+        "triggers and audits ensure that every ID is a row of the lookup table.",
     )

@@ -24,13 +24,13 @@ def impossible_texts(connection: Connection, scope: Scope) -> Item:
         if (names := _impossible(connection, lookup, scope.plan.name))
     ]
     if not problems:
-        return Item(name, "pass", "Each lookup row has a text that its legacy column can hold.")
+        return Item(name, "pass", "The legacy columns can hold the value of every lookup row.")
     return Item(
         name,
         "warns",
         "; ".join(problems) + ".",
-        "Writing such a row fails from the cutover until the legacy column is dropped: have the "
-        "type and the CHECKs take its text, or the application write other rows until then.",
+        "Writing such a row fails from the cutover until the legacy column is dropped. Extend the "
+        "type or the CHECKs, or do not write these rows before then.",
     )
 
 
@@ -46,26 +46,26 @@ def refused_names(connection: Connection, scope: Scope) -> Item:
         if trial.refused:
             refused = ", ".join(f"“{text}” ({why})" for text, why in trial.refused.items())
             more = ", and perhaps more" if trial.has_more else ""
-            problems.append(f"The lookup table {lookup.lookup_label} refuses {refused}{more}.")
+            problems.append(f"The lookup table {lookup.lookup_label} rejects {refused}{more}.")
         first = "" if trial.is_complete else "the first "
-        tried.append(f"{lookup.lookup_label}: {first}{trial.tried:,} rows to be made were tried")
+        tried.append(f"{lookup.lookup_label}: {first}{trial.tried:,} new rows tested")
     if problems:
         return Item(
             name,
             "blocks",
             " ".join(problems),
-            "Change the rule that is named, or say in the mapping review what such texts become.",
+            "Change the constraint, or map those values in the mapping review.",
         )
     missing = [lookup.lookup_label for lookup in lookups if lookup not in there]
     if missing:
         return Item(
             name,
             "unknown",
-            f"It cannot be asked yet: {', '.join(missing)} is not there.",
-            "Look again when phase 1 is done.",
+            f"Cannot be checked yet: {', '.join(missing)} does not exist.",
+            "Run again when phase 1 is done.",
             not_yet=True,
         )
-    return Item(name, "pass", "; ".join(tried) or "The plan makes none.")
+    return Item(name, "pass", "; ".join(tried) or "The plan creates no lookup rows.")
 
 
 def new_texts(connection: Connection, scope: Scope) -> Item:
@@ -77,14 +77,15 @@ def new_texts(connection: Connection, scope: Scope) -> Item:
         if lookup.unknown == "create"
     ]
     if not places:
-        return Item(name, "pass", "The application's transactions make none.")
+        return Item(name, "pass", "Application writes create no lookup rows.")
     return Item(
         name,
         "info",
-        f"A text that {', '.join(places)} never had gets its lookup row in the transaction that "
-        "writes it. Another one that writes the same new text waits for its end once the new "
-        "column must have a value, and is filled in later until then. A row that comes to nothing "
-        'leaves its text in the lookup table. A Lookup with unknown="null" makes no such rows.',
+        f"The application's transaction that writes a new value of {', '.join(places)} also "
+        "creates its lookup row. A second transaction with the same new value waits for the first "
+        "once the new column is NOT NULL; until then its row is filled later. A row that is never "
+        'stored leaves its value in the lookup table. Set unknown="null" in the Lookup to '
+        "create no such rows.",
     )
 
 
@@ -164,13 +165,13 @@ def long_texts(connection: Connection, scope: Scope) -> Item:
         if (problem := _too_long(connection, x, scope.plan.name))
     ]
     if not problems:
-        return Item(name, "pass", "Each legacy text is short enough for the name of a lookup row.")
+        return Item(name, "pass", "Every legacy value fits the name of a lookup row.")
     return Item(
         name,
         "warns",
         "; ".join(problems) + ".",
-        "They stay unmapped, and the audit of phase 2 fails for it: say in the mapping review what "
-        "each of them becomes.",
+        "They stay unmapped, and the audit of phase 2 fails for them: map each in the mapping "
+        "review.",
     )
 
 

@@ -24,11 +24,11 @@ def invalid_indexes(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
     )
     if not invalid:
-        return Item(name, "pass", f"Every index of {scope.tables} is valid.")
+        return Item(name, "pass", f"All indexes of {scope.tables} are valid.")
     return Item(
         name,
         "warns",
-        "; ".join(f"{index} of {table}" for index, table in invalid),
+        "; ".join(f"{index} on {table}" for index, table in invalid),
         "Drop each with DROP INDEX CONCURRENTLY. The phase recreates those that it builds.",
     )
 
@@ -50,7 +50,7 @@ def other_triggers(connection: Connection, scope: Scope) -> Item:
         own=SCHEMA,
     )
     if not triggers:
-        return Item(name, "pass", f"{scope.tables}: none but the engine's.")
+        return Item(name, "pass", f"No other triggers on {scope.tables}.")
     evidence = "; ".join(
         f"{trigger} on {table}{', for each updated row' if each_row else ''}"
         for trigger, table, each_row in triggers
@@ -88,7 +88,7 @@ def dependents(connection: Connection, scope: Scope) -> Item:
         own=SCHEMA,
     )
     if not objects:
-        return Item(name, "pass", f"Nothing depends on {scope.tables}.")
+        return Item(name, "pass", f"No dependent objects on {scope.tables}.")
     # Whether one of them needs a column that goes is what the step that drops it asks.
     return Item(name, "info", "; ".join(text for (text,) in objects))
 
@@ -107,7 +107,7 @@ def publications(connection: Connection, scope: Scope) -> Item:
         oids=scope.oids,
     )
     if not published:
-        return Item(name, "pass", f"{scope.tables}: in no publication.")
+        return Item(name, "pass", f"Not published: {scope.tables}.")
     evidence = "; ".join(f"{publication} publishes {tables}" for publication, tables in published)
     changes_columns = any(lock.mode is LockMode.ACCESS_EXCLUSIVE for lock in scope.strong_locks)
     if not changes_columns:
@@ -128,11 +128,11 @@ def schema_drift(connection: Connection, scope: Scope) -> Item:
         scope.plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done
     )
     if not drifts:
-        return Item(name, "pass", f"{len(live.tables)} tables are as the plan expects.")
+        return Item(name, "pass", f"{len(live.tables)} tables match the plan.")
     more = f"; and {len(drifts) - 5} more" if len(drifts) > 5 else ""
     return Item(
         name,
         "warns",
         "; ".join(map(str, drifts[:5])) + more,
-        "Look at the schema page, and put right what differs.",
+        "Review the Schema page and fix the differences.",
     )

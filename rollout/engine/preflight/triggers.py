@@ -81,7 +81,7 @@ def order(connection: Connection, scope: Scope) -> Item:
         for sentence in _out_of_order(scope, table, trigger)
     ]
     if not problems:
-        return Item(name, "pass", f"Triggers of {scope.tables} see what they read.")
+        return Item(name, "pass", f"Triggers of {scope.tables} read and write in the right order.")
     return Item(
         name,
         "blocks",
@@ -106,7 +106,7 @@ def _out_of_order(scope: Scope, table: Table, trigger: _Trigger) -> Iterator[str
         if changes_column(trigger.function, column):
             if after:
                 yield (
-                    f"{trigger} changes {column} after {after[0]} has read it: let it sort before."
+                    f"{trigger} changes {column} after {after[0]} has read it: it must sort before."
                 )
         elif (
             before
@@ -116,7 +116,7 @@ def _out_of_order(scope: Scope, table: Table, trigger: _Trigger) -> Iterator[str
         ):
             yield (
                 f"{trigger} reads {column} before {before[0]} has written it, which from the "
-                "cutover on follows the new column: let it sort after, or read the new column."
+                "cutover on follows the new column: it must sort after, or read the new column."
             )
 
 
@@ -124,20 +124,20 @@ def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
     """Triggers for updates of a legacy column, which nobody names once the new columns lead."""
     name = "triggers of legacy columns"
     problems = [
-        f"{trigger} fires for UPDATE OF {column}, which nobody writes after the cutover: make it "
-        f"one of every UPDATE, WHEN (OLD.{column} IS DISTINCT FROM NEW.{column})"
+        f"{trigger} fires for UPDATE OF {column}, which nobody writes after the cutover: fire it "
+        f"for every UPDATE, WHEN (OLD.{column} IS DISTINCT FROM NEW.{column})"
         for table in _tables(scope, CutOver)
         for trigger in _triggers(connection, table)
         for column in trigger.columns
         if column in {lookup.legacy for lookup in scope.plan.lookups_of(table)}
     ]
     if not problems:
-        return Item(name, "pass", "No trigger fires for updates of a legacy column alone.")
+        return Item(name, "pass", "No trigger fires only for updates of a legacy column.")
     return Item(
         name,
         "blocks",
         "; ".join(problems) + ".",
-        "A BEFORE trigger with that condition is to sort after those of the dual write.",
+        "A BEFORE trigger with that condition must sort after those of the dual write.",
     )
 
 
@@ -155,9 +155,9 @@ def swallowing(connection: Connection, scope: Scope) -> Item:
     return Item(
         name,
         "warns",
-        f"{', '.join(names)} can answer an update with RETURN NULL or RETURN OLD.",
-        "Where it does so for an update that changes the new columns alone, the backfill never "
-        "ends: let it pass these updates.",
+        f"{', '.join(names)} can skip an update with RETURN NULL or RETURN OLD.",
+        "If it skips updates of the new columns alone, the backfill never finishes: let it pass "
+        "these updates.",
     )
 
 

@@ -83,7 +83,7 @@ def end(connection: Connection, plan: Plan, before: Fingerprint) -> Verdict:
     for number, table in enumerate(plan.tables):
         common = _common_columns(connection, number, table)
         if not set(table.key) <= set(common):
-            data.append(f"{table.label}: its key is not there any more.")
+            data.append(f"{table.label}: primary key missing.")
             continue
         sentences, rows = _untouched(connection, number, table, common)
         data += sentences
@@ -100,13 +100,12 @@ def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     for name in sorted(before.keys() | now.keys()):
         was, is_ = before.get(name), now.get(name)
         if is_ is None:
-            sentences.append(f"{name} is not there any more.")
+            sentences.append(f"{name} is missing.")
         elif was is None:
-            sentences.append(f"{name} was left behind.")
+            sentences.append(f"{name} was not removed by the rollback.")
         else:
             sentences += [
-                f"{name}, {part}: was {was.get(part) or 'not there'}, is now "
-                f"{is_.get(part) or 'not there'}."
+                f"{name}, {part}: was {was.get(part) or 'absent'}, now {is_.get(part) or 'absent'}."
                 for part in sorted(was.keys() | is_.keys())
                 if was.get(part) != is_.get(part)
             ]
@@ -152,7 +151,7 @@ def _untouched(
     sentences = []
     for key, is_new, is_gone, _count in rows:
         if is_new or is_gone:
-            what = "is there, and was not" if is_new else "is gone"
+            what = "is unexpected" if is_new else "is missing"
             sentences.append(f"{table.label} {key} {what}.")
         else:
             sentences.append(
@@ -179,7 +178,7 @@ def _what_differs(connection: Connection, names: dict[str, Any], key: str, table
         ).format(**names, key_b=_key_of(table, "b"), key_t=_key_of(table, "t")),
         [key],
     ).fetchone()
-    return str(row[0])[:300] if row and row[0] else "its texts differ"
+    return str(row[0])[:300] if row and row[0] else "its values differ"
 
 
 def _written(
@@ -220,15 +219,13 @@ def _written(
     sentences = []
     for key, is_gone, was_deleted, differs, _count in rows:
         if was_deleted:
-            sentences.append(f"{table.label} {key} was deleted by the traffic, and is there again.")
+            sentences.append(f"{table.label} {key} was deleted by the traffic but exists.")
         elif is_gone:
-            sentences.append(f"{table.label} {key} was written by the traffic, and is gone.")
+            sentences.append(f"{table.label} {key} was written by the traffic but is missing.")
         else:
             sentences.append(f"{table.label} {key}: {str(differs)[:300]}.")
     if rows and rows[0][4] > len(rows):
-        sentences.append(
-            f"{table.label}: {rows[0][4] - len(rows):,} more rows do not hold what was written."
-        )
+        sentences.append(f"{table.label}: {rows[0][4] - len(rows):,} more rows lost writes.")
     total = connection.execute(sql.SQL("SELECT count(*) FROM {written}").format(**names)).fetchone()
     return sentences, total[0] if total else 0
 

@@ -41,16 +41,13 @@ def refusal_to_repair(connection: Connection, plan: Plan, table: Table) -> str:
                 return f"{table.label} has no column {column} yet. Run phases 1 and 2 first."
     for lookup in plan.lookups_of(table):
         if not fetch_bool(connection, facts.column_exists(table, lookup.legacy)):
-            return (
-                f"{table.label}.{lookup.legacy} is gone, so nothing says what is right. Roll phase "
-                "4 back to repair rows."
-            )
+            return f"{table.label}.{lookup.legacy} is dropped. Roll back phase 4 to repair rows."
         mapping = sql.Identifier(SCHEMA, lookup.mapping_name(plan.name))
         if not fetch_bool(connection, facts.relation_exists(mapping)):
-            return f"{table.label}.{lookup.legacy} has no mapping yet. Carry out phase 2 first."
+            return f"{table.label}.{lookup.legacy} is not mapped yet. Run phase 2 first."
     for translation in plan.translations_of(table):
         if isinstance(translation, Derived) and not fetch_bool(
             connection, facts.function_exists(refusal_name(translation, plan.name))
         ):
-            return f"{table.label} has no triggers of the plan. Carry out phase 2 first."
+            return f"{table.label} has no triggers of the plan. Run phase 2 first."
     return ""

@@ -19,14 +19,14 @@ from rollout.plan.translations import Computed, Derived, Lookup, Translation
 
 # Categories whose right value is unknown, and what to do first.
 ADVICE = {
-    "unmapped": "Nothing says what an unmapped text becomes. Review the mapping, then repair.",
+    "unmapped": "Unmapped values cannot be repaired. Review the mapping first.",
     "ambiguous": (
-        "The mapping leads texts that differ in case or white space alone to different values. "
-        "Review the mapping, then repair."
+        "Values that differ only in case or whitespace map to different rows. Review the "
+        "mapping first."
     ),
     "inactive": (
-        "The mapping leads to a value that is no longer in use. Review the mapping, then correct "
-        "the rows of that review."
+        "The mapping points to an inactive lookup row. Review the mapping, then update rows from "
+        "that review."
     ),
 }
 REPAIRABLE = ("missing", "unexpected", "computed_differs", "wrong", "orphan")

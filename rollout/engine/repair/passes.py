@@ -272,10 +272,12 @@ class RepairPlan:
             return ""
         if self.selection.categories == ("computed_differs",) and self.computed:
             return (
-                "A value that a function computes is told wrong only by the function. Select the "
-                "rows by their keys, from a sampled audit's report."
+                "Computed values can only be repaired by key. Select rows from the report of a "
+                "sampled audit."
             )
-        return self.advice(self.categories) or "No column that is selected can be repaired."
+        return self.advice(self.categories) or (
+            "None of the selected columns can be repaired. Select another column or category."
+        )
 
     @staticmethod
     def advice(categories: Collection[str]) -> str:

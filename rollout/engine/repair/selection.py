@@ -39,7 +39,10 @@ class Selection:
         """The selection of a ``rollout.models.Repair``. Raises NothingSelected."""
         unknown = set(given) - set(cls.__dataclass_fields__)
         if unknown:
-            raise NothingSelected(f"A selection knows no {', '.join(sorted(unknown))}.")
+            raise NothingSelected(
+                f"Unknown part of the selection: {', '.join(sorted(unknown))}. Start again from "
+                "the audit report."
+            )
         legacy, keys = given.get("legacy"), given.get("keys")
         return cls(
             columns=tuple(given.get("columns") or ()),
@@ -64,26 +67,29 @@ class Selection:
         for column in self.columns:
             if column not in known:
                 raise NothingSelected(
-                    f"The plan fills no column {column} of {table.label}. It fills "
+                    f"The plan fills no column {column} of {table.label}. Select one of "
                     f"{', '.join(known)}."
                 )
         for category in self.categories:
             if category not in SELECTABLE:
                 raise NothingSelected(
-                    f"There is no row to repair in category {category}. Categories are "
+                    f"Category {category} has no rows to repair. Select one of "
                     f"{', '.join(SELECTABLE)}."
                 )
         if self.legacy == () or self.keys == ():
-            raise NothingSelected("No row is selected. Select at least one.")
+            raise NothingSelected("No rows selected. Select at least one row.")
         if self.keys is None:
             return
         if len(self.keys) > MAX_KEYS:
             raise NothingSelected(
-                f"{len(self.keys):,} keys are more than {MAX_KEYS:,}. Select the rows by their "
-                "category."
+                f"{len(self.keys):,} keys selected; the maximum is {MAX_KEYS:,}. Select by "
+                "category instead."
             )
         if any(len(key) != len(table.key) for key in self.keys):
-            raise NothingSelected(f"A key of {table.label} has the parts {', '.join(table.key)}.")
+            raise NothingSelected(
+                f"A key of {table.label} has the parts {', '.join(table.key)}. Choose rows of "
+                "the audit report."
+            )
 
     def includes(self, translation: Translation) -> bool:
         """Whether a translation's column is among those selected."""

@@ -105,8 +105,7 @@ def run_selftest(
             plantation = plant(copy, plan, seed)
             if not plantation.planted:
                 raise Inconclusive(
-                    "There are no rows that a copy could be made of, so nothing was planted. "
-                    "Run it where there are some."
+                    "No rows to copy; nothing planted. Run it in an environment with rows."
                 )
             result.left_out = plantation.left_out
             with writing(scratch, plan, plantation.untouched, writers=writers, seed=seed) as writes:
@@ -259,4 +258,4 @@ def _refuse_inconclusive(audit: AuditResult) -> None:
     if audit.inconclusive:
         raise Inconclusive(audit.inconclusive)
     if not audit.all_stored:
-        raise psycopg.DataError("More rows mismatch than were planted and kept.")
+        raise psycopg.DataError("More rows mismatch than were planted and stored.")

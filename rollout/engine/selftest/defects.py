@@ -101,9 +101,7 @@ class _TablePlanting:
     def plant(self) -> list[sql.Composable]:
         """Plant the defects; the result is SQL that heals the transient ones before the recheck."""
         if not self.pool:
-            self.result.left_out.append(
-                f"{self.table.label}: there is no row to copy, so nothing was planted in it."
-            )
+            self.result.left_out.append(f"{self.table.label}: no row to copy, nothing planted.")
             return []
         for lookup in self.plan.lookups_of(self.table):
             self._texts(lookup)
@@ -250,7 +248,7 @@ class _TablePlanting:
         if kind not in _OTHER_VALUE:
             self.result.left_out.append(
                 f"{self.table.label}.{derived.column}: no other value of type {derived.type} is "
-                "known to plant."
+                "known, nothing planted."
             )
             return
         self._rows_in(derived, "computed_differs", _other_value(derived.column, kind), filled)
@@ -308,8 +306,7 @@ class _TablePlanting:
         self.pool = [row for row in self.pool if row not in taken]
         if not taken:
             self.result.left_out.append(
-                f"{self.table.label}.{name_of(translation)}: no row was left that {category} could "
-                "be planted in."
+                f"{self.table.label}.{name_of(translation)}: no row left for {category}."
             )
         return taken
 

@@ -42,7 +42,6 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
 MAX_COMPUTED_ROWS = 60
 
 
-PROGRAMS = "With the server's pg_dump on this machine types and functions of the database would be"
 _NOT_THERE = (
     psycopg.errors.UndefinedObject,
     psycopg.errors.UndefinedFunction,
@@ -68,17 +67,15 @@ def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
     """
     row = connection.execute(_LOCK).fetchone()
     if not row or not row[0]:
-        raise Inconclusive("Another self-test of this database is running. Wait for its end.")
+        raise Inconclusive(
+            "A self-test of this database is already running. Wait until it finishes."
+        )
     name = scratch_name(connection.info.dbname)
     try:
         scratch.drop(connection, name)
         made = scratch.create_like(connection, live, name)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise Inconclusive(
-            "A self-test works in a scratch database, and the role "
-            f"{connection.info.user} may not create one. Run ALTER ROLE {connection.info.user} "
-            "CREATEDB as a superuser, then run it again."
-        ) from error
+    except SnapshotError as error:
+        raise Inconclusive(f"{error} {error.advice}") from error
     try:
         yield made
     finally:
@@ -124,8 +121,12 @@ def build(copy: Connection, plan: Plan, needed: Sequence[str] = ()) -> None:
     except _NOT_THERE as error:
         labels = ", ".join(map(label_of, lacking))
         raise Inconclusive(
-            f"The copy cannot be made: {error.diag.message_primary}. "
-            + (f"It lacks {labels}." if labels else f"{PROGRAMS} made it first.")
+            f"Cannot create the copy: {error.diag.message_primary}. "
+            + (
+                f"Missing: {labels}."
+                if labels
+                else "Install the server's pg_dump here, to copy types and functions too."
+            )
         ) from error
 
 
@@ -170,7 +171,10 @@ def fill(
         shape = live_columns(live, tables_of(plan))
         for table in plan.audited_tables:
             if table.label not in shape:
-                raise Inconclusive(f"There is no table {table.label}, so there is nothing to copy.")
+                raise Inconclusive(
+                    f"Table {table.label} not found, so there is nothing to copy. Run phase 1 "
+                    "first."
+                )
             for lookup in plan.lookups_of(table):
                 _copy_lookup(live, copy, plan, lookup, known=set(shape))
             computed = plan.computed_of(table)

@@ -81,9 +81,9 @@ class Archive:
                 raise
             except psycopg.ProgrammingError as error:
                 raise SnapshotError(
-                    f"The {entry.label or 'head'} cannot be made again as it is: "
+                    f"The {entry.label or 'head'} cannot be recreated from the dump: "
                     f"{error.diag.message_primary or error}.",
-                    "Drop it, or make it otherwise, then take another snapshot.",
+                    "Drop it or define it differently, then take another snapshot.",
                 ) from error
 
     def _rows(

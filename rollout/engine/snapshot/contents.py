@@ -163,11 +163,11 @@ def differences(expected: Contents, restored: Contents) -> list[str]:
     for table in sorted({*expected.counts, *restored.counts}):
         wanted, there = expected.counts.get(table), restored.counts.get(table)
         if there is None:
-            sentences.append(f"{table} is not in the restored copy.")
+            sentences.append(f"{table}: missing from the restored copy.")
         elif wanted is None:
-            sentences.append(f"{table} is in the restored copy, and was not in the snapshot.")
+            sentences.append(f"{table}: unexpected in the restored copy.")
         elif wanted != there:
-            sentences.append(f"{table} has {there:,} rows instead of {wanted:,}.")
+            sentences.append(f"{table}: {there:,} rows instead of {wanted:,}.")
     by_column = {
         (restored_crosstab.table, restored_crosstab.column): restored_crosstab
         for restored_crosstab in restored.crosstabs
@@ -176,9 +176,9 @@ def differences(expected: Contents, restored: Contents) -> list[str]:
         other = by_column.get((crosstab.table, crosstab.column))
         if other is None or other.digest != crosstab.digest:
             sentences.append(
-                f"The pairs of {crosstab.table}.{crosstab.legacy_column} and {crosstab.column} "
+                f"Value pairs of {crosstab.table}.{crosstab.legacy_column} and {crosstab.column} "
                 f"differ: {crosstab.pairs:,} in the snapshot, {other.pairs if other else 0:,} in "
-                "the restored copy, or in other numbers of rows."
+                "the restored copy, or other row counts."
             )
     return sentences
 

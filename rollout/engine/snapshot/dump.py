@@ -69,8 +69,8 @@ def exported(
         missing = [t.label for t in plan.tables if (t.schema, t.name) not in there]
         if missing:
             raise SnapshotError(
-                f"There is no table {' and no '.join(missing)} to take a snapshot of.",
-                "Check the environment's database.",
+                f"Tables not found: {', '.join(missing)}",
+                "Check the environment's database, then take another snapshot.",
             )
         yield Exported(
             id=row[0],

@@ -11,13 +11,12 @@ from psycopg import errors
 from rollout.plan.errors import RolloutError
 
 RIGHTS = (
-    "Let the role of ROLLOUT's database connection own the plan's tables, or grant it SELECT on "
-    "them and on the tables of the schema rollout. Then take another snapshot."
+    "Make the role of ROLLOUT's database connection the owner of the plan's tables, or grant it "
+    "SELECT on them and on the tables of the schema rollout. Then take another snapshot."
 )
-FREE_SPACE = "Free space there, or name another place, then take another snapshot."
+FREE_SPACE = "Free space there, or configure another storage, then take another snapshot."
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SERVER_SPEAKS = re.compile(r"\b(ERROR|FATAL|PANIC): ")
-_SERVER_IS_FULL = "Free space on the database server, then try again."
 
 
 class SnapshotError(RolloutError):
@@ -37,19 +36,19 @@ def of_database(error: psycopg.Error) -> SnapshotError:
     """What an error of the database means here."""
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     if isinstance(error, errors.InsufficientPrivilege):
-        return SnapshotError(f"The database refused: {message}", RIGHTS)
+        return SnapshotError(f"Database error: {message}", RIGHTS)
     if isinstance(error, errors.DiskFull):
-        return SnapshotError(f"The database server's disk is full: {message}", _SERVER_IS_FULL)
+        return of_full_server(message)
     if isinstance(error, errors.LockNotAvailable):
         return SnapshotError(
-            f"Another session held a lock for too long: {message}",
-            "Let that session end, then try again.",
+            f"Lock timeout: {message}",
+            "Wait until the blocking session ends, then try again.",
         )
     if isinstance(error, psycopg.OperationalError):
-        return SnapshotError(
-            f"The database went away: {message}", "When it answers again, try again."
-        )
-    return SnapshotError(f"The database refused: {message}", "Look at the message, then try again.")
+        return SnapshotError(f"Database connection lost: {message}", "Retry when it is back.")
+    return SnapshotError(
+        f"Database error: {message}", "Fix the cause in the message, then try again."
+    )
 
 
 def is_full(error: OSError) -> bool:
@@ -57,28 +56,42 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
+def shortage(message: str) -> tuple[str, str]:
+    """What a server ran out of that reports a full disk, and how to give it more."""
+    if "shared memory" in message:
+        return (
+            "The database server has too little shared memory",
+            "Enlarge /dev/shm on the database server (for a container --shm-size), or lower its "
+            "max_parallel_workers",
+        )
+    return "The database server's disk is full", "Free space on the database server"
+
+
+def of_full_server(message: str) -> SnapshotError:
+    lacks, advice = shortage(message)
+    return SnapshotError(f"{lacks}: {message}", f"{advice}, then try again.")
+
+
 def of_full_machine(reason: object) -> SnapshotError:
     """The disk of the machine that the worker runs on is full."""
     return SnapshotError(
         f"The disk of the worker's machine is full: {reason}",
-        "Free space on that machine, also where its temporary files are, then try again.",
+        "Free space on that machine and in its temporary directory, then try again.",
     )
 
 
 def of_storage(error: OSError) -> SnapshotError:
     """What an error of the storage means here."""
     if is_full(error):
-        return SnapshotError(
-            f"The storage of snapshots is full: {error.strerror or error}", FREE_SPACE
-        )
+        return SnapshotError(f"Snapshot storage is full: {error.strerror or error}", FREE_SPACE)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SnapshotError(
-            f"The storage of snapshots refused: {error}",
+            f"Snapshot storage denied access: {error}",
             "Let the workers' user write there, then take another snapshot.",
         )
     return SnapshotError(
-        f"The storage of snapshots failed: {error}",
-        'Look at the storage that ROLLOUT["SNAPSHOTS"]["STORAGE"] names, then try again.',
+        f"Snapshot storage failed: {error}",
+        'Check ROLLOUT["SNAPSHOTS"]["STORAGE"], then try again.',
     )
 
 
@@ -86,32 +99,34 @@ def of_program(name: str, code: int, output: str) -> SnapshotError:
     """What a program of PostgreSQL meant by what it wrote before it ended."""
     program = PurePath(name).name
     lines = [line for line in output.splitlines() if line.strip()]
-    message = " ".join(lines[-3:]) or f"it ended with status {code} and said nothing"
+    message = " ".join(lines[-3:]) or f"exited with status {code} and no output"
     if code < 0:
         return SnapshotError(
-            f"{program} was ended by signal {-code}. {' '.join(lines[-3:])}".strip(),
+            f"{program} was terminated by signal {-code}. {' '.join(lines[-3:])}".strip(),
             "Check whether the machine ran out of memory, then take another snapshot.",
         )
     lowered = output.lower()
     if any(os.strerror(code).lower() in lowered for code in _FULL):
         if not _SERVER_SPEAKS.search(output):
             return of_full_machine(message)
-        return SnapshotError(f"The database server's disk is full: {message}", _SERVER_IS_FULL)
+        return of_full_server(message)
     if "permission denied" in lowered or "must be owner" in lowered:
-        return SnapshotError(f"{program} may not read the tables: {message}", RIGHTS)
+        return SnapshotError(f"{program}: permission denied: {message}", RIGHTS)
     if "lock timeout" in lowered:
         return SnapshotError(
-            f"{program} waited too long for a lock: {message}",
-            "Let the session that holds the table end, then take another snapshot.",
+            f"{program}: lock timeout: {message}",
+            "Wait until the session that locks the table ends, then take another snapshot.",
         )
     if "version mismatch" in lowered:
         return SnapshotError(
-            f"{program} does not fit the server: {message}",
-            "Install the server's client programs and name their directory in "
-            'ROLLOUT["PG_BIN"], then take another snapshot.',
+            f"{program} version is incompatible with the server: {message}",
+            'Install the server\'s client programs and set ROLLOUT["PG_BIN"] to their directory, '
+            "then take another snapshot.",
         )
     if "connection" in lowered or "terminating" in lowered:
         return SnapshotError(
-            f"{program} lost the database: {message}", "When it answers again, try again."
+            f"{program}: database connection lost: {message}", "Retry when it is back."
         )
-    return SnapshotError(f"{program} failed: {message}", "Look at its message, then try again.")
+    return SnapshotError(
+        f"{program} failed: {message}", "Fix the cause in the message, then try again."
+    )

@@ -37,10 +37,10 @@ def preserved_ddl_of(connection: Connection, relations: list[Relation]) -> Prese
     ).fetchall()
     if published:
         raise SnapshotError(
-            "The tables are published to replicas, which would not see them replaced: "
+            "Tables are in a logical publication; subscribers would miss the replacement: "
             + ", ".join(f"{table} by {publication}" for publication, table in published)
             + ".",
-            "Take them out of the publication first, and put them back in afterwards.",
+            "Remove them from the publication first, and add them again afterwards.",
         )
     labels = {relation.oid: relation.label for relation in relations}
     return PreservedDDL(

@@ -47,18 +47,18 @@ def find_programs(server_major: int, *, given: str = "") -> Programs:
         return min(fitting, key=lambda programs: programs.major)
     install = (
         f"Install the client programs of PostgreSQL {server_major} or newer on the workers' "
-        'machines, and name their directory in ROLLOUT["PG_BIN"] where it is not on the PATH.'
+        'machines, and set ROLLOUT["PG_BIN"] to their directory if it is not on the PATH.'
     )
     if installed:
         known = ", ".join(
             f"{candidate.version} in {candidate.directory}" for candidate in installed
         )
         raise SnapshotError(
-            f"pg_dump is older than the server, which is PostgreSQL {server_major}: {known}.",
+            f"pg_dump is older than the server (PostgreSQL {server_major}): {known}.",
             install,
         )
-    place = f'in {given}, which ROLLOUT["PG_BIN"] names' if given else "on this machine"
-    raise SnapshotError(f"There is no pg_dump with its pg_restore {place}.", install)
+    place = f'in {given} (ROLLOUT["PG_BIN"])' if given else "on this machine"
+    raise SnapshotError(f"pg_dump/pg_restore not found {place}.", install)
 
 
 def _directories() -> list[Path]:

@@ -179,7 +179,7 @@ def load(
         )
         if not lacks:
             raise
-        raise SnapshotError(f"{error} The copy lacks {lacks}.", error.advice) from error
+        raise SnapshotError(f"{error} Missing in the copy: {lacks}.", error.advice) from error
 
 
 def prepare(connection: Connection, statements: list[str]) -> dict[str, str]:
@@ -214,7 +214,7 @@ def _drop(connection: Connection, plan: Plan) -> None:
     except errors.DependentObjectsStillExist as error:
         raise SnapshotError(
             f"Other objects depend on the plan's tables: {error.diag.message_detail or ''}",
-            "Nothing was changed. Drop that first, or restore into an empty database.",
+            "Nothing was changed. Drop these objects first, or restore into an empty database.",
         ) from error
     connection.execute(
         sql.SQL(

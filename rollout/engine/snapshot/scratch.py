@@ -41,15 +41,7 @@ def scratch_database(
     """
     name = f"{prefix_of(connection, snapshot)}{token}"
     drop_leftovers(connection, snapshot)
-    try:
-        scratch = create_like(connection, target, name)
-    except errors.InsufficientPrivilege as error:
-        raise SnapshotError(
-            f"A snapshot is verified in a scratch database, and the role "
-            f"{connection.info.user} may not create one.",
-            f"Run ALTER ROLE {connection.info.user} CREATEDB as a superuser, then verify the "
-            "snapshot again.",
-        ) from error
+    scratch = create_like(connection, target, name)
     try:
         yield scratch
     finally:
@@ -59,9 +51,24 @@ def scratch_database(
 
 
 def create_like(connection: Connection, target: Target, name: str) -> Target:
-    """Create an empty database like the target's, on its server. Raises psycopg.Error."""
-    connection.execute(creation(connection, name))
+    """Create an empty database like the target's, on its server.
+
+    Raises SnapshotError where the role may not, and psycopg.Error.
+    """
+    create(connection, creation(connection, name))
     return replace(target, parameters={**target.parameters, "dbname": name})
+
+
+def create(connection: Connection, statement: sql.Composed) -> None:
+    """Run a ``creation``. Raises SnapshotError where the role may not, and psycopg.Error."""
+    try:
+        connection.execute(statement)
+    except errors.InsufficientPrivilege as error:
+        role = connection.info.user
+        raise SnapshotError(
+            f"Role {role} needs CREATEDB to create a database.",
+            f"Run ALTER ROLE {role} CREATEDB as a superuser, then try again.",
+        ) from error
 
 
 def creation(connection: Connection, name: str) -> sql.Composed:

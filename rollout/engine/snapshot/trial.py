@@ -30,7 +30,7 @@ class _Deadline(NullControl):
 
     def raise_if_stopped(self) -> None:
         if time.monotonic() > self._end:
-            raise Interrupted("It took too long.")
+            raise Interrupted("Timed out.")
 
 
 def try_out(target: Target, plan: Plan, programs: Programs) -> None:
@@ -43,7 +43,7 @@ def try_out(target: Target, plan: Plan, programs: Programs) -> None:
     with target.connect() as connection:
         row = connection.execute(_LOCK).fetchone()
         if not row or not row[0]:
-            raise Interrupted("Another trial is under way.")
+            raise Interrupted("Another test of a snapshot is running.")
         if _is_incomplete(connection, plan):
             return
         with target.connect() as other, exported(other, plan, control, with_rows=False) as snapshot:

@@ -113,7 +113,9 @@ def empty(settings: LazySettings, **_: Any) -> State:
     """A database that answers and has nothing of it: no table, no schema of the engine's."""
     connections.databases[AWAY] = {**connections.databases["default"], "NAME": "postgres"}
     name_environment(settings, "qa", AWAY)
-    return State(find_rollout(journal.PLAN, "qa"), "The database is not as", answers=True)
+    return State(
+        find_rollout(journal.PLAN, "qa"), "The database differs from the plan", answers=True
+    )
 
 
 def unreachable(settings: LazySettings, port: int) -> State:
@@ -124,7 +126,7 @@ def unreachable(settings: LazySettings, port: int) -> State:
         "OPTIONS": {"connect_timeout": 2},
     }
     name_environment(settings, "qa", AWAY)
-    return State(find_rollout(journal.PLAN, "qa"), "cannot be reached")
+    return State(find_rollout(journal.PLAN, "qa"), "Cannot connect to database")
 
 
 PRESSED: list[Make] = [live, dropped, renamed, without_its_plan, refusing, empty]

@@ -200,7 +200,7 @@ class TestSamples:
         text = text_of(browser_of("viewer"), f"/rollout/audits/{report.pk}/")
         assert "Examined 10,000 of 10,000,000 rows, uniformly at random, seed 42." in text
         assert "at most 2,995 rows" in text
-        assert "This does not show that there are none." in text
+        assert "This does not prove that there are none." in text
 
 
 def test_mismatches_over_time_are_drawn_with_their_numbers(rollout: Rollout) -> None:

@@ -252,7 +252,7 @@ def test_every_signal_is_shown_by_a_word_while_the_job_runs(
     rollout: Rollout, viewer: Client
 ) -> None:
     text = text_of(viewer, page_of(a_job(rollout)))
-    for shown in ("Old transaction", "Lock waits", "WAL", "Transaction ids", "are in use."):
+    for shown in ("Old transaction", "Lock waits", "WAL", "Transaction ids", "connections in use."):
         assert shown in text
     assert "OK</span>" in text
 

@@ -260,7 +260,7 @@ def test_each_value_has_its_rows_what_it_becomes_and_why(engineer: Client) -> No
     number = number_of(fields, "house for sale")
     assert fields[f"name-{number}"] == "House for sale"
     assert fields[f"like-{number}"].lower() == "house"
-    assert "begins with it" in text
+    assert "starts with it" in text
     assert "spellings" in text
 
 
@@ -332,7 +332,7 @@ def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(engineer: Cli
     assert response.status_code == 422
     text = response.content.decode()
     assert "Not saved." in text
-    assert "the text “Villa” itself becomes" in text
+    assert "the value “Villa” itself maps to" in text
     kept = fields_of(text)
     assert kept[f"name-{number_of(kept, 'house')}"] == "Villa"
     assert kept[f"name-{number_of(kept, 'villa')}"] == "Country house"

@@ -35,7 +35,7 @@ def paused(rollout: Rollout, *, rule: str = "", message: str = "", **fields: Any
     now = timezone.now().isoformat()
     pause = {"by": by, "rule": rule, "at": now, "message": message}
     run = ran(rollout, 2, "paused", halts=[[now, None]], pause=pause, **fields)
-    slow = "slowed down: The application is slow: its p95 is 704 ms."
+    slow = "throttled: The application is slow: p95 is 704 ms."
     job = journal.job_of(reached(run, "backfill", "running", waiting_for=slow))
     a_lane(job)
     measured(job, 4)
@@ -60,8 +60,8 @@ def judged(run: PhaseRun, rule: str, verdict: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("verdict", "now", "press"),
     [
-        ("broken", "The p95 is 690 ms over 98 calls.", "Find the cause in Monitoring and resume"),
-        ("kept", "The p95 is 240 ms over 101 calls.", "The guardrail is OK again: resume."),
+        ("broken", "The p95 is 690 ms over 98 calls.", "Find the cause in Monitoring, then resume"),
+        ("kept", "The p95 is 240 ms over 101 calls.", "Guardrail OK again: resume."),
     ],
 )
 def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit(
@@ -87,14 +87,14 @@ def test_a_guardrail_that_counts_wrong_values_sends_to_the_report(
     run = paused(rollout, rule="wrong-values", message="3 rows with a wrong lookup value.")
     judged(run, "wrong-values", "broken", "3 rows with a wrong lookup value.")
     text = text_of(lead, PHASE)
-    assert "Open the report that is named and repair its rows, then resume" in text
+    assert "Open the report and repair its rows, then resume" in text
 
 
 def test_a_person_who_paused_a_phase_is_named(rollout: Rollout, lead: Client) -> None:
     paused(rollout)
     text = text_of(lead, PHASE)
     assert "Paused by grace</strong>" in text
-    assert "Resume it when you are ready; it goes on where it stopped." in text
+    assert "Resume when ready; the run continues where it stopped." in text
     assert "#rules" not in text
 
 
@@ -122,7 +122,7 @@ def test_a_cancelled_phase_has_no_step_that_runs(rollout: Rollout, lead: Client)
 
 
 def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lead: Client) -> None:
-    reason = "Replication slot standby is losing its WAL."
+    reason = "Replication slot standby is losing WAL."
     run = ran(rollout, 2, "running")
     job = journal.job_of(reached(run, "backfill", "running", waiting_for=reason))
     a_lane(job)

@@ -224,15 +224,15 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
         session=1,
         statement="CREATE INDEX CONCURRENTLY …",
         began_at="2026-01-01T00:00:00.000+00:00",
-        awaits="transactions that began before it",
+        awaits="older transactions",
         blockers=(old,),
-        progress=Progress("waiting for old snapshots", 2, 3, "transactions that it waits for"),
+        progress=Progress("waiting for old snapshots", 2, 3, "blocking transactions"),
     )
     run = ran(rollout, 4, "running")
     reached(run, "index-type", "running", standing=standing.as_data())
     text = text_of(viewer, f"{PAGE}phases/4/")
     assert "Waiting for old snapshots" in text
-    assert "2 of 3 transactions that it waits for" in text
+    assert "2 of 3 blocking transactions" in text
     assert 'value="2.0000" max="3.0000"' in text
     assert "a report" in text
     assert "2 min 5 s" in text

@@ -41,7 +41,7 @@ def test_programs_older_than_the_server_are_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_in(of_version(tmp_path, "15.2"), monkeypatch=monkeypatch)
-    with pytest.raises(SnapshotError, match="older than the server, which is PostgreSQL 18") as e:
+    with pytest.raises(SnapshotError, match=r"older than the server .PostgreSQL 18") as e:
         find_programs(18)
     assert f"15.2 in {tmp_path}" in str(e.value)
     assert "Install the client programs of PostgreSQL 18 or newer" in e.value.advice
@@ -51,13 +51,13 @@ def test_where_there_is_none_the_setting_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_in(tmp_path, monkeypatch=monkeypatch)
-    with pytest.raises(SnapshotError, match="no pg_dump with its pg_restore on this machine") as e:
+    with pytest.raises(SnapshotError, match="pg_dump/pg_restore not found on this machine") as e:
         find_programs(18)
     assert 'ROLLOUT["PG_BIN"]' in e.value.advice
 
 
 def test_a_directory_that_the_project_names_is_the_only_one_looked_at(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="which ROLLOUT"):
+    with pytest.raises(SnapshotError, match=r"ROLLOUT..PG_BIN"):
         find_programs(18, given=str(tmp_path))
 
 
@@ -67,5 +67,5 @@ def test_a_program_that_does_not_start_is_not_there(
     for program in ("pg_dump", "pg_restore"):
         write(tmp_path / program, ["#!/bin/sh", "exit 127"])
     only_in(tmp_path, monkeypatch=monkeypatch)
-    with pytest.raises(SnapshotError, match="no pg_dump"):
+    with pytest.raises(SnapshotError, match="pg_dump/pg_restore not found"):
         find_programs(18)
