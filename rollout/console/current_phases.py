@@ -5,13 +5,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from rollout.console.badges import PENDING
 from rollout.gates import checklists
 from rollout.gates.checklists import ItemStatus
 from rollout.journal.environments import DEFAULT
-from rollout.models import WORKING, AuditReport, BackfillJob, PhaseRun, RunState, StepRun, StepState
+from rollout.models import (
+    WORKING,
+    AuditReport,
+    BackfillJob,
+    PhaseRun,
+    RunState,
+    StepRun,
+    StepState,
+    Way,
+)
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
+from rollout.queries.rehearsals import Rehearsed, forecast_of
 from rollout.queries.status import (
     PhaseStatus,
     PhaseSummary,
@@ -111,6 +122,16 @@ def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
     if begun or status.rollout.environment != DEFAULT:
         return []
     return checklists.checklist_of(status.evidence)
+
+
+def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:
+    """How the rollback went in rehearsal that the page of a phase offers."""
+    due = phase.number
+    if phase.state == PENDING and phase.way == Way.BACKWARD and status.phase is not None:
+        due = status.phase
+    if not status.phases[due].can_roll_back:
+        return None
+    return forecast_of(status.rollout, due, Way.BACKWARD)
 
 
 def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:

@@ -254,15 +254,20 @@ class Rehearsed:
 
 
 def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
-    """How a phase went in the newest rehearsal of the plan as it is now that came to its end,
-    passed or not; None where it was not rehearsed."""
+    """How a phase went in the newest rehearsal; None where it was not rehearsed."""
+    report = newest_measured(rollout)
+    leg = leg_of(report, phase, way)
+    return Rehearsed(report.rehearsal, leg) if report and leg else None
+
+
+def newest_measured(rollout: Rollout) -> Report | None:
+    """The newest rehearsal of the current plan that finished, passed or not."""
     measured = of_rollout(rollout).filter(
         plan_digest=plans.get(rollout.plan).digest,
         state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
     )
     rehearsal = measured.first()
-    leg = leg_of(report_of(rehearsal), phase, way) if rehearsal else None
-    return Rehearsed(rehearsal, leg) if rehearsal and leg else None
+    return report_of(rehearsal) if rehearsal else None
 
 
 def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> list[LockForecast]:

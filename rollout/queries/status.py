@@ -63,6 +63,11 @@ class PhaseStatus:
         return [gate for gate in self.gates if gate.shown not in ("pass", "overridden")]
 
     @property
+    def failed_gates(self) -> list[GateStatus]:
+        """Those that block the phase by what was found, not because somebody or a clock is due."""
+        return [gate for gate in self.gates_in_the_way if gate.shown != "pending"]
+
+    @property
     def gates_open(self) -> list[GateStatus]:
         return [gate for gate in self.gates if gate.shown in ("pass", "overridden")]
 

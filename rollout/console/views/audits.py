@@ -18,11 +18,12 @@ from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace
+from rollout.console.http.links import rollout_url
 from rollout.console.http.shortcuts import audit_or_404, rollout_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.rows import row_url
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import back, carry_out
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
 from rollout.journal.findings import came_back
@@ -115,7 +116,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
             lambda: runner.start_audit(rollout, actor=request.user, **chosen),
             f"{'Sampled' if sampled else 'Full'} audit started. Its report appears below.",
         )
-        return redirect("rollout:audits", plan, environment)
+        return back(request, rollout_url(rollout, "audits"))
     filters = AuditFilter(request.GET)
     matching = filters.of(AuditReport.objects.filter(rollout=rollout))
     reports = page_of(matching, request.GET, size=25, orders=ORDERS)

@@ -10,7 +10,7 @@ from rollout.console import current_phases, job_histories, previews
 from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment, pace
+from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.views.runs import carry_out, has_typed_name, typed_name
@@ -43,7 +43,8 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "jobs": current_phases.jobs_of(steps),
         "report": current_phases.report_of(status, phase),
         "live": pace(current_phases.is_at_work(status)),
-        "requests": requests_of(status.evidence.of_phase(number)) if phase.needs_approval else [],
+        **requested(request, status, phase),
+        "way_back": current_phases.way_back_of(status, phase),
         "checklist": current_phases.checklist_of(status) if number == 0 else [],
         "stale_types": current_phases.stale_types_of(status) if number == status.phase else [],
     }
@@ -147,12 +148,26 @@ def _signed(
     evidence = status.evidence.of_phase(phase.number)
     return {
         "approvals": approvals_of(evidence) if phase.needs_approval else [],
-        "requests": requests_of(evidence) if phase.needs_approval else [],
         "rejections": rejections_of(evidence) if phase.needs_approval else [],
+        **requested(request, status, phase),
         "schedule": status.rollout.scheduled,
         "zone": zone_of(status.plan, phase.number),
         "window": window_of(status.plan, phase.number),
         "at": request.GET.get("at", ""),
+    }
+
+
+def requested(
+    request: ConsoleRequest, status: RolloutStatus, phase: PhaseStatus
+) -> dict[str, object]:
+    """The open requests for approval of a phase, and whether whoever looks made them."""
+    evidence = status.evidence.of_phase(phase.number)
+    requests = requests_of(evidence) if phase.needs_approval else []
+    if requests:
+        vary_on_user(request)
+    return {
+        "requests": requests,
+        "requested_by_you": any(signed.actor_id == request.user.pk for signed in requests),
     }
 
 

@@ -14,11 +14,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import gates, runner
 from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rehearsal_or_404, rollout_or_404, snapshot_named
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import back, carry_out
 from rollout.engine.preflight import Item
 from rollout.journal.heartbeats import liveness
 from rollout.journal.rehearsal_servers import rehearsal_server
@@ -83,8 +84,8 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
             messages.error(request, str(refusal))
         last = of_rollout(rollout).first()
         if last is not None and last.under_way:
-            return redirect(last)
-        return redirect("rollout:rehearsals", plan, environment)
+            return back(request, last)
+        return back(request, rollout_url(rollout, "rehearsals"))
     return _page(request, rollout)
 
 

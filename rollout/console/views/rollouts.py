@@ -7,13 +7,15 @@ from django.views.decorators.http import require_safe
 
 from rollout.console import current_phases
 from rollout.console.alerts import alerts_for
-from rollout.console.approvals import overrides_of, requests_of
+from rollout.console.approvals import overrides_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
+from rollout.console.completions import completion_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
+from rollout.console.views.phases import requested
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
@@ -83,7 +85,9 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "checklist": current_phases.checklist_of(status),
         "stale_types": current_phases.stale_types_of(status),
         "overrides": overrides,
-        "requests": requests_of(status.evidence) if phase.needs_approval else [],
+        **requested(request, status, phase),
+        "way_back": current_phases.way_back_of(status, phase),
+        "completion": completion_of(status),
         "schedule": status.rollout.scheduled,
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
@@ -97,6 +101,8 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
             or _waits(status.rollout)
             or any(a.status == AuditStatus.RUNNING for a in audits)
             or any(snapshot.under_way for snapshot in snapshots)
+            or any(rehearsal.under_way for rehearsal in status.evidence.facts.rehearsals)
+            or any(gate.progress is not None for gate in phase.gates)
         ),
     }
     template = "rollout_live" if request.htmx else "rollout"

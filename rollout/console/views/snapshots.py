@@ -11,11 +11,12 @@ from rollout import runner
 from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
+from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import back, carry_out
 from rollout.journal.environments import DEFAULT, environments_of, is_protected
 from rollout.journal.heartbeats import liveness
 from rollout.journal.snapshots import listed, newest_verified
@@ -68,7 +69,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
             lambda: runner.take_snapshot(rollout, actor=request.user),
             "Taking a snapshot. It is verified automatically.",
         )
-        return redirect("rollout:snapshots", plan, environment)
+        return back(request, rollout_url(rollout, "snapshots"))
     filters = SnapshotFilter(request.GET)
     page_of_snapshots = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
     page = {

@@ -10,7 +10,7 @@ from rollout.engine.statement_activities import Blocker, Progress, StatementActi
 from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
-from rollout.queries import text_reports
+from rollout.queries import status, text_reports
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
@@ -79,8 +79,10 @@ def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Cli
     text = text_of(lead, f"{PAGE}phases/1/start/")
     assert "Ready to start" in text
     assert "ADD COLUMN IF NOT EXISTS &quot;currency&quot;" in text
-    assert ">Locks</h2>" in text
     assert "Start phase 1 in production" in text
+    # The preflight tells the locks, once it has come.
+    assert f'hx-get="{PAGE}phases/1/preflight/"' in text
+    assert ">Locks</h2>" not in text
     assert rollout.runs.count() == 1
 
 
@@ -145,6 +147,45 @@ def test_a_scheduled_start_says_that_data_goes(rollout: Rollout, lead: Client) -
     assert "Destructive</span> Scheduled by grace." in notice
 
 
+def test_after_a_phase_the_first_button_leads_to_the_next(
+    rollout: Rollout, lead: Client, viewer: Client
+) -> None:
+    def buttons(phase: int, browser: Client = lead) -> list[tuple[str, str, str]]:
+        card = text_of(browser, f"{PAGE}phases/{phase}/").split('<section class="card run"')[1]
+        actions = card.split('<div class="actions">')[1].split("</section>")[0]
+        return re.findall(r'<a class="([^"]+)" id="([^"]+)" href="([^"]+)"', actions)
+
+    ran(rollout, 0)
+    back = ("button", "roll-back", f"{PAGE}phases/0/roll-back/")
+    # What keeps phase 1 from starting, and the buttons for that, are on the rollout's page.
+    assert buttons(0)[:2] == [("button button-primary", "continue", PAGE), back]
+    assert buttons(0, viewer) == []
+    journal.signed(rollout, "override", phase=1, subject="checklist complete")
+    assert buttons(0)[0] == ("button button-primary", "continue", f"{PAGE}phases/1/start/")
+    for phase in range(1, 5):
+        ran(rollout, phase)
+    assert buttons(3) == []
+    assert [name for _, name, _ in buttons(4)] == ["continue", "roll-back"]
+    assert "Continue to cleanup" in text_of(lead, f"{PAGE}phases/4/")
+    # Rolled back, the phase before is the next one on the way back.
+    ran(rollout, 4, way="backward")
+    assert ("button", "roll-back", f"{PAGE}phases/3/roll-back/") in buttons(4)
+
+
+def test_the_button_of_a_destructive_phase_stands_after_its_sql(
+    rollout: Rollout, lead: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "refusal_to_start", lambda *_: "")
+    for phase in range(3):
+        ran(rollout, phase)
+    for phase, is_after in ((3, False), (4, True)):
+        text = text_of(lead, f"{PAGE}phases/{phase}/start/")
+        assert (
+            text.index(f"Start phase {phase} in production") > text.index('id="runs"')
+        ) is is_after
+        ran(rollout, phase)
+
+
 def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
     response = lead.post(f"{PAGE}phases/0/start/", follow=True)
     assert response.redirect_chain == [(f"{PAGE}phases/0/", 302)]
@@ -158,7 +199,7 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
 
 
 def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
-    assert "Blocked" in text_of(lead, f"{PAGE}phases/3/start/")
+    assert "Waiting for phase 0" in text_of(lead, f"{PAGE}phases/3/start/")
     text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
     assert "Phase 2 has not run. Start it first." in text
     assert not rollout.runs.exists()

@@ -47,7 +47,7 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
     told, closed, every = forecast.partition('<details class="passed"><summary>All locks')
     assert closed
     assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in told
-    assert "blocks reads and writes, hold time" in told
+    assert "blocks reads and writes, held for" in told
     assert "<table" not in told
     assert "<code>add-property-columns</code>" in every
 

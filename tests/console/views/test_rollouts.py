@@ -1,16 +1,21 @@
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.console.http.fragments import FAST
+from rollout.gates import GateStatus
 from rollout.journal import watched_times
 from rollout.journal.moments import in_words
-from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
+from rollout.models import Heartbeat, Measurement, Rollout, RuleState, Snapshot
+from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
 
@@ -67,10 +72,32 @@ def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> 
     assert 'id="roll-back"' in text
 
 
-def test_a_complete_rollout_says_so(rollout: Rollout, viewer: Client) -> None:
+def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
+    rollout: Rollout, viewer: Client
+) -> None:
     for phase in range(5):
-        ran(rollout, phase)
-    assert "The rollout is complete" in text_of(viewer, PAGE)
+        run = ran(rollout, phase)
+        if phase > 2:
+            journal.signed(rollout, phase=phase, by="ada", run=run)
+        assert ("What can be removed now" in text_of(viewer, PAGE)) == (phase == 4)
+    text = text_of(viewer, PAGE)
+    assert "Rollout complete" in text
+    assert "<code>properties.type</code>, <code>properties.status</code>" in text
+    assert "rollout.property-classification_properties_archive" in text
+    assert "No measured operation asked for modes in the last hour." in text
+    assert "No verified snapshot is left." in text
+    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
+    assert records.count("<td>grace</td>") == 5
+    assert records.count("<td>ada</td>") == 2
+    Measurement.objects.create(
+        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
+    )
+    journal.rehearsed(journal.taken(rollout))
+    text = text_of(viewer, PAGE)
+    assert "Still asking for modes in the last hour:</strong> search" in text
+    assert f"Snapshot {rollout.snapshots.get().pk}</a> expires" in text
+    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
+    assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
     assert "Complete" in text_of(viewer, "/rollout/")
 
 
@@ -332,6 +359,47 @@ def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
         assert (told in text) == is_told
         assert ("Warning</span>" in text) == is_told
         assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
+
+
+def test_a_gate_that_blocks_has_the_button_that_clears_it(
+    rollout: Rollout, lead: Client, viewer: Client
+) -> None:
+    for phase in range(3):
+        ran(rollout, phase)
+    text = text_of(lead, PAGE)
+    blocking = text.split('aria-label="Blocking gates"')[1].split("</ul>")[0]
+    for label in ("Take snapshot", "Run smoke tests", "Start full audit", "Request approval"):
+        assert blocking.count(f">{label}</button>") == 1
+    # An override is never the first thing.
+    for ways in blocking.split('<div class="ways">')[1:]:
+        assert ways.count("<summary") == ways.count("/override/")
+        assert "<summary" not in ways or ways.index("<summary") > ways.find("<button")
+    # Each leads back to the page it was pressed on.
+    for address in ("snapshots/", "audits/", "phases/3/ask-for-approval/"):
+        answer = lead.post(f"{PAGE}{address}", {"next": f"{PAGE}phases/3/start/"})
+        assert answer["Location"] == f"{PAGE}phases/3/start/"
+    assert 'id="approve"' in text_of(lead, PAGE)
+    assert ">Take snapshot</button>" not in text_of(viewer, PAGE)
+
+
+def test_what_waits_for_a_person_or_a_clock_is_told_from_what_failed(rollout: Rollout) -> None:
+    status = status_of(rollout)
+    ready_at = timezone.now() + timedelta(seconds=15)
+    soak = GateStatus("soak", "pending", "Soaking.", "wait", ready_at=ready_at, progress=0.25)
+    drift = GateStatus("no drift", "fail", "A column is gone.", "check_schema")
+
+    def heading(*gates: GateStatus, refusal: str = "No.") -> str:
+        phase = replace(status.phases[0], gates=[*gates], start_refusal=refusal)
+        page = {"status": status, "phase": phase}
+        return render_to_string("rollout/run/readiness.html", page).strip()
+
+    assert heading(refusal="") == "Ready to start"
+    assert heading(soak) == "Waiting: Soak"
+    assert heading(soak, drift) == "Blocked: 1 gate"
+    listed = render_to_string("rollout/parts/gate_list.html", {"gates": [soak], "label": "Gates"})
+    assert "Pending" in listed
+    assert '<progress value="0.2500" max="1"' in listed
+    assert re.search(r"ready at .*\d\d:\d\d:\d\d", listed)
 
 
 def test_gates_in_the_way_come_before_those_that_pass(rollout: Rollout, viewer: Client) -> None:

@@ -1,0 +1,92 @@
+"""What a finished rollout leaves: what can be removed, who did what, how long going back takes."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rollout.journal.environments import is_protected
+from rollout.models import Measurement, SignOffKind, Snapshot, SnapshotState, Way
+from rollout.plan.archives import ArchiveLegacy, archive_name
+from rollout.plan.names import SCHEMA
+from rollout.plan.plan import Plan
+from rollout.plan.removals import DropLegacy
+from rollout.queries.rehearsals import leg_of, newest_measured
+from rollout.queries.status import PhaseStatus, RolloutStatus
+
+RECENT = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """A phase as it ran, and the seconds its rollback took in the newest rehearsal."""
+
+    phase: PhaseStatus
+    approved_by: list[str]
+    rollback_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """``operations`` asked for modes within the hour; ``columns`` and ``archives`` are names."""
+
+    columns: list[str]
+    operations: list[str]
+    archives: list[str]
+    snapshot: Snapshot | None
+    records: list[PhaseRecord]
+
+
+def completion_of(status: RolloutStatus) -> Completion | None:
+    """What remains of a rollout all of whose phases are done; None before that."""
+    if status.next_phase is not None or status.active is not None:
+        return None
+    facts = status.evidence.facts
+    verified = (s for s in facts.snapshots if s.state == SnapshotState.VERIFIED)
+    return Completion(
+        columns=_columns(status.plan),
+        operations=_operations(status) if is_protected(status.rollout.environment) else [],
+        archives=_archives(status.plan),
+        snapshot=next(verified, None),
+        records=_records(status),
+    )
+
+
+def _columns(plan: Plan) -> list[str]:
+    dropped = {
+        step.table.label
+        for phase in plan.phases
+        for step in phase.steps
+        if isinstance(step, DropLegacy)
+    }
+    return [
+        f"{lookup.table.label}.{lookup.legacy}"
+        for lookup in plan.lookups
+        if lookup.table.label in dropped
+    ]
+
+
+def _archives(plan: Plan) -> list[str]:
+    return [
+        f"{SCHEMA}.{archive_name(plan, step.table)}"
+        for phase in plan.phases
+        for step in phase.steps
+        if isinstance(step, ArchiveLegacy)
+    ]
+
+
+def _operations(status: RolloutStatus) -> list[str]:
+    recent = Measurement.objects.filter(at__gt=status.evidence.now - RECENT).exclude(read_mode="")
+    return list(recent.order_by("operation").values_list("operation", flat=True).distinct())
+
+
+def _records(status: RolloutStatus) -> list[PhaseRecord]:
+    report = newest_measured(status.rollout)
+    approvals: dict[int | None, list[str]] = {}
+    for sign_off in status.evidence.facts.sign_offs:
+        if sign_off.kind == SignOffKind.APPROVAL:
+            approvals.setdefault(sign_off.run_id, []).append(sign_off.actor_name)
+    records = []
+    for phase in status.phases:
+        leg = leg_of(report, phase.number, Way.BACKWARD)
+        approved_by = approvals.get(phase.run.pk, []) if phase.run else []
+        records.append(PhaseRecord(phase, approved_by, leg.seconds if leg else None))
+    return records
