@@ -107,6 +107,7 @@ _job: Addresses = [
 _audit: Addresses = [
     path("", audits.audit, name="audit"),
     path("compare/<int:other_id>/", audit_comparisons.compare, name="compare"),
+    path("pairs.csv", downloads.pairs, name="pairs_csv"),
     path("export.csv", downloads.export, {"form": "csv"}, name="export_csv"),
     path("export.json", downloads.export, {"form": "json"}, name="export_json"),
     path("repair/", repairs.repair, name="repair"),

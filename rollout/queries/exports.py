@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -73,12 +73,12 @@ class _Echo:
         return line
 
 
-def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def as_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> Iterator[str]:
     """Lines of CSV with a heading; no cell is a formula for spreadsheets."""
     writer = csv.writer(_Echo())
-    yield writer.writerow(COLUMNS)
+    yield writer.writerow(columns)
     for row in rows:
-        yield writer.writerow([safe_cell(row[name]) for name in COLUMNS])
+        yield writer.writerow([safe_cell(row[name]) for name in columns])
 
 
 def safe_cell(value: object) -> str:

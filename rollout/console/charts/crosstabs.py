@@ -1,6 +1,9 @@
 """An audit's crosstabs as pages show them: what mismatches first, the rest cut to a length."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rollout.engine.audit import CATEGORIES, MATCHED, MISMATCHED
@@ -9,6 +12,9 @@ from rollout.journal.labels import category_label
 from rollout.models import AuditReport
 
 MAX_PAIRS = 200
+# New values that are ranked at first sight, and spellings that are listed beside each.
+MAX_RANKED = 12
+MAX_SPELLINGS = 12
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,36 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """A new value with the legacy values that rightly have it.
+
+    ``of`` are the crosstab's rows, ``most`` those of its most frequent value.
+    """
+
+    new: str | None
+    rows: int
+    exact: int
+    cells: list[Cell]
+    """Those of most rows."""
+    spellings: int
+    of: int
+    most: int
+
+    @property
+    def more(self) -> int:
+        return self.spellings - len(self.cells)
+
+    @property
+    def share(self) -> float:
+        return self.rows / self.of if self.of else 0.0
+
+    @property
+    def widths(self) -> tuple[str, str]:
+        """The bar of exact rows, and that of all rows, beside that of the most frequent value."""
+        return f"{self.exact / self.most:.2%}", f"{self.rows / self.most:.2%}"
+
+
+@dataclass(frozen=True)
 class Crosstab:
     """One translation of ``table``; ``all_cells`` are every pair, ``cells`` those of the list.
 
@@ -70,6 +106,34 @@ class Crosstab:
         return sum(share.rows for share in self.shares if not share.matched)
 
     @property
+    def rows(self) -> int:
+        return sum(share.rows for share in self.shares)
+
+    @property
+    def wrong_shares(self) -> list[Share]:
+        return [share for share in self.shares if not share.matched]
+
+    @cached_property
+    def wrong(self) -> list[Cell]:
+        """The pairs that mismatch, the worst first."""
+        return [cell for cell in self.all_cells if not cell.share.matched]
+
+    @cached_property
+    def right(self) -> list[Ranked]:
+        """The new values of rows that match, those of most rows first."""
+        by_new: dict[str | None, list[Cell]] = defaultdict(list)
+        for cell in self.all_cells:
+            if cell.share.matched:
+                by_new[cell.new].append(cell)
+        most = max((sum(c.rows for c in cells) for cells in by_new.values()), default=0)
+        ranked = [_ranked(new, cells, self.rows, most) for new, cells in by_new.items()]
+        return sorted(ranked, key=lambda r: -r.rows)[:MAX_PAIRS]
+
+    @property
+    def rarer(self) -> list[Ranked]:
+        return self.right[MAX_RANKED:]
+
+    @property
     def unmapped(self) -> int:
         """Rows whose text people have to decide on before a repair can write them."""
         return sum(share.rows for share in self.shares if share.name == "unmapped")
@@ -84,6 +148,24 @@ def shares(categories: dict[str, int]) -> list[Share]:
 def crosstabs(report: AuditReport) -> list[Crosstab]:
     """One for each translation of the report."""
     return [_crosstab(n, translation) for n, translation in enumerate(report.translations)]
+
+
+def pairs_of(report: AuditReport) -> Iterator[dict[str, Any]]:
+    """Every pair of a report, for a download."""
+    for table in crosstabs(report):
+        for cell in table.all_cells:
+            yield {
+                "table": table.table,
+                "column": table.column,
+                "legacy_column": table.legacy_column,
+                "legacy": cell.legacy,
+                "new": cell.new,
+                "category": cell.share.name,
+                "rows": cell.rows,
+            }
+
+
+PAIR_COLUMNS = ("table", "column", "legacy_column", "legacy", "new", "category", "rows")
 
 
 def cell_at(report: AuditReport, place: str) -> dict[str, Any] | None:
@@ -127,6 +209,19 @@ def _crosstab(number: int, translation: dict[str, Any]) -> Crosstab:
         cells=cells[:MAX_PAIRS],
         left_out=len(cells[MAX_PAIRS:]),
         rows_left_out=sum(cell.rows for cell in cells[MAX_PAIRS:]),
+    )
+
+
+def _ranked(new: str | None, cells: list[Cell], of: int, most: int) -> Ranked:
+    by_rows = sorted(cells, key=lambda cell: -cell.rows)
+    return Ranked(
+        new=new,
+        rows=sum(cell.rows for cell in cells),
+        exact=sum(cell.rows for cell in cells if cell.share.name == "ok"),
+        cells=by_rows[:MAX_SPELLINGS],
+        spellings=len(cells),
+        of=of,
+        most=most or 1,
     )
 
 

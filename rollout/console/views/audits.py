@@ -13,7 +13,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from rollout import gates, runner
 from rollout.console.badges import labels_of
-from rollout.console.charts.crosstabs import cell_at, crosstabs, shares
+from rollout.console.charts.crosstabs import (
+    MAX_PAIRS,
+    MAX_RANKED,
+    cell_at,
+    crosstabs,
+    shares,
+)
 from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
 from rollout.console.http.access import ConsoleRequest, may
@@ -168,8 +174,11 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "report_card": f"rollout/report/{report.status}.html",
         "rollout": report.rollout,
         "shares": shares(report.categories),
-        "crosstabs": [(table, matrix_of(table.all_cells)) for table in tables],
-        "has_expressions": any(not table.lookup_table for table in tables),
+        "wrong": [table for table in tables if table.mismatched],
+        "crosstabs": [(t, matrix_of(t.all_cells)) for t in tables if t.lookup_table and t.rows],
+        "derived": [table for table in tables if not table.lookup_table and table.rows],
+        "max_pairs": MAX_PAIRS,
+        "max_ranked": MAX_RANKED,
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "filters": filters,

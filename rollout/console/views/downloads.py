@@ -1,22 +1,25 @@
 """What can be downloaded: mismatching rows, a phase's scripts for psql, its clients' interfaces."""
 
+from collections.abc import Iterator
+
 import psycopg
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from rollout.console.charts.crosstabs import PAIR_COLUMNS, pairs_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import audit_or_404, plan_or_404, rollout_or_404
 from rollout.engine.target import reason_of
-from rollout.models import AuditStatus
+from rollout.models import AuditReport, AuditStatus
 from rollout.plan import interfaces
 from rollout.plan.psql_scripts import forward_script, rollback_script
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.exports import as_csv, as_json, in_cells, kept_of, rows_of
 from rollout.queries.schema_diffs import schema_of
 
-FORMS = {"csv": (as_csv, "text/csv; charset=utf-8"), "json": (as_json, "application/json")}
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
 
 
@@ -53,11 +56,16 @@ def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 
 @may("view_rollout")
 @require_safe
+def pairs(request: ConsoleRequest, audit_id: int) -> HttpResponse:
+    """Every pair of legacy and new value that a report counted."""
+    report = _finished_or_404(audit_id)
+    return _file(as_csv(pairs_of(report), PAIR_COLUMNS), "csv", f"audit-{report.pk}-pairs")
+
+
+@may("view_rollout")
+@require_safe
 def export(request: ConsoleRequest, audit_id: int, form: str) -> HttpResponse:
-    report = audit_or_404(audit_id)
-    if report.status == AuditStatus.RUNNING:
-        raise Http404(f"Audit {audit_id} is still running. Wait for its report.")
-    write, content_type = FORMS[form]
+    report = _finished_or_404(audit_id)
     only_kept = request.GET.get("rows") == "kept"
     try:
         rows = kept_of(report) if only_kept else rows_of(report)
@@ -69,8 +77,19 @@ def export(request: ConsoleRequest, audit_id: int, form: str) -> HttpResponse:
             "reason": str(error) if isinstance(error, UnknownPlan) else reason_of(error),
         }
         return render(request, "rollout/export_away.html", page, status=409)
-    answer = StreamingHttpResponse(write(rows), content_type=content_type)
-    name = f"audit-{report.pk}{'-kept-rows' if only_kept else ''}.{form}"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    write = as_csv if form == "csv" else as_json
+    return _file(write(rows), form, f"audit-{report.pk}{'-kept-rows' if only_kept else ''}")
+
+
+def _finished_or_404(audit_id: int) -> AuditReport:
+    report = audit_or_404(audit_id)
+    if report.status == AuditStatus.RUNNING:
+        raise Http404(f"Audit {audit_id} is still running. Wait for its report.")
+    return report
+
+
+def _file(lines: Iterator[str], form: str, name: str) -> HttpResponse:
+    answer = StreamingHttpResponse(lines, content_type=CONTENT_TYPES[form])
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
     # A StreamingHttpResponse is answered like any other.
     return answer  # type: ignore[return-value]

@@ -40,3 +40,22 @@ def test_what_does_not_fit_is_counted() -> None:
     [shown] = crosstabs.crosstabs(report_of(many))
     assert len(shown.cells) == crosstabs.MAX_PAIRS
     assert (shown.left_out, shown.rows_left_out, shown.pairs) == (5, 10, crosstabs.MAX_PAIRS + 5)
+
+
+def test_what_is_right_is_ranked_by_rows_with_its_spellings_and_shares() -> None:
+    pairs = [cell("bad", "wrong", 10), cell("a", "ok", 30), cell("A", "ok_normalized", 50)]
+    pairs += [{**cell("b", "ok", 10), "new": "y"}]
+    [shown] = crosstabs.crosstabs(report_of(pairs))
+    first, second = shown.right
+    assert [c.legacy for c in first.cells] == ["A", "a"]
+    assert (first.new, first.rows, first.share, first.widths) == (
+        "x",
+        80,
+        0.8,
+        ("37.50%", "100.00%"),
+    )
+    assert (second.new, second.rows, second.more) == ("y", 10, 0)
+    assert [c.legacy for c in shown.wrong] == ["bad"]
+    many = [cell(str(n), "ok", 1) for n in range(crosstabs.MAX_SPELLINGS + 3)]
+    [shown] = crosstabs.crosstabs(report_of(many))
+    assert shown.right[0].more == 3

@@ -50,6 +50,7 @@ WHO_MAY = {
     "jobs/{job}/retry-quarantined/": (AUDITORS, AUDITORS),
     "audits/{audit}/": (READERS, READERS),
     "audits/{audit}/compare/{other}/": (READERS, READERS),
+    "audits/{audit}/pairs.csv": (READERS, READERS),
     "audits/{audit}/export.csv": (READERS, READERS),
     "audits/{audit}/export.json": (READERS, READERS),
     "audits/{audit}/repair/": (AUDITORS, AUDITORS),

@@ -160,6 +160,11 @@ class TestDownloads:
         assert "\n=" not in text
         assert ",=" not in text
         assert ',"=' not in text
+        answer = client.get(f"/rollout/audits/{report.pk}/pairs.csv")
+        pairs = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+        assert pairs.startswith("table,column,legacy_column,legacy,new,category,rows\r\n")
+        assert "type,House,House,ok,90" in pairs
+        assert ",\"'=cmd" in pairs
         answer = client.get(f"/rollout/audits/{report.pk}/export.json")
         rows = json.loads(b"".join(answer.streaming_content))  # type: ignore[attr-defined]
         assert [row["key"] for row in rows] == ["key-1", "key-2", "key-3"]
