@@ -274,7 +274,9 @@ def test_verify_log_names_the_first_broken_entry_and_answers_no(cli: Cli) -> Non
     code, out, _ = cli("verify-log")
     assert code == 1
     assert out.startswith(f"Hash chain broken at entry {second.pk} (")
-    assert out.endswith("cancel asked for: Asked phase 0 to stop.): its content was changed.\n")
+    assert out.endswith(
+        "cancel asked for: Requested cancellation of phase 0.): its content was changed.\n"
+    )
 
 
 def test_a_database_that_is_down_is_one_line_and_an_error(committed_db: Database) -> None:

@@ -80,5 +80,5 @@ def test_there_is_nothing_to_accept_where_no_file_was_edited(cli: Cli) -> None:
     status, _, err = cli("accept-files", PLAN)
     assert (status, err.strip()) == (
         1,
-        "No SQL file was edited after it was applied: there is nothing to accept.",
+        "No edited SQL files to accept.",
     )

@@ -194,7 +194,7 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
         assert code == 0, said
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
-    compared = "No row was compared by the console"
+    compared = "The console compared no rows"
     entries = LogEntry.objects.filter(event="rolled back by hand", message__contains=compared)
     assert {entry.phase for entry in entries} == {3, 4}
 
@@ -272,7 +272,7 @@ def test_a_rollback_that_was_not_carried_out_is_not_recognised(
     rollout: Rollout, committed_db: Database
 ) -> None:
     rollouts.carry_out(rollout, 1)
-    with pytest.raises(runner.Refused, match="Phase 1 is not rolled back: "):
+    with pytest.raises(runner.Refused, match="Phase 1 is not fully rolled back: "):
         runner.recognise(rollout, 1, actor=ADA)
     assert status_of(rollout).phases[1].state == "done"
 
@@ -292,21 +292,21 @@ def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_t
     with pytest.raises(runner.Refused) as refused:
         runner.recognise(rollout, 3, actor=ADA)
     assert (
-        "Phase 3 is not rolled back: 1 row of properties differs from what the legacy columns say "
-        f"(put it right): {key}: type 'Condo' means 'Condo', property_type_id is 'House'. Run the"
+        "Phase 3 is not fully rolled back: 1 row of properties differs from what the legacy "
+        f"columns say (correct it): {key}: type 'Condo' means 'Condo', property_type_id is 'House'."
     ) in str(refused.value)
-    assert str(refused.value).endswith("--rollback. It compares every row once more.")
+    assert str(refused.value).endswith("--rollback. It compares every row again.")
     rollouts.execute(f"UPDATE properties SET type = 'House' WHERE id = '{key}'")
     runner.recognise(rollout, 3, actor=ADA)
     (entry,) = LogEntry.objects.filter(event="rolled back by hand")
-    assert "Every row was compared: the legacy columns say what the new ones hold." in entry.message
+    assert "Every row was compared: the legacy columns match the new ones." in entry.message
 
 
 def test_nothing_is_recognised_while_a_worker_may_be_at_work(
     rollout: Rollout, committed_db: Database
 ) -> None:
     rollouts.start(rollout, 1)
-    with pytest.raises(runner.Refused, match="A worker has just been at work"):
+    with pytest.raises(runner.Refused, match="A worker is still active"):
         runner.recognise(rollout, 1, actor=ADA)
 
 

@@ -64,9 +64,9 @@ def test_restoring_into_production_waits_for_another_lead(
         return cli(*words, "--user", "ada")
 
     code, _, err = cli(*restore, "--reason", "It was a mistake.")
-    assert (code, "Only a user of this site may" in err) == (1, True)
+    assert (code, "Only a named user may" in err) == (1, True)
     code, _, err = as_ada(*restore)
-    assert (code, "Say why production is to be replaced" in err) == (1, True)
+    assert (code, "Give a reason for replacing production" in err) == (1, True)
     code, out, _ = as_ada(*restore, "--reason", "It was a mistake.")
     assert code == 1
     assert f"awaits approval by another lead at /rollout/snapshots/{number}/" in out

@@ -24,12 +24,12 @@ def refusal_to_start(
         return is_busy(active)
     newest = runs.get(phase)
     if newest is not None and newest.way == Way.BACKWARD and newest.state != RunState.DONE:
-        return f"The rollback of phase {phase} has not come to its end. Retry it first."
+        return f"The rollback of phase {phase} is incomplete. Retry it first."
     if gates.is_done(newest):
-        return f"Phase {phase} is done already. Roll it back to carry it out again."
+        return f"Phase {phase} is already complete. Roll it back to run it again."
     begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
     if begun_later:
-        return f"Phase {max(begun_later)} has begun already. Roll that back first."
+        return f"Phase {max(begun_later)} has already started. Roll it back first."
     for status in answers:
         if not status.lets_through:
             return f"Gate “{status.name}”: {status.message}"
@@ -46,12 +46,12 @@ def refusal_to_roll_back(
         return is_busy(active)
     if gates.is_not_started(runs.get(phase)):
         return (
-            f"Phase {phase} has not been carried out: there is nothing to roll back. "
-            "Look for the newest phase that has."
+            f"Phase {phase} has not run: there is nothing to roll back. "
+            "Roll back the newest phase that has run."
         )
     begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
     if begun_later:
-        return f"Phase {max(begun_later)} is newer. Roll that back first."
+        return f"Roll back phase {max(begun_later)} first: the newest phase comes first."
     return ""
 
 
@@ -63,7 +63,7 @@ def refusal_beside_rollback(phase: int, run: PhaseRun) -> str:
     """
     if run.way != Way.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
         return ""
-    return f"The rollback of phase {phase} has not come to its end. Retry it first."
+    return f"The rollback of phase {phase} is incomplete. Retry it first."
 
 
 def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> PhaseRun | None:

@@ -21,5 +21,5 @@ class Actor(Protocol):
 def known_user(actor: Actor, what: str) -> AbstractBaseUser:
     """Only a user of the site can be told from another one. Raises Refused."""
     if not isinstance(actor, get_user_model()):
-        raise Refused(f"Only a user of this site may {what}. In a shell say who you are: --user.")
+        raise Refused(f"Only a named user may {what}. In a shell, pass --user.")
     return actor

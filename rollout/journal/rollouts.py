@@ -56,17 +56,17 @@ def refuse_beside_restore(rollout: Rollout) -> None:
     restore = Restore.objects.filter(rollout=rollout, state__in=RESTORE_WORKING).first()
     if restore is not None:
         raise Refused(
-            f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for its "
-            "end, or cancel it."
+            f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for it "
+            "to end, or cancel it."
         )
 
 
 def is_busy(active: PhaseRun) -> str:
     advice = {
         RunState.PAUSED: "Resume or cancel it first",
-        RunState.CANCELLING: "Wait until it has stopped",
+        RunState.CANCELLING: "Wait for it to stop",
     }.get(
         RunState(active.state),
-        "Wait for its end, or cancel it" if active.active else "Look at the page again",
+        "Wait for it to end, or cancel it" if active.active else "Reload the page",
     )
     return f"{active.actor_name}'s {active.name} is {active.get_state_display().lower()}. {advice}."

@@ -41,7 +41,7 @@ def ask_for_approval(
         evidence = _evidence(rollout, phase)
         gate = _approved_gate(evidence)
         if gates.check_gate(gate, evidence).lets_through:
-            raise Refused(f"Phase {phase} is approved already. Start it.")
+            raise Refused(f"Phase {phase} is already approved. Start it.")
         for one in evidence.sign_offs(SignOffKind.REQUEST):
             if one.actor_name == actor.get_username() and not void_reason(one, evidence):
                 return one
@@ -82,7 +82,7 @@ def approve(
         evidence = _evidence(rollout, phase)
         gate = _approved_gate(evidence)
         if gates.is_done(evidence.run):
-            raise Refused(f"Phase {phase} is done already: there is nothing to approve.")
+            raise Refused(f"Phase {phase} is already complete and needs no approval.")
         refuse_unread(evidence.plan, phase, seen, "approve")
         for one in evidence.sign_offs(SignOffKind.APPROVAL):
             if one.actor_id == user.pk and not void_reason(one, evidence):
@@ -94,7 +94,7 @@ def approve(
         assert given.expires_at is not None
         activity_log.record(
             Event.APPROVED,
-            f"Approved phase {phase} of plan {given.plan_digest} as {seen}, until "
+            f"Approved phase {phase} (plan {given.plan_digest}, phase {seen}), valid until "
             f"{in_words(given.expires_at)}.{_after(comment)}",
             on=given,
             actor=actor,
@@ -150,15 +150,15 @@ def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
         if not changed:
             one.refresh_from_db()
             raise Refused(
-                f"{one.withdrawn_by_name} has withdrawn it already."
+                f"{one.withdrawn_by_name} has already withdrawn it. Reload the page."
                 if one.withdrawn_at
-                else f"Phase {one.phase} was started on it already: there is nothing to withdraw."
+                else f"It was already used to start phase {one.phase} and cannot be withdrawn."
             )
         what = one.get_kind_display().lower()
         of = f" of gate “{one.subject}”" if one.subject else ""
         activity_log.record(
             _WITHDRAWN[SignOffKind(one.kind)],
-            f"Withdrew {one.actor_name}'s {what}{of} before phase {one.phase}.",
+            f"Withdrew {one.actor_name}'s {what}{of} for phase {one.phase}.",
             on=one,
             actor=actor,
             source=source,
@@ -179,8 +179,8 @@ def override(
         reason = reason_of(
             reason,
             shortest=SHORTEST_REASON,
-            missing=f"Say why in at least {SHORTEST_REASON} characters: the reason stays on the "
-            "rollout's page and in the audit log.",
+            missing=f"Give a reason of at least {SHORTEST_REASON} characters: it is shown on the "
+            "rollout's page and kept in the activity log.",
         )
         if status.override is not None:
             return status.override
@@ -188,16 +188,16 @@ def override(
             if status.asked.actor_id == user.pk:
                 return status.asked
             raise Refused(
-                f"{status.asked.actor_name} overrides gate “{gate}” already, and waits for a "
-                "second lead. Confirm that, or have it withdrawn."
+                f"{status.asked.actor_name} already requested an override of gate “{gate}”. "
+                "Confirm it, or have it withdrawn."
             )
         given = _sign(
             evidence, SignOffKind.OVERRIDE, actor, lasts=OVERRIDE_LASTS, subject=gate, reason=reason
         )
-        waits = " It waits for a second lead." if evidence.plan.is_guarded(phase) else ""
+        waits = " Another lead must confirm it." if evidence.plan.is_guarded(phase) else ""
         activity_log.record(
             Event.GATE_OVERRIDDEN,
-            f"Overrode gate “{gate}” before phase {phase}: {reason}{waits}",
+            f"Overrode gate “{gate}” of phase {phase}: {reason}{waits}",
             on=given,
             actor=actor,
             source=source,
@@ -213,30 +213,29 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
         one.refresh_from_db()
         evidence = _evidence(one.rollout, one.phase)
         if one.kind != SignOffKind.OVERRIDE:
-            raise Refused("This sign-off is no override: there is nothing to confirm.")
+            raise Refused("Only overrides are confirmed by a second lead; this is no override.")
         if one.confirmed_at is not None:
-            raise Refused(f"{one.confirmed_by_name} has confirmed it already.")
+            raise Refused(f"{one.confirmed_by_name} has already confirmed this override.")
         if one.actor_id == user.pk:
-            raise Refused("You overrode the gate yourself. Another lead confirms it.")
+            raise Refused("You requested this override; another lead must confirm it.")
         reason = void_reason(one, evidence)
         if reason:
-            raise Refused(f"The override does not count any more: {reason} Override it anew.")
+            raise Refused(f"The override is no longer valid: {reason} Request it again.")
         if not evidence.plan.is_guarded(one.phase):
             raise Refused(
-                f"Phase {one.phase} is neither destructive nor restrictive: its overrides need no "
-                "second lead."
+                f"Phase {one.phase} is neither destructive nor restrictive, so its overrides need "
+                "no second lead."
             )
         if override_of(one.subject, evidence)[1] != one:
             raise Refused(
-                f"A newer override of gate “{one.subject}” counts instead of this one. Look at the "
-                "page again."
+                f"A newer override of gate “{one.subject}” replaced this one. Reload the page."
             )
         one.confirmed_by_id, one.confirmed_by_name = user.pk, actor.get_username()
         one.confirmed_at = timezone.now()
         one.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
         activity_log.record(
             Event.OVERRIDE_CONFIRMED,
-            f"Confirmed {one.actor_name}'s override of gate “{one.subject}” before phase "
+            f"Confirmed {one.actor_name}'s override of gate “{one.subject}” of phase "
             f"{one.phase}: {one.reason}",
             on=one,
             actor=actor,
@@ -253,7 +252,7 @@ def tick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> N
             return
         one = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
         activity_log.record(
-            Event.ITEM_TICKED, f"Ticked “{found.text}”.", on=one, actor=actor, source=source
+            Event.ITEM_TICKED, f"Marked “{found.text}” as done.", on=one, actor=actor, source=source
         )
 
 
@@ -270,7 +269,7 @@ def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") ->
         one.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
         activity_log.record(
             Event.TICK_TAKEN_BACK,
-            f"Took the tick of “{found.text}” back.",
+            f"Reopened “{found.text}”.",
             on=one,
             actor=actor,
             source=source,
@@ -297,11 +296,11 @@ def _status_of(evidence: Evidence, name: str) -> gates.GateStatus:
         if gate.name == name:
             status = gates.check_gate(gate, evidence)
             if status.status == "pass":
-                raise Refused(f"Gate “{name}” passes: there is nothing to override.")
+                raise Refused(f"Gate “{name}” passes and needs no override.")
             if not gate.overridable:
                 raise Refused(f"Gate “{name}” cannot be overridden. {status.message}")
             return status
-    raise Refused(f"There is no gate “{name}” before phase {evidence.number}.")
+    raise Refused(f"Phase {evidence.number} has no gate “{name}”. Look at its page for the names.")
 
 
 def _item(rollout: Rollout, item_id: str) -> Item:
@@ -309,10 +308,10 @@ def _item(rollout: Rollout, item_id: str) -> Item:
     for item in checklist:
         if item.id == item_id:
             if type(item) is not Item:
-                raise Refused(f"“{item.text}” is found out by itself; nobody ticks it.")
+                raise Refused(f"“{item.text}” is checked automatically. Nobody marks it as done.")
             return item
     known = ", ".join(item.id for item in checklist if type(item) is Item)
-    raise Refused(f"There is no item “{item_id}”. Items to tick: {known or 'none'}.")
+    raise Refused(f"Unknown checklist item “{item_id}”. Items: {known or 'none'}.")
 
 
 def _sign(

@@ -23,11 +23,11 @@ def why_not_audit(
     known = [table.label for table in plan_of(rollout).audited_tables]
     unknown = sorted(set(tables) - set(known))
     if unknown:
-        return f"There is no audited table {unknown[0]}. There are: {', '.join(known)}."
+        return f"No audit reads the table {unknown[0]}. Audited tables: {', '.join(known)}."
     if sample is not None and not 1 <= sample <= LARGEST_SAMPLE:
-        return f"A sample may have 1 to {LARGEST_SAMPLE:,} rows. 10,000 is a good start."
+        return f"The sample size must be 1 to {LARGEST_SAMPLE:,} rows, for example 10,000."
     if seed is not None and not 0 <= seed <= audits.LARGEST_SEED:
-        return f"A seed is a number from 0 to {audits.LARGEST_SEED:,}."
+        return f"The seed must be a number from 0 to {audits.LARGEST_SEED:,}."
     return ""
 
 
@@ -51,9 +51,7 @@ def start_audit(
     with alone_with(rollout):
         running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
         if running is not None:
-            raise Refused(
-                f"An audit that {running.actor_name} started is under way. Wait for its report."
-            )
+            raise Refused(f"{running.actor_name}'s audit is already running. Wait for its report.")
         report = audits.asked_for(
             rollout,
             actor_name=actor.get_username(),

@@ -14,7 +14,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.models import WORKING, Rollout, StepRun, StepState
 
-ASKED = {"cancel": "cancel its statement", "end": "end"}
+ASKED = {"cancel": "cancel its query", "end": "terminate"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def end_blocker(
             with journal.atomic():
                 activity_log.record(
                     Event.BLOCKER_CANCELLED if how == "cancel" else Event.BLOCKER_ENDED,
-                    f"Asked {_said(blocker)} to {ASKED[how]}: it was in the way of {run.name}.",
+                    f"Asked {_said(blocker)} to {ASKED[how]}; it was blocking {run.name}.",
                     on=run,
                     actor=actor,
                     source=source,
@@ -96,15 +96,15 @@ def end_blocker(
                     query=blocker.query,
                 )
                 if not blockers.signal(connection, blocker, how):
-                    raise Refused(f"pid {pid} has ended by itself: nothing was done.")
+                    raise Refused(f"pid {pid} has already ended; no action was needed.")
             gone = blockers.has_gone(connection, blocker)
     except psycopg.Error as error:
         raise Refused(f"The database refused: {error}".strip()) from error
     if gone:
-        return f"{_said(blocker)} is out of the way."
+        return f"{_said(blocker)} no longer blocks {run.name}."
     return (
-        f"{_said(blocker)} was asked to {ASKED[how]}, and is still there. Look again in a moment"
-        f"{', or end the session' if how == 'cancel' else ''}."
+        f"{_said(blocker)} was asked to {ASKED[how]} and has not stopped yet. Check again shortly"
+        f"{', or terminate the session' if how == 'cancel' else ''}."
     )
 
 
@@ -112,18 +112,18 @@ def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, B
     """The session, asked about afresh. Raises Refused where it is not to be touched."""
     held = held_up(rollout)
     if held is None:
-        raise Refused("Nothing waits for another session now: nothing was done.")
+        raise Refused("No step waits for another session now; no action was taken.")
     blocker = held.blocker(pid, began_at)
     if blocker is None:
         raise Refused(
-            f"pid {pid} is not what {held.step_run.run.name} waits for now: nothing was done. "
-            "Look at the page again."
+            f"pid {pid} does not block {held.step_run.run.name}; no action was taken. "
+            "Reload the page."
         )
     try:
         with target_of(rollout.environment).connect() as connection:
             reason = blockers.refusal_to_end(connection, blocker, held.standing, how)
     except psycopg.Error as error:
-        raise Refused(f"The database could not be asked: {error}".strip()) from error
+        raise Refused(f"The database is not available: {error}".strip()) from error
     if reason:
         raise Refused(reason)
     return held, blocker

@@ -11,5 +11,5 @@ def ask_to_cancel(work: Attempted) -> None:
         return
     work.refresh_from_db()
     if getattr(work, work.state_field) == RunState.CANCELLING:
-        raise Refused(f"{work.title} is being cancelled. Wait until it stops.")
-    raise Refused("It is not under way any more: there is nothing to cancel.")
+        raise Refused(f"{work.title} is being cancelled. Wait for it to stop.")
+    raise Refused(f"{work.title} has already ended: there is nothing to cancel.")

@@ -40,11 +40,11 @@ def asked_for(
     name = name.strip() or free_name(origin.plan)
     if not _NAME.fullmatch(name):
         raise Refused(
-            f"An environment's name begins with a letter, and has up to 40 of a-z, 0-9 and "
-            f"hyphens: “{name}” will not do."
+            f"Invalid name “{name}”. Use up to 40 characters (a–z, 0–9, hyphens), beginning with a "
+            "letter."
         )
     if name in configured() or _there().filter(name=name).exists():
-        raise Refused(f"There is an environment {name} already. Drop it first, or name another.")
+        raise Refused(f"Environment {name} already exists. Drop it, or choose another name.")
     made = Environment.objects.create(
         name=name,
         plan=origin.plan,
@@ -71,7 +71,8 @@ def drop_environment(made: Environment, *, actor: Actor, source: str = "web") ->
     """Drop an environment that was made from a snapshot. Raises Refused."""
     made.refresh_from_db()
     if made.state != EnvironmentState.READY:
-        raise Refused(f"{made.name} is {made.get_state_display().lower()}: nothing is to drop.")
+        state = made.get_state_display().lower()
+        raise Refused(f"Environment {made.name} cannot be dropped: its state is {state}.")
     rollout = Rollout.objects.filter(plan=made.plan, environment=made.name).first()
     active = active_run(rollout) if rollout else None
     if active is not None:
@@ -84,7 +85,7 @@ def drop_environment(made: Environment, *, actor: Actor, source: str = "web") ->
         raise Refused(f"The database could not be dropped: {error}. Try again.") from error
     activity_log.record(
         Event.ENVIRONMENT_DROPPED,
-        f"Dropped {made.name} and its database {made.database}.",
+        f"Dropped environment {made.name} and its database {made.database}.",
         on=rollout,
         actor=actor,
         source=source,

@@ -22,16 +22,18 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
     plan = plan_of(rollout)
     passes = passes_of(plan, phase)
     if not passes:
-        raise Refused(f"Phase {phase} goes over no table row by row: there is nothing to estimate.")
+        raise Refused(f"Phase {phase} has no backfill to estimate.")
     with journal.atomic():
         Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
         if not gates.is_not_started(gates.newest_runs(rollout).get(phase)):
-            raise Refused(f"Phase {phase} has begun: its page shows what it really takes.")
+            raise Refused(f"Phase {phase} has started. Its page shows its actual progress.")
         if active_run(rollout) is not None:
-            raise Refused("Another phase is at work and would spoil the sample. Wait for its end.")
+            raise Refused(
+                "Another phase is running and would skew the estimate. Wait for it to end."
+            )
         asked = BackfillEstimate.objects.filter(rollout=rollout, phase=phase)
         if any(map(is_waiting, asked.filter(finished_at=None))):
-            raise Refused("An estimate is being made. It appears here in a moment.")
+            raise Refused("An estimate is already running. Wait for its result.")
         for each in passes:
             estimate = BackfillEstimate.objects.create(
                 rollout=rollout,
@@ -44,7 +46,7 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
             queue.send_while_fresh("estimate", estimate.pk)
         activity_log.record(
             Event.ESTIMATE_ASKED_FOR,
-            f"Asked for an estimate of phase {phase}; its sample is rolled back.",
+            f"Requested an estimate of phase {phase}; its sample is rolled back.",
             on=rollout,
             phase=phase,
             actor=actor,

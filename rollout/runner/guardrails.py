@@ -10,7 +10,7 @@ from rollout.models import Rollout, RuleState
 
 
 def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web") -> RuleState:
-    """Let the next phase start though a rule holds it. Raises Refused."""
+    """Let the next phase start although a guardrail blocks it. Raises Refused."""
     with journal.atomic():
         state = (
             RuleState.objects.select_for_update()
@@ -18,12 +18,12 @@ def release(rollout: Rollout, rule_id: str, *, actor: Actor, source: str = "web"
             .first()
         )
         if state is None:
-            raise Refused("That rule holds nothing: there is nothing to release.")
+            raise Refused(f"Guardrail “{rule_id}” blocks no phase: there is nothing to release.")
         state.acting, state.counts_from = False, timezone.now()
         state.save(update_fields=["acting", "counts_from"])
         activity_log.record(
             Event.HOLD_RELEASED,
-            f"Released what rule “{rule_id}” held. {state.message}",
+            f"Released the hold of guardrail “{rule_id}”. {state.message}",
             on=rollout,
             actor=actor,
             source=source,

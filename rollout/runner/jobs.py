@@ -28,21 +28,21 @@ def set_pace(
     if closed := why_gone(job.step_run.run.rollout.environment):
         raise Refused(closed)
     if not 10 <= target_ms <= 2000:
-        raise Refused("A batch may aim at 10 to 2,000 ms. 75 is a good start.")
+        raise Refused("The batch target must be 10 to 2,000 ms, for example 75.")
     if not 5 <= duty_percent <= 100:
-        raise Refused("Batches may run in 5 to 100 percent of the time.")
+        raise Refused("The duty cycle must be 5 to 100 %.")
     if not 1 <= workers <= 32:
-        raise Refused("1 to 32 workers may share a job.")
+        raise Refused("The number of workers must be 1 to 32.")
     with journal.atomic():
         changed = BackfillJob.objects.filter(pk=job.pk, finished_at=None).update(
             target_ms=target_ms, duty_percent=duty_percent, workers=workers
         )
         if not changed:
-            raise Refused("The job has ended: its pace cannot change any more.")
+            raise Refused("The job has ended. Its throttle settings can no longer change.")
         activity_log.record(
             Event.PACE_CHANGED,
-            f"Batches of {job.table} aim at {target_ms} ms in {duty_percent} % of the time, with "
-            f"{workers} workers.",
+            f"Changed the throttle settings of {job.table}: {target_ms:,} ms/batch, "
+            f"{duty_percent} % duty cycle, {workers} worker{'' if workers == 1 else 's'}.",
             on=job.step_run.run,
             actor=actor,
             source=source,
@@ -50,21 +50,22 @@ def set_pace(
 
 
 def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") -> None:
-    """Have the rows that the database refused tried once more. Raises Refused."""
+    """Queue a retry of the rows that the database refused. Raises Refused."""
     run = job.step_run.run
     refuse_out_of_reach(run.rollout)
     if job.kind == Proof.kind:
-        raise Refused("A proof writes no row. Put the rows right, then retry the phase.")
+        raise Refused("A proof writes no rows. Correct the rows, then retry the phase.")
     if run.way == Way.REPAIR and is_outdated(run, gates.newest_runs(run.rollout)):
-        raise Refused("More has been carried out since that repair. Start a new one.")
+        raise Refused("The repair is out of date: a phase has run since. Start a new repair.")
     if run.active and run.state != RunState.PAUSED:
-        raise Refused("The job is at work. Retry its refused rows when it has ended or is paused.")
+        raise Refused("The job is running. Pause it or wait for it to end, then retry its rows.")
     with journal.atomic():
         activity_log.record(
             Event.QUARANTINE_RETRY,
-            f"Had the refused rows of {job.table} tried again.",
+            f"Requested a retry of the quarantined rows of {job.table}.",
             on=run,
             actor=actor,
             source=source,
+            job=job.pk,
         )
         queue.send_while_fresh("retry_quarantined", job.pk, actor.get_username())

@@ -38,18 +38,18 @@ def recognise(
     with target_of(rollout.environment).connect() as connection:
         remains = what_remains(connection, plan, phase)
     if remains:
-        again = " It compares every row once more." if _compares(plan, phase) else ""
+        again = " It compares every row again." if _compares(plan, phase) else ""
         more = f"; and {len(remains) - SHOWN} more" if len(remains) > SHOWN else ""
         raise Refused(
-            f"Phase {phase} is not rolled back: {'; '.join(remains[:SHOWN])}{more}. Run the script "
-            f"to its end: manage.py rollout sql {plan.name} {phase} --rollback.{again}"
+            f"Phase {phase} is not fully rolled back: {'; '.join(remains[:SHOWN])}{more}. Run the "
+            f"script again: manage.py rollout sql {plan.name} {phase} --rollback.{again}"
         )
     with alone_with(rollout):
         _end_what_is_left(rollout)
         runs = gates.newest_runs(rollout)
         begun = [n for n, run in runs.items() if n >= phase and not gates.is_not_started(run)]
         if not begun:
-            raise Refused(f"The journal knows already that phase {phase} is not in place.")
+            raise Refused(f"Phase {phase} is already recorded as rolled back.")
         return [
             _note(rollout, plan, number, actor, source, asked=phase)
             for number in sorted(begun)[::-1]
@@ -66,19 +66,19 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
         for action in plan.backward(step).actions:
             if isinstance(action, Statement) and action.done is not None:
                 if not fetch_bool(connection, action.done):
-                    found.append(f"step {step.id} is not undone")
+                    found.append(f"step {step.id} is not rolled back")
             elif isinstance(action, Proof) and action.source is None:
                 row = connection.execute(action.asks_differing).fetchone()
                 if row and row[0]:
                     found.append(
                         f"{proofs.rows(row[0])} of {action.table.label} "
                         f"{'differs' if row[0] == 1 else 'differ'} from what the legacy columns "
-                        f"say (put {'it' if row[0] == 1 else 'them'} right): {row[1]}: {row[2]}"
+                        f"say (correct {'it' if row[0] == 1 else 'them'}): {row[1]}: {row[2]}"
                     )
             elif isinstance(action, Fill) and _can_be_asked(connection, action):
                 row = connection.execute(action.unfilled(facts.TRUE)).fetchone()
                 if row and row[0]:
-                    found.append(f"step {step.id} has {row[0]:,} rows to bring back")
+                    found.append(f"step {step.id} has {row[0]:,} rows to restore")
     return list(dict.fromkeys(found))
 
 
@@ -98,11 +98,11 @@ def _what_was_compared(plan: Plan, step: Step, *, newest: bool) -> str:
     """
     of_step = [a for a in plan.backward(step).actions if isinstance(a, Proof)]
     if newest and any(proof.source is None for proof in of_step):
-        return "Every row was compared: the legacy columns say what the new ones hold."
+        return "Every row was compared: the legacy columns match the new ones."
     if of_step:
         return (
-            "No row was compared by the console, since what that takes is gone: whether the rows "
-            "were compared before stands in what the script printed."
+            "The console compared no rows, because the data to compare with is gone. The script's "
+            "output says whether it compared them."
         )
     return ""
 
@@ -112,11 +112,11 @@ def _end_what_is_left(rollout: Rollout) -> None:
     if run is None:
         return
     if run.state != RunState.PAUSED and is_held(run):
-        raise Refused(f"A worker has just been at work: {is_busy(run)}")
+        raise Refused(f"A worker is still active: {is_busy(run)}")
     # Its worker's token is void from here on: what the queue still delivers is dropped.
     take_back(run)
     move(run, RunState.CANCELLING)
-    move(run, RunState.CANCELLED, error="It was rolled back by hand.")
+    move(run, RunState.CANCELLED, error="Rolled back by hand.")
 
 
 def _note(
@@ -149,10 +149,10 @@ def _note(
         )
         for position, step in enumerate(steps)
     )
-    told = [f"{run.title} was carried out by hand, and the database shows it."]
+    confirmed = f"{run.title} was done by hand, and the database confirms it."
     activity_log.record(
         Event.ROLLED_BACK_BY_HAND,
-        " ".join([*told, *dict.fromkeys(filter(None, compared.values()))]),
+        " ".join([confirmed, *dict.fromkeys(filter(None, compared.values()))]),
         on=run,
         actor=run.actor_name,
         source=source,

@@ -52,8 +52,8 @@ def why_not_review(rollout: Rollout) -> str:
     for number, run in gates.newest_runs(rollout).items():
         if number >= CONTRACT and not gates.is_not_started(run):
             return (
-                f"Phase {number} has begun: the legacy text is archived with what it means. Roll "
-                "that phase back to review the mapping."
+                f"Phase {number} has started and legacy values are archived. Roll it back to "
+                "change the mapping."
             )
         if reason := refusal_beside_rollback(number, run):
             return reason
@@ -97,13 +97,12 @@ def review_mapping(
         if preview.refusal or preview.outcome is None:
             raise Refused(preview.refusal)
         if not decisions:
-            raise Refused("No value was chosen. Choose what to decide on first.")
+            raise Refused("No value is selected. Select the values to map first.")
         if not preview.outcome.decided and not preview.outcome.changes:
-            raise Refused("Nothing was decided: every text means this already.")
+            raise Refused("No changes: every value already has this mapping.")
         if seen and seen != preview.seen:
             raise Refused(
-                "Something else would change by now than what you saw: texts came, or somebody "
-                "else decided. Look at the preview again."
+                "The data or the mapping changed since your preview. Preview the change again."
             )
         try:
             outcome = _decide(rollout, plan, lookup, decisions, actor, keep=True)
@@ -154,7 +153,7 @@ def _decide(
                 texts=audited.rows if audited else (),
             )
         except psycopg.DataError as error:
-            raise CannotDecide({"": f"The database refuses it: {error}"}) from error
+            raise CannotDecide({"": f"The database rejected it: {error}"}) from error
 
 
 def _digest(outcome: Outcome) -> str:
@@ -173,16 +172,15 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
     texts = f"{forms:,} value{'' if forms == 1 else 's'}"
     rows = outcome.rows_affected
     follow = (
-        "No filled row must follow."
+        "No existing rows to update."
         if rows == 0
-        else "How many filled rows must follow was not counted in time."
+        else "Counting the existing rows to update timed out."
         if rows is None
-        else f"{rows:,} filled rows must follow."
+        else f"{rows:,} existing row{'' if rows == 1 else 's'} to update."
     )
     activity_log.record(
         Event.MAPPING_REVIEWED,
-        f"Decided what {texts} of {change.table}.{change.legacy_column} mean"
-        f"{'s' if forms == 1 else ''}. {follow}",
+        f"Updated the mapping of {texts} in {change.table}.{change.legacy_column}. {follow}",
         on=change,
         actor=change.reviewer,
         source=source,

@@ -158,11 +158,11 @@ def _why_not_retry(run: PhaseRun) -> str:
     if run.state not in STOPPED:
         return (
             f"{run.title} is {run.get_state_display().lower()}: there is nothing to "
-            "retry. Look at the page again."
+            "retry. Reload the page."
         )
     if run.way == Way.REPAIR:
-        return f"More has been carried out since the {run.name}. Start a new repair."
-    return f"{run.title} is not the newest run any more. Look at the page again."
+        return f"The {run.name} is out of date: a phase has run since. Start a new repair."
+    return f"{run.title} is no longer the newest run. Reload the page."
 
 
 def retry(
@@ -206,7 +206,7 @@ def _go_on(
     run = stopped_run(rollout, run) if run is not None else None
     if run is None:
         raise Refused(
-            "Nothing has failed or was cancelled: there is nothing to retry. Start a phase."
+            "No run failed or was cancelled: there is nothing to retry. Start a phase first."
         )
     plan = plan_of(rollout)
     if edited := sql_files.edited_message(rollout, plan, [run.phase]):
@@ -223,7 +223,7 @@ def _go_on(
         plan_digest=digest,
     )
     if not moved:
-        raise Refused("Its state has just changed. Look at the page again.")
+        raise Refused("The run's state has just changed. Reload the page.")
     if digest != former_digest:
         # The plan is another by now: every step asks the catalog afresh what is applied.
         run.steps.all().delete()
@@ -246,7 +246,7 @@ def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
             and not (given := gates.check_gate(gate, evidence)).lets_through
         ):
             raise Refused(
-                f"The plan has changed since phase {run.phase} began. Gate “{given.name}”: "
+                f"The plan changed since phase {run.phase} started. Gate “{given.name}”: "
                 f"{given.message}"
             )
 
@@ -263,9 +263,13 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
             run, RunState.PAUSING, pause=pause
         ):
             run.refresh_from_db()
-            raise Refused(f"It cannot be paused now: {is_busy(run)}")
+            raise Refused(f"Cannot pause now: {is_busy(run)}")
         activity_log.record(
-            Event.PAUSE_ASKED_FOR, f"Asked {run.name} to pause.", on=run, actor=actor, source=source
+            Event.PAUSE_ASKED_FOR,
+            f"Requested a pause of {run.name}.",
+            on=run,
+            actor=actor,
+            source=source,
         )
         if run.state == RunState.PAUSED:
             activity_log.record(
@@ -302,9 +306,13 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         waits = run.state in (RunState.QUEUED, RunState.PAUSED)
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
-            raise Refused(f"It cannot be cancelled now: {is_busy(run)}")
+            raise Refused(f"Cannot cancel now: {is_busy(run)}")
         activity_log.record(
-            Event.CANCEL_ASKED_FOR, f"Asked {run.name} to stop.", on=run, actor=actor, source=source
+            Event.CANCEL_ASKED_FOR,
+            f"Requested cancellation of {run.name}.",
+            on=run,
+            actor=actor,
+            source=source,
         )
         if run.state == RunState.CANCELLED:
             activity_log.record(

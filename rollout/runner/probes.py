@@ -10,15 +10,15 @@ from rollout.plan import plans
 
 
 def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None:
-    """Have a worker try every flow of the plan out. Raises Refused."""
+    """Have a worker run every smoke test of the plan. Raises Refused."""
     refuse_out_of_reach(rollout)
     flows = plans.get(rollout.plan).flows
     if not flows:
-        raise Refused("The plan probes no flow. Add the flows that matter to a phase.")
+        raise Refused("The plan defines no smoke tests. Add them to a phase first.")
     with alone_with(rollout):
         activity_log.record(
             Event.PROBES_ASKED_FOR,
-            f"Asked to try {len(flows)} flows out.",
+            f"Started {len(flows)} smoke test{'' if len(flows) == 1 else 's'}.",
             on=rollout,
             actor=actor,
             source=source,

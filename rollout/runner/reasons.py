@@ -31,5 +31,5 @@ def reason_of(text: str, *, missing: str, shortest: int = 1) -> str:
             f"The reason has {len(reason):,} characters. Shorten it to {LONGEST_REASON:,}."
         )
     if not is_storable(reason):
-        raise Refused("The reason has a character that no text has (NUL). Type it again.")
+        raise Refused("The reason contains a NUL character. Remove it.")
     return reason

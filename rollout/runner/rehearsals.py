@@ -55,8 +55,8 @@ class UnderLoad(Refused):
     def __init__(self, items: list[Item]) -> None:
         said = " ".join(f"{item.name.capitalize()}: {item.evidence}" for item in items)
         super().__init__(
-            "The rehearsal would share processor and disk with the application, and its server is "
-            f"under load. {said} Wait until that is over, name another server in {SETTING}, or "
+            "The rehearsal would share CPU and disk with the application, and the server is under "
+            f"load. {said} Wait for the load to drop, name another server in {SETTING}, or "
             "rehearse anyway."
         )
         self.items = items
@@ -67,23 +67,20 @@ def why_not_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
     under_way = Rehearsal.objects.filter(rollout=rollout, state__in=REHEARSAL_UNDER_WAY).first()
     if under_way is not None:
         return (
-            f"{under_way.actor_name}'s rehearsal {under_way.pk} is under way. Wait for its end, or "
+            f"{under_way.actor_name}'s rehearsal {under_way.pk} is running. Wait for it to end, or "
             "cancel it."
         )
     if snapshot is None:
-        return "A rehearsal begins with a snapshot that was verified. Take one first."
+        return "A rehearsal requires a verified snapshot. Take one first."
     if snapshot.state != SnapshotState.VERIFIED:
         return f"Snapshot {snapshot.pk} is not verified. Verify it, or take another."
     if "begun" in snapshot.phases:
         return (
-            f"Snapshot {snapshot.pk} was taken in the middle of a phase. Bring that to its end, "
-            "then take another snapshot."
+            f"Snapshot {snapshot.pk} was taken during a phase. Finish the phase, then take a new "
+            "snapshot."
         )
     if _first_phase(snapshot) > CONTRACT:
-        return (
-            f"Every phase was done when snapshot {snapshot.pk} was taken: nothing is left to "
-            "rehearse. Choose an older one."
-        )
+        return f"Snapshot {snapshot.pk} already has every phase applied. Choose an older one."
     return ""
 
 
@@ -117,7 +114,7 @@ def rehearse(
             raise Refused(refusal)
         assert snapshot is not None
         if snapshot.rollout_id != rollout.pk:
-            raise Refused(f"Snapshot {snapshot.pk} is of {snapshot.rollout}.")
+            raise Refused(f"Snapshot {snapshot.pk} belongs to {snapshot.rollout}. Choose another.")
         number = Rehearsal.objects.filter(rollout=rollout).count() + 1
         made = environments.asked_for(
             snapshot, _free_name(number), Environment.Purpose.REHEARSAL, actor, server=server
@@ -135,10 +132,10 @@ def rehearse(
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=leases.grace(),
         )
-        from_snapshot = f"rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}."
+        from_snapshot = f"rehearsal {rehearsal.pk} from snapshot {rehearsal.snapshot_id}."
         activity_log.record(
             Event.REHEARSAL_ASKED_FOR,
-            f"Asked for {from_snapshot}{_anyway(load_found)}",
+            f"Requested {from_snapshot}{_anyway(load_found)}",
             on=rehearsal,
             actor=actor,
             source=source,
@@ -178,14 +175,14 @@ def _server_for(
             there = connection.info.server_version // 10_000
     except psycopg.Error as error:
         raise Refused(
-            f"The server for rehearsals, {server.name}, does not answer: {str(error).strip()} "
+            f"The rehearsal server {server.name} does not answer: {str(error).strip()} "
             f"Start it, or correct {SETTING}."
         ) from error
     if there < (major := int(snapshot.server_version.partition(".")[0])):
         raise Refused(
-            f"Snapshot {snapshot.pk} is of PostgreSQL {major}, and the server for rehearsals, "
-            f"{server.name}, is PostgreSQL {there}: no dump is restored into an older version. "
-            f"Name a server of PostgreSQL {major} or newer in {SETTING}."
+            f"Snapshot {snapshot.pk} is from PostgreSQL {major}, and the rehearsal server "
+            f"{server.name} runs PostgreSQL {there}: a dump cannot be restored into an older "
+            f"version. Name a server with PostgreSQL {major} or newer in {SETTING}."
         )
     return server.name, []
 
@@ -206,7 +203,7 @@ def cancel_rehearsal(rehearsal: Rehearsal, *, actor: Actor, source: str = "web")
             phases.cancel(rehearsal.stage, actor=actor, source=source)
         activity_log.record(
             Event.REHEARSAL_CANCEL_ASKED_FOR,
-            f"Asked to cancel rehearsal {rehearsal.pk}, from snapshot {rehearsal.snapshot_id}.",
+            f"Requested cancellation of rehearsal {rehearsal.pk}.",
             on=rehearsal,
             actor=actor,
             source=source,
@@ -217,7 +214,7 @@ def drop_database(rehearsal: Rehearsal, *, actor: Actor, source: str = "web") ->
     """Drop the database of a rehearsal that has ended. Raises Refused."""
     rehearsal.refresh_from_db()
     if rehearsal.under_way:
-        raise Refused("It is under way. Cancel it, and its database goes.")
+        raise Refused(f"{rehearsal.title} is still running. Cancel it: that drops its database.")
     environments.drop_environment(rehearsal.environment, actor=actor, source=source)
 
 
@@ -229,4 +226,4 @@ def _anyway(overridden: Sequence[Item]) -> str:
     if not overridden:
         return ""
     names = ", ".join(item.name for item in overridden)
-    return f" Anyway, though its server was under load: {names}."
+    return f" Started although the server was under load: {names}."

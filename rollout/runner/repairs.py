@@ -113,8 +113,8 @@ def preview_repair(
         return RepairPreview(refusal=str(problem))
     except errors.DataError as error:
         return RepairPreview(
-            refusal=f"Not a key of {table_label}: {error.diag.message_primary}. Take keys from a "
-            "report."
+            refusal=f"Invalid key for {table_label}: {error.diag.message_primary}. Copy keys from "
+            "an audit report."
         )
 
 
@@ -130,19 +130,18 @@ def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> Repair
         return RepairPreview(
             sql=sql,
             refusal=refusal,
-            uncounted=f"Counting the rows takes longer than {PREVIEW_SECONDS} s. The repair counts "
-            "them before it writes.",
+            uncounted=f"Counting the rows took longer than {PREVIEW_SECONDS} s. The repair counts "
+            "them when it starts.",
         )
     left = found.rows - found.writable
     advice = ""
     if left:
         advice = RepairPlan.advice(found.categories) or (
-            "A text of these rows is not mapped without doubt. Review the mapping, then repair."
+            "Some values have no unambiguous mapping. Review the mapping first."
         )
     if not found.rows:
         refusal = (
-            "No row is as selected any more: there is nothing to repair. Start a new audit to see "
-            "what is."
+            "No rows match the selection any more: there is nothing to repair. Start a new audit."
         )
     elif not found.writable:
         refusal = refusal or advice
@@ -261,13 +260,13 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
     runs = gates.newest_runs(rollout)
     phase = _newest_phase(runs)
     if phase < BACKFILL:
-        return "Nothing has been filled in yet, so there is nothing to repair. Start phase 2 first."
+        return "The backfill has not run yet. Start phase 2 first."
     if reason := refusal_beside_rollback(phase, runs[phase]):
         return reason
     if phase >= CONTRACT:
         return (
-            f"Phase {phase} has begun: the legacy text is archived, so nothing can be told right "
-            "by it any more. Roll that phase back to repair rows."
+            f"Phase {phase} has started and legacy values are archived. Roll it back to repair "
+            "rows."
         )
     return ""
 

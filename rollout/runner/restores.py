@@ -118,19 +118,19 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
             approved_at=timezone.now(),
             lease_until=leases.grace(),
         ):
-            raise Refused("Its state has just changed. Look at the page again.")
-        _record(restore, Event.RESTORE_APPROVED, "Approved", actor, source)
+            raise Refused("The restore's state has just changed. Reload the page.")
+        _record(restore, Event.RESTORE_APPROVED, "Approved the", actor, source)
         queue.send_work(restore)
 
 
 def why_not_approve(restore: Restore, actor: Actor) -> str:
     """Why somebody cannot approve a restore now, with what to do about it; empty where they can."""
     if restore.state != RestoreState.WAITING:
-        return "It waits for no approval."
+        return "The restore has no approval pending."
     if staleness(restore.created_at, FRESH, "hour", by_the_database()):
-        return "It has waited for more than an hour. Cancel it and ask again."
+        return "The request is more than an hour old. Cancel it and request the restore again."
     if actor.get_username() == restore.actor_name:
-        return f"{restore.actor_name} asked for it, so another lead is to approve it."
+        return f"Requested by {restore.actor_name}: a different lead must approve it."
     active = active_run(restore.rollout)
     if active is not None:
         return is_busy(active)
@@ -145,7 +145,9 @@ def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> No
         waited = restore.state == RestoreState.WAITING and move(restore, RestoreState.CANCELLED)
         if not waited:
             ask_to_cancel(restore)
-        _record(restore, Event.RESTORE_CANCEL_ASKED_FOR, "Asked to cancel the", actor, source)
+        _record(
+            restore, Event.RESTORE_CANCEL_ASKED_FOR, "Requested cancellation of the", actor, source
+        )
         if waited:
             _record(restore, Event.RESTORE_CANCELLED, "Cancelled the", actor, source)
 
@@ -161,12 +163,11 @@ def _asked_for(
 ) -> Restore:
     _refuse(snapshot, into, made, replace)
     if replaces_live_data(into):
-        known_user(actor, "have production replaced by a snapshot")
+        known_user(actor, "replace production with a snapshot")
     reason = reason_of(
         reason,
         shortest=1 if replaces_live_data(into) else 0,
-        missing="Say why production is to be replaced by a snapshot: the lead who is to approve it "
-        "reads that.",
+        missing="Give a reason for replacing production with a snapshot: the approver sees it.",
     )
     restore = Restore.objects.create(
         snapshot=snapshot,
@@ -177,13 +178,16 @@ def _asked_for(
         reason=reason,
         lease_until=leases.grace(),
     )
-    _record(restore, Event.RESTORE_ASKED_FOR, "Asked for", actor, source)
+    _record(restore, Event.RESTORE_ASKED_FOR, "Requested the", actor, source)
     return restore
 
 
 def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace: bool) -> None:
     if snapshot.rollout.plan != into.plan:
-        raise Refused(f"Snapshot {snapshot.pk} is of {snapshot.rollout.plan}, not of {into.plan}.")
+        raise Refused(
+            f"Snapshot {snapshot.pk} belongs to the plan {snapshot.rollout.plan}, not to "
+            f"{into.plan}. Choose another."
+        )
     refuse_unless_verified(snapshot)
     active = active_run(into)
     if active is not None:
@@ -191,8 +195,8 @@ def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace
     other = Restore.objects.filter(rollout=into, state__in=RESTORE_UNDER_WAY).first()
     if other is not None:
         raise Refused(
-            f"{other.actor_name}'s restore of snapshot {other.snapshot_id} is under way there. "
-            "Wait for its end, or cancel it."
+            f"{other.actor_name}'s restore of snapshot {other.snapshot_id} is in progress there. "
+            "Wait for it to end, or cancel it."
         )
     if made is not None:
         return
@@ -205,8 +209,8 @@ def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace
         raise Refused(f"{failures.of_database(error)} Nothing was changed.") from error
     if there and not replace:
         raise Refused(
-            f"{into.environment} has {', '.join(there)} already. Say that they are to be "
-            "replaced: --yes."
+            f"Tables already exist in {into.environment}: {', '.join(there)}. Confirm that they "
+            "may be replaced (in a shell: --yes)."
         )
 
 
@@ -218,8 +222,8 @@ def _refuse_database(connection: Connection, into: Rollout) -> None:
     for name in protected():
         if own == _identity_of(target_of(name)):
             raise Refused(
-                f"{into.environment} is the very database of {name}. Name another database for it "
-                'in ROLLOUT["ENVIRONMENTS"].'
+                f"{into.environment} points to the same database as {name}. Name another database "
+                'for it in ROLLOUT["ENVIRONMENTS"].'
             )
 
 

@@ -46,7 +46,7 @@ def schedule_start(
         raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
     refuse_unread(plan, phase, seen, "schedule")
     if at <= now:
-        raise Refused(f"{in_zone(at, zone)} is past. Choose a time to come.")
+        raise Refused(f"{in_zone(at, zone)} is in the past. Choose a later time.")
     if at > now + FURTHEST:
         raise Refused(
             f"{in_zone(at, zone)} is too far ahead. Choose a time within the next {FURTHEST.days} "
@@ -55,12 +55,12 @@ def schedule_start(
     window = window_of(plan, phase)
     if window is not None and not window.contains(at):
         raise Refused(
-            f"{in_zone(at, zone)} is outside the maintenance window: {window.sentence}. It opens "
-            f"next at {window.next_opening(now):%Y-%m-%d %H:%M %Z}."
+            f"{in_zone(at, zone)} is outside the maintenance window ({window.sentence}). It next "
+            f"opens at {window.next_opening(now):%Y-%m-%d %H:%M %Z}."
         )
     with alone_with(rollout):
         if gates.is_done(gates.newest_runs(rollout).get(phase)):
-            raise Refused(f"Phase {phase} is done already. Roll it back to carry it out again.")
+            raise Refused(f"Phase {phase} is already complete. Roll it back to run it again.")
         waiting = ScheduledStart.objects.filter(
             rollout=rollout, state=ScheduleState.WAITING
         ).first()
@@ -100,11 +100,12 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
     with journal.atomic():
         waiting = ScheduledStart.objects.select_for_update().filter(rollout=rollout).first()
         if waiting is None or waiting.state != ScheduleState.WAITING:
-            raise Refused("No start waits for its time: there is nothing to cancel.")
+            raise Refused("No start is scheduled: there is nothing to cancel.")
         end(waiting, ScheduleState.CANCELLED, "")
         activity_log.record(
             Event.START_UNSCHEDULED,
-            f"Cancelled the start of phase {waiting.phase} at {in_zone(waiting.at, waiting.zone)}.",
+            f"Cancelled the scheduled start of phase {waiting.phase} at "
+            f"{in_zone(waiting.at, waiting.zone)}.",
             on=waiting,
             actor=actor,
             source=source,

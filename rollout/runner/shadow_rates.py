@@ -1,4 +1,4 @@
-"""How many of the application's reads are answered by both shapes."""
+"""How many of the application's reads are repeated by both schemas."""
 
 import math
 
@@ -20,9 +20,11 @@ def set_shadow_percent(
     Setting it to what it is changes nothing, and is no entry of the log.
     """
     if not math.isfinite(percent) or not 0 <= percent <= 100:
-        raise Refused("0 to 100 percent of the reads may be answered by both shapes.")
+        raise Refused("The sample rate must be 0 to 100 %.")
     if 0 < percent < SMALLEST_PERCENT:
-        raise Refused(f"The smallest share is {SMALLEST_PERCENT:g} %. Give that, or 0 for none.")
+        raise Refused(
+            f"The smallest sample rate is {SMALLEST_PERCENT:g} %. Use that, or 0 for no reads."
+        )
     with journal.atomic():
         before = Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk).shadow_percent
         rollout.shadow_percent = percent
@@ -31,7 +33,7 @@ def set_shadow_percent(
         rollout.save(update_fields=["shadow_percent"])
         activity_log.record(
             Event.SHADOW_SHARE_CHANGED,
-            f"Set shadow reads from {before:g} % to {percent:g} % of the reads.",
+            f"Changed the sample rate of shadow reads from {before:g} % to {percent:g} %.",
             on=rollout,
             actor=actor,
             source=source,

@@ -47,10 +47,10 @@ def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
         if not snapshot.sha256 or not move(
             snapshot, SnapshotState.TAKEN, lease_until=leases.grace(), **again
         ):
-            raise Refused("There is no dump of it to verify. Take another snapshot.")
+            raise Refused(f"Snapshot {snapshot.pk} has no dump to verify. Take a new snapshot.")
         activity_log.record(
             Event.VERIFICATION_ASKED_FOR,
-            f"Asked to verify snapshot {snapshot.pk}.",
+            f"Requested verification of snapshot {snapshot.pk}.",
             on=snapshot,
             actor=actor,
             source=source,
@@ -73,7 +73,7 @@ def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
         ask_to_cancel(snapshot)
         activity_log.record(
             Event.SNAPSHOT_CANCEL_ASKED_FOR,
-            f"Asked to cancel snapshot {snapshot.pk}.",
+            f"Requested cancellation of snapshot {snapshot.pk}.",
             on=snapshot,
             actor=actor,
             source=source,
@@ -85,9 +85,9 @@ def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
     with alone_with(snapshot.rollout):
         snapshot.refresh_from_db()
         if snapshot.under_way:
-            raise Refused("It is under way. Wait for its end.")
+            raise Refused(f"Snapshot {snapshot.pk} is still in progress. Wait for it to end.")
         if snapshot.state == SnapshotState.DELETED:
-            raise Refused("It is deleted already.")
+            raise Refused(f"Snapshot {snapshot.pk} is already deleted.")
         _delete(snapshot, actor, source, "Deleted")
 
 
@@ -100,7 +100,7 @@ def remove_expired() -> None:
     )
     for snapshot in expired.select_related("rollout"):
         try:
-            _delete(snapshot, "watchdog", "watchdog", "Deleted as its time was over:")
+            _delete(snapshot, "watchdog", "watchdog", "Deleted expired")
         except Refused as refusal:
             _log.warning("Snapshot %s: %s", snapshot.pk, refusal)
 
@@ -111,8 +111,8 @@ def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
     active = active_run(rollout)
     if active is not None and active.state in WORKING:
         raise Refused(
-            f"Phase {active.phase} is {active.get_state_display().lower()}, and a snapshot would "
-            "hold its locks up. Wait for its end, or pause it."
+            f"Phase {active.phase} is {active.get_state_display().lower()}; a snapshot would "
+            "delay its locks. Wait for it to end, or pause it."
         )
     snapshot = Snapshot.objects.create(
         rollout=rollout,
@@ -123,7 +123,7 @@ def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
     )
     activity_log.record(
         Event.SNAPSHOT_ASKED_FOR,
-        f"Asked for snapshot {snapshot.pk}.",
+        f"Requested snapshot {snapshot.pk}.",
         on=snapshot,
         actor=actor,
         source=source,
@@ -135,7 +135,7 @@ def _refuse_beside_another(rollout: Rollout) -> None:
     other = Snapshot.objects.filter(rollout=rollout, state__in=SNAPSHOT_UNDER_WAY).first()
     if other is not None:
         raise Refused(
-            f"{other.actor_name}'s snapshot {other.pk} is under way. Wait until it is verified."
+            f"{other.actor_name}'s snapshot {other.pk} is in progress. Wait until it is verified."
         )
 
 
@@ -143,7 +143,9 @@ def _delete(snapshot: Snapshot, actor: Actor | str, source: str, verb: str) -> N
     try:
         dump_storage.remove(snapshot.storage_name)
     except OSError as error:
-        raise Refused(f"The storage would not delete it: {error}. Look at the storage.") from error
+        raise Refused(
+            f"Could not delete it from the storage: {error}. Check the storage."
+        ) from error
     move(snapshot, SnapshotState.DELETED, deleted_at=timezone.now())
     activity_log.record(
         Event.SNAPSHOT_DELETED,

@@ -17,15 +17,13 @@ def accept_files(rollout: Rollout, *, actor: Actor, source: str = "shell") -> li
             rollout, plan, gates.started_phases(gates.newest_runs(rollout))
         )
         if not steps:
-            raise Refused(
-                "No SQL file was edited after it was applied: there is nothing to accept."
-            )
+            raise Refused("No edited SQL files to accept.")
         for step in steps:
             was, step.checksum = step.checksum, plan.checksum_of(step.run.phase, step.step)
             step.save(update_fields=["checksum"])
             activity_log.record(
                 Event.EDITED_FILE_ACCEPTED,
-                f"The files of step {step.step} are accepted as they are now.",
+                f"Accepted the edited files of step {step.step}.",
                 on=rollout,
                 phase=step.run.phase,
                 actor=actor,

@@ -1,4 +1,4 @@
-"""Accepting a mismatch for a while: by whom, why, and until when."""
+"""Waivers of mismatches: by whom, why, and until when."""
 
 from datetime import datetime, timedelta
 
@@ -17,18 +17,18 @@ LONGEST = timedelta(days=90)
 def waive(
     finding: Finding, *, reason: str, until: datetime, actor: Actor, source: str = "web"
 ) -> None:
-    """Accept a mismatch until a moment: reports count it, and it stops no phase.
+    """Waive a mismatch until a moment: reports count it, and it stops no phase.
 
     Raises Refused without a reason, or for a moment that is past or further off than 90 days.
     """
     now = timezone.now()
     reason = reason_of(
-        reason, missing="Say why this mismatch is accepted: the reason stays in the audit log."
+        reason, missing="Give a reason for the waiver: it is kept in the activity log."
     )
     if until <= now:
-        raise Refused("The day until which the mismatch is accepted is past. Choose a later one.")
+        raise Refused("The last day of the waiver is in the past. Choose a later day.")
     if until > now + LONGEST:
-        raise Refused(f"A mismatch can be accepted for at most {LONGEST.days} days.")
+        raise Refused(f"A waiver can last at most {LONGEST.days} days.")
     with journal.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             waived_by=actor.get_username(),
@@ -38,7 +38,7 @@ def waive(
         )
         activity_log.record(
             Event.MISMATCH_ACCEPTED,
-            f"Accepted {_named(finding)} until {until:%Y-%m-%d}: {reason}",
+            f"Waived {_named(finding)} until {until:%Y-%m-%d}: {reason}",
             on=finding,
             actor=actor,
             source=source,
@@ -46,16 +46,16 @@ def waive(
 
 
 def unwaive(finding: Finding, *, actor: Actor, source: str = "web") -> None:
-    """Accept a mismatch no longer. Raises Refused when nobody does."""
+    """Remove a mismatch's waiver. Raises Refused if it has none."""
     with journal.atomic():
         changed = Finding.objects.filter(pk=finding.pk, waived_until__gt=timezone.now()).update(
             waived_until=timezone.now()
         )
         if not changed:
-            raise Refused("Nobody accepts this mismatch: there is nothing to take back.")
+            raise Refused("This mismatch is not waived. Reload the page.")
         activity_log.record(
             Event.ACCEPTANCE_TAKEN_BACK,
-            f"{_named(finding)} is no longer accepted",
+            f"Removed the waiver of {_named(finding)}.",
             on=finding,
             actor=actor,
             source=source,

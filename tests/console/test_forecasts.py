@@ -54,7 +54,7 @@ def test_before_the_columns_are_there_nothing_is_planned(rollout: Rollout, lead:
 def test_a_phase_that_goes_over_no_table_has_no_forecast(rollout: Rollout, lead: Client) -> None:
     assert "Backfill estimates" not in text_of(lead, f"{PAGE}phases/0/start/")
     text = lead.post(f"{PAGE}phases/0/estimate/", follow=True).content.decode()
-    assert "there is nothing to estimate" in text
+    assert "has no backfill to estimate" in text
 
 
 def test_a_phase_that_has_begun_has_no_forecast(rollout: Rollout, lead: Client) -> None:
@@ -62,14 +62,14 @@ def test_a_phase_that_has_begun_has_no_forecast(rollout: Rollout, lead: Client) 
     ran(rollout, 2, "failed")
     assert "Backfill estimates" not in text_of(lead, START)
     text = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
-    assert "Phase 2 has begun" in text
+    assert "Phase 2 has started" in text
 
 
 def test_no_sample_is_taken_while_a_phase_is_at_work(rollout: Rollout, lead: Client) -> None:
     ran(rollout, 0)
     ran(rollout, 1, "running")
     text = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
-    assert "Another phase is at work" in text
+    assert "Another phase is running" in text
 
 
 def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead: Client) -> None:
@@ -84,7 +84,7 @@ def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead
     assert "<html" not in fragment
     assert "Steps" not in fragment
     again = lead.post(f"{PAGE}phases/2/estimate/", follow=True).content.decode()
-    assert "An estimate is being made." in again
+    assert "An estimate is already running." in again
     assert [e.table for e in BackfillEstimate.objects.order_by("pk")] == [
         "properties",
         "property_images",

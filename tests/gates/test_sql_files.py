@@ -104,7 +104,7 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
     from rollout.queries.status import status_of
     from tests import rollouts
 
-    assert "No SQL file was edited" in refused(
+    assert "No edited SQL files" in refused(
         lambda: runner.accept_files(rollout, actor=rollouts.ADA)
     )
     rollouts.carry_out(rollout, 0, 1)

@@ -107,7 +107,7 @@ class TestWaivers:
         runner.waive(finding, reason="Why.", until=timezone.now() + timedelta(days=1), actor=ADA)
         runner.unwaive(finding, actor=ADA)
         assert states(report_on(rollout, {"a"})) == {"a": "persisting"}
-        with pytest.raises(Refused, match="nothing to take back"):
+        with pytest.raises(Refused, match="This mismatch is not waived"):
             runner.unwaive(finding, actor=ADA)
 
     @pytest.mark.parametrize(

@@ -70,7 +70,10 @@ def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollo
         "approved",
     ]
     assert [phase.can_roll_back for phase in status.phases] == [False, False, True, False, False]
-    assert status.phases[1].roll_back_refusal == "Phase 2 is newer. Roll that back first."
+    assert (
+        status.phases[1].roll_back_refusal
+        == "Roll back phase 2 first: the newest phase comes first."
+    )
 
 
 def test_a_phase_that_was_rolled_back_is_pending_again(rollout: Rollout) -> None:
@@ -97,7 +100,7 @@ def test_while_a_run_is_active_nothing_else_may_begin(rollout: Rollout) -> None:
     assert status.active == active
     assert not any(phase.can_start or phase.can_roll_back for phase in status.phases)
     assert status.phases[1].start_refusal == (
-        "ada's phase 1 is running. Wait for its end, or cancel it."
+        "ada's phase 1 is running. Wait for it to end, or cancel it."
     )
 
 

@@ -94,7 +94,7 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
     code, _out, err = shell("blockers", rollout.plan, "--cancel", str(blocker.pid))
     assert (code, "runs no query to cancel" in err) == (1, True)
     code, _out, err = shell("blockers", rollout.plan, "--end", "1")
-    assert (code, "is not what phase 1 waits for" in err) == (1, True)
+    assert (code, "does not block phase 1" in err) == (1, True)
 
     address = f"{journal.PAGE}blockers/{blocker.pid}/"
     asks = journal.text_of(lead, address, began_at=blocker.began_at)
@@ -106,7 +106,7 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
 
     press = {"began_at": blocker.began_at, "how": "end"}
     said = lead.post(address, press, follow=True).content.decode()
-    assert "is out of the way" in said
+    assert "no longer blocks" in said
     wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
     entry = LogEntry.objects.get(event="blocker ended")
     assert entry.actor == "lead"
@@ -114,7 +114,7 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
     assert entry.data["pid"] == blocker.pid
     assert not StepRun.objects.exclude(standing=None).exists()
     said = lead.post(address, press, follow=True).content.decode()
-    assert "nothing was done" in said
+    assert "no action was taken" in said
 
 
 def test_a_wait_ends_on_the_page_when_the_transaction_does(waiting: PhaseRun) -> None:

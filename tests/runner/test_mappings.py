@@ -43,7 +43,7 @@ def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_anew(
     assert (change.reviewer, change.rows_affected) == ("ada", affected)
     assert change.moves_rows
     entry = LogEntry.objects.get(event="mapping reviewed")
-    assert f"{affected:,} filled rows must follow" in entry.message
+    assert f"{affected:,} existing rows to update" in entry.message
     assert audit_gate(filled).startswith("fail: The clean audit")
     assert "older than ada's review of properties.type" in audit_gate(filled)
 
@@ -86,14 +86,14 @@ def test_what_has_changed_since_it_was_seen_is_not_carried_out(
     seen = runner.preview_review(filled, lookup, SPLIT, actor=ADA).seen
     with rollouts.target() as application:
         application.execute("UPDATE properties SET type = ' ApT ' WHERE type = 'apt'")
-    with pytest.raises(Refused, match="Look at the preview again"):
+    with pytest.raises(Refused, match="Preview the change again"):
         runner.review_mapping(filled, lookup, SPLIT, actor=ADA, seen=seen)
     assert not MappingChange.objects.exists()
 
 
 def test_pressing_twice_decides_once(filled: Rollout, lookup: Lookup) -> None:
     runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
-    with pytest.raises(Refused, match="means this already"):
+    with pytest.raises(Refused, match="already has this mapping"):
         runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
     assert MappingChange.objects.count() == 1
 
@@ -107,8 +107,8 @@ def test_nothing_is_decided_while_a_run_is_at_work(filled: Rollout, lookup: Look
 def test_nothing_is_decided_once_the_legacy_text_is_gone(filled: Rollout, lookup: Lookup) -> None:
     rollouts.carry_out(filled, 3, 4)
     refusal = runner.preview_review(filled, lookup, SPLIT, actor=ADA).refusal
-    assert refusal.startswith("Phase 4 has begun")
-    with pytest.raises(Refused, match="Phase 4 has begun"):
+    assert refusal.startswith("Phase 4 has started")
+    with pytest.raises(Refused, match="Phase 4 has started"):
         runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
 
 

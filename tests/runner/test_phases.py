@@ -49,7 +49,7 @@ def test_leads_who_press_start_at_the_same_moment_start_it_once(tiny: Rollout) -
         assert len(runs) == 1
         assert len(refusals) == 3
         winner = runs[0].actor_name
-        assert refusals == [f"{winner}'s phase 0 is queued. Wait for its end, or cancel it."] * 3
+        assert refusals == [f"{winner}'s phase 0 is queued. Wait for it to end, or cancel it."] * 3
         assert [message.arguments[0] for message in rollouts.queued()].count(runs[0].pk) == 1
 
 
@@ -98,7 +98,7 @@ def test_what_was_true_before_somebody_else_was_done_is_asked_again(tiny: Rollou
             [tiny.pk],
         )
     thread.join()
-    assert told == ["Phase 0 is done already. Roll it back to carry it out again."]
+    assert told == ["Phase 0 is already complete. Roll it back to run it again."]
     assert PhaseRun.objects.count() == 1
 
 
@@ -139,7 +139,7 @@ def test_a_phase_that_does_not_exist_is_refused(tiny: Rollout, phase: int) -> No
 def test_a_rollback_goes_from_the_newest_phase_down(tiny: Rollout) -> None:
     rollouts.carry_out(tiny, 0, 1, 2)
     assert refused(lambda: runner.roll_back(tiny, 0, actor=ADA)) == (
-        "Phase 2 is newer. Roll that back first."
+        "Roll back phase 2 first: the newest phase comes first."
     )
     rollouts.carry_back(tiny, 2, 1, 0)
     assert "nothing to roll back" in refused(lambda: runner.roll_back(tiny, 0, actor=ADA))
@@ -148,7 +148,7 @@ def test_a_rollback_goes_from_the_newest_phase_down(tiny: Rollout) -> None:
 
 def test_a_done_phase_is_not_started_again(tiny: Rollout) -> None:
     rollouts.carry_out(tiny, 0)
-    assert "done already" in refused(lambda: runner.start(tiny, 0, actor=ADA))
+    assert "already complete" in refused(lambda: runner.start(tiny, 0, actor=ADA))
 
 
 def test_a_paused_run_goes_on_only_when_it_is_resumed(tiny: Rollout) -> None:
@@ -239,12 +239,12 @@ def test_retry_of_a_run_that_cannot_go_on_says_which_and_why(tiny: Rollout) -> N
     first = rollouts.carry_out(tiny, 0)
     with pytest.raises(runner.Refused, match="Phase 0 is done: there is nothing to retry"):
         runner.retry(tiny, run=first, actor=ADA)
-    with pytest.raises(runner.Refused, match="Nothing has failed or was cancelled"):
+    with pytest.raises(runner.Refused, match="No run failed or was cancelled"):
         runner.retry(tiny, actor=ADA)
     PhaseRun.objects.filter(pk=first.pk).update(state=RunState.FAILED)
     first.refresh_from_db()
     PhaseRun.objects.create(rollout=tiny, phase=0, state=RunState.FAILED)
-    with pytest.raises(runner.Refused, match="Phase 0 is not the newest run any more"):
+    with pytest.raises(runner.Refused, match="Phase 0 is no longer the newest run"):
         runner.retry(tiny, run=first, actor=ADA)
 
 
@@ -299,7 +299,7 @@ def test_a_retry_under_a_changed_plan_asks_every_step_again(tiny: Rollout) -> No
 def test_a_second_audit_waits_for_the_one_under_way(tiny: Rollout) -> None:
     runner.start_audit(tiny, actor=ADA)
     assert refused(lambda: runner.start_audit(tiny, actor=Person("bob"))) == (
-        "An audit that ada started is under way. Wait for its report."
+        "ada's audit is already running. Wait for its report."
     )
     AuditReport.objects.update(status="clean", finished_at=timezone.now())
     runner.start_audit(tiny, actor=ADA)

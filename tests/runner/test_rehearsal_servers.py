@@ -80,7 +80,9 @@ def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
         connections.databases.pop(made.database)
         name_server("")
         assert "no longer names" in why_gone(made.name)
-        with pytest.raises(runner.Refused, match="Name it there again to look at it or to drop it"):
+        with pytest.raises(
+            runner.Refused, match="Name it there again to inspect or drop the database"
+        ):
             runner.drop_environment(made, actor=ADA)
         name_server(target)
         assert why_gone(made.name) == ""
@@ -95,7 +97,7 @@ def test_a_server_that_is_older_than_the_snapshot_is_refused(
         name_server(target)
         with pytest.raises(runner.Refused) as refusal:
             runner.rehearse(short_plan.rollout, actor=ADA)
-    assert "no dump is restored into an older version" in str(refusal.value)
+    assert "a dump cannot be restored into an older version" in str(refusal.value)
     assert f"PostgreSQL {short_plan.server_version.partition('.')[0]}" in str(refusal.value)
     assert not Rehearsal.objects.exists()
 
@@ -127,7 +129,7 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short_plan: Snapshot) -> 
         engineer.post(page, {"keep": "on", "anyway": "on"})
     assert Rehearsal.objects.get().keep
     entry = LogEntry.objects.get(event="rehearsal asked for")
-    assert "Anyway, though its server was under load: ungranted locks" in entry.message
+    assert "Started although the server was under load: ungranted locks" in entry.message
     assert "is waiting for RowExclusiveLock" in entry.data["anyway"]["ungranted locks"]
     runner.cancel_rehearsal(Rehearsal.objects.get(), actor=ADA)
     rollouts.work()

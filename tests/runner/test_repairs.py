@@ -151,7 +151,7 @@ class TestAPreview:
         monkeypatch.setattr(repairs, "PREVIEW_SECONDS", 0.2)
         with rollouts.locked("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE"):
             preview = runner.preview_repair(filled, TABLE, {})
-            assert "counts them before it writes" in preview.uncounted
+            assert "counts them when it starts" in preview.uncounted
             assert preview.sql
             run = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
         rollouts.work()
@@ -165,7 +165,7 @@ class TestAPreview:
         [
             ("houses", {}, "The plan fills no table houses"),
             (TABLE, {"columns": ["price"]}, "The plan fills no column price"),
-            (TABLE, {"keys": [["seven"]]}, "Not a key of properties"),
+            (TABLE, {"keys": [["seven"]]}, "Invalid key for properties"),
             (TABLE, {}, "there is nothing to repair"),
         ],
     )
@@ -328,12 +328,12 @@ class TestRefusals:
         damage("currency = 'EUR'")
         runner.roll_back(filled, 2, actor=ADA)
         runner.cancel(filled, actor=ADA)
-        with pytest.raises(runner.Refused, match="The rollback of phase 2 has not come to its"):
+        with pytest.raises(runner.Refused, match="The rollback of phase 2 is incomplete"):
             runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
     def test_none_is_started_once_the_legacy_text_is_archived(self, filled: Rollout) -> None:
         rollouts.carry_out(filled, 3, 4)
-        with pytest.raises(runner.Refused, match="Roll that phase back to repair rows"):
+        with pytest.raises(runner.Refused, match="Roll it back to repair rows"):
             runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
 
@@ -350,7 +350,9 @@ class TestSteering:
         runner.resume(under_way.rollout, actor=ADA)
         rollouts.work()
         assert rollouts.state_of(under_way) == RunState.DONE
-        assert LogEntry.objects.filter(message="Asked repair of properties to pause.").exists()
+        assert LogEntry.objects.filter(
+            message="Requested a pause of repair of properties."
+        ).exists()
 
     def test_cancelled_it_can_go_on(self, under_way: PhaseRun) -> None:
         runner.cancel(under_way.rollout, actor=ADA)

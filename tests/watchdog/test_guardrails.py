@@ -261,7 +261,7 @@ def test_a_hold_keeps_the_next_phase_from_starting_until_a_person_releases_it(
     runner.release(tiny, "slow", actor=ADA)
     assert LogEntry.objects.get(event="hold released").actor == "ada"
     runner.start(tiny, 1, actor=ADA)
-    with pytest.raises(runner.Refused, match="holds nothing"):
+    with pytest.raises(runner.Refused, match="blocks no phase"):
         runner.release(tiny, "slow", actor=ADA)
 
 

@@ -172,5 +172,5 @@ def test_a_retry_before_the_cause_is_gone_stops_again(expanded: Rollout) -> None
 def test_refused_rows_are_not_tried_again_while_the_job_is_at_work(expanded: Rollout) -> None:
     run = start(expanded)
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
-    with pytest.raises(runner.Refused, match="is at work"):
+    with pytest.raises(runner.Refused, match="is running"):
         runner.retry_quarantined(the_job(), actor=ADA)

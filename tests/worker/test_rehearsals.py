@@ -220,7 +220,7 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearsal = runner.rehearse(properties, actor=ADA)
-    with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is under way"):
+    with pytest.raises(runner.Refused, match=f"ada's rehearsal {rehearsal.pk} is running"):
         runner.rehearse(properties, actor=ADA)
     waiting = runner.roll_back(properties, 0, actor=ADA)
     PhaseRun.objects.filter(pk=waiting.pk).update(created_at=timezone.now() - timedelta(seconds=9))
@@ -259,8 +259,8 @@ def test_what_is_no_beginning_is_refused(rollout: Rollout) -> None:
     with pytest.raises(runner.Refused, match="Take one first"):
         runner.rehearse(rollout, actor=ADA)
     taken(rollout, phases=["done", "begun", "untouched", "untouched", "untouched"])
-    with pytest.raises(runner.Refused, match="in the middle of a phase"):
+    with pytest.raises(runner.Refused, match="was taken during a phase"):
         runner.rehearse(rollout, actor=ADA)
     Snapshot.objects.update(phases=["done"] * 5)
-    with pytest.raises(runner.Refused, match="nothing is left to rehearse"):
+    with pytest.raises(runner.Refused, match="already has every phase applied"):
         runner.rehearse(rollout, actor=ADA)

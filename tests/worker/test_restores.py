@@ -126,13 +126,13 @@ def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_
     before = plain_rows()
     rollouts.execute("GRANT SELECT ON properties TO PUBLIC")
     rollouts.carry_out(properties, 0, 1)
-    with pytest.raises(runner.Refused, match="Say why production is to be replaced"):
+    with pytest.raises(runner.Refused, match="Give a reason for replacing production"):
         restore(first, properties, replace=True)
     asked = restore(first, properties, replace=True, reason="Phase 1 was a mistake.")
     assert asked.state == RestoreState.WAITING
-    with pytest.raises(runner.Refused, match="another lead is to approve it"):
+    with pytest.raises(runner.Refused, match="a different lead must approve it"):
         runner.approve_restore(asked, actor=rollouts.person("ada"))
-    with pytest.raises(runner.Refused, match="Only a user of this site may approve a restore"):
+    with pytest.raises(runner.Refused, match="Only a named user may approve a restore"):
         runner.approve_restore(asked, actor=rollouts.Person("root"))
     bob = rollouts.person("bob")
     with pytest.raises(runner.Refused, match="no verified snapshot of what production holds now"):
@@ -162,9 +162,9 @@ def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_ca
     snapshot = rollouts.snapshot_of(properties)
     asked = restore(snapshot, properties, replace=True, reason="To see.")
     Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
-    with pytest.raises(runner.Refused, match="waited for more than an hour"):
+    with pytest.raises(runner.Refused, match="more than an hour old"):
         runner.approve_restore(asked, actor=rollouts.person("bob"))
-    with pytest.raises(runner.Refused, match=r"restore of snapshot .* is under way there"):
+    with pytest.raises(runner.Refused, match=r"restore of snapshot .* is in progress there"):
         restore(snapshot, properties, replace=True, reason="To see.")
     runner.cancel_restore(asked, actor=ADA)
     assert asked.state == RestoreState.CANCELLED
@@ -184,7 +184,7 @@ def test_an_environment_that_is_productions_database_under_another_name_is_refus
     connections["staging"].close()
     del connections["staging"]
     connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
-    assert "staging is the very database of production" in refusal(snapshot, staging)
+    assert "staging points to the same database as production" in refusal(snapshot, staging)
 
 
 @pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])

@@ -112,13 +112,13 @@ def test_counts_and_pairs_are_those_of_the_dump_while_the_application_writes(
 
 def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> None:
     snapshot = runner.take_snapshot(properties, actor=ADA)
-    with pytest.raises(runner.Refused, match=f"ada's snapshot {snapshot.pk} is under way"):
+    with pytest.raises(runner.Refused, match=f"ada's snapshot {snapshot.pk} is in progress"):
         runner.take_snapshot(properties, actor=ADA)
-    with pytest.raises(runner.Refused, match="It is under way"):
+    with pytest.raises(runner.Refused, match="is still in progress"):
         runner.delete_snapshot(snapshot, actor=ADA)
     Snapshot.objects.all().delete()
     run = runner.start(properties, 0, actor=ADA)
-    with pytest.raises(runner.Refused, match="Wait for its end, or pause it"):
+    with pytest.raises(runner.Refused, match="Wait for it to end, or pause it"):
         runner.take_snapshot(properties, actor=ADA)
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
     runner.take_snapshot(properties, actor=ADA)
@@ -463,9 +463,9 @@ def test_a_deleted_snapshot_is_neither_verified_nor_deleted_again(properties: Ro
     snapshot = taken(properties)
     runner.delete_snapshot(snapshot, actor=ADA)
     assert stored() == []
-    with pytest.raises(runner.Refused, match="deleted already"):
+    with pytest.raises(runner.Refused, match="already deleted"):
         runner.delete_snapshot(snapshot, actor=ADA)
-    with pytest.raises(runner.Refused, match="no dump of it to verify"):
+    with pytest.raises(runner.Refused, match="has no dump to verify"):
         runner.verify_snapshot(snapshot, actor=ADA)
 
 

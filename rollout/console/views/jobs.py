@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -193,13 +193,13 @@ def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
 
 
 def _last_retry(job: BackfillJob) -> LogEntry | None:
-    """The newest word about another try of a job's rows in quarantine: the wish or what came."""
-    run = job.step_run.run
-    asked = Q(event=RETRY_ASKED, data__run=run.pk, message__contains=f" of {job.table} ")
+    """The newest entry about a retry of a job's quarantined rows: its request or its result."""
+    rollout = job.step_run.run.rollout
     return LogEntry.objects.filter(
-        asked | Q(event=RETRY_DONE, data__job=job.pk),
-        plan=run.rollout.plan,
-        environment=run.rollout.environment,
+        plan=rollout.plan,
+        environment=rollout.environment,
+        event__in=(RETRY_ASKED, RETRY_DONE),
+        data__job=job.pk,
         at__gte=job.created_at,
     ).first()
 

@@ -196,7 +196,7 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
     [
         ("", "is not a time in UTC"),
         ("tomorrow", "is not a time"),
-        ("2020-01-01T00:00", "time to come"),
+        ("2020-01-01T00:00", "later time"),
     ],
 )
 def test_what_is_no_time_to_come_is_said_and_kept(

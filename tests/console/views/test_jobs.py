@@ -236,7 +236,7 @@ def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
 def test_the_pace_of_a_job_that_has_ended_stays(rollout: Rollout, lead: Client) -> None:
     job = an_ended_job(rollout)
     text = lead.post(f"{page_of(job)}pace/", PACE, follow=True).content.decode()
-    assert "The job has ended: its pace cannot change any more." in text
+    assert "The job has ended. Its throttle settings can no longer change." in text
 
 
 def test_who_may_not_pause_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
@@ -314,7 +314,7 @@ def test_rows_are_tried_again_once_the_job_is_not_at_work(
     refused(running, "a")
     assert 'id="retry-quarantined"' not in text_of(engineer, page_of(running))
     text = engineer.post(f"{page_of(running)}retry-quarantined/", follow=True).content.decode()
-    assert "The job is at work." in text
+    assert "The job is running." in text
     running.step_run.run.delete()
 
     job = an_ended_job(rollout, quarantined=1)

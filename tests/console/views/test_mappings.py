@@ -288,7 +288,7 @@ def test_what_is_typed_is_previewed_decided_in_ones_name_and_listed(
     assert f"Update {change.rows_affected}" in text
     assert "Set by <strong>engineer</strong>" in text
     again = engineer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
-    assert "means this already" in again
+    assert "already has this mapping" in again
     assert MappingChange.objects.count() == 1
     correct = text_of(engineer, f"/rollout/mapping-changes/{change.pk}/correct/")
     assert f"{change.rows_affected} row" in correct

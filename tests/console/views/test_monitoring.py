@@ -195,7 +195,7 @@ def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout:
     assert "Shadow read sample rate set to 7.5 %." in same.content.decode()
     for percent in ("1e-321", "0.0009"):
         answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
-        assert "The smallest share is 0.001 %." in answer.content.decode()
+        assert "The smallest sample rate is 0.001 %." in answer.content.decode()
     rollout.refresh_from_db()
     assert rollout.shadow_percent == 7.5
     # The share that it had already is no news.

@@ -221,7 +221,9 @@ def test_rolling_back_asks_first_and_names_the_steps_newest_first(
 def test_a_rollback_that_is_not_its_turn_is_refused(rollout: Rollout, lead: Client) -> None:
     ran(rollout, 0)
     ran(rollout, 1)
-    assert "Phase 1 is newer. Roll that back first." in text_of(lead, f"{PAGE}phases/0/roll-back/")
+    assert "Roll back phase 1 first: the newest phase comes first." in text_of(
+        lead, f"{PAGE}phases/0/roll-back/"
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
     rollout: Rollout, engineer: Client
 ) -> None:
     text = text_of(engineer, LIST)
-    assert "A rehearsal begins with a snapshot that was verified. Take one first." in text
+    assert "A rehearsal requires a verified snapshot. Take one first." in text
     assert "No rehearsals yet." in text
     assert 'id="rehearse"' not in text
     snapshot = taken(rollout, phases=["untouched"] * 5)
@@ -101,7 +101,7 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
     again = engineer.post(LIST, follow=True).content.decode()
-    assert f"rehearsal {rehearsal.pk} is under way" in again
+    assert f"rehearsal {rehearsal.pk} is running" in again
 
 
 def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, engineer: Client) -> None:

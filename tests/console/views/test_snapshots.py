@@ -79,7 +79,7 @@ def test_pressing_asks_for_one_and_says_so(rollout: Rollout, engineer: Client) -
     snapshot = Snapshot.objects.get()
     assert (snapshot.state, snapshot.actor_name) == (SnapshotState.TAKING, "engineer")
     again = engineer.post(LIST, follow=True).content.decode()
-    assert f"engineer&#x27;s snapshot {snapshot.pk} is under way." in again
+    assert f"engineer&#x27;s snapshot {snapshot.pk} is in progress." in again
 
 
 @pytest.mark.parametrize("who", ["viewer", "engineer", "lead"])
@@ -108,7 +108,7 @@ def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
 ) -> None:
     snapshot = taken(rollout, "failed", sha256="")
     address = f"{page_of(snapshot)}verify/"
-    assert "There is no dump of it to verify." in lead.post(address, follow=True).content.decode()
+    assert "has no dump to verify." in lead.post(address, follow=True).content.decode()
     Snapshot.objects.update(sha256="ab" * 32)
     assert "Verifying the snapshot." in lead.post(address, follow=True).content.decode()
     snapshot.refresh_from_db()
@@ -139,7 +139,7 @@ def test_a_staging_database_is_asked_for_and_needs_a_verified_snapshot(
     assert asked.environment is not None
     assert (asked.environment.name, asked.rollout.environment) == ("staging", "staging")
     assert (
-        "There is an environment staging already"
+        "Environment staging already exists"
         in engineer.post(
             address, {"name": "staging", "snapshot": snapshot.pk}, follow=True
         ).content.decode()
@@ -152,7 +152,7 @@ def test_production_is_replaced_only_when_another_lead_says_so(
     snapshot = taken(rollout)
     asked = restored(snapshot, actor_name="lead", reason=HOSTILE)
     text = text_of(lead, page_of(snapshot))
-    assert "lead asked for it, so another lead is to approve it" in text
+    assert "Requested by lead: a different lead must approve it" in text
     assert "<img" not in text
     assert 'id="approve-restore"' not in text
     Restore.objects.update(actor_name="grace")
