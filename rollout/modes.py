@@ -142,8 +142,8 @@ def _remembered(cursor: Any, plan: str, using: str) -> Modes:
     if key not in _lost:
         _lost.add(key)
         _log.error(
-            "The schema “rollout” of the database %s is missing. This process goes on as before: "
-            "it reads %s and writes %s. The rollout's page says what to do.",
+            "The schema “rollout” of the database %s is missing. This process keeps its last "
+            "modes: it reads %s and writes %s. The rollout's page says what to do.",
             *(key[2], modes.read, modes.write),
         )
     return modes

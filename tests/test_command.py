@@ -176,7 +176,7 @@ def test_an_unknown_plan_or_environment_is_wrong_use(cli: Cli, verb: str, more: 
     assert cli(verb, PLAN, *more, "--env", "moon") == (
         2,
         "",
-        "There is no environment 'moon'. Known environments: production.\n",
+        "Unknown environment 'moon'. Available: production.\n",
     )
 
 

@@ -145,7 +145,7 @@ def test_workers_and_a_whole_cluster_are_killed_and_the_backfill_ends(
     assert_every_row_was_counted_once(MANY)
     brought_back = LogEntry.objects.filter(event="brought back")
     assert brought_back.count() >= 3
-    assert all("has not been heard of for 10 s" in entry.message for entry in brought_back)
+    assert all("was unresponsive for 10 s" in entry.message for entry in brought_back)
 
 
 def test_a_pause_takes_effect_within_a_second_and_a_resume_goes_on_from_there(

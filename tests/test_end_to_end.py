@@ -331,7 +331,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
         assert assert_as_their_phase_found_them(phase, found[phase], rows_now()) > ROWS / 2
         assert lead.get("/properties/").status == 200
         if phase == 4:
-            assert "written since are what their lookup rows say; none differs." in (
+            assert "written since match their lookup rows; none differs." in (
                 lead.get(f"{HERE}/phases/4/").text
             )
 

@@ -48,7 +48,7 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
             ("properties", "properties", "kind"),
             "properties has no column 'kind'. Its columns: 'id'",
         ),
-        (("properties", "properties", "type", "--env", "moon"), "There is no environment 'moon'."),
+        (("properties", "properties", "type", "--env", "moon"), "Unknown environment 'moon'."),
     ],
 )
 def test_what_cannot_be_written_is_refused_and_writes_nothing(

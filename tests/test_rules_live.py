@@ -117,7 +117,7 @@ def paused_by(rule: str, run: PhaseRun) -> LogEntry:
     )
     entry = LogEntry.objects.filter(event="paused by rule").order_by("id").last()
     assert entry is not None
-    assert entry.actor == f"rule {rule}"
+    assert entry.actor == f"guardrail {rule}"
     wait_until(lambda: rollouts.state_of(run) == RunState.PAUSED)
     paused = LogEntry.objects.filter(event="paused").order_by("id").last()
     assert paused is not None

@@ -71,7 +71,7 @@ def test_another_environment_needs_a_plan_and_a_name_that_there_is(cli: Cli) -> 
     assert cli("introspect", "--against", "staging")[0] == 2
     code, _, err = cli("introspect", PLAN, "--against", "nowhere")
     assert code == 2
-    assert "There is no environment 'nowhere'." in err
+    assert "Unknown environment 'nowhere'." in err
 
 
 def test_types_are_those_of_the_phase(cli: Cli) -> None:

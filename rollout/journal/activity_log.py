@@ -145,7 +145,7 @@ def verify() -> Verdict:
     number = 0
     for number, entry in enumerate(_in_order(), start=1):
         if entry.previous_hash != previous:
-            return Verdict(number, entry, "an entry before it was removed or put in", previous)
+            return Verdict(number, entry, "a previous entry was removed or inserted", previous)
         if entry.hash != digest(entry):
             return Verdict(number, entry, "its content was changed", previous)
         previous = entry.hash

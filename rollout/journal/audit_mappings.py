@@ -19,4 +19,4 @@ def against(report: AuditReport) -> str:
     if not (values := reviewed(report)):
         return ""
     last = f", last at {in_words(report.mapping_at)}" if report.mapping_at else ""
-    return f"Compared by mapping {report.mapping_digest}, {values} by people{last}."
+    return f"Compared with mapping {report.mapping_digest}, {values} by people{last}."

@@ -83,8 +83,8 @@ def must_know(plan: str, environment: str) -> None:
     alias_of(environment)
     if environment not in configured() and not _there().filter(name=environment, plan=plan):
         raise UnknownEnvironment(
-            f"The environment '{environment}' was made for another plan than {plan}. "
-            f"Those of {plan}: {', '.join(environments_of(plan))}."
+            f"Environment '{environment}' belongs to another plan. "
+            f"Environments of {plan}: {', '.join(environments_of(plan))}."
         )
 
 
@@ -129,13 +129,13 @@ def why_gone(environment: str) -> str:
     made = Environment.objects.filter(name=environment).order_by("-id").first()
     if made is not None and made.state == EnvironmentState.GONE:
         day = f" on {in_words(made.gone_at)}" if made.gone_at else ""
-        return f"The database of {environment} was dropped{day}. What the journal knows remains."
+        return f"The database of {environment} was dropped{day}. Its history remains."
     if made is not None:
-        return f"The database of {environment} is being made. Wait until it is ready."
+        return f"The database of {environment} is being created. Wait until it is ready."
     if Rollout.objects.filter(environment=environment).exists():
         return (
-            f'The environment {environment} is no longer in ROLLOUT["ENVIRONMENTS"]. Name it '
-            "there again to go on with it. What the journal knows remains."
+            f'The environment {environment} is no longer in ROLLOUT["ENVIRONMENTS"]. Add it there '
+            "again to continue. Its history remains."
         )
     return ""
 
@@ -151,7 +151,7 @@ def alias_of(environment: str) -> str:
     known = ", ".join(sorted(names_there()))
     gone = why_gone(environment)
     raise UnknownEnvironment(
-        f"{gone or f'There is no environment {environment!r}.'} Known environments: {known}.",
+        f"{gone or f'Unknown environment {environment!r}.'} Available: {known}.",
         gone=gone,
     )
 

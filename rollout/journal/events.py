@@ -45,7 +45,7 @@ class Event(StrEnum):
     REPAIR_COUNTED = "repair counted", "Rows to repair counted"
     REPAIR_DONE = "repair done", "Repair done", Kind.FINISHED
     REPAIR_FAILED = "repair failed", "Repair failed", Kind.FAILED
-    STEP_DONE = "step done", "Step done"
+    STEP_DONE = "step done", "Step completed"
     STEP_ROLLED_BACK = "step rolled back", "Step rolled back"
     BACKFILL_DONE = "backfill done", "Backfill job done"
     PAUSE_ASKED_FOR = "pause asked for", "Pause requested"
@@ -54,13 +54,13 @@ class Event(StrEnum):
     CANCEL_ASKED_FOR = "cancel asked for", "Cancellation requested"
     CANCELLED = "cancelled", "Cancelled", Kind.FAILED
     RETRIED = "retried", "Retried", Kind.STARTED
-    BROUGHT_BACK = "brought back", "Worker lost, work taken up again", Kind.FAILED
+    BROUGHT_BACK = "brought back", "Worker crashed, work recovered", Kind.FAILED
     START_SCHEDULED = "start scheduled", "Start scheduled"
     START_UNSCHEDULED = "start unscheduled", "Scheduled start cancelled", Kind.FAILED
     SCHEDULED_START_REFUSED = "scheduled start refused", "Scheduled start refused", Kind.FAILED
     PACE_CHANGED = "pace changed", "Throttle settings changed"
-    QUARANTINE_RETRY = "quarantine retry", "Retry of refused rows requested"
-    QUARANTINE_RETRIED = "quarantine retried", "Refused rows retried"
+    QUARANTINE_RETRY = "quarantine retry", "Retry of quarantined rows requested"
+    QUARANTINE_RETRIED = "quarantine retried", "Quarantined rows retried"
     ESTIMATE_ASKED_FOR = "estimate asked for", "Estimate requested"
     PROBES_ASKED_FOR = "probes asked for", "Smoke tests requested"
     # What is cancelled is a stranger's statement, by a person, so that the rollout goes on.
@@ -86,7 +86,7 @@ class Event(StrEnum):
     MISMATCH_ACCEPTED = "mismatch accepted", "Mismatch waived"
     ACCEPTANCE_TAKEN_BACK = "acceptance taken back", "Waiver removed"
     MAPPING_REVIEWED = "mapping reviewed", "Mapping reviewed"
-    SHADOW_SHARE_CHANGED = "shadow share changed", "Share of shadow reads changed"
+    SHADOW_SHARE_CHANGED = "shadow share changed", "Sample rate of shadow reads changed"
     SHADOW_READ_DIFFERS = "shadow read differs", "Shadow read differs", Kind.MISMATCHES
 
     # Snapshots, restores, environments, rehearsals.
@@ -119,16 +119,16 @@ class Event(StrEnum):
     APPROVAL_WITHDRAWN = "approval withdrawn", "Approval withdrawn", Kind.APPROVAL
     REQUEST_WITHDRAWN = (
         "request for approval withdrawn",
-        "Request for approval withdrawn",
+        "Approval request withdrawn",
         Kind.APPROVAL,
     )
     GATE_OVERRIDDEN = "gate overridden", "Gate overridden", Kind.APPROVAL
     OVERRIDE_CONFIRMED = "override confirmed", "Override confirmed", Kind.APPROVAL
     OVERRIDE_WITHDRAWN = "override withdrawn", "Override withdrawn", Kind.APPROVAL
-    ITEM_TICKED = "item ticked", "Checklist item ticked"
-    TICK_TAKEN_BACK = "tick taken back", "Checklist tick taken back"
+    ITEM_TICKED = "item ticked", "Checklist item done"
+    TICK_TAKEN_BACK = "tick taken back", "Checklist item reopened"
 
-    NOTIFICATIONS_CHOSEN = "notifications chosen", "Notifications chosen"
+    NOTIFICATIONS_CHOSEN = "notifications chosen", "Notification settings changed"
     NOTIFICATION_TEST = "notification test", "Notification test", Kind.TEST
 
 

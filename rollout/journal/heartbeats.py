@@ -98,14 +98,14 @@ def liveness_of(worker: datetime | None, watchdog: datetime | None, now: datetim
         watchdog_alive,
         worker_message=""
         if worker_alive
-        else f"No queue worker {_since(worker)}: started work waits until one runs. "
+        else f"No worker online ({_since(worker)}): queued work waits until one starts. "
         "Start it: manage.py qcluster.",
         watchdog_message=""
         if watchdog_alive
-        else f"No watchdog {_since(watchdog)}: nothing brings back the work of a process that "
-        "died. Start it: manage.py rollout watchdog.",
+        else f"No watchdog online ({_since(watchdog)}): the work of a crashed process is not "
+        "recovered. Start it: manage.py rollout watchdog.",
     )
 
 
 def _since(seen_at: datetime | None) -> str:
-    return f"has answered since {in_words(seen_at)}" if seen_at else "has ever answered"
+    return f"last seen {in_words(seen_at)}" if seen_at else "never seen"

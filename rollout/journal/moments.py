@@ -42,7 +42,7 @@ def is_to_come(moment: datetime, now: datetime) -> bool:
 def staleness(moment: datetime, allowed: timedelta, words: str, now: datetime) -> str:
     """Why something of a moment is not fresh any more; empty if it is."""
     if is_to_come(moment, now):
-        return "is of a time that has not come yet: a clock was set back since"
+        return "has a date in the future: a clock was set back since"
     if now - moment > allowed:
         return f"is older than the {words} that the plan allows"
     return ""

@@ -51,7 +51,7 @@ def server_of(name: str) -> Server:
     if server is None or server.name != name:
         raise ServerAway(
             f"Its database is on the server {name}, which {SETTING} no longer names. Name it there "
-            "again to look at it or to drop it."
+            "again to inspect or drop the database."
         )
     return server
 

@@ -67,15 +67,15 @@ def _say(at: datetime, jumped: timedelta) -> None:
     what = f"The database's clock jumped {seconds:,.0f} s {way}, to {in_words(at)}"
     activity_log.record(
         Event.CLOCK_JUMPED,
-        f"{what}, or the watchdog's machine stood still. No soak counts that time, scheduled "
-        "starts are called off, and nothing is deleted for a day. See that the machines keep "
-        "their time, and schedule the starts anew.",
+        f"{what}, or the watchdog's machine was suspended. No soak counts that time, scheduled "
+        "starts are cancelled, and nothing is deleted for a day. Check the machines' clocks, then "
+        "schedule the starts again.",
         actor=activity_log.ENGINE,
         source="watchdog",
         seconds=round(jumped.total_seconds()),
         at=at.isoformat(),
     )
     scheduled_starts.call_off(
-        f"{what}: nobody can tell whether its time has come. See that the machines keep their "
-        "time, and schedule it anew."
+        f"{what}: whether its time has come is unknown. Check the machines' clocks, then schedule "
+        "it again."
     )

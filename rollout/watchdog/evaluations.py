@@ -93,7 +93,7 @@ def _by_windows(
     value, bound = value_of(rule, total), rule.bound(usual)
     return Evaluation(
         RuleVerdict(verdict),
-        _sentence(rule, evaluated, value, usual, bound),
+        _sentence(rule, evaluated, value, usual, bound, acting=acting),
         value,
         usual,
         bound,
@@ -108,25 +108,26 @@ def _sentence(
     value: float | None,
     usual: float | None,
     bound: float | None,
+    *,
+    acting: bool,
 ) -> str:
-    calls = sum(window.calls for window in windows)
     if value is None:
-        return "No calls were measured."
-    name = "The share of failing calls" if rule.is_share else f"The {rule.statistic}"
+        return "No traffic measured."
+    name = "Error rate" if rule.is_share else rule.statistic
     of = f" of {rule.operation}" if rule.operation else ""
-    against = "" if usual is None else f"; before the phase it was {with_unit(rule, usual)}"
+    calls = sum(window.calls for window in windows)
+    measured = f"{name}{of} {with_unit(rule, value)} over {calls:,} calls"
     if bound is None:
-        return (
-            f"{name}{of} is {with_unit(rule, value)} over {calls:,} calls; too little was measured "
-            "before the phase to compare it with."
-        )
+        return f"{measured}; not enough baseline data to compare."
+    if usual is not None:
+        measured += f" (baseline {with_unit(rule, usual)})"
     broken = sum(window.verdict == "broken" for window in windows)
     few = sum(window.verdict == "inconclusive" for window in windows)
-    too_few = f", {few} with too few calls" if few else ""
-    return (
-        f"{name}{of} is {with_unit(rule, value)} over {calls:,} calls{against}. {broken} of "
-        f"{len(windows)} windows are above {with_unit(rule, bound)}{too_few}."
-    )
+    above = f"{broken} of {len(windows)} windows above {with_unit(rule, bound)}"
+    # What acts stops acting once no window is above: fewer than it takes to begin.
+    if acting and 0 < broken < rule.broken_windows:
+        above = f"recovering, {above}"
+    return f"{measured}: {above}{f', {few} with too few calls' if few else ''}."
 
 
 def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation:
@@ -139,13 +140,13 @@ def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation
         failed += stats.errors
     calls = sum(stats.calls for stats in windows.values())
     if not calls:
-        return Evaluation(RuleVerdict.INCONCLUSIVE, "No calls were measured.", bound=rule.at_most)
+        return Evaluation(RuleVerdict.INCONCLUSIVE, "No traffic measured.", bound=rule.at_most)
     broken = failed > most
     return Evaluation(
         RuleVerdict.BROKEN if broken else RuleVerdict.KEPT,
-        f"{failed:,} calls failed one after the other, and none succeeded."
+        f"{failed:,} consecutive failures."
         if failed
-        else f"Of the last {calls:,} calls the newest ones succeeded.",
+        else f"0 consecutive failures in the last {calls:,} calls.",
         value=float(failed),
         bound=rule.at_most,
         calls=calls,
@@ -173,17 +174,16 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
         named = ", ".join(_name_of(report) for report in wrong_rows)
         return Evaluation(
             RuleVerdict.BROKEN,
-            f"{wrong:,} rows with a wrong lookup value were found ({named}).",
+            f"{wrong:,} rows with wrong values found ({named}).",
             value=float(wrong),
             bound=most,
             calls=compared + reads,
         )
     if not compared and not reads:
-        return Evaluation(RuleVerdict.INCONCLUSIVE, "Nothing was compared yet.", bound=most)
+        return Evaluation(RuleVerdict.INCONCLUSIVE, "No data compared yet.", bound=most)
     return Evaluation(
         RuleVerdict.KEPT,
-        f"{compared:,} rows and {reads:,} shadow reads were compared; no wrong lookup value was "
-        "found.",
+        f"{compared:,} rows and {reads:,} shadow reads compared, 0 wrong values found.",
         value=float(wrong),
         bound=most,
         calls=compared + reads,

@@ -69,8 +69,8 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
         except DatabaseError:
             raise
         except Exception as error:
-            _log.exception("Rule %s of %s could not be judged", rule.id, rollout)
-            evaluation = Evaluation(RuleVerdict.ERROR, f"It could not be judged: {error}")
+            _log.exception("Guardrail %s of %s could not be evaluated", rule.id, rollout)
+            evaluation = Evaluation(RuleVerdict.ERROR, f"Evaluation failed: {error}")
         _apply(rule, state, evaluation, run, now)
         changed.append(state)
     RuleState.objects.filter(rollout=rollout).exclude(rule__in=[r.id for r in rules]).delete()
@@ -128,11 +128,11 @@ def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
         return
     state.acting = True
     event, what = {
-        "warn": (Event.RULE_BROKEN, "is broken"),
-        "throttle": (Event.THROTTLED_BY_RULE, "slows backfills down"),
-        "hold": (Event.HELD_BY_RULE, "holds the next phase"),
+        "warn": (Event.RULE_BROKEN, "is breached"),
+        "throttle": (Event.THROTTLED_BY_RULE, "throttles backfills"),
+        "hold": (Event.HELD_BY_RULE, "blocks the next phase"),
     }[rule.action]
-    _record(event, rule, state, run, f"Rule “{rule.id}” {what}. {state.message}")
+    _record(event, rule, state, run, f"Guardrail “{rule.id}” {what}. {state.message}")
 
 
 def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
@@ -155,7 +155,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
             rule,
             state,
             run,
-            f"Rule “{rule.id}” paused {run.name}. {state.message}",
+            f"Guardrail “{rule.id}” paused {run.name}. {state.message}",
         )
     return True
 
@@ -168,7 +168,8 @@ def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
         return
     state.acting, state.run = False, None
     if rule.action != "pause":
-        _record(Event.RULE_KEPT_AGAIN, rule, state, run, f"Rule “{rule.id}”: {state.message}")
+        message = f"Guardrail “{rule.id}” is OK again. {state.message}"
+        _record(Event.RULE_KEPT_AGAIN, rule, state, run, message)
 
 
 def _resume(rule: Rule, state: RuleState) -> bool:
@@ -193,7 +194,7 @@ class RuleActor:
     rule: Rule
 
     def get_username(self) -> str:
-        return f"rule {self.rule.id}"
+        return f"guardrail {self.rule.id}"
 
 
 def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: str) -> None:

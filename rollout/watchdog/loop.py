@@ -38,7 +38,7 @@ class Watchdog:
             try:
                 self.look()
             except Error as error:
-                _log.warning("The database did not answer: %s", str(error).strip())
+                _log.warning("Database unavailable: %s", str(error).strip())
                 journal.connection().close()
             if stop(1.0):
                 return
@@ -94,4 +94,4 @@ class Watchdog:
                 ],
             )
             if cursor.rowcount:
-                _log.warning("The watchdog that led was silent for too long; another leads now.")
+                _log.warning("Watchdog leadership changed: the previous leader was unresponsive.")

@@ -25,7 +25,7 @@ def bring_back(kind: type[LeasedJob[Any]]) -> None:
 def _record(work: Leased, dead: str) -> None:
     activity_log.record(
         Event.BROUGHT_BACK,
-        f"{work.title} goes on with another worker: {dead} has not been heard of for {SECONDS} s.",
+        f"{work.title} moves to another worker: {dead} was unresponsive for {SECONDS} s.",
         on=work,
         actor="watchdog",
         source="watchdog",

@@ -47,7 +47,7 @@ class NextSample:
             return liveness.message
         if self.under_way is not None:
             return f"Audit {self.under_way} is running; the sample starts after it."
-        return "The watchdog could not ask for it. Look at the watchdog's log for the reason."
+        return "The watchdog could not start it. See the watchdog's log for the reason."
 
 
 def next_sample(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) -> NextSample | None:

@@ -94,17 +94,20 @@ def _refusal(due: ScheduledStart, now: datetime) -> str:
         return str(error)
     if now - due.at > MAX_DELAY:
         return (
-            f"nothing looked until {in_words(now)}, more than "
-            f"{MAX_DELAY.total_seconds() // 60:.0f} minutes too late. See that a watchdog runs, "
-            "and start it by hand or schedule it anew."
+            f"no watchdog was online until {in_words(now)}, more than "
+            f"{MAX_DELAY.total_seconds() // 60:.0f} minutes late. Make sure that a watchdog runs, "
+            "then start it by hand or schedule it again."
         )
     if due.phase_digest != plan.digest_of(due.phase):
-        return "the phase is another now than the one that was scheduled. Read it, and start that."
+        return "the phase changed after it was scheduled. Review it and schedule it again."
     if due.actor is not None and not (
         due.actor.is_active
         and allowed_in(due.actor, "start_rollout", home_of(due.rollout.environment))
     ):
-        return f"{due.actor_name} may not start phases any more. Another lead schedules it anew."
+        return (
+            f"{due.actor_name} no longer has permission to start phases. Another lead must "
+            "schedule it again."
+        )
     return ""
 
 

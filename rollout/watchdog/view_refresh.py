@@ -39,7 +39,7 @@ def refresh(rollout_id: int, step_id: str) -> None:
                     if fetch_bool(connection, facts.relation_exists(step.identifier)):
                         connection.execute(step.refresh.sql)
             except errors.QueryCanceled:
-                logger.info("The refresh of %s was called off.", step.label)
+                logger.info("Refresh of %s cancelled.", step.label)
             except TargetAway as error:
                 logger.warning("%s was not refreshed: %s", step.label, error)
 

@@ -114,7 +114,7 @@ def asked_for(
         what = f"a sampled audit of {sample:,} rows" if sample else "a full audit"
         activity_log.record(
             Event.AUDIT_ASKED_FOR,
-            f"Asked for {what}.",
+            f"Requested {what}.",
             on=report,
             actor=actor_name,
             source=source,
@@ -126,7 +126,7 @@ def asked_for(
 
 def of_run(run: PhaseRun, held: Lease) -> AuditReport:
     """Make the report of a phase's audit step, under the lease of its run."""
-    give_up(run, "Its worker died before the end; the step was done again.")
+    give_up(run, "The worker crashed; the audit was restarted.")
     report = AuditReport.objects.create(
         rollout=run.rollout,
         run=run,
@@ -210,7 +210,7 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
             )
     except psycopg.Error as error:
         held.raise_if_stopped()
-        return AuditResult(inconclusive=f"The database refused or went away: {error}")
+        return AuditResult(inconclusive=f"Database error or connection lost: {error}")
 
 
 def _computing_jobs(rollout: Rollout, table: str) -> list[int]:
@@ -271,10 +271,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
         report.save()
         activity_log.record(
             Event.AUDIT_DONE,
-            f"Audit {report.pk} is {report.status}: {report.rows:,} rows, "
-            f"{report.mismatched:,} mismatched"
-            + (f", {report.waived:,} of them accepted." if report.waived else ".")
-            + (f" {said}" if (said := against(report)) else ""),
+            f"{outcome_of(report)} {against(report)}".strip(),
             on=report,
             actor=report.actor_name,
             source="worker",
@@ -286,6 +283,17 @@ def _write(report: AuditReport, result: AuditResult) -> None:
             mapping_values=report.mapping_values,
             mapping_reviewed=report.mapping_reviewed,
         )
+
+
+def outcome_of(report: AuditReport) -> str:
+    """A sentence: the audit's status and its mismatches, or why it is inconclusive."""
+    if report.status == AuditStatus.INCONCLUSIVE:
+        return f"Audit {report.pk} is inconclusive: {report.message}"
+    waived = f", {report.waived:,} of them waived" if report.waived else ""
+    return (
+        f"Audit {report.pk} is {report.status}: {report.mismatched:,} of {report.rows:,} rows "
+        f"mismatched{waived}."
+    )
 
 
 def _status(report: AuditReport, result: AuditResult) -> AuditStatus:

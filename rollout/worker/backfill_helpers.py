@@ -93,12 +93,12 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
                     written = backfills.follow_quarantine(connection, job)
                 _record_retry(
                     job,
-                    f"{written:,} rows of {job.table} that had been refused are written now.",
+                    f"Wrote {written:,} quarantined rows of {job.table}.",
                     *(written, actor_name),
                 )
     except TargetAway as error:
         _record_retry(
-            job, f"The refused rows of {job.table} were not tried. {error}", 0, actor_name
+            job, f"The quarantined rows of {job.table} were not retried. {error}", 0, actor_name
         )
 
 

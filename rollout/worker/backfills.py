@@ -17,6 +17,7 @@ from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.events import Event
+from rollout.journal.labels import job_label
 from rollout.models import BackfillJob, StepRun
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.errors import RolloutError
@@ -144,7 +145,7 @@ def run_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: 
         if lane is None:
             if not wait:
                 return
-            worker.control.report_wait("the lanes that other workers hold")
+            worker.control.report_wait("other workers to finish their ranges")
             worker.control.raise_if_stopped()
             time.sleep(0.2)
             continue
@@ -214,7 +215,7 @@ def _again(
 ) -> None:
     if job.rounds >= ROUNDS * attempts:
         raise RowsRemain(
-            f"{left:,} rows of {job.table} are still not right after {job.rounds} passes. "
+            f"{left:,} rows of {job.table} are still incorrect after {job.rounds} passes. "
             f"{_why_rows_remain(connection, action.table)} Then retry the phase."
         )
     job.rounds += 1
@@ -225,11 +226,11 @@ def _again(
 def _why_rows_remain(connection: Connection, table: Table) -> str:
     swallowing = swallowing_triggers(connection, table)
     if not swallowing:
-        return "Start an audit: its report shows them and why."
+        return "Start an audit: its report shows the rows and why."
     which = f"One of the triggers {', '.join(swallowing)}" if swallowing[1:] else swallowing[0]
     return (
-        f"{which} may swallow their updates (RETURN NULL or RETURN OLD before an update): let it "
-        "pass updates that change the new columns alone."
+        f"{which} may discard their updates (RETURN NULL or RETURN OLD before an update): let it "
+        "pass updates that change only the new columns."
     )
 
 
@@ -238,7 +239,7 @@ def refuse_any(connection: Connection, job: BackfillJob) -> None:
     named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
     if named.number:
         raise RowsRefused(
-            f"{proofs.rows(named.number)} of {job.table} could not be brought back: "
+            f"{proofs.rows(named.number)} of {job.table} could not be restored: "
             f"{proofs.keys_of(named)}. {named.rows[0].error} The job's page has each row's reason."
         )
 
@@ -262,7 +263,7 @@ def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run:
         )
         activity_log.record(
             Event.BACKFILL_DONE,
-            f"{job.kind.capitalize()} of {job.table}: {_counts(action, job)}",
+            f"{job_label(job.kind)}, {job.table}: {_counts(action, job)}",
             on=run,
             actor=run.actor_name,
             source="worker",
@@ -280,24 +281,19 @@ def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run:
 def _counts(action: Pass, job: BackfillJob) -> str:
     if isinstance(action, Proof):
         return proofs.sentence(action, job)
-    quarantined = (
-        f"{job.quarantined:,} refused and in quarantine" if job.quarantined else "none refused"
-    )
-    others = "not selected or already right" if job.kind == "repair" else "already right"
+    others = "not selected or already correct" if job.kind == "repair" else "already correct"
     rewritten = (
-        f"; {job.rewritten:,} that the application wrote meanwhile updated as well"
-        if job.rewritten
-        else ""
+        f", {job.rewritten:,} updated that the application wrote meanwhile" if job.rewritten else ""
     )
     return (
         f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
-        f"{quarantined}{rewritten}; the final sweep found no other row left."
+        f"{job.quarantined:,} quarantined{rewritten}; final sweep: 0 remaining."
     ) + (f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else "")
 
 
 def _kept(action: Fill) -> str:
     columns = ", ".join(action.keeps)
-    return f"By fingerprint of each batch, {columns} of the rows written are what they were."
+    return f"The fingerprint of each batch proves {columns} of the written rows unchanged."
 
 
 def retry_quarantined(

@@ -27,9 +27,9 @@ def make(made: Environment) -> Target:
             scratch.create(connection, statement)
         except (errors.InvalidParameterValue, errors.WrongObjectType) as error:
             raise SnapshotError(
-                f"The server {made.server or connection.info.host} cannot make a database with the "
-                f"encoding and sort order of {made.beside}: {str(error).strip()}",
-                "Give that server the same locales, or name another.",
+                f"The server {made.server or connection.info.host} cannot create a database with "
+                f"the encoding and collation of {made.beside}: {str(error).strip()}",
+                "Install the same locales on that server, or name another.",
             ) from error
     return target_of_made(made)
 

@@ -62,7 +62,7 @@ def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) ->
         size = kept.size(written)
         if size != stream.written:
             raise SnapshotError(
-                f"The storage kept {size:,} bytes of {stream.written:,}.", failures.FREE_SPACE
+                f"The storage wrote {size:,} of {stream.written:,} bytes.", failures.FREE_SPACE
             )
         if _is_local(kept):
             _settle(kept.path(written), kept.path(name))
@@ -108,7 +108,7 @@ def measured(name: str, *, check: Callable[[], None]) -> Stored:
             dump.close()
     except FileNotFoundError as error:
         raise SnapshotError(
-            f"Its dump {name} is no longer in the storage.", "Take another snapshot."
+            f"Dump {name} not found in the storage.", "Take a new snapshot."
         ) from error
     except OSError as error:
         raise failures.of_storage(error) from error

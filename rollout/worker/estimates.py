@@ -63,7 +63,7 @@ def carry_out(estimate_id: int) -> None:
     try:
         _make(estimate)
     except errors.LockNotAvailable:
-        estimate.error = "The application held rows of the sample. Ask again in a moment."
+        estimate.error = "The application had locked rows of the sample. Try again."
     except psycopg.Error as error:
         estimate.error = error.diag.message_primary or str(error).strip() or type(error).__name__
     estimate.finished_at = timezone.now()
@@ -75,13 +75,13 @@ def _make(estimate: BackfillEstimate) -> None:
     place = (estimate.step, estimate.position)
     actions = {(each.step.id, each.position): each.action for each in passes}
     if place not in actions:
-        estimate.error = "The plan has changed since. Ask again."
+        estimate.error = "The plan has changed since. Request a new estimate."
         return
     action = actions[place]
     with target_of(estimate.rollout.environment).connect() as connection:
         connection.execute("SET statement_timeout = '60s'")
         if not all(columns_exist(connection, action)):
-            estimate.error = f"The new columns of {action.table.label} are not there yet."
+            estimate.error = f"The new columns of {action.table.label} do not exist yet."
         elif isinstance(action, Compute):
             estimate.rows = planner.choose(connection, action).estimated_rows
         else:

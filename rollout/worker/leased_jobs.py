@@ -190,7 +190,7 @@ class AttemptedJob(LeasedJob[Job]):
             goes_on = (known for known in self.working if known != CANCELLING)
             written = bool(self.mine(*goes_on).update(**fields))
         if not written:
-            raise Interrupted("It was cancelled, or another worker has taken it over.")
+            raise Interrupted("Cancelled, or taken over by another worker.")
         for name, value in fields.items():
             setattr(self.job, name, value)
 
@@ -203,12 +203,12 @@ class AttemptedJob(LeasedJob[Job]):
         self.job.attempts += 1
         self.mine(*self.working).update(attempts=self.job.attempts, **fields)
 
-    def refuse_more_attempts(self, died: str = "workers died while they were at it") -> None:
+    def refuse_more_attempts(self, during: str = "") -> None:
         """Raises SnapshotError once too many workers died of it."""
         if self.job.attempts > self.max_attempts:
             raise SnapshotError(
-                f"{self.max_attempts} {died}.",
-                f"Look whether their machine runs out of memory or disk, then {self.again}.",
+                f"{self.max_attempts} workers crashed {during or f'during the {self.job.kind}'}.",
+                f"Check the worker's machine for lack of memory or disk, then {self.again}.",
             )
 
     def end(self, state: str, error: str = "", advice: str = "") -> None:

@@ -79,7 +79,7 @@ class Lease:
     def raise_if_stopped(self) -> None:
         """Raises Interrupted when the work was paused, cancelled or taken over."""
         if self.lost:
-            raise Interrupted("Another worker has taken this work over.")
+            raise Interrupted("Taken over by another worker.")
         if self.asked_to is not None:
             raise Interrupted(f"The run is {self.asked_to}.")
 

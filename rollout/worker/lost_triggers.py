@@ -30,13 +30,13 @@ def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
     if not lost:
         return
     named = "; ".join(map(str, lost))
-    again = f"{named}. What was written since may stand on one side alone."
+    again = f"{named}. Rows written since may be up to date on one side only."
     if do_again(run, plan, lost):
-        raise TriggersLost(again, "Retry: that makes it again and goes over the rows once more.")
+        raise TriggersLost(again, "Retry: that recreates it and processes the rows again.")
     raise TriggersLost(
         again,
-        "An earlier phase made it: run the script of that phase, which does again only what is "
-        f"missing (manage.py rollout sql {plan.name} PHASE), then retry.",
+        "An earlier phase created it: run that phase's script, which redoes only what is missing "
+        f"(manage.py rollout sql {plan.name} PHASE), then retry.",
     )
 
 

@@ -35,9 +35,9 @@ def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
             # A fingerprint tells of no row which it is.
             differing = 1
             problem = (
-                f"The archive {job.table} is not what it was when it was made: it had "
-                f"{recorded.partition(',')[0]} and has {totals.scanned} rows, or other ones. "
-                "Restore what it lacks from the snapshot taken before phase 4, then retry."
+                f"The archive {job.table} has changed since it was created: it had "
+                f"{recorded.partition(',')[0]} and has {totals.scanned} rows, or different ones. "
+                "Restore the missing rows from the snapshot taken before phase 4, then retry."
             )
     if problem:
         job.scanned, job.already_right = totals.scanned, totals.exact
@@ -66,7 +66,7 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
     # Texts may differ in what nobody sees.
     how = f"{', '.join(named.rows[0].key)}: {visible(named.rows[0].error)}" if named.rows else ""
     what = f"{job.table} {'differs' if number == 1 else 'differ'}"
-    cure = "Put them right, then retry."
+    cure = "Correct them, then retry."
     if proof.outcome == "kept":
         what = f"the archive {what} from what was archived"
     elif proof.outcome == "restored":
@@ -74,10 +74,9 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
     else:
         what += " from what the legacy columns say"
         cure = (
-            "The application reads and writes the legacy columns again. Where a text means another "
-            "lookup row than its row has, decide in the mapping review which of them it is to "
-            "mean. Start an audit and repair what its report shows, then retry: every row is "
-            "compared once more."
+            "The application reads and writes the legacy columns again. If a value maps to another "
+            "lookup row than its rows have, decide in the mapping review which one is right. Start "
+            "an audit and repair what its report shows, then retry: every row is compared again."
         )
     return f"{rows(number)} of {what}: {keys}. {how}. {cure}"
 
@@ -94,15 +93,11 @@ def sentence(proof: Proof, job: BackfillJob) -> str:
     if proof.outcome == "kept":
         return f"{rows(job.scanned)} compared with their own fingerprints, none differs."
     if proof.outcome == "meant":
-        return (
-            f"{rows(job.scanned)} compared: of each the legacy columns say what the new ones hold; "
-            "none differs."
-        )
+        return f"{rows(job.scanned)} compared: the legacy columns match the new ones; none differs."
     since = job.scanned - job.already_right
     return (
-        f"{rows(job.scanned)} compared with the archive: {job.already_right:,} that nobody wrote "
-        f"since are to the letter what they were, {since:,} written since are what their lookup "
-        "rows say; none differs."
+        f"{rows(job.scanned)} compared with the archive: {job.already_right:,} not written since "
+        f"are identical to it, {since:,} written since match their lookup rows; none differs."
     )
 
 

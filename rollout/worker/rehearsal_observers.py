@@ -104,12 +104,12 @@ class Observer:
             control.raise_if_stopped()
             self.check()
             if time.monotonic() > deadline:
-                raise ObserverDied(f"It was not ready within {READY_SECONDS} s. {self._said()}")
+                raise ObserverDied(f"It was not ready after {READY_SECONDS} s. {self._said()}")
 
     def check(self) -> None:
         """Raises ObserverDied."""
         if self._process.poll() is not None:
-            raise ObserverDied(f"It ended with {self._process.returncode}. {self._said()}")
+            raise ObserverDied(f"Its exit status is {self._process.returncode}. {self._said()}")
 
     def end(self) -> None:
         """Stop the traffic and hear what is left to tell."""

@@ -117,10 +117,10 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
     def work(self) -> bool:
         rehearsal = self.rehearsal
         if rehearsal.state == RehearsalState.CANCELLING:
-            raise Interrupted("It was cancelled before a worker went on with it.")
+            raise Interrupted("Cancelled before a worker resumed it.")
         if self.plan.digest != rehearsal.plan_digest:
             raise RehearsalFailed(
-                "The plan is another by now: what was rehearsed would not be what is carried out.",
+                "The plan changed during the rehearsal.",
                 "Rehearse again.",
             )
         rehearsal.started_at = rehearsal.started_at or timezone.now()
@@ -145,21 +145,21 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
     def explained(self, error: Exception) -> tuple[str, str]:
         if isinstance(error, ObserverDied):
             return (
-                f"The process that observes the rehearsal came to an end. {error}",
-                "Look at the plan's traffic function, then rehearse again.",
+                f"The rehearsal's observer stopped. {error}",
+                "Check the plan's traffic function, then rehearse again.",
             )
         return super().explained(error)
 
     def _make(self) -> None:
         """The database, the snapshot in it, and the witness of what it held."""
-        self.refuse_more_attempts("workers died while they made its database")
+        self.refuse_more_attempts("while creating its database")
         self._drop_failed_before()
-        self.tell(f"Making the database {self.made.database}.")
+        self.tell(f"Creating the database {self.made.database}.")
         target = databases.make(self.made)
         snapshot, stage = self.rehearsal.snapshot, self.rehearsal.stage
         restores.put_back(snapshot, stage, target, self.held, tell=self.tell)
         restores.gather_statistics(stage, target)
-        self.tell("Copying the tables, to compare with them in the end.")
+        self.tell("Copying the tables for comparison.")
         with target.connect() as connection:
             install(connection)
             self.held.attach(connection)
@@ -182,9 +182,8 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         schema = drift.check_schema(stage, self.plan, first, run, steps_done=None)
         if schema.status != "pass":
             raise RehearsalFailed(
-                f"The schema of the rehearsal's database was checked: {schema.message}",
-                "Look at the schema's page of production, mend what differs, take another "
-                "snapshot, and rehearse again.",
+                f"Schema check: {schema.message}",
+                "Fix the schema drift in production, take a new snapshot, and rehearse again.",
             )
 
     def _drop_failed_before(self) -> None:
@@ -282,19 +281,18 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         notes.write(run)
         if run.state == RunState.DONE:
             return
-        what = run.name
         if run.state == RunState.CANCELLED:
             raise RehearsalFailed(
-                f"The {what} was cancelled in {self.made.name}.", "Rehearse again."
+                f"{run.title} was cancelled in {self.made.name}.", "Rehearse again."
             )
         raise RehearsalFailed(
-            f"{what[0].upper() + what[1:]} failed: {run.error}",
-            f"{run.advice} Its database {self.made.database} is there for a look.",
+            f"{run.title} failed: {run.error}",
+            f"{run.advice} Database {self.made.database} is kept for inspection.",
         )
 
     def _compare(self) -> None:
         """Raises RehearsalFailed where something did not come back the same, or was refused."""
-        self.tell("Comparing every row and the catalog with what they were.")
+        self.tell("Comparing data and schema with the original.")
         with target_of_made(self.made).connect() as connection:
             self.held.attach(connection)
             verdict = fingerprints.end(connection, self.plan, self.rehearsal.before)
@@ -308,16 +306,16 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         wrong, advice = [], []
         if verdict.catalog or verdict.data:
             first = " ".join([*verdict.catalog, *verdict.data][:3])
-            wrong.append(f"It did not come back the same: {first}")
-            advice.append("Correct the rollback of the step that leaves this.")
+            wrong.append(f"The rollback left differences: {first}")
+            advice.append("Fix the rollback of the step that leaves them.")
         if failed := self._failed_operations():
             wrong.append(failed)
-            advice.append("Let the application work in every shape of the tables.")
+            advice.append("Fix the application so that it works in every mode.")
         if wrong:
             raise RehearsalFailed(
                 " ".join(wrong),
-                f"{' '.join(advice)} Then rehearse again. Its database {self.made.database} is "
-                "there for a look.",
+                f"{' '.join(advice)} Then rehearse again. Database {self.made.database} is kept "
+                "for inspection.",
             )
 
     def _failed_operations(self) -> str:
@@ -330,8 +328,8 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         if not failed:
             return ""
         return (
-            f"{sum(each.errors for each in failed):,} operations of the application failed, in "
-            f"{failed[0].run.name} for example: {failed[0].last_error}"
+            f"{sum(each.errors for each in failed):,} application operations failed, for example "
+            f"in {failed[0].run.name}: {failed[0].last_error}"
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
@@ -347,7 +345,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             try:
                 databases.drop(self.made)
             except (psycopg.Error, UnknownEnvironment) as left:
-                advice = f"{advice} Its database {self.made.database} is left: {left}".strip()
+                advice = f"{advice} Could not drop database {self.made.database}: {left}".strip()
         return {
             "advice": advice,
             "longest_lock_ms": lock.held_ms if lock else None,
@@ -370,7 +368,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             )
         AuditReport.objects.filter(rollout=self.rehearsal.stage, status=AuditStatus.RUNNING).update(
             status=AuditStatus.INCONCLUSIVE,
-            message="The rehearsal came to its end before the audit did.",
+            message="The rehearsal ended before the audit finished.",
             finished_at=timezone.now(),
         )
 

@@ -21,6 +21,7 @@ from rollout.engine.repair.counts import MAX_EXAMPLES
 from rollout.engine.target import Connection
 from rollout.journal import activity_log
 from rollout.journal.events import Event
+from rollout.journal.labels import category_label
 from rollout.journal.rollouts import plan_of
 from rollout.models import (
     BackfillJob,
@@ -82,7 +83,7 @@ def tables_named(plan: Plan, label: str, selection: dict[str, Any]) -> list[Tabl
         return [table_named(plan, label)]
     of_one = [name for name in ("columns", "legacy", "keys") if selection.get(name)]
     if of_one:
-        raise NothingSelected(f"Say of which table the {', '.join(of_one)} are.")
+        raise NothingSelected(f"Name the table of the {', '.join(of_one)}.")
     return list(plan.backfilled_tables)
 
 
@@ -92,7 +93,7 @@ def table_named(plan: Plan, label: str) -> Table:
         if table.label == label:
             return table
     known = ", ".join(table.label for table in plan.backfilled_tables)
-    raise NothingSelected(f"The plan fills no table {label}. It fills {known}.")
+    raise NothingSelected(f"The plan backfills no table {label}. Backfilled tables: {known}.")
 
 
 def direction_of(rollout: Rollout, change: MappingChange | None) -> Direction:
@@ -146,7 +147,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
     found.save(update_fields=["before", "rows_expected", "cells", "examples"])
     activity_log.record(
         Event.REPAIR_COUNTED,
-        f"Counted what is to be repaired of {found.tables}: {counts_sentence(found)}.",
+        f"Counted the rows to repair in {found.tables}: {counts_sentence(found)}.",
         on=run,
         actor=run.actor_name,
         source="worker",
@@ -173,7 +174,7 @@ def record_end(run: PhaseRun) -> None:
     found = run.repair
     activity_log.record(
         Event.REPAIR_DONE,
-        f"Repair of {found.tables} is done: {found.rows_repaired or 0:,} rows written. Before: "
+        f"Repaired {found.rows_repaired or 0:,} rows of {found.tables}. Before: "
         f"{_words(found.before)}. After: {_words(found.after)}.",
         on=run,
         actor=run.actor_name,
@@ -188,13 +189,17 @@ def record_end(run: PhaseRun) -> None:
 
 def counts_sentence(found: Repair) -> str:
     if not found.before:
-        return "the rows are counted before any is written"
+        return "rows are counted first"
     cells = "; ".join(
-        f"{cell['column']}: {cell['rows']:,} {cell['category']}" for cell in found.cells
+        f"{cell['column']}: {cell['rows']:,} {_label(cell['category'])}" for cell in found.cells
     )
-    return f"{found.rows_expected:,} rows are to be written ({_words(found.before)}; {cells})"
+    return f"{found.rows_expected:,} rows to repair ({_words(found.before)}; {cells})"
 
 
 def _words(categories: dict[str, int]) -> str:
     counts = sorted(categories.items(), key=lambda item: -item[1])
-    return ", ".join(f"{rows:,} {category}" for category, rows in counts) or "no row"
+    return ", ".join(f"{rows:,} {_label(category)}" for category, rows in counts) or "none"
+
+
+def _label(category: str) -> str:
+    return category_label(category).lower()

@@ -83,7 +83,7 @@ class RestoreJob(AttemptedJob[Restore]):
             self._note()
             return True
         if restore.state == RestoreState.CANCELLING:
-            raise Interrupted("It was cancelled before a worker began with it.")
+            raise Interrupted("Cancelled before a worker started it.")
         active = active_run(restore.rollout)
         if active is not None:
             raise Refused(is_busy(active))
@@ -91,7 +91,7 @@ class RestoreJob(AttemptedJob[Restore]):
         if replaces_live_data(restore.rollout) and (refusal := why_not_fresh(restore)):
             raise Refused(refusal)
         target = self._target()
-        self.tell("Reading the dump through.")
+        self.tell("Verifying the dump.")
         put_back(
             restore.snapshot,
             restore.rollout,
@@ -112,9 +112,9 @@ class RestoreJob(AttemptedJob[Restore]):
     def _refuse_more_attempts(self) -> None:
         if self.may_be_committed and self.restore.attempts > self.max_attempts:
             raise SnapshotError(
-                f"{self.max_attempts} workers died or lost the database while they were at it, and "
-                "nobody could tell whether the tables were replaced.",
-                "Compare them with the snapshot, then restore anew or leave them.",
+                f"{self.max_attempts} workers crashed or lost the database during the restore. "
+                "Whether the tables were replaced is unknown.",
+                "Compare them with the snapshot, then restore again or leave them.",
             )
         self.refuse_more_attempts()
 
@@ -130,7 +130,7 @@ class RestoreJob(AttemptedJob[Restore]):
         return message, advice
 
     def when_cancelled(self) -> tuple[str, str]:
-        return "It was cancelled. Nothing was changed.", ""
+        return "Cancelled. Nothing was changed.", ""
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
         """The database that was made for it goes."""
@@ -166,7 +166,7 @@ class RestoreJob(AttemptedJob[Restore]):
         made = self.restore.environment
         if made is None:
             return target_of(self.restore.rollout.environment)
-        self.tell(f"Making the database {made.database}.")
+        self.tell(f"Creating the database {made.database}.")
         return databases.make(made)
 
     def _done(self) -> None:
@@ -193,7 +193,7 @@ def put_back(
     plan = plan_of(into)
     stored = dump_storage.measured(snapshot.storage_name, check=control.raise_if_stopped)
     if stored.sha256 != snapshot.sha256:
-        raise Refused("Its dump is not what was written. Take another snapshot.")
+        raise Refused("The dump's checksum does not match. Take a new snapshot.")
     with target.connect() as connection:
         tell(f"Restoring {sum(snapshot.counts.values()):,} rows.")
         archive = Archive(
@@ -224,7 +224,7 @@ def refuse_unless_verified(snapshot: Snapshot) -> None:
     if snapshot.state != SnapshotState.VERIFIED:
         raise Refused(
             f"Snapshot {snapshot.pk} is {snapshot.get_state_display().lower()}. Only a verified "
-            "one is restored: verify it, or take another."
+            "snapshot can be restored: verify it, or take a new one."
         )
 
 
@@ -240,8 +240,8 @@ def why_not_fresh(restore: Restore) -> str:
         or staleness(fresh.taken_at, FRESH, "hour", by_the_database())
     ):
         return (
-            "There is no verified snapshot of what production holds now, younger than an hour. "
-            "Take one first, so that the restore can be undone."
+            "There is no verified snapshot of production from the last hour. Take one first, so "
+            "that the restore can be undone."
         )
     last = (
         PhaseRun.objects.filter(rollout=restore.rollout, finished_at__isnull=False)
@@ -250,8 +250,8 @@ def why_not_fresh(restore: Restore) -> str:
     )
     if last is not None and last.finished_at is not None and last.finished_at > fresh.taken_at:
         return (
-            f"Snapshot {fresh.pk} is older than the end of phase {last.phase}. Take another one "
-            "of what production holds now first."
+            f"Snapshot {fresh.pk} is older than the end of phase {last.phase}. Take a fresh "
+            "snapshot of production first."
         )
     return ""
 
@@ -310,7 +310,7 @@ def _run(
         plan_digest=snapshot.plan_digest,
         started_at=now,
         finished_at=now,
-        error=f"Snapshot {snapshot.pk} was taken in the middle of this phase." if half else "",
+        error=f"Snapshot {snapshot.pk} was taken during this phase." if half else "",
         advice="Retry the phase, or roll it back." if half else "",
     )
     if way == Way.BACKWARD:

@@ -185,7 +185,7 @@ class RunJob(LeasedJob[PhaseRun]):
 
     def _step_done(self, row: StepRun, step: Step, connection: Connection) -> None:
         if not row.result:
-            row.result = "Nothing to roll back." if self._backward else "Nothing was to be done."
+            row.result = "Nothing to roll back." if self._backward else "No changes needed."
         row.state = StepState.DONE
         row.finished_at = by_the_database()
         row.waiting_for = ""
@@ -250,11 +250,8 @@ class RunJob(LeasedJob[PhaseRun]):
     def _audit(self, held: Lease) -> str:
         report = audits.of_run(self.run, held)
         if report.status != "clean":
-            raise StepFailed(
-                f"Audit {report.pk} is {report.status}: {report.mismatched:,} of {report.rows:,} "
-                f"rows. {report.message}".strip()
-            )
-        return f"{report.rows:,} rows compared, no mismatch. {against(report)}".strip()
+            raise StepFailed(audits.outcome_of(report))
+        return f"{report.rows:,} rows compared, 0 mismatches. {against(report)}".strip()
 
     def _probe(self, action: Probe) -> str:
         return probes.try_out(self.run.rollout, action.flow)
@@ -264,7 +261,7 @@ class RunJob(LeasedJob[PhaseRun]):
         drifts = catalog.compare(self.plan, phases_done=self.run.phase, live=live)
         if drifts:
             raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
-        return f"{len(live.tables)} tables are as the plan expects."
+        return f"{len(live.tables)} tables match the plan."
 
     def done(self) -> None:
         with journal.atomic():
@@ -286,7 +283,7 @@ class RunJob(LeasedJob[PhaseRun]):
             return
         with journal.atomic():
             if move(self.run, to, token=self.token, lease_until=None):
-                audits.give_up(self.run, f"The phase was {to} before its end.")
+                audits.give_up(self.run, f"The phase was {to} before the audit finished.")
                 self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
 
     def _stopped_by(self, to: RunState) -> str:
@@ -310,7 +307,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 advice=advice_for(error, may_go_back=not (self._repairs or self._backward)),
             ):
                 return
-            audits.give_up(self.run, "The phase failed before its end.")
+            audits.give_up(self.run, "The phase failed before the audit finished.")
             if self.step_run is not None:
                 StepRun.objects.filter(pk=self.step_run.pk).update(
                     state=StepState.FAILED,
@@ -387,20 +384,20 @@ def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
     again = "then retry; or roll the phase back." if may_go_back else "then retry."
     match error:
         case ddl.LockNotObtained():
-            return "Let the transactions that were named end, then retry."
+            return "Wait for the listed transactions to finish, then retry."
         case lost_triggers.TriggersLost():
             return error.advice
         case TargetGone():
-            return "Nothing is left to do here: there is no database to do it in."
+            return "The database no longer exists: no further step is possible."
         case StepFailed():
-            return f"Put right what was found, {again}"
+            return f"Fix the reported problem, {again}"
         case psycopg.errors.DiskFull():
             return f"{failures.shortage(str(error))[1]}, {again}"
         case psycopg.errors.InsufficientPrivilege():
-            return "Give the rollout's database role the right that is named, then retry."
+            return "Grant the missing privilege to the rollout's database role, then retry."
         case psycopg.Error():
             return (
-                f"The database refused the statement. Put right what it names, {again} An index "
-                "that is half built is cleared away first; nothing else of it remains."
+                f"The database rejected the statement. Fix what it names, {again} A half-built "
+                "index is removed first; nothing else of the statement remains."
             )
-    return f"Put right what is named, {again}"
+    return f"Fix the reported problem, {again}"

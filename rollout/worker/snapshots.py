@@ -48,7 +48,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         SnapshotState.CANCELLED: Event.SNAPSHOT_CANCELLED,
     }
     cancel_asked = Event.SNAPSHOT_CANCEL_ASKED_FOR
-    again = "take another"
+    again = "take a new snapshot"
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__(snapshot)
@@ -62,7 +62,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
 
     def work(self) -> bool:
         if self.snapshot.state == SnapshotState.CANCELLING:
-            raise Interrupted("It was cancelled before a worker began with it.")
+            raise Interrupted("Cancelled before a worker started it.")
         self.count_attempt()
         self.refuse_more_attempts()
         if self.snapshot.state == SnapshotState.TAKING:
@@ -72,10 +72,8 @@ class SnapshotJob(AttemptedJob[Snapshot]):
 
     def when_cancelled(self) -> tuple[str, str]:
         return (
-            "It was cancelled before it was verified.",
-            "Have its dump verified, or delete it."
-            if self.snapshot.sha256
-            else "Take another snapshot.",
+            "Cancelled before verification.",
+            "Verify its dump, or delete it." if self.snapshot.sha256 else "Take a new snapshot.",
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
@@ -84,7 +82,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         try:
             dump_storage.remove(half)
         except OSError as left:
-            advice = f"{advice} A part of its dump is left in the storage: {left}"
+            advice = f"{advice} A part of its dump remains in the storage: {left}"
         self._clear_scratch()
         return {"advice": advice, "storage_name": "" if half else self.snapshot.storage_name}
 
@@ -100,7 +98,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                 self.plan.name, self.snapshot.rollout.environment, self.snapshot.pk, self.token
             ),
             size=0,
-            doing="Counting rows and pairs of values.",
+            doing="Counting rows and value pairs.",
             phases=_phases(self.snapshot.rollout),
         )
         taken_at = by_the_database()
@@ -138,7 +136,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                 contents=contents,
                 seconds=time.monotonic() - begun,
             )
-            self.record(Event.SNAPSHOT_TAKEN, f"{stored.size:,} bytes, to be verified now.")
+            self.record(Event.SNAPSHOT_TAKEN, f"{stored.size:,} bytes dumped; verification next.")
 
     def _remove_half(self) -> None:
         """What a worker that died has left."""
@@ -150,15 +148,15 @@ class SnapshotJob(AttemptedJob[Snapshot]):
     def _verify(self) -> None:
         begun = time.monotonic()
         snapshot = self.snapshot
-        self.write(SnapshotState.VERIFYING, doing="Reading the dump through.")
+        self.write(SnapshotState.VERIFYING, doing="Checking the dump's checksum.")
         stored = dump_storage.measured(snapshot.storage_name, check=self.held.raise_if_stopped)
         if (stored.size, stored.sha256) != (snapshot.size, snapshot.sha256):
             raise SnapshotError(
-                f"The dump is not what was written: {stored.size:,} bytes with the hash "
-                f"{stored.sha256}, not {snapshot.size:,} with {snapshot.sha256}.",
-                "Somebody or something changed it. Find out what, and take another snapshot.",
+                f"Dump checksum mismatch: {stored.size:,} bytes with the hash {stored.sha256}, "
+                f"expected {snapshot.size:,} with {snapshot.sha256}.",
+                "The file changed after it was written. Find out why, then take a new snapshot.",
             )
-        self.write(doing="Restoring it into a scratch database and comparing.")
+        self.write(doing="Restoring into a scratch database and comparing.")
         with self.target.connect() as connection:
             programs = programs_for(connection)
         verification = verify(
@@ -175,9 +173,9 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         )
         if verification.differences:
             raise SnapshotError(
-                f"The restored copy is another: {' '.join(verification.differences)}",
-                "Take another snapshot; if that is another too, look for what changes the tables "
-                "behind PostgreSQL's snapshots.",
+                f"The restored copy differs: {' '.join(verification.differences)}",
+                "Take a new snapshot. If its copy differs too, find out what changes the tables "
+                "outside PostgreSQL's transactions.",
             )
         with journal.atomic():
             self.write(

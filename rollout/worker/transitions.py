@@ -39,9 +39,9 @@ RUNS: Transitions = {
         R.FAILED: "A step fails.",
     },
     R.PAUSING: {
-        R.PAUSED: "Its worker comes to a safe point.",
+        R.PAUSED: "Its worker reaches a safe point.",
         R.CANCELLING: "Somebody cancels it instead.",
-        R.DONE: "It came to its end before a safe point.",
+        R.DONE: "It finished before a safe point.",
         R.FAILED: "The step fails before a safe point.",
     },
     R.PAUSED: {
@@ -49,8 +49,8 @@ RUNS: Transitions = {
         R.CANCELLED: "Somebody cancels it: no worker has it.",
     },
     R.CANCELLING: {
-        R.CANCELLED: "Its worker comes to a safe point.",
-        R.DONE: "It came to its end before a safe point.",
+        R.CANCELLED: "Its worker reaches a safe point.",
+        R.DONE: "It finished before a safe point.",
         R.FAILED: "The step fails before a safe point.",
     },
     R.CANCELLED: {R.QUEUED: "Somebody retries it: it goes on with the step that did not end."},
@@ -70,8 +70,8 @@ AUDITS: Transitions = {
 }
 S = SnapshotState
 _AGAIN: Mapping[str, str] = {
-    S.TAKEN: "Somebody has its dump verified once more.",
-    S.DELETED: "Somebody deletes its dump, or its time is over.",
+    S.TAKEN: "Somebody has its dump verified again.",
+    S.DELETED: "Somebody deletes its dump, or it expires.",
 }
 SNAPSHOTS: Transitions = {
     S.TAKING: {
@@ -82,16 +82,16 @@ SNAPSHOTS: Transitions = {
     S.TAKEN: {
         S.VERIFYING: "A worker begins to read the dump.",
         S.CANCELLING: "Somebody asks it to stop.",
-        S.FAILED: "Too many workers died of it.",
+        S.FAILED: "Too many workers crashed.",
     },
     S.VERIFYING: {
-        S.VERIFYING: "The worker died: another begins to read the dump anew.",
+        S.VERIFYING: "The worker crashed: another reads the dump again.",
         S.VERIFIED: "The restored copy holds the same.",
         S.CANCELLING: "Somebody asks it to stop.",
         S.FAILED: "The dump cannot be restored, or the copy holds something else.",
     },
     S.CANCELLING: {
-        S.CANCELLED: "Its worker comes to a safe point.",
+        S.CANCELLED: "Its worker reaches a safe point.",
         S.FAILED: "It fails before a safe point.",
     },
     S.VERIFIED: _AGAIN,
@@ -111,7 +111,7 @@ RESTORES: Transitions = {
         P.FAILED: "Nothing was replaced.",
     },
     P.CANCELLING: {
-        P.CANCELLED: "Its worker comes to a safe point.",
+        P.CANCELLED: "Its worker reaches a safe point.",
         P.DONE: "The tables were replaced before a safe point.",
         P.FAILED: "It fails before a safe point.",
     },
@@ -127,18 +127,18 @@ REHEARSALS: Transitions = {
         E.FAILED: "There will be no such database, or its schema is not the plan's.",
     },
     E.RUNNING: {
-        E.COMPARING: "Every phase is there and back.",
+        E.COMPARING: "Every phase ran and rolled back.",
         E.CANCELLING: "Somebody asks it to stop.",
         E.FAILED: "A phase fails, or is cancelled.",
     },
     E.COMPARING: {
-        E.PASSED: "All came back the same, and no operation failed.",
+        E.PASSED: "The rollback left no differences, and no operation failed.",
         E.CANCELLING: "Somebody asks it to stop.",
-        E.FAILED: "Something came back otherwise, or an operation failed.",
+        E.FAILED: "The rollback left differences, or an operation failed.",
     },
     E.CANCELLING: {
-        E.CANCELLED: "Its worker comes to a safe point.",
-        E.PASSED: "It came to its end before a safe point.",
+        E.CANCELLED: "Its worker reaches a safe point.",
+        E.PASSED: "It finished before a safe point.",
         E.FAILED: "It fails before a safe point.",
     },
     E.PASSED: {},

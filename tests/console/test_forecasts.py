@@ -191,4 +191,4 @@ def test_an_estimate_before_the_columns_are_there_says_so(committed_db: Database
     estimates.ask_for(rollout, 2, actor=ADA)
     rollouts.work()
     errors = {e.error for e in BackfillEstimate.objects.all()}
-    assert "The new columns of properties are not there yet." in errors
+    assert "The new columns of properties do not exist yet." in errors

@@ -131,7 +131,7 @@ def test_the_entry_after_a_removed_one_is_named(db: None, removed: int, named: i
         LogEntry.objects.filter(pk=entries[removed].pk).delete()
     verdict = activity_log.verify()
     assert verdict.broken == entries[named]
-    assert verdict.reason == "an entry before it was removed or put in"
+    assert verdict.reason == "a previous entry was removed or inserted"
 
 
 def test_an_entry_that_was_put_in_between_is_named(db: None) -> None:

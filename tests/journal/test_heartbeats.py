@@ -26,7 +26,7 @@ class TestLiveness:
         assert not found.worker_alive
         assert not found.watchdog_alive
         assert found.worker_seen_at is None
-        assert "No queue worker has ever answered" in found.message
+        assert "No worker online (never seen)" in found.message
         assert "manage.py qcluster" in found.message
         assert "manage.py rollout watchdog" in found.message
 
@@ -48,8 +48,8 @@ class TestLiveness:
         assert not found.worker_alive
         assert found.worker_seen_at is not None
         assert found.message == (
-            f"No queue worker has answered since {in_words(found.worker_seen_at)}: started "
-            "work waits until one runs. Start it: manage.py qcluster."
+            f"No worker online (last seen {in_words(found.worker_seen_at)}): queued work waits "
+            "until one starts. Start it: manage.py qcluster."
         )
 
     def test_a_silent_watchdog_is_told_from_a_silent_worker(self) -> None:

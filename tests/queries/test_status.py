@@ -143,7 +143,7 @@ def test_steps_stand_in_the_order_of_the_plan_also_in_a_rollback(rollout: Rollou
 def test_names_that_are_unknown_are_told_with_those_that_are_known(db: None) -> None:
     with pytest.raises(UnknownPlan, match="Known plans: property-classification"):
         find_rollout("nonsense", "production")
-    with pytest.raises(UnknownEnvironment, match="Known environments: production"):
+    with pytest.raises(UnknownEnvironment, match="Available: production"):
         find_rollout(rollouts.PLAN, "nonsense")
     assert not Rollout.objects.exists()
 

@@ -47,19 +47,19 @@ def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: 
     )
     run = rollouts.carry_back(contracted, 4)
     told = (
-        "300 rows compared with the archive: 299 that nobody wrote since are to the letter what "
-        "they were, 1 written since are what their lookup rows say; none differs."
+        "300 rows compared with the archive: 299 not written since are identical to it, 1 written "
+        "since match their lookup rows; none differs."
     )
     assert told in run.steps.get(step="drop-legacy").result
     assert told in page_of(4)
     jobs = BackfillJob.objects.filter(kind="proof").order_by("pk")
     assert [job.scanned for job in jobs] == [300, 300]
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=jobs[1].pk)
-    assert entry.message == f"Proof of properties: {told}"
+    assert entry.message == f"Proof, properties: {told}"
     rollouts.carry_back(contracted, 3, 2)
     (clear,) = BackfillJob.objects.filter(kind="clear", table="properties")
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=clear.pk)
-    assert "By fingerprint of each batch, type, status, created_at of the rows" in entry.message
+    assert "proves type, status, created_at of the written rows unchanged" in entry.message
 
 
 def test_a_shell_that_waits_is_told_by_the_exit_status_and_the_rows_are_named(
@@ -108,7 +108,7 @@ def test_rows_that_a_trigger_of_the_table_changes_fail_the_step_until_they_are_b
     rollouts.work()
     run.refresh_from_db()
     assert run.state == RunState.FAILED
-    assert f"1 row of properties could not be brought back: {key}." in run.error
+    assert f"1 row of properties could not be restored: {key}." in run.error
     rollouts.execute("DROP TRIGGER zz_meddle ON properties")
     runner.retry(contracted, actor=ADA)
     rollouts.work()
@@ -182,14 +182,11 @@ class TestTheRollbackOfTheCutover:
         rollouts.execute("UPDATE properties SET property_type_id = 1")
         rollouts.execute("UPDATE properties SET property_status_id = 1")
         run = rollouts.carry_back(enforced, 3)
-        told = (
-            "300 rows compared: of each the legacy columns say what the new ones hold; "
-            "none differs."
-        )
+        told = "300 rows compared: the legacy columns match the new ones; none differs."
         assert told in run.steps.get(step="cut-over").result
         assert told in page_of(3)
         assert LogEntry.objects.filter(
-            event="backfill done", message=f"Proof of properties: {told}"
+            event="backfill done", message=f"Proof, properties: {told}"
         ).exists()
 
     def test_rows_that_differ_fail_it_by_the_exit_status_and_a_repair_beside_it_lets_it_end(
@@ -294,7 +291,7 @@ class TestTheRollbackOfTheCutover:
             f"1 row of properties differs from what the legacy columns say: {key}. {key}: type "
             "'Apt' means 'Apartment', property_type_id is 'Apt'."
         ) in run.error
-        assert "decide in the mapping review which of them it is to mean" in run.error
+        assert "decide in the mapping review which one is right" in run.error
         decide("Apt")
         runner.retry(filled, run=run, actor=ADA)
         rollouts.work()

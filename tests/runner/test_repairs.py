@@ -163,7 +163,7 @@ class TestAPreview:
     @pytest.mark.parametrize(
         ("table", "selection", "message"),
         [
-            ("houses", {}, "The plan fills no table houses"),
+            ("houses", {}, "The plan backfills no table houses"),
             (TABLE, {"columns": ["price"]}, "The plan fills no column price"),
             (TABLE, {"keys": [["seven"]]}, "Invalid key for properties"),
             (TABLE, {}, "there is nothing to repair"),
@@ -193,8 +193,7 @@ class TestARepair:
         assert done.data["before"] == {"computed_differs": 3}
         assert done.data["after"] == {}
         assert done.message == (
-            "Repair of properties is done: 3 rows written. Before: 3 computed_differs. "
-            "After: no row."
+            "Repaired 3 rows of properties. Before: 3 derived value differs. After: none."
         )
         assert {started.actor, done.actor} == {"ada"}
         assert activity_log.verify().broken is None
@@ -264,7 +263,7 @@ class TestARepair:
 
     def test_keys_without_their_table_select_nothing(self, filled: Rollout) -> None:
         preview = runner.preview_repair(filled, "", {"keys": [["1"]]})
-        assert preview.refusal == "Say of which table the keys are."
+        assert preview.refusal == "Name the table of the keys."
 
     def test_what_the_function_of_a_plan_computes_is_computed_again(self, filled: Rollout) -> None:
         selection = {"categories": ["missing"]}
@@ -549,7 +548,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
     run.refresh_from_db()
     assert run.repair.rows_repaired == rows
     brought_back = LogEntry.objects.get(event="brought back")
-    assert brought_back.message.startswith("Repair of properties goes on with another worker")
+    assert brought_back.message.startswith("Repair of properties moves to another worker")
 
 
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"

@@ -186,7 +186,7 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     assert (mismatch.key, mismatch.expected) == (str(listing.id), listing.type)
     assert Finding.objects.get().last_report == report
     assert LogEntry.objects.filter(event="shadow read differs").count() == 1
-    assert "wrong lookup value were found (shadow reads" in judged(rollout)
+    assert "with wrong values found (shadow reads" in judged(rollout)
 
     # The mend is seen by the next full audit; what shadow reads found is settled by that.
     runner.repair(
@@ -199,7 +199,7 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     rollouts.work()
     catalog.get_property(listing.id)
     assert here.work_off() == {"same": 1}
-    assert "no wrong lookup value was found" in judged(rollout)
+    assert "0 wrong values found" in judged(rollout)
 
     # Past the cutover the new path answers, and the old one is the shadow.
     rollouts.carry_out(rollout, 3)
@@ -300,7 +300,7 @@ def test_what_becomes_of_paths_that_misbehave(rollout: Rollout, here: Here, sett
     mismatch = Mismatch.objects.get()
     assert (mismatch.category, mismatch.operation) == ("answer_differs", "look")
     assert (mismatch.key, mismatch.column, mismatch.finding) == (str(second), "", None)
-    assert "no wrong lookup value was found" in judged(rollout)
+    assert "0 wrong values found" in judged(rollout)
 
     # What a read names as operations is the shadow's, not the application's.
     recorder.flush()

@@ -275,7 +275,7 @@ def test_lost_run_is_brought_to_its_end(site: Site) -> None:
     )
     site.sees(lambda: rollouts.state_of(run) == RunState.DONE)
     entry = LogEntry.objects.get(event="brought back", data__run=run.pk)
-    assert "gone:1 has not been heard of" in entry.message
+    assert "gone:1 was unresponsive" in entry.message
 
 
 @proves("lost audits")
@@ -294,7 +294,7 @@ def test_lost_audit_is_made(site: Site) -> None:
 @proves("lost snapshots")
 def test_lost_snapshot_is_taken_up(site: Site) -> None:
     work = Snapshot.objects.create(rollout=site.fresh, attempts=3, **lost())
-    site.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers died").exists)
+    site.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
 
 
 @proves("lost restores")
@@ -302,7 +302,7 @@ def test_lost_restore_is_taken_up(site: Site) -> None:
     work = Restore.objects.create(
         rollout=site.complete, snapshot=site.snapshot, attempts=3, **lost()
     )
-    site.sees(Restore.objects.filter(pk=work.pk, error__contains="3 workers died").exists)
+    site.sees(Restore.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
 
 
 @proves("lost rehearsals")
@@ -318,7 +318,7 @@ def test_lost_rehearsal_is_taken_up(site: Site) -> None:
         attempts=5,
         **lost(),
     )
-    site.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers died").exists)
+    site.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers crashed").exists)
 
 
 @proves("view refreshes")

@@ -104,9 +104,9 @@ def test_two_slow_windows_of_five_pause_nothing_and_the_third_does(
     clock.window(ms=400)
     assert rollouts.state_of(run) == RunState.PAUSING
     entry = LogEntry.objects.get(event="paused by rule")
-    assert (entry.actor, entry.source, entry.phase) == ("rule slow", "watchdog", 0)
-    assert "3 of 5 windows are above 60 ms" in entry.message
-    assert "before the phase it was 10 ms" in entry.message
+    assert (entry.actor, entry.source, entry.phase) == ("guardrail slow", "watchdog", 0)
+    assert "3 of 5 windows above 60 ms" in entry.message
+    assert "(baseline 10 ms)" in entry.message
     assert [window["verdict"] for window in entry.data["windows"]] == ["kept"] * 2 + ["broken"] * 3
     assert entry.data["bound"] == pytest.approx(60, rel=0.06)
 
@@ -124,7 +124,7 @@ def test_guardrail_that_pauses_a_phase_is_the_actor_and_not_who_started_it(
     rollouts.flow.does = becomes_slow
     rollouts.work()
     entry = LogEntry.objects.get(event="paused")
-    assert (entry.actor, entry.message) == ("rule slow", "Phase 0 is paused.")
+    assert (entry.actor, entry.message) == ("guardrail slow", "Phase 0 is paused.")
 
 
 def test_windows_without_calls_pause_nothing_and_are_not_taken_for_good(
@@ -147,7 +147,7 @@ def test_without_a_baseline_a_relative_rule_says_that_it_cannot_tell(
     running(tiny)
     clock.windows(5, ms=4000)
     assert state().verdict == "inconclusive"
-    assert "too little was measured before" in state().message
+    assert "not enough baseline data" in state().message
 
 
 def test_only_a_person_lets_it_go_on_and_the_windows_begin_afresh(
@@ -177,7 +177,7 @@ def test_a_rule_that_says_so_resumes_once_no_window_is_broken(tiny: Rollout, clo
     assert rollouts.state_of(run) == RunState.PAUSED
     clock.window(ms=10)
     assert rollouts.state_of(run) == RunState.QUEUED
-    assert LogEntry.objects.get(event="resumed").actor == "rule slow"
+    assert LogEntry.objects.get(event="resumed").actor == "guardrail slow"
 
 
 def test_a_rule_never_resumes_what_a_person_paused(tiny: Rollout, clock: Clock) -> None:
@@ -278,7 +278,7 @@ def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     found = journal.audited(tiny, categories={"ok": 98, "wrong": 2})
     clock.window()
     assert rollouts.state_of(run) == RunState.PAUSING
-    assert f"2 rows with a wrong lookup value were found (audit {found.pk})" in (
+    assert f"2 rows with wrong values found (audit {found.pk})" in (
         LogEntry.objects.get(event="paused by rule").message
     )
 

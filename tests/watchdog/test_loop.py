@@ -78,7 +78,7 @@ def test_a_run_whose_lease_ran_out_is_brought_back_with_a_new_token(tiny: Rollou
     assert runs_queued() == [(run.pk, 2)]
     entry = LogEntry.objects.get(event="brought back")
     assert entry.actor == entry.source == "watchdog"
-    assert "host:1 has not been heard of for 10 s" in entry.message
+    assert "host:1 was unresponsive for 10 s" in entry.message
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE
 
@@ -309,13 +309,13 @@ def test_lost_work_of_every_kind_is_told_in_the_log(tiny: Rollout) -> None:
     for kind in KINDS:
         lost_work.bring_back(kind)
     entries = LogEntry.objects.filter(event="brought back").order_by("pk")
-    assert [entry.message.partition(" goes on")[0] for entry in entries] == [
+    assert [entry.message.partition(" moves to")[0] for entry in entries] == [
         f"Audit {report.pk}",
         f"Snapshot {snapshot.pk}",
         f"Restore {restore.pk}",
         f"Rehearsal {rehearsal.pk}",
     ]
-    assert all("gone:1 has not been heard of for 10 s" in entry.message for entry in entries)
+    assert all("gone:1 was unresponsive for 10 s" in entry.message for entry in entries)
 
 
 def test_work_that_cannot_be_brought_back_keeps_no_other_from_it(

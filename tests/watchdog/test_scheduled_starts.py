@@ -132,9 +132,9 @@ def test_phase_changed_since_it_was_scheduled_is_not_started(tiny: Rollout, reas
     scheduled_starts.start_due()
     one.refresh_from_db()
     assert {
-        "late": "more than 10 minutes too late",
-        "another phase": "is another now than the one that was scheduled",
-        "no lead any more": "ada may not start phases any more",
+        "late": "more than 10 minutes late",
+        "another phase": "changed after it was scheduled",
+        "no lead any more": "ada no longer has permission to start phases",
     }[reason] in one.outcome
     assert not tiny.runs.exists()
 

@@ -83,8 +83,8 @@ def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(
         report = audits.make_now(filled, actor_name="ada", source="shell")
         assert report.status == AuditStatus.CLEAN
         entry = LogEntry.objects.filter(event="audit done").latest("pk")
-        assert f"by mapping {report.mapping_digest}, {what} by people" in entry.message
-        said = f"Compared by mapping {report.mapping_digest}, {what} by people"
+        assert f"with mapping {report.mapping_digest}, {what} by people" in entry.message
+        said = f"Compared with mapping {report.mapping_digest}, {what} by people"
         # Its own page, the lists of audits, the gate, a shell and its JSON.
         assert said in text_of(viewer, page.format(report.pk))
         for place in (PAGE, f"{PAGE}audits/"):
@@ -111,7 +111,7 @@ def test_a_shell_tells_by_which_mapping_it_compared(filled: Rollout) -> None:
     with pytest.raises(SystemExit):
         call_command("rollout", "audit", PLAN, stdout=out)
     assert re.search(
-        r"^Compared by mapping \w{12}, none of \d+ values reviewed by people\.$",
+        r"^Compared with mapping \w{12}, none of \d+ values reviewed by people\.$",
         out.getvalue(),
         re.MULTILINE,
     )

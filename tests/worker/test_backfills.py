@@ -79,7 +79,7 @@ def test_a_table_without_rows_is_filled_at_once(committed_db: object) -> None:
     run = rollouts.carry_out(rollouts.the_rollout(), 0, 1, 2)
     job = BackfillJob.objects.get(kind="fill")
     assert (job.scanned, job.updated) == (0, 0)
-    assert run.steps.get(step="audit").result == "0 rows compared, no mismatch."
+    assert run.steps.get(step="audit").result == "0 rows compared, 0 mismatches."
 
 
 def test_a_slice_ends_after_its_time_and_the_next_goes_on_where_it_was(
@@ -154,7 +154,7 @@ def test_a_trigger_that_swallows_updates_is_named_when_rows_remain(expanded: Rol
     rollouts.work()
     run.refresh_from_db()
     assert run.state == RunState.FAILED
-    assert "are still not right after 5 passes. stay may swallow their updates" in run.error
+    assert "are still incorrect after 5 passes. stay may discard their updates" in run.error
     rollouts.execute("DROP FUNCTION stay CASCADE")
     runner.retry(expanded, actor=ADA)
     rollouts.work()

@@ -78,7 +78,7 @@ def test_a_full_disk_is_called_so_and_leaves_nothing(kept_in: Any) -> None:
 
 def test_a_file_that_is_shorter_than_what_was_written_is_no_dump(kept_in: Any) -> None:
     directory = kept_in("tests.storages.ForgetfulStorage")
-    with pytest.raises(SnapshotError, match=f"kept 6,504 bytes of {len(WHOLE):,}"):
+    with pytest.raises(SnapshotError, match=f"wrote 6,504 of {len(WHOLE):,} bytes"):
         dump_storage.store("a.dump", iter(CHUNKS), tell=nothing)
     assert files(directory) == []
 
@@ -94,9 +94,9 @@ def test_removing_takes_a_part_too_and_twice_is_once(kept_in: Any) -> None:
 
 def test_a_dump_that_is_gone_says_what_to_do(kept_in: Any) -> None:
     kept_in()
-    with pytest.raises(SnapshotError, match="no longer in the storage") as error:
+    with pytest.raises(SnapshotError, match="not found in the storage") as error:
         dump_storage.measured("a.dump", check=lambda: None)
-    assert error.value.advice == "Take another snapshot."
+    assert error.value.advice == "Take a new snapshot."
 
 
 def test_names_of_two_tries_differ_and_hold_no_path_of_their_own() -> None:

@@ -85,7 +85,7 @@ def test_work_that_is_asked_to_stop_is_told_at_its_next_check(held: Lease, state
 def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held: Lease) -> None:
     PhaseRun.objects.update(token=99)
     wait_until(lambda: held.lost)
-    with pytest.raises(Interrupted, match="Another worker"):
+    with pytest.raises(Interrupted, match="Taken over by another worker"):
         held.raise_if_stopped()
 
 

@@ -168,8 +168,8 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     ]
     assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
     assert all('is "Lost"' in said for said in rehearsal.data_differences)
-    assert "did not come back the same" in rehearsal.error
-    assert "operations of the application failed, in phase 1" in rehearsal.error
+    assert "The rollback left differences" in rehearsal.error
+    assert "application operations failed, for example in phase 1" in rehearsal.error
     assert "ValueError: The application is broken." in rehearsal.error
 
     seen = Observation.objects.get(

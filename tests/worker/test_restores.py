@@ -111,7 +111,7 @@ def test_tables_that_are_there_are_replaced_only_when_that_was_said(
     snapshot = rollouts.snapshot_of(properties)
     restore(snapshot, staging)
     said = refusal(snapshot, staging)
-    assert "staging has properties, property_images already" in said
+    assert "already exist in staging: properties, property_images." in said
     rollouts.carry_out(staging, 0, 1, 2)
     restore(snapshot, staging, replace=True)
     assert {phase.state for phase in status_of(staging).phases} == {"pending"}
@@ -135,7 +135,9 @@ def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_
     with pytest.raises(runner.Refused, match="Only a named user may approve a restore"):
         runner.approve_restore(asked, actor=rollouts.Person("root"))
     bob = rollouts.person("bob")
-    with pytest.raises(runner.Refused, match="no verified snapshot of what production holds now"):
+    with pytest.raises(
+        runner.Refused, match="no verified snapshot of production from the last hour"
+    ):
         runner.approve_restore(asked, actor=bob)
     rollouts.snapshot_of(properties)
     runner.approve_restore(asked, actor=bob)
@@ -193,7 +195,7 @@ def test_only_a_verified_snapshot_is_restored(
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     snapshot.state = state
-    assert "Only a verified one is restored" in refusal(snapshot, staging)
+    assert "Only a verified snapshot can be restored" in refusal(snapshot, staging)
 
 
 def test_a_dump_that_somebody_changed_is_not_restored(
@@ -203,7 +205,7 @@ def test_a_dump_that_somebody_changed_is_not_restored(
     Snapshot.objects.update(sha256="0" * 64)
     asked = restore(snapshot, staging)
     assert asked.state == RestoreState.FAILED
-    assert "is not what was written" in asked.error
+    assert "checksum does not match" in asked.error
     assert Restore.objects.get().finished_at is not None
 
 
@@ -224,7 +226,7 @@ def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
     restore(rollouts.snapshot_of(filled), staging)
     run = PhaseRun.objects.get(rollout=staging, phase=2)
     assert (run.way, run.state) == (Way.FORWARD, RunState.CANCELLED)
-    assert "in the middle of this phase" in run.error
+    assert "taken during this phase" in run.error
     run = runner.retry(staging, actor=ADA)
     rollouts.work()
     assert rollouts.state_of(run) == RunState.DONE

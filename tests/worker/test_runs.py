@@ -128,7 +128,7 @@ def test_a_failure_is_told_with_what_to_do_next(tiny: Rollout) -> None:
     step = run.steps.get()
     assert run.state == RunState.FAILED
     assert run.error == step.error == "Image  uploads do not work."
-    assert run.advice == "Put right what is named, then retry; or roll the phase back."
+    assert run.advice == "Fix the reported problem, then retry; or roll the phase back."
     assert step.state == "failed"
     assert run.finished_at is not None
     assert LogEntry.objects.get(event="phase failed").message.endswith(run.error)
@@ -262,7 +262,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
                 wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
     report = AuditReport.objects.get(run=run)
     assert report.status == AuditStatus.INCONCLUSIVE
-    assert report.message == "The phase was cancelled before its end."
+    assert report.message == "The phase was cancelled before the audit finished."
     runner.start_audit(expanded, actor=ADA)
 
 

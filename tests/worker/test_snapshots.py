@@ -160,8 +160,8 @@ def test_a_dump_that_somebody_changed_fails_verification(properties: Rollout) ->
     rollouts.work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.FAILED
-    assert "is not what was written" in snapshot.error
-    assert "Somebody or something changed it" in snapshot.advice
+    assert "Dump checksum mismatch" in snapshot.error
+    assert "The file changed after it was written" in snapshot.advice
 
 
 def test_a_dump_without_some_rows_fails_verification_though_its_hash_is_right(
@@ -370,7 +370,7 @@ def test_one_that_is_cancelled_in_the_middle_stops_there(
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.CANCELLED
     assert [path.suffix for path in stored()] == ([] if dumping else [".dump"])
-    assert ("Have its dump verified" in snapshot.advice) == (not dumping)
+    assert ("Verify its dump" in snapshot.advice) == (not dumping)
     assert scratch_databases(snapshot) == []
     held.let_go()
     assert taken(properties).state == SnapshotState.VERIFIED
@@ -430,7 +430,7 @@ def test_a_snapshot_that_kills_every_worker_fails_in_the_end(properties: Rollout
     rollouts.work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.FAILED
-    assert "3 workers died while they were at it" in snapshot.error
+    assert "3 workers crashed during the snapshot" in snapshot.error
 
 
 def test_a_database_that_is_away_is_called_so(

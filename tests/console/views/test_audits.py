@@ -183,7 +183,7 @@ def test_audits_and_rollout_say_when_the_next_sample_is_due_and_why_it_is_overdu
     for address in (PAGE, f"{PAGE}audits/"):
         page = text_of(viewer, address)
         assert "A scheduled sampled audit is overdue since" in page
-        assert "No watchdog has ever answered" in page
+        assert "No watchdog online (never seen)" in page
     journal.ran(rollout, 4)
     assert "scheduled sampled audit" not in text_of(viewer, PAGE)
 

@@ -155,7 +155,7 @@ def test_what_was_done_last_leaves_single_steps_to_the_log(
     ("address", "message"),
     [
         ("/rollout/no-such/production/", "There is no plan &#x27;no-such&#x27;. Known plans: "),
-        (f"/rollout/{journal.PLAN}/moon/", "There is no environment &#x27;moon&#x27;."),
+        (f"/rollout/{journal.PLAN}/moon/", "Unknown environment &#x27;moon&#x27;."),
         (f"{PAGE}phases/5/", "Phase 5 not found. The plan has phases 0 to 4."),
         (f"{PAGE}phases/99999999999999999999/start/", "The plan has phases 0 to 4."),
         ("/rollout/jobs/77777777/", "Backfill job 77777777 not found."),
