@@ -18,6 +18,16 @@ class Actor(Protocol):
     def get_username(self) -> str: ...
 
 
+class Absent:
+    """Who pressed some time ago, by the name that the journal kept."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_username(self) -> str:
+        return self.name
+
+
 def known_user(actor: Actor, what: str) -> AbstractBaseUser:
     """Only a user of the site can be told from another one. Raises Refused."""
     if not isinstance(actor, get_user_model()):

@@ -105,6 +105,7 @@ class Event(StrEnum):
     RESTORE_FAILED = "restore failed", "Restore failed", Kind.FAILED
     SNAPSHOT_RESTORED = "snapshot restored", "Snapshot restored"
     ENVIRONMENT_DROPPED = "environment dropped", "Environment dropped"
+    REHEARSAL_REFUSED = "rehearsal refused", "Rehearsal refused", Kind.FAILED
     REHEARSAL_ASKED_FOR = "rehearsal asked for", "Rehearsal requested"
     REHEARSAL_CANCEL_ASKED_FOR = "rehearsal cancel asked for", "Rehearsal cancellation requested"
     REHEARSAL_CANCELLED = "rehearsal cancelled", "Rehearsal cancelled", Kind.FAILED

@@ -47,6 +47,15 @@ JOBS = {
     "repair": "Repair",
     "proof": "Proof",
 }
+# What a press requests for the gates of a phase.
+PREPARATIONS = {
+    "run_smoke_tests": "run smoke tests",
+    "take_snapshot": "take snapshot",
+    "rehearse": "rehearse plan",
+    "snapshot_and_rehearse": "take snapshot, then rehearse plan",
+    "start_audit": "start full audit",
+    "request_approval": "request approval",
+}
 ROLES = {"enforce": "Enforce and cut over"}
 # What a guardrail does once it is breached, and what it is doing then.
 ACTIONS = {
@@ -74,6 +83,10 @@ def category_label(name: str) -> str:
 
 def job_label(kind: str) -> str:
     return _label(JOBS, kind)
+
+
+def preparation_label(action: str) -> str:
+    return PREPARATIONS.get(action, action)
 
 
 def role_label(role: str) -> str:

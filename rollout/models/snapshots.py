@@ -90,6 +90,8 @@ class Snapshot(Attempted):
     verified_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     """When its retention by the plan ends."""
+    then_rehearse = models.BooleanField(default=False)
+    """Whether a rehearsal from it was requested with it, and waits until it is verified."""
     deleted_at = models.DateTimeField(null=True)
 
     class Meta:

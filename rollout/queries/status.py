@@ -10,6 +10,8 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine.target import TargetAway
 from rollout.gates import Evidence, GateStatus
+from rollout.gates.preparations import missing_before
+from rollout.gates.registry import Action
 from rollout.gates.starts import refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
 from rollout.journal.heartbeats import Liveness, liveness
@@ -43,6 +45,8 @@ class PhaseStatus:
     needs_approval: bool
     start_refusal: str
     roll_back_refusal: str
+    preparation: list[Action] = field(default_factory=list)
+    """What one press can request for its open gates."""
 
     @property
     def guarded(self) -> bool:
@@ -279,6 +283,7 @@ def _phase_status(
         needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
         start_refusal=refusal_to_start(evidence, active, answered or gates.check_gates(evidence)),
         roll_back_refusal=refusal_to_roll_back(plan, number, evidence.runs, active),
+        preparation=missing_before(answered, evidence) if answered and active is None else [],
     )
 
 

@@ -28,11 +28,16 @@ from rollout.worker.transitions import move
 _log = logging.getLogger(__name__)
 
 
-def take_snapshot(rollout: Rollout, *, actor: Actor, source: str = "web") -> Snapshot:
-    """Ask for a snapshot, to be verified as soon as it is taken. Raises Refused."""
+def take_snapshot(
+    rollout: Rollout, *, then_rehearse: bool = False, actor: Actor, source: str = "web"
+) -> Snapshot:
+    """Ask for a snapshot, to be verified as soon as it is taken. Raises Refused.
+
+    With ``then_rehearse`` the watchdog starts a rehearsal from it as soon as it is verified.
+    """
     refuse_out_of_reach(rollout)
     with alone_with(rollout):
-        snapshot = _asked_for(rollout, actor, source)
+        snapshot = _asked_for(rollout, actor, source, then_rehearse)
         queue.send_work(snapshot)
     return snapshot
 
@@ -105,7 +110,9 @@ def remove_expired() -> None:
             _log.warning("Snapshot %s: %s", snapshot.pk, refusal)
 
 
-def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
+def _asked_for(
+    rollout: Rollout, actor: Actor, source: str, then_rehearse: bool = False
+) -> Snapshot:
     plan = plan_of(rollout)
     _refuse_beside_another(rollout)
     active = active_run(rollout)
@@ -120,10 +127,12 @@ def _asked_for(rollout: Rollout, actor: Actor, source: str) -> Snapshot:
         actor_name=actor.get_username(),
         plan_digest=plan.digest,
         lease_until=leases.grace(),
+        then_rehearse=then_rehearse,
     )
+    rehearsal = " and a rehearsal from it" if then_rehearse else ""
     activity_log.record(
         Event.SNAPSHOT_ASKED_FOR,
-        f"Requested snapshot {snapshot.pk}.",
+        f"Requested snapshot {snapshot.pk}{rehearsal}.",
         on=snapshot,
         actor=actor,
         source=source,

@@ -13,6 +13,7 @@ from rollout.telemetry import retention
 from rollout.watchdog import (
     database_stats,
     guardrails,
+    requested_rehearsals,
     sampled_audits,
     scheduled_starts,
 )
@@ -62,6 +63,7 @@ def duties() -> tuple[Duty, ...]:
             Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
             for kind in KINDS
         ),
+        Duty("rehearsals", looks, requested_rehearsals.start_due, needs_worker=True),
         Duty("view refreshes", looks, ViewRefresher().send_due, needs_worker=True),
         Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),

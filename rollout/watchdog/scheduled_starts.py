@@ -6,7 +6,7 @@ from django.db import DatabaseError
 
 from rollout import journal
 from rollout.journal import activity_log, watched_times
-from rollout.journal.actors import Refused
+from rollout.journal.actors import Absent, Refused
 from rollout.journal.environments import home_of
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words, in_zone
@@ -55,7 +55,9 @@ def _start(pk: int, now: datetime) -> bool:
         try:
             if reason := _refusal(due, now):
                 raise Refused(reason)
-            start(due.rollout, due.phase, actor=due.actor or Scheduler(due), source="watchdog")
+            start(
+                due.rollout, due.phase, actor=due.actor or Absent(due.actor_name), source="watchdog"
+            )
         except DatabaseError:
             # The journal is away: the next look tries again.
             raise
@@ -109,13 +111,3 @@ def _refusal(due: ScheduledStart, now: datetime) -> str:
             "schedule it again."
         )
     return ""
-
-
-class Scheduler:
-    """The actor of a start whose user was deleted since."""
-
-    def __init__(self, due: ScheduledStart) -> None:
-        self.name = due.actor_name
-
-    def get_username(self) -> str:
-        return self.name

@@ -321,6 +321,22 @@ def test_lost_rehearsal_is_taken_up(site: Site) -> None:
     site.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers crashed").exists)
 
 
+@proves("rehearsals")
+def test_rehearsal_that_was_requested_with_a_snapshot_is_answered(site: Site) -> None:
+    snapshot = Snapshot.objects.create(
+        rollout=site.complete,
+        state=SnapshotState.VERIFIED,
+        plan_digest=plans.get(PLAN).digest,
+        phases=["done"] * 5,
+        then_rehearse=True,
+    )
+    refused = LogEntry.objects.filter(event="rehearsal refused", data__snapshot=snapshot.pk)
+    site.sees(refused.exists)
+    assert "nothing is left to rehearse" in refused.get().message
+    snapshot.refresh_from_db()
+    assert not snapshot.then_rehearse
+
+
 @proves("view refreshes")
 def test_materialized_view_is_refreshed(site: Site) -> None:
     site.sees(lambda: rollouts.ask(COUNTED) == rollouts.ask("SELECT count(*) FROM properties"))

@@ -97,7 +97,10 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     watchdog: Running,
     committed_db: Database,
 ) -> None:
-    rehearsal = runner.rehearse(properties, actor=ADA)
+    Snapshot.objects.filter(pk=snapshot.pk).update(then_rehearse=True)
+    wait_until(Rehearsal.objects.exists, seconds=60, seen=watchdog.output)
+    rehearsal = Rehearsal.objects.get()
+    assert rehearsal.actor_name == snapshot.actor_name
     first = Observation.objects.filter(run__rollout=rehearsal.stage, run__phase=2)
     wait_until(
         lambda: first.exists() or not Rehearsal.objects.get().under_way,

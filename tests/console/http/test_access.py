@@ -88,6 +88,7 @@ WHO_MAY = {
     "{rollout}/rehearsals/": (READERS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
+    "{rollout}/phases/1/prepare/": (AUDITORS, AUDITORS),
     "{rollout}/phases/0/approval/": (LEADS, LEADS),
     "{rollout}/phases/0/ask-for-approval/": (LEADS, LEADS),
     "{rollout}/phases/1/override/{gate}/": (LEADS, LEADS),
@@ -121,7 +122,7 @@ POST_ONLY = {
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
     *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),
-    *("ask-for-approval", "schedule", "unschedule", ITEM, "probe"),
+    *("ask-for-approval", "schedule", "unschedule", ITEM, "probe", "prepare"),
     *("agree", "withdraw"),
 }
 MADE_FOR_POST = POST_ONLY | {

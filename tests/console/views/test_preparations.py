@@ -1,0 +1,59 @@
+"""One press for all that a phase still needs and that is not a person's own part."""
+
+import pytest
+from django.test import Client
+
+from rollout.gates import Evidence, check_gates
+from rollout.gates.preparations import missing_before
+from rollout.gates.registry import Action
+from rollout.models import AuditReport, LogEntry, Rollout, SignOff, Snapshot
+from rollout.queries.status import find_rollout
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+PREPARE = f"{PAGE}phases/3/prepare/"
+
+
+@pytest.fixture
+def before_phase_3(rollout: Rollout) -> Rollout:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    return rollout
+
+
+def missing(rollout: Rollout) -> list[Action]:
+    evidence = Evidence(find_rollout(rollout.plan, rollout.environment), 3)
+    return missing_before(check_gates(evidence), evidence)
+
+
+def test_one_press_requests_what_is_missing_and_a_second_repeats_nothing(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    wanted = missing(before_phase_3)
+    assert {"take_snapshot", "start_audit", "request_approval"} <= set(wanted)
+    assert 'id="prepare"' in text_of(lead, PAGE)
+    text = lead.post(PREPARE, follow=True).content.decode()
+    assert "Requested: " in text
+    assert 'id="prepare"' not in text
+    assert Snapshot.objects.get().then_rehearse == ("rehearse" in wanted)
+    assert AuditReport.objects.count() == 1
+    assert SignOff.objects.get().kind == "request"
+    left = missing(before_phase_3)
+    assert not {"take_snapshot", "rehearse", "start_audit", "request_approval"} & set(left)
+    before = LogEntry.objects.count()
+    lead.post(PREPARE)
+    assert LogEntry.objects.count() <= before + len(left)
+    assert Snapshot.objects.count() == 1
+
+
+def test_what_one_may_not_request_is_left_out(before_phase_3: Rollout, engineer: Client) -> None:
+    engineer.post(PREPARE)
+    assert Snapshot.objects.count() == 1
+    assert not SignOff.objects.exists()
+
+
+def test_a_refusal_is_told_beside_what_was_requested(before_phase_3: Rollout, lead: Client) -> None:
+    journal.ran(before_phase_3, 3, "running")
+    text = lead.post(PREPARE, follow=True).content.decode()
+    assert "hold its locks" in text
+    assert not Snapshot.objects.exists()
