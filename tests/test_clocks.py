@@ -332,9 +332,7 @@ class TestADatabaseWhoseClockJumps:
         assert "Soaking: 8 min of" in answer(self.SOAK, rollout)
         assert not LogEntry.objects.filter(event="clock jumped").exists()
 
-    def test_of_time_that_was_set_back_nothing_is_left(
-        self, rollout: Rollout, clocks: Clocks
-    ) -> None:
+    def test_set_back_time_leaves_nothing(self, rollout: Rollout, clocks: Clocks) -> None:
         watch = clocks.watch()
         watch.look()
         clocks.go_on(4 * self.MINUTE)

@@ -92,7 +92,7 @@ def test_the_time_left_is_no_more_exact_than_it_is_known(
     assert formats.duration_range(TimeLeft(shortest, longest)) == shown
 
 
-def test_of_an_unknown_time_nothing_is_said() -> None:
+def test_an_unknown_time_is_left_out() -> None:
     assert formats.duration_range(None) == "–"
 
 

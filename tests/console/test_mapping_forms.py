@@ -28,7 +28,7 @@ def test_a_suggestion_that_is_itself_led_elsewhere_is_followed_to_the_end() -> N
     ) == {"condop for sale": "Condo", "condo for sale": "Condo", "town house": "Townhouse"}
 
 
-def test_of_suggestions_that_lead_in_a_circle_the_first_text_is_kept() -> None:
+def test_circular_suggestions_keep_the_first_text() -> None:
     assert taken(("Barn 3", "Barn 37"), ("Barn 37", "Barn 3"), ("Barn", "Barn 37")) == {
         "barn 3": "Barn 3",
         "barn 37": "Barn 3",

@@ -372,24 +372,24 @@ class TestTheLengthOfARange:
     def after(self, elapsed: float, lane: Lane = LANE, *, stripes: int = 1) -> Lane:
         return next_position(lane, stripes, lane.range_end, elapsed, target_seconds=0.1)
 
-    def test_is_cut_to_a_quarter_at_once_when_a_batch_took_far_too_long(self) -> None:
+    def test_a_range_is_cut_to_a_quarter_when_a_batch_took_far_too_long(self) -> None:
         assert self.after(10.0).range_blocks == 25
 
-    def test_follows_the_time_down(self) -> None:
+    def test_a_range_follows_the_time_down(self) -> None:
         assert self.after(0.2).range_blocks == 50
 
-    def test_grows_by_less_than_a_third_however_short_the_batch_was(self) -> None:
+    def test_a_range_grows_by_less_than_a_third_however_short_the_batch_was(self) -> None:
         assert self.after(0.0001).range_blocks == 131
 
-    def test_stays_when_the_batch_took_as_long_as_it_should(self) -> None:
+    def test_a_range_keeps_its_length_when_the_batch_met_its_target(self) -> None:
         assert self.after(0.1).range_blocks == 100
 
-    def test_is_never_less_than_a_block_and_grows_again_from_there(self) -> None:
+    def test_a_range_has_at_least_a_block_and_grows_again_from_there(self) -> None:
         one = replace(self.LANE, range_end=1, range_blocks=1)
         assert self.after(10.0, one).range_blocks == 1
         assert self.after(0.01, one).range_blocks == 2
 
-    def test_is_what_the_slowest_of_its_stripes_allows(self) -> None:
+    def test_the_slowest_stripe_limits_the_length_of_a_range(self) -> None:
         lane = self.LANE
         for elapsed in (0.05, 0.2, 0.05, 0.05):
             lane = self.after(elapsed, lane, stripes=4)
@@ -429,7 +429,7 @@ class TestAWorker:
         worker(connection, FILL, stripes=stripes).run_lane(heir, seconds=60)
         assert counted(connection, job) == (2_000, 2_000)
 
-    def test_that_is_interrupted_leaves_a_lane_that_goes_on_where_it_was(
+    def test_an_interrupted_worker_leaves_a_lane_that_continues_where_it_was(
         self, connection: Connection
     ) -> None:
         job, stripes = new_job(connection, FILL)

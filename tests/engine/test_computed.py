@@ -139,7 +139,7 @@ class TestAPass:
         assert given == [{"url": "two", "extra": {"b": [2]}}]
         assert (totals.scanned, totals.updated, totals.already_right) == (2, 1, 1)
 
-    def test_keeps_the_rows_aside_that_the_function_has_no_answer_for(
+    def test_a_job_keeps_rows_aside_that_the_function_has_no_answer_for(
         self, connection: Connection
     ) -> None:
         for number, url in enumerate(["one", "missing 1", "two", "missing 2"]):
@@ -154,7 +154,7 @@ class TestAPass:
         assert rows[0].key == ("00000000-0000-0000-0000-000000000001", "1")
         assert found(connection)["missing 1"] == (None, None)
 
-    def test_keeps_the_rows_aside_whose_values_the_database_refuses(
+    def test_a_job_keeps_rows_aside_whose_values_the_database_refuses(
         self, connection: Connection
     ) -> None:
         connection.execute('ALTER TABLE "Pic tures" ADD CHECK ("Le ngth" < 9)')
@@ -163,7 +163,7 @@ class TestAPass:
         totals = run_fill(connection, ACTION)
         assert (totals.updated, totals.quarantined) == (1, 1)
 
-    def test_keeps_a_row_aside_whose_value_cannot_even_be_sent(
+    def test_a_job_keeps_a_row_aside_whose_value_cannot_even_be_sent(
         self, connection: Connection
     ) -> None:
         add(connection, 1, "one")
@@ -206,7 +206,7 @@ class TestAPass:
         ).fetchall()
         assert "Index" in " ".join(line for (line,) in explained)
 
-    def test_can_be_stopped_while_the_function_is_at_work_on_a_range(
+    def test_a_job_can_be_stopped_while_the_function_is_at_work_on_a_range(
         self, connection: Connection
     ) -> None:
         """A page of rows may take seconds: nobody waits for its end."""
@@ -232,7 +232,7 @@ def newest_job(connection: Connection) -> int:
 
 
 class TestAWriteMeanwhile:
-    def test_is_not_overwritten_with_what_its_former_value_gave_and_is_found_by_the_sweep(
+    def test_stale_result_is_discarded_and_row_recomputed(
         self, connection: Connection, app: Connection
     ) -> None:
         add(connection, 1, "one")
@@ -254,7 +254,7 @@ class TestAWriteMeanwhile:
         assert totals.rewritten == 1, "it came after the pass had begun, and is written too"
         assert backfill.count_unfilled(connection, ACTION, job) == 0
 
-    def test_of_another_column_keeps_nothing_from_being_written(
+    def test_a_write_to_another_column_keeps_nothing_from_being_written(
         self, connection: Connection, app: Connection
     ) -> None:
         add(connection, 1, "one")
@@ -266,7 +266,7 @@ class TestAWriteMeanwhile:
         job, stripes = new_job(connection, ACTION)
         assert work_off(connection, ACTION, job, stripes, function=beside).updated == 1
 
-    def test_that_brings_the_values_itself_keeps_them(
+    def test_a_write_that_brings_the_values_itself_keeps_them(
         self, connection: Connection, app: Connection
     ) -> None:
         add(connection, 1, "one")
@@ -291,15 +291,15 @@ class TestTheTrigger:
         replaced(app, "one", "two")
         assert found(app) == {"two": (None, None)}
 
-    def test_keeps_them_when_another_column_changes(self, app: Connection) -> None:
+    def test_the_trigger_keeps_values_when_another_column_changes(self, app: Connection) -> None:
         app.execute("""UPDATE "Pic tures" SET note = 'x'""")
         assert found(app) == {"one": (3, "ONE")}
 
-    def test_keeps_what_comes_with_the_change(self, app: Connection) -> None:
+    def test_the_trigger_keeps_values_that_come_with_the_change(self, app: Connection) -> None:
         app.execute("""UPDATE "Pic tures" SET url = 'two', "Le ngth" = 33, digest = 'new'""")
         assert found(app) == {"two": (33, "new")}
 
-    def test_is_gone_with_the_last_phase(self, connection: Connection) -> None:
+    def test_the_trigger_is_gone_with_the_last_phase(self, connection: Connection) -> None:
         apply_step(connection, 4, "stop")
         replaced(connection, "one", "two")
         assert found(connection) == {"two": (3, "ONE")}

@@ -244,7 +244,7 @@ class TestTheShippedPlan:
             yield target, connection
         embedded.drop_database(url)
 
-    def test_goes_to_its_last_phase_and_back_and_leaves_no_trace(
+    def test_a_plan_goes_to_its_last_phase_and_back_without_a_trace(
         self, shipped: tuple[Target, Connection]
     ) -> None:
         target, connection = shipped

@@ -44,7 +44,7 @@ class TestAnOldTransaction:
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 0)
 
-    def test_with_a_snapshot_is_named_with_its_process_and_its_query(
+    def test_an_old_snapshot_is_named_with_its_process_and_its_query(
         self, connection: Connection, app: Connection
     ) -> None:
         app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -59,14 +59,14 @@ class TestAnOldTransaction:
         assert found.value is not None
         assert found.value > 0
 
-    def test_that_has_written_is_named_too(self, connection: Connection, app: Connection) -> None:
+    def test_an_old_writer_is_named_too(self, connection: Connection, app: Connection) -> None:
         app.execute("BEGIN")
         BIGINT.insert(app, 2)
         found = signal(connection, "old transaction")
         app.execute("COMMIT")
         assert found.status == "throttle"
 
-    def test_that_holds_no_row_version_is_nobodys_business(
+    def test_a_transaction_that_holds_no_row_version_is_ignored(
         self, connection: Connection, app: Connection
     ) -> None:
         app.execute("BEGIN")
@@ -74,7 +74,7 @@ class TestAnOldTransaction:
         assert signal(connection, "old transaction").status == "ok"
         app.execute("COMMIT")
 
-    def test_that_is_young_is_well(
+    def test_a_young_transaction_is_healthy(
         self, connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 30)
@@ -88,7 +88,7 @@ class TestAnOldTransaction:
 
 
 class TestLockWaits:
-    def test_for_the_table_and_for_its_rows_are_counted(
+    def test_waits_for_the_table_and_for_its_rows_are_counted(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         app.execute("BEGIN")
@@ -102,7 +102,7 @@ class TestLockWaits:
         assert found.reason == "1 sessions waiting for locks on things."
         assert signal(connection, "lock waits").status == "ok"
 
-    def test_for_another_table_do_not_count(
+    def test_waits_for_another_table_do_not_count(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         app.execute("CREATE TABLE elsewhere ()")
@@ -114,7 +114,7 @@ class TestLockWaits:
             app.execute("COMMIT")
         assert looked[0].status == "ok"
 
-    def test_for_a_row_of_a_partition_count_for_its_table(
+    def test_waits_for_a_row_of_a_partition_count_for_its_table(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         PARTITIONED.create(connection)
@@ -198,7 +198,7 @@ class TestARoleWithoutRights:
             connection.execute(sql.SQL("DROP OWNED BY {}").format(name))
             connection.execute(sql.SQL("DROP ROLE {}").format(name))
 
-    def test_does_not_take_a_transaction_that_is_hidden_for_none(
+    def test_a_hidden_transaction_is_not_taken_for_none(
         self, plain: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 0)
@@ -225,7 +225,7 @@ class TestARoleWithoutRights:
         connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(name)))
         assert signal(plain, "old transaction").status == "ok"
 
-    def test_is_told_all_that_the_server_does_not_refuse_to_tell(
+    def test_a_role_is_told_all_that_the_server_does_not_refuse(
         self, plain: Connection, connection: Connection
     ) -> None:
         name = sql.Identifier(plain.info.user)

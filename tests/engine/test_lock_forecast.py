@@ -32,7 +32,7 @@ def of_step(locks: list[LockForecast], step: str) -> list[tuple[LockMode, tuple[
     return [(lock.mode, lock.tables) for lock in locks if lock.step == step]
 
 
-def test_of_a_foreign_key_both_tables_are_named_each_way(
+def test_both_tables_of_a_foreign_key_are_named_each_way(
     target: Target, connection: Connection
 ) -> None:
     for number in range(3):

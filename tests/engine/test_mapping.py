@@ -177,7 +177,7 @@ def test_a_row_whose_texts_all_get_a_new_name_is_renamed_and_no_row_need_be_writ
     assert audit(target, PLAN).mismatched == 0
 
 
-def test_of_two_rows_that_become_one_of_a_new_name_the_larger_is_renamed(
+def test_the_larger_of_two_rows_that_merge_under_a_new_name_is_renamed(
     mapped: Connection,
 ) -> None:
     outcome = decide(mapped, {"House": "Home", "House for sale": "Home"})
@@ -332,7 +332,7 @@ def test_new_texts_are_those_that_the_review_marks_as_new(mapped: Connection) ->
     assert number == len(marked)
 
 
-def test_of_a_text_that_came_after_the_count_no_number_is_told(mapped: Connection) -> None:
+def test_a_text_newer_than_the_count_has_no_number(mapped: Connection) -> None:
     counts = mapping.counts_of(mapped, KIND, mapping.EVERY_TEXT)
     (counted_at,) = mapped.execute("SELECT clock_timestamp()").fetchone() or (None,)
     name_of(mapped, "Castle")

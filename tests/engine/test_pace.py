@@ -61,7 +61,7 @@ class World:
 
 
 class TestRests:
-    def test_are_none_at_full_duty(self) -> None:
+    def test_full_duty_has_no_rests(self) -> None:
         world = World()
         assert world.batch(world.pace(), NoControl()) == 0
 
@@ -116,7 +116,7 @@ class TestASignToThrottle:
         assert world.batch(pace, NoControl()) == pytest.approx(0.9)
         assert sum(pace.lost.values()) == 0
 
-    def test_is_over_when_it_is_gone(self) -> None:
+    def test_hold_ends_when_signal_clears(self) -> None:
         world = World(signals=[sign("throttle")])
         pace, control = world.pace(), NoControl()
         world.batch(pace, control)
@@ -125,7 +125,7 @@ class TestASignToThrottle:
         assert world.batch(pace, control) == 0
         assert control.waits[-1] == ""
 
-    def test_that_is_interrupted_counts_what_was_lost_until_then(self) -> None:
+    def test_an_interrupted_hold_counts_what_was_lost_until_then(self) -> None:
         world = World(signals=[sign("throttle")])
         pace = world.pace()
         with pytest.raises(Interrupted):
@@ -171,7 +171,7 @@ class TestAWorkerOfARealTable:
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
         legacy_rows(target, connection, 1_000)
 
-    def test_is_held_by_a_stop_and_goes_on_and_the_seconds_are_written_down(
+    def test_a_stop_holds_a_worker_and_its_seconds_are_written_down(
         self, connection: Connection
     ) -> None:
         world = World(signals=[sign("stop")], until_well=3.0)
@@ -185,7 +185,7 @@ class TestAWorkerOfARealTable:
         assert loss.seconds == pytest.approx(3.0)
         assert sum(s.lost_seconds for s in samples_of(job).ask(connection)) == pytest.approx(3.0)
 
-    def test_that_is_interrupted_while_it_is_held_has_written_nothing_and_keeps_its_lane(
+    def test_interrupt_while_held_writes_nothing_and_keeps_lane(
         self, connection: Connection
     ) -> None:
         world = World(signals=[sign("stop")])

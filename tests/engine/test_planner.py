@@ -13,7 +13,7 @@ from tests.engine.things import FILL, PLAN, legacy_rows
 
 
 class TestTheChoiceOfStripes:
-    def test_follows_the_rows_in_a_page_and_says_why(
+    def test_the_number_of_stripes_follows_the_rows_in_a_page_and_says_why(
         self, target: Target, connection: Connection
     ) -> None:
         legacy_rows(target, connection, 2_000)
@@ -25,7 +25,7 @@ class TestTheChoiceOfStripes:
         assert "16 stripes" in chosen.explanation
         assert "HOT" in chosen.explanation
 
-    def test_is_one_stripe_for_wide_rows(self, target: Target, connection: Connection) -> None:
+    def test_wide_rows_get_one_stripe(self, target: Target, connection: Connection) -> None:
         legacy_rows(target, connection, 0)
         connection.execute(
             "ALTER TABLE things ALTER note SET STORAGE PLAIN;"
@@ -95,7 +95,7 @@ class TestAnEstimate:
         assert 3_000 * 30 < estimate.wal_bytes < 3_000 * 10_000
         assert 3_000 * 24 < estimate.disk_bytes < 3_000 * 1_000
 
-    def test_can_be_had_before_there_is_a_mapping(
+    def test_an_estimate_can_be_had_before_there_is_a_mapping(
         self, target: Target, connection: Connection
     ) -> None:
         BIGINT.create(connection)
@@ -104,7 +104,7 @@ class TestAnEstimate:
         estimate = planner.estimate(connection, FILL)
         assert (estimate.rows, estimate.sampled_rows > 0) == (1, True)
 
-    def test_of_a_table_without_rows_or_with_none_left_to_write_costs_nothing(
+    def test_a_table_with_no_row_to_write_costs_nothing(
         self, target: Target, connection: Connection
     ) -> None:
         legacy_rows(target, connection, 0)
@@ -114,7 +114,7 @@ class TestAnEstimate:
         BIGINT.insert(connection, 1, kind="House")
         assert planner.estimate(connection, clear).wal_bytes == 0
 
-    def test_leaves_out_what_the_application_holds_or_the_database_refuses(
+    def test_an_estimate_leaves_out_what_the_application_holds_or_the_database_refuses(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         legacy_rows(target, connection, 8_000)
@@ -126,7 +126,7 @@ class TestAnEstimate:
         assert 7_200 < estimate.rows < 8_800
         assert estimate.sampled_rows > 0
 
-    def test_of_partitions_is_of_all_of_them(self, target: Target, connection: Connection) -> None:
+    def test_estimate_covers_all_partitions(self, target: Target, connection: Connection) -> None:
         PARTITIONED.create(connection)
         for number in range(60):
             PARTITIONED.insert(connection, number, kind="House")

@@ -58,7 +58,7 @@ def lower_role(target: Target, connection: Connection) -> Iterator[Target]:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def test_of_a_database_at_rest_every_item_passes_in_every_phase(
+def test_every_item_passes_in_every_phase_of_an_idle_database(
     target: Target, connection: Connection
 ) -> None:
     for number in range(5):
@@ -122,7 +122,7 @@ def test_when_the_time_for_all_has_passed_the_rest_is_unknown(target: Target) ->
 
 
 class TestATransactionOfSomebodyElse:
-    def test_that_is_idle_with_a_lock_on_a_table_keeps_the_phase_from_starting(
+    def test_an_idle_transaction_with_a_lock_on_a_table_blocks_the_phase(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
@@ -135,7 +135,7 @@ class TestATransactionOfSomebodyElse:
         assert "holds a lock on a table of the plan" in idle.evidence
         assert found.refusal.startswith("Preflight “idle in transaction”: PID")
 
-    def test_that_holds_no_lock_on_a_table_is_told_and_keeps_nothing(
+    def test_an_idle_transaction_without_a_lock_is_a_warning(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
@@ -146,7 +146,7 @@ class TestATransactionOfSomebodyElse:
         assert idle.level == "warns"
         assert found.refusal == ""
 
-    def test_is_no_obstacle_to_a_phase_that_locks_nothing(
+    def test_an_idle_transaction_does_not_block_a_phase_that_locks_nothing(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
@@ -156,7 +156,7 @@ class TestATransactionOfSomebodyElse:
         assert item(found, "idle in transaction").level == "warns"
         assert found.refusal == ""
 
-    def test_that_works_for_long_is_told_from_an_idle_one(
+    def test_a_long_transaction_at_work_differs_from_an_idle_one(
         self, target: Target, app: Connection, connection: Connection
     ) -> None:
         connection.execute("SELECT pg_advisory_lock(4711)")
@@ -173,14 +173,16 @@ class TestATransactionOfSomebodyElse:
         assert "(the application, active, open for 0 s" in long.evidence
         assert item(found, "idle in transaction").level == "pass"
 
-    def test_that_has_just_begun_is_nobodys_business(self, target: Target, app: Connection) -> None:
+    def test_a_transaction_that_has_just_begun_is_ignored(
+        self, target: Target, app: Connection
+    ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
         found = preflight.look(target, PLAN, 1)
         app.execute("COMMIT")
         assert item(found, "idle in transaction").level == "pass"
 
-    def test_is_unknown_to_a_role_that_may_not_see_it(
+    def test_a_role_that_may_not_see_sessions_gets_unknown(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         with lower_role(target, connection) as lower:
@@ -246,26 +248,28 @@ class TestATriggerOfTheApplication:
             "CREATE TRIGGER note BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION noted()"
         )
 
-    def test_is_named(self, target: Target) -> None:
+    def test_a_foreign_trigger_is_named(self, target: Target) -> None:
         found = item(look(target, 1), "other triggers")
         assert found.level == "info"
         assert found.evidence == "note on things, for each updated row"
 
-    def test_is_warned_of_where_the_phase_writes_every_row(
+    def test_a_foreign_trigger_is_a_warning_where_the_phase_writes_every_row(
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 2)
         found = item(look(target, 2), "other triggers")
         assert found.level == "warns"
 
-    def test_is_told_from_the_engines_own(self, target: Target, connection: Connection) -> None:
+    def test_a_foreign_trigger_differs_from_the_engines_own(
+        self, target: Target, connection: Connection
+    ) -> None:
         connection.execute("DROP TRIGGER note ON things")
         done_until(target, connection, 3)
         assert item(look(target, 3), "other triggers").evidence == ("No other triggers on things.")
 
 
 class TestWhatDependsOnATable:
-    def test_is_named_and_keeps_a_phase_that_drops_no_column_from_nothing(
+    def test_a_dependent_view_does_not_block_a_phase_without_drops(
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
@@ -300,7 +304,7 @@ class TestWhatDependsOnATable:
         ],
         ids=["view", "materialized view", "function", "policy", "trigger", "publication", "column"],
     )
-    def test_keeps_the_phase_that_drops_its_column_from_starting(
+    def test_a_dependent_view_blocks_the_phase_that_drops_its_column(
         self, made: str, named: str, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 4)
@@ -312,9 +316,7 @@ class TestWhatDependsOnATable:
         assert found.level == "blocks"
         assert named in found.evidence
 
-    def test_and_what_is_said_to_be_in_the_way_is(
-        self, target: Target, connection: Connection
-    ) -> None:
+    def test_reported_blockers_really_block(self, target: Target, connection: Connection) -> None:
         done_until(target, connection, 4)
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
         with pytest.raises(Exception, match="other objects depend on it"):
@@ -516,7 +518,7 @@ def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(
 
 
 class TestTheDisk:
-    def test_is_seen_over_a_socket_of_this_machine(
+    def test_the_disk_is_seen_over_a_socket_of_this_machine(
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 2)
@@ -531,7 +533,7 @@ class TestTheDisk:
         monkeypatch.setattr(server_questions, "SPARE_FACTOR", 1e12)
         assert item(look(target, 2), "free disk").level == "blocks"
 
-    def test_of_another_machine_is_for_whoever_runs_it_to_look_at(
+    def test_the_disk_of_another_machine_is_left_to_its_operators(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done_until(target, connection, 2)
@@ -565,7 +567,7 @@ def compute_from_a_generated_column(connection: Connection) -> None:
 class TestWhatBlocksALaterPhase:
     name = "generated columns of things"
 
-    def test_and_stays_blocks_phase_0_already_and_names_its_phase(
+    def test_a_later_phases_lasting_blocker_blocks_phase_0_and_names_its_phase(
         self, target: Target, connection: Connection
     ) -> None:
         compute_from_a_generated_column(connection)
@@ -574,7 +576,7 @@ class TestWhatBlocksALaterPhase:
         assert (early.level, early.phase) == ("blocks", 2)
         assert "generated columns of things" in found.refusal
 
-    def test_is_a_warning_once_the_rollout_has_begun(
+    def test_a_later_phases_blocker_is_a_warning_once_the_rollout_has_begun(
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 1)
@@ -590,7 +592,7 @@ class TestWhatBlocksALaterPhase:
 
 
 class TestReadiness:
-    def test_goes_through_every_phase_and_ranks_what_it_finds(
+    def test_readiness_goes_through_every_phase_and_ranks_its_findings(
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, state FROM things")
@@ -607,13 +609,13 @@ class TestReadiness:
         assert all(i.advice for i in found.items)
         assert (3, "nulls in things.kind_id") in found.later
 
-    def test_of_a_database_at_rest_finds_nothing(self, target: Target) -> None:
+    def test_an_idle_database_is_ready(self, target: Target) -> None:
         found = preflight.readiness(target, PLAN, 0)
         assert found.items == []
         assert found.worst == "pass"
         assert found.verdict.startswith("No problems found from phase 0 on.")
 
-    def test_of_a_database_that_is_away_is_one_unknown_item(self) -> None:
+    def test_readiness_of_an_absent_database_is_one_unknown_item(self) -> None:
         found = preflight.readiness(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 0)
         assert [(i.name, i.level) for i in found.items] == [("the database", "unknown")]
 

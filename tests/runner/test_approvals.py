@@ -273,7 +273,7 @@ class TestOverrides:
     def override(self, rollout: Rollout, by: str = "ada", reason: str = REASON) -> SignOff:
         return runner.override(rollout, PHASE, GATE, reason=reason, actor=rollouts.person(by))
 
-    def test_with_a_reason_the_phase_starts_all_the_same(self, rollout: Rollout) -> None:
+    def test_override_with_a_reason_starts_the_phase(self, rollout: Rollout) -> None:
         assert "Not run yet: " in refusal(rollout, ADA)
         one = self.override(rollout)
         run = runner.start(rollout, PHASE, actor=ADA)

@@ -387,7 +387,7 @@ class TestSteering:
         assert "roll the phase back" not in under_way.advice
         assert LogEntry.objects.filter(event="repair failed").count() == 1
 
-    def test_of_a_phase_and_a_repair_that_stopped_each_can_be_retried(
+    def test_a_stopped_phase_and_a_stopped_repair_can_each_be_retried(
         self, filled: Rollout
     ) -> None:
         phase = rollouts.start(filled, 3)

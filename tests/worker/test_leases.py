@@ -34,7 +34,7 @@ def held(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
         yield held
 
 
-def test_of_several_workers_with_one_token_one_claims(tiny: Rollout) -> None:
+def test_one_of_several_workers_with_one_token_claims(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     barrier = threading.Barrier(6)
     claimed: list[bool] = []

@@ -21,7 +21,7 @@ def test_the_programs_of_the_embedded_server_are_found_without_any_setting() -> 
     assert found.major >= 18
 
 
-def test_of_several_those_nearest_to_the_server_are_taken(
+def test_the_programs_nearest_to_the_server_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directories = [of_version(tmp_path / v, v) for v in ("18.1", "14.9", "16.4", "15.2")]
