@@ -19,7 +19,15 @@ from rollout.engine.target import Connection
 from rollout.gates import Evidence
 from rollout.journal.actors import Actor
 from rollout.journal.environments import target_of
-from rollout.models import PhaseRun, Rollout, RunState, SignOff, Snapshot, SnapshotState
+from rollout.models import (
+    BackfillJob,
+    PhaseRun,
+    Rollout,
+    RunState,
+    SignOff,
+    Snapshot,
+    SnapshotState,
+)
 from rollout.plan import Item, Phase, Plan, ProbeFlow, plans
 from rollout.plan.gates import Approved, ChecklistComplete, ProbesPassed, SnapshotVerified
 from rollout.queries.status import find_rollout
@@ -122,6 +130,13 @@ def work(*, until: Callable[[], bool] = lambda: False, at_most: int = 200) -> No
     raise AssertionError(f"after {at_most} messages there are still more")
 
 
+def work_off(run: PhaseRun, state: RunState = RunState.DONE) -> None:
+    """Be the worker until the queue is empty; the run is in that state then."""
+    work()
+    run.refresh_from_db()
+    assert run.state == state, f"{run}: {run.error}"
+
+
 def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
     """Start phases one after the other and work until each is done; the last one's run."""
     return _each(start, rollout, phases)
@@ -200,10 +215,13 @@ def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
 def _each(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
     for phase in phases:
         run = verb(rollout, phase)
-        work()
-        run.refresh_from_db()
-        assert run.state == RunState.DONE, f"{run}: {run.error}"
+        work_off(run)
     return run
+
+
+def the_job(kind: str = "fill") -> BackfillJob:
+    """The one job of a kind."""
+    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind=kind)
 
 
 def state_of(run: PhaseRun) -> str:

@@ -140,14 +140,10 @@ def test_a_file_that_failed_may_be_corrected_and_goes_on_where_it_stopped(
     files.write(up=UP.replace("ON notes (text)", "ON notes (txt)"))
     rollouts.carry_out(rollout, 0)
     run = runner.start(rollout, 1, actor=rollouts.ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert 'column "txt" does not exist' in run.error
     assert rollouts.ask("SELECT count(*) FROM notes") == 0
     files.write()
     runner.retry(rollout, actor=rollouts.ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE
+    rollouts.work_off(run)
     assert run.steps.get().result == "Already applied. Applied."

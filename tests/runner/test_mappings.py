@@ -48,8 +48,7 @@ def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_anew(
     assert "older than ada's review of properties.type" in audit_gate(filled)
 
     run = runner.correct(change, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     run.refresh_from_db()
     assert run.repair.rows_repaired == affected
     assert AuditReport.objects.first().status == "clean"  # type: ignore[union-attr]
@@ -128,17 +127,11 @@ def test_a_phase_2_that_a_text_stopped_in_its_audit_goes_on_once_the_text_is_dec
             [too_long],
         )
     run = rollouts.start(expanded, 2)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert "2 " in run.error, run.error
     change = runner.review_mapping(expanded, lookup, {too_long: Decision("House")}, actor=ADA)
     assert (change.newly_mapped, change.rows_affected) == (1, 2)
     correction = runner.correct(change, actor=ADA)
-    rollouts.work()
-    correction.refresh_from_db()
-    assert correction.state == RunState.DONE
+    rollouts.work_off(correction)
     runner.retry(expanded, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE, run.error
+    rollouts.work_off(run)

@@ -154,14 +154,12 @@ def test_a_done_phase_is_not_started_again(tiny: Rollout) -> None:
 def test_a_paused_run_goes_on_only_when_it_is_resumed(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     runner.pause(tiny, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.PAUSED
+    rollouts.work_off(run, RunState.PAUSED)
     assert refused(lambda: runner.start(tiny, 0, actor=ADA)) == (
         "ada's phase 0 is paused. Resume or cancel it first."
     )
     runner.resume(tiny, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     assert rollouts.flow.calls == 2
 
 
@@ -196,8 +194,7 @@ def test_a_running_phase_is_paused_after_its_step_and_goes_on_with_the_next(tiny
     run = press_during_the_first_step(tiny, runner.pause, RunState.PAUSED)
     assert rollouts.queued() == []
     runner.resume(tiny, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     assert rollouts.flow.calls == 2
 
 
@@ -252,8 +249,7 @@ def test_a_cancelled_phase_is_started_again_where_it_stopped(tiny: Rollout) -> N
     first = press_during_the_first_step(tiny, runner.cancel, RunState.CANCELLED)
     second = runner.start(tiny, 0, actor=ADA)
     assert second.pk == first.pk
-    rollouts.work()
-    assert rollouts.state_of(first) == RunState.DONE
+    rollouts.work_off(first)
     assert rollouts.flow.calls == 2
 
 
@@ -291,8 +287,7 @@ def test_a_retry_under_a_changed_plan_asks_every_step_again(tiny: Rollout) -> No
     rollouts.work()
     PhaseRun.objects.update(plan_digest="an older one")
     runner.retry(tiny, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     assert rollouts.flow.calls == 4
 
 

@@ -105,15 +105,11 @@ def test_rows_that_a_trigger_of_the_table_changes_fail_the_step_until_they_are_b
         f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
     )
     run = runner.roll_back(contracted, 4, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert f"1 row of properties could not be restored: {key}." in run.error
     rollouts.execute("DROP TRIGGER zz_meddle ON properties")
     runner.retry(contracted, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE, run.error
+    rollouts.work_off(run)
     after = rollouts.ask("SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p")
     texts = ("type", "status")
     assert {
@@ -144,9 +140,7 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
     tampered: list[str] = []
     monkeypatch.setattr(backfills, "job_of", tampers_before_the_last_proof)
     run = runner.roll_back(contracted, 4, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert "1 row of properties differs from the archived text, or from the lookup row" in run.error
     assert f"{key}: type is 'tampered' instead of '{tampered[0]}'" in run.error
     job = BackfillJob.objects.latest("pk")
@@ -163,9 +157,7 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right
         opened.execute("SET session_replication_role = replica")
         opened.execute("UPDATE properties SET type = %s WHERE id = %s", [tampered[0], key])
     runner.retry(contracted, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE, run.error
+    rollouts.work_off(run)
 
 
 class TestTheRollbackOfTheCutover:
@@ -173,9 +165,7 @@ class TestTheRollbackOfTheCutover:
 
     def fails(self, rollout: Rollout) -> PhaseRun:
         run = runner.roll_back(rollout, 3, actor=ADA)
-        rollouts.work()
-        run.refresh_from_db()
-        assert run.state == RunState.FAILED
+        rollouts.work_off(run, RunState.FAILED)
         return run
 
     def test_the_result_stands_on_the_page_and_in_the_log(self, enforced: Rollout) -> None:
@@ -238,9 +228,7 @@ class TestTheRollbackOfTheCutover:
         assert run.state == RunState.FAILED, "it compares again, and nothing was put right"
         damage(f"type = '{text}'", where=f"id = '{key}'")
         runner.retry(enforced, actor=ADA)
-        rollouts.work()
-        run.refresh_from_db()
-        assert run.state == RunState.DONE, run.error
+        rollouts.work_off(run)
 
     def test_a_text_that_is_not_mapped_can_be_decided_beside_it(self, enforced: Rollout) -> None:
         (key,) = damage("type = 'Yurt'")
@@ -251,9 +239,7 @@ class TestTheRollbackOfTheCutover:
             runner.correct(change, actor=ADA)
             rollouts.work()
         runner.retry(enforced, run=run, actor=ADA)
-        rollouts.work()
-        run.refresh_from_db()
-        assert run.state == RunState.DONE, run.error
+        rollouts.work_off(run)
         assert (
             rollouts.ask(
                 "SELECT t.name FROM property_types t JOIN properties p ON p.property_type_id = t.id"
@@ -294,7 +280,5 @@ class TestTheRollbackOfTheCutover:
         assert "decide in the mapping review which one is right" in run.error
         decide("Apt")
         runner.retry(filled, run=run, actor=ADA)
-        rollouts.work()
-        run.refresh_from_db()
-        assert run.state == RunState.DONE, run.error
+        rollouts.work_off(run)
         assert rollouts.ask(row, key) == "Apt, Apt"

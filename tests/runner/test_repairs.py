@@ -82,9 +82,7 @@ def changed(before: dict[str, Any]) -> set[str]:
 def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:
     """Have rows repaired, and work until they are."""
     run = runner.repair(rollout, table=table, selection=selection, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE, run.error
+    rollouts.work_off(run)
     return run
 
 
@@ -302,8 +300,7 @@ class TestARepair:
         assert rollouts.state_of(run) == RunState.FAILED
         repair(expanded)
         assert runner.retry(expanded, actor=ADA) == run
-        rollouts.work()
-        assert rollouts.state_of(run) == RunState.DONE
+        rollouts.work_off(run)
 
 
 class TestRefusals:
@@ -344,19 +341,16 @@ class TestSteering:
 
     def test_it_is_paused_and_resumed(self, under_way: PhaseRun) -> None:
         runner.pause(under_way.rollout, actor=ADA)
-        rollouts.work()
-        assert rollouts.state_of(under_way) == RunState.PAUSED
+        rollouts.work_off(under_way, RunState.PAUSED)
         runner.resume(under_way.rollout, actor=ADA)
-        rollouts.work()
-        assert rollouts.state_of(under_way) == RunState.DONE
+        rollouts.work_off(under_way)
         assert LogEntry.objects.filter(
             message="Requested a pause of repair of properties."
         ).exists()
 
     def test_cancelled_it_can_go_on(self, under_way: PhaseRun) -> None:
         runner.cancel(under_way.rollout, actor=ADA)
-        rollouts.work()
-        assert rollouts.state_of(under_way) == RunState.CANCELLED
+        rollouts.work_off(under_way, RunState.CANCELLED)
         assert status_of(under_way.rollout).repair == under_way
         assert runner.retry(under_way.rollout, actor=ADA) == under_way
         rollouts.work()
@@ -380,9 +374,7 @@ class TestSteering:
             "CREATE TRIGGER refuse BEFORE UPDATE ON properties FOR EACH STATEMENT"
             " EXECUTE FUNCTION refuse()"
         )
-        rollouts.work()
-        under_way.refresh_from_db()
-        assert under_way.state == RunState.FAILED
+        rollouts.work_off(under_way, RunState.FAILED)
         assert "then retry" in under_way.advice
         assert "roll the phase back" not in under_way.advice
         assert LogEntry.objects.filter(event="repair failed").count() == 1
@@ -460,8 +452,7 @@ class TestBothDirections:
         before = versions()
         assert runner.preview_correction(change).rows == affected
         run = runner.correct(change, actor=ADA)
-        rollouts.work()
-        assert rollouts.state_of(run) == RunState.DONE
+        rollouts.work_off(run)
         assert len(changed(before)) == affected
         assert affected == rollouts.ask(
             "SELECT count(*) FROM properties WHERE type = ANY (%s) AND property_type_id = %s",

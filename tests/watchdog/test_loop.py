@@ -79,8 +79,7 @@ def test_a_run_whose_lease_ran_out_is_brought_back_with_a_new_token(tiny: Rollou
     entry = LogEntry.objects.get(event="brought back")
     assert entry.actor == entry.source == "watchdog"
     assert "host:1 was unresponsive for 10 s" in entry.message
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
 
 
 def test_a_worker_that_was_only_slow_finds_its_token_void(tiny: Rollout) -> None:
@@ -94,8 +93,7 @@ def test_a_worker_that_was_only_slow_finds_its_token_void(tiny: Rollout) -> None
     run = runner.start(tiny, 0, actor=ADA)
     rollouts.deliver_next()
     assert rollouts.state_of(run) == RunState.RUNNING
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     assert LogEntry.objects.filter(event="phase done").count() == 1
 
 
@@ -244,8 +242,7 @@ def test_a_broker_that_is_away_fails_neither_a_press_nor_the_watchdog(
     # It is back, and empty.
     time_passes(run)
     Watchdog().look()
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
 
 
 def fails() -> None:

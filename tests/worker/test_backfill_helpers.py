@@ -1,6 +1,7 @@
 """Several workers on one job: those who help, and the pace that people set for all of them."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,7 @@ from rollout.engine import lanes
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.worker import backfills, runs
 from tests import rollouts
-from tests.rollouts import ADA
-
-
-def the_job() -> BackfillJob:
-    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="fill")
+from tests.rollouts import ADA, the_job
 
 
 @pytest.fixture
@@ -57,27 +54,22 @@ def test_who_helps_works_on_free_lanes_and_the_job_ends_with_every_row_counted(
     rollouts.execute("DROP TRIGGER slow ON properties")
     # On a busy machine a short slice is over before it comes to a batch.
     monkeypatch.setattr(runs, "SLICE_SECONDS", 5.0)
-    rollouts.work()
-    assert rollouts.state_of(halfway) == RunState.DONE
+    rollouts.work_off(halfway)
     job = the_job()
     assert job.updated == 300
     assert job.scanned == job.updated + job.already_right
 
 
-@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.CANCELLED, RunState.PAUSING])
-def test_who_helps_does_nothing_when_the_run_does_not_simply_run(
-    halfway: PhaseRun, state: RunState
+def test_who_helps_does_nothing_too_late_or_when_the_run_does_not_simply_run(
+    halfway: PhaseRun,
 ) -> None:
-    PhaseRun.objects.filter(pk=halfway.pk).update(state=state)
-    before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
-    tasks.assist(the_job().pk, time.time() + 5)
-    assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") == before
-
-
-def test_who_is_called_too_late_does_nothing(halfway: PhaseRun) -> None:
     before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
     tasks.assist(the_job().pk, time.time() - 1)
     assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") == before
+    for state in (RunState.PAUSED, RunState.CANCELLED, RunState.PAUSING):
+        PhaseRun.objects.filter(pk=halfway.pk).update(state=state)
+        tasks.assist(the_job().pk, time.time() + 5)
+        assert rollouts.ask("SELECT sum(updated) FROM rollout.lanes") == before, state
 
 
 def test_a_lane_that_went_to_another_worker_does_not_end_the_run(
@@ -112,27 +104,16 @@ def test_the_pace_that_is_set_holds_for_a_worker_at_work(halfway: PhaseRun) -> N
     assert (settings().target_seconds, settings().duty) == (0.5, 0.2)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"target_ms": 9},
-        {"target_ms": 2001},
-        {"duty_percent": 4},
-        {"duty_percent": 101},
-        {"workers": 0},
-        {"workers": 33},
-    ],
-)
-def test_a_pace_out_of_range_is_refused(halfway: PhaseRun, wrong: dict[str, int]) -> None:
-    pace = {"target_ms": 75, "duty_percent": 100, "workers": 1, **wrong}
-    with pytest.raises(runner.Refused):
-        runner.set_pace(
-            the_job(),
-            target_ms=pace["target_ms"],
-            duty_percent=pace["duty_percent"],
-            workers=pace["workers"],
-            actor=ADA,
-        )
+def test_a_pace_out_of_range_is_refused(halfway: PhaseRun) -> None:
+    usual: dict[str, Any] = {"target_ms": 75, "duty_percent": 100, "workers": 1}
+    for name, values in {
+        "target_ms": (9, 2001),
+        "duty_percent": (4, 101),
+        "workers": (0, 33),
+    }.items():
+        for value in values:
+            with pytest.raises(runner.Refused):
+                runner.set_pace(the_job(), **{**usual, name: value}, actor=ADA)
     assert the_job().target_ms == 75
 
 

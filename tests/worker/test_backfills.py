@@ -137,8 +137,7 @@ def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None
         wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
     worker.join()
     runner.retry(expanded, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
     assert BackfillJob.objects.get(kind="fill").scanned == 300
 
 
@@ -151,14 +150,10 @@ def test_a_trigger_that_swallows_updates_is_named_when_rows_remain(expanded: Rol
         "CREATE TRIGGER stay BEFORE UPDATE ON properties FOR EACH ROW EXECUTE FUNCTION stay()"
     )
     run = rollouts.start(expanded, 2)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert "are still incorrect after 5 passes. stay may discard their updates" in run.error
     rollouts.execute("DROP FUNCTION stay CASCADE")
     runner.retry(expanded, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.DONE, run.error
+    rollouts.work_off(run)
     job = BackfillJob.objects.get(kind="fill")
     assert (job.scanned, job.updated, job.rewritten, job.rounds) == (300, 300, 0, 6)

@@ -14,9 +14,9 @@ from properties.models import ExpandedPropertyImage, LegacyProperty, LegacyPrope
 from properties.sample_images import sample_png
 from rollout import runner
 from rollout.engine import quarantine
-from rollout.models import BackfillJob, Rollout, RunState
+from rollout.models import Rollout, RunState
 from tests import rollouts
-from tests.rollouts import ADA
+from tests.rollouts import ADA, the_job
 
 Facts = tuple[str | None, str | None, int | None, int | None]
 NOTHING: Facts = (None, None, None, None)
@@ -39,10 +39,6 @@ def facts_of(image: UUID) -> Facts:
     return row.storage_key, row.checksum, row.width, row.height
 
 
-def the_job() -> BackfillJob:
-    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="compute")
-
-
 def test_the_facts_are_those_that_the_application_itself_would_write(expanded: Rollout) -> None:
     images = [attach(number) for number in range(5)]
     rollouts.carry_out(expanded, 2)
@@ -53,7 +49,7 @@ def test_the_facts_are_those_that_the_application_itself_would_write(expanded: R
         assert facts[0] == image.storage_key
         assert facts[1:] == written[1:]
         assert facts[2:] == (10 + number, 20)
-    job = the_job()
+    job = the_job("compute")
     assert (job.scanned, job.updated, job.quarantined) == (5, 5, 0)
 
 
@@ -77,7 +73,7 @@ def test_a_missing_and_a_broken_file_are_kept_aside_with_the_reason_and_tried_ag
     (media / broken.storage_key).write_bytes(b"no picture")
     LegacyPropertyImage.objects.filter(pk=outside.id).update(url="/media/../../etc/passwd")
     rollouts.carry_out(expanded, 2)
-    job = the_job()
+    job = the_job("compute")
     assert (job.scanned, job.updated, job.quarantined) == (4, 1, 3)
     with rollouts.target() as connection:
         errors = {row.key: row.error for row in quarantine.rows(connection, job.pk)}
@@ -90,7 +86,7 @@ def test_a_missing_and_a_broken_file_are_kept_aside_with_the_reason_and_tried_ag
     (media / missing.storage_key).write_bytes(kept)
     runner.retry_quarantined(job, actor=ADA)
     rollouts.work()
-    job = the_job()
+    job = the_job("compute")
     assert (job.scanned, job.updated, job.quarantined) == (4, 2, 2)
     assert facts_of(missing.id)[2:] == (11, 20)
 

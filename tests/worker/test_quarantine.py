@@ -11,7 +11,7 @@ from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.queries.progress import progress_of
 from tests import rollouts
 from tests.processes import wait_until
-from tests.rollouts import ADA
+from tests.rollouts import ADA, the_job
 
 # Of the worker's session in the journal, which waits for the job's row.
 COUNTING = """
@@ -40,10 +40,6 @@ def refuse(rows: int) -> None:
 
 def allow() -> None:
     rollouts.execute("ALTER TABLE properties DROP CONSTRAINT picky")
-
-
-def the_job() -> BackfillJob:
-    return BackfillJob.objects.select_related("step_run__run__rollout").get(kind="fill")
 
 
 def kept_aside(job: BackfillJob) -> int:
@@ -91,8 +87,7 @@ def test_refused_rows_are_written_when_their_cause_is_gone_and_the_counters_foll
     written = [e.data["written"] for e in LogEntry.objects.filter(event="quarantine retried")]
     assert sorted(written) == [0, 5]
     runner.retry(expanded, actor=ADA)
-    rollouts.work()
-    assert rollouts.state_of(run) == RunState.DONE
+    rollouts.work_off(run)
 
 
 def test_a_retry_that_dies_before_its_rows_are_counted_is_made_up_for_by_the_next(
@@ -163,8 +158,7 @@ def test_a_retry_before_the_cause_is_gone_stops_again(expanded: Rollout) -> None
     run = start(expanded)
     for _attempt in range(6):
         runner.retry(expanded, actor=ADA)
-        rollouts.work()
-        assert rollouts.state_of(run) == RunState.FAILED
+        rollouts.work_off(run, RunState.FAILED)
     assert rollouts.ask(NO_TYPE) >= 200
     assert the_job().finished_at is None
 

@@ -230,9 +230,7 @@ def test_a_step_that_waits_for_a_lock_says_for_whose(
 def test_a_phase_whose_schema_has_drifted_fails_and_names_the_column(properties: Rollout) -> None:
     rollouts.execute("ALTER TABLE properties ALTER price TYPE numeric(14,2)")
     run = runner.start(properties, 0, actor=ADA)
-    rollouts.work()
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    rollouts.work_off(run, RunState.FAILED)
     assert "properties.price: expected numeric(12,2), found numeric(14,2)" in run.error
     assert "retry" in run.advice
 
