@@ -15,6 +15,7 @@ from pathlib import Path
 
 from config import embedded
 from config.home import ROOT
+from tests.processes import completed
 
 APPS = ("staff", "shop", "readings")
 SETTINGS = """
@@ -358,7 +359,7 @@ def build_distributions(directory: Path) -> Path:
 def run(
     command: list[str], *, cwd: Path, env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    done = completed(command, cwd=cwd, env=env)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done
 

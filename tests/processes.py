@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,20 @@ import psutil
 from config.home import ROOT
 
 STOP_SECONDS = 10
+
+
+def completed(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    check: bool = False,
+    timeout: float | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a command to its end, and keeps what it prints."""
+    return subprocess.run(
+        command, env=env, cwd=cwd, check=check, timeout=timeout, capture_output=True, text=True
+    )
 
 
 class Running:

@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import embedded
 from config.home import ROOT
+from tests.processes import completed
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
@@ -124,12 +124,8 @@ def _made_once(name: str, make: Callable[[str], object], *, template: str | None
 
 def manage(*arguments: str, url: str, **more: str) -> str:
     """Runs a management command against the database `url`; gives what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env=Database(url).env(**more),
-        capture_output=True,
-        text=True,
-        check=False,
+    done = completed(
+        [sys.executable, str(ROOT / "manage.py"), *arguments], env=Database(url).env(**more)
     )
     if done.returncode != 0:
         raise AssertionError(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from config.home import ROOT
 from config.processes import MARK
+from tests.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -59,16 +58,12 @@ def test_the_last_line_has_every_figure_of_every_loop_and_nothing_is_left() -> N
 
 
 def _run(directory: Path) -> str:
-    done = subprocess.run(
+    done = completed(
         [
             *(sys.executable, "-m", "bench.backfill", "--rows", "8000"),
             *("--traffic-seconds", "0.5", "--keys", "bigint"),
         ],
-        cwd=ROOT,
         env={**os.environ, "TMPDIR": str(directory)},
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr

@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from config.home import ROOT
+from tests.processes import completed
 
 
 @pytest.mark.bench
@@ -17,13 +16,9 @@ def test_the_last_line_has_the_seconds_of_every_way() -> None:
     # Not below pytest's own: the next pytest closes that to the server, which is another user.
     with TemporaryDirectory(prefix="rollout-tests-") as directory:
         Path(directory).chmod(0o711)
-        done = subprocess.run(
+        done = completed(
             [sys.executable, "-m", "bench.audit", "--rows", "5000"],
-            cwd=ROOT,
             env={**os.environ, "TMPDIR": directory},
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=120,
         )
         assert done.returncode == 0, done.stderr

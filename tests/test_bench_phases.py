@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from config.home import ROOT
+from tests.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -22,13 +21,9 @@ def test_the_last_line_has_the_figures_of_every_phase_there_and_back() -> None:
     directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
     directory.chmod(0o711)
     try:
-        done = subprocess.run(
+        done = completed(
             [sys.executable, "-m", "bench.phases", "--rows", "1000", "--warm-up", "0.3"],
-            cwd=ROOT,
             env={**os.environ, "TMPDIR": str(directory)},
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=300,
         )
         assert done.returncode == 0, done.stderr

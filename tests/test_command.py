@@ -1,7 +1,6 @@
 """`manage.py rollout`: every verb, its JSON, its exit status and what it says."""
 
 import json
-import subprocess
 import sys
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from config.home import ROOT
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after
+from tests.processes import Running, completed, manage_process, stopped_after
 from tests.rollouts import PLAN, Cli
 from tests.servers import Database
 
@@ -280,12 +279,9 @@ def test_verify_log_names_the_first_broken_entry_and_answers_no(cli: Cli) -> Non
 
 
 def test_a_database_that_is_down_is_one_line_and_an_error(committed_db: Database) -> None:
-    done = subprocess.run(
+    done = completed(
         [sys.executable, ROOT / "manage.py", "rollout", "show", PLAN],
         env=committed_db.env(DATABASE_URL="postgresql:///rollout?host=/nonexistent"),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ import pytest
 from config import embedded
 from config.home import ROOT, Home, read_or_none
 from config.processes import marked
-from tests.processes import Running, answers, free_port, wait_until
+from tests.processes import Running, answers, completed, free_port, wait_until
 from tests.servers import Database
 
 # Each of these starts everything there is: one after the other, in one worker.
@@ -258,14 +258,8 @@ def test_another_postgresql_can_be_used(committed_db: Database, new_demo: Demo) 
 
 def refused(tmp_path: Path, **variables: str) -> tuple[int, str]:
     """Exit code and error of a demo that does not start."""
-    done = subprocess.run(
-        COMMAND,
-        env=environ(**{"ROLLOUT_HOME": str(tmp_path / "home")} | variables),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+    done = completed(
+        COMMAND, env=environ(**{"ROLLOUT_HOME": str(tmp_path / "home")} | variables), timeout=30
     )
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1

@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 
 from config.home import ROOT
 from tests.documents import assert_can_be_run
+from tests.processes import completed
 
 DEPLOY = ROOT / "docs/deploy"
 GUIDE = (ROOT / "docs/deploy.md").read_text()
@@ -33,11 +33,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         # The programs stand elsewhere here.
         text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.M)
         (tmp_path / unit.name).write_text(text.replace("User=rollout", "User=root"))
-    done = subprocess.run(
+    done = completed(
         ["systemd-analyze", "verify", *map(str, tmp_path.glob("*.service"))],
-        capture_output=True,
-        text=True,
-        check=False,
         env={"SYSTEMD_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"},
     )
     complaints = [line for line in done.stderr.splitlines() if "rollout-" in line]

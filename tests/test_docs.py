@@ -4,7 +4,6 @@ import argparse
 import ast
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -37,6 +36,7 @@ from rollout.watchdog import duties, queue_beat, scheduled_starts
 from rollout.worker import backfills, leases, snapshots
 from tests import documents
 from tests.documents import Document
+from tests.processes import completed
 
 DOCUMENTS = documents.documents()
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=str)
@@ -108,12 +108,9 @@ def test_the_variables_of_the_demo_pass_through_make() -> None:
     assert {"PORT", "ROWS", "DATABASE_URL"} <= set(variables)
     given = {name: f"the {name}" for name in variables}
     show = "show:\n\t@env"
-    done = subprocess.run(
+    done = completed(
         ["make", "--silent", f"--eval={show}", "show"],
-        cwd=ROOT,
         env=given | {"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
         check=True,
     )
     assert {f"{name}={value}" for name, value in given.items()} <= set(done.stdout.splitlines())
@@ -123,13 +120,7 @@ def test_the_variables_of_the_demo_pass_through_make() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material", reason="the documents' builder is not here")
     target = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = completed([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target])
     assert done.returncode == 0, done.stderr
     return target
 

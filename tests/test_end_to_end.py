@@ -30,7 +30,7 @@ from rollout.models import (
 from rollout.plan import plans
 from tests import rollouts
 from tests.browser import Browser
-from tests.processes import Running, manage_process, stopped_after, wait_until
+from tests.processes import Running, completed, manage_process, stopped_after, wait_until
 from tests.servers import Database
 from tests.writers import Writer
 
@@ -73,11 +73,9 @@ def listings(committed_db: Database, tmp_path: Path) -> None:
     """The listings are loaded; what cannot be read is reported by its line."""
     path = tmp_path / "listings.csv"
     write_listings(path)
-    done = subprocess.run(
+    done = completed(
         [sys.executable, ROOT / "manage.py", "load_listings", "--file", path],
         env=committed_db.env(),
-        capture_output=True,
-        text=True,
         check=True,
     )
     assert f"Loaded {ROWS} listings; 0 were there already; 4 rows were rejected." in done.stdout
@@ -124,11 +122,8 @@ def writer(listings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
 
 def catalog_of(database: Database) -> list[str]:
     """Every object of the application's schema; a table's columns in any order."""
-    dumped = subprocess.run(
-        [embedded.program("pg_dump"), "--schema-only", "--schema=public", database.url],
-        capture_output=True,
-        text=True,
-        check=True,
+    dumped = completed(
+        [embedded.program("pg_dump"), "--schema-only", "--schema=public", database.url], check=True
     ).stdout
     # Two lines hold a word that is another in each dump.
     lines = [line for line in dumped.splitlines() if not re.match(r"\\(un)?restrict|--|$", line)]

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
+from tests.processes import completed
 
 
 def imported_names(path: Path) -> Iterator[str]:
@@ -21,13 +21,7 @@ def imported_names(path: Path) -> Iterator[str]:
 
 
 def test_imports_run_one_way() -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = completed([Path(sys.executable).with_name("lint-imports"), "--no-cache"])
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -21,6 +21,7 @@ from tests import rollouts
 from tests.engine.actions import do_phase
 from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
+from tests.processes import completed
 from tests.rollouts import ADA, PLAN
 from tests.servers import Database, filled_template, manage
 
@@ -53,12 +54,9 @@ def psql() -> Path:
 def carry_out(script: str, database: Database, directory: Path, *more: str) -> tuple[int, str]:
     file = directory / "rollback.sql"
     file.write_text(script)
-    done = subprocess.run(
+    done = completed(
         [psql(), "-X", *more, "-f", file, database.url],
         env={**os.environ, "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=60,
     )
     return done.returncode, done.stdout + done.stderr

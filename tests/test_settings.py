@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.home import ROOT
+from tests.processes import completed
 
 LEAST = {"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x"}
 
@@ -50,12 +50,9 @@ def test_what_is_missing_is_named_with_the_command_that_supplies_it(
 
 
 def test_the_shell_says_it_in_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = completed(
         [sys.executable, ROOT / "manage.py", "rollout", "list"],
         env={"PATH": os.environ["PATH"], "ROLLOUT_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -143,12 +140,9 @@ IN_PRODUCTION = {
 
 @pytest.mark.slow
 def test_the_check_for_production_finds_nothing(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = completed(
         [sys.executable, ROOT / "manage.py", "check", "--deploy", "--fail-level", "DEBUG"],
         env={"PATH": os.environ["PATH"], "ROLLOUT_HOME": str(tmp_path), **IN_PRODUCTION},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues" in done.stdout

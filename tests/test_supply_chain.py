@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
+from tests.processes import completed
 
 SCRIPT = ROOT / ".ci" / "audit_dependencies.py"
 SAFE = {"name": "safe", "version": "1.0", "vulns": []}
@@ -30,12 +31,8 @@ def test_whatever_runs_in_production_is_bounded_above() -> None:
 def audit(directory: Path, printed: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The script beside a pip-audit that prints so."""
     (directory / "pip_audit.py").write_text(f"print({printed!r})")
-    return subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        env={**os.environ, "PYTHONPATH": str(directory), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
+    return completed(
+        [sys.executable, str(SCRIPT)], env={**os.environ, "PYTHONPATH": str(directory), **variables}
     )
 
 

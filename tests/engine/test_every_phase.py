@@ -1,7 +1,6 @@
 """Whole rollouts, all phases there and back, without a journal: nothing of it remains."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -19,6 +18,7 @@ from rollout.plan import Plan
 from tests.engine.actions import act, audit, do_phase, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
+from tests.processes import completed
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +46,9 @@ def _dumped(database: list[str], environ: dict[str, str], *, besides: str = "rol
     pg_dump = embedded.program("pg_dump")
     if not pg_dump.exists():
         pytest.skip("there is no pg_dump of the embedded PostgreSQL")
-    dump = subprocess.run(
+    dump = completed(
         [pg_dump, "--schema-only", "--no-owner", f"--exclude-schema={besides}", *database],
         env=environ,
-        capture_output=True,
-        text=True,
         check=True,
     ).stdout
     return sorted(

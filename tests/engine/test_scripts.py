@@ -1,7 +1,6 @@
 """The scripts of each phase, carried out by psql as they are, twice each way, on two servers."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import isabstract
@@ -21,6 +20,7 @@ from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample, with_step
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.processes import completed
 from tests.servers import template_url
 
 pytestmark = pytest.mark.slow
@@ -115,13 +115,11 @@ def over(sample: Sample, *, files: bool = False) -> Case:
 
 
 def create_listings(connection: Connection) -> None:
-    dump = subprocess.run(
+    dump = completed(
         [
             *(embedded.program("pg_dump"), "--schema-only", "--no-owner", template_url()),
             *("--table=properties", "--table=property_images"),
         ],
-        capture_output=True,
-        text=True,
         check=True,
     ).stdout
     # What psql alone understands, and settings, some of which servers before 17 do not.
@@ -186,12 +184,9 @@ class Site:
     def run(self, script: str) -> tuple[int, str]:
         file = self.directory / "script.sql"
         file.write_text(script)
-        done = subprocess.run(
+        done = completed(
             [embedded.program("psql"), "-X", "-f", file],
             env={**os.environ, **self.target.environment, "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=60,
         )
         return done.returncode, done.stdout + done.stderr

@@ -1,6 +1,5 @@
 """What a rollback proves at its end: on its page, in the log, and by its exit status."""
 
-import subprocess
 import sys
 
 import pytest
@@ -13,7 +12,7 @@ from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.plan.archives import archive_name
 from tests import rollouts
-from tests.processes import Running, wait_until
+from tests.processes import Running, completed, wait_until
 from tests.rollouts import ADA, PLAN
 from tests.runner.test_repairs import damage
 from tests.servers import Database
@@ -67,12 +66,9 @@ def test_a_shell_that_waits_is_told_by_the_exit_status_and_the_rows_are_named(
 ) -> None:
     text = rollouts.ask(f"SELECT type FROM {ARCHIVE} WHERE id = '{key}'")
     rollouts.execute(f"UPDATE {ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
-    done = subprocess.run(
+    done = completed(
         [sys.executable, ROOT / "manage.py", "rollout", "rollback", PLAN, "4", "--wait"],
         env=committed_db.env(),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 1, done.stderr
     assert (
@@ -184,12 +180,9 @@ class TestTheRollbackOfTheCutover:
     ) -> None:
         keys = damage("property_type_id = 1 + mod(property_type_id, 3)", 25)
         damage("currency = 'EUR'", where=f"id <> ALL ('{{{','.join(keys)}}}'::uuid[])")
-        done = subprocess.run(
+        done = completed(
             [sys.executable, ROOT / "manage.py", "rollout", "rollback", PLAN, "3", "--wait"],
             env=committed_db.env(),
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 1, done.stderr
         assert "26 rows of properties differ from what the legacy columns say: " in done.stdout

@@ -1,7 +1,5 @@
 """What a column has beside its type goes with it, and comes back to the letter."""
 
-import subprocess
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from rollout import plan as r
 from rollout.engine import catalog
 from rollout.engine.target import Target
 from tests.engine.actions import do_step, undo_step
+from tests.processes import completed
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 TEXT = "character varying(20)"
@@ -56,12 +55,10 @@ def plan_with(*, null: bool = True, unique: bool = False) -> r.Plan:
 
 def dump(scenario: Scenario) -> list[str]:
     """What pg_dump tells of the application's schema, in the order of its lines' letters."""
-    done = subprocess.run(
+    done = completed(
         [embedded.program("pg_dump"), "--schema-only", "--exclude-schema=rollout"],
         env=scenario.target.environment,
         check=True,
-        capture_output=True,
-        text=True,
     )
     return sorted(
         line.rstrip(",")

@@ -1,6 +1,5 @@
 """Audits that read a streaming replica: as good as the primary, or none."""
 
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rollout.queries import exports
 from rollout.runner import audits
 from tests import rollouts
 from tests.engine.own_server import replica_of, server
+from tests.processes import completed
 from tests.rollouts import ADA
 from tests.servers import Database
 
@@ -68,12 +68,7 @@ def pair(committed_db: Database, settings: Any) -> Iterator[Pair]:
 def _tables_of(database: Database) -> str:
     """SQL that makes the application's tables."""
     tables = ("--table=properties", "--table=property_images", "--schema-only", "--no-owner")
-    dump = subprocess.run(
-        [embedded.program("pg_dump"), database.url, *tables],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    dump = completed([embedded.program("pg_dump"), database.url, *tables], check=True)
     # What is meant for psql alone.
     return "\n".join(line for line in dump.stdout.splitlines() if not line.startswith("\\"))
 
