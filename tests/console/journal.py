@@ -1,10 +1,13 @@
 """A journal made by hand: what pages show, without the time it takes to happen."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.journal import activity_log, heartbeats
@@ -18,6 +21,7 @@ from rollout.models import (
     Heartbeat,
     LogEntry,
     MappingChange,
+    Measurement,
     Mismatch,
     Observation,
     PhaseRun,
@@ -30,6 +34,7 @@ from rollout.models import (
 )
 from rollout.plan import Item, plans
 from rollout.queries.status import find_rollout
+from rollout.telemetry.histograms import Histogram
 
 PLAN = "property-classification"
 PAGE = f"/rollout/{PLAN}/production/"
@@ -309,3 +314,21 @@ def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehea
             run=run, step_run=step, locks=[{**lock, "held_ms": 12.5, "waited_ms": 3.1}], **seen
         )
     return rehearsal
+
+
+def measured(
+    at: datetime, *, ms: float = 10, calls: int = 1, operation: str = "search", **more: Any
+) -> None:
+    """Write down calls of an operation that each took so long."""
+    durations = Histogram()
+    for _ in range(calls):
+        durations.add(ms / 1000)
+    fields = {"seconds": 3, "durations": durations.as_json(), **more}
+    Measurement.objects.create(at=at, operation=operation, calls=calls, **fields)
+
+
+def queries_of(question: Callable[[], object]) -> int:
+    """How often a question asks the database."""
+    with CaptureQueriesContext(connection) as captured:
+        question()
+    return len(captured)

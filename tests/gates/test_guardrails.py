@@ -13,7 +13,6 @@ from rollout import gates, runner
 from rollout.gates import Evidence
 from rollout.models import (
     FlowProbe,
-    Measurement,
     PhaseRun,
     Rollout,
     RuleState,
@@ -22,9 +21,9 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
-from rollout.telemetry.histograms import Histogram
 from rollout.worker.probes import probe_all
 from tests import rollouts
+from tests.console import journal
 from tests.rollouts import ADA
 
 SOAK = Soak(timedelta(minutes=10))
@@ -52,18 +51,7 @@ def ended(rollout: Rollout, ago: timedelta, phase: int = 0) -> PhaseRun:
 
 
 def measured(ago: timedelta, *, calls: int = 50, errors: int = 0, seconds: float = 0.02) -> None:
-    """Calls of one operation that each took so long."""
-    durations = Histogram()
-    for _ in range(calls):
-        durations.add(seconds)
-    Measurement.objects.create(
-        at=timezone.now() - ago,
-        seconds=3,
-        operation="search",
-        calls=calls,
-        errors=errors,
-        durations=durations.as_json(),
-    )
+    journal.measured(timezone.now() - ago, ms=seconds * 1000, calls=calls, errors=errors)
 
 
 def breached(rollout: Rollout, action: str, ago: timedelta) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout import runner
@@ -27,6 +25,7 @@ from rollout.plan.registry import UnknownPlan
 from rollout.queries import progress
 from rollout.queries.status import all_rollouts, find_rollout, status_of, steps_of
 from tests import rollouts
+from tests.console.journal import queries_of
 from tests.rollouts import ADA
 
 
@@ -154,14 +153,6 @@ def test_every_plan_is_listed_in_every_environment(db: None) -> None:
     ]
 
 
-def queries(question: Callable[[], object]) -> int:
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        question()
-    return len(captured)
-
-
 def fill_the_journal(rollout: Rollout, times: int) -> None:
     for number in range(times):
         for phase in range(3):
@@ -201,18 +192,18 @@ def test_the_number_of_queries_does_not_grow_with_the_journal(
 ) -> None:
     fill_the_journal(rollout, 1)
     question(rollout)
-    few = queries(lambda: question(rollout))
+    few = queries_of(lambda: question(rollout))
     fill_the_journal(rollout, 8)
-    assert queries(lambda: question(rollout)) == few
+    assert queries_of(lambda: question(rollout)) == few
 
 
 def test_a_status_takes_few_queries(rollout: Rollout) -> None:
     fill_the_journal(rollout, 2)
     status_of(rollout)
-    assert queries(lambda: status_of(rollout)) <= 15
+    assert queries_of(lambda: status_of(rollout)) <= 15
 
 
 def test_progress_of_a_finished_job_asks_nothing(rollout: Rollout) -> None:
     fill_the_journal(rollout, 1)
     job = BackfillJob.objects.select_related("step_run__run")[0]
-    assert queries(lambda: progress.progress_of(job)) == 0
+    assert queries_of(lambda: progress.progress_of(job)) == 0

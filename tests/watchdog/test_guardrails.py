@@ -19,7 +19,6 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.rules import ALWAYS, Rule
-from rollout.telemetry.histograms import Histogram
 from rollout.telemetry.signals import application_signals
 from rollout.watchdog import evaluations, guardrails
 from tests import rollouts
@@ -28,22 +27,6 @@ from tests.rollouts import ADA, TINY
 
 SECONDS = 3
 SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
-
-
-def measured(
-    at: datetime, *, ms: float = 10, calls: int = 20, errors: int = 0, operation: str = "search"
-) -> None:
-    durations = Histogram()
-    for _ in range(calls):
-        durations.add(ms / 1000)
-    Measurement.objects.create(
-        at=at,
-        seconds=SECONDS,
-        operation=operation,
-        calls=calls,
-        errors=errors,
-        durations=durations.as_json(),
-    )
 
 
 class Clock:
@@ -57,12 +40,12 @@ class Clock:
 
     def before_the_phase(self, *, ms: float = 10) -> None:
         for ago in range(180, 900, 60):
-            measured(self.now - timedelta(seconds=ago), ms=ms)
+            journal.measured(self.now - timedelta(seconds=ago), ms=ms, calls=20)
 
     def window(self, **figures: float) -> None:
         """A window passes, and the rules are judged when it is over."""
         if figures:
-            measured(self.now, **figures)  # type: ignore[arg-type]
+            journal.measured(self.now, **{"calls": 20, **figures})  # type: ignore[arg-type]
         self.now += timedelta(seconds=SECONDS)
         guardrails.evaluate(self.rollout, now=self.now + timedelta(seconds=1))
 
@@ -217,7 +200,7 @@ def test_errors_of_one_operation_are_not_lost_among_all_others(tiny: Rollout, cl
     )
     run = running(tiny)
     for _ in range(3):
-        measured(clock.now, calls=900)
+        journal.measured(clock.now, calls=900)
         clock.window(calls=20, errors=10, operation="create")  # type: ignore[arg-type]
     assert state("all").verdict == "kept"
     assert state("create").verdict == "broken"

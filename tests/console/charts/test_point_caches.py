@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from rollout.console.charts.point_caches import SETTLED_AFTER, points_and_lately
 from rollout.models import Measurement
-from rollout.telemetry.histograms import Histogram
 from rollout.telemetry.operation_stats import OperationStats, Point, over_time_and_lately
 from rollout.telemetry.retention import interval_start
+from tests.console import journal
 
 pytestmark = pytest.mark.django_db
 
@@ -31,18 +31,10 @@ def kept(settings: Any) -> Iterator[None]:
     cache.clear()
 
 
-def measured(operation: str, *, at: datetime, ms: float) -> None:
-    durations = Histogram()
-    durations.add(ms / 1000)
-    Measurement.objects.create(
-        at=at, seconds=3, operation=operation, calls=1, durations=durations.as_json()
-    )
-
-
 def every_ten_seconds(since: datetime, until: datetime) -> None:
     while since < until:
-        measured("search", at=since, ms=since.second + 1)
-        measured("detail", at=since, ms=since.minute + 1)
+        journal.measured(since, ms=since.second + 1)
+        journal.measured(since, ms=since.minute + 1, operation="detail")
         since += timedelta(seconds=10)
 
 
@@ -79,7 +71,7 @@ def test_what_is_over_is_not_read_again_and_what_is_not_is() -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     both(NOON)
     Measurement.objects.filter(at__lt=NOON - NOW).delete()
-    measured("search", at=NOON - SETTLED_AFTER / 2, ms=900)
+    journal.measured(NOON - SETTLED_AFTER / 2, ms=900)
     with CaptureQueriesContext(connection) as asked:
         kept, _lately = points_and_lately(
             since_of(NOON), NOON, width=WIDTH, operation="", lately=NOW

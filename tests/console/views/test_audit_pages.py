@@ -2,14 +2,13 @@
 
 import json
 from datetime import date, timedelta
+from functools import partial
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.models import AuditReport, Finding, Mismatch, Rollout
-from tests.console.journal import PAGE, audited, browser_of, mismatching, text_of
+from tests.console.journal import PAGE, audited, browser_of, mismatching, queries_of, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -221,12 +220,7 @@ def test_queries_do_not_grow_with_reports_and_rows(rollout: Rollout, report: Aud
     pages = (f"{PAGE}audits/", f"/rollout/audits/{report.pk}/", TestFindings().page())
 
     def queries() -> list[int]:
-        counts = []
-        for page in pages:
-            with CaptureQueriesContext(connection) as seen:
-                text_of(client, page)
-            counts.append(len(seen))
-        return counts
+        return [queries_of(partial(text_of, client, page)) for page in pages]
 
     a_report(rollout)
     before = queries()

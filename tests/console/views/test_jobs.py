@@ -5,9 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import LazySettings
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.engine import lane_totals, quarantine
@@ -380,9 +378,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
 
     def queries() -> int:
         asked.clear()
-        with CaptureQueriesContext(connection) as captured:
-            text_of(lead, page_of(job))
-        return len(captured) + len(asked)
+        return journal.queries_of(lambda: text_of(lead, page_of(job))) + len(asked)
 
     an_ended_job(rollout)
     job = a_job(rollout)

@@ -4,12 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rollout.models import DatabaseSample, LogEntry, Measurement, Rollout, ShadowTally
-from rollout.telemetry.histograms import Histogram
+from rollout.models import DatabaseSample, LogEntry, Rollout, ShadowTally
 from tests.console import journal
 from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
 
@@ -19,17 +16,8 @@ ADDRESS = f"{PAGE}monitoring/"
 
 
 def measured(operation: str, *, ago: timedelta, ms: float, calls: int = 50, **more: Any) -> None:
-    durations = Histogram()
-    for _ in range(calls):
-        durations.add(ms / 1000)
-    Measurement.objects.create(
-        at=timezone.now() - ago,
-        seconds=5,
-        operation=operation,
-        calls=calls,
-        durations=durations.as_json(),
-        **more,
-    )
+    at = timezone.now() - ago
+    journal.measured(at, ms=ms, calls=calls, operation=operation, seconds=5, **more)
 
 
 def test_it_says_what_to_do_while_nothing_is_measured(rollout: Rollout) -> None:
@@ -89,11 +77,7 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(rollout: Rol
     client = browser_of("viewer")
 
     def queries() -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as seen:
-            text_of(client, ADDRESS)
-        return len(seen)
+        return journal.queries_of(lambda: text_of(client, ADDRESS))
 
     measured("search", ago=timedelta(minutes=1), ms=10)
     ran(rollout, 0)
