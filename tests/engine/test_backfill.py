@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 
 import psycopg
@@ -12,10 +11,7 @@ from psycopg import conninfo, sql
 
 from config.home import ROOT
 from rollout.engine import backfill, ddl, lane_totals, lanes
-from rollout.engine.backfill import next_position, shorter
 from rollout.engine.control import Interrupted
-from rollout.engine.lanes import Lane
-from rollout.engine.pace import TARGET_SECONDS
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill as fill_of
@@ -38,7 +34,6 @@ from tests.engine.things import (
     PLAN,
     WRITES,
     Between,
-    LetGoWhenItWaits,
     counted,
     expire_leases,
     legacy_rows,
@@ -254,158 +249,6 @@ class TestCounting:
                 totals = work_off(connection, action, job, stripes)
             assert totals.scanned == totals.updated + totals.already_right <= rows
             assert totals.updated > 0
-
-
-class TestConflicts:
-    def test_a_row_that_a_transaction_holds_makes_the_backfill_wait_and_say_so(
-        self, target: Target, connection: Connection, app: Connection
-    ) -> None:
-        legacy_rows(target, connection, 300)
-        job, stripes = new_job(connection, FILL)
-        control = LetGoWhenItWaits(app)
-        app.execute("BEGIN")
-        app.execute("SELECT FROM things WHERE id = 150 FOR UPDATE")
-        work_off(connection, FILL, job, stripes, control=control)
-        assert "rows locked by the application" in control.waits
-        assert control.waits[-1] == ""
-        assert counted(connection, job) == (300, 300)
-
-    def test_the_application_waits_no_longer_than_a_batch_and_its_lock_timeout(
-        self, target: Target, connection: Connection, app: Connection
-    ) -> None:
-        """The batch holds many rows while it waits for one; others want those."""
-        legacy_rows(target, connection, 300)
-        job, _ = new_job(connection, FILL)
-        longest = 0.0
-        app.execute("BEGIN")
-        app.execute("SELECT FROM things WHERE id = 300 FOR UPDATE")
-        engine = threading.Thread(target=work_off, args=(connection, FILL, job, 1))
-        engine.start()
-        with target.connect() as other:
-            wait_until_somebody_waits(other)
-            for number in range(1, 40):
-                started = time.monotonic()
-                other.execute("UPDATE things SET note = 'x' WHERE id = %s", [number])
-                longest = max(longest, time.monotonic() - started)
-        app.execute("COMMIT")
-        engine.join()
-        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
-        assert unfilled(connection) == 0
-
-    def test_the_backfill_is_the_victim_of_a_deadlock_and_never_the_application(
-        self, target: Target, connection: Connection, app: Connection
-    ) -> None:
-        """The application takes the last row, then the first; the batch goes the other way."""
-        legacy_rows(target, connection, 300)
-        job, _ = new_job(connection, FILL)
-        app.execute("SET deadlock_timeout = '1s'")
-        app.execute("BEGIN")
-        app.execute("UPDATE things SET note = 'held' WHERE id = 300")
-        engine = threading.Thread(target=work_off, args=(connection, FILL, job, 1))
-        engine.start()
-        with target.connect() as other:
-            wait_until_somebody_waits(other)
-        app.execute("UPDATE things SET note = 'held' WHERE id < 300")
-        app.execute("COMMIT")
-        engine.join()
-        assert BIGINT.count(connection, "t.note = 'held'") == 300
-        assert unfilled(connection) == 0
-
-    @pytest.mark.slow
-    def test_rows_held_however_long_hold_up_nobody_but_the_backfill(
-        self, target: Target, connection: Connection, app: Connection
-    ) -> None:
-        legacy_rows(target, connection, 2_000)
-        job, _ = new_job(connection, FILL)
-        control = NoControl()
-        app.execute("BEGIN")
-        app.execute("SELECT FROM things WHERE id BETWEEN 900 AND 950 FOR UPDATE")
-        engine = threading.Thread(
-            target=work_off, args=(connection, FILL, job, 4), kwargs={"control": control}
-        )
-        engine.start()
-        longest, writes, held = 0.0, 0, "rows locked by the application"
-        with target.connect() as other:
-            # By the eighth time it has waited for as long as it ever does between two tries.
-            while engine.is_alive() and (writes <= 1_000 or control.waits.count(held) < 8):
-                started = time.monotonic()
-                other.execute("UPDATE things SET note = 'x' WHERE id = %s", [1 + writes * 37 % 890])
-                longest = max(longest, time.monotonic() - started)
-                writes += 1
-        assert engine.is_alive()
-        app.execute("COMMIT")
-        engine.join()
-        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
-        assert unfilled(connection) == 0
-
-    @pytest.mark.slow
-    def test_a_conflict_makes_the_next_batch_shorter_so_that_a_slow_one_comes_to_an_end(
-        self, target: Target, connection: Connection
-    ) -> None:
-        """A batch that always runs into the statement's timeout would be tried for ever."""
-        legacy_rows(target, connection, 2_000)
-        connection.execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(0.001); RETURN new; END $$;"
-            " CREATE TRIGGER slow BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION slow()"
-        )
-        job, _ = new_job(connection, FILL)
-        working = worker(connection, FILL, stripes=1)
-        connection.execute("SET statement_timeout = '400ms'")
-        while not lanes.is_finished(connection, job):
-            working.run_lane(claimed(connection, job), seconds=30)
-        assert counted(connection, job)[1] == 2_000
-        assert unfilled(connection) == 0
-
-    def test_a_range_keeps_its_length_once_a_stripe_of_it_is_done(self) -> None:
-        lane = Lane(1, 0, 1, "public", "things", 100, 20, 60, 40, 0)
-        assert (shorter(lane).range_end, shorter(lane).range_blocks) == (30, 10)
-        begun = replace(lane, stripe=1)
-        assert shorter(begun) == begun
-
-
-class TestTheLengthOfARange:
-    """The batch's time is held near its target: fast down, slow up."""
-
-    LANE = Lane(1, 0, 1, "public", "things", 10**9, 0, 100, 100, 0)
-
-    def after(self, elapsed: float, lane: Lane = LANE, *, stripes: int = 1) -> Lane:
-        return next_position(lane, stripes, lane.range_end, elapsed, target_seconds=0.1)
-
-    def test_a_range_is_cut_to_a_quarter_when_a_batch_took_far_too_long(self) -> None:
-        assert self.after(10.0).range_blocks == 25
-
-    def test_a_range_follows_the_time_down(self) -> None:
-        assert self.after(0.2).range_blocks == 50
-
-    def test_a_range_grows_by_less_than_a_third_however_short_the_batch_was(self) -> None:
-        assert self.after(0.0001).range_blocks == 131
-
-    def test_a_range_keeps_its_length_when_the_batch_met_its_target(self) -> None:
-        assert self.after(0.1).range_blocks == 100
-
-    def test_a_range_has_at_least_a_block_and_grows_again_from_there(self) -> None:
-        one = replace(self.LANE, range_end=1, range_blocks=1)
-        assert self.after(10.0, one).range_blocks == 1
-        assert self.after(0.01, one).range_blocks == 2
-
-    def test_the_slowest_stripe_limits_the_length_of_a_range(self) -> None:
-        lane = self.LANE
-        for elapsed in (0.05, 0.2, 0.05, 0.05):
-            lane = self.after(elapsed, lane, stripes=4)
-        assert (lane.next_block, lane.range_end, lane.stripe) == (100, 150, 0)
-
-    def test_holds_the_time_near_the_target_whatever_a_block_costs(self) -> None:
-        lane, cost, times = self.LANE, 0.004, []
-        for number in range(60):
-            elapsed = (lane.range_end - lane.next_block) * cost
-            lane = self.after(elapsed, lane)
-            times.append(elapsed)
-            if number == 30:
-                cost /= 20
-        assert times[0] == pytest.approx(0.4)
-        assert all(0.07 < elapsed < 0.13 for elapsed in times[2:31])
-        assert all(0.07 < elapsed < 0.13 for elapsed in times[45:])
 
 
 class TestAWorker:

@@ -1,12 +1,10 @@
 """Repairs against a plain model: what was selected is right afterwards, all else is as it was."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from psycopg import sql
 
 from rollout.engine import backfill, ddl
@@ -17,7 +15,6 @@ from rollout.engine.repair import (
     Selection,
     count,
     examples,
-    refusal_to_repair,
 )
 from rollout.engine.repair.cells import SELECTABLE
 from rollout.engine.repair.selection import MAX_KEYS
@@ -26,9 +23,8 @@ from rollout.plan.actions import Compute, Fill, Statement
 from rollout.plan.names import in_target
 from rollout.plan.transition import fill as fill_of
 from tests.engine import test_computed as pictures
-from tests.engine.actions import NoControl, audit, do_phase, do_until, new_job, run_fill, work_off
-from tests.engine.conftest import clear
-from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, ODD, PARTITIONED, SAMPLES, Sample
+from tests.engine.actions import NoControl, audit, do_until, new_job, run_fill, work_off
+from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 
 PLAN = BIGINT.plan
 KINDS, STATES = BIGINT.kind, BIGINT.state
@@ -80,147 +76,6 @@ def mapped_rows(target: Target, connection: Connection, *kinds: str | None) -> N
     for number, kind in enumerate(kinds):
         BIGINT.insert(connection, number, kind=kind, state="open")
     do_until(target, connection, PLAN, "backfill")
-
-
-@dataclass
-class Row:
-    kind: str | None
-    state: str | None
-    damage: str
-    values: tuple[Any, ...] = ()
-
-
-class Model:
-    """What a row is to become when all that can be repaired is, in plain Python."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.kinds = _mapping(connection, "kind", blank="Unspecified")
-        self.states = _mapping(connection, "state", blank=None)
-
-    def repaired(self, row: Row) -> tuple[Any, ...] | None:
-        """The row's values afterwards, None where it is not to be written at all."""
-        kind, state = self.kinds.get(row.kind or ""), self.states.get(row.state or "")
-        if kind is None or state is None:
-            # A text that is new to the mapping: nobody has said what it becomes.
-            return None
-        is_open = (row.state or "").strip(" ").lower() == "open"
-        derived = (is_open, MADE if is_open else None)
-        kind_id, state_id, *_ = row.values
-        right = (
-            kind.becomes if kind.known else kind_id,
-            state.becomes if state.known else state_id,
-            *derived,
-        )
-        if right == row.values:
-            return None
-        if right[0] is None:
-            # The row still counts as unfilled: the dual write translates it as any other write.
-            return (kind.becomes, state.becomes, *derived)
-        return right
-
-
-@dataclass
-class Mapped:
-    becomes: int | None
-    known: bool
-
-
-def _mapping(connection: Connection, what: str, *, blank: str | None) -> dict[str, Mapped]:
-    lookup = KINDS if what == "kind" else STATES
-    rows = connection.execute(
-        sql.SQL("SELECT legacy, normal, lookup_id, why FROM {}").format(
-            in_target(lookup.mapping_name(PLAN.name))
-        )
-    ).fetchall()
-    leads_to: dict[str, set[int]] = {}
-    for _, form, id_, _ in rows:
-        leads_to.setdefault(form, set()).update({id_} - {None})
-    return {
-        text: Mapped(
-            id_,
-            known=(form == "" or len(leads_to[form]) < 2)
-            and (id_ is not None or why == "no_value" or (blank is None and form == "")),
-        )
-        for text, form, id_, why in rows
-    }
-
-
-TEXTS = st.none() | st.sampled_from(
-    ["House", "house", " HOUSE ", "Flat", "", " ", "open", "Open ", "y" * 300, "it's", '"', "été"]
-)
-DAMAGES = st.sampled_from(
-    ["none", "none", "clear", "other", "orphan", "wrong derived", "no derived", "unexpected time"]
-)
-
-
-@pytest.fixture(scope="module")
-def watched(target: Target, module_connection: Connection) -> Connection:
-    """An empty table with its mapping and the dual write."""
-    clear(module_connection)
-    BIGINT.create(module_connection)
-    do_until(target, module_connection, PLAN, "dual-write")
-    return module_connection
-
-
-def planted(connection: Connection, rows: list[Row], model: Model) -> None:
-    for number, row in enumerate(rows):
-        kind_id, state_id, is_open, opened_at = BIGINT.row(connection, number, *COLUMNS)
-        match row.damage:
-            case "clear":
-                kind_id = state_id = None
-            case "other":
-                kinds = [m.becomes for m in model.kinds.values()]
-                states = [m.becomes for m in model.states.values()]
-                kind_id = next((id_ for id_ in kinds if id_ not in (None, kind_id)), None)
-                state_id = next((id_ for id_ in states if id_ != state_id), None)
-            case "orphan":
-                kind_id = 987_654
-            case "wrong derived":
-                is_open = not is_open
-            case "no derived":
-                is_open = opened_at = None
-            case "unexpected time":
-                opened_at = datetime(2000, 1, 1, tzinfo=UTC)
-        row.values = (kind_id, state_id, is_open, opened_at)
-        quietly(connection, BIGINT, number, **dict(zip(COLUMNS, row.values, strict=True)))
-
-
-@settings(max_examples=40)
-@given(
-    rows=st.lists(st.builds(Row, TEXTS, TEXTS, DAMAGES), min_size=1, max_size=9),
-    doubt=st.lists(st.sampled_from(["unmapped", "new", "no value", "astray", "none"]), max_size=2),
-)
-def test_whatever_was_planted_is_repaired_as_a_plain_model_says_and_no_other_row_is_written(
-    watched: Connection, rows: list[Row], doubt: list[str]
-) -> None:
-    connection = watched
-    connection.execute(
-        sql.SQL("TRUNCATE things, kinds, states, {}, {}").format(KIND_MAPPING, STATE_MAPPING)
-    )
-    for number, row in enumerate(rows):
-        BIGINT.insert(connection, number, kind=row.kind, state=row.state)
-    for text, what in zip([rows[0].kind or "", rows[-1].kind or ""], doubt, strict=False):
-        cast_doubt(connection, text, what)
-    model = Model(connection)
-    planted(connection, rows, model)
-    before = everything(connection)
-    expected = {number: model.repaired(row) for number, row in enumerate(rows)}
-    repair = repairing()
-    counted = count(connection, repair)
-
-    written = carry_out(connection, repair)
-
-    after = everything(connection)
-    for number, row in enumerate(rows):
-        values = BIGINT.row(connection, number, *COLUMNS)
-        if expected[number] is None:
-            assert after[number,] == before[number,]
-            assert values == row.values
-        else:
-            assert values == expected[number]
-    touched = sum(values is not None for values in expected.values())
-    assert written == counted.writable == touched
-    assert count(connection, repairing()).writable == 0
 
 
 def cast_doubt(connection: Connection, text: str, what: str) -> None:
@@ -421,115 +276,6 @@ class TestSelection:
     def test_it_survives_the_journal(self) -> None:
         selection = Selection.of({"columns": ["kind_id"], "legacy": ["a", None], "keys": [["1"]]})
         assert Selection.of(selection.as_json) == selection
-
-
-class TestAfterTheCutover:
-    def cut_over(
-        self, sample: Sample, target: Target, connection: Connection, *kinds: str | None
-    ) -> None:
-        sample.create(connection)
-        for number, kind in enumerate(kinds):
-            sample.insert(connection, number, kind=kind, state="open")
-        do_until(target, connection, sample.plan, "cut-over")
-
-    @pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD, PARTITIONED], ids=str)
-    def test_the_legacy_text_becomes_the_name_of_the_row_and_the_row_stays(
-        self, sample: Sample, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(sample, target, connection, "House", " house", "Flat", "", "House")
-        quietly(connection, sample, 0, kind="Flat")
-        quietly(connection, sample, 1, kind=None)
-        quietly(connection, sample, 3, kind="House")
-        before = everything(connection, sample)
-        repair = repairing(sample, "reverse")
-        (example, *_) = examples(connection, repair)
-        assert (example.column, example.before, example.after) == (
-            sample.kind.legacy,
-            "Flat",
-            "House",
-        )
-        assert carry_out(connection, repair) == 3
-        texts = [sample.row(connection, number, "kind") for number in range(5)]
-        assert texts == ["House", "House", "Flat", None, "House"]
-        after = everything(connection, sample)
-        for key in after:
-            for column, value in after[key][2].items():
-                assert column == sample.kind.legacy or value == before[key][2][column]
-        assert audit(target, sample.plan).mismatched == 0
-
-    def test_a_text_where_there_is_no_value_goes(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House")
-        quietly(connection, BIGINT, 0, state_id=None)
-        assert carry_out(connection, repairing(direction="reverse", columns=["state_id"])) == 1
-        # What is derived from the text follows it.
-        assert BIGINT.row(connection, 0, "state", "state_id", "is_open", "opened_at") == (
-            *(None, None, False, None),
-        )
-        assert audit(target, PLAN).mismatched == 0
-
-    def test_what_is_derived_follows_the_text_that_is_written_not_the_one_before(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House")
-        BIGINT.insert(connection, 1, kind="House", state="sold")
-        quietly(connection, BIGINT, 0, state="sold", is_open=True, opened_at=None)
-        assert carry_out(connection, repairing(direction="reverse")) == 1
-        assert BIGINT.row(connection, 0, "state", "is_open", "opened_at") == ("open", True, MADE)
-
-    def test_a_value_without_its_row_follows_the_text_after_all(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House")
-        connection.execute(
-            "ALTER TABLE things DROP CONSTRAINT things_state_id_7c1c57a4_fk_states_id"
-        )
-        quietly(connection, BIGINT, 0, state_id=4711)
-        carry_out(connection, repairing(direction="reverse"))
-        assert BIGINT.name_of(connection, 0, STATES) == "open"
-        assert BIGINT.row(connection, 0, "state") == "open"
-
-    def test_a_row_whose_name_was_mapped_elsewhere_is_left(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House", "Flat")
-        connection.execute(
-            sql.SQL(
-                "UPDATE {0} SET lookup_id = (SELECT id FROM kinds WHERE name = 'Flat')"
-                " WHERE legacy = 'House'"
-            ).format(KIND_MAPPING)
-        )
-        before = everything(connection)
-        repair = repairing(direction="reverse", columns=["kind_id"])
-        counted = count(connection, repair)
-        assert (counted.categories, counted.writable) == ({"wrong": 1}, 0)
-        carry_out(connection, repair)
-        assert everything(connection) == before
-
-    def test_rows_of_a_review_still_follow_the_mapping_and_keep_their_text(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House", "Hut", "Hut")
-        connection.execute(
-            sql.SQL(
-                "UPDATE {0} SET lookup_id = (SELECT id FROM kinds WHERE name = 'House')"
-                " WHERE legacy = 'Hut'"
-            ).format(KIND_MAPPING)
-        )
-        assert carry_out(connection, repairing(columns=["kind_id"], legacy=["Hut"])) == 2
-        assert [BIGINT.name_of(connection, number) for number in range(3)] == ["House"] * 3
-        assert [BIGINT.row(connection, number, "kind") for number in range(3)] == [
-            *("House", "Hut", "Hut"),
-        ]
-
-    def test_nothing_tells_what_is_right_once_the_legacy_text_is_gone(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.cut_over(BIGINT, target, connection, "House")
-        assert refusal_to_repair(connection, PLAN, BIGINT.table) == ""
-        do_phase(target, connection, PLAN, 4)
-        assert "things.kind is dropped" in refusal_to_repair(connection, PLAN, BIGINT.table)
 
 
 class TestComputed:
