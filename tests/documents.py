@@ -22,7 +22,6 @@ from rollout.models import Rollout
 PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}
 """What stands for a number in a command line."""
 SOURCES = ("config", "rollout", "properties", "bench", "templates", "tests/conftest.py")
-OF_REPOSITORY = "tests|rollout|properties|config|bench|docs|templates|static"
 FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.M | re.S)
 
 

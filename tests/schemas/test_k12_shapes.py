@@ -11,7 +11,6 @@ from rollout.engine.target import Target
 from tests.schemas import PARCEL, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 ENTRY = "CREATE TABLE entry (id bigint PRIMARY KEY, level text);"
-FILLED = "INSERT INTO entry SELECT g, 'warn' FROM generate_series(1, 50) g;"
 ENTRIES = plan_of(
     r.Lookup(
         table=table("entry", level="text"),
