@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from rollout.console.badges import PENDING
 from rollout.gates import checklists
 from rollout.gates.checklists import ItemStatus
+from rollout.gates.registry import Action
 from rollout.journal.environments import DEFAULT
 from rollout.models import (
     WORKING,
@@ -15,6 +16,7 @@ from rollout.models import (
     BackfillJob,
     PhaseRun,
     RunState,
+    SnapshotState,
     StepRun,
     StepState,
     Way,
@@ -122,6 +124,21 @@ def checklist_of(status: RolloutStatus) -> list[ItemStatus]:
     if begun or status.rollout.environment != DEFAULT:
         return []
     return checklists.checklist_of(status.evidence)
+
+
+def rehearsal_action(status: RolloutStatus) -> Action:
+    """The next thing to do for a rehearsal: it starts from a snapshot as new as the mapping."""
+    facts = status.evidence.facts
+    if any(rehearsal.under_way for rehearsal in facts.rehearsals):
+        return "wait"
+    reviewed_at = facts.review.at if facts.review else None
+    for snapshot in facts.snapshots:
+        if snapshot.under_way:
+            return "wait"
+        if snapshot.state == SnapshotState.VERIFIED and snapshot.taken_at:
+            is_new = reviewed_at is None or snapshot.taken_at > reviewed_at
+            return "rehearse" if is_new else "take_snapshot"
+    return "take_snapshot"
 
 
 def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:

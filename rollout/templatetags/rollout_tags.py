@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.db import DatabaseError
 
-from rollout.console import badges, formats
+from rollout.console import badges, current_phases, formats
 from rollout.console.alerts import health_of
 from rollout.console.charts import cells
 from rollout.console.headers import Header, header_of
@@ -51,6 +51,7 @@ register.filter("gate_label", labels.gate_label)
 register.filter("job_label", labels.job_label)
 register.filter("role_label", labels.role_label)
 register.filter("preparation_label", labels.preparation_label)
+register.filter("rehearsal_action", current_phases.rehearsal_action)
 register.filter("health", health_of)
 register.simple_tag(badges.badge, name="badge")
 register.simple_tag(badges.shape, name="shape")

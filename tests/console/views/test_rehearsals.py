@@ -4,14 +4,33 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from rollout.console.current_phases import rehearsal_action
 from rollout.models import Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.queries import rehearsals
+from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, rehearsed, taken, text_of
 
 LIST = f"{PAGE}rehearsals/"
 HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Rollout) -> None:
+    def action() -> str:
+        return rehearsal_action(status_of(rollout))
+
+    assert action() == "take_snapshot"
+    first = taken(rollout, "taking", taken_at=None)
+    assert action() == "wait"
+    rollout.snapshots.update(state="verified", taken_at=timezone.now())
+    assert action() == "rehearse"
+    journal.reviewed(rollout, rows_changed=12)
+    assert action() == "take_snapshot"
+    taken(rollout)
+    assert action() == "rehearse"
+    rehearsed(first, "running")
+    assert action() == "wait"
 
 
 @pytest.fixture
