@@ -79,19 +79,21 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
         if bulk and number in chosen:
             asked[text] = {
                 "to": Decision(form.get("to", "").strip()),
-                "like": Decision(form.get(f"like-{number}") or was or None),
+                "like": Decision(form.get(f"like-{number}", was) or None),
                 "none": Decision(None),
                 "rule": Decision(by_rule=True),
             }.get(bulk, Decision(form.get(f"as-written-{number}") or was or None))
             if bulk == "like":
                 suggested.append(text)
         elif name != was:
-            asked[text] = Decision(name)
+            # An emptied field stands for no value.
+            asked[text] = Decision(name or None)
             typed.setdefault(was, name)
         if text in suggested:
             renamed.setdefault(was, asked[text].name or was)
     for text in suggested:
-        asked[text] = Decision(_followed(asked[text].name or "", renamed, typed) or None)
+        if wanted := asked[text].name:
+            asked[text] = Decision(_followed(wanted, renamed, typed) or None)
     return asked
 
 

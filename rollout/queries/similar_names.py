@@ -12,12 +12,18 @@ MIN_SCORE = 84.0
 # The names of the most rows are compared: a rare one is seldom what was meant.
 MAX_NAMES = 2000
 # The reasons of mappings that neither a person nor the plan decided.
+# A code of so few letters resembles any other.
+MAX_CODE = 2
+# What people write where there is no value, by normal form.
+PLACEHOLDERS = frozenset(
+    ("null", "(null)", "none", "(none)", "nil", "n/a", "#n/a", "na", "n.a.", "nan", "undefined")
+)
 _UNDECIDED = ("exact", "trimmed", "case", "unmapped")
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A lookup row's name that a text resembles, and in what."""
+    """A lookup row's name that a text resembles, and in what; an empty name stands for no value."""
 
     name: str
     why: str
@@ -41,14 +47,18 @@ class Suggestions:
     def of(self, value: Value) -> Suggestion | None:
         if value.why not in _UNDECIDED or not value.normal:
             return None
+        if value.normal in PLACEHOLDERS:
+            return Suggestion("", "placeholder") if value.name else None
         plain = utils.default_process(value.text)
         words = tuple(plain.split())
-        if not words:
-            # Signs alone: any of them would be like any other.
+        # Signs alone are like any others, too.
+        if len(plain) <= MAX_CODE:
             return None
         for length in range(len(words), 0, -1):
             number = self._words.get(words[:length])
             if number is None or self._names[number] == value.name:
+                continue
+            if len(self._plain[number]) <= MAX_CODE:
                 continue
             if length < len(words):
                 return Suggestion(self._names[number], "starts with it")

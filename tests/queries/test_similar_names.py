@@ -73,3 +73,11 @@ def test_most_frequent_of_too_many_names_are_compared(
     monkeypatch.setattr(similar_names, "MAX_NAMES", 2)
     assert suggestion([*known, *typed], "Town house") == "Townhouse: 95 % alike"
     assert suggestion([*known, *typed], "Coop") is None
+
+
+def test_short_codes_get_no_suggestion_and_placeholders_the_one_of_no_value() -> None:
+    values = [value("h", 9), value("h;u", 2), value("u", 4), value("ub", 1), value("N/A", 3)]
+    assert {text: suggestion(values, text) for text in ("h", "h;u", "ub")} == dict.fromkeys(
+        ("h", "h;u", "ub")
+    )
+    assert suggestion(values, "N/A") == ": placeholder"

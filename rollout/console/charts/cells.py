@@ -8,6 +8,7 @@ from django.template.defaulttags import querystring
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from rollout.console.characters import marked
 from rollout.console.charts.crosstabs import Share
 from rollout.console.charts.marks import Mark
 from rollout.console.charts.matrices import Box
@@ -38,7 +39,7 @@ def value(text: str | None) -> SafeString:
     """A value of the data, told apart from none and from an empty one."""
     if text is None:
         return _NULL
-    return format_html('<code class="value">{}</code>', text) if text else _EMPTY
+    return format_html('<code class="value">{}</code>', marked(text)) if text else _EMPTY
 
 
 def category(share: Share) -> SafeString:

@@ -310,6 +310,8 @@ def _review_page(
         "review": review,
         "counts": counts,
         "count_seconds": COUNT_SECONDS,
+        "reviewed": sum(1 for value in review.values if value.reviewer),
+        "reviewable": sum(1 for value in review.values if value.normal),
         "values": values,
         "matching": len(chosen),
         "names": review.most_used(MAX_NAMES_OFFERED),

@@ -91,7 +91,7 @@ def test_null_and_an_empty_text_are_told_apart(rollout: Rollout, viewer: Client)
     text = text_of(viewer, f"/rollout/audits/{report.pk}/")
     assert "NULL</span>" in text
     assert "(empty string)</span>" in text
-    assert '<code class="value"> </code>' in text
+    assert 'title="U+0020 SPACE"> </span></code>' in text
 
 
 def test_a_mismatching_row_links_to_its_page(
