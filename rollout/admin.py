@@ -1,8 +1,4 @@
-"""The journal in Django's administration: to be looked at, never to be changed.
-
-Only the runner writes state, and the log is append-only. So nothing here adds, changes or deletes,
-whoever asks.
-"""
+"""The journal in Django's admin site, read-only: only the runner writes state."""
 
 from typing import TYPE_CHECKING, Any
 

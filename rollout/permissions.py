@@ -82,13 +82,13 @@ _HERE, _KEPT = "_rollout_environment", "_rollout_environment_permissions"
 class EnvironmentBackend(BaseBackend):
     """The group ``lead:staging`` gives in staging what the group ``lead`` gives everywhere.
 
-    Asked with an object, the object's ``environment`` counts; asked without, the one that the
-    request is about (``within``). It logs nobody in. It tells what groups give everywhere, too, so
-    that it may stand before ``ModelBackend``: one query is enough for most people then.
+    With an object, its ``environment`` counts; without, the one that the request is about
+    (``within``). It logs nobody in. It also grants what groups give everywhere: before
+    ``ModelBackend`` it costs most users one query.
     """
 
     def get_user(self, user_id: Any) -> Any:
-        """Of a session that began without a password, as one of a test does."""
+        """The user of a session without a password, as tests have."""
         return ModelBackend().get_user(user_id)
 
     def has_perm(self, user_obj: AnyUser, perm: str, obj: Any = None) -> bool:
@@ -109,7 +109,7 @@ class EnvironmentBackend(BaseBackend):
 
 
 def within(user: AnyUser, environment: Asked) -> None:
-    """From here on this user is asked for permissions in an environment, None for in general."""
+    """Check this user's permissions in an environment from here on; None for all of them."""
     setattr(user, _HERE, environment)
 
 
@@ -125,7 +125,7 @@ def allowed_in(user: AnyUser, permission: str, environment: str) -> bool:
 
 
 def _given(user: AnyUser) -> dict[str | None, set[str]]:
-    """Environment to the codenames that a user has there; read once a user object."""
+    """Environment to the user's codenames there; read once for each user object."""
     kept: dict[str | None, set[str]] | None = getattr(user, _KEPT, None)
     if kept is None:
         kept = _read(user)

@@ -1,4 +1,4 @@
-"""What workers are asked to do."""
+"""The tasks of queue workers."""
 
 import logging
 from collections.abc import Callable
@@ -30,42 +30,46 @@ rehearse = RehearsalJob.carry_out
 
 
 def while_fresh(task: Callable[..., None]) -> Callable[..., None]:
-    """Do nothing when a message is late: its last argument says until when it holds.
+    """Discard a late message: its last argument is the time until which it is valid.
 
     Workers that died, or that were busy for long, leave messages behind.
     """
 
     @wraps(task)
-    def carried_out(*arguments: Any) -> None:
+    def run_if_fresh(*arguments: Any) -> None:
         *named, until = arguments
         if timezone.now() > datetime.fromisoformat(until):
-            _log.warning("%s%s was asked for too long ago: it is void.", task.__name__, (*named,))
+            _log.warning(
+                "%s%s was requested too long ago; the message is discarded.",
+                task.__name__,
+                (*named,),
+            )
             return
         task(*named)
 
-    return carried_out
+    return run_if_fresh
 
 
 def assist(job_id: int, until: float) -> None:
-    """Work on a backfill job beside the worker that holds its run."""
+    """Help with a backfill job whose run another worker holds."""
     backfill_helpers.assist(job_id, until)
 
 
 @while_fresh
 def retry_quarantined(job_id: int, actor_name: str) -> None:
-    """Try the rows that the database refused once more."""
+    """Retry the rows that the database refused."""
     backfill_helpers.retry_quarantined(job_id, actor_name)
 
 
 @while_fresh
 def estimate(estimate_id: int) -> None:
-    """Try a pass over a table out on a sample that is rolled back."""
+    """Estimate a job from a sample that is rolled back."""
     estimates.carry_out(estimate_id)
 
 
 @while_fresh
 def probe(rollout_id: int) -> None:
-    """Try the flows of a plan out."""
+    """Run the smoke tests of a plan."""
     probes.probe_all(Rollout.objects.get(pk=rollout_id))
 
 
@@ -76,10 +80,10 @@ def refresh_view(rollout_id: int, step_id: str) -> None:
 
 
 def deliver(asked_at: str) -> None:
-    """Tell receivers what they are to be told."""
+    """Send the notifications that are due."""
     deliveries.deliver_due(datetime.fromisoformat(asked_at))
 
 
 def beat() -> None:
-    """Show that tasks go through the queue and are carried out."""
+    """Record that the queue delivers tasks and a worker runs them."""
     heartbeats.beat(heartbeats.WORKER)

@@ -20,7 +20,7 @@ from properties import images
 from rollout import permissions
 from rollout import plan as language
 from rollout.console import urls
-from rollout.console.views import glossaries, reruns
+from rollout.console.views import glossaries, preflights
 from rollout.engine import ddl, health, pace, replica
 from rollout.engine.audit import categories
 from rollout.engine.rehearsal import locks
@@ -211,7 +211,7 @@ FIGURES = {
         f"for up to {waivers.LONGEST.days} days",
         f"at most {replica.MAX_WAIT_SECONDS:g} seconds; otherwise it is inconclusive",
     ],
-    "docs/console.md": [f"longer than {spelled(reruns.MAX_SECONDS)} seconds is given up"],
+    "docs/console.md": [f"longer than {spelled(preflights.MAX_RERUN_SECONDS)} seconds is given up"],
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",

@@ -1,4 +1,4 @@
-"""How a state looks: a word, a tone and a shape, so that no state is told by color alone."""
+"""How a state looks: a word, a tone and a shape, so that color alone never carries a state."""
 
 from typing import NamedTuple
 
@@ -171,7 +171,7 @@ def badge(kind: str, state: str) -> SafeString:
 
 
 def shape(kind: str, state: str) -> SafeString:
-    """Only its icon, for where the label stands beside it."""
+    """The icon alone, where the label stands next to it."""
     return _drawn("shape", BADGES[kind][state], with_label=False)
 
 

@@ -1,4 +1,4 @@
-"""Which phase a page is about, and what of it is under way."""
+"""The phase that a page is about, and what runs in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -126,7 +126,7 @@ def database_card(
 
 
 def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
-    """A server counter by the second, over the stretches in which it did not begin anew."""
+    """A server counter by the second, over the stretches in which it was not reset."""
     total = seconds = 0.0
     for first, second in pairwise(samples):
         moved = between(first.server, second.server, [counter])[counter]

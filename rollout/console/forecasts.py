@@ -40,19 +40,21 @@ def forecasts(status: RolloutStatus, number: int) -> list[Forecast]:
         # The gates of the same page say so.
         chosen = [None] * len(passes)
     return [
-        _forecast(each, plan, newest.get((each.step.id, each.position)))
-        for each, plan in zip(passes, chosen, strict=True)
+        Forecast(
+            step=scan.step,
+            kind=scan.action.kind,
+            table=scan.action.table.label,
+            chosen=plan,
+            estimate=newest.get((scan.step.id, scan.position)),
+        )
+        for scan, plan in zip(passes, chosen, strict=True)
     ]
 
 
 def _chosen(status: RolloutStatus, passes: list[Pass]) -> list[FillPlan | None]:
     with target_of(status.rollout.environment).connect_briefly() as connection:
-        actions = [each.action for each in passes]
+        actions = [scan.action for scan in passes]
         return [
             planner.choose(connection, action) if there else None
             for action, there in zip(actions, columns_exist(connection, *actions), strict=True)
         ]
-
-
-def _forecast(each: Pass, plan: FillPlan | None, estimate: BackfillEstimate | None) -> Forecast:
-    return Forecast(each.step, each.action.kind, each.action.table.label, plan, estimate)

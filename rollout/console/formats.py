@@ -153,7 +153,7 @@ def ago(moment: datetime, *, now: datetime | None = None) -> str:
 
 
 def ago_text(moment: datetime, *, now: datetime | None = None) -> SafeString:
-    """How long ago, in an element that counts on by itself in a browser."""
+    """How long ago, in an element that the browser keeps up to date."""
     text = ago(moment, now=now)
     return format_html('<span data-ago="{}">{}</span>', _iso(moment), text)
 
@@ -191,7 +191,7 @@ def clock(
 
 
 def local_times(text: object) -> SafeString:
-    """A sentence with its moments, which it names in UTC, in the zone of whoever reads it.
+    """A sentence with its moments, which it names in UTC, in the reader's zone.
 
     They are as exact as the sentence has them.
     """
@@ -239,7 +239,7 @@ def time_of_day(moment: datetime) -> str:
 
 
 def day_and_time(moment: datetime, *, now: datetime | None = None) -> str:
-    """``14:03:22`` today, ``3 Nov 14:03`` on another day; the zone is said beside it."""
+    """``14:03:22`` today, ``3 Nov 14:03`` on another day; the zone stands elsewhere."""
     local = timezone.localtime(moment)
     if local.date() == timezone.localdate(now):
         return f"{local:%H:%M:%S}"
@@ -252,7 +252,7 @@ def moment(text: str) -> datetime | None:
 
 
 def waiting(reason: str) -> str:
-    """What work waits for as a sentence: a thing, a health signal, or a throttle."""
+    """What work waits for, as a sentence: an event, a health signal, or a throttle."""
     text = reason.removesuffix(".")
     if text.startswith("throttled: "):
         return f"T{text[1:]}."
@@ -279,7 +279,7 @@ class Timed(Protocol):
 
 
 def took(timed: Timed) -> str:
-    """How long it was under way, from its start to its end; of a step without its run's halts."""
+    """The time from start to end; of a step without the pauses of its run."""
     if timed.started_at is None or timed.finished_at is None:
         return "–"
     if isinstance(timed, StepRun):

@@ -53,44 +53,44 @@ _reviews: OrderedDict[tuple[object, ...], tuple[object, Review]] = OrderedDict()
 
 def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     """What each text means, as it is now; how many rows have it may be some minutes old."""
-    plan, found = plans.get(rollout.plan), counted(connection, rollout, lookup)
-    if not found.kept or len(found.rows or found.texts) < MANY:
-        return _review(connection, plan, lookup, found), found
+    plan, counts = plans.get(rollout.plan), counted(connection, rollout, lookup)
+    if not counts.kept or len(counts.rows or counts.texts) < MANY:
+        return _review(connection, plan, lookup, counts), counts
     key = (rollout.pk, lookup.table.label, lookup.legacy)
-    version = (found.at, plan.digest, mapping.version_of(connection, plan, lookup))
+    version = (counts.at, plan.digest, mapping.version_of(connection, plan, lookup))
     known_version, known = _reviews.pop(key, (None, None))
     if known is None or known_version != version:
-        known = _review(connection, plan, lookup, found)
+        known = _review(connection, plan, lookup, counts)
     _reviews[key] = version, known
     while len(_reviews) > MAX_REVIEWS:
         _reviews.popitem(last=False)
-    return known, found
+    return known, counts
 
 
-def _review(connection: Connection, plan: Plan, lookup: Lookup, found: Counted) -> Review:
+def _review(connection: Connection, plan: Plan, lookup: Lookup, counts: Counted) -> Review:
     return mapping.review(
-        *(connection, plan, lookup, found.rows),
-        counted_at=found.at if found.kept else None,
-        texts=found.texts,
+        *(connection, plan, lookup, counts.rows),
+        counted_at=counts.at if counts.kept else None,
+        texts=counts.texts,
     )
 
 
 def counted(connection: Connection, rollout: Rollout, lookup: Lookup) -> Counted:
     key = _key(rollout, lookup)
-    found = cast(Counted | None, cache.get(key))
-    if found is not None and not _was_audited_since(rollout, found):
-        return found
+    counts = cast(Counted | None, cache.get(key))
+    if counts is not None and not _was_audited_since(rollout, counts):
+        return counts
     began, at = time.monotonic(), timezone.now()
     rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT)
     if rows is None:
-        found = _otherwise(connection, rollout, lookup, at)
+        counts = _otherwise(connection, rollout, lookup, at)
     elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY:
         return Counted(rows, at)
     else:
-        found = Counted(rows, at, kept=True)
+        counts = Counted(rows, at, kept=True)
     seconds = kept_for(KEPT_SECONDS)
-    cache.set(key, found, seconds)
-    return found if seconds or found.audit else replace(found, kept=False)
+    cache.set(key, counts, seconds)
+    return counts if seconds or counts.audit else replace(counts, kept=False)
 
 
 def _otherwise(connection: Connection, rollout: Rollout, lookup: Lookup, now: datetime) -> Counted:
@@ -101,12 +101,12 @@ def _otherwise(connection: Connection, rollout: Rollout, lookup: Lookup, now: da
     return Counted(None, now, kept=True, texts=mapping.sample_of(connection, lookup))
 
 
-def _was_audited_since(rollout: Rollout, found: Counted) -> bool:
+def _was_audited_since(rollout: Rollout, counts: Counted) -> bool:
     """Whether an audit ended since: somebody comes to see the texts that it found unmapped."""
     ended = AuditReport.objects.filter(rollout=rollout, finished_at__isnull=False)
-    if found.audit is not None:
-        return ended.filter(pk__gt=found.audit).exists()
-    return ended.filter(finished_at__gt=found.at).exists()
+    if counts.audit is not None:
+        return ended.filter(pk__gt=counts.audit).exists()
+    return ended.filter(finished_at__gt=counts.at).exists()
 
 
 def count_anew(rollout: Rollout, lookup: Lookup) -> None:

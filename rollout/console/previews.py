@@ -32,7 +32,7 @@ _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 
 @dataclass(frozen=True)
 class Preview:
-    """One action: a sentence on how it is carried out, and its SQL where it has some."""
+    """How an action runs, as a sentence, and its SQL where it has some."""
 
     note: str
     sql: str = ""

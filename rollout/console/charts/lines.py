@@ -126,7 +126,7 @@ def line_of(
         x = min(max((at - start).total_seconds() / length, 0), 1) * WIDTH
         y = (1 - min(max(value / top, 0), 1)) * HEIGHT
         paths[-1].append(f"{x:.1f},{y:.2f}")
-    # A point by itself is a line to itself, which a round cap shows as a dot.
+    # A single point becomes a line of no length, which a round cap shows as a dot.
     texts = [" ".join(path if len(path) > 1 else path * 2) for path in paths]
     return Line(list(points), texts, top)
 

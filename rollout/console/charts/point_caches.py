@@ -28,17 +28,17 @@ class Over:
 def points_and_lately(
     since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
 ) -> tuple[list[Point], dict[str, OperationStats]]:
-    """As ``over_time_and_lately``, for a ``since`` that ``whole`` has made of this ``width``."""
+    """As ``over_time_and_lately``, for a ``since`` from ``interval_start`` with this ``width``."""
     seconds = int(width.total_seconds())
     digest = blake2b(operation.encode(), digest_size=12).hexdigest()
     key = f"rollout-points-{seconds}-{digest}"
     over: Over | None = cache.get(key)
     if over is None or not over.since <= since <= over.until:
         over = Over(since, since, [])
-    found, last = over_time_and_lately(
+    newer, last = over_time_and_lately(
         over.until, until, width=width, operation=operation, lately=lately
     )
-    points = [point for point in over.points if point.at >= since] + found
+    points = [point for point in over.points if point.at >= since] + newer
     settled = max(interval_start(until - SETTLED_AFTER, seconds), over.until)
     done = Over(since, settled, [point for point in points if point.at < settled])
     cache.set(key, done, kept_for(KEPT_SECONDS))

@@ -97,7 +97,7 @@ def may(
                 with in_zone_of(request):
                     answer = view(known, *args, **kwargs)
                 if isinstance(answer, HttpResponseNotAllowed):
-                    # It comes without a word, to whoever opens what a button sends to.
+                    # Django's 405 has an empty body: people who open a POST-only URL get a page.
                     page = render(request, "rollout/405.html", status=answer.status_code)
                     page["Allow"] = answer["Allow"]
                     return page
@@ -148,7 +148,7 @@ def logout_url() -> str:
 def environments_seen_by(user: User, permission: str) -> list[str]:
     """The environments in which a user has a permission of the app.
 
-    In one that was made from a snapshot that is whoever has it where the snapshot comes from.
+    In one made from a snapshot, the permissions of the snapshot's own environment count.
     """
     return [name for name, home in homes().items() if allowed_in(user, permission, home)]
 

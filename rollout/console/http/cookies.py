@@ -1,4 +1,4 @@
-"""What a browser says about whoever uses it: their time zone, and light or dark."""
+"""Cookies: the time zone of the browser, and the theme."""
 
 from contextlib import AbstractContextManager
 from functools import lru_cache

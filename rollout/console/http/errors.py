@@ -1,4 +1,4 @@
-"""Pages for requests that broke: a database that is away is told from a mistake in the code."""
+"""Error pages: 503 where a database is unavailable, 500 for a mistake in the code."""
 
 import sys
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Parts of a page that ask again by themselves: at which pace, and what an answer costs.
+"""Fragments: parts of a page that are polled, how often, and how they are shared.
 
-Many tabs ask for the same. A part is made once for all who may see the same, kept for a moment and
-given out again; a browser that has it already is told so (304). What somebody does is in the audit
-log, and the newest entry's number belongs to the key: nobody sees less than what they just did.
+Many tabs ask for the same. A fragment is rendered once for all users with the same permissions and
+cached for a moment; a browser that has it gets a 304. The number of the newest log entry is
+a part of the key, so that nobody misses what they have just done.
 """
 
 import re
@@ -10,12 +10,13 @@ import time
 from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
-from typing import ParamSpec, cast
+from typing import Any, ParamSpec, cast
 
 from django.core.cache import cache
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.middleware.csrf import get_token
+from django.shortcuts import render
 from django.utils import timezone
 
 from rollout.conf import setting
@@ -25,7 +26,7 @@ from rollout.permissions import PERMISSIONS
 
 P = ParamSpec("P")
 
-# Seconds between two requests: while work is under way, for measurements, otherwise.
+# Seconds between two requests: while work is running, for measurements, otherwise.
 FAST, MEASURED, SLOW = 5, 10, 15
 # How long a fragment is reused, as a share of its pace: nobody sees anything older.
 TTL_SHARE = 0.7
@@ -48,6 +49,11 @@ def now_ms() -> int:
 def pace(under_way: bool) -> int:
     """Seconds until a page asks again."""
     return FAST if under_way else SLOW
+
+
+def render_live(request: ConsoleRequest, name: str, page: dict[str, Any]) -> HttpResponse:
+    """A page; for htmx its live part, the template ``name_live.html``."""
+    return render(request, f"rollout/{name}{'_live' if request.htmx else ''}.html", page)
 
 
 def vary_on_user(request: HttpRequest) -> None:
@@ -87,7 +93,7 @@ def cache_fragment(view: View[P]) -> View[P]:
 
 @dataclass(frozen=True)
 class Fragment:
-    """A part as it was made, without anybody's token."""
+    """A rendered part, without anybody's CSRF token."""
 
     html: str
     tag: str
@@ -102,7 +108,7 @@ def _seconds_of(html: str) -> float:
 
 
 def kept_for(seconds: float) -> float:
-    """For so long something is kept; not at all where the project wants nothing kept."""
+    """Seconds for which something is cached; 0 where the project caches nothing."""
     return seconds if setting("SHARE_PARTS", True) else 0
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from django.forms import BaseForm
 from django.http import HttpRequest, QueryDict
 
 from rollout.logs.texts import is_storable
@@ -29,6 +30,11 @@ def why_not_read(request: HttpRequest, named: dict[str, Any]) -> str:
         if isinstance(value, str) and not is_storable(value):
             return f"The address has a character in its {name} that no text has. Type it again."
     return _why_not(request.GET) or _why_not(request.POST)
+
+
+def errors_of(form: BaseForm) -> str:
+    """All that is wrong with a form, in one text."""
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 def _why_not(fields: QueryDict) -> str:

@@ -1,7 +1,7 @@
-"""Where people go from a page: to others of a rollout, back, or to the application's."""
+"""Where people go from a page: to others of a rollout, back, or to the application's rows."""
 
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
@@ -54,3 +54,12 @@ def application_links(request: HttpRequest) -> list[Link]:
     links = setting("LINKS", dict[str, str]())
     urls = {name: resolve_url(to) for name, to in links.items()}
     return [Link(name, url, request.path.startswith(url)) for name, url in urls.items()]
+
+
+def row_url(table: str, key: str) -> str:
+    """The page of a row in the application, where ``ROLLOUT["ROW_URLS"]`` says how it is made.
+
+    The parts of a composite key are joined by a comma.
+    """
+    pattern = setting("ROW_URLS", dict[str, str]()).get(table, "")
+    return pattern.format(key=quote(key, safe=""))

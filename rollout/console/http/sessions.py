@@ -52,7 +52,7 @@ user_logged_in.connect(note_login)
 class SessionLimits:
     """Middleware: ends a session that was not used for a while, or that is old.
 
-    Parts of a page that ask again by themselves are no use: a screen left open ends as well.
+    Requests that a page repeats on its own do not count as use: a screen left open expires too.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -108,7 +108,7 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
     """Ask for the password again, unless it was given within the last minutes.
 
     Stands below ``may``. The page that asks "are you sure" asks first, so that what was filled in
-    there is not lost; what was sent all the same is not carried out. Only a part of a page that
+    there is not lost; what was sent without it is not done. Only a part of a page that
     polls is let through, and only to read: the header that says so is the client's own.
     """
 

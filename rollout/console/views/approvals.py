@@ -10,7 +10,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status_or_404
 from rollout.console.views.phases import confirmation
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.gates import check_gates
 from rollout.journal.labels import gate_label
 from rollout.runner.approvals import OVERRIDE_LASTS, SHORTEST_REASON
@@ -26,7 +26,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
     if request.method == "POST":
         seen, comment = request.POST.get("seen", ""), request.POST.get("comment", "")
         if request.POST.get("verdict") == "reject":
-            done = carry_out(
+            done = perform(
                 request,
                 lambda: runner.reject(
                     status.rollout, number, seen=seen, reason=comment, actor=request.user
@@ -35,7 +35,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
                 "rejection is withdrawn.",
             )
         else:
-            done = carry_out(
+            done = perform(
                 request,
                 lambda: runner.approve(
                     status.rollout, number, seen=seen, comment=comment, actor=request.user
@@ -67,14 +67,14 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
 def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase_or_404(status, number)
-    carry_out(
+    perform(
         request,
         lambda: runner.ask_for_approval(
             status.rollout, number, comment=request.POST.get("comment", ""), actor=request.user
         ),
         f"Approval requested for phase {number}. Other leads see it on the rollout's page.",
     )
-    return back(request, status.rollout)
+    return redirect_back(request, status.rollout)
 
 
 @may("override_gate")
@@ -119,21 +119,21 @@ def override(
 @require_POST
 def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
     sign_off = sign_off_or_404(sign_off_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.confirm_override(sign_off, actor=request.user),
         f"Override of “{gate_label(sign_off.subject)}” by {sign_off.actor_name} confirmed.",
     )
-    return back(request, sign_off.rollout)
+    return redirect_back(request, sign_off.rollout)
 
 
 @may("approve_rollout")
 @require_POST
 def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
     sign_off = sign_off_or_404(sign_off_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.withdraw(sign_off, actor=request.user),
         f"You withdrew {sign_off.actor_name}'s {sign_off.get_kind_display().lower()}.",
     )
-    return back(request, sign_off.rollout)
+    return redirect_back(request, sign_off.rollout)

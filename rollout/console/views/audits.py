@@ -7,7 +7,7 @@ import psycopg
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -23,13 +23,13 @@ from rollout.console.charts.crosstabs import (
 from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment, pace
-from rollout.console.http.links import rollout_url
+from rollout.console.http.fragments import FAST, cache_fragment, pace, render_live
+from rollout.console.http.inputs import errors_of
+from rollout.console.http.links import rollout_url, row_url
 from rollout.console.http.shortcuts import audit_or_404, rollout_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.rows import row_url
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
 from rollout.journal.findings import came_back
@@ -114,15 +114,15 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         form = SampleForm(request.POST)
         sampled = "sample" in request.POST
         if sampled and not form.is_valid():
-            messages.error(request, " ".join(str(e) for es in form.errors.values() for e in es))
+            messages.error(request, errors_of(form))
             return redirect("rollout:audits", plan, environment)
         chosen = form.cleaned_data if sampled else {}
-        carry_out(
+        perform(
             request,
             lambda: runner.start_audit(rollout, actor=request.user, **chosen),
             f"{'Sampled' if sampled else 'Full'} audit started. Its report appears below.",
         )
-        return back(request, rollout_url(rollout, "audits"))
+        return redirect_back(request, rollout_url(rollout, "audits"))
     filters = AuditFilter(request.GET)
     matching = filters.of(AuditReport.objects.filter(rollout=rollout))
     reports = page_of(matching, request.GET, size=25, orders=ORDERS)
@@ -138,7 +138,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         "liveness": alive,
         "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
     }
-    return render(request, f"rollout/{'audits_live' if request.htmx else 'audits'}.html", page)
+    return render_live(request, "audits", page)
 
 
 def shown_sample(sample: NextSample | None, alive: Liveness) -> dict[str, object]:
@@ -191,7 +191,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "liveness": liveness() if running else None,
         "live": FAST if running else 0,
     }
-    return render(request, f"rollout/{'audit_live' if request.htmx else 'audit'}.html", page)
+    return render_live(request, "audit", page)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rollout.console.http.shortcuts import (
     snapshot_named,
     snapshot_or_404,
 )
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import perform
 from rollout.journal.snapshots import newest_verified
 from rollout.models import Restore
 
@@ -30,7 +30,7 @@ def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     if snapshot is None or snapshot.rollout_id != rollout.pk:
         messages.error(request, f"No verified snapshot of {environment}. Take one first.")
         return redirect("rollout:snapshots", plan, environment)
-    carry_out(
+    perform(
         request,
         lambda: runner.make_staging(
             snapshot, name=request.POST.get("name", ""), actor=request.user
@@ -45,7 +45,7 @@ def stage(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
 @require_POST
 def drop(request: ConsoleRequest, environment_id: int) -> HttpResponse:
     made = environment_or_404(environment_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.drop_environment(made, actor=request.user),
         f"Environment {made.name} and its database dropped.",
@@ -67,14 +67,10 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
             f"Confirm that the current data of {into.environment} will be replaced: tick the box.",
         )
         return redirect(snapshot)
-    carry_out(
+    perform(
         request,
         lambda: runner.restore_snapshot(
-            snapshot,
-            into,
-            replace=True,
-            reason=request.POST.get("reason", ""),
-            actor=request.user,
+            snapshot, into, replace=True, reason=request.POST.get("reason", ""), actor=request.user
         ),
         f"Restore of snapshot {snapshot.pk} into {into.environment} requested.",
     )
@@ -86,7 +82,7 @@ def restore(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
 @require_POST
 def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
     restore = restore_or_404(restore_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.approve_restore(restore, actor=request.user),
         "Restore approved and started.",
@@ -98,7 +94,7 @@ def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
 @require_POST
 def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
     restore = restore_or_404(restore_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.cancel_restore(restore, actor=request.user),
         "Restore cancelled; nothing was changed.",

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.links import row_url
 from rollout.console.http.shortcuts import row_or_404
-from rollout.console.rows import row_url
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import perform
 from rollout.engine.target import reason_of
 from rollout.models import Finding
 from rollout.plan.registry import UnknownPlan
@@ -51,7 +51,7 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
     form = WaiverForm(request.POST)
     if not form.is_valid():
         return _page(request, finding, form, status=422)
-    carry_out(
+    perform(
         request,
         lambda: runner.waive(
             finding,
@@ -68,11 +68,7 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
 @require_POST
 def unwaive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
     finding = finding_or_404(finding_id)
-    carry_out(
-        request,
-        lambda: runner.unwaive(finding, actor=request.user),
-        "Waiver removed.",
-    )
+    perform(request, lambda: runner.unwaive(finding, actor=request.user), "Waiver removed.")
     return redirect(finding)
 
 

@@ -1,11 +1,11 @@
 """The palette, and its page for browsers without scripts."""
 
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console.finds import results_for
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.fragments import render_live
 from rollout.queries.status import all_rollouts, summaries_of
 
 
@@ -16,5 +16,4 @@ def find(request: ConsoleRequest) -> HttpResponse:
     summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
     text = request.GET.get("q", "")
     page = {"text": text, "results": results_for(text, summaries)}
-    template = "find_live" if request.htmx else "find"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "find", page)

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import rollout_or_404
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
@@ -96,9 +96,9 @@ def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:
 @require_POST
 def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    carry_out(
+    perform(
         request,
         lambda: runner.release(rollout, rule_id, actor=request.user),
         f"Hold of guardrail “{rule_id}” released.",
     )
-    return back(request, rollout)
+    return redirect_back(request, rollout)

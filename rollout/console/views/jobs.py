@@ -1,5 +1,7 @@
-"""Backfills: the list of a rollout's, the page of one, and what people can have it do."""
+"""Backfill jobs: the list, the page of a job, its throttle settings and its quarantine."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
@@ -13,15 +15,16 @@ from django.views.decorators.http import require_POST, require_safe
 
 from rollout import runner
 from rollout.console import job_histories
-from rollout.console.charts.bars import Chart, chart_of, with_application
-from rollout.console.health_signals import health_of
+from rollout.console.charts.bars import MIN_LOSS_SECONDS, Chart, chart_of, with_application
+from rollout.console.formats import byte_size, duration, number
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment
+from rollout.console.http.links import row_url
 from rollout.console.http.shortcuts import job_or_404, rollout_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.rows import row_url
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import perform
+from rollout.engine.health import Signal
 from rollout.engine.quarantine import PoisonRow
 from rollout.journal.environments import DEFAULT
 from rollout.journal.events import Event
@@ -138,7 +141,7 @@ def pace(request: ConsoleRequest, job_id: int) -> HttpResponse:
 @require_POST
 def retry_quarantined(request: ConsoleRequest, job_id: int) -> HttpResponse:
     job = job_or_404(job_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.retry_quarantined(job, actor=request.user),
         "Retrying quarantined rows. Results appear below.",
@@ -206,3 +209,36 @@ def _last_retry(job: BackfillJob) -> LogEntry | None:
 
 def _url(job: BackfillJob, row: PoisonRow) -> str:
     return row_url(job.table, ",".join(row.key))
+
+
+# How a signal's number is written; signals that are not named have none to show.
+_NUMBERS: dict[str, Callable[[float], str]] = {
+    "old transaction": duration,
+    "lock waits": number,
+    "replication lag": duration,
+    "WAL": byte_size,
+    "transaction ids": number,
+    "connections": number,
+}
+
+
+@dataclass(frozen=True)
+class HealthRow:
+    """A signal as it is now, None when it is not read any more, and the seconds lost to it."""
+
+    name: str
+    signal: Signal | None
+    lost: float
+
+    @property
+    def value(self) -> str:
+        if self.signal is None or self.signal.value is None or self.name not in _NUMBERS:
+            return ""
+        return _NUMBERS[self.name](self.signal.value)
+
+
+def health_of(report: JobReport) -> list[HealthRow]:
+    """The signals of a running job, then those that cost time earlier."""
+    lost = {loss.signal: loss.seconds for loss in report.losses if loss.seconds >= MIN_LOSS_SECONDS}
+    rows = [HealthRow(s.name, s, lost.pop(s.name, 0.0)) for s in report.signals]
+    return rows + [HealthRow(name, None, seconds) for name, seconds in lost.items()]

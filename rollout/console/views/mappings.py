@@ -12,14 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import SLOW, cache_fragment
+from rollout.console.http.fragments import SLOW, cache_fragment, render_live
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.lists.pages import page_of_texts
 from rollout.console.mapping_counts import Counted, count_anew, reviewed
 from rollout.console.mapping_forms import ORDERS, ValueFilter, asked_in, matching, rows_of, to_carry
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import perform
 from rollout.engine import mapping
 from rollout.engine.mapping import COUNT_SECONDS, Decision, NewText, Review
 from rollout.engine.target import reason_of
@@ -71,7 +71,7 @@ def _lookups(rollout: Rollout) -> list[Lookup]:
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
-    return render(request, f"rollout/{'mappings_live' if request.htmx else 'mappings'}.html", page)
+    return render_live(request, "mappings", page)
 
 
 def _states(rollout: Rollout) -> list[LookupState]:
@@ -164,7 +164,7 @@ def apply(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     asked = asked_in(request.POST)
-    done = carry_out(
+    done = perform(
         request,
         lambda: runner.review_mapping(
             rollout, lookup, asked, actor=request.user, seen=request.POST.get("seen", "")
@@ -206,7 +206,7 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     change = get_object_or_404(MappingChange.objects.select_related("rollout"), pk=change_id)
     rollout = change.rollout
     if request.method == "POST":
-        carry_out(
+        perform(
             request,
             lambda: runner.correct(change, actor=request.user),
             "Updating rows. A full audit runs when it finishes.",

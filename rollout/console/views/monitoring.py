@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from django import forms
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -15,7 +14,7 @@ from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.database_statistics import database_card
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import MEASURED, cache_fragment
+from rollout.console.http.fragments import MEASURED, cache_fragment, render_live
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.shadow_reads import shadow_card
@@ -121,8 +120,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         ),
         "live": MEASURED,
     }
-    template = "monitoring_live" if request.htmx else "monitoring"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "monitoring", page)
 
 
 def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
@@ -144,7 +142,7 @@ def _compared(newest: PhaseRun | None, now: dict[str, OperationStats]) -> list[C
 
 
 def _plots(points: list[Point], since: datetime, until: datetime, width: timedelta) -> list[Plot]:
-    # What has hardly begun says little; what goes on has lasted so long as is known of it.
+    # A point that has just begun says little; a current one lasts until the last known measurement.
     known_until = until - timedelta(seconds=INTERVAL_SECONDS)
     points = [p for p in points if known_until - p.at > width / 4]
     latencies: list[tuple[str, Values]] = [

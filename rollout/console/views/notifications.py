@@ -1,4 +1,4 @@
-"""Who is told of what: one's own e-mails, the webhooks, and what became of what was sent."""
+"""Notifications: the user's own e-mails, the webhooks, and the deliveries."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from rollout.console.http.fragments import SLOW, cache_fragment
 from rollout.console.http.shortcuts import row_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import back
+from rollout.console.views.runs import redirect_back
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
@@ -112,7 +112,7 @@ class Choice(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @cache_fragment
 def notifications(request: ConsoleRequest) -> HttpResponse:
-    """The page; a POST saves what the user who sends it is told of."""
+    """The page; a POST saves the user's own choice of events."""
     rollouts = all_rollouts()
     if request.method == "POST":
         form = Choice(request.POST, rollouts)
@@ -145,7 +145,7 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
 @may("manage_notifications")
 @require_POST
 def choose(request: ConsoleRequest, name: str) -> HttpResponse:
-    """Choose what a webhook is told of."""
+    """Choose the events of a webhook."""
     hook = _hook_or_404(name)
     form = Choice(request.POST, all_rollouts())
     if not form.is_valid():
@@ -191,15 +191,15 @@ def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
     delivery = row_or_404(Delivery.objects.all(), delivery_id, missing)
     deliveries.resend(delivery)
     messages.success(request, f"Resending to {delivery.recipient}.")
-    return back(request, "rollout:notifications")
+    return redirect_back(request, "rollout:notifications")
 
 
 def _hook_or_404(name: str) -> Webhook:
-    found = webhooks().get(name)
-    if found is None:
+    hook = webhooks().get(name)
+    if hook is None:
         known = ", ".join(sorted(webhooks())) or "none"
         raise Http404(f"Webhook {name} not found. The settings name: {known}.")
-    return found
+    return hook
 
 
 def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> None:

@@ -1,4 +1,4 @@
-"""A phase: what its steps do and did, and the two pages that ask before it is carried out."""
+"""A phase: its steps and their results, and the pages that confirm its start and rollback."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -13,7 +13,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
-from rollout.console.views.runs import carry_out, has_typed_name, typed_name
+from rollout.console.views.runs import has_typed_name, perform, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Way
 from rollout.queries.pauses import pause_of
@@ -101,7 +101,7 @@ def _started(request: ConsoleRequest, plan: str, environment: str, number: int) 
 def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase_or_404(status, number)
-    carry_out(
+    perform(
         request,
         lambda: estimates.ask_for(status.rollout, number, actor=request.user),
         "Estimating. The estimate appears below in a moment.",
@@ -116,7 +116,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     if request.method == "POST":
-        carry_out(
+        perform(
             request,
             lambda: runner.roll_back(status.rollout, number, actor=request.user),
             f"Rollback of phase {number} started.",

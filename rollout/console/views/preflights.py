@@ -1,4 +1,7 @@
-"""The preflight of a phase: a part of its pages that comes after them, and a page of its own."""
+"""What a phase's pages read from the database after they are shown: each has a page of its own.
+
+The preflight, the readiness of a plan, the locks of a rollback, and a second run of a done phase.
+"""
 
 import psycopg
 from django.http import HttpResponse
@@ -7,10 +10,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import render_live
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.engine.preflight import LEVELS, Findings, Level
 from rollout.engine.target import reason_of
 from rollout.queries.preflights import locks_of_rollback, look_before, readiness_of
+from rollout.queries.reruns import verify
+from rollout.runner import Refused
+
+# A person waits for the page of a second run; the shell has no such limit.
+MAX_RERUN_SECONDS = 5
 
 
 @may("view_rollout")
@@ -28,8 +37,7 @@ def preflight(request: ConsoleRequest, plan: str, environment: str, number: int)
         "counts": _counts(findings),
         "forward": True,
     }
-    template = "preflight_live" if request.htmx else "preflight"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "preflight", page)
 
 
 def _counts(findings: Findings) -> dict[Level, int]:
@@ -68,5 +76,24 @@ def rollback_locks(
         page["locks"] = locks_of_rollback(status.rollout, number)
     except psycopg.Error as error:
         page["error"] = reason_of(error)
-    template = "rollback_locks_live" if request.htmx else "rollback_locks"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "rollback_locks", page)
+
+
+@may("view_rollout")
+@require_safe
+def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    status = status_or_404(plan, environment)
+    phase = phase_or_404(status, number)
+    page: dict[str, object] = {
+        "rollout": status.rollout,
+        "status": status,
+        "phase": phase,
+        "looked_at": timezone.now(),
+    }
+    try:
+        page["rerun"] = verify(status.rollout, number, seconds=MAX_RERUN_SECONDS)
+    except Refused as refusal:
+        page["refusal"] = str(refusal)
+    except psycopg.Error as error:
+        page["error"] = reason_of(error)
+    return render_live(request, "rerun", page)

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
-from rollout.console.views.runs import back
+from rollout.console.views.runs import redirect_back
 from rollout.journal.environments import home_of
 from rollout.journal.labels import preparation_label
 from rollout.permissions import allowed_in
@@ -32,4 +32,4 @@ def prepare(request: ConsoleRequest, plan: str, environment: str, number: int) -
         messages.success(request, f"Requested: {words}. The gates follow as each finishes.")
     elif not prepared.refused:
         messages.info(request, "Nothing to prepare: what is open needs a person or time.")
-    return back(request, status.rollout)
+    return redirect_back(request, status.rollout)

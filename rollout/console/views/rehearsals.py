@@ -14,12 +14,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import gates, runner
 from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.fragments import render_live
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rehearsal_or_404, rollout_or_404, snapshot_named
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.preflight import Item
 from rollout.journal.heartbeats import liveness
 from rollout.journal.rehearsal_servers import rehearsal_server
@@ -84,8 +85,8 @@ def rehearsals(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
             messages.error(request, str(refusal))
         last = of_rollout(rollout).first()
         if last is not None and last.under_way:
-            return back(request, last)
-        return back(request, rollout_url(rollout, "rehearsals"))
+            return redirect_back(request, last)
+        return redirect_back(request, rollout_url(rollout, "rehearsals"))
     return _page(request, rollout)
 
 
@@ -148,15 +149,14 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         "liveness": liveness() if rehearsal.under_way else None,
         "live": rehearsal.under_way,
     }
-    template = "rehearsal_live" if request.htmx else "rehearsal"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "rehearsal", page)
 
 
 @may("rehearse_rollout")
 @require_POST
 def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     rehearsal = rehearsal_or_404(rehearsal_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.cancel_rehearsal(rehearsal, actor=request.user),
         "Rehearsal cancelled; its database will be deleted.",
@@ -169,7 +169,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
 @require_POST
 def drop(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     rehearsal = rehearsal_or_404(rehearsal_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.drop_database(rehearsal, actor=request.user),
         "Database deleted. Results are kept.",

@@ -12,7 +12,7 @@ from rollout.console.http.inputs import number_in
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import audit_or_404
 from rollout.console.views.findings import finding_or_404
-from rollout.console.views.runs import carry_out
+from rollout.console.views.runs import perform
 from rollout.engine.repair.cells import ADVICE
 from rollout.models import AuditReport
 from rollout.plan import plans
@@ -29,7 +29,7 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     table, selection = _selected(report, {name: asked.get(name, "") for name in FIELDS})
     if request.method == "POST":
-        carry_out(
+        perform(
             request,
             lambda: runner.repair(
                 report.rollout, table=table, selection=selection, report=report, actor=request.user

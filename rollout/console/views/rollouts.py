@@ -2,7 +2,6 @@
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console import current_phases
@@ -11,7 +10,7 @@ from rollout.console.approvals import overrides_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.completions import completion_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
+from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
@@ -52,8 +51,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "liveness": liveness(),
         "live": pace(any(current_phases.is_at_work(summary) for summary in summaries)),
     }
-    template = "overview_live" if request.htmx else "overview"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "overview", page)
 
 
 @may("view_rollout")
@@ -105,8 +103,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
             or any(gate.progress is not None for gate in phase.gates)
         ),
     }
-    template = "rollout_live" if request.htmx else "rollout"
-    return render(request, f"rollout/{template}.html", page)
+    return render_live(request, "rollout", page)
 
 
 def _waits(rollout: Rollout) -> bool:

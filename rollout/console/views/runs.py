@@ -27,12 +27,12 @@ Result = TypeVar("Result")
 @require_POST
 def pause(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    carry_out(
+    perform(
         request,
         lambda: runner.pause(rollout, actor=request.user),
         "Pausing at the next safe point.",
     )
-    return back(request, rollout)
+    return redirect_back(request, rollout)
 
 
 def _resumes_guarded_run(request: HttpRequest, named: dict[str, Any]) -> bool:
@@ -48,24 +48,20 @@ def _retries_guarded_run(request: HttpRequest, named: dict[str, Any]) -> bool:
 @require_POST
 def resume(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    carry_out(
-        request,
-        lambda: runner.resume(rollout, actor=request.user),
-        "Resumed.",
-    )
-    return back(request, rollout)
+    perform(request, lambda: runner.resume(rollout, actor=request.user), "Resumed.")
+    return redirect_back(request, rollout)
 
 
 @may("start_rollout")
 @require_POST
 def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    carry_out(
+    perform(
         request,
         lambda: runner.cancel(rollout, actor=request.user),
         "Cancelling at the next safe point.",
     )
-    return back(request, rollout)
+    return redirect_back(request, rollout)
 
 
 @may("start_rollout")
@@ -78,12 +74,12 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     destroys = run is not None and run.way == Way.FORWARD and is_guarded(run)
     posted = request.method == "POST"
     if posted and (not destroys or has_typed_name(request, plans.get(plan))):
-        carry_out(
+        perform(
             request,
             lambda: runner.retry(rollout, run=run, actor=request.user),
             "Retrying from the step that did not finish.",
         )
-        return back(request, rollout)
+        return redirect_back(request, rollout)
     page = {
         "rollout": rollout,
         "run": run,
@@ -114,7 +110,7 @@ def typed_name(request: HttpRequest, plan: Plan) -> dict[str, object]:
     return {"plan": plan, "typed": request.POST.get("typed", ""), "wrong_name": wrong}
 
 
-def carry_out(
+def perform(
     request: ConsoleRequest, verb: Callable[[], Result], done: str | Callable[[Result], str]
 ) -> bool:
     """Do it and say so, or say why not; whether it was done."""
@@ -127,7 +123,7 @@ def carry_out(
     return True
 
 
-def back(request: ConsoleRequest, otherwise: Model | str) -> HttpResponse:
+def redirect_back(request: ConsoleRequest, otherwise: Model | str) -> HttpResponse:
     """To the page of ours that the form names, else to an object's, or to a named one."""
     page = page_of_ours(request, request.POST.get("next", ""), resolve_url(otherwise))
     return redirect(page)

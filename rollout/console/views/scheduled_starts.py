@@ -15,7 +15,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import plan_or_404, rollout_or_404
-from rollout.console.views.runs import back, carry_out, has_typed_name
+from rollout.console.views.runs import has_typed_name, perform, redirect_back
 from rollout.plan.plan import Plan
 from rollout.runner.scheduled_starts import window_of
 
@@ -52,15 +52,10 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
         messages.error(request, f"Not scheduled. Type exactly {named.name}.")
     elif at is None:
         messages.error(request, f"“{text}” is not a time in {zone}. Enter a valid date and time.")
-    elif carry_out(
+    elif perform(
         request,
         lambda: runner.schedule_start(
-            rollout,
-            number,
-            at=at,
-            zone=zone,
-            seen=request.POST.get("seen"),
-            actor=request.user,
+            rollout, number, at=at, zone=zone, seen=request.POST.get("seen"), actor=request.user
         ),
         f"Phase {number} scheduled. Preflight and gates are checked again then.",
     ):
@@ -72,9 +67,9 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
 @require_POST
 def unschedule(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
-    carry_out(
+    perform(
         request,
         lambda: runner.unschedule(rollout, actor=request.user),
         "Scheduled start cancelled.",
     )
-    return back(request, rollout)
+    return redirect_back(request, rollout)

@@ -10,8 +10,9 @@ from django.views.decorators.http import require_POST
 
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.inputs import errors_of
 from rollout.console.http.shortcuts import rollout_or_404
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.journal.labels import CAUSES
 from rollout.models import Rollout, ShadowTally
 from rollout.telemetry.histograms import Histogram
@@ -116,15 +117,15 @@ def share(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     form = ShareForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(str(e) for es in form.errors.values() for e in es))
-        return back(request, rollout)
+        messages.error(request, errors_of(form))
+        return redirect_back(request, rollout)
     percent = form.cleaned_data["percent"]
-    carry_out(
+    perform(
         request,
         lambda: runner.set_shadow_percent(rollout, percent, actor=request.user),
         f"Shadow read sample rate set to {percent:g} %. It takes effect within seconds.",
     )
-    return back(request, rollout)
+    return redirect_back(request, rollout)
 
 
 def _milliseconds(histogram: Histogram) -> float | None:

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
 from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import cache_fragment, pace, vary_on_user
+from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
-from rollout.console.views.runs import back, carry_out
+from rollout.console.views.runs import perform, redirect_back
 from rollout.journal.environments import DEFAULT, environments_of, is_protected
 from rollout.journal.heartbeats import liveness
 from rollout.journal.snapshots import listed, newest_verified
@@ -64,12 +64,12 @@ class Count:
 def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
-        carry_out(
+        perform(
             request,
             lambda: runner.take_snapshot(rollout, actor=request.user),
             "Taking a snapshot. It is verified automatically.",
         )
-        return back(request, rollout_url(rollout, "snapshots"))
+        return redirect_back(request, rollout_url(rollout, "snapshots"))
     filters = SnapshotFilter(request.GET)
     page_of_snapshots = page_of(filters.of(listed(rollout)), request.GET, size=25, orders=ORDERS)
     page = {
@@ -80,9 +80,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         "liveness": liveness(),
         "live": pace(any(snapshot.under_way for snapshot in page_of_snapshots)),
     }
-    return render(
-        request, f"rollout/{'snapshots_live' if request.htmx else 'snapshots'}.html", page
-    )
+    return render_live(request, "snapshots", page)
 
 
 @may("view_rollout")
@@ -124,14 +122,14 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         "liveness": liveness() if live else None,
         "live": pace(live),
     }
-    return render(request, f"rollout/{'snapshot_live' if request.htmx else 'snapshot'}.html", page)
+    return render_live(request, "snapshot", page)
 
 
 @may("take_snapshot")
 @require_POST
 def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.verify_snapshot(snapshot, actor=request.user),
         "Verifying the snapshot.",
@@ -143,7 +141,7 @@ def verify(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
 @require_POST
 def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.cancel_snapshot(snapshot, actor=request.user),
         "Snapshot cancelled. Its partial dump will be deleted.",
@@ -156,7 +154,7 @@ def cancel(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
 @require_POST
 def delete(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
-    carry_out(
+    perform(
         request,
         lambda: runner.delete_snapshot(snapshot, actor=request.user),
         "Dump deleted. Metadata is kept.",

@@ -17,7 +17,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.cookies import THEME, THEMES
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
-from rollout.console.views.runs import back
+from rollout.console.views.runs import redirect_back
 from rollout.models import RunState, Way
 from rollout.plan.plan import ROLES
 
@@ -71,7 +71,7 @@ class SampleFilter(ListFilter):
 @may("view_rollout", anywhere=True)
 @require_safe
 def parts(request: ConsoleRequest) -> HttpResponse:
-    """Every token and part that the pages are made of, for whoever works on them."""
+    """The style guide: every token and part of the pages."""
     now = timezone.now()
     moments = [now - timedelta(seconds=10 * (60 - n)) for n in range(61)]
     waves: list[tuple[str, Values]] = [
@@ -109,7 +109,7 @@ def parts(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 def theme(request: ConsoleRequest) -> HttpResponse:
     """Choose light or dark; anything else leaves it to the system."""
-    response = back(request, "rollout:overview")
+    response = redirect_back(request, "rollout:overview")
     chosen = request.POST.get("theme", "")
     if chosen in THEMES:
         response.set_cookie(

@@ -135,7 +135,7 @@ def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lea
         assert "Rows per second" not in text
     assert " rows/s<" not in text_of(lead, PHASE)
     assert f'href="/rollout/jobs/{job.pk}/#health"' in text_of(lead, PHASE)
-    assert "</svg>Held<" in text_of(lead, PHASE)
+    assert "</svg>Paused by signal<" in text_of(lead, PHASE)
 
 
 def test_the_time_that_a_phase_takes_leaves_pauses_and_stops_out(rollout: Rollout) -> None:

@@ -88,7 +88,7 @@ def test_readiness_is_linked_from_the_page_of_the_rollout_and_tells_the_phase_of
     assert "1 blocking" in text
     finding = text.partition("What needs properties (type, status)")[2]
     assert '<span class="badge square">Phase 4</span>' in finding.partition("</li>")[0]
-    assert "Questions for later preflights" in text
+    assert "Checks left to later preflights" in text
 
 
 @pytest.mark.parametrize("address", ["phases/1/preflight/", "schema/", "readiness/"])
