@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
@@ -37,7 +37,10 @@ from rollout.telemetry.recorder import recorder
 from rollout.watchdog import guardrails
 from tests import rollouts
 from tests.rollouts import ADA
-from tests.servers import Database
+from tests.servers import Database, filled_template
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
 
 
 class Here(Reader):
@@ -67,16 +70,24 @@ def here(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 @pytest.fixture
-def rollout(committed_db: Database, here: Here) -> Rollout:
-    """Forty listings in both shapes, and every read is compared."""
+def beginning(template: str, django_db_blocker: "DjangoDbBlocker") -> str:
+    """Forty listings in both shapes, at the end of phase 2."""
+    with django_db_blocker.unblock():
+        return rollouts.template_after(filled_template("houses", template, _load), phases=3)
+
+
+def _load() -> None:
     rollouts.load_listings(40)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE properties SET type = CASE WHEN bedrooms > 1 THEN 'House' ELSE"
-            " 'Loft' END, status = 'Active'"
-        )
+    rollouts.execute(
+        "UPDATE properties SET type = CASE WHEN bedrooms > 1 THEN 'House' ELSE 'Loft' END,"
+        " status = 'Active'"
+    )
+
+
+@pytest.fixture
+def rollout(committed_db: Database, here: Here) -> Rollout:
+    """Every read of those listings is compared."""
     rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1, 2)
     runner.set_shadow_percent(rollout, 100, actor=ADA)
     known(here)
     return rollout
