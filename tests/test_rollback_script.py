@@ -203,7 +203,7 @@ def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
 ) -> None:
     script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
     code, said = carry_out(script, committed_db, tmp_path)
-    assert (code, "left to the console: an audit of every row" in said) == (0, True), said
+    assert (code, "left to the console: full audit" in said) == (0, True), said
     lead = rollouts.person("ada")
     with pytest.raises(runner.Refused, match="no drift"):
         runner.start(rollout, phase, actor=lead)

@@ -116,7 +116,10 @@ def test_a_preflight_tells_what_blocks_and_answers_no(cli: Cli, filled: Rollout)
         other.execute("UPDATE properties SET currency = NULL")
     code, out, _ = cli("preflight", PLAN, "3")
     assert code == 1
-    assert "BLOCKS   nulls in properties.currency: 300 rows of properties have no currency." in out
+    assert (
+        "BLOCKS   nulls in properties.currency: 300 rows of properties have NULL in currency."
+        in out
+    )
     code, out, _ = cli("preflight", PLAN, "3", "--json")
     assert code == 1
     assert json.loads(out)["items"][0]["level"] == "blocks"
@@ -149,7 +152,7 @@ def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(cli: Cli) 
     rollouts.execute("CREATE VIEW of_a_report AS SELECT id, type FROM properties")
     code, out, _ = cli("readiness", PLAN)
     assert code == 1
-    assert "BLOCKS   phase 4: what needs properties (type, status): 1 objects need" in out
+    assert "BLOCKS   phase 4: dependents of properties (type, status): 1 objects depend" in out
     assert "view of_a_report" in out
     code, out, _ = cli("readiness", PLAN, "--json")
     answer = json.loads(out)

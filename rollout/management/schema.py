@@ -99,13 +99,13 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
         phase = max(found.phases_done - 1, 0)
     else:
         difference = typescript.first_difference(text, there)
-        message = difference or f"It matches the schema after phase {phase}."
+        message = difference or f"Matches the schema after phase {phase}."
         verdict = interfaces.Verdict(matches=not difference, message=message)
     if not verdict.matches:
-        out.say(f"{check} does not match. {verdict.message}")
+        out.say(f"{check}: {verdict.message}")
         anew = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
         return out.say(f"Regenerate it: {anew}", good=False)
-    return out.say(f"{check} matches. {verdict.message}")
+    return out.say(f"{check}: {verdict.message}")
 
 
 def before_phase(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:

@@ -55,8 +55,8 @@ def missing_values(table: Table, column: str) -> Hazard:
             table.key_of("t"),
             sql.SQL("WHERE t.{} IS NULL").format(sql.Identifier(column)),
         ),
-        finding=f"{{count}} rows of {table.label} have no {column}.",
-        none=f"Every row of {table.label} has a {column}.",
+        finding=f"{{count}} rows of {table.label} have NULL in {column}.",
+        none=f"No row of {table.label} has NULL in {column}.",
         advice="Run an audit and repair these rows first.",
         reads=table.label,
     )
@@ -92,10 +92,10 @@ def orphans(lookup: "Lookup") -> Hazard:
             ),
         ),
         finding=(
-            f"{{count}} rows of {table.label} point to no row of {lookup.lookup_label} "
-            f"by {lookup.column}."
+            f"{{count}} rows of {table.label} have orphaned references in {lookup.column}: no "
+            f"such row of {lookup.lookup_label}."
         ),
-        none=f"Every {lookup.column} of {table.label} is a row of {lookup.lookup_label}.",
+        none=f"No orphaned references in {table.label}.{lookup.column}.",
         advice="Correct those rows first: a full audit lists them as orphans.",
         reads=table.label,
     )
@@ -138,8 +138,8 @@ def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
             names,
             sql.SQL("WHERE {} GROUP BY {} HAVING count(*) > 1").format(present, names),
         ),
-        finding=f"{{count}} values of {table.label} ({listed}) are there more than once.",
-        none=f"No value of {table.label} ({listed}) is there twice.",
+        finding=f"{{count}} duplicate values in {table.label} ({listed}).",
+        none=f"No duplicate values in {table.label} ({listed}).",
         advice="Remove the duplicates first.",
         reads=table.label,
     )
@@ -156,9 +156,9 @@ def duplicates_in(view: str, query: str, key: Sequence[str]) -> Hazard:
             " FROM (SELECT concat_ws(' ', {names}) AS k FROM ({query}) AS q"
             " GROUP BY {names} HAVING count(*) > 1 LIMIT {most}) AS found"
         ).format(names=names, query=code(query), most=sql.Literal(MAX_COUNTED)),
-        finding=f"{{count}} rows of {view} would have the same {listed}.",
-        none=f"No two rows of {view} would have the same {listed}.",
-        advice="Group the view's query by its key.",
+        finding=f"{{count}} rows of {view} would have a duplicate {listed}.",
+        none=f"No rows of {view} would have a duplicate {listed}.",
+        advice=f"Add GROUP BY {listed} to the view's query.",
     )
 
 
@@ -170,9 +170,9 @@ def partitions_of(table: Table) -> Hazard:
         sql=sql.SQL(
             "SELECT count(*), NULL::text FROM pg_class WHERE oid = {} AND (relkind = 'p') <> {}"
         ).format(table.regclass, sql.Literal(table.partitioned)),
-        finding=f"{table.label} has {are}, and the plan says otherwise.",
-        none=f"{table.label} has partitions or none, as the plan says.",
-        advice=f"Write partitioned={not table.partitioned} into the plan's Table.",
+        finding=f"{table.label} has {are}, which does not match the plan.",
+        none=f"The partitioning of {table.label} matches the plan.",
+        advice=f"Set partitioned={not table.partitioned} in the plan's Table.",
         stays=True,
     )
 
@@ -189,9 +189,9 @@ def fed_around(table: Table, names: Sequence[str]) -> Hazard:
             " WHERE tgrelid = {} AND tgname = ANY ({}) AND tgenabled <> 'A' AND {}"
         ).format(table.regclass, sql.Literal(list(names)), is_fed(table)),
         finding=(
-            f"A subscription brings rows of {table.label}, and {{count}} triggers of the rollout "
-            "do not fire for them."
+            f"A subscription replicates rows of {table.label}, and {{count}} triggers of the "
+            "rollout do not fire for them."
         ),
-        none=f"No subscription brings rows of {table.label} around the triggers.",
+        none=f"No subscription replicates rows of {table.label} without its triggers.",
         advice=f"ALTER TABLE {table.identifier.as_string()} {enable}, then audit.",
     )

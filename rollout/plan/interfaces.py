@@ -40,12 +40,12 @@ def verdict(plan: Plan, live: Shape, text: str, *, done: int, under_way: bool = 
     difference = first_difference(now, text)
     moment = _moment(done - 1)
     if not difference:
-        return Verdict(matches=True, message=f"It has the schema in force, {moment}.")
+        return Verdict(matches=True, message=f"Matches the current schema, {moment}.")
     if not first_difference(following, text):
-        return Verdict(matches=True, message=f"It has the schema that phase {done} makes.")
-    lacks = f"It does not have the schema in force, {moment}"
+        return Verdict(matches=True, message=f"Matches the schema after phase {done}.")
+    lacks = f"Does not match the current schema, {moment}"
     if following != now:
-        lacks = f"It has neither the schema in force, {moment}, nor the one that phase {done} makes"
+        lacks = f"Matches neither the current schema, {moment}, nor the schema after phase {done}"
     old = next((n for n, other in enumerate(texts, -1) if not first_difference(other, text)), None)
     own = "" if old is None else f" It has the schema {_moment(old)}."
     return Verdict(matches=False, message=f"{lacks}. {difference}{own}")

@@ -1,51 +1,51 @@
-"""The fixed texts of a script for psql: its heads, and the blocks around its statements."""
+"""The fixed texts of a psql script: its heads, and the blocks around its statements."""
 
 FORWARD_HEAD = """\
 -- Phase {number} ({role}) of {name}, digest {of_phase}, plan version {digest}.
 --
--- For review, and for whoever has to carry it out by hand. While the console is up, let it do this:
+-- For review, and for running the phase by hand. While the console is up, use it instead:
 --   manage.py rollout start {name} {number} --wait
--- It asks the gates first, watches the application, and can be paused; this script does not.
+-- It checks the gates, monitors the application and can be paused; this script does not.
 --
 -- Before
---   1. Look at the gates, and have a verified snapshot: manage.py rollout show {name}
+--   1. Check the gates, and have a verified snapshot: manage.py rollout show {name}
 --   2. Stop the console's workers (manage.py qcluster) and its watchdog.
 --   3. {order}
 --   4. Connect directly, not through a pooler, as the role that owns the tables of the plan.
 """
 FORWARD_END = """\
--- Afterwards, once the workers run again, have the console carry the phase out all the same:
+-- Afterwards, once the workers run again, start the phase in the console too:
 --   manage.py rollout start {name} {number} --wait
--- It finds each statement applied, does what no SQL can, audits, and writes it down. The gate
+-- It skips applied statements, does what SQL cannot, audits, and records the phase. The gate
 -- "no drift" fails until then, because the schema is ahead of the journal: override it.
 """
 ROLLBACK_HEAD = """\
 -- Rollback of phase {number} ({role}) of {name}, plan version {digest}.
 --
--- The last resort, for when the console is down. While it is up, let the console do this:
+-- The last resort, if the console is down. While it is up, use it instead:
 --   manage.py rollout rollback {name} {number} --wait
 --
 -- Before
---   1. Stop the console's workers (manage.py qcluster) and its watchdog: they would go on with the
---      phase. The application goes on as it is.
+--   1. Stop the console's workers (manage.py qcluster) and its watchdog: they would continue the
+--      phase. The application keeps running.
 --   2. {order}
 --   3. Connect directly, not through a pooler, as the role that owns the tables of the plan.
 """
 ROLLBACK_END = """\
--- Afterwards, before the workers are started again, tell the console's journal:
+-- Afterwards, before you start the workers again, record it in the console's journal:
 --   manage.py rollout recognise {name} {number}
--- It looks at the schema, ends the run that a dead worker left, and writes down that phase {number}
--- is rolled back. `manage.py rollout show {name}` tells what stands then.
+-- It checks the schema, ends the run of a stopped worker, and records that phase {number} is
+-- rolled back. `manage.py rollout show {name}` shows the result.
 """
 HOW_TO_RUN = """\
 --
--- Run it, not with --single-transaction:
+-- Run it without --single-transaction:
 --   psql -X -v ON_ERROR_STOP=1 -f this-file "postgresql://role@host/database"
 --
--- Each statement asks the catalog first whether it is done already: a second run says "already so"
--- and changes nothing. A statement gives up on a lock after 0.2 to 2 s and tries again, {attempts}
--- times: the application waits no longer than that. Where it fails nothing of that statement
--- remains. End the transaction that it names, and run the script again: it goes on from there.
+-- Each statement first checks in the catalog whether it is applied: a second run prints "already
+-- so" and changes nothing. A statement waits 0.2 to 2 s for a lock, then retries, up to {attempts}
+-- times: the application waits no longer than that. A statement that fails leaves nothing behind.
+-- End the transaction that it names, and run the script again: it continues from there.
 --
 """
 REFUSE_IF_NEWER_BEGAN = """\
@@ -57,7 +57,7 @@ CALL pg_temp.refuse('Phase {number} has begun. {advice}');
 REFUSE_WITHOUT_SCHEMA = """\
 SELECT to_regclass('rollout.modes') IS NULL AS lacking \\gset
 \\if :lacking
-CALL pg_temp.refuse('Phase 0 has not been carried out here: the console makes its schema then.');
+CALL pg_temp.refuse('Phase 0 has not run here: it creates the console''s schema. Run it first.');
 \\endif
 """
 REFUSE_OUT_OF_ORDER = """\

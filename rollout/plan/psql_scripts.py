@@ -31,31 +31,34 @@ MAX_ATTEMPTS = 30
 
 
 def forward_script(plan: Plan, number: int) -> str:
-    """The script that carries a phase out, whole but for what no SQL can do."""
-    order = "No phase but 0 comes before this one."
+    """The script that runs a phase, except for what SQL cannot do."""
+    order = "Only phase 0 precedes this phase."
     if number > 1:
         before = "Phase 1 is" if number == 2 else f"Phases 1 to {number - 1} are"
-        order = f"{before} carried out, in this order."
+        order = f"{before} done, in this order."
     lines = _top(plan, number, (psql_blocks.FORWARD_HEAD, psql_blocks.FORWARD_END), order)
     if number != PREPARE:
         lines.append(psql_blocks.REFUSE_WITHOUT_SCHEMA.rstrip("\n"))
-    lines += _newer(plan, number, f"Phase {number} comes before it.")
+    lines += _newer(plan, number, f"Phase {number} must run before it.")
     lines += [*_after_the_earlier(plan, number, forward=True), "\\endif", ""]
     for step in plan.phases[number].steps:
-        level = [f"-- It is {step.level}."] if step.level else []
+        level = [f"-- This step is {step.level}."] if step.level else []
         lines += _way(step, plan.forward(step).actions, "nothing to do", *level)
-    return "\n".join([*lines, "", _echo(f"Phase {number} is carried out, as far as SQL can."), ""])
+    return "\n".join(
+        [*lines, "", _echo(f"Phase {number} is done, except for what SQL cannot do."), ""]
+    )
 
 
 def rollback_script(plan: Plan, number: int) -> str:
-    """The script that takes a phase back, whole, for ``psql -f``."""
-    order = "No phase is newer than this one."
+    """The complete script that rolls a phase back, for ``psql -f``."""
+    order = "This is the latest phase."
     if number < len(plan.phases) - 1:
         order = (
-            f"Phases {number + 1} to 4 are rolled back, or were never begun; the newest goes first."
+            f"Phases {number + 1} to 4 are rolled back or never started. Roll back the latest "
+            "first."
         )
     lines = _top(plan, number, (psql_blocks.ROLLBACK_HEAD, psql_blocks.ROLLBACK_END), order)
-    lines += _newer(plan, number, "Roll that back first, with its own script.")
+    lines += _newer(plan, number, "Roll it back first, with its own script.")
     lines += [*_after_the_earlier(plan, number, forward=False), "\\endif", ""]
     for step in reversed(plan.phases[number].steps):
         actions = plan.backward(step).actions
@@ -65,7 +68,7 @@ def rollback_script(plan: Plan, number: int) -> str:
             begun = [f"SELECT {_sure(fact)} AS begun \\gset"]
         lines += _way(step, actions, "nothing to undo", *begun)
     recognise = f"manage.py rollout recognise {plan.name} {number}"
-    return "\n".join([*lines, _echo(f"Phase {number} is rolled back. Now: {recognise}"), ""])
+    return "\n".join([*lines, _echo(f"Phase {number} rolled back. Next: {recognise}"), ""])
 
 
 def _top(plan: Plan, number: int, head: tuple[str, str], order: str) -> list[str]:
@@ -94,14 +97,14 @@ def _newer(plan: Plan, number: int, advice: str) -> Iterator[str]:
 
 
 def _after_the_earlier(plan: Plan, number: int, *, forward: bool) -> Iterator[str]:
-    """Refuses to carry a phase out unless the one before it is; without it nothing is to undo."""
+    """Refuses to run a phase before its predecessor is done; without that nothing is to undo."""
     earlier = [n for n in range(number) if (_in_place(plan, n)) is not None]
     if not earlier:
         return
     before = earlier[-1]
     in_place, begun = _in_place(plan, before), _begun(plan, number)
     assert in_place is not None
-    refusal = f"Phase {before} is not carried out. Run its script first."
+    refusal = f"Phase {before} is not done. Run its script first."
     nothing = f"  already so: phase {before} is not in place, so nothing of phase {number} is"
     yield psql_blocks.REFUSE_OUT_OF_ORDER.format(
         begun="false" if begun is None else _sure(begun),
@@ -117,8 +120,8 @@ def _filled(plan: Plan, number: int) -> Iterator[str]:
         for action in plan.forward(step).actions:
             if isinstance(action, Fill):
                 message = (
-                    f" rows of {action.table.label} are not filled in yet. Carry phase {number}"
-                    " out to its end first."
+                    f" rows of {action.table.label} are not backfilled yet. Finish phase {number}"
+                    " first."
                 )
                 yield psql_blocks.REFUSE_IF_UNFILLED.format(
                     query=action.unfilled(facts.TRUE).as_string(),
@@ -200,11 +203,11 @@ def _action(action: Action) -> str:
         case Proof():
             return _proof(action)
         case Audit():
-            return _echo("  left to the console: an audit of every row")
+            return _echo("  left to the console: full audit")
         case Probe():
-            return _echo(f"  left to the console: {action.flow} is tried out")
+            return _echo(f"  left to the console: smoke test {action.flow}")
         case CompareSchema():
-            return _echo("  left to the console: the schema is compared with the plan")
+            return _echo("  left to the console: comparison of the schema with the plan")
 
 
 def _statement(statement: Statement) -> str:

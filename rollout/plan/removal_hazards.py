@@ -22,7 +22,7 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
     """Views, functions, policies and the like that keep a column from being dropped."""
     listed = ", ".join(columns)
     return Hazard(
-        name=f"what needs {table.label} ({listed})",
+        name=f"dependents of {table.label} ({listed})",
         sql=sql.SQL(
             "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
             "SELECT DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass"
@@ -47,8 +47,10 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
             ),
             besides=sql.Literal(list(besides)),
         ),
-        finding=f"{{count}} objects need the columns {listed} of {table.label}, which are dropped.",
-        none=f"Nothing else in the database needs the columns {listed} of {table.label}.",
+        finding=(
+            f"{{count}} objects depend on columns of {table.label} that will be dropped: {listed}."
+        ),
+        none=f"No other object depends on the columns {listed} of {table.label}.",
         advice="Drop or change them first: the columns are never dropped with CASCADE.",
     )
 
@@ -68,7 +70,7 @@ def replica_identity(table: Table, columns: Sequence[str]) -> Hazard:
             " AND a.attnum = ANY (x.indkey) AND a.attname = ANY ({columns}))"
         ).format(table=table.regclass, columns=sql.Literal(list(columns))),
         finding=(
-            f"{{count}} indexes over {listed} of {table.label} are its replica identity. Once they "
+            f"{{count}} indexes on {listed} of {table.label} are its replica identity. Once they "
             "are dropped, a publication refuses every UPDATE and DELETE."
         ),
         none=f"The replica identity of {table.label} has none of {listed}.",
@@ -112,13 +114,13 @@ def no_longer_unique(
             successors=sql.Literal(json.dumps([list(of) for of in successors])),
         ),
         finding=(
-            f"{{count}} unique indexes over {listed} of {table.label} go with the columns, and the "
-            "plan builds none in their stead: rows that are there twice would be taken in."
+            f"{{count}} unique indexes on {listed} of {table.label} are dropped with the columns "
+            "and not replaced: duplicates would be accepted."
         ),
-        none=f"What is unique by {listed} of {table.label} stays so.",
+        none=f"Uniqueness of {listed} in {table.label} is kept.",
         advice=(
             "Put a CreateIndex over the new columns with unique=True into phase 3, before CutOver; "
-            "or drop the index now, if rows may be there twice."
+            "or drop the index now, if duplicates are allowed."
         ),
         stays=True,
     )
@@ -136,10 +138,10 @@ def unclear_default(table: Table, column: str) -> Hazard:
             " AND pg_get_expr(d.adbin, d.adrelid) !~ {}"
         ).format(table.regclass, sql.Literal(column), sql.Literal(CONSTANT_TEXT)),
         finding=(
-            f"The default of {name} is no constant text: once {column} is dropped, inserts that "
-            "rely on it fail."
+            f"The default of {name} is not a constant text: once {column} is dropped, inserts "
+            "that rely on it fail."
         ),
-        none=f"The default of {name}, if it has one, is a text.",
+        none=f"The default of {name}, if any, is a constant text.",
         advice=(
             f"Let the application write {column} itself, then ALTER TABLE "
             f"{table.identifier.as_string()} ALTER COLUMN {sql.Identifier(column).as_string()} "
@@ -158,7 +160,7 @@ def goes_with(
     """
     listed = ", ".join(columns)
     return Hazard(
-        name=f"what goes with {table.label} ({listed})",
+        name=f"objects dropped with {table.label} ({listed})",
         sql=sql.SQL(
             "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
             "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
@@ -187,10 +189,10 @@ def goes_with(
             ),
         ),
         finding=(
-            f"{{count}} objects go silently with the columns {listed} of {table.label}, and the "
-            "rollback does not bring them back."
+            f"{{count}} objects are dropped together with the columns {listed} of {table.label} "
+            "and not restored on rollback."
         ),
-        none=f"Nothing goes silently with the columns {listed} of {table.label}.",
+        none=f"No dependent objects would be dropped implicitly with {listed} of {table.label}.",
         advice="Add a step for each to the plan, or confirm that they are unused.",
         blocks=False,
     )

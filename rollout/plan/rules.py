@@ -88,10 +88,10 @@ class Rule:
         """The rule as people read it."""
         who = f"of {self.operation}" if self.operation else "of all operations"
         what = {
-            "error_rate": f"the share of failing calls {who}",
-            "consecutive_errors": f"failing calls {who} in a row",
-            "wrong_values": "wrong lookup values found by an audit or a shadow read",
-        }.get(self.statistic, f"the {self.statistic} {who}")
+            "error_rate": f"error rate {who}",
+            "consecutive_errors": f"consecutive errors {who}",
+            "wrong_values": "wrong values found by audits or shadow reads",
+        }.get(self.statistic, f"{self.statistic} {who}")
         bounds = []
         if self.is_relative:
             parts = [] if self.times is None else [f"{self.times:g} times the baseline"]
@@ -103,10 +103,10 @@ class Rule:
         how_often = (
             ""
             if self.statistic in COUNTED
-            else f", in {self.broken_windows} of {self.windows} windows of {self.seconds} s"
+            else f" for {self.broken_windows} of {self.windows} windows of {self.seconds} s"
         )
         words = f"{what} above {' or above '.join(bounds)}{how_often}"
-        return words[0].upper() + words[1:]
+        return words[0].upper() + words[1:] if words[1].islower() else words
 
     def _shown(self, value: float) -> str:
         if self.is_share:

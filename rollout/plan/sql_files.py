@@ -122,7 +122,7 @@ class SqlFiles:
     def steps(self) -> tuple[SqlFile, ...]:
         """Raises NotADirectoryError."""
         if not self.directory.is_dir():
-            raise NotADirectoryError(f"There is no directory {self.directory} of SQL files.")
+            raise NotADirectoryError(f"Directory of SQL files not found: {self.directory}.")
         files = {path.name: path for path in sorted(self.directory.glob("*.sql"))}
         steps = [self._step(path, files) for name, path in files.items() if ".up." in name]
         astray = [
@@ -134,8 +134,8 @@ class SqlFiles:
                 problems=(
                     Problem(
                         name,
-                        "has no up file, or no name that says what it is",
-                        "Name it NNN_description.up.sql, its way back NNN_description.down.sql.",
+                        "has no .up.sql file, or an unrecognised name",
+                        "Name it NNN_description.up.sql, its rollback NNN_description.down.sql.",
                     ),
                 ),
             )
@@ -205,13 +205,13 @@ class _Reader:
         )
         if not destructive and any(is_destructive(statement.text) for statement in step.ups):
             self._wrong(
-                *(self.path, 0, "takes away or overwrites something, and does not say so"),
+                *(self.path, 0, "removes or overwrites data, but is not marked as destructive"),
                 "Write '-- rollout: destructive' at its head, and a down file.",
             )
         if (destructive or step.restrictive) and not step.downs:
             what = "destructive" if destructive else "restrictive"
             self._wrong(
-                *(self.path, 0, f"is {what} and has no way back"),
+                *(self.path, 0, f"is {what}, but has no rollback"),
                 f"Write {self.path.name.replace('.up.', '.down.')}: the statements that undo it.",
             )
         if self.problems:
@@ -222,7 +222,7 @@ class _Reader:
         text = text_of(headers, "phase")
         if text not in ("0", "1", "2", "3", "4"):
             self._wrong(
-                *(self.path, 1, "does not say its phase"),
+                *(self.path, 1, "has no phase header"),
                 "Write '-- rollout: phase: 1' at its head, with a phase from 0 to 4.",
             )
             return 0
@@ -236,12 +236,12 @@ class _Reader:
             for key, values in section.headers.items():
                 if key not in known:
                     self._wrong(
-                        *(path, section.line, f"says '{key}', which nobody understands here"),
-                        f"Known are {', '.join(sorted(known))}.",
+                        *(path, section.line, f"has the unknown header '{key}'"),
+                        f"Known headers: {', '.join(sorted(known))}.",
                     )
                 elif (key in _FLAGS) != (values == [""]):
                     self._wrong(
-                        *(path, section.line, f"says '{key}' in a way that nobody understands"),
+                        *(path, section.line, f"has a malformed header '{key}'"),
                         f"Write '-- rollout: {key}{'' if key in _FLAGS else ': ...'}'.",
                     )
             if bare(section.text).strip():
@@ -250,8 +250,8 @@ class _Reader:
                 self._wrong(
                     path,
                     section.line,
-                    "has a header and no statement",
-                    "Write one, or take it out.",
+                    "has a header without a statement",
+                    "Write the statement, or remove the header.",
                 )
         return tuple(statements)
 
@@ -260,9 +260,9 @@ class _Reader:
         done = "\n".join(headers.get("done", []))
         if not done and "repeatable" not in headers:
             self._wrong(
-                *(path, line, "does not say how to ask whether it is applied"),
+                *(path, line, "has no done header, which checks whether it is applied"),
                 "Write '-- rollout: done: ' and a SQL expression that is true once it is, or "
-                "'-- rollout: repeatable' where it may run any number of times.",
+                "'-- rollout: repeatable' if it may run any number of times.",
             )
         long = "long" in headers
         outside = bare(text)
@@ -274,7 +274,7 @@ class _Reader:
             )
         elif concurrent and ";" in outside:
             self._wrong(
-                *(path, line, "has several statements, and one of them works concurrently"),
+                *(path, line, "has several statements, one of them CONCURRENTLY"),
                 "Give each a header of its own.",
             )
         if _TRANSACTION.search(outside):
@@ -296,7 +296,7 @@ class _Reader:
         listed = ";".join(section.headers.get("locks", []))
         if not listed:
             self._wrong(
-                *(path, section.line, "does not say which locks it takes"),
+                *(path, section.line, "has no locks header"),
                 "Write '-- rollout: locks: ACCESS EXCLUSIVE orders', several with semicolons "
                 "between them, or '-- rollout: locks: none'.",
             )
@@ -305,7 +305,7 @@ class _Reader:
             lock = _LOCK.fullmatch(text.strip())
             if lock is None:
                 self._wrong(
-                    *(path, section.line, f"names the lock '{text.strip()}', which there is not"),
+                    *(path, section.line, f"names the unknown lock '{text.strip()}'"),
                     f"A mode is one of {', '.join(mode.value for mode in LockMode)}; a table "
                     "follows.",
                 )
@@ -320,8 +320,8 @@ class _Reader:
         bounds = re.fullmatch(r"(\d+)?-(\d+)?", versions)
         if bounds is None:
             self._wrong(
-                *(path, section.line, f"is for the servers '{versions}'"),
-                "Write '-- rollout: servers: 14-17', or '18-' for all from there on.",
+                *(path, section.line, f"has the malformed servers header '{versions}'"),
+                "Write '-- rollout: servers: 14-17', or '18-' for that version and later.",
             )
             return EVERY_SERVER
         return int(bounds[1] or 0), int(bounds[2]) + 1 if bounds[2] else NO_END

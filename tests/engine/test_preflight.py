@@ -310,7 +310,7 @@ class TestWhatDependsOnATable:
         done_until(target, connection, 4)
         connection.execute(made.encode())
         try:
-            found = item(look(target, 4), "what needs things (kind, state)")
+            found = item(look(target, 4), "dependents of things (kind, state)")
         finally:
             connection.execute("DROP PUBLICATION IF EXISTS a_few")
         assert found.level == "blocks"
@@ -338,7 +338,7 @@ class TestWhatDependsOnATable:
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 4)
-        name = "what goes with things (kind, state)"
+        name = "objects dropped with things (kind, state)"
         assert item(look(target, 4), name).level == "pass"
         connection.execute("CREATE INDEX of_the_application ON things (lower(state))")
         connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
@@ -380,7 +380,7 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = DEFAULT")
         found = item(look(target, 3), "nulls in things.kind_id")
         assert found.level == "blocks"
-        assert found.evidence == "5 rows of things have no kind_id. Examples: 10, 11, 12."
+        assert found.evidence == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12."
 
     def test_no_more_are_counted_than_it_takes(
         self, target: Target, connection: Connection
@@ -389,7 +389,7 @@ class TestWhatTheDataHolds:
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 2010) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
         found = item(look(target, 3), "nulls in things.is_open")
-        assert found.evidence.startswith("1,000 or more rows of things have no is_open.")
+        assert found.evidence.startswith("1,000 or more rows of things have NULL in is_open.")
 
     def test_orphans_are_named_by_their_keys(self, target: Target, connection: Connection) -> None:
         connection.execute("SET session_replication_role = replica")
@@ -398,7 +398,8 @@ class TestWhatTheDataHolds:
         found = item(look(target, 3), "orphans in things.kind_id")
         assert found.level == "blocks"
         assert found.evidence == (
-            "1 rows of things point to no row of kinds by kind_id. Examples: 1."
+            "1 rows of things have orphaned references in kind_id: no such row of kinds. "
+            "Examples: 1."
         )
 
     def test_duplicates_that_a_unique_index_would_refuse_are_named(
@@ -418,7 +419,7 @@ class TestWhatTheDataHolds:
         BIGINT.insert(connection, 2, kind="Flat", state="open")
         found = item(look(target, 3, plan), name)
         assert found.level == "blocks"
-        assert "1 values of things (made_at, is_open) are there more than once." in found.evidence
+        assert "1 duplicate values in things (made_at, is_open)." in found.evidence
 
     def test_duplicates_of_a_view_to_come_are_named(
         self, target: Target, connection: Connection
@@ -433,7 +434,7 @@ class TestWhatTheDataHolds:
         BIGINT.insert(connection, 2, kind="House")
         found = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
         assert found.level == "blocks"
-        assert "1 rows of counts would have the same kind_id." in found.evidence
+        assert "1 rows of counts would have a duplicate kind_id." in found.evidence
 
 
 def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:
@@ -601,9 +602,9 @@ class TestReadiness:
         found = preflight.readiness(target, PLAN, 0)
         assert [(i.level, i.phase, i.name) for i in found.items][:2] == [
             ("blocks", 2, "generated columns of things"),
-            ("blocks", 4, "what needs things (kind, state)"),
+            ("blocks", 4, "dependents of things (kind, state)"),
         ]
-        assert ("warns", 4, "what goes with things (kind, state)") in [
+        assert ("warns", 4, "objects dropped with things (kind, state)") in [
             (i.level, i.phase, i.name) for i in found.items
         ]
         assert all(i.advice for i in found.items)

@@ -251,7 +251,7 @@ def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refu
         before = site.legacy()
         if number < 4:
             code, said = site.forward(number + 1)
-            assert (code, f"Phase {number} is not carried out" in said) == (3, True), said
+            assert (code, f"Phase {number} is not done" in said) == (3, True), said
         assert site.legacy() == before
         assert changed(site.must(site.forward(number)))
         after = site.everything()
@@ -280,7 +280,7 @@ def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
     site.connection.execute("DROP SCHEMA rollout CASCADE")
     before = site.everything()
     code, said = site.forward(1)
-    assert (code, "Phase 0 has not been carried out here" in said) == (3, True), said
+    assert (code, "Phase 0 has not run here" in said) == (3, True), said
     assert site.everything() == before
     install(site.connection)
     assert changed(site.must(site.forward(1)))
@@ -296,7 +296,7 @@ def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
     site.connection.execute("UPDATE things SET kind_id = NULL WHERE id < 3")
     before = site.everything()
     code, said = site.forward(3)
-    assert (code, "3 rows of things are not filled in yet" in said) == (3, True), said
+    assert (code, "3 rows of things are not backfilled yet" in said) == (3, True), said
     assert site.everything() == before
     assert changed(site.must(site.forward(2))) == []
     site.must(site.forward(3))

@@ -52,7 +52,7 @@ def test_types_that_differ_are_named_by_their_first_line(
     gates.invalidate()
     result = _automatic(item, Evidence(rollout, 1))
     assert (result.status, result.action) == ("fail", "export_types")
-    wanted = "types.ts: It does not have the schema in force, before phase 1. Line 1: expected"
+    wanted = "types.ts: Does not match the current schema, before phase 1. Line 1: expected"
     assert result.message.startswith(wanted)
     assert result.message.endswith(f"manage.py rollout types {rollout.plan} --phase 0 > types.ts")
 

@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -
     text = interfaces.once_done(SHIPPED, live(3), 0, done=3)
     found = interfaces.verdict(SHIPPED, live(3), text, done=3)
     assert found.message == (
-        "It has neither the schema in force, after phase 2, nor the one that phase 3 makes. "
+        "Matches neither the current schema, after phase 2, nor the schema after phase 3. "
         "Line 7: expected “currency: string | null;”, found “description: string;”. "
         "It has the schema before phase 1."
     )
@@ -57,7 +57,7 @@ def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: Rollout
     (item,) = types_of(Evidence(properties, 1))
     assert (item.status, item.message) == (
         "pass",
-        "types.ts: It has the schema in force, before phase 1.",
+        "types.ts: Matches the current schema, before phase 1.",
     )
 
 
@@ -66,7 +66,9 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
 ) -> None:
     gates.invalidate()
     viewer = journal.browser_of("viewer")
-    told = "types.ts: It has neither the schema in force, after phase 2, nor the one that phase 3"
+    told = (
+        "types.ts: Matches neither the current schema, after phase 2, nor the schema after phase 3"
+    )
     for page in (PAGE, f"{PAGE}phases/2/"):
         text = text_of(viewer, page)
         assert told in text

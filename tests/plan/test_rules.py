@@ -58,8 +58,8 @@ def test_three_of_five_windows_decide(verdicts: list[str], acting: bool, togethe
 
 def test_a_rule_reads_as_a_sentence() -> None:
     assert SLOW.sentence == (
-        "The p95 of all operations above 2 times the baseline and the baseline plus 50 ms, "
-        "in 3 of 5 windows of 3 s"
+        "p95 of all operations above 2 times the baseline and the baseline plus 50 ms "
+        "for 3 of 5 windows of 3 s"
     )
     assert "20.0%" in ERRORS.sentence
     rules = (*STANDARD, *ALWAYS)

@@ -101,23 +101,29 @@ def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: P
 @pytest.mark.parametrize(
     ("up", "what"),
     [
-        ("SELECT 1;", "does not say its phase"),
-        (f"-- rollout: phase: 7\n{ASKED}SELECT 1", "does not say its phase"),
-        (f"{HEAD}-- rollout: locks: none\nSELECT 1", "does not say how to ask whether it is"),
-        (f"{HEAD}-- rollout: done: true\nSELECT 1", "does not say which locks it takes"),
-        (f"{HEAD}{ASKED}-- rollout: lock: x\nSELECT 1", "says 'lock', which nobody understands"),
-        (f"{HEAD}{ASKED}-- rollout: long: yes\nSELECT 1", "says 'long' in a way that nobody"),
+        ("SELECT 1;", "has no phase header"),
+        (f"-- rollout: phase: 7\n{ASKED}SELECT 1", "has no phase header"),
+        (f"{HEAD}-- rollout: locks: none\nSELECT 1", "has no done header"),
+        (f"{HEAD}-- rollout: done: true\nSELECT 1", "has no locks header"),
+        (f"{HEAD}{ASKED}-- rollout: lock: x\nSELECT 1", "has the unknown header 'lock'"),
+        (f"{HEAD}{ASKED}-- rollout: long: yes\nSELECT 1", "has a malformed header 'long'"),
         (f"{HEAD}-- rollout: done: true\n-- rollout: locks: BIG a\nSELECT 1", "lock 'BIG a'"),
-        (f"{HEAD}{ASKED}-- rollout: servers: new\nSELECT 1", "is for the servers 'new'"),
+        (
+            f"{HEAD}{ASKED}-- rollout: servers: new\nSELECT 1",
+            "has the malformed servers header 'new'",
+        ),
         (f"{HEAD}{ASKED}BEGIN; SELECT 1; COMMIT", "begins or ends a transaction"),
         (f"{HEAD}{ASKED}CREATE INDEX CONCURRENTLY a ON b (c)", "which cannot run in a transaction"),
         (
             f"{HEAD}{ASKED}-- rollout: long\nREINDEX INDEX CONCURRENTLY a; ANALYZE",
-            "several statements, and one of them works concurrently",
+            "several statements, one of them CONCURRENTLY",
         ),
-        (f"{HEAD}{ASKED}-- nothing but a comment", "has a header and no statement"),
-        (f"{HEAD}{ASKED}ALTER TABLE a DROP COLUMN b", "takes away or overwrites"),
-        (f"{HEAD}-- rollout: destructive\n{ASKED}TRUNCATE a", "is destructive and has no way back"),
+        (f"{HEAD}{ASKED}-- nothing but a comment", "has a header without a statement"),
+        (f"{HEAD}{ASKED}ALTER TABLE a DROP COLUMN b", "removes or overwrites data"),
+        (
+            f"{HEAD}-- rollout: destructive\n{ASKED}TRUNCATE a",
+            "is destructive, but has no rollback",
+        ),
     ],
 )
 def test_what_a_file_lacks_or_hides_is_e050(tmp_path: Path, up: str, what: str) -> None:
@@ -136,8 +142,8 @@ def test_files_astray_numbers_used_twice_and_files_that_no_phase_uses_are_told(
     (tmp_path / "notes.sql").write_text("SELECT 1")
     messages = [message for _, message in told(files)]
     assert "010_b.up.sql has the number of 010_a.up.sql." in messages
-    assert any(message.startswith("020_c.down.sql has no up file") for message in messages)
-    assert any(message.startswith("notes.sql has no up file") for message in messages)
+    assert any(message.startswith("020_c.down.sql has no .up.sql file") for message in messages)
+    assert any(message.startswith("notes.sql has no .up.sql file") for message in messages)
     alone = with_step(BIGINT.plan, 1, files.of_phase(1)[0])
     unused = [p for p in check_plan(alone) if p.id == "rollout.E051"]
     assert "030_d.up.sql is not used by any phase." in [p.msg for p in unused]
@@ -149,7 +155,7 @@ def test_a_file_in_another_phase_than_it_says_is_e004(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotADirectoryError, match=r"There is no directory .*typo of SQL files"):
+    with pytest.raises(NotADirectoryError, match=r"Directory of SQL files not found: .*typo"):
         SqlFiles(tmp_path / "typo").of_phase(1)
 
 
@@ -208,7 +214,7 @@ def test_what_forbids_is_restrictive_without_saying_so_and_has_a_way_back(
     assert is_restrictive(text)
     assert not is_destructive(text)
     (step,) = written(tmp_path, f010_a_up=f"{HEAD}{ASKED}{text}").of_phase(1)
-    assert [problem.what for problem in step.problems] == ["is restrictive and has no way back"]
+    assert [problem.what for problem in step.problems] == ["is restrictive, but has no rollback"]
     (step,) = written(
         tmp_path, f010_a_up=f"{HEAD}{ASKED}{text}", f010_a_down=f"{ASKED}SELECT 1"
     ).of_phase(1)

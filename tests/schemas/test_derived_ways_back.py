@@ -86,8 +86,8 @@ def test_a_way_back_that_says_another_value_is_refused_in_phase_0(
 @pytest.mark.parametrize(
     ("back", "problem"),
     [
-        ({"id": "{is_paid}"}, "'id' is no column that the expression reads"),
-        ({"paid": "{payed}::text"}, "it names 'payed', which is not there"),
+        ({"id": "{is_paid}"}, "the expression does not read 'id'"),
+        ({"paid": "{payed}::text"}, "it names 'payed', which does not exist"),
         ({"paid": "'yes'"}, "it does not name 'is_paid'"),
     ],
 )
@@ -106,7 +106,7 @@ def test_two_writers_of_one_legacy_column_are_refused_by_check(
         table=IS_PAID.table, legacy="paid", column="paid_id", lookup_table="bill_states"
     )
     messages = scenario(BILLS, plan_of(IS_PAID, other)).check()
-    assert any("another translation leads 'paid' back" in message.msg for message in messages)
+    assert any("another translation writes 'paid' too" in message.msg for message in messages)
 
 
 def test_a_column_that_is_not_writable_takes_no_value_that_a_rollback_would_lose(

@@ -8,8 +8,8 @@ from rollout import plan as r
 from rollout.engine.target import Target
 from tests.schemas import PARCEL, STATUS, MakeScenario, plan_of, table
 
-GOES = "what goes with parcel (status)"
-NEEDS = "what needs parcel (status)"
+GOES = "objects dropped with parcel (status)"
+NEEDS = "dependents of parcel (status)"
 HEAD = "-- rollout: repeatable\n-- rollout: locks: SHARE parcel\n"
 REQUIRED = r.Lookup(
     table=table("parcel", status=r.Column("character varying(20)", null=False), remark="text"),

@@ -104,7 +104,7 @@ def test_everything_that_a_column_has_comes_back_to_the_letter(
     )
     before = dump(parcels)
     parcels.carry_out(0, 1, 2, 3)
-    goes = [i for i in parcels.failing(4) if i.name.startswith("what goes with")]
+    goes = [i for i in parcels.failing(4) if i.name.startswith("objects dropped with")]
     assert goes == []
     parcels.carry_out(4)
     parcels.take_back(4, 3, 2, 1, 0)
@@ -300,7 +300,7 @@ def test_what_needs_the_column_blocks_its_drop_and_is_named(
     needs: str, scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(parcel(TEXT) + needs)
-    item = parcels.item(4, "what needs parcel (status)")
+    item = parcels.item(4, "dependents of parcel (status)")
     assert item.level == "blocks"
     assert (
         "column loud" in item.evidence

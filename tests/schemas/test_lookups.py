@@ -128,7 +128,7 @@ def test_a_column_that_is_not_null_needs_no_row_for_blanks(
     made.there_and_back()
     made.application("INSERT INTO parcel (status) VALUES ('')")
     made.carry_out(0, 1, 2)
-    with pytest.raises(RefusedByPreflight, match="1 rows of parcel have no status_id"):
+    with pytest.raises(RefusedByPreflight, match="1 rows of parcel have NULL in status_id"):
         made.carry_out(3)
     made.application("DELETE FROM parcel WHERE status = ''")
     made.carry_out(3)
@@ -189,13 +189,13 @@ def test_rows_that_the_plan_names_have_their_ids_and_further_values(
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ({0: "Open"}, "an id is a whole number from 1 to 32767"),
-        ({70000: "Open"}, "an id is a whole number from 1 to 32767"),
-        ({"1": "Open"}, "an id is a whole number from 1 to 32767"),
-        ({1: " "}, "its name is not a text of 1 to 20 characters"),
-        ({1: "x" * 21}, "its name is not a text of 1 to 20 characters"),
-        ({1: {"colour": "red"}}, "its name is not a text of 1 to 20 characters"),
-        ({1: "Open", 2: " OPEN"}, "another row's name differs from its name in case or white"),
+        ({0: "Open"}, "an id must be an integer from 1 to 32767"),
+        ({70000: "Open"}, "an id must be an integer from 1 to 32767"),
+        ({"1": "Open"}, "an id must be an integer from 1 to 32767"),
+        ({1: " "}, "its name must have 1 to 20 characters"),
+        ({1: "x" * 21}, "its name must have 1 to 20 characters"),
+        ({1: {"colour": "red"}}, "its name must have 1 to 20 characters"),
+        ({1: "Open", 2: " OPEN"}, "another row's name differs from its name only in case or white"),
         ({1: "Shut"}, "its name is a synonym, of 'Closed'"),
         ({1: {"name": "Open", "size": 1}}, "there is no column size"),
     ],

@@ -177,4 +177,4 @@ def test_what_is_too_large_says_to_send_less(lead: Client, settings: LazySetting
     data = "x" * (1024 * 1024 + 1)
     response = lead.post("/rollout/notifications/", data, content_type="text/plain")
     assert response.status_code == 413
-    assert "1 MB is the most that can be sent. Go back and send less" in response.content.decode()
+    assert "Request too large (limit 1 MB). Split the file" in response.content.decode()
