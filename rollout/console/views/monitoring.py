@@ -1,5 +1,6 @@
 """The application's latency and errors over time, next to what the rollout did."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,7 +33,10 @@ from rollout.telemetry.signals import judge
 MAX_POINTS = 100
 # Current figures are measured over this time.
 RECENT = timedelta(minutes=5)
+# A rollout that is younger has at least so much of an axis.
+SHORTEST = timedelta(minutes=15)
 SPANS = {
+    "": "Since the rollout started",
     "0.25": "Last 15 minutes",
     "1": "Last hour",
     "6": "Last 6 hours",
@@ -48,9 +52,13 @@ class Chosen(forms.Form):
     hours = forms.ChoiceField(label="Time", choices=list(SPANS.items()), required=False)
     operation = forms.CharField(label="Operation", max_length=100, required=False)
 
-    @property
-    def span(self) -> timedelta:
-        return timedelta(hours=float(self.cleaned_data.get("hours") or 1))
+    def span(self, every_run: Sequence[PhaseRun], until: datetime) -> timedelta:
+        """What was chosen; else the time since the first run, within what can be chosen."""
+        if hours := self.is_valid() and self.cleaned_data["hours"]:
+            return timedelta(hours=float(hours))
+        began = min((run.created_at for run in every_run), default=until - timedelta(hours=1))
+        longest = timedelta(hours=float([*SPANS][-1]))
+        return min(max(until - began, SHORTEST), longest)
 
 
 @dataclass(frozen=True)
@@ -80,16 +88,16 @@ class Compared:
 def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     form = Chosen(request.GET)
-    span = form.span if form.is_valid() else timedelta(hours=1)
     operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
     until = timezone.now()
+    every_run = list(PhaseRun.objects.filter(rollout=rollout))
+    span = form.span(every_run, until)
     width = width_of_points(span, most=MAX_POINTS)
     since = interval_start(until - span, int(width.total_seconds()))
     points, lately = points_and_lately(
         since, until, width=width, operation=operation, lately=RECENT
     )
     plots = _plots(points, since, until, width) if points else []
-    every_run = list(PhaseRun.objects.filter(rollout=rollout))
     runs = gates.newest_of(every_run)
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, every_run, since, until)
@@ -98,7 +106,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "rollout": rollout,
         "form": form,
         "operation": operation,
-        "span": SPANS.get(form.data.get("hours", ""), SPANS["1"]),
+        "span": SPANS.get(form.data.get("hours", ""), SPANS[""]),
         "since": since,
         "until": until,
         "middle": since + (until - since) / 2,

@@ -56,8 +56,25 @@ def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     assert "Latency" not in text_of(client, ADDRESS, hours="6", operation="detail")
 
 
+def test_the_axis_begins_with_the_rollout_and_lasts_a_quarter_of_an_hour_at_least(
+    rollout: Rollout,
+) -> None:
+    client = browser_of("viewer")
+
+    def minutes(**query: str) -> int:
+        context = client.get(ADDRESS, query).context
+        return int((context["until"] - context["since"]).total_seconds() // 60)
+
+    ran(rollout, 1)
+    assert minutes() == pytest.approx(15, abs=1)
+    rollout.runs.update(created_at=timezone.now() - timedelta(hours=3))
+    assert minutes() == pytest.approx(180, abs=5)
+    assert minutes(hours="1") == pytest.approx(60, abs=2)
+    assert "Since the rollout started" in text_of(client, ADDRESS)
+
+
 @pytest.mark.parametrize("hours", ["0", "-1", "x", "99999", "'"])
-def test_a_time_that_nobody_offers_is_the_last_hour(rollout: Rollout, hours: str) -> None:
+def test_a_time_that_nobody_offers_is_left_out(rollout: Rollout, hours: str) -> None:
     assert "Monitoring" in text_of(browser_of("viewer"), ADDRESS, hours=hours)
 
 
