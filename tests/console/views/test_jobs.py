@@ -139,7 +139,7 @@ def test_a_finished_job_shows_its_totals_and_stops_asking(rollout: Rollout, lead
     text = text_of(lead, page_of(job))
     for shown in ("2,000,000", "1,999,000", "1,000", "50,000", "<dd>40 s</dd>", "31 s"):
         assert shown in text
-    assert "data-live" not in text
+    assert 'id="live" data-live' not in text
     assert 'id="verb-' not in text
     assert 'id="set-pace"' not in text
 
@@ -149,7 +149,7 @@ def test_a_paused_job_can_be_resumed_and_stops_asking(rollout: Rollout, engineer
     text = text_of(engineer, page_of(job))
     assert 'id="verb-resume"' in text
     assert 'id="verb-cancel"' not in text
-    assert "data-live" not in text
+    assert 'id="live" data-live' not in text
     assert 'id="set-pace"' in text
 
 
@@ -406,4 +406,5 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
         run.state, run.finished_at = "running", None
         run.save()
     monkeypatch.setattr(psycopg.Connection, "execute", counting)
-    assert queries() == before
+    # Fewer: the header reads no progress of a run that is not the newest of its phase.
+    assert queries() <= before

@@ -82,7 +82,7 @@ def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client
         *("Phase 1, expand, rolled back", "Locks are sampled every 3.40 ms"),
     ):
         assert shown in text, shown
-    assert "data-live" not in text
+    assert 'id="live" data-live' not in text
     assert 'id="drop-rehearsal"' not in text
 
 
