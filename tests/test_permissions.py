@@ -1,13 +1,16 @@
 """The three roles and what each may do."""
 
+import io
 import json
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
+from django.core.management.base import OutputWrapper
 
 from rollout.management.people import who
+from rollout.management.verbs import Output
 from rollout.models import Rollout
 from rollout.permissions import PERMISSIONS, allowed_in, make_groups
 
@@ -88,12 +91,18 @@ def test_what_is_taken_from_a_role_is_taken_from_it_in_each_environment(db: None
     assert not allowed_in(user, "start_rollout", "production")
 
 
+def answer_of_who(env: str | None = None, *, as_json: bool = False) -> str:
+    printed = OutputWrapper(io.StringIO())
+    who(Output(printed, printed, printed), env, as_json)
+    return str(printed.getvalue())
+
+
 def test_a_permission_put_on_a_group_of_one_environment_goes_with_the_next_migrate(
     db: None,
 ) -> None:
     group = Group.objects.get(name="lead:production")
     group.permissions.add(Permission.objects.get(codename="start_rollout"))
-    assert "which apply in every environment" in who(env=None, as_json=False)
+    assert "which apply in every environment" in answer_of_who()
     make_groups(using="default")
     assert not group.permissions.exists()
 
@@ -103,7 +112,9 @@ def test_the_shell_tells_who_has_which_role_where(db: None) -> None:
         user = User.objects.create_user(name)
         user.groups.add(Group.objects.get_or_create(name=group)[0])
     User.objects.create_superuser("root")
-    found = {one["role"]: one["people"] for one in json.loads(who(env="production", as_json=True))}
+    found = {
+        one["role"]: one["people"] for one in json.loads(answer_of_who("production", as_json=True))
+    }
     nobody: list[str] = []
     assert found == {
         "superuser": ["root"],
@@ -111,4 +122,4 @@ def test_the_shell_tells_who_has_which_role_where(db: None) -> None:
         "engineer": nobody,
         "lead": ["ada", "grace"],
     }
-    assert "Group lead:staging refers to an unknown environment." in who(env=None, as_json=False)
+    assert "Group lead:staging refers to an unknown environment." in answer_of_who()

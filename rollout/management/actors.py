@@ -1,4 +1,4 @@
-"""Who acts in a shell: whoever is logged in to it, or a user of the site who proves to be one."""
+"""Who acts in a shell: its own user, or a user of the site by password."""
 
 import getpass
 import os
@@ -18,7 +18,7 @@ MAX_NAME_LENGTH = 150
 
 
 class ShellActor:
-    """Whoever is logged in to the shell. The site does not know who that is."""
+    """The user of the shell, whom the site does not know."""
 
     def get_username(self) -> str:
         try:
@@ -28,7 +28,7 @@ class ShellActor:
 
 
 def add_user(verb: Any, *, required: bool = False) -> None:
-    """Let a verb be carried out as a user of the site."""
+    """Let a verb act as a user of the site."""
     verb.add_argument(
         "--user",
         required=required,

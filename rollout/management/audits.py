@@ -3,7 +3,7 @@
 from rollout import runner
 from rollout.journal.audit_mappings import against
 from rollout.management.actors import ShellActor
-from rollout.management.pipes import reader_may_leave
+from rollout.management.outputs import reader_may_leave
 from rollout.management.verbs import DONE, ERROR, NO, AddVerb, Output
 from rollout.models import AuditReport, AuditStatus, Rollout
 from rollout.queries import exports, text_reports

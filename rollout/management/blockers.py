@@ -21,7 +21,7 @@ def add_verbs(add: AddVerb) -> None:
 def blockers(
     out: Output, rollout: Rollout, as_json: bool, cancel: int | None, end: int | None
 ) -> int:
-    """Say where the statement under way stands and who is in its way; or end one of those."""
+    """List the sessions that block the running statement, or cancel or terminate one."""
     held = runner.held_up(rollout)
     if cancel is not None:
         return out.say(_ended(rollout, held, cancel, "cancel"))
@@ -35,9 +35,12 @@ def blockers(
 
 
 def _ended(rollout: Rollout, held: Held | None, pid: int, how: How) -> str:
-    """Cancel or end a session that is in the way now; what came of it. Raises Refused."""
+    """Cancel the query of a blocking session, or terminate it; the outcome. Raises Refused."""
     began_at = next(
-        (one.began_at for one in held.standing.blockers if one.pid == pid) if held else iter(()), ""
+        (blocker.began_at for blocker in held.standing.blockers if blocker.pid == pid)
+        if held
+        else iter(()),
+        "",
     )
     return runner.end_blocker(
         rollout, pid, began_at=began_at, how=how, actor=ShellActor(), source="shell"

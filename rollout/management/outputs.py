@@ -1,6 +1,9 @@
 """What the shell prints: texts for people are harmless to a terminal, data are exact."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from django.core.management.base import OutputWrapper
@@ -45,6 +48,19 @@ class Exact(Escaped):
         if reconfigure := getattr(self._out, "reconfigure", None):
             reconfigure(encoding="utf-8")
         OutputWrapper.write(self, msg, style_func, ending)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Output into a pipe ends quietly when its reader leaves: `rollout audit … --csv | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes at its end, and would complain again.
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def unreadable(options: dict[str, Any], *, paths: tuple[str, ...]) -> str:

@@ -1,6 +1,5 @@
-"""The shell's answer to who may do what, and where."""
+"""The shell's verb for people and their roles."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,27 +13,23 @@ from rollout.permissions import PERMISSIONS, SEPARATOR, group_of
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add("who", say_who, "List people by role and environment.", plan=False, as_json=True)
+    sub = add("who", who, "List people by role and environment.", plan=False, as_json=True)
     sub.add_argument("--env", help="show only this environment")
 
 
-def say_who(out: Output, env: str | None, as_json: bool) -> int:
+def who(out: Output, env: str | None, as_json: bool) -> int:
+    """Each environment with its roles and the people who have them."""
     if env is not None:
         alias_of(env)
-    return out.say(who(env=env, as_json=as_json))
-
-
-def who(*, env: str | None, as_json: bool) -> str:
-    """Each environment with its roles and who has them."""
-    found = list(_roles(env))
+    roles = list(_roles(env))
     if as_json:
-        return json.dumps(found, indent=2, ensure_ascii=False)
+        return out.say_json(roles)
     lines = [
-        f"{one['environment']:<16} {one['role']:<10} "
-        f"{visible(', '.join(one['people'])) or 'nobody'}"
-        for one in found
+        f"{role['environment']:<16} {role['role']:<10} "
+        f"{visible(', '.join(role['people'])) or 'nobody'}"
+        for role in roles
     ]
-    return "\n".join([*lines, *_groups_of_nowhere()])
+    return out.say("\n".join([*lines, *_misplaced_groups()]))
 
 
 def _roles(env: str | None) -> Iterator[dict[str, Any]]:
@@ -55,8 +50,8 @@ def _names(people: Any) -> list[str]:
     return [user.get_username() for user in people.order_by(User.USERNAME_FIELD)]
 
 
-def _groups_of_nowhere() -> Iterator[str]:
-    """A group of an environment that there is not, or that gives its permissions everywhere."""
+def _misplaced_groups() -> Iterator[str]:
+    """Groups of an unknown environment, and those whose permissions apply everywhere."""
     for group in Group.objects.filter(name__contains=SEPARATOR).order_by("name"):
         if group.name.split(SEPARATOR, 1)[1] not in configured():
             yield (

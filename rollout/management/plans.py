@@ -27,10 +27,10 @@ def add_verbs(add: AddVerb) -> None:
 
 
 def list_all(out: Output, as_json: bool) -> int:
-    found = [text_reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
+    statuses = [text_reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
     if as_json:
-        return out.say_json(found)
-    for status in found:
+        return out.say_json(statuses)
+    for status in statuses:
         phase = "not started" if status["phase"] is None else f"phase {status['phase']}"
         out.say(f"{status['plan']}  {status['environment']}  {phase}")
     return DONE

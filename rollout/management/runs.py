@@ -1,15 +1,13 @@
 """The shell's verbs for runs of phases: start, roll back, pause, resume, cancel, retry."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 from rollout import runner
 from rollout.journal.actors import Actor
-from rollout.journal.heartbeats import liveness
 from rollout.management.actors import ShellActor, actor_of, add_user
-from rollout.management.signing import add_digest
-from rollout.management.verbs import DONE, NO, AddVerb, Output, no_phase
+from rollout.management.approvals import add_digest
+from rollout.management.verbs import DONE, NO, AddVerb, Output, names_of, no_phase, wait_while
 from rollout.models import PhaseRun, Rollout, RunState
 from rollout.queries import pauses, reruns
 
@@ -68,14 +66,7 @@ def _begin(
     run = verb(rollout, phase, actor=actor, source="shell")
     if not wait:
         return out.say(f"Queued. Follow progress: manage.py rollout show {rollout.plan}")
-    told = ""
-    while run.active and run.state != RunState.PAUSED:
-        message = liveness().message
-        if message and message != told:
-            out.complain(message)
-            told = message
-        time.sleep(0.3)
-        run.refresh_from_db()
+    wait_while(lambda: run.active and run.state != RunState.PAUSED, run, out)
     out.say(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
     if pause := pauses.pause_of(run):
         out.complain(pauses.as_text(pause))
@@ -90,10 +81,10 @@ def _carry_on(verb: Callable[..., PhaseRun], out: Output, rollout: Rollout) -> i
 
 
 def verify(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
-    """What a second run of a phase would find, and whether it changes nothing."""
-    found = reruns.verify(rollout, phase)
+    """Whether a second run of a phase would change anything."""
+    rerun = reruns.verify(rollout, phase)
     if as_json:
-        names = {"plan": rollout.plan, "environment": rollout.environment}
-        return out.say_json({**names, **reruns.as_data(found)}, good=found.changes_nothing)
-    lines = [f"{step.answer:<8} {step.step.id}: {step.message}" for step in found.steps]
-    return out.say("\n".join([*lines, found.verdict]), good=found.changes_nothing)
+        data = {**names_of(rollout), **reruns.as_data(rerun)}
+        return out.say_json(data, good=rerun.changes_nothing)
+    lines = [f"{step.answer:<8} {step.step.id}: {step.message}" for step in rerun.steps]
+    return out.say("\n".join([*lines, rerun.verdict]), good=rerun.changes_nothing)

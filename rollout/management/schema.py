@@ -5,7 +5,7 @@ from typing import Any
 
 from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
-from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, no_phase
+from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, names_of, no_phase
 from rollout.models import Rollout
 from rollout.plan import interfaces, typescript
 from rollout.queries import preflights, text_reports
@@ -56,18 +56,18 @@ def introspect(out: Output, plan: str | None, env: str, against: str | None, as_
         return ERROR
     rollouts = [find_rollout(plan, env)] if plan else all_rollouts()
     other = find_rollout(plan, against) if plan and against else None
-    found = [_introspected(rollout, other) for rollout in rollouts]
+    reports = [_introspected(rollout, other) for rollout in rollouts]
     if as_json:
-        out.say_json(found[0] if plan else found)
-    for one in [] if as_json else found:
-        out.say(text_reports.introspection_as_text(one))
-    if any("error" in one for one in found):
+        out.say_json(reports[0] if plan else reports)
+    for report in [] if as_json else reports:
+        out.say(text_reports.introspection_as_text(report))
+    if any("error" in report for report in reports):
         return ERROR
-    return NO if any(one["drift"] for one in found) else DONE
+    return NO if any(report["drift"] for report in reports) else DONE
 
 
 def _introspected(rollout: Rollout, other: Rollout | None) -> dict[str, Any]:
-    """An environment whose database is away is said to be, and the others are looked at."""
+    """An unreachable environment is reported as such, so that the others still are."""
     try:
         if other is not None:
             return text_reports.introspect_against(rollout, other)
@@ -79,12 +79,12 @@ def _introspected(rollout: Rollout, other: Rollout | None) -> dict[str, Any]:
 def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -> int:
     if phase is not None and phase not in range(5):
         return out.complain(no_phase(phase))
-    found = schema_of(rollout)
-    live = found.live.shape
+    schema = schema_of(rollout)
+    live = schema.live.shape
     text = (
-        typescript.interfaces(found.plan.name, live)
+        typescript.interfaces(schema.plan.name, live)
         if phase is None
-        else interfaces.once_done(found.plan, live, phase, done=found.phases_done)
+        else interfaces.once_done(schema.plan, live, phase, done=schema.phases_done)
     )
     if check is None:
         return out.say(text)
@@ -94,43 +94,47 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
         return out.complain(f"Cannot read {check}: {error}")
     if phase is None:
         verdict = interfaces.verdict(
-            found.plan, live, there, done=found.phases_done, under_way=found.steps_done is not None
+            schema.plan,
+            live,
+            there,
+            done=schema.phases_done,
+            under_way=schema.steps_done is not None,
         )
-        phase = max(found.phases_done - 1, 0)
+        phase = max(schema.phases_done - 1, 0)
     else:
         difference = typescript.first_difference(text, there)
         message = difference or f"Matches the schema after phase {phase}."
         verdict = interfaces.Verdict(matches=not difference, message=message)
     if not verdict.matches:
         out.say(f"{check}: {verdict.message}")
-        anew = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
-        return out.say(f"Regenerate it: {anew}", good=False)
+        command = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
+        return out.say(f"Regenerate it: {command}", good=False)
     return out.say(f"{check}: {verdict.message}")
 
 
 def before_phase(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
     if phase not in range(5):
         return out.complain(no_phase(phase))
-    found = preflights.look_before(rollout, phase)
+    preflight = preflights.look_before(rollout, phase)
     if as_json:
-        out.say_json({**_names(rollout), "phase": phase, "items": preflights.as_data(found)})
-    for item in [] if as_json else found.items:
+        out.say_json({**names_of(rollout), "phase": phase, "items": preflights.as_data(preflight)})
+    for item in [] if as_json else preflight.items:
         _say_item(out, item, of=phase)
-    return _STATUS[found.worst]
+    return _STATUS[preflight.worst]
 
 
 def readiness(out: Output, rollout: Rollout, as_json: bool) -> int:
-    found = preflights.readiness_of(rollout)
+    findings = preflights.readiness_of(rollout)
     if as_json:
-        later = [{"phase": phase, "name": name} for phase, name in found.later]
-        items = preflights.as_data(found)
-        answer = {**_names(rollout), "phase": found.phase, "items": items}
+        later = [{"phase": phase, "name": name} for phase, name in findings.later]
+        items = preflights.as_data(findings)
+        answer = {**names_of(rollout), "phase": findings.phase, "items": items}
         out.say_json({**answer, "asked_later": later})
-        return _STATUS[found.worst]
-    for item in found.items:
+        return _STATUS[findings.worst]
+    for item in findings.items:
         _say_item(out, item, of=None)
-    out.say(found.verdict)
-    return _STATUS[found.worst]
+    out.say(findings.verdict)
+    return _STATUS[findings.worst]
 
 
 def _say_item(out: Output, item: Item, *, of: int | None) -> None:
@@ -139,7 +143,3 @@ def _say_item(out: Output, item: Item, *, of: int | None) -> None:
     out.say(f"{_MARKS[item.level]:<8} {phase}{item.name}: {item.evidence}")
     if item.is_problem and item.advice:
         out.say(f"         {item.advice}")
-
-
-def _names(rollout: Rollout) -> dict[str, str]:
-    return {"plan": rollout.plan, "environment": rollout.environment}

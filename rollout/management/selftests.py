@@ -11,7 +11,7 @@ from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Target
 from rollout.journal.environments import target_of
 from rollout.journal.snapshots import programs_for
-from rollout.management.verbs import AddVerb, Output
+from rollout.management.verbs import AddVerb, Output, names_of
 from rollout.models import Rollout
 from rollout.plan import plans
 
@@ -62,8 +62,7 @@ def _programs(target: Target) -> Programs | None:
 def _as_data(rollout: Rollout, result: SelftestResult) -> dict[str, Any]:
     looked_at = sum(score.planted for score in result.sample)
     return {
-        "plan": rollout.plan,
-        "environment": rollout.environment,
+        **names_of(rollout),
         "passed": result.passed,
         "rows": result.rows,
         "writes": result.writes,
@@ -107,7 +106,7 @@ def _as_text(result: SelftestResult) -> str:
         *_table("full audit", result.full),
         "",
         *_table("sampled audit", result.sample),
-        _said_of_sample(result),
+        _coverage_of(result),
     ]
     if result.left_out:
         lines += ["", "Not planted:", *(f"  {reason}" for reason in result.left_out)]
@@ -125,8 +124,8 @@ def _table(title: str, scores: Sequence[Score]) -> list[str]:
     return lines
 
 
-def _said_of_sample(result: SelftestResult) -> str:
-    """A sample cannot find what it does not look at: how much that was."""
+def _coverage_of(result: SelftestResult) -> str:
+    """How much of what was planted the sample covered and found."""
     found = sum(score.found for score in result.sample)
     looked_at = sum(score.planted for score in result.sample)
     rows = sum(result.rows.values())

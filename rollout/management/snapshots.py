@@ -6,7 +6,7 @@ from rollout import runner
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import newest_verified
 from rollout.management.actors import ShellActor, actor_of, add_user
-from rollout.management.verbs import AddVerb, Output
+from rollout.management.verbs import AddVerb, Output, names_of
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -56,12 +56,12 @@ def take(out: Output, rollout: Rollout, as_json: bool) -> int:
 
 def list_of(out: Output, rollout: Rollout, as_json: bool) -> int:
     """The snapshots of a rollout, newest first."""
-    found = list(Snapshot.objects.filter(rollout=rollout))
+    snapshots = list(Snapshot.objects.filter(rollout=rollout))
     if as_json:
-        return out.say_json([of_snapshot(snapshot) for snapshot in found])
-    if not found:
+        return out.say_json([of_snapshot(snapshot) for snapshot in snapshots])
+    if not snapshots:
         return out.say(f"No snapshots yet. Take one: manage.py rollout snapshot {rollout.plan}")
-    return out.say("\n".join(_summary(snapshot) for snapshot in found))
+    return out.say("\n".join(_summary(snapshot) for snapshot in snapshots))
 
 
 def restore(
@@ -144,31 +144,23 @@ def _newest(rollout: Rollout) -> Snapshot:
 
 def of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     """A snapshot for ``--json``."""
-    return {
-        "snapshot": snapshot.pk,
-        "plan": snapshot.rollout.plan,
-        "environment": snapshot.rollout.environment,
-        "state": snapshot.state,
-        "taken_at": snapshot.taken_at.isoformat() if snapshot.taken_at else None,
-        "verified_at": snapshot.verified_at.isoformat() if snapshot.verified_at else None,
-        "expires_at": snapshot.expires_at.isoformat() if snapshot.expires_at else None,
-        "seconds": snapshot.seconds,
-        "verify_seconds": snapshot.verify_seconds,
-        "size": snapshot.size,
-        "sha256": snapshot.sha256,
-        "storage_name": snapshot.storage_name,
-        "server_version": snapshot.server_version,
-        "dump_version": snapshot.dump_version,
-        "system_identifier": snapshot.system_identifier,
-        "lsn": snapshot.lsn,
-        "counts": snapshot.counts,
-        "error": snapshot.error,
-        "advice": snapshot.advice,
+    moments = {
+        name: moment.isoformat() if (moment := getattr(snapshot, name)) else None
+        for name in ("taken_at", "verified_at", "expires_at")
     }
+    figures = {
+        name: getattr(snapshot, name)
+        for name in (
+            *("seconds", "verify_seconds", "size", "sha256", "storage_name", "server_version"),
+            *("dump_version", "system_identifier", "lsn", "counts", "error", "advice"),
+        )
+    }
+    names = names_of(snapshot.rollout)
+    return {"snapshot": snapshot.pk, **names, "state": snapshot.state, **moments, **figures}
 
 
 def _summary(snapshot: Snapshot) -> str:
-    taken = f"{in_words(snapshot.taken_at)}" if snapshot.taken_at else "not started"
+    taken = in_words(snapshot.taken_at) if snapshot.taken_at else "not started"
     text = (
         f"{snapshot.pk}  {snapshot.state}  {taken}  {snapshot.size:,} bytes  "
         f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables"

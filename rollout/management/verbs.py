@@ -1,6 +1,7 @@
 """What the shell's verbs have in common: how one is added and called, and how it answers."""
 
 import json
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from rollout.journal.environments import DEFAULT
+from rollout.journal.heartbeats import liveness
+from rollout.models import PhaseRun, Rehearsal, Rollout
 from rollout.queries.status import find_rollout
 
 DONE, NO, ERROR, WARNED = 0, 1, 2, 3
@@ -69,6 +72,23 @@ def carry_out(run: Verb, out: Output, options: dict[str, Any]) -> int:
     if "rollout" in asked:
         options = {**options, "rollout": find_rollout(options["plan"], options["env"])}
     return run(out, **{name: value for name, value in options.items() if name in asked})
+
+
+def names_of(rollout: Rollout) -> dict[str, str]:
+    """For ``--json``."""
+    return {"plan": rollout.plan, "environment": rollout.environment}
+
+
+def wait_while(is_active: Callable[[], bool], job: PhaseRun | Rehearsal, out: Output) -> None:
+    """Wait for a job; complain once when a process that it needs is missing."""
+    complaint = ""
+    while is_active():
+        message = liveness().message
+        if message and message != complaint:
+            out.complain(message)
+            complaint = message
+        time.sleep(0.3)
+        job.refresh_from_db()
 
 
 def no_phase(phase: int, last: int = 4) -> str:

@@ -138,7 +138,7 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert rehearsal.longest_wait_ms is not None
     said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
     assert "round trip clean: " in said
-    assert "4 contract  there" in said
+    assert "4 contract  forward" in said
 
 
 def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(

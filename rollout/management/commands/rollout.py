@@ -11,26 +11,30 @@ from django.db import DatabaseError
 from rollout import runner
 from rollout.journal.environments import UnknownEnvironment
 from rollout.management import (
+    approvals,
     audits,
     blockers,
     people,
     plans,
     processes,
-    rehearsing,
+    rehearsals,
     runs,
     scaffolds,
     schema,
     selftests,
-    signing,
     snapshots,
 )
-from rollout.management.outputs import Escaped, Exact, unreadable
-from rollout.management.pipes import reader_may_leave
+from rollout.management.outputs import Escaped, Exact, reader_may_leave, unreadable
 from rollout.management.verbs import DONE, NO, Output, Verb, adding, carry_out
 from rollout.plan.registry import UnknownPlan
 
+# Options that name files.
 PATHS = ("write", "check")
-"""Options that name files."""
+# In the order of the help.
+_MODULES = (
+    *(plans, runs, audits, blockers, selftests, approvals),
+    *(snapshots, rehearsals, schema, people, scaffolds, processes),
+)
 
 
 class Command(BaseCommand):
@@ -44,18 +48,8 @@ class Command(BaseCommand):
             "gate); 2 usage or runtime error; 3 warnings only (preflight, readiness)."
         )
         add = adding(parser.add_subparsers(dest="verb", required=True, metavar="VERB"))
-        plans.add_verbs(add)
-        runs.add_verbs(add)
-        audits.add_verbs(add)
-        blockers.add_verbs(add)
-        selftests.add_verbs(add)
-        signing.add_verbs(add)
-        snapshots.add_verbs(add)
-        rehearsing.add_verbs(add)
-        schema.add_verbs(add)
-        people.add_verbs(add)
-        scaffolds.add_verbs(add)
-        processes.add_verbs(add)
+        for module in _MODULES:
+            module.add_verbs(add)
 
     def handle(self, *, run: Verb, **options: Any) -> None:
         out = Output(Escaped(self.stdout), Exact(self.stdout), Escaped(self.stderr))

@@ -1,4 +1,4 @@
-"""The shell's verbs for what people answer for: approvals, overrides, schedules, the checklist."""
+"""The shell's verbs for approvals, overrides, scheduled starts, the checklist and smoke tests."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -57,7 +57,7 @@ def add_verbs(add: AddVerb) -> None:
 
 
 def add_digest(verb: Any, *, required: bool = False) -> None:
-    """Let a verb refuse a phase that is another than the one that was read."""
+    """Let a verb refuse a phase that has changed since it was reviewed."""
     verb.add_argument(
         "--digest", required=required, help="phase digest that you reviewed, as printed by sql"
     )
@@ -83,27 +83,27 @@ def approve(out: Output, rollout: Rollout, phase: int, digest: str, user: str) -
 def withdraw(out: Output, rollout: Rollout, phase: int, user: str) -> int:
     actor = actor_of(user, "approve_rollout", rollout.environment)
     evidence = Evidence(rollout, phase)
-    found = [
-        one
+    sign_offs = [
+        sign_off
         for kind in (SignOffKind.APPROVAL, SignOffKind.OVERRIDE, SignOffKind.REQUEST)
-        for one in evidence.sign_offs(kind)
-        if one.actor_name == actor.get_username() and not void_reason(one, evidence)
+        for sign_off in evidence.sign_offs(kind)
+        if sign_off.actor_name == actor.get_username() and not void_reason(sign_off, evidence)
     ]
-    if not found:
+    if not sign_offs:
         raise runner.Refused(
             f"{user} has no valid approvals or overrides for phase {phase}. List them: manage.py "
             f"rollout show {rollout.plan}"
         )
-    for one in found:
-        runner.withdraw(one, actor=actor, source="shell")
-    return out.say("\n".join(f"Withdrawn: {one}." for one in found))
+    for sign_off in sign_offs:
+        runner.withdraw(sign_off, actor=actor, source="shell")
+    return out.say("\n".join(f"Withdrawn: {sign_off}." for sign_off in sign_offs))
 
 
 def override(out: Output, rollout: Rollout, phase: int, gate: str, reason: str, user: str) -> int:
     actor = actor_of(user, "override_gate", rollout.environment)
     given = runner.override(rollout, phase, gate, reason=reason, actor=actor, source="shell")
     assert given.expires_at is not None
-    until = f"{in_words(given.expires_at)}"
+    until = in_words(given.expires_at)
     if plans.get(rollout.plan).is_guarded(phase):
         return out.say(
             f"Gate “{gate}” overridden until {until}, once another lead confirms it with: "
@@ -115,10 +115,10 @@ def override(out: Output, rollout: Rollout, phase: int, gate: str, reason: str, 
 def confirm(out: Output, rollout: Rollout, phase: int, gate: str, user: str) -> int:
     actor = actor_of(user, "override_gate", rollout.environment)
     evidence = Evidence(rollout, phase)
-    for one in evidence.sign_offs(SignOffKind.OVERRIDE):
-        if one.subject == gate and not void_reason(one, evidence):
-            runner.confirm_override(one, actor=actor, source="shell")
-            return out.say(f"Confirmed {one.actor_name}'s override of gate “{gate}”.")
+    for given in evidence.sign_offs(SignOffKind.OVERRIDE):
+        if given.subject == gate and not void_reason(given, evidence):
+            runner.confirm_override(given, actor=actor, source="shell")
+            return out.say(f"Confirmed {given.actor_name}'s override of gate “{gate}”.")
     raise runner.Refused(
         f"No override of gate “{gate}” for phase {phase}. List the gates: manage.py rollout show "
         f"{rollout.plan}"
@@ -157,16 +157,16 @@ def unschedule(out: Output, rollout: Rollout, user: str | None) -> int:
 
 
 def checklist(out: Output, rollout: Rollout) -> int:
-    """The checklist for people: good once all of it is done."""
-    found = checklist_of(Evidence(rollout, 1))
+    """The checklist for people: good once all of it is dentry."""
+    entries = checklist_of(Evidence(rollout, 1))
     lines = [
-        f"{'done' if one.status == 'pass' else one.status:<8} {one.item.id}: {one.item.text}. "
-        f"{one.message}"
-        for one in found
+        f"{'done' if entry.status == 'pass' else entry.status:<8} {entry.item.id}: "
+        f"{entry.item.text}. {entry.message}"
+        for entry in entries
     ]
     return out.say(
         "\n".join(lines) or "The plan has no checklist.",
-        good=all(one.status == "pass" for one in found),
+        good=all(entry.status == "pass" for entry in entries),
     )
 
 
@@ -177,9 +177,13 @@ def tick(out: Output, rollout: Rollout, item: str, take_back: bool, user: str | 
 
 
 def probe(out: Output, rollout: Rollout) -> int:
-    """Try the flows out now: good where all passed."""
-    found = probe_all(rollout)
-    lines = [f"{'passed' if one.passed else 'FAILED'}  {one.flow}: {one.message}" for one in found]
+    """Run the smoke tests now: good if all passed."""
+    results = probe_all(rollout)
+    lines = [
+        f"{'passed' if result.passed else 'FAILED'}  {result.flow}: {result.message}"
+        for result in results
+    ]
     return out.say(
-        "\n".join(lines) or "The plan has no smoke tests.", good=all(one.passed for one in found)
+        "\n".join(lines) or "The plan has no smoke tests.",
+        good=all(result.passed for result in results),
     )

@@ -1,12 +1,10 @@
 """The shell's verb for rehearsals."""
 
-import time
 from typing import Any
 
 from rollout import runner
-from rollout.journal.heartbeats import liveness
 from rollout.management.actors import ShellActor
-from rollout.management.verbs import AddVerb, Output
+from rollout.management.verbs import AddVerb, Output, names_of, wait_while
 from rollout.models import Rehearsal, RehearsalState, Rollout, Snapshot, Way
 from rollout.queries import rehearsals
 from rollout.queries.rehearsals import Report
@@ -44,7 +42,7 @@ def rehearse(
     last: bool,
     as_json: bool,
 ) -> int:
-    """Ask for a rehearsal and tell of it, or of the last one. Raises Refused."""
+    """Request a rehearsal and report it, or report the last one. Raises Refused."""
     report = (
         _last(rollout)
         if last
@@ -58,7 +56,7 @@ def rehearse(
 def _rehearsed(
     out: Output, rollout: Rollout, snapshot: int | None, *, keep: bool, anyway: bool, wait: bool
 ) -> Report:
-    """Ask for a rehearsal, and wait for its end where that is wanted. Raises Refused."""
+    """Request a rehearsal, and wait for it if asked to. Raises Refused."""
     named = None
     if snapshot is not None:
         named = Snapshot.objects.filter(pk=snapshot, rollout=rollout).first()
@@ -70,14 +68,7 @@ def _rehearsed(
     rehearsal = runner.rehearse(
         rollout, snapshot=named, keep=keep, anyway=anyway, actor=ShellActor(), source="shell"
     )
-    said = ""
-    while wait and rehearsal.under_way:
-        message = liveness().message
-        if message and message != said:
-            out.complain(message)
-            said = message
-        time.sleep(0.5)
-        rehearsal.refresh_from_db()
+    wait_while(lambda: wait and rehearsal.under_way, rehearsal, out)
     return rehearsals.report_of(rehearsal)
 
 
@@ -93,7 +84,7 @@ def _last(rollout: Rollout) -> Report:
 
 
 def _is_good(report: Report) -> bool:
-    """Whether nothing has gone wrong so far."""
+    """Whether it has not failed."""
     return _state(report.rehearsal) not in (RehearsalState.FAILED, RehearsalState.CANCELLED)
 
 
@@ -107,8 +98,7 @@ def of_rehearsal(report: Report) -> dict[str, Any]:
     longest = report.longest_lock
     return {
         "rehearsal": rehearsal.pk,
-        "plan": rehearsal.rollout.plan,
-        "environment": rehearsal.rollout.environment,
+        **names_of(rehearsal.rollout),
         "state": rehearsal.state,
         "snapshot": rehearsal.snapshot_id,
         "plan_digest": rehearsal.plan_digest,
@@ -178,27 +168,30 @@ def _as_text(report: Report) -> str:
         f"{rehearsal.rows:,} rows from snapshot {rehearsal.snapshot_id}"
     ]
     for leg in report.legs:
-        way = "back" if leg.way == Way.BACKWARD else "there"
+        way = "rollback" if leg.way == Way.BACKWARD else "forward"
         lock = leg.longest_lock
         lines.append(
-            f"  {leg.phase} {leg.role:<9} {way:<6} {_said(leg.seconds, 's', 1):>9}"
-            f"   lock {_said(lock.held_ms if lock else None, 'ms'):>8}"
-            f"   wait {_said(leg.traffic.longest_ms, 'ms'):>8}"
-            f"   WAL {_said(leg.wal and leg.wal / 1e6, 'MB', 1):>9}   {leg.run.state}"
+            f"  {leg.phase} {leg.role:<9} {way:<8} {_number(leg.seconds, 's', 1):>9}"
+            f"   lock {_number(lock.held_ms if lock else None, 'ms'):>8}"
+            f"   wait {_number(leg.traffic.longest_ms, 'ms'):>8}"
+            f"   WAL {_number(leg.wal and leg.wal / 1e6, 'MB', 1):>9}   {leg.run.state}"
         )
     verdict = {True: "round trip clean", False: "round trip not clean"}
     held = longest.held_ms if longest else None
     lines.append(
-        f"  longest blocking lock {_said(held, 'ms')}, longest application wait "
-        f"{_said(report.longest_wait_ms, 'ms')} (traffic alone "
-        f"{_said(report.alone.longest_ms, 'ms')})"
+        f"  longest blocking lock {_number(held, 'ms')}, longest application wait "
+        f"{_number(report.longest_wait_ms, 'ms')} (traffic alone "
+        f"{_number(report.alone.longest_ms, 'ms')})"
     )
     if rehearsal.came_back is not None:
         lines.append(
             f"  {verdict[rehearsal.came_back]}: {rehearsal.untouched_rows:,} rows unchanged, "
             f"{rehearsal.written_rows:,} rows match what the traffic wrote"
         )
-    lines += [f"  {each}" for each in rehearsal.catalog_differences + rehearsal.data_differences]
+    lines += [
+        f"  {difference}"
+        for difference in rehearsal.catalog_differences + rehearsal.data_differences
+    ]
     if rehearsal.under_way:
         lines.append(
             f"  Follow progress: manage.py rollout rehearse {rehearsal.rollout.plan} --last"
@@ -208,5 +201,5 @@ def _as_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _said(value: float | None, unit: str, places: int = 0) -> str:
+def _number(value: float | None, unit: str, places: int = 0) -> str:
     return "–" if value is None else f"{value:,.{places}f} {unit}"
