@@ -5,12 +5,15 @@ and none that reads rows.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.target import Connection
+from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 
 Numbers = dict[str, float | None]
@@ -113,12 +116,12 @@ def between(
 
     The times of a restart and of a reset tell that, and so does a counter that fell.
     """
-    anew = any(before.get(name) != after.get(name) for name in ("started", "reset"))
+    restarted = any(before.get(name) != after.get(name) for name in ("started", "reset"))
     differences: Numbers = {}
     for name in counters:
         earlier, later = before.get(name), after.get(name)
         # WAL positions outlive both: they are places in a file, not statistics.
-        reset = anew and name != "wal_bytes"
+        reset = restarted and name != "wal_bytes"
         differences[name] = (
             None
             if earlier is None or later is None or reset or later < earlier
@@ -142,3 +145,31 @@ def statements_between(before: Statements, after: Statements) -> Statements:
             differences[key] = tuple(b - a for a, b in zip(then, now, strict=True))
     longest = sorted(differences, key=lambda key: -differences[key][1])[:MAX_STATEMENTS]
     return {key: differences[key] for key in longest}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Bytes: the position of the server's WAL, and the size of each table with its indexes."""
+
+    wal: int
+    sizes: dict[str, int]
+
+
+def measure(connection: Connection, plan: Plan) -> Measure | None:
+    """Measure the server now; None where it does not answer at once."""
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '50ms'")
+            connection.execute("SET LOCAL statement_timeout = '1s'")
+            row = connection.execute(
+                "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+            ).fetchone()
+            relations = relations_of(connection, plan)
+            sizes = connection.execute(
+                "SELECT oid::bigint, pg_total_relation_size(oid) FROM unnest(%s::oid[]) AS oid",
+                [[relation.oid for relation in relations if relation.kind != "p"]],
+            ).fetchall()
+    except psycopg.Error:
+        return None
+    labels = {relation.oid: relation.label for relation in relations}
+    return Measure(int(row[0]) if row else 0, {labels[oid]: size or 0 for oid, size in sizes})

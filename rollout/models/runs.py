@@ -161,7 +161,7 @@ class StepRun(models.Model):
     checksum = models.CharField(max_length=64, blank=True, default="")
     """Of the SQL files that were applied, if the step consists of files."""
     began_with: models.JSONField[Any, Any] = models.JSONField(default=dict)
-    """The server before the step, as ``rollout.engine.measure`` tells it; empty where it cannot."""
+    """The server before the step, by ``engine.statistics.measure``; empty where it cannot tell."""
     wal_bytes = models.BigIntegerField(null=True)
     """Bytes of WAL that the whole server wrote during the step."""
     growth: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)

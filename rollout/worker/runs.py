@@ -13,9 +13,9 @@ from django.db import InterfaceError, OperationalError
 from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
-from rollout.engine.measure import measure
 from rollout.engine.snapshot import failures
 from rollout.engine.statement_activities import StatementActivity
+from rollout.engine.statistics import measure
 from rollout.engine.target import Connection, TargetGone, install
 from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against

@@ -9,7 +9,7 @@ from heapq import nlargest
 
 from psycopg import sql
 
-from rollout.engine.mapping.texts import is_mapped, standing_of
+from rollout.engine.mapping.texts import is_mapped, mapped_and_decided
 from rollout.engine.target import Connection
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning
 from rollout.plan.names import in_target, normal, tidy
@@ -147,7 +147,7 @@ def review(
     they were counted then: of a text that the mapping learnt of later no number is known.
     ``texts`` are some that rows have, for where ``counts`` is None.
     """
-    mapped, decided = standing_of(connection, plan, lookup)
+    mapped, decided = mapped_and_decided(connection, plan, lookup)
     values: dict[str, Value] = {}
     spellings = _spellings(
         *(connection, plan, lookup, counts, counted_at, texts),
@@ -176,7 +176,7 @@ def review(
 def version_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[object, ...]:
     """Another one whenever the mapping, its lookup rows or people's decisions have changed."""
     parts = []
-    mapped_now, decided_now = standing_of(connection, plan, lookup)
+    mapped_now, decided_now = mapped_and_decided(connection, plan, lookup)
     if mapped_now:
         mapped, named = in_target(lookup.mapping_name(plan.name)), lookup.lookup_sql
         parts.append(sql.SQL("SELECT legacy, lookup_id::text, why, at FROM {}").format(mapped))

@@ -1,6 +1,7 @@
 """The texts of a legacy column: how often each is there, and its normal form."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from psycopg import errors, sql
 
@@ -20,10 +21,10 @@ EVERY_TEXT = sql.SQL("true")
 
 
 def is_mapped(connection: Connection, plan: Plan, lookup: Lookup) -> bool:
-    return standing_of(connection, plan, lookup)[0]
+    return mapped_and_decided(connection, plan, lookup)[0]
 
 
-def standing_of(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[bool, ...]:
+def mapped_and_decided(connection: Connection, plan: Plan, lookup: Lookup) -> tuple[bool, ...]:
     """Whether the column's texts are mapped, and whether people can have decided on any."""
     return exists(connection, lookup.mapping_name(plan.name), "decisions")
 
@@ -43,48 +44,39 @@ def counts_of(
     connection: Connection, lookup: Lookup, condition: sql.Composable
 ) -> dict[str, int] | None:
     """How many rows have each legacy text; None where counting takes too long."""
-    try:
-        with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = '{COUNT_SECONDS}s'".encode())
-            rows = connection.execute(
-                own(
-                    sql.SQL(
-                        "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition}"
-                        " GROUP BY 1"
-                    ).format(
-                        legacy=lookup.text(sql.Identifier(lookup.legacy)),
-                        table=lookup.table.identifier,
-                        condition=condition,
-                    )
-                )
-            ).fetchall()
-    except errors.QueryCanceled:
-        return None
-    return dict(rows)
+    query = sql.SQL(
+        "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition} GROUP BY 1"
+    ).format(
+        legacy=lookup.text(sql.Identifier(lookup.legacy)),
+        table=lookup.table.identifier,
+        condition=condition,
+    )
+    rows = _rows_within(connection, query, COUNT_SECONDS)
+    return None if rows is None else dict(rows)
 
 
 def sample_of(connection: Connection, lookup: Lookup) -> list[str]:
     """Legacy texts of rows in pages picked at random; none where even that takes too long."""
     blocks = sum(leaf.blocks for leaf in leaves(connection, lookup.table))
-    percent = min(100.0, 100.0 * SAMPLE_BLOCKS / max(blocks, 1))
+    query = sql.SQL(
+        "SELECT DISTINCT coalesce({legacy}, '') FROM {table} TABLESAMPLE SYSTEM ({percent})"
+    ).format(
+        legacy=sql.Identifier(lookup.legacy),
+        table=lookup.table.identifier,
+        percent=sql.Literal(min(100.0, 100.0 * SAMPLE_BLOCKS / max(blocks, 1))),
+    )
+    return [text for (text,) in _rows_within(connection, query, SAMPLE_SECONDS) or []]
+
+
+def _rows_within(
+    connection: Connection, query: sql.Composed, seconds: int
+) -> list[tuple[Any, ...]] | None:
     try:
         with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = '{SAMPLE_SECONDS}s'".encode())
-            rows = connection.execute(
-                own(
-                    sql.SQL(
-                        "SELECT DISTINCT coalesce({legacy}, '') FROM {table}"
-                        " TABLESAMPLE SYSTEM ({percent})"
-                    ).format(
-                        legacy=sql.Identifier(lookup.legacy),
-                        table=lookup.table.identifier,
-                        percent=sql.Literal(percent),
-                    )
-                )
-            ).fetchall()
+            connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'".encode())
+            return connection.execute(own(query)).fetchall()
     except errors.QueryCanceled:
-        return []
-    return [text for (text,) in rows]
+        return None
 
 
 def exists(connection: Connection, *names: str) -> tuple[bool, ...]:
