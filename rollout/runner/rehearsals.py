@@ -53,7 +53,7 @@ class UnderLoad(Refused):
     """The server that a rehearsal would share has enough to do; people may decide otherwise."""
 
     def __init__(self, items: list[Item]) -> None:
-        said = " ".join(f"{item.name.capitalize()}: {item.evidence}" for item in items)
+        said = " ".join(f"{item.name.capitalize()}: {item.sentence}" for item in items)
         super().__init__(
             "The rehearsal would share CPU and disk with the application, and the server is under "
             f"load. {said} Wait for the load to drop, name another server in {SETTING}, or "

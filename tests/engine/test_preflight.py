@@ -134,6 +134,7 @@ class TestATransactionOfSomebodyElse:
         assert f"PID {app.info.backend_pid} (the application, idle in transaction" in idle.evidence
         assert "holds a lock on a table of the plan" in idle.evidence
         assert found.refusal.startswith("Preflight “idle in transaction”: PID")
+        assert ". Ask its owner to end it" in found.refusal
 
     def test_an_idle_transaction_without_a_lock_is_a_warning(
         self, target: Target, app: Connection

@@ -96,7 +96,7 @@ class Preflight(Findings):
             return ""
         first = blocking[0]
         more = f" And {len(blocking) - 1} more in the preflight." if blocking[1:] else ""
-        return f"Preflight “{first.name}”: {first.evidence} {first.advice}{more}"
+        return f"Preflight “{first.name}”: {first.sentence} {first.advice}{more}"
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _later_scopes(scope: Scope) -> list[Scope]:
 def _stays_in_later_phases(session: _Session, scope: Scope) -> list[Item]:
     """What blocks a later phase and does not change on the way: it blocks phase 0 already.
 
-    Once the rollout has begun it is told, and blocks its own phase alone.
+    Once the rollout has started it warns, and blocks only its own phase.
     """
     return [
         item if scope.phase == PREPARE else replace(item, level="warns")

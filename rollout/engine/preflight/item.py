@@ -1,4 +1,4 @@
-"""What a preflight asks about, and what it answers."""
+"""A preflight's scope, and its findings."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that was looked at, and what its answer means for a phase.
+    """The answer to one question, and what it means for a phase.
 
     - ``blocks``: the phase does not start; it would fail, lose data, or break the application.
     - ``warns``: the phase may start, but it would hurt; read the advice first.
@@ -39,6 +39,11 @@ class Item:
     advice: str = ""
     phase: int | None = None
     not_yet: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The evidence, so that another sentence may follow."""
+        return self.evidence if self.evidence.endswith((".", "…")) else f"{self.evidence}."
 
     @property
     def is_problem(self) -> bool:
