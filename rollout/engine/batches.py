@@ -31,7 +31,7 @@ Place = tuple[Any, ...]
 class Counts:
     """What became of the rows of a batch: see ``lane_totals.Totals``.
 
-    ``read`` are all the rows that were looked at, counted before or not. ``quarantined`` is less
+    ``read`` are all rows that were read, counted before or not. ``quarantined`` is less
     than none where rows left the quarantine. ``refused`` holds those that came there and those that
     stayed.
     """

@@ -1,4 +1,4 @@
-"""Cancels or ends a session that is in a statement's way. Only ever because a person asked."""
+"""Cancels the query of a blocking session or terminates it, at a person's request."""
 
 import time
 from typing import Literal
@@ -10,7 +10,7 @@ from rollout.engine.target import Connection
 How = Literal["cancel", "end"]
 # How long to wait until a cancelled or terminated session shows it.
 CONFIRM_SECONDS = 2.0
-# In one statement with the look at whose session it is: between two it could be another's.
+# One statement checks whose session it is and signals it: between two the PID could be reused.
 _SIGNAL = {
     "cancel": "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
     " WHERE pid = %s AND backend_start = %s::timestamptz",
@@ -22,7 +22,7 @@ _SIGNAL = {
 def refusal_to_end(
     connection: Connection, shown: Blocker, behind: StatementActivity, how: How
 ) -> str:
-    """Why a session that was shown in a statement's way is not to be touched, with what to do."""
+    """Why a blocking session must not be signalled, and what to do; empty if it may be."""
     name = f"PID {shown.pid}"
     if shown.pid == statement_activities.PREPARED:
         return (
@@ -51,17 +51,17 @@ def refusal_to_end(
             f"{name} is a server background process ({now.kind}), so it cannot be terminated. "
             "Wait until it finishes."
         )
-    if not _is_in_the_way(connection, now, shown, behind):
+    if not _is_blocking(connection, now, shown, behind):
         return f"{name} is no longer blocking. No action taken."
     if how == "cancel" and now.state != "active":
         return (
             f"{name} runs no query to cancel ({now.state}), and its transaction stays open. "
             "Terminate the session instead."
         )
-    return _why_may_not(connection, now)
+    return _missing_right(connection, now)
 
 
-def _is_in_the_way(
+def _is_blocking(
     connection: Connection, now: Blocker, shown: Blocker, behind: StatementActivity
 ) -> bool:
     """Whether it blocks this moment, or its transaction still holds what it was seen to hold.
@@ -75,7 +75,7 @@ def _is_in_the_way(
     return same and now.state != "idle in transaction (aborted)"
 
 
-def _why_may_not(connection: Connection, now: Blocker) -> str:
+def _missing_right(connection: Connection, now: Blocker) -> str:
     row = connection.execute(
         """
         SELECT r.rolsuper AND NOT me.rolsuper,
@@ -104,7 +104,7 @@ def _why_may_not(connection: Connection, now: Blocker) -> str:
 
 
 def signal(connection: Connection, blocker: Blocker, how: How) -> bool:
-    """Send it, if the session is still the same one; whether it was sent. Raises psycopg.Error."""
+    """Signal the session if it is still the same; whether it was sent. Raises psycopg.Error."""
     row = connection.execute(_SIGNAL[how].encode(), [blocker.pid, blocker.began_at]).fetchone()
     return bool(row and row[0])
 

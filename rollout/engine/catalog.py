@@ -134,7 +134,7 @@ def compare(
     """Every difference: parts missing or different, and parts of other phases that are there.
 
     What the plan says nothing about is the application's own affair. Once the next phase has begun,
-    with so many ``steps_done``, what it changes is left out, but for triggers that are to be there.
+    with ``steps_done`` steps, what it changes is left out, but for triggers that must be there.
     """
     right = expected(plan, phases_done)
     left_out: set[tuple[str, Part]] = set()
@@ -208,7 +208,3 @@ def labels_of(plan: Plan) -> list[str]:
 def tables_of(plan: Plan) -> list[str]:
     """Every table that the plan knows in some phase."""
     return sorted({t for number in range(len(plan.phases) + 1) for t in plan.shape(number)})
-
-
-def describe(column: Column) -> str:
-    return column_text(column)

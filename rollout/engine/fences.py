@@ -52,5 +52,5 @@ def _end_holders(connection: Connection, plan: str) -> list[int]:
     try:
         return [pid for pid, _ in connection.execute(_HOLDERS, [_CLASS, plan]).fetchall()]
     except errors.InsufficientPrivilege:
-        # It is another role's: it ends by itself.
+        # The session belongs to another role; it will end on its own.
         return []

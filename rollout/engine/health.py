@@ -1,6 +1,6 @@
 """Signs that the database suffers or is about to, each with its reason and number.
 
-``throttle`` slows the backfill down, ``stop`` holds it until the sign is gone, ``unknown`` says
+``throttle`` slows the backfill down, ``stop`` holds it until the signal clears, ``unknown`` says
 what could not be read and holds nothing.
 """
 

@@ -1,7 +1,7 @@
 """Lanes: block ranges of a table that workers hold, and counters that commit with the data.
 
 A table is cut into lanes of about ``LANE_BLOCKS``, each partition for itself, and every worker
-takes the next free one, so that workers can come and go while a job runs.
+takes the next free one, so workers can come and go while a job runs.
 """
 
 from collections.abc import Sequence

@@ -86,7 +86,7 @@ class _Rows:
         """Halve what is refused until each refused name is alone; what is taken stays."""
         if not names or len(self.refused) >= MAX_NAMED_REFUSALS:
             return
-        # A number of the sequence would be used up for good: the ids are told.
+        # Naming the IDs avoids using up numbers of the sequence for good.
         insert = sql.SQL(
             "INSERT INTO {lookup} (id, name) OVERRIDING SYSTEM VALUE"
             " SELECT (SELECT coalesce(max(l.id), 0) FROM {lookup} AS l) + n.place, n.name"

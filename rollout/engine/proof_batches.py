@@ -64,7 +64,7 @@ def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> 
 
 
 def name_differing(connection: Connection, lane: Lane, compared: Compared) -> None:
-    """Record the first differing rows with the job, in the way of refused rows."""
+    """Record the first differing rows with the job, like rejected rows."""
     room = MAX_NAMED_ROWS - quarantine.count(connection, lane.job)
     for key, differs in compared.named[: max(0, room)]:
         quarantine.add(connection, lane.job, key, differs)

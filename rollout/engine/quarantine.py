@@ -26,7 +26,7 @@ class TooManyPoisonRows(RolloutError):
 
 @dataclass(frozen=True)
 class PoisonRow:
-    """A row in quarantine: its key's parts as text, and what was said of it last."""
+    """A row in quarantine: its key's parts as text, and its last error."""
 
     key: tuple[str, ...]
     error: str

@@ -1,4 +1,4 @@
-"""How fast a job went over time, and what it lost to which sign: for the chart on its page."""
+"""A job's speed over time, and the time lost to each health signal, for the chart on its page."""
 
 import time
 from dataclasses import dataclass

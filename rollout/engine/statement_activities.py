@@ -82,7 +82,7 @@ class StatementActivity:
     progress: Progress | None = None
 
     def __str__(self) -> str:
-        """What it waits for, within a sentence; empty while it gets on."""
+        """What it waits for, within a sentence; empty while it runs."""
         if self.attempt:
             if not self.blockers and not self.next_try_at:
                 return ""
@@ -102,7 +102,7 @@ class StatementActivity:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
-        """From ``as_data``, that went through JSON."""
+        """From the JSON of ``as_data``."""
         blockers = tuple(
             Blocker(**{**blocker, "locks": tuple(blocker["locks"])}) for blocker in data["blockers"]
         )

@@ -168,7 +168,7 @@ class TargetAway(psycopg.OperationalError):
 
 
 class TargetGone(TargetAway):
-    """There is no such database any more, and waiting will not bring it back."""
+    """The database was dropped; waiting will not bring it back."""
 
 
 # Errors of a database that was changed by hand, or that is not the intended one.
@@ -203,7 +203,7 @@ class Target:
 
     parameters: Mapping[str, Any]
     gone: str = ""
-    """Why there is no such database any more; empty for one that should be there."""
+    """Why the database no longer exists; empty if it should exist."""
 
     @contextmanager
     def connect(self, **options: Any) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""Who may read the figures: whoever knows the token, or comes from a network that is named."""
+"""Access to metrics: by token, or from an allowed network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ REFUSED = (
 
 @dataclass(frozen=True)
 class Rules:
-    """One of the two is enough. Neither lets nobody in."""
+    """Either is enough; without both, nobody has access."""
 
     token: str = ""
     networks: Sequence[str] = ()
 
     def refusal(self, *, address: str, header: str) -> str:
-        """Why somebody is not let in; empty for who is."""
+        """Why a client is refused; empty if it is not."""
         if not self.token and not self.networks:
             return CLOSED
         kind, _, given = header.partition(" ")
@@ -37,7 +37,7 @@ class Rules:
         try:
             client = ip_address(address)
         except ValueError:
-            # A Unix socket has no address: whoever comes through a proxy shows a token.
+            # A Unix socket has no address: clients behind a proxy need a token.
             return False
         return any(client in ip_network(network, strict=False) for network in self.networks)
 

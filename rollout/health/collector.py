@@ -78,7 +78,7 @@ class Figures:
 
 
 class RolloutCollector(Collector):
-    """Reads everything anew at each scrape."""
+    """Reads everything again at each scrape."""
 
     def collect(self) -> Iterable[Metric]:
         figures = Figures()
@@ -104,7 +104,7 @@ def registry() -> CollectorRegistry:
 
 
 def _lanes(figures: Figures) -> dict[int, Totals]:
-    """The totals of jobs at work, by their ids: those of all environments share the journal's."""
+    """The totals of running jobs by ID, which is unique across environments."""
     totals: dict[int, Totals] = {}
     for name in configured():
         target = target_of(name)

@@ -1,4 +1,4 @@
-"""The names and labels of the figures: what dashboards and alerts may count on.
+"""The names and labels of metrics, which dashboards and alerts may rely on.
 
 docs/metrics.md says the same for people; a test compares the two.
 """

@@ -79,8 +79,8 @@ def _watchdog() -> tuple[str, bool]:
 
 
 def _engine() -> tuple[str, bool]:
-    """It is said and does not make a site unready: applications go on by what they saw last, and a
-    balancer that took them all away would turn drift into an outage."""
+    """Reported, but never unready: applications keep the modes they saw last, and a balancer that
+    dropped them all would turn drift into an outage."""
     with journal.connection().cursor() as cursor:
         cursor.execute("SELECT to_regclass('rollout.modes') IS NOT NULL")
         row = cursor.fetchone()

@@ -12,7 +12,7 @@ from rollout.health import access, collector, readiness
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 as long as the process answers at all: it asks nobody else."""
+    """200 as long as the process answers; it checks nothing else."""
     return HttpResponse("ok\n", content_type="text/plain; charset=utf-8")
 
 
@@ -46,7 +46,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The figures in Prometheus's format, for whom the settings let in."""
+    """Metrics in Prometheus's format, for clients that the settings allow."""
     rules = access.of_settings(getattr(settings, "ROLLOUT", {}))
     if refusal := rules.refusal(
         address=request.META.get("REMOTE_ADDR", ""), header=request.headers.get("Authorization", "")

@@ -140,7 +140,7 @@ def _try(delivery: Delivery) -> None:
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: three times as long each time, with jitter."""
+    """Pause after a failed attempt: three times as long each time, with jitter."""
     times: int = 3 ** min(attempts - 1, 10)
     return min(FIRST_PAUSE * times, MAX_PAUSE) * random.uniform(0.8, 1.0)
 

@@ -106,7 +106,7 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
         begun = progress_of(plan.name, environment).expanding_since
         advice.append(STATE_ALONE + ("" if begun else _APPLY_FIRST))
     if len(pending) < len(clashes):
-        advice.append("Review the Schema page for what it has changed, and revert that first.")
+        advice.append("Review its changes on the Schema page, and revert them first.")
     clashes.sort(key=lambda clash: (clash.applied is not None, not clash.is_certain))
     return Item(NAME, level, " ".join(map(str, clashes)), " ".join(advice), phase=phase)
 

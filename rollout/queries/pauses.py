@@ -35,7 +35,7 @@ class Pause:
 
     @property
     def resumes(self) -> bool:
-        """Whether the run goes on by itself once the guardrail is OK."""
+        """Whether the run resumes automatically once the guardrail is OK."""
         return self.rule is not None and self.rule.resumes
 
     @property

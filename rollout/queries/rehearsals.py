@@ -21,7 +21,7 @@ _MODES = {
 
 @dataclass(frozen=True)
 class HeldLock:
-    """A lock that was seen: held for so many milliseconds at the longest; None: only waited for."""
+    """A lock that was seen, with its longest hold in milliseconds; None if only waited for."""
 
     table: str
     mode: LockMode
@@ -96,7 +96,7 @@ class LegReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A rehearsal in full. The legs are in the order in which they were carried out."""
+    """A rehearsal in full, with its legs in the order of execution."""
 
     rehearsal: Rehearsal
     legs: list[LegReport]
@@ -144,7 +144,7 @@ def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
 
 
 def report_of(rehearsal: Rehearsal) -> Report:
-    """What a rehearsal found so far."""
+    """The report of a rehearsal, also while it runs."""
     plan = plans.find(rehearsal.rollout.plan)
     runs = (
         PhaseRun.objects.filter(

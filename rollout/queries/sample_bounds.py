@@ -34,7 +34,7 @@ def upper_bound(mismatched: int, examined: int, confidence: float = CONFIDENCE) 
 
 
 def at_most(successes: int, trials: int, share: float) -> float:
-    """The probability of at most so many successes: the binomial distribution function."""
+    """The probability of at most ``successes``: the binomial distribution function."""
     if share <= 0:
         return 1.0
     if share >= 1:
@@ -52,7 +52,7 @@ def at_most(successes: int, trials: int, share: float) -> float:
 
 
 def confidence_of_look(number: int, *, overall: float = CONFIDENCE) -> float:
-    """The confidence of the so many-th scheduled sample, counted from 1.
+    """The confidence of the n-th scheduled sample, counted from 1.
 
     The risks 0.05 / (n (n + 1)) of all looks add up to 0.05 however many there are (a union bound,
     with the telescoping series as spending function), so the bounds of all of them hold together.

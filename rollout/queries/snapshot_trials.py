@@ -16,14 +16,14 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import PREPARE
 
 NAME = "trial of a snapshot"
-# A trial makes a database and drops it, which no page is to do each time that it is looked at.
+# A trial creates and drops a database: too much for every view of a page.
 KEPT_SECONDS = 600.0
 
 _passed: dict[tuple[object, ...], float] = {}
 
 
 def first_phase_with_snapshot(plan: Plan) -> int | None:
-    """The first phase that a verified snapshot is asked for."""
+    """The first phase that requires a verified snapshot."""
     return next(
         (
             number

@@ -133,7 +133,7 @@ def find_rollout(plan_name: str, environment: str) -> Rollout:
 
 
 def closed_reason(rollout: Rollout) -> str:
-    """Why nothing can be done with a rollout of the journal: its plan or environment is gone.
+    """Why a rollout of the journal is closed: its plan or environment no longer exists.
 
     Empty if both are there.
     """

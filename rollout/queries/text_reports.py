@@ -104,7 +104,7 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
 
 
 def sql_of(plan: Plan, number: int, *, rollback: bool) -> str:
-    """The SQL of a phase, one way, as a script that psql carries out as it is."""
+    """The SQL of a phase in one direction, as a script for psql."""
     return (rollback_script if rollback else forward_script)(plan, number)
 
 

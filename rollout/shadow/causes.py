@@ -1,4 +1,4 @@
-"""Why two answers differ, by the rules of an audit; what is to be repaired is reported."""
+"""Why two answers differ, by the rules of an audit; rows to repair are reported."""
 
 from collections import Counter
 from collections.abc import Sequence

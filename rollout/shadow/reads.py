@@ -33,7 +33,7 @@ from rollout.telemetry.operations import unmeasured
 MAX_WAITING = 20
 # Every process knows a changed share by then.
 SHARES_EVERY_SECONDS = 2.0
-# Without an offer for so long the thread ends and closes its connections.
+# Without an offer for this long the thread ends and closes its connections.
 IDLE_SECONDS = 60.0
 # A difference is compared once more before it counts.
 RECHECK_AFTER_SECONDS = 0.5

@@ -26,12 +26,12 @@ class Shares:
         self._asked: set[tuple[str, str]] = set()
 
     def of(self, plan: str, using: str) -> Share | None:
-        """The share as it was read last; None until then."""
+        """The share that was last read; None before the first time."""
         self._asked.add((plan, using))
         return self._known.get((plan, using))
 
     def refresh(self) -> None:
-        """Read the shares of all rollouts that were asked for."""
+        """Read the shares of all rollouts with offers."""
         names = {alias: name for name, alias in configured().items()}
         known = {}
         for plan, using in list(self._asked):

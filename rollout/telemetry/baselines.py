@@ -18,7 +18,7 @@ _COMPLETE_AFTER = timedelta(seconds=6)
 
 
 def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
-    """Each operation in the hour before a run was asked for, by name."""
+    """Each operation in the hour before a run was requested, by name."""
     if run.baseline is not None:
         return {operation: _read(kept) for operation, kept in run.baseline.items()}
     return stats_by_operation(run.created_at - BASELINE, run.created_at)

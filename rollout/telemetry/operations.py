@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Measured:
-    """An operation under way."""
+    """A running operation."""
 
     name: str
     started: float = field(default_factory=time.perf_counter)
@@ -96,7 +96,7 @@ class operation(ContextDecorator):
 
 
 def using_modes(*, read: str, write: str) -> None:
-    """Tell the operation under way, if any, which shape it reads and writes."""
+    """Record which schema the running operation, if any, reads and writes."""
     if (measured := _current.get()) is not None:
         measured.modes = (read, write)
 

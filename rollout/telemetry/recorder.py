@@ -58,7 +58,7 @@ class Recorder:
         self._here = threading.local()
 
     def added_here(self) -> int:
-        """How many operations this thread has added so far."""
+        """Operations that this thread has added."""
         return getattr(self._here, "added", 0)
 
     def add(

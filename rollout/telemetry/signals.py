@@ -22,7 +22,7 @@ ERROR_RATE = 0.05
 
 
 def application_signals(run: PhaseRun) -> list[Signal]:
-    """The application's state now, compared with the hour before a run was asked for.
+    """The application's state now, compared with the hour before a run was requested.
 
     Only a protected environment has an application.
     """

@@ -1,4 +1,4 @@
-"""One audit at work: its scans in one snapshot, and what they found."""
+"""Runs an audit: its scans in one snapshot, and their result."""
 
 import hashlib
 import time
@@ -151,7 +151,7 @@ class Auditor:
         if whole or blocks <= CHUNKED_FROM_BLOCKS:
             self.control.raise_if_stopped()
             self._count(scan.query(condition), combinations)
-            self._went_on(blocks)
+            self._report_progress(blocks)
             return combinations
         for leaf in leaves:
             first, size = 0, FIRST_CHUNK_BLOCKS
@@ -166,7 +166,7 @@ class Auditor:
                 started = time.monotonic()
                 self._count(scan.query(range_, leaf.identifier), combinations)
                 took = max(time.monotonic() - started, 0.001)
-                self._went_on(min(size, leaf.blocks - first))
+                self._report_progress(min(size, leaf.blocks - first))
                 first += size
                 if self.pace is not None:
                     self.pace.after_batch(took, self.control, _nothing)
@@ -178,7 +178,7 @@ class Auditor:
         for *values, rows in self.connection.execute(query):
             combinations[tuple(values)] += rows
 
-    def _went_on(self, blocks: int) -> None:
+    def _report_progress(self, blocks: int) -> None:
         self.done += blocks
         self.progress(self.done, self.blocks)
 
@@ -196,7 +196,7 @@ class Auditor:
                 self.result.mismatches.append(mismatch)
 
     def _recount_row(self, scan: TableScan, mismatch: RowMismatch) -> None:
-        """Count a row as what a function said of it, where that is worse than what SQL said."""
+        """Count a row in the function's category where that is worse than SQL's."""
         key = is_one_of(scan, [mismatch.key_parts])
         rows = self.connection.execute(scan.query(key)).fetchall()
         known = [m.category for m in self.result.mismatches if m.key == mismatch.key]

@@ -47,7 +47,7 @@ def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
 
 
 def why_archive_is_torn(connection: Connection, plan: Plan, table: Table) -> str:
-    """What is wrong with the archive of a table's text; empty where it is as it was made.
+    """What is wrong with the archive of a table's values; empty if it is unchanged.
 
     Reads the archive once.
     """

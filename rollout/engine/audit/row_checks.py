@@ -123,13 +123,13 @@ class CellNow:
     new: str | None
     category: str
     lookup: bool
-    """Whether legacy text and lookup row are told; an expression has a category alone."""
+    """Whether legacy value and lookup row are known; an expression has only a category."""
 
 
 def cells_of_row(
     connection: Connection, plan: Plan, table: Table, key: Sequence[str]
 ) -> list[CellNow]:
-    """What a row holds now, by the same rules as an audit; nothing when it is gone."""
+    """The values of a row now, by the rules of an audit; empty if it is deleted."""
     columns = columns_of(connection, plan, table)
     if refusal_to_audit(connection, plan, table, columns):
         return []

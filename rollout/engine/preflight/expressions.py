@@ -202,7 +202,7 @@ class _Trial:
     def _of_the_session(self) -> tuple[str, str] | None:
         """Settings of a session that make a difference to the value of a row that is there.
 
-        All are compared in the question's one snapshot: the application goes on writing meanwhile.
+        All are compared in one snapshot, as the application keeps writing.
         """
         pinned = self._print({})
         for session in _SESSIONS:

@@ -63,7 +63,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
     Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),
     Probe("replication lag", server.replication, EVERY, Lifetime.MOMENT, True),
-    # Who else is at work.
+    # Other sessions.
     Probe("long transactions", sessions.long_transactions, EVERY, Lifetime.MOMENT, True),
     Probe("idle in transaction", sessions.idle_in_transaction, EVERY, Lifetime.MOMENT, True),
     Probe("prepared transactions", sessions.prepared_transactions, EVERY, Lifetime.MOMENT),

@@ -149,7 +149,7 @@ def pooler(connection: Connection, scope: Scope, target: Target) -> Item:
     if announced == at_first:
         return Item(name, "pass", "Direct connection.")
     with target.connect() as other, other.transaction():
-        # A pooler in transaction mode lends this session to whoever asks first.
+        # A pooler in transaction mode lends this session to the first client that asks.
         (borrowed,) = one_row(other, "SELECT pg_backend_pid()")
         (now,) = one_row(connection, "SELECT pg_backend_pid()")
     if borrowed == at_first or now != at_first:

@@ -1,6 +1,4 @@
-"""Who else is at work on the tables: long transactions, forgotten ones, waiters, vacuum."""
-
-from datetime import timedelta
+"""Other sessions on the tables: long and idle transactions, lock waits, vacuum."""
 
 from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection
@@ -24,41 +22,31 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'), a
 
 
 def long_transactions(connection: Connection, scope: Scope) -> Item:
-    """Transactions at work for long: a lock has to wait for them, and a pruning too."""
-    return _transactions(
-        connection,
-        scope,
-        name="long transactions",
-        idle=False,
-        age=scope.limits.long_transaction,
-        none="No long-running transactions.",
-        advice="Wait for it to finish, or ask its owner to end it.",
-    )
+    """Long-running transactions: locks and the cleanup of row versions wait for them."""
+    return _transactions(connection, scope, idle=False)
 
 
 def idle_in_transaction(connection: Connection, scope: Scope) -> Item:
-    """Transactions that do nothing and hold on to what they have."""
-    return _transactions(
-        connection,
-        scope,
-        name="idle in transaction",
-        idle=True,
-        age=scope.limits.idle_transaction,
-        none="No idle-in-transaction sessions.",
-        advice="Ask its owner to end it: a forgotten transaction may never end.",
+    """Idle transactions that hold their locks."""
+    return _transactions(connection, scope, idle=True)
+
+
+def _transactions(connection: Connection, scope: Scope, *, idle: bool) -> Item:
+    name, age, none, advice = (
+        (
+            "idle in transaction",
+            scope.limits.idle_transaction,
+            "No idle-in-transaction sessions.",
+            "Ask its owner to end it: a forgotten transaction may never end.",
+        )
+        if idle
+        else (
+            "long transactions",
+            scope.limits.long_transaction,
+            "No long-running transactions.",
+            "Wait for it to finish, or ask its owner to end it.",
+        )
     )
-
-
-def _transactions(
-    connection: Connection,
-    scope: Scope,
-    *,
-    name: str,
-    idle: bool,
-    age: timedelta,
-    none: str,
-    advice: str,
-) -> Item:
     transactions = rows(connection, _SESSIONS, oids=scope.oids, age=age, idle=idle)
     if not transactions:
         if _some_are_hidden(connection):
@@ -84,7 +72,7 @@ def _some_are_hidden(connection: Connection) -> bool:
 
 
 def prepared_transactions(connection: Connection, scope: Scope) -> Item:
-    """Transactions that were prepared and never ended: they hold their locks over a restart."""
+    """Prepared transactions that never ended: they hold their locks across a restart."""
     name = "prepared transactions"
     transactions = rows(
         connection,
@@ -117,7 +105,7 @@ def prepared_transactions(connection: Connection, scope: Scope) -> Item:
 
 
 def waiting_locks(connection: Connection, scope: Scope) -> Item:
-    """Sessions that wait for a lock on the tables even now."""
+    """Sessions that wait for a lock on the tables now."""
     name = "ungranted locks"
     waiting = rows(
         connection,
@@ -143,7 +131,7 @@ def waiting_locks(connection: Connection, scope: Scope) -> Item:
 
 
 def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
-    """A vacuum against wraparound keeps its lock, whatever waits for it."""
+    """Anti-wraparound vacuums, which do not yield their lock."""
     name = "vacuum against wraparound"
     vacuums = rows(
         connection,

@@ -1,4 +1,4 @@
-"""Legacy texts and lookup rows, as each is to become the other."""
+"""Whether legacy values fit lookup rows, and the other way round."""
 
 import psycopg
 from psycopg import sql

@@ -142,7 +142,7 @@ def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
 
 
 def swallowing(connection: Connection, scope: Scope) -> Item:
-    """BEFORE UPDATE triggers that can leave a row as it was: a pass never gets it filled."""
+    """BEFORE UPDATE triggers that can skip an update: a backfill would never finish."""
     name = "triggers that can swallow updates"
     names = [
         str(trigger)
@@ -162,7 +162,7 @@ def swallowing(connection: Connection, scope: Scope) -> Item:
 
 
 def swallowing_triggers(connection: Connection, table: Table) -> list[str]:
-    """The names of the table's BEFORE UPDATE triggers that can leave a row as it was."""
+    """The names of the table's BEFORE UPDATE triggers that can skip an update."""
     return [trigger.name for trigger in _triggers(connection, table) if can_swallow(trigger)]
 
 

@@ -161,8 +161,8 @@ def derived_cell(
     return Cell(derived, category, (write,))
 
 
-def computed_cell(computed: Computed, jobs: Sequence[int], *, anew: bool) -> Cell:
-    """The cell of computed columns. With ``anew`` values that are there count as wrong.
+def computed_cell(computed: Computed, jobs: Sequence[int], *, recomputed: bool) -> Cell:
+    """The cell of computed columns. With ``recomputed`` existing values count as wrong.
 
     Rows in the quarantine of ``jobs`` are left: the function has no answer for them.
     """
@@ -170,7 +170,7 @@ def computed_cell(computed: Computed, jobs: Sequence[int], *, anew: bool) -> Cel
     category = sql.SQL("CASE WHEN {} THEN 'missing' WHEN NOT {} THEN {}::text END").format(
         all_of([is_empty(computed), not_kept_aside(computed, jobs)]),
         is_empty(computed),
-        sql.Literal("computed_differs" if anew else None),
+        sql.Literal("computed_differs" if recomputed else None),
     )
     write = Write(
         column=column,

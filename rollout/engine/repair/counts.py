@@ -48,7 +48,7 @@ class Counted:
 
 
 def count(connection: Connection, repairing: RepairPlan, *, before: bool = True) -> Counted:
-    """Count the selected rows. Afterwards, what was computed anew counts as right."""
+    """Count the selected rows. Afterwards, recomputed values count as right."""
     return _asked(connection, repairing, partial(_count, before=before))
 
 

@@ -130,14 +130,14 @@ class RepairPlan:
         return [t for t in self.plan.computed_of(self.table) if self.selection.includes(t)]
 
     @property
-    def computes_anew(self) -> bool:
-        """Whether values that are there are computed anew. No SQL tells a wrong one, so keys do."""
+    def recomputes(self) -> bool:
+        """Whether existing values are recomputed. SQL cannot tell wrong ones: keys select them."""
         return "computed_differs" in self.selection.categories and self.selection.keys is not None
 
     def computed_cells(self, *, before: bool = True) -> list[Cell]:
-        """Their cells. Once they are computed anew, they count as right."""
+        """The cells of computed columns. Recomputed ones count as right."""
         return [
-            computed_cell(computed, self.jobs, anew=self.computes_anew and before)
+            computed_cell(computed, self.jobs, recomputed=self.recomputes and before)
             for computed in self.computed
         ]
 
@@ -222,7 +222,7 @@ class RepairPlan:
 
     @cached_property
     def passes(self) -> Actions:
-        """What a repair carries out, in order; nothing where no right value can be known."""
+        """The passes of a repair in order; empty where no right value can be known."""
         actions: list[Action] = [
             name_the_rows(cell.translation, self.plan.name)
             for cell in self.cells
@@ -237,7 +237,7 @@ class RepairPlan:
 
     def _passes_of(self, computed: Computed) -> list[Fill | Compute]:
         passes: list[Fill | Compute] = []
-        if self.computes_anew:
+        if self.recomputes:
             passes.append(
                 Fill(
                     kind="clear",
@@ -246,7 +246,7 @@ class RepairPlan:
                     only=all_of([self.has_key, sql.SQL("NOT {}").format(is_empty(computed))]),
                 )
             )
-        if self.computes_anew or "missing" in self.categories:
+        if self.recomputes or "missing" in self.categories:
             passes.append(
                 Compute(
                     table=self.table,
@@ -260,7 +260,7 @@ class RepairPlan:
 
     @property
     def text(self) -> str:
-        """What is carried out, as people read it."""
+        """The SQL of the repair, for people."""
         return ";\n\n".join(
             action.text for action in self.passes if isinstance(action, Statement | Fill | Compute)
         )

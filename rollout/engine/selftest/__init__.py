@@ -44,7 +44,7 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Score:
-    """How an audit did in one category: rows planted, found, and said to be of it wrongly."""
+    """An audit's score in one category: rows planted, rows found, false alarms."""
 
     category: str
     planted: int
@@ -149,7 +149,7 @@ def _audit_in_full(
     healed = False
 
     def progress(done: int, total: int) -> None:
-        # The snapshot has been read by then, so what is put right now is so for the second look.
+        # The snapshot has been read by then, so what heals now is right when it is read again.
         nonlocal healed
         if done >= total and not healed:
             healed = True

@@ -62,7 +62,7 @@ class PlantedDefects:
     left_out: list[str] = field(default_factory=list)
     untouched: dict[str, list[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(list))
     heal: sql.Composed = field(default_factory=lambda: sql.Composed([]))
-    """SQL that sets right what is to be right by the second look."""
+    """SQL that heals the rows that must be right when they are read again."""
 
 
 def name_of(translation: Translation) -> str:

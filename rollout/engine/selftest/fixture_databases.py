@@ -161,7 +161,7 @@ def fill(
     *,
     rows: int,
 ) -> dict[str, int]:
-    """Bring the lookup rows, the mappings and so many rows of each table over; how many there are.
+    """Copy the lookup rows, the mappings and up to ``rows`` rows of each table; the rows copied.
 
     Everything is read in one snapshot of the live database.
     """
@@ -172,8 +172,7 @@ def fill(
         for table in plan.audited_tables:
             if table.label not in shape:
                 raise Inconclusive(
-                    f"Table {table.label} not found, so there is nothing to copy. Run phase 1 "
-                    "first."
+                    f"Table {table.label} not found. Check the environment's database."
                 )
             for lookup in plan.lookups_of(table):
                 _copy_lookup(live, copy, plan, lookup, known=set(shape))
@@ -221,7 +220,7 @@ def _copy_lookup(
 def _copy_rows(
     live: Connection, copy: Connection, plan: Plan, table: Table, there: set[str], most: int
 ) -> None:
-    """Keys and legacy values; where the legacy columns are gone, those of the archive."""
+    """Keys and legacy values; from the archive where the legacy columns are dropped."""
     wanted = {name: c for name, c in columns_of(plan, table).items() if name in table.columns}
     gone = [name for name in wanted if name not in there]
     joined: sql.Composable = sql.SQL("")

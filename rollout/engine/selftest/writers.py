@@ -18,7 +18,7 @@ Key = tuple[str, ...]
 
 
 class Writes:
-    """How many transactions the writers have committed so far."""
+    """Transactions that the writers have committed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class _Writer:
                 for key in batch:
                     self._write_row(table, key)
         except psycopg.errors.DeadlockDetected:
-            # Another writer went the other way; as an application this one comes again.
+            # Deadlock with another writer; retry, as an application does.
             return
 
     def _write_row(self, table: Table, key: Key) -> None:

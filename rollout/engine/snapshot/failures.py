@@ -1,4 +1,4 @@
-"""What may go wrong with a snapshot, said so that somebody can act on it."""
+"""Failures of snapshots: what is wrong, and what to do next."""
 
 import errno
 import os

@@ -31,7 +31,7 @@ Opens = Callable[[], Readable]
 
 
 class Program:
-    """A program under way. It does not outlive its ``with``."""
+    """A running program. It does not outlive its ``with``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A scratch database: like the one that was dumped, empty, and gone afterwards."""
+"""Scratch databases: empty, like the one that was dumped, and dropped afterwards."""
 
 import contextlib
 import hashlib
