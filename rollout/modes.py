@@ -1,4 +1,4 @@
-"""Which schema the application reads and writes while a rollout is under way."""
+"""Which schema the application reads and writes during a rollout."""
 
 import logging
 from collections.abc import Iterator

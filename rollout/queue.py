@@ -34,7 +34,7 @@ def send(task: str, *arguments: Any) -> None:
 
 
 def send_while_fresh(task: str, *arguments: Any) -> None:
-    """Queue a function that no token in the journal guards: carried out late, it does nothing."""
+    """Queue a function that no token in the journal guards: run late, it does nothing."""
     send(task, *arguments, (timezone.now() + FRESH_FOR).isoformat())
 
 
@@ -57,19 +57,19 @@ def forget_lost() -> int:
 
 
 def send_work(work: Leased) -> None:
-    """Have a worker go on with leased work. Only its present token is accepted."""
+    """Have a worker continue leased work. Only its present token is accepted."""
     send(work.task, work.pk, work.token)
 
 
 def send_deliveries(asked_at: datetime) -> None:
-    """Have a worker tell receivers what they are to be told."""
+    """Have a worker send what is due to receivers."""
     send("deliver", asked_at.isoformat())
 
 
 def waiting() -> int:
     """How many messages nobody has fetched yet. Raises BrokerUnreachable.
 
-    A database that is away is said as that: whoever asks has more to ask of it.
+    Raises DatabaseError if the database is unavailable.
     """
     try:
         return int(queue_size())

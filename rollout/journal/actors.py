@@ -1,4 +1,4 @@
-"""Who presses, and the refusal that tells them why not."""
+"""Who acts, and the refusal that says why not."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ class Refused(RolloutError):
 
 
 class Actor(Protocol):
-    """Who presses: a user, or the shell's stand-in for one."""
+    """Who acts: a user, or the shell's stand-in for one."""
 
     def get_username(self) -> str: ...
 
@@ -29,7 +29,7 @@ class Absent:
 
 
 def known_user(actor: Actor, what: str) -> AbstractBaseUser:
-    """Only a user of the site can be told from another one. Raises Refused."""
+    """The user, as known to the site. Raises Refused for the shell's stand-in."""
     if not isinstance(actor, get_user_model()):
         raise Refused(f"Only a named user may {what}. In a shell, pass --user.")
     return actor

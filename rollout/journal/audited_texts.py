@@ -21,7 +21,7 @@ class AuditedTexts:
 
 
 def audited_texts(rollout: Rollout, lookup: Lookup) -> AuditedTexts | None:
-    """None where no full audit of the lookup's table has come to its end."""
+    """None if no full audit of the lookup's table has finished."""
     reports = AuditReport.objects.filter(
         rollout=rollout,
         mode=AuditMode.FULL,

@@ -1,4 +1,4 @@
-"""The environments of the project: a name for each database that plans are carried out in.
+"""The environments of the project: a name for each database that plans run in.
 
 Some the project names in ``ROLLOUT["ENVIRONMENTS"]``. Others are made from snapshots while it runs:
 the journal knows those, and each process learns their database's alias when it first needs it.
@@ -74,12 +74,12 @@ def made_by_plan() -> dict[str, list[str]]:
 
 
 def environments_of(plan: str) -> list[str]:
-    """The names of the environments in which a plan may be carried out."""
+    """The names of the environments in which a plan may run."""
     return [*configured(), *made_for(plan)]
 
 
 def must_know(plan: str, environment: str) -> None:
-    """Raises UnknownEnvironment unless a plan may be carried out there."""
+    """Raises UnknownEnvironment unless a plan may run there."""
     alias_of(environment)
     if environment not in configured() and not _there().filter(name=environment, plan=plan):
         raise UnknownEnvironment(

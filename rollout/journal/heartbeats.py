@@ -25,7 +25,7 @@ def process_name() -> str:
 
 
 def beat(kind: str) -> None:
-    """Say that this process is at work."""
+    """Record that this process is alive."""
     seen = {"kind": kind, "seen_at": Now()}
     Heartbeat.objects.update_or_create(name=process_name(), defaults=seen)
 

@@ -38,7 +38,7 @@ def refuse_out_of_reach(rollout: Rollout) -> None:
 
 @contextmanager
 def alone_with(rollout: Rollout) -> Iterator[None]:
-    """A transaction in which no other verb acts on the rollout: what was asked still holds."""
+    """A transaction in which no other verb acts on the rollout."""
     with journal.atomic():
         with journal.connection().cursor() as cursor:
             # A machine that is cut off meanwhile keeps nobody waiting for long.
@@ -52,7 +52,7 @@ def active_run(rollout: Rollout) -> PhaseRun | None:
 
 
 def refuse_beside_restore(rollout: Rollout) -> None:
-    """Raises Refused while a snapshot is being put back there."""
+    """Raises Refused while a snapshot is being restored there."""
     restore = Restore.objects.filter(rollout=rollout, state__in=RESTORE_WORKING).first()
     if restore is not None:
         raise Refused(

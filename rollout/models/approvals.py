@@ -93,7 +93,7 @@ class ScheduledStart(models.Model):
     )
     actor_name = models.CharField(max_length=150)
     phase_digest = models.CharField(max_length=12)
-    """The digest of the phase as it was seen: a changed phase is not started."""
+    """The digest of the phase that was read: a changed phase is not started."""
     state = models.CharField(
         max_length=12, choices=ScheduleState.choices, default=ScheduleState.WAITING
     )

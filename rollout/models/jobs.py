@@ -67,7 +67,7 @@ class BackfillJob(models.Model):
 
 
 class BackfillEstimate(models.Model):
-    """What a pass over a table will cost, tried out before its phase starts and rolled back.
+    """The cost of a pass over a table, measured on a sample before its phase starts.
 
     Without an end it waits for a worker. Of a pass that computes in Python only ``rows`` is known.
     """
@@ -82,7 +82,7 @@ class BackfillEstimate(models.Model):
     seconds = models.FloatField(null=True)
     wal_bytes = models.BigIntegerField(null=True)
     disk_bytes = models.BigIntegerField(null=True)
-    """At most so much: what the rows take if none finds room where it was."""
+    """Upper bound: what the rows take if none finds room on its page."""
     sampled_rows = models.BigIntegerField(default=0)
     actor_name = models.CharField(max_length=150)
     created_at = models.DateTimeField(auto_now_add=True)

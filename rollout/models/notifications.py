@@ -11,7 +11,7 @@ from rollout.models.rollouts import Rollout
 
 
 class Subscription(models.Model):
-    """The kinds of events that a user is told of by e-mail, or a webhook gets.
+    """The kinds of events that a user gets by e-mail, or a webhook.
 
     Those of several rows for the same receiver add up.
     """

@@ -1,4 +1,4 @@
-"""Plans carried out in a database of their own, there and back, before production."""
+"""Rehearsals: plans run forward and back in a database of their own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rehearsal(Attempted):
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
     stage = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
-    """The rollout in the database that was made, whose runs are the rehearsal's."""
+    """The rollout in that database, whose runs are the rehearsal's."""
     state = models.CharField(
         max_length=10, choices=RehearsalState.choices, default=RehearsalState.MAKING
     )
@@ -96,7 +96,7 @@ class Rehearsal(Attempted):
 
     @property
     def came_back(self) -> bool | None:
-        """Whether catalog and data came back the same; None until they are compared."""
+        """Whether the rollback left no differences; None until they are compared."""
         if self.compared_at is None:
             return None
         return not self.catalog_differences and not self.data_differences

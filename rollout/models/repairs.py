@@ -60,7 +60,7 @@ class MappingChange(models.Model):
 
 
 class Repair(models.Model):
-    """What a run of the way "repair" puts right, beside what was found before it.
+    """The rows that a repair run corrects, and what they were before.
 
     ``selection`` is {"columns": [...], "categories": [...], "legacy": [texts] or null,
     "keys": [[key texts], ...] or null}: rows are those that meet all that is given.

@@ -66,7 +66,7 @@ class Leased(models.Model):
     kind: ClassVar[str]
     """What logs call it, a word."""
     task: ClassVar[str]
-    """The function of ``rollout.tasks`` that goes on with it."""
+    """The function of ``rollout.tasks`` that works on it."""
     state_field: ClassVar[str] = "state"
 
     if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Attempted(Leased):
     """Leased work that counts its attempts, and keeps its activity and error."""
 
     under_way_states: ClassVar[tuple[str, ...]]
-    """States in which no other of its kind may begin beside it."""
+    """In these states no other of its kind may begin."""
 
     attempts = models.PositiveSmallIntegerField(default=0)
     """How many workers started it."""

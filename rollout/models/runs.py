@@ -77,8 +77,8 @@ class PhaseRun(Leased):
     halts: models.JSONField[list[list[str | None]], list[list[str | None]]] = models.JSONField(
         default=list
     )
-    """When it stood still, paused or stopped short: [[from, until]], ISO texts; the last one has no
-    end until a worker goes on."""
+    """When it was paused or stopped: [[from, until]], ISO texts; the last one has no end until a
+    worker resumes it."""
 
     class Meta:
         ordering = ["-id"]

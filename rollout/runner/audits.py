@@ -19,7 +19,7 @@ LARGEST_SAMPLE = 1_000_000
 def why_not_audit(
     rollout: Rollout, *, sample: int | None, seed: int | None, tables: Sequence[str]
 ) -> str:
-    """Why there can be no such audit, with what to do about it; empty where there can."""
+    """Why there can be no such audit, and what to do about it; empty if there can."""
     known = [table.label for table in plan_of(rollout).audited_tables]
     unknown = sorted(set(tables) - set(known))
     if unknown:
@@ -40,9 +40,9 @@ def start_audit(
     seed: int | None = None,
     tables: Sequence[str] = (),
 ) -> AuditReport:
-    """Ask for a full audit of a rollout, or one of so many random rows of each table.
+    """Request a full audit of a rollout, or one of ``sample`` random rows of each table.
 
-    Raises Refused while one is under way, and for a size, seed or table that cannot be.
+    Raises Refused while another is running, and for an invalid size, seed or table.
     """
     refuse_out_of_reach(rollout)
     why_not = why_not_audit(rollout, sample=sample, seed=seed, tables=tables)
@@ -73,7 +73,7 @@ def make_now(
     seed: int | None = None,
     tables: Sequence[str] = (),
 ) -> AuditReport:
-    """Make a report in this process, without the queue: for a shell that waits for the answer."""
+    """Make a report in this process, for a shell that waits for it."""
     report = asked_for(
         rollout, actor_name=actor_name, source=source, sample=sample, seed=seed, tables=tables
     )

@@ -1,4 +1,4 @@
-"""What a phase waits for now, and the verb that takes somebody else's session out of its way."""
+"""The sessions that block a phase now, and the verb that cancels or terminates one."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ ASKED = {"cancel": "cancel its query", "end": "terminate"}
 
 @dataclass(frozen=True)
 class Held:
-    """A step that is under way, and where its statement stands."""
+    """A running step, and the activity of its statement."""
 
     step_run: StepRun
     standing: StatementActivity
 
     def blocker(self, pid: int, began_at: str) -> Blocker | None:
-        """The session that was shown in the way, if it still is as far as anybody has seen."""
+        """The blocking session that was shown, if it was still blocking when last observed."""
         return next(
             (
                 blocker
@@ -37,7 +37,7 @@ class Held:
 
 
 def held_up(rollout: Rollout) -> Held | None:
-    """The step of a rollout whose statement is looked at now; None while nothing has to wait."""
+    """The step of a rollout whose statement is observed now; None if none is."""
     row = (
         StepRun.objects.filter(
             run__rollout=rollout,
@@ -52,7 +52,7 @@ def held_up(rollout: Rollout) -> Held | None:
 
 
 def why_not_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
-    """Why a session is not to be cancelled or ended now; empty where it can be."""
+    """Why a session cannot be cancelled or terminated now; empty if it can."""
     try:
         _found(rollout, pid, began_at, how)
     except Refused as refusal:
@@ -69,9 +69,9 @@ def end_blocker(
     actor: Actor,
     source: str = "web",
 ) -> str:
-    """Cancel the statement of a session that a phase waits for, or end it; what came of it.
+    """Cancel the query of a blocking session, or terminate it; a sentence of the result.
 
-    ``began_at`` is that of the session as it was shown. Raises Refused.
+    ``began_at`` is that of the session that was shown. Raises Refused.
     """
     held, blocker = _found(rollout, pid, began_at, how)
     run = held.step_run.run
@@ -109,7 +109,7 @@ def end_blocker(
 
 
 def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, Blocker]:
-    """The session, asked about afresh. Raises Refused where it is not to be touched."""
+    """The session as it is now. Raises Refused if it may not be touched."""
     held = held_up(rollout)
     if held is None:
         raise Refused("No step waits for another session now; no action was taken.")

@@ -1,4 +1,4 @@
-"""Asks leased work to stop: whoever holds it, or has its message before them, clears up."""
+"""Requests that leased work stops: the worker that holds it clears up."""
 
 from rollout.journal.actors import Refused
 from rollout.models import Attempted, RunState
@@ -6,7 +6,7 @@ from rollout.worker.transitions import move
 
 
 def ask_to_cancel(work: Attempted) -> None:
-    """Raises Refused where it is being cancelled already, or has come to its end."""
+    """Raises Refused if it is being cancelled already, or has ended."""
     if move(work, RunState.CANCELLING):
         return
     work.refresh_from_db()

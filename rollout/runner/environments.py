@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 def free_name(plan: str) -> str:
-    """A name for a staging environment that nothing bears yet."""
+    """An unused name for a staging environment."""
     taken = {*configured(), *_there().values_list("name", flat=True)}
     of_plan = f"{USUAL_NAME}-{re.sub('[^a-z0-9]+', '-', plan.lower())}"[:36].strip("-")
     numbered = (f"{of_plan}-{number}" for number in range(2, 1000))
@@ -35,7 +35,7 @@ def free_name(plan: str) -> str:
 def asked_for(
     snapshot: Snapshot, name: str, purpose: str, actor: Actor, *, server: str = ""
 ) -> Environment:
-    """Write down an environment that is to be made from a snapshot. Raises Refused."""
+    """Record an environment to create from a snapshot. Raises Refused."""
     origin = snapshot.rollout
     name = name.strip() or free_name(origin.plan)
     if not _NAME.fullmatch(name):
@@ -61,7 +61,7 @@ def asked_for(
 
 
 def _server_of(origin: Rollout) -> str:
-    """The environment on whose server a new one is made: one that the project names."""
+    """The configured environment on whose server a new one is created."""
     if origin.environment in configured():
         return origin.environment
     return str(_there().filter(name=origin.environment).values_list("beside", flat=True).get())

@@ -1,4 +1,4 @@
-"""Asks for an estimate of a phase's passes over tables."""
+"""Requests estimates of a phase's passes over tables."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ PATIENCE = timedelta(minutes=2)
 
 
 def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> None:
-    """Have every pass of a phase estimated that has not begun. Raises Refused."""
+    """Have every pass of a phase estimated that has not started. Raises Refused."""
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     passes = passes_of(plan, phase)
@@ -55,5 +55,5 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
 
 
 def is_waiting(estimate: BackfillEstimate) -> bool:
-    """Whether an estimate is still to be made."""
+    """Whether an estimate has no result yet."""
     return estimate.finished_at is None and estimate.created_at > timezone.now() - PATIENCE

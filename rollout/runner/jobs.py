@@ -1,4 +1,4 @@
-"""What people change about a backfill job: its pace, and another try for refused rows."""
+"""What people change about a backfill job: its throttle settings, a retry of rejected rows."""
 
 from rollout import gates, journal, queue
 from rollout.gates.starts import is_outdated
@@ -24,7 +24,7 @@ def set_pace(
     actor: Actor,
     source: str = "web",
 ) -> None:
-    """Change how fast a job goes, from its next batch on. Raises Refused on values out of range."""
+    """Change a job's pace from its next batch on. Raises Refused for values out of range."""
     if closed := why_gone(job.step_run.run.rollout.environment):
         raise Refused(closed)
     if not 10 <= target_ms <= 2000:

@@ -1,4 +1,4 @@
-"""Takes note of a rollback that people carried out by hand, once the database shows it."""
+"""Records a rollback that people did by hand, once the database confirms it."""
 
 from django.utils import timezone
 
@@ -25,14 +25,13 @@ SHOWN = 3
 def recognise(
     rollout: Rollout, phase: int, *, actor: Actor, source: str = "shell"
 ) -> list[PhaseRun]:
-    """Write down that a phase, and every one after it that was begun, is rolled back.
+    """Record that a phase, and every later one that was started, is rolled back.
 
-    Raises Refused unless the target is as the plan expects before that phase and its rows stand
-    the comparison that ends the phase's own rollback, and while a worker is at work on the rollout.
-    A run that a dead worker left comes to its end.
+    Raises Refused unless the target is as the plan expects before that phase and its rows pass the
+    comparison that ends the phase's own rollback, and while a worker is active. A run that a
+    crashed worker left is cancelled.
 
-    A comparison with an archive cannot be made again: the rollback ends by dropping that. Then the
-    log says so.
+    A comparison with an archive cannot be repeated, since the rollback drops it: the log says so.
     """
     plan = plan_of(rollout)
     with target_of(rollout.environment).connect() as connection:
@@ -57,7 +56,7 @@ def recognise(
 
 
 def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
-    """What a target still has of a phase, or of a later one, each as people read it."""
+    """What a target still has of a phase or of a later one, a text each."""
     live = catalog.read(connection, catalog.labels_of(plan))
     found = [str(drift) for drift in catalog.compare(plan, phases_done=phase, live=live)]
     if found:
@@ -92,9 +91,9 @@ def _compares(plan: Plan, phase: int) -> bool:
 
 
 def _what_was_compared(plan: Plan, step: Step, *, newest: bool) -> str:
-    """What is known of the rows that a step's way back compares; empty where it compares none.
+    """What is known of the rows that a step's rollback compares; empty if it compares none.
 
-    ``newest``: no earlier phase is rolled back with it, so that the new columns are still there.
+    ``newest``: no earlier phase is rolled back with it, so the new columns still exist.
     """
     of_step = [a for a in plan.backward(step).actions if isinstance(a, Proof)]
     if newest and any(proof.source is None for proof in of_step):

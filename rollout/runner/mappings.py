@@ -28,7 +28,7 @@ _CHANGES_LOGGED = 50
 
 @dataclass(frozen=True)
 class ReviewPreview:
-    """What decisions would change now; or why they cannot be carried out.
+    """What decisions would change now; or why they cannot be applied.
 
     ``problems`` says by normal form what is wrong with a decision, ``refusal`` what stands against
     any. ``seen`` is the digest of what is shown here: ``review_mapping`` takes it, and refuses
@@ -45,7 +45,7 @@ class ReviewPreview:
 
 
 def why_not_review(rollout: Rollout) -> str:
-    """Why no mapping can be reviewed now, with what to do about it; empty where one can."""
+    """Why no mapping can be reviewed now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:
         return is_busy(active)
@@ -63,7 +63,7 @@ def why_not_review(rollout: Rollout) -> str:
 def preview_review(
     rollout: Rollout, lookup: Lookup, decisions: Mapping[str, Decision], *, actor: Actor
 ) -> ReviewPreview:
-    """What ``review_mapping`` would change now; everything stays as it is. Raises psycopg.Error."""
+    """What ``review_mapping`` would change now; changes nothing. Raises psycopg.Error."""
     refusal = why_not_review(rollout)
     if refusal:
         return ReviewPreview(refusal=refusal)
@@ -86,7 +86,7 @@ def review_mapping(
     seen: str = "",
     source: str = "web",
 ) -> MappingChange:
-    """Carry decisions out, in the actor's name. Raises Refused and psycopg.Error.
+    """Apply decisions in the actor's name. Raises Refused and psycopg.Error.
 
     The target commits before the journal: should the journal fail then, the decisions still stand
     there with the reviewer's name.
@@ -157,7 +157,7 @@ def _decide(
 
 
 def _digest(outcome: Outcome) -> str:
-    """Of all but the numbers of rows, which change while one looks."""
+    """A digest of everything but the numbers of rows, which change meanwhile."""
     content = json.dumps(
         [
             [[c.legacy, c.before, c.after, c.moved, c.unmapped] for c in outcome.changes],

@@ -38,10 +38,10 @@ from rollout.worker.transitions import move, paused_by
 def start(
     rollout: Rollout, phase: int, *, seen: str | None = None, actor: Actor, source: str = "web"
 ) -> PhaseRun:
-    """Start a phase, or go on with it where it failed or was cancelled.
+    """Start a phase, or resume it if it failed or was cancelled.
 
-    ``seen`` is the digest of the phase that whoever starts it has read; None where nobody looked.
-    Raises Refused, and PhaseChanged of it where the phase is another now.
+    ``seen`` is the digest of the phase that the actor has read; None if nobody has. Raises Refused,
+    and its subclass PhaseChanged if the phase has changed since.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
@@ -49,7 +49,7 @@ def start(
     if 0 <= phase < len(plan.phases):
         refuse_unread(plan, phase, seen, "start")
     _refuse_start(plan, rollout, phase, actor)
-    # Before anybody is kept waiting: it may take seconds.
+    # Before the lock: it may take seconds.
     found = preflights.look_before(rollout, phase)
     if found.refusal:
         raise Refused(found.refusal)
@@ -63,7 +63,7 @@ def start(
 
 
 def _use_sign_offs(run: PhaseRun) -> None:
-    """What was signed for a start counts for no other."""
+    """An approval or override is for one start."""
     SignOff.objects.filter(
         rollout=run.rollout,
         phase=run.phase,
@@ -85,7 +85,7 @@ def _refuse_start(
 
 
 def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Start the rollback of a phase, or go on with it where it stopped. Raises Refused."""
+    """Start the rollback of a phase, or resume it if it stopped. Raises Refused."""
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     with alone_with(rollout):
@@ -154,7 +154,7 @@ def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | 
 
 
 def _why_not_retry(run: PhaseRun) -> str:
-    """Why a run that somebody names cannot go on."""
+    """Why a named run cannot be retried."""
     if run.state not in STOPPED:
         return (
             f"{run.title} is {run.get_state_display().lower()}: there is nothing to "
@@ -168,10 +168,10 @@ def _why_not_retry(run: PhaseRun) -> str:
 def retry(
     rollout: Rollout, *, run: PhaseRun | None = None, actor: Actor, source: str = "web"
 ) -> PhaseRun:
-    """Go on with the run that failed or was cancelled, at the step that did not end.
+    """Resume the run that failed or was cancelled, at the step that did not end.
 
-    A phase is looked at once more, as before its start. ``run`` says which run, where a repair
-    stopped after a phase did. Raises Refused.
+    The preflight of a phase runs again. ``run`` says which run, if a repair stopped after a phase
+    did. Raises Refused.
     """
     refuse_out_of_reach(rollout)
     wanted = stopped_run(rollout, run)
@@ -225,7 +225,7 @@ def _go_on(
     if not moved:
         raise Refused("The run's state has just changed. Reload the page.")
     if digest != former_digest:
-        # The plan is another by now: every step asks the catalog afresh what is applied.
+        # The plan has changed: every step asks the catalog again what is applied.
         run.steps.all().delete()
     if run.way == Way.FORWARD:
         _use_sign_offs(run)
@@ -237,8 +237,7 @@ def _go_on(
 
 
 def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
-    """A run that goes on with another plan than it began with is approved anew, where the phase
-    wants that at all. Raises Refused."""
+    """A run whose plan has changed needs a new approval, if its phase needs one. Raises Refused."""
     evidence = Evidence(rollout, run.phase, starter=actor)
     for gate in evidence.gates:
         if (
@@ -279,7 +278,7 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
 
 
 def resume(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Let a paused phase go on. Raises Refused."""
+    """Resume a paused phase. Raises Refused."""
     refuse_out_of_reach(rollout)
     with alone_with(rollout):
         run = active_run(rollout)

@@ -1,4 +1,4 @@
-"""What people answer for: the phase that they have read, and the reason that they give for it."""
+"""What people vouch for: the phase that they have read, and the reason that they give."""
 
 from rollout.journal.actors import Refused
 from rollout.logs.texts import is_storable
@@ -9,7 +9,7 @@ LONGEST_REASON = 1_000
 
 
 class PhaseChanged(Refused):
-    """A phase is another now than the one that somebody read."""
+    """A phase has changed since somebody read it."""
 
 
 def refuse_unread(plan: Plan, phase: int, seen: str | None, verb: str) -> None:

@@ -1,4 +1,4 @@
-"""Rehearsals as people ask for them: start, cancel, drop the database.
+"""Rehearsals as people request them: start, cancel, drop the database.
 
 A rehearsal is a run of its own kind: its phases are started one after the other by the worker that
 holds it, without gates, approvals, soak or windows, which all protect people and data that this
@@ -39,18 +39,15 @@ from rollout.runner import environments, phases
 from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import leases
 
+# Of the plan's tables: the rehearsal's, and those to compare with at the end.
 COPIES = 2
-"""Of the plan's tables: the rehearsal's, and those that it compares with in the end."""
-
-
 CONNECT_SECONDS = 5
-
 
 _log = logging.getLogger(__name__)
 
 
 class UnderLoad(Refused):
-    """The server that a rehearsal would share has enough to do; people may decide otherwise."""
+    """The server that a rehearsal would share is under load; people may override that."""
 
     def __init__(self, items: list[Item]) -> None:
         said = " ".join(f"{item.name.capitalize()}: {item.sentence}" for item in items)
@@ -63,7 +60,7 @@ class UnderLoad(Refused):
 
 
 def why_not_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
-    """Why a rollout cannot be rehearsed now, with what to do about it; empty where it can."""
+    """Why a rollout cannot be rehearsed now, and what to do about it; empty if it can."""
     under_way = Rehearsal.objects.filter(rollout=rollout, state__in=REHEARSAL_UNDER_WAY).first()
     if under_way is not None:
         return (
@@ -99,10 +96,10 @@ def rehearse(
     actor: Actor,
     source: str = "web",
 ) -> Rehearsal:
-    """Ask for a rehearsal from a snapshot, else from the newest verified one.
+    """Request a rehearsal from a snapshot, by default the newest verified one.
 
-    The database of one that failed before goes, unless it is to be kept. On production's server it
-    begins ``anyway`` though that is under load. Raises Refused, and UnderLoad of it.
+    The database of an earlier failed one is dropped, unless it was to be kept. On production's
+    server it starts ``anyway`` under load. Raises Refused, and its subclass UnderLoad.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
@@ -155,7 +152,7 @@ def _server_for(
     """
     snapshot = snapshot or newest_verified(rollout)
     if why_not_rehearse(rollout, snapshot) or snapshot is None:
-        return "", []  # Which is told soon enough.
+        return "", []  # Refused later, under the lock.
     try:
         server = rehearsal_server()
     except ImproperlyConfigured as error:
@@ -188,7 +185,7 @@ def _server_for(
 
 
 def _free_name(number: int) -> str:
-    """A name that no rehearsal's environment ever had: its rollout remembers what it was."""
+    """A name that no rehearsal's environment ever had."""
     while Rollout.objects.filter(environment=f"rehearsal-{number}").exists():
         number += 1
     return f"rehearsal-{number}"

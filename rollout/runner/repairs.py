@@ -1,7 +1,7 @@
-"""Repairs: rows that an audit found wrong, or that a mapping review changed, are put right.
+"""Repairs of rows that an audit found wrong, or whose mapping a review changed.
 
-A repair is a run beside the phases: it has the lease, the states and the jobs of every run, and
-where a phase stands it leaves as it is.
+A repair is a run of its own, with the lease, states and jobs of every run; it changes no phase's
+state.
 """
 
 from collections.abc import Sequence
@@ -47,10 +47,8 @@ from rollout.worker.repairs import (
     tables_named,
 )
 
+# A page waits no longer for a count; the run then counts itself.
 PREVIEW_SECONDS = 20
-"""A page waits no longer for a count; the run then counts for itself."""
-
-
 _KEYS_LOGGED = 20
 
 
@@ -169,7 +167,7 @@ def repair(
     actor: Actor,
     source: str = "web",
 ) -> PhaseRun:
-    """Have the selected rows of a table put right, or of every table. Raises Refused."""
+    """Start a repair of the selected rows of a table, or of every table. Raises Refused."""
     preview = preview_repair(rollout, table, selection, change=change)
     if preview.refusal:
         raise Refused(preview.refusal)
@@ -225,7 +223,7 @@ def preview_correction(change: MappingChange) -> RepairPreview:
 
 
 def correct(change: MappingChange, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Have the rows put right whose legacy texts a mapping review changed. Raises Refused."""
+    """Update the rows whose mapping a review changed. Raises Refused."""
     refuse_out_of_reach(change.rollout)
     return repair(
         change.rollout,
@@ -247,13 +245,13 @@ def _selection_of(change: MappingChange) -> dict[str, Any]:
 
 
 def _newest_phase(runs: dict[int, PhaseRun]) -> int:
-    """The newest phase that was begun; none is below them all."""
+    """The newest phase that was started; -1 if none was."""
     begun = [number for number, run in runs.items() if not gates.is_not_started(run)]
     return max(begun, default=-1)
 
 
 def _why_not(plan: Plan, rollout: Rollout) -> str:
-    """Why no repair can be started now, with what to do about it; empty where one can."""
+    """Why no repair can start now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:
         return is_busy(active)
@@ -278,7 +276,7 @@ def _because(found: Repair) -> str:
 
 
 def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:
-    """Of very many keys the log holds the first and how many there are."""
+    """Of many keys the log keeps the first ones and their number."""
     keys = selection["keys"]
     if keys is None or len(keys) <= _KEYS_LOGGED:
         return selection

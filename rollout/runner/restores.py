@@ -1,4 +1,4 @@
-"""Restores of snapshots as people ask for them: request, approve, cancel."""
+"""Restores of snapshots as people request them: request, approve, cancel."""
 
 import logging
 
@@ -50,10 +50,10 @@ def restore_snapshot(
     actor: Actor,
     source: str = "web",
 ) -> Restore:
-    """Ask for a snapshot to be put in place of the plan's tables in an environment.
+    """Request that a snapshot replaces the plan's tables in an environment.
 
-    Tables that are there already are replaced only with ``replace``. Into production it waits for
-    another lead's approval. Raises Refused.
+    Existing tables are replaced only with ``replace``. Into production it waits for another lead's
+    approval. Raises Refused.
     """
     with alone_with(into):
         restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
@@ -65,7 +65,7 @@ def restore_snapshot(
 def restore_now(
     snapshot: Snapshot, into: Rollout, *, replace: bool, reason: str, actor: Actor, source: str
 ) -> Restore:
-    """The same in this process, for a shell that waits; unless it is to be approved first."""
+    """The same in this process, for a shell that waits; unless it needs an approval."""
     with alone_with(into):
         restore = _asked_for(snapshot, into, None, replace, reason, actor, source)
     if restore.state == RestoreState.RUNNING:
@@ -82,7 +82,7 @@ def make_staging(
     source: str = "web",
     now: bool = False,
 ) -> Restore:
-    """Ask for a database made from a snapshot, to be an environment of its own. Raises Refused.
+    """Request a database made from a snapshot, as an environment of its own. Raises Refused.
 
     With ``now`` it is made in this process.
     """
@@ -103,7 +103,7 @@ def make_staging(
 
 
 def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
-    """Let a snapshot that waits for it be put into production. Raises Refused."""
+    """Approve a restore into production. Raises Refused."""
     known_user(actor, "approve a restore")
     with alone_with(restore.rollout):
         restore.refresh_from_db()
@@ -124,7 +124,7 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
 
 
 def why_not_approve(restore: Restore, actor: Actor) -> str:
-    """Why somebody cannot approve a restore now, with what to do about it; empty where they can."""
+    """Why an actor cannot approve a restore now, and what to do about it; empty if they can."""
     if restore.state != RestoreState.WAITING:
         return "The restore has no approval pending."
     if staleness(restore.created_at, FRESH, "hour", by_the_database()):
@@ -138,7 +138,7 @@ def why_not_approve(restore: Restore, actor: Actor) -> str:
 
 
 def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:
-    """Stop a restore that waits or is under way; nothing has changed then. Raises Refused."""
+    """Stop a waiting or running restore; nothing has changed then. Raises Refused."""
     with alone_with(restore.rollout):
         restore.refresh_from_db()
         # One that waits for approval is cancelled here and now: no worker has it.
@@ -215,7 +215,7 @@ def _refuse(snapshot: Snapshot, into: Rollout, made: Environment | None, replace
 
 
 def _refuse_database(connection: Connection, into: Rollout) -> None:
-    """An environment whose name is another may still be the same database."""
+    """Two environments may be the same database."""
     if replaces_live_data(into):
         return
     own = _identity(connection)
@@ -232,7 +232,7 @@ def _identity_of(target: Target) -> tuple[object, ...] | None:
         with target.connect() as connection:
             return _identity(connection)
     except psycopg.OperationalError:
-        return None  # It is away, so it is not the one that answers.
+        return None  # Unreachable, so not the one that answers.
 
 
 def _identity(connection: Connection) -> tuple[object, ...] | None:

@@ -1,4 +1,4 @@
-"""Starts at a time to come, as people ask for them; the watchdog makes them."""
+"""Scheduled starts as people request them; the watchdog makes them."""
 
 from datetime import datetime, timedelta
 
@@ -19,7 +19,7 @@ FURTHEST = timedelta(days=60)
 
 
 def window_of(plan: Plan, phase: int) -> MaintenanceWindow | None:
-    """The window that a phase may start in, where the plan has one."""
+    """The maintenance window of a phase, if the plan has one."""
     found = (gate for gate in plan.gates_of(phase) if isinstance(gate, MaintenanceWindow))
     return next(found, None)
 
@@ -34,10 +34,10 @@ def schedule_start(
     actor: Actor,
     source: str = "web",
 ) -> ScheduledStart:
-    """Have a phase started at a time; asked twice, it is one start.
+    """Schedule a phase's start; requested twice, it is one start.
 
-    ``zone`` is the one in which the time was given: it is shown in it. ``seen`` is the digest of
-    the phase that was read. Raises Refused, and PhaseChanged of it where the phase is another now.
+    ``zone`` is the time zone in which the time was given and is shown. ``seen`` is the digest of
+    the phase that was read. Raises Refused, and its subclass PhaseChanged.
     """
     from django.contrib.auth import get_user_model
 
@@ -96,7 +96,7 @@ def schedule_start(
 
 
 def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> ScheduledStart:
-    """Cancel the start that waits for its time. Raises Refused."""
+    """Cancel the scheduled start. Raises Refused."""
     with journal.atomic():
         waiting = ScheduledStart.objects.select_for_update().filter(rollout=rollout).first()
         if waiting is None or waiting.state != ScheduleState.WAITING:

@@ -8,7 +8,7 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.models import Rollout
 
-# One read of a hundred thousand; less is a slip of the hand, and shown as numbers nobody reads.
+# One read in a hundred thousand; less is a typing mistake.
 SMALLEST_PERCENT = 0.001
 
 

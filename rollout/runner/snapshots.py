@@ -1,4 +1,4 @@
-"""Snapshots as people ask for them: take, verify, cancel, delete."""
+"""Snapshots as people request them: take, verify, cancel, delete."""
 
 import logging
 from typing import Any
@@ -43,7 +43,7 @@ def take_snapshot(
 
 
 def verify_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
-    """Ask for a dump that is there to be restored and compared once more. Raises Refused."""
+    """Request that an existing dump is restored and compared again. Raises Refused."""
     refuse_out_of_reach(snapshot.rollout)
     with alone_with(snapshot.rollout):
         _refuse_beside_another(snapshot.rollout)
@@ -73,7 +73,7 @@ def make_now(rollout: Rollout, *, actor: Actor, source: str) -> Snapshot:
 
 
 def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
-    """Stop a snapshot that is under way; a dump that is not whole goes. Raises Refused."""
+    """Stop a running snapshot; an incomplete dump is removed. Raises Refused."""
     with alone_with(snapshot.rollout):
         ask_to_cancel(snapshot)
         activity_log.record(
@@ -86,7 +86,7 @@ def cancel_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
 
 
 def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") -> None:
-    """Remove a snapshot's dump; what is known of it stays. Raises Refused."""
+    """Remove a snapshot's dump; its record stays. Raises Refused."""
     with alone_with(snapshot.rollout):
         snapshot.refresh_from_db()
         if snapshot.under_way:
@@ -97,7 +97,7 @@ def delete_snapshot(snapshot: Snapshot, *, actor: Actor, source: str = "web") ->
 
 
 def remove_expired() -> None:
-    """Delete the snapshots that their plan no longer asks for."""
+    """Delete the snapshots whose retention by their plan has ended."""
     expired = Snapshot.objects.filter(
         # What is deleted is gone: this machine's clock alone may be wrong.
         Q(expires_at__lt=timezone.now()) & Q(expires_at__lt=Now()),

@@ -1,4 +1,4 @@
-"""Takes SQL files that were edited after they were applied for what was applied."""
+"""Accepts SQL files that were edited after they were applied."""
 
 from rollout import gates
 from rollout.gates import sql_files

@@ -1,1 +1,1 @@
-"""The watchdog: what happens by itself, each duty in one list (``duties``) that ``loop`` walks."""
+"""The watchdog: a list of periodic duties (``duties``) that ``loop`` walks."""

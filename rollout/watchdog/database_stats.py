@@ -50,7 +50,7 @@ class DatabaseSampler:
         self._away_until: dict[int, float] = {}
 
     def sample_all(self) -> None:
-        """Sample the database of every rollout that has not come to its end."""
+        """Sample the database of every unfinished rollout."""
         for rollout in Rollout.objects.filter(environment__in=names_there()):
             if self._clock() < self._away_until.get(rollout.pk, float("-inf")):
                 continue
@@ -72,7 +72,7 @@ class DatabaseSampler:
     def sample(self, rollout: Rollout) -> DatabaseSample:
         """One reading. Raises psycopg.Error."""
         plan = plans.get(rollout.plan)
-        # Whoever cannot answer soon is not to keep the watchdog from its other work.
+        # A slow database must not keep the watchdog from its other work.
         with target_of(rollout.environment).connect(connect_timeout=3) as connection:
             connection.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
             return DatabaseSample.objects.create(
@@ -108,7 +108,7 @@ def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistic
         try:
             yield table.label, statistics.read_table(connection, table)
         except psycopg.errors.LockNotAvailable:
-            # A statement that changes its schema is at work: the next sample has it again.
+            # A statement changes its schema: the next sample has it again.
             continue
 
 

@@ -191,7 +191,7 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
 
 
 def _wrong_rows(report: AuditReport) -> int:
-    """Rows with a wrong value that nobody has accepted."""
+    """Rows with a wrong value that nobody has waived."""
     rows = sum(report.categories.get(category, 0) for category in WRONG)
     if rows and report.waived:
         waived = Mismatch.objects.filter(

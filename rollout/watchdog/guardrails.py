@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate_all() -> None:
-    """Evaluate the guardrails of every rollout that is under way."""
+    """Evaluate the guardrails of every protected rollout."""
     now = timezone.now()
     for rollout in Rollout.objects.filter(environment__in=protected()):
         with isolated(f"Guardrails of {rollout}"):
@@ -136,7 +136,7 @@ def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
 
 
 def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
-    """Whether there was something to pause. A rollback goes on: it may be the remedy."""
+    """Whether there was something to pause. A rollback is not paused: it may be the remedy."""
     if run.state not in (RunState.QUEUED, RunState.RUNNING):
         return False
     with rollouts.alone_with(run.rollout):

@@ -1,4 +1,4 @@
-"""A task through the queue every few seconds: a worker that carries it out is seen to live."""
+"""A task through the queue every few seconds: it proves that a worker is alive."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from rollout import queue
 from rollout.journal import heartbeats
 
 BEAT_EVERY_SECONDS = 3.0
-# A beat that no worker has carried out by then counts as lost with its queue.
+# A beat that no worker has handled by then counts as lost with its queue.
 LOST_AFTER_SECONDS = 30.0
 
 

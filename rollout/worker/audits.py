@@ -1,4 +1,4 @@
-"""Makes audit reports: those that somebody asked for, and those that are steps of a phase."""
+"""Makes audit reports: requested ones, and those that are steps of a phase."""
 
 import secrets
 import time
@@ -57,7 +57,7 @@ _WRITE_EVERY = 1.0
 
 
 class AuditJob(LeasedJob[AuditReport]):
-    """Makes a report that was asked for."""
+    """Makes a requested report."""
 
     model = AuditReport
     working = (AuditStatus.RUNNING,)
@@ -76,10 +76,10 @@ class AuditJob(LeasedJob[AuditReport]):
         return True
 
     def stopped(self) -> None:
-        """It is another worker's now, or was given up: nobody asks an audit to stop."""
+        """Another worker has it, or it was given up: nobody cancels an audit."""
 
     def is_left_open_by(self, error: Exception) -> bool:
-        """Another worker makes it anew."""
+        """Another worker starts it again."""
         return True
 
 
@@ -93,9 +93,9 @@ def asked_for(
     tables: Sequence[str] = (),
     scheduled: bool = False,
 ) -> AuditReport:
-    """A report that somebody asks for, written down and yet to be made.
+    """Record a requested report, to be made later.
 
-    ``sample`` is the number of rows to pick at random, by ``seed`` where one is given.
+    ``sample`` is the number of rows to pick at random, by ``seed`` if one is given.
     """
     with journal.atomic():
         report = AuditReport.objects.create(
@@ -177,7 +177,7 @@ def keys_now(
 
 
 def give_up(run: PhaseRun, why: str) -> None:
-    """Close what audit a run has left unfinished, so that nobody waits for it."""
+    """Close an unfinished audit of a run, so that nobody waits for it."""
     AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
         status=AuditStatus.INCONCLUSIVE, message=why, finished_at=by_the_database()
     )

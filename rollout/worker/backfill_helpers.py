@@ -1,4 +1,4 @@
-"""Other workers' part in a job: they hold lanes for a slice of time and write nothing else."""
+"""Other workers' part in a job: they hold lanes for a slice of time."""
 
 import time
 
@@ -16,7 +16,7 @@ from rollout.worker import backfills, repairs
 
 
 class Assistant:
-    """The control of a worker that helps: it stops as soon as the run does not simply run."""
+    """The control of a helping worker: it stops as soon as the run is not running."""
 
     def __init__(self, run_id: int) -> None:
         self._run_id = run_id
@@ -34,10 +34,10 @@ class Assistant:
         """The worker that holds the run tells people what it waits for."""
 
     def report_activity(self, standing: StatementActivity | None) -> None:
-        """An assistant carries no statement of a step out."""
+        """An assistant runs no statement of a step."""
 
     def attach(self, connection: Connection) -> None:
-        """An assistant's batches are short: they end by themselves."""
+        """An assistant's batches are short: nobody cancels them."""
 
 
 def _job(job_id: int) -> BackfillJob:
@@ -80,7 +80,7 @@ def assist(job_id: int, until: float) -> None:
 
 
 def retry_quarantined(job_id: int, actor_name: str) -> None:
-    """Try the rows that the database refused once more."""
+    """Retry the rows that the database refused."""
     job = _job(job_id)
     run = job.step_run.run
     action = action_of(job)

@@ -1,4 +1,4 @@
-"""Carries a fill or compute action on: its job in the journal, its lanes, its final sweep."""
+"""Runs a fill, compute or proof action: its job in the journal, its lanes, its final sweep."""
 
 import logging
 import time
@@ -35,11 +35,11 @@ FEWEST_POISON_ROWS = 50
 
 
 class RowsRemain(RolloutError):
-    """Rows are still not right after every round."""
+    """Rows are still incorrect after every round."""
 
 
 class RowsRefused(RolloutError):
-    """Rows could not be brought back; the message names them."""
+    """Rows could not be restored; the message names them."""
 
 
 class LiveSettings:
@@ -94,9 +94,9 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
 
 
 def _counted_before(job: BackfillJob) -> Totals | None:
-    """What a job that is done again counted when it came to its end; None of any other.
+    """The counts of a job's earlier end, if it runs again; else None.
 
-    The journal has counters only of a job that came to its end; no lanes are left of that.
+    The journal has counters only of an ended job, whose lanes are gone.
     """
     if job.rounds == 1 or not job.working_seconds:
         return None
@@ -130,7 +130,7 @@ def worker_of(
 
 
 def signals_of(connection: Connection, action: Pass, job: BackfillJob) -> list[Signal]:
-    """A look at the health of a job's database, and of the application that it is for."""
+    """The health of a job's database and of its application."""
     return [*read_signals(connection, action.table), *application_signals(job.step_run.run)]
 
 
@@ -194,12 +194,12 @@ def run_job(
 def _swept(
     connection: Connection, action: Pass, job: BackfillJob, step_run: StepRun, control: Control
 ) -> bool:
-    """Whether the lanes, now at their end, leave no row; else they are to be gone through again."""
+    """Whether the finished lanes leave no row; else another round begins."""
     if isinstance(action, Proof):
         proofs.judge(connection, action, job)
         return True
     if step_run.attempts > 1:
-        # Somebody pressed retry, and may have put right what the rows were refused for.
+        # Somebody pressed retry, and may have fixed what the rows were refused for.
         retry_quarantined(connection, action, job, control)
     quarantine.refuse_too_many(connection, job.pk, most=job.most_poison_rows)
     if isinstance(action, Fill) and action.keeps:
@@ -235,7 +235,7 @@ def _why_rows_remain(connection: Connection, table: Table) -> str:
 
 
 def refuse_any(connection: Connection, job: BackfillJob) -> None:
-    """Raises RowsRefused while rows are in the quarantine of a pass on the way back."""
+    """Raises RowsRefused while rows are in the quarantine of a rollback's pass."""
     named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
     if named.number:
         raise RowsRefused(
@@ -302,7 +302,7 @@ def retry_quarantined(
     job: BackfillJob,
     control: Control | None = None,
 ) -> int:
-    """Try every row in quarantine once more, each by itself; how many are written now.
+    """Retry every row in quarantine, each in a transaction; how many were written.
 
     What the journal counts of a job that has ended follows by ``follow_quarantine``.
     """

@@ -1,4 +1,4 @@
-"""Makes databases for environments beside that of another, and drops them."""
+"""Creates databases for made environments, and drops them."""
 
 from django.utils import timezone
 from psycopg import errors
@@ -15,7 +15,7 @@ from rollout.models import Environment, EnvironmentState
 
 
 def make(made: Environment) -> Target:
-    """Make its database, empty; what a worker that died has left goes first.
+    """Create its empty database, after dropping what a crashed worker left.
 
     Raises SnapshotError and psycopg.Error.
     """
@@ -35,13 +35,13 @@ def make(made: Environment) -> Target:
 
 
 def is_ready(made: Environment) -> None:
-    """From now on it is an environment like others."""
+    """Mark it as ready for use."""
     made.state, made.ready_at = EnvironmentState.READY, timezone.now()
     made.save(update_fields=["state", "ready_at"])
 
 
 def drop(made: Environment) -> None:
-    """Drop its database, whoever is in it; the journal remembers it. Raises psycopg.Error."""
+    """Drop its database, also with sessions in it; its record stays. Raises psycopg.Error."""
     with target_beside(made).connect() as connection:
         scratch.drop(connection, made.database)
     made.state, made.gone_at = EnvironmentState.GONE, timezone.now()

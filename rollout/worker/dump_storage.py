@@ -48,7 +48,7 @@ def name_of(plan: str, environment: str, snapshot: int, token: int) -> str:
 
 
 def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) -> Stored:
-    """Write a dump as it comes and tell its bytes so far; nothing remains of one that failed.
+    """Write a dump as it comes and report its bytes so far; a failed one is removed.
 
     Raises SnapshotError, and whatever the chunks raise.
     """
@@ -78,7 +78,7 @@ def store(name: str, chunks: Iterator[bytes], *, tell: Callable[[int], None]) ->
 
 
 def remove(name: str) -> None:
-    """Remove a dump, and what there is of it when it is not whole. Raises OSError."""
+    """Remove a dump, whole or in part. Raises OSError."""
     if name:
         storage().delete(name)
         storage().delete(f"{name}{PART}")
@@ -95,7 +95,7 @@ def exists(name: str) -> bool:
 
 
 def measured(name: str, *, check: Callable[[], None]) -> Stored:
-    """Read a dump through: how long it is and what its hash is. Raises SnapshotError."""
+    """Read a dump to get its size and hash. Raises SnapshotError."""
     content, size = hashlib.sha256(), 0
     try:
         dump = open_dump(name)
@@ -136,7 +136,7 @@ class _Stream(File):  # type: ignore[type-arg]  # known to the checker alone
             yield chunk
 
     def read(self, size: int = -1) -> bytes:
-        """For storages that ask for so many bytes."""
+        """For storages that read a number of bytes."""
         parts, wanted = [self._rest], size - len(self._rest)
         while size < 0 or wanted > 0:
             chunk = self._next()
@@ -153,7 +153,7 @@ class _Stream(File):  # type: ignore[type-arg]  # known to the checker alone
         return False
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Some storages go to the beginning before they read; there is no other place to go."""
+        """Some storages seek to the beginning before they read; nothing else is possible."""
         if offset or whence != os.SEEK_SET or self.written:
             raise io.UnsupportedOperation("a dump is read once, from its beginning")
         return 0

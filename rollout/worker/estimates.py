@@ -1,4 +1,4 @@
-"""Tries a pass over a table on a sample that is rolled back."""
+"""Estimates a pass over a table by a sample that is rolled back."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The kinds of leased work: the watchdog brings back whatever of them no worker is at."""
+"""The kinds of leased work: the watchdog recovers what no worker holds."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """What workers do with leased work, whatever its kind: claim it, work, write down how it ended.
 
 A kind is a subclass, whose hooks are called in this order: ``work``, then ``done``, ``stopped`` or
-``failed``. Where ``work`` comes back before the end the queue hands it out once more, and where the
-worker dies the watchdog does. ``rollout.worker.kinds`` lists the kinds.
+``failed``. If ``work`` returns before the end, the queue hands it out again; if the worker dies,
+the watchdog does. ``rollout.worker.kinds`` lists the kinds.
 """
 
 import logging
@@ -88,7 +88,7 @@ class LeasedJob(Generic[Work]):
 
     @classmethod
     def lost(cls) -> QuerySet[Work]:
-        """The work among it that nobody has been at for longer than a lease."""
+        """The work whose lease has run out."""
         return cls.waiting().filter(leases.run_out())
 
     # The hooks.
@@ -97,7 +97,7 @@ class LeasedJob(Generic[Work]):
         """Write down for people what the work waits for."""
 
     def report_activity(self, standing: StatementActivity | None) -> None:
-        """Write down where a statement of it stands."""
+        """Write down the activity of its statement."""
 
     def work(self) -> bool:
         """Do the work, or a slice of it; whether it is over. Raises Interrupted where it stops."""
@@ -107,11 +107,11 @@ class LeasedJob(Generic[Work]):
         """Write down its good end."""
 
     def stopped(self) -> None:
-        """It came to a safe point because somebody asked, or it is another worker's now."""
+        """It reached a safe point because it was asked to stop, or another worker has it."""
         raise NotImplementedError
 
     def is_left_open_by(self, error: Exception) -> bool:
-        """Whether an error leaves open how far the work came: whoever takes it up finds out."""
+        """Whether an error leaves open how far the work came: its next worker finds out."""
         return False
 
     def failed(self, error: Exception) -> None:
@@ -124,7 +124,7 @@ class LeasedJob(Generic[Work]):
 
 
 class AttemptedJob(LeasedJob[Job]):
-    """Work that is done in one go, by one worker after the other until one comes to its end."""
+    """Work that is done in one go, by one worker after the other until one finishes."""
 
     ends: ClassVar[Mapping[str, Event]]
     """States to what the activity log says of work that ends in them."""
@@ -132,7 +132,7 @@ class AttemptedJob(LeasedJob[Job]):
     max_attempts: ClassVar[int] = 3
     """How many workers may die of it before it counts as failed."""
     again: ClassVar[str] = "try again"
-    """What advice says to do once the cause is put right."""
+    """What advice says to do once the cause is fixed."""
 
     def stopped(self) -> None:
         if self.mine(CANCELLING).exists():
@@ -163,7 +163,7 @@ class AttemptedJob(LeasedJob[Job]):
         return message, f"Look at the worker's log, then {self.again}."
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
-        """Clear away what is not to stay; fields to write besides, a longer ``advice`` too."""
+        """Clear up; more fields to write, such as a longer ``advice``."""
         return {}
 
     def log_message(self, text: str) -> str:
@@ -180,9 +180,9 @@ class AttemptedJob(LeasedJob[Job]):
         return self.waiting().filter(pk=self.job.pk, token=self.token, state__in=states)
 
     def write(self, state: str = "", **fields: Any) -> None:
-        """Write down how far it is; with a state, that it comes to that.
+        """Write down its progress, or its next state.
 
-        Raises Interrupted where it was cancelled, or is another worker's by now.
+        Raises Interrupted if it was cancelled, or another worker has it.
         """
         if state:
             written = move(self.job, state, token=self.token, **fields)
@@ -195,11 +195,11 @@ class AttemptedJob(LeasedJob[Job]):
             setattr(self.job, name, value)
 
     def tell(self, doing: str) -> None:
-        """Say what the work is at. Raises Interrupted."""
+        """Write down its present activity. Raises Interrupted."""
         self.write(doing=doing)
 
     def count_attempt(self, **fields: Any) -> None:
-        """Write down that a worker begins, also with work that is to be cancelled."""
+        """Count an attempt, also of work that is being cancelled."""
         self.job.attempts += 1
         self.mine(*self.working).update(attempts=self.job.attempts, **fields)
 
@@ -212,7 +212,7 @@ class AttemptedJob(LeasedJob[Job]):
             )
 
     def end(self, state: str, error: str = "", advice: str = "") -> None:
-        """Clear up and write down how it ended, unless it is another worker's by now."""
+        """Clear up and write down how it ended, unless another worker has it."""
         if self.held.lost:
             return
         fields = {"error": error, "advice": advice, "doing": ""}
@@ -226,7 +226,7 @@ class AttemptedJob(LeasedJob[Job]):
                 )
 
     def record(self, event: Event, text: str, *, actor: str = "") -> None:
-        """Say in the activity log what became of it, by whoever asked for it unless said."""
+        """Record what became of it, by default in the name of who requested it."""
         activity_log.record(
             event,
             self.log_message(text),
@@ -237,6 +237,6 @@ class AttemptedJob(LeasedJob[Job]):
         )
 
     def _canceller(self) -> str:
-        """Who asked for its end; not who asked for the work."""
+        """Who cancelled it, as opposed to who requested it."""
         job = self.job
         return activity_log.last_actor(self.cancel_asked, rollout=job.rollout, **{job.kind: job.pk})

@@ -1,4 +1,4 @@
-"""A worker's hold on its work: kept alive beside it, and lost once it is another's."""
+"""A worker's hold on its work, extended by a thread, lost once another worker has it."""
 
 import threading
 import time
@@ -90,7 +90,7 @@ class Lease:
             self._on_wait(reason)
 
     def report_activity(self, standing: StatementActivity | None) -> None:
-        """Have the thread write it down at its next look: whoever calls may not wait for that."""
+        """Have the thread write it down at its next look: the caller may not wait for that."""
         self._standing = standing
 
     def attach(self, connection: Connection) -> None:
@@ -159,12 +159,12 @@ def claim(work: Leased, token: int) -> bool:
 
 
 def extend(work: Leased, token: int) -> bool:
-    """Move a lease on; False when the work is another's by now."""
+    """Extend a lease; False if another worker has the work."""
     return bool(_rows(work).filter(pk=work.pk, token=token).update(lease_until=grace()))
 
 
 def take_back(work: Leased) -> bool:
-    """Take work from a worker that has not been heard of: its token is void from now on."""
+    """Take work from an unresponsive worker: its token is void from now on."""
     taken = (
         _rows(work)
         .filter(pk=work.pk, token=work.token)
@@ -180,21 +180,15 @@ def _rows(work: Leased) -> QuerySet[Leased]:
 
 
 def grace() -> Combinable:
-    """Until when work that is touched now counts as in good hands, by the database's clock.
-
-    Those of the machines may differ by more than a lease.
-    """
+    """The end of a lease that begins now, by the database's clock: those of machines differ."""
     return Now() + timedelta(seconds=SECONDS)
 
 
 def run_out() -> Q:
-    """Work that nobody has been at for longer than a lease.
-
-    One that lasts for longer than any lease does is of a clock that was set back since.
-    """
+    """Work whose lease has run out, or lasts longer than any: a clock was set back since."""
     return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + timedelta(seconds=2 * SECONDS))
 
 
 def is_held(work: Leased) -> bool:
-    """Whether a worker has just been at it."""
+    """Whether a worker holds it."""
     return _rows(work).filter(pk=work.pk).exclude(lease_until=None).exclude(run_out()).exists()

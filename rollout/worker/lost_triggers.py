@@ -1,7 +1,7 @@
-"""Triggers that a phase has made and that somebody dropped or disabled while the phase is open.
+"""Triggers of an open phase that somebody dropped or disabled.
 
-Without them the application's writes go to one side alone, and a backfill that goes on would leave
-rows behind. A phase that misses one stops, and its retry makes it again.
+Without them the application's writes go to one side only, and a backfill would leave rows behind. A
+phase that misses one stops; its retry creates it again.
 """
 
 from django.db.models import F
@@ -25,7 +25,7 @@ class TriggersLost(RolloutError):
 
 
 def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
-    """Raises TriggersLost, once the steps that make the triggers are to be done again."""
+    """Raises TriggersLost, after marking the steps that create the triggers to be done again."""
     lost = find_lost(connection, run, plan)
     if not lost:
         return
@@ -41,7 +41,7 @@ def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
 
 
 def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
-    """The triggers that are to be there by what a run has done, and are not, or are disabled."""
+    """The triggers that a run has created and that are missing or disabled."""
     if run.way != Way.FORWARD:
         return []
     live = catalog.read(connection, catalog.labels_of(plan))
@@ -52,7 +52,7 @@ def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
 
 
 def do_again(run: PhaseRun, plan: Plan, lost: list[Drift]) -> bool:
-    """Have the run's next attempt make them, and go over the rows; whether this phase can."""
+    """Have the run's next attempt create them and process the rows; whether this phase can."""
     made_by = [
         step_that_made(plan, run.phase, drift.table, Part(drift.kind, drift.column))
         for drift in lost

@@ -10,7 +10,7 @@ from rollout.plan import plans
 
 
 def try_out(rollout: Rollout, flow: str) -> str:
-    """Try a flow out, keep what came of it, and give its evidence. Raises what the flow raises."""
+    """Run a flow's smoke test, store its result, give its evidence. Raises what the flow raises."""
     alias = alias_of(rollout.environment)
     try:
         with transaction.atomic(using=alias):
@@ -24,7 +24,7 @@ def try_out(rollout: Rollout, flow: str) -> str:
 
 
 def probe_all(rollout: Rollout) -> list[FlowProbe]:
-    """Try every flow of the plan out; what came of each."""
+    """Run every smoke test of the plan; the newest result of each."""
     for flow in plans.get(rollout.plan).flows:
         try:
             try_out(rollout, flow)

@@ -10,18 +10,18 @@ from rollout.models import BackfillJob
 from rollout.plan.actions import Proof
 from rollout.plan.errors import RolloutError
 
-# As many keys as people take in; the job's page has more of them.
+# The job's page has more of them.
 MOST_NAMED = 20
 
 
 class Disproved(RolloutError):
-    """Rows are not what they are to be; the message names them."""
+    """Rows differ from what they should be; the message names them."""
 
 
 def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
-    """Raises Disproved where rows differ, or are lacking; the job has ended with that.
+    """Raises Disproved if rows differ or are missing; that ends the job.
 
-    The next try compares all rows once more: see ``begin_again``.
+    The next attempt compares all rows again: see ``begin_again``.
     """
     totals = lane_totals.totals(connection, job.pk)
     problem, differing = "", totals.quarantined
@@ -53,7 +53,7 @@ def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
 
 
 def begin_again(connection: Connection, job: BackfillJob) -> None:
-    """Have a proof that failed compare all rows once more."""
+    """Have a failed proof compare all rows again."""
     lanes.forget(connection, job.pk)
     quarantine.forget(connection, job.pk)
     job.finished_at = None
@@ -63,7 +63,7 @@ def begin_again(connection: Connection, job: BackfillJob) -> None:
 def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: int) -> str:
     named = quarantine.poison_of(job.pk, limit=MOST_NAMED).ask(connection)
     keys = keys_of(Poison(named.rows, number))
-    # Texts may differ in what nobody sees.
+    # Texts may differ in invisible characters.
     how = f"{', '.join(named.rows[0].key)}: {visible(named.rows[0].error)}" if named.rows else ""
     what = f"{job.table} {'differs' if number == 1 else 'differ'}"
     cure = "Correct them, then retry."
@@ -102,5 +102,5 @@ def sentence(proof: Proof, job: BackfillJob) -> str:
 
 
 def rows(number: int) -> str:
-    """So many rows, in words."""
+    """A number of rows, in words."""
     return f"{number:,} row" if number == 1 else f"{number:,} rows"

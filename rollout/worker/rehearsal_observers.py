@@ -25,12 +25,12 @@ from rollout.plan.plan import Plan
 from rollout.telemetry.histograms import Histogram
 
 READY_SECONDS = 60
+# How long to keep a finished run's operations, so that late reports still count.
 FORGET_SECONDS = 60
-"""So long after a run's end its operations are kept, for what is told late."""
 
 
 class ObserverDied(RolloutError):
-    """The process beside the rehearsal ended by itself; the message says what it wrote last."""
+    """The observer process ended; the message says what it wrote last."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Observer:
         self._complaints.close()
 
     def wait_until_ready(self, control: Control) -> None:
-        """Raises Interrupted, and ObserverDied where it does not come to its work."""
+        """Raises Interrupted, and ObserverDied if it does not get ready."""
         deadline = time.monotonic() + READY_SECONDS
         while not self._ready.wait(0.1):
             control.raise_if_stopped()
@@ -112,7 +112,7 @@ class Observer:
             raise ObserverDied(f"Its exit status is {self._process.returncode}. {self._said()}")
 
     def end(self) -> None:
-        """Stop the traffic and hear what is left to tell."""
+        """Stop the traffic and read the last reports."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -193,7 +193,7 @@ class Sums:
         return self.locks.setdefault((table, mode), empty)
 
     def with_earlier(self, earlier: Observation | None) -> "Sums":
-        """Together with what another worker saw before."""
+        """The sums of this worker and of an earlier one."""
         if earlier is None:
             return self
         self.operations += earlier.operations
@@ -223,14 +223,14 @@ class Sums:
 
 
 class Notes:
-    """Writes what is observed of a run beside its steps, as often as it is asked to."""
+    """Writes the observations of a run and its steps."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._earlier: dict[int, dict[int | None, Observation]] = {}
 
     def write(self, run: PhaseRun) -> None:
-        """Of the run and of each of its steps; what workers before this one saw counts too."""
+        """Write those of a run and of its steps, with what earlier workers saw."""
         if run.started_at is None:
             return
         if run.pk not in self._earlier:

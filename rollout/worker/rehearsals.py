@@ -1,4 +1,4 @@
-"""Carries a rehearsal out: every phase forward and back in a database of its own."""
+"""Runs a rehearsal: every phase forward and back in a database of its own."""
 
 import time
 from datetime import timedelta
@@ -78,7 +78,7 @@ PATIENCE = timedelta(seconds=1)
 
 
 class RehearsalFailed(RolloutError):
-    """The rehearsal came to an answer that is no."""
+    """The rehearsal found a failure."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -86,11 +86,11 @@ class RehearsalFailed(RolloutError):
 
 
 class _OthersWait(Exception):
-    """Somebody else's work has waited for a worker long enough."""
+    """Other work has waited for a worker long enough."""
 
 
 class RehearsalJob(AttemptedJob[Rehearsal]):
-    """Rehearses, or goes on where another worker stopped."""
+    """Rehearses, or resumes where another worker stopped."""
 
     model = Rehearsal
     working = REHEARSAL_UNDER_WAY
@@ -175,7 +175,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         )
 
     def _introspect(self) -> None:
-        """Raises RehearsalFailed where the schema is not what the plan expects there."""
+        """Raises RehearsalFailed if the schema is not what the plan expects."""
         rehearsal = self.rehearsal
         stage, first = rehearsal.stage, rehearsal.first_phase
         run = gates.newest_runs(stage).get(first)
@@ -197,7 +197,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             databases.drop(other.environment)
 
     def _run_phases(self) -> None:
-        """Each phase there and, the newest first, back, while the traffic goes on."""
+        """Run every phase and roll each back, newest first, while the traffic runs."""
         with Observer(
             self.plan,
             target=target_of_made(self.made).parameters,
@@ -215,7 +215,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 self._carry_on_with(run, observer, notes)
                 pause(BETWEEN_SECONDS, self.held)
                 observer.check()
-                # What was told late counts too.
+                # Late reports count too.
                 notes.write(run)
                 observer.forget_before(time.time() - FORGET_SECONDS)
                 if self._others_wait():
@@ -235,7 +235,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 return seen
 
     def _next_leg(self) -> tuple[int, Way] | None:
-        """The phase that is due and its way; None when all of it is there and back."""
+        """The next phase and its direction; None once all are rolled back."""
         runs = gates.newest_runs(self.rehearsal.stage)
         phases = range(self.rehearsal.first_phase, CONTRACT + 1)
         turned = any(run.way == Way.BACKWARD for n, run in runs.items() if n in phases)
@@ -249,7 +249,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         return None
 
     def _begin(self, phase: int, way: Way) -> PhaseRun:
-        """Start a phase without asking its gates; or find the run that is under way already."""
+        """Start a phase without asking its gates, or find its active run."""
         stage = self.rehearsal.stage
         with alone_with(stage):
             run = gates.newest_runs(stage).get(phase)
@@ -258,7 +258,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             return begin_in_rehearsal(stage, phase, way, actor_name=self.rehearsal.actor_name)
 
     def _carry_on_with(self, run: PhaseRun, observer: Observer, notes: Notes) -> None:
-        """Bring a run to its end, by this worker or another one. Raises RehearsalFailed."""
+        """Wait for a run's end, working on it meanwhile. Raises RehearsalFailed."""
         began_here = False
         while True:
             self.held.raise_if_stopped()
@@ -291,7 +291,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         )
 
     def _compare(self) -> None:
-        """Raises RehearsalFailed where something did not come back the same, or was refused."""
+        """Raises RehearsalFailed if the rollback left differences, or an operation failed."""
         self.tell("Comparing data and schema with the original.")
         with target_of_made(self.made).connect() as connection:
             self.held.attach(connection)
@@ -333,7 +333,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
-        """Its database goes, unless it is to be kept or there is something in it to look at."""
+        """Drop its database, unless it is to be kept or inspected."""
         self._end_what_is_left()
         report = rehearsals.report_of(self.rehearsal)
         lock = report.longest_lock
@@ -359,7 +359,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         return {"plan_digest": self.rehearsal.plan_digest}
 
     def _end_what_is_left(self) -> None:
-        """A run that stands still because the rehearsal does has no worker any more."""
+        """Cancel the run that ended with the rehearsal."""
         run = active_run(self.rehearsal.stage)
         if run is not None:
             leases.take_back(run)

@@ -39,7 +39,7 @@ from rollout.worker import audits
 
 @dataclass(frozen=True)
 class _Found:
-    """What is selected in all tables together, and some of it."""
+    """What is selected in all tables, with examples."""
 
     categories: dict[str, int]
     writable: int
@@ -97,13 +97,13 @@ def table_named(plan: Plan, label: str) -> Table:
 
 
 def direction_of(rollout: Rollout, change: MappingChange | None) -> Direction:
-    """A review says what texts become, so its rows follow them; after the cutover others do not."""
+    """Rows follow a review's decisions; without one, after the cutover, the new values lead."""
     modes = modes_of(rollout.plan, rollout.environment)
     return "reverse" if modes.write == "new" and change is None else "forward"
 
 
 def computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = None) -> list[int]:
-    """The jobs whose quarantine has rows that a function has no answer for."""
+    """The jobs whose quarantine has rows for which a function has no value."""
     jobs = BackfillJob.objects.filter(
         step_run__run__rollout=rollout, table=table.label, kind="compute"
     )
@@ -135,7 +135,7 @@ def step_of(run: PhaseRun) -> Step:
 
 
 def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
-    """Count the selected rows where the page could not wait for it, before any is written."""
+    """Count the selected rows before any is written, if the page could not wait for it."""
     found = run.repair
     if found.before or run.steps.exists():
         return
@@ -159,7 +159,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
 
 
 def count_after(run: PhaseRun, connection: Connection, control: Control) -> None:
-    """Count what is left of the selected rows, and what was written. Twice is as good as once."""
+    """Count the remaining and the written rows. Idempotent."""
     control.attach(connection)
     connection.execute("SET statement_timeout = 0")
     found = run.repair
@@ -170,7 +170,7 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
 
 
 def record_end(run: PhaseRun) -> None:
-    """Write down what a repair did, and ask for the audit that shows it."""
+    """Record what a repair did, and request the audit that shows it."""
     found = run.repair
     activity_log.record(
         Event.REPAIR_DONE,

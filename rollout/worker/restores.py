@@ -1,4 +1,4 @@
-"""Puts a snapshot back in place of a plan's tables."""
+"""Restores a snapshot in place of a plan's tables."""
 
 import logging
 from collections.abc import Callable
@@ -46,13 +46,12 @@ from rollout.worker.snapshots import recorded
 _log = logging.getLogger(__name__)
 
 
+# Maximum age of the fallback snapshot before production is replaced, and of an approval's request.
 FRESH = timedelta(hours=1)
-"""So young is to be the snapshot of production that one is restored over, and so long an approval
-may be waited for."""
 
 
 class RestoreJob(AttemptedJob[Restore]):
-    """Puts a snapshot back, where a database is to be made for it into that."""
+    """Restores a snapshot, if need be into a database that it creates first."""
 
     model = Restore
     working = RESTORE_WORKING
@@ -79,7 +78,7 @@ class RestoreJob(AttemptedJob[Restore]):
         self.count_attempt(started_at=restore.started_at)
         self._refuse_more_attempts()
         if self._is_committed():
-            # Who wrote there since would lose it, if the tables were replaced once more.
+            # Replacing the tables again would lose what was written since.
             self._note()
             return True
         if restore.state == RestoreState.CANCELLING:
@@ -119,7 +118,7 @@ class RestoreJob(AttemptedJob[Restore]):
         self.refuse_more_attempts()
 
     def is_left_open_by(self, error: Exception) -> bool:
-        """Whoever takes it up asks the server what became of its transaction."""
+        """Its next worker asks the server what became of its transaction."""
         cut_off = not isinstance(error, psycopg.Error) or connection_lost(error)
         return self.may_be_committed and cut_off
 
@@ -133,7 +132,7 @@ class RestoreJob(AttemptedJob[Restore]):
         return "Cancelled. Nothing was changed.", ""
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
-        """The database that was made for it goes."""
+        """Drop the database that was created for it."""
         if self.restore.environment is not None:
             databases.drop(self.restore.environment)
         return {}
@@ -170,7 +169,7 @@ class RestoreJob(AttemptedJob[Restore]):
         return databases.make(made)
 
     def _done(self) -> None:
-        """It is done, also where somebody asked to cancel it after the tables were replaced."""
+        """Mark it as done, even if it was cancelled after the tables were replaced."""
         self.write(RestoreState.DONE, doing="")
         if self.restore.environment is not None:
             databases.is_ready(self.restore.environment)
@@ -207,7 +206,7 @@ def put_back(
 
 
 def gather_statistics(into: Rollout, target: Target) -> None:
-    """Do to restored tables what autovacuum would do in a while. Raises psycopg.Error."""
+    """Do for restored tables what autovacuum would do later. Raises psycopg.Error."""
     with target.connect() as connection:
         for relation in relations_of(connection, plan_of(into)):
             # As tables are that have been in use: hint bits set, statistics there.
@@ -229,7 +228,7 @@ def refuse_unless_verified(snapshot: Snapshot) -> None:
 
 
 def why_not_fresh(restore: Restore) -> str:
-    """Production is replaced only when what it holds now can be had back."""
+    """Why production may not be replaced: what it holds now could not be restored."""
     newest = Snapshot.objects.filter(
         rollout=restore.rollout, state=SnapshotState.VERIFIED, taken_at__isnull=False
     ).order_by("-taken_at")
@@ -315,7 +314,7 @@ def _run(
     )
     if way == Way.BACKWARD:
         return
-    # A rollback undoes the steps that were begun; a retry asks the catalog for each anew.
+    # A rollback undoes the started steps; a retry asks the catalog for each again.
     StepRun.objects.bulk_create(
         StepRun(
             run=run,

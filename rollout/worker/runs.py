@@ -1,4 +1,4 @@
-"""Carries a phase run on, a slice of time at a time, in whichever worker the queue gives it to."""
+"""Runs a phase, a slice of time at a time, in the worker that the queue picks."""
 
 import logging
 import time
@@ -51,8 +51,8 @@ _FAILED = {
     Way.BACKWARD: Event.ROLLBACK_FAILED,
     Way.REPAIR: Event.REPAIR_FAILED,
 }
+# How long a worker works on a run before other messages get their turn.
 SLICE_SECONDS = 5.0
-"""How long a worker goes on before it lets the queue have its turn."""
 
 
 class StepFailed(RolloutError):
@@ -60,7 +60,7 @@ class StepFailed(RolloutError):
 
 
 class RunJob(LeasedJob[PhaseRun]):
-    """Goes on with a run for a slice of time."""
+    """Works on a run for a slice of time."""
 
     model = PhaseRun
     working = WORKING
@@ -77,7 +77,7 @@ class RunJob(LeasedJob[PhaseRun]):
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The steps of the run in order. A rollback undoes, newest first, those that were begun."""
+        """The steps of the run in order. A rollback undoes the started ones, newest first."""
         if self.run.way == Way.REPAIR:
             return [repairs.step_of(self.run)]
         steps = list(self.plan.phases[self.run.phase].steps)
@@ -105,14 +105,14 @@ class RunJob(LeasedJob[PhaseRun]):
             StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
 
     def report_activity(self, standing: StatementActivity | None) -> None:
-        """Write down where the statement of the present step stands."""
+        """Write down the activity of the present step's statement."""
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk, state=StepState.RUNNING).update(
                 standing=standing.as_data() if standing else None, waiting_for=str(standing or "")
             )
 
     def work(self) -> bool:
-        """Do steps until the slice, the phase or somebody's patience ends."""
+        """Do steps until the slice or the phase ends, or somebody stops it."""
         if self.run.state == RunState.QUEUED:
             move(
                 self.run,
@@ -140,7 +140,7 @@ class RunJob(LeasedJob[PhaseRun]):
         return not self.is_to_stop and connection_lost(error)
 
     def _run_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
-        """Do a step; False when the slice ended before the step did."""
+        """Do a step; False if the slice ended first."""
         row, created = StepRun.objects.get_or_create(
             run=self.run, step=step.id, defaults={"position": position}
         )
@@ -210,7 +210,7 @@ class RunJob(LeasedJob[PhaseRun]):
             self._record(event, f"{step.description}: {self._told(row.result)}", step=step.id)
 
     def _told(self, result: str) -> str:
-        """What became of a step, for who reads it without the phase's page: which way it went."""
+        """A step's result for the activity log, which says if it was rolled back."""
         if self._backward and "roll" not in result.lower():
             return f"{_ROLLED_BACK} {result}"
         return result
@@ -223,7 +223,7 @@ class RunJob(LeasedJob[PhaseRun]):
         held: Lease,
         earlier: Sequence[Statement],
     ) -> str | None:
-        """Carry an action out; a sentence of its result, or None when the slice ended first."""
+        """Do an action; a sentence of its result, or None if the slice ended first."""
         assert self.step_run is not None
         match action:
             case Statement():
@@ -287,7 +287,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
 
     def _stopped_by(self, to: RunState) -> str:
-        """Who asked it to stop: a person, or a guardrail by its name; not who started it."""
+        """Who stopped it: a person, or a guardrail by its name."""
         events = (
             (Event.CANCEL_ASKED_FOR,)
             if to == RunState.CANCELLED
@@ -322,12 +322,12 @@ class RunJob(LeasedJob[PhaseRun]):
 
     @property
     def _applied(self) -> str:
-        """What a statement came to."""
+        """The result of a statement."""
         return _ROLLED_BACK if self._backward else "Applied."
 
     @property
     def _already(self) -> str:
-        """The same where the catalog showed that it was done before."""
+        """The same if the catalog shows that it was done before."""
         return "Already rolled back." if self._backward else "Already applied."
 
     @property
@@ -353,9 +353,9 @@ class RunJob(LeasedJob[PhaseRun]):
 
 
 def _can_be_asked(action: Action) -> bool:
-    """Whether the catalog tells if an action is done, however often it was done before.
+    """Whether the catalog says if an action is done, so that asking again is safe.
 
-    What a later one left half done may be an earlier one's to clear away: an index not valid.
+    An earlier action may clear up what a later one left half done, such as an invalid index.
     """
     return isinstance(action, Statement) and action.done is not None
 

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class SnapshotJob(AttemptedJob[Snapshot]):
-    """Takes and verifies a snapshot, or goes on after its dump."""
+    """Takes and verifies a snapshot, or resumes after its dump."""
 
     model = Snapshot
     working = SNAPSHOT_UNDER_WAY
@@ -77,7 +77,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
-        """A dump that is not whole goes."""
+        """Remove an incomplete dump."""
         half = self.snapshot.storage_name if not self.snapshot.sha256 else ""
         try:
             dump_storage.remove(half)
@@ -119,7 +119,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                     left_out=found.left_out,
                     doing=f"Dumping {len(found.relations)} tables.",
                 )
-                # A dump that is stopped half way ends its program here, not when it is collected.
+                # Ends the program of a dump that stops half-way.
                 with closing(dump(programs, self.target, found, self.held)) as chunks:
                     stored = dump_storage.store(
                         self.snapshot.storage_name,
@@ -139,7 +139,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
             self.record(Event.SNAPSHOT_TAKEN, f"{stored.size:,} bytes dumped; verification next.")
 
     def _remove_half(self) -> None:
-        """What a worker that died has left."""
+        """Remove what a crashed worker left."""
         try:
             dump_storage.remove(self.snapshot.storage_name)
         except OSError as error:
