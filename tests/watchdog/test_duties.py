@@ -332,7 +332,7 @@ def test_rehearsal_that_was_requested_with_a_snapshot_is_answered(site: Site) ->
     )
     refused = LogEntry.objects.filter(event="rehearsal refused", data__snapshot=snapshot.pk)
     site.sees(refused.exists)
-    assert "nothing is left to rehearse" in refused.get().message
+    assert "already has every phase applied" in refused.get().message
     snapshot.refresh_from_db()
     assert not snapshot.then_rehearse
 

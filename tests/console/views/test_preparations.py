@@ -55,5 +55,5 @@ def test_what_one_may_not_request_is_left_out(before_phase_3: Rollout, engineer:
 def test_a_refusal_is_told_beside_what_was_requested(before_phase_3: Rollout, lead: Client) -> None:
     journal.ran(before_phase_3, 3, "running")
     text = lead.post(PREPARE, follow=True).content.decode()
-    assert "hold its locks" in text
+    assert "delay its locks" in text
     assert not Snapshot.objects.exists()
