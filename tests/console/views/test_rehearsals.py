@@ -73,7 +73,8 @@ def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
 
 
 def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client) -> None:
-    text = text_of(viewer, page_of(rehearsed(snapshot)))
+    page = page_of(rehearsed(snapshot))
+    text = text_of(viewer, page)
     assert "Passed: all phases ran and rolled back cleanly" in text
     for shown in (
         *("50,012", "41 s", "12.5 ms", "88.1 ms", "ACCESS EXCLUSIVE", "reads and writes"),
