@@ -87,10 +87,10 @@ class SearchForm(forms.Form):
         max_length=100, required=False, widget=forms.TextInput(attrs={"list": "known-statuses"})
     )
     price_from = forms.DecimalField(
-        label="Price from", min_value=0, max_digits=12, decimal_places=2, required=False
+        label="Minimum price", min_value=0, max_digits=12, decimal_places=2, required=False
     )
     price_to = forms.DecimalField(
-        label="Price to", min_value=0, max_digits=12, decimal_places=2, required=False
+        label="Maximum price", min_value=0, max_digits=12, decimal_places=2, required=False
     )
 
     def clean(self) -> dict[str, Any]:

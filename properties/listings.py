@@ -104,7 +104,7 @@ class Cursor:
         try:
             return cls(EPOCH + timedelta(microseconds=int(microseconds)), UUID(hex=key))
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{text!r} is no place in a search") from error
+            raise ValueError(f"Invalid page token {text!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,7 +147,7 @@ def look_round(browser: Browser) -> None:
         shown = browser.get(f"{CONSOLE}{page}")
         assert (shown.status, "Rollout" in shown.text) == (200, True), shown.text
     missing = browser.get(f"{CONSOLE}nonsense/production/")
-    assert (missing.status, "To the rollouts" in missing.text) == (404, True)
+    assert (missing.status, "Go to rollouts" in missing.text) == (404, True)
 
 
 def texts_of(url: str) -> list[tuple[object, ...]]:

@@ -65,19 +65,21 @@
     const place = document.getElementById("connection");
     if (place.textContent !== text) place.textContent = text;
   };
+  let seen = new Date();
   const failed = (text) => {
     failures += 1;
-    say(`${text} What you see may be out of date; trying again.`);
+    say(`${text} Showing data from ${seen.toLocaleTimeString()}; retrying…`);
   };
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
-    document.addEventListener(name, () => failed("The server does not answer."));
+    document.addEventListener(name, () => failed("Can't reach the server."));
   }
   document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
-    failed(xhr.status === 503 ? "The database does not answer." : `The server answered with an error (${xhr.status}).`);
+    failed(xhr.status === 503 ? "Database unavailable." : `Server error (${xhr.status}).`);
   });
   document.addEventListener("htmx:afterOnLoad", ({ detail: { xhr } }) => {
     if (xhr.status >= 400) return;
     failures = 0;
+    seen = new Date();
     say("");
   });
 })();

@@ -333,8 +333,8 @@ def test_a_database_that_goes_and_comes_back_is_said_and_seen_on_the_open_page(
         lead.open(PAGE)
         with closed(database):
             ask_again(lead)
-            lead.reads("The database does not answer.")
+            lead.reads("Database unavailable.")
             assert "Property classification" in lead.text, "what was known stays"
         ask_again(lead)
-        lead.page.get_by_text("The database does not answer.").wait_for(state="detached")
+        lead.page.get_by_text("Database unavailable.").wait_for(state="detached")
         assert all("503" in problem for problem in lead.problems), lead.problems

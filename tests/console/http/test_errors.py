@@ -58,7 +58,7 @@ def test_a_database_that_is_away_gets_a_page_that_says_so(
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
     text = response.content.decode()
-    assert "The database does not answer" in text
+    assert "Database unavailable" in text
     assert "See whether PostgreSQL is running" in text
     assert 'href="">Try again</a>' in text
     assert "Traceback" not in text
@@ -71,7 +71,7 @@ def test_any_other_mistake_gets_the_usual_page(visitor: Client) -> None:
     response = visitor.get("/broken/")
     assert response.status_code == 500
     text = response.content.decode()
-    assert "Something broke here" in text
+    assert "Something went wrong" in text
     assert "secret" not in text
     assert "If it breaks again, tell whoever runs the server" in text
     assert 'href="">Try again</a>' in text
@@ -88,7 +88,7 @@ def test_the_console_says_so_when_its_database_is_really_away(committed_db: Data
     finally:
         connection.settings_dict["NAME"] = there
     assert response.status_code == 503
-    assert "The database does not answer" in response.content.decode()
+    assert "Database unavailable" in response.content.decode()
     assert lead.get(journal.PAGE).status_code == 200
 
 
@@ -97,11 +97,11 @@ def test_the_console_says_so_when_its_database_is_really_away(committed_db: Data
 def test_a_page_that_broke_shows_the_id_of_its_request(visitor: Client, error: Exception) -> None:
     Broken.error = error
     response = visitor.get("/broken/")
-    shown = f"<p>Request <code>{response['X-Request-ID']}</code></p>"
+    shown = f"<p>Request ID <code>{response['X-Request-ID']}</code></p>"
     assert shown in response.content.decode()
 
 
-TO_THE_ROLLOUTS = '<a class="button" href="/rollout/">To the rollouts</a>'
+TO_THE_ROLLOUTS = '<a class="button" href="/rollout/">Go to rollouts</a>'
 
 
 def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
@@ -131,7 +131,7 @@ def test_what_is_not_there_says_where_to_go_on(
     response = viewer.get(address)
     text = response.content.decode()
     assert response.status_code == 404
-    assert "There is nothing here" in text
+    assert "Page not found" in text
     assert says in text
     assert TO_THE_ROLLOUTS in text
 
@@ -146,9 +146,9 @@ def test_a_form_that_is_out_of_date_says_so_and_to_send_it_again(
     response = browser.post(f"{journal.PAGE}pause/")
     text = response.content.decode()
     assert response.status_code == 403
-    assert "The form was out of date" in text
-    assert "Nothing was done." in text
-    assert "Go back, load the page again, and send it once more." in text
+    assert "This form has expired" in text
+    assert "Nothing was changed." in text
+    assert "Reload the page and" in text
     assert TO_THE_ROLLOUTS in text
 
 
@@ -159,7 +159,7 @@ def test_an_address_that_takes_a_press_alone_leads_to_where_the_button_is(
     text = response.content.decode()
     assert (response.status_code, response["Allow"]) == (405, "POST")
     assert "opening an address changes nothing here" in text
-    assert f'<a class="button" href="{journal.PAGE}">To the rollout</a>' in text
+    assert f'<a class="button" href="{journal.PAGE}">Go to the rollout</a>' in text
     assert TO_THE_ROLLOUTS in lead.get("/rollout/jobs/1/pace/").content.decode()
 
 
@@ -168,8 +168,8 @@ def test_what_no_page_sends_is_answered_with_what_to_do(lead: Client) -> None:
     response = lead.post("/rollout/notifications/", fields)
     text = response.content.decode()
     assert response.status_code == 400
-    assert "Nothing was done." in text
-    assert "Go back, load the page again, and send it once more." in text
+    assert "Nothing was changed." in text
+    assert "Reload the page and" in text
 
 
 def test_what_is_too_large_says_to_send_less(lead: Client, settings: LazySettings) -> None:

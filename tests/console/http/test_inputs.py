@@ -210,7 +210,7 @@ def test_a_field_that_is_no_text_or_is_too_long_is_refused(
     answer = lead.post(f"{journal.PAGE}{path}", form)
     assert answer.status_code == 400
     text = answer.content.decode()
-    assert "Nothing was done." in text
+    assert "Nothing was changed." in text
     assert len(text) < 10_000
     assert not SignOff.objects.exists()
 

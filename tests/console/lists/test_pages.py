@@ -267,7 +267,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
 ) -> None:
     make_of(address)(rollout, 0)
     text = text_of(viewer, address, after="9" * 18, order="oldest")
-    assert "The list ends before this place." in text
+    assert "No more results." in text
     assert 'href="?order=oldest' in text.split("The list ends")[1].split(">")[0]
 
 
@@ -278,7 +278,7 @@ def test_beyond_the_end_a_link_leads_to_the_beginning(
         (SNAPSHOTS, "No snapshots yet."),
         (REHEARSALS, "No rehearsals yet."),
         (JOBS, "No jobs yet."),
-        (NOTIFICATIONS, "Nothing was sent yet. Choose above what you want to be told."),
+        (NOTIFICATIONS, "No deliveries yet. Choose above which events to send."),
         (LOG, "No activity yet."),
     ],
 )
@@ -295,7 +295,7 @@ def test_without_a_plan_the_first_page_says_where_one_is_written(
 ) -> None:
     monkeypatch.setattr("rollout.console.views.rollouts.all_rollouts", list)
     text = text_of(viewer, "/rollout/")
-    assert "No plan is registered. Write one in an app's <code>rollout.py</code>" in text
+    assert "No plans yet. Register one in an app’s <code>rollout.py</code>" in text
 
 
 def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
@@ -305,7 +305,7 @@ def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
     assert "No staging databases. A staging database is a separate environment" in without_snapshots
     assert f'<a href="{SNAPSHOTS}">take one first</a>' in without_snapshots
     notifications = text_of(lead, NOTIFICATIONS)
-    assert "No webhook is configured. They are named in the settings" in notifications
+    assert "No webhooks configured. Add them in the settings" in notifications
     whole = text_of(lead, PAGE)
     assert "No audits yet. An audit compares" in whole
     assert "No snapshots yet. A snapshot is a dump" in whole

@@ -41,7 +41,7 @@ def test_a_viewer_chooses_what_to_be_told_of_and_changes_it(
 def test_who_ticks_without_an_address_reads_that_nothing_is_sent(
     rollout: Rollout, viewer: Client
 ) -> None:
-    warning = "Nothing is sent to you: you have no e-mail address."
+    warning = "Your account has no email address, so nothing is sent to you."
     assert warning not in journal.text_of(viewer, PAGE)
     answer = viewer.post(PAGE, {"ticked": ["all:failed"]}, follow=True).content.decode()
     assert warning in answer
@@ -68,7 +68,7 @@ def test_a_lead_chooses_for_a_webhook_and_the_log_says_so(rollout: Rollout, lead
     # To be told of nothing is a choice too.
     lead.post(f"{PAGE}webhooks/chat/choose/", {})
     assert kinds_of(webhook="chat") == {"all": []}
-    assert "Chosen here." in journal.text_of(lead, PAGE)
+    assert "Customised here." in journal.text_of(lead, PAGE)
 
 
 def test_neither_the_address_nor_the_secret_of_a_webhook_is_on_the_page(lead: Client) -> None:

@@ -33,7 +33,7 @@ def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Clien
     text = text_of(lead, PAGE)
     assert "Ready to start" in text
     assert f'href="{PAGE}phases/0/start/"' in text
-    assert "Nothing has been done yet." in text
+    assert "No activity yet." in text
     assert "No audits yet. An audit compares" in text
 
 
@@ -159,7 +159,7 @@ def test_what_was_done_last_leaves_single_steps_to_the_log(
         ("/rollout/jobs/77777777/", "Backfill job 77777777 not found."),
         ("/rollout/jobs/99999999999999999999/", "Backfill job 99999999999999999999 not found."),
         ("/rollout/audits/77777777/", "Audit 77777777 not found."),
-        ("/rollout/a/b/c/d/e/", "No page has this address: <code>/rollout/a/b/c/d/e/</code>"),
+        ("/rollout/a/b/c/d/e/", "No page matches <code>/rollout/a/b/c/d/e/</code>"),
     ],
 )
 def test_what_does_not_exist_is_named_in_the_answer(
