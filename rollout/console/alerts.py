@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -15,6 +16,8 @@ from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
+    PhaseRun,
+    Rollout,
     RunState,
     Snapshot,
     SnapshotState,
@@ -47,13 +50,24 @@ def health_of(alerts: Iterable[Alert]) -> str:
     return next((tone for tone in ("bad", "warn") if tone in tones), "good")
 
 
+class StatePhase(Protocol):
+    """A phase, as far as its state is told."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def way(self) -> str: ...
+    @property
+    def run(self) -> PhaseRun | None: ...
+
+
 def alerts_for(
-    status: RolloutStatus, rules: Iterable[RuleRow], audits: Iterable[AuditReport]
+    status: RolloutStatus, rules: Sequence[RuleRow], audits: Iterable[AuditReport]
 ) -> list[Alert]:
-    """None when worker and watchdog answer, every phase that began goes on or is done, guardrails
-    are OK, rows match, snapshots can be restored and the clock runs evenly."""
-    rollout = status.rollout
-    here = rollout.get_absolute_url()
+    """None when worker and watchdog answer, the clock runs evenly and the rollout is well."""
+    here = status.rollout.get_absolute_url()
     alerts = []
     if not status.liveness.worker_alive:
         alerts.append(Alert("No worker online.", here))
@@ -61,9 +75,23 @@ def alerts_for(
         alerts.append(Alert("No watchdog online.", here))
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
-    rows = list(rules)
-    pausing = {row.state.run_id for row in rows if row.state is not None and row.doing}
-    for phase in status.phases:
+    snapshots = status.evidence.facts.snapshots
+    return alerts + alerts_of(status.rollout, status.phases, rules, audits, snapshots)
+
+
+def alerts_of(
+    rollout: Rollout,
+    phases: Sequence[StatePhase],
+    rules: Sequence[RuleRow],
+    audits: Iterable[AuditReport],
+    snapshots: Sequence[Snapshot],
+) -> list[Alert]:
+    """Those of a rollout itself: none when no phase stopped short, guardrails are OK, rows match
+    and snapshots can be restored."""
+    here = rollout.get_absolute_url()
+    alerts = []
+    pausing = {row.state.run_id for row in rules if row.state is not None and row.doing}
+    for phase in phases:
         stopped = STOPPED_STATES.get(phase.state)  # type: ignore[call-overload]
         if stopped is None or (phase.run is not None and phase.run.pk in pausing):
             continue
@@ -78,11 +106,9 @@ def alerts_for(
         if newest.status == AuditStatus.MISMATCHED:
             text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
         alerts.append(Alert(text, newest.get_absolute_url()))
-    alerts += _of_snapshots(status.evidence.facts.snapshots)
-    alerts += [
-        _of_guardrail(row, status, here) for row in rows if row.verdict == "broken" or row.doing
-    ]
-    return alerts
+    alerts += _of_snapshots(snapshots)
+    breached = [row for row in rules if row.verdict == "broken" or row.doing]
+    return alerts + [_of_guardrail(row, rollout, phases, here) for row in breached]
 
 
 def _of_jump(jump: WatchedTime) -> Alert:
@@ -114,10 +140,10 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:
     ]
 
 
-def _of_guardrail(row: RuleRow, status: RolloutStatus, here: str) -> Alert:
+def _of_guardrail(row: RuleRow, rollout: Rollout, phases: Sequence[StatePhase], here: str) -> Alert:
     """What a guardrail does at present, and what to press where it does not heal itself."""
     name = f"Guardrail “{row.rule.id}” {row.standing}"
-    url = f"{rollout_url(status.rollout, 'monitoring')}#rules"
+    url = f"{rollout_url(rollout, 'monitoring')}#rules"
     match row.rule.action if row.doing else "warn":
         case "warn":
             return Alert(f"{name}.", url, "warn")
@@ -125,7 +151,7 @@ def _of_guardrail(row: RuleRow, status: RolloutStatus, here: str) -> Alert:
             return Alert(f"{name}: backfills are throttled.", url, "info")
         case "pause":
             paused = row.state.run_id if row.state else None
-            phase = next((p for p in status.phases if p.run and p.run.pk == paused), None)
+            phase = next((p for p in phases if p.run and p.run.pk == paused), None)
             effect = f"phase {phase.number} is paused" if phase else "the run is paused"
             url, cure = f"{here}phases/{phase.number}/" if phase else here, "Resume it."
         case _:

@@ -82,6 +82,14 @@ class RolloutState:
         return f"{what} · {self.status.rollout.environment}"
 
 
+def kind_of(summary: RolloutSummary) -> str:
+    """``running``, ``stopped``, ``idle`` or ``complete``."""
+    state = RolloutState(summary, current_phase(summary))
+    if state.run is not None:
+        return "running" if state.run.active and state.run.state != RunState.PAUSED else "stopped"
+    return "complete" if state.is_complete else "idle"
+
+
 def states_of(summaries: Sequence[RolloutSummary]) -> list[RolloutState]:
     """The states of several rollouts; the steps that are active are read at once."""
     active = [summary.active.pk for summary in summaries if summary.active is not None]
@@ -124,7 +132,7 @@ class Waiting:
 
 def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
     """``evidence`` is that of the next phase, where the page has read it already."""
-    evidence = evidence or _evidence_of(summary)
+    evidence = evidence or evidence_of(summary)
     newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
     is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
     return Waiting(
@@ -135,7 +143,8 @@ def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Wai
     )
 
 
-def _evidence_of(summary: RolloutSummary) -> Evidence:
+def evidence_of(summary: RolloutSummary) -> Evidence:
+    """That of the next phase, or of the last one in the end."""
     runs = {phase.number: phase.run for phase in summary.phases if phase.run is not None}
     due = len(summary.phases) - 1 if summary.next_phase is None else summary.next_phase
     return Evidence(summary.rollout, due, plan=summary.plan, runs=runs)

@@ -150,7 +150,9 @@ def all_rollouts() -> list[Rollout]:
     made, named = made_by_plan(), configured()
     known = {
         (rollout.plan, rollout.environment): rollout
-        for rollout in Rollout.objects.filter(plan__in=[plan.name for plan in plans])
+        for rollout in Rollout.objects.select_related("schedule").filter(
+            plan__in=[plan.name for plan in plans]
+        )
     }
     return [
         known.get((plan.name, name))

@@ -59,7 +59,7 @@ def test_an_empty_list_says_what_to_do(signed_in: Client) -> None:
 def test_a_search_that_makes_no_sense_says_so(signed_in: Client, query: dict[str, str]) -> None:
     response = signed_in.get(LIST, query)
     assert response.status_code == 200
-    assert "Nothing was searched for" in response.content.decode()
+    assert "Fix the highlighted fields to search" in response.content.decode()
     assert 'class="errorlist"' in response.content.decode()
 
 

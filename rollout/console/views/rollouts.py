@@ -1,7 +1,8 @@
 """The overview of rollouts, and the page of one."""
 
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpResponse
+from django import forms
+from django.db.models import QuerySet
+from django.http import HttpResponse, QueryDict
 from django.views.decorators.http import require_safe
 
 from rollout.console import current_phases
@@ -12,6 +13,9 @@ from rollout.console.completions import completion_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
 from rollout.console.http.shortcuts import status_or_404
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.overviews import INDEX_ORDER, rows_of
+from rollout.console.rollout_states import kind_of
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.phases import requested
@@ -20,15 +24,40 @@ from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
 from rollout.queries.pauses import pause_of
-from rollout.queries.status import all_rollouts, steps_of, summaries_of
+from rollout.queries.status import RolloutSummary, all_rollouts, steps_of, summaries_of
 from rollout.watchdog.sampled_audits import next_sample
 
 MAX_RECENT = 5
 MAX_RECENT_SNAPSHOTS = 3
 # Left out of the recent activity: the page of a phase and the health show them.
 EVENTS_LEFT_OUT = (Event.STEP_DONE, Event.STEP_ROLLED_BACK, THROTTLED, KEPT_AGAIN)
-# The order of the index: by the id alone, a rollout without entries would read all others'.
-_INDEX_ORDER = ("plan", "environment", "-id")
+# Maximum of rollouts that are found at a glance.
+MAX_WITHOUT_FILTERS = 10
+
+
+class RolloutFilter(ListFilter):
+    """Which rollouts to show; a title matches by a part, in any case."""
+
+    title = forms.CharField(required=False, max_length=100)
+    environment = choice([])
+    state = choice(
+        [("running", "Running"), ("stopped", "Stopped"), ("idle", "Idle"), ("complete", "Complete")]
+    )
+
+    def __init__(self, query: QueryDict, summaries: list[RolloutSummary]) -> None:
+        super().__init__(query)
+        self.offer("environment", {summary.rollout.environment for summary in summaries})
+
+    def matching(self, summaries: list[RolloutSummary]) -> list[RolloutSummary]:
+        title, environment = self.asked.get("title", ""), self.asked.get("environment")
+        state = self.asked.get("state")
+        return [
+            summary
+            for summary in summaries
+            if title.lower() in summary.plan.title.lower()
+            and environment in (None, summary.rollout.environment)
+            and state in (None, kind_of(summary))
+        ]
 
 
 @may("view_rollout", anywhere=True)
@@ -38,16 +67,11 @@ def overview(request: ConsoleRequest) -> HttpResponse:
     vary_on_user(request)
     seen = environments_seen_by(request.user, "view_rollout")
     summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
-    last = _last_entries([summary.rollout for summary in summaries])
+    filters = RolloutFilter(request.GET, summaries)
     page = {
-        "rows": [
-            {
-                "status": summary,
-                "phase": current_phases.current_phase(summary),
-                "last": last.get(summary.rollout.pk),
-            }
-            for summary in summaries
-        ],
+        "rows": rows_of(filters.matching(summaries)),
+        "listed": {"rows": summaries},
+        "filters": filters if len(summaries) > MAX_WITHOUT_FILTERS or filters.asked else None,
         "liveness": liveness(),
         "live": pace(any(current_phases.is_at_work(summary) for summary in summaries)),
     }
@@ -111,18 +135,7 @@ def _waits(rollout: Rollout) -> bool:
     return scheduled is not None and scheduled.state == ScheduleState.WAITING
 
 
-def _last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
-    """What was done last with each."""
-    entries = LogEntry.objects.filter(
-        plan=OuterRef("plan"), environment=OuterRef("environment")
-    ).order_by(*_INDEX_ORDER)
-    newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
-    keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
-    by_key = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
-    return {rollout: by_key[key] for rollout, key in keys.items() if key is not None}
-
-
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
     """What was done with a rollout, newest first."""
     entries = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
-    return entries.order_by(*_INDEX_ORDER)
+    return entries.order_by(*INDEX_ORDER)

@@ -59,7 +59,7 @@ def test_a_database_that_is_away_gets_a_page_that_says_so(
     assert response["Retry-After"] == "5"
     text = response.content.decode()
     assert "Database unavailable" in text
-    assert "See whether PostgreSQL is running" in text
+    assert "Check that PostgreSQL is running" in text
     assert 'href="">Try again</a>' in text
     assert "Traceback" not in text
     assert "refused" not in text
@@ -73,7 +73,7 @@ def test_any_other_mistake_gets_the_usual_page(visitor: Client) -> None:
     text = response.content.decode()
     assert "Something went wrong" in text
     assert "secret" not in text
-    assert "If it breaks again, tell whoever runs the server" in text
+    assert "If the error stays, give an administrator" in text
     assert 'href="">Try again</a>' in text
 
 
@@ -118,7 +118,7 @@ def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("/rollout/nowhere/at/all/", "See whether it is typed right"),
+        ("/rollout/nowhere/at/all/", "Check the URL"),
         ("/rollout/jobs/999999/", "not found"),
         ("/rollout/audits/999999/", "not found"),
         ("/rollout/no-such-plan/production/", "no-such-plan"),
@@ -158,7 +158,7 @@ def test_an_address_that_takes_a_press_alone_leads_to_where_the_button_is(
     response = lead.get(f"{journal.PAGE}pause/")
     text = response.content.decode()
     assert (response.status_code, response["Allow"]) == (405, "POST")
-    assert "opening an address changes nothing here" in text
+    assert "links never perform actions" in text
     assert f'<a class="button" href="{journal.PAGE}">Go to the rollout</a>' in text
     assert TO_THE_ROLLOUTS in lead.get("/rollout/jobs/1/pace/").content.decode()
 

@@ -60,7 +60,7 @@ def test_what_no_box_offers_changes_nothing(rollout: Rollout, viewer: Client, ti
 
 
 def test_a_lead_chooses_for_a_webhook_and_the_log_says_so(rollout: Rollout, lead: Client) -> None:
-    assert "What the settings say" in journal.text_of(lead, PAGE)
+    assert "Using defaults from settings" in journal.text_of(lead, PAGE)
     lead.post(f"{PAGE}webhooks/chat/choose/", {"ticked": [f"{rollout.pk}:failed"]})
     assert kinds_of(webhook="chat") == {str(rollout.pk): ["failed"]}
     entry = LogEntry.objects.get(event="notifications chosen")

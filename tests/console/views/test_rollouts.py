@@ -12,7 +12,8 @@ from rollout.console.http.fragments import FAST
 from rollout.gates import GateStatus
 from rollout.journal import watched_times
 from rollout.journal.moments import in_words
-from rollout.models import Heartbeat, Measurement, Rollout, RuleState, Snapshot
+from rollout.models import Heartbeat, Measurement, PhaseRun, Rollout, RuleState, Snapshot
+from rollout.plan import plans
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
@@ -24,9 +25,61 @@ def test_the_overview_says_where_each_rollout_stands(rollout: Rollout, viewer: C
     journal.noted(rollout, "phase failed", phase=1)
     text = text_of(viewer, "/rollout/")
     assert "Property classification" in text
-    assert "Phase 1, expand" in text
-    assert "Failed" in text
-    assert "<strong>grace</strong>, Phase failed, phase 1" in text
+    row = text.split("<tbody>")[1]
+    assert "1 Expand" in row
+    assert "Failed" in row
+    assert "Action needed" in row
+    assert "A lead to retry or roll back phase 1" in row
+    assert "Phase failed, phase 1" in row
+    assert "grace, " in row
+
+
+def test_the_overview_says_who_or_what_each_rollout_waits_for(
+    rollout: Rollout, viewer: Client
+) -> None:
+    def waits() -> str:
+        cell = text_of(viewer, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
+        return re.sub("<[^>]+>", "", cell)
+
+    assert waits() == "A lead to start phase 0"
+    run = ran(rollout, 0, "paused")
+    assert waits() == "An engineer to resume phase 0"
+    PhaseRun.objects.filter(pk=run.pk).update(state="running")
+    assert waits() == "Nothing"
+    reached(run, "compare-schema", "running", waiting_for="a lock on properties")
+    assert waits() == "A lock on properties."
+    PhaseRun.objects.filter(pk=run.pk).update(state="done")
+    for phase in (1, 2):
+        ran(rollout, phase)
+    journal.signed(rollout, "request", phase=3)
+    assert waits() == "Approval of phase 3, requested by grace"
+    for phase in (3, 4):
+        ran(rollout, phase)
+    assert waits() == "Nothing"
+
+
+def test_many_rollouts_can_be_filtered_and_take_no_more_queries_than_a_few(
+    rollout: Rollout, lead: Client, settings: Any
+) -> None:
+    def opened(environments: int, **query: str) -> tuple[str, int]:
+        there = {f"copy-{n}": "default" for n in range(environments - 1)}
+        settings.ROLLOUT = {
+            **settings.ROLLOUT,
+            "ENVIRONMENTS": {"production": "default", **there},
+        }
+        text_of(lead, "/rollout/")  # Creates those that are new.
+        with CaptureQueriesContext(connection) as queries:
+            return text_of(lead, "/rollout/", **query), len(queries)
+
+    few, of_few = opened(2)
+    many, of_many = opened(12)
+    assert of_many == of_few
+    assert 'role="search"' not in few
+    assert 'role="search"' in many
+    assert many.count('<th scope="row">') == 12 * len(list(plans))
+    one, _ = opened(12, title="CLASSIFICATION", environment="copy-3", state="idle")
+    assert one.count('<th scope="row">') == 1
+    assert "No rollout matches." in opened(12, state="complete")[0]
 
 
 def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Client) -> None:

@@ -1,0 +1,132 @@
+"""The rows of the list of rollouts: state, health, what each waits for, and the last activity.
+
+A number of queries that does not grow with the number of rollouts, but for jobs that are running.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db.models import OuterRef, Subquery
+
+from rollout.console.alerts import Alert, alerts_of
+from rollout.console.approvals import overrides_of, requests_of
+from rollout.console.formats import waiting
+from rollout.console.http.links import rollout_url
+from rollout.console.rollout_states import RolloutState, evidence_of, states_of
+from rollout.console.views.guardrails import rules_of
+from rollout.journal.moments import in_words
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    LogEntry,
+    Rollout,
+    RuleState,
+    RunState,
+    ScheduleState,
+    SignOff,
+    SignOffKind,
+    Snapshot,
+    SnapshotState,
+    Way,
+)
+from rollout.queries.status import RolloutSummary
+
+# The order of the index: by the id alone, a rollout without entries would read all others'.
+INDEX_ORDER = ("plan", "environment", "-id")
+
+OfRollout = TypeVar("OfRollout", AuditReport, RuleState, SignOff, Snapshot)
+
+
+@dataclass(frozen=True)
+class OverviewRow:
+    state: RolloutState
+    alerts: list[Alert]
+    waits: str
+    """Who or what has to act next; empty while nobody has to."""
+    url: str
+    """The page on which they do."""
+    last: LogEntry | None
+
+
+def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
+    rollouts = [summary.rollout for summary in summaries]
+    finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING).defer("translations")
+    audits = _by_rollout(
+        finished.filter(rollout__in=rollouts).order_by("rollout", "-id").distinct("rollout")
+    )
+    rules = _by_rollout(RuleState.objects.filter(rollout__in=rollouts))
+    snapshots = _by_rollout(
+        Snapshot.objects.filter(
+            rollout__in=rollouts, state__in=(SnapshotState.VERIFIED, SnapshotState.FAILED)
+        ).only("state", "sha256", "verified_at", "rollout_id")
+    )
+    sign_offs = _by_rollout(
+        SignOff.objects.filter(
+            rollout__in=rollouts,
+            kind__in=(SignOffKind.REQUEST, SignOffKind.OVERRIDE),
+            withdrawn_at=None,
+        )
+    )
+    last = last_entries(rollouts)
+    rows = []
+    for state in states_of(summaries):
+        rollout, key = state.status.rollout, state.status.rollout.pk
+        waits, url = _waits_for(state, sign_offs[key])
+        alerts = alerts_of(
+            *(rollout, state.status.phases, rules_of(rollout, rules[key])),
+            *(audits[key], snapshots[key]),
+        )
+        rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
+    return rows
+
+
+def _by_rollout(rows: Iterable[OfRollout]) -> dict[int, list[OfRollout]]:
+    of_rollouts: dict[int, list[OfRollout]] = defaultdict(list)
+    for row in rows:
+        of_rollouts[row.rollout_id].append(row)
+    return of_rollouts
+
+
+def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]:
+    """What a rollout waits for, and the page of it."""
+    status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
+    if run is not None:
+        page = rollout_url(status.rollout, "phase", run.phase)
+        what = "the repair" if run.way == Way.REPAIR else f"phase {run.phase}"
+        if run.state == RunState.PAUSED:
+            return f"An engineer to resume {what}", page
+        if not run.active:
+            return f"A lead to retry or roll back {what}", page
+        if run.state == RunState.QUEUED:
+            return "A worker", page
+        reason = state.step.waiting_for if state.step is not None else ""
+        text = waiting(reason).removeprefix("Waiting for ") if reason else ""
+        return text[:1].upper() + text[1:], page
+    if status.next_phase is None:
+        return "", here
+    page = rollout_url(status.rollout, "phase", status.next_phase)
+    evidence = evidence_of(status)
+    # Read for all rollouts at once.
+    evidence.facts.sign_offs = sign_offs
+    if requests := requests_of(evidence):
+        asker = requests[0].actor_name
+        return f"Approval of phase {status.next_phase}, requested by {asker}", page
+    if any(override.waits for override in overrides_of(evidence)):
+        return "A second lead to confirm an override", here
+    scheduled = status.rollout.scheduled
+    if scheduled is not None and scheduled.state == ScheduleState.WAITING:
+        return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page
+    return f"A lead to start phase {status.next_phase}", page
+
+
+def last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
+    """The newest entry of the activity log of each, by the rollout's key."""
+    entries = LogEntry.objects.filter(
+        plan=OuterRef("plan"), environment=OuterRef("environment")
+    ).order_by(*INDEX_ORDER)
+    newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
+    keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
+    by_key = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])
+    return {rollout: by_key[key] for rollout, key in keys.items() if key is not None}
