@@ -104,7 +104,7 @@ def test_a_destructive_phase_is_retried_only_for_the_typed_name(
     for typed in ({}, {"typed": "properties"}):
         refused = lead.post(page, {**form, **typed})
         assert refused.status_code == 422
-        assert f"Type exactly {journal.PLAN}." in refused.content.decode()
+        assert f"nothing was started. Type {journal.PLAN} to confirm." in refused.content.decode()
         run.refresh_from_db()
         assert run.state == "failed"
     accepted = lead.post(page, {**form, "typed": journal.PLAN})
