@@ -11,7 +11,7 @@ from rollout.engine.backfill import LOCK_TIMEOUT_MS
 from rollout.engine.pace import TARGET_SECONDS
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Pass, Proof
-from rollout.plan.announcement import ANNOUNCE
+from rollout.plan.session_settings import ANNOUNCE
 
 MAX_STRIPES = 16
 _ROWS_PER_STRIPE_AND_PAGE = 2

@@ -9,9 +9,8 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from rollout.plan.announcement import ANNOUNCE
 from rollout.plan.names import escaped
-from rollout.plan.session_settings import of_session
+from rollout.plan.session_settings import ANNOUNCE, of_session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from psycopg import sql
 from psycopg.sql import Composable, Composed
 
-from rollout.plan.announcement import ANNOUNCE
+from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 
 

@@ -21,14 +21,13 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.announcement import IS_APPLICATION
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.dual_write_functions import Stage, TriggerFunction
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
-from rollout.plan.session_settings import OF_EXPRESSIONS
+from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS
 from rollout.plan.translations import Lookup
 
 

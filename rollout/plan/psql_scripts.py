@@ -21,9 +21,9 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
-from rollout.plan.announcement import ANNOUNCE
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.psql_procedures import SETUP
+from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.step import PREPARE, Step
 
 _RELATION = sql.Identifier("the batch's relation")

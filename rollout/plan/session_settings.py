@@ -8,6 +8,18 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
+# The engine's own writes announce themselves to the triggers of the dual write by a setting that
+# holds the transaction's own id and ends with it, also behind a pooler. No setting of a session, a
+# role or a database can be taken for it: what the application writes is always translated.
+#
+# Runs in a transaction: what it writes from here on is not translated.
+ANNOUNCE = sql.SQL("SELECT set_config('rollout.engine', pg_current_xact_id()::text, true)")
+
+# SQL condition: the transaction has not announced itself as the engine's.
+IS_APPLICATION = sql.SQL(
+    "(current_setting('rollout.engine', true) = pg_current_xact_id_if_assigned()::text) IS NOT TRUE"
+)
+
 # How SQL itself is read: without it the backslashes of a literal are gone.
 SPELLING: Mapping[str, str] = {"standard_conforming_strings": "on"}
 # What values are read and written as.
