@@ -261,6 +261,8 @@ def status_of_made(pattern: str, method: str) -> int:
         if pattern.endswith(PARTS_OF_PAGES):
             return 302  # Opened as a page of its own it leads to the page that it is a part of.
         return 405 if last_part(pattern) in POST_ONLY else 200
+    if pattern.endswith("/approval/"):
+        return 422  # Refused without a digest, on the page that keeps the comment.
     return 302 if last_part(pattern) in MADE_FOR_POST else 405
 
 
