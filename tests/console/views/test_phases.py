@@ -132,7 +132,7 @@ def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
     standing = text_reports.as_text(status_of(rollout))
     (line,) = (one for one in standing.splitlines() if one.startswith(f"  {phase} "))
     assert line.endswith(f"pending, {level}" if level else "pending")
-    assert forward_script(plan, phase).count("-- It is ") == len(steps)
+    assert forward_script(plan, phase).count("-- This step is ") == len(steps)
 
 
 def test_a_scheduled_start_says_that_data_goes(rollout: Rollout, lead: Client) -> None:

@@ -86,7 +86,7 @@ def test_readiness_is_linked_from_the_page_of_the_rollout_and_tells_the_phase_of
             other.execute("DROP VIEW of_a_report")
     assert "<h1>Readiness</h1>" in text
     assert "1 blocking" in text
-    finding = text.partition("What needs properties (type, status)")[2]
+    finding = text.partition("Dependents of properties (type, status)")[2]
     assert '<span class="badge square">Phase 4</span>' in finding.partition("</li>")[0]
     assert "Checks left to later preflights" in text
 
