@@ -56,7 +56,7 @@ BEGIN
   END LOOP;
   IF NOT done THEN
     RAISE EXCEPTION 'The lock was not to be had. End the transactions named above, then run the '
-      'script again: it goes on here.';
+      'script again: it continues here.';
   END IF;
   IF question IS NULL THEN
     RAISE NOTICE '  done; it may be run any number of times';
@@ -225,7 +225,7 @@ BEGIN
   RAISE EXCEPTION '%', reason;
 END $refuse$;
 
-\\echo 'Looking before anything is changed. To go on all the same: psql -v anyway=1'
+\\echo 'Looking before anything is changed. To continue all the same: psql -v anyway=1'
 \\if :{{?anyway}}
 \\else
 SELECT count(*) > 0 AS at_work FROM pg_stat_activity

@@ -53,8 +53,8 @@ RUNS: Transitions = {
         R.DONE: "It finished before a safe point.",
         R.FAILED: "The step fails before a safe point.",
     },
-    R.CANCELLED: {R.QUEUED: "Somebody retries it: it goes on with the step that did not end."},
-    R.FAILED: {R.QUEUED: "Somebody retries it: it goes on with the step that did not end."},
+    R.CANCELLED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
+    R.FAILED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
     R.DONE: {},
 }
 A = AuditStatus

@@ -1,0 +1,98 @@
+"""The words of pages, messages, mails and the shell, without phrasings that nobody uses."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.plan.gates import NoRuleHolds
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("rollout", "properties", "config")
+# The wording of each pattern, and what to say instead.
+BANNED = {
+    r"\banew\b": "again, or a verb of its own: take another, rebuild",
+    r"\bthere and back\b": "forward and back, round trip",
+    r"\bput right\b": "repaired",
+    r"\b(?:goes|go|going|went|gone) on\b": "continues",
+    r"\bcom(?:e|es|ing) to (?:its|their|an) end\b": "finishes",
+    r"\b(?:is|are|was|were) told\b": "shows, says, is reported",
+    r"\blately\b": "recently, or a time",
+    r"\bas (?:it|they) (?:was|were)\b": "unchanged, restored",
+    r"\bin (?:its|the|their) way\b": "blocking",
+    r"\bout of the way\b": "terminate, remove",
+    r"\bcarr(?:y|ied|ies) out\b": "run, ran",
+    r"\basked for by\b": "requested by",
+    r"\bby (?:itself|themselves)\b": "automatically",
+    r"\bunder way\b": "running, in progress",
+    r"\bat work\b": "running",
+    r"\btaken? up\b": "resumed, started",
+    r"\btried out\b": "tested",
+    r"\bNot now\b": "Cancel",
+    r"\bLook at it\b": "Warning",
+    r"\bNeeds you\b": "Action needed",
+    r"\bBegan\b|\bBegun\b": "Started",
+    r"\bIt may (?:not )?start\b": "Ready to start, Blocked: N gates",
+    r"\bNothing is to\b": "say that no … is needed",
+    r"\b(?:is|are) to be\b": "must be, should be",
+    r"\bwhoever\b": "name the person",
+    r"\bhence\b": "so",
+    r"\bTogether\b": "Total",
+    r"\bno rule holds\b": "no guardrail blocks the next phase",
+    r"\bso (?:long|many|young|much) (?:is|are|may|a|after)\b": "at most N, for N seconds",
+}
+# Stored keys, which pages show by their labels.
+KEYS = {gate.name for gate in (NoRuleHolds,)}
+PATTERNS = {re.compile(pattern): instead for pattern, instead in BANNED.items()}
+
+
+def _literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each string that is not a statement of its own."""
+    tree = ast.parse(path.read_text())
+    statements = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if node not in statements and text not in KEYS:
+                yield node.lineno, text
+
+
+def _template_text(path: Path) -> Iterator[tuple[int, str]]:
+    # Names in addresses are keys, not words.
+    text = re.sub(r"{#.*?#}|<!--.*?-->|{% querystring .*?%}", "", path.read_text(), flags=re.DOTALL)
+    yield from enumerate(text.splitlines(), 1)
+
+
+def _texts() -> Iterator[tuple[str, int, str]]:
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "migrations" not in path.parts:
+                for line, text in _literals(path):
+                    yield str(path.relative_to(ROOT)), line, text
+    for path in sorted((ROOT / "templates").rglob("*")):
+        if path.is_file():
+            for line, text in _template_text(path):
+                yield str(path.relative_to(ROOT)), line, text
+
+
+def faults(texts: Iterator[tuple[str, int, str]]) -> list[str]:
+    """Return a line for each banned phrasing: its place, its words, and what to say instead."""
+    return [
+        f"{place}:{line}: “{match.group()}” → {instead}"
+        for place, line, text in texts
+        for pattern, instead in PATTERNS.items()
+        for match in pattern.finditer(text)
+    ]
+
+
+def test_pages_and_messages_have_no_banned_phrasing() -> None:
+    assert not faults(_texts()), "\n" + "\n".join(faults(_texts()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The snapshot is made anew.", "It went there and back", "3 gates in the way", "Not now"],
+)
+def test_a_banned_phrasing_is_found(text: str) -> None:
+    assert len(faults(iter([("a page", 1, text)]))) == 1
