@@ -50,7 +50,7 @@ def test_the_page_of_an_unprotected_environment_says_so(
     settings: Any, rollout: Rollout, admin_client: Client, named: object
 ) -> None:
     environments(settings, production=named)
-    says_so = "production is not protected: no approval" in text_of(
+    says_so = "production is not protected: approval, soak" in text_of(
         admin_client, f"/rollout/{rollout.plan}/production/"
     )
     assert says_so == (named != "default")
