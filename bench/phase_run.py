@@ -13,12 +13,12 @@ from bench.run import say
 from bench.server import Database, create, django_uses
 from bench.traffic import Traffic, traffic
 from rollout.engine import ddl
-from rollout.models import BackfillJob, PhaseRun, Way
+from rollout.models import BackfillJob, Direction, PhaseRun
 
 TABLES = ("properties", "property_images", "property_types", "property_statuses")
 LONGEST_HOLD_MS = 50.0
 LOCK_TIMED_OUT = "canceling statement due to lock timeout"
-PHASES = {Way.FORWARD: "phase", Way.BACKWARD: "rollback of phase"}
+PHASES = {Direction.FORWARD: "phase", Direction.BACKWARD: "rollback of phase"}
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,10 @@ class PhaseRuns:
         with workers(self.database), watched(self.database, TABLES) as locks:
             self._carry_out(0)
             report = Report(self.rows, self._idle())
-            report.forward |= self._measured(locks, Way.FORWARD, 1)
+            report.forward |= self._measured(locks, Direction.FORWARD, 1)
             self._carry_out(2)
-            report.forward |= self._measured(locks, Way.FORWARD, 3, 4)
-            report.backward |= self._measured(locks, Way.BACKWARD, 4, 3, 2, 1)
+            report.forward |= self._measured(locks, Direction.FORWARD, 3, 4)
+            report.backward |= self._measured(locks, Direction.BACKWARD, 4, 3, 2, 1)
         return report
 
     def _load(self) -> None:
@@ -156,7 +156,7 @@ class PhaseRuns:
         alone = seen.between(started, ended)
         return {"app_max_ms": round(alone.longest, 1), "app_p99_ms": round(alone.p99, 1)}
 
-    def _measured(self, locks: Locks, way: Way, *phases: int) -> dict[int, Figures]:
+    def _measured(self, locks: Locks, way: Direction, *phases: int) -> dict[int, Figures]:
         """Phases one after the other, with the application beside them all the time."""
         spans: dict[int, tuple[float, float, int, PhaseRun]] = {}
         with self._traffic() as seen:
@@ -198,7 +198,7 @@ class PhaseRuns:
             held_back=self._held_back(run),
         )
 
-    def _carry_out(self, number: int, way: Way = Way.FORWARD) -> PhaseRun:
+    def _carry_out(self, number: int, way: Direction = Direction.FORWARD) -> PhaseRun:
         say(f"{PHASES[way]} {number}")
         return carry_out(application.PLAN, number, way)
 

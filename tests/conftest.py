@@ -293,7 +293,7 @@ def short_plan(prepared: "Rollout", monkeypatch: pytest.MonkeyPatch) -> "Snapsho
 
     monkeypatch.setattr(rehearsals, "CONTRACT", 1)
     monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
-    monkeypatch.setattr(rehearsals, "ALONE_SECONDS", 0.3)
+    monkeypatch.setattr(rehearsals, "BASELINE_SECONDS", 0.3)
     return rollouts.snapshot_of(prepared)
 
 

@@ -19,6 +19,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import void_reason
 from rollout.journal import heartbeats
 from rollout.journal.moments import by_the_database
+from rollout.journal.transitions import move
 from rollout.models import (
     Environment,
     FlowProbe,
@@ -52,9 +53,8 @@ from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
 from rollout.watchdog.queue_beat import LOST_AFTER_SECONDS, QueueBeat
 from rollout.worker import leases
-from rollout.worker.restores import why_not_fresh
+from rollout.worker.restores import refusal_to_replace
 from rollout.worker.runs import RunJob
-from rollout.worker.transitions import move
 from tests import rollouts
 from tests.rollouts import ADA
 
@@ -211,7 +211,7 @@ class TestWhatIsOfATimeToCome:
         restored = verified_snapshot(rollout, timezone.now())
         verified_snapshot(rollout, self.AT)
         restore = restored.restores.create(rollout=rollout)
-        assert "Take one first" in why_not_fresh(restore)
+        assert "Take one first" in refusal_to_replace(restore)
 
     def test_a_rehearsal_is_not_fresh(self, rollout: Rollout) -> None:
         snapshot = verified_snapshot(rollout, timezone.now() - 2 * HOUR)
@@ -224,7 +224,7 @@ class TestWhatIsOfATimeToCome:
         )
         Rehearsal.objects.create(
             rollout=rollout,
-            stage=rollout,
+            sandbox=rollout,
             environment=place,
             snapshot=snapshot,
             state=RehearsalState.PASSED,

@@ -12,7 +12,7 @@ from config import processes
 from config.home import ROOT
 from rollout import queue, runner
 from rollout.journal.heartbeats import liveness
-from rollout.models import BackfillJob, PhaseRun, RunState, StepRun, Way
+from rollout.models import BackfillJob, Direction, PhaseRun, RunState, StepRun
 from rollout.plan import plans
 from rollout.queries.status import find_rollout
 from rollout.worker import leases
@@ -58,7 +58,7 @@ def _await_workers() -> None:
         time.sleep(0.1)
 
 
-def carry_out(plan: str, number: int, way: Way = Way.FORWARD) -> PhaseRun:
+def carry_out(plan: str, number: int, way: Direction = Direction.FORWARD) -> PhaseRun:
     """A phase by the queue and its workers, to its end. Raises DidNotEnd.
 
     Gates and approvals ask people, and nobody is here: what counts is what steps do.

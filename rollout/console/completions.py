@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rollout.journal.environments import is_protected
-from rollout.models import Measurement, SignOffKind, Snapshot, SnapshotState, Way
+from rollout.models import Direction, Measurement, SignOffKind, Snapshot, SnapshotState
 from rollout.plan.archives import ArchiveLegacy, archive_name
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
@@ -86,7 +86,7 @@ def _records(status: RolloutStatus) -> list[PhaseRecord]:
             approvals.setdefault(sign_off.run_id, []).append(sign_off.actor_name)
     records = []
     for phase in status.phases:
-        leg = leg_of(report, phase.number, Way.BACKWARD)
+        leg = leg_of(report, phase.number, Direction.BACKWARD)
         approved_by = approvals.get(phase.run.pk, []) if phase.run else []
         records.append(PhaseRecord(phase, approved_by, leg.seconds if leg else None))
     return records

@@ -14,12 +14,12 @@ from rollout.models import (
     WORKING,
     AuditReport,
     BackfillJob,
+    Direction,
     PhaseRun,
     RunState,
     SnapshotState,
     StepRun,
     StepState,
-    Way,
 )
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
@@ -144,11 +144,11 @@ def rehearsal_action(status: RolloutStatus) -> Action:
 def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:
     """How the rollback went in rehearsal that the page of a phase offers."""
     due = phase.number
-    if phase.state == PENDING and phase.way == Way.BACKWARD and status.phase is not None:
+    if phase.state == PENDING and phase.way == Direction.BACKWARD and status.phase is not None:
         due = status.phase
     if not status.phases[due].can_roll_back:
         return None
-    return forecast_of(status.rollout, due, Way.BACKWARD)
+    return forecast_of(status.rollout, due, Direction.BACKWARD)
 
 
 def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from django.db.models import QuerySet
 
-from rollout.models import BackfillJob, PhaseRun, Rollout, Way
+from rollout.models import BackfillJob, Direction, PhaseRun, Rollout
 
 # Maximum shown for a phase or beside a job; the list of jobs has the rest.
 MAX_EARLIER_JOBS = 20
@@ -33,7 +33,7 @@ def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, 
     steps: dict[str, list[BackfillJob]] = defaultdict(list)
     if newest is not None:
         of_phase = jobs_of(rollout).filter(step_run__run__phase=phase)
-        of_phase = of_phase.exclude(step_run__run__way=Way.REPAIR)
+        of_phase = of_phase.exclude(step_run__run__way=Direction.REPAIR)
         for job in of_phase.exclude(step_run__run=newest)[:MAX_EARLIER_JOBS]:
             steps[job.step_run.step].append(job)
     return steps

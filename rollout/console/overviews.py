@@ -20,6 +20,7 @@ from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
+    Direction,
     LogEntry,
     Rollout,
     RuleState,
@@ -29,7 +30,6 @@ from rollout.models import (
     SignOffKind,
     Snapshot,
     SnapshotState,
-    Way,
 )
 from rollout.queries.status import RolloutSummary
 
@@ -94,7 +94,7 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
         page = rollout_url(status.rollout, "phase", run.phase)
-        what = "the repair" if run.way == Way.REPAIR else f"phase {run.phase}"
+        what = "the repair" if run.way == Direction.REPAIR else f"phase {run.phase}"
         if run.state == RunState.PAUSED:
             return f"An engineer to resume {what}", page
         if not run.active:

@@ -7,7 +7,6 @@ from rollout.plan.actions import (
     Action,
     CompareSchema,
     Compute,
-    Direction,
     Fill,
     Lock,
     LockMode,
@@ -15,6 +14,7 @@ from rollout.plan.actions import (
     Probe,
     Proof,
     Statement,
+    StepActions,
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
@@ -138,7 +138,7 @@ def what_proves(plan: Plan, phase: int) -> list[str]:
     return proofs
 
 
-def table_locks(directions: Iterable[Direction]) -> list[TableLock]:
+def table_locks(directions: Iterable[StepActions]) -> list[TableLock]:
     """The locks of several directions, each once, the strongest first."""
     seen: dict[Lock, None] = {}
     for direction in directions:

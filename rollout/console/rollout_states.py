@@ -15,7 +15,7 @@ from rollout.engine import mapping
 from rollout.gates import Evidence
 from rollout.journal import labels
 from rollout.journal.environments import target_of
-from rollout.models import AuditStatus, PhaseRun, RunState, SignOff, StepRun, StepState, Way
+from rollout.models import AuditStatus, Direction, PhaseRun, RunState, SignOff, StepRun, StepState
 from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.plan.translations import Lookup
 from rollout.queries.progress import progress_of
@@ -57,7 +57,7 @@ class RolloutState:
     @property
     def step_number(self) -> int | None:
         """The number of the step that a phase's run is in, from 1; None for other runs."""
-        if self.step is None or self.step.run.way != Way.FORWARD:
+        if self.step is None or self.step.run.way != Direction.FORWARD:
             return None
         ids = [step.id for step in self.status.plan.phases[self.step.run.phase].steps]
         return ids.index(self.step.step) + 1 if self.step.step in ids else None

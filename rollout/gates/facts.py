@@ -18,6 +18,7 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
+    Direction,
     FlowProbe,
     PhaseRun,
     Rehearsal,
@@ -30,7 +31,6 @@ from rollout.models import (
     Snapshot,
     StepRun,
     WatchedTime,
-    Way,
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import BACKFILL
@@ -196,7 +196,7 @@ class Facts:
         runs = (
             PhaseRun.objects.filter(
                 rollout__plan=self.plan.name,
-                way=Way.FORWARD,
+                way=Direction.FORWARD,
                 state=RunState.DONE,
                 phase=BACKFILL,
                 # What a snapshot brought along was not carried out there.

@@ -6,7 +6,7 @@ from itertools import takewhile
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Case, OuterRef, When
 
-from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
+from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan.plan import Plan
 
 # The newest run of each phase, and the newest repair.
@@ -31,7 +31,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
     newest = (
         PhaseRun.objects.filter(rollout__in=of_key)
         .annotate(
-            repairs=Case(When(way=Way.REPAIR, then=True), default=False),
+            repairs=Case(When(way=Direction.REPAIR, then=True), default=False),
             done_steps=ArraySubquery(_DONE.values("step")),
         )
         .select_related("repair")
@@ -42,7 +42,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
     repairs: dict[int, list[PhaseRun]] = {key: [] for key in of_key}
     for run in newest:
         run.rollout = of_key[run.rollout_id]
-        if run.way == Way.REPAIR:
+        if run.way == Direction.REPAIR:
             repairs[run.rollout_id].append(run)
         else:
             runs[run.rollout_id][run.phase] = run
@@ -54,12 +54,12 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
 def newest_of(runs: Iterable[PhaseRun]) -> dict[int, PhaseRun]:
     """The newest run of each phase, from all runs of a rollout."""
     ordered = sorted(runs, key=lambda run: run.pk)
-    return {run.phase: run for run in ordered if run.way != Way.REPAIR}
+    return {run.phase: run for run in ordered if run.way != Direction.REPAIR}
 
 
 def is_done(run: PhaseRun | None) -> bool:
     """Whether the phase is done whose newest run this is."""
-    return run is not None and run.way == Way.FORWARD and run.state == RunState.DONE
+    return run is not None and run.way == Direction.FORWARD and run.state == RunState.DONE
 
 
 def phases_done(runs: dict[int, PhaseRun]) -> int:
@@ -72,7 +72,7 @@ def phases_done(runs: dict[int, PhaseRun]) -> int:
 
 def is_not_started(run: PhaseRun | None) -> bool:
     """Whether nothing of the phase is in the target whose newest run this is."""
-    return run is None or (run.way == Way.BACKWARD and run.state == RunState.DONE)
+    return run is None or (run.way == Direction.BACKWARD and run.state == RunState.DONE)
 
 
 def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
@@ -83,7 +83,7 @@ def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
     """
     if run is None or is_not_started(run):
         return None
-    if run.way != Way.FORWARD or run.plan_digest != plan.digest:
+    if run.way != Direction.FORWARD or run.plan_digest != plan.digest:
         return 0
     done: list[str] | None = getattr(run, "done_steps", None)
     if done is None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import started_phases
 from rollout.gates.registry import GateResult, check, failed, passed
-from rollout.models import Rollout, StepRun, StepState, Way
+from rollout.models import Direction, Rollout, StepRun, StepState
 from rollout.plan.gates import FilesUnchanged
 from rollout.plan.plan import Plan
 
@@ -18,7 +18,7 @@ def edited_steps(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[
         StepRun.objects.filter(
             run__rollout=rollout,
             run__phase__in=phases,
-            run__way=Way.FORWARD,
+            run__way=Direction.FORWARD,
             state=StepState.DONE,
         )
         .exclude(checksum="")

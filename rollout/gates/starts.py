@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rollout import gates
 from rollout.gates import Evidence, GateStatus
 from rollout.journal.rollouts import is_busy
-from rollout.models import PhaseRun, RunState, Way
+from rollout.models import Direction, PhaseRun, RunState
 from rollout.plan.plan import Plan
 from rollout.plan.step import ENFORCE
 
@@ -23,7 +23,7 @@ def refusal_to_start(
     if active is not None:
         return is_busy(active)
     newest = runs.get(phase)
-    if newest is not None and newest.way == Way.BACKWARD and newest.state != RunState.DONE:
+    if newest is not None and newest.way == Direction.BACKWARD and newest.state != RunState.DONE:
         return f"The rollback of phase {phase} is incomplete. Retry it first."
     if gates.is_done(newest):
         return f"Phase {phase} is already complete. Roll it back to run it again."
@@ -61,7 +61,7 @@ def refusal_beside_rollback(phase: int, run: PhaseRun) -> str:
     They can while phase 3 is rolled back: it keeps all that a repair needs, and its proof may ask
     for one.
     """
-    if run.way != Way.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
+    if run.way != Direction.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
         return ""
     return f"The rollback of phase {phase} is incomplete. Retry it first."
 

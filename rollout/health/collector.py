@@ -28,6 +28,7 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
+    Direction,
     Finding,
     FindingState,
     Heartbeat,
@@ -40,7 +41,6 @@ from rollout.models import (
     RunState,
     Snapshot,
     SnapshotState,
-    Way,
 )
 from rollout.plan.plan import ROLES
 from rollout.telemetry.histograms import Histogram, upper_bound
@@ -150,7 +150,7 @@ def _phases(figures: Figures) -> None:
     }
     newest = {
         (run.rollout_id, run.phase): run
-        for run in PhaseRun.objects.exclude(way=Way.REPAIR)
+        for run in PhaseRun.objects.exclude(way=Direction.REPAIR)
         .order_by("rollout", "phase", "-id")
         .distinct("rollout", "phase")
     }

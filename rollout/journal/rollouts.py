@@ -26,8 +26,7 @@ def plan_of(rollout: Rollout) -> Plan:
 
 
 def refuse_out_of_reach(rollout: Rollout) -> None:
-    """Raises Refused where a rollout's plan or database is away: nothing is queued, and nobody is
-    told that it was, which no worker can carry out."""
+    """Raises Refused if a rollout's plan or database is away: no worker could do the work."""
     try:
         plan_of(rollout)
         with target_of(rollout.environment).connect():

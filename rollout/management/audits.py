@@ -41,9 +41,9 @@ def audit(
 ) -> int:
     if seed is not None and sample is None:
         return out.complain("--seed requires --sample. Add the number of rows: --sample 10000.")
-    why_not = runner.why_not_audit(rollout, sample=sample, seed=seed, tables=table)
-    if why_not:
-        return out.complain(why_not)
+    refusal = runner.refusal_to_audit(rollout, sample=sample, seed=seed, tables=table)
+    if refusal:
+        return out.complain(refusal)
     report = audits.make_now(
         rollout,
         actor_name=ShellActor().get_username(),

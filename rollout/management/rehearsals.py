@@ -5,7 +5,7 @@ from typing import Any
 from rollout import runner
 from rollout.management.actors import ShellActor
 from rollout.management.verbs import AddVerb, Output, names_of, wait_while
-from rollout.models import Rehearsal, RehearsalState, Rollout, Snapshot, Way
+from rollout.models import Direction, Rehearsal, RehearsalState, Rollout, Snapshot
 from rollout.queries import rehearsals
 from rollout.queries.rehearsals import Report
 
@@ -114,7 +114,7 @@ def of_rehearsal(report: Report) -> dict[str, Any]:
         "longest_wait_alone_ms": report.alone.longest_ms,
         "operations": report.operations,
         "errors": report.errors,
-        "look_ms": rehearsal.look_ms,
+        "look_ms": rehearsal.lock_poll_ms,
         "came_back": rehearsal.came_back,
         "catalog_differences": rehearsal.catalog_differences,
         "data_differences": rehearsal.data_differences,
@@ -168,7 +168,7 @@ def _as_text(report: Report) -> str:
         f"{rehearsal.rows:,} rows from snapshot {rehearsal.snapshot_id}"
     ]
     for leg in report.legs:
-        way = "rollback" if leg.way == Way.BACKWARD else "forward"
+        way = "rollback" if leg.way == Direction.BACKWARD else "forward"
         lock = leg.longest_lock
         lines.append(
             f"  {leg.phase} {leg.role:<9} {way:<8} {_number(leg.seconds, 's', 1):>9}"

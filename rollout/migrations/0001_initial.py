@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("making", "Being made"), ("ready", "Ready"), ("gone", "Gone")],
+                        choices=[("making", "Creating"), ("ready", "Ready"), ("gone", "Deleted")],
                         default="making",
                         max_length=8,
                     ),
@@ -637,10 +637,10 @@ class Migration(migrations.Migration):
                     "verdict",
                     models.CharField(
                         choices=[
-                            ("kept", "Kept"),
-                            ("broken", "Broken"),
+                            ("kept", "OK"),
+                            ("broken", "Breached"),
                             ("inconclusive", "Inconclusive"),
-                            ("error", "Not judged"),
+                            ("error", "Not evaluated"),
                         ],
                         default="inconclusive",
                         max_length=12,
@@ -780,11 +780,11 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            ("request", "Request for approval"),
+                            ("request", "Approval request"),
                             ("approval", "Approval"),
                             ("rejection", "Rejection"),
                             ("override", "Override"),
-                            ("tick", "Tick"),
+                            ("tick", "Checklist item"),
                         ],
                         max_length=10,
                     ),
@@ -863,7 +863,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("taking", "Taking"),
-                            ("taken", "Taken, not verified yet"),
+                            ("taken", "Unverified"),
                             ("verifying", "Verifying"),
                             ("verified", "Verified"),
                             ("cancelling", "Cancelling"),
@@ -942,7 +942,7 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("waiting", "Waits for approval"),
+                            ("waiting", "Pending approval"),
                             ("running", "Restoring"),
                             ("cancelling", "Cancelling"),
                             ("done", "Restored"),
@@ -1011,7 +1011,7 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("making", "Making its database"),
+                            ("making", "Creating its database"),
                             ("running", "Rehearsing"),
                             ("comparing", "Comparing"),
                             ("cancelling", "Cancelling"),
@@ -1260,7 +1260,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("waiting", "Waiting"),
                             ("delivered", "Delivered"),
-                            ("failed", "Given up"),
+                            ("failed", "Failed"),
                         ],
                         default="waiting",
                         max_length=10,

@@ -13,11 +13,11 @@ from rollout.models.runs import PhaseRun
 
 
 class SignOffKind(models.TextChoices):
-    REQUEST = "request", "Request for approval"
+    REQUEST = "request", "Approval request"
     APPROVAL = "approval", "Approval"
     REJECTION = "rejection", "Rejection"
     OVERRIDE = "override", "Override"
-    TICK = "tick", "Tick"
+    TICK = "tick", "Checklist item"
 
 
 class SignOff(models.Model):

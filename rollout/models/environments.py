@@ -13,9 +13,9 @@ from rollout.models.snapshots import Snapshot
 
 
 class EnvironmentState(models.TextChoices):
-    MAKING = "making", "Being made"
+    MAKING = "making", "Creating"
     READY = "ready", "Ready"
-    GONE = "gone", "Gone"
+    GONE = "gone", "Deleted"
 
 
 class Environment(models.Model):
@@ -64,7 +64,7 @@ class Environment(models.Model):
 
 
 class RestoreState(models.TextChoices):
-    WAITING = "waiting", "Waits for approval"
+    WAITING = "waiting", "Pending approval"
     RUNNING = "running", "Restoring"
     CANCELLING = "cancelling", "Cancelling"
     DONE = "done", "Restored"

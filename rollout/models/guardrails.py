@@ -11,10 +11,10 @@ from rollout.models.runs import PhaseRun
 
 
 class RuleVerdict(models.TextChoices):
-    KEPT = "kept", "Kept"
-    BROKEN = "broken", "Broken"
+    KEPT = "kept", "OK"
+    BROKEN = "broken", "Breached"
     INCONCLUSIVE = "inconclusive", "Inconclusive"
-    ERROR = "error", "Not judged"
+    ERROR = "error", "Not evaluated"
 
 
 class RuleState(models.Model):
@@ -34,7 +34,7 @@ class RuleState(models.Model):
     """When the verdict last changed."""
     judged_at = models.DateTimeField()
     value = models.FloatField(null=True)
-    usual = models.FloatField(null=True)
+    baseline = models.FloatField(null=True)
     """The same statistic in the baseline."""
     bound = models.FloatField(null=True)
     calls = models.PositiveIntegerField(default=0)

@@ -47,7 +47,7 @@ class Channel(models.TextChoices):
 class DeliveryState(models.TextChoices):
     WAITING = "waiting", "Waiting"
     DELIVERED = "delivered", "Delivered"
-    FAILED = "failed", "Given up"
+    FAILED = "failed", "Failed"
 
 
 class Delivery(models.Model):

@@ -15,7 +15,7 @@ from rollout.models.snapshots import Snapshot
 
 
 class RehearsalState(models.TextChoices):
-    MAKING = "making", "Making its database"
+    MAKING = "making", "Creating its database"
     RUNNING = "running", "Rehearsing"
     COMPARING = "comparing", "Comparing"
     CANCELLING = "cancelling", "Cancelling"
@@ -33,8 +33,8 @@ REHEARSAL_UNDER_WAY = (
 
 
 class Rehearsal(Attempted):
-    """A plan carried out in a database made from a snapshot, from where the snapshot stood to the
-    last phase and back, while generated traffic goes on."""
+    """A plan run in a database made from a snapshot, from there to the last phase and back, under
+    generated traffic."""
 
     kind = "rehearsal"
     task = "rehearse"
@@ -44,13 +44,13 @@ class Rehearsal(Attempted):
     """The rollout that is rehearsed."""
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
-    stage = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
+    sandbox = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
     """The rollout in that database, whose runs are the rehearsal's."""
     state = models.CharField(
         max_length=10, choices=RehearsalState.choices, default=RehearsalState.MAKING
     )
     plan_digest = models.CharField(max_length=12)
-    keep = models.BooleanField(default=False)
+    keep_database = models.BooleanField(default=False)
     """Whether its database is kept after it passed."""
     first_phase = models.PositiveSmallIntegerField()
     rows = models.BigIntegerField(default=0)
@@ -64,13 +64,13 @@ class Rehearsal(Attempted):
     """Rows that the traffic did not write: compared with their values before."""
     written_rows = models.BigIntegerField(default=0)
     """Rows that the traffic wrote: compared with what it wrote last."""
-    alone: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    baseline_traffic: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The traffic before the first phase, as in ``Observation``."""
     longest_lock_ms = models.FloatField(null=True)
     """The longest time a lock that blocks the application was seen held."""
     longest_wait_ms = models.FloatField(null=True)
     """The slowest operation of the traffic."""
-    look_ms = models.FloatField(null=True)
+    lock_poll_ms = models.FloatField(null=True)
     """The polling interval for locks, in milliseconds."""
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

@@ -106,7 +106,7 @@ class Attempted(Leased):
 
     attempts = models.PositiveSmallIntegerField(default=0)
     """How many workers started it."""
-    doing = models.TextField(blank=True)
+    activity = models.TextField(blank=True)
     """What a worker does with it now; empty if none does."""
     created_at = models.DateTimeField(auto_now_add=True)
     error = models.TextField(blank=True)

@@ -13,7 +13,7 @@ from rollout.models.rollouts import Leased, Rollout
 
 
 class RunState(models.TextChoices):
-    """The states of a phase run. ``rollout.worker.transitions`` says which follow which."""
+    """The states of a phase run. ``rollout.journal.transitions`` says which follow which."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -37,7 +37,7 @@ WORKING = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSING, RunState.CANCELL
 """Active states in which a worker has work to do: the watchdog recovers these."""
 
 
-class Way(models.TextChoices):
+class Direction(models.TextChoices):
     """The purpose of a run. Repairs do not change a phase's state."""
 
     FORWARD = "forward", "Forward"
@@ -53,7 +53,7 @@ class PhaseRun(Leased):
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="runs")
     phase = models.PositiveSmallIntegerField()
-    way = models.CharField(max_length=10, choices=Way.choices, default=Way.FORWARD)
+    way = models.CharField(max_length=10, choices=Direction.choices, default=Direction.FORWARD)
     state = models.CharField(max_length=12, choices=RunState.choices, default=RunState.QUEUED)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -95,9 +95,9 @@ class PhaseRun(Leased):
     @property
     def name(self) -> str:
         """Its name within a sentence."""
-        if self.way == Way.REPAIR:
+        if self.way == Direction.REPAIR:
             return f"repair of {self.repair.tables}"
-        return f"{'rollback of ' if self.way == Way.BACKWARD else ''}phase {self.phase}"
+        return f"{'rollback of ' if self.way == Direction.BACKWARD else ''}phase {self.phase}"
 
     @property
     def title(self) -> str:

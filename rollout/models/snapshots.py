@@ -14,7 +14,7 @@ from rollout.models.runs import PhaseRun
 
 class SnapshotState(models.TextChoices):
     TAKING = "taking", "Taking"
-    TAKEN = "taken", "Taken, not verified yet"
+    TAKEN = "taken", "Unverified"
     VERIFYING = "verifying", "Verifying"
     VERIFIED = "verified", "Verified"
     CANCELLING = "cancelling", "Cancelling"

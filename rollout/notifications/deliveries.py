@@ -5,6 +5,7 @@ import smtplib
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core import mail
@@ -12,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from rollout import journal, queue
+from rollout.journal.transitions import move
 from rollout.models import Channel, Delivery, DeliveryState, LogEntry, Outbox
 from rollout.notifications import payloads, webhooks
 from rollout.notifications.kinds import kind_of
@@ -93,9 +95,7 @@ def deliver_due(asked_at: datetime) -> None:
 
 def resend(delivery: Delivery) -> None:
     """Try a delivery again at once, from the start."""
-    Delivery.objects.filter(pk=delivery.pk).update(
-        state=DeliveryState.WAITING, attempts=0, due_at=timezone.now(), finished_at=None
-    )
+    move(delivery, DeliveryState.WAITING, attempts=0, due_at=timezone.now(), finished_at=None)
 
 
 def delete_old() -> None:
@@ -128,14 +128,17 @@ def _try(delivery: Delivery) -> None:
         return
     outcome = _deliver(delivery)
     now = timezone.now()
-    if not outcome.error:
-        fields = {"state": DeliveryState.DELIVERED, "finished_at": now}
-    elif attempts >= MAX_ATTEMPTS:
-        fields = {"state": DeliveryState.FAILED, "finished_at": now}
-    else:
-        fields = {"due_at": now + pause_after(attempts)}
-    Delivery.objects.filter(pk=delivery.pk, attempts=attempts).update(
-        error=outcome.error, status=outcome.status, **fields
+    state = DeliveryState.WAITING
+    fields: dict[str, Any] = {"due_at": now + pause_after(attempts)}
+    if not outcome.error or attempts >= MAX_ATTEMPTS:
+        state = DeliveryState.FAILED if outcome.error else DeliveryState.DELIVERED
+        fields = {"finished_at": now}
+    move(
+        *(delivery, state),
+        expected={"attempts": attempts},
+        error=outcome.error,
+        status=outcome.status,
+        **fields,
     )
 
 

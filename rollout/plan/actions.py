@@ -380,7 +380,7 @@ Action = Statement | Pass | Audit | Probe | CompareSchema
 
 
 @dataclass(frozen=True)
-class Direction:
+class StepActions:
     """The actions of a step one way, and what they cost."""
 
     actions: tuple[Action, ...] = field(default=())

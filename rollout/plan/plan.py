@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from rollout.plan.actions import Direction, Probe
+from rollout.plan.actions import Probe, StepActions
 from rollout.plan.checklist import Item
 from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
 from rollout.plan.rules import ALWAYS, STANDARD, Rule
@@ -139,22 +139,22 @@ class Plan:
         a phase, for a second lead before one of its gates is overridden."""
         return self.is_destructive(number) or self.is_restrictive(number)
 
-    def forward(self, step: Step) -> Direction:
+    def forward(self, step: Step) -> StepActions:
         return self._ways_of(step)[0]
 
-    def backward(self, step: Step) -> Direction:
+    def backward(self, step: Step) -> StepActions:
         return self._ways_of(step)[1]
 
-    def _ways_of(self, step: Step) -> tuple[Direction, Direction]:
+    def _ways_of(self, step: Step) -> tuple[StepActions, StepActions]:
         """Both ways of a step, composed once: the plan that a process has does not change."""
         if id(step) not in self._ways:
-            ways = Direction(step.forward(self)), Direction(step.backward(self) or ())
+            ways = StepActions(step.forward(self)), StepActions(step.backward(self) or ())
             # The step is kept, so that no other one can come to have its id.
             self._ways[id(step)] = (step, *ways)
         return self._ways[id(step)][1:]
 
     @cached_property
-    def _ways(self) -> dict[int, tuple[Step, Direction, Direction]]:
+    def _ways(self) -> dict[int, tuple[Step, StepActions, StepActions]]:
         return {}
 
     def shape(self, phases_done: int) -> Shape:

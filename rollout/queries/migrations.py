@@ -22,7 +22,7 @@ from rollout import journal
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.journal.moments import in_words
-from rollout.models import PhaseRun, RunState, Way
+from rollout.models import Direction, PhaseRun, RunState
 from rollout.plan.catalog import labels
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT, EXPAND
@@ -177,7 +177,7 @@ def progress_of(plan: str, environment: str) -> Progress:
                     rollout__environment=environment,
                     phase__in=(EXPAND, CONTRACT),
                 )
-                .exclude(way=Way.REPAIR)
+                .exclude(way=Direction.REPAIR)
                 .order_by("id")
                 .values_list("phase", "way", "state", "created_at")
             )
@@ -186,8 +186,8 @@ def progress_of(plan: str, environment: str) -> Progress:
     for phase, way, state, at in runs:
         is_over = state == RunState.DONE
         if phase == CONTRACT:
-            finished = is_over and way == Way.FORWARD
-        elif way == Way.FORWARD:
+            finished = is_over and way == Direction.FORWARD
+        elif way == Direction.FORWARD:
             since = since or at
         elif is_over:
             since = None

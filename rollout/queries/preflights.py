@@ -14,7 +14,7 @@ from rollout.engine.preflight import (
     worst_first,
 )
 from rollout.journal.environments import target_of
-from rollout.models import Rollout, Way
+from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
 from rollout.plan.step import CONTRACT
 from rollout.queries import migrations, rehearsals, snapshot_trials
@@ -28,7 +28,7 @@ def look_before(rollout: Rollout, phase: int) -> Preflight:
     return replace(
         findings,
         items=worst_first([*findings.items, *_beside(rollout, plan, phase)]),
-        locks=_as_rehearsed(findings.locks, rollout, phase, Way.FORWARD),
+        locks=_as_rehearsed(findings.locks, rollout, phase, Direction.FORWARD),
     )
 
 
@@ -36,11 +36,11 @@ def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
     """The locks that the rollback of a phase takes. Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
     locks = preflight.forecast_locks(target_of(rollout.environment), plan, phase, forward=False)
-    return _as_rehearsed(locks, rollout, phase, Way.BACKWARD)
+    return _as_rehearsed(locks, rollout, phase, Direction.BACKWARD)
 
 
 def _as_rehearsed(
-    locks: list[LockForecast], rollout: Rollout, phase: int, way: Way
+    locks: list[LockForecast], rollout: Rollout, phase: int, way: Direction
 ) -> list[LockForecast]:
     """The locks of a phase, each with how long it was held when that was rehearsed."""
     return rehearsals.with_measured(locks, rehearsals.forecast_of(rollout, phase, way))

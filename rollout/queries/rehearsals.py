@@ -148,7 +148,7 @@ def report_of(rehearsal: Rehearsal) -> Report:
     plan = plans.find(rehearsal.rollout.plan)
     runs = (
         PhaseRun.objects.filter(
-            rollout=rehearsal.stage_id,
+            rollout=rehearsal.sandbox_id,
             # What the snapshot brought along was not carried out here.
             phase__gte=rehearsal.first_phase,
         )
@@ -169,7 +169,7 @@ def report_of(rehearsal: Rehearsal) -> Report:
                 steps=[_step(plan, run, row, observed.get(row.pk)) for row in run.steps.all()],
             )
         )
-    alone = rehearsal.alone
+    alone = rehearsal.baseline_traffic
     return Report(
         rehearsal,
         legs,
@@ -289,7 +289,7 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
         longest = max((ms for ms in seen if ms is not None), default=None)
         was_there = any(step.step == forecast.step for step in rehearsed.leg.steps)
         # What is held for shorter than a look takes may not have been seen at all.
-        shortest = rehearsed.rehearsal.look_ms
+        shortest = rehearsed.rehearsal.lock_poll_ms
         forecasts.append(
             replace(
                 forecast,

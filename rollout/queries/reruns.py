@@ -10,7 +10,7 @@ from rollout.engine import quarantine
 from rollout.engine.target import Connection, fetch_bool, own
 from rollout.journal.actors import Refused
 from rollout.journal.environments import target_of
-from rollout.models import BackfillJob, Rollout, Way
+from rollout.models import BackfillJob, Direction, Rollout
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill, Probe, Statement
 from rollout.plan.plan import Plan
@@ -101,7 +101,9 @@ def as_data(rerun: Rerun) -> dict[str, Any]:
 def _jobs_of(rollout: Rollout, number: int) -> dict[str, dict[int, int]]:
     """The newest job of each action of each step: whose rows in quarantine are not counted."""
     jobs = BackfillJob.objects.filter(
-        step_run__run__rollout=rollout, step_run__run__phase=number, step_run__run__way=Way.FORWARD
+        step_run__run__rollout=rollout,
+        step_run__run__phase=number,
+        step_run__run__way=Direction.FORWARD,
     ).order_by("pk")
     newest: dict[str, dict[int, int]] = {}
     for pk, step, position in jobs.values_list("pk", "step_run__step", "position"):

@@ -15,10 +15,10 @@ from rollout.gates.registry import Action
 from rollout.gates.starts import refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
 from rollout.journal.heartbeats import Liveness, liveness
-from rollout.models import BackfillJob, PhaseRun, Rollout, StepRun, Way
+from rollout.models import BackfillJob, Direction, PhaseRun, Rollout, StepRun
 from rollout.modes import Modes
 from rollout.plan import plans
-from rollout.plan.actions import Direction
+from rollout.plan.actions import StepActions
 from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import ENFORCE, Step
@@ -60,7 +60,7 @@ class PhaseStatus:
     @property
     def may_be_repaired(self) -> bool:
         """Whether its rollback stopped where an audit and a repair can put its rows right."""
-        return self.number == ENFORCE and self.way == Way.BACKWARD
+        return self.number == ENFORCE and self.way == Direction.BACKWARD
 
     @property
     def gates_in_the_way(self) -> list[GateStatus]:
@@ -115,8 +115,8 @@ class StepStatus:
     """A step in both directions, with its row in the phase's newest run if that has reached it."""
 
     step: Step
-    forward: Direction
-    backward: Direction
+    forward: StepActions
+    backward: StepActions
     run: StepRun | None
     jobs: list[BackfillJob] = field(default_factory=list)
     """Of that run, in the order of the step's actions."""
@@ -224,7 +224,7 @@ def _summary(
 def _state_and_way(run: PhaseRun | None) -> tuple[str, str]:
     """State and direction of a phase by its newest run."""
     state = "pending" if run is None or gates.is_not_started(run) else run.state
-    return state, run.way if run is not None else Way.FORWARD
+    return state, run.way if run is not None else Direction.FORWARD
 
 
 def _active(runs: dict[int, PhaseRun], repair: PhaseRun | None) -> PhaseRun | None:

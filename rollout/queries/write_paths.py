@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from rollout.models import BackfillJob, Rollout, StepRun, StepState, Way
+from rollout.models import BackfillJob, Direction, Rollout, StepRun, StepState
 from rollout.plan import plans
 from rollout.plan.step import Step
 
@@ -52,6 +52,6 @@ def write_path_at(rollout: Rollout, table: str, at: datetime) -> WritePath:
         created_at__lte=at,
     )
     if last is None:
-        return WritePath(at, None, None, Way.FORWARD, list(jobs))
+        return WritePath(at, None, None, Direction.FORWARD, list(jobs))
     step = changing.get((last.run.phase, last.step))
     return WritePath(at, step, last.run.phase, last.run.way, list(jobs))

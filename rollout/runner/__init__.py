@@ -11,8 +11,8 @@ from rollout.runner.approvals import (
     untick,
     withdraw,
 )
-from rollout.runner.audits import start_audit, why_not_audit
-from rollout.runner.blockers import end_blocker, held_up, why_not_end
+from rollout.runner.audits import refusal_to_audit, start_audit
+from rollout.runner.blockers import end_blocker, held_up, refusal_to_end
 from rollout.runner.environments import drop_environment
 from rollout.runner.guardrails import release
 from rollout.runner.jobs import retry_quarantined, set_pace
@@ -20,8 +20,8 @@ from rollout.runner.manual_rollbacks import recognise
 from rollout.runner.mappings import (
     ReviewPreview,
     preview_review,
+    refusal_to_review,
     review_mapping,
-    why_not_review,
 )
 from rollout.runner.phases import cancel, pause, resume, retry, roll_back, start
 from rollout.runner.preparations import prepare
@@ -31,8 +31,8 @@ from rollout.runner.rehearsals import (
     UnderLoad,
     cancel_rehearsal,
     drop_database,
+    refusal_to_rehearse,
     rehearse,
-    why_not_rehearse,
 )
 from rollout.runner.repairs import (
     RepairPreview,

@@ -42,9 +42,9 @@ def ask_for_approval(
         gate = _approved_gate(evidence)
         if gates.check_gate(gate, evidence).lets_through:
             raise Refused(f"Phase {phase} is already approved. Start it.")
-        for one in evidence.sign_offs(SignOffKind.REQUEST):
-            if one.actor_name == actor.get_username() and not void_reason(one, evidence):
-                return one
+        for sign_off in evidence.sign_offs(SignOffKind.REQUEST):
+            if sign_off.actor_name == actor.get_username() and not void_reason(sign_off, evidence):
+                return sign_off
         if (rejection := rejection_of(evidence)) is not None:
             raise Refused(
                 f"{rejection.actor_name} rejected phase {phase}: {rejection.reason} Change the "
@@ -84,9 +84,9 @@ def approve(
         if gates.is_done(evidence.run):
             raise Refused(f"Phase {phase} is already complete and needs no approval.")
         refuse_unread(evidence.plan, phase, seen, "approve")
-        for one in evidence.sign_offs(SignOffKind.APPROVAL):
-            if one.actor_id == user.pk and not void_reason(one, evidence):
-                return one
+        for sign_off in evidence.sign_offs(SignOffKind.APPROVAL):
+            if sign_off.actor_id == user.pk and not void_reason(sign_off, evidence):
+                return sign_off
         comment = reason_of(comment, shortest=0, missing="")
         _withdraw_own(SignOffKind.REJECTION, rollout, phase, user)
         given = _sign(evidence, SignOffKind.APPROVAL, actor, lasts=gate.valid_for, reason=comment)
@@ -141,25 +141,25 @@ def reject(
     return rejected
 
 
-def withdraw(one: SignOff, *, actor: Actor, source: str = "web") -> None:
+def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
     """Take an approval, a request or an override back. Raises Refused when it is too late."""
-    with alone_with(one.rollout):
-        changed = SignOff.objects.filter(pk=one.pk, withdrawn_at=None, run=None).update(
+    with alone_with(sign_off.rollout):
+        changed = SignOff.objects.filter(pk=sign_off.pk, withdrawn_at=None, run=None).update(
             withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username()
         )
         if not changed:
-            one.refresh_from_db()
+            sign_off.refresh_from_db()
             raise Refused(
-                f"{one.withdrawn_by_name} has already withdrawn it. Reload the page."
-                if one.withdrawn_at
-                else f"It was already used to start phase {one.phase} and cannot be withdrawn."
+                f"{sign_off.withdrawn_by_name} has already withdrawn it. Reload the page."
+                if sign_off.withdrawn_at
+                else f"It was already used to start phase {sign_off.phase} and cannot be withdrawn."
             )
-        what = one.get_kind_display().lower()
-        of = f" of gate “{one.subject}”" if one.subject else ""
+        what = sign_off.get_kind_display().lower()
+        of = f" of gate “{sign_off.subject}”" if sign_off.subject else ""
         activity_log.record(
-            _WITHDRAWN[SignOffKind(one.kind)],
-            f"Withdrew {one.actor_name}'s {what}{of} for phase {one.phase}.",
-            on=one,
+            _WITHDRAWN[SignOffKind(sign_off.kind)],
+            f"Withdrew {sign_off.actor_name}'s {what}{of} for phase {sign_off.phase}.",
+            on=sign_off,
             actor=actor,
             source=source,
         )
@@ -206,38 +206,38 @@ def override(
     return given
 
 
-def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None:
+def confirm_override(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
     """Confirm another lead's override before a destructive or restrictive phase. Raises Refused."""
     user = known_user(actor, "confirm an override")
-    with alone_with(one.rollout):
-        one.refresh_from_db()
-        evidence = _evidence(one.rollout, one.phase)
-        if one.kind != SignOffKind.OVERRIDE:
+    with alone_with(sign_off.rollout):
+        sign_off.refresh_from_db()
+        evidence = _evidence(sign_off.rollout, sign_off.phase)
+        if sign_off.kind != SignOffKind.OVERRIDE:
             raise Refused("Only overrides are confirmed by a second lead; this is no override.")
-        if one.confirmed_at is not None:
-            raise Refused(f"{one.confirmed_by_name} has already confirmed this override.")
-        if one.actor_id == user.pk:
+        if sign_off.confirmed_at is not None:
+            raise Refused(f"{sign_off.confirmed_by_name} has already confirmed this override.")
+        if sign_off.actor_id == user.pk:
             raise Refused("You requested this override; another lead must confirm it.")
-        reason = void_reason(one, evidence)
+        reason = void_reason(sign_off, evidence)
         if reason:
             raise Refused(f"The override is no longer valid: {reason} Request it again.")
-        if not evidence.plan.is_guarded(one.phase):
+        if not evidence.plan.is_guarded(sign_off.phase):
             raise Refused(
-                f"Phase {one.phase} is neither destructive nor restrictive, so its overrides need "
-                "no second lead."
+                f"Phase {sign_off.phase} is neither destructive nor restrictive, so its overrides "
+                "need no second lead."
             )
-        if override_of(one.subject, evidence)[1] != one:
+        if override_of(sign_off.subject, evidence)[1] != sign_off:
             raise Refused(
-                f"A newer override of gate “{one.subject}” replaced this one. Reload the page."
+                f"A newer override of gate “{sign_off.subject}” replaced this one. Reload the page."
             )
-        one.confirmed_by_id, one.confirmed_by_name = user.pk, actor.get_username()
-        one.confirmed_at = timezone.now()
-        one.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
+        sign_off.confirmed_by_id, sign_off.confirmed_by_name = user.pk, actor.get_username()
+        sign_off.confirmed_at = timezone.now()
+        sign_off.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
         activity_log.record(
             Event.OVERRIDE_CONFIRMED,
-            f"Confirmed {one.actor_name}'s override of gate “{one.subject}” of phase "
-            f"{one.phase}: {one.reason}",
-            on=one,
+            f"Confirmed {sign_off.actor_name}'s override of gate “{sign_off.subject}” of phase "
+            f"{sign_off.phase}: {sign_off.reason}",
+            on=sign_off,
             actor=actor,
             source=source,
         )
@@ -245,32 +245,36 @@ def confirm_override(one: SignOff, *, actor: Actor, source: str = "web") -> None
 
 def tick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
     """Tick an item of the checklist in somebody's name. Raises Refused."""
-    found = _item(rollout, item)
+    entry = _item(rollout, item)
     with alone_with(rollout):
         evidence = _evidence(rollout, 0)
-        if any(one.subject == item for one in evidence.sign_offs(SignOffKind.TICK)):
+        if any(sign_off.subject == item for sign_off in evidence.sign_offs(SignOffKind.TICK)):
             return
-        one = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
+        sign_off = _sign(evidence, SignOffKind.TICK, actor, lasts=None, subject=item)
         activity_log.record(
-            Event.ITEM_TICKED, f"Marked “{found.text}” as done.", on=one, actor=actor, source=source
+            Event.ITEM_TICKED,
+            f"Marked “{entry.text}” as done.",
+            on=sign_off,
+            actor=actor,
+            source=source,
         )
 
 
 def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") -> None:
     """Take a tick back. Raises Refused."""
-    found = _item(rollout, item)
+    entry = _item(rollout, item)
     with alone_with(rollout):
-        one = SignOff.objects.filter(
+        sign_off = SignOff.objects.filter(
             rollout=rollout, kind=SignOffKind.TICK, subject=item, withdrawn_at=None
         ).first()
-        if one is None:
+        if sign_off is None:
             return
-        one.withdrawn_at, one.withdrawn_by_name = timezone.now(), actor.get_username()
-        one.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
+        sign_off.withdrawn_at, sign_off.withdrawn_by_name = timezone.now(), actor.get_username()
+        sign_off.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
         activity_log.record(
             Event.TICK_TAKEN_BACK,
-            f"Reopened “{found.text}”.",
-            on=one,
+            f"Reopened “{entry.text}”.",
+            on=sign_off,
             actor=actor,
             source=source,
         )

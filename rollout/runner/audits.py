@@ -16,7 +16,7 @@ from rollout.worker.audits import AuditJob, asked_for
 LARGEST_SAMPLE = 1_000_000
 
 
-def why_not_audit(
+def refusal_to_audit(
     rollout: Rollout, *, sample: int | None, seed: int | None, tables: Sequence[str]
 ) -> str:
     """Why there can be no such audit, and what to do about it; empty if there can."""
@@ -45,9 +45,9 @@ def start_audit(
     Raises Refused while another is running, and for an invalid size, seed or table.
     """
     refuse_out_of_reach(rollout)
-    why_not = why_not_audit(rollout, sample=sample, seed=seed, tables=tables)
-    if why_not:
-        raise Refused(why_not)
+    refusal = refusal_to_audit(rollout, sample=sample, seed=seed, tables=tables)
+    if refusal:
+        raise Refused(refusal)
     with alone_with(rollout):
         running = AuditReport.objects.filter(rollout=rollout, status=AuditStatus.RUNNING).first()
         if running is not None:

@@ -51,7 +51,7 @@ def held_up(rollout: Rollout) -> Held | None:
     return Held(row, StatementActivity.of(row.standing)) if row and row.standing else None
 
 
-def why_not_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
+def refusal_to_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
     """Why a session cannot be cancelled or terminated now; empty if it can."""
     try:
         _found(rollout, pid, began_at, how)

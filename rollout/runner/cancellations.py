@@ -1,8 +1,8 @@
 """Requests that leased work stops: the worker that holds it clears up."""
 
 from rollout.journal.actors import Refused
+from rollout.journal.transitions import move
 from rollout.models import Attempted, RunState
-from rollout.worker.transitions import move
 
 
 def ask_to_cancel(work: Attempted) -> None:

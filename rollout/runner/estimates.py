@@ -12,8 +12,8 @@ from rollout.journal.rollouts import active_run, plan_of, refuse_out_of_reach
 from rollout.models import BackfillEstimate, Rollout
 from rollout.worker.estimates import passes_of
 
-PATIENCE = timedelta(minutes=2)
-"""An estimate that has had no answer for so long may be asked for again."""
+# An estimate without a result after this time may be requested again.
+MAX_WAIT = timedelta(minutes=2)
 
 
 def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> None:
@@ -34,13 +34,13 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
         asked = BackfillEstimate.objects.filter(rollout=rollout, phase=phase)
         if any(map(is_waiting, asked.filter(finished_at=None))):
             raise Refused("An estimate is already running. Wait for its result.")
-        for each in passes:
+        for table_pass in passes:
             estimate = BackfillEstimate.objects.create(
                 rollout=rollout,
                 phase=phase,
-                step=each.step.id,
-                position=each.position,
-                table=each.action.table.label,
+                step=table_pass.step.id,
+                position=table_pass.position,
+                table=table_pass.action.table.label,
                 actor_name=actor.get_username(),
             )
             queue.send_while_fresh("estimate", estimate.pk)
@@ -56,4 +56,4 @@ def ask_for(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") 
 
 def is_waiting(estimate: BackfillEstimate) -> bool:
     """Whether an estimate has no result yet."""
-    return estimate.finished_at is None and estimate.created_at > timezone.now() - PATIENCE
+    return estimate.finished_at is None and estimate.created_at > timezone.now() - MAX_WAIT

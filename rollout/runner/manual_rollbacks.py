@@ -10,14 +10,14 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
-from rollout.models import PhaseRun, Rollout, RunState, StepRun, StepState, Way
+from rollout.journal.transitions import move
+from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker import proofs
 from rollout.worker.leases import is_held, take_back
-from rollout.worker.transitions import move
 
 SHOWN = 3
 
@@ -58,18 +58,18 @@ def recognise(
 def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
     """What a target still has of a phase or of a later one, a text each."""
     live = catalog.read(connection, catalog.labels_of(plan))
-    found = [str(drift) for drift in catalog.compare(plan, phases_done=phase, live=live)]
-    if found:
-        return found
+    remains = [str(drift) for drift in catalog.compare(plan, phases_done=phase, live=live)]
+    if remains:
+        return remains
     for step in plan.phases[phase].steps:
         for action in plan.backward(step).actions:
             if isinstance(action, Statement) and action.done is not None:
                 if not fetch_bool(connection, action.done):
-                    found.append(f"step {step.id} is not rolled back")
+                    remains.append(f"step {step.id} is not rolled back")
             elif isinstance(action, Proof) and action.source is None:
                 row = connection.execute(action.asks_differing).fetchone()
                 if row and row[0]:
-                    found.append(
+                    remains.append(
                         f"{proofs.rows(row[0])} of {action.table.label} "
                         f"{'differs' if row[0] == 1 else 'differ'} from what the legacy columns "
                         f"say (correct {'it' if row[0] == 1 else 'them'}): {row[1]}: {row[2]}"
@@ -77,8 +77,8 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
             elif isinstance(action, Fill) and _can_be_asked(connection, action):
                 row = connection.execute(action.unfilled(facts.TRUE)).fetchone()
                 if row and row[0]:
-                    found.append(f"step {step.id} has {row[0]:,} rows to restore")
-    return list(dict.fromkeys(found))
+                    remains.append(f"step {step.id} has {row[0]:,} rows to restore")
+    return list(dict.fromkeys(remains))
 
 
 def _can_be_asked(connection: Connection, fill: Fill) -> bool:
@@ -125,7 +125,7 @@ def _note(
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
-        way=Way.BACKWARD,
+        way=Direction.BACKWARD,
         state=RunState.DONE,
         actor_name=actor.get_username(),
         plan_digest=plan.digest,

@@ -44,7 +44,7 @@ class ReviewPreview:
         return "" if self.outcome is None else _digest(self.outcome)
 
 
-def why_not_review(rollout: Rollout) -> str:
+def refusal_to_review(rollout: Rollout) -> str:
     """Why no mapping can be reviewed now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:
@@ -64,7 +64,7 @@ def preview_review(
     rollout: Rollout, lookup: Lookup, decisions: Mapping[str, Decision], *, actor: Actor
 ) -> ReviewPreview:
     """What ``review_mapping`` would change now; changes nothing. Raises psycopg.Error."""
-    refusal = why_not_review(rollout)
+    refusal = refusal_to_review(rollout)
     if refusal:
         return ReviewPreview(refusal=refusal)
     try:
@@ -116,14 +116,14 @@ def review_mapping(
             at=by_the_database(),
             changes=[
                 {
-                    "legacy": one.legacy,
-                    "before": one.before,
-                    "after": one.after,
-                    "rows": one.rows,
-                    "moved": one.moved,
-                    "unmapped": one.unmapped,
+                    "legacy": value.legacy,
+                    "before": value.before,
+                    "after": value.after,
+                    "rows": value.rows,
+                    "moved": value.moved,
+                    "unmapped": value.unmapped,
                 }
-                for one in outcome.changes
+                for value in outcome.changes
             ],
             decided=outcome.decided,
             mapped=outcome.mapped,
@@ -168,7 +168,7 @@ def _digest(outcome: Outcome) -> str:
 
 
 def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
-    forms = outcome.decided or len({one.normal for one in outcome.changes})
+    forms = outcome.decided or len({value.normal for value in outcome.changes})
     texts = f"{forms:,} value{'' if forms == 1 else 's'}"
     rows = outcome.rows_affected
     follow = (

@@ -19,20 +19,20 @@ from rollout.journal.rollouts import (
     refuse_beside_restore,
     refuse_out_of_reach,
 )
+from rollout.journal.transitions import move, paused_by
 from rollout.models import (
+    Direction,
     PhaseRun,
     Rollout,
     RunState,
     SignOff,
     SignOffKind,
-    Way,
 )
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.queries import preflights
 from rollout.runner.reasons import refuse_unread
 from rollout.worker import leases, lost_triggers
-from rollout.worker.transitions import move, paused_by
 
 
 def start(
@@ -50,14 +50,14 @@ def start(
         refuse_unread(plan, phase, seen, "start")
     _refuse_start(plan, rollout, phase, actor)
     # Before the lock: it may take seconds.
-    found = preflights.look_before(rollout, phase)
-    if found.refusal:
-        raise Refused(found.refusal)
+    preflight = preflights.look_before(rollout, phase)
+    if preflight.refusal:
+        raise Refused(preflight.refusal)
     with alone_with(rollout):
         newest, answers = _refuse_start(plan, rollout, phase, actor)
         return _begin(
-            *(rollout, plan, phase, Way.FORWARD, newest, actor, source),
-            preflight=preflights.as_data(found),
+            *(rollout, plan, phase, Direction.FORWARD, newest, actor, source),
+            preflight=preflights.as_data(preflight),
             gates=[gates.as_data(answer) for answer in answers],
         )
 
@@ -94,14 +94,14 @@ def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web"
         reason = reason or sql_files.edited_message(rollout, plan, [phase])
         if reason:
             raise Refused(reason)
-        return _begin(rollout, plan, phase, Way.BACKWARD, runs.get(phase), actor, source)
+        return _begin(rollout, plan, phase, Direction.BACKWARD, runs.get(phase), actor, source)
 
 
 def _begin(
     rollout: Rollout,
     plan: Plan,
     phase: int,
-    way: Way,
+    way: Direction,
     newest: PhaseRun | None,
     actor: Actor,
     source: str,
@@ -119,11 +119,11 @@ def _begin(
         plan_digest=plan.digest,
         lease_until=leases.grace(),
     )
-    if way == Way.FORWARD:
+    if way == Direction.FORWARD:
         _use_sign_offs(run)
     event, verb = (
         (Event.PHASE_STARTED, "Started")
-        if way == Way.FORWARD
+        if way == Direction.FORWARD
         else (Event.ROLLBACK_STARTED, "Started the rollback of")
     )
     activity_log.record(
@@ -153,14 +153,14 @@ def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | 
     return max(stopped, key=lambda run: run.pk, default=None)
 
 
-def _why_not_retry(run: PhaseRun) -> str:
+def _refusal_to_retry(run: PhaseRun) -> str:
     """Why a named run cannot be retried."""
     if run.state not in STOPPED:
         return (
             f"{run.title} is {run.get_state_display().lower()}: there is nothing to "
             "retry. Reload the page."
         )
-    if run.way == Way.REPAIR:
+    if run.way == Direction.REPAIR:
         return f"The {run.name} is out of date: a phase has run since. Start a new repair."
     return f"{run.title} is no longer the newest run. Reload the page."
 
@@ -176,14 +176,14 @@ def retry(
     refuse_out_of_reach(rollout)
     wanted = stopped_run(rollout, run)
     if wanted is None and run is not None and active_run(rollout) is None:
-        raise Refused(_why_not_retry(run))
+        raise Refused(_refusal_to_retry(run))
     more: dict[str, object] = {}
-    if wanted is not None and wanted.way == Way.FORWARD and active_run(rollout) is None:
+    if wanted is not None and wanted.way == Direction.FORWARD and active_run(rollout) is None:
         _have_lost_triggers_made(rollout, wanted)
-        found = preflights.look_before(rollout, wanted.phase)
-        if found.refusal:
-            raise Refused(found.refusal)
-        more["preflight"] = preflights.as_data(found)
+        preflight = preflights.look_before(rollout, wanted.phase)
+        if preflight.refusal:
+            raise Refused(preflight.refusal)
+        more["preflight"] = preflights.as_data(preflight)
     with alone_with(rollout):
         return _go_on(rollout, wanted, actor, source, **more)
 
@@ -212,7 +212,7 @@ def _go_on(
     if edited := sql_files.edited_message(rollout, plan, [run.phase]):
         raise Refused(edited)
     digest, former_digest = plan.digest, run.plan_digest
-    if digest != former_digest and run.way == Way.FORWARD:
+    if digest != former_digest and run.way == Direction.FORWARD:
         _refuse_unapproved(rollout, run, actor)
     moved = move(
         run,
@@ -227,7 +227,7 @@ def _go_on(
     if digest != former_digest:
         # The plan has changed: every step asks the catalog again what is applied.
         run.steps.all().delete()
-    if run.way == Way.FORWARD:
+    if run.way == Direction.FORWARD:
         _use_sign_offs(run)
     activity_log.record(
         Event.RETRIED, f"Retried {run.name}.", on=run, actor=actor, source=source, **more

@@ -14,7 +14,7 @@ from rollout.models import Rollout
 from rollout.runner.approvals import ask_for_approval
 from rollout.runner.audits import start_audit
 from rollout.runner.probes import ask_to_probe
-from rollout.runner.rehearsals import rehearse, why_not_rehearse
+from rollout.runner.rehearsals import refusal_to_rehearse, rehearse
 from rollout.runner.snapshots import take_snapshot
 
 # The permission that each action needs.
@@ -55,7 +55,7 @@ def prepare(
         if allowed(PERMISSIONS[action])
     ]
     if "rehearse" in missing and (
-        "take_snapshot" in missing or why_not_rehearse(rollout, newest_verified(rollout))
+        "take_snapshot" in missing or refusal_to_rehearse(rollout, newest_verified(rollout))
     ):
         missing = [action for action in missing if action not in ("take_snapshot", "rehearse")]
         missing.append("snapshot_and_rehearse")

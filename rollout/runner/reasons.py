@@ -4,8 +4,8 @@ from rollout.journal.actors import Refused
 from rollout.logs.texts import is_storable
 from rollout.plan.plan import Plan
 
+# Characters: it is shown on pages and kept in the activity log.
 LONGEST_REASON = 1_000
-"""Characters: it is shown on pages, and kept for ever in the audit log."""
 
 
 class PhaseChanged(Refused):

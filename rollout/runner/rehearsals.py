@@ -50,16 +50,16 @@ class UnderLoad(Refused):
     """The server that a rehearsal would share is under load; people may override that."""
 
     def __init__(self, items: list[Item]) -> None:
-        said = " ".join(f"{item.name.capitalize()}: {item.sentence}" for item in items)
+        evidence = " ".join(f"{item.name.capitalize()}: {item.sentence}" for item in items)
         super().__init__(
             "The rehearsal would share CPU and disk with the application, and the server is under "
-            f"load. {said} Wait for the load to drop, name another server in {SETTING}, or "
+            f"load. {evidence} Wait for the load to drop, name another server in {SETTING}, or "
             "rehearse anyway."
         )
         self.items = items
 
 
-def why_not_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
+def refusal_to_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
     """Why a rollout cannot be rehearsed now, and what to do about it; empty if it can."""
     under_way = Rehearsal.objects.filter(rollout=rollout, state__in=REHEARSAL_UNDER_WAY).first()
     if under_way is not None:
@@ -106,7 +106,7 @@ def rehearse(
     server, load_found = _server_for(rollout, snapshot, anyway=anyway)
     with alone_with(rollout):
         snapshot = snapshot or newest_verified(rollout)
-        refusal = why_not_rehearse(rollout, snapshot)
+        refusal = refusal_to_rehearse(rollout, snapshot)
         if refusal:
             raise Refused(refusal)
         assert snapshot is not None
@@ -116,15 +116,15 @@ def rehearse(
         made = environments.asked_for(
             snapshot, _free_name(number), Environment.Purpose.REHEARSAL, actor, server=server
         )
-        stage = Rollout.objects.create(plan=rollout.plan, environment=made.name)
+        sandbox = Rollout.objects.create(plan=rollout.plan, environment=made.name)
         rehearsal = Rehearsal.objects.create(
             rollout=rollout,
             snapshot=snapshot,
             environment=made,
-            stage=stage,
+            sandbox=sandbox,
             actor_name=actor.get_username(),
             plan_digest=plan.digest,
-            keep=keep,
+            keep_database=keep,
             first_phase=_first_phase(snapshot),
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=leases.grace(),
@@ -145,13 +145,12 @@ def rehearse(
 def _server_for(
     rollout: Rollout, snapshot: Snapshot | None, *, anyway: bool
 ) -> tuple[str, list[Item]]:
-    """The name of the server that a rehearsal is made on; empty for production's own.
+    """The name of a rehearsal's server, empty for production's own; the load overridden there.
 
-    With it what told of its load, and was overridden. Asked before anybody is kept waiting.
-    Raises Refused, and UnderLoad of it.
+    Raises Refused, and its subclass UnderLoad.
     """
     snapshot = snapshot or newest_verified(rollout)
-    if why_not_rehearse(rollout, snapshot) or snapshot is None:
+    if refusal_to_rehearse(rollout, snapshot) or snapshot is None:
         return "", []  # Refused later, under the lock.
     try:
         server = rehearsal_server()
@@ -195,9 +194,9 @@ def cancel_rehearsal(rehearsal: Rehearsal, *, actor: Actor, source: str = "web")
     """Stop a rehearsal; its database goes. Raises Refused."""
     with alone_with(rehearsal.rollout):
         ask_to_cancel(rehearsal)
-        run = active_run(rehearsal.stage)
+        run = active_run(rehearsal.sandbox)
         if run is not None and run.state != RunState.CANCELLING:
-            phases.cancel(rehearsal.stage, actor=actor, source=source)
+            phases.cancel(rehearsal.sandbox, actor=actor, source=source)
         activity_log.record(
             Event.REHEARSAL_CANCEL_ASKED_FOR,
             f"Requested cancellation of rehearsal {rehearsal.pk}.",

@@ -28,11 +28,11 @@ from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
 from rollout.models import (
     AuditReport,
+    Direction,
     MappingChange,
     PhaseRun,
     Repair,
     Rollout,
-    Way,
 )
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
@@ -85,7 +85,7 @@ def preview_repair(
     """
     try:
         plan = plan_of(rollout)
-        refusal = _why_not(plan, rollout)
+        refusal = _refusal_to_start(plan, rollout)
         if refusal:
             return RepairPreview(refusal=refusal)
         tables = tables_named(plan, table_label, selection)
@@ -123,7 +123,7 @@ def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> Repair
     connection.execute(f"SET statement_timeout = '{PREVIEW_SECONDS}s'".encode())
     connection.execute("SET default_transaction_read_only = on")
     try:
-        found = count_categories(connection, repairings)
+        counted = count_categories(connection, repairings)
     except errors.QueryCanceled:
         return RepairPreview(
             sql=sql,
@@ -131,25 +131,25 @@ def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> Repair
             uncounted=f"Counting the rows took longer than {PREVIEW_SECONDS} s. The repair counts "
             "them when it starts.",
         )
-    left = found.rows - found.writable
+    left = counted.rows - counted.writable
     advice = ""
     if left:
-        advice = RepairPlan.advice(found.categories) or (
+        advice = RepairPlan.advice(counted.categories) or (
             "Some values have no unambiguous mapping. Review the mapping first."
         )
-    if not found.rows:
+    if not counted.rows:
         refusal = (
             "No rows match the selection any more: there is nothing to repair. Start a new audit."
         )
-    elif not found.writable:
+    elif not counted.writable:
         refusal = refusal or advice
     else:
         refusal = ""
     return RepairPreview(
-        rows=found.writable,
-        before=found.categories,
-        cells=found.cells,
-        examples=found.examples,
+        rows=counted.writable,
+        before=counted.categories,
+        cells=counted.cells,
+        examples=counted.examples,
         sql=sql,
         refusal=refusal,
         left=left,
@@ -173,13 +173,13 @@ def repair(
         raise Refused(preview.refusal)
     plan = plan_of(rollout)
     with alone_with(rollout):
-        reason = _why_not(plan, rollout)
+        reason = _refusal_to_start(plan, rollout)
         if reason:
             raise Refused(reason)
         run = PhaseRun.objects.create(
             rollout=rollout,
             phase=_newest_phase(gates.newest_runs(rollout)),
-            way=Way.REPAIR,
+            way=Direction.REPAIR,
             actor=actor if isinstance(actor, get_user_model()) else None,
             actor_name=actor.get_username(),
             plan_digest=plan.digest,
@@ -240,7 +240,7 @@ def _selection_of(change: MappingChange) -> dict[str, Any]:
     lookups = plan.lookups_of(table_named(plan, change.table))
     return {
         "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
-        "legacy": [each["legacy"] for each in change.changes if each["moved"]],
+        "legacy": [value["legacy"] for value in change.changes if value["moved"]],
     }
 
 
@@ -250,7 +250,7 @@ def _newest_phase(runs: dict[int, PhaseRun]) -> int:
     return max(begun, default=-1)
 
 
-def _why_not(plan: Plan, rollout: Rollout) -> str:
+def _refusal_to_start(plan: Plan, rollout: Rollout) -> str:
     """Why no repair can start now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:
@@ -269,10 +269,10 @@ def _why_not(plan: Plan, rollout: Rollout) -> str:
     return ""
 
 
-def _because(found: Repair) -> str:
-    if found.change is not None:
-        return f" after {found.change.reviewer}'s review of {found.change.legacy_column}"
-    return f" after audit {found.report_id}" if found.report_id else ""
+def _because(wanted: Repair) -> str:
+    if wanted.change is not None:
+        return f" after {wanted.change.reviewer}'s review of {wanted.change.legacy_column}"
+    return f" after audit {wanted.report_id}" if wanted.report_id else ""
 
 
 def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rollout.journal.environments import must_know, protected, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of, refuse_out_of_reach
+from rollout.journal.transitions import move
 from rollout.models import (
     RESTORE_UNDER_WAY,
     Environment,
@@ -32,11 +33,10 @@ from rollout.worker import leases
 from rollout.worker.restores import (
     FRESH,
     RestoreJob,
+    refusal_to_replace,
     refuse_unless_verified,
     replaces_live_data,
-    why_not_fresh,
 )
-from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
     known_user(actor, "approve a restore")
     with alone_with(restore.rollout):
         restore.refresh_from_db()
-        refusal = why_not_approve(restore, actor)
+        refusal = refusal_to_approve(restore, actor)
         if refusal:
             raise Refused(refusal)
         refuse_unless_verified(restore.snapshot)
@@ -123,7 +123,7 @@ def approve_restore(restore: Restore, *, actor: Actor, source: str = "web") -> N
         queue.send_work(restore)
 
 
-def why_not_approve(restore: Restore, actor: Actor) -> str:
+def refusal_to_approve(restore: Restore, actor: Actor) -> str:
     """Why an actor cannot approve a restore now, and what to do about it; empty if they can."""
     if restore.state != RestoreState.WAITING:
         return "The restore has no approval pending."
@@ -134,7 +134,7 @@ def why_not_approve(restore: Restore, actor: Actor) -> str:
     active = active_run(restore.rollout)
     if active is not None:
         return is_busy(active)
-    return why_not_fresh(restore)
+    return refusal_to_replace(restore)
 
 
 def cancel_restore(restore: Restore, *, actor: Actor, source: str = "web") -> None:

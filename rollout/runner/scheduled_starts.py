@@ -1,6 +1,7 @@
 """Scheduled starts as people request them; the watchdog makes them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -10,18 +11,19 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.moments import in_zone
 from rollout.journal.rollouts import alone_with, plan_of
+from rollout.journal.transitions import move
 from rollout.models import Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
 from rollout.plan.plan import Plan
 from rollout.runner.reasons import refuse_unread
 
-FURTHEST = timedelta(days=60)
+MAX_AHEAD = timedelta(days=60)
 
 
 def window_of(plan: Plan, phase: int) -> MaintenanceWindow | None:
     """The maintenance window of a phase, if the plan has one."""
-    found = (gate for gate in plan.gates_of(phase) if isinstance(gate, MaintenanceWindow))
-    return next(found, None)
+    windows = (gate for gate in plan.gates_of(phase) if isinstance(gate, MaintenanceWindow))
+    return next(windows, None)
 
 
 def schedule_start(
@@ -47,9 +49,9 @@ def schedule_start(
     refuse_unread(plan, phase, seen, "schedule")
     if at <= now:
         raise Refused(f"{in_zone(at, zone)} is in the past. Choose a later time.")
-    if at > now + FURTHEST:
+    if at > now + MAX_AHEAD:
         raise Refused(
-            f"{in_zone(at, zone)} is too far ahead. Choose a time within the next {FURTHEST.days} "
+            f"{in_zone(at, zone)} is too far ahead. Choose a time within the next {MAX_AHEAD.days} "
             "days."
         )
     window = window_of(plan, phase)
@@ -61,30 +63,24 @@ def schedule_start(
     with alone_with(rollout):
         if gates.is_done(gates.newest_runs(rollout).get(phase)):
             raise Refused(f"Phase {phase} is already complete. Roll it back to run it again.")
-        waiting = ScheduledStart.objects.filter(
-            rollout=rollout, state=ScheduleState.WAITING
-        ).first()
-        if waiting is not None:
-            if (waiting.phase, waiting.at) == (phase, at):
-                return waiting
+        fields: dict[str, Any] = {
+            "phase": phase,
+            "at": at,
+            "zone": zone,
+            "actor": actor if isinstance(actor, get_user_model()) else None,
+            "actor_name": actor.get_username(),
+            "phase_digest": plan.digest_of(phase),
+        }
+        made, is_new = ScheduledStart.objects.get_or_create(rollout=rollout, defaults=fields)
+        if not is_new and made.state == ScheduleState.WAITING:
+            if (made.phase, made.at) == (phase, at):
+                return made
             raise Refused(
-                f"{waiting.actor_name} has scheduled phase {waiting.phase} for "
-                f"{in_zone(waiting.at, waiting.zone)}. Cancel that first."
+                f"{made.actor_name} has scheduled phase {made.phase} for "
+                f"{in_zone(made.at, made.zone)}. Cancel that first."
             )
-        made, _ = ScheduledStart.objects.update_or_create(
-            rollout=rollout,
-            defaults={
-                "phase": phase,
-                "at": at,
-                "zone": zone,
-                "actor": actor if isinstance(actor, get_user_model()) else None,
-                "actor_name": actor.get_username(),
-                "phase_digest": plan.digest_of(phase),
-                "state": ScheduleState.WAITING,
-                "outcome": "",
-                "ended_at": None,
-            },
-        )
+        if not is_new:
+            move(made, ScheduleState.WAITING, outcome="", ended_at=None, **fields)
         activity_log.record(
             Event.START_SCHEDULED,
             f"Scheduled phase {phase} for {in_zone(at, zone)}.",
@@ -101,7 +97,7 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
         waiting = ScheduledStart.objects.select_for_update().filter(rollout=rollout).first()
         if waiting is None or waiting.state != ScheduleState.WAITING:
             raise Refused("No start is scheduled: there is nothing to cancel.")
-        end(waiting, ScheduleState.CANCELLED, "")
+        move(waiting, ScheduleState.CANCELLED, ended_at=timezone.now())
         activity_log.record(
             Event.START_UNSCHEDULED,
             f"Cancelled the scheduled start of phase {waiting.phase} at "
@@ -111,9 +107,3 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
             source=source,
         )
     return waiting
-
-
-def end(due: ScheduledStart, state: ScheduleState, outcome: str) -> None:
-    """Write down what came of a start."""
-    due.state, due.outcome, due.ended_at = state, outcome, timezone.now()
-    due.save(update_fields=["state", "outcome", "ended_at"])

@@ -12,6 +12,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, plan_of, refuse_out_of_reach
+from rollout.journal.transitions import move
 from rollout.models import (
     SNAPSHOT_ENDED,
     SNAPSHOT_UNDER_WAY,
@@ -23,7 +24,6 @@ from rollout.models import (
 from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import dump_storage, leases
 from rollout.worker.snapshots import SnapshotJob, newest_phase_begun
-from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ class Evaluation:
     verdict: RuleVerdict
     message: str
     value: float | None = None
-    usual: float | None = None
+    baseline: float | None = None
     bound: float | None = None
     calls: int = 0
     windows: Sequence[Window] = field(default_factory=tuple)
@@ -64,8 +64,8 @@ def evaluation_of(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) ->
         windows = {at: stats for at, stats in windows.items() if at >= state.counts_from}
     if rule.statistic == "consecutive_errors":
         return _in_a_row(rule, windows)
-    usual = baseline_value_of(rule, baseline_of(run))
-    return _by_windows(rule, windows, usual, acting=state.acting)
+    baseline = baseline_value_of(rule, baseline_of(run))
+    return _by_windows(rule, windows, baseline, acting=state.acting)
 
 
 def _windows(rule: Rule, now: datetime) -> dict[datetime, OperationStats]:
@@ -81,21 +81,21 @@ def _windows(rule: Rule, now: datetime) -> dict[datetime, OperationStats]:
 
 
 def _by_windows(
-    rule: Rule, windows: Mapping[datetime, OperationStats], usual: float | None, *, acting: bool
+    rule: Rule, windows: Mapping[datetime, OperationStats], baseline: float | None, *, acting: bool
 ) -> Evaluation:
     evaluated = []
     for at, stats in windows.items():
         value = value_of(rule, stats)
-        verdict = rule.verdict(value, calls=stats.calls, usual=usual)
+        verdict = rule.verdict(value, calls=stats.calls, usual=baseline)
         evaluated.append(Window(at.isoformat(), value, stats.calls, verdict))
     verdict = rule.together([window.verdict for window in evaluated], acting=acting)
     total = merged(windows.values())
-    value, bound = value_of(rule, total), rule.bound(usual)
+    value, bound = value_of(rule, total), rule.bound(baseline)
     return Evaluation(
         RuleVerdict(verdict),
-        _sentence(rule, evaluated, value, usual, bound, acting=acting),
+        _sentence(rule, evaluated, value, baseline, bound, acting=acting),
         value,
-        usual,
+        baseline,
         bound,
         total.calls,
         evaluated,
@@ -106,7 +106,7 @@ def _sentence(
     rule: Rule,
     windows: Sequence[Window],
     value: float | None,
-    usual: float | None,
+    baseline: float | None,
     bound: float | None,
     *,
     acting: bool,
@@ -119,8 +119,8 @@ def _sentence(
     measured = f"{name}{of} {with_unit(rule, value)} over {calls:,} calls"
     if bound is None:
         return f"{measured}; not enough baseline data to compare."
-    if usual is not None:
-        measured += f" (baseline {with_unit(rule, usual)})"
+    if baseline is not None:
+        measured += f" (baseline {with_unit(rule, baseline)})"
     broken = sum(window.verdict == "broken" for window in windows)
     few = sum(window.verdict == "inconclusive" for window in windows)
     above = f"{broken} of {len(windows)} windows above {with_unit(rule, bound)}"

@@ -13,13 +13,14 @@ from rollout.journal import activity_log, actors, rollouts
 from rollout.journal.environments import protected
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
+from rollout.journal.transitions import move, paused_by
 from rollout.models import (
+    Direction,
     PhaseRun,
     Rollout,
     RuleState,
     RuleVerdict,
     RunState,
-    Way,
 )
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
@@ -29,7 +30,6 @@ from rollout.runner import phases
 from rollout.telemetry.baselines import keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
-from rollout.worker.transitions import move, paused_by
 
 # After so many errors in a row the activity log says once that a guardrail cannot be evaluated.
 ERRORS_BEFORE_ENTRY = 3
@@ -111,7 +111,11 @@ def _apply(
         state.last_broken_at = by_the_database()
     state.errors = state.errors + 1 if evaluation.verdict == RuleVerdict.ERROR else 0
     state.action, state.verdict, state.judged_at = rule.action, evaluation.verdict, now
-    state.message, state.value, state.usual = evaluation.message, evaluation.value, evaluation.usual
+    state.message, state.value, state.baseline = (
+        evaluation.message,
+        evaluation.value,
+        evaluation.baseline,
+    )
     state.bound, state.calls = evaluation.bound, evaluation.calls
     state.windows = [asdict(window) for window in evaluation.windows]
     if state.errors == ERRORS_BEFORE_ENTRY:
@@ -141,7 +145,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
         return False
     with rollouts.alone_with(run.rollout):
         run.refresh_from_db()
-        if run.way == Way.BACKWARD:
+        if run.way == Direction.BACKWARD:
             return False
         waits = run.state == RunState.QUEUED
         pause = paused_by(RuleActor(rule).get_username(), rule=rule.id, message=state.message)
@@ -207,7 +211,7 @@ def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: 
         rule=rule.id,
         sentence=rule.sentence,
         value=state.value,
-        baseline=state.usual,
+        baseline=state.baseline,
         bound=state.bound,
         calls=state.calls,
         windows=state.windows,

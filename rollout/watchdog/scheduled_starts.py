@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
+from django.utils import timezone
 
 from rollout import journal
 from rollout.journal import activity_log, watched_times
@@ -10,12 +11,12 @@ from rollout.journal.actors import Absent, Refused
 from rollout.journal.environments import home_of
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words, in_zone
+from rollout.journal.transitions import move
 from rollout.models import ScheduledStart, ScheduleState
 from rollout.permissions import allowed_in
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.runner.phases import start
-from rollout.runner.scheduled_starts import end
 from rollout.watchdog.isolation import isolated
 
 # A start that no watchdog made by then is refused instead of made late.
@@ -64,7 +65,7 @@ def _start(pk: int, now: datetime) -> bool:
         except Exception as refusal:
             _refuse(due, str(refusal).strip())
         else:
-            end(due, ScheduleState.STARTED, "")
+            move(due, ScheduleState.STARTED, ended_at=timezone.now())
     return True
 
 
@@ -78,7 +79,7 @@ def call_off(reason: str) -> None:
 
 
 def _refuse(due: ScheduledStart, reason: str) -> None:
-    end(due, ScheduleState.NOT_STARTED, reason)
+    move(due, ScheduleState.NOT_STARTED, outcome=reason, ended_at=timezone.now())
     activity_log.record(
         Event.SCHEDULED_START_REFUSED,
         f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: {reason}",

@@ -34,6 +34,7 @@ from rollout.journal.audit_mappings import against
 from rollout.journal.environments import audit_target_of, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
+from rollout.journal.transitions import move
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -48,7 +49,6 @@ from rollout.queries.sample_bounds import CONFIDENCE, confidence_of_look, upper_
 from rollout.worker import leases
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
-from rollout.worker.transitions import move
 
 LARGEST_SEED = 2**31 - 1
 

@@ -9,7 +9,7 @@ from rollout.engine.target import Connection, TargetAway
 from rollout.journal import activity_log
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
-from rollout.models import BackfillJob, PhaseRun, RunState, Way
+from rollout.models import BackfillJob, Direction, PhaseRun, RunState
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.worker import backfills, repairs
@@ -48,11 +48,11 @@ def action_of(job: BackfillJob) -> Pass:
     """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
     run = job.step_run.run
     plan = plans.get(run.rollout.plan)
-    if run.way == Way.REPAIR:
+    if run.way == Direction.REPAIR:
         step = repairs.step_of(run)
     else:
         step = plan.step(run.phase, job.step_run.step)
-    way = plan.backward(step) if run.way == Way.BACKWARD else plan.forward(step)
+    way = plan.backward(step) if run.way == Direction.BACKWARD else plan.forward(step)
     action = way.actions[job.position]
     assert isinstance(action, Fill | Compute | Proof)
     return action

@@ -27,11 +27,10 @@ from rollout.worker import proofs
 
 _log = logging.getLogger(__name__)
 
-ROUNDS = 5
-"""A row can be missed only while somebody holds it; so many passes over the rest must do, in each
-attempt."""
-FEWEST_POISON_ROWS = 50
-"""So many refused rows never stop a job, however small its table."""
+# Passes over the rest in each attempt: a row is missed only while somebody holds it.
+MAX_ROUNDS = 5
+# Up to this number rejected rows never stop a job, however small its table.
+MIN_POISON_ROWS = 50
 
 
 class RowsRemain(RolloutError):
@@ -77,7 +76,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             explanation=chosen.explanation,
             most_poison_rows=0
             if isinstance(action, Proof)
-            else max(FEWEST_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
+            else max(MIN_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
         )
     if isinstance(action, Proof) and job.finished_at is not None and job.quarantined:
         proofs.begin_again(connection, job)
@@ -213,7 +212,7 @@ def _swept(
 def _again(
     connection: Connection, action: Fill | Compute, job: BackfillJob, left: int, *, attempts: int
 ) -> None:
-    if job.rounds >= ROUNDS * attempts:
+    if job.rounds >= MAX_ROUNDS * attempts:
         raise RowsRemain(
             f"{left:,} rows of {job.table} are still incorrect after {job.rounds} passes. "
             f"{_why_rows_remain(connection, action.table)} Then retry the phase."

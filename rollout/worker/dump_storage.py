@@ -1,7 +1,7 @@
-"""Where dumps are kept: a storage of the project, in which a name tells a whole dump from a part.
+"""Where dumps are kept: a storage of the project, in which names tell whole dumps from parts.
 
-What is being written bears a name that ends in ``.part``. A local file is renamed when all of it is
-on disk; other storages let a file appear only when all of it has arrived.
+A dump that is being written has a name that ends in ``.part``. A local file is renamed once all of
+it is on disk; other storages let a file appear only once all of it has arrived.
 """
 
 import contextlib

@@ -73,7 +73,9 @@ def carry_out(estimate_id: int) -> None:
 def _make(estimate: BackfillEstimate) -> None:
     passes = passes_of(plans.get(estimate.rollout.plan), estimate.phase)
     place = (estimate.step, estimate.position)
-    actions = {(each.step.id, each.position): each.action for each in passes}
+    actions = {
+        (table_pass.step.id, table_pass.position): table_pass.action for table_pass in passes
+    }
     if place not in actions:
         estimate.error = "The plan has changed since. Request a new estimate."
         return
@@ -85,8 +87,8 @@ def _make(estimate: BackfillEstimate) -> None:
         elif isinstance(action, Compute):
             estimate.rows = planner.choose(connection, action).estimated_rows
         else:
-            found = planner.estimate(connection, action)
-            estimate.rows, estimate.sampled_rows = found.rows, found.sampled_rows
-            if found.sampled_rows:
-                estimate.seconds = found.seconds
-                estimate.wal_bytes, estimate.disk_bytes = found.wal_bytes, found.disk_bytes
+            measured = planner.estimate(connection, action)
+            estimate.rows, estimate.sampled_rows = measured.rows, measured.sampled_rows
+            if measured.sampled_rows:
+                estimate.seconds = measured.seconds
+                estimate.wal_bytes, estimate.disk_bytes = measured.wal_bytes, measured.disk_bytes

@@ -19,10 +19,10 @@ from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.statement_activities import StatementActivity
 from rollout.journal import activity_log
 from rollout.journal.events import Event
+from rollout.journal.transitions import move
 from rollout.models import Attempted, Leased, RunState
 from rollout.worker import leases
 from rollout.worker.leases import Lease
-from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 
@@ -194,9 +194,9 @@ class AttemptedJob(LeasedJob[Job]):
         for name, value in fields.items():
             setattr(self.job, name, value)
 
-    def tell(self, doing: str) -> None:
+    def tell(self, activity: str) -> None:
         """Write down its present activity. Raises Interrupted."""
-        self.write(doing=doing)
+        self.write(activity=activity)
 
     def count_attempt(self, **fields: Any) -> None:
         """Count an attempt, also of work that is being cancelled."""
@@ -215,7 +215,7 @@ class AttemptedJob(LeasedJob[Job]):
         """Clear up and write down how it ended, unless another worker has it."""
         if self.held.lost:
             return
-        fields = {"error": error, "advice": advice, "doing": ""}
+        fields: dict[str, Any] = {"error": error, "advice": advice, "activity": ""}
         fields |= self.cleared_up(state, advice)
         with journal.atomic():
             if move(self.job, state, token=self.token, **fields):

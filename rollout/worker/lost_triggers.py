@@ -10,7 +10,7 @@ from rollout import gates
 from rollout.engine import catalog
 from rollout.engine.catalog import Drift
 from rollout.engine.target import Connection
-from rollout.models import BackfillJob, PhaseRun, StepRun, StepState, Way
+from rollout.models import BackfillJob, Direction, PhaseRun, StepRun, StepState
 from rollout.plan.catalog import Part, step_that_made
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
@@ -42,7 +42,7 @@ def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
 
 def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
     """The triggers that a run has created and that are missing or disabled."""
-    if run.way != Way.FORWARD:
+    if run.way != Direction.FORWARD:
         return []
     live = catalog.read(connection, catalog.labels_of(plan))
     drifts = catalog.compare(

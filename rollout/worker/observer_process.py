@@ -52,11 +52,15 @@ def observe(instructions: dict[str, Any], commands: IO[str], out: IO[str]) -> No
         )
     ]
     if instructions["traffic"]:
-        one = import_string(instructions["traffic"])(using=DATABASE, seed=instructions["seed"])
-        one()  # What the first one takes is the time to connect.
+        operation = import_string(instructions["traffic"])(
+            using=DATABASE, seed=instructions["seed"]
+        )
+        operation()  # What the first one takes is the time to connect.
         work.append(
             threading.Thread(
-                target=_carry_out, args=(one, instructions["rate"], stop, operations), daemon=True
+                target=_carry_out,
+                args=(operation, instructions["rate"], stop, operations),
+                daemon=True,
             )
         )
     for thread in work:
@@ -83,7 +87,7 @@ def _look(psycopg: Any, target: dict[str, Any], stop: Any, seen: Any, pace: Any)
             stop.wait(0.5)
 
 
-def _carry_out(one: Any, rate: float, stop: Any, operations: Any) -> None:
+def _carry_out(operation: Any, rate: float, stop: Any, operations: Any) -> None:
     """One operation after the other, as many a second as were asked for."""
     from django.db import close_old_connections
 
@@ -91,7 +95,7 @@ def _carry_out(one: Any, rate: float, stop: Any, operations: Any) -> None:
     while not stop.wait(max(0.0, due - time.monotonic())):
         began, clock, error = time.time(), time.perf_counter(), ""
         try:
-            one()
+            operation()
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}"[:500]
             close_old_connections()

@@ -30,8 +30,8 @@ def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
     elif proof.recorded is not None:
         row = connection.execute(proof.asks_recorded).fetchone()
         recorded = row[0] if row else None
-        found = f"{totals.scanned} rows, {totals.fingerprint}"
-        if recorded is not None and recorded != found:
+        present = f"{totals.scanned} rows, {totals.fingerprint}"
+        if recorded is not None and recorded != present:
             # A fingerprint tells of no row which it is.
             differing = 1
             problem = (

@@ -144,14 +144,14 @@ class Observer:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            told = json.loads(line)
-            if told.get("ready"):
+            message = json.loads(line)
+            if message.get("ready"):
                 self._ready.set()
                 continue
             with self._lock:
-                self._operations += [Operation(*each) for each in told["operations"]]
-                self._locks += [Seen(*each) for each in told["locks"]]
-                self.look_seconds = told["period"]
+                self._operations += [Operation(*item) for item in message["operations"]]
+                self._locks += [Seen(*item) for item in message["locks"]]
+                self.look_seconds = message["period"]
 
     def _said(self) -> str:
         self._complaints.seek(0)
@@ -202,11 +202,11 @@ class Sums:
         if earlier.longest_ms is not None:
             self.longest = max(self.longest or 0.0, earlier.longest_ms / 1000)
         self.durations.merge(Histogram.of_json(earlier.durations))
-        for each in earlier.locks:
-            lock = self._lock(each["table"], each["mode"])
-            lock["times"] += each["times"]
-            lock["waited_ms"] += each["waited_ms"]
-            held = [ms for ms in (lock["held_ms"], each["held_ms"]) if ms is not None]
+        for item in earlier.locks:
+            lock = self._lock(item["table"], item["mode"])
+            lock["times"] += item["times"]
+            lock["waited_ms"] += item["waited_ms"]
+            held = [ms for ms in (lock["held_ms"], item["held_ms"]) if ms is not None]
             lock["held_ms"] = max(held, default=None)
         return self
 
@@ -235,7 +235,7 @@ class Notes:
             return
         if run.pk not in self._earlier:
             known = Observation.objects.filter(run=run)
-            self._earlier[run.pk] = {each.step_run_id: each for each in known}
+            self._earlier[run.pk] = {item.step_run_id: item for item in known}
         earlier = self._earlier[run.pk]
         spans: Iterable[tuple[StepRun | None, datetime, datetime | None]] = [
             (None, run.started_at, run.finished_at),

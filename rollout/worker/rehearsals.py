@@ -26,6 +26,7 @@ from rollout.models import (
     REHEARSAL_UNDER_WAY,
     AuditReport,
     AuditStatus,
+    Direction,
     EnvironmentState,
     Observation,
     PhaseRun,
@@ -33,13 +34,13 @@ from rollout.models import (
     RehearsalState,
     Rollout,
     RunState,
-    Way,
 )
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
 from rollout.worker import databases, leases, restores, runs
+from rollout.worker.failures import connection_lost
 from rollout.worker.leased_jobs import AttemptedJob
 from rollout.worker.rehearsal_observers import (
     FORGET_SECONDS,
@@ -51,7 +52,9 @@ from rollout.worker.rehearsal_observers import (
 )
 
 
-def begin_in_rehearsal(rollout: Rollout, phase: int, way: Way, *, actor_name: str) -> PhaseRun:
+def begin_in_rehearsal(
+    rollout: Rollout, phase: int, way: Direction, *, actor_name: str
+) -> PhaseRun:
     """Start a phase in the database of a rehearsal, where no gate is asked."""
     run = PhaseRun.objects.create(
         rollout=rollout,
@@ -65,16 +68,12 @@ def begin_in_rehearsal(rollout: Rollout, phase: int, way: Way, *, actor_name: st
     return run
 
 
-ALONE_SECONDS = 1.0
-"""How long the traffic is observed before the first phase, to compare with."""
-
-
+# How long the traffic is observed before the first phase, to compare with.
+BASELINE_SECONDS = 1.0
+# How long the traffic runs between two phases, so that it writes in every mode.
 BETWEEN_SECONDS = 0.4
-"""How long the traffic goes on between two phases, so that it writes in every shape."""
-
-
-PATIENCE = timedelta(seconds=1)
-"""Other work that has waited for longer gets the worker in between."""
+# Other work that has waited for longer gets the worker in between.
+MAX_WAIT = timedelta(seconds=1)
 
 
 class RehearsalFailed(RolloutError):
@@ -94,7 +93,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
 
     model = Rehearsal
     working = REHEARSAL_UNDER_WAY
-    related = ("rollout", "snapshot__rollout", "environment", "stage")
+    related = ("rollout", "snapshot__rollout", "environment", "sandbox")
     answers = (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment, ObserverDied)
     ends: ClassVar = {
         RehearsalState.PASSED: Event.REHEARSAL_PASSED,
@@ -140,7 +139,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         self.end(RehearsalState.PASSED)
 
     def is_left_open_by(self, error: Exception) -> bool:
-        return not self.is_to_stop and runs.connection_lost(error)
+        return not self.is_to_stop and connection_lost(error)
 
     def explained(self, error: Exception) -> tuple[str, str]:
         if isinstance(error, ObserverDied):
@@ -156,9 +155,9 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         self._drop_failed_before()
         self.tell(f"Creating the database {self.made.database}.")
         target = databases.make(self.made)
-        snapshot, stage = self.rehearsal.snapshot, self.rehearsal.stage
-        restores.put_back(snapshot, stage, target, self.held, tell=self.tell)
-        restores.gather_statistics(stage, target)
+        snapshot, sandbox = self.rehearsal.snapshot, self.rehearsal.sandbox
+        restores.put_back(snapshot, sandbox, target, self.held, tell=self.tell)
+        restores.gather_statistics(sandbox, target)
         self.tell("Copying the tables for comparison.")
         with target.connect() as connection:
             install(connection)
@@ -167,19 +166,19 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             fingerprints.begin(connection, self.plan)
 
         def is_ready() -> None:
-            self.write(RehearsalState.RUNNING, before=before, doing="")
+            self.write(RehearsalState.RUNNING, before=before, activity="")
             databases.is_ready(self.made)
 
         restores.note(
-            snapshot, stage, actor=self.rehearsal.actor_name, source="worker", done=is_ready
+            snapshot, sandbox, actor=self.rehearsal.actor_name, source="worker", done=is_ready
         )
 
     def _introspect(self) -> None:
         """Raises RehearsalFailed if the schema is not what the plan expects."""
         rehearsal = self.rehearsal
-        stage, first = rehearsal.stage, rehearsal.first_phase
-        run = gates.newest_runs(stage).get(first)
-        schema = drift.check_schema(stage, self.plan, first, run, steps_done=None)
+        sandbox, first = rehearsal.sandbox, rehearsal.first_phase
+        run = gates.newest_runs(sandbox).get(first)
+        schema = drift.check_schema(sandbox, self.plan, first, run, steps_done=None)
         if schema.status != "pass":
             raise RehearsalFailed(
                 f"Schema check: {schema.message}",
@@ -190,7 +189,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         others = Rehearsal.objects.filter(
             rollout=self.rehearsal.rollout,
             state=RehearsalState.FAILED,
-            keep=False,
+            keep_database=False,
             environment__state=EnvironmentState.READY,
         ).exclude(pk=self.rehearsal.pk)
         for other in others.select_related("environment"):
@@ -206,8 +205,8 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         ) as observer:
             self.tell("Starting the traffic.")
             observer.wait_until_ready(self.held)
-            if not self.rehearsal.alone:
-                self.write(alone=self._traffic_alone(observer).as_fields())
+            if not self.rehearsal.baseline_traffic:
+                self.write(baseline_traffic=self._traffic_alone(observer).as_fields())
             notes = Notes(observer)
             while (leg := self._next_leg()) is not None:
                 run = self._begin(*leg)
@@ -221,41 +220,41 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 if self._others_wait():
                     raise _OthersWait
             if observer.look_seconds is not None:
-                self.write(look_ms=round(observer.look_seconds * 1000, 2))
+                self.write(lock_poll_ms=round(observer.look_seconds * 1000, 2))
         self.write(RehearsalState.COMPARING)
 
     def _traffic_alone(self, observer: Observer) -> Sums:
         """What the application does without a phase. On a busy machine it takes a while to come."""
         began = time.time()
         while True:
-            pause(ALONE_SECONDS, self.held)
+            pause(BASELINE_SECONDS, self.held)
             observer.check()
             seen = observer.seen(began, time.time())
             if seen.operations or time.time() - began > READY_SECONDS:
                 return seen
 
-    def _next_leg(self) -> tuple[int, Way] | None:
+    def _next_leg(self) -> tuple[int, Direction] | None:
         """The next phase and its direction; None once all are rolled back."""
-        runs = gates.newest_runs(self.rehearsal.stage)
+        runs = gates.newest_runs(self.rehearsal.sandbox)
         phases = range(self.rehearsal.first_phase, CONTRACT + 1)
-        turned = any(run.way == Way.BACKWARD for n, run in runs.items() if n in phases)
+        turned = any(run.way == Direction.BACKWARD for n, run in runs.items() if n in phases)
         if not turned:
             for number in phases:
                 if not gates.is_done(runs.get(number)):
-                    return number, Way.FORWARD
+                    return number, Direction.FORWARD
         for number in reversed(phases):
             if not gates.is_not_started(runs.get(number)):
-                return number, Way.BACKWARD
+                return number, Direction.BACKWARD
         return None
 
-    def _begin(self, phase: int, way: Way) -> PhaseRun:
+    def _begin(self, phase: int, way: Direction) -> PhaseRun:
         """Start a phase without asking its gates, or find its active run."""
-        stage = self.rehearsal.stage
-        with alone_with(stage):
-            run = gates.newest_runs(stage).get(phase)
+        sandbox = self.rehearsal.sandbox
+        with alone_with(sandbox):
+            run = gates.newest_runs(sandbox).get(phase)
             if run is not None and run.way == way and run.state != RunState.DONE:
                 return run
-            return begin_in_rehearsal(stage, phase, way, actor_name=self.rehearsal.actor_name)
+            return begin_in_rehearsal(sandbox, phase, way, actor_name=self.rehearsal.actor_name)
 
     def _carry_on_with(self, run: PhaseRun, observer: Observer, notes: Notes) -> None:
         """Wait for a run's end, working on it meanwhile. Raises RehearsalFailed."""
@@ -322,7 +321,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """How many operations of the traffic failed, and one of them; empty where none did."""
         failed = list(
             Observation.objects.filter(
-                run__rollout=self.rehearsal.stage, step_run=None, errors__gt=0
+                run__rollout=self.rehearsal.sandbox, step_run=None, errors__gt=0
             ).select_related("run")
         )
         if not failed:
@@ -338,7 +337,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         report = rehearsals.report_of(self.rehearsal)
         lock = report.longest_lock
         kept = {
-            RehearsalState.PASSED: self.rehearsal.keep,
+            RehearsalState.PASSED: self.rehearsal.keep_database,
             RehearsalState.FAILED: self.made.state == EnvironmentState.READY,
         }
         if not kept.get(RehearsalState(state)):
@@ -360,13 +359,15 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
 
     def _end_what_is_left(self) -> None:
         """Cancel the run that ended with the rehearsal."""
-        run = active_run(self.rehearsal.stage)
+        run = active_run(self.rehearsal.sandbox)
         if run is not None:
             leases.take_back(run)
             PhaseRun.objects.filter(pk=run.pk).update(
                 state=RunState.CANCELLED, finished_at=timezone.now(), lease_until=None
             )
-        AuditReport.objects.filter(rollout=self.rehearsal.stage, status=AuditStatus.RUNNING).update(
+        AuditReport.objects.filter(
+            rollout=self.rehearsal.sandbox, status=AuditStatus.RUNNING
+        ).update(
             status=AuditStatus.INCONCLUSIVE,
             message="The rehearsal ended before the audit finished.",
             finished_at=timezone.now(),
@@ -376,9 +377,9 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """Whether another rollout's phase has waited for a worker for a while."""
         return (
             PhaseRun.objects.filter(
-                state=RunState.QUEUED, created_at__lt=timezone.now() - PATIENCE, started_at=None
+                state=RunState.QUEUED, created_at__lt=timezone.now() - MAX_WAIT, started_at=None
             )
-            .exclude(rollout=self.rehearsal.stage)
+            .exclude(rollout=self.rehearsal.sandbox)
             .exists()
         )
 

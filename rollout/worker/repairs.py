@@ -8,9 +8,9 @@ from typing import Any
 from rollout import queue
 from rollout.engine.control import Control
 from rollout.engine.repair import (
-    Direction,
     Example,
     NothingSelected,
+    RepairDirection,
     RepairPlan,
     Selection,
     count,
@@ -96,7 +96,7 @@ def table_named(plan: Plan, label: str) -> Table:
     raise NothingSelected(f"The plan backfills no table {label}. Backfilled tables: {known}.")
 
 
-def direction_of(rollout: Rollout, change: MappingChange | None) -> Direction:
+def direction_of(rollout: Rollout, change: MappingChange | None) -> RepairDirection:
     """Rows follow a review's decisions; without one, after the cutover, the new values lead."""
     modes = modes_of(rollout.plan, rollout.environment)
     return "reverse" if modes.write == "new" and change is None else "forward"
@@ -136,25 +136,25 @@ def step_of(run: PhaseRun) -> Step:
 
 def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:
     """Count the selected rows before any is written, if the page could not wait for it."""
-    found = run.repair
-    if found.before or run.steps.exists():
+    wanted = run.repair
+    if wanted.before or run.steps.exists():
         return
     control.attach(connection)
     counted = count_categories(connection, _repairings(run))
-    found.before, found.rows_expected = counted.categories, counted.writable
-    found.cells = counted.cells
-    found.examples = [asdict(example) for example in counted.examples]
-    found.save(update_fields=["before", "rows_expected", "cells", "examples"])
+    wanted.before, wanted.rows_expected = counted.categories, counted.writable
+    wanted.cells = counted.cells
+    wanted.examples = [asdict(example) for example in counted.examples]
+    wanted.save(update_fields=["before", "rows_expected", "cells", "examples"])
     activity_log.record(
         Event.REPAIR_COUNTED,
-        f"Counted the rows to repair in {found.tables}: {counts_sentence(found)}.",
+        f"Counted the rows to repair in {wanted.tables}: {counts_sentence(wanted)}.",
         on=run,
         actor=run.actor_name,
         source="worker",
-        rows=found.rows_expected,
-        before=found.before,
-        cells=found.cells,
-        examples=found.examples,
+        rows=wanted.rows_expected,
+        before=wanted.before,
+        cells=wanted.cells,
+        examples=wanted.examples,
     )
 
 
@@ -162,38 +162,38 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
     """Count the remaining and the written rows. Idempotent."""
     control.attach(connection)
     connection.execute("SET statement_timeout = 0")
-    found = run.repair
-    found.after = count_categories(connection, _repairings(run), before=False).categories
+    wanted = run.repair
+    wanted.after = count_categories(connection, _repairings(run), before=False).categories
     jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
-    found.rows_repaired = sum(job.written for job in jobs)
-    found.save(update_fields=["after", "rows_repaired"])
+    wanted.rows_repaired = sum(job.written for job in jobs)
+    wanted.save(update_fields=["after", "rows_repaired"])
 
 
 def record_end(run: PhaseRun) -> None:
     """Record what a repair did, and request the audit that shows it."""
-    found = run.repair
+    wanted = run.repair
     activity_log.record(
         Event.REPAIR_DONE,
-        f"Repaired {found.rows_repaired or 0:,} rows of {found.tables}. Before: "
-        f"{_words(found.before)}. After: {_words(found.after)}.",
+        f"Repaired {wanted.rows_repaired or 0:,} rows of {wanted.tables}. Before: "
+        f"{_words(wanted.before)}. After: {_words(wanted.after)}.",
         on=run,
         actor=run.actor_name,
         source="worker",
-        rows=found.rows_repaired,
-        before=found.before,
-        after=found.after,
+        rows=wanted.rows_repaired,
+        before=wanted.before,
+        after=wanted.after,
     )
     report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
     queue.send_work(report)
 
 
-def counts_sentence(found: Repair) -> str:
-    if not found.before:
+def counts_sentence(wanted: Repair) -> str:
+    if not wanted.before:
         return "rows are counted first"
     cells = "; ".join(
-        f"{cell['column']}: {cell['rows']:,} {_label(cell['category'])}" for cell in found.cells
+        f"{cell['column']}: {cell['rows']:,} {_label(cell['category'])}" for cell in wanted.cells
     )
-    return f"{found.rows_expected:,} rows to repair ({_words(found.before)}; {cells})"
+    return f"{wanted.rows_expected:,} rows to repair ({_words(wanted.before)}; {cells})"
 
 
 def _words(categories: dict[str, int]) -> str:

@@ -27,6 +27,7 @@ from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.snapshots import programs_for
 from rollout.models import (
     RESTORE_WORKING,
+    Direction,
     PhaseRun,
     Restore,
     RestoreState,
@@ -36,11 +37,10 @@ from rollout.models import (
     SnapshotState,
     StepRun,
     StepState,
-    Way,
 )
 from rollout.worker import databases, dump_storage
+from rollout.worker.failures import connection_lost
 from rollout.worker.leased_jobs import AttemptedJob
-from rollout.worker.runs import connection_lost
 from rollout.worker.snapshots import recorded
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class RestoreJob(AttemptedJob[Restore]):
         if active is not None:
             raise Refused(is_busy(active))
         refuse_unless_verified(restore.snapshot)
-        if replaces_live_data(restore.rollout) and (refusal := why_not_fresh(restore)):
+        if replaces_live_data(restore.rollout) and (refusal := refusal_to_replace(restore)):
             raise Refused(refusal)
         target = self._target()
         self.tell("Verifying the dump.")
@@ -170,7 +170,7 @@ class RestoreJob(AttemptedJob[Restore]):
 
     def _done(self) -> None:
         """Mark it as done, even if it was cancelled after the tables were replaced."""
-        self.write(RestoreState.DONE, doing="")
+        self.write(RestoreState.DONE, activity="")
         if self.restore.environment is not None:
             databases.is_ready(self.restore.environment)
 
@@ -227,7 +227,7 @@ def refuse_unless_verified(snapshot: Snapshot) -> None:
         )
 
 
-def why_not_fresh(restore: Restore) -> str:
+def refusal_to_replace(restore: Restore) -> str:
     """Why production may not be replaced: what it holds now could not be restored."""
     newest = Snapshot.objects.filter(
         rollout=restore.rollout, state=SnapshotState.VERIFIED, taken_at__isnull=False
@@ -277,11 +277,11 @@ def note(
         for number, was in enumerate(snapshot.phases):
             run = runs.get(number)
             if was == "done" and not gates.is_done(run):
-                _run(into, number, Way.FORWARD, RunState.DONE, snapshot, actor)
+                _run(into, number, Direction.FORWARD, RunState.DONE, snapshot, actor)
             elif was == "untouched" and not gates.is_not_started(run):
-                _run(into, number, Way.BACKWARD, RunState.DONE, snapshot, actor)
+                _run(into, number, Direction.BACKWARD, RunState.DONE, snapshot, actor)
             elif was == "begun":
-                _run(into, number, Way.FORWARD, RunState.CANCELLED, snapshot, actor)
+                _run(into, number, Direction.FORWARD, RunState.CANCELLED, snapshot, actor)
         activity_log.record(
             Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
@@ -296,7 +296,7 @@ def note(
 
 
 def _run(
-    into: Rollout, number: int, way: Way, state: RunState, snapshot: Snapshot, actor: str
+    into: Rollout, number: int, way: Direction, state: RunState, snapshot: Snapshot, actor: str
 ) -> None:
     now = by_the_database()
     half = state == RunState.CANCELLED
@@ -312,7 +312,7 @@ def _run(
         error=f"Snapshot {snapshot.pk} was taken during this phase." if half else "",
         advice="Retry the phase, or roll it back." if half else "",
     )
-    if way == Way.BACKWARD:
+    if way == Direction.BACKWARD:
         return
     # A rollback undoes the started steps; a retry asks the catalog for each again.
     StepRun.objects.bulk_create(

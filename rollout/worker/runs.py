@@ -7,22 +7,19 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import psycopg
-from django.db import InterfaceError, OperationalError
-
 from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
-from rollout.engine.snapshot import failures
 from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.statistics import measure
-from rollout.engine.target import Connection, TargetGone, install
+from rollout.engine.target import Connection, install
 from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
-from rollout.models import WORKING, PhaseRun, RunState, StepRun, StepState, Way
+from rollout.journal.transitions import move
+from rollout.models import WORKING, Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan import plans
 from rollout.plan.actions import (
     Action,
@@ -34,29 +31,24 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
-from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
+from rollout.worker.failures import StepFailed, advice_for, connection_lost
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
-from rollout.worker.transitions import move
 
 _log = logging.getLogger(__name__)
 
 _ROLLED_BACK = "Rolled back."
 _STOPPED = {RunState.PAUSED: Event.PAUSED, RunState.CANCELLED: Event.CANCELLED}
 _FAILED = {
-    Way.FORWARD: Event.PHASE_FAILED,
-    Way.BACKWARD: Event.ROLLBACK_FAILED,
-    Way.REPAIR: Event.REPAIR_FAILED,
+    Direction.FORWARD: Event.PHASE_FAILED,
+    Direction.BACKWARD: Event.ROLLBACK_FAILED,
+    Direction.REPAIR: Event.REPAIR_FAILED,
 }
 # How long a worker works on a run before other messages get their turn.
 SLICE_SECONDS = 5.0
-
-
-class StepFailed(RolloutError):
-    """A step came to an answer that stops its phase; the message says what to do."""
 
 
 class RunJob(LeasedJob[PhaseRun]):
@@ -78,22 +70,22 @@ class RunJob(LeasedJob[PhaseRun]):
     @cached_property
     def steps(self) -> list[Step]:
         """The steps of the run in order. A rollback undoes the started ones, newest first."""
-        if self.run.way == Way.REPAIR:
+        if self.run.way == Direction.REPAIR:
             return [repairs.step_of(self.run)]
         steps = list(self.plan.phases[self.run.phase].steps)
-        if self.run.way == Way.FORWARD:
+        if self.run.way == Direction.FORWARD:
             return steps
         rolled_back = PhaseRun.objects.filter(
             rollout=self.run.rollout,
             phase=self.run.phase,
-            way=Way.BACKWARD,
+            way=Direction.BACKWARD,
             state=RunState.DONE,
         ).first()
         begun = set(
             StepRun.objects.filter(
                 run__rollout=self.run.rollout,
                 run__phase=self.run.phase,
-                run__way=Way.FORWARD,
+                run__way=Direction.FORWARD,
                 run__pk__gt=rolled_back.pk if rolled_back else 0,
             ).values_list("step", flat=True)
         )
@@ -240,7 +232,7 @@ class RunJob(LeasedJob[PhaseRun]):
             case Audit():
                 return self._audit(held)
             case Probe():
-                return self._probe(action)
+                return probes.try_out(self.run.rollout, action.flow)
             case CompareSchema():
                 return self._compare(connection)
 
@@ -252,9 +244,6 @@ class RunJob(LeasedJob[PhaseRun]):
         if report.status != "clean":
             raise StepFailed(audits.outcome_of(report))
         return f"{report.rows:,} rows compared, 0 mismatches. {against(report)}".strip()
-
-    def _probe(self, action: Probe) -> str:
-        return probes.try_out(self.run.rollout, action.flow)
 
     def _compare(self, connection: Connection) -> str:
         live = catalog.read(connection, catalog.labels_of(self.plan))
@@ -318,7 +307,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 )
             step = self.step_run.step if self.step_run else ""
             message = f"{self.run.title} failed. {text}"
-            self._record(_FAILED[Way(self.run.way)], message, step=step)
+            self._record(_FAILED[Direction(self.run.way)], message, step=step)
 
     @property
     def _applied(self) -> str:
@@ -332,11 +321,11 @@ class RunJob(LeasedJob[PhaseRun]):
 
     @property
     def _backward(self) -> bool:
-        return self.run.way == Way.BACKWARD
+        return self.run.way == Direction.BACKWARD
 
     @property
     def _repairs(self) -> bool:
-        return self.run.way == Way.REPAIR
+        return self.run.way == Direction.REPAIR
 
     def _ended(self, how: str) -> str:
         return f"{self.run.title} is {how}."
@@ -363,41 +352,3 @@ def _can_be_asked(action: Action) -> bool:
 def _is_for_others(action: Action, connection: Connection) -> bool:
     """Whether an action is for servers of another version."""
     return isinstance(action, Statement) and not action.is_for(connection.info.server_version)
-
-
-def connection_lost(error: Exception) -> bool:
-    """Whether a server went away, rather than refused something. One that is gone stays away."""
-    if isinstance(error, TargetGone):
-        return False
-    if isinstance(error, OperationalError | InterfaceError):
-        cause = error.__cause__
-        return not isinstance(cause, psycopg.Error) or connection_lost(cause)
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        state = error.sqlstate or "08000"
-        # The last two: it was silent for too long, as a machine is that was cut off or stood still.
-        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "57P05")
-    return False
-
-
-def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
-    """What to do next about an error that stopped a phase, its rollback, or a repair."""
-    again = "then retry; or roll the phase back." if may_go_back else "then retry."
-    match error:
-        case ddl.LockNotObtained():
-            return "Wait for the listed transactions to finish, then retry."
-        case lost_triggers.TriggersLost():
-            return error.advice
-        case TargetGone():
-            return "The database no longer exists: no further step is possible."
-        case StepFailed():
-            return f"Fix the reported problem, {again}"
-        case psycopg.errors.DiskFull():
-            return f"{failures.shortage(str(error))[1]}, {again}"
-        case psycopg.errors.InsufficientPrivilege():
-            return "Grant the missing privilege to the rollout's database role, then retry."
-        case psycopg.Error():
-            return (
-                f"The database rejected the statement. Fix what it names, {again} A half-built "
-                "index is removed first; nothing else of the statement remains."
-            )
-    return f"Fix the reported problem, {again}"

@@ -98,29 +98,29 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                 self.plan.name, self.snapshot.rollout.environment, self.snapshot.pk, self.token
             ),
             size=0,
-            doing="Counting rows and value pairs.",
+            activity="Counting rows and value pairs.",
             phases=_phases(self.snapshot.rollout),
         )
         taken_at = by_the_database()
         with self.target.connect() as connection:
             programs = programs_for(connection)
-            with exported(connection, self.plan, self.held) as found:
+            with exported(connection, self.plan, self.held) as source:
                 self.write(
                     taken_at=taken_at,
                     expires_at=taken_at + self.plan.keep_snapshots,
-                    exported_snapshot=found.id,
-                    lsn=found.lsn,
-                    server_version=found.server_version,
+                    exported_snapshot=source.id,
+                    lsn=source.lsn,
+                    server_version=source.server_version,
                     dump_version=programs.version,
-                    system_identifier=found.system_identifier,
-                    counts=found.contents.counts,
-                    crosstabs=[asdict(each) for each in found.contents.crosstabs],
-                    prerequisites=prerequisites(programs, self.target, found, self.held),
-                    left_out=found.left_out,
-                    doing=f"Dumping {len(found.relations)} tables.",
+                    system_identifier=source.system_identifier,
+                    counts=source.contents.counts,
+                    crosstabs=[asdict(crosstab) for crosstab in source.contents.crosstabs],
+                    prerequisites=prerequisites(programs, self.target, source, self.held),
+                    left_out=source.left_out,
+                    activity=f"Dumping {len(source.relations)} tables.",
                 )
                 # Ends the program of a dump that stops half-way.
-                with closing(dump(programs, self.target, found, self.held)) as chunks:
+                with closing(dump(programs, self.target, source, self.held)) as chunks:
                     stored = dump_storage.store(
                         self.snapshot.storage_name,
                         chunks,
@@ -148,7 +148,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
     def _verify(self) -> None:
         begun = time.monotonic()
         snapshot = self.snapshot
-        self.write(SnapshotState.VERIFYING, doing="Checking the dump's checksum.")
+        self.write(SnapshotState.VERIFYING, activity="Checking the dump's checksum.")
         stored = dump_storage.measured(snapshot.storage_name, check=self.held.raise_if_stopped)
         if (stored.size, stored.sha256) != (snapshot.size, snapshot.sha256):
             raise SnapshotError(
@@ -156,7 +156,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                 f"expected {snapshot.size:,} with {snapshot.sha256}.",
                 "The file changed after it was written. Find out why, then take a new snapshot.",
             )
-        self.write(doing="Restoring into a scratch database and comparing.")
+        self.write(activity="Restoring into a scratch database and comparing.")
         with self.target.connect() as connection:
             programs = programs_for(connection)
         verification = verify(
@@ -182,7 +182,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                 SnapshotState.VERIFIED,
                 verified_at=timezone.now(),
                 verify_seconds=time.monotonic() - begun,
-                doing="",
+                activity="",
             )
             self.record(
                 Event.SNAPSHOT_VERIFIED,
@@ -203,8 +203,8 @@ def recorded(snapshot: Snapshot) -> Recorded:
         Contents(
             snapshot.counts,
             [
-                Crosstab(**{**each, "cells": [Pair(**cell) for cell in each["cells"]]})
-                for each in snapshot.crosstabs
+                Crosstab(**{**crosstab, "cells": [Pair(**cell) for cell in crosstab["cells"]]})
+                for crosstab in snapshot.crosstabs
             ],
         ),
         snapshot.prerequisites,

@@ -280,12 +280,12 @@ def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehea
     now = timezone.now()
     of_environment = {"name": name, "database": f"app_{name}", "purpose": "rehearsal"}
     ended = state in ("passed", "failed", "cancelled")
-    stage = Rollout.objects.create(plan=snapshot.rollout.plan, environment=name)
+    sandbox = Rollout.objects.create(plan=snapshot.rollout.plan, environment=name)
     rehearsal = Rehearsal.objects.create(
         rollout=snapshot.rollout,
         snapshot=snapshot,
         environment=made(snapshot, fields.pop("database", "gone"), **of_environment),
-        stage=stage,
+        sandbox=sandbox,
         state=state,
         **{
             "actor_name": "grace",
@@ -297,15 +297,20 @@ def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehea
             "compared_at": now if ended else None,
             "untouched_rows": 49_900,
             "written_rows": 112,
-            "look_ms": 3.4,
+            "lock_poll_ms": 3.4,
             "longest_lock_ms": 12.5,
             "longest_wait_ms": 88.1,
-            "alone": {"operations": 20, "errors": 0, "longest_ms": 21.0, "durations": {}},
+            "baseline_traffic": {
+                "operations": 20,
+                "errors": 0,
+                "longest_ms": 21.0,
+                "durations": {},
+            },
             **fields,
         },
     )
     for way in ("forward", "backward"):
-        run = ran(stage, 1, way=way)
+        run = ran(sandbox, 1, way=way)
         step = reached(run, "add-property-columns", wal_bytes=81_920, growth={"properties": -8192})
         lock = {"table": "properties", "mode": "AccessExclusiveLock", "times": 2}
         seen = {"operations": 31, "errors": 0, "longest_ms": 88.1, "durations": {"-21": 31}}

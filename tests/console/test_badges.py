@@ -7,16 +7,16 @@ from rollout.gates import registry
 from rollout.models import (
     AuditStatus,
     DeliveryState,
+    Direction,
     RehearsalState,
     RestoreState,
     RuleVerdict,
     RunState,
     SnapshotState,
-    Way,
 )
 
 STATES = {
-    **dict.fromkeys(Way.values, RunState.values),
+    **dict.fromkeys(Direction.values, RunState.values),
     "audit": AuditStatus.values,
     "snapshot": SnapshotState.values,
     "rehearsal": RehearsalState.values,

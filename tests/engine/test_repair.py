@@ -9,8 +9,8 @@ from psycopg import sql
 
 from rollout.engine import backfill, ddl
 from rollout.engine.repair import (
-    Direction,
     NothingSelected,
+    RepairDirection,
     RepairPlan,
     Selection,
     count,
@@ -35,7 +35,7 @@ MADE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 def repairing(
-    sample: Sample = BIGINT, direction: Direction = "forward", **selection: Any
+    sample: Sample = BIGINT, direction: RepairDirection = "forward", **selection: Any
 ) -> RepairPlan:
     return RepairPlan(sample.plan, sample.table, Selection.of(selection), direction=direction)
 

@@ -7,7 +7,7 @@ from django.db import connections
 
 from rollout import gates, runner
 from rollout.gates import GateStatus, cached_queries
-from rollout.models import PhaseRun, Rollout, RunState, Way
+from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.gates import NoDrift
 from tests import rollouts
@@ -83,7 +83,7 @@ def test_a_phase_that_stopped_in_its_middle_may_go_on_unless_something_else_diff
         other.execute(plan.forward(plan.step(1, "create-types")).actions[0].sql)  # type: ignore[union-attr]
     assert answer(rollout, 1).status == "fail"
     PhaseRun.objects.create(
-        rollout=rollout, phase=1, way=Way.FORWARD, state=RunState.FAILED, actor_name="ada"
+        rollout=rollout, phase=1, way=Direction.FORWARD, state=RunState.FAILED, actor_name="ada"
     )
     assert answer(rollout, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")

@@ -12,12 +12,12 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
+    Direction,
     PhaseRun,
     Rehearsal,
     Rollout,
     RunState,
     StepRun,
-    Way,
 )
 from rollout.plan import plans
 from rollout.plan.gates import (
@@ -36,7 +36,10 @@ MINUTE = timedelta(minutes=1)
 
 
 def phase_run(
-    rollout: Rollout, phase: int, state: RunState = RunState.DONE, way: Way = Way.FORWARD
+    rollout: Rollout,
+    phase: int,
+    state: RunState = RunState.DONE,
+    way: Direction = Direction.FORWARD,
 ) -> PhaseRun:
     return PhaseRun.objects.create(
         rollout=rollout, phase=phase, state=state, way=way, actor_name="ada", finished_at=NOW
@@ -117,7 +120,7 @@ def test_an_earlier_phase_that_was_never_begun_is_pending(rollout: Rollout) -> N
 
 def test_an_earlier_phase_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     phase_run(rollout, 0)
-    phase_run(rollout, 0, way=Way.BACKWARD)
+    phase_run(rollout, 0, way=Direction.BACKWARD)
     assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pending"
 
 
@@ -126,14 +129,14 @@ def test_a_repair_leaves_the_phase_beside_it_as_it_stands(
     rollout: Rollout, state: RunState
 ) -> None:
     phase_run(rollout, 0)
-    phase_run(rollout, 0, state, Way.REPAIR)
+    phase_run(rollout, 0, state, Direction.REPAIR)
     assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pass"
 
 
-@pytest.mark.parametrize("way", [Way.FORWARD, Way.BACKWARD])
+@pytest.mark.parametrize("way", [Direction.FORWARD, Direction.BACKWARD])
 @pytest.mark.parametrize("state", [s for s in RunState if s != RunState.DONE])
 def test_an_earlier_phase_in_any_other_state_never_passes(
-    rollout: Rollout, state: RunState, way: Way
+    rollout: Rollout, state: RunState, way: Direction
 ) -> None:
     phase_run(rollout, 0)
     phase_run(rollout, 0, state, way)
@@ -152,7 +155,7 @@ def test_a_backfill_passes_with_the_rows_it_scanned(rollout: Rollout) -> None:
 
 def test_a_backfill_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     backfilled(rollout)
-    phase_run(rollout, 2, way=Way.BACKWARD)
+    phase_run(rollout, 2, way=Direction.BACKWARD)
     assert answer(BackfillComplete(), 3, rollout)[0] == "pending"
 
 
@@ -235,9 +238,9 @@ def test_an_audit_of_another_environment_does_not_count(rollout: Rollout) -> Non
     assert answer(AuditClean(), 3, rollout)[0] == "pending"
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("way", Direction)
 def test_a_clean_audit_is_stale_once_what_is_written_has_changed(
-    rollout: Rollout, way: Way
+    rollout: Rollout, way: Direction
 ) -> None:
     backfilled(rollout)
     audit(rollout, AuditStatus.CLEAN, MINUTE)

@@ -33,7 +33,7 @@ def running(rollout: Rollout) -> list[str]:
     step = journal.reached(run, "backfill", "running", waiting_for="The database is busy.")
     job = journal.job_of(step, scanned=12_000, updated=11_000, already_right=1_000)
     journal.audited(rollout, "running", blocks=1000, blocks_done=400)
-    journal.taken(rollout, "taking", doing="Dumping properties.")
+    journal.taken(rollout, "taking", activity="Dumping properties.")
     return ["", "phases/2/", "audits/", "snapshots/", f"/rollout/jobs/{job.pk}/"]
 
 

@@ -13,12 +13,12 @@ from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
+    Direction,
     Heartbeat,
     PhaseRun,
     Rollout,
     RunState,
     StepRun,
-    Way,
 )
 from rollout.modes import Modes
 from rollout.plan.registry import UnknownPlan
@@ -30,7 +30,10 @@ from tests.rollouts import ADA
 
 
 def run_of(
-    rollout: Rollout, phase: int, state: RunState = RunState.DONE, way: Way = Way.FORWARD
+    rollout: Rollout,
+    phase: int,
+    state: RunState = RunState.DONE,
+    way: Direction = Direction.FORWARD,
 ) -> PhaseRun:
     now = timezone.now()
     return PhaseRun.objects.create(
@@ -78,7 +81,7 @@ def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollo
 def test_a_phase_that_was_rolled_back_is_pending_again(rollout: Rollout) -> None:
     run_of(rollout, 0)
     run_of(rollout, 1)
-    run_of(rollout, 1, way=Way.BACKWARD)
+    run_of(rollout, 1, way=Direction.BACKWARD)
     status = status_of(rollout)
     assert (status.phase, status.next_phase) == (0, 1)
     assert [phase.state for phase in status.phases[:2]] == ["done", "pending"]
@@ -87,7 +90,7 @@ def test_a_phase_that_was_rolled_back_is_pending_again(rollout: Rollout) -> None
 def test_a_rollback_that_failed_can_be_gone_on_with(rollout: Rollout) -> None:
     run_of(rollout, 0)
     run_of(rollout, 1)
-    run_of(rollout, 1, RunState.FAILED, Way.BACKWARD)
+    run_of(rollout, 1, RunState.FAILED, Direction.BACKWARD)
     phase = status_of(rollout).phases[1]
     assert (phase.state, phase.way, phase.can_roll_back) == ("failed", "backward", True)
 
@@ -127,7 +130,7 @@ def test_status_offers_what_the_runner_does(rollout: Rollout) -> None:
 
 
 def test_steps_stand_in_the_order_of_the_plan_also_in_a_rollback(rollout: Rollout) -> None:
-    run = run_of(rollout, 1, RunState.RUNNING, Way.BACKWARD)
+    run = run_of(rollout, 1, RunState.RUNNING, Direction.BACKWARD)
     StepRun.objects.create(run=run, step="create-types", position=1)
     StepRun.objects.create(run=run, step="create-statuses", position=0)
     steps = steps_of(status_of(rollout), 1)

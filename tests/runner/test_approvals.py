@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from rollout import gates, runner
 from rollout.gates import Evidence
-from rollout.models import LogEntry, PhaseRun, Rollout, RunState, SignOff, Way
+from rollout.models import Direction, LogEntry, PhaseRun, Rollout, RunState, SignOff
 from rollout.plan import Approved, Item, Plan, ProbeFlow, plans
 from rollout.plan.gates import ChecklistComplete, Gate, ProbesPassed
 from rollout.queries.status import find_rollout
@@ -104,7 +104,7 @@ def refusal(rollout: Rollout, by: object) -> str:
     return str(refused.value)
 
 
-def end(rollout: Rollout, way: Way = Way.FORWARD) -> None:
+def end(rollout: Rollout, way: Direction = Direction.FORWARD) -> None:
     PhaseRun.objects.filter(rollout=rollout, phase=PHASE, way=way).exclude(
         state=RunState.DONE
     ).update(state=RunState.DONE, finished_at=timezone.now())
@@ -112,7 +112,7 @@ def end(rollout: Rollout, way: Way = Way.FORWARD) -> None:
 
 def roll_back(rollout: Rollout) -> None:
     runner.roll_back(rollout, PHASE, actor=ADA)
-    end(rollout, Way.BACKWARD)
+    end(rollout, Direction.BACKWARD)
 
 
 class TestApprovals:

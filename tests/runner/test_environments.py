@@ -52,7 +52,7 @@ def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
     properties: Rollout, snapshot: Snapshot
 ) -> None:
     asked = made_from(snapshot)
-    assert (asked.state, asked.error, asked.doing) == (RestoreState.DONE, "", "")
+    assert (asked.state, asked.error, asked.activity) == (RestoreState.DONE, "", "")
     rollout = find_rollout(PLAN, "staging")
     assert rollout in all_rollouts()
     with target_of("staging").connect() as connection:
@@ -72,7 +72,7 @@ def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
     assert environments_of(PLAN) == ["production"]
     with pytest.raises(UnknownEnvironment):
         find_rollout(PLAN, "staging")
-    with pytest.raises(runner.Refused, match="staging cannot be dropped: its state is gone"):
+    with pytest.raises(runner.Refused, match="staging cannot be dropped: its state is deleted"):
         runner.drop_environment(made, actor=ADA)
     assert LogEntry.objects.get(event="environment dropped").actor == "ada"
     assert made_from(snapshot).state == RestoreState.DONE, "the name is free again"

@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from rollout import runner
-from rollout.models import AuditReport, LogEntry, PhaseRun, Rollout, RunState, Way
+from rollout.models import AuditReport, Direction, LogEntry, PhaseRun, Rollout, RunState
 from rollout.notifications.kinds import kind_of
 from rollout.worker import leases
 from tests import rollouts
@@ -256,7 +256,7 @@ def test_a_cancelled_phase_is_started_again_where_it_stopped(tiny: Rollout) -> N
 def test_a_cancelled_phase_can_be_rolled_back(tiny: Rollout) -> None:
     runner.start(tiny, 0, actor=ADA)
     runner.cancel(tiny, actor=ADA)
-    assert rollouts.carry_back(tiny, 0).way == Way.BACKWARD
+    assert rollouts.carry_back(tiny, 0).way == Direction.BACKWARD
 
 
 def test_a_retry_goes_on_with_the_step_that_failed(tiny: Rollout) -> None:

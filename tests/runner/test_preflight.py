@@ -106,8 +106,8 @@ def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
     backfilled: Rollout,
 ) -> None:
     from rollout import runner
+    from rollout.journal.transitions import move
     from rollout.models import LogEntry, RunState
-    from rollout.worker.transitions import move
     from tests import rollouts
     from tests.rollouts import ADA
 

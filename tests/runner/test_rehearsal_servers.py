@@ -67,7 +67,7 @@ def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
         made = rehearsal.environment
         assert made.server == f"{target.parameters['host']}:5432"
         assert rehearsal.untouched_rows + rehearsal.written_rows >= 300
-        assert [run.way for run in rehearsal.stage.runs.filter(phase=1).order_by("pk")] == [
+        assert [run.way for run in rehearsal.sandbox.runs.filter(phase=1).order_by("pk")] == [
             *("forward", "backward")
         ]
         assert made.database in database_names(target)
@@ -127,7 +127,7 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short_plan: Snapshot) -> 
         assert "is waiting for RowExclusiveLock on properties" in text
         assert not Rehearsal.objects.exists()
         engineer.post(page, {"keep": "on", "anyway": "on"})
-    assert Rehearsal.objects.get().keep
+    assert Rehearsal.objects.get().keep_database
     entry = LogEntry.objects.get(event="rehearsal asked for")
     assert "Started although the server was under load: ungranted locks" in entry.message
     assert "is waiting for RowExclusiveLock" in entry.data["anyway"]["ungranted locks"]

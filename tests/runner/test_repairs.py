@@ -14,13 +14,13 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
+    Direction,
     LogEntry,
     MappingChange,
     Mismatch,
     PhaseRun,
     Rollout,
     RunState,
-    Way,
 )
 from rollout.queries.status import status_of
 from rollout.runner import repairs
@@ -118,7 +118,7 @@ class TestAPreview:
         assert example.after
         assert 'UPDATE "public"."properties" AS t SET "property_type_id" =' in preview.sql
         assert versions() == before
-        assert not PhaseRun.objects.filter(way=Way.REPAIR).exists()
+        assert not PhaseRun.objects.filter(way=Direction.REPAIR).exists()
 
     def test_rows_that_no_mapping_decides_are_refused_with_what_to_do_first(
         self, filled: Rollout

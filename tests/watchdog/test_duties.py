@@ -26,6 +26,7 @@ from rollout.models import (
     AuditStatus,
     DatabaseSample,
     Delivery,
+    Direction,
     Environment,
     EnvironmentState,
     Heartbeat,
@@ -42,7 +43,6 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
     WatchedTime,
-    Way,
 )
 from rollout.plan import CreateMaterializedView, plans
 from rollout.plan.actions import Statement
@@ -271,7 +271,7 @@ def test_news_are_collected_and_delivered(site: Site) -> None:
 @proves("lost runs")
 def test_lost_run_is_brought_to_its_end(site: Site) -> None:
     run = PhaseRun.objects.create(
-        rollout=site.complete, phase=0, way=Way.BACKWARD, state=RunState.RUNNING, **lost()
+        rollout=site.complete, phase=0, way=Direction.BACKWARD, state=RunState.RUNNING, **lost()
     )
     site.sees(lambda: rollouts.state_of(run) == RunState.DONE)
     entry = LogEntry.objects.get(event="brought back", data__run=run.pk)
@@ -307,12 +307,12 @@ def test_lost_restore_is_taken_up(site: Site) -> None:
 
 @proves("lost rehearsals")
 def test_lost_rehearsal_is_taken_up(site: Site) -> None:
-    stage = _environment("rehearsal-1", "none_yet", site.snapshot, EnvironmentState.MAKING)
+    sandbox = _environment("rehearsal-1", "none_yet", site.snapshot, EnvironmentState.MAKING)
     work = Rehearsal.objects.create(
         rollout=site.filled,
         snapshot=site.snapshot,
         environment=Environment.objects.get(name="rehearsal-1"),
-        stage=stage,
+        sandbox=sandbox,
         plan_digest=plans.get(PLAN).digest,
         first_phase=0,
         attempts=5,

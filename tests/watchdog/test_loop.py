@@ -301,7 +301,7 @@ def test_lost_work_of_every_kind_is_told_in_the_log(tiny: Rollout) -> None:
     restore = Restore.objects.create(snapshot=snapshot, **lost)
     made = Environment.objects.create(name="stage", database="stage", snapshot=snapshot)
     rehearsal = Rehearsal.objects.create(
-        snapshot=snapshot, environment=made, stage=tiny, first_phase=0, **lost
+        snapshot=snapshot, environment=made, sandbox=tiny, first_phase=0, **lost
     )
     for kind in KINDS:
         lost_work.bring_back(kind)

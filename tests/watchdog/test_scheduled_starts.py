@@ -75,11 +75,11 @@ def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
     one = schedule(tiny)
     its_time_has_come(one)
 
-    def dies(*_: object) -> None:
+    def dies(*_: object, **_fields: object) -> None:
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduled_starts, "end", dies)
+        patch.setattr(scheduled_starts, "move", dies)
         with pytest.raises(SystemExit):
             scheduled_starts.start_due()
     assert not tiny.runs.exists()

@@ -58,8 +58,8 @@ def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
 
 def told(rehearsal: Rehearsal) -> str:
     rehearsal.refresh_from_db()
-    runs = [str(run) for run in rehearsal.stage.runs.all()]
-    return f"{rehearsal} {rehearsal.doing} {rehearsal.error} {rehearsal.advice} {runs}"
+    runs = [str(run) for run in rehearsal.sandbox.runs.all()]
+    return f"{rehearsal} {rehearsal.activity} {rehearsal.error} {rehearsal.advice} {runs}"
 
 
 def exists(made: Environment) -> bool:
@@ -101,7 +101,7 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     wait_until(Rehearsal.objects.exists, seconds=60, seen=watchdog.output)
     rehearsal = Rehearsal.objects.get()
     assert rehearsal.actor_name == snapshot.actor_name
-    first = Observation.objects.filter(run__rollout=rehearsal.stage, run__phase=2)
+    first = Observation.objects.filter(run__rollout=rehearsal.sandbox, run__phase=2)
     wait_until(
         lambda: first.exists() or not Rehearsal.objects.get().under_way,
         seconds=90,
@@ -117,24 +117,24 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     rehearsal.refresh_from_db()
     assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
     assert rehearsal.attempts == 2
-    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
     there, back = [(n, "forward") for n in range(5)], [(n, "backward") for n in range(4, -1, -1)]
     assert legs == there + back
-    assert {run.state for run in rehearsal.stage.runs.all()} == {RunState.DONE}
+    assert {run.state for run in rehearsal.sandbox.runs.all()} == {RunState.DONE}
     assert not PhaseRun.objects.filter(rollout=properties).exists(), "production is left alone"
     assert (rehearsal.catalog_differences, rehearsal.data_differences) == ([], [])
     assert rehearsal.untouched_rows + rehearsal.written_rows >= 300
     assert rehearsal.written_rows > 0
     assert not exists(rehearsal.environment)
-    assert rehearsal.alone["operations"] > 0
-    whole = Observation.objects.filter(run__rollout=rehearsal.stage, step_run=None)
+    assert rehearsal.baseline_traffic["operations"] > 0
+    whole = Observation.objects.filter(run__rollout=rehearsal.sandbox, step_run=None)
     assert whole.count() == 10
     assert sum(each.operations for each in whole) > 20
     assert {each.errors for each in whole} == {0}
-    step = StepRun.objects.get(run__rollout=rehearsal.stage, run__way="forward", step="backfill")
+    step = StepRun.objects.get(run__rollout=rehearsal.sandbox, run__way="forward", step="backfill")
     assert step.wal_bytes is not None
     assert step.wal_bytes > 10_000
-    assert rehearsal.look_ms is not None
+    assert rehearsal.lock_poll_ms is not None
     assert rehearsal.longest_wait_ms is not None
     said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
     assert "round trip clean: " in said
@@ -161,7 +161,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     assert rehearsal.state == RehearsalState.FAILED, told(rehearsal)
     assert rehearsal.compared_at, told(rehearsal)
 
-    legs = [(run.phase, run.way) for run in rehearsal.stage.runs.order_by("pk")]
+    legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
     assert rehearsal.first_phase == 1, "it begins where its snapshot stood"
     assert legs == [(0, "forward"), (1, "forward"), (1, "backward")]
 
@@ -176,7 +176,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     assert "ValueError: The application is broken." in rehearsal.error
 
     seen = Observation.objects.get(
-        run__rollout=rehearsal.stage, run__way="forward", step_run__step="spoil"
+        run__rollout=rehearsal.sandbox, run__way="forward", step_run__step="spoil"
     )
     (lock,) = [each for each in seen.locks if each["mode"] == "AccessExclusiveLock"]
     assert lock["table"] == "properties"
@@ -184,7 +184,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     assert lock["held_ms"] > 480
     assert seen.longest_ms is not None
     assert seen.longest_ms > 300
-    assert rehearsal.alone["longest_ms"] < seen.longest_ms
+    assert rehearsal.baseline_traffic["longest_ms"] < seen.longest_ms
 
     with target_of_made(rehearsal.environment).connect() as opened:
         assert opened.execute("SELECT count(*) FROM properties").fetchone() != (0,)
@@ -247,7 +247,7 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     rehearsal.refresh_from_db()
     assert rehearsal.state == RehearsalState.CANCELLED, told(rehearsal)
     assert not exists(rehearsal.environment)
-    assert not rehearsal.stage.runs.filter(state__in=["queued", "running"]).exists()
+    assert not rehearsal.sandbox.runs.filter(state__in=["queued", "running"]).exists()
     with pytest.raises(runner.Refused, match="nothing to cancel"):
         runner.cancel_rehearsal(rehearsal, actor=ADA)
     events = LogEntry.objects.filter(event__startswith="rehearsal").values_list("event", flat=True)

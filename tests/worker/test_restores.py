@@ -12,6 +12,7 @@ from django.utils import timezone
 from config import embedded
 from rollout import runner
 from rollout.models import (
+    Direction,
     LogEntry,
     PhaseRun,
     Restore,
@@ -20,7 +21,6 @@ from rollout.models import (
     RunState,
     Snapshot,
     SnapshotState,
-    Way,
 )
 from rollout.modes import Modes
 from rollout.notifications.kinds import kind_of
@@ -225,7 +225,7 @@ def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
     PhaseRun.objects.filter(rollout=filled, phase=2).update(state=RunState.FAILED)
     restore(rollouts.snapshot_of(filled), staging)
     run = PhaseRun.objects.get(rollout=staging, phase=2)
-    assert (run.way, run.state) == (Way.FORWARD, RunState.CANCELLED)
+    assert (run.way, run.state) == (Direction.FORWARD, RunState.CANCELLED)
     assert "taken during this phase" in run.error
     run = runner.retry(staging, actor=ADA)
     rollouts.work_off(run)

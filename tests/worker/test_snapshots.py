@@ -20,7 +20,8 @@ from rollout.journal.heartbeats import WORKER
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.notifications.kinds import kind_of
 from rollout.watchdog.loop import Watchdog
-from rollout.worker import dump_storage, runs, snapshots
+from rollout.worker import dump_storage, snapshots
+from rollout.worker.failures import advice_for
 from rollout.worker.leases import take_back
 from tests import rollouts
 from tests.processes import manage_process, stopped_after, wait_until
@@ -69,7 +70,7 @@ def time_passes(snapshot: Snapshot) -> None:
 
 def test_a_snapshot_is_verified_and_says_where_it_comes_from(filled: Rollout) -> None:
     snapshot = taken(filled)
-    assert (snapshot.state, snapshot.error, snapshot.doing) == (SnapshotState.VERIFIED, "", "")
+    assert (snapshot.state, snapshot.error, snapshot.activity) == (SnapshotState.VERIFIED, "", "")
     (path,) = stored()
     assert dump_storage.storage().path(snapshot.storage_name) == str(path)
     assert path.stat().st_size == snapshot.size > 1000
@@ -485,6 +486,6 @@ def test_psycopg_errors_are_told_by_what_they_mean() -> None:
     assert failures.of_database(refused).advice == failures.RIGHTS
     assert "disk is full" in str(failures.of_database(full))
     assert "too little shared memory" in str(failures.of_database(of_memory))
-    for advice in (failures.of_database(of_memory).advice, runs.advice_for(of_memory)):
+    for advice in (failures.of_database(of_memory).advice, advice_for(of_memory)):
         assert advice.startswith("Enlarge /dev/shm")
         assert "disk" not in advice

@@ -9,7 +9,7 @@ from django.db.models import Q
 from rollout.console.charts.lines import Band, band_of
 from rollout.journal.events import Event, headline_of
 from rollout.journal.labels import job_label
-from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, Way
+from rollout.models import BackfillJob, Direction, LogEntry, PhaseRun, Rollout
 
 # Maximum of each kind; the newest are marked.
 MAX_MARKS = 50
@@ -25,9 +25,9 @@ SIGNS: dict[str, tuple[str, str]] = {
 }
 THROTTLED, KEPT_AGAIN = Event.THROTTLED_BY_RULE, Event.RULE_KEPT_AGAIN
 _WORDS = {
-    Way.FORWARD: "Phase {}",
-    Way.BACKWARD: "Rollback of phase {}",
-    Way.REPAIR: "Repair in phase {}",
+    Direction.FORWARD: "Phase {}",
+    Direction.BACKWARD: "Rollback of phase {}",
+    Direction.REPAIR: "Repair in phase {}",
 }
 
 
@@ -90,7 +90,7 @@ def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Ma
     ]
     return [
         Mark(
-            _WORDS[Way(run.way)].format(run.phase),
+            _WORDS[Direction(run.way)].format(run.phase),
             band_of(run.created_at, run.stopped_at or until, since, until),
             "phase",
             run.created_at,

@@ -18,7 +18,7 @@ from django_htmx.middleware import HtmxDetails
 
 from rollout.console.http.closed_pages import away_page, closed_page
 from rollout.console.http.cookies import in_zone_of
-from rollout.console.http.inputs import why_not_read
+from rollout.console.http.inputs import refusal_to_read
 from rollout.console.http.shortcuts import Closed
 from rollout.engine.target import NOT_AS_EXPECTED, TargetAway
 from rollout.journal.environments import home_of, homes
@@ -88,7 +88,7 @@ def may(
             within(known.user, environment)
             # The project's own pages for these know nothing of the console, if there are any.
             try:
-                if problem := why_not_read(request, kwargs):
+                if problem := refusal_to_read(request, kwargs):
                     return render(request, "rollout/400.html", {"problem": problem}, status=400)
                 if not known.user.has_perm(f"rollout.{needed}") and not (
                     anywhere and environments_seen_by(known.user, needed)

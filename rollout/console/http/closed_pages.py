@@ -32,7 +32,7 @@ def closed_page(request: HttpRequest, closed: Closed) -> HttpResponse:
         "snapshots": Snapshot.objects.filter(rollout=rollout).defer("crosstabs", "contents")[
             :MAX_OF_EACH
         ],
-        "rehearsal": Rehearsal.objects.filter(stage=rollout).first(),
+        "rehearsal": Rehearsal.objects.filter(sandbox=rollout).first(),
         "entries": _entries_of(rollout),
     }
     return render(request, "rollout/closed.html", page, status=409 if refused else 200)

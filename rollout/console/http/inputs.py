@@ -21,7 +21,7 @@ def number_in(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
-def why_not_read(request: HttpRequest, named: dict[str, Any]) -> str:
+def refusal_to_read(request: HttpRequest, named: dict[str, Any]) -> str:
     """Why no view reads a request, with what to do about it; empty where one may.
 
     ``named`` is what the address names.
@@ -29,7 +29,7 @@ def why_not_read(request: HttpRequest, named: dict[str, Any]) -> str:
     for name, value in named.items():
         if isinstance(value, str) and not is_storable(value):
             return f"The address has a character in its {name} that no text has. Type it again."
-    return _why_not(request.GET) or _why_not(request.POST)
+    return _refusal(request.GET) or _refusal(request.POST)
 
 
 def errors_of(form: BaseForm) -> str:
@@ -37,7 +37,7 @@ def errors_of(form: BaseForm) -> str:
     return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
-def _why_not(fields: QueryDict) -> str:
+def _refusal(fields: QueryDict) -> str:
     for name, values in fields.lists():
         for value in values:
             if not is_storable(name) or not is_storable(value):

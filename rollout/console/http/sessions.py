@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 from rollout.conf import setting
 from rollout.console.http.access import SAFE, ConsoleRequest, View, may
 from rollout.console.http.links import page_of_ours
-from rollout.models import PhaseRun, Way
+from rollout.models import Direction, PhaseRun
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 
@@ -101,7 +101,7 @@ def is_guarded(run: PhaseRun | None) -> bool:
     """Whether the password is asked for again before a run is carried on."""
     if run is None:
         return False
-    return run.way != Way.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
+    return run.way != Direction.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
 
 
 def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]:

@@ -108,7 +108,7 @@ def snapshot_named(number: str) -> Snapshot | None:
 
 
 def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
-    rehearsals = Rehearsal.objects.select_related("rollout", "environment", "stage")
+    rehearsals = Rehearsal.objects.select_related("rollout", "environment", "sandbox")
     missing = f"Rehearsal {rehearsal_id} not found. Open the rollout's rehearsals."
     return row_or_404(rehearsals.defer("before"), rehearsal_id, missing)
 

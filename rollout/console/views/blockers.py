@@ -48,6 +48,8 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
         "began_at": began_at,
         "held": held,
         "blocker": held.blocker(pid, began_at) if held else None,
-        "refusals": {how: runner.why_not_end(rollout, pid, began_at, how) for how in WAYS_TO_END},
+        "refusals": {
+            how: runner.refusal_to_end(rollout, pid, began_at, how) for how in WAYS_TO_END
+        },
     }
     return render(request, "rollout/blocker.html", page)

@@ -281,7 +281,7 @@ def _review_page(
         "filters": filters,
         "list_at": _all_values(rollout, lookup),
         "query": _query(request),
-        "refusal": runner.why_not_review(rollout),
+        "refusal": runner.refusal_to_review(rollout),
         "unreadable": unreadable,
         "history": history,
         "largest_file": mapping_csv.MAX_BYTES,

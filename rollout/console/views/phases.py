@@ -15,7 +15,7 @@ from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.views.runs import has_typed_name, perform, typed_name
 from rollout.console.views.scheduled_starts import zone_of
-from rollout.models import Way
+from rollout.models import Direction
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus, steps_of
@@ -72,7 +72,7 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     page = _forecast(status, phase)
     if request.htmx:
         return render(request, "rollout/forecasts_live.html", page)
-    page["rehearsed"] = forecast_of(status.rollout, number, Way.FORWARD)
+    page["rehearsed"] = forecast_of(status.rollout, number, Direction.FORWARD)
     typed = typed_name(request, status.plan)
     return render(
         request,
@@ -123,7 +123,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         )
         return redirect("rollout:phase", plan, environment, number)
     page = confirmation(status, phase)
-    page["rehearsed"] = forecast_of(status.rollout, number, Way.BACKWARD)
+    page["rehearsed"] = forecast_of(status.rollout, number, Direction.BACKWARD)
     page["proofs"] = previews.what_proves(status.plan, number)
     return render(request, "rollout/confirm_roll_back.html", page)
 

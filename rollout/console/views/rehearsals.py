@@ -26,12 +26,12 @@ from rollout.journal.heartbeats import liveness
 from rollout.journal.rehearsal_servers import rehearsal_server
 from rollout.journal.snapshots import newest_verified
 from rollout.models import (
+    Direction,
     Environment,
     EnvironmentState,
     Rehearsal,
     RehearsalState,
     Rollout,
-    Way,
 )
 from rollout.plan import plans
 from rollout.plan.plan import ROLES, Plan
@@ -103,7 +103,7 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
         "digest": plan.digest,
         "outdated": _outdated(rollout, list(listed)),
         "newest": newest,
-        "refusal": runner.why_not_rehearse(rollout, newest),
+        "refusal": runner.refusal_to_rehearse(rollout, newest),
         "server": _server(),
         "load": load,
         "keep": request.POST.get("keep") == "on",
@@ -136,8 +136,8 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
             PhaseRow(
                 number,
                 ROLES[number],
-                _leg(report, number, Way.FORWARD),
-                _leg(report, number, Way.BACKWARD),
+                _leg(report, number, Direction.FORWARD),
+                _leg(report, number, Direction.BACKWARD),
                 plan.phases[number].estimate if plan else None,
             )
             for number in range(rehearsal.first_phase, len(ROLES))

@@ -15,7 +15,7 @@ from rollout.console.http.links import page_of_ours
 from rollout.console.http.sessions import confirmed_recently, is_guarded
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
 from rollout.journal.rollouts import active_run
-from rollout.models import PhaseRun, Rollout, Way
+from rollout.models import Direction, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.runner.phases import stopped_run
@@ -71,7 +71,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     """Go on with a run that stopped; of a guarded phase only for its plan's name, typed."""
     rollout = rollout_or_404(plan, environment)
     run = _run_to_retry(request, rollout)
-    destroys = run is not None and run.way == Way.FORWARD and is_guarded(run)
+    destroys = run is not None and run.way == Direction.FORWARD and is_guarded(run)
     posted = request.method == "POST"
     if posted and (not destroys or has_typed_name(request, plans.get(plan))):
         perform(

@@ -27,7 +27,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.runner.restores import why_not_approve
+from rollout.runner.restores import refusal_to_approve
 
 ORDERS = (
     *BY_AGE,
@@ -97,7 +97,7 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         "snapshot": snapshot,
         "rollout": snapshot.rollout,
         "restores": [
-            {"restore": restore, "why_not": why_not_approve(restore, request.user)}
+            {"restore": restore, "refusal": refusal_to_approve(restore, request.user)}
             if restore.state == RestoreState.WAITING
             else {"restore": restore}
             for restore in restores

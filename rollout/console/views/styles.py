@@ -18,7 +18,7 @@ from rollout.console.http.cookies import THEME, THEMES
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
 from rollout.console.views.runs import redirect_back
-from rollout.models import RunState, Way
+from rollout.models import Direction, RunState
 from rollout.plan.plan import ROLES
 
 YEAR_SECONDS = 365 * 24 * 3600
@@ -37,7 +37,7 @@ def _sample_phases() -> list[dict[str, object]]:
             "number": number,
             "role": role,
             "state": state,
-            "way": Way.FORWARD,
+            "way": Direction.FORWARD,
             "duration": timedelta(seconds=8 * number + 1),
             "estimate": timedelta(seconds=30 * number + 10),
         }
@@ -94,8 +94,8 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         "filters": SampleFilter(QueryDict("kind=another")),
         "tokens": TOKENS,
         "states": [*RunState.values],
-        "forward": Way.FORWARD,
-        "backward": Way.BACKWARD,
+        "forward": Direction.FORWARD,
+        "backward": Direction.BACKWARD,
         "plot": plot_of("Latency", "ms", waves, moments[0], now),
         "since": moments[0],
         "middle": moments[30],

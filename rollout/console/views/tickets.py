@@ -9,7 +9,7 @@ from rollout.console.approvals import approvals_of, requests_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.console.views.phases import confirmation
-from rollout.models import Way
+from rollout.models import Direction
 from rollout.queries.rehearsals import forecast_of
 
 
@@ -21,8 +21,8 @@ def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) ->
     evidence = status.evidence.of_phase(number)
     page = {
         **confirmation(status, phase),
-        "forward_rehearsed": forecast_of(status.rollout, number, Way.FORWARD),
-        "rollback_rehearsed": forecast_of(status.rollout, number, Way.BACKWARD),
+        "forward_rehearsed": forecast_of(status.rollout, number, Direction.FORWARD),
+        "rollback_rehearsed": forecast_of(status.rollout, number, Direction.BACKWARD),
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
         "made_at": timezone.now(),

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rollout.engine.preflight.item import oids_of, one_row, rows
 from rollout.engine.target import Connection, fetch_bool
-from rollout.plan.actions import Compute, Direction, Fill, LockMode, Statement
+from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
 from rollout.plan.step import Step
 
 # The modes of others that each mode waits for.
@@ -121,7 +121,7 @@ class Forecaster:
         self._sessions: dict[tuple[LockMode, tuple[str, ...]], list[Session]] = {}
         self._created: set[str] = set()
 
-    def of_step(self, step: Step, direction: Direction) -> list[LockForecast]:
+    def of_step(self, step: Step, direction: StepActions) -> list[LockForecast]:
         """The locks of a step one way, in the order in which they are taken."""
         forecasts: list[LockForecast] = []
         for action in direction.actions:

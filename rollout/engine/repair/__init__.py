@@ -8,7 +8,7 @@ after the cutover, in reverse, the new value is right and the text follows the l
 from psycopg import sql
 
 from rollout.engine.repair.counts import Counted, Example, count, examples
-from rollout.engine.repair.passes import Direction, RepairPlan, RepairRows, step_of
+from rollout.engine.repair.passes import RepairDirection, RepairPlan, RepairRows, step_of
 from rollout.engine.repair.selection import NothingSelected, Selection
 from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
@@ -20,9 +20,9 @@ from rollout.plan.translations import Derived
 
 __all__ = [
     "Counted",
-    "Direction",
     "Example",
     "NothingSelected",
+    "RepairDirection",
     "RepairPlan",
     "RepairRows",
     "Selection",

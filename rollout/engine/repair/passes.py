@@ -30,7 +30,7 @@ from rollout.plan.table import Table
 from rollout.plan.transition import fill
 from rollout.plan.translations import Computed, Derived, Lookup
 
-Direction = Literal["forward", "reverse"]
+RepairDirection = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class RepairPlan:
         table: Table,
         selection: Selection,
         *,
-        direction: Direction,
+        direction: RepairDirection,
         jobs: Sequence[int] = (),
         careful: bool = False,
     ) -> None:

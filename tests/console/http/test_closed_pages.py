@@ -73,8 +73,8 @@ def live(production: Rollout, **_: Any) -> State:
 
 
 def dropped(production: Rollout, **_: Any) -> State:
-    stage = journal.rehearsed(journal.taken(production)).stage
-    return State(stage, "was dropped", closed=True)
+    sandbox = journal.rehearsed(journal.taken(production)).sandbox
+    return State(sandbox, "was dropped", closed=True)
 
 
 def renamed(**_: Any) -> State:
@@ -382,8 +382,8 @@ def test_a_page_waits_once_for_a_server_that_says_nothing(
 def test_what_an_audit_kept_is_exported_when_the_others_cannot_be_read(
     rollout: Rollout, browser: Client
 ) -> None:
-    stage = journal.rehearsed(journal.taken(rollout)).stage
-    report = journal.audited(stage, "mismatched", mismatched=5, stored_mismatches=1)
+    sandbox = journal.rehearsed(journal.taken(rollout)).sandbox
+    report = journal.audited(sandbox, "mismatched", mismatched=5, stored_mismatches=1)
     cells = [{"legacy": "a", "new": "b", "category": "wrong", "rows": 5}]
     report.translations = [{"table": "properties", "column": "x", "cells": cells}]
     report.save()
@@ -400,7 +400,7 @@ def test_what_an_audit_kept_is_exported_when_the_others_cannot_be_read(
 def test_a_snapshot_of_an_environment_that_is_gone_is_not_verified_again(
     rollout: Rollout, browser: Client
 ) -> None:
-    snapshot = journal.taken(journal.rehearsed(journal.taken(rollout)).stage)
+    snapshot = journal.taken(journal.rehearsed(journal.taken(rollout)).sandbox)
     answer = browser.post(f"/rollout/snapshots/{snapshot.pk}/verify/", follow=True)
     assert "Nothing was done. The database of rehearsal-1 was dropped" in answer.content.decode()
     assert Snapshot.objects.get(pk=snapshot.pk).state == "verified"
@@ -409,9 +409,9 @@ def test_a_snapshot_of_an_environment_that_is_gone_is_not_verified_again(
 def test_a_closed_page_asks_once_what_became_of_its_environment(
     rollout: Rollout, browser: Client
 ) -> None:
-    stage = journal.rehearsed(journal.taken(rollout)).stage
+    sandbox = journal.rehearsed(journal.taken(rollout)).sandbox
     with CaptureQueriesContext(connection) as queries:
-        answer = browser.get(f"/rollout/{stage.plan}/{stage.environment}/")
+        answer = browser.get(f"/rollout/{sandbox.plan}/{sandbox.environment}/")
     assert "was dropped" in answer.content.decode()
     newest = 'ORDER BY "rollout_environment"."id" DESC'
     assert sum(newest in query["sql"] for query in queries) == 1

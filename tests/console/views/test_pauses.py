@@ -8,10 +8,10 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout import runner
+from rollout.journal.transitions import move
 from rollout.models import BackfillJob, PhaseRun, Rollout, RuleState, RunState
 from rollout.queries.progress import progress_of, took
 from rollout.queries.status import duration_of
-from rollout.worker.transitions import move
 from tests.console import journal
 from tests.console.journal import PAGE, ran, reached, text_of
 from tests.console.views.test_jobs import (

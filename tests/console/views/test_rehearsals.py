@@ -110,7 +110,7 @@ def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_drop
 def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     snapshot: Snapshot, engineer: Client
 ) -> None:
-    rehearsal = rehearsed(snapshot, "running", doing="Starting the traffic.", compared_at=None)
+    rehearsal = rehearsed(snapshot, "running", activity="Starting the traffic.", compared_at=None)
     page = page_of(rehearsal)
     text = text_of(engineer, page)
     assert f'hx-get="{page}"' in text
@@ -128,7 +128,7 @@ def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, enginee
     response = engineer.post(LIST, {"keep": "on"}, follow=True)
     assert "Rehearsal requested." in response.content.decode()
     rehearsal = Rehearsal.objects.get()
-    assert (rehearsal.snapshot, rehearsal.keep) == (snapshot, True)
+    assert (rehearsal.snapshot, rehearsal.keep_database) == (snapshot, True)
     assert response.redirect_chain[-1][0] == page_of(rehearsal)
     assert rehearsal.environment.database.endswith(f"rehearsal_1_{rehearsal.environment.pk}")
 

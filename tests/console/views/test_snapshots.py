@@ -61,7 +61,7 @@ def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
     rollout: Rollout, viewer: Client
 ) -> None:
     snapshot = taken(
-        rollout, "taking", doing="Dumping 8 tables.", size=1_300_000, restored_counts={}
+        rollout, "taking", activity="Dumping 8 tables.", size=1_300_000, restored_counts={}
     )
     page = page_of(snapshot)
     text = text_of(viewer, page)

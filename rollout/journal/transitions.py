@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import JSONField
+from django.db.models import JSONField, Model
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -11,13 +11,16 @@ from django.utils import timezone
 from rollout.models import (
     AuditReport,
     AuditStatus,
-    Leased,
+    Delivery,
+    DeliveryState,
     PhaseRun,
     Rehearsal,
     RehearsalState,
     Restore,
     RestoreState,
     RunState,
+    ScheduledStart,
+    ScheduleState,
     Snapshot,
     SnapshotState,
 )
@@ -145,17 +148,42 @@ REHEARSALS: Transitions = {
     E.FAILED: {},
     E.CANCELLED: {},
 }
-TABLES: dict[type[Leased], Transitions] = {
+W = ScheduleState
+_RESCHEDULED: Mapping[str, str] = {W.WAITING: "Somebody schedules another start."}
+SCHEDULED_STARTS: Transitions = {
+    W.WAITING: {
+        W.STARTED: "Its time came, and the phase started.",
+        W.NOT_STARTED: "Its time came, and the start was refused; or a clock jumped.",
+        W.CANCELLED: "Somebody cancels it.",
+    },
+    W.STARTED: _RESCHEDULED,
+    W.NOT_STARTED: _RESCHEDULED,
+    W.CANCELLED: _RESCHEDULED,
+}
+D = DeliveryState
+_RESENT: Mapping[str, str] = {D.WAITING: "Somebody sends it again."}
+DELIVERIES: Transitions = {
+    D.WAITING: {
+        D.WAITING: "An attempt failed, or somebody retries it now.",
+        D.DELIVERED: "Its receiver accepts it.",
+        D.FAILED: "Its last attempt failed.",
+    },
+    D.DELIVERED: _RESENT,
+    D.FAILED: _RESENT,
+}
+TABLES: dict[type[Model], Transitions] = {
     PhaseRun: RUNS,
     AuditReport: AUDITS,
     Snapshot: SNAPSHOTS,
     Restore: RESTORES,
     Rehearsal: REHEARSALS,
+    ScheduledStart: SCHEDULED_STARTS,
+    Delivery: DELIVERIES,
 }
 
 ENDED = (R.CANCELLED, R.FAILED, R.DONE)
 HALTED = (R.PAUSED, R.FAILED, R.CANCELLED)
-"""States in which a run stands still until somebody lets it go on."""
+"""States in which a run stands still until somebody resumes or retries it."""
 
 # The same statement that changes the state: of two that follow each other fast, none is lost.
 _BEGIN_HALT = """CASE WHEN halts #> '{-1,1}' = 'null' THEN halts
@@ -169,18 +197,28 @@ def paused_by(name: str, *, rule: str = "", message: str = "") -> dict[str, str]
     return {"by": name, "rule": rule, "at": timezone.now().isoformat(), "message": message}
 
 
-def move(work: Leased, to: str, *, token: int | None = None, **fields: Any) -> bool:
+def move(
+    work: Model,
+    to: str,
+    *,
+    token: int | None = None,
+    expected: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> bool:
     """Change the state of work if its table allows that from the present one; whether it did.
 
     The row is claimed by a conditional UPDATE: of two that try at once, one gets False. With a
-    token, only its holder may. ``work`` has the new values then, and those of ``fields``.
+    token, only its holder may; ``expected`` values must hold too. ``work`` has the new values
+    then, and those of ``fields``.
     """
     table, model = TABLES[type(work)], type(work)
+    state_field: str = getattr(model, "state_field", "state")
     before = [state for state, following in table.items() if to in following]
-    rows = model._default_manager.filter(pk=work.pk, **{f"{model.state_field}__in": before})
+    rows = model._default_manager.filter(pk=work.pk, **{f"{state_field}__in": before})
+    rows = rows.filter(**(expected or {}))
     if token is not None:
         rows = rows.filter(token=token)
-    fields[model.state_field] = to
+    fields[state_field] = to
     if isinstance(work, PhaseRun):
         fields |= _run_times(to)
     elif not table[to] and hasattr(work, "finished_at"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
+from django.db.models import Model, TextChoices
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,10 +20,21 @@ from hypothesis.stateful import (
 
 from rollout import runner
 from rollout.journal import activity_log
-from rollout.models import ACTIVE, PhaseRun, Rollout, RunState, StepRun, Way
+from rollout.journal.transitions import ENDED, RUNS, TABLES, move
+from rollout.models import (
+    ACTIVE,
+    Delivery,
+    DeliveryState,
+    Direction,
+    PhaseRun,
+    Rollout,
+    RunState,
+    ScheduledStart,
+    ScheduleState,
+    StepRun,
+)
 from rollout.worker.kinds import KINDS
 from rollout.worker.leased_jobs import LeasedJob
-from rollout.worker.transitions import ENDED, RUNS, TABLES, move
 from tests import rollouts
 from tests.rollouts import ADA
 from tests.servers import Database
@@ -123,7 +135,7 @@ class Presses(RuleBasedStateMachine):
             message.deliver()
 
     def phases_done(self) -> list[int]:
-        return [n for n in range(5) if self.newest(n) == (Way.FORWARD, RunState.DONE)]
+        return [n for n in range(5) if self.newest(n) == (Direction.FORWARD, RunState.DONE)]
 
     def newest(self, phase: int) -> tuple[str, str] | None:
         return (
@@ -148,7 +160,7 @@ class Presses(RuleBasedStateMachine):
     def the_phases_that_stand_come_before_the_others(self) -> None:
         """What has begun is a phase on top of done ones; nothing above it has."""
         touched = [
-            n for n in range(5) if self.newest(n) not in (None, (Way.BACKWARD, RunState.DONE))
+            n for n in range(5) if self.newest(n) not in (None, (Direction.BACKWARD, RunState.DONE))
         ]
         assert touched == list(range(len(touched)))
         assert set(touched[:-1]) <= set(self.phases_done())
@@ -189,6 +201,19 @@ def test_every_kind_of_work_has_a_reason_at_each_arrow_and_a_way_to_an_end(
         assert set(following) <= states
         assert all(when[0].isupper() and when.endswith(".") for when in following.values())
     assert all(set(table[state]) - set(kind.working) for state in table if "ing" in state)
+
+
+@pytest.mark.parametrize(
+    ("model", "states"), [(ScheduledStart, ScheduleState), (Delivery, DeliveryState)]
+)
+def test_starts_and_deliveries_have_a_reason_at_each_arrow(
+    model: type[Model], states: type[TextChoices]
+) -> None:
+    table = TABLES[model]
+    assert set(table) == set(states.values)
+    for following in table.values():
+        assert set(following) <= set(table)
+        assert all(when[0].isupper() and when.endswith(".") for when in following.values())
 
 
 @pytest.mark.parametrize("before", RunState)

@@ -1,0 +1,52 @@
+"""Errors that stop a run: whether a server went away, and what people do about them."""
+
+import psycopg
+from django.db import InterfaceError, OperationalError
+
+from rollout.engine import ddl
+from rollout.engine.snapshot.failures import shortage
+from rollout.engine.target import TargetGone
+from rollout.plan.errors import RolloutError
+from rollout.worker import lost_triggers
+
+
+class StepFailed(RolloutError):
+    """A step found a reason to stop its phase; the message says what to do."""
+
+
+def connection_lost(error: Exception) -> bool:
+    """Whether a server went away, rather than refused something. One that is gone stays away."""
+    if isinstance(error, TargetGone):
+        return False
+    if isinstance(error, OperationalError | InterfaceError):
+        cause = error.__cause__
+        return not isinstance(cause, psycopg.Error) or connection_lost(cause)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        state = error.sqlstate or "08000"
+        # The last two: it was silent for too long, as a machine that was cut off or suspended.
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "57P05")
+    return False
+
+
+def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
+    """What to do next about an error that stopped a phase, its rollback, or a repair."""
+    again = "then retry; or roll the phase back." if may_go_back else "then retry."
+    match error:
+        case ddl.LockNotObtained():
+            return "Wait for the listed transactions to finish, then retry."
+        case lost_triggers.TriggersLost():
+            return error.advice
+        case TargetGone():
+            return "The database no longer exists: no further step is possible."
+        case StepFailed():
+            return f"Fix the reported problem, {again}"
+        case psycopg.errors.DiskFull():
+            return f"{shortage(str(error))[1]}, {again}"
+        case psycopg.errors.InsufficientPrivilege():
+            return "Grant the missing privilege to the rollout's database role, then retry."
+        case psycopg.Error():
+            return (
+                f"The database rejected the statement. Fix what it names, {again} A half-built "
+                "index is removed first; nothing else of the statement remains."
+            )
+    return f"Fix the reported problem, {again}"
