@@ -39,7 +39,8 @@ DECIDED = (
 POSTED: dict[str, tuple[str, ...]] = {
     "start": ("typed", "seen"),
     "schedule": ("at", "typed", "seen"),
-    "approval": ("seen",),
+    "approval": ("seen", "verdict", "comment"),
+    "ask-for-approval": ("comment",),
     "override": ("reason",),
     "retry": ("run", "typed", "next"),
     "pause": ("next",),
@@ -77,7 +78,7 @@ ASKED = (
         "rollout",
     ),
     *("table", "kind", "ended", "mode", "status", "recipient", "channel", "hours", "operation"),
-    *("against", "began_at", "at", "run", "finding", "next"),
+    *("against", "began_at", "at", "run", "finding", "next", "page", "title"),
 )
 """What any page reads of its query."""
 CONSOLE = Path(console.__file__).parent
