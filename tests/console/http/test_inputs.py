@@ -64,6 +64,7 @@ POSTED: dict[str, tuple[str, ...]] = {
 }
 """Fields of forms, by a part of the address that they are sent to."""
 ASKED = (
+    *("page", "title"),
     *("after", "order", "q", "show", "why", "count", "cell", "key", "column", "category", "state"),
     *(
         "rows",
@@ -78,7 +79,7 @@ ASKED = (
         "rollout",
     ),
     *("table", "kind", "ended", "mode", "status", "recipient", "channel", "hours", "operation"),
-    *("against", "began_at", "at", "run", "finding", "next", "page", "title"),
+    *("against", "began_at", "at", "run", "finding", "next"),
 )
 """What any page reads of its query."""
 CONSOLE = Path(console.__file__).parent

@@ -75,7 +75,7 @@ def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit
         assert "Paused by guardrail “slow”</strong>" in text
         assert MESSAGE in text, "what it said when it paused"
         assert now in text, "what it says now"
-        assert "3 times the baseline and the baseline plus 250 ms, in 3 of 5 windows" in text
+        assert "3 times the baseline and the baseline plus 250 ms for 3 of 5 windows" in text
         assert press in text
         assert f'href="{PAGE}monitoring/#rules"' in text
         assert 'id="verb-resume"' in text
