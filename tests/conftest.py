@@ -87,7 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
             continue
         slow = SLOW_FIXTURES
-        if item.get_closest_marker("hypothesis"):
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             slow = slow | FILLED_BY_EXAMPLES
         if slow.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
