@@ -7,6 +7,7 @@ from itertools import islice
 
 from django.db.models import Model
 
+from rollout.console.headers import TABS
 from rollout.console.http.inputs import number_in
 from rollout.console.http.links import rollout_url
 from rollout.engine.catalog import tables_of
@@ -15,16 +16,9 @@ from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40
 MAX_ROWS = 10
-# The pages of a rollout: label, and name of the address.
+# The pages of a rollout: those with a tab, but for the phases, and the one without.
 PAGES = (
-    ("Overview", "rollout"),
-    ("Mapping review", "mappings"),
-    ("Backfill jobs", "jobs"),
-    ("Audits", "audits"),
-    ("Snapshots", "snapshots"),
-    ("Rehearsals", "rehearsals"),
-    ("Monitoring", "monitoring"),
-    ("Schema", "schema"),
+    *((tab.label, name) for name, tab in TABS.items() if name != "phase"),
     ("Readiness", "readiness"),
 )
 # What an object is called, and the lookup of its rollout.
