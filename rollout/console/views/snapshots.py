@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -64,10 +65,14 @@ class Count:
 def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     if request.method == "POST":
+        then_rehearse = bool(request.POST.get("then_rehearse"))
+        if then_rehearse and not request.user.has_perm("rollout.rehearse_rollout"):
+            raise PermissionDenied("Rehearsals require the engineer or lead role.")
+        after = " A rehearsal starts from it then." if then_rehearse else ""
         perform(
             request,
-            lambda: runner.take_snapshot(rollout, actor=request.user),
-            "Taking a snapshot. It is verified automatically.",
+            lambda: runner.take_snapshot(rollout, then_rehearse=then_rehearse, actor=request.user),
+            f"Taking a snapshot. It is verified automatically.{after}",
         )
         return redirect_back(request, rollout_url(rollout, "snapshots"))
     filters = SnapshotFilter(request.GET)

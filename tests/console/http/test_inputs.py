@@ -46,6 +46,7 @@ POSTED: dict[str, tuple[str, ...]] = {
     "pause": ("next",),
     "blockers": ("how", "began_at"),
     "stage": ("snapshot", "name"),
+    "snapshots": ("then_rehearse",),
     "restore": ("into", "replace", "reason"),
     "rehearsals": ("snapshot", "keep", "anyway"),
     "repair": ("finding", "table", "column", "category"),

@@ -1,6 +1,7 @@
 """One press for all that a phase still needs and that is not a person's own part."""
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from rollout.gates import Evidence, check_gates
@@ -57,3 +58,16 @@ def test_a_refusal_is_told_beside_what_was_requested(before_phase_3: Rollout, le
     text = lead.post(PREPARE, follow=True).content.decode()
     assert "delay its locks" in text
     assert not Snapshot.objects.exists()
+
+
+def test_a_snapshot_is_taken_with_the_rehearsal_that_waits_for_it(
+    before_phase_3: Rollout, engineer: Client
+) -> None:
+    address = f"{PAGE}snapshots/"
+    sent = {"then_rehearse": "1", "next": PAGE}
+    text = engineer.post(address, sent, follow=True).content.decode()
+    assert "A rehearsal starts from it then." in text
+    assert Snapshot.objects.get().then_rehearse
+    permission = Permission.objects.get(codename="rehearse_rollout")
+    Group.objects.get(name="engineer").permissions.remove(permission)
+    assert engineer.post(address, sent).status_code == 403
