@@ -37,7 +37,7 @@ def json_object(name: str) -> dict[str, Any]:
     except ValueError as error:
         # Not with its text: it holds secrets.
         raise ImproperlyConfigured(f"{name} must be a JSON object: {error}") from None
-    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ImproperlyConfigured(f"{name} must be a JSON object of objects.")
     return value
 

@@ -18,24 +18,24 @@ def is_open(*, hosts: Sequence[str], https: bool) -> bool:
 
 def weaknesses(*, secret_key: str, database_url: str, hosts: Sequence[str]) -> list[str]:
     """What must be different on a site that others reach, each as a sentence."""
-    found = []
+    problems = []
     if (
         len(secret_key) < LEAST_LENGTH
         or len(set(secret_key)) < LEAST_CHARACTERS
         or secret_key.startswith("django-insecure-")
     ):
-        found.append(
+        problems.append(
             f"SECRET_KEY is too weak. Use at least {LEAST_LENGTH} random characters: python3 -c "
             "'import secrets; print(secrets.token_urlsafe(50))'"
         )
     if "*" in hosts:
-        found.append("ALLOWED_HOSTS allows any host. List the host names that you serve.")
+        problems.append("ALLOWED_HOSTS allows any host. List the host names that you serve.")
     url = urlsplit(database_url)
     password = unquote(url.password or "")
     # On a socket, or on this machine, the server itself may ask for none.
     if password and url.hostname not in {None, *LOOPBACK} and _is_common(password, url.username):
-        found.append("DATABASE_URL uses a common password. Change the password of its role.")
-    return found
+        problems.append("DATABASE_URL uses a common password. Change the password of its role.")
+    return problems
 
 
 def _is_common(password: str, name: str | None) -> bool:

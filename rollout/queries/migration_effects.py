@@ -53,9 +53,9 @@ class Reading:
         """What the operation does to the database; what does not reach it has no effect."""
         if isinstance(operation, of.SeparateDatabaseAndState):
             inner = Reading(self.connection, self.names, self.state.clone())
-            for one in operation.database_operations:
-                yield from inner.read(app, one)
-                inner.advance(app, one)
+            for within in operation.database_operations:
+                yield from inner.read(app, within)
+                inner.advance(app, within)
         elif isinstance(operation, of.RunSQL):
             if router.allow_migrate(self.connection.alias, app, **operation.hints):
                 yield from self._sql(operation.sql)
@@ -116,7 +116,7 @@ class Reading:
     def _sql(self, statements: Any) -> Iterator[Effect]:
         """What the words of statements tell: they are not understood."""
         listed = [statements] if isinstance(statements, str) else statements
-        whole = ";".join(one if isinstance(one, str) else one[0] for one in listed)
+        whole = ";".join(entry if isinstance(entry, str) else entry[0] for entry in listed)
         for statement in _COMMENT.sub(" ", whole).split(";"):
             words = {
                 quoted.replace('""', '"') or plain.lower()

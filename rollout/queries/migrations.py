@@ -143,7 +143,7 @@ def clashes_of(plan: Plan, environment: str) -> list[Clash]:
     reading = Reading(
         connection, {name: watched[label] for name, label in labels_of.items() if label in watched}
     )
-    found: dict[Clash, None] = {}
+    clashes: dict[Clash, None] = {}
     for migration in _in_order(loader):
         key = (migration.app_label, migration.name)
         for operation in migration.operations:
@@ -159,9 +159,9 @@ def clashes_of(plan: Plan, environment: str) -> list[Clash]:
                             _is_used(plan, label, effect.column),
                             applied.get(key),
                         )
-                        found[clash] = None
+                        clashes[clash] = None
             _advance(reading, migration, operation)
-    return list(found)
+    return list(clashes)
 
 
 def progress_of(plan: str, environment: str) -> Progress:

@@ -326,9 +326,10 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         )
         if not failed:
             return ""
+        errors = sum(observation.errors for observation in failed)
         return (
-            f"{sum(each.errors for each in failed):,} application operations failed, for example "
-            f"in {failed[0].run.name}: {failed[0].last_error}"
+            f"{errors:,} application operations failed, for example in "
+            f"{failed[0].run.name}: {failed[0].last_error}"
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
