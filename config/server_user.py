@@ -27,7 +27,7 @@ _PASS = 0o1
 
 
 class RunAs(TypedDict, total=False):
-    """Arguments for `subprocess.run`; empty when the server runs as whoever starts it."""
+    """Arguments for `subprocess.run`; empty when the server runs as the user who starts it."""
 
     user: int
     group: int

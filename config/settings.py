@@ -1,4 +1,4 @@
-"""One settings file, driven by the environment. `make demo` sets what it needs by itself."""
+"""One settings file, driven by the environment. `make demo` sets what it needs on its own."""
 
 import json
 import os
@@ -149,7 +149,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # How long the application is watched between two phases of the property rollout. All processes
 # need the same value; 0 leaves the gates out that ask for measurements.
 PROPERTIES_SOAK = timedelta(seconds=whole_number("SOAK_SECONDS", 0 if TESTING else 20))
-# Whether the property rollout is to be rehearsed first; the same for all processes.
+# Whether the property rollout must be rehearsed first; the same for all processes.
 PROPERTIES_REHEARSED = flag("REHEARSED", default="" if TESTING else "yes")
 
 # Environment -> alias of its database.
@@ -189,7 +189,7 @@ ROLLOUT: dict[str, Any] = {
 }
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
-# seconds. Everything here keeps the queue from repeating work by itself.
+# seconds. Everything here keeps the queue from repeating work on its own.
 Q_CLUSTER: dict[str, object] = {
     "name": "rollout",
     "label": "Queue",
@@ -218,7 +218,7 @@ else:
     Q_CLUSTER["orm"] = "default"
 
 AUTHENTICATION_BACKENDS = [
-    # First, so that whoever is locked out is refused before a password is looked at.
+    # First, so that a locked-out user is refused before a password is checked.
     "axes.backends.AxesStandaloneBackend",
     # Roles, also in one environment: the group lead:staging.
     "rollout.permissions.EnvironmentBackend",
@@ -310,7 +310,7 @@ if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = whole_number("HSTS_SECONDS", 365 * 24 * 3600)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = flag("HSTS_SUBDOMAINS")
-# Whether all subdomains speak TLS is for whoever has the domain to say, not for this site.
+# Whether all subdomains speak TLS is for the owner of the domain to say, not for this site.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # Lines for people where a demo's database is used, JSON where the environment names one.

@@ -72,7 +72,7 @@ class Traffic:
             if duration is not None and time.monotonic() - began >= duration:
                 return
             self.once()
-            # After a stall the pace goes on from here: what was missed is not made up for.
+            # After a stall the pace continues from here: what was missed is not made up for.
             due = max(due + 1 / rate, time.monotonic() - 1)
 
     def pick_verb(self, *, besides: Callable[[], None] | None = None) -> Callable[[], None]:
@@ -93,7 +93,7 @@ class Traffic:
         except Exception as error:
             self.errors += 1
             self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
-            # A broken connection is dropped here and made anew by the next operation.
+            # A broken connection is dropped here; the next operation opens another.
             close_old_connections()
         self.operations += 1
         if self.operations % REPORT_EVERY == 0:

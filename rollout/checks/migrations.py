@@ -1,4 +1,4 @@
-"""Refuses to migrate a database whose plan under way the project's own migrations would break.
+"""Refuses to migrate a database whose running plan the project's own migrations would break.
 
 It asks the database: `manage.py migrate` does so, and `manage.py check --database ALIAS`.
 """

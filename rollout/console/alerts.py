@@ -51,7 +51,7 @@ def health_of(alerts: Iterable[Alert]) -> str:
 
 
 class StatePhase(Protocol):
-    """A phase, as far as its state is told."""
+    """A phase, as far as its state is known."""
 
     @property
     def number(self) -> int: ...

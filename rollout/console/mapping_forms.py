@@ -135,7 +135,7 @@ def to_carry(decisions: dict[str, Decision]) -> str:
 def matching(
     review: Review, filters: ValueFilter
 ) -> tuple[list[Value], dict[str, Suggestion] | None]:
-    """The values that are to be shown, and what they resemble where each was compared."""
+    """The values to show, and what they resemble where each was compared."""
     values, asked = review.values, filters.asked
     if words := asked.get("q", "").casefold():
         values = [

@@ -17,7 +17,7 @@ from rollout.plan.table import Named, Table
 LEASE_SECONDS = 10
 LANE_BLOCKS = 16_384
 FIRST_RANGE_BLOCKS = 128
-# The age of a row version is told from where its reader's transaction began: a version that is
+# The age of a row version is known from where its reader's transaction began: a version that is
 # newer still has a small negative age, one that was frozen 2**31 transactions ago a large one.
 _NEWER_THAN_ITS_READER = 1_000_000
 _LOWEST_NORMAL_XID = 3
@@ -43,7 +43,7 @@ class Lane:
     """A worker's hold on a block range: where it is, and the token that fences off all others.
 
     ``since`` and ``running`` are transaction ids, of 32 bits: the first that had not begun when the
-    job began, and those that were under way then. ``counting``: what is met is counted as scanned.
+    job began, and those that were running then. ``counting``: what is met is counted as scanned.
     A job that is done again counts nothing that its first time has counted.
     """
 
@@ -70,7 +70,7 @@ class Lane:
         """SQL condition: row ``t`` was written after the job began, by whomever.
 
         A version from before has not moved since, so that it is met exactly once. What a
-        transaction wrote that was under way at the beginning counts as written since.
+        transaction wrote that was running at the beginning counts as written since.
         """
         if self.since is None:
             return sql.SQL("false")

@@ -150,8 +150,8 @@ END $$;
 """
 # At the end: a publication of all tables refuses to delete from one without a primary key, and
 # those that an older version has made lack it.
-# Nobody needs the numbers of ``lastval``: whoever makes a lookup row in a transaction of the
-# application leaves there what lastval() told before, which the application's role may ask for.
+# Nobody needs the numbers of ``lastval``: making a lookup row in a transaction of the
+# application restores what lastval() answered before, which the application's role may ask for.
 
 
 # Connection parameters of libpq, and the environment variable of each.

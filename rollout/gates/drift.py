@@ -16,9 +16,9 @@ MAX_SHOWN = 3
 def live_schema(
     rollout: Rollout, plan: Plan, number: int, run: PhaseRun | None, steps_done: int | None = None
 ) -> Catalog | str:
-    """The schema as it was seconds ago, or why it is not known.
+    """The schema of seconds ago, or why it is not known.
 
-    It is read again as soon as the phase ``number`` goes on with ``run``.
+    It is read again as soon as the phase ``number`` continues with ``run``.
     """
     schema = cached_query(
         rollout,

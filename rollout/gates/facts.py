@@ -131,7 +131,7 @@ class Facts:
 
     @cached_property
     def rules(self) -> list[RuleState]:
-        """The guardrails as they were evaluated last."""
+        """The latest evaluation of the guardrails."""
         return list(self.rollout.rules.all())
 
     @property
@@ -143,7 +143,7 @@ class Facts:
     def broken(self) -> Change | None:
         """The newest breach of a guardrail that pauses or blocks.
 
-        A guardrail that only warns or slows backfills down heals itself: the soak goes on.
+        A guardrail that only warns or slows backfills down heals itself: the soak continues.
         """
         breaches = [
             Change(rule.rule, rule.last_broken_at)
@@ -199,7 +199,7 @@ class Facts:
                 way=Direction.FORWARD,
                 state=RunState.DONE,
                 phase=BACKFILL,
-                # What a snapshot brought along was not carried out there.
+                # What a snapshot brought along was not run there.
                 finished_at__gt=F("started_at"),
             )
             .exclude(rollout=self.rollout)

@@ -67,7 +67,7 @@ def refusal_beside_rollback(phase: int, run: PhaseRun) -> str:
 
 
 def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> PhaseRun | None:
-    """The newest repair, if it is active, or failed or was cancelled and can go on."""
+    """The newest repair, if it is active, or failed or was cancelled and can continue."""
     if newest is None or newest.active:
         return newest
     return newest if newest.state in STOPPED and not is_outdated(newest, runs) else None

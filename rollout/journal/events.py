@@ -63,7 +63,7 @@ class Event(StrEnum):
     QUARANTINE_RETRIED = "quarantine retried", "Quarantined rows retried"
     ESTIMATE_ASKED_FOR = "estimate asked for", "Estimate requested"
     PROBES_ASKED_FOR = "probes asked for", "Smoke tests requested"
-    # What is cancelled is a stranger's statement, by a person, so that the rollout goes on.
+    # A person cancels a stranger's statement, so that the rollout continues.
     BLOCKER_CANCELLED = "blocker cancelled", "Blocking query cancelled"
     BLOCKER_ENDED = "blocker ended", "Blocking session terminated"
     EDITED_FILE_ACCEPTED = "edited file accepted", "Edited SQL file accepted"
@@ -148,5 +148,5 @@ def kind_of(event: str, *, audit_status: str = "") -> Kind:
 
 
 _BY_VALUE = {event.value: event for event in Event}
-# An audit that came to no result has failed, whoever asked for it.
+# An audit without a result has failed, no matter who requested it.
 _OF_AUDITS = {"mismatched": Kind.MISMATCHES, "inconclusive": Kind.FAILED}

@@ -71,7 +71,7 @@ def last_seen(kind: str) -> datetime | None:
 
 
 def liveness() -> Liveness:
-    """The state of workers and watchdogs. A worker is seen when it carries out a beat."""
+    """The state of workers and watchdogs. A worker is seen when it runs a beat."""
     seen = {
         kind: (newest, asked_at)
         for kind, newest, asked_at in Heartbeat.objects.filter(plausible())

@@ -59,7 +59,7 @@ class Rollout(models.Model):
 class Leased(models.Model):
     """Work that one worker at a time holds.
 
-    ``token`` fences: whoever holds the newest one may write, a task with an older one is dropped.
+    ``token`` fences: the holder of the newest one may write, a task with an older one is dropped.
     ``lease_until`` is moved on by the worker that holds the work; past it, it is up for grabs.
     """
 

@@ -14,7 +14,7 @@ class ShadowTally(models.Model):
     """The shadow reads of one operation in one interval, by outcome.
 
     same       both answers were the same
-    differed   they differed, and went on to: a mismatch was written down
+    differed   they differed, and kept differing: a mismatch was written down
     unfilled   they differed in rows that the backfill has not reached
     mapped     they differed as the mapping says: another spelling, a decided value
     transient  they differed, and a moment later did not

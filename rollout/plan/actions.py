@@ -102,11 +102,11 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
-    """Bring columns of every row to their right value, in short batches while writers go on.
+    """Bring columns of every row to their right value, in short batches while writers continue.
 
     ``joins`` are FROM items of which each row meets exactly one row by ``matches``; a row that
     meets none is left as it is. ``trial_joins`` stand in for them, each of one row, where a pass is
-    only tried out: what they name may not be there yet. Of the rows that the database refuses,
+    only tested: what they name may not be there yet. Of the rows that the database refuses,
     ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
     With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
     ``source`` is a table of the engine's own that the values are read from, and that goes later.
@@ -114,7 +114,7 @@ class Fill:
     back unless their fingerprint is the same before and after. Such a pass has no joins, and may
     put no row in quarantine for good.
     ``careful`` is the same pass for batches in which some row raises: it asks first of each row
-    whether it would, so that only rows that are to be written are put in quarantine.
+    whether it would, so that only rows that must be written are put in quarantine.
     """
 
     kind: Literal["fill", "clear", "restore", "repair"]
@@ -207,7 +207,7 @@ class Fill:
         )
 
     def with_constants(self) -> "Fill":
-        """The same pass with constants for its joins: to be tried out and rolled back."""
+        """The same pass with constants for its joins: to be tested and rolled back."""
         return replace(self, joins=self.trial_joins, matches=(), only=None)
 
     @cached_property
@@ -282,7 +282,7 @@ class Compute:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """Compare every row with what the engine keeps of it, in short batches while writers go on.
+    """Compare every row with what the engine keeps of it, in short batches while writers continue.
 
     ``source`` is a table of the engine's own that goes later; None where nothing goes.
     ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that

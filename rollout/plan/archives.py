@@ -33,7 +33,7 @@ def fingerprint(archive: sql.Composable) -> sql.Composed:
     ).format(archive)
 
 
-# An archive's column with a digest of each row as it was archived.
+# An archive's column with a digest of each archived row.
 DIGEST = "rollout_digest"
 
 

@@ -18,7 +18,7 @@ from rollout.plan.table import Table
 # Statements by plan and table, in the order of their ``stage`` and ``position``.
 KEPT = in_target("attributes")
 
-# Stages, in the order in which they are carried out.
+# Stages, in the order in which they are run.
 COLUMN, SHORT, LONG, LAST = range(4)
 
 # Of what depends on the columns: PostgreSQL takes it away without a word.

@@ -168,7 +168,7 @@ def insert_fixed_rows(lookup: Lookup, ids: Iterable[int]) -> sql.Composed:
 
 
 def add_fixed_rows(lookup: Lookup) -> sql.Composed:
-    """SQL of the rows that the plan names; the sequence goes on after them."""
+    """SQL of the rows that the plan names; the sequence continues after them."""
     return sql.SQL(
         "WITH made AS (\n"
         "  {insert})\n"

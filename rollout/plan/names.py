@@ -53,7 +53,7 @@ def code(text: str) -> sql.SQL:
 
 
 def escaped(query: sql.Composable) -> sql.Composable:
-    """A query to be carried out with parameters: every % but those of its placeholders is doubled.
+    """A query to run with parameters: every % but those of its placeholders is doubled.
 
     Names, literals and a plan's own SQL may hold one; psycopg would take it for a placeholder.
     """

@@ -47,15 +47,15 @@ class Plan:
     """How often random rows are audited once phase 2 is done and until phase 4 begins."""
     sample_rows: int = 1000
     checklist: tuple[Item, ...] = ()
-    """What is to be seen to in phase 0; the gate ``ChecklistComplete`` asks for it."""
+    """What must be done in phase 0; the gate ``ChecklistComplete`` asks for it."""
     traffic: str = ""
     """The traffic of rehearsals: the dotted path of ``traffic(*, using: str, seed: int)``, which
     answers with a function that carries one operation of the application out in the database
     ``using``, and raises where that fails. It is to change nothing but that database."""
     traffic_rate: float = 20
-    """How many operations a second a rehearsal carries out."""
+    """Operations per second of a rehearsal."""
     rules: tuple[Rule, ...] = STANDARD
-    """What the application must not suffer while the plan is at work, beside ``ALWAYS``."""
+    """What the application must not suffer while the plan is running, beside ``ALWAYS``."""
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""

@@ -223,7 +223,7 @@ def _on_any(statement: Statement) -> str:
         question = "NULL" if statement.done is None else _quoted(statement.done.as_string())
         return f"CALL pg_temp.patiently(\n{_quoted(statement.text)},\n{question});"
     if statement.generates:
-        # The statements that the target makes of its partitions, each carried out by psql.
+        # The statements that the target makes of its partitions, each run by psql.
         text = (psql_blocks.GENERATED_LONG if statement.long else psql_blocks.GENERATED).format(
             query=statement.text
         )

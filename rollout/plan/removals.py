@@ -87,7 +87,7 @@ def together(first: Statement, second: Statement) -> Statement:
 class DropLegacy(Step):
     """The legacy columns go, and with them the triggers.
 
-    The mapping stays, and the resolver that reads it: people go on to type what they typed, and
+    The mapping stays, and the resolver that reads it: people continue to type what they typed, and
     what was decided about it still stands.
 
     The way back looks whether the archive is whole, adds the columns again, turns the dual write

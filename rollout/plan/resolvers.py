@@ -5,7 +5,7 @@ language), and what it answers is in the mapping, which backfill, audit and repa
 this order: the mapping, where the text is known; what people decided; the plan's synonyms; the
 lookup row of the text's own normal form; and makes a row where the plan allows one.
 
-It comes with the mapping and stays after phase 4: the application goes on to take text from people
+It comes with the mapping and stays after phase 4: the application still takes text from people
 then, and a decision about that text still stands.
 """
 
@@ -135,7 +135,7 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "      OR EXISTS (SELECT FROM {lookup} AS l WHERE l.id = row_id)) THEN",
         "    RETURN row_id;",
         "  END IF;",
-        # A review that is under way commits first, and what it decided is read below.
+        # A running review commits first, and what it decided is read below.
         "  IF make THEN LOCK TABLE {mapping} IN ROW EXCLUSIVE MODE; END IF;",
         "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
         "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",

@@ -1,4 +1,4 @@
-"""Rules about the application's latency and errors, judged while a plan is at work.
+"""Rules about the application's latency and errors, evaluated while a plan is running.
 
 The style is that of analysis in progressive delivery: one bad window says little, three of five do,
 and a window without data proves nothing either way.
@@ -26,10 +26,10 @@ class Rule:
 
     warn      says so, in the log and to those who are notified
     throttle  slows backfills down for as long as it lasts
-    pause     pauses what is at work, a rollback excepted: that may be the cure
+    pause     pauses what is running, a rollback excepted: that may be the cure
     hold      lets no further phase start
 
-    What a rule paused or holds, a person lets go on, unless ``resumes``.
+    A person resumes what a rule paused or holds, unless ``resumes``.
     """
 
     id: str

@@ -239,8 +239,8 @@ _BY_CONSTRAINT = (18, 1000)
 def require_values(table: Table, columns: tuple[str, ...]) -> Actions:
     """NOT NULL without a scan under an exclusive lock.
 
-    PostgreSQL 18 adds the constraint unvalidated and validates it while writers go on; an older one
-    gets a CHECK in that way, by which it believes the NOT NULL, and which goes again.
+    PostgreSQL 18 adds the constraint unvalidated and validates it while writers continue; an older
+    one gets a CHECK in that way, by which it believes the NOT NULL, and which is dropped again.
     """
     return tuple(
         statement

@@ -20,7 +20,7 @@ A step may say ``id`` (else its file's description), ``destructive``,
 A statement says ``done``, a SQL expression of one boolean, or ``repeatable``; its ``locks`` or that
 there are none; that it is ``long``, and then runs outside a transaction without a lock timeout; how
 often it ``scans`` the table; which major versions of ``servers`` it is for, as ``14-17``; and that
-it ``generates`` statements: it is a query then, whose rows are carried out one after the other.
+it ``generates`` statements: it is a query then, whose rows are run one after the other.
 """
 
 import hashlib

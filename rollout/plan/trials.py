@@ -23,7 +23,7 @@ class CompareSchemaStep(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFlow(Step):
-    """A flow of the application works, tried out in a transaction that is rolled back."""
+    """A flow of the application works, tested in a transaction that is rolled back."""
 
     flow: str
 

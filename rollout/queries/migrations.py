@@ -263,7 +263,7 @@ def _counts(plan: Plan, effect: Effect, label: str, there: Columns, *, is_applie
             return False
         columns = {*_LOOKUP_COLUMNS, *lookup.columns}
         return not effect.column or effect.column in columns
-    # The table itself is made by whoever made it first: a second time fails, and is no loss.
+    # The first to make the table makes it: a second time fails, and is no loss.
     if label not in tables or label not in there:
         return False
     new = _added(plan, tables[label])

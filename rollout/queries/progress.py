@@ -41,7 +41,7 @@ class JobProgress:
     """Rows and speed of a job. ``fraction`` is of the table's blocks, from 0 to 1.
 
     The speed of a running job is that of the last half minute, rests included; that of a job
-    which has ended is over its time at work. Both it and ``left`` are None where nothing is known,
+    which has ended is over its time running. Both it and ``left`` are None where nothing is known,
     and while the run stands still.
     """
 
@@ -177,7 +177,7 @@ def _under_way(
     job: BackfillJob, totals: Totals, measured: list[Sample], signals: list[Signal]
 ) -> JobProgress:
     if totals.scanned < job.scanned:
-        # The job is to be done again and no worker has started: only the journal has its totals.
+        # The job must be done again and no worker has started: only the journal has its totals.
         totals = replace(
             totals,
             scanned=job.scanned,
@@ -231,7 +231,7 @@ def evenly(measured: Sequence[Sample]) -> list[Sample]:
     """The samples with the rows of each block range spread over the time that the range took.
 
     The engine counts a range's rows when it begins with it. In buckets that begin with none, work
-    on the range of a bucket before them goes on.
+    on the range of a bucket before them continues.
     """
     spread: list[Sample] = []
     of_range: list[Sample] = []

@@ -149,7 +149,7 @@ def report_of(rehearsal: Rehearsal) -> Report:
     runs = (
         PhaseRun.objects.filter(
             rollout=rehearsal.sandbox_id,
-            # What the snapshot brought along was not carried out here.
+            # What the snapshot brought along was not run here.
             phase__gte=rehearsal.first_phase,
         )
         .order_by("pk")

@@ -15,7 +15,7 @@ class WritePath:
     """What wrote the table at a moment.
 
     ``step`` is the last that had changed the write path by then, forward or back; None: the
-    application wrote as it always had. ``jobs`` were at work on the table just then.
+    application wrote as it always had. ``jobs`` were running on the table just then.
     """
 
     at: datetime

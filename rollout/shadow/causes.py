@@ -72,7 +72,7 @@ def _unexplained(differences: Sequence[Difference], now: RowsNow) -> list[Differ
     """The differences that the mapping does not explain.
 
     A row whose text means something else by the mapping is found by another search and sorted to
-    another place; whoever asks for such a text finds all rows of its lookup row. Each that comes
+    another place; a search for such a text finds all rows of its lookup row. Each that comes
     pushes one row off a page, each that goes lets one on, and rows between them move.
     """
     shown = [d for d in differences if d.name and not _as_mapped(d, now)]

@@ -50,7 +50,7 @@ _current: ContextVar[Measured | None] = ContextVar("measured operation", default
 class operation(ContextDecorator):
     """Measure what runs inside, as a decorator of a view or a function, or as a block.
 
-    An operation inside another is part of it and not measured by itself. It failed when an
+    An operation inside another is part of it and not measured on its own. It failed when an
     exception leaves it, or when a decorated view answers with a status of 500 or above.
     """
 

@@ -45,7 +45,7 @@ def _job(job_id: int) -> BackfillJob:
 
 
 def action_of(job: BackfillJob) -> Pass:
-    """The action of the plan that a job carries out. Raises UnknownPlan, KeyError, IndexError."""
+    """The action of the plan that a job runs. Raises UnknownPlan, KeyError, IndexError."""
     run = job.step_run.run
     plan = plans.get(run.rollout.plan)
     if run.way == Direction.REPAIR:

@@ -70,7 +70,7 @@ class LeasedJob(Generic[Work]):
                 own.failed(error)
             except Exception as error:
                 if own.is_left_open_by(error):
-                    # The lease runs out, and the watchdog has it taken up where it was.
+                    # The lease runs out, and the watchdog has it resumed where it was.
                     raise
                 if own.is_to_stop:
                     own.stopped()

@@ -1,6 +1,6 @@
 """The process beside a rehearsal, which its worker starts by ``python -m`` and this name.
 
-It carries out the plan's traffic as an application would, in a process of its own, and looks at the
+It runs the plan's traffic as an application would, in a process of its own, and looks at the
 locks. Its instructions are the first line of its input, its observations are the lines that it
 writes; when its input ends, because the worker stopped or died, it ends too.
 """
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def observe(instructions: dict[str, Any], commands: IO[str], out: IO[str]) -> None:
-    """Work until the commands come to their end."""
+    """Work until the commands end."""
     import psycopg
     from django.conf import settings
     from django.db import connections

@@ -269,7 +269,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 raise _OthersWait
             self.tell(_doing(run))
             if run.state in (RunState.QUEUED, RunState.RUNNING):
-                # The queue has its message too: whoever claims it first goes on with it.
+                # The queue has its message too: the first worker to claim it continues it.
                 runs.RunJob.carry_out(run.pk, run.token)
                 began_here = True
             self.held.raise_if_stopped()

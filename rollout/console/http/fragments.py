@@ -119,9 +119,9 @@ def _key(request: ConsoleRequest) -> str:
 
 
 def _granted(request: ConsoleRequest) -> list[str]:
-    """What the user may do here, and so is shown; whoever does it is asked again.
+    """What the user may do here, and so is shown; the verb checks again.
 
-    Kept for no longer than a part: whoever has five tabs open is looked up for one of them.
+    Kept no longer than a part: with five tabs open a user is looked up for one of them.
     """
     key = _named("granted", request.user.pk, request.path)
     granted: list[str] | None = cache.get(key)

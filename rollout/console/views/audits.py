@@ -93,7 +93,7 @@ class MismatchFilter(ListFilter):
 
 
 class SampleForm(forms.Form):
-    """How many rows of each table are to be picked at random, and by which seed."""
+    """How many rows of each table to pick at random, and by which seed."""
 
     sample = forms.IntegerField(label="Rows", min_value=1, max_value=LARGEST_SAMPLE, initial=10_000)
     seed = forms.IntegerField(

@@ -160,7 +160,7 @@ def _signed(
 def requested(
     request: ConsoleRequest, status: RolloutStatus, phase: PhaseStatus
 ) -> dict[str, object]:
-    """The open requests for approval of a phase, and whether whoever looks made them."""
+    """The open requests for approval of a phase, and whether the reader made them."""
     evidence = status.evidence.of_phase(phase.number)
     requests = requests_of(evidence) if phase.needs_approval else []
     if requests:

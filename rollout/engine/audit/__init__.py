@@ -74,7 +74,7 @@ def run_audit(
 
     Every row in one snapshot, or a ``sample`` of rows, for which ``function_of`` gives a computed
     column's function by its dotted path. ``jobs_of`` gives the jobs that computed a table, by its
-    label: what is in their quarantine is known. ``progress`` is told blocks done and in total.
+    label: what is in their quarantine is known. ``progress`` gets the blocks done and in total.
     Inside a transaction of the caller its snapshot is used, and nothing is read again; otherwise
     the connection can only read from then on. Raises Interrupted and psycopg.Error.
     """

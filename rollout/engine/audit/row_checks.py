@@ -26,7 +26,7 @@ class RowsNow:
     ``mismatches`` are as an audit would report them. ``texts`` holds what each lookup column of a
     row says by its lookup row's name; rows that are gone are missing there. ``mapped`` are the rows
     of which a lookup row says something else than the legacy text, because the mapping has it so;
-    ``joined`` those whose lookup row such texts mean as well: whoever asks for one of the texts
+    ``joined`` those whose lookup row such texts mean as well: a search for one of the texts
     finds them too.
     """
 

@@ -201,7 +201,7 @@ def not_kept_aside(computed: Computed, jobs: Sequence[int]) -> sql.Composable:
 
 
 class _Rules:
-    """How a lookup's pairs of text and value are told apart, where its mapping is joined."""
+    """How a lookup's pairs of text and value differ, where its mapping is joined."""
 
     def __init__(self, plan: Plan, lookup: Lookup) -> None:
         self.plan = plan

@@ -45,7 +45,7 @@ def scratch_database(
     try:
         yield scratch
     finally:
-        # Where the server is away, whoever verifies the snapshot next drops what is left.
+        # If the server is away, the next verification of the snapshot drops what is left.
         with contextlib.suppress(psycopg.Error):
             drop(connection, name)
 
