@@ -1,9 +1,12 @@
 """The gate about sessions and statements that still read the legacy columns."""
 
+import logging
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
 
+import psycopg
 from psycopg import sql
 
 from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
@@ -26,17 +29,19 @@ SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions) ORDER BY name)
          WHERE extname = %s)
 """
 EXTENSION = "pg_stat_statements"
+_log = logging.getLogger(__name__)
 
 
 @check(NoLegacyReaders)
 def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> GateResult:
     before = evidence.run_before
     since = None if before is None else before.finished_at
+    recorded = None if before is None else before.statement_calls
     plan = evidence.plan
     result = cached_query(
         evidence.rollout,
         *("readers", gate, plan.digest, since),
-        query=lambda connection: _check_readers(connection, gate, plan, since),
+        query=lambda connection: _check_readers(connection, gate, plan, since, recorded),
     )
     if isinstance(result, str):
         return unknown("check_database", f"The database did not answer: {result}")
@@ -44,7 +49,11 @@ def no_legacy_readers(gate: NoLegacyReaders, evidence: Evidence) -> GateResult:
 
 
 def _check_readers(
-    connection: Connection, gate: NoLegacyReaders, plan: Plan, since: datetime | None
+    connection: Connection,
+    gate: NoLegacyReaders,
+    plan: Plan,
+    since: datetime | None,
+    recorded: dict[str, int] | None,
 ) -> GateResult:
     row = connection.execute(_SESSIONS_AND_EXTENSION, [EXTENSION]).fetchone()
     assert row is not None
@@ -52,7 +61,7 @@ def _check_readers(
     current = check_sessions(gate, sessions)
     if current.status != "pass":
         return current
-    result = _check_statements(connection, plan, since, schema)
+    result = _check_statements(connection, plan, since, recorded, schema)
     return passed(f"{current.message} {result.message}") if result.status == "pass" else result
 
 
@@ -86,11 +95,77 @@ def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Ga
 
 
 def _check_statements(
-    connection: Connection, plan: Plan, since: datetime | None, schema: str | None
+    connection: Connection,
+    plan: Plan,
+    since: datetime | None,
+    recorded: dict[str, int] | None,
+    schema: str | None,
 ) -> GateResult:
-    """``schema`` is the extension's; None where it is not installed."""
+    """``schema`` is the extension's; None where it is not installed.
+
+    ``recorded`` are the calls at the end of the phase before: a statement that has as many now has
+    not run since. None where that phase ended without them.
+    """
     if schema is None:
         return passed(f"{EXTENSION} is not installed: statements were not checked.")
+    statements, hidden = _statements(connection, plan, schema)
+    after, open_ = [], []
+    for statement in statements:
+        if since is None or statement.counted_since is None or statement.counted_since > since:
+            after.append(statement.text)
+        elif recorded is None:
+            open_.append(statement.text)
+        elif statement.calls != recorded.get(statement.id, 0):
+            after.append(statement.text)
+    if after:
+        return failed(
+            "reset_statistics",
+            f"{len(after):,} statements read a legacy column since the previous phase: "
+            f"{_listed([text[:100] for text in after])}. Change what runs them, then have a "
+            f"database administrator run SELECT {EXTENSION}_reset().",
+        )
+    if open_ or hidden:
+        who = f"{len(open_):,} statements" if open_ else f"{hidden:,} statements of other roles"
+        which = _listed([text[:100] for text in open_]) or "hidden from this role"
+        return unknown(
+            "reset_statistics",
+            f"{EXTENSION} has counted {who} since before the previous phase finished; whether they "
+            f"still run is not known: {which}. Have a database administrator run SELECT "
+            f"{EXTENSION}_reset(), then wait.",
+        )
+    return passed(
+        f"No statement in {EXTENSION} has read a legacy column since the previous phase finished."
+    )
+
+
+def statement_calls(connection: Connection, plan: Plan) -> dict[str, int] | None:
+    """Return the calls so far of each statement that reads a legacy column, by its id.
+
+    None where the server does not count statements, or does not show them to this role.
+    """
+    try:
+        row = connection.execute(_SESSIONS_AND_EXTENSION, [EXTENSION]).fetchone()
+        if row is None or row[1] is None:
+            return None
+        statements, _ = _statements(connection, plan, row[1])
+    except psycopg.Error as error:
+        _log.warning("The calls of statements were not recorded: %s", error)
+        return None
+    return {statement.id: statement.calls for statement in statements}
+
+
+@dataclass
+class _Counted:
+    """A statement that reads a legacy column, and since when its calls are counted."""
+
+    id: str
+    text: str
+    calls: int
+    counted_since: datetime | None
+
+
+def _statements(connection: Connection, plan: Plan, schema: str) -> tuple[list[_Counted], int]:
+    """The statements that read legacy columns, and how many are hidden from this role."""
     view, info = (sql.Identifier(schema, EXTENSION + suffix) for suffix in ("", "_info"))
     # From version 17 on each statement says since when it is counted.
     of_each = connection.info.server_version >= 170000
@@ -100,34 +175,23 @@ def _check_statements(
         names.setdefault(lookup.table.name, []).append(lookup.legacy)
     rows = connection.execute(
         sql.SQL(
-            "SELECT query, calls, {} FROM {} WHERE dbid ="
+            "SELECT query, queryid, calls, {} FROM {} WHERE dbid ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())"
         ).format(counted, view)
     ).fetchall()
-    hidden = sum(1 for query, _, _ in rows if query is None or query.startswith("<insufficient"))
-    reading = [
-        (" ".join(query.split()), counted_since)
-        for query, _, counted_since in rows
-        if query is not None and reads_legacy(query, names)
-    ]
-    after = [query for query, at in reading if since is None or at is None or at > since]
-    if after:
-        return failed(
-            "reset_statistics",
-            f"{len(after):,} statements read a legacy column since the previous phase: "
-            f"{_listed([query[:100] for query in after])}. Change what runs them, then have a "
-            f"database administrator run SELECT {EXTENSION}_reset().",
+    hidden = sum(1 for query, *_ in rows if query is None or query.startswith("<insufficient"))
+    statements: dict[str, _Counted] = {}
+    for query, query_id, calls, counted_since in rows:
+        if query is None or not reads_legacy(query, names):
+            continue
+        # Roles are counted apart.
+        known = statements.setdefault(
+            str(query_id), _Counted(str(query_id), " ".join(query.split()), 0, counted_since)
         )
-    if reading or hidden:
-        who = f"{len(reading):,} statements" if reading else f"{hidden:,} statements of other roles"
-        which = _listed([query[:100] for query, _ in reading]) or "hidden from this role"
-        return unknown(
-            "reset_statistics",
-            f"{EXTENSION} has counted {who} since before the previous phase finished; whether they "
-            f"still run is not known: {which}. Have a database administrator run SELECT "
-            f"{EXTENSION}_reset(), then wait.",
-        )
-    return passed(f"None of {len(rows):,} statements in {EXTENSION} reads a legacy column.")
+        known.calls += calls
+        if known.counted_since and counted_since:
+            known.counted_since = max(known.counted_since, counted_since)
+    return list(statements.values()), hidden
 
 
 def reads_legacy(query: str, names: dict[str, list[str]]) -> bool:

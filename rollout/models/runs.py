@@ -69,6 +69,11 @@ class PhaseRun(Leased):
         null=True
     )
     """The application in the hour before (``rollout.telemetry.baselines``): later it is thinned."""
+    statement_calls: models.JSONField[dict[str, int] | None, dict[str, int] | None] = (
+        models.JSONField(null=True)
+    )
+    """The calls, at its end, of each statement that reads a legacy column, by the id that
+    pg_stat_statements gives it: the gate of the next phase sees by them which ran since."""
     pause: models.JSONField[dict[str, str] | None, dict[str, str] | None] = models.JSONField(
         null=True
     )

@@ -13,6 +13,7 @@ from rollout.engine.control import Interrupted
 from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.statistics import measure
 from rollout.engine.target import Connection, install
+from rollout.gates.readers import statement_calls
 from rollout.journal import activity_log
 from rollout.journal.audit_mappings import against
 from rollout.journal.environments import target_of
@@ -31,6 +32,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
@@ -124,9 +126,21 @@ class RunJob(LeasedJob[PhaseRun]):
                     if not self._run_step(position, step, connection, self.held):
                         return False
             self._refuse_lost_triggers(connection)
+            self._record_statement_calls(connection)
             if self._repairs:
                 repairs.count_after(self.run, connection, self.held)
         return True
+
+    def _record_statement_calls(self, connection: Connection) -> None:
+        """Write down what the next phase's gate about legacy readers compares with."""
+        following = self.plan.phases[self.run.phase + 1 :][:1]
+        asked = any(
+            isinstance(gate, NoLegacyReaders) for phase in following for gate in phase.gates
+        )
+        if asked and not self._backward and not self._repairs:
+            calls = statement_calls(connection, self.plan)
+            mine = PhaseRun.objects.filter(pk=self.run.pk, token=self.token)
+            mine.update(statement_calls=calls)
 
     def is_left_open_by(self, error: Exception) -> bool:
         return not self.is_to_stop and connection_lost(error)
