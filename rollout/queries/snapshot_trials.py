@@ -67,4 +67,5 @@ _GOOD = "The tables and their dependencies can be recreated from a dump."
 
 def _unknown(error: Exception) -> Item:
     text = reason_of(error) if isinstance(error, psycopg.Error) else str(error)
-    return Item(NAME, "unknown", f"Could not be tested: {text}", "Run again.", phase=PREPARE)
+    advice = error.advice if isinstance(error, SnapshotError) else "Run again."
+    return Item(NAME, "unknown", f"Could not be tested: {text}", advice, phase=PREPARE)

@@ -44,7 +44,7 @@ def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_anew(
     assert change.moves_rows
     entry = LogEntry.objects.get(event="mapping reviewed")
     assert f"{affected:,} existing rows to update" in entry.message
-    assert audit_gate(filled).startswith("fail: The clean audit")
+    assert audit_gate(filled).startswith("pending: The clean audit")
     assert "older than ada's review of properties.type" in audit_gate(filled)
 
     run = runner.correct(change, actor=ADA)

@@ -96,7 +96,7 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     )
     with (
         rollouts.locked("SELECT count(*) FROM properties"),
-        pytest.raises(runner.Refused, match="Preflight “idle in transaction”: pid"),
+        pytest.raises(runner.Refused, match="Preflight “idle in transaction”: PID"),
     ):
         rollouts.start(prepared, 1)
     rollouts.start(prepared, 1)

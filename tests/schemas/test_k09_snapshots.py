@@ -221,7 +221,7 @@ def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
     settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
     (told,) = of_trial(look_before(parcels, 0))
     assert told.level == "unknown"
-    assert "There is no pg_dump with its pg_restore in /nowhere" in told.evidence
+    assert "pg_dump/pg_restore not found in /nowhere" in told.evidence
 
 
 def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) -> None:

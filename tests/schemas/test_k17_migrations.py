@@ -139,7 +139,7 @@ def test_migrate_is_refused_before_it_takes_the_legacy_column_and_told_of_if_it_
     told = item(filled, 3)
     assert told.level == "warns"
     assert "after phase 1 started, and drops properties.status." in told.evidence
-    assert "Review the Schema page" in told.advice
+    assert "on the Schema page" in told.advice
     assert told in readiness_of(filled).items
 
 
