@@ -67,13 +67,12 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     for way in ("up", "down"):
         name = f"010_order_notes.{way}.sql"
         (directory / "migrations" / "rollout" / name).write_text(samples("sql", name))
-    found = run(
+    names = run(
         samples("python", "shop/rollout.py, further down"), __file__=str(directory / "rollout.py")
     )
-    assert isinstance(found["FILES"], SqlFiles)
-    zero, one, two, three, four = plan.phases
-    four = replace(four, steps=(*four.steps, *found["MORE_STEPS"]))
-    return replace(plan, phases=(zero, one, two, three, four))
+    assert isinstance(names["FILES"], SqlFiles)
+    last = replace(plan.phases[4], steps=(*plan.phases[4].steps, *names["MORE_STEPS"]))
+    return replace(plan, phases=(*plan.phases[:4], last))
 
 
 def test_the_plan_passes_the_checks_and_goes_there_and_back_with_the_application_beside_it(

@@ -6,17 +6,15 @@ import pytest
 
 from rollout.checks.plans import check_plan
 from rollout.plan import ArchiveLegacy, DropLegacy, FreezeLegacy, Plan, Step
-from tests.engine.samples import BIGINT
+from tests.engine.samples import BIGINT, with_phases
 
 
 def with_last(*kinds: type[Step]) -> Plan:
     """The plan with these steps of its last phase, in this order."""
-    zero, one, two, three, four = BIGINT.plan.phases
-    steps = {type(step): step for step in four.steps}
-    return replace(
-        BIGINT.plan,
-        phases=(zero, one, two, three, replace(four, steps=tuple(steps[kind] for kind in kinds))),
-    )
+    *earlier, contract = BIGINT.plan.phases
+    steps = {type(step): step for step in contract.steps}
+    last = replace(contract, steps=tuple(steps[kind] for kind in kinds))
+    return with_phases(BIGINT.plan, [*earlier, last])
 
 
 @pytest.mark.parametrize(

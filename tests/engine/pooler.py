@@ -78,8 +78,8 @@ def _serve(client: socket.socket, pool: _Pool) -> None:
         server: _Server | None = pool.take(startup)
         assert server is not None
         for kind, body in server.greeting:
-            told = struct.pack("!ii", 4711, 42) if kind == _KEY else body
-            client.sendall(_framed(kind, told))
+            payload = struct.pack("!ii", 4711, 42) if kind == _KEY else body
+            client.sendall(_framed(kind, payload))
         pool.put(server)
         server = None
         while True:

@@ -1,6 +1,6 @@
 """Small legacy tables in several shapes, a plan over each, and an application that writes them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -209,15 +209,15 @@ class Sample:
 
     def row(self, connection: Connection, number: int, *what: str) -> Any:
         """One value of a row, or several as a tuple."""
-        found = connection.execute(
+        values = connection.execute(
             sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(
                 sql.SQL(", ").join(sql.Identifier("t", self.column(name)) for name in what),
                 self.table.identifier,
                 self.is_row(number),
             )
         ).fetchone()
-        assert found is not None, f"row {number} is there"
-        return found[0] if len(what) == 1 else found
+        assert values is not None, f"row {number} is there"
+        return values[0] if len(what) == 1 else values
 
     def texts(self, connection: Connection) -> dict[Key, tuple[str | None, str | None]]:
         """The legacy texts of every row, by key."""
@@ -234,7 +234,7 @@ class Sample:
     def name_of(self, connection: Connection, number: int, lookup: r.Lookup | None = None) -> Any:
         """The name of the lookup row that a row points to, None where it points to none."""
         lookup = lookup or self.kind
-        found = connection.execute(
+        row = connection.execute(
             sql.SQL("SELECT l.name FROM {} AS t LEFT JOIN {} AS l ON l.id = t.{} WHERE {}").format(
                 self.table.identifier,
                 lookup.lookup_sql,
@@ -242,8 +242,8 @@ class Sample:
                 self.is_row(number),
             )
         ).fetchone()
-        assert found is not None, f"row {number} is there"
-        return found[0]
+        assert row is not None, f"row {number} is there"
+        return row[0]
 
     def lookup_id(self, connection: Connection, name: str, lookup: r.Lookup | None = None) -> int:
         """The id of a lookup row, made when it is not there, as an application would."""
@@ -253,23 +253,23 @@ class Sample:
                 lookup.lookup_sql, sql.Literal(name)
             )
         )
-        found = connection.execute(
+        row = connection.execute(
             sql.SQL("SELECT id FROM {} WHERE name = {}").format(
                 lookup.lookup_sql, sql.Literal(name)
             )
         ).fetchone()
-        assert found is not None
-        return int(found[0])
+        assert row is not None
+        return int(row[0])
 
     def count(self, connection: Connection, condition: str = "true") -> int:
-        found = connection.execute(
+        row = connection.execute(
             sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(
                 self.table.identifier,
                 sql.SQL(condition),
             )
         ).fetchone()
-        assert found is not None
-        return int(found[0])
+        assert row is not None
+        return int(row[0])
 
 
 @contextmanager
@@ -357,8 +357,13 @@ def with_step(plan: r.Plan, number: int, step: r.Step) -> r.Plan:
     """The plan with one more step at the end of a phase."""
     phases = list(plan.phases)
     phases[number] = replace(phases[number], steps=(*phases[number].steps, step))
-    zero, one, two, three, four = phases
-    return replace(plan, phases=(zero, one, two, three, four))
+    return with_phases(plan, phases)
+
+
+def with_phases(plan: r.Plan, phases: Iterable[r.Phase]) -> r.Plan:
+    """The plan with five other phases."""
+    prepare, expand, backfill, enforce, contract = phases
+    return replace(plan, phases=(prepare, expand, backfill, enforce, contract))
 
 
 BIGINT = Sample(name="bigint")

@@ -98,14 +98,14 @@ class Story:
         if lanes.is_finished(self.connection, self.job):
             return
         lane = claimed(self.connection, self.job)
-        one = worker(
+        its_worker = worker(
             self.connection,
             fill_of(self.sample.plan, self.sample.table),
             stripes=2,
             control=StopAfter(1),
         )
         try:
-            one.run_lane(lane, seconds=60)
+            its_worker.run_lane(lane, seconds=60)
         except Interrupted:
             pass
         finally:

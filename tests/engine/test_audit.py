@@ -208,13 +208,13 @@ def test_a_mismatching_row_is_found_by_its_key_with_what_was_expected_and_what_i
     flat = sample.lookup_id(connection, "Flat")
     sample.damage(connection, 3, kind_id=flat, is_open=False)
     result = audit(target, sample.plan)
-    found = {m.column: m for m in result.mismatches}
-    assert set(found) == {sample.kind.column, sample.is_open.column}
-    wrong = found[sample.kind.column]
+    mismatches = {m.column: m for m in result.mismatches}
+    assert set(mismatches) == {sample.kind.column, sample.is_open.column}
+    wrong = mismatches[sample.kind.column]
     assert wrong.key == ",".join(map(str, sample.make_key(3)))
     assert (wrong.table, wrong.category) == (sample.table.label, "wrong")
     assert (wrong.legacy, wrong.expected, wrong.actual) == (" house", "house", "Flat")
-    derived = found[sample.is_open.column]
+    derived = mismatches[sample.is_open.column]
     assert (derived.legacy, derived.expected, derived.actual) == ("Open", "true", "false")
     assert (result.rows, result.mismatched) == (11, 1)
 
@@ -362,7 +362,7 @@ class TestBeforeAndAfter:
         assert audit(target, PLAN).mismatched == 1
 
     @pytest.mark.parametrize(
-        ("damage", "said"),
+        ("damage", "reason"),
         [
             ("DELETE FROM {archive} WHERE id = 3", f"had {len(DIRTY)} rows and now has"),
             ("UPDATE {archive} SET kind = 'HOUSE' WHERE kind = 'House'", "or other values in them"),
@@ -370,13 +370,13 @@ class TestBeforeAndAfter:
         ],
     )
     def test_an_archive_that_lost_anything_is_never_called_clean(
-        self, damage: str, said: str, target: Target, connection: Connection
+        self, damage: str, reason: str, target: Target, connection: Connection
     ) -> None:
         archived(target, connection, BIGINT)
         name = in_target(archive_name(PLAN, BIGINT.table)).as_string()
         connection.execute(damage.format(archive=name).encode())
         result = audit(target, PLAN)
-        assert said in result.inconclusive
+        assert reason in result.inconclusive
         assert result.rows == 0
 
 

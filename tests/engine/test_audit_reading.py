@@ -109,7 +109,7 @@ class TestCells:
         result = audit(target, PLAN)
         for translation in result.translations:
             if translation.lookup_table:
-                found = [
+                keys_of_cells = [
                     keys_of_pair(
                         *(connection, PLAN, BIGINT.table, translation.column),
                         *(cell.legacy, cell.new),
@@ -119,8 +119,8 @@ class TestCells:
                     if cell.category in MATCHED
                 ]
                 counts = [cell.rows for cell in translation.cells if cell.category in MATCHED]
-                assert [len(keys) for keys in found] == counts
-                assert len({key for keys in found for key in keys}) == sum(counts)
+                assert [len(keys) for keys in keys_of_cells] == counts
+                assert len({key for keys in keys_of_cells for key in keys}) == sum(counts)
         pair = BIGINT.column("kind_id"), "House", "House"
         assert len(keys_of_pair(connection, PLAN, BIGINT.table, *pair, at_most=2)) == 2
 
@@ -162,15 +162,15 @@ class TestChunks:
         whole = audit(target, sample.plan)
         monkeypatch.setattr(auditor, "CHUNKED_FROM_BLOCKS", 0)
         monkeypatch.setattr(auditor, "FIRST_CHUNK_BLOCKS", 1)
-        told: list[tuple[int, int]] = []
+        progress: list[tuple[int, int]] = []
         chunked = audit(
-            target, sample.plan, pace=Pace(), progress=lambda *place: told.append(place)
+            target, sample.plan, pace=Pace(), progress=lambda *place: progress.append(place)
         )
         assert chunked.categories == whole.categories
         assert chunked.translations == whole.translations
         assert chunked.mismatches == whole.mismatches
-        assert len(told) > 1
-        assert told[-1][0] == told[-1][1]
+        assert len(progress) > 1
+        assert progress[-1][0] == progress[-1][1]
 
     def test_chunks_are_of_one_snapshot_while_writers_run(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
@@ -202,9 +202,9 @@ class TestRows:
         sample.damage(connection, 3, kind_id=-1)
         sample.update(connection, 5, is_open=False)
         with target.connect() as own:
-            found = list(mismatching_rows(own, sample.plan, sample.table))
-        assert Counter(m.category for m in found) == {"orphan": 1, "computed_differs": 1}
-        assert {tuple(m.key_parts) for m in found} == {
+            mismatches = list(mismatching_rows(own, sample.plan, sample.table))
+        assert Counter(m.category for m in mismatches) == {"orphan": 1, "computed_differs": 1}
+        assert {tuple(m.key_parts) for m in mismatches} == {
             tuple(map(str, sample.make_key(number))) for number in (3, 5)
         }
 
@@ -246,8 +246,8 @@ def test_it_works_inside_a_transaction_of_the_caller(
     with target.connect() as own, own.transaction(force_rollback=True):
         with past_triggers(own):
             own.execute("UPDATE things SET kind_id = -1 WHERE id = 1")
-        found = audit_module.run_audit(own, PLAN)
-    assert found.categories["orphan"] == 1
+        result = audit_module.run_audit(own, PLAN)
+    assert result.categories["orphan"] == 1
 
 
 def test_another_thread_may_stop_it(target: Target, connection: Connection) -> None:

@@ -101,6 +101,6 @@ def test_a_computed_value_that_is_another_now_differs_in_a_sample(
     assert result.categories == {"ok": 1, "missing": 1, "computed_differs": 2}
     (translation,) = result.translations
     assert translation.categories == result.categories
-    said = {m.legacy: (m.expected, m.actual) for m in result.mismatches}
-    assert said["bb.png"] == ("6, BB.PNG", "6, ROTTEN")
-    assert said["missing.png"] == ("There is no missing.png.", "11, MISSING.PNG")
+    values = {m.legacy: (m.expected, m.actual) for m in result.mismatches}
+    assert values["bb.png"] == ("6, BB.PNG", "6, ROTTEN")
+    assert values["missing.png"] == ("There is no missing.png.", "11, MISSING.PNG")

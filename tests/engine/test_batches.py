@@ -29,9 +29,9 @@ class TestTheLengthOfARange:
         assert self.after(0.1).range_blocks == 100
 
     def test_a_range_has_at_least_a_block_and_grows_again_from_there(self) -> None:
-        one = replace(self.LANE, range_end=1, range_blocks=1)
-        assert self.after(10.0, one).range_blocks == 1
-        assert self.after(0.01, one).range_blocks == 2
+        one_block = replace(self.LANE, range_end=1, range_blocks=1)
+        assert self.after(10.0, one_block).range_blocks == 1
+        assert self.after(0.01, one_block).range_blocks == 2
 
     def test_the_slowest_stripe_limits_the_length_of_a_range(self) -> None:
         lane = self.LANE

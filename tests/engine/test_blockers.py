@@ -72,8 +72,8 @@ def test_only_a_session_that_runs_a_statement_can_have_it_cancelled(
     things: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
-        said = blockers.refusal_to_end(connection, shown, behind, "cancel")
-        assert "runs no query to cancel (idle in transaction)" in said
+        refusal = blockers.refusal_to_end(connection, shown, behind, "cancel")
+        assert "runs no query to cancel (idle in transaction)" in refusal
         busy = threading.Thread(target=_sleep, args=(app,))
         busy.start()
         until_active(connection, app.info.backend_pid)
@@ -146,13 +146,13 @@ def test_the_rollouts_own_sessions_are_never_touched(
     things: None, target: Target, connection: Connection
 ) -> None:
     with target.connect() as own, waiting_for(target, own, READING) as (behind, shown):
-        said = blockers.refusal_to_end(connection, shown, behind, "end")
-        assert "is a session of the rollout itself" in said
-        assert "Pause or cancel" in said
+        refusal = blockers.refusal_to_end(connection, shown, behind, "end")
+        assert "is a session of the rollout itself" in refusal
+        assert "Pause or cancel" in refusal
 
 
 @pytest.mark.parametrize(
-    ("kind", "query", "said"),
+    ("kind", "query", "refusal"),
     [
         ("walsender", "START_REPLICATION", "is a server background process (walsender)"),
         ("autovacuum worker", "autovacuum: VACUUM t (to prevent wraparound)", "wraparound"),
@@ -166,12 +166,12 @@ def test_replication_and_a_vacuum_against_wraparound_are_never_touched(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     query: str,
-    said: str,
+    refusal: str,
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
         other = replace(shown, kind=kind, query=query)
         monkeypatch.setattr(statement_activities, "session", lambda *_: other)
-        assert said in blockers.refusal_to_end(connection, other, behind, "end")
+        assert refusal in blockers.refusal_to_end(connection, other, behind, "end")
 
 
 def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
@@ -186,8 +186,8 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
     try:
         with waiting_for(target, app, READING) as (behind, shown):
             connection.execute(sql.SQL("SET ROLE {}").format(name))
-            said = blockers.refusal_to_end(connection, shown, behind, "end")
-            assert f"belongs to {app.info.user}, a superuser" in said
+            refusal = blockers.refusal_to_end(connection, shown, behind, "end")
+            assert f"belongs to {app.info.user}, a superuser" in refusal
             connection.execute("RESET ROLE")
         app.execute("COMMIT")
         theirs = Target({**target.parameters, "user": other})
@@ -195,8 +195,8 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
             app_of_theirs.execute("SET application_name = 'a report'")
             with waiting_for(target, app_of_theirs, READING) as (behind, shown):
                 connection.execute(sql.SQL("SET ROLE {}").format(name))
-                said = blockers.refusal_to_end(connection, shown, behind, "end")
-                assert "Grant pg_signal_backend" in said
+                refusal = blockers.refusal_to_end(connection, shown, behind, "end")
+                assert "Grant pg_signal_backend" in refusal
                 connection.execute("RESET ROLE")
                 connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(name))
                 connection.execute(sql.SQL("SET ROLE {}").format(name))
@@ -207,8 +207,8 @@ def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
         connection.execute("RESET ROLE")
         app.execute("COMMIT")
         connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(other)))
-        for one in (role, other):
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(one)))
+        for name_of_role in (role, other):
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name_of_role)))
 
 
 def test_a_prepared_transaction_has_no_session_to_end(connection: Connection) -> None:

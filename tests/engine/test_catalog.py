@@ -51,7 +51,7 @@ def test_a_column_that_differs_is_named_with_what_was_expected(
     BIGINT.create(connection)
     connection.execute(f"ALTER TABLE things {change}".encode())
     # What takes an index along is named with it.
-    assert [one for one in drifts(connection) if "legacy_idx" not in one] == [drift]
+    assert [line for line in drifts(connection) if "legacy_idx" not in line] == [drift]
 
 
 def test_a_table_of_a_later_phase_that_is_there_already_is_named(connection: Connection) -> None:

@@ -105,7 +105,7 @@ def add_many(connection: Connection, rows: int) -> None:
     )
 
 
-def found(connection: Connection) -> dict[str, tuple[int | None, str | None]]:
+def facts(connection: Connection) -> dict[str, tuple[int | None, str | None]]:
     rows = connection.execute('SELECT url, "Le ngth", digest FROM "Pic tures"').fetchall()
     return {url: (length, digest) for url, length, digest in rows}
 
@@ -120,7 +120,7 @@ class TestAPass:
         add(connection, 2, "seven", extra=None)
         totals = run_fill(connection, ACTION)
         assert (totals.scanned, totals.updated, totals.quarantined) == (2, 2, 0)
-        assert found(connection) == {"one": (3, "ONE"), "seven": (5, "SEVEN")}
+        assert facts(connection) == {"one": (3, "ONE"), "seven": (5, "SEVEN")}
 
     def test_gives_the_function_the_columns_that_it_reads_and_no_more_rows_than_are_unfilled(
         self, connection: Connection
@@ -152,7 +152,7 @@ class TestAPass:
             "FileNotFoundError: There is no missing 2.",
         ]
         assert rows[0].key == ("00000000-0000-0000-0000-000000000001", "1")
-        assert found(connection)["missing 1"] == (None, None)
+        assert facts(connection)["missing 1"] == (None, None)
 
     def test_a_job_keeps_rows_aside_whose_values_the_database_refuses(
         self, connection: Connection
@@ -195,7 +195,7 @@ class TestAPass:
             connection, ACTION, stripes=1, function=lambda rows: [{"Le ngth": 1, "digest": "x"}]
         )
         assert there.try_again(job, row.key)
-        assert found(connection) == {"missing": (1, "x")}
+        assert facts(connection) == {"missing": (1, "x")}
 
     def test_finds_each_row_by_its_key_and_not_by_a_scan(self, connection: Connection) -> None:
         add_many(connection, 3_000)
@@ -245,11 +245,11 @@ class TestAWriteMeanwhile:
         job, stripes = new_job(connection, ACTION)
         totals = work_off(connection, ACTION, job, stripes, function=beside)
         assert totals.updated == 1
-        assert found(connection) == {"eleven": (None, None), "two": (3, "TWO")}
+        assert facts(connection) == {"eleven": (None, None), "two": (3, "TWO")}
         assert backfill.count_unfilled(connection, ACTION, job) == 1
         lanes.another_round(connection, job, TABLE)
         totals = work_off(connection, ACTION, job, stripes)
-        assert found(connection)["eleven"] == (6, "ELEVEN")
+        assert facts(connection)["eleven"] == (6, "ELEVEN")
         assert (totals.scanned, totals.updated, totals.already_right) == (2, 1, 1)
         assert totals.rewritten == 1, "it came after the pass had begun, and is written too"
         assert backfill.count_unfilled(connection, ACTION, job) == 0
@@ -278,7 +278,7 @@ class TestAWriteMeanwhile:
         job, stripes = new_job(connection, ACTION)
         totals = work_off(connection, ACTION, job, stripes, function=beside)
         assert (totals.updated, totals.already_right) == (0, 1)
-        assert found(connection) == {"one": (77, "mine")}
+        assert facts(connection) == {"one": (77, "mine")}
 
 
 class TestTheTrigger:
@@ -289,20 +289,20 @@ class TestTheTrigger:
 
     def test_empties_the_computed_columns_when_a_source_changes(self, app: Connection) -> None:
         replaced(app, "one", "two")
-        assert found(app) == {"two": (None, None)}
+        assert facts(app) == {"two": (None, None)}
 
     def test_the_trigger_keeps_values_when_another_column_changes(self, app: Connection) -> None:
         app.execute("""UPDATE "Pic tures" SET note = 'x'""")
-        assert found(app) == {"one": (3, "ONE")}
+        assert facts(app) == {"one": (3, "ONE")}
 
     def test_the_trigger_keeps_values_that_come_with_the_change(self, app: Connection) -> None:
         app.execute("""UPDATE "Pic tures" SET url = 'two', "Le ngth" = 33, digest = 'new'""")
-        assert found(app) == {"two": (33, "new")}
+        assert facts(app) == {"two": (33, "new")}
 
     def test_the_trigger_is_gone_with_the_last_phase(self, connection: Connection) -> None:
         apply_step(connection, 4, "stop")
         replaced(connection, "one", "two")
-        assert found(connection) == {"two": (3, "ONE")}
+        assert facts(connection) == {"two": (3, "ONE")}
         name = triggers(PLAN, TABLE).function
         with pytest.raises(psycopg.errors.UndefinedFunction):
             connection.execute(f'DROP FUNCTION rollout."{name}"'.encode())
@@ -314,4 +314,4 @@ def test_the_way_back_empties_the_computed_columns(connection: Connection) -> No
     remove, clear = PLAN.backward(PLAN.step(2, "watch")).actions
     ddl.apply(connection, remove, NoControl())  # type: ignore[arg-type]
     run_fill(connection, clear)  # type: ignore[arg-type]
-    assert found(connection) == {"one": (None, None)}
+    assert facts(connection) == {"one": (None, None)}

@@ -25,8 +25,8 @@ PLAN = with_step(BIGINT.plan, 4, VIEW)
 
 def drifts(connection: Connection, phases_done: int, *, steps_done: int | None = None) -> list[str]:
     live = read(connection, labels_of(PLAN))
-    found = compare(PLAN, phases_done=phases_done, live=live, steps_done=steps_done)
-    return [str(drift) for drift in found]
+    drift_list = compare(PLAN, phases_done=phases_done, live=live, steps_done=steps_done)
+    return [str(drift) for drift in drift_list]
 
 
 KEY = "things_kind_id_990b5008_fk_kinds_id"
@@ -203,9 +203,9 @@ def test_any_single_change_of_a_catalog_is_found_and_nothing_else(
         live.take_table(table)
     else:
         missing = sorted(
-            one
-            for label, one in known_parts(sample.plan)
-            if label == table and one not in live.tables[table]
+            part
+            for label, part in known_parts(sample.plan)
+            if label == table and part not in live.tables[table]
         )
         if not missing:
             return
@@ -227,13 +227,13 @@ parts = st.dictionaries(
 
 @given(parts, parts)
 def test_a_comparison_is_the_same_seen_from_the_other_side(
-    one: dict[Part, str], other: dict[Part, str]
+    before: dict[Part, str], other: dict[Part, str]
 ) -> None:
-    there = {(d.kind, d.column) for d in differences("t", one, other)}
-    back = {(d.kind, d.column) for d in differences("t", other, one)}
+    there = {(d.kind, d.column) for d in differences("t", before, other)}
+    back = {(d.kind, d.column) for d in differences("t", other, before)}
     assert there == back
-    assert bool(there) == (one != other)
-    assert differences("t", one, one) == []
+    assert bool(there) == (before != other)
+    assert differences("t", before, before) == []
 
 
 @given(samples, st.integers(0, 4))

@@ -82,11 +82,11 @@ class Application:
         self.connection.execute(
             "INSERT INTO kinds (name) VALUES (%s) ON CONFLICT DO NOTHING", shown
         )
-        found = self.connection.execute(
+        row = self.connection.execute(
             "SELECT id FROM kinds WHERE lower(name) = lower(%s)", shown
         ).fetchone()
-        assert found is not None
-        return int(found[0])
+        assert row is not None
+        return int(row[0])
 
 
 FILL: Fill = fill_of(BIGINT.plan, BIGINT.table)

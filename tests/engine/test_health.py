@@ -21,8 +21,8 @@ def table(connection: Connection) -> None:
 
 
 def signal(connection: Connection, name: str) -> Signal:
-    (found,) = [s for s in read_signals(connection, BIGINT.table) if s.name == name]
-    return found
+    (match,) = [s for s in read_signals(connection, BIGINT.table) if s.name == name]
+    return match
 
 
 def test_every_sign_of_a_server_at_rest_is_ok_and_says_so_in_a_sentence(
@@ -35,8 +35,8 @@ def test_every_sign_of_a_server_at_rest_is_ok_and_says_so_in_a_sentence(
 
 
 def test_a_server_without_a_replica_is_well(connection: Connection) -> None:
-    found = signal(connection, "replication lag")
-    assert (found.status, found.reason, found.value) == ("ok", "No replicas.", 0.0)
+    lag = signal(connection, "replication lag")
+    assert (lag.status, lag.reason, lag.value) == ("ok", "No replicas.", 0.0)
 
 
 class TestAnOldTransaction:
@@ -49,22 +49,20 @@ class TestAnOldTransaction:
     ) -> None:
         app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         app.execute("SELECT 'the reason   why' FROM things")
-        found = signal(connection, "old transaction")
+        old = signal(connection, "old transaction")
         app.execute("COMMIT")
-        assert found.status == "throttle"
-        assert f"PID {app.info.backend_pid} (the application, idle in transaction)" in (
-            found.reason
-        )
-        assert "SELECT 'the reason why' FROM things" in found.reason
-        assert found.value is not None
-        assert found.value > 0
+        assert old.status == "throttle"
+        assert f"PID {app.info.backend_pid} (the application, idle in transaction)" in (old.reason)
+        assert "SELECT 'the reason why' FROM things" in old.reason
+        assert old.value is not None
+        assert old.value > 0
 
     def test_an_old_writer_is_named_too(self, connection: Connection, app: Connection) -> None:
         app.execute("BEGIN")
         BIGINT.insert(app, 2)
-        found = signal(connection, "old transaction")
+        old = signal(connection, "old transaction")
         app.execute("COMMIT")
-        assert found.status == "throttle"
+        assert old.status == "throttle"
 
     def test_a_transaction_that_holds_no_row_version_is_ignored(
         self, connection: Connection, app: Connection
@@ -80,11 +78,11 @@ class TestAnOldTransaction:
         monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 30)
         app.execute("BEGIN")
         BIGINT.insert(app, 2)
-        found = signal(connection, "old transaction")
+        young = signal(connection, "old transaction")
         app.execute("COMMIT")
-        assert found.status == "ok"
-        assert found.value is not None
-        assert 0 <= found.value < 30
+        assert young.status == "ok"
+        assert young.value is not None
+        assert 0 <= young.value < 30
 
 
 class TestLockWaits:
@@ -97,9 +95,9 @@ class TestLockWaits:
             wait_until_somebody_waits(connection)
             looked.append(signal(connection, "lock waits"))
             app.execute("COMMIT")
-        (found,) = looked
-        assert (found.status, found.value) == ("throttle", 1.0)
-        assert found.reason == "1 sessions waiting for locks on things."
+        (waits,) = looked
+        assert (waits.status, waits.value) == ("throttle", 1.0)
+        assert waits.reason == "1 sessions waiting for locks on things."
         assert signal(connection, "lock waits").status == "ok"
 
     def test_waits_for_another_table_do_not_count(
@@ -149,14 +147,14 @@ class TestNumbers:
     def test_connections_near_their_maximum_throttle(
         self, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        found = signal(connection, "connections")
-        assert found.status == "ok"
-        assert found.value is not None
-        assert found.value >= 1
+        connections = signal(connection, "connections")
+        assert connections.status == "ok"
+        assert connections.value is not None
+        assert connections.value >= 1
         monkeypatch.setattr(health, "MAX_CONNECTIONS_SHARE", 0.0)
-        found = signal(connection, "connections")
-        assert found.status == "throttle"
-        assert f"{found.value:.0f} of " in found.reason
+        connections = signal(connection, "connections")
+        assert connections.status == "throttle"
+        assert f"{connections.value:.0f} of " in connections.reason
 
     @pytest.mark.parametrize(
         ("constant", "status"), [("MAX_XID_AGE", "throttle"), ("HARD_XID_AGE", "stop")]
@@ -170,18 +168,18 @@ class TestNumbers:
     ) -> None:
         assert signal(connection, "transaction ids").status == "ok"
         monkeypatch.setattr(health, constant, -1)
-        found = signal(connection, "transaction ids")
-        assert found.status == status
-        assert found.value is not None
-        assert found.value > 0
+        ids = signal(connection, "transaction ids")
+        assert ids.status == status
+        assert ids.value is not None
+        assert ids.value > 0
 
     def test_a_replication_slot_that_holds_wal_throttles(
         self, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(health, "MAX_RETAINED_BYTES", -1)
-        found = signal(connection, "WAL")
-        assert found.status == "throttle"
-        assert "GiB of WAL" in found.reason
+        wal = signal(connection, "WAL")
+        assert wal.status == "throttle"
+        assert "GiB of WAL" in wal.reason
 
 
 class TestARoleWithoutRights:
@@ -204,10 +202,10 @@ class TestARoleWithoutRights:
         monkeypatch.setattr(health, "MAX_TRANSACTION_SECONDS", 0)
         app.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         app.execute("SELECT FROM things")
-        found = signal(plain, "old transaction")
+        hidden = signal(plain, "old transaction")
         app.execute("COMMIT")
-        assert found.status == "unknown"
-        assert "Grant pg_read_all_stats" in found.reason
+        assert hidden.status == "unknown"
+        assert "Grant pg_read_all_stats" in hidden.reason
 
     def test_counts_connections_whosoever_they_are(
         self, plain: Connection, connection: Connection, app: Connection

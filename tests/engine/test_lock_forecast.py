@@ -13,7 +13,7 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code
 from rollout.plan.sql_files import SqlFile
 from tests.engine.actions import do_phase, do_until
-from tests.engine.samples import BIGINT, PARTITIONED
+from tests.engine.samples import BIGINT, PARTITIONED, with_phases
 
 PLAN = BIGINT.plan
 
@@ -125,23 +125,23 @@ def test_who_is_in_the_way_is_named_for_those_modes_that_wait_for_him(
         do_phase(target, connection, PLAN, number)
     app.execute("BEGIN")
     app.execute(statement.encode())
-    found = preflight.look(target, PLAN, 3)
+    report = preflight.look(target, PLAN, 3)
     app.execute("ROLLBACK")
-    named = {lock.mode for lock in found.locks if lock.in_the_way}
+    named = {lock.mode for lock in report.locks if lock.in_the_way}
     assert named == in_the_way
-    session = next(lock for lock in found.locks if lock.in_the_way).in_the_way[0]
+    session = next(lock for lock in report.locks if lock.in_the_way).in_the_way[0]
     assert str(session).startswith(f"PID {app.info.backend_pid} (the application, idle")
-    assert found.longest_transaction is not None
+    assert report.longest_transaction is not None
 
 
 def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Connection) -> None:
     app.execute("BEGIN")
     app.execute("SELECT 1")
     app.execute("SELECT pg_sleep(1.1)")
-    found = preflight.look(target, PLAN, 1)
+    report = preflight.look(target, PLAN, 1)
     app.execute("COMMIT")
-    assert found.longest_transaction is not None
-    assert found.longest_transaction >= 1
+    assert report.longest_transaction is not None
+    assert report.longest_transaction >= 1
 
 
 def test_a_table_that_the_phase_itself_creates_is_locked_before_nobody(target: Target) -> None:
@@ -167,10 +167,8 @@ def test_a_table_that_the_phase_itself_creates_is_locked_before_nobody(target: T
         file(5, "ALTER TABLE notes ADD COLUMN euros int", "notes"),
     )
     before, phase, *after = PLAN.phases
-    phases = [before, replace(phase, steps=steps), *after]
-    plan = replace(PLAN, phases=phases)  # type: ignore[arg-type]
-    told = [(lock.step, lock.tables) for lock in forecast_locks(target, plan, 1)]
-    assert told == [
+    plan = with_phases(PLAN, [before, replace(phase, steps=steps), *after])
+    assert [(lock.step, lock.tables) for lock in forecast_locks(target, plan, 1)] == [
         ("file-1", ("things",)),
         ("file-4", ("things",)),
         ("file-5", ("notes",)),

@@ -125,12 +125,12 @@ def test_before_there_is_a_mapping_a_review_proposes_what_phase_2_will_do(
 
 
 def test_values_come_with_their_rows_the_most_frequent_first(unmapped: Connection) -> None:
-    found = review_of(unmapped).values
-    assert [(value.text, value.rows) for value in found][:2] == [
+    values = review_of(unmapped).values
+    assert [(value.text, value.rows) for value in values][:2] == [
         ("House", 7),
         ("House for sale", 4),
     ]
-    assert sum(value.rows or 0 for value in found) == sum(ROWS.values())
+    assert sum(value.rows or 0 for value in values) == sum(ROWS.values())
 
 
 def test_what_was_decided_before_phase_2_is_what_it_maps(
@@ -236,9 +236,9 @@ def test_what_the_application_writes_follows_decisions_and_synonyms_at_once(
 
 
 def new_texts(connection: Connection, lookup: Lookup) -> tuple[int, list[mapping.NewText]]:
-    found = mapping.new_texts(connection, PLAN, lookup)
-    assert found is not None, "the texts are mapped"
-    return found
+    texts = mapping.new_texts(connection, PLAN, lookup)
+    assert texts is not None, "the texts are mapped"
+    return texts
 
 
 def test_an_unknown_text_is_left_without_a_value_where_the_plan_says_so(
@@ -246,8 +246,8 @@ def test_an_unknown_text_is_left_without_a_value_where_the_plan_says_so(
 ) -> None:
     assert name_of(mapped, "Leased", column="state") is None
     assert audit(target, PLAN).categories["unmapped"] == 1
-    number, found = new_texts(mapped, STATE)
-    assert (number, found[0].text, found[0].why) == (1, "Leased", "unmapped")
+    number, texts = new_texts(mapped, STATE)
+    assert (number, texts[0].text, texts[0].why) == (1, "Leased", "unmapped")
     mapping.decide(mapped, PLAN, STATE, {"leased": Decision("Let")}, reviewer="grace", keep=True)
     assert new_texts(mapped, STATE) == (0, [])
     assert name_of(mapped, "LEASED", column="state") == "Let"
@@ -259,8 +259,8 @@ def test_a_text_that_came_later_is_new_until_somebody_decides_and_a_spelling_is_
     name_of(mapped, "HOUSE")
     assert new_texts(mapped, KIND) == (0, [])
     name_of(mapped, "Castle")
-    number, found = new_texts(mapped, KIND)
-    assert (number, found[0].text, found[0].name) == (1, "Castle", "Castle")
+    number, texts = new_texts(mapped, KIND)
+    assert (number, texts[0].text, texts[0].name) == (1, "Castle", "Castle")
     outcome = decide(mapped, {"Castle": "Castle"})
     assert (outcome.changes, outcome.decided) == ([], 1)
     assert new_texts(mapped, KIND) == (0, [])
@@ -326,9 +326,9 @@ def test_new_texts_are_those_that_the_review_marks_as_new(mapped: Connection) ->
     for text in ("Castle", " castle", "HOUSE", "Tower", "WHG"):
         name_of(mapped, text)
     name_of(mapped, "Leased", column="state")
-    number, found = new_texts(mapped, KIND)
+    number, texts = new_texts(mapped, KIND)
     marked = {value.normal for value in review_of(mapped).values if value.is_new}
-    assert {text.text.strip().lower() for text in found} == marked == {"castle", "tower"}
+    assert {text.text.strip().lower() for text in texts} == marked == {"castle", "tower"}
     assert number == len(marked)
 
 
@@ -336,15 +336,15 @@ def test_a_text_newer_than_the_count_has_no_number(mapped: Connection) -> None:
     counts = mapping.counts_of(mapped, KIND, mapping.EVERY_TEXT)
     (counted_at,) = mapped.execute("SELECT clock_timestamp()").fetchone() or (None,)
     name_of(mapped, "Castle")
-    found = mapping.review(mapped, PLAN, KIND, counts, counted_at=counted_at)
-    assert {value.text: value.rows for value in found.values if value.is_new} == {"Castle": None}
+    review = mapping.review(mapped, PLAN, KIND, counts, counted_at=counted_at)
+    assert {value.text: value.rows for value in review.values if value.is_new} == {"Castle": None}
 
 
 def test_a_preview_changes_nothing_and_tells_what_carrying_out_tells(mapped: Connection) -> None:
     before = (meanings(mapped), names(mapped))
-    told = decide(mapped, {"House for sale": "Home", "Condop": "Condo"}, keep=False)
+    preview = decide(mapped, {"House for sale": "Home", "Condop": "Condo"}, keep=False)
     assert (meanings(mapped), names(mapped)) == before
-    assert decide(mapped, {"House for sale": "Home", "Condop": "Condo"}) == told
+    assert decide(mapped, {"House for sale": "Home", "Condop": "Condo"}) == preview
 
 
 def test_deciding_the_same_twice_changes_nothing(mapped: Connection) -> None:

@@ -74,8 +74,8 @@ def test_leaves_under_leaves_count_and_what_is_between_does_not(
         " PARTITION BY LIST (id);"
         'CREATE TABLE public."a leaf" PARTITION OF parted.late DEFAULT'
     )
-    found = [(leaf.schema, leaf.name) for leaf in lanes.leaves(connection, PARTITIONED.table)]
-    assert found == [("parted", "early"), ("public", "a leaf")]
+    leaves = [(leaf.schema, leaf.name) for leaf in lanes.leaves(connection, PARTITIONED.table)]
+    assert leaves == [("parted", "early"), ("public", "a leaf")]
 
 
 def test_a_row_that_moves_to_another_partition_while_the_scan_goes_on_is_not_missed(
@@ -268,8 +268,8 @@ def test_a_plan_that_says_otherwise_of_partitions_is_stopped_before_it_begins(
     sample.create(connection)
     wrong = replace(INDEX, table=replace(sample.table, partitioned=not sample.table.partitioned))
     (hazard,) = wrong.hazards(PLAN)
-    found = preflight_data.hazard(connection, hazard)
-    assert found.level == "blocks"
-    assert f"partitioned={sample.table.partitioned}" in found.advice
+    finding = preflight_data.hazard(connection, hazard)
+    assert finding.level == "blocks"
+    assert f"partitioned={sample.table.partitioned}" in finding.advice
     (hazard,) = replace(INDEX, table=sample.table).hazards(PLAN)
     assert preflight_data.hazard(connection, hazard).level == "pass"

@@ -37,9 +37,9 @@ def look(target: Target, phase: int = 1, plan: r.Plan = PLAN, **more: object) ->
     return preflight.look(target, plan, phase, limits=IMPATIENT, **more)  # type: ignore[arg-type]
 
 
-def item(found: Preflight, name: str) -> Item:
-    (one,) = [i for i in found.items if i.name == name]
-    return one
+def item(report: Preflight, name: str) -> Item:
+    (finding,) = [i for i in report.items if i.name == name]
+    return finding
 
 
 def done_until(target: Target, connection: Connection, phases: int, plan: r.Plan = PLAN) -> None:
@@ -62,12 +62,12 @@ def test_every_item_passes_in_every_phase_of_an_idle_database(
     target: Target, connection: Connection
 ) -> None:
     for number in range(5):
-        found = look(target, number)
-        assert found.of("blocks") + found.of("warns") == []
-        assert found.of("unknown") == []
-        assert found.refusal == ""
-        assert len({i.name for i in found.items}) == len(found.items)
-        assert all(i.evidence for i in found.items)
+        report = look(target, number)
+        assert report.of("blocks") + report.of("warns") == []
+        assert report.of("unknown") == []
+        assert report.refusal == ""
+        assert len({i.name for i in report.items}) == len(report.items)
+        assert all(i.evidence for i in report.items)
         do_phase(target, connection, PLAN, number)
 
 
@@ -97,9 +97,9 @@ def test_a_plan_without_tables_can_be_looked_at(target: Target) -> None:
 
 
 def test_a_database_that_is_away_is_one_unknown_item() -> None:
-    found = preflight.look(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
-    assert [(i.name, i.level) for i in found.items] == [("the database", "unknown")]
-    assert found.refusal == ""
+    report = preflight.look(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
+    assert [(i.name, i.level) for i in report.items] == [("the database", "unknown")]
+    assert report.refusal == ""
 
 
 @pytest.mark.slow
@@ -109,16 +109,16 @@ def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
     done_until(target, connection, 3)
     app.execute("BEGIN")
     app.execute("LOCK TABLE things")
-    found = look(target, 3)
+    report = look(target, 3)
     app.execute("ROLLBACK")
-    assert item(found, "nulls in things.kind_id").level == "unknown"
-    assert item(found, "server version").level == "pass"
+    assert item(report, "nulls in things.kind_id").level == "unknown"
+    assert item(report, "server version").level == "pass"
 
 
 def test_when_the_time_for_all_has_passed_the_rest_is_unknown(target: Target) -> None:
-    found = preflight.look(target, PLAN, 1, limits=Limits(altogether=timedelta()))
-    assert item(found, "rights").evidence == "Timed out."
-    assert found.refusal == ""
+    report = preflight.look(target, PLAN, 1, limits=Limits(altogether=timedelta()))
+    assert item(report, "rights").evidence == "Timed out."
+    assert report.refusal == ""
 
 
 class TestATransactionOfSomebodyElse:
@@ -127,35 +127,35 @@ class TestATransactionOfSomebodyElse:
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        found = look(target)
+        report = look(target)
         app.execute("COMMIT")
-        idle = item(found, "idle in transaction")
+        idle = item(report, "idle in transaction")
         assert idle.level == "blocks"
         assert f"PID {app.info.backend_pid} (the application, idle in transaction" in idle.evidence
         assert "holds a lock on a table of the plan" in idle.evidence
-        assert found.refusal.startswith("Preflight “idle in transaction”: PID")
-        assert ". Ask its owner to end it" in found.refusal
+        assert report.refusal.startswith("Preflight “idle in transaction”: PID")
+        assert ". Ask its owner to end it" in report.refusal
 
     def test_an_idle_transaction_without_a_lock_is_a_warning(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT 1")
-        found = look(target)
+        report = look(target)
         app.execute("COMMIT")
-        idle = item(found, "idle in transaction")
+        idle = item(report, "idle in transaction")
         assert idle.level == "warns"
-        assert found.refusal == ""
+        assert report.refusal == ""
 
     def test_an_idle_transaction_does_not_block_a_phase_that_locks_nothing(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        found = look(target, 0)
+        report = look(target, 0)
         app.execute("COMMIT")
-        assert item(found, "idle in transaction").level == "warns"
-        assert found.refusal == ""
+        assert item(report, "idle in transaction").level == "warns"
+        assert report.refusal == ""
 
     def test_a_long_transaction_at_work_differs_from_an_idle_one(
         self, target: Target, app: Connection, connection: Connection
@@ -166,29 +166,29 @@ class TestATransactionOfSomebodyElse:
         )
         waiter.start()
         wait_until_somebody_waits(connection)
-        found = look(target)
+        report = look(target)
         connection.execute("SELECT pg_advisory_unlock(4711)")
         waiter.join()
-        long = item(found, "long transactions")
+        long = item(report, "long transactions")
         assert long.level == "blocks"
         assert "(the application, active, open for 0 s" in long.evidence
-        assert item(found, "idle in transaction").level == "pass"
+        assert item(report, "idle in transaction").level == "pass"
 
     def test_a_transaction_that_has_just_begun_is_ignored(
         self, target: Target, app: Connection
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        found = preflight.look(target, PLAN, 1)
+        report = preflight.look(target, PLAN, 1)
         app.execute("COMMIT")
-        assert item(found, "idle in transaction").level == "pass"
+        assert item(report, "idle in transaction").level == "pass"
 
     def test_a_role_that_may_not_see_sessions_gets_unknown(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         with lower_role(target, connection) as lower:
-            found = look(lower)
-        hidden = item(found, "long transactions")
+            report = look(lower)
+        hidden = item(report, "long transactions")
         assert hidden.level == "unknown"
         assert "pg_read_all_stats" in hidden.advice
 
@@ -201,10 +201,10 @@ def test_who_waits_for_a_lock_is_named_with_whom_he_waits_for(
     waiter = threading.Thread(target=lambda: BIGINT.insert(app, 2))
     waiter.start()
     wait_until_somebody_waits(connection)
-    found = look(target)
+    report = look(target)
     connection.execute("COMMIT")
     waiter.join()
-    waiting = item(found, "ungranted locks")
+    waiting = item(report, "ungranted locks")
     assert waiting.level == "warns"
     assert waiting.evidence == (
         f"PID {app.info.backend_pid} (the application) is waiting for RowExclusiveLock on things, "
@@ -223,10 +223,10 @@ def test_a_waiter_on_a_partition_is_a_waiter_on_its_table(
     )
     waiter.start()
     wait_until_somebody_waits(connection)
-    found = look(target, plan=PARTITIONED.plan)
+    report = look(target, plan=PARTITIONED.plan)
     connection.execute("COMMIT")
     waiter.join()
-    assert "RowExclusiveLock on parted.early" in item(found, "ungranted locks").evidence
+    assert "RowExclusiveLock on parted.early" in item(report, "ungranted locks").evidence
 
 
 def test_an_index_that_an_interrupted_build_left_is_named(
@@ -235,8 +235,8 @@ def test_an_index_that_an_interrupted_build_left_is_named(
     connection.execute("INSERT INTO things (id, kind) VALUES (2, 'House')")
     with pytest.raises(Exception, match="could not create unique index"):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON things (kind)")
-    found = item(look(target), "invalid indexes")
-    assert (found.level, found.evidence) == ("warns", "broken on things")
+    finding = item(look(target), "invalid indexes")
+    assert (finding.level, finding.evidence) == ("warns", "broken on things")
 
 
 class TestATriggerOfTheApplication:
@@ -250,16 +250,16 @@ class TestATriggerOfTheApplication:
         )
 
     def test_a_foreign_trigger_is_named(self, target: Target) -> None:
-        found = item(look(target, 1), "other triggers")
-        assert found.level == "info"
-        assert found.evidence == "note on things, for each updated row"
+        finding = item(look(target, 1), "other triggers")
+        assert finding.level == "info"
+        assert finding.evidence == "note on things, for each updated row"
 
     def test_a_foreign_trigger_is_a_warning_where_the_phase_writes_every_row(
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 2)
-        found = item(look(target, 2), "other triggers")
-        assert found.level == "warns"
+        finding = item(look(target, 2), "other triggers")
+        assert finding.level == "warns"
 
     def test_a_foreign_trigger_differs_from_the_engines_own(
         self, target: Target, connection: Connection
@@ -274,9 +274,9 @@ class TestWhatDependsOnATable:
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
-        found = look(target, 1)
-        assert item(found, "dependent views, functions and policies").evidence == "view houses"
-        assert found.refusal == ""
+        report = look(target, 1)
+        assert item(report, "dependent views, functions and policies").evidence == "view houses"
+        assert report.refusal == ""
 
     @pytest.mark.parametrize(
         ("made", "named"),
@@ -311,11 +311,11 @@ class TestWhatDependsOnATable:
         done_until(target, connection, 4)
         connection.execute(made.encode())
         try:
-            found = item(look(target, 4), "dependents of things (kind, state)")
+            finding = item(look(target, 4), "dependents of things (kind, state)")
         finally:
             connection.execute("DROP PUBLICATION IF EXISTS a_few")
-        assert found.level == "blocks"
-        assert named in found.evidence
+        assert finding.level == "blocks"
+        assert named in finding.evidence
 
     def test_reported_blockers_really_block(self, target: Target, connection: Connection) -> None:
         done_until(target, connection, 4)
@@ -331,9 +331,9 @@ class TestWhatDependsOnATable:
             "CREATE FUNCTION teller() RETURNS bigint LANGUAGE plpgsql"
             " AS 'BEGIN RETURN (SELECT count(*) FROM Things WHERE KIND IS NULL); END'"
         )
-        found = item(look(target, 4), "functions that mention things (kind, state)")
-        assert found.level == "warns"
-        assert "teller()" in found.evidence
+        finding = item(look(target, 4), "functions that mention things (kind, state)")
+        assert finding.level == "warns"
+        assert "teller()" in finding.evidence
 
     def test_what_goes_silently_is_named_and_what_comes_back_is_not(
         self, target: Target, connection: Connection
@@ -347,11 +347,11 @@ class TestWhatDependsOnATable:
         # The rollback brings these back.
         assert item(look(target, 4), name).level == "pass"
         connection.execute("CREATE SEQUENCE numbers OWNED BY things.state")
-        found = item(look(target, 4), name)
-        assert found.level == "warns"
-        assert "sequence numbers" in found.evidence
+        finding = item(look(target, 4), name)
+        assert finding.level == "warns"
+        assert "sequence numbers" in finding.evidence
         for thing in ("of_the_application", "default value", "constraint short", "legacy_idx"):
-            assert thing not in found.evidence
+            assert thing not in finding.evidence
 
 
 def test_a_table_in_a_publication_is_told_where_its_columns_change(
@@ -359,12 +359,12 @@ def test_a_table_in_a_publication_is_told_where_its_columns_change(
 ) -> None:
     connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
     try:
-        found = item(look(target, 1), "publications")
+        finding = item(look(target, 1), "publications")
         still = item(look(target, 0), "publications")
     finally:
         connection.execute("DROP PUBLICATION everything")
-    assert found.level == "warns"
-    assert "everything publishes public.things" in found.evidence
+    assert finding.level == "warns"
+    assert "everything publishes public.things" in finding.evidence
     assert still.level == "info"
 
 
@@ -379,9 +379,9 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 14) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
-        found = item(look(target, 3), "nulls in things.kind_id")
-        assert found.level == "blocks"
-        assert found.evidence == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12."
+        finding = item(look(target, 3), "nulls in things.kind_id")
+        assert finding.level == "blocks"
+        assert finding.evidence == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12."
 
     def test_no_more_are_counted_than_it_takes(
         self, target: Target, connection: Connection
@@ -389,16 +389,16 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 2010) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
-        found = item(look(target, 3), "nulls in things.is_open")
-        assert found.evidence.startswith("1,000 or more rows of things have NULL in is_open.")
+        finding = item(look(target, 3), "nulls in things.is_open")
+        assert finding.evidence.startswith("1,000 or more rows of things have NULL in is_open.")
 
     def test_orphans_are_named_by_their_keys(self, target: Target, connection: Connection) -> None:
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE things SET kind_id = 999")
         connection.execute("SET session_replication_role = DEFAULT")
-        found = item(look(target, 3), "orphans in things.kind_id")
-        assert found.level == "blocks"
-        assert found.evidence == (
+        finding = item(look(target, 3), "orphans in things.kind_id")
+        assert finding.level == "blocks"
+        assert finding.evidence == (
             "1 rows of things have orphaned references in kind_id: no such row of kinds. "
             "Examples: 1."
         )
@@ -418,9 +418,9 @@ class TestWhatTheDataHolds:
         name = "duplicates of things (made_at, is_open)"
         assert item(look(target, 3, plan), name).level == "pass"
         BIGINT.insert(connection, 2, kind="Flat", state="open")
-        found = item(look(target, 3, plan), name)
-        assert found.level == "blocks"
-        assert "1 duplicate values in things (made_at, is_open)." in found.evidence
+        finding = item(look(target, 3, plan), name)
+        assert finding.level == "blocks"
+        assert "1 duplicate values in things (made_at, is_open)." in finding.evidence
 
     def test_duplicates_of_a_view_to_come_are_named(
         self, target: Target, connection: Connection
@@ -433,23 +433,23 @@ class TestWhatTheDataHolds:
             key=("kind_id",),
         )
         BIGINT.insert(connection, 2, kind="House")
-        found = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
-        assert found.level == "blocks"
-        assert "1 rows of counts would have a duplicate kind_id." in found.evidence
+        finding = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
+        assert finding.level == "blocks"
+        assert "1 rows of counts would have a duplicate kind_id." in finding.evidence
 
 
 def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:
     done_until(target, connection, 2)
     connection.execute("ALTER TABLE things ALTER kind_id TYPE bigint")
-    found = item(look(target, 3), "types of things.kind_id and kinds.id")
-    assert found.level == "blocks"
-    assert "bigint and integer" in found.evidence
+    finding = item(look(target, 3), "types of things.kind_id and kinds.id")
+    assert finding.level == "blocks"
+    assert "bigint and integer" in finding.evidence
 
 
 def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
-    found = item(look(target, 3), "nulls in things.kind_id")
-    assert found.level == "unknown"
-    assert found.evidence == "Cannot be checked yet: column t.kind_id does not exist."
+    finding = item(look(target, 3), "nulls in things.kind_id")
+    assert finding.level == "unknown"
+    assert finding.evidence == "Cannot be checked yet: column t.kind_id does not exist."
 
 
 def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_starting(
@@ -459,8 +459,8 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
         "ALTER TABLE things DROP COLUMN kind,"
         " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
     )
-    found = item(look(target, 2), "generated columns of things")
-    assert (found.level, found.evidence) == (
+    finding = item(look(target, 2), "generated columns of things")
+    assert (finding.level, finding.evidence) == (
         "blocks",
         "1 columns that translations of things read are generated. Examples: kind.",
     )
@@ -474,13 +474,13 @@ def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_th
     assert item(look(target, 1), name).level == "pass"
     BIGINT.insert(connection, 2, kind=long, state="open")
     BIGINT.insert(connection, 3, kind=long, state=" " * 300)
-    found = item(look(target, 1), name)
-    assert (found.level, found.evidence) == (
+    finding = item(look(target, 1), name)
+    assert (finding.level, finding.evidence) == (
         "warns",
         "things.kind has 1 text of more than 200 characters: "
         f"“A house with very very very very very ve…” ({len(long)} characters).",
     )
-    assert "in the mapping review" in found.advice
+    assert "in the mapping review" in finding.advice
     done_until(target, connection, 2)
     assert item(look(target, 2), name).level == "warns"
     decide(connection, PLAN, BIGINT.kind, {long: Decision("House")}, reviewer="ada", keep=True)
@@ -490,19 +490,19 @@ def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_th
 
 def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
     connection.execute("ALTER TABLE things ADD is_open boolean")
-    found = item(look(target, 1), "schema")
-    assert found.level == "warns"
-    assert found.evidence == "things.is_open: expected no column in this phase, found boolean"
+    finding = item(look(target, 1), "schema")
+    assert finding.level == "warns"
+    assert finding.evidence == "things.is_open: expected no column in this phase, found boolean"
 
 
 def test_a_role_that_owns_nothing_may_not_start(target: Target, connection: Connection) -> None:
     connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     with lower_role(target, connection) as lower:
-        found = item(look(lower), "rights")
+        finding = item(look(lower), "rights")
         role = lower.parameters["user"]
-    assert found.level == "blocks"
-    assert f"{role} does not own public.things; postgres does" in found.evidence
-    assert f"{role} lacks CREATE on schema public" in found.evidence
+    assert finding.level == "blocks"
+    assert f"{role} does not own public.things; postgres does" in finding.evidence
+    assert f"{role} lacks CREATE on schema public" in finding.evidence
 
 
 def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(
@@ -514,9 +514,9 @@ def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(
         tempfile.TemporaryDirectory(prefix="pooler-") as directory,
         transaction_pooler(target, Path(directory)) as pooled,
     ):
-        found = item(look(pooled), "direct connection")
-    assert found.level == "blocks"
-    assert found.evidence.startswith("Connected through a transaction-mode pooler")
+        finding = item(look(pooled), "direct connection")
+    assert finding.level == "blocks"
+    assert finding.evidence.startswith("Connected through a transaction-mode pooler")
 
 
 class TestTheDisk:
@@ -524,9 +524,9 @@ class TestTheDisk:
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 2)
-        found = item(look(target, 2), "free disk")
-        assert found.level == "pass"
-        assert " free." in found.evidence
+        finding = item(look(target, 2), "free disk")
+        assert finding.level == "pass"
+        assert " free." in finding.evidence
 
     def test_without_room_enough_keeps_the_phase_from_starting(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
@@ -541,9 +541,9 @@ class TestTheDisk:
         done_until(target, connection, 2)
         connection.execute("SELECT 1")
         monkeypatch.setattr("os.statvfs", _refused)
-        found = item(look(target, 2), "free disk")
-        assert found.level == "info"
-        assert "free space is not visible from here" in found.evidence
+        finding = item(look(target, 2), "free disk")
+        assert finding.level == "info"
+        assert "free space is not visible from here" in finding.evidence
 
 
 def _refused(path: object) -> None:
@@ -573,10 +573,10 @@ class TestWhatBlocksALaterPhase:
         self, target: Target, connection: Connection
     ) -> None:
         compute_from_a_generated_column(connection)
-        found = look(target, 0)
-        early = item(found, self.name)
+        report = look(target, 0)
+        early = item(report, self.name)
         assert (early.level, early.phase) == ("blocks", 2)
-        assert "generated columns of things" in found.refusal
+        assert "generated columns of things" in report.refusal
 
     def test_a_later_phases_blocker_is_a_warning_once_the_rollout_has_begun(
         self, target: Target, connection: Connection
@@ -600,26 +600,26 @@ class TestReadiness:
         connection.execute("CREATE VIEW houses AS SELECT id, state FROM things")
         connection.execute("CREATE SEQUENCE numbers OWNED BY things.state")
         compute_from_a_generated_column(connection)
-        found = preflight.readiness(target, PLAN, 0)
-        assert [(i.level, i.phase, i.name) for i in found.items][:2] == [
+        readiness = preflight.readiness(target, PLAN, 0)
+        assert [(i.level, i.phase, i.name) for i in readiness.items][:2] == [
             ("blocks", 2, "generated columns of things"),
             ("blocks", 4, "dependents of things (kind, state)"),
         ]
         assert ("warns", 4, "objects dropped with things (kind, state)") in [
-            (i.level, i.phase, i.name) for i in found.items
+            (i.level, i.phase, i.name) for i in readiness.items
         ]
-        assert all(i.advice for i in found.items)
-        assert (3, "nulls in things.kind_id") in found.later
+        assert all(i.advice for i in readiness.items)
+        assert (3, "nulls in things.kind_id") in readiness.later
 
     def test_an_idle_database_is_ready(self, target: Target) -> None:
-        found = preflight.readiness(target, PLAN, 0)
-        assert found.items == []
-        assert found.worst == "pass"
-        assert found.verdict.startswith("No problems found from phase 0 on.")
+        readiness = preflight.readiness(target, PLAN, 0)
+        assert readiness.items == []
+        assert readiness.worst == "pass"
+        assert readiness.verdict.startswith("No problems found from phase 0 on.")
 
     def test_readiness_of_an_absent_database_is_one_unknown_item(self) -> None:
-        found = preflight.readiness(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 0)
-        assert [(i.name, i.level) for i in found.items] == [("the database", "unknown")]
+        readiness = preflight.readiness(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 0)
+        assert [(i.name, i.level) for i in readiness.items] == [("the database", "unknown")]
 
 
 def test_every_probe_is_about_a_phase_and_has_a_name_of_its_own() -> None:

@@ -25,9 +25,9 @@ class Own:
     connection: Connection
 
     def item(self, name: str, phase: int = 1) -> Item:
-        found = preflight.look(self.target, BIGINT.plan, phase)
-        (one,) = [i for i in found.items if i.name == name]
-        return one
+        report = preflight.look(self.target, BIGINT.plan, phase)
+        (finding,) = [i for i in report.items if i.name == name]
+        return finding
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def test_a_prepared_transaction_on_a_table_keeps_the_phase_from_starting(own: Ow
         app.execute("BEGIN")
         BIGINT.insert(app, 2)
         app.execute("PREPARE TRANSACTION 'left behind'")
-    found = own.item("prepared transactions")
+    finding = own.item("prepared transactions")
     harmless = own.item("prepared transactions", phase=0)
     own.connection.execute("ROLLBACK PREPARED 'left behind'")
-    assert found.level == "blocks"
-    assert found.evidence.startswith("“left behind” of postgres, prepared 0 s ago")
-    assert found.evidence.endswith("holds a lock on a table of the plan")
+    assert finding.level == "blocks"
+    assert finding.evidence.startswith("“left behind” of postgres, prepared 0 s ago")
+    assert finding.evidence.endswith("holds a lock on a table of the plan")
     assert harmless.level == "warns"
 
 
@@ -60,9 +60,9 @@ def test_a_prepared_transaction_elsewhere_is_told_and_keeps_nothing(own: Own) ->
         app.execute("BEGIN")
         app.execute("INSERT INTO elsewhere VALUES (1)")
         app.execute("PREPARE TRANSACTION 'elsewhere'")
-    found = own.item("prepared transactions")
+    finding = own.item("prepared transactions")
     own.connection.execute("ROLLBACK PREPARED 'elsewhere'")
-    assert found.level == "warns"
+    assert finding.level == "warns"
 
 
 def test_a_replica_that_is_behind_is_named(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,11 +78,11 @@ def test_a_replica_that_is_behind_is_named(own: Own, monkeypatch: pytest.MonkeyP
         _until(standby, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
         own.connection.execute("CREATE TABLE large AS SELECT generate_series(1, 100000) AS n")
         monkeypatch.setattr(server_questions, "MAX_LAG_BYTES", 1_000_000)
-        found = own.item("replication lag")
+        finding = own.item("replication lag")
     own.connection.execute("DROP TABLE large")
-    assert found.level == "warns"
-    assert "(streaming) lags by" in found.evidence
-    assert "MB" in found.evidence
+    assert finding.level == "warns"
+    assert "(streaming) lags by" in finding.evidence
+    assert "MB" in finding.evidence
 
 
 def test_a_vacuum_against_wraparound_keeps_the_phase_from_starting(own: Own) -> None:
@@ -105,10 +105,10 @@ def test_a_vacuum_against_wraparound_keeps_the_phase_from_starting(own: Own) -> 
         " WHERE a.query LIKE 'autovacuum:%to prevent wraparound%'"
         " AND l.relation = 'things'::regclass",
     )
-    found = own.item("vacuum against wraparound")
+    finding = own.item("vacuum against wraparound")
     harmless = own.item("vacuum against wraparound", phase=0)
-    assert found.level == "blocks"
-    assert "running on things for" in found.evidence
+    assert finding.level == "blocks"
+    assert "running on things for" in finding.evidence
     assert harmless.level != "blocks"
 
 

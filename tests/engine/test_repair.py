@@ -121,11 +121,11 @@ class TestCategories:
         self, target: Target, connection: Connection
     ) -> None:
         self.damaged(target, connection)
-        found = {t.column: t.categories for t in audit(target, PLAN).translations}
+        categories = {t.column: t.categories for t in audit(target, PLAN).translations}
         for column in COLUMNS:
             for category in SELECTABLE:
                 counted = count(connection, repairing(columns=[column], categories=[category]))
-                assert counted.rows == found[column].get(category, 0), (column, category)
+                assert counted.rows == categories[column].get(category, 0), (column, category)
 
     @pytest.mark.parametrize(
         ("category", "column", "number"),

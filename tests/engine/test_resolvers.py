@@ -48,8 +48,8 @@ def resolve(
         [text, make],
     ).fetchone()
     assert row is not None
-    found: int | None = row[0]
-    return found
+    lookup_id: int | None = row[0]
+    return lookup_id
 
 
 def names_of(connection: Connection, lookup: Lookup = KIND) -> dict[int, str]:
@@ -259,8 +259,8 @@ def test_trigger_application_backfill_and_audit_agree_whatever_people_decide(
     people = People(connection, lookup)
 
     def row(number: int) -> int | None:
-        found: int | None = BIGINT.row(connection, number, column)
-        return found
+        lookup_id: int | None = BIGINT.row(connection, number, column)
+        return lookup_id
 
     for number, text in enumerate(texts):
         BIGINT.insert(connection, number, **{which: text})

@@ -115,9 +115,9 @@ def test_each_rollback_leaves_every_row_as_its_phase_found_it(
     BIGINT.create(connection)
     for number, kind in enumerate(KINDS):
         BIGINT.insert(connection, number, kind=kind, state="open")
-    found = []
+    states = []
     for number in range(5):
-        found.append(rows_of(connection))
+        states.append(rows_of(connection))
         if number == 4:
             decided(connection, "h", "House")
         do_phase(target, connection, PLAN, number)
@@ -126,7 +126,7 @@ def test_each_rollback_leaves_every_row_as_its_phase_found_it(
             # What was decided and never followed would fail the proof of this rollback.
             decided(connection, "h", name_of_row(connection, "h"))
         undo_phase(target, connection, PLAN, number)
-        assert rows_of(connection) == found[number], f"after the rollback of phase {number}"
+        assert rows_of(connection) == states[number], f"after the rollback of phase {number}"
 
 
 def test_what_is_written_while_texts_are_brought_back_says_no_more_than_its_row(
@@ -369,7 +369,7 @@ def test_whatever_is_decided_and_written_each_text_of_the_way_back_means_its_row
         with suppress(CannotDecide):
             decided(connection, text, name)
     application.carry_out(between)
-    found = rows_of(connection)
+    rows_before = rows_of(connection)
     do_phase(target, connection, PLAN, 4)
     application.texts = False
     application.carry_out(after)
@@ -382,7 +382,7 @@ def test_whatever_is_decided_and_written_each_text_of_the_way_back_means_its_row
     } == written, "no column but the texts is written"
     means = {key: meant_by(connection, row["kind"]) for key, row in back.items()}
     for key, row in back.items():
-        was = found.get(key)
+        was = rows_before.get(key)
         if was is not None and was["kind_id"] == row["kind_id"]:
             assert row["kind"] == was["kind"]
         elif row["kind_id"] in in_words(connection):

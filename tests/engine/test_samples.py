@@ -57,10 +57,10 @@ def test_a_job_has_samples_of_its_own_in_order_of_time_and_no_more_than_asked_fo
         "INSERT INTO rollout.samples SELECT 7, to_timestamp(n * 5), n, 0, 1, 0"
         " FROM generate_series(1, 300) AS n"
     )
-    found = samples_of(7, most=100).ask(connection)
-    assert len(found) == 100
-    assert [s.at for s in found] == sorted(s.at for s in found)
-    assert [s.scanned for s in found[:2]] == [2, 5]
+    samples = samples_of(7, most=100).ask(connection)
+    assert len(samples) == 100
+    assert [s.at for s in samples] == sorted(s.at for s in samples)
+    assert [s.scanned for s in samples[:2]] == [2, 5]
     assert samples_of(8).ask(connection) == []
 
 
@@ -70,7 +70,7 @@ def test_the_samples_of_a_whole_pass_add_up_to_its_counters(
     legacy_rows(target, connection, 3_000)
     job, stripes = new_job(connection, FILL)
     work_off(connection, FILL, job, stripes)
-    found = samples_of(job).ask(connection)
-    assert (sum(s.scanned for s in found), sum(s.updated for s in found)) == counted(
+    samples = samples_of(job).ask(connection)
+    assert (sum(s.scanned for s in samples), sum(s.updated for s in samples)) == counted(
         connection, job
     )

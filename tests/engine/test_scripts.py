@@ -158,8 +158,8 @@ def oldest() -> Iterator[Target]:
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Target:
     """The embedded server, or the oldest one that is installed."""
-    found: Target = request.getfixturevalue(request.param)
-    return found
+    target: Target = request.getfixturevalue(request.param)
+    return target
 
 
 every_case = pytest.mark.parametrize(
@@ -198,9 +198,9 @@ class Site:
         return self.run(rollback_script(self.plan, number))
 
     def must(self, answer: tuple[int, str]) -> str:
-        code, said = answer
-        assert code == 0, said
-        return said
+        code, output = answer
+        assert code == 0, output
+        return output
 
     def legacy(self) -> object:
         """What the application had before: its schema, and its rows."""
@@ -217,14 +217,14 @@ class Site:
             " AND n.nspname !~ '^pg_'",
             [besides],
         ).fetchall()
-        found: dict[str, object] = {}
+        rows: dict[str, object] = {}
         for table in tables:
             query = sql.SQL(
                 "SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)::text) FROM {} AS t"
             ).format(sql.Identifier(*table))
             row = self.connection.execute(query).fetchone()
-            found[".".join(table)] = row and row[0]
-        return found
+            rows[".".join(table)] = row and row[0]
+        return rows
 
 
 @pytest.fixture
@@ -238,9 +238,9 @@ def site(server: Target, case: Case, template: str, tmp_path: Path) -> Iterator[
         yield Site(server, connection, case.plan(tmp_path), tmp_path)
 
 
-def changed(said: str) -> list[str]:
+def changed(output: str) -> list[str]:
     """The lines of psql that tell of something done that was not so already."""
-    return [line for line in said.splitlines() if line.endswith("  done")]
+    return [line for line in output.splitlines() if line.endswith("  done")]
 
 
 @every_case
@@ -250,8 +250,8 @@ def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refu
     for number in range(1, 5):
         before = site.legacy()
         if number < 4:
-            code, said = site.forward(number + 1)
-            assert (code, f"Phase {number} is not done" in said) == (3, True), said
+            code, output = site.forward(number + 1)
+            assert (code, f"Phase {number} is not done" in output) == (3, True), output
         assert site.legacy() == before
         assert changed(site.must(site.forward(number)))
         after = site.everything()
@@ -259,16 +259,16 @@ def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refu
         assert site.everything() == after
         if number > 1:
             for way in (site.forward, site.back):
-                code, said = way(number - 1)
-                assert (code, f"Phase {number} has begun" in said) == (3, True), said
+                code, output = way(number - 1)
+                assert (code, f"Phase {number} has begun" in output) == (3, True), output
             assert site.everything() == after
         assert changed(site.must(site.back(number)))
         assert site.legacy() == before
         assert changed(site.must(site.back(number))) == []
         assert site.legacy() == before
         if number < 4:
-            said = site.must(site.back(number + 1))
-            assert f"phase {number} is not in place" in said
+            output = site.must(site.back(number + 1))
+            assert f"phase {number} is not in place" in output
             assert site.legacy() == before
         site.must(site.forward(number))
 
@@ -279,8 +279,8 @@ def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
 ) -> None:
     site.connection.execute("DROP SCHEMA rollout CASCADE")
     before = site.everything()
-    code, said = site.forward(1)
-    assert (code, "Phase 0 has not run here" in said) == (3, True), said
+    code, output = site.forward(1)
+    assert (code, "Phase 0 has not run here" in output) == (3, True), output
     assert site.everything() == before
     install(site.connection)
     assert changed(site.must(site.forward(1)))
@@ -295,8 +295,8 @@ def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
     site.connection.execute("SET session_replication_role = replica")
     site.connection.execute("UPDATE things SET kind_id = NULL WHERE id < 3")
     before = site.everything()
-    code, said = site.forward(3)
-    assert (code, "3 rows of things are not backfilled yet" in said) == (3, True), said
+    code, output = site.forward(3)
+    assert (code, "3 rows of things are not backfilled yet" in output) == (3, True), output
     assert site.everything() == before
     assert changed(site.must(site.forward(2))) == []
     site.must(site.forward(3))
@@ -312,8 +312,8 @@ def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_
     dies = whole.replace("CALL pg_temp.in_batches(", "CALL pg_temp.refuse('killed');\n--", 1)
     assert site.run(dies)[0] == 3
     half = site.everything()
-    code, said = site.back(3)
-    assert (code, "Phase 4 has begun" in said) == (3, True), said
+    code, output = site.back(3)
+    assert (code, "Phase 4 has begun" in output) == (3, True), output
     assert site.everything() == half
     site.must(site.back(4))
     site.must(site.back(3))
@@ -321,11 +321,11 @@ def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_
 
 def test_every_kind_of_step_is_among_the_plans_that_are_carried_out(tmp_path: Path) -> None:
     kinds = {
-        found
+        kind
         for name in language.__all__
-        if isinstance(found := getattr(language, name), type)
-        and issubclass(found, Step)
-        and not isabstract(found)
+        if isinstance(kind := getattr(language, name), type)
+        and issubclass(kind, Step)
+        and not isabstract(kind)
     }
     tried = {
         type(step)

@@ -141,8 +141,8 @@ def test_an_audit_that_overlooks_a_category_fails_it(
     right: Callable[..., str] = LookupRules.classify
 
     def careless(rules: LookupRules, text: str | None, new: int | None) -> str:
-        said = right(rules, text, new)
-        return "ok" if said == "wrong" else said
+        category = right(rules, text, new)
+        return "ok" if category == "wrong" else category
 
     monkeypatch.setattr(LookupRules, "classify", careless)
     result = tried(target)
@@ -159,8 +159,8 @@ def test_an_audit_that_cries_wolf_fails_it(
     right: Callable[..., str] = LookupRules.classify
 
     def nervous(rules: LookupRules, text: str | None, new: int | None) -> str:
-        said = right(rules, text, new)
-        return "wrong" if text == "House" and said == "ok" else said
+        category = right(rules, text, new)
+        return "wrong" if text == "House" and category == "ok" else category
 
     monkeypatch.setattr(LookupRules, "classify", nervous)
     result = tried(target)
@@ -180,8 +180,8 @@ def test_two_at_a_time_are_refused_and_what_a_killed_one_left_is_dropped(
 ) -> None:
     legacy(connection, rows=200)
     with (
-        target.connect() as one,
-        scratch_database(one, target),
+        target.connect() as first,
+        scratch_database(first, target),
         pytest.raises(Inconclusive, match="already running"),
     ):
         tried(target)

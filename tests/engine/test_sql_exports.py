@@ -14,17 +14,17 @@ from rollout.plan.sql_exports import NotOurs, write_files
 from rollout.plan.step import Step
 from tests.engine.actions import act
 from tests.engine.conftest import clear
-from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
+from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample, with_phases
 from tests.engine.test_every_phase import fill_with_dirt, whole_schema_of
 
 
 def read_back(plan: Plan, directory: Path) -> Plan:
     """The plan with all its steps read from the files."""
     files = SqlFiles(directory)
-    zero, one, two, three, four = (
-        replace(phase, steps=files.of_phase(number)) for number, phase in enumerate(plan.phases)
+    return with_phases(
+        plan,
+        (replace(phase, steps=files.of_phase(number)) for number, phase in enumerate(plan.phases)),
     )
-    return replace(plan, phases=(zero, one, two, three, four))
 
 
 @pytest.mark.parametrize("plan", [SHIPPED, BIGINT.plan, COMPOSITE.plan], ids=lambda p: p.name)
@@ -108,8 +108,8 @@ def do_both(
     actions = step.forward(plan) if forward else step.backward(plan) or ()
     statements = iter([a for a in actions if isinstance(a, Statement)])
     for action in own.forward(sample.plan) if forward else own.backward(sample.plan) or ():
-        one = next(statements) if isinstance(action, Statement) else action
-        act(target, connection, sample.plan, number, one)
+        exported = next(statements) if isinstance(action, Statement) else action
+        act(target, connection, sample.plan, number, exported)
 
 
 def test_what_is_no_sql_is_told_in_comments(tmp_path: Path) -> None:

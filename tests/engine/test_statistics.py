@@ -57,9 +57,9 @@ def test_a_server_and_a_table_are_read_without_looking_at_rows(connection: Conne
 
     # Statistics that are reset tell nothing of the time between; the WAL is none of them.
     connection.execute("SELECT pg_stat_reset()")
-    found = between(before, read_server(connection), SERVER_COUNTERS)
-    assert found["commits"] is None
-    assert found["wal_bytes"] is not None
+    deltas = between(before, read_server(connection), SERVER_COUNTERS)
+    assert deltas["commits"] is None
+    assert deltas["wal_bytes"] is not None
 
 
 def test_a_table_that_is_locked_is_not_waited_for(connection: Connection, app: Connection) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rollout.plan import Plan, SqlFiles, plans
+from tests.engine.samples import with_phases
 from tests.plan.test_sql_files import ASKED
 from tests.servers import Database
 
@@ -45,9 +46,9 @@ class Files:
     def write(self, *, up: str = UP, down: str = DOWN) -> None:
         (self.directory / "010_notes.up.sql").write_text(up)
         (self.directory / "010_notes.down.sql").write_text(down)
-        zero, one, two, three, four = self.tiny.phases
-        one = replace(one, steps=SqlFiles(self.directory).of_phase(1))
-        plan = replace(self.tiny, name="files", phases=(zero, one, two, three, four))
+        prepare, phase, *later = self.tiny.phases
+        phase = replace(phase, steps=SqlFiles(self.directory).of_phase(1))
+        plan = with_phases(replace(self.tiny, name="files"), [prepare, phase, *later])
         plans._plans[:] = [*(p for p in plans if p.name != "files"), plan]
 
 

@@ -9,7 +9,7 @@ from rollout.checks.plans import check_plan
 from rollout.plan import Phase, Plan, SqlFile, SqlFiles
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.sql_effects import is_destructive, is_restrictive
-from tests.engine.samples import BIGINT, with_step
+from tests.engine.samples import BIGINT, with_phases, with_step
 
 HEAD = "-- rollout: phase: 1\n"
 ASKED = "-- rollout: locks: none\n-- rollout: done: true\n"
@@ -45,11 +45,13 @@ def written(directory: Path, **files: str) -> SqlFiles:
 
 
 def plan_with(files: SqlFiles) -> Plan:
-    zero, one, two, three, four = (
-        replace(phase, steps=(*phase.steps, *files.of_phase(number)))
-        for number, phase in enumerate(BIGINT.plan.phases)
+    return with_phases(
+        BIGINT.plan,
+        (
+            replace(phase, steps=(*phase.steps, *files.of_phase(number)))
+            for number, phase in enumerate(BIGINT.plan.phases)
+        ),
     )
-    return replace(BIGINT.plan, phases=(zero, one, two, three, four))
 
 
 def told(files: SqlFiles) -> list[tuple[str | None, str]]:

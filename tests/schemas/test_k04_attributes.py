@@ -1,5 +1,7 @@
 """What a column has beside its type goes with it, and comes back to the letter."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,15 +44,8 @@ def plan_with(*, null: bool = True, unique: bool = False) -> r.Plan:
     plan = plan_of(lookup)
     if not unique:
         return plan
-    zero, one, two, three, four = plan.phases
-    return r.Plan(
-        name=plan.name,
-        title=plan.title,
-        description=plan.description,
-        tables=plan.tables,
-        translations=plan.translations,
-        phases=(zero, one, two, r.Phase(steps=(build, *three.steps)), four),
-    )
+    enforce = r.Phase(steps=(build, *plan.phases[3].steps))
+    return replace(plan, phases=(*plan.phases[:3], enforce, plan.phases[4]))
 
 
 def dump(scenario: Scenario) -> list[str]:

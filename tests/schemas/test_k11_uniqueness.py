@@ -10,6 +10,7 @@ from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.plan import plans
 from tests.engine.actions import act
+from tests.engine.samples import with_phases
 from tests.queries.test_scaffolds import plan_of as plan_in
 from tests.queries.test_scaffolds import scaffolded
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
@@ -57,20 +58,16 @@ def registry() -> Iterator[None]:
 def plan_with(*built: r.Step, before_cut_over: bool = True, drop: bool = True) -> r.Plan:
     """The usual plan; what is built stands before the cutover, or after the columns are gone."""
     usual = plan_of(KIND)
-    zero, one, two, three, four = usual.phases
-    steps = list(three.steps)
+    *earlier, enforce, contract = usual.phases
+    steps = list(enforce.steps)
     place = next(n for n, step in enumerate(steps) if isinstance(step, r.CutOver))
     if before_cut_over:
         steps[place:place] = built
-    last = list(four.steps)
+    last = list(contract.steps)
     last[-1:] = [*([DROP] if drop else []), last[-1], *([] if before_cut_over else built)]
-    return replace(
+    return with_phases(
         usual,
-        phases=(
-            *(zero, one, two),
-            replace(three, steps=tuple(steps)),
-            replace(four, steps=tuple(last)),
-        ),
+        [*earlier, replace(enforce, steps=tuple(steps)), replace(contract, steps=tuple(last))],
     )
 
 

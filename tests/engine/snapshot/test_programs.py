@@ -16,9 +16,9 @@ def only_in(*directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_programs_of_the_embedded_server_are_found_without_any_setting() -> None:
-    found = find_programs(18)
-    assert Path(found.pg_dump) == embedded.program("pg_dump")
-    assert found.major >= 18
+    programs = find_programs(18)
+    assert Path(programs.pg_dump) == embedded.program("pg_dump")
+    assert programs.major >= 18
 
 
 def test_the_programs_nearest_to_the_server_are_taken(

@@ -40,10 +40,10 @@ def filled(target: Target, connection: Connection, sample: Sample = BIGINT) -> P
 @contextmanager
 def taken(target: Target, plan: Plan) -> Iterator[tuple[Archive, Recorded]]:
     programs = find_programs(18)
-    with target.connect() as connection, exported(connection, plan, CONTROL) as found:
-        whole = b"".join(dump(programs, target, found, CONTROL))
-        needed = prerequisites(programs, target, found, CONTROL)
-    recorded = Recorded(found.contents, needed, found.left_out)
+    with target.connect() as connection, exported(connection, plan, CONTROL) as export:
+        whole = b"".join(dump(programs, target, export, CONTROL))
+        needed = prerequisites(programs, target, export, CONTROL)
+    recorded = Recorded(export.contents, needed, export.left_out)
     yield Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
 
 
@@ -89,13 +89,13 @@ def test_what_is_written_after_the_moment_of_a_dump_is_not_in_it(
     target: Target, connection: Connection
 ) -> None:
     plan = filled(target, connection)
-    with target.connect() as other, exported(other, plan, CONTROL) as found:
+    with target.connect() as other, exported(other, plan, CONTROL) as export:
         connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'Castle', 'new')")
         connection.execute("DELETE FROM things WHERE id < 10")
-        whole = b"".join(dump(find_programs(18), target, found, CONTROL))
-        needed = prerequisites(find_programs(18), target, found, CONTROL)
+        whole = b"".join(dump(find_programs(18), target, export, CONTROL))
+        needed = prerequisites(find_programs(18), target, export, CONTROL)
     archive = Archive(find_programs(18), lambda: io.BytesIO(whole), CONTROL)
-    recorded = Recorded(found.contents, needed, found.left_out)
+    recorded = Recorded(export.contents, needed, export.left_out)
     verification = verify(target, plan, archive, recorded, CONTROL, snapshot=1, token=1)
     assert verification.differences == []
     assert verification.contents.counts["things"] == ROWS
@@ -109,9 +109,9 @@ def test_a_copy_with_other_rows_or_pairs_differs_by_name(
     connection.execute("UPDATE things SET kind = 'Castle' WHERE id = 1")
     connection.execute("DELETE FROM things WHERE id = 2")
     after = contents_of(connection, plan, relations_of(connection, plan))
-    said = " ".join(differences(before, after))
-    assert "things: 59 rows instead of 60." in said
-    assert "Value pairs of things.kind and kind_id differ" in said
+    listed = " ".join(differences(before, after))
+    assert "things: 59 rows instead of 60." in listed
+    assert "Value pairs of things.kind and kind_id differ" in listed
     assert differences(before, before) == []
     assert "things: missing from the restored copy." in differences(before, Contents())
 
@@ -179,10 +179,10 @@ def test_a_role_that_may_not_read_the_tables_is_told_so(
     try:
         with (
             target.connect() as other,
-            exported(other, plan, CONTROL) as found,
+            exported(other, plan, CONTROL) as export,
             pytest.raises(SnapshotError, match="pg_dump: permission denied") as error,
         ):
-            b"".join(dump(find_programs(18), modest, found, CONTROL))
+            b"".join(dump(find_programs(18), modest, export, CONTROL))
         assert "grant it SELECT" in error.value.advice
     finally:
         connection.execute("DROP ROLE modest_reader")
