@@ -22,9 +22,9 @@ class Answer:
 
     @property
     def token(self) -> str:
-        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.html)
-        assert found, f"no form on {self.url}: {self.text}"
-        return found[1]
+        field = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.html)
+        assert field, f"no form on {self.url}: {self.text}"
+        return field[1]
 
 
 class Browser:

@@ -429,11 +429,11 @@ def needed_by(wheel: Path) -> Iterator[metadata.Distribution]:
                 continue
             seen.add(name)
             try:
-                found = metadata.distribution(name)
+                distribution = metadata.distribution(name)
             except metadata.PackageNotFoundError:
                 continue  # For another system or version of Python.
-            yield found
-            waiting.append(found)
+            yield distribution
+            waiting.append(distribution)
 
 
 def make_company(directory: Path, environment: Path, variables: dict[str, str]) -> Company:

@@ -53,7 +53,7 @@ class Document:
     @property
     def code(self) -> list[str]:
         """The code in the sentences, each between its ticks, on one line."""
-        return [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", self.prose)]
+        return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", self.prose)]
 
     @property
     def quotes(self) -> list[str]:
@@ -105,7 +105,7 @@ def _of_ours(words: list[str]) -> Iterator[list[str]]:
     command: list[str] = []
     for word in [*words, ";"]:
         if word in ("|", "&&", ";", "&", ">", "2>"):
-            names = [Path(each).name for each in command]
+            names = [Path(word).name for word in command]
             for program in ("manage.py", "gunicorn", "make"):
                 if program in names:
                     yield [program, *command[names.index(program) + 1 :]]
@@ -140,7 +140,9 @@ def _assert_gunicorn_takes(arguments: list[str]) -> None:
     import gunicorn.config
 
     assert arguments[0] == "config.wsgi"
-    known = {flag for one in gunicorn.config.make_settings().values() for flag in one.cli or ()}
+    known = {
+        flag for setting in gunicorn.config.make_settings().values() for flag in setting.cli or ()
+    }
     assert {word for word in arguments if word.startswith("-")} <= known
 
 
@@ -193,8 +195,8 @@ def unknown_names(code: str, known: str) -> str:
     if re.fullmatch(r"rollout(\.\w+)+", code) and not code.endswith(".py"):
         return "" if _resolves(code) or f'"{code}"' in known else "nothing has this name"
     if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", code):
-        found = hasattr(global_settings, code) or re.search(rf"\b{code}\b", known)
-        return "" if found else "nothing reads such a setting"
+        is_setting = hasattr(global_settings, code) or re.search(rf"\b{code}\b", known)
+        return "" if is_setting else "nothing reads such a setting"
     if code.startswith("ROLLOUT["):
         unread = [key for key in re.findall(r'"([A-Z_]+)"', code) if f'"{key}"' not in known]
         return f"nothing reads {', '.join(unread)}" if unread else ""
@@ -208,13 +210,13 @@ def _resolves(name: str) -> bool:
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:
-            found: Any = import_module(".".join(parts[:end]))
+            value: Any = import_module(".".join(parts[:end]))
         except ImportError:
             continue
         for attribute in parts[end:]:
-            if not hasattr(found, attribute):
+            if not hasattr(value, attribute):
                 return False
-            found = getattr(found, attribute)
+            value = getattr(value, attribute)
         return True
     return False
 

@@ -82,16 +82,20 @@ class Host:
     def runs(self, worker: str) -> bool:
         """Whether a process that calls itself "host:pid" is one of ours."""
         pid = int(worker.rpartition(":")[2] or 0)
-        return any(one.pid == pid for each in self.processes.values() for one in each.session())
+        return any(
+            process.pid == pid for member in self.processes.values() for process in member.session()
+        )
 
     def output(self) -> str:
-        return "\n".join(f"{n}: {one.output()[-2000:]}" for n, one in self.processes.items())
+        return "\n".join(
+            f"{n}: {process.output()[-2000:]}" for n, process in self.processes.items()
+        )
 
     def stop(self) -> None:
         """Ask every main process to end; who does not is killed with the test."""
-        for each in self.processes.values():
-            if each.process.poll() is None:
-                each.process.send_signal(signal.SIGTERM)
+        for main in self.processes.values():
+            if main.process.poll() is None:
+                main.process.send_signal(signal.SIGTERM)
 
     def cut_off(self) -> None:
         """Everything stands still."""
@@ -101,8 +105,8 @@ class Host:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        for each in self.processes.values():
-            for process in each.session():
+        for leader in self.processes.values():
+            for process in leader.session():
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
 
@@ -138,11 +142,11 @@ def forwarded(path: str) -> Iterator[int]:
     listener = socket.create_server(("", 0), backlog=64)
     ended = threading.Event()
 
-    def carry(one: socket.socket, other: socket.socket) -> None:
+    def carry(first: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
-            while data := one.recv(65536):
+            while data := first.recv(65536):
                 other.sendall(data)
-        for end in (one, other):
+        for end in (first, other):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 

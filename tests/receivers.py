@@ -43,42 +43,42 @@ class Receiver:
     @property
     def events(self) -> list[str]:
         """What was taken, in order."""
-        return [one.json["data"]["event"] for one in self.taken]
+        return [request.json["data"]["event"] for request in self.taken]
 
 
 @contextmanager
 def receiver(does: Behaviour = "take") -> Iterator[Receiver]:
-    found = Receiver(does=does)
+    listening = Receiver(does=does)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            one = Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
-            found.received.append(one)
+            request = Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            listening.received.append(request)
             with suppress(OSError):
-                self._answer(found.does, one)
+                self._answer(listening.does, request)
 
         def do_GET(self) -> None:
-            found.received.append(Received("GET " + self.path, {}, b""))
+            listening.received.append(Received("GET " + self.path, {}, b""))
 
-        def _answer(self, does: Behaviour, one: Received) -> None:
+        def _answer(self, does: Behaviour, request: Received) -> None:
             match does:
                 case "take":
-                    found.taken.append(one)
+                    listening.taken.append(request)
                     self.send_response(204)
                     self.end_headers()
                 case "refuse":
                     self.send_error(500, "secret inside")
                 case "hang":
-                    found.ended.wait(60)
+                    listening.ended.wait(60)
                 case "drip":
                     for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 1000:
                         self.wfile.write(bytes([byte]))
-                        if found.ended.wait(0.2):
+                        if listening.ended.wait(0.2):
                             return
                 case "redirect":
                     self.send_response(307)
-                    self.send_header("Location", f"http://127.0.0.1:{found.port}/elsewhere")
+                    self.send_header("Location", f"http://127.0.0.1:{listening.port}/elsewhere")
                     self.end_headers()
                 case "nonsense":
                     self.wfile.write(b"this is no HTTP\r\n\r\n")
@@ -90,12 +90,12 @@ def receiver(does: Behaviour = "take") -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    found.port = server.server_port
+    listening.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield found
+        yield listening
     finally:
-        found.ended.set()
+        listening.ended.set()
         server.shutdown()
         server.server_close()

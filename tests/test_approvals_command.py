@@ -36,13 +36,13 @@ def shell(db: None, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 @pytest.fixture
 def rollout(db: None) -> Rollout:
-    found = rollouts.the_rollout()
+    filled = rollouts.the_rollout()
     for phase in (0, 1, 2):
-        journal.ran(found, phase)
+        journal.ran(filled, phase)
     for name, role in (("lead", "lead"), ("lead2", "lead"), ("engineer", "engineer")):
         user = User.objects.create_user(name, password="right")
         user.groups.add(Group.objects.get(name=role))
-    return found
+    return filled
 
 
 def digest() -> str:
@@ -57,8 +57,8 @@ def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: 
     code, out, err = shell("approve", PLAN, "3", "--digest", digest(), "--user", "lead2")
     assert (code, err) == (0, "")
     assert out.startswith("Phase 3 approved until ")
-    one = SignOff.objects.get(kind="approval")
-    assert (one.actor_name, one.actor) == ("lead2", User.objects.get(username="lead2"))
+    approval = SignOff.objects.get(kind="approval")
+    assert (approval.actor_name, approval.actor) == ("lead2", User.objects.get(username="lead2"))
     code, out, _ = shell("withdraw", PLAN, "3", "--user", "lead2")
     assert (code, out) == (0, "Withdrawn: Approval of phase 3 by lead2.\n")
     assert (
@@ -68,7 +68,7 @@ def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: 
 
 
 @pytest.mark.parametrize(
-    ("user", "password", "said"),
+    ("user", "password", "reason"),
     [
         (
             "lead2",
@@ -89,11 +89,11 @@ def test_a_lead_approves_by_the_digest_that_sql_prints(rollout: Rollout, shell: 
     ],
 )
 def test_nobody_signs_in_another_s_name(
-    rollout: Rollout, shell: Shell, user: str, password: str, said: str
+    rollout: Rollout, shell: Shell, user: str, password: str, reason: str
 ) -> None:
     words = ("approve", PLAN, "3", "--digest", digest(), "--user", user)
     code, _, err = shell(*words, password=password)
-    assert (code, err) == (1, f"{said}\n")
+    assert (code, err) == (1, f"{reason}\n")
     assert not SignOff.objects.exists()
 
 

@@ -42,9 +42,9 @@ def test_its_options_confine_it_and_its_exit_status_is_the_answer(
     keys = [{x["key"] for x in csv.DictReader(io.StringIO(out))} for _, out, _ in sampled]
     assert (len(keys[0]), keys[0]) == (20, keys[1])
     code, out, _ = audit("--sample", "20", "--seed", "7", "--json")
-    found = json.loads(out)
-    assert (found["mode"], found["seed"], found["population"]) == ("sampled", 7, ROWS)
-    assert (found["rows"], found["mismatched"]) == (20, 20)
+    report = json.loads(out)
+    assert (report["mode"], report["seed"], report["population"]) == ("sampled", 7, ROWS)
+    assert (report["rows"], report["mismatched"]) == (20, 20)
     assert "Examined 20 of 300 rows" in audit("--sample", "20")[1]
 
     assert audit("--table", "property_images")[0] == 0

@@ -172,8 +172,8 @@ def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]
     written = 0
     deadline = time.monotonic() + 420
     while (state := server.ask(RUN)) != "done":
-        told = "".join(log.read_text()[-3000:] for log in logs[:2])
-        assert time.monotonic() < deadline, f"{kills} kills, {crashes} crashes: {state}\n{told}"
+        logged = "".join(log.read_text()[-3000:] for log in logs[:2])
+        assert time.monotonic() < deadline, f"{kills} kills, {crashes} crashes: {state}\n{logged}"
         assert state != "failed", server.ask("SELECT max(error) FROM rollout_phaserun")
         now = server.ask(WRITTEN) or 0
         if kills < KILLS and now > written:

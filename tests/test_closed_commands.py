@@ -90,9 +90,9 @@ def test_list_and_introspect_go_on_with_the_environments_that_answer(
     assert "qa" in out
     code, out, _err = cli("introspect", "--json")
     assert code == 2
-    found = {one["environment"]: one for one in json.loads(out)}
-    assert found["production"]["tables"]
-    assert "Cannot connect to database" in found["qa"]["error"]
+    by_environment = {result["environment"]: result for result in json.loads(out)}
+    assert by_environment["production"]["tables"]
+    assert "Cannot connect to database" in by_environment["qa"]["error"]
     code, out, _err = cli("show", PLAN, "--env", "qa")
     assert code == 0
     assert "the application's read and write modes are unknown" in out

@@ -18,8 +18,8 @@ def test_list_names_each_plan_and_environment(cli: Cli) -> None:
     assert cli("list") == (0, f"{PLAN}  production  not started\n", "")
     code, out, _ = cli("list", "--json")
     assert code == 0
-    (one,) = json.loads(out)
-    assert (one["plan"], one["environment"], one["phase"]) == (PLAN, "production", None)
+    (listed,) = json.loads(out)
+    assert (listed["plan"], listed["environment"], listed["phase"]) == (PLAN, "production", None)
 
 
 def test_show_as_json_has_exactly_the_agreed_shape(cli: Cli) -> None:
@@ -47,10 +47,10 @@ def test_show_as_json_has_exactly_the_agreed_shape(cli: Cli) -> None:
 
 def test_show_as_json_tells_gates_and_modes_as_they_are(cli: Cli, filled: Rollout) -> None:
     _, out, _ = cli("show", PLAN, "--json")
-    found = json.loads(out)
-    assert (found["phase"], found["read_mode"], found["write_mode"]) == (2, "legacy", "both")
-    assert [phase["state"] for phase in found["phases"]] == ["done"] * 3 + ["pending"] * 2
-    gates = found["phases"][3]["gates"]
+    status = json.loads(out)
+    assert (status["phase"], status["read_mode"], status["write_mode"]) == (2, "legacy", "both")
+    assert [phase["state"] for phase in status["phases"]] == ["done"] * 3 + ["pending"] * 2
+    gates = status["phases"][3]["gates"]
     assert {gate["name"]: gate["action"] for gate in gates if gate["status"] != "pass"} == {
         "snapshot verified": "take_snapshot",
         "approved": "request_approval",
@@ -191,11 +191,11 @@ def test_what_cannot_be_read_is_wrong_use_with_a_hint(cli: Cli, arguments: tuple
 def test_audit_as_json_has_exactly_the_agreed_shape(cli: Cli, filled: Rollout) -> None:
     code, out, err = cli("audit", PLAN, "--json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    categories = found.pop("categories")
-    assert len(found.pop("mapping")) == 12
-    assert found.pop("mapping_values") > found.pop("mapping_reviewed") == 0
-    assert found == {
+    report = json.loads(out)
+    categories = report.pop("categories")
+    assert len(report.pop("mapping")) == 12
+    assert report.pop("mapping_values") > report.pop("mapping_reviewed") == 0
+    assert report == {
         "plan": PLAN,
         "environment": "production",
         "mode": "full",
@@ -211,8 +211,8 @@ def test_mismatches_are_answered_with_no(cli: Cli, filled: Rollout) -> None:
     rollouts.execute_past_triggers("UPDATE properties SET currency = 'EUR'")
     code, out, _ = cli("audit", PLAN, "--json")
     assert code == 1
-    found = json.loads(out)
-    assert (found["status"], found["mismatched"], found["categories"]) == (
+    report = json.loads(out)
+    assert (report["status"], report["mismatched"], report["categories"]) == (
         "mismatched",
         300,
         {"computed_differs": 300},
@@ -235,9 +235,9 @@ def test_an_audit_that_could_not_compare_is_an_error(cli: Cli) -> None:
 def test_introspect_finds_no_drift_where_there_is_none(cli: Cli, filled: Rollout) -> None:
     code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 0
-    found: dict[str, Any] = json.loads(out)
-    assert (found["plan"], found["environment"], found["drift"]) == (PLAN, "production", [])
-    assert found["tables"]["properties"]["currency"] == "character varying(3)"
+    schema: dict[str, Any] = json.loads(out)
+    assert (schema["plan"], schema["environment"], schema["drift"]) == (PLAN, "production", [])
+    assert schema["tables"]["properties"]["currency"] == "character varying(3)"
     assert "No drift." in cli("introspect")[1]
 
 

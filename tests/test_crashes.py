@@ -57,11 +57,11 @@ def before_the_backfill(rows: int, *, slow: float = 0.05) -> Rollout:
 
 
 def wait_for(run: PhaseRun, state: RunState, *, seconds: float = 60) -> None:
-    def told() -> str:
+    def state_now() -> str:
         run.refresh_from_db()
         return f"{run}, token {run.token}, {run.worker}: {run.error} {list(run.steps.values())}"
 
-    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=told)
+    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=state_now)
 
 
 def wait_for_rows(rows: int) -> None:

@@ -137,8 +137,8 @@ def test_an_application_reads_its_mode_with_the_rights_of_the_second_file_and_no
     with psycopg.connect(committed_db.url, user=roles.console, autocommit=True) as console:
         run_file("modes.sql", roles, console)
     modes._last.clear()
-    with connected_as(roles.app), modes.current_modes(rollouts.PLAN) as found:
-        assert (found.read, found.write) == ("legacy", "legacy")
+    with connected_as(roles.app), modes.current_modes(rollouts.PLAN) as modes_now:
+        assert (modes_now.read, modes_now.write) == ("legacy", "legacy")
         with pytest.raises(NotMapped, match="Write the text alone"), transaction.atomic():
             lookup_id(rollouts.PLAN, "properties.type", "House")
     rollout = rollouts.the_rollout()

@@ -123,9 +123,9 @@ def ready(tmp_path_factory: pytest.TempPathFactory, stopped_home: Path) -> Itera
 
 
 def printed_password(demo: Demo) -> str:
-    found = re.search(r"password\s+(\S+)", demo.log.read_text())
-    assert found
-    return found[1]
+    line = re.search(r"password\s+(\S+)", demo.log.read_text())
+    assert line
+    return line[1]
 
 
 def log_in(demo: Demo, name: str, password: str) -> str:

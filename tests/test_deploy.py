@@ -47,8 +47,8 @@ def test_the_compose_file_runs_each_process_and_what_it_needs() -> None:
     assert set(services) == {"postgres", "redis", "migrate", "web", "worker", "watchdog"}
     for name in ("migrate", "worker", "watchdog"):
         assert_can_be_run(services[name]["command"])
-    ours = [one for one in services.values() if one["image"] == "rollout"]
-    used = {volume.partition(":")[0] for one in ours for volume in one["volumes"]}
+    ours = [service for service in services.values() if service["image"] == "rollout"]
+    used = {volume.partition(":")[0] for service in ours for volume in service["volumes"]}
     assert used <= set(compose["volumes"])
     for variable in services["web"]["environment"]:
         assert f"| `{variable}` |" in GUIDE

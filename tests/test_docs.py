@@ -139,10 +139,10 @@ def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anythin
 
 
 def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
-    for one in patterns:
-        route = before + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(one.pattern))
-        if isinstance(one, URLResolver):
-            yield from routes(one.url_patterns, route)
+    for pattern in patterns:
+        route = before + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
         else:
             yield route
 
@@ -162,8 +162,8 @@ def test_the_guide_to_the_console_names_every_address_and_no_other() -> None:
 
 def test_the_guide_to_the_console_says_who_may_do_what() -> None:
     rows = re.findall(r"^\| `(\w+)` \|([^|]+)\|([^|]+)\|([^|]+)\|", CONSOLE.text, re.M)
-    said = {code: [cell.strip() == "yes" for cell in cells] for code, *cells in rows}
-    assert said == {
+    rights = {code: [cell.strip() == "yes" for cell in cells] for code, *cells in rows}
+    assert rights == {
         code: [code in permissions.PERMISSIONS[role] for role in ("viewer", "engineer", "lead")]
         for code in documents.permissions()
     }
@@ -173,9 +173,9 @@ def test_there_is_a_how_to_for_every_kind_of_step() -> None:
     kinds = {
         name
         for name in language.__all__
-        if isinstance(found := getattr(language, name), type)
-        and issubclass(found, language.Step)
-        and not isabstract(found)
+        if isinstance(kind := getattr(language, name), type)
+        and issubclass(kind, language.Step)
+        and not isabstract(kind)
     }
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs/steps.md").read_text(), re.M)
     assert {*headings} == kinds - {"SqlFile"} | {"SqlFiles"}
@@ -187,9 +187,9 @@ def test_the_page_of_the_shell_has_every_verb_and_every_one_with_json() -> None:
     verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
     rows = "".join(re.findall(r"^\| `.*$", shell.text, re.M)) + "`watchdog`"
     assert {verb for verb in verbs if f"`{verb}`" not in rows} == set()
-    said = re.search(r"`--json` prints JSON on (.*)\.$", shell.text, re.M)
-    assert said
-    assert set(re.findall(r"`([\w-]+)`", said[1])) == {
+    sentence = re.search(r"`--json` prints JSON on (.*)\.$", shell.text, re.M)
+    assert sentence
+    assert set(re.findall(r"`([\w-]+)`", sentence[1])) == {
         name for name, verb in verbs.items() if "--json" in verb._option_string_actions
     }
 
@@ -257,7 +257,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [(name, one) for name, all_ in FIGURES.items() for one in all_]
+    ("name", "sentence"), [(name, figure) for name, all_ in FIGURES.items() for figure in all_]
 )
 def test_a_number_in_a_sentence_is_the_one_in_the_code(name: str, sentence: str) -> None:
     assert sentence in " ".join((ROOT / name).read_text().split())
@@ -265,7 +265,7 @@ def test_a_number_in_a_sentence_is_the_one_in_the_code(name: str, sentence: str)
 
 def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_asked() -> None:
     rows = re.findall(r"^\| `(\w+)[^|]*\|[^|]+\| (\w+) \| ([\w ]+) \|$", text_of("gates"), re.M)
-    kinds = [found for found in vars(plan_gates).values() if isinstance(found, type)]
+    kinds = [kind for kind in vars(plan_gates).values() if isinstance(kind, type)]
     assert {name: (overridden, where) for name, overridden, where in rows} == {
         kind.__name__: (
             "yes" if kind.overridable else "never",
@@ -278,8 +278,10 @@ def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_a
 
 def test_nobody_is_told_to_install_what_no_index_has() -> None:
     unreleased = "not yet released" in (ROOT / "CHANGELOG.md").read_text()
-    told = [document for document in DOCUMENTS if "pip install rollout-console" in document.text]
-    assert not (unreleased and told), told
+    instructions = [
+        document for document in DOCUMENTS if "pip install rollout-console" in document.text
+    ]
+    assert not (unreleased and instructions), instructions
 
 
 def text_of(page: str) -> str:

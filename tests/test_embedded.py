@@ -32,11 +32,11 @@ def server(data: Path) -> psutil.Process:
 
 def test_it_sorts_and_encodes_alike_on_every_machine(data: Path) -> None:
     with psycopg.connect(start(data)) as connection:
-        found = connection.execute(
+        order = connection.execute(
             "SELECT datlocprovider::text, datlocale, pg_encoding_to_char(encoding)"
             " FROM pg_database WHERE datname = current_database()"
         ).fetchone()
-    assert found == ("b", "C.UTF-8", "UTF8")
+    assert order == ("b", "C.UTF-8", "UTF8")
 
 
 def test_it_belongs_to_no_terminal_and_listens_on_no_port(data: Path) -> None:

@@ -157,14 +157,14 @@ def wait_for_end(way: str, phase: int) -> None:
     def newest() -> PhaseRun | None:
         return PhaseRun.objects.filter(way=way, phase=phase).first()
 
-    def told() -> str:
+    def state_now() -> str:
         run = newest()
         return f"{run} {run.error} {list(run.steps.values())}" if run else "no run"
 
-    wait_until(lambda: (run := newest()) is not None and not run.active, seconds=60, seen=told)
+    wait_until(lambda: (run := newest()) is not None and not run.active, seconds=60, seen=state_now)
     run = newest()
     assert run is not None
-    assert run.state == RunState.DONE, told()
+    assert run.state == RunState.DONE, state_now()
 
 
 def complete_checklist(browser: Browser) -> None:
@@ -303,13 +303,13 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert sum("Phase 0 started." in answer for answer in answers) == 1, answers
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
-    found = {0: before}
+    rows_found = {0: before}
     for phase in (1, 2, 3, 4):
         if phase == 1:
             complete_checklist(lead)
         if phase == 2:
             decide()
-        found[phase] = rows_now()
+        rows_found[phase] = rows_now()
         if phase in (3, 4):
             take_snapshot(lead)
             approve(lead, phase)
@@ -323,7 +323,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     assert not any("type" in row or "status" in row for row in in_the_end.values())
     for phase in (4, 3, 2, 1, 0):
         roll_back(second_lead, phase)
-        assert assert_as_their_phase_found_them(phase, found[phase], rows_now()) > ROWS / 2
+        assert assert_as_their_phase_found_them(phase, rows_found[phase], rows_now()) > ROWS / 2
         assert lead.get("/properties/").status == 200
         if phase == 4:
             assert "written since match their lookup rows; none differs." in (

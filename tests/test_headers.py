@@ -76,8 +76,8 @@ def answer_of(content_type: str) -> tuple[str, bytes]:
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(body),
     }
-    said = application(environ, lambda status, _headers, _error=None: answered.append(status))  # type: ignore[arg-type]
-    return answered[0], b"".join(said)
+    parts = application(environ, lambda status, _headers, _error=None: answered.append(status))  # type: ignore[arg-type]
+    return answered[0], b"".join(parts)
 
 
 @pytest.mark.parametrize("kind", [FORM, PARTS, "text/plain", ""])

@@ -32,7 +32,7 @@ def spoilt(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: v if k in NAMES or k == "lookup_table" else spoilt(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [spoilt(one) for one in value]
+        return [spoilt(part) for part in value]
     return HOSTILE if isinstance(value, str) else value
 
 
@@ -77,7 +77,7 @@ def pages(rollout: Rollout) -> list[str]:
     listing = catalog.create_property(
         {"title": HOSTILE, "type": HOSTILE, "status": HOSTILE, "description": HOSTILE}
     )
-    found = addresses_of_the_console(rollout)
+    addresses = addresses_of_the_console(rollout)
     failed = journal.ran(rollout, 2, "failed", error=HOSTILE, advice=HOSTILE, actor_name=HOSTILE)
     step = journal.reached(failed, "backfill", "failed", error=HOSTILE, result=HOSTILE)
     job = journal.job_of(step)
@@ -89,7 +89,7 @@ def pages(rollout: Rollout) -> list[str]:
     journal.noted(rollout, HOSTILE[:40], message=HOSTILE, actor=HOSTILE)
     spoil_the_journal()
     return [
-        *found,
+        *addresses,
         *OF_THE_SITE,
         f"/rollout/jobs/{job.pk}/",
         *(f"{journal.PAGE}phases/{number}/" for number in (1, 2, 3, 4)),

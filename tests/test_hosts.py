@@ -96,26 +96,26 @@ def site(request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path)
             else:
                 hosts.append(Host(name, env, tmp_path, ends))
             env["ALLOWED_HOSTS"] = hosts[-1].address
-        found = Site((hosts[0], hosts[1]))
-        for host in found.hosts:
+        hosted = Site((hosts[0], hosts[1]))
+        for host in hosted.hosts:
             host.manage("qcluster", "qcluster")
             host.manage("watchdog", "rollout", "watchdog")
-            found.web[host.name] = f"{host.address}:{free_port()}"
+            hosted.web[host.name] = f"{host.address}:{free_port()}"
             host.start(
-                *("web", "-m", "gunicorn", "config.wsgi", "--bind", found.web[host.name]),
+                *("web", "-m", "gunicorn", "config.wsgi", "--bind", hosted.web[host.name]),
                 *("--chdir", str(ROOT), "--no-control-socket", "--worker-class", "gthread"),
             )
         wait_until(
             lambda: (
                 Heartbeat.objects.filter(kind=WATCHDOG).count() == 2
-                and all(found.is_ready(host) for host in found.hosts)
+                and all(hosted.is_ready(host) for host in hosted.hosts)
             ),
             seconds=60,
-            seen=found.seen,
+            seen=hosted.seen,
         )
-        yield found
+        yield hosted
         # All at once: each takes a while to end in good order.
-        for host in found.hosts:
+        for host in hosted.hosts:
             host.stop()
 
 
@@ -185,8 +185,8 @@ def test_a_watchdog_that_stands_still_or_dies_is_replaced_by_another(
     committed_db: Database, tmp_path: Path
 ) -> None:
     def leader() -> int | None:
-        found: int | None = rollouts.ask(LEADER)
-        return found
+        pid: int | None = rollouts.ask(LEADER)
+        return pid
 
     def start(name: str) -> Running:
         return manage_process(

@@ -68,9 +68,9 @@ class Browser:
         return answer.status, dict(answer.headers), text
 
     def token(self, path: str) -> str:
-        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.send(path)[2])
-        assert found is not None
-        return found[1]
+        field = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.send(path)[2])
+        assert field is not None
+        return field[1]
 
     def log_in(self, headers: Mapping[str, str]) -> int:
         form = {"username": "ada", "password": PASSWORD}
@@ -81,8 +81,8 @@ class Browser:
 def test_the_site_behind_tls_is_safe_from_the_first_request_to_the_last(site: str) -> None:
     browser = Browser(site)
     # Over plain HTTP, and for a proxy that says nothing: nothing but the way to the other scheme.
-    for said in ("http", "HTTPS, http"):
-        status, headers, _ = browser.send("/rollout/?a=b", headers={"X-Forwarded-Proto": said})
+    for scheme in ("http", "HTTPS, http"):
+        status, headers, _ = browser.send("/rollout/?a=b", headers={"X-Forwarded-Proto": scheme})
         assert (status, headers["Location"]) == (301, f"https://{HOST}/rollout/?a=b")
         assert "Set-Cookie" not in headers
     # Whoever probes a process talks to it directly.

@@ -29,13 +29,13 @@ def test_imports_run_one_way() -> None:
 def test_the_plan_and_the_engine_know_no_orm(package: str) -> None:
     files = list((ROOT / "rollout" / package).rglob("*.py"))
     assert files
-    found = {
+    imported = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in files
         for name in imported_names(path)
         if name.startswith("django.db")
     }
-    assert found == set()
+    assert imported == set()
 
 
 def test_the_journal_is_reached_by_its_own_alias_and_never_by_the_default_one() -> None:

@@ -24,9 +24,9 @@ COLUMNS = "id bigint PRIMARY KEY, state varchar(20) NOT NULL, paid text, sent_at
 
 def samples(kind: str, name: str) -> str:
     """The code of a kind and name, in the order of the page."""
-    found = re.findall(rf"```{kind} title=\"{re.escape(name)}\"\n(.*?)```", TEXT, re.DOTALL)
-    assert found, f"there is no sample {kind} {name}"
-    return "\n".join(found)
+    blocks = re.findall(rf"```{kind} title=\"{re.escape(name)}\"\n(.*?)```", TEXT, re.DOTALL)
+    assert blocks, f"there is no sample {kind} {name}"
+    return "\n".join(blocks)
 
 
 def run(source: str, **names: Any) -> dict[str, Any]:

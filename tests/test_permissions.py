@@ -112,11 +112,12 @@ def test_the_shell_tells_who_has_which_role_where(db: None) -> None:
         user = User.objects.create_user(name)
         user.groups.add(Group.objects.get_or_create(name=group)[0])
     User.objects.create_superuser("root")
-    found = {
-        one["role"]: one["people"] for one in json.loads(answer_of_who("production", as_json=True))
+    people_of = {
+        entry["role"]: entry["people"]
+        for entry in json.loads(answer_of_who("production", as_json=True))
     }
     nobody: list[str] = []
-    assert found == {
+    assert people_of == {
         "superuser": ["root"],
         "viewer": nobody,
         "engineer": nobody,

@@ -40,7 +40,7 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "reason"),
     [
         (("nowhere", "properties", "type"), "No installed app with label 'nowhere'."),
         (("properties", "Propertys", "type"), "Table 'Propertys' not found"),
@@ -52,11 +52,11 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
     ],
 )
 def test_what_cannot_be_written_is_refused_and_writes_nothing(
-    cli: Cli, app: Path, arguments: tuple[str, ...], said: str
+    cli: Cli, app: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     status, out, err = cli("scaffold", *arguments)
     assert (status, out) == (2, "")
-    assert said in err
+    assert reason in err
     assert list(app.iterdir()) == []
 
 

@@ -42,9 +42,9 @@ ROWS = {
 
 
 def psql() -> Path:
-    found = embedded.program("psql")
-    if found.exists():
-        return found
+    program = embedded.program("psql")
+    if program.exists():
+        return program
     other = shutil.which("psql")
     if other is None:
         pytest.skip("there is no psql: neither the embedded PostgreSQL's nor Debian's")
@@ -70,11 +70,11 @@ def everything(database: Database) -> dict[str, Any]:
     """The catalog, every row of the application's tables, and what the engine keeps."""
     with rollouts.target() as opened:
         opened.execute("SELECT set_config('search_path', 'public', false)")
-        found = {}
+        rows = {}
         for name, question in ROWS.items():
             row = opened.execute(question.encode()).fetchone()
-            found[name] = row and row[0]
-    return {"schema": schema_lines(database.url), **found}
+            rows[name] = row and row[0]
+    return {"schema": schema_lines(database.url), **rows}
 
 
 @pytest.fixture
@@ -144,8 +144,8 @@ def test_after_a_phase_its_script_brings_everything_back_and_the_console_recogni
     rollouts.carry_out(rollout, phase)
     assert everything(committed_db) != before
     script = printed(phase, committed_db)
-    code, said = carry_out(script, committed_db, tmp_path)
-    assert code == 0, said
+    code, output = carry_out(script, committed_db, tmp_path)
+    assert code == 0, output
     assert everything(committed_db) == before
     assert carry_out(script, committed_db, tmp_path)[0] == 0, "it may be run again"
     assert everything(committed_db) == before
@@ -173,8 +173,8 @@ def test_half_way_through_a_phase_its_script_brings_everything_back(
         stop_after(steps, killing)
         run = start_and_die(rollout, phase)
     assert everything(committed_db) != before
-    code, said = carry_out(printed(phase, committed_db), committed_db, tmp_path)
-    assert code == 0, said
+    code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+    assert code == 0, output
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(rollout, phase, actor=ADA)] == [phase]
     run.refresh_from_db()
@@ -188,8 +188,8 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
     before = everything(committed_db)
     rollouts.carry_out(rollout, 1, 2, 3, 4)
     for phase in (4, 3, 2, 1):
-        code, said = carry_out(printed(phase, committed_db), committed_db, tmp_path)
-        assert code == 0, said
+        code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+        assert code == 0, output
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
     compared = "The console compared no rows"
@@ -202,8 +202,8 @@ def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
     phase: int, rollout: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
-    code, said = carry_out(script, committed_db, tmp_path)
-    assert (code, "left to the console: full audit" in said) == (0, True), said
+    code, output = carry_out(script, committed_db, tmp_path)
+    assert (code, "left to the console: full audit" in output) == (0, True), output
     lead = rollouts.person("ada")
     with pytest.raises(runner.Refused, match="no drift"):
         runner.start(rollout, phase, actor=lead)
@@ -221,9 +221,9 @@ def test_an_older_phase_is_not_taken_back_under_a_newer_one(
 ) -> None:
     rollouts.carry_out(rollout, 3)
     before = everything(committed_db)
-    code, said = carry_out(printed(2, committed_db), committed_db, tmp_path)
+    code, output = carry_out(printed(2, committed_db), committed_db, tmp_path)
     assert code == 3
-    assert "Phase 3 has begun" in said
+    assert "Phase 3 has begun" in output
     assert everything(committed_db) == before
 
 
@@ -233,9 +233,9 @@ def test_nothing_is_changed_while_a_worker_is_connected(
     rollouts.carry_out(rollout, 1)
     before = everything(committed_db)
     with rollouts.target():
-        code, said = carry_out(printed(1, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(1, committed_db), committed_db, tmp_path)
     assert (code, everything(committed_db)) == (3, before)
-    assert "Stop its workers" in said
+    assert "Stop its workers" in output
 
 
 def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
@@ -256,13 +256,13 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
             text=True,
         )
         assert process.stdout
-        said = ""
+        output = ""
         for line in process.stdout:
-            said += line
+            output += line
             if "attempt 2 of 30" in line:
                 assert f"pid {holder.info.backend_pid} (a report" in line
                 holder.execute("COMMIT")
-    assert process.wait(30) == 0, said
+    assert process.wait(30) == 0, output
     assert everything(committed_db) == before
 
 
@@ -322,8 +322,8 @@ def test_a_legacy_column_that_was_not_null_is_so_again(
             do_phase(target, connection, sample.plan, number)
     for number in (4, 3, 2, 1):
         script = rollback_script(sample.plan, number)
-        status, said = carry_out(script, committed_db, tmp_path)
-        assert status == 0, said
+        status, output = carry_out(script, committed_db, tmp_path)
+        assert status == 0, output
     with target.connect() as connection:
         assert sample.texts(connection) == texts
     assert schema_lines(committed_db.url) == schema
@@ -346,27 +346,27 @@ class TestWhatTheScriptProves:
     def test_it_says_how_many_rows_were_compared(
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
-        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
-        assert code == 0, said
-        assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in said
+        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        assert code == 0, output
+        assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in output
 
     def test_a_row_of_the_archive_that_somebody_changed_stops_it_and_is_named(
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         before = everything(committed_db)
         rollouts.execute(f"UPDATE {self.ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
-        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
         assert code == 3
-        assert f"{key}: the archive has another text or lookup row" in said
+        assert f"{key}: the archive has another text or lookup row" in output
         assert everything(committed_db)["properties"] == before["properties"]
 
     def test_a_row_that_the_archive_lost_stops_it(
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         rollouts.execute(f"DELETE FROM {self.ARCHIVE} WHERE id = '{key}'")
-        code, said = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
         assert code == 3
-        assert "had 60 rows and has 59 rows, or other ones" in said
+        assert "had 60 rows and has 59 rows, or other ones" in output
 
     def test_a_row_that_a_trigger_of_the_table_changes_stops_it_and_is_named(
         self, key: str, committed_db: Database, tmp_path: Path
@@ -378,9 +378,9 @@ class TestWhatTheScriptProves:
             f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
         )
         script = printed(4, committed_db)
-        code, said = carry_out(script, committed_db, tmp_path)
+        code, output = carry_out(script, committed_db, tmp_path)
         assert code == 3
-        assert f"changes more than was written, of rows: {key}." in said
+        assert f"changes more than was written, of rows: {key}." in output
         rollouts.execute("DROP TRIGGER zz_meddle ON properties")
         assert carry_out(script, committed_db, tmp_path)[0] == 0
 
@@ -404,11 +404,11 @@ class TestWhatTheScriptOfTheCutoverProves:
         rollouts.execute(wrong)
         script = printed(3, committed_db)
         for _ in range(2):
-            code, said = carry_out(script, committed_db, tmp_path)
-            assert code == 3, said
-            assert "1 rows of properties differ from what the legacy columns say" in said
+            code, output = carry_out(script, committed_db, tmp_path)
+            assert code == 3, output
+            assert "1 rows of properties differ from what the legacy columns say" in output
         rollouts.execute(right)
-        code, said = carry_out(script, committed_db, tmp_path)
-        assert code == 0, said
-        assert "60 rows compared: the legacy columns say what the new ones hold" in said
+        code, output = carry_out(script, committed_db, tmp_path)
+        assert code == 0, output
+        assert "60 rows compared: the legacy columns say what the new ones hold" in output
         assert everything(committed_db) == before

@@ -53,9 +53,9 @@ def test_environments_that_differ_are_answered_with_no_and_the_difference(
     staging.execute("CREATE INDEX of_staging ON properties (lower(city))")
     code, out, _ = cli("introspect", PLAN, "--against", "staging", "--json")
     assert code == 1
-    found = json.loads(out)
-    assert found["against"] == "staging"
-    assert found["drift"] == [
+    drift = json.loads(out)
+    assert drift["against"] == "staging"
+    assert drift["drift"] == [
         {"table": "properties", "column": "colour", "expected": "no column", "found": "text"},
         {
             "table": "properties",

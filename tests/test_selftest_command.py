@@ -12,15 +12,15 @@ from tests.rollouts import PLAN, Cli
 def test_it_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -> None:
     code, out, err = cli("audit-selftest", PLAN, "--json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert (found["passed"], found["plan"], found["environment"]) == (True, PLAN, "production")
-    assert (found["full"]["recall"], found["full"]["false_alarms"]) == (1.0, 0)
-    assert {one["category"] for one in found["full"]["categories"]} >= {
+    result = json.loads(out)
+    assert (result["passed"], result["plan"], result["environment"]) == (True, PLAN, "production")
+    assert (result["full"]["recall"], result["full"]["false_alarms"]) == (1.0, 0)
+    assert {category["category"] for category in result["full"]["categories"]} >= {
         *("ok", "ok_normalized", "ok_mapped", "transient", "unmapped", "ambiguous", "inactive"),
         *("missing", "unexpected", "computed_differs", "wrong", "orphan"),
     }
-    assert found["writes"] > 0
-    assert found["sampled"]["planted_in_sample"] <= found["sampled"]["planted"]
+    assert result["writes"] > 0
+    assert result["sampled"]["planted_in_sample"] <= result["sampled"]["planted"]
     code, out, _ = cli("audit-selftest", PLAN, "--rows", "250", "--seed", "7")
     assert code == 0
     assert out.startswith("passed: a copy of 250 of properties")

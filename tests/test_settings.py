@@ -157,7 +157,7 @@ def test_behind_tls_cookies_are_secure_and_browsers_are_told_to_stay_there() -> 
 
 
 @pytest.mark.parametrize(
-    ("weak", "said"),
+    ("weak", "reason"),
     [
         ({"SECRET_KEY": "short"}, "SECRET_KEY is too weak"),
         ({"SECRET_KEY": "ab" * 40}, "SECRET_KEY is too weak"),
@@ -169,8 +169,8 @@ def test_behind_tls_cookies_are_secure_and_browsers_are_told_to_stay_there() -> 
     ],
 )
 def test_a_site_that_others_reach_does_not_start_with_what_can_be_guessed(
-    weak: dict[str, str], said: str
+    weak: dict[str, str], reason: str
 ) -> None:
     error = refusal(**(IN_PRODUCTION | weak))
-    assert said in error
+    assert reason in error
     assert weak.get("SECRET_KEY", "postgres") not in error

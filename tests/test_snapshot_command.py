@@ -26,12 +26,16 @@ def test_a_snapshot_is_taken_and_verified_before_the_shell_gets_its_answer(cli: 
 
 def test_a_snapshot_as_json_has_its_evidence(cli: Cli) -> None:
     code, out, _ = cli("snapshot", PLAN, "--json")
-    found = json.loads(out)
+    snapshot = json.loads(out)
     assert code == 0
-    assert (found["plan"], found["environment"], found["state"]) == (PLAN, "production", "verified")
-    assert {"counts", "sha256", "lsn", "system_identifier", "size", "dump_version"} < set(found)
+    assert (snapshot["plan"], snapshot["environment"], snapshot["state"]) == (
+        PLAN,
+        "production",
+        "verified",
+    )
+    assert {"counts", "sha256", "lsn", "system_identifier", "size", "dump_version"} < set(snapshot)
     code, out, _ = cli("snapshots", PLAN, "--json")
-    assert (code, json.loads(out)) == (0, [found])
+    assert (code, json.loads(out)) == (0, [snapshot])
 
 
 def test_one_that_cannot_be_verified_is_no_success(cli: Cli, settings: Any, tmp_path: Path) -> None:

@@ -23,9 +23,15 @@ def test_whatever_runs_in_production_is_bounded_above() -> None:
     extras = project["optional-dependencies"]
     wanted = [
         *project["dependencies"],
-        *(one for extra in ("site", "demo", "redis", "docs") for one in extras[extra]),
+        *(
+            requirement
+            for extra in ("site", "demo", "redis", "docs")
+            for requirement in extras[extra]
+        ),
     ]
-    assert [one for one in wanted if "<" not in one] == ["rollout-console[site]"]
+    assert [requirement for requirement in wanted if "<" not in requirement] == [
+        "rollout-console[site]"
+    ]
 
 
 def audit(directory: Path, printed: str, **variables: str) -> subprocess.CompletedProcess[str]:

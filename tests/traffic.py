@@ -7,7 +7,7 @@ from properties.rehearsal import traffic
 
 def failing(*, using: str, seed: int) -> Callable[[], None]:
     """What people do on the property pages; every fifth time it fails."""
-    one = traffic(using=using, seed=seed)
+    flow = traffic(using=using, seed=seed)
     calls = 0
 
     def operation() -> None:
@@ -15,6 +15,6 @@ def failing(*, using: str, seed: int) -> Callable[[], None]:
         calls += 1
         if calls % 5 == 0:
             raise ValueError("The application is broken.")
-        one()
+        flow()
 
     return operation

@@ -39,10 +39,10 @@ class Text:
     spelling: str | None = None
     spelling_is_known: bool = False
 
-    def is_kept_in(self, found: str | None) -> bool:
+    def is_kept_in(self, text: str | None) -> bool:
         if self.spelling_is_known:
-            return found == self.spelling
-        return form(found) == self.form
+            return text == self.spelling
+        return form(text) == self.form
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,6 @@ def _after(before: Text, given: str | None) -> Text:
     return before if before.form == form(given) else Text(form(given))
 
 
-def _spelt(text: Text, found: str | None) -> Text:
-    assert form(found) == text.form, f"found {found!r} where {text} was to be"
-    return replace(text, spelling=found, spelling_is_known=True)
+def _spelt(text: Text, spelling: str | None) -> Text:
+    assert form(spelling) == text.form, f"found {spelling!r} where {text} was to be"
+    return replace(text, spelling=spelling, spelling_is_known=True)

@@ -52,7 +52,7 @@ class BurnTable(BurnBridges):
     destructive = True
 
 
-def found(plan: Plan) -> list[tuple[str | None, str]]:
+def problems(plan: Plan) -> list[tuple[str | None, str]]:
     errors = check_plan(plan)
     assert all(error.hint and error.level == django_checks.ERROR for error in errors)
     return [(error.id, error.msg) for error in errors]
@@ -78,7 +78,7 @@ def test_the_shipped_plan_has_no_errors() -> None:
     ids=["no way back", "destructive without one", "destructive with nothing in it"],
 )
 def test_a_step_that_cannot_be_undone_is_e001(step: Step) -> None:
-    assert found(with_step(PLAN, 4, step)) == [
+    assert problems(with_step(PLAN, 4, step)) == [
         ("rollout.E001", "Step 'burn' of phase 4 defines no rollback.")
     ]
 
@@ -91,13 +91,13 @@ def test_a_harmless_step_with_nothing_to_undo_is_accepted() -> None:
 def test_a_derived_value_of_a_column_that_is_not_there_is_e002() -> None:
     derived = replace(BIGINT.is_open, expression="{colour} = 'red'")
     plan = replace(PLAN, translations=(BIGINT.kind, BIGINT.state, derived))
-    assert ("rollout.E002", MISSING_COLUMN.format("is_open", "colour")) in found(plan)
+    assert ("rollout.E002", MISSING_COLUMN.format("is_open", "colour")) in problems(plan)
 
 
 def test_a_lookup_of_a_column_that_is_not_there_is_e002() -> None:
     misspelt = replace(BIGINT.kind, legacy="knid")
     plan = replace(PLAN, translations=(misspelt, *PLAN.translations[1:]))
-    assert ("rollout.E002", MISSING_COLUMN.format("kind_id", "knid")) in found(plan)
+    assert ("rollout.E002", MISSING_COLUMN.format("kind_id", "knid")) in problems(plan)
 
 
 MISSING_COLUMN = "The translation of things.{} reads '{}', which is not declared."
@@ -105,7 +105,7 @@ MISSING_COLUMN = "The translation of things.{} reads '{}', which is not declared
 
 def test_two_steps_of_one_id_in_a_phase_are_e012() -> None:
     plan = with_step(PLAN, 2, replace(PLAN.step(2, "audit"), id="backfill"))
-    assert found(plan) == [("rollout.E012", "Phase 2 has 2 steps called 'backfill'.")]
+    assert problems(plan) == [("rollout.E012", "Phase 2 has 2 steps called 'backfill'.")]
 
 
 def test_one_id_in_two_phases_is_accepted() -> None:
@@ -118,7 +118,7 @@ def test_one_id_in_two_phases_is_accepted() -> None:
 def test_two_translations_of_one_column_are_e013() -> None:
     again = Derived(table=TABLE, column="kind_id", type="integer", expression="1")
     plan = replace(PLAN, translations=(*PLAN.translations, again))
-    assert ("rollout.E013", "2 translations target things.kind_id.") in found(plan)
+    assert ("rollout.E013", "2 translations target things.kind_id.") in problems(plan)
 
 
 def test_two_plans_of_one_name_are_e003(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,26 +157,26 @@ def test_a_step_in_a_phase_where_it_is_not_safe_is_e004_and_told_where_it_belong
 def test_a_table_without_a_key_is_e005() -> None:
     keyless: Any = replace(TABLE, key=())
     plan = replace(PLAN, tables=(keyless,))
-    assert ("rollout.E005", "Table things has no primary key.") in found(plan)
+    assert ("rollout.E005", "Table things has no primary key.") in problems(plan)
 
 
 def test_a_step_or_a_translation_of_a_table_that_the_plan_lacks_is_e006() -> None:
     other = Table(name="others", key=("id",), columns={})
     index = CreateIndex(id="i", description="", table=other, name="i", columns=("id",))
-    assert found(with_step(PLAN, 4, index)) == [
+    assert problems(with_step(PLAN, 4, index)) == [
         ("rollout.E006", "Step 'i' is of table others, which is not in Plan.tables.")
     ]
     plan = replace(PLAN, translations=(*PLAN.translations, COMPOSITE.is_open))
     assert (
         "rollout.E006",
         "The translation of is_open is of table elsewhere.things, which is not in Plan.tables.",
-    ) in found(plan)
+    ) in problems(plan)
 
 
 def test_a_step_that_names_a_translation_that_the_plan_lacks_is_e007() -> None:
     lookup = Lookup(table=TABLE, legacy="state", column="other_id", lookup_table="others")
     step = AddForeignKey(id="k", description="", lookup=lookup)
-    assert found(with_step(PLAN, 3, step)) == [
+    assert problems(with_step(PLAN, 3, step)) == [
         (
             "rollout.E007",
             "Step 'k' of phase 3 names the translation of things.other_id, which is not in "
@@ -201,7 +201,7 @@ def test_an_error_names_its_plan() -> None:
     ids=["required", "indexed", "no longer indexed"],
 )
 def test_a_step_that_needs_an_unknown_column_is_e015(phase: int, step: Step) -> None:
-    assert found(with_step(PLAN, phase, step)) == [
+    assert problems(with_step(PLAN, phase, step)) == [
         (
             "rollout.E015",
             f"Step 's' uses {TABLE.label}.nowhere, which does not exist in phase {phase}.",
@@ -212,7 +212,7 @@ def test_a_step_that_needs_an_unknown_column_is_e015(phase: int, step: Step) -> 
 def test_a_required_lookup_without_a_row_for_blanks_is_e008() -> None:
     lookup = replace(next(t for t in PLAN.translations if isinstance(t, Lookup)), blank=None)
     plan = replace(PLAN, translations=(lookup,))
-    assert "rollout.E008" in {id for id, _message in found(plan)}
+    assert "rollout.E008" in {id for id, _message in problems(plan)}
 
 
 def of_legacy(column: Column, **more: Any) -> set[str | None]:
@@ -220,7 +220,7 @@ def of_legacy(column: Column, **more: Any) -> set[str | None]:
     lookup = next(t for t in PLAN.translations if isinstance(t, Lookup))
     table = replace(TABLE, columns={**TABLE.columns, lookup.legacy: column})
     plan = replace(PLAN, tables=(table,), translations=(replace(lookup, table=table, **more),))
-    return {id for id, _message in found(plan)}
+    return {id for id, _message in problems(plan)}
 
 
 @pytest.mark.parametrize("type_", ["character(8)", "integer", "text[]", "jsonb"])
@@ -245,7 +245,7 @@ def test_a_legacy_column_may_be_not_null() -> None:
 
 def test_a_rule_that_can_never_be_judged_is_e011() -> None:
     rules = (Rule(id="boundless", statistic="p95", action="warn"),)
-    assert found(replace(PLAN, rules=rules)) == [
+    assert problems(replace(PLAN, rules=rules)) == [
         ("rollout.E011", "Guardrail 'boundless' has no limit.")
     ]
 
@@ -253,7 +253,7 @@ def test_a_rule_that_can_never_be_judged_is_e011() -> None:
 def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -> None:
     lookup = next(t for t in PLAN.translations if isinstance(t, Lookup) and t.required)
     plan = replace(PLAN, translations=(replace(lookup, unknown="null"),))
-    assert "rollout.E020" in {id for id, _message in found(plan)}
+    assert "rollout.E020" in {id for id, _message in problems(plan)}
 
 
 def test_a_maintenance_window_that_never_opens_is_e053() -> None:
@@ -266,14 +266,14 @@ def test_a_maintenance_window_that_never_opens_is_e053() -> None:
         (MaintenanceWindow(time(22), time(22), "UTC"), "opens and closes at the same time."),
     ):
         phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
-        ((check, message),) = found(replace(PLAN, phases=phases))
+        ((check, message),) = problems(replace(PLAN, phases=phases))
         assert check == "rollout.E053"
         assert message.endswith(reason)
 
 
 def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> None:
     phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
-    assert [id for id, _message in found(replace(PLAN, phases=phases))] == ["rollout.E054"]
+    assert [id for id, _message in problems(replace(PLAN, phases=phases))] == ["rollout.E054"]
     items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
     plan = replace(PLAN, phases=phases, checklist=items)
-    assert [id for id, _message in found(plan)] == ["rollout.E052"]
+    assert [id for id, _message in problems(plan)] == ["rollout.E052"]

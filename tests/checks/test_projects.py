@@ -56,7 +56,7 @@ def test_missing_middleware_is_w062(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("queue", "found"),
+    ("queue", "problem_id"),
     [
         ({}, "rollout.E063"),
         ({"orm": "default"}, "rollout.W064"),
@@ -66,10 +66,10 @@ def test_missing_middleware_is_w062(settings: Any) -> None:
     ],
 )
 def test_a_queue_that_would_repeat_or_lose_work_is_told(
-    settings: Any, queue: dict[str, Any], found: str
+    settings: Any, queue: dict[str, Any], problem_id: str
 ) -> None:
     whole = queue if len(queue) == 0 or "orm" in queue else {**settings.Q_CLUSTER, **queue}
     settings.Q_CLUSTER = whole
     (problem,) = check_project()
-    assert problem.id == found
+    assert problem.id == problem_id
     assert "Q_CLUSTER" in str(problem.msg)

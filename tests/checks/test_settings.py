@@ -17,14 +17,14 @@ def test_settings_of_this_project_pass(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "found"), [("10.0.0.0/8", []), ("::1", []), ("10.0.0.0/33", ["rollout.E040"])]
+    ("network", "expected"), [("10.0.0.0/8", []), ("::1", []), ("10.0.0.0/33", ["rollout.E040"])]
 )
-def test_invalid_metrics_network_is_e040(settings: Any, network: str, found: list[str]) -> None:
-    assert ids(settings, METRICS={"NETWORKS": [network]}) == found
+def test_invalid_metrics_network_is_e040(settings: Any, network: str, expected: list[str]) -> None:
+    assert ids(settings, METRICS={"NETWORKS": [network]}) == expected
 
 
 @pytest.mark.parametrize(
-    ("hook", "found"),
+    ("hook", "expected"),
     [
         ({"URL": "https://x.example", "SECRET": "s"}, []),
         ({"URL": "https://x.example"}, ["rollout.W042"]),
@@ -34,13 +34,13 @@ def test_invalid_metrics_network_is_e040(settings: Any, network: str, found: lis
     ],
 )
 def test_webhooks_can_be_reached_and_say_who_sends(
-    settings: Any, hook: dict[str, Any], found: list[str]
+    settings: Any, hook: dict[str, Any], expected: list[str]
 ) -> None:
-    assert ids(settings, NOTIFICATIONS={"WEBHOOKS": {"chat": hook}}) == found
+    assert ids(settings, NOTIFICATIONS={"WEBHOOKS": {"chat": hook}}) == expected
 
 
 @pytest.mark.parametrize(
-    ("named", "found"),
+    ("named", "expected"),
     [
         ("", []),
         ("default", []),
@@ -51,14 +51,14 @@ def test_webhooks_can_be_reached_and_say_who_sends(
     ],
 )
 def test_the_server_for_rehearsals_is_an_alias_or_a_connection_string(
-    settings: Any, named: str, found: list[str]
+    settings: Any, named: str, expected: list[str]
 ) -> None:
-    assert ids(settings, REHEARSE_ON=named) == found
+    assert ids(settings, REHEARSE_ON=named) == expected
     assert all(message.hint for message in check_settings())
 
 
 @pytest.mark.parametrize(
-    ("configured", "found"),
+    ("configured", "expected"),
     [
         ({}, ["rollout.E045"]),
         ({"STORAGE": "no-such-alias"}, ["rollout.E045"]),
@@ -67,12 +67,14 @@ def test_the_server_for_rehearsals_is_an_alias_or_a_connection_string(
     ],
 )
 def test_the_storage_of_snapshots_is_named_on_purpose(
-    settings: Any, configured: dict[str, str], found: list[str]
+    settings: Any, configured: dict[str, str], expected: list[str]
 ) -> None:
-    assert ids(settings, SNAPSHOTS=configured) == found
+    assert ids(settings, SNAPSHOTS=configured) == expected
 
 
-@pytest.mark.parametrize(("value", "found"), [(True, []), (False, []), ("no", ["rollout.E046"])])
-def test_an_environment_is_protected_or_is_not(settings: Any, value: Any, found: list[str]) -> None:
+@pytest.mark.parametrize(("value", "expected"), [(True, []), (False, []), ("no", ["rollout.E046"])])
+def test_an_environment_is_protected_or_is_not(
+    settings: Any, value: Any, expected: list[str]
+) -> None:
     named = {"production": {"DATABASE": "default", "PROTECTED": value}}
-    assert ids(settings, ENVIRONMENTS=named) == found
+    assert ids(settings, ENVIRONMENTS=named) == expected

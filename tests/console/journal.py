@@ -241,7 +241,7 @@ def noted(rollout: Rollout | None, event: str = "phase started", **fields: Any) 
     return activity_log.record(cast(Event, event), on=rollout, **values, **data)
 
 
-def told(entry: LogEntry, **fields: Any) -> Delivery:
+def delivery(entry: LogEntry, **fields: Any) -> Delivery:
     """An entry on its way to a webhook."""
     values = {
         "channel": "webhook",

@@ -30,10 +30,10 @@ def test_locks_are_listed_once_the_strongest_first() -> None:
 
 def test_every_rollback_that_changes_anything_says_what_proves_it() -> None:
     plan = plans.get(PLAN)
-    said = {number: " ".join(previews.what_proves(plan, number)) for number in range(5)}
-    assert said[0] == ""
-    assert "No row of the application's tables is written." in said[1]
-    assert "unless type, status, created_at have the same fingerprint" in said[2]
-    assert "new columns with legacy ones" in said[3]
-    assert "with its archived value, or with its lookup row" in said[4]
-    assert not any("No row of" in said[number] for number in (2, 3, 4))
+    proofs = {number: " ".join(previews.what_proves(plan, number)) for number in range(5)}
+    assert proofs[0] == ""
+    assert "No row of the application's tables is written." in proofs[1]
+    assert "unless type, status, created_at have the same fingerprint" in proofs[2]
+    assert "new columns with legacy ones" in proofs[3]
+    assert "with its archived value, or with its lookup row" in proofs[4]
+    assert not any("No row of" in proofs[number] for number in (2, 3, 4))

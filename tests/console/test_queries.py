@@ -100,8 +100,8 @@ def pages_of(rollout: Rollout) -> list[str]:
         for number in range(5)
         for more in ("", "start/", "roll-back/")
     ]
-    found = ["/rollout/", *addresses_of_the_console(rollout), *of_phases]
-    return [address for address in dict.fromkeys(found) if last_part(address) not in ON_DEMAND]
+    addresses = ["/rollout/", *addresses_of_the_console(rollout), *of_phases]
+    return [address for address in dict.fromkeys(addresses) if last_part(address) not in ON_DEMAND]
 
 
 def more(rollout: Rollout) -> None:
@@ -114,7 +114,7 @@ def more(rollout: Rollout) -> None:
         journal.mismatching(report, str(number))
         journal.restored(journal.taken(rollout), state="done")
         journal.reviewed(rollout)
-        journal.told(journal.noted(rollout))
+        journal.delivery(journal.noted(rollout))
     # The phase stands as it did: one that failed is looked at more closely.
     journal.ran(rollout, 1)
 
@@ -165,7 +165,7 @@ def much_goes_on(rollout: Rollout) -> None:
     report = journal.audited(rollout, "mismatched", mismatched=1, stored_mismatches=1)
     journal.mismatching(report, "1")
     journal.audited(rollout, "running")
-    journal.told(journal.noted(rollout))
+    journal.delivery(journal.noted(rollout))
 
 
 def at_work(rollout: Rollout, phase: int, state: str) -> None:

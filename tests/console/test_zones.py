@@ -39,7 +39,7 @@ def test_no_page_names_a_moment_in_another_zone_than_its_readers(rollout: Rollou
     lead = browser_of("lead")
     lead.cookies["zone"] = "Asia%2FTokyo"
     pages = [*pages_of(rollout), "/rollout/log/"]
-    assert {page: found for page in pages if (found := zones_astray(lead, page))} == {}
+    assert {page: astray for page in pages if (astray := zones_astray(lead, page))} == {}
     log = lead.get("/rollout/log/").content.decode()
     assert "1 Mar 2026, 21:00:41 JST</time>." in log
     assert "1 Mar 2026, 21:00 JST</time>." in log

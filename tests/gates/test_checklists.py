@@ -21,7 +21,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def items(rollout: Rollout) -> dict[str, ItemStatus]:
-    return {one.item.id: one for one in checklist_of(Evidence(rollout, 1))}
+    return {entry.item.id: entry for entry in checklist_of(Evidence(rollout, 1))}
 
 
 def test_the_shipped_checklist_is_complete_once_phase_0_is_done_and_people_ticked(
@@ -70,8 +70,8 @@ def test_another_environment_is_unknown_where_there_is_none(rollout: Rollout) ->
 @pytest.fixture
 def staging(rollout: Rollout, settings: object) -> Rollout:
     """A second environment, which is the same database here."""
-    found = {"production": "default", "staging": "default"}
-    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": found}  # type: ignore[attr-defined]
+    environments = {"production": "default", "staging": "default"}
+    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": environments}  # type: ignore[attr-defined]
     return Rollout.objects.create(plan=rollout.plan, environment="staging")
 
 

@@ -140,18 +140,18 @@ class TestBounds:
         assert "error rate 0.0%" in message
 
     @pytest.mark.parametrize(
-        ("now", "said"),
+        ("now", "reason"),
         [({"seconds": 0.5}, "p95 "), ({"errors": 20}, "error rate 40.0%, above 5.0%")],
     )
     def test_slower_or_failing_it_fails(
-        self, rollout: Rollout, now: dict[str, float], said: str
+        self, rollout: Rollout, now: dict[str, float], reason: str
     ) -> None:
         ended(rollout, 10 * MINUTE)
         measured(20 * MINUTE)
         measured(timedelta(seconds=30), **now)  # type: ignore[arg-type]
         status, message = answer(InBounds(), rollout)
         assert status == "fail"
-        assert said in message
+        assert reason in message
         assert "Investigate" in message
 
     def test_without_calls_now_or_before_it_is_unknown(self, rollout: Rollout) -> None:
@@ -197,11 +197,11 @@ class TestProbes:
     ) -> None:
         with django_capture_on_commit_callbacks(execute=True):
             runner.ask_to_probe(rollout, actor=ADA)
-        (message,) = [one for one in rollouts.queued() if one.task.endswith("probe")]
+        (message,) = [message for message in rollouts.queued() if message.task.endswith("probe")]
         assert message.arguments[0] == rollout.pk
         before = rollouts_count()
-        found = probe_all(rollout)
-        assert [one.passed for one in found] == [True] * len(plans.get(rollout.plan).flows)
+        results = probe_all(rollout)
+        assert [result.passed for result in results] == [True] * len(plans.get(rollout.plan).flows)
         assert rollouts_count() == before
         assert answer(ProbesPassed(), rollout)[0] == "pass"
 

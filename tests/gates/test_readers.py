@@ -23,7 +23,7 @@ NAMES = {"properties": ["type", "status"]}
 
 
 @pytest.mark.parametrize(
-    ("sessions", "status", "said"),
+    ("sessions", "status", "reason"),
     [
         ([("shop/2.10", 4), ("shop/3.0", 1), ("rollout", 2), ("psql", 1)], "pass", "5 sessions"),
         ([("shop/2.9", 3), ("", 1)], "fail", "shop/2.9 (3)"),
@@ -34,11 +34,11 @@ NAMES = {"properties": ["type", "status"]}
     ],
 )
 def test_sessions_are_told_by_their_names(
-    sessions: list[tuple[str, int]], status: str, said: str
+    sessions: list[tuple[str, int]], status: str, reason: str
 ) -> None:
     result = check_sessions(GATE, sessions)
     assert result.status == status
-    assert said in result.message
+    assert reason in result.message
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_console_after_the_cutover_is_no_legacy_reader(
     make_now(rollout, actor_name="ada", source="shell")
     make_now(rollout, actor_name="ada", source="shell", sample=20)
     with rollouts.target() as opened:
-        told = opened.execute(
+        queries = opened.execute(
             "SELECT query FROM pg_stat_statements WHERE dbid ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())"
         ).fetchall()
-    assert [query for (query,) in told if reads_legacy(query, NAMES)] == []
+    assert [query for (query,) in queries if reads_legacy(query, NAMES)] == []

@@ -292,8 +292,8 @@ NOTHING = {"changes": [], "rows_changed": 0}
 
 
 def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Status, str]:
-    found = gates.check_gate(gate, gates.Evidence(rollout, number))
-    return found.status, found.message
+    result = gates.check_gate(gate, gates.Evidence(rollout, number))
+    return result.status, result.message
 
 
 def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: Rollout) -> None:
@@ -339,33 +339,33 @@ def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
 def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     rollout: Rollout,
 ) -> None:
-    def told(number: int = 3) -> tuple[Status, str]:
-        found = gates.check_gate(
+    def outcome(number: int = 3) -> tuple[Status, str]:
+        result = gates.check_gate(
             RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number)
         )
-        return found.status, found.message
+        return result.status, result.message
 
-    assert told() == ("pending", "Not rehearsed yet. No verified snapshot. Take one.")
+    assert outcome() == ("pending", "Not rehearsed yet. No verified snapshot. Take one.")
     snapshot = journal.taken(rollout)
-    assert told() == ("pending", "Not rehearsed yet. Rehearse the plan.")
+    assert outcome() == ("pending", "Not rehearsed yet. Rehearse the plan.")
     rehearsal = journal.rehearsed(snapshot)
     mine = Rehearsal.objects.filter(pk=rehearsal.pk)
-    status, message = told()
+    status, message = outcome()
     assert status == "pass"
     assert "50,012 rows went through phases 0 to 4 and back" in message
     mine.update(first_phase=4)
-    assert "started at phase 4. Rehearse from a snapshot taken before phase 3." in told()[1]
-    assert told(4)[0] == "pass"
+    assert "started at phase 4. Rehearse from a snapshot taken before phase 3." in outcome()[1]
+    assert outcome(4)[0] == "pass"
     mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
-    assert "is older than the 3 days that the plan allows" in told()[1]
+    assert "is older than the 3 days that the plan allows" in outcome()[1]
     mine.update(finished_at=NOW, plan_digest="another")
-    assert "used another version of the plan" in told()[1]
+    assert "used another version of the plan" in outcome()[1]
     journal.rehearsed(journal.taken(rollout), "failed", error="It broke.")
-    assert (told()[0], "failed: It broke." in told()[1]) == ("fail", True)
+    assert (outcome()[0], "failed: It broke." in outcome()[1]) == ("fail", True)
     cancelled = journal.rehearsed(journal.taken(rollout), "cancelled")
-    assert "failed: It broke." in told()[1], "a cancelled one says nothing"
+    assert "failed: It broke." in outcome()[1], "a cancelled one says nothing"
     Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
-    assert told() == (
+    assert outcome() == (
         "pending",
         f"Rehearsal {cancelled.pk} is running. Wait until it has finished.",
     )

@@ -110,9 +110,9 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
     )
     rollouts.carry_out(rollout, 0, 1)
     files.write(down=f"{ASKED}SELECT 1;")
-    said = "The SQL files of notes of phase 1 were edited after they were applied."
-    assert said in refused(lambda: runner.start(rollout, 2, actor=rollouts.ADA))
-    assert said in refused(lambda: runner.roll_back(rollout, 1, actor=rollouts.ADA))
+    reason = "The SQL files of notes of phase 1 were edited after they were applied."
+    assert reason in refused(lambda: runner.start(rollout, 2, actor=rollouts.ADA))
+    assert reason in refused(lambda: runner.roll_back(rollout, 1, actor=rollouts.ADA))
     gates = {gate.name: gate.status for gate in status_of(rollout).phases[2].gates}
     assert gates["SQL files unchanged"] == "fail"
     files.write()

@@ -30,9 +30,9 @@ class TestReadyz:
         answer = probe.get("/readyz")
         assert answer.status_code == 200
         assert answer.json()["status"] == "ready"
-        assert {name: one["ok"] for name, one in answer.json()["checks"].items()} == dict.fromkeys(
-            ("database", "migrations", "engine", "worker", "watchdog"), True
-        )
+        assert {
+            name: check["ok"] for name, check in answer.json()["checks"].items()
+        } == dict.fromkeys(("database", "migrations", "engine", "worker", "watchdog"), True)
         assert "no-store" in answer["Cache-Control"]
 
     def test_without_workers_it_is_not_and_says_which_and_what_to_do(self, probe: Client) -> None:

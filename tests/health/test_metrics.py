@@ -90,12 +90,14 @@ def test_phases_and_the_active_run_are_told(prometheus: Client, rollout: Rollout
     journal.ran(rollout, 0)
     journal.ran(rollout, 1)
     journal.ran(rollout, 2, "running", way="backward")
-    found = scrape(prometheus)
-    assert found.of("rollout_phase", **LABELS) == 2
+    metrics = scrape(prometheus)
+    assert metrics.of("rollout_phase", **LABELS) == 2
     for phase, state in ((0, "done"), (2, "running"), (4, "pending")):
-        assert found.of("rollout_phase_state", **LABELS, phase=phase, state=state) == 1
-        assert found.of("rollout_phase_state", **LABELS, phase=phase, state="failed") == 0
-    run = found.of("rollout_active_run_seconds", **LABELS, phase=2, way="backward", state="running")
+        assert metrics.of("rollout_phase_state", **LABELS, phase=phase, state=state) == 1
+        assert metrics.of("rollout_phase_state", **LABELS, phase=phase, state="failed") == 0
+    run = metrics.of(
+        "rollout_active_run_seconds", **LABELS, phase=2, way="backward", state="running"
+    )
     assert run is not None
     assert 0 <= run < 60
 
@@ -107,14 +109,14 @@ def test_processes_and_the_log_are_told(prometheus: Client, rollout: Rollout) ->
     assert before.of("rollout_processes", kind="worker") == 0
     assert before.of("rollout_last_seen_timestamp_seconds", kind="worker") is None
     journal.processes_run()
-    found = scrape(prometheus)
-    assert found.of("rollout_processes", kind="worker") == 1
-    assert found.of("rollout_last_seen_timestamp_seconds", kind="watchdog") == pytest.approx(
+    metrics = scrape(prometheus)
+    assert metrics.of("rollout_processes", kind="worker") == 1
+    assert metrics.of("rollout_last_seen_timestamp_seconds", kind="watchdog") == pytest.approx(
         timezone.now().timestamp(), abs=60
     )
-    assert found.of("rollout_events_total", **LABELS, event="phase failed") == 2
-    assert found.of("rollout_queue_messages") == 0
-    assert found.of("rollout_target_up", environment="production") == 1
+    assert metrics.of("rollout_events_total", **LABELS, event="phase failed") == 2
+    assert metrics.of("rollout_queue_messages") == 0
+    assert metrics.of("rollout_target_up", environment="production") == 1
 
 
 def test_a_job_counts_on_when_its_lanes_become_the_journals(
@@ -133,20 +135,20 @@ def test_a_job_counts_on_when_its_lanes_become_the_journals(
             [job.pk],
         )
         try:
-            found = scrape(prometheus)
+            metrics = scrape(prometheus)
         finally:
             connection.execute("DELETE FROM rollout.lanes WHERE job = %s", [job.pk])
-    assert found.of("rollout_backfill_scanned_rows_total", **labels) == 1050
-    assert found.of("rollout_backfill_updated_rows_total", **labels) == 940
-    assert found.of("rollout_backfill_working_seconds_total", **labels) == 1.75
-    assert found.of("rollout_backfill_quarantined_rows", **labels) == 2
-    assert found.of("rollout_backfill_progress_ratio", **labels) == 0.25
-    assert found.of("rollout_backfill_workers", **labels) == 1
+    assert metrics.of("rollout_backfill_scanned_rows_total", **labels) == 1050
+    assert metrics.of("rollout_backfill_updated_rows_total", **labels) == 940
+    assert metrics.of("rollout_backfill_working_seconds_total", **labels) == 1.75
+    assert metrics.of("rollout_backfill_quarantined_rows", **labels) == 2
+    assert metrics.of("rollout_backfill_progress_ratio", **labels) == 0.25
+    assert metrics.of("rollout_backfill_workers", **labels) == 1
     job.scanned, job.updated, job.finished_at = 60, 50, timezone.now()
     job.save()
-    found = scrape(prometheus)
-    assert found.of("rollout_backfill_scanned_rows_total", **labels) == 1060
-    assert found.of("rollout_backfill_progress_ratio", **labels) is None
+    metrics = scrape(prometheus)
+    assert metrics.of("rollout_backfill_scanned_rows_total", **labels) == 1060
+    assert metrics.of("rollout_backfill_progress_ratio", **labels) is None
 
 
 def test_audits_findings_rules_and_snapshots_are_told(prometheus: Client, rollout: Rollout) -> None:
@@ -167,21 +169,21 @@ def test_audits_findings_rules_and_snapshots_are_told(prometheus: Client, rollou
         acting=True,
     )
     journal.taken(rollout)
-    found = scrape(prometheus)
-    assert found.of("rollout_audit_rows", **LABELS, mode="full", category="wrong") == 5
-    assert found.of("rollout_audit_mismatched_rows", **LABELS, mode="full") == 3
-    assert found.of("rollout_open_findings", **LABELS, waived="no") == 2
-    assert found.of("rollout_open_findings", **LABELS, waived="yes") == 1
-    assert found.of("rollout_rule_broken", **LABELS, rule="slow", action="pause") == 1
-    assert found.of("rollout_rule_acting", **LABELS, rule="slow", action="pause") == 1
-    assert found.of("rollout_snapshot_verified_timestamp_seconds", **LABELS)
+    metrics = scrape(prometheus)
+    assert metrics.of("rollout_audit_rows", **LABELS, mode="full", category="wrong") == 5
+    assert metrics.of("rollout_audit_mismatched_rows", **LABELS, mode="full") == 3
+    assert metrics.of("rollout_open_findings", **LABELS, waived="no") == 2
+    assert metrics.of("rollout_open_findings", **LABELS, waived="yes") == 1
+    assert metrics.of("rollout_rule_broken", **LABELS, rule="slow", action="pause") == 1
+    assert metrics.of("rollout_rule_acting", **LABELS, rule="slow", action="pause") == 1
+    assert metrics.of("rollout_snapshot_verified_timestamp_seconds", **LABELS)
 
 
 def test_operations_are_true_histograms_that_survive_thinning(prometheus: Client) -> None:
-    one, other = Recorder(), Recorder()
+    first, other = Recorder(), Recorder()
     calls = [0.0004, 0.0015, 0.02, 0.02, 0.3, 60.0]
     for number, seconds in enumerate(calls * 2):
-        process = (one, other)[number % 2]
+        process = (first, other)[number % 2]
         process.add(
             "search",
             modes=("legacy", "both"),
@@ -190,28 +192,28 @@ def test_operations_are_true_histograms_that_survive_thinning(prometheus: Client
             queries=3,
             failed=seconds > 1,
         )
-    one.flush()
+    first.flush()
     other.flush()
     from rollout.models import Measurement
 
     assert Measurement.objects.all().delete()[0] == 2
-    found = scrape(prometheus)
+    metrics = scrape(prometheus)
     labels = {"operation": "search", "read_mode": "legacy", "write_mode": "both"}
     name = "rollout_operation_duration_seconds"
     buckets = sorted(
         (float(dict(key)["le"]), value)
-        for (n, key), value in found.items()
+        for (n, key), value in metrics.items()
         if n == f"{name}_bucket"
     )
     assert len(buckets) == len(collector.BOUNDS) + 1
     for bound, count in buckets:
         # Exact wherever a duration does not share its bucket with the bound.
         assert count == 2 * sum(seconds <= bound for seconds in calls)
-    assert found.of(f"{name}_count", **labels) == 12
-    assert found.of(f"{name}_sum", **labels) == pytest.approx(2 * sum(calls))
-    assert found.of("rollout_operation_errors_total", **labels) == 2
-    assert found.of("rollout_operation_queries_total", **labels) == 36
-    assert found.of("rollout_operation_database_seconds_total", **labels) == pytest.approx(
+    assert metrics.of(f"{name}_count", **labels) == 12
+    assert metrics.of(f"{name}_sum", **labels) == pytest.approx(2 * sum(calls))
+    assert metrics.of("rollout_operation_errors_total", **labels) == 2
+    assert metrics.of("rollout_operation_queries_total", **labels) == 36
+    assert metrics.of("rollout_operation_database_seconds_total", **labels) == pytest.approx(
         sum(calls)
     )
 
@@ -226,11 +228,11 @@ def test_an_environment_that_is_away_takes_no_other_figure_along(
     journal.processes_run()
     connections["default"].settings_dict["NAME"] = "there is none"
     try:
-        found = scrape(prometheus)
+        metrics = scrape(prometheus)
     finally:
         connections["default"].settings_dict["NAME"] = usual
-    assert found.of("rollout_target_up", environment="production") == 0
-    assert found.of("rollout_processes", kind="worker") == 1
+    assert metrics.of("rollout_target_up", environment="production") == 0
+    assert metrics.of("rollout_processes", kind="worker") == 1
 
 
 def test_it_asks_the_journal_as_often_however_much_there_is(
@@ -276,7 +278,7 @@ def test_the_document_lists_exactly_the_figures_with_kind_and_labels() -> None:
         r"^\| `(rollout_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M
     )
     listed = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    assert listed == {name: (one.kind, one.labels) for name, one in FAMILIES.items()}
+    assert listed == {name: (family.kind, family.labels) for name, family in FAMILIES.items()}
 
 
 @pytest.mark.parametrize("document", ["grafana-dashboard.json", "prometheus-alerts.yml"])

@@ -92,14 +92,14 @@ def barriers_of(site: Site, addresses: list[str], *, who: str = "root") -> dict[
     with site.visitor(who) as visitor:
         for address in addresses:
             visitor.open(address)
-            found = visitor.barriers()
+            barriers = visitor.barriers()
             visitor.page.emulate_media(color_scheme="dark")
-            found += [f"dark: {line}" for line in visitor.barriers(colours_alone=True)]
+            barriers += [f"dark: {line}" for line in visitor.barriers(colours_alone=True)]
             visitor.page.emulate_media(color_scheme="light")
-            found += visitor.problems
+            barriers += visitor.problems
             visitor.problems.clear()
-            if found:
-                wrong[address] = found
+            if barriers:
+                wrong[address] = barriers
     return wrong
 
 

@@ -82,11 +82,11 @@ class Visitor:
         )
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
-        found = self.page.evaluate(RUN_AXE, only)
+        violations = self.page.evaluate(RUN_AXE, only)
         ours: list[str] = [] if colours_alone else self.page.evaluate(OURS)
         return ours + [
             f"{violation['id']}: {node['html'][:200]} {node['failureSummary']}"
-            for violation in found
+            for violation in violations
             for node in violation["nodes"]
         ]
 

@@ -17,9 +17,9 @@ NO_FAILURE = {Event.BLOCKER_CANCELLED}
 
 @pytest.mark.parametrize("event", list(Event))
 def test_event_that_says_failed_or_cancelled_is_told_as_a_failure(event: Event) -> None:
-    said = f"{event.value} {event.headline}".lower().split()
-    bad = bool({"failed", "cancelled", "refused"} & set(said)) and "retry" not in said
-    bad = bad and "retried" not in said and event not in NO_FAILURE
+    words = f"{event.value} {event.headline}".lower().split()
+    bad = bool({"failed", "cancelled", "refused"} & set(words)) and "retry" not in words
+    bad = bad and "retried" not in words and event not in NO_FAILURE
     assert (event.kind == Kind.FAILED) or not bad
     assert event.headline[0].isupper()
     assert len(event) <= 40, "the journal's column is no longer"
@@ -38,11 +38,11 @@ def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failur
 
 
 def test_audit_is_told_by_its_result() -> None:
-    told = {
+    kinds = {
         status: kind_of("audit done", audit_status=status)
         for status in ("clean", "mismatched", "inconclusive")
     }
-    assert told == {
+    assert kinds == {
         "clean": Kind.OTHER,
         "mismatched": Kind.MISMATCHES,
         "inconclusive": Kind.FAILED,

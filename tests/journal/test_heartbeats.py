@@ -22,13 +22,13 @@ def seen(kind: str, ago: timedelta = timedelta(), *, name: str = "") -> None:
 @pytest.mark.django_db
 class TestLiveness:
     def test_where_nothing_was_ever_seen_both_messages_name_the_command(self) -> None:
-        found = liveness()
-        assert not found.worker_alive
-        assert not found.watchdog_alive
-        assert found.worker_seen_at is None
-        assert "No worker online (never seen)" in found.message
-        assert "manage.py qcluster" in found.message
-        assert "manage.py rollout watchdog" in found.message
+        state = liveness()
+        assert not state.worker_alive
+        assert not state.watchdog_alive
+        assert state.worker_seen_at is None
+        assert "No worker online (never seen)" in state.message
+        assert "manage.py qcluster" in state.message
+        assert "manage.py rollout watchdog" in state.message
 
     def test_process_seen_just_now_is_alive(self) -> None:
         seen(WORKER)
@@ -44,21 +44,21 @@ class TestLiveness:
     def test_a_worker_that_was_silent_for_twelve_seconds_is_said_not_to_run(self) -> None:
         seen(WATCHDOG)
         seen(WORKER, timedelta(seconds=12))
-        found = liveness()
-        assert not found.worker_alive
-        assert found.worker_seen_at is not None
-        assert found.message == (
-            f"No worker online (last seen {in_words(found.worker_seen_at)}): queued work waits "
+        state = liveness()
+        assert not state.worker_alive
+        assert state.worker_seen_at is not None
+        assert state.message == (
+            f"No worker online (last seen {in_words(state.worker_seen_at)}): queued work waits "
             "until one starts. Start it: manage.py qcluster."
         )
 
     def test_a_silent_watchdog_is_told_from_a_silent_worker(self) -> None:
         seen(WORKER)
         seen(WATCHDOG, SILENCE)
-        found = liveness()
-        assert (found.worker_alive, found.watchdog_alive) == (True, False)
-        assert "manage.py rollout watchdog" in found.message
-        assert "qcluster" not in found.message
+        state = liveness()
+        assert (state.worker_alive, state.watchdog_alive) == (True, False)
+        assert "manage.py rollout watchdog" in state.message
+        assert "qcluster" not in state.message
 
     def test_the_worker_seen_last_counts(self) -> None:
         seen(WATCHDOG)

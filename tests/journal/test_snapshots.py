@@ -90,8 +90,8 @@ def test_one_that_is_older_than_the_plan_allows_is_pending(
 ) -> None:
     phase_done(rollout, 2, timedelta(hours=-2))
     snapshot(rollout, -minutes * MINUTE)
-    found, message = answer(rollout)
-    assert found == status
+    outcome, message = answer(rollout)
+    assert outcome == status
     assert ("older than the 1 h that the plan allows" in message) == (status == "pending")
 
 

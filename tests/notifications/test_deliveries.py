@@ -86,8 +86,8 @@ class TestWhoIsTold:
         for event in ("phase failed", "phase done", "step done"):
             journal.noted(rollout, event)
         deliveries.collect()
-        told = Delivery.objects.order_by("pk").values_list("recipient", "entry__event")
-        assert list(told) == [
+        deliveries_made = Delivery.objects.order_by("pk").values_list("recipient", "entry__event")
+        assert list(deliveries_made) == [
             ("usual", "phase failed"),
             ("failures", "phase failed"),
             ("usual", "phase done"),
@@ -104,8 +104,8 @@ class TestWhoIsTold:
         journal.noted(other, "phase failed")
         journal.noted(rollout, "phase done")
         deliveries.collect()
-        told = Delivery.objects.order_by("pk").values_list("recipient", "entry__plan")
-        assert list(told) == [("chat", "another"), ("grace", journal.PLAN)]
+        deliveries_made = Delivery.objects.order_by("pk").values_list("recipient", "entry__plan")
+        assert list(deliveries_made) == [("chat", "another"), ("grace", journal.PLAN)]
 
     def test_entries_are_looked_at_once(self, rollout: Rollout, chat: Receiver) -> None:
         journal.noted(rollout, "phase failed")
@@ -163,7 +163,7 @@ class TestDelivery:
         carry_out()
         assert chat.events == ["phase started", "phase failed", "retried"]
         assert chat.received[0].headers["webhook-id"] == chat.received[1].headers["webhook-id"]
-        assert {one.error for one in Delivery.objects.all()} == {""}
+        assert {delivery.error for delivery in Delivery.objects.all()} == {""}
 
     def test_one_that_is_never_taken_is_given_up_and_the_next_has_its_turn(
         self, rollout: Rollout, chat: Receiver, monkeypatch: pytest.MonkeyPatch
@@ -284,8 +284,8 @@ class TestMail:
 def test_deliveries_of_long_ago_are_forgotten_and_their_entries_kept(rollout: Rollout) -> None:
     entry = journal.noted(rollout)
     long_ago = timezone.now() - timedelta(days=91)
-    journal.told(entry, state="delivered", finished_at=long_ago)
-    journal.told(journal.noted(rollout), state="waiting")
+    journal.delivery(entry, state="delivered", finished_at=long_ago)
+    journal.delivery(journal.noted(rollout), state="waiting")
     deliveries.delete_old()
-    assert [one.state for one in Delivery.objects.all()] == ["waiting"]
+    assert [delivery.state for delivery in Delivery.objects.all()] == ["waiting"]
     assert LogEntry.objects.filter(pk=entry.pk).exists()

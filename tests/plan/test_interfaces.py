@@ -44,8 +44,8 @@ def test_a_file_has_the_schema_in_force_or_that_of_the_next_phase(done: int) -> 
 
 def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -> None:
     text = interfaces.once_done(SHIPPED, live(3), 0, done=3)
-    found = interfaces.verdict(SHIPPED, live(3), text, done=3)
-    assert found.message == (
+    verdict = interfaces.verdict(SHIPPED, live(3), text, done=3)
+    assert verdict.message == (
         "Matches neither the current schema, after phase 2, nor the schema after phase 3. "
         "Line 7: expected “currency: string | null;”, found “description: string;”. "
         "It has the schema before phase 1."
@@ -66,17 +66,17 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
 ) -> None:
     gates.invalidate()
     viewer = journal.browser_of("viewer")
-    told = (
+    notice = (
         "types.ts: Matches neither the current schema, after phase 2, nor the schema after phase 3"
     )
     for page in (PAGE, f"{PAGE}phases/2/"):
         text = text_of(viewer, page)
-        assert told in text
+        assert notice in text
         assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
         assert f'href="{PAGE}phases/2/types.ts"' in text
         assert f'href="{PAGE}phases/3/types.ts"' in text
-    assert told not in text_of(viewer, f"{PAGE}phases/1/")
-    assert told in cli("show", PLAN)[1]
+    assert notice not in text_of(viewer, f"{PAGE}phases/1/")
+    assert notice in cli("show", PLAN)[1]
 
 
 def test_the_file_of_a_phase_downloads_and_fits_then(

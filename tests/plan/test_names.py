@@ -17,10 +17,10 @@ def test_an_identifier_of_any_parts_fits_in_what_postgresql_keeps(parts: list[st
     assert len(identifier(*parts).encode()) <= 63
 
 
-@given(one=st.text(CHARACTERS, max_size=100), other=st.text(CHARACTERS, max_size=100))
-def test_different_names_stay_different_however_alike_they_begin(one: str, other: str) -> None:
+@given(name=st.text(CHARACTERS, max_size=100), other=st.text(CHARACTERS, max_size=100))
+def test_different_names_stay_different_however_alike_they_begin(name: str, other: str) -> None:
     prefix = "a name that is long enough to be cut off in the middle of what tells "
-    assert (identifier(prefix, one) == identifier(prefix, other)) == (one == other)
+    assert (identifier(prefix, name) == identifier(prefix, other)) == (name == other)
 
 
 def test_a_short_name_is_left_as_it_is() -> None:

@@ -54,7 +54,7 @@ def plan_with(files: SqlFiles) -> Plan:
     )
 
 
-def told(files: SqlFiles) -> list[tuple[str | None, str]]:
+def problems(files: SqlFiles) -> list[tuple[str | None, str]]:
     return [(problem.id, str(problem.msg)) for problem in check_plan(plan_with(files))]
 
 
@@ -75,7 +75,7 @@ def test_a_file_is_a_step_with_the_statements_that_its_comments_describe(tmp_pat
         Lock(LockMode.ROW_SHARE, "Sales.Order"),
     )
     assert step.backward(BIGINT.plan) == step.downs
-    assert told(files) == []
+    assert problems(files) == []
 
 
 def test_a_name_says_what_a_file_does_not_and_numbers_give_the_order(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_name_says_what_a_file_does_not_and_numbers_give_the_order(tmp_path: P
     assert second.id == "after-that"
     assert first.backward(BIGINT.plan) == ()
     assert files.of_phase(2) == ()
-    assert told(files) == []
+    assert problems(files) == []
 
 
 def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: Path) -> None:
@@ -130,8 +130,10 @@ def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: P
 )
 def test_what_a_file_lacks_or_hides_is_e050(tmp_path: Path, up: str, what: str) -> None:
     files = written(tmp_path, f010_a_up=up)
-    found = told(files)
-    assert any(id_ == "rollout.E050" and what in message for id_, message in found), found
+    problem_list = problems(files)
+    assert any(id_ == "rollout.E050" and what in message for id_, message in problem_list), (
+        problem_list
+    )
     # Nothing of such a file would be carried out.
     assert all(step.ups == () for step in files.steps)
 
@@ -142,7 +144,7 @@ def test_files_astray_numbers_used_twice_and_files_that_no_phase_uses_are_told(
     good = f"{HEAD}{ASKED}SELECT 1"
     files = written(tmp_path, f010_a_up=good, f010_b_up=good, f020_c_down=good, f030_d_up=good)
     (tmp_path / "notes.sql").write_text("SELECT 1")
-    messages = [message for _, message in told(files)]
+    messages = [message for _, message in problems(files)]
     assert "010_b.up.sql has the number of 010_a.up.sql." in messages
     assert any(message.startswith("020_c.down.sql has no .up.sql file") for message in messages)
     assert any(message.startswith("notes.sql has no .up.sql file") for message in messages)

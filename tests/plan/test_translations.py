@@ -25,12 +25,12 @@ def test_a_mapping_is_named_by_plan_table_and_column_and_fits() -> None:
 
 
 def test_the_aliases_of_two_lookups_differ_even_where_their_names_are_as_long_as_can_be() -> None:
-    one, other = (
+    first, other = (
         Lookup(table=BIGINT.table, legacy="kind", column="c" * 62 + end, lookup_table="kinds")
         for end in "ab"
     )
-    assert one.mapping_alias != other.mapping_alias
-    assert len(one.mapping_alias) <= 63
+    assert first.mapping_alias != other.mapping_alias
+    assert len(first.mapping_alias) <= 63
 
 
 def test_a_legacy_text_of_null_is_the_blank_text() -> None:

@@ -70,7 +70,7 @@ def test_an_interface_is_named_after_its_table(table: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "difference"),
+    ("text", "difference"),
     [
         ("a\nb\nc\n", ""),
         ("a\r\nb  \r\nc", ""),
@@ -80,5 +80,5 @@ def test_an_interface_is_named_after_its_table(table: str, name: str) -> None:
         ("a\n\nb\nc\n", "Line 2: expected “b”, found an empty line."),
     ],
 )
-def test_the_first_line_that_differs_is_named(found: str, difference: str) -> None:
-    assert first_difference("a\nb\nc\n", found) == difference
+def test_the_first_line_that_differs_is_named(text: str, difference: str) -> None:
+    assert first_difference("a\nb\nc\n", text) == difference

@@ -27,12 +27,14 @@ rows = st.lists(
 
 
 @given(rows)
-def test_csv_gives_every_cell_back_and_none_begins_a_formula(found: list[dict[str, str]]) -> None:
-    text = "".join(as_csv(found))
+def test_csv_gives_every_cell_back_and_none_begins_a_formula(
+    exported: list[dict[str, str]],
+) -> None:
+    text = "".join(as_csv(exported))
     heading, *lines = csv.reader(io.StringIO(text, newline=""))
     assert heading == list(COLUMNS)
-    assert len(lines) == len(found)
-    for line, row in zip(lines, found, strict=True):
+    assert len(lines) == len(exported)
+    for line, row in zip(lines, exported, strict=True):
         for cell, name in zip(line, COLUMNS, strict=True):
             shown = cell.lstrip("".join(map(chr, SPACES)))
             assert not shown.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
@@ -43,8 +45,8 @@ def test_csv_gives_every_cell_back_and_none_begins_a_formula(found: list[dict[st
 
 
 @given(rows)
-def test_json_gives_every_value_back(found: list[dict[str, str]]) -> None:
-    assert json.loads("".join(as_json(found))) == found
+def test_json_gives_every_value_back(exported: list[dict[str, str]]) -> None:
+    assert json.loads("".join(as_json(exported))) == exported
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def test_a_spreadsheets_ways_are_understood() -> None:
     ],
 )
 def test_wrong_lines_are_named_and_nothing_is_read(data: bytes, line: int, words: str) -> None:
-    found = problems(data)
-    assert found[0].line == line
-    assert words in found[0].message
+    wrong = problems(data)
+    assert wrong[0].line == line
+    assert words in wrong[0].message
 
 
 def test_lines_are_counted_as_an_editor_counts_them() -> None:

@@ -29,7 +29,7 @@ def quiet() -> Iterator[None]:
 
 
 def answers(row: Rollout, phase: int) -> dict[str, str]:
-    return {each.step.id: each.answer for each in reruns.verify(row, phase).steps}
+    return {step.step.id: step.answer for step in reruns.verify(row, phase).steps}
 
 
 def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing(
@@ -41,8 +41,8 @@ def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing
     assert "applied  dual-write: Already applied." in out
     assert "looks    audit: Read-only." in out
     assert everything(committed_db) == before
-    code, said = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
-    assert code == 0, said
+    code, output = carry_out(forward_script(plans.get(PLAN), 2), committed_db, tmp_path)
+    assert code == 0, output
     assert everything(committed_db) == before
     code, out, _ = cli("verify", PLAN, "2", "--json")
     assert (code, json.loads(out)["changes_nothing"]) == (0, True)
@@ -92,8 +92,8 @@ def test_a_question_that_takes_too_long_is_given_up_on_the_page(
     filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with rollouts.locked("LOCK property_images"):
-        found = reruns.verify(filled, 2, seconds=1)
-    of_step = {each.step.id: each for each in found.steps}
+        verified = reruns.verify(filled, 2, seconds=1)
+    of_step = {step.step.id: step for step in verified.steps}
     assert of_step["backfill-images"].answer == "unknown"
     assert of_step["backfill"].answer == "applied"
-    assert found.verdict == "Unknown whether running phase 2 again would change something."
+    assert verified.verdict == "Unknown whether running phase 2 again would change something."

@@ -105,8 +105,8 @@ def test_contents_of_a_column_decide_its_translation(
     before = connection.execute("SELECT * FROM orders ORDER BY id").fetchall()
     for number in range(4):
         do_phase(target, connection, plan, number)
-    found = connection.execute("SELECT paid, is_paid FROM orders GROUP BY 1, 2").fetchall()
-    assert dict(found) == {"yes": True, "no": False, "Y": True, None: False}
+    pairs = connection.execute("SELECT paid, is_paid FROM orders GROUP BY 1, 2").fetchall()
+    assert dict(pairs) == {"yes": True, "no": False, "Y": True, None: False}
     for number in reversed(range(4)):
         undo_phase(target, connection, plan, number)
     assert connection.execute("SELECT * FROM orders ORDER BY id").fetchall() == before
@@ -157,7 +157,7 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "said"),
+    ("table", "column", "reason"),
     [
         ("nowhere", "a", "Table 'nowhere' not found."),
         ("mixed", "a", "Table 'mixed' not found. Did you mean 'Mixed'?"),
@@ -169,7 +169,7 @@ def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
     ],
 )
 def test_column_without_a_possible_plan_is_refused_with_advice(
-    connection: Connection, table: str, column: str, said: str
+    connection: Connection, table: str, column: str, reason: str
 ) -> None:
     connection.execute(
         'CREATE TABLE "Mixed" ("Id" integer PRIMARY KEY, "Kind" text,'
@@ -178,7 +178,7 @@ def test_column_without_a_possible_plan_is_refused_with_advice(
     )
     with pytest.raises((TableNotFound, CannotScaffold)) as refused:
         scaffolded(connection, table, column)
-    assert str(refused.value).startswith(said)
+    assert str(refused.value).startswith(reason)
 
 
 def test_the_text_reads_as_if_somebody_had_written_it(connection: Connection) -> None:

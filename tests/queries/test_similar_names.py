@@ -12,8 +12,8 @@ def value(text: str, rows: int, *, name: str | None = None, why: str = "exact") 
 
 def suggestion(values: list[Value], text: str) -> str | None:
     review = Review(values, sorted({v.name for v in values if v.name}), True, True)
-    found = Suggestions(review).of_all(values).get(text.lower())
-    return f"{found.name}: {found.why}" if found else None
+    match = Suggestions(review).of_all(values).get(text.lower())
+    return f"{match.name}: {match.why}" if match else None
 
 
 @pytest.mark.parametrize(

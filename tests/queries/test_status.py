@@ -151,7 +151,7 @@ def test_names_that_are_unknown_are_told_with_those_that_are_known(db: None) -> 
 
 
 def test_every_plan_is_listed_in_every_environment(db: None) -> None:
-    assert [(one.plan, one.environment) for one in all_rollouts()] == [
+    assert [(listed.plan, listed.environment) for listed in all_rollouts()] == [
         (rollouts.PLAN, "production")
     ]
 
@@ -186,7 +186,7 @@ def fill_the_journal(rollout: Rollout, times: int) -> None:
     [
         status_of,
         lambda rollout: [steps_of(status_of(rollout), number) for number in range(5)],
-        lambda rollout: [status_of(one) for one in all_rollouts()],
+        lambda rollout: [status_of(listed) for listed in all_rollouts()],
     ],
     ids=["status_of", "steps_of", "all_rollouts"],
 )

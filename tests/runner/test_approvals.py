@@ -39,7 +39,7 @@ def plan_with(*own: Gate, description: str = "", destructive: bool = False) -> P
         gates=own,
         steps=(step(id=f"x{description}", description="Try", flow="tests.rollouts.flow"),),
     )
-    phases = tuple(phase if n == PHASE else one for n, one in enumerate(TINY.phases))
+    phases = tuple(phase if n == PHASE else other for n, other in enumerate(TINY.phases))
     return replace(TINY, name="signed", phases=phases, rules=())  # type: ignore[arg-type]
 
 
@@ -67,15 +67,15 @@ def known(db: None):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def rollout(known: Known) -> Rollout:
-    found = find_rollout("signed", "production")
+    signed = find_rollout("signed", "production")
     PhaseRun.objects.create(
-        rollout=found,
+        rollout=signed,
         phase=0,
         state=RunState.DONE,
         actor_name="ada",
         finished_at=timezone.now(),
     )
-    return found
+    return signed
 
 
 @pytest.fixture(autouse=True)
@@ -122,14 +122,14 @@ class TestApprovals:
         )
 
     def test_another_lead_starts_what_one_approved(self, rollout: Rollout, known: Known) -> None:
-        one = approve(rollout, known, "grace")
+        approval = approve(rollout, known, "grace")
         assert (
             "Approved by grace. Another lead, signed in by name, must start the phase."
             in refusal(rollout, rollouts.person("grace"))
         )
         run = start(rollout, "ada")
-        one.refresh_from_db()
-        assert one.run == run
+        approval.refresh_from_db()
+        assert approval.run == run
         gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert (gate["name"], gate["status"]) == ("approved", "pass")
 
@@ -176,17 +176,17 @@ class TestApprovals:
     def test_withdrawn_it_does_not_count_and_is_withdrawn_once(
         self, rollout: Rollout, known: Known
     ) -> None:
-        one = approve(rollout, known, "grace")
-        runner.withdraw(one, actor=rollouts.person("mary"))
+        approval = approve(rollout, known, "grace")
+        runner.withdraw(approval, actor=rollouts.person("mary"))
         assert "withdrawn by mary" in refusal(rollout, rollouts.person())
         with pytest.raises(Refused, match="mary has already withdrawn it"):
-            runner.withdraw(one, actor=rollouts.person("mary"))
+            runner.withdraw(approval, actor=rollouts.person("mary"))
 
     def test_it_is_for_one_start(self, rollout: Rollout, known: Known) -> None:
-        one = approve(rollout, known, "grace")
+        approval = approve(rollout, known, "grace")
         start(rollout, "ada")
         with pytest.raises(Refused, match="was already used to start phase "):
-            runner.withdraw(one, actor=rollouts.person("grace"))
+            runner.withdraw(approval, actor=rollouts.person("grace"))
         end(rollout)
         roll_back(rollout)
         assert "used by an earlier start" in refusal(rollout, rollouts.person())
@@ -275,10 +275,10 @@ class TestOverrides:
 
     def test_override_with_a_reason_starts_the_phase(self, rollout: Rollout) -> None:
         assert "Not run yet: " in refusal(rollout, ADA)
-        one = self.override(rollout)
+        override = self.override(rollout)
         run = runner.start(rollout, PHASE, actor=ADA)
-        one.refresh_from_db()
-        assert one.run == run
+        override.refresh_from_db()
+        assert override.run == run
         gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert gate["overridden"] == {"by": "ada", "confirmed_by": "", "reason": REASON}
         assert REASON in LogEntry.objects.get(event="gate overridden").message
@@ -299,15 +299,15 @@ class TestOverrides:
         self, rollout: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
-        one = self.override(rollout, "ada")
+        override = self.override(rollout, "ada")
         assert "Not run yet: " in refusal(rollout, ADA)
         with pytest.raises(Refused, match="another lead must confirm it"):
-            runner.confirm_override(one, actor=rollouts.person("ada"))
+            runner.confirm_override(override, actor=rollouts.person("ada"))
         with pytest.raises(Refused, match="Only a named user"):
-            runner.confirm_override(one, actor=ADA)
-        runner.confirm_override(one, actor=rollouts.person("grace"))
+            runner.confirm_override(override, actor=ADA)
+        runner.confirm_override(override, actor=rollouts.person("grace"))
         with pytest.raises(Refused, match="grace has already confirmed this override"):
-            runner.confirm_override(one, actor=rollouts.person("mary"))
+            runner.confirm_override(override, actor=rollouts.person("mary"))
         tick = SignOff.objects.create(
             rollout=rollout, phase=PHASE, kind="approval", actor_name="ada", at=timezone.now()
         )
@@ -319,9 +319,9 @@ class TestOverrides:
         self, rollout: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed()))
-        one = self.override(rollout, "ada")
+        override = self.override(rollout, "ada")
         with pytest.raises(Refused, match="its overrides need no second lead"):
-            runner.confirm_override(one, actor=rollouts.person("grace"))
+            runner.confirm_override(override, actor=rollouts.person("grace"))
 
     def test_two_leads_who_each_override_a_gate_have_not_confirmed_one_another(
         self, rollout: Rollout, known: Known
@@ -338,15 +338,15 @@ class TestOverrides:
         self, rollout: Rollout, known: Known, how: str
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
-        one = self.override(rollout)
+        override = self.override(rollout)
         if how == "expired":
             SignOff.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         elif how == "withdrawn":
-            runner.withdraw(one, actor=rollouts.person("mary"))
+            runner.withdraw(override, actor=rollouts.person("mary"))
         else:
             known.use(plan_with(ProbesPassed(), destructive=True, description="-changed"))
         with pytest.raises(Refused, match="is no longer valid"):
-            runner.confirm_override(one, actor=rollouts.person("grace"))
+            runner.confirm_override(override, actor=rollouts.person("grace"))
         assert "Not run yet: " in refusal(rollout, ADA)
 
     def test_what_cannot_be_is_not_overridden(self, rollout: Rollout) -> None:
@@ -382,9 +382,9 @@ class TestChecklist:
         assert "1 of 1 items open: Everyone was told." in refusal(rollout, ADA)
         runner.tick(rollout, "told", actor=rollouts.person("grace"))
         runner.tick(rollout, "told", actor=ADA)
-        (one,) = gates.checklists.checklist_of(Evidence(rollout, PHASE))
-        assert one.tick is not None
-        assert one.tick.actor_name == "grace"
+        (entry,) = gates.checklists.checklist_of(Evidence(rollout, PHASE))
+        assert entry.tick is not None
+        assert entry.tick.actor_name == "grace"
         runner.untick(rollout, "told", actor=ADA)
         runner.untick(rollout, "told", actor=ADA)
         assert "Everyone was told" in refusal(rollout, ADA)
@@ -431,11 +431,11 @@ class Approving(RuleBasedStateMachine):
             return
         seen = digest(self.known) if reads_now else "0123456789ab"
         try:
-            one = runner.approve(self.rollout, PHASE, seen=seen, actor=rollouts.person(who))
+            approval = runner.approve(self.rollout, PHASE, seen=seen, actor=rollouts.person(who))
         except Refused:
             assert not reads_now
             return
-        self.given[who], self.valid[who] = one, True
+        self.given[who], self.valid[who] = approval, True
         self.rejected.pop(who, None)
 
     @rule(who=st.sampled_from(LEADS))

@@ -105,16 +105,16 @@ def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_t
     assert not LogEntry.objects.filter(event__startswith="blocker").exists()
 
     press = {"began_at": blocker.began_at, "how": "end"}
-    said = lead.post(address, press, follow=True).content.decode()
-    assert "no longer blocks" in said
+    text = lead.post(address, press, follow=True).content.decode()
+    assert "no longer blocks" in text
     wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
     entry = LogEntry.objects.get(event="blocker ended")
     assert entry.actor == "lead"
     assert entry.data["query"] == HOLDS
     assert entry.data["pid"] == blocker.pid
     assert not StepRun.objects.exclude(standing=None).exists()
-    said = lead.post(address, press, follow=True).content.decode()
-    assert "no action was taken" in said
+    text = lead.post(address, press, follow=True).content.decode()
+    assert "no action was taken" in text
 
 
 def test_a_wait_ends_on_the_page_when_the_transaction_does(waiting: PhaseRun) -> None:

@@ -56,11 +56,11 @@ def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
     rollout = find_rollout(PLAN, "staging")
     assert rollout in all_rollouts()
     with target_of("staging").connect() as connection:
-        found = connection.execute(
+        counts = connection.execute(
             "SELECT (SELECT count(*) FROM properties), reltuples FROM pg_class"
             " WHERE oid = 'properties'::regclass"
         ).fetchone()
-    assert found == (300, 300.0), "the planner knows how many rows there are"
+    assert counts == (300, 300.0), "the planner knows how many rows there are"
     rollouts.carry_out(rollout, 0, 1, 2)
     assert modes_of(PLAN, rollout.environment).write == "both"
     assert modes_of(PLAN, properties.environment).write == "legacy"
@@ -81,13 +81,13 @@ def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
 def test_names_are_free_and_plain(properties: Rollout, snapshot: Snapshot) -> None:
     made_from(snapshot)
     assert environments.free_name(PLAN) == f"staging-{PLAN}"
-    for name, said in (
+    for name, reason in (
         ("production", "Environment production already exists"),
         ("staging", "Environment staging already exists"),
         ('x"; DROP', "Invalid name"),
         ("a" * 41, "Invalid name"),
     ):
-        with pytest.raises(runner.Refused, match=said):
+        with pytest.raises(runner.Refused, match=reason):
             runner.make_staging(snapshot, name=name, actor=ADA)
 
 

@@ -17,9 +17,9 @@ SPLIT = {"apt": Decision("Apartment"), "Condominium": Decision("Condo")}
 
 @pytest.fixture
 def lookup() -> Lookup:
-    found = plans.get(rollouts.PLAN).translations[0]
-    assert isinstance(found, Lookup)
-    return found
+    translation = plans.get(rollouts.PLAN).translations[0]
+    assert isinstance(translation, Lookup)
+    return translation
 
 
 def rows_like(pattern: str) -> int:

@@ -19,14 +19,14 @@ from tests.rollouts import ADA, Person
 def at_once(*presses: Callable[[], PhaseRun]) -> list[PhaseRun | str]:
     """Press from as many threads, each with its own connection; what each was told."""
     barrier = threading.Barrier(len(presses))
-    told: list[PhaseRun | str] = []
+    outcomes: list[PhaseRun | str] = []
 
     def press(verb: Callable[[], PhaseRun]) -> None:
         try:
             barrier.wait()
-            told.append(verb())
+            outcomes.append(verb())
         except runner.Refused as refusal:
-            told.append(str(refusal))
+            outcomes.append(str(refusal))
         finally:
             connection.close()
 
@@ -35,17 +35,17 @@ def at_once(*presses: Callable[[], PhaseRun]) -> list[PhaseRun | str]:
         thread.start()
     for thread in threads:
         thread.join()
-    return told
+    return outcomes
 
 
 def test_leads_who_press_start_at_the_same_moment_start_it_once(tiny: Rollout) -> None:
     for _ in range(5):
         PhaseRun.objects.all().delete()
-        told = at_once(
+        outcomes = at_once(
             *(lambda who=who: runner.start(tiny, 0, actor=Person(who)) for who in "abcd")
         )
-        runs = [answer for answer in told if isinstance(answer, PhaseRun)]
-        refusals = [answer for answer in told if isinstance(answer, str)]
+        runs = [answer for answer in outcomes if isinstance(answer, PhaseRun)]
+        refusals = [answer for answer in outcomes if isinstance(answer, str)]
         assert len(runs) == 1
         assert len(refusals) == 3
         winner = runs[0].actor_name
@@ -55,30 +55,30 @@ def test_leads_who_press_start_at_the_same_moment_start_it_once(tiny: Rollout) -
 
 def test_a_start_and_a_rollback_at_the_same_moment_do_not_both_happen(tiny: Rollout) -> None:
     rollouts.carry_out(tiny, 0)
-    told = at_once(
+    outcomes = at_once(
         lambda: runner.start(tiny, 1, actor=ADA), lambda: runner.roll_back(tiny, 0, actor=ADA)
     )
-    assert sum(isinstance(answer, PhaseRun) for answer in told) == 1
+    assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
 
 
 def test_leads_who_resume_at_the_same_moment_queue_it_once(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     rollouts.lose_the_queue()
     runner.pause(tiny, actor=ADA)
-    told = at_once(*(lambda: runner.resume(tiny, actor=ADA) for _ in range(3)))
-    assert sum(isinstance(answer, PhaseRun) for answer in told) == 1
+    outcomes = at_once(*(lambda: runner.resume(tiny, actor=ADA) for _ in range(3)))
+    assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
     assert [message.arguments for message in rollouts.queued()] == [(run.pk, run.token)]
 
 
 def test_what_was_true_before_somebody_else_was_done_is_asked_again(tiny: Rollout) -> None:
     """A press that waited while another's phase came to its end does not carry it out twice."""
-    told: list[str] = []
+    refusals: list[str] = []
 
     def press() -> None:
         try:
             runner.start(tiny, 0, actor=ADA)
         except runner.Refused as refusal:
-            told.append(str(refusal))
+            refusals.append(str(refusal))
         finally:
             connection.close()
 
@@ -98,7 +98,7 @@ def test_what_was_true_before_somebody_else_was_done_is_asked_again(tiny: Rollou
             [tiny.pk],
         )
     thread.join()
-    assert told == ["Phase 0 is already complete. Roll it back to run it again."]
+    assert refusals == ["Phase 0 is already complete. Roll it back to run it again."]
     assert PhaseRun.objects.count() == 1
 
 

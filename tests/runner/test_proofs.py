@@ -45,16 +45,16 @@ def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: 
         f" WHERE name = 'Castle') WHERE id = '{key}'"
     )
     run = rollouts.carry_back(contracted, 4)
-    told = (
+    proof = (
         "300 rows compared with the archive: 299 not written since are identical to it, 1 written "
         "since match their lookup rows; none differs."
     )
-    assert told in run.steps.get(step="drop-legacy").result
-    assert told in page_of(4)
+    assert proof in run.steps.get(step="drop-legacy").result
+    assert proof in page_of(4)
     jobs = BackfillJob.objects.filter(kind="proof").order_by("pk")
     assert [job.scanned for job in jobs] == [300, 300]
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=jobs[1].pk)
-    assert entry.message == f"Proof, properties: {told}"
+    assert entry.message == f"Proof, properties: {proof}"
     rollouts.carry_back(contracted, 3, 2)
     (clear,) = BackfillJob.objects.filter(kind="clear", table="properties")
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=clear.pk)
@@ -168,11 +168,11 @@ class TestTheRollbackOfTheCutover:
         rollouts.execute("UPDATE properties SET property_type_id = 1")
         rollouts.execute("UPDATE properties SET property_status_id = 1")
         run = rollouts.carry_back(enforced, 3)
-        told = "300 rows compared: the legacy columns match the new ones; none differs."
-        assert told in run.steps.get(step="cut-over").result
-        assert told in page_of(3)
+        proof = "300 rows compared: the legacy columns match the new ones; none differs."
+        assert proof in run.steps.get(step="cut-over").result
+        assert proof in page_of(3)
         assert LogEntry.objects.filter(
-            event="backfill done", message=f"Proof, properties: {told}"
+            event="backfill done", message=f"Proof, properties: {proof}"
         ).exists()
 
     def test_rows_that_differ_fail_it_by_the_exit_status_and_a_repair_beside_it_lets_it_end(

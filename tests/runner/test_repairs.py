@@ -54,14 +54,14 @@ def damage(change: str, rows: int = 1, *, where: str = "true") -> list[str]:
         # Checked at once: a table with checks to come cannot be altered.
         other.execute("SET CONSTRAINTS ALL IMMEDIATE")
         other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
-        found = other.execute(
+        damaged = other.execute(
             f"UPDATE properties SET {change} WHERE id IN (SELECT id FROM properties WHERE {where}"
             " ORDER BY id LIMIT %s) RETURNING id::text".encode(),
             [rows],
         ).fetchall()
         other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
-    assert len(found) == rows
-    return [key for (key,) in found]
+    assert len(damaged) == rows
+    return [key for (key,) in damaged]
 
 
 def versions() -> dict[str, Any]:
@@ -180,10 +180,10 @@ class TestARepair:
         run = repair(filled, categories=["computed_differs"])
         assert changed(before) == set(keys)
         assert run.phase == 2
-        found = run.repair
-        assert (found.before, found.after) == ({"computed_differs": 3}, {})
-        assert (found.rows_expected, found.rows_repaired) == (3, 3)
-        assert {example["before"] for example in found.examples} == {"EUR"}
+        result = run.repair
+        assert (result.before, result.after) == ({"computed_differs": 3}, {})
+        assert (result.rows_expected, result.rows_repaired) == (3, 3)
+        assert {example["before"] for example in result.examples} == {"EUR"}
         started = LogEntry.objects.get(event="repair started")
         assert started.data["before"] == {"computed_differs": 3}
         assert len(started.data["examples"]) == 3
@@ -463,11 +463,11 @@ class TestBothDirections:
 
 
 def wait_for(run: PhaseRun, state: RunState, seconds: float = 60) -> None:
-    def told() -> str:
+    def state_now() -> str:
         run.refresh_from_db()
         return f"{run}: {run.error}"
 
-    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=told)
+    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=state_now)
 
 
 def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(

@@ -39,9 +39,11 @@ def table(name: str, *, key: tuple[str, ...] = ("id",), **columns: r.Column | st
 
     A key that is not told is a bigint.
     """
-    told = {column: r.Column(of) if isinstance(of, str) else of for column, of in columns.items()}
-    keys = {column: r.Column("bigint", null=False) for column in key if column not in told}
-    return r.Table(name=name, key=key, columns={**keys, **told})
+    described = {
+        column: r.Column(of) if isinstance(of, str) else of for column, of in columns.items()
+    }
+    keys = {column: r.Column("bigint", null=False) for column in key if column not in described}
+    return r.Table(name=name, key=key, columns={**keys, **described})
 
 
 STATUS = Lookup(

@@ -97,12 +97,12 @@ ALTER TABLE parcel ADD loud text GENERATED ALWAYS AS (upper(remark)) STORED;
 def take(parcels: Scenario) -> tuple[Archive, Recorded]:
     with (
         parcels.target.connect() as connection,
-        exported(connection, parcels.plan, CONTROL) as found,
+        exported(connection, parcels.plan, CONTROL) as export,
     ):
         programs = find_programs(connection.info.server_version // 10_000)
-        whole = b"".join(dump(programs, parcels.target, found, CONTROL))
-        needed = prerequisites(programs, parcels.target, found, CONTROL)
-    recorded = Recorded(found.contents, needed, found.left_out)
+        whole = b"".join(dump(programs, parcels.target, export, CONTROL))
+        needed = prerequisites(programs, parcels.target, export, CONTROL)
+    recorded = Recorded(export.contents, needed, export.left_out)
     return Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
 
 
@@ -182,8 +182,8 @@ def known(plan: r.Plan) -> Iterator[Rollout]:
         plans._plans.remove(plan)
 
 
-def of_trial(found: Preflight | Readiness) -> list[Item]:
-    return [item for item in found.items if item.name == "trial of a snapshot"]
+def of_trial(findings: Preflight | Readiness) -> list[Item]:
+    return [item for item in findings.items if item.name == "trial of a snapshot"]
 
 
 def scratch_databases() -> int:
@@ -200,16 +200,16 @@ def test_what_no_snapshot_can_be_restored_of_stops_phase_0_and_the_rest_is_taken
     parcels: Rollout,
 ) -> None:
     rollouts.execute("".join([UNRESTORABLE, *NEEDS.values()]))
-    (told,) = of_trial(readiness_of(parcels))
-    assert (told.level, told.phase) == ("blocks", 3)
-    assert "The trigger public.parcel touch cannot be recreated from the dump" in told.evidence
-    assert told.advice == "Drop it or define it differently, then take another snapshot."
+    (finding,) = of_trial(readiness_of(parcels))
+    assert (finding.level, finding.phase) == ("blocks", 3)
+    assert "The trigger public.parcel touch cannot be recreated from the dump" in finding.evidence
+    assert finding.advice == "Drop it or define it differently, then take another snapshot."
     with pytest.raises(runner.Refused, match="“trial of a snapshot”: No snapshot of parcel can"):
         rollouts.start(parcels, 0)
 
     rollouts.execute("DROP TRIGGER touch ON parcel")
-    (told,) = of_trial(look_before(parcels, 0))
-    assert told.level == "pass"
+    (finding,) = of_trial(look_before(parcels, 0))
+    assert finding.level == "pass"
     assert of_trial(look_before(parcels, 1)) == []
     rollouts.snapshot_of(parcels)
     assert scratch_databases() == 0
@@ -219,16 +219,16 @@ def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
     parcels: Rollout, settings: Any
 ) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
-    (told,) = of_trial(look_before(parcels, 0))
-    assert told.level == "unknown"
-    assert "pg_dump/pg_restore not found in /nowhere" in told.evidence
+    (finding,) = of_trial(look_before(parcels, 0))
+    assert finding.level == "unknown"
+    assert "pg_dump/pg_restore not found in /nowhere" in finding.evidence
 
 
 def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) -> None:
     lock = "SELECT pg_advisory_lock(hashtext('rollout trial of a snapshot'))"
     with rollouts.locked(lock):
-        (told,) = of_trial(look_before(parcels, 0))
-    assert (told.level, told.evidence) == (
+        (finding,) = of_trial(look_before(parcels, 0))
+    assert (finding.level, finding.evidence) == (
         "unknown",
         "Could not be tested: Another test of a snapshot is running.",
     )

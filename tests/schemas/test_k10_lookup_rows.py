@@ -209,9 +209,9 @@ def test_k10_c_the_review_tells_of_a_value_whose_insert_came_to_nothing(
         "DELETE FROM parcel WHERE status = 'open'",
     )
     counts = mapping.counts_of(made.connection, STATUS, mapping.EVERY_TEXT)
-    found = mapping.review(made.connection, made.plan, STATUS, counts)
-    assert {value.text for value in found.values if value.is_unused} == {"never kept", "open"}
-    assert found.unused == 2
+    review = mapping.review(made.connection, made.plan, STATUS, counts)
+    assert {value.text for value in review.values if value.is_unused} == {"never kept", "open"}
+    assert review.unused == 2
 
 
 def test_k10_the_preflight_tells_what_is_left_of_rows_that_the_application_makes(

@@ -155,7 +155,7 @@ def test_the_check_takes_a_successor_that_is_built_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unique", "said"),
+    ("unique", "reason"),
     [
         ("CREATE UNIQUE INDEX room_one ON room (person, kind);", "room_one (kind, person)"),
         ("ALTER TABLE room ADD UNIQUE (kind, person);", "room_kind_person_key (kind, person)"),
@@ -169,11 +169,11 @@ def test_the_check_takes_a_successor_that_is_built_in_time() -> None:
     ],
 )
 def test_what_is_unique_by_a_legacy_column_and_has_no_successor_blocks_phase_0(
-    unique: str, said: str, scenario: MakeScenario, server: Target
+    unique: str, reason: str, scenario: MakeScenario, server: Target
 ) -> None:
     rooms = scenario(ROOM + unique, plan_of(KIND))
     item = rooms.item(0, "uniqueness of room (kind)")
-    assert said in item.evidence
+    assert reason in item.evidence
     with pytest.raises(RefusedByPreflight):
         rooms.carry_out(0)
 

@@ -130,7 +130,7 @@ def of_data(type_: str) -> r.Plan:
 
 
 @pytest.mark.parametrize(
-    ("type_", "one", "other"),
+    ("type_", "first", "other"),
     [
         ("json", '{"tier": "gold"}', '{"tier": "tin"}'),
         ("point", "(1,2)", "(3,4)"),
@@ -138,9 +138,9 @@ def of_data(type_: str) -> r.Plan:
     ],
 )
 def test_a_column_whose_type_has_no_equality_is_followed_by_its_text(
-    scenario: MakeScenario, server: Target, type_: str, one: str, other: str
+    scenario: MakeScenario, server: Target, type_: str, first: str, other: str
 ) -> None:
-    goes_through(scenario, type_, one, other)
+    goes_through(scenario, type_, first, other)
 
 
 def test_a_column_of_xml_is_followed_by_its_text(scenario: MakeScenario, old: Target) -> None:
@@ -148,10 +148,10 @@ def test_a_column_of_xml_is_followed_by_its_text(scenario: MakeScenario, old: Ta
     goes_through(scenario, "xml", "<a/>", "<b/>")
 
 
-def goes_through(scenario: MakeScenario, type_: str, one: str, other: str) -> None:
+def goes_through(scenario: MakeScenario, type_: str, first: str, other: str) -> None:
     accounts = scenario(
         f"CREATE TABLE account (id bigint PRIMARY KEY, data {type_});"
-        f"INSERT INTO account SELECT g, '{one}' FROM generate_series(1, 5) g;",
+        f"INSERT INTO account SELECT g, '{first}' FROM generate_series(1, 5) g;",
         of_data(type_),
     )
     accounts.carry_out(0, 1, 2)

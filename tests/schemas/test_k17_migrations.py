@@ -96,9 +96,11 @@ def checked() -> set[str | None]:
     return {message.id for message in check_migrations(databases=["default"])}
 
 
-def item(found: Rollout, phase: int) -> Item:
-    (one,) = (i for i in look_before(found, phase).items if i.name == "migrations of the project")
-    return one
+def item(rollout: Rollout, phase: int) -> Item:
+    (finding,) = (
+        i for i in look_before(rollout, phase).items if i.name == "migrations of the project"
+    )
+    return finding
 
 
 def test_a_migration_that_is_not_applied_and_meets_the_plan_is_told_of_and_no_other(
@@ -112,12 +114,12 @@ def test_a_migration_that_is_not_applied_and_meets_the_plan_is_told_of_and_no_ot
     ):
         for operation, what in operations.items():
             project(operation)
-            told = item_of(plan, "production", 3)
-            assert told.level == level, operation
+            finding = item_of(plan, "production", 3)
+            assert finding.level == level, operation
             assert checked() == {id_}, operation
-            assert "properties.0002_next is not applied yet, and" in told.evidence
-            assert f"{what}." in told.evidence, operation
-            assert "SeparateDatabaseAndState" in told.advice
+            assert "properties.0002_next is not applied yet, and" in finding.evidence
+            assert f"{what}." in finding.evidence, operation
+            assert "SeparateDatabaseAndState" in finding.advice
     project(*HARMLESS)
     assert checked() == set()
     assert item(filled, 3).evidence == "No migration touches the plan's columns."
@@ -136,21 +138,21 @@ def test_migrate_is_refused_before_it_takes_the_legacy_column_and_told_of_if_it_
     assert rollouts.ask("SELECT count(status) > 0 FROM properties")
 
     call_command("migrate", skip_checks=True, verbosity=0)
-    told = item(filled, 3)
-    assert told.level == "warns"
-    assert "after phase 1 started, and drops properties.status." in told.evidence
-    assert "on the Schema page" in told.advice
-    assert told in readiness_of(filled).items
+    finding = item(filled, 3)
+    assert finding.level == "warns"
+    assert "after phase 1 started, and drops properties.status." in finding.evidence
+    assert "on the Schema page" in finding.advice
+    assert finding in readiness_of(filled).items
 
 
 def test_before_phase_1_a_migration_may_come_first_and_one_that_did_is_no_alarm(
     properties: Rollout, project: Migrate
 ) -> None:
     project(f"m.AlterField({STATUS}, field=models.TextField(null=True, db_index=True))")
-    told = item(properties, 0)
-    assert (told.level, told.phase) == ("blocks", 0)
+    finding = item(properties, 0)
+    assert (finding.level, finding.phase) == ("blocks", 0)
     assert checked() == {"rollout.W071"}, "nothing of the plan's is there to be broken yet"
-    assert "Or apply it before phase 1" in told.advice
+    assert "Or apply it before phase 1" in finding.advice
     call_command("migrate", skip_checks=False, verbosity=0)
     assert item(properties, 0).level == "pass"
     rollouts.carry_out(properties, 0, 1)

@@ -229,7 +229,7 @@ def test_search_that_follows_a_decision_is_no_mismatch(rollout: Rollout, here: H
     listing = newest()
     rollouts.execute(f"UPDATE properties SET type = 'apt' WHERE id = '{listing.id}'")
     here.work_off()
-    (lookup,) = (one for one in plans.get(PLAN).lookups if one.legacy == "type")
+    (lookup,) = (lookup for lookup in plans.get(PLAN).lookups if lookup.legacy == "type")
     runner.review_mapping(rollout, lookup, {"apt": Decision("Loft")}, actor=ADA)
     for text in ("Loft", "apt"):
         rollouts.execute(f"UPDATE properties SET type = '{text}' WHERE id = '{listing.id}'")

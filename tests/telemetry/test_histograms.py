@@ -14,8 +14,8 @@ shares = st.sampled_from([0.01, 0.5, 0.95, 0.99, 1.0])
 
 def histogram_of(seconds: list[float]) -> Histogram:
     histogram = Histogram()
-    for one in seconds:
-        histogram.add(one)
+    for duration in seconds:
+        histogram.add(duration)
     return histogram
 
 
@@ -27,7 +27,7 @@ def test_a_quantile_is_off_by_no_more_than_the_error(seconds: list[float], share
 
 @given(st.lists(durations, max_size=5))
 def test_histograms_added_up_are_the_histogram_of_all(parts: list[list[float]]) -> None:
-    together = histogram_of([one for part in parts for one in part])
+    together = histogram_of([duration for part in parts for duration in part])
     assert total(histogram_of(part) for part in parts) == together
     assert len(together) == sum(map(len, parts))
 

@@ -32,14 +32,14 @@ def nothing_measured_yet(db: None) -> Iterator[None]:
 def measured() -> dict[str, Measurement]:
     """What was measured since the test began, by operation, whatever the interval."""
     recorder.flush()
-    found: dict[str, Measurement] = {}
+    totals: dict[str, Measurement] = {}
     for row in Measurement.objects.all():
-        if row.operation in found:
-            found[row.operation].calls += row.calls
-            found[row.operation].errors += row.errors
+        if row.operation in totals:
+            totals[row.operation].calls += row.calls
+            totals[row.operation].errors += row.errors
         else:
-            found[row.operation] = row
-    return found
+            totals[row.operation] = row
+    return totals
 
 
 def orders(request: HttpRequest) -> HttpResponse:
@@ -73,10 +73,10 @@ def test_a_block_counts_its_calls_queries_and_time_in_the_database() -> None:
         with operation("search"), connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.01)")
             cursor.execute("SELECT 1")
-    found = measured()["search"]
-    assert (found.calls, found.errors, found.queries) == (3, 0, 6)
-    assert found.database_seconds >= 0.03
-    assert sum(found.durations.values()) == 3
+    search = measured()["search"]
+    assert (search.calls, search.errors, search.queries) == (3, 0, 6)
+    assert search.database_seconds >= 0.03
+    assert sum(search.durations.values()) == 3
 
 
 def test_an_exception_is_an_error_and_goes_on() -> None:
@@ -104,8 +104,8 @@ def test_an_operation_inside_another_is_part_of_it() -> None:
 def test_the_modes_in_which_it_ran_are_known() -> None:
     with operation("update"), current_modes(PLAN):
         pass
-    found = measured()["update"]
-    assert (found.read_mode, found.write_mode) == ("legacy", "legacy")
+    update = measured()["update"]
+    assert (update.read_mode, update.write_mode) == ("legacy", "legacy")
 
 
 def test_a_request_is_measured_under_the_name_that_its_view_gives(

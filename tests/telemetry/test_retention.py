@@ -59,11 +59,11 @@ def test_sums_and_quantiles_stay_what_they_were(rows: list[tuple[int, str, int]]
     downsample(now=NOW)
     after = stats_by_operation(long_ago, NOW)
     assert set(after) == set(before)
-    for operation, found in after.items():
+    for operation, row in after.items():
         then = before[operation]
-        assert (found.calls, found.errors, found.queries) == (then.calls, then.errors, then.queries)
-        assert found.durations == then.durations
-        assert found.database_seconds == pytest.approx(then.database_seconds)
+        assert (row.calls, row.errors, row.queries) == (then.calls, then.errors, then.queries)
+        assert row.durations == then.durations
+        assert row.database_seconds == pytest.approx(then.database_seconds)
     assert downsample(now=NOW) == 0
 
 

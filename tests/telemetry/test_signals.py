@@ -31,6 +31,6 @@ def figures(*, ms: float, calls: int = 100, errors: int = 0) -> OperationStats:
 def test_application_is_compared_with_its_baseline(
     now: OperationStats, before: OperationStats, status: str
 ) -> None:
-    found = judge(now, before)
-    assert found.status == status
-    assert found.reason
+    signal = judge(now, before)
+    assert signal.status == status
+    assert signal.reason

@@ -37,7 +37,7 @@ def test_a_sample_holds_the_tables_the_server_and_what_was_executed(
     assert first.server["connections"] >= 1
     assert first.statements is None, "there was nothing to compare with"
 
-    def told() -> bool:
+    def is_counted() -> bool:
         """Whether what is executed now stands in the next sample."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.02), %s AS seen", ["x"])
@@ -48,11 +48,11 @@ def test_a_sample_holds_the_tables_the_server_and_what_was_executed(
         if newest.statements is None:
             pytest.skip("the server does not load pg_stat_statements")
         query = "SELECT pg_sleep($1), $2 AS seen"
-        found = [(s["calls"], s["rows"]) for s in newest.statements if s["query"] == query]
-        return found == [(1, 1)]
+        counted = [(s["calls"], s["rows"]) for s in newest.statements if s["query"] == query]
+        return counted == [(1, 1)]
 
     # The server holds a fixed number of statements: those of tests beside this one may oust it.
-    assert any(told() for _ in range(10))
+    assert any(is_counted() for _ in range(10))
 
     # A table that somebody holds is left out, and nobody waits for it.
     with rollouts.locked("LOCK TABLE properties"):
@@ -77,7 +77,7 @@ def test_old_samples_are_kept_seldom_and_their_statements_together() -> None:
     samples = list(DatabaseSample.objects.all())
     assert len(samples) < 140
     assert {s.seconds for s in samples} == {10, 60}
-    calls = sum(one["calls"] for s in samples for one in s.statements or [])
+    calls = sum(statement["calls"] for s in samples for statement in s.statements or [])
     assert calls == len(range(600, 7200, 60))
     positions = [s.server["wal_bytes"] for s in samples]
     assert positions == sorted(positions)

@@ -138,17 +138,17 @@ def _rows(url: str) -> dict[str, Any]:
         rollout=production, state=SnapshotState.FAILED, plan_digest=plans.get(PLAN).digest
     )
     there = embedded.database_name(url)
-    found = {
+    rehearsals = {
         name: _environment(name, database, snapshot)
         for name, database in (("dead", "no_such_database"), ("complete", there), ("fresh", there))
     }
     for phase in range(5):
-        _done(found["complete"], phase)
+        _done(rehearsals["complete"], phase)
     for phase in range(3):
-        _done(found["dead"], phase)
+        _done(rehearsals["dead"], phase)
     _write_what_is_kept_no_longer(production)
     _make_view_that_is_out_of_date()
-    return {"filled": production, "snapshot": snapshot, **found}
+    return {"filled": production, "snapshot": snapshot, **rehearsals}
 
 
 def _write_what_is_kept_no_longer(rollout: Rollout) -> None:
@@ -265,7 +265,7 @@ def test_news_are_collected_and_delivered(site: Site) -> None:
         Event.PHASE_FAILED, "Told.", actor="ada", source="web", on=site.filled
     )
     site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
-    site.sees(lambda: entry.pk in [one.json["data"]["entry"] for one in site.chat.taken])
+    site.sees(lambda: entry.pk in [delivery.json["data"]["entry"] for delivery in site.chat.taken])
 
 
 @proves("lost runs")

@@ -258,10 +258,10 @@ def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     journal.audited(tiny, categories={"ok": 90, "missing": 10})
     clock.window()
     assert rollouts.state_of(run) == RunState.RUNNING
-    found = journal.audited(tiny, categories={"ok": 98, "wrong": 2})
+    audit = journal.audited(tiny, categories={"ok": 98, "wrong": 2})
     clock.window()
     assert rollouts.state_of(run) == RunState.PAUSING
-    assert f"2 rows with wrong values found (audit {found.pk})" in (
+    assert f"2 rows with wrong values found (audit {audit.pk})" in (
         LogEntry.objects.get(event="paused by rule").message
     )
 

@@ -32,22 +32,22 @@ def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> Sc
     )
 
 
-def its_time_has_come(one: ScheduledStart, ago: timedelta = timedelta(seconds=1)) -> None:
-    ScheduledStart.objects.filter(pk=one.pk).update(at=timezone.now() - ago)
+def its_time_has_come(start: ScheduledStart, ago: timedelta = timedelta(seconds=1)) -> None:
+    ScheduledStart.objects.filter(pk=start.pk).update(at=timezone.now() - ago)
     # Time comes as a watchdog sees it.
     ClockWatch().look()
 
 
 def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> None:
-    one = schedule(tiny)
+    start = schedule(tiny)
     Watchdog().look()
     assert not tiny.runs.exists()
-    its_time_has_come(one)
+    its_time_has_come(start)
     Watchdog().look()
     assert scheduled_starts.start_due() == 0
     run = tiny.runs.get()
-    one.refresh_from_db()
-    assert (run.actor_name, one.state) == ("ada", ScheduleState.STARTED)
+    start.refresh_from_db()
+    assert (run.actor_name, start.state) == ("ada", ScheduleState.STARTED)
     assert LogEntry.objects.get(event="phase started").source == "watchdog"
 
 
@@ -72,8 +72,8 @@ def test_two_that_look_at_once_start_it_once(tiny: Rollout) -> None:
 def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
     tiny: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = schedule(tiny)
-    its_time_has_come(one)
+    start = schedule(tiny)
+    its_time_has_come(start)
 
     def dies(*_: object, **_fields: object) -> None:
         raise SystemExit("killed")
@@ -97,9 +97,9 @@ def test_a_killed_watchdog_is_no_reason_to_miss_it(
     with stopped_after(
         manage_process("rollout", "watchdog", env=env, log=tmp_path / "first")
     ) as first:
-        one = schedule(rollout)
+        start = schedule(rollout)
         os.kill(first.pid, signal.SIGKILL)
-    its_time_has_come(one)
+    its_time_has_come(start)
     with stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "second")):
         wait_until(
             lambda: PhaseRun.objects.filter(rollout=rollout, state=RunState.DONE).exists(),
@@ -109,39 +109,39 @@ def test_a_killed_watchdog_is_no_reason_to_miss_it(
 
 
 def test_gates_at_the_time_of_the_start_count(tiny: Rollout) -> None:
-    one = schedule(tiny, phase=1)
-    its_time_has_come(one)
+    start = schedule(tiny, phase=1)
+    its_time_has_come(start)
     scheduled_starts.start_due()
-    one.refresh_from_db()
-    assert one.state == ScheduleState.NOT_STARTED
-    assert one.outcome == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.")
+    start.refresh_from_db()
+    assert start.state == ScheduleState.NOT_STARTED
+    assert start.outcome == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.")
     entry = LogEntry.objects.get(event="scheduled start refused")
-    assert entry.message.endswith(one.outcome)
+    assert entry.message.endswith(start.outcome)
     assert not tiny.runs.exists()
 
 
 @pytest.mark.parametrize("reason", ["late", "another phase", "no lead any more"])
 def test_phase_changed_since_it_was_scheduled_is_not_started(tiny: Rollout, reason: str) -> None:
     lead = rollouts.person()
-    one = runner.schedule_start(tiny, 0, at=timezone.now() + HOUR, zone="UTC", actor=lead)
-    its_time_has_come(one, HOUR if reason == "late" else timedelta(seconds=1))
+    start = runner.schedule_start(tiny, 0, at=timezone.now() + HOUR, zone="UTC", actor=lead)
+    its_time_has_come(start, HOUR if reason == "late" else timedelta(seconds=1))
     if reason == "another phase":
         ScheduledStart.objects.update(phase_digest="another")
     if reason == "no lead any more":
         lead.groups.clear()
     scheduled_starts.start_due()
-    one.refresh_from_db()
+    start.refresh_from_db()
     assert {
         "late": "more than 10 minutes late",
         "another phase": "changed after it was scheduled",
         "no lead any more": "ada no longer has permission to start phases",
-    }[reason] in one.outcome
+    }[reason] in start.outcome
     assert not tiny.runs.exists()
 
 
 def test_scheduled_start_can_be_cancelled_and_scheduled_again(tiny: Rollout) -> None:
-    one = schedule(tiny)
-    its_time_has_come(one)
+    start = schedule(tiny)
+    its_time_has_come(start)
     runner.unschedule(tiny, actor=Person("grace"))
     assert scheduled_starts.start_due() == 0
     with pytest.raises(Refused, match="there is nothing to cancel"):

@@ -77,24 +77,26 @@ def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(
 ) -> None:
     page, phase_3 = "/rollout/audits/{}/", f"{PAGE}phases/3/"
     viewer = browser_of("viewer")
-    of_type = next(one for one in plans.get(PLAN).lookups if one.legacy == "type")
+    of_type = next(lookup for lookup in plans.get(PLAN).lookups if lookup.legacy == "type")
 
     def told_everywhere(what: str) -> None:
         report = audits.make_now(filled, actor_name="ada", source="shell")
         assert report.status == AuditStatus.CLEAN
         entry = LogEntry.objects.filter(event="audit done").latest("pk")
         assert f"with mapping {report.mapping_digest}, {what} by people" in entry.message
-        said = f"Compared with mapping {report.mapping_digest}, {what} by people"
+        sentence = f"Compared with mapping {report.mapping_digest}, {what} by people"
         # Its own page, the lists of audits, the gate, a shell and its JSON.
-        assert said in text_of(viewer, page.format(report.pk))
+        assert sentence in text_of(viewer, page.format(report.pk))
         for place in (PAGE, f"{PAGE}audits/"):
             assert f"{what}</span>" in text_of(viewer, place)
-        assert said in text_of(viewer, phase_3)
+        assert sentence in text_of(viewer, phase_3)
         data = text_reports.of_audit(report)
         assert data["mapping"] == report.mapping_digest
         assert data["mapping_values"] == report.mapping_values
 
-    mappings = [in_target(one.mapping_name(PLAN)).as_string() for one in plans.get(PLAN).lookups]
+    mappings = [
+        in_target(lookup.mapping_name(PLAN)).as_string() for lookup in plans.get(PLAN).lookups
+    ]
     values = sum(
         rollouts.ask(f"SELECT count(DISTINCT normal) FROM {name} WHERE normal <> ''")
         for name in mappings
@@ -122,8 +124,8 @@ def test_mismatching_rows_are_kept_with_what_was_expected(filled: Rollout) -> No
     report = audits.make_now(filled, actor_name="ada", source="shell")
     assert (report.status, report.mismatched, report.matched) == (AuditStatus.MISMATCHED, 7, 293)
     assert report.stored_mismatches == report.found.count() == 7
-    found = report.found.all()[0]
-    assert (found.column, found.expected, found.actual) == ("currency", "USD", "EUR")
+    mismatch = report.found.all()[0]
+    assert (mismatch.column, mismatch.expected, mismatch.actual) == ("currency", "USD", "EUR")
 
 
 def test_an_audit_message_delivered_twice_makes_one_report(filled: Rollout) -> None:

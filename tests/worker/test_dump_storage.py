@@ -117,9 +117,9 @@ def test_a_dump_is_for_its_owner_alone() -> None:
 def test_how_far_it_is_gets_told(kept_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_in()
     monkeypatch.setattr(dump_storage, "_TELL_EVERY", 0)
-    told: list[int] = []
-    dump_storage.store("a.dump", iter(CHUNKS), tell=told.append)
-    assert told[: len(CHUNKS)] == [3000, 6500, 6505]
+    sizes: list[int] = []
+    dump_storage.store("a.dump", iter(CHUNKS), tell=sizes.append)
+    assert sizes[: len(CHUNKS)] == [3000, 6500, 6505]
 
 
 def test_a_local_dump_is_for_its_owner_alone(kept_in: Any) -> None:

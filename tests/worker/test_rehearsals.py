@@ -56,7 +56,7 @@ def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
     return rehearsal
 
 
-def told(rehearsal: Rehearsal) -> str:
+def summary_of(rehearsal: Rehearsal) -> str:
     rehearsal.refresh_from_db()
     runs = [str(run) for run in rehearsal.sandbox.runs.all()]
     return f"{rehearsal} {rehearsal.activity} {rehearsal.error} {rehearsal.advice} {runs}"
@@ -105,17 +105,17 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     wait_until(
         lambda: first.exists() or not Rehearsal.objects.get().under_way,
         seconds=90,
-        seen=lambda: told(rehearsal) + qcluster.output(),
+        seen=lambda: summary_of(rehearsal) + qcluster.output(),
     )
     rehearsal.refresh_from_db()
     psutil.Process(int(rehearsal.worker.split(":")[1])).send_signal(signal.SIGKILL)
     wait_until(
         lambda: not Rehearsal.objects.get().under_way,
         seconds=120,
-        seen=lambda: told(rehearsal) + qcluster.output(),
+        seen=lambda: summary_of(rehearsal) + qcluster.output(),
     )
     rehearsal.refresh_from_db()
-    assert rehearsal.state == RehearsalState.PASSED, told(rehearsal)
+    assert rehearsal.state == RehearsalState.PASSED, summary_of(rehearsal)
     assert rehearsal.attempts == 2
     legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
     there, back = [(n, "forward") for n in range(5)], [(n, "backward") for n in range(4, -1, -1)]
@@ -129,16 +129,16 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert rehearsal.baseline_traffic["operations"] > 0
     whole = Observation.objects.filter(run__rollout=rehearsal.sandbox, step_run=None)
     assert whole.count() == 10
-    assert sum(each.operations for each in whole) > 20
-    assert {each.errors for each in whole} == {0}
+    assert sum(operation.operations for operation in whole) > 20
+    assert {operation.errors for operation in whole} == {0}
     step = StepRun.objects.get(run__rollout=rehearsal.sandbox, run__way="forward", step="backfill")
     assert step.wal_bytes is not None
     assert step.wal_bytes > 10_000
     assert rehearsal.lock_poll_ms is not None
     assert rehearsal.longest_wait_ms is not None
-    said = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
-    assert "round trip clean: " in said
-    assert "4 contract  forward" in said
+    output = manage("rollout", "rehearse", PLAN, "--last", url=committed_db.url)
+    assert "round trip clean: " in output
+    assert "4 contract  forward" in output
 
 
 def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(
@@ -158,8 +158,8 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
         traffic="tests.traffic.failing",
     )
     rehearsal = rehearsed(properties)
-    assert rehearsal.state == RehearsalState.FAILED, told(rehearsal)
-    assert rehearsal.compared_at, told(rehearsal)
+    assert rehearsal.state == RehearsalState.FAILED, summary_of(rehearsal)
+    assert rehearsal.compared_at, summary_of(rehearsal)
 
     legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
     assert rehearsal.first_phase == 1, "it begins where its snapshot stood"
@@ -170,7 +170,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
         "table properties, default title: was absent, now 'x'::text.",
     ]
     assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
-    assert all('is "Lost"' in said for said in rehearsal.data_differences)
+    assert all('is "Lost"' in difference for difference in rehearsal.data_differences)
     assert "The rollback left differences" in rehearsal.error
     assert "application operations failed, for example in phase 1" in rehearsal.error
     assert "ValueError: The application is broken." in rehearsal.error
@@ -178,7 +178,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
     seen = Observation.objects.get(
         run__rollout=rehearsal.sandbox, run__way="forward", step_run__step="spoil"
     )
-    (lock,) = [each for each in seen.locks if each["mode"] == "AccessExclusiveLock"]
+    (lock,) = [lock for lock in seen.locks if lock["mode"] == "AccessExclusiveLock"]
     assert lock["table"] == "properties"
     assert lock["held_ms"] is not None, "the observer looked several times while it was held"
     assert lock["held_ms"] > 480
@@ -245,7 +245,7 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     assert rollouts.state_of(waiting) == RunState.DONE
     assert order.count("rehearse") >= 2, order
     rehearsal.refresh_from_db()
-    assert rehearsal.state == RehearsalState.CANCELLED, told(rehearsal)
+    assert rehearsal.state == RehearsalState.CANCELLED, summary_of(rehearsal)
     assert not exists(rehearsal.environment)
     assert not rehearsal.sandbox.runs.filter(state__in=["queued", "running"]).exists()
     with pytest.raises(runner.Refused, match="nothing to cancel"):

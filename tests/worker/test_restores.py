@@ -110,8 +110,8 @@ def test_tables_that_are_there_are_replaced_only_when_that_was_said(
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     restore(snapshot, staging)
-    said = refusal(snapshot, staging)
-    assert "already exist in staging: properties, property_images." in said
+    reason = refusal(snapshot, staging)
+    assert "already exist in staging: properties, property_images." in reason
     rollouts.carry_out(staging, 0, 1, 2)
     restore(snapshot, staging, replace=True)
     assert {phase.state for phase in status_of(staging).phases} == {"pending"}

@@ -146,8 +146,8 @@ def test_rollback_says_that_it_rolled_back_and_not_that_it_applied(expanded: Rol
     before = LogEntry.objects.latest("pk").pk
     run = rollouts.carry_back(expanded, 1)
     since = LogEntry.objects.filter(pk__gt=before)
-    told = dict(since.values_list("data__step", "message"))
-    assert told["create-types"] == "Create lookup table: property_types: Rolled back."
+    messages = dict(since.values_list("data__step", "message"))
+    assert messages["create-types"] == "Create lookup table: property_types: Rolled back."
     steps = since.filter(event="step rolled back")
     assert steps.count() == run.steps.count()
     assert all("olled back" in entry.message or "roll back" in entry.message for entry in steps)

@@ -40,13 +40,13 @@ def test_without_a_sample_there_is_a_word_and_no_chart() -> None:
 
 
 def test_one_sample_is_a_bar_in_a_minute() -> None:
-    one = chart(sample(0))
-    assert one.end - one.start == timedelta(seconds=60)
-    (bar,) = one.bars
+    drawing = chart(sample(0))
+    assert drawing.end - drawing.start == timedelta(seconds=60)
+    (bar,) = drawing.bars
     assert (bar.x, bar.width) == ("0.000%", "8.333%")
     assert bar.span.rows_per_second == 1000
-    assert (one.top, one.half, bar.height) == (1000, 500, "100.000%")
-    text = drawn(one)
+    assert (drawing.top, drawing.half, bar.height) == (1000, 500, "100.000%")
+    text = drawn(drawing)
     assert text.count('class="area" x=') == 1
     for shown in ("rows/s", "Time, UTC", "12:00:00", "12:01:00", "1,000"):
         assert shown in text

@@ -178,7 +178,7 @@ def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
         "gate": GATE,
         "sign_off": journal.signed(rollout).pk,
         "webhook": "chat",
-        "delivery": journal.told(journal.noted(rollout)).pk,
+        "delivery": journal.delivery(journal.noted(rollout)).pk,
         "pid": 1,
     }
 
@@ -290,14 +290,14 @@ def test_a_role_in_one_environment_is_one_there_alone(
 
 def test_the_table_above_names_every_address() -> None:
     def addresses(patterns: list[URLPattern | URLResolver], prefix: str = "") -> set[str]:
-        found = set()
+        routes = set()
         for pattern in patterns:
             route = prefix + str(pattern.pattern)
             if isinstance(pattern, URLResolver):
-                found |= addresses(pattern.url_patterns, route)
+                routes |= addresses(pattern.url_patterns, route)
             else:
-                found.add(route)
-        return found
+                routes.add(route)
+        return routes
 
     shown = {
         pattern.format(
@@ -401,18 +401,18 @@ def test_two_objects_of_two_environments_are_nobodys_of_one(rollout: Rollout) ->
     here = journal.audited(rollout)
     there = journal.audited(find_rollout(journal.PLAN, "staging"))
     browser = journal.browser_of("lead:staging")
-    for one, other in ((here, there), (there, here)):
-        address = f"/rollout/audits/{one.pk}/compare/{other.pk}/"
+    for first, other in ((here, there), (there, here)):
+        address = f"/rollout/audits/{first.pk}/compare/{other.pk}/"
         assert browser.get(address).status_code == 403
 
 
 def test_every_number_in_an_address_leads_to_its_environment() -> None:
     def numbers(patterns: list[URLPattern | URLResolver]) -> set[str]:
-        found: set[str] = set()
+        names: set[str] = set()
         for pattern in patterns:
-            found |= set(getattr(pattern.pattern, "converters", {}))
-            found |= numbers(getattr(pattern, "url_patterns", []))
-        return found
+            names |= set(getattr(pattern.pattern, "converters", {}))
+            names |= numbers(getattr(pattern, "url_patterns", []))
+        return names
 
     within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
     within_a_rollout |= {"item", "gate"}

@@ -230,12 +230,12 @@ ALSO = {
 
 def addresses(state: State) -> dict[str, str]:
     """Each pattern of the console with its address for the objects of a state."""
-    found = {}
+    address_of = {}
     for pattern in (*WHO_MAY, *ALSO):
         assert ALSO.get(pattern, pattern) in WHO_MAY
         besides = "" if "?" in pattern else NAMED_BESIDES.get(last_part(pattern), "")
-        found[pattern] = f"/rollout/{pattern.format(**state.names)}{besides}"
-    return found
+        address_of[pattern] = f"/rollout/{pattern.format(**state.names)}{besides}"
+    return address_of
 
 
 def is_of(state: State, link: str) -> bool:
@@ -276,14 +276,14 @@ def links_in(html: str, page: str) -> set[str]:
     """The addresses of the console that a page links to, or asks for by itself."""
     reader = _Links()
     reader.feed(html)
-    found = set()
+    links = set()
     for link in reader.found:
         address = urldefrag(link).url
         if address.startswith("?"):
             address = urlsplit(page).path + address
         if address.startswith("/rollout/"):
-            found.add(address)
-    return found
+            links.add(address)
+    return links
 
 
 def read_only(state: State) -> dict[str, str]:

@@ -132,7 +132,7 @@ TRIED = 3
 so that each value comes to every kind of them."""
 
 
-def some(values: Sequence[str], place: int) -> list[str]:
+def share_of(values: Sequence[str], place: int) -> list[str]:
     """A few of the values, others at each place; all of them within a few places."""
     return [values[(place * TRIED + n) % len(values)] for n in range(min(TRIED, len(values)))]
 
@@ -144,7 +144,7 @@ def test_no_address_breaks_whatever_it_names(
     known, place = named(rollout), 0
     for pattern in patterns:
         for part in range(len(list(named_wrongly(pattern, known, "")))):
-            for value in some((*NO_TEXT, *HOSTILE), place):
+            for value in share_of((*NO_TEXT, *HOSTILE), place):
                 assert_answered(lead, "get", list(named_wrongly(pattern, known, value))[part])
             place += 1
 
@@ -157,7 +157,7 @@ def test_no_page_breaks_whatever_its_query_says(
     for pattern in patterns:
         address = "/rollout/" + pattern.format(**known)
         # All fields with one value; the next page has others.
-        for value in some(HOSTILE, LISTS.index(pattern)):
+        for value in share_of(HOSTILE, LISTS.index(pattern)):
             assert_answered(lead, "get", f"{address}?{'&'.join(f'{n}={value}' for n in ASKED)}")
         assert lead.get(f"{address}?q=%00").status_code == 400
 
@@ -171,7 +171,7 @@ def test_no_field_of_a_form_breaks_what_it_is_sent_to(
         address = "/rollout/" + pattern.format(**known)
         for field in fields_of(pattern):
             others = "&".join(f"{name}={quote(v)}" for name, v in SENT.items() if name != field)
-            values = DECISIONS if field == "decisions" else some(HOSTILE, place)
+            values = DECISIONS if field == "decisions" else share_of(HOSTILE, place)
             place += 1
             for value in values:
                 # Who has no password is logged out by the page that asks for one.
@@ -183,7 +183,9 @@ def test_no_field_of_a_form_breaks_what_it_is_sent_to(
 
 def test_each_value_comes_to_every_kind_of_address_page_and_field() -> None:
     for values, places in (((*NO_TEXT, *HOSTILE), 20), (HOSTILE, len(LISTS))):
-        assert {value for place in range(places) for value in some(values, place)} == set(values)
+        assert {value for place in range(places) for value in share_of(values, place)} == set(
+            values
+        )
 
 
 def test_every_field_that_a_view_reads_is_tried() -> None:

@@ -50,7 +50,7 @@ def an_entry(rollout: Rollout, number: int) -> str:
 
 def a_delivery(rollout: Rollout, number: int) -> str:
     entry = journal.noted(rollout, f"Event {LogEntry.objects.count()}.")
-    journal.told(entry, attempts=number)
+    journal.delivery(entry, attempts=number)
     return entry.event
 
 
@@ -100,8 +100,8 @@ def shown_in(pages: list[str], names: list[str]) -> list[str]:
 def all_pages(browser: Client, address: str, **query: str) -> list[str]:
     """Every page of a list, by its links to the next one."""
     pages = [text_of(browser, address, **query)]
-    while found := re.search(r'rel="next" href="([^"#]*)', pages[-1]):
-        pages.append(text_of(browser, f"{address}{unescape(found[1])}"))
+    while link := re.search(r'rel="next" href="([^"#]*)', pages[-1]):
+        pages.append(text_of(browser, f"{address}{unescape(link[1])}"))
     return pages
 
 
@@ -138,7 +138,7 @@ def test_rows_that_come_meanwhile_shift_no_page(rollout: Rollout, viewer: Client
     assert shown_in([text_of(viewer, f"{AUDITS}{following}")], made) == made[1::-1]
 
 
-@pytest.mark.parametrize(("address", "most"), [(each[0], each[2]) for each in BY_NUMBER])
+@pytest.mark.parametrize(("address", "most"), [(listing[0], listing[2]) for listing in BY_NUMBER])
 def test_the_heads_say_how_a_list_is_sorted_and_turn_it_round(
     rollout: Rollout, viewer: Client, address: str, most: str
 ) -> None:
@@ -314,7 +314,7 @@ def test_lists_of_other_things_say_what_to_do_while_they_are_empty(
 class TestRowsOfAReport:
     """The mismatching rows that an audit's page lists."""
 
-    def some(self, rollout: Rollout) -> str:
+    def report_page(self, rollout: Rollout) -> str:
         report = journal.audited(rollout, "mismatched", mismatched=30, stored_mismatches=30)
         for number in range(30):
             journal.mismatching(
@@ -332,7 +332,7 @@ class TestRowsOfAReport:
     ) -> None:
         names = [f"row-{number:02}-" for number in range(30)]
         remainders = {3: [0, 2, 1], 2: [1, 0]}[step]
-        pages = all_pages(viewer, self.some(rollout), order=order)
+        pages = all_pages(viewer, self.report_page(rollout), order=order)
         assert len(pages) == 2
         expected = [name for first in remainders for name in names[first::step]]
         assert shown_in(pages, names) == expected
@@ -348,18 +348,18 @@ class TestRowsOfAReport:
     def test_they_are_found_by_key_state_column_and_category(
         self, rollout: Rollout, viewer: Client, query: dict[str, str], shown: int
     ) -> None:
-        text = text_of(viewer, self.some(rollout), **query)
+        text = text_of(viewer, self.report_page(rollout), **query)
         assert len(re.findall(r"<code>row-\d\d-", text)) == shown
 
     def test_a_column_that_there_is_not_is_said_and_all_are_shown(
         self, rollout: Rollout, viewer: Client
     ) -> None:
-        text = text_of(viewer, self.some(rollout), column="no such", after="-")
+        text = text_of(viewer, self.report_page(rollout), column="no such", after="-")
         assert "row-00-" in text
         assert "Invalid filters were ignored." in text
         assert "Invalid page link" in text
 
     def test_when_none_matches_all_are_a_link_away(self, rollout: Rollout, viewer: Client) -> None:
-        page = self.some(rollout)
+        page = self.report_page(rollout)
         text = text_of(viewer, page, key="nowhere")
         assert f'No row matches. <a href="{page}#mismatches">Show all rows</a>' in text

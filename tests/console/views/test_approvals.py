@@ -99,8 +99,8 @@ def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
 def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
     before_phase_3: Rollout, lead: Client
 ) -> None:
-    one = signed(before_phase_3)
-    answer = lead.post(f"/rollout/sign-offs/{one.pk}/withdraw/", {"next": START}, follow=True)
+    approval = signed(before_phase_3)
+    answer = lead.post(f"/rollout/sign-offs/{approval.pk}/withdraw/", {"next": START}, follow=True)
     text = answer.content.decode()
     assert "You withdrew grace&#x27;s approval." in text
     assert "Invalid because: withdrawn by lead." in text
@@ -122,8 +122,8 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
     assert "Awaiting second lead" in own
     assert ">Confirm override</button>" not in own
     assert ">Confirm override</button>" in text_of(second_lead, PAGE)
-    one = SignOff.objects.get()
-    second_lead.post(f"/rollout/sign-offs/{one.pk}/agree/")
+    override = SignOff.objects.get()
+    second_lead.post(f"/rollout/sign-offs/{override.pk}/agree/")
     text = text_of(lead, PAGE)
     assert "Overridden by lead and lead2" in text
     assert "Overridden" in text
@@ -151,17 +151,17 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
 
 
 @pytest.mark.parametrize(
-    ("gate", "said"),
+    ("gate", "reason"),
     [
         ("approved", "This gate can’t be overridden."),
         ("earlier-phase-done", "This gate passes; no override needed."),
     ],
 )
 def test_what_cannot_be_overridden_offers_no_form(
-    before_phase_3: Rollout, lead: Client, gate: str, said: str
+    before_phase_3: Rollout, lead: Client, gate: str, reason: str
 ) -> None:
     text = text_of(lead, f"{PAGE}phases/3/override/{gate}/")
-    assert said in text
+    assert reason in text
     assert "<textarea" not in text
 
 
@@ -192,7 +192,7 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "reason"),
     [
         ("", "is not a time in UTC"),
         ("tomorrow", "is not a time"),
@@ -200,11 +200,11 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
     ],
 )
 def test_what_is_no_time_to_come_is_said_and_kept(
-    before_phase_3: Rollout, lead: Client, at: str, said: str
+    before_phase_3: Rollout, lead: Client, at: str, reason: str
 ) -> None:
     form = {"at": at, "typed": journal.PLAN}
     text = lead.post(f"{PAGE}phases/3/schedule/", form, follow=True).content.decode()
-    assert said in text
+    assert reason in text
     assert f'name="at" value="{at}"' in text
 
 

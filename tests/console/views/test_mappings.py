@@ -39,15 +39,15 @@ def number_of(fields: dict[str, str], form: str) -> str:
 
 
 def decisions_in(text: str) -> list[list[object]]:
-    found = re.search(r'name="decisions" value="([^"]*)"', text)
-    assert found is not None
-    return json.loads(found[1].replace("&quot;", '"'))  # type: ignore[no-any-return]
+    field = re.search(r'name="decisions" value="([^"]*)"', text)
+    assert field is not None
+    return json.loads(field[1].replace("&quot;", '"'))  # type: ignore[no-any-return]
 
 
 def seen_in(text: str) -> str:
-    found = re.search(r'name="seen" value="([^"]*)"', text)
-    assert found is not None
-    return found[1]
+    field = re.search(r'name="seen" value="([^"]*)"', text)
+    assert field is not None
+    return field[1]
 
 
 def preview(browser: Client, **typed: str) -> str:
@@ -486,10 +486,10 @@ def test_every_value_is_on_one_page_whatever_the_order(
 
     def pages(size: int) -> list[str]:
         monkeypatch.setattr(mappings, "MAX_VALUES_ON_PAGE", size)
-        found = [text_of(engineer, TYPES, order=order)]
-        while following := re.search(r'rel="next" href="([^"]*)', found[-1]):
-            found.append(text_of(engineer, unescape(following[1])))
-        return found
+        texts = [text_of(engineer, TYPES, order=order)]
+        while following := re.search(r'rel="next" href="([^"]*)', texts[-1]):
+            texts.append(text_of(engineer, unescape(following[1])))
+        return texts
 
     (whole,), parts = pages(100), pages(3)
     values = values_in(whole)

@@ -20,8 +20,8 @@ def one_webhook(settings: Any) -> None:
 
 def kinds_of(**receiver: Any) -> dict[str, list[str]]:
     return {
-        str(one.rollout_id or "all"): sorted(one.kinds)
-        for one in Subscription.objects.filter(**receiver)
+        str(subscription.rollout_id or "all"): sorted(subscription.kinds)
+        for subscription in Subscription.objects.filter(**receiver)
     }
 
 
@@ -91,8 +91,10 @@ def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
     rollout: Rollout, lead: Client
 ) -> None:
     entry = journal.noted(rollout, "phase failed", phase=2)
-    failed = journal.told(entry, state="failed", attempts=12, error="It answered <500>.")
-    journal.told(journal.noted(rollout, "phase done"), state="delivered", attempts=1, status=204)
+    failed = journal.delivery(entry, state="failed", attempts=12, error="It answered <500>.")
+    journal.delivery(
+        journal.noted(rollout, "phase done"), state="delivered", attempts=1, status=204
+    )
     text = journal.fragment_of(lead, PAGE)
     assert "It answered &lt;500&gt;." in text
     assert "Failed" in text
@@ -107,7 +109,7 @@ def test_whoever_sends_again_stays_with_the_filter_and_on_the_page(
     rollout: Rollout, lead: Client
 ) -> None:
     for number in range(30):
-        journal.told(journal.noted(rollout, f"event {number}"), state="failed", attempts=number)
+        journal.delivery(journal.noted(rollout, f"event {number}"), state="failed", attempts=number)
     at = f"{PAGE}?state=failed&order=most-attempts&after=20.999999"
     text = journal.text_of(lead, at)
     following = unescape(text.split('name="next" value="')[1].split('"')[0])
@@ -120,7 +122,7 @@ def test_whoever_sends_again_stays_with_the_filter_and_on_the_page(
 def test_who_may_not_choose_sees_what_was_chosen_without_buttons(
     rollout: Rollout, viewer: Client
 ) -> None:
-    journal.told(journal.noted(rollout), state="failed", attempts=12)
+    journal.delivery(journal.noted(rollout), state="failed", attempts=12)
     text = journal.text_of(viewer, PAGE)
     assert "/choose/" not in text
     assert "/test/" not in text

@@ -120,17 +120,19 @@ def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
         level != "",
     )
     start, page = (text_of(lead, f"{PAGE}phases/{phase}/{to}") for to in ("start/", ""))
-    for one in ("destructive", "restrictive"):
+    for severity in ("destructive", "restrictive"):
         # Once for the phase, once for each step of the page; the start explains each once more.
-        badges = steps.count(one) + (one == level)
-        assert page.count(f"</svg>{one.capitalize()}</span>") == badges
-        assert start.count(f"</svg>{one.capitalize()}</span>") == badges + steps.count(one)
-        assert start.count(f'class="card {one}"') == steps.count(one)
+        badges = steps.count(severity) + (severity == level)
+        assert page.count(f"</svg>{severity.capitalize()}</span>") == badges
+        assert start.count(f"</svg>{severity.capitalize()}</span>") == badges + steps.count(
+            severity
+        )
+        assert start.count(f'class="card {severity}"') == steps.count(severity)
     assert ('name="typed"' in start) == bool(level)
     assert ("This phase is destructive. Type" in start) == (level == "destructive")
     assert ("This phase is restrictive. Type" in start) == (level == "restrictive")
     standing = text_reports.as_text(status_of(rollout))
-    (line,) = (one for one in standing.splitlines() if one.startswith(f"  {phase} "))
+    (line,) = (line for line in standing.splitlines() if line.startswith(f"  {phase} "))
     assert line.endswith(f"pending, {level}" if level else "pending")
     assert forward_script(plan, phase).count("-- This step is ") == len(steps)
 

@@ -44,11 +44,11 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
     ran(rollout, 0)
     fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
     forecast = fragment.partition("Lock forecast</h3>")[2]
-    told, closed, every = forecast.partition('<details class="passed"><summary>All locks')
+    summary, closed, every = forecast.partition('<details class="passed"><summary>All locks')
     assert closed
-    assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in told
-    assert "blocks reads and writes, held for" in told
-    assert "<table" not in told
+    assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in summary
+    assert "blocks reads and writes, held for" in summary
+    assert "<table" not in summary
     assert "<code>add-property-columns</code>" in every
 
 

@@ -77,8 +77,8 @@ def test_many_rollouts_can_be_filtered_and_take_no_more_queries_than_a_few(
     assert 'role="search"' not in few
     assert 'role="search"' in many
     assert many.count('<th scope="row">') == 12 * len(list(plans))
-    one, _ = opened(12, title="CLASSIFICATION", environment="copy-3", state="idle")
-    assert one.count('<th scope="row">') == 1
+    filtered, _ = opened(12, title="CLASSIFICATION", environment="copy-3", state="idle")
+    assert filtered.count('<th scope="row">') == 1
     assert "No rollout matches." in opened(12, state="complete")[0]
 
 
@@ -394,7 +394,7 @@ def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
     assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
     at = began + jump
     watched_times.add(at, seen_from=began, jumped=jump)
-    told = f"database&#x27;s clock {sentence.format(in_words(at))} Nothing is deleted for a day."
+    notice = f"database&#x27;s clock {sentence.format(in_words(at))} Nothing is deleted for a day."
     watched_until = at
     for hours in (0, 23, 2):
         until = watched_until + timedelta(hours=hours)
@@ -403,7 +403,7 @@ def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
         text = text_of(viewer, PAGE)
         is_told = watched_times.unsettled_jump() is not None
         assert is_told == (until - at < watched_times.SETTLES_AFTER)
-        assert (told in text) == is_told
+        assert (notice in text) == is_told
         assert ("Warning</span>" in text) == is_told
         assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
 
