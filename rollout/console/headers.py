@@ -59,7 +59,7 @@ TABS: Mapping[str, _Tab] = {
     "rehearsals": _Tab("Rehearsals", frozenset({"rehearsal", "stage"})),
     "monitoring": _Tab("Monitoring", frozenset({"shadow"})),
     "schema": _Tab("Schema"),
-    "activity": _Tab("Activity"),
+    "activity": _Tab("Activity", frozenset({"activity-entry"})),
 }
 """By the URL name of the page that a tab leads to."""
 

@@ -73,6 +73,7 @@ _rollout: Addresses = [
     path("", rollouts.rollout, name="rollout"),
     path("header/", headers.header, name="header"),
     path("activity/", activity.of_rollout, name="activity"),
+    path("activity/<int:entry_id>/", activity.entry_of_rollout, name="activity-entry"),
     path("phases/<int:number>/", include(_phase)),
     # The run that is active, or that stopped.
     path("pause/", runs.pause, name="pause"),
@@ -149,6 +150,7 @@ urlpatterns: Addresses = [
     path("", rollouts.overview, name="overview"),
     path("inbox/", inboxes.inbox, name="inbox"),
     path("log/", activity.log, name="log"),
+    path("log/<int:entry_id>/", activity.entry, name="log-entry"),
     path("find/", finds.find, name="find"),
     path("glossary/", glossaries.glossary, name="glossary"),
     path("style/", styles.parts, name="style"),

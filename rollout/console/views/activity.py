@@ -9,9 +9,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.http.shortcuts import rollout_or_404, row_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import page_of
+from rollout.journal import activity_log
 from rollout.journal.environments import names_there
 from rollout.journal.events import Event
 from rollout.models import LogEntry, Rollout
@@ -65,12 +66,10 @@ class LogFilter(ListFilter):
 @require_safe
 def log(request: ConsoleRequest) -> HttpResponse:
     filters = LogFilter(request.GET)
-    matching = filters.of(LogEntry.objects.all())
+    entries = LogEntry.objects.all()
     if not request.user.has_perm("rollout.view_rollout"):
-        matching = matching.filter(
-            environment__in=environments_seen_by(request.user, "view_rollout")
-        )
-    return _page(request, filters, matching)
+        entries = entries.filter(environment__in=environments_seen_by(request.user, "view_rollout"))
+    return _page(request, filters, filters.of(entries))
 
 
 @may("view_rollout")
@@ -78,8 +77,36 @@ def log(request: ConsoleRequest) -> HttpResponse:
 def of_rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     filters = LogFilter(request.GET, rollout)
-    entries = LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
-    return _page(request, filters, filters.of(entries), rollout=rollout)
+    return _page(request, filters, filters.of(_entries_of(rollout)), rollout=rollout)
+
+
+@may("view_rollout")
+@require_safe
+def entry(request: ConsoleRequest, entry_id: int) -> HttpResponse:
+    return _entry_page(request, LogEntry.objects.all(), entry_id)
+
+
+@may("view_rollout")
+@require_safe
+def entry_of_rollout(
+    request: ConsoleRequest, plan: str, environment: str, entry_id: int
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    return _entry_page(request, _entries_of(rollout), entry_id, rollout=rollout)
+
+
+def _entries_of(rollout: Rollout) -> QuerySet[LogEntry]:
+    return LogEntry.objects.filter(plan=rollout.plan, environment=rollout.environment)
+
+
+def _entry_page(
+    request: ConsoleRequest, entries: QuerySet[LogEntry], entry_id: int, **more: object
+) -> HttpResponse:
+    """An entry with its data, and whether its hash is that of its content."""
+    missing = f"Entry {entry_id} not found. Open the activity log."
+    shown = row_or_404(entries, entry_id, missing)
+    page = {"entry": shown, "intact": activity_log.digest(shown) == shown.hash, **more}
+    return render(request, "rollout/log_entry.html", page)
 
 
 def _page(

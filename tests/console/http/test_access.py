@@ -35,6 +35,7 @@ WHO_MAY = {
     # address: (who may GET it, who may POST to it); 405 for those who may, where it is not made.
     "": (READERS, READERS),
     "log/": (READERS, READERS),
+    "log/{entry}/": (READERS, READERS),
     "find/": (READERS, READERS),
     "glossary/": (READERS, READERS),
     "inbox/": (READERS, READERS),
@@ -72,6 +73,7 @@ WHO_MAY = {
     "{rollout}/": (READERS, READERS),
     "{rollout}/header/": (READERS, READERS),
     "{rollout}/activity/": (READERS, READERS),
+    "{rollout}/activity/{entry}/": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
     "{rollout}/phases/0/preflight/": (READERS, READERS),
@@ -161,6 +163,7 @@ def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
         waived_until=timezone.now() + timedelta(days=1) if waived else None,
     )
     snapshot = journal.taken(rollout)
+    entry = journal.noted(rollout)
     return {
         "rollout": f"{journal.PLAN}/production",
         "job": journal.job_of(step, finished_at=step.finished_at).pk,
@@ -178,7 +181,8 @@ def named(rollout: Rollout, *, waived: bool = False) -> dict[str, object]:
         "gate": GATE,
         "sign_off": journal.signed(rollout).pk,
         "webhook": "chat",
-        "delivery": journal.delivery(journal.noted(rollout)).pk,
+        "entry": entry.pk,
+        "delivery": journal.delivery(entry).pk,
         "pid": 1,
     }
 
@@ -317,6 +321,7 @@ def test_the_table_above_names_every_address() -> None:
             gate="<slug:gate>",
             sign_off="<int:sign_off_id>",
             webhook="<str:name>",
+            entry="<int:entry_id>",
             delivery="<int:delivery_id>",
             pid="<int:pid>",
         )

@@ -1,4 +1,5 @@
 import pytest
+from django.db import connection
 from django.test import Client
 
 from rollout.models import Rollout
@@ -64,3 +65,30 @@ def test_the_oldest_come_first_when_they_are_asked_for(rollout: Rollout, viewer:
     following = text.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
     assert "Entry 50." in text_of(viewer, f"/rollout/log/{following}")
     assert ">Oldest first</a>" in text_of(viewer, "/rollout/log/")
+
+
+def test_an_entry_has_a_page_of_its_own_with_its_data(rollout: Rollout, viewer: Client) -> None:
+    entry = noted(rollout, "phase started", phase=2, message="<i>On</i>", data={"rows": 7})
+    for address in (f"{journal.PAGE}activity/", LOG):
+        assert f'href="{address}{entry.pk}/"' in text_of(viewer, address)
+        text = text_of(viewer, f"{address}{entry.pk}/")
+        assert "&lt;i&gt;On&lt;/i&gt;" in text
+        assert "&quot;rows&quot;: 7" in text
+        assert "Matches the content" in text
+        assert f'href="{address}?after={entry.pk + 1}"' in text
+
+
+def test_the_page_of_an_entry_that_was_changed_says_so(rollout: Rollout, viewer: Client) -> None:
+    entry = noted(rollout)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE rollout_logentry DISABLE TRIGGER USER")
+        cursor.execute("UPDATE rollout_logentry SET actor = 'eve' WHERE id = %s", [entry.pk])
+    assert "Content was changed" in text_of(viewer, f"{LOG}{entry.pk}/")
+
+
+def test_an_entry_of_another_rollout_is_on_no_page_of_this_one(
+    rollout: Rollout, viewer: Client
+) -> None:
+    other = noted(Rollout.objects.create(plan=rollout.plan, environment="qa"))
+    assert viewer.get(f"{journal.PAGE}activity/{other.pk}/").status_code == 404
+    assert viewer.get(f"{LOG}{other.pk}/").status_code == 200
