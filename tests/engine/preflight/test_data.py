@@ -1,0 +1,116 @@
+"""Rows that a step of a phase would stumble over."""
+
+import pytest
+
+from rollout import plan as r
+from rollout.engine.mapping import Decision, decide
+from rollout.engine.target import Connection, Target
+from tests.engine.actions import do_phase
+from tests.engine.preflight.looks import PLAN, done_until, item, look
+from tests.engine.samples import BIGINT, with_step
+
+
+class TestWhatTheDataHolds:
+    @pytest.fixture(autouse=True)
+    def backfilled(self, target: Target, connection: Connection) -> None:
+        done_until(target, connection, 3)
+
+    def test_nulls_that_a_step_would_stumble_over_are_counted(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 14) AS n")
+        connection.execute("SET session_replication_role = DEFAULT")
+        finding = item(look(target, 3), "nulls in things.kind_id")
+        assert finding.level == "blocks"
+        assert finding.evidence == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12."
+
+    def test_no_more_are_counted_than_it_takes(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 2010) AS n")
+        connection.execute("SET session_replication_role = DEFAULT")
+        finding = item(look(target, 3), "nulls in things.is_open")
+        assert finding.evidence.startswith("1,000 or more rows of things have NULL in is_open.")
+
+    def test_orphans_are_named_by_their_keys(self, target: Target, connection: Connection) -> None:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE things SET kind_id = 999")
+        connection.execute("SET session_replication_role = DEFAULT")
+        finding = item(look(target, 3), "orphans in things.kind_id")
+        assert finding.level == "blocks"
+        assert finding.evidence == (
+            "1 rows of things have orphaned references in kind_id: no such row of kinds. "
+            "Examples: 1."
+        )
+
+    def test_duplicates_that_a_unique_index_would_refuse_are_named(
+        self, target: Target, connection: Connection
+    ) -> None:
+        unique = r.CreateIndex(
+            id="unique",
+            description="One of each",
+            table=BIGINT.table,
+            name="one_of_each",
+            columns=("made_at", "is_open"),
+            unique=True,
+        )
+        plan = with_step(PLAN, 3, unique)
+        name = "duplicates of things (made_at, is_open)"
+        assert item(look(target, 3, plan), name).level == "pass"
+        BIGINT.insert(connection, 2, kind="Flat", state="open")
+        finding = item(look(target, 3, plan), name)
+        assert finding.level == "blocks"
+        assert "1 duplicate values in things (made_at, is_open)." in finding.evidence
+
+    def test_duplicates_of_a_view_to_come_are_named(
+        self, target: Target, connection: Connection
+    ) -> None:
+        view = r.CreateMaterializedView(
+            id="view",
+            description="Count them",
+            name="counts",
+            query="SELECT kind_id, state_id FROM things",
+            key=("kind_id",),
+        )
+        BIGINT.insert(connection, 2, kind="House")
+        finding = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
+        assert finding.level == "blocks"
+        assert "1 rows of counts would have a duplicate kind_id." in finding.evidence
+
+
+def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:
+    done_until(target, connection, 2)
+    connection.execute("ALTER TABLE things ALTER kind_id TYPE bigint")
+    finding = item(look(target, 3), "types of things.kind_id and kinds.id")
+    assert finding.level == "blocks"
+    assert "bigint and integer" in finding.evidence
+
+
+def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
+    finding = item(look(target, 3), "nulls in things.kind_id")
+    assert finding.level == "unknown"
+    assert finding.evidence == "Cannot be checked yet: column t.kind_id does not exist."
+
+
+def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_them(
+    target: Target, connection: Connection
+) -> None:
+    long = "A house with " + "very " * 50 + "many rooms"
+    name = "texts too long for a lookup row"
+    assert item(look(target, 1), name).level == "pass"
+    BIGINT.insert(connection, 2, kind=long, state="open")
+    BIGINT.insert(connection, 3, kind=long, state=" " * 300)
+    finding = item(look(target, 1), name)
+    assert (finding.level, finding.evidence) == (
+        "warns",
+        "things.kind has 1 text of more than 200 characters: "
+        f"“A house with very very very very very ve…” ({len(long)} characters).",
+    )
+    assert "in the mapping review" in finding.advice
+    done_until(target, connection, 2)
+    assert item(look(target, 2), name).level == "warns"
+    decide(connection, PLAN, BIGINT.kind, {long: Decision("House")}, reviewer="ada", keep=True)
+    assert item(look(target, 2), name).level == "pass"
+    do_phase(target, connection, PLAN, 2)

@@ -1,0 +1,167 @@
+"""What stands around the tables of a plan: indexes, triggers, views, publications."""
+
+import pytest
+
+from rollout.engine.target import Connection, Target
+from tests.engine.actions import do_phase
+from tests.engine.preflight.looks import PLAN, done_until, item, look
+
+
+def test_an_index_that_an_interrupted_build_left_is_named(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("INSERT INTO things (id, kind) VALUES (2, 'House')")
+    with pytest.raises(Exception, match="could not create unique index"):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON things (kind)")
+    finding = item(look(target), "invalid indexes")
+    assert (finding.level, finding.evidence) == ("warns", "broken on things")
+
+
+class TestATriggerOfTheApplication:
+    @pytest.fixture(autouse=True)
+    def trigger(self, connection: Connection) -> None:
+        connection.execute(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER note BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION noted()"
+        )
+
+    def test_a_foreign_trigger_is_named(self, target: Target) -> None:
+        finding = item(look(target, 1), "other triggers")
+        assert finding.level == "info"
+        assert finding.evidence == "note on things, for each updated row"
+
+    def test_a_foreign_trigger_is_a_warning_where_the_phase_writes_every_row(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 2)
+        finding = item(look(target, 2), "other triggers")
+        assert finding.level == "warns"
+
+    def test_a_foreign_trigger_differs_from_the_engines_own(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("DROP TRIGGER note ON things")
+        done_until(target, connection, 3)
+        assert item(look(target, 3), "other triggers").evidence == ("No other triggers on things.")
+
+
+class TestWhatDependsOnATable:
+    def test_a_dependent_view_does_not_block_a_phase_without_drops(
+        self, target: Target, connection: Connection
+    ) -> None:
+        connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
+        report = look(target, 1)
+        assert item(report, "dependent views, functions and policies").evidence == "view houses"
+        assert report.refusal == ""
+
+    @pytest.mark.parametrize(
+        ("made", "named"),
+        [
+            ("CREATE VIEW houses AS SELECT id, kind FROM things", "view houses"),
+            (
+                "CREATE MATERIALIZED VIEW counts AS SELECT kind, count(*) FROM things GROUP BY 1",
+                "materialized view counts",
+            ),
+            (
+                "CREATE FUNCTION kinds_of(bigint) RETURNS text LANGUAGE sql"
+                " BEGIN ATOMIC SELECT kind FROM things WHERE id = $1; END",
+                "function kinds_of(bigint)",
+            ),
+            ("CREATE POLICY only_houses ON things USING (kind = 'House')", "policy only_houses"),
+            (
+                "CREATE TRIGGER on_kind AFTER UPDATE OF kind ON things"
+                " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+                "trigger on_kind",
+            ),
+            ("CREATE PUBLICATION a_few FOR TABLE things (id, kind)", "publication a_few"),
+            (
+                "ALTER TABLE things ADD shout text GENERATED ALWAYS AS (upper(kind)) STORED",
+                "column shout",
+            ),
+        ],
+        ids=["view", "materialized view", "function", "policy", "trigger", "publication", "column"],
+    )
+    def test_a_dependent_view_blocks_the_phase_that_drops_its_column(
+        self, made: str, named: str, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        connection.execute(made.encode())
+        try:
+            finding = item(look(target, 4), "dependents of things (kind, state)")
+        finally:
+            connection.execute("DROP PUBLICATION IF EXISTS a_few")
+        assert finding.level == "blocks"
+        assert named in finding.evidence
+
+    def test_reported_blockers_really_block(self, target: Target, connection: Connection) -> None:
+        done_until(target, connection, 4)
+        connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
+        with pytest.raises(Exception, match="other objects depend on it"):
+            do_phase(target, connection, PLAN, 4)
+
+    def test_a_function_that_only_mentions_it_is_told(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        connection.execute(
+            "CREATE FUNCTION teller() RETURNS bigint LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN (SELECT count(*) FROM Things WHERE KIND IS NULL); END'"
+        )
+        finding = item(look(target, 4), "functions that mention things (kind, state)")
+        assert finding.level == "warns"
+        assert "teller()" in finding.evidence
+
+    def test_what_goes_silently_is_named_and_what_comes_back_is_not(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 4)
+        name = "objects dropped with things (kind, state)"
+        assert item(look(target, 4), name).level == "pass"
+        connection.execute("CREATE INDEX of_the_application ON things (lower(state))")
+        connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
+        connection.execute("ALTER TABLE things ADD CONSTRAINT short CHECK (length(kind) < 500)")
+        # The rollback brings these back.
+        assert item(look(target, 4), name).level == "pass"
+        connection.execute("CREATE SEQUENCE numbers OWNED BY things.state")
+        finding = item(look(target, 4), name)
+        assert finding.level == "warns"
+        assert "sequence numbers" in finding.evidence
+        for thing in ("of_the_application", "default value", "constraint short", "legacy_idx"):
+            assert thing not in finding.evidence
+
+
+def test_a_table_in_a_publication_is_told_where_its_columns_change(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    try:
+        finding = item(look(target, 1), "publications")
+        still = item(look(target, 0), "publications")
+    finally:
+        connection.execute("DROP PUBLICATION everything")
+    assert finding.level == "warns"
+    assert "everything publishes public.things" in finding.evidence
+    assert still.level == "info"
+
+
+def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_starting(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "ALTER TABLE things DROP COLUMN kind,"
+        " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
+    )
+    finding = item(look(target, 2), "generated columns of things")
+    assert (finding.level, finding.evidence) == (
+        "blocks",
+        "1 columns that translations of things read are generated. Examples: kind.",
+    )
+
+
+def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
+    connection.execute("ALTER TABLE things ADD is_open boolean")
+    finding = item(look(target, 1), "schema")
+    assert finding.level == "warns"
+    assert finding.evidence == "things.is_open: expected no column in this phase, found boolean"
