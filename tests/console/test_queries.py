@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
+from psycopg.sql import Composable
 
 from rollout.console.http import sessions
 from rollout.gates import cached_queries
@@ -59,6 +60,8 @@ def counted() -> Iterator[list[str]]:
     def counting(execute: Callable[..., Any]) -> Callable[..., Any]:
         def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = query.decode() if isinstance(query, bytes) else str(query)
+            if isinstance(query, Composable):
+                text = query.as_string()
             if not (text.startswith(UNCOUNTED) or "set_config(" in text):
                 sent.append(text)
             return execute(self, query, *args, **kwargs)

@@ -1,7 +1,6 @@
 """The application's latency and errors over time, next to what the rollout did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django import forms
@@ -13,26 +12,22 @@ from rollout import gates
 from rollout.console.charts.lines import Plot, Values, numbers_of, plot_of
 from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
+from rollout.console.comparisons import RECENT, compared_with_baseline
 from rollout.console.database_statistics import database_card
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import MEASURED, cache_fragment, render_live
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.shadow_reads import shadow_card
-from rollout.engine.health import Status
 from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
 from rollout.queries.modes import modes_of
 from rollout.shadow.shares import has_both
-from rollout.telemetry.baselines import baseline_of
-from rollout.telemetry.operation_stats import OperationStats, Point, merged
+from rollout.telemetry.operation_stats import Point
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 from rollout.telemetry.retention import interval_start, width_of_points
-from rollout.telemetry.signals import judge
 
 MAX_POINTS = 100
-# Current figures are measured over this time.
-RECENT = timedelta(minutes=5)
 # A rollout that is younger has at least so much of an axis.
 SHORTEST = timedelta(minutes=15)
 SPANS = {
@@ -61,27 +56,6 @@ class Chosen(forms.Form):
         return min(max(until - began, SHORTEST), longest)
 
 
-@dataclass(frozen=True)
-class Compared:
-    """An operation now, and before the rollout's newest phase."""
-
-    operation: str
-    now: OperationStats
-    before: OperationStats
-
-    @property
-    def difference(self) -> float | None:
-        """Of the p95, in milliseconds."""
-        if self.now.p95 is None or self.before.p95 is None:
-            return None
-        return self.now.p95 - self.before.p95
-
-    @property
-    def status(self) -> Status:
-        """What the application's health says about the difference."""
-        return judge(self.now, self.before).status
-
-
 @may("view_rollout")
 @require_safe
 @cache_fragment
@@ -101,7 +75,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     runs = gates.newest_of(every_run)
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, every_run, since, until)
-    compared = _compared(newest, lately)
+    compared = compared_with_baseline(newest, lately)
     page = {
         "rollout": rollout,
         "form": form,
@@ -136,17 +110,6 @@ def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
         return has_both(runs, modes_of(rollout.plan, rollout.environment))
     except TargetAway:
         return False
-
-
-def _compared(newest: PhaseRun | None, now: dict[str, OperationStats]) -> list[Compared]:
-    before = baseline_of(newest) if newest else {}
-    rows = [
-        Compared(name, now.get(name, OperationStats()), before.get(name, OperationStats()))
-        for name in sorted({*now, *before})
-    ]
-    if rows:
-        rows.append(Compared("all", merged(now.values()), merged(before.values())))
-    return rows
 
 
 def _plots(points: list[Point], since: datetime, until: datetime, width: timedelta) -> list[Plot]:

@@ -19,6 +19,7 @@ from rollout.console.rollout_states import kind_of
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
 from rollout.console.views.phases import requested
+from rollout.console.vitals import vitals_of
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
@@ -95,6 +96,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     page = {
         "rollout": status.rollout,
         "status": status,
+        "vitals": vitals_of(status),
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
         "card": current_phases.card_template(phase),

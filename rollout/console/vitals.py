@@ -1,0 +1,131 @@
+"""Whether the application is hurting: four figures, each with what it was before or why it is not
+measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from rollout.console.charts.point_caches import points_and_lately
+from rollout.console.charts.sparklines import Sparkline, sparkline_of
+from rollout.console.comparisons import RECENT, Compared, compared_with_baseline
+from rollout.console.formats import (
+    duration,
+    milliseconds,
+    number,
+    percent,
+    signed_milliseconds,
+)
+from rollout.engine.health import MAX_LAG_SECONDS
+from rollout.gates import is_done
+from rollout.journal.environments import is_protected
+from rollout.plan.step import CONTRACT
+from rollout.queries.status import RolloutStatus
+from rollout.telemetry.operation_stats import OperationStats, Point
+from rollout.telemetry.retention import interval_start, width_of_points
+from rollout.telemetry.signals import MIN_CALLS
+
+SPAN = timedelta(minutes=30)
+MAX_POINTS = 60
+# Six samples of the watchdog: an older one says nothing about now.
+STALE_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Vital:
+    """A figure. Where it is unknown, ``value`` says so, and ``detail`` why or what to do."""
+
+    label: str
+    value: str
+    detail: str
+    is_known: bool = True
+    is_bad: bool = False
+    is_measured: bool = True
+    """False where the project has to do something so that it is measured."""
+    sparkline: Sparkline | None = None
+
+
+def vitals_of(status: RolloutStatus) -> list[Vital]:
+    """p95, errors, lock waits and replica lag of a rollout's application and database."""
+    now = timezone.now()
+    return [*_of_application(status, now), *_of_database(status, now)]
+
+
+def _of_application(status: RolloutStatus, now: datetime) -> list[Vital]:
+    labels = ("Application p95", "Application errors")
+    environment = status.rollout.environment
+    if not is_protected(environment):
+        detail = f"{environment} is not protected."
+        return [Vital(label, "No application", detail, is_known=False) for label in labels]
+    width = width_of_points(SPAN, most=MAX_POINTS)
+    # Until the end of the current interval: the line changes with what is measured, not by itself.
+    since = interval_start(now, int(width.total_seconds())) + width - SPAN
+    points, recent = points_and_lately(since, now, width=width, operation="", lately=RECENT)
+    newest = max(status.evidence.runs.values(), key=lambda run: run.pk, default=None)
+    compared = compared_with_baseline(newest, recent)
+    if not compared and not points:
+        detail = "Add the telemetry middleware."
+        unmeasured = Vital("", "Not measured", detail, is_known=False, is_measured=False)
+        return [replace(unmeasured, label=label) for label in labels]
+    every = compared[-1] if compared else Compared("all", OperationStats(), OperationStats())
+    vitals = [_latency(labels[0], every), _errors(labels[1], every)]
+    if every.now.calls < MIN_CALLS:
+        detail = f"{number(every.now.calls)} in {duration(RECENT)}, {MIN_CALLS} needed"
+        vitals = [Vital(label, "Too few calls", detail, is_known=False) for label in labels]
+    return [replace(vitals[0], sparkline=_line(points, since, every, width)), vitals[1]]
+
+
+def _latency(label: str, every: Compared) -> Vital:
+    detail = "no baseline yet"
+    if every.before.calls >= MIN_CALLS:
+        change = signed_milliseconds(every.difference)
+        detail = f"baseline {milliseconds(every.before.p95)} ({change})"
+    return Vital(label, milliseconds(every.now.p95), detail, is_bad=every.status == "throttle")
+
+
+def _errors(label: str, every: Compared) -> Vital:
+    detail = f"of {number(every.now.calls)} calls in {duration(RECENT)}"
+    if every.before.calls >= MIN_CALLS:
+        detail += f"; baseline {percent(every.before.error_rate)}"
+    return Vital(label, percent(every.now.error_rate), detail, is_bad=every.status == "stop")
+
+
+def _line(
+    points: Sequence[Point], since: datetime, every: Compared, width: timedelta
+) -> Sparkline | None:
+    measured = [(point.at, p95) for point in points if (p95 := point.stats.p95) is not None]
+    baseline = every.before.p95 if every.before.calls >= MIN_CALLS else None
+    return sparkline_of(measured, since, SPAN, baseline=baseline, gap=2.5 * width)
+
+
+def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
+    labels = ("Lock waits", "Replica lag")
+    sample = status.rollout.database_samples.order_by("-at").values("at", "server").first()
+    if sample is None or now - sample["at"] > STALE_AFTER:
+        if is_done(status.evidence.runs.get(CONTRACT)):
+            detail = "Sampling ended with the last phase."
+        elif status.liveness.watchdog_alive:
+            detail = "The database gave no sample in the last minute."
+        else:
+            detail = "Start the watchdog."
+        return [Vital(label, "Not measured", detail, is_known=False) for label in labels]
+    server = sample["server"]
+    waiting = server.get("lock_waits") or 0
+    waits = Vital(
+        labels[0],
+        f"{number(waiting)} session{'' if waiting == 1 else 's'}",
+        "waiting for a lock",
+        is_bad=waiting > 0,
+    )
+    return [waits, _lag(labels[1], server.get("replicas") or 0, server.get("lag"))]
+
+
+def _lag(label: str, replicas: float, lag: float | None) -> Vital:
+    if not replicas:
+        return Vital(label, "No replica", "connected to this server")
+    of = f"{number(replicas)} replica{'' if replicas == 1 else 's'}"
+    if lag is None:
+        # PostgreSQL reports none for replicas that have caught up, and none to roles without right.
+        return Vital(label, "None reported", f"by {of}")
+    return Vital(label, duration(lag), f"at most, of {of}", is_bad=lag > MAX_LAG_SECONDS)

@@ -1,0 +1,150 @@
+"""The strip of figures at the top of a rollout's page, in each state of what is measured."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from rollout.console.vitals import STALE_AFTER, Vital, vitals_of
+from rollout.models import DatabaseSample, Rollout
+from rollout.queries.status import status_of
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+
+def vitals(rollout: Rollout) -> dict[str, Vital]:
+    return {vital.label: vital for vital in vitals_of(status_of(rollout))}
+
+
+def measured(minutes: float, *, ms: float, calls: int = 50, **more: Any) -> None:
+    at = timezone.now() - timedelta(minutes=minutes)
+    journal.measured(at, ms=ms, calls=calls, seconds=5, **more)
+
+
+def sampled(rollout: Rollout, *, ago: timedelta = timedelta(), **server: float | None) -> None:
+    numbers = {"lock_waits": 0, "replicas": 0, "lag": None, **server}
+    DatabaseSample.objects.create(
+        rollout=rollout, at=timezone.now() - ago, seconds=10, server=numbers
+    )
+
+
+def started_minutes_ago(rollout: Rollout, minutes: int) -> None:
+    ran(rollout, 0)
+    rollout.runs.update(created_at=timezone.now() - timedelta(minutes=minutes))
+
+
+def test_figures_that_are_not_measured_say_so_and_what_to_do(
+    rollout: Rollout, viewer: Client
+) -> None:
+    strip = vitals(rollout)
+    assert not any(vital.is_known for vital in strip.values())
+    assert strip["Application p95"].value == "Not measured"
+    assert strip["Lock waits"].detail == "Start the watchdog."
+    journal.processes_run()
+    assert "no sample in the last minute" in vitals(rollout)["Replica lag"].detail
+    text = text_of(viewer, PAGE)
+    assert text.count(f'<a href="{PAGE}monitoring/">Add the telemetry middleware.</a>') == 2
+    assert "rollout.telemetry.middleware.Telemetry" in text_of(viewer, f"{PAGE}monitoring/")
+
+
+def test_the_latency_now_stands_beside_its_baseline_with_a_line_of_the_last_half_hour(
+    rollout: Rollout, viewer: Client
+) -> None:
+    started_minutes_ago(rollout, 25)
+    measured(28, ms=10)
+    measured(40, ms=10)
+    measured(1, ms=11)
+    p95 = vitals(rollout)["Application p95"]
+    assert p95.is_known
+    assert not p95.is_bad
+    assert p95.value.endswith(" ms")
+    assert p95.detail.startswith("baseline ")
+    assert p95.sparkline is not None
+    assert p95.sparkline.baseline
+    assert f'aria-label="{p95.sparkline.name}"' in text_of(viewer, PAGE)
+
+
+def test_a_slower_application_and_a_failing_one_are_marked(rollout: Rollout) -> None:
+    started_minutes_ago(rollout, 20)
+    measured(40, ms=10)
+    measured(1, ms=90)
+    strip = vitals(rollout)
+    assert strip["Application p95"].is_bad
+    assert not strip["Application errors"].is_bad
+    measured(1, ms=10, errors=40)
+    errors = vitals(rollout)["Application errors"]
+    assert errors.is_bad
+    assert errors.value == "40.0%"
+    assert errors.detail == "of 100 calls in 5 min; baseline 0%"
+
+
+def test_too_few_calls_are_no_figure_and_still_a_line(rollout: Rollout) -> None:
+    measured(20, ms=10)
+    measured(1, ms=500, calls=3)
+    strip = vitals(rollout)
+    for label in ("Application p95", "Application errors"):
+        assert (strip[label].value, strip[label].is_known) == ("Too few calls", False)
+        assert strip[label].detail == "3 in 5 min, 20 needed"
+    assert strip["Application p95"].sparkline is not None
+
+
+def test_a_first_run_without_measurements_before_it_has_no_baseline(rollout: Rollout) -> None:
+    started_minutes_ago(rollout, 10)
+    measured(1, ms=10)
+    p95 = vitals(rollout)["Application p95"]
+    assert p95.detail == "no baseline yet"
+    assert p95.sparkline is not None
+    assert p95.sparkline.baseline == ""
+
+
+def test_an_environment_that_no_application_uses_has_no_figures_of_one(
+    rollout: Rollout, settings: Any
+) -> None:
+    settings.ROLLOUT = {
+        **settings.ROLLOUT,
+        "ENVIRONMENTS": {"production": {"DATABASE": "default", "PROTECTED": False}},
+    }
+    measured(1, ms=10)
+    p95 = vitals(rollout)["Application p95"]
+    assert (p95.value, p95.detail) == ("No application", "production is not protected.")
+
+
+def test_lock_waits_and_lag_are_those_of_the_newest_sample(rollout: Rollout) -> None:
+    sampled(rollout, ago=timedelta(seconds=20), lock_waits=7)
+    sampled(rollout)
+    strip = vitals(rollout)
+    assert strip["Lock waits"].value == "0 sessions"
+    assert strip["Replica lag"].value == "No replica"
+    assert not any(strip[label].is_bad for label in ("Lock waits", "Replica lag"))
+    sampled(rollout, lock_waits=1, replicas=2, lag=12.5)
+    strip = vitals(rollout)
+    assert (strip["Lock waits"].value, strip["Lock waits"].is_bad) == ("1 session", True)
+    assert (strip["Replica lag"].value, strip["Replica lag"].is_bad) == ("12 s", True)
+    assert strip["Replica lag"].detail == "at most, of 2 replicas"
+    sampled(rollout, replicas=1)
+    assert vitals(rollout)["Replica lag"].value == "None reported"
+
+
+def test_an_old_sample_is_no_figure(rollout: Rollout) -> None:
+    sampled(rollout, ago=STALE_AFTER + timedelta(seconds=5), lock_waits=3)
+    assert not vitals(rollout)["Lock waits"].is_known
+    for phase in range(5):
+        ran(rollout, phase)
+    assert vitals(rollout)["Lock waits"].detail == "Sampling ended with the last phase."
+
+
+def test_the_strip_asks_as_often_whatever_was_measured(rollout: Rollout) -> None:
+    started_minutes_ago(rollout, 20)
+    measured(1, ms=10)
+    sampled(rollout)
+
+    def queries() -> int:
+        status = status_of(rollout)
+        return journal.queries_of(lambda: vitals_of(status))
+
+    before = queries()
+    for number in range(30):
+        measured(number, ms=10, operation=f"operation {number}")
+        sampled(rollout, ago=timedelta(seconds=number))
+    assert queries() <= before
