@@ -34,7 +34,7 @@ from rollout.models import (
 from rollout.plan import plans
 from tests.console import journal
 from tests.console.http.test_access import OF_NO_ENVIRONMENT, last_part
-from tests.console.views.test_jobs import a_lane, measured, page_of, refused
+from tests.console.views.backfill_jobs import a_lane, measured, page_of, refused
 from tests.pages import addresses_of_the_console
 from tests.servers import Database
 

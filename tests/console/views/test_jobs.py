@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -7,83 +5,24 @@ import pytest
 from django.conf import LazySettings
 from django.core.cache import cache
 from django.test import Client
-from django.utils import timezone
 
-from rollout.engine import lane_totals, quarantine
-from rollout.models import BackfillJob, LogEntry, Rollout
+from rollout.engine import lane_totals
+from rollout.models import LogEntry, Rollout
 from tests.console import journal
 from tests.console.journal import fragment_of, ran, reached, text_of
+from tests.console.views.backfill_jobs import (
+    a_job,
+    a_lane,
+    an_ended_job,
+    end_beside,
+    measured,
+    page_of,
+    refused,
+)
 from tests.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
 PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3"}
-
-
-def a_job(rollout: Rollout, state: str = "running", **fields: object) -> BackfillJob:
-    return journal.job_of(reached(ran(rollout, 2, state), "backfill", "running"), **fields)
-
-
-def an_ended_job(rollout: Rollout, **fields: Any) -> BackfillJob:
-    return journal.ended_job(reached(ran(rollout, 2), "backfill"), **fields)
-
-
-def page_of(job: BackfillJob) -> str:
-    return f"/rollout/jobs/{job.pk}/"
-
-
-def a_lane(job: BackfillJob, **fields: Any) -> None:
-    """A quarter of the job's blocks done by a worker that is at it."""
-    values = {
-        "job": job.pk,
-        "lane": 0,
-        "schema_name": "public",
-        "relation": "properties",
-        "first_block": 0,
-        "end_block": 1000,
-        "next_block": 250,
-        "range_blocks": 8,
-        "range_end": 258,
-        "scanned": 6250,
-        "updated": 6000,
-        "working_seconds": 0.5,
-        "holder": "host:7",
-        "lease_until": timezone.now() + timedelta(seconds=60),
-        **fields,
-    }
-    with target() as opened:
-        opened.execute(
-            f"INSERT INTO rollout.lanes ({', '.join(values)})"
-            f" VALUES ({', '.join(['%s'] * len(values))})".encode(),
-            list(values.values()),
-        )
-
-
-def measured(
-    job: BackfillJob, buckets: int, *, lost: float = 0.0, scanned: int = 5000, earlier: int = 0
-) -> None:
-    """So many samples of a job, the last one two buckets ago, or so many earlier."""
-    with target() as opened:
-        opened.execute(
-            "INSERT INTO rollout.samples SELECT %s, to_timestamp((floor(extract(epoch FROM now())"
-            " / 5) - 2 - %s - n) * 5), %s, %s, 4.0, %s FROM generate_series(0, %s - 1) AS n",
-            [job.pk, earlier, scanned, scanned, lost, buckets],
-        )
-
-
-def refused(job: BackfillJob, *keys: str, error: str = "no such kind") -> None:
-    with target() as opened:
-        for key in keys:
-            quarantine.add(opened, job.pk, [key], error)
-
-
-@pytest.fixture
-def clean_target(db: None) -> Iterator[None]:
-    """What a test commits to the engine's tables beside Django's transaction goes with it."""
-    yield
-    with target() as opened:
-        opened.execute(
-            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine"
-        )
 
 
 @pytest.mark.usefixtures("clean_target")
@@ -389,7 +328,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
     measured(job, 1)
     refused(job, "a")
     # The header reads no progress of a run that is not the newest of its phase.
-    _ended_beside(job, rollout)
+    end_beside(job, rollout)
     monkeypatch.setattr(psycopg.Connection, "execute", counting)
     before = queries()
     monkeypatch.undo()
@@ -402,16 +341,6 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
     refused(job, *"bcdefgh")
     job.step_run.run.steps.exclude(pk=job.step_run.pk).delete()
     for _ in range(3):
-        _ended_beside(job, rollout)
+        end_beside(job, rollout)
     monkeypatch.setattr(psycopg.Connection, "execute", counting)
     assert queries() == before
-
-
-def _ended_beside(job: BackfillJob, rollout: Rollout) -> None:
-    """A run with a job that ended, newer than the one of a job that is running."""
-    run = job.step_run.run
-    run.state, run.finished_at = "done", timezone.now()
-    run.save()
-    an_ended_job(rollout)
-    run.state, run.finished_at = "running", None
-    run.save()

@@ -14,11 +14,7 @@ from rollout.queries.progress import progress_of, took
 from rollout.queries.status import duration_of
 from tests.console import journal
 from tests.console.journal import PAGE, ran, reached, text_of
-from tests.console.views.test_jobs import (
-    a_lane,
-    clean_target,  # noqa: F401
-    measured,
-)
+from tests.console.views.backfill_jobs import a_lane, measured
 from tests.rollouts import ADA
 
 pytestmark = pytest.mark.usefixtures("clean_target")

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Loaded before Django is set up: what needs models is imported where it is used.
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+    from rollout.models import Rollout
+
+
+@pytest.fixture
+def reviewer(properties: Rollout) -> Client:
+    """An engineer, where the property rollout has listings."""
+    from tests.console import journal
+
+    return journal.browser_of("engineer")
+
+
+@pytest.fixture
+def clean_target(db: None) -> Iterator[None]:
+    """What a test commits to the engine's tables beside Django's transaction goes with it."""
+    from tests.rollouts import target
+
+    yield
+    with target() as opened:
+        opened.execute(
+            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine"
+        )

@@ -1,0 +1,159 @@
+"""Decisions on mappings: previewed before they are applied, and nothing typed is lost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.console.journal import text_of
+from tests.console.views.mapping_pages import (
+    HOSTILE,
+    TYPES,
+    decisions_in,
+    fields_of,
+    number_of,
+    preview,
+    seen_in,
+    values_in,
+)
+
+if TYPE_CHECKING:
+    from rollout.models import Rollout
+
+
+def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
+    properties: Rollout, reviewer: Client
+) -> None:
+    page = preview(reviewer, apt="Apartment")
+    assert "Phase 2 has not run yet" in page
+    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    text = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+    assert "Mapping updated. Phase 2 will use it." in text
+    assert "New writes use it" not in text
+
+
+def test_what_is_typed_is_previewed_decided_in_ones_name_and_listed(
+    filled: Rollout, reviewer: Client
+) -> None:
+    from rollout.models import MappingChange
+
+    page = preview(reviewer, apt="Apartment", condominium="Condo")
+    assert "Apply changes" in page
+    assert "Lookup rows retired" in page
+    assert not MappingChange.objects.exists()
+    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    response = reviewer.post(f"{TYPES}apply/", sent, follow=True)
+    change = MappingChange.objects.get()
+    assert change.reviewer == "engineer"
+    text = response.content.decode()
+    assert f"Update {change.rows_affected}" in text
+    assert "Set by <strong>engineer</strong>" in text
+    again = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
+    assert "already has this mapping" in again
+    assert MappingChange.objects.count() == 1
+    correct = text_of(reviewer, f"/rollout/mapping-changes/{change.pk}/correct/")
+    assert f"{change.rows_affected} row" in correct
+    assert reviewer.post(f"/rollout/mapping-changes/{change.pk}/correct/").status_code == 302
+    assert change.repairs.exists()
+
+
+@pytest.mark.parametrize(
+    ("bulk", "expected"),
+    [
+        ("to", ["home", False]),
+        ("like", ["house", False]),
+        ("none", [None, False]),
+        ("rule", [None, True]),
+        ("keep", ["house for sale", False]),
+    ],
+)
+def test_all_that_are_ticked_can_be_decided_at_once(
+    reviewer: Client, bulk: str, expected: list[object]
+) -> None:
+    fields = fields_of(text_of(reviewer, TYPES))
+    number = number_of(fields, "house for sale")
+    sent = {**fields, "chosen": [number], "bulk": bulk, "to": "Home"}
+    page = reviewer.post(f"{TYPES}preview/", sent).content.decode()
+    ((form, name, by_rule),) = decisions_in(page)
+    assert form == "house for sale"
+    assert [name and str(name).lower(), by_rule] == expected
+
+
+def test_a_press_without_a_change_goes_back_and_says_so(reviewer: Client) -> None:
+    fields = fields_of(text_of(reviewer, TYPES))
+    response = reviewer.post(f"{TYPES}preview/", fields, follow=True)
+    assert "Change a value first." in response.content.decode()
+
+
+def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(reviewer: Client) -> None:
+    fields = fields_of(text_of(reviewer, TYPES))
+    house, villa = number_of(fields, "house"), number_of(fields, "villa")
+    fields |= {f"name-{house}": "Villa", f"name-{villa}": "Country house"}
+    response = reviewer.post(f"{TYPES}preview/", fields)
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert "Not saved." in text
+    assert "the value “Villa” itself maps to" in text
+    kept = fields_of(text)
+    assert kept[f"name-{number_of(kept, 'house')}"] == "Villa"
+    assert kept[f"name-{number_of(kept, 'villa')}"] == "Country house"
+
+
+def test_who_changes_something_in_a_preview_finds_it_filled_in(reviewer: Client) -> None:
+    page = preview(reviewer, apt="Apartment")
+    sent = {"decisions": json.dumps(decisions_in(page)), "edit": "1"}
+    kept = fields_of(reviewer.post(f"{TYPES}preview/", sent).content.decode())
+    assert kept[f"name-{number_of(kept, 'apt')}"] == "Apartment"
+
+
+def test_a_file_comes_back_as_a_preview(reviewer: Client) -> None:
+    lines = b"".join(reviewer.get(f"{TYPES}export.csv").streaming_content)  # type: ignore[attr-defined]
+    assert lines.startswith(b"legacy,rows,lookup,why,decided_by\r\n")
+    changed = lines.replace(b",Villa,", b",Country house,")
+    page = reviewer.post(
+        f"{TYPES}preview/", {"file": SimpleUploadedFile("mapping.csv", changed)}
+    ).content.decode()
+    assert "Country house" in page
+    assert "Apply changes" in page
+
+
+def test_a_file_with_wrong_lines_is_told_by_line(reviewer: Client) -> None:
+    data = SimpleUploadedFile("m.csv", f"legacy,lookup\r\n{HOSTILE},x\r\n".encode())
+    response = reviewer.post(f"{TYPES}preview/", {"file": data})
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert "Line 2: " in text
+    assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize("made_up", ["{", "[1]", '{"a": 1}', "null", "[[]]", '[["a", {}, 1]]'])
+def test_what_no_preview_wrote_decides_nothing(reviewer: Client, made_up: str) -> None:
+    from rollout.models import MappingChange
+
+    response = reviewer.post(f"{TYPES}apply/", {"decisions": made_up, "seen": "x"})
+    assert response.status_code in (302, 409)
+    assert not MappingChange.objects.exists()
+
+
+def test_whoever_decides_stays_with_the_filter_and_on_the_page(reviewer: Client) -> None:
+    at = "?show=open&order=a-to-z&after=castle"
+    text = text_of(reviewer, TYPES + at)
+    fields = fields_of(text.partition("<tbody>")[2])
+    fields[f"name-{number_of(fields, 'villa')}"] = "Country house"
+    page = reviewer.post(f"{TYPES}preview/{at}", fields).content.decode()
+    here = at.replace("&", "&amp;")
+    assert f'action="{TYPES}apply/{here}"' in page
+    assert f'href="{TYPES}{here}"' in page
+    sent = {"decisions": json.dumps(decisions_in(page))}
+    edited = reviewer.post(f"{TYPES}preview/{at}", {**sent, "edit": "1"}).content.decode()
+    assert values_in(edited)[0] == "Villa"
+    assert values_in(edited)[1:] == [value for value in values_in(text) if value != "Villa"]
+    assert f'href="{TYPES}?show=open&amp;order=z-to-a"' in edited
+    done = reviewer.post(f"{TYPES}apply/{at}", {**sent, "seen": seen_in(page)})
+    assert (done.status_code, done["Location"]) == (302, TYPES + at)
+    nothing = reviewer.post(f"{TYPES}preview/{at}", {})
+    assert nothing["Location"] == TYPES + at

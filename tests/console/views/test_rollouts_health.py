@@ -1,0 +1,178 @@
+"""What the overview says is wrong with a rollout, and what to press."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.journal import watched_times
+from rollout.journal.moments import in_words
+from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+
+def test_a_worker_that_does_not_run_is_said(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, PAGE)
+    assert "Worker and watchdog are not running" in text
+    assert "manage.py qcluster" in text
+    journal.processes_run()
+    assert "not running" not in text_of(viewer, PAGE)
+
+
+def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    report = journal.audited(rollout, "mismatched", mismatched=1_047)
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule="slower",
+        action="throttle",
+        verdict="broken",
+        acting=True,
+        since=now,
+        judged_at=now,
+    )
+    Heartbeat.objects.all().delete()
+    text = text_of(viewer, PAGE)
+    assert "Action needed</span>" in text
+    assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
+    assert "Guardrail “slower” is breached: backfills are throttled." in text
+    assert "No worker online." in text
+    journal.audited(rollout, "clean")
+    assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
+
+
+def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any) -> RuleState:
+    now = timezone.now()
+    return RuleState.objects.create(
+        rollout=rollout,
+        rule=rule,
+        action=action,
+        verdict=verdict,
+        acting=True,
+        since=now,
+        judged_at=now,
+        **fields,
+    )
+
+
+def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:
+    journal.processes_run()
+    windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
+    windows += 4 * [{"at": "", "value": 1.0, "calls": 20, "verdict": "kept"}]
+    state = acting(rollout, "slower", "throttle", "broken", windows=3 * windows[:1])
+    for verdict, of_windows, standing in [
+        ("broken", 3 * windows[:1], "is breached"),
+        ("broken", windows, "is recovering, 1 of 5 windows above its limit"),
+        ("inconclusive", [], "has too few calls to be evaluated"),
+    ]:
+        RuleState.objects.filter(pk=state.pk).update(verdict=verdict, windows=of_windows)
+        text = text_of(viewer, PAGE)
+        assert f"Guardrail “slower” {standing}: backfills are throttled." in text
+        assert "</svg>Healthy</span>" in text
+
+
+def test_what_a_guardrail_paused_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    run = ran(rollout, 2, "paused")
+    state = acting(rollout, "slow", "pause", "broken", run=run)
+    there = f'<a href="{PAGE}phases/2/">'
+    assert f"{there}Guardrail “slow” is breached: phase 2 is paused.</a>" in text_of(viewer, PAGE)
+    for verdict, sentence in {
+        "kept": "Guardrail “slow” is OK again: phase 2 is paused. Resume it.",
+        "inconclusive": "Guardrail “slow” has too few calls to be evaluated: phase 2 is paused.",
+    }.items():
+        RuleState.objects.filter(pk=state.pk).update(verdict=verdict)
+        text = text_of(viewer, PAGE)
+        assert f"{there}{sentence}</a>" in text
+        assert "Action needed</span>" in text
+        assert "Phase 2 is paused." not in text, "it is told once"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("broken", "is breached: the next phase is blocked."),
+        ("kept", "is OK again: the next phase is blocked. Release the hold."),
+        ("inconclusive", "has too few calls to be evaluated: the next phase is blocked."),
+    ],
+)
+def test_what_a_guardrail_blocks_is_told_with_what_to_press(
+    rollout: Rollout, viewer: Client, verdict: str, sentence: str
+) -> None:
+    acting(rollout, "errors-before-a-phase", "hold", verdict)
+    assert f"Guardrail “errors-before-a-phase” {sentence}" in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "badge"),
+    [
+        ("failed", "Phase 0 failed.", "Action needed"),
+        ("cancelled", "Phase 0 was cancelled.", "Warning"),
+        ("paused", "Phase 0 is paused.", "Warning"),
+    ],
+)
+def test_a_phase_that_stands_still_is_not_healthy(
+    rollout: Rollout, viewer: Client, state: str, sentence: str, badge: str
+) -> None:
+    journal.processes_run()
+    ran(rollout, 0, state)
+    text = text_of(viewer, PAGE)
+    assert f'<a href="{PAGE}phases/0/">{sentence}</a>' in text
+    assert f"{badge}</span>" in text
+
+
+def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    journal.taken(rollout)
+    failed = journal.taken(rollout, "failed")
+    text = text_of(viewer, PAGE)
+    link = f'<a href="/rollout/snapshots/{failed.pk}/">Snapshot {failed.pk}'
+    assert f"{link} failed its verification.</a>" in text
+    assert "Warning</span>" in text
+    journal.taken(rollout)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    # One that was good and is not any more says that something changed it in the storage.
+    Snapshot.objects.filter(pk=failed.pk).update(verified_at=timezone.now())
+    assert f"{link} failed its verification.</a>" in text_of(viewer, PAGE)
+    Snapshot.objects.exclude(pk=failed.pk).update(state="deleted")
+    assert "Action needed</span>" in text_of(viewer, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("jump", "sentence"),
+    [
+        (timedelta(hours=3), "jumped 3 h ahead, to {}, or no watchdog ran for as long."),
+        (timedelta(hours=-3), "jumped 3 h back, to {}."),
+    ],
+    ids=["ahead", "back"],
+)
+def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
+    rollout: Rollout, viewer: Client, jump: timedelta, sentence: str
+) -> None:
+    journal.processes_run()
+    began = timezone.now() - timedelta(days=2)
+    watched_times.add(began, seen_from=None)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    at = began + jump
+    watched_times.add(at, seen_from=began, jumped=jump)
+    notice = f"database&#x27;s clock {sentence.format(in_words(at))} Nothing is deleted for a day."
+    watched_until = at
+    for hours in (0, 23, 2):
+        until = watched_until + timedelta(hours=hours)
+        watched_times.add(until, seen_from=watched_until)
+        watched_until = until
+        text = text_of(viewer, PAGE)
+        is_told = watched_times.unsettled_jump() is not None
+        assert is_told == (until - at < watched_times.SETTLES_AFTER)
+        assert (notice in text) == is_told
+        assert ("Warning</span>" in text) == is_told
+        assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
