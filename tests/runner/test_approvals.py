@@ -6,56 +6,19 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.extra.django import TestCase
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from rollout import gates, runner
 from rollout.gates import Evidence
-from rollout.models import Direction, LogEntry, PhaseRun, Rollout, RunState, SignOff
-from rollout.plan import Approved, Item, Plan, ProbeFlow, plans
-from rollout.plan.gates import ChecklistComplete, Gate, ProbesPassed
+from rollout.models import LogEntry, PhaseRun, Rollout, RunState, SignOff
+from rollout.plan import Approved, Item, Plan
+from rollout.plan.gates import ChecklistComplete, ProbesPassed
 from rollout.queries.status import find_rollout
 from rollout.runner import Refused
 from tests import rollouts
-from tests.rollouts import ADA, TINY
+from tests.rollouts import ADA
+from tests.runner.signed_plans import PHASE, Known, digest, end, plan_with, roll_back
 
-LEADS = ("ada", "grace", "mary")
-PHASE = 1
-
-
-class Destructive(ProbeFlow):
-    """Takes nothing away, but says that it does."""
-
-    destructive = True
-
-
-def plan_with(*own: Gate, description: str = "", destructive: bool = False) -> Plan:
-    """The tiny plan with gates before phase 1, which has a destructive step or not."""
-    step = Destructive if destructive else ProbeFlow
-    phase = replace(
-        TINY.phases[PHASE],
-        gates=own,
-        steps=(step(id=f"x{description}", description="Try", flow="tests.rollouts.flow"),),
-    )
-    phases = tuple(phase if n == PHASE else other for n, other in enumerate(TINY.phases))
-    return replace(TINY, name="signed", phases=phases, rules=())  # type: ignore[arg-type]
-
-
-class Known:
-    """The plan under test, which a test may change under the rollout's feet."""
-
-    def __init__(self) -> None:
-        self.use(plan_with(Approved()))
-
-    def use(self, plan: Plan) -> None:
-        self.forget()
-        self.plan = plan
-        plans._plans.append(plan)
-
-    def forget(self) -> None:
-        plans._plans[:] = [plan for plan in plans if plan.name != "signed"]
+pytestmark = pytest.mark.usefixtures("nothing_is_in_the_way")
 
 
 @pytest.fixture
@@ -78,18 +41,6 @@ def rollout(known: Known) -> Rollout:
     return signed
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollout.engine.preflight import Preflight
-    from rollout.queries import preflights
-
-    monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: Preflight([], []))
-
-
-def digest(known: Known) -> str:
-    return known.plan.digest_of(PHASE)
-
-
 def approve(rollout: Rollout, known: Known, by: str) -> SignOff:
     return runner.approve(rollout, PHASE, seen=digest(known), actor=rollouts.person(by))
 
@@ -102,17 +53,6 @@ def refusal(rollout: Rollout, by: object) -> str:
     with pytest.raises(Refused) as refused:
         runner.start(rollout, PHASE, actor=by)  # type: ignore[arg-type]
     return str(refused.value)
-
-
-def end(rollout: Rollout, way: Direction = Direction.FORWARD) -> None:
-    PhaseRun.objects.filter(rollout=rollout, phase=PHASE, way=way).exclude(
-        state=RunState.DONE
-    ).update(state=RunState.DONE, finished_at=timezone.now())
-
-
-def roll_back(rollout: Rollout) -> None:
-    runner.roll_back(rollout, PHASE, actor=ADA)
-    end(rollout, Direction.BACKWARD)
 
 
 class TestApprovals:
@@ -398,128 +338,3 @@ class TestChecklist:
             runner.tick(rollout, "nonsense", actor=ADA)
         with pytest.raises(Refused, match="is checked automatically"):
             runner.tick(rollouts.the_rollout(), "flows-tested", actor=ADA)
-
-
-class Approving(RuleBasedStateMachine):
-    """Whatever people do in whatever order, no start without another lead's valid approval.
-
-    The model keeps what each lead said last, and what it was about.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known = Known()
-        self.rollout, _ = Rollout.objects.get_or_create(plan="signed", environment="production")
-        SignOff.objects.filter(rollout=self.rollout).delete()
-        PhaseRun.objects.filter(rollout=self.rollout).delete()
-        PhaseRun.objects.create(
-            rollout=self.rollout,
-            phase=0,
-            state=RunState.DONE,
-            actor_name="ada",
-            finished_at=timezone.now(),
-        )
-        self.versions = 0
-        self.given: dict[str, SignOff] = {}
-        self.valid: dict[str, bool] = {}
-        self.rejected: dict[str, SignOff] = {}
-        self.running = False
-
-    @rule(who=st.sampled_from(LEADS), reads_now=st.booleans())
-    def approve(self, who: str, reads_now: bool) -> None:
-        if self.running:
-            return
-        seen = digest(self.known) if reads_now else "0123456789ab"
-        try:
-            approval = runner.approve(self.rollout, PHASE, seen=seen, actor=rollouts.person(who))
-        except Refused:
-            assert not reads_now
-            return
-        self.given[who], self.valid[who] = approval, True
-        self.rejected.pop(who, None)
-
-    @rule(who=st.sampled_from(LEADS))
-    def reject(self, who: str) -> None:
-        if not self.running:
-            self.rejected[who] = runner.reject(
-                self.rollout,
-                PHASE,
-                seen=digest(self.known),
-                reason="The index is missing.",
-                actor=rollouts.person(who),
-            )
-            self.valid[who] = False
-
-    @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
-    def withdraw_rejection(self, who: str, by: str) -> None:
-        if who in self.rejected:
-            runner.withdraw(self.rejected.pop(who), actor=rollouts.person(by))
-
-    @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
-    def withdraw(self, who: str, by: str) -> None:
-        if who in self.given:
-            try:
-                runner.withdraw(self.given[who], actor=rollouts.person(by))
-            except Refused:
-                return
-            self.valid[who] = False
-
-    @rule(who=st.sampled_from(LEADS))
-    def expire(self, who: str) -> None:
-        if who in self.given:
-            SignOff.objects.filter(pk=self.given[who].pk).update(
-                expires_at=timezone.now() - timedelta(seconds=1)
-            )
-            self.valid[who] = False
-
-    @rule()
-    def change_the_plan(self) -> None:
-        if not self.running:
-            self.versions += 1
-            self.known.use(plan_with(Approved(), description=f"-{self.versions}"))
-            self.valid, self.rejected = {}, {}
-
-    @rule(who=st.sampled_from((*LEADS, "the shell")))
-    def start(self, who: str) -> None:
-        if self.running:
-            return
-        actor = ADA if who == "the shell" else rollouts.person(who)
-        by_another = not self.rejected and any(
-            good for lead, good in self.valid.items() if lead != who
-        )
-        try:
-            runner.start(self.rollout, PHASE, actor=actor)
-        except Refused:
-            assert not by_another or who == "the shell"
-            return
-        assert by_another
-        assert who != "the shell"
-        self.running = True
-
-    @rule()
-    def come_back(self) -> None:
-        if self.running:
-            end(self.rollout)
-            roll_back(self.rollout)
-            self.running, self.valid = False, {}
-
-    @invariant()
-    def the_page_says_whether_it_may_start(self) -> None:
-        if not self.running:
-            passes = gates.check_gate(Approved(), Evidence(self.rollout, PHASE)).lets_through
-            assert passes == (any(self.valid.values()) and not self.rejected)
-
-    def teardown(self) -> None:
-        self.known.forget()
-
-
-class TestAnyOrder(TestCase):
-    def test_no_start_without_another_leads_valid_approval(self) -> None:
-        run_state_machine_as_test(
-            Approving,
-            settings=settings(
-                max_examples=15,
-                stateful_step_count=15,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )

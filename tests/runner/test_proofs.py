@@ -14,7 +14,7 @@ from rollout.plan.archives import archive_name
 from tests import rollouts
 from tests.processes import Running, completed, wait_until
 from tests.rollouts import ADA, PLAN
-from tests.runner.test_repairs import damage
+from tests.runner.damages import damage
 from tests.servers import Database
 
 PLANNED = plans.get(PLAN)

@@ -1,8 +1,5 @@
 """Repairs from the journal's side: asked for, carried out by workers, seen by the next audit."""
 
-import os
-import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +14,6 @@ from rollout.models import (
     Direction,
     LogEntry,
     MappingChange,
-    Mismatch,
     PhaseRun,
     Rollout,
     RunState,
@@ -27,56 +23,8 @@ from rollout.runner import repairs
 from rollout.worker import runs
 from rollout.worker.leases import Lease
 from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA
-from tests.servers import Database
-
-TABLE = "properties"
-# Of each kind of damage so many rows, by the row's number in the order of their keys.
-DAMAGE = {
-    "missing": "property_type_id = NULL",
-    "wrong": "property_status_id = 1 + mod(property_status_id, 3)",
-    "orphan": "property_type_id = 4711",
-    "unexpected": "published_at = '2000-01-01'",
-    "computed_differs": "currency = 'EUR'",
-}
-# A batch takes a while, in its transaction, so that there is time to do something meanwhile.
-SLOW = """
-CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
-CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow();
-"""
-
-
-def damage(change: str, rows: int = 1, *, where: str = "true") -> list[str]:
-    """Write so many rows as no trigger sees it; their keys."""
-    with rollouts.target() as other, other.transaction():
-        # Checked at once: a table with checks to come cannot be altered.
-        other.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
-        damaged = other.execute(
-            f"UPDATE properties SET {change} WHERE id IN (SELECT id FROM properties WHERE {where}"
-            " ORDER BY id LIMIT %s) RETURNING id::text".encode(),
-            [rows],
-        ).fetchall()
-        other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
-    assert len(damaged) == rows
-    return [key for (key,) in damaged]
-
-
-def versions() -> dict[str, Any]:
-    """Every row with the transaction that wrote it."""
-    with rollouts.target() as other:
-        return {
-            key: rest
-            for key, *rest in other.execute(
-                "SELECT id::text, xmin::text, ctid::text, to_jsonb(p)::text FROM properties AS p"
-            )
-        }
-
-
-def changed(before: dict[str, Any]) -> set[str]:
-    return {key for key, version in versions().items() if before[key] != version}
+from tests.runner.damages import TABLE, changed, damage, forget_a_type, newest_report, versions
 
 
 def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:
@@ -84,24 +32,6 @@ def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:
     run = runner.repair(rollout, table=table, selection=selection, actor=ADA)
     rollouts.work_off(run)
     return run
-
-
-def newest_report() -> AuditReport:
-    report = AuditReport.objects.first()
-    assert report is not None
-    return report
-
-
-def forget_a_type() -> str:
-    """A legacy text of which the mapping says no more; one of its spellings in the table."""
-    with rollouts.target() as other:
-        row = other.execute(
-            'UPDATE rollout."property-classification_properties_type_mapping"'
-            " SET lookup_id = NULL, why = 'unmapped' WHERE legacy = (SELECT type FROM properties"
-            " WHERE btrim(type) <> '' ORDER BY id LIMIT 1) RETURNING legacy"
-        ).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 class TestAPreview:
@@ -460,99 +390,3 @@ class TestBothDirections:
         )
         started = LogEntry.objects.get(event="repair started")
         assert "after grace's review of type" in started.message
-
-
-def wait_for(run: PhaseRun, state: RunState, seconds: float = 60) -> None:
-    def state_now() -> str:
-        run.refresh_from_db()
-        return f"{run}: {run.error}"
-
-    wait_until(lambda: rollouts.state_of(run) == state, seconds=seconds, seen=state_now)
-
-
-def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(
-    filled: Rollout, committed_db: Database, tmp_path: Path
-) -> None:
-    for number, change in enumerate(DAMAGE.values()):
-        damage(change, 2, where=f"right(id::text, 1) IN ('{number}', '{number + 5}')")
-    log_file = tmp_path / "qcluster.log"
-    with stopped_after(
-        manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log_file)
-    ) as cluster:
-        asked = runner.start_audit(filled, actor=ADA)
-        wait_until(
-            lambda: AuditReport.objects.get(pk=asked.pk).status != AuditStatus.RUNNING,
-            seen=cluster.output,
-        )
-        report = AuditReport.objects.get(pk=asked.pk)
-        assert report.mismatched == 10
-        before = versions()
-        keys = Mismatch.objects.filter(report=report, category="orphan").values_list(
-            "key", flat=True
-        )
-        by_keys = runner.repair(
-            filled,
-            table=TABLE,
-            selection={"keys": [[key] for key in keys], "categories": ["orphan"]},
-            report=report,
-            actor=ADA,
-        )
-        wait_for(by_keys, RunState.DONE)
-        assert changed(before) == set(keys)
-        rest = runner.repair(filled, table=TABLE, selection={}, report=report, actor=ADA)
-        wait_for(rest, RunState.DONE)
-        wait_until(lambda: newest_report().status == AuditStatus.CLEAN, seen=cluster.output)
-    mismatched = set(Mismatch.objects.filter(report=report).values_list("key", flat=True))
-    assert changed(before) == mismatched
-    assert list(report.repairs.values_list("run", flat=True)) == [by_keys.pk, rest.pk]
-    assert activity_log.verify().broken is None
-
-
-def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
-    committed_db: Database, watchdog: Running, tmp_path: Path
-) -> None:
-    rows = 6_000
-    rollouts.load_listings(rows)
-    rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1, 2)
-    damage("currency = 'EUR'", rows)
-    rollouts.execute(SLOW)
-    run = runner.repair(rollout, table=TABLE, selection={}, actor=ADA)
-    job = BackfillJob.objects.filter(step_run__run=run)
-    log_file = tmp_path / "qcluster.log"
-    with stopped_after(
-        manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log_file)
-    ) as cluster:
-        wait_until(lambda: job.exists() and rollouts.ask(WRITTEN, job.get().pk) > 100)
-        kill_the_worker_of(run)
-        assert rollouts.ask(
-            "SELECT (SELECT count(*) FROM properties WHERE currency = 'USD')"
-            " = (SELECT sum(updated) FROM rollout.lanes WHERE job = %s)",
-            job.get().pk,
-        )
-        assert rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'EUR'") > 0
-        # The middle is over: on a busy machine the pace would take minutes for the slow rest.
-        rollouts.execute("DROP TRIGGER slow ON properties")
-        wait_for(run, RunState.DONE, seconds=240)
-        wait_until(lambda: newest_report().status == AuditStatus.CLEAN, seen=cluster.output)
-    assert job.get().updated == rows
-    run.refresh_from_db()
-    assert run.repair.rows_repaired == rows
-    brought_back = LogEntry.objects.get(event="brought back")
-    assert brought_back.message.startswith("Repair of properties moves to another worker")
-
-
-WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
-
-
-def kill_the_worker_of(run: PhaseRun) -> None:
-    """SIGKILL to the process that holds a lane, while it does."""
-
-    def holds_a_lane() -> bool:
-        run.refresh_from_db()
-        return bool(run.worker) and run.worker == rollouts.ask(
-            "SELECT max(holder) FROM rollout.lanes"
-        )
-
-    wait_until(holds_a_lane)
-    os.kill(int(run.worker.rpartition(":")[2]), signal.SIGKILL)
