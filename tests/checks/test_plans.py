@@ -29,7 +29,8 @@ from rollout.plan import (
 from rollout.plan.registry import Registry
 from rollout.plan.rules import Rule
 from rollout.plan.step import Actions
-from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample
 
 PLAN, TABLE = BIGINT.plan, BIGINT.table
 

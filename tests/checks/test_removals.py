@@ -6,7 +6,8 @@ import pytest
 
 from rollout.checks.plans import check_plan
 from rollout.plan import ArchiveLegacy, DropLegacy, FreezeLegacy, Plan, Step
-from tests.engine.samples import BIGINT, with_phases
+from tests.engine.sample_plans import with_phases
+from tests.engine.samples import BIGINT
 
 
 def with_last(*kinds: type[Step]) -> Plan:

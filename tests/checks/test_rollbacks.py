@@ -6,7 +6,8 @@ import pytest
 
 from rollout import plan as r
 from rollout.checks.plans import check_plan
-from tests.engine.samples import BIGINT, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT
 from tests.schemas import STATUS, plan_of, table
 
 PLAN, TABLE = BIGINT.plan, BIGINT.table

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from rollout import plan as r
 from rollout.engine.target import Connection
 from rollout.plan.actions import Action, Statement
-from tests.engine.samples import BIGINT, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT
 
 PLAN = with_step(
     BIGINT.plan,

@@ -1,8 +1,8 @@
 """Small legacy tables in several shapes, a plan over each, and an application that writes them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
@@ -11,6 +11,7 @@ from psycopg import sql
 
 from rollout import plan as r
 from rollout.engine.target import Connection
+from tests.engine.sample_plans import plan_over
 
 Key = tuple[Any, ...]
 
@@ -278,92 +279,6 @@ def past_triggers(connection: Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         yield
-
-
-def plan_over(sample: Sample) -> r.Plan:
-    """A plan of all five phases over a sample's table."""
-    table, kind, state = sample.table, sample.kind, sample.state
-    translations = (kind, state, sample.is_open, sample.opened_at)
-
-    def words(step: str) -> dict[str, Any]:
-        return {"id": step, "description": step.replace("-", " ").capitalize()}
-
-    drop_index = r.DropIndex(
-        **words("drop-index"),
-        table=table,
-        name=sample.column("legacy_idx"),
-        columns=(kind.legacy, state.legacy),
-    )
-    index = r.CreateIndex(
-        **words("index"), table=table, name=sample.column("kind_idx"), columns=(kind.column,)
-    )
-    return r.Plan(
-        name=f"sample-{sample.name}",
-        title="A sample",
-        description="The free texts of a small table become foreign keys.",
-        tables=(table,),
-        translations=translations,
-        phases=(
-            r.Phase(steps=(r.CompareSchemaStep(**words("compare")),)),
-            r.Phase(
-                steps=(
-                    r.CreateLookupTable(**words("create-kinds"), lookup=kind),
-                    r.CreateLookupTable(**words("create-states"), lookup=state),
-                    r.AddColumns(
-                        **words("add-columns"),
-                        table=table,
-                        of=translations,
-                        columns={"note": r.Column("text")},
-                    ),
-                )
-            ),
-            r.Phase(
-                steps=(
-                    r.MapLegacyValues(**words("map-values"), table=table),
-                    r.StartDualWrite(**words("dual-write"), table=table),
-                    r.WriteBoth(**words("write-both")),
-                    r.Backfill(**words("backfill"), table=table),
-                    r.FullAudit(**words("audit")),
-                )
-            ),
-            r.Phase(
-                steps=(
-                    r.AddForeignKey(**words("kind-key"), lookup=kind),
-                    r.AddForeignKey(**words("state-key"), lookup=state),
-                    r.RequireValues(
-                        **words("require"),
-                        table=table,
-                        columns=(kind.column, sample.is_open.column),
-                    ),
-                    r.CutOver(**words("cut-over"), table=table),
-                    r.FullAudit(**words("audit")),
-                )
-            ),
-            r.Phase(
-                steps=(
-                    r.FreezeLegacy(**words("freeze"), table=table),
-                    r.ArchiveLegacy(**words("archive"), table=table),
-                    drop_index,
-                    r.DropLegacy(**words("drop"), table=table),
-                    index,
-                    r.UseFeature(**words("use-feature"), feature="counts"),
-                )
-            ),
-        ),
-    )
-
-
-def with_step(plan: r.Plan, number: int, step: r.Step) -> r.Plan:
-    """The plan with one more step at the end of a phase."""
-    phases = list(plan.phases)
-    phases[number] = replace(phases[number], steps=(*phases[number].steps, step))
-    return with_phases(plan, phases)
-
-
-def with_phases(plan: r.Plan, phases: Iterable[r.Phase]) -> r.Plan:
-    """The plan with five other phases."""
-    prepare, expand, backfill, enforce, contract = phases
-    return replace(plan, phases=(prepare, expand, backfill, enforce, contract))
 
 
 BIGINT = Sample(name="bigint")

@@ -11,7 +11,8 @@ from rollout.engine.catalog import compare, differences, labels_of, read
 from rollout.engine.target import Connection, Target
 from rollout.plan.catalog import Catalog, Part, changed_by, expected, known_parts
 from tests.engine.actions import do_phase, do_until
-from tests.engine.samples import BIGINT, SAMPLES, Sample, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT, SAMPLES, Sample
 
 VIEW = r.CreateMaterializedView(
     id="view",

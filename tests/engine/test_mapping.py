@@ -1,42 +1,32 @@
 """People decide what legacy texts mean, and the mapping, its rows and the triggers follow."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from rollout.engine import mapping
-from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
+from rollout.engine.mapping import Busy, CannotDecide, Decision
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill
-from rollout.plan.translations import Lookup
 from tests.engine.actions import audit, do_until, run_fill, undo_phase
 from tests.engine.conftest import clear
-from tests.engine.samples import BIGINT, past_triggers
-
-SAMPLE = replace(
-    BIGINT, name="with synonyms", synonyms={"Apt": "Apartment", "WHG": "Apartment"}, unknown="null"
+from tests.engine.mappings import (
+    KIND,
+    PLAN,
+    ROWS,
+    SAMPLE,
+    STATE,
+    decide,
+    fill_table,
+    meanings,
+    name_of,
+    names,
+    new_texts,
+    review_of,
+    whys,
+    write_around_the_triggers,
 )
-PLAN, KIND, STATE = SAMPLE.plan, SAMPLE.kind, SAMPLE.state
-ROWS = {"House": 5, " house": 2, "House for sale": 4, "apt": 3, "Condo": 2, "Condop": 1, None: 2}
-
-
-def review_of(connection: Connection) -> mapping.Review:
-    counts = mapping.counts_of(connection, KIND, mapping.EVERY_TEXT)
-    return mapping.review(connection, PLAN, KIND, counts)
-
-
-def fill_table(connection: Connection) -> None:
-    SAMPLE.create(connection)
-    texts = [text for text, rows in ROWS.items() for _ in range(rows)]
-    connection.execute(
-        "INSERT INTO things (id, kind, state) SELECT n, t, 'open'"
-        " FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, n)",
-        [texts],
-    )
+from tests.engine.samples import past_triggers
 
 
 @pytest.fixture
@@ -51,50 +41,6 @@ def mapped(target: Target, unmapped: Connection) -> Connection:
     """Every row filled, the triggers on."""
     do_until(target, unmapped, PLAN, "backfill")
     return unmapped
-
-
-def decide(
-    connection: Connection, decisions: dict[str, str | None], *, keep: bool = True
-) -> Outcome:
-    wanted = {text: Decision(name) for text, name in decisions.items()}
-    return mapping.decide(connection, PLAN, KIND, wanted, reviewer="grace", keep=keep)
-
-
-def meanings(connection: Connection) -> dict[str, str | None]:
-    """What the review says that each text means."""
-    return {
-        spelling.text: value.name
-        for value in review_of(connection).values
-        for spelling in value.spellings
-    }
-
-
-def whys(connection: Connection) -> dict[str, str]:
-    return {
-        spelling.text: spelling.why
-        for value in review_of(connection).values
-        for spelling in value.spellings
-    }
-
-
-def names(connection: Connection) -> dict[str, bool]:
-    """The lookup rows, and whether they are in use."""
-    return dict(connection.execute("SELECT name, active FROM kinds").fetchall())
-
-
-def name_of(connection: Connection, text: str, *, column: str = "kind") -> Any:
-    """What the row that the application writes now with a text gets."""
-    row = connection.execute(
-        sql.SQL(
-            "INSERT INTO things (id, {}) SELECT max(id) + 1, %s FROM things RETURNING {}"
-        ).format(sql.Identifier(column), sql.Identifier(f"{column}_id")),
-        [text],
-    ).fetchone()
-    assert row is not None
-    named = connection.execute(
-        sql.SQL("SELECT name FROM {} WHERE id = %s").format(sql.Identifier(f"{column}s")), row
-    ).fetchone()
-    return named and named[0]
 
 
 def test_before_there_is_a_mapping_a_review_proposes_what_phase_2_will_do(
@@ -235,12 +181,6 @@ def test_what_the_application_writes_follows_decisions_and_synonyms_at_once(
     assert name_of(mapped, "Tower") == "Tower"
 
 
-def new_texts(connection: Connection, lookup: Lookup) -> tuple[int, list[mapping.NewText]]:
-    texts = mapping.new_texts(connection, PLAN, lookup)
-    assert texts is not None, "the texts are mapped"
-    return texts
-
-
 def test_an_unknown_text_is_left_without_a_value_where_the_plan_says_so(
     target: Target, mapped: Connection
 ) -> None:
@@ -267,16 +207,6 @@ def test_a_text_that_came_later_is_new_until_somebody_decides_and_a_spelling_is_
 
 
 TOO_LONG = "A " + "very " * 50 + "long kind"
-
-
-def write_around_the_triggers(connection: Connection, *texts: str) -> None:
-    connection.execute("ALTER TABLE things DISABLE TRIGGER USER")
-    connection.execute(
-        "INSERT INTO things (id, kind, state) SELECT (SELECT max(id) FROM things) + n, t, 'open'"
-        " FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, n)",
-        [list(texts)],
-    )
-    connection.execute("ALTER TABLE things ENABLE TRIGGER USER")
 
 
 @pytest.mark.parametrize("name", ["Moon base", "House", None])

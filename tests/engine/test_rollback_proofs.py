@@ -18,8 +18,7 @@ from tests.engine.actions import (
     work_off,
     worker,
 )
-from tests.engine.samples import BIGINT
-from tests.engine.test_rollback import (
+from tests.engine.rollbacks import (
     ARCHIVE,
     KINDS,
     PLAN,
@@ -31,6 +30,7 @@ from tests.engine.test_rollback import (
     rows_of,
     way_back,
 )
+from tests.engine.samples import BIGINT
 from tests.engine.things import writing
 
 

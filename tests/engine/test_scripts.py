@@ -18,7 +18,8 @@ from rollout.plan import Plan, SqlFiles, Step
 from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
-from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.processes import completed
 from tests.servers import template_url

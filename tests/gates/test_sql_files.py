@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rollout.plan import Plan, SqlFiles, plans
-from tests.engine.samples import with_phases
+from tests.engine.sample_plans import with_phases
 from tests.plan.test_sql_files import ASKED
 from tests.servers import Database
 

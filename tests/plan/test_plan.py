@@ -7,7 +7,8 @@ import pytest
 from rollout.plan import BackfillComplete, Column, Phase
 from rollout.plan.actions import LockMode
 from rollout.plan.gates import EarlierPhaseDone, NoRuleHolds
-from tests.engine.samples import BIGINT, COMPOSITE, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT, COMPOSITE
 
 PLAN = BIGINT.plan
 

@@ -9,7 +9,8 @@ from rollout.checks.plans import check_plan
 from rollout.plan import Phase, Plan, SqlFile, SqlFiles
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.sql_effects import is_destructive, is_restrictive
-from tests.engine.samples import BIGINT, with_phases, with_step
+from tests.engine.sample_plans import with_phases, with_step
+from tests.engine.samples import BIGINT
 
 HEAD = "-- rollout: phase: 1\n"
 ASKED = "-- rollout: locks: none\n-- rollout: done: true\n"

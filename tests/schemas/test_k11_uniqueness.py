@@ -10,7 +10,7 @@ from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.plan import plans
 from tests.engine.actions import act
-from tests.engine.samples import with_phases
+from tests.engine.sample_plans import with_phases
 from tests.queries.test_scaffolds import plan_of as plan_in
 from tests.queries.test_scaffolds import scaffolded
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table

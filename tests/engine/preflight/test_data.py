@@ -7,7 +7,8 @@ from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase
 from tests.engine.preflight.looks import PLAN, done_until, item, look
-from tests.engine.samples import BIGINT, with_step
+from tests.engine.sample_plans import with_step
+from tests.engine.samples import BIGINT
 
 
 class TestWhatTheDataHolds:

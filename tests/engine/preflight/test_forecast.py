@@ -13,7 +13,8 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code
 from rollout.plan.sql_files import SqlFile
 from tests.engine.actions import do_phase, do_until
-from tests.engine.samples import BIGINT, PARTITIONED, with_phases
+from tests.engine.sample_plans import with_phases
+from tests.engine.samples import BIGINT, PARTITIONED
 
 PLAN = BIGINT.plan
 
