@@ -19,8 +19,13 @@ from rollout.watchdog.loop import Watchdog
 from rollout.worker import leases, runs
 from tests import rollouts
 from tests.console import journal
-from tests.console.http.test_closed_pages import dropped as dropped_state
-from tests.console.http.test_closed_pages import forget_the_database, port_of, refusing, unreachable
+from tests.console.http.closed_environments import dropped as dropped_state
+from tests.console.http.closed_environments import (
+    forget_the_database,
+    port_of,
+    refusing,
+    unreachable,
+)
 from tests.rollouts import PLAN, Cli
 from tests.servers import Database
 

@@ -1,80 +1,28 @@
 """The script that `rollout sql PHASE --rollback` prints, carried out by psql as it is."""
 
-import os
-import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.utils import timezone
 
-from config import embedded
 from rollout import runner
 from rollout.journal.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan.psql_scripts import rollback_script
 from rollout.queries.status import status_of
-from rollout.worker.runs import RunJob
 from tests import rollouts
 from tests.engine.actions import do_phase
 from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
-from tests.processes import completed
+from tests.rollback_scripts import carry_out, everything, printed, psql, stop_after
 from tests.rollouts import ADA, PLAN
 from tests.servers import Database, filled_template, manage
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
-
-ROWS = {
-    "properties": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p",
-    "images": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM property_images AS p",
-    "modes": "SELECT coalesce(jsonb_agg(jsonb_build_array(read_mode, write_mode, features)),"
-    """ '[["legacy", "legacy", []]]') FROM rollout.modes""",
-    "own": "SELECT jsonb_agg(c.relname ORDER BY c.relname) FROM pg_class c"
-    " WHERE c.relnamespace = 'rollout'::regnamespace AND c.relkind = 'r'",
-    "functions": "SELECT jsonb_agg(concat_ws(' ', p.proname,"
-    " obj_description(p.oid, 'pg_proc')) ORDER BY p.proname) FROM pg_proc p"
-    " WHERE p.pronamespace = 'rollout'::regnamespace",
-}
-
-
-def psql() -> Path:
-    program = embedded.program("psql")
-    if program.exists():
-        return program
-    other = shutil.which("psql")
-    if other is None:
-        pytest.skip("there is no psql: neither the embedded PostgreSQL's nor Debian's")
-    return Path(other)
-
-
-def carry_out(script: str, database: Database, directory: Path, *more: str) -> tuple[int, str]:
-    file = directory / "rollback.sql"
-    file.write_text(script)
-    done = completed(
-        [psql(), "-X", *more, "-f", file, database.url],
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        timeout=60,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def printed(phase: int, database: Database) -> str:
-    return manage("rollout", "sql", PLAN, str(phase), "--rollback", url=database.url)
-
-
-def everything(database: Database) -> dict[str, Any]:
-    """The catalog, every row of the application's tables, and what the engine keeps."""
-    with rollouts.target() as opened:
-        opened.execute("SELECT set_config('search_path', 'public', false)")
-        rows = {}
-        for name, question in ROWS.items():
-            row = opened.execute(question.encode()).fetchone()
-            rows[name] = row and row[0]
-    return {"schema": schema_lines(database.url), **rows}
 
 
 @pytest.fixture
@@ -104,18 +52,6 @@ def rollout(committed_db: Database, phase: int) -> Rollout:
     rollout = rollouts.the_rollout()
     rollouts.prepare(rollout, phase)
     return rollout
-
-
-def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker is gone after so many steps of the phase: nobody writes down what it did."""
-    step = RunJob._run_step
-
-    def dies(self: RunJob, position: int, *more: Any) -> bool:
-        if position >= steps:
-            raise SystemExit("killed")
-        return step(self, position, *more)
-
-    monkeypatch.setattr(RunJob, "_run_step", dies)
 
 
 def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:

@@ -15,9 +15,9 @@ from rollout.runner import Refused
 from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
+from tests.rollback_scripts import carry_out, everything
 from tests.rollouts import PLAN, Cli
 from tests.servers import Database
-from tests.test_rollback_script import carry_out, everything
 
 
 @pytest.fixture

@@ -8,18 +8,14 @@ from itertools import product
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 
 from rollout.console import urls
-from rollout.console.http.access import OBJECTS
 from rollout.models import Finding, LogEntry, Rollout
-from rollout.queries.status import find_rollout
 from tests.console import journal
 
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
@@ -198,15 +194,6 @@ def last_part(pattern: str) -> str:
     return {"{item}": ITEM, "{gate}": GATE}.get(last, last)
 
 
-@pytest.fixture
-def two_environments(settings: LazySettings) -> None:
-    settings.ROLLOUT = {
-        **settings.ROLLOUT,
-        "ENVIRONMENTS": {"production": "default", "staging": "default"},
-        "NOTIFICATIONS": journal.ONE_WEBHOOK,
-    }
-
-
 @contextmanager
 def taken_back(*browsers: Client) -> Iterator[None]:
     """What is written meanwhile is not there afterwards, nor are cookies of these browsers."""
@@ -333,33 +320,6 @@ def test_the_table_above_names_every_address() -> None:
     assert shown | for_everybody == addresses(urls.urlpatterns)
 
 
-def test_the_consoles_own_page_logs_people_in_where_the_project_has_none(
-    rollout: Rollout, settings: Any
-) -> None:
-    settings.LOGIN_URL = "/nowhere/"
-    browser = Client()
-    response = browser.get(journal.PAGE)
-    assert response["Location"] == f"/rollout/login/?next={journal.PAGE}"
-    journal.browser_of("viewer")  # Makes the user.
-    user = get_user_model().objects.get(username="viewer")
-    user.set_password("of-the-test")
-    user.save()
-    sent = {"username": "viewer", "password": "of-the-test"}
-    assert browser.post(response["Location"], sent)["Location"] == journal.PAGE
-    assert browser.get(journal.PAGE).status_code == 200
-    assert browser.post("/rollout/logout/")["Location"] == "/rollout/"
-    assert browser.get(journal.PAGE).status_code == 302
-
-
-@pytest.mark.parametrize("elsewhere", ["https://sso.example/login", "admin:login"])
-def test_a_login_page_of_the_projects_own_is_used(
-    rollout: Rollout, settings: Any, elsewhere: str
-) -> None:
-    settings.LOGIN_URL = elsewhere
-    wanted = elsewhere if elsewhere.startswith("https") else "/admin/login/"
-    assert Client().get(journal.PAGE)["Location"].startswith(f"{wanted}?next=")
-
-
 def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer: Client) -> None:
     response = viewer.post(f"{journal.PAGE}pause/")
     assert response.status_code == 403
@@ -368,92 +328,9 @@ def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer
     assert "You are signed in as viewer" in text
 
 
-@pytest.mark.usefixtures("two_environments")
-def test_a_lead_of_staging_sees_nothing_of_production(rollout: Rollout) -> None:
-    journal.noted(rollout, "phase started")
-    journal.noted(None, "restored everything")
-    staging = find_rollout(journal.PLAN, "staging")
-    journal.noted(staging, "phase cancelled")
-    browser = journal.browser_of("lead:staging")
-    here = f"/rollout/{journal.PLAN}/staging/"
-    overview = journal.text_of(browser, "/rollout/")
-    assert here in overview
-    assert journal.PAGE not in overview
-    log = journal.text_of(browser, "/rollout/log/")
-    assert "It came to: phase cancelled" in log
-    assert "It came to: phase started" not in log
-    assert "It came to: restored everything" not in log
-    assert browser.get(f"{here}schema/").status_code == 200
-    assert browser.get(f"{here}schema/?against=production").status_code == 403
-
-
-@pytest.mark.usefixtures("two_environments")
-def test_a_viewer_everywhere_may_lead_in_staging_alone(rollout: Rollout) -> None:
-    browser = journal.browser_of("viewer")
-    lead_of_staging, _created = Group.objects.get_or_create(name="lead:staging")
-    User.objects.get(username="viewer").groups.add(lead_of_staging)
-    journal.ran(rollout, 0, "running")
-    journal.ran(find_rollout(journal.PLAN, "staging"), 0, "running")
-    assert 'id="verb-cancel"' not in journal.text_of(browser, journal.PAGE)
-    assert 'id="verb-cancel"' in journal.text_of(browser, f"/rollout/{journal.PLAN}/staging/")
-    refused = browser.post(f"{journal.PAGE}cancel/")
-    assert refused.status_code == 403
-    assert "Requires the lead role in production." in refused.content.decode()
-
-
-@pytest.mark.usefixtures("two_environments")
-def test_two_objects_of_two_environments_are_nobodys_of_one(rollout: Rollout) -> None:
-    here = journal.audited(rollout)
-    there = journal.audited(find_rollout(journal.PLAN, "staging"))
-    browser = journal.browser_of("lead:staging")
-    for first, other in ((here, there), (there, here)):
-        address = f"/rollout/audits/{first.pk}/compare/{other.pk}/"
-        assert browser.get(address).status_code == 403
-
-
-def test_every_number_in_an_address_leads_to_its_environment() -> None:
-    def numbers(patterns: list[URLPattern | URLResolver]) -> set[str]:
-        names: set[str] = set()
-        for pattern in patterns:
-            names |= set(getattr(pattern.pattern, "converters", {}))
-            names |= numbers(getattr(pattern, "url_patterns", []))
-        return names
-
-    within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
-    within_a_rollout |= {"item", "gate"}
-    of_no_environment = {"name", "delivery_id"}
-    assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
-
-
-def test_a_group_of_one_environment_gives_nothing_everywhere(rollout: Rollout) -> None:
-    groups = Group.objects.filter(name__contains=":")
-    assert {group.name for group in groups} >= {"viewer:production", "lead:production"}
-    assert not any(group.permissions.exists() for group in groups)
-
-
 def test_a_user_without_any_role_sees_nothing(rollout: Rollout, client: Client) -> None:
     client.force_login(User.objects.create_user("newcomer"))
     assert client.get(journal.PAGE).status_code == 403
-
-
-def test_a_fragment_asked_for_after_the_session_ended_reloads_the_page(rollout: Rollout) -> None:
-    response = Client().get(journal.PAGE, headers=journal.HTMX)
-    assert response["HX-Refresh"] == "true"
-
-
-def test_who_logs_in_after_a_refused_press_comes_to_a_page_that_can_be_shown(
-    rollout: Rollout,
-) -> None:
-    response = Client().post(f"{journal.PAGE}pause/")
-    assert response["Location"] == "/accounts/login/?next=/rollout/"
-
-
-def test_a_press_without_the_token_of_the_form_is_refused(rollout: Rollout) -> None:
-    browser = Client(enforce_csrf_checks=True)
-    lead = journal.browser_of("lead")
-    browser.cookies = lead.cookies
-    assert browser.post(f"{journal.PAGE}phases/0/start/").status_code == 403
-    assert not rollout.runs.exists()
 
 
 @pytest.mark.parametrize(
@@ -471,7 +348,3 @@ def test_a_button_that_somebody_may_not_press_is_not_shown(
     text = journal.text_of(journal.browser_of(who), journal.PAGE)
     every = {"verb-pause", "verb-resume", "verb-cancel", "verb-retry", "start-audit", "start"}
     assert {button for button in every if f'id="{button}"' in text} == buttons
-
-
-def test_pages_are_not_kept_by_the_browser(rollout: Rollout, viewer: Client) -> None:
-    assert "no-store" in viewer.get(journal.PAGE)["Cache-Control"]

@@ -5,10 +5,7 @@ them; then every link of those pages is followed.
 """
 
 import inspect
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urldefrag, urlsplit
@@ -16,7 +13,7 @@ from urllib.parse import urldefrag, urlsplit
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth import get_user_model
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -25,14 +22,23 @@ from rollout.engine import target
 from rollout.gates import cached_queries
 from rollout.models import Finding, PhaseRun, Rollout, Snapshot
 from rollout.plan import plans
-from rollout.queries.status import find_rollout
 from tests.console import journal
+from tests.console.http.closed_environments import (
+    FORMER,
+    PRESSED,
+    STATES,
+    Make,
+    State,
+    forget_the_database,
+    live,
+    port_of,
+    silent,
+    unreachable,
+    without_its_plan,
+)
 from tests.console.http.test_access import POST_ONLY, SENT, WHO_MAY, last_part, named
 from tests.pages import NAMED_BESIDES
 
-FORMER = "former-plan"
-AWAY = "away"
-"""The alias of a database that nobody reaches."""
 OF_NO_ROLLOUT = (
     "",
     "inbox/",
@@ -50,109 +56,6 @@ BUTTONS_OF_THE_JOURNAL = (
     *("rehearsals/{rehearsal}/drop/", "sign-offs/{sign_off}/withdraw/"),
 )
 """What can be done without the database: it changes what the journal or the storage has."""
-
-
-@dataclass
-class State:
-    """A rollout that lacks something, and what its pages say about it."""
-
-    rollout: Rollout
-    says: str
-    closed: bool = False
-    """Only the journal remembers it: nothing that needs a worker can be done."""
-    answers: bool = False
-    names: dict[str, object] = field(default_factory=dict)
-
-
-Make = Callable[..., State]
-
-
-def live(production: Rollout, **_: Any) -> State:
-    """Nothing is away but a user: who started one of its two runs."""
-    return State(production, "")
-
-
-def dropped(production: Rollout, **_: Any) -> State:
-    sandbox = journal.rehearsed(journal.taken(production)).sandbox
-    return State(sandbox, "was dropped", closed=True)
-
-
-def renamed(**_: Any) -> State:
-    former = Rollout.objects.create(plan=journal.PLAN, environment="qa")
-    return State(former, "is no longer in ROLLOUT", closed=True)
-
-
-def without_its_alias(settings: LazySettings, **_: Any) -> State:
-    name_environment(settings, "qa", "nowhere")
-    return State(
-        Rollout.objects.create(plan=journal.PLAN, environment="qa"),
-        "which is not in DATABASES",
-        closed=True,
-    )
-
-
-def without_its_plan(**_: Any) -> State:
-    # It goes once there is something of it.
-    plans.register(replace(plans.get(journal.PLAN), name=FORMER))
-    return State(
-        Rollout.objects.create(plan=FORMER, environment="production"),
-        "is no longer in the project",
-        closed=True,
-    )
-
-
-def refusing(settings: LazySettings, port: int, **_: Any) -> State:
-    return unreachable(settings, port)
-
-
-def silent(settings: LazySettings, port: int, **_: Any) -> State:
-    return unreachable(settings, port)
-
-
-def empty(settings: LazySettings, **_: Any) -> State:
-    """A database that answers and has nothing of it: no table, no schema of the engine's."""
-    connections.databases[AWAY] = {**connections.databases["default"], "NAME": "postgres"}
-    name_environment(settings, "qa", AWAY)
-    return State(
-        find_rollout(journal.PLAN, "qa"), "The database differs from the plan", answers=True
-    )
-
-
-def unreachable(settings: LazySettings, port: int) -> State:
-    connections.databases[AWAY] = {
-        **connections.databases["default"],
-        "HOST": "127.0.0.1",
-        "PORT": port,
-        "OPTIONS": {"connect_timeout": 2},
-    }
-    name_environment(settings, "qa", AWAY)
-    return State(find_rollout(journal.PLAN, "qa"), "Cannot connect to database")
-
-
-PRESSED: list[Make] = [live, dropped, renamed, without_its_plan, refusing, empty]
-STATES: list[Make] = [*PRESSED, without_its_alias, silent]
-
-
-def forget_the_database() -> None:
-    if connections.databases.pop(AWAY, None):
-        del connections[AWAY]
-    target._silent.clear()
-    cached_queries.invalidate()
-
-
-def name_environment(settings: LazySettings, name: str, alias: str) -> None:
-    named = {"production": "default", name: alias}
-    settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": named}
-
-
-@contextmanager
-def port_of(make: Make) -> Iterator[tuple[int, socket.socket]]:
-    """A port that nobody listens on; or somebody does, who never says a word."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        if make is not refusing:
-            bound.listen()
-        yield bound.getsockname()[1], bound
 
 
 @pytest.fixture
