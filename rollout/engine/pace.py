@@ -8,7 +8,9 @@ from rollout.engine.control import Control
 from rollout.engine.health import Signal
 
 # Target duration of a batch: the longest time that the application waits for one of its rows.
-TARGET_SECONDS = 0.075
+# A job's own may be changed while it runs (`BackfillJob.target_ms`).
+TARGET_MS = 75
+TARGET_SECONDS = TARGET_MS / 1000
 # Share of the time in which batches run while a health signal says to slow down.
 THROTTLED_DUTY = 0.25
 SIGNAL_POLL_SECONDS = 1.0

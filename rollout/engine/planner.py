@@ -8,7 +8,7 @@ from psycopg import errors, sql
 
 from rollout.engine import lanes, quarantine
 from rollout.engine.backfill import LOCK_TIMEOUT_MS
-from rollout.engine.pace import TARGET_SECONDS
+from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.session_settings import ANNOUNCE
@@ -47,7 +47,7 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
     per_page = rows / max(blocks, 1)
     size = f"{blocks:,} blocks of about {per_page:.0f} rows"
     manner = (
-        f"Target {TARGET_SECONDS * 1000:.0f} ms per batch; yields to application locks after "
+        f"Target {TARGET_MS} ms per batch; yields to application locks after "
         f"{LOCK_TIMEOUT_MS} ms. Work is split into lanes of {lanes.LANE_BLOCKS:,} blocks, shared "
         "by workers."
     )

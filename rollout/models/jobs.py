@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.urls import reverse
 
+from rollout.engine.pace import TARGET_MS
 from rollout.models.rollouts import Rollout
 from rollout.models.runs import StepRun
 
@@ -37,7 +38,7 @@ class BackfillJob(models.Model):
     """Rows that the application wrote meanwhile and that it had to write too; none is scanned."""
     most_poison_rows = models.BigIntegerField(default=50)
     """The most rows in quarantine before the job stops."""
-    target_ms = models.PositiveIntegerField(default=75)
+    target_ms = models.PositiveIntegerField(default=TARGET_MS)
     """Target time of a batch; it and the next two may be changed while the job runs."""
     duty_percent = models.PositiveSmallIntegerField(default=100)
     """The share of time in which batches run."""

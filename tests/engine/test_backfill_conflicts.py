@@ -9,7 +9,7 @@ import pytest
 from rollout.engine import backfill, lanes
 from rollout.engine.backfill import shorter
 from rollout.engine.lanes import Lane
-from rollout.engine.pace import TARGET_SECONDS
+from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import (
     NoControl,
@@ -62,7 +62,7 @@ class TestConflicts:
                 longest = max(longest, time.monotonic() - started)
         app.execute("COMMIT")
         engine.join()
-        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
+        assert longest < (backfill.LOCK_TIMEOUT_MS + TARGET_MS) / 1000 + 0.5
         assert unfilled(connection) == 0
 
     def test_the_backfill_is_the_victim_of_a_deadlock_and_never_the_application(
@@ -108,7 +108,7 @@ class TestConflicts:
         assert engine.is_alive()
         app.execute("COMMIT")
         engine.join()
-        assert longest < (backfill.LOCK_TIMEOUT_MS + 1000 * TARGET_SECONDS) / 1000 + 0.5
+        assert longest < (backfill.LOCK_TIMEOUT_MS + TARGET_MS) / 1000 + 0.5
         assert unfilled(connection) == 0
 
     @pytest.mark.slow
