@@ -56,6 +56,12 @@ PREPARATIONS = {
     "start_audit": "start full audit",
     "request_approval": "request approval",
 }
+# The engine's triggers, by their stage: the text of a trigger begins with it.
+TRIGGERS = {
+    "forward": "dual write, legacy columns lead",
+    "reverse": "dual write, new columns lead",
+    "frozen": "legacy-only writes rejected",
+}
 ROLES = {"enforce": "Enforce and cut over"}
 # What a guardrail does once it is breached, and what it is doing then.
 ACTIONS = {
@@ -91,6 +97,13 @@ def preparation_label(action: str) -> str:
 
 def role_label(role: str) -> str:
     return _label(ROLES, role)
+
+
+def trigger_label(text: str) -> str:
+    """The text of a trigger in the catalog, its stage put for people; only what is off is told."""
+    stage, _, state = text.rpartition(", ")
+    label = TRIGGERS.get(stage, stage)
+    return label if state == "enabled" else f"{label}, {state}"
 
 
 def _label(labels: Mapping[str, str], key: str) -> str:

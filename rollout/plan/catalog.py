@@ -5,7 +5,7 @@ texts. The engine reads the live catalog into the same form.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from rollout.plan.table import Column
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rollout.plan.plan import Plan
     from rollout.plan.step import Shape, Step
 
-Kind = Literal["column", "default", "primary key", "index", "constraint", "trigger", "view"]
+# In the order in which pages list them.
+Kind = Literal["view", "column", "default", "primary key", "index", "constraint", "trigger"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 A_TABLE, A_VIEW = "a table", "a materialized view"
 

@@ -208,6 +208,16 @@ class DropLegacy(Step):
         for column in self._columns(plan):
             catalog.know(self.table.label, Part("constraint", facts.check_name(self.table, column)))
 
+    def defaults_by_data(self, plan: "Plan") -> dict[tuple[str, str], str]:
+        columns = self._columns(plan)
+        return {
+            (self.table.label, lookup.column): f"lookup row for an omitted {lookup.legacy}"
+            # Without a default of the legacy column's own there is nothing to go by.
+            + ("" if columns[lookup.legacy].null and lookup.blank else ", if it had a default")
+            for lookup in plan.lookups_of(self.table)
+            if lookup.legacy in columns
+        }
+
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         columns = tuple(self._columns(plan))
         own = triggers(plan, self.table)

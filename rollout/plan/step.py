@@ -59,6 +59,13 @@ class Step(ABC):
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         """Change the expected catalog, columns aside, as the step changes the database."""
 
+    def defaults_by_data(self, plan: "Plan") -> dict[tuple[str, str], str]:
+        """Defaults that the step sets to what the data says, in words, by table label and column.
+
+        The expected catalog cannot have them: their values are known once the step has run.
+        """
+        return {}
+
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         """Questions to the data whose answers would make the step fail, or cost something."""
         return ()

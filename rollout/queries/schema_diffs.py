@@ -10,7 +10,7 @@ from rollout.engine.catalog import Drift
 from rollout.journal.environments import target_of
 from rollout.models import Rollout
 from rollout.plan import plans
-from rollout.plan.catalog import A_TABLE, A_VIEW, VIEW, Catalog, Part, expected, known_parts
+from rollout.plan.catalog import A_TABLE, A_VIEW, KINDS, VIEW, Catalog, Part, expected, known_parts
 from rollout.plan.plan import Plan
 
 State = Literal["same", "different", "missing", "unexpected", "own"]
@@ -43,6 +43,10 @@ class Row:
     right: str
     state: State
 
+    @property
+    def differs(self) -> bool:
+        return self.state not in ("same", "own")
+
 
 @dataclass(frozen=True)
 class TableRows:
@@ -54,7 +58,16 @@ class TableRows:
 
     @property
     def differs(self) -> bool:
-        return bool(self.only) or any(row.state not in ("same", "own") for row in self.rows)
+        return bool(self.only) or bool(self.differing)
+
+    @property
+    def differing(self) -> list[Row]:
+        """All rows of a table that one side lacks."""
+        return self.rows if self.only else [row for row in self.rows if row.differs]
+
+    @property
+    def same(self) -> list[Row]:
+        return [] if self.only else [row for row in self.rows if not row.differs]
 
 
 def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
@@ -127,7 +140,7 @@ def _tables(
         if table in alone:
             only = "left" if table in left.tables else "right"
         parts = list(dict.fromkeys([*here, *there]))
-        parts.sort(key=_order)
+        parts.sort(key=lambda part: KINDS.index(part.kind))
         sides.append(
             TableRows(
                 table,
@@ -145,10 +158,3 @@ def _tables(
             )
         )
     return sides
-
-
-_KINDS = ("view", "column", "default", "primary key", "index", "constraint", "trigger")
-
-
-def _order(part: Part) -> int:
-    return _KINDS.index(part.kind)

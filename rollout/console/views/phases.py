@@ -16,6 +16,7 @@ from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or
 from rollout.console.views.runs import has_typed_name, perform, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Direction
+from rollout.plan.schema_changes import of_phase
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus, steps_of
@@ -125,6 +126,9 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
     page = confirmation(status, phase)
     page["rehearsed"] = forecast_of(status.rollout, number, Direction.BACKWARD)
     page["proofs"] = previews.what_proves(status.plan, number)
+    # Of a phase that stopped in its middle only the steps that are done are undone.
+    done = phase.state == "done"
+    page["schema_changes"] = of_phase(status.plan, number, back=True) if done else None
     return render(request, "rollout/confirm_roll_back.html", page)
 
 
@@ -180,5 +184,6 @@ def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]
         "phase": phase,
         "steps": [(step, previews.of_step(plan, step)) for step in steps],
         "forward_locks": previews.table_locks(plan.forward(step) for step in steps),
+        "schema_changes": of_phase(plan, phase.number),
         "backward_locks": previews.table_locks(plan.backward(step) for step in steps),
     }

@@ -10,6 +10,7 @@ from rollout.console.http.access import ConsoleRequest, environments_seen_by, ma
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.engine.target import reason_of
 from rollout.journal.environments import environments_of
+from rollout.plan.schema_changes import of_phase
 from rollout.queries.schema_diffs import against, against_plan, differences, schema_of
 
 
@@ -34,11 +35,17 @@ def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     except psycopg.Error as error:
         page["error"] = reason_of(error)
         return render(request, "rollout/schema.html", page)
+    tables = against(here, there) if there else against_plan(here)
     page |= {
         "schema": here,
         "drifts": differences(here, there) if there else here.drifts,
-        "tables": against(here, there) if there else against_plan(here),
+        "tables": tables,
+        "same": sum(len(table.same) for table in tables),
         "left": environment if there else "The plan expects",
         "right": other if there else f"In {environment}",
     }
+    upcoming = here.phases_done
+    if not there and upcoming < len(here.plan.phases):
+        page["schema_changes"] = of_phase(here.plan, upcoming)
+        page["changes_heading"] = f"What phase {upcoming} changes"
     return render(request, "rollout/schema.html", page)

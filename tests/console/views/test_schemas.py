@@ -42,6 +42,10 @@ def test_what_differs_is_marked_and_told_in_words(browser: Client) -> None:
     text = page(browser)
     assert "2 differences" in text
     assert text.count('<tr class="bad">') == 2
+    differing, _, same = text.partition("Show what is the same")
+    assert "btree (type, status), valid" in differing
+    assert "numeric(12,2)" not in differing
+    assert "numeric(12,2)" in same
     assert "<strong>missing</strong>" in text
     assert "<strong>different</strong>" in text
     assert "not in plan" in text
