@@ -108,6 +108,12 @@ def test_templates_have_lines_of_300_characters_at_most() -> None:
         assert max(map(len, template.read_text().splitlines()), default=0) <= 300, template
 
 
+def test_a_pages_head_leaves_the_environment_to_the_header_above_it() -> None:
+    for template in (ROOT / "templates/rollout").glob("*.html"):
+        head = template.read_text().partition('<header class="page-head">')[2]
+        assert "{{ rollout.environment }}</span>" not in head.partition("</header>")[0], template
+
+
 def test_every_template_compiles() -> None:
     for path in sorted((ROOT / "templates").rglob("*.html")):
         get_template(str(path.relative_to(ROOT / "templates")))

@@ -47,6 +47,12 @@ def test_a_lookup_that_the_plan_lacks_is_not_found(rollout: Rollout, viewer: Cli
     assert response.status_code == 404
 
 
+def test_a_review_without_values_measures_no_progress(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, TYPES)
+    assert "0 of 0" in text
+    assert "<progress" not in text
+
+
 def test_each_value_has_its_rows_what_it_becomes_and_why(reviewer: Client) -> None:
     text = text_of(reviewer, TYPES)
     fields = fields_of(text)
