@@ -257,7 +257,7 @@ def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["R
     from rollout.worker import leases
     from tests import rollouts
 
-    monkeypatch.setattr(leases, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(leases, "LOOK_EVERY", 0.01)
     with rollouts.tiny_plan() as plan:
         yield rollouts.the_rollout(plan.name)
 

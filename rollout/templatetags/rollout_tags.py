@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.db import DatabaseError
 
-from rollout.console import badges, current_phases, formats
+from rollout.console import badges, current_phases, formats, stops
 from rollout.console.alerts import health_of
 from rollout.console.charts import cells
 from rollout.console.headers import Header, header_of
@@ -55,6 +55,7 @@ register.filter("preparation_label", labels.preparation_label)
 register.filter("rehearsal_action", current_phases.rehearsal_action)
 register.filter("health", health_of)
 register.simple_tag(badges.badge, name="badge")
+register.simple_tag(stops.stop_of, name="stop_of")
 register.simple_tag(badges.shape, name="shape")
 register.simple_tag(badges.badge_label, name="badge_label")
 register.simple_tag(access.login_url, name="login_url")

@@ -25,7 +25,7 @@ from rollout.models import Leased, RunState
 SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
-_LOOK_EVERY = 0.3
+LOOK_EVERY = 0.3
 
 
 class Lease:
@@ -99,7 +99,7 @@ class Lease:
     def _keep(self) -> None:
         extended = alive = time.monotonic()
         try:
-            while not self._ended.wait(_LOOK_EVERY):
+            while not self._ended.wait(LOOK_EVERY):
                 now = time.monotonic()
                 try:
                     if now - extended >= _EXTEND_EVERY:

@@ -210,7 +210,7 @@ def test_who_stops_a_run_is_the_actor_and_not_who_started_it(
     rollouts.flow.does = presses
     runner.start(tiny, 0, actor=ADA)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases, "_LOOK_EVERY", 0.001)
+        patch.setattr(leases, "LOOK_EVERY", 0.001)
         press_during = leases.Lease.raise_if_stopped
 
         def looks_first(held: leases.Lease) -> None:
