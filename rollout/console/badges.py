@@ -157,6 +157,13 @@ BADGES: dict[str, dict[str, Badge]] = {
         DeliveryState.DELIVERED: Badge("Delivered", "good", "done"),
         DeliveryState.FAILED: _FAILED,
     },
+    # Whether a rollout's data is safe.
+    "data": {
+        "untouched": Badge("Untouched", "good", "done"),
+        "safe": Badge("Verified", "good", "done"),
+        "unproven": Badge("Not verified", "warn", "unknown"),
+        "mismatched": Badge("Mismatches", "bad", "failed"),
+    },
     "health": {
         "good": Badge("Healthy", "good", "done"),
         "warn": Badge("Warning", "warn", "warning"),

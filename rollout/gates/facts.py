@@ -84,8 +84,11 @@ class Facts:
         return (newest if runs else self.now) + time - self.watched_since(since)
 
     @cached_property
-    def write_path(self) -> Change | None:
-        """The newest step, either way, that changed what the application's writes do."""
+    def write_path_steps(self) -> list[StepRun]:
+        """The newest run of each step, either way, that changes what the application's writes do.
+
+        The newest first; each with its run's phase and direction.
+        """
         steps = [
             step.id for phase in self.plan.phases for step in phase.steps if step.changes_write_path
         ]
@@ -93,9 +96,16 @@ class Facts:
             StepRun.objects.filter(
                 run__rollout=self.rollout, step__in=steps, started_at__isnull=False
             )
-            .order_by("-started_at")
-            .first()
+            .annotate(phase=F("run__phase"), way=F("run__way"))
+            .order_by("step", "-started_at")
+            .distinct("step")
         )
+        return sorted(newest, key=lambda row: row.started_at or self.now, reverse=True)
+
+    @cached_property
+    def write_path(self) -> Change | None:
+        """The newest step, either way, that changed what the application's writes do."""
+        newest = next(iter(self.write_path_steps), None)
         if newest is None or newest.started_at is None:
             return None
         return Change(newest.step, newest.finished_at or newest.started_at)

@@ -24,6 +24,7 @@ from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
+from rollout.queries.data_safety import data_safety_of
 from rollout.queries.pauses import pause_of
 from rollout.queries.status import RolloutSummary, all_rollouts, steps_of, summaries_of
 from rollout.watchdog.sampled_audits import next_sample
@@ -97,6 +98,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "rollout": status.rollout,
         "status": status,
         "vitals": vitals_of(status),
+        "safety": data_safety_of(status),
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
         "card": current_phases.card_template(phase),

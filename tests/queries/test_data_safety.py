@@ -1,0 +1,217 @@
+"""What the page says about the safety of the data, in each state of a rollout."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import PhaseRun, Rollout
+from rollout.plan import plans
+from rollout.queries.data_safety import DataSafety, data_safety_of, steps_in_effect
+from rollout.queries.status import status_of
+from tests import rollouts
+from tests.console import journal
+from tests.console.journal import PAGE, audited, ran, reached, text_of
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    return journal.browser_of("viewer")
+
+
+def safety(rollout: Rollout) -> DataSafety:
+    return data_safety_of(status_of(rollout))
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return timezone.now() - timedelta(minutes=minutes)
+
+
+def went_through(rollout: Rollout, phase: int, *, minutes: float, way: str = "forward") -> PhaseRun:
+    """A phase that is done with all of its steps, so many minutes ago."""
+    at = minutes_ago(minutes)
+    run = ran(rollout, phase, way=way)
+    steps = plans.get(rollout.plan).phases[phase].steps
+    for step in steps if way == "forward" else steps[::-1]:
+        reached(run, step.id, started_at=at, finished_at=at)
+    return run
+
+
+def clean(rollout: Rollout, *, minutes: float, **fields: Any) -> None:
+    at = minutes_ago(minutes)
+    audited(rollout, started_at=at, finished_at=at, **fields)
+
+
+def after_backfill(rollout: Rollout) -> None:
+    for phase in range(2):
+        went_through(rollout, phase, minutes=50 - phase)
+    went_through(rollout, 2, minutes=30)
+
+
+def sentence(client: Client) -> str:
+    """The sentence on the page, without its markup."""
+    part = text_of(client, PAGE).split('<h2 id="safety">')[1].split("</section>")[0]
+    text = " ".join(re.sub(r"<[^>]+>", "", part).split())
+    return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
+
+
+def test_data_that_no_step_touches_is_untouched(rollout: Rollout, viewer: Client) -> None:
+    assert safety(rollout).verdict == "untouched"
+    assert "Nothing to roll back." in sentence(viewer)
+    for phase in range(2):
+        went_through(rollout, phase, minutes=9)
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state, found.phase) == ("untouched", "off", 1)
+    told = sentence(viewer)
+    assert "No step in effect changes what the application writes." in told
+    assert "Rollback of phase 1 ready, not rehearsed: rehearse the plan." in told
+
+
+def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in range(2):
+        went_through(rollout, phase, minutes=9)
+    run = ran(rollout, 2, "running")
+    reached(run, "map-values")
+    step = reached(run, "dual-write")
+    reached(run, "watch-images", "running")
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state) == ("unproven", "on")
+    assert found.dual_write.since == step.finished_at
+    told = sentence(viewer)
+    assert "No clean audit yet." in told
+    assert "Rollback of phase 2 possible once this run has stopped" in told
+
+
+def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(
+    rollout: Rollout, viewer: Client
+) -> None:
+    after_backfill(rollout)
+    clean(rollout, minutes=4)
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state) == ("safe", "on")
+    told = sentence(viewer)
+    assert "Verified Dual write on since" in told
+    assert "Last clean audit 4 min ago" in told
+
+
+@pytest.mark.parametrize("change", ["review", "write path"])
+def test_an_audit_from_before_a_change_verifies_nothing(
+    rollout: Rollout, viewer: Client, change: str
+) -> None:
+    after_backfill(rollout)
+    clean(rollout, minutes=4)
+    if change == "review":
+        journal.reviewed(rollout)
+    else:
+        went_through(rollout, 3, minutes=1)
+    found = safety(rollout)
+    assert found.verdict == "unproven"
+    assert ("grace's review" if change == "review" else "step cut-over") in found.outdated
+    assert "4 min ago (Audit" in sentence(viewer)
+
+
+def test_mismatches_come_first_and_those_waived_do_not_count(
+    rollout: Rollout, viewer: Client
+) -> None:
+    after_backfill(rollout)
+    clean(rollout, minutes=4)
+    audited(rollout, "mismatched", mismatched=47, waived=5)
+    found = safety(rollout)
+    assert (found.verdict, found.mismatches) == ("mismatched", 42)
+    assert "found 42 mismatched rows" in sentence(viewer)
+    rollout.audits.filter(status="mismatched").update(waived=47)
+    assert safety(rollout).verdict == "unproven", "no clean audit is the newest"
+
+
+def test_an_audit_without_a_result_does_not_replace_the_last_clean_one(
+    rollout: Rollout, viewer: Client
+) -> None:
+    after_backfill(rollout)
+    clean(rollout, minutes=4, mode="sampled")
+    audited(rollout, "inconclusive")
+    assert safety(rollout).verdict == "unproven"
+    told = sentence(viewer)
+    assert "was inconclusive. Last clean audit 4 min ago" in told
+    assert "a sample)" in told
+
+
+def test_shadow_reads_without_a_difference_verify_no_row(rollout: Rollout) -> None:
+    after_backfill(rollout)
+    audited(rollout, mode="shadow")
+    assert safety(rollout).clean is None
+
+
+def test_after_the_cutover_the_dual_write_goes_on(rollout: Rollout) -> None:
+    after_backfill(rollout)
+    went_through(rollout, 3, minutes=10)
+    clean(rollout, minutes=2)
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state) == ("safe", "on")
+    assert not found.is_archived
+
+
+def test_after_the_last_phase_the_archive_holds_the_legacy_values(
+    rollout: Rollout, viewer: Client
+) -> None:
+    after_backfill(rollout)
+    went_through(rollout, 3, minutes=10)
+    clean(rollout, minutes=9)
+    went_through(rollout, 4, minutes=1)
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state) == ("unproven", "ended")
+    assert found.is_archived
+    told = sentence(viewer)
+    assert "Every legacy value is archived exactly, without expiry." in told
+    assert "with the legacy columns." in told
+    clean(rollout, minutes=0)
+    assert safety(rollout).verdict == "safe"
+
+
+def test_after_the_rollback_of_the_backfill_the_data_is_untouched_again(rollout: Rollout) -> None:
+    after_backfill(rollout)
+    run = went_through(rollout, 2, minutes=1, way="backward")
+    found = safety(rollout)
+    assert (found.verdict, found.dual_write.state, found.phase) == ("untouched", "off", 1)
+    assert found.dual_write.since is not None
+    PhaseRun.objects.filter(pk=run.pk).update(state="failed")
+    run.steps.filter(step__in=["map-values", "dual-write"]).delete()
+    assert safety(rollout).dual_write.state == "on", "its triggers are still there"
+
+
+def test_steps_of_a_rollback_that_has_not_finished_are_in_effect_until_undone(
+    rollout: Rollout,
+) -> None:
+    went_through(rollout, 1, minutes=9)
+    run = ran(rollout, 1, "failed", way="backward")
+    reached(run, "add-image-columns")
+    status = status_of(rollout)
+    left = {step.id for step in steps_in_effect(status.plan, status.evidence.runs)}
+    assert "add-image-columns" not in left
+    assert "create-types" in left
+
+
+def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in range(3):
+        went_through(rollout, phase, minutes=9)
+    rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
+    assert safety(rollout).rehearsed is None, "phase 2 was not rehearsed"
+    journal.ran(rehearsal.sandbox, 2, way="backward")
+    found = safety(rollout).rehearsed
+    assert found is not None
+    assert found.total == pytest.approx(2 * found.seconds, abs=1)
+    assert "with all phases down to 1)" in sentence(viewer)
+    type(rehearsal).objects.update(plan_digest="of another")
+    assert safety(rollout).rehearsed is None
+
+
+def test_a_plan_without_a_dual_write_has_none(rollout: Rollout) -> None:
+    with rollouts.tiny_plan() as plan:
+        tiny = rollouts.the_rollout(plan.name)
+        assert safety(tiny).dual_write.state == "none"
