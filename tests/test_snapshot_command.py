@@ -3,12 +3,14 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rollout.management import verbs
 from rollout.models import LogEntry, Snapshot, SnapshotState
-from tests.rollouts import PLAN, Cli, person
+from tests.rollouts import PLAN, Cli, person, work
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 
@@ -44,6 +46,41 @@ def test_one_that_cannot_be_verified_is_no_success(cli: Cli, settings: Any, tmp_
     assert code == 1
     assert "failed" in out
     assert "Install the client programs of PostgreSQL" in out
+
+
+def test_a_worker_takes_a_snapshot_that_the_shell_waits_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever waits gives way to the worker.
+    monkeypatch.setattr(verbs, "time", SimpleNamespace(sleep=lambda _seconds: work()))
+    code, out, _ = cli("snapshot", PLAN, "--wait", "--json")
+    assert (code, json.loads(out)["state"]) == (0, "verified")
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "rehearse", "stage"])
+def test_a_user_takes_part_by_password_and_permission(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    ada = person("ada")
+    ada.groups.clear()
+    ada.set_password("right")
+    ada.save()
+    for password, says in (("wrong", "Invalid user name or password"), ("right", "permission")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        code, _, err = cli(verb, PLAN, "--user", "ada")
+        assert (code, says in err) == (1, True), err
+    assert not Snapshot.objects.exists()
+
+
+def test_a_snapshot_is_in_the_name_of_the_user_who_took_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = person("ada")
+    ada.set_password("right")
+    ada.save()
+    monkeypatch.setattr("sys.stdin", io.StringIO("right\n"))
+    assert cli("snapshot", PLAN, "--user", "ada")[0] == 0
+    assert Snapshot.objects.get().actor_name == "ada"
 
 
 def test_the_list_says_how_to_take_the_first(cli: Cli) -> None:

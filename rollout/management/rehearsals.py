@@ -3,7 +3,8 @@
 from typing import Any
 
 from rollout import runner
-from rollout.management.actors import ShellActor
+from rollout.journal.actors import Actor
+from rollout.management.actors import actor_of, add_user
 from rollout.management.verbs import AddVerb, Output, names_of, wait_while
 from rollout.models import Direction, Rehearsal, RehearsalState, Rollout, Snapshot
 from rollout.queries import rehearsals
@@ -27,6 +28,7 @@ def add_verbs(add: AddVerb) -> None:
         "--anyway", action="store_true", help="rehearse even if the shared server is under load"
     )
     sub.add_argument("--wait", action="store_true", help="wait until it finishes")
+    add_user(sub)
     sub.add_argument(
         "--last", action="store_true", help="show the last rehearsal instead of starting one"
     )
@@ -40,21 +42,31 @@ def rehearse(
     anyway: bool,
     wait: bool,
     last: bool,
+    user: str | None,
     as_json: bool,
 ) -> int:
     """Request a rehearsal and report it, or report the last one. Raises Refused."""
-    report = (
-        _last(rollout)
-        if last
-        else _rehearsed(out, rollout, snapshot, keep=keep, anyway=anyway, wait=wait)
-    )
+    if last:
+        report = _last(rollout)
+    else:
+        actor = actor_of(user, "rehearse_rollout", rollout.environment)
+        report = _rehearsed(
+            out, rollout, snapshot, keep=keep, anyway=anyway, wait=wait, actor=actor
+        )
     if as_json:
         return out.say_json(of_rehearsal(report), good=_is_good(report))
     return out.say(_as_text(report), good=_is_good(report))
 
 
 def _rehearsed(
-    out: Output, rollout: Rollout, snapshot: int | None, *, keep: bool, anyway: bool, wait: bool
+    out: Output,
+    rollout: Rollout,
+    snapshot: int | None,
+    *,
+    keep: bool,
+    anyway: bool,
+    wait: bool,
+    actor: Actor,
 ) -> Report:
     """Request a rehearsal, and wait for it if asked to. Raises Refused."""
     named = None
@@ -66,7 +78,7 @@ def _rehearsed(
                 f"snapshots {rollout.plan}"
             )
     rehearsal = runner.rehearse(
-        rollout, snapshot=named, keep=keep, anyway=anyway, actor=ShellActor(), source="shell"
+        rollout, snapshot=named, keep=keep, anyway=anyway, actor=actor, source="shell"
     )
     wait_while(lambda: wait and rehearsal.under_way, rehearsal, out)
     return rehearsals.report_of(rehearsal)

@@ -6,7 +6,7 @@ from rollout import runner
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import newest_verified
 from rollout.management.actors import ShellActor, actor_of, add_user
-from rollout.management.verbs import AddVerb, Output, names_of
+from rollout.management.verbs import AddVerb, Output, names_of, wait_while
 from rollout.models import (
     Environment,
     EnvironmentState,
@@ -21,12 +21,18 @@ from rollout.runner.snapshots import make_now
 
 
 def add_verbs(add: AddVerb) -> None:
-    add(
+    sub = add(
         "snapshot",
         take,
         "Take a snapshot and verify it by restoring it into a scratch database.",
         as_json=True,
     )
+    sub.add_argument(
+        "--wait",
+        action="store_true",
+        help="have a worker take it, and wait until it finishes (default: take it in this process)",
+    )
+    add_user(sub)
     add("snapshots", list_of, "List the snapshots of a rollout.", as_json=True)
     sub = add("restore", restore, "Restore a snapshot into an environment.")
     sub.add_argument("snapshot", type=int, help="number of the snapshot, as printed by snapshots")
@@ -42,12 +48,18 @@ def add_verbs(add: AddVerb) -> None:
         "--snapshot", type=int, help="number of the snapshot (default: the newest verified)"
     )
     sub.add_argument("--name", default="", help="name of the environment (default: staging)")
+    add_user(sub)
     add("unstage", unstage, "Drop a staging database created by stage.")
 
 
-def take(out: Output, rollout: Rollout, as_json: bool) -> int:
-    """Take one now, and verify it. Raises Refused."""
-    snapshot = make_now(rollout, actor=ShellActor(), source="shell")
+def take(out: Output, rollout: Rollout, wait: bool, user: str | None, as_json: bool) -> int:
+    """Take a snapshot and verify it, here or by a worker. Raises Refused."""
+    actor = actor_of(user, "take_snapshot", rollout.environment)
+    if wait:
+        snapshot = runner.take_snapshot(rollout, actor=actor, source="shell")
+        wait_while(lambda: snapshot.under_way, snapshot, out)
+    else:
+        snapshot = make_now(rollout, actor=actor, source="shell")
     verified = snapshot.state == SnapshotState.VERIFIED
     if as_json:
         return out.say_json(of_snapshot(snapshot), good=verified)
@@ -86,12 +98,13 @@ def restore(
     return _say_end(out, asked)
 
 
-def stage(out: Output, rollout: Rollout, snapshot: int | None, name: str) -> int:
+def stage(
+    out: Output, rollout: Rollout, snapshot: int | None, name: str, user: str | None
+) -> int:
     """Make a staging database. Raises Refused."""
+    actor = actor_of(user, "rehearse_rollout", rollout.environment)
     source = _newest(rollout) if snapshot is None else _snapshot(rollout, snapshot)
-    return _say_end(
-        out, make_staging(source, name=name, actor=ShellActor(), source="shell", now=True)
-    )
+    return _say_end(out, make_staging(source, name=name, actor=actor, source="shell", now=True))
 
 
 def unstage(out: Output, rollout: Rollout) -> int:

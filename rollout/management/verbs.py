@@ -12,7 +12,7 @@ from django.core.management.base import OutputWrapper
 
 from rollout.journal.environments import DEFAULT
 from rollout.journal.heartbeats import liveness
-from rollout.models import PhaseRun, Rehearsal, Rollout
+from rollout.models import PhaseRun, Rehearsal, Rollout, Snapshot
 from rollout.queries.status import find_rollout
 
 DONE, NO, ERROR, WARNED = 0, 1, 2, 3
@@ -79,7 +79,9 @@ def names_of(rollout: Rollout) -> dict[str, str]:
     return {"plan": rollout.plan, "environment": rollout.environment}
 
 
-def wait_while(is_active: Callable[[], bool], job: PhaseRun | Rehearsal, out: Output) -> None:
+def wait_while(
+    is_active: Callable[[], bool], job: PhaseRun | Rehearsal | Snapshot, out: Output
+) -> None:
     """Wait for a job; complain once when a process that it needs is missing."""
     complaint = ""
     while is_active():
