@@ -1,4 +1,4 @@
-"""What people read instead of stored keys: gates, audit categories, jobs, phases and guardrails.
+"""What people read instead of stored keys: gates, checks, signals, categories, jobs and others.
 
 The keys stay in CSV, JSON, metrics, addresses and the activity log. Events have their headlines in
 ``events``, states their badges in the console.
@@ -62,6 +62,42 @@ TRIGGERS = {
     "reverse": "dual write, new columns lead",
     "frozen": "legacy-only writes rejected",
 }
+# Health signals, of a job and of a preflight. All of them: a name is a key of times throttled.
+SIGNALS = {
+    "application": "Application latency and errors",
+    "old transaction": "Long-running transactions",
+    "lock waits": "Lock waits",
+    "replication lag": "Replication lag",
+    "WAL": "WAL archiving and retention",
+    "vacuum against wraparound": "Anti-wraparound vacuum",
+    "transaction ids": "Transaction ID age",
+    "connections": "Connections in use",
+}
+# Preflight checks whose names do not say it: ``rollout.engine.preflight.probes`` has the names.
+CHECKS = {
+    "the database": "Database connection",
+    "health": "Database health",
+    "schema": "Schema drift",
+    "writes": "Server accepts writes",
+    "rights": "Privileges",
+    "rules": "Rewrite rules",
+    "encoding": "Database encoding",
+    "free disk": "Free disk space",
+    "ungranted locks": "Lock queue",
+    "idle in transaction": "Sessions idle in transaction",
+    "kinds of tables": "Table types",
+    "types of legacy columns": "Legacy column types",
+    "types without equality": "Column types without equality",
+    "order of triggers": "Trigger order",
+    "triggers of legacy columns": "Triggers on legacy columns",
+    "triggers that can swallow updates": "Triggers that skip updates",
+    "functions that name dropped columns": "Functions that use dropped columns",
+    "lookup rows that legacy columns cannot hold": "Lookup rows that don't fit legacy columns",
+    "texts too long for a lookup row": "Legacy values too long for a lookup row",
+    "lookup rows that the lookup table refuses": "Lookup rows rejected by the lookup table",
+    "lookup rows of new texts": "Lookup rows added by application writes",
+    "expressions": "Expressions in later triggers",
+}
 ROLES = {"enforce": "Enforce and cut over"}
 # What a guardrail does once it is breached, and what it is doing then.
 ACTIONS = {
@@ -93,6 +129,18 @@ def job_label(kind: str) -> str:
 
 def preparation_label(action: str) -> str:
     return PREPARATIONS.get(action, action)
+
+
+def signal_label(name: str) -> str:
+    """Of a health signal; a guardrail that throttles is one, under its own name."""
+    if name.startswith("rule "):
+        return f"Guardrail: {name.removeprefix('rule ')}"
+    return _label(SIGNALS, name)
+
+
+def check_label(name: str) -> str:
+    """Of a preflight's check, of which some are health signals."""
+    return CHECKS.get(name) or signal_label(name)
 
 
 def role_label(role: str) -> str:

@@ -98,9 +98,7 @@ def restore(
     return _say_end(out, asked)
 
 
-def stage(
-    out: Output, rollout: Rollout, snapshot: int | None, name: str, user: str | None
-) -> int:
+def stage(out: Output, rollout: Rollout, snapshot: int | None, name: str, user: str | None) -> int:
     """Make a staging database. Raises Refused."""
     actor = actor_of(user, "rehearse_rollout", rollout.environment)
     source = _newest(rollout) if snapshot is None else _snapshot(rollout, snapshot)

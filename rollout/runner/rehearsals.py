@@ -22,6 +22,7 @@ from rollout.journal.environments import (
     target_of_server,
 )
 from rollout.journal.events import Event
+from rollout.journal.labels import check_label
 from rollout.journal.rehearsal_servers import SETTING, rehearsal_server
 from rollout.journal.rollouts import active_run, alone_with, plan_of, refuse_out_of_reach
 from rollout.journal.snapshots import newest_verified
@@ -50,7 +51,7 @@ class UnderLoad(Refused):
     """The server that a rehearsal would share is under load; people may override that."""
 
     def __init__(self, items: list[Item]) -> None:
-        evidence = " ".join(f"{item.name.capitalize()}: {item.sentence}" for item in items)
+        evidence = " ".join(f"{check_label(item.name)}: {item.sentence}" for item in items)
         super().__init__(
             "The rehearsal would share CPU and disk with the application, and the server is under "
             f"load. {evidence} Wait for the load to drop, name another server in {SETTING}, or "

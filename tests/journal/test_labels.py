@@ -1,8 +1,11 @@
+from rollout.engine import health
 from rollout.engine.audit import CATEGORIES
+from rollout.engine.preflight import probes
 from rollout.journal import labels
 from rollout.plan.gates import Gate
 from rollout.plan.plan import ROLES
 from rollout.shadow.causes import ANSWER_DIFFERS
+from rollout.telemetry import signals as application
 
 
 def test_labels_are_of_keys_that_exist_and_every_category_has_one() -> None:
@@ -12,6 +15,17 @@ def test_labels_are_of_keys_that_exist_and_every_category_has_one() -> None:
     of_categories = [label for label, _ in labels.CATEGORIES.values()]
     for texts in (of_categories, [*labels.JOBS.values()], [*labels.GATES.values()]):
         assert len(set(texts)) == len(texts)
+
+
+def test_every_signal_has_a_label_and_no_check_a_label_that_another_has() -> None:
+    signals = {*health._QUESTIONS, application.NAME}
+    assert set(labels.SIGNALS) == signals
+    checks = {probe.name for probe in probes.PROBES} | {"the database", "health"}
+    assert set(labels.CHECKS) <= checks
+    texts = [labels.check_label(name) for name in checks | signals]
+    assert len(set(texts)) == len(texts)
+    assert labels.check_label("nulls in things.kind") == "Nulls in things.kind"
+    assert labels.signal_label("rule slow") == "Guardrail: slow"
 
 
 def test_a_key_without_a_label_is_put_for_people() -> None:

@@ -117,7 +117,7 @@ def test_a_loaded_server_is_shared_only_by_who_says_so(short_plan: Snapshot) -> 
     text = text_of(engineer, page)
     assert "whose processor, memory and disk it shares" in text
     with a_session_that_waits_for_a_lock():
-        with pytest.raises(runner.UnderLoad, match=r"Ungranted locks: PID \d+") as refusal:
+        with pytest.raises(runner.UnderLoad, match=r"Lock queue: PID \d+") as refusal:
             runner.rehearse(short_plan.rollout, actor=ADA)
         assert "ungranted locks" in [item.name for item in refusal.value.items]
         answer = engineer.post(page, {"keep": "on"})

@@ -190,7 +190,7 @@ def test_every_signal_is_shown_by_a_word_while_the_job_runs(
     rollout: Rollout, viewer: Client
 ) -> None:
     text = text_of(viewer, page_of(a_job(rollout)))
-    for shown in ("Old transaction", "Lock waits", "WAL", "Transaction ids", "connections in use."):
+    for shown in ("Long-running transactions", "Lock waits", "WAL", "Transaction ID age"):
         assert shown in text
     assert "OK</span>" in text
 
@@ -210,7 +210,7 @@ def test_afterwards_the_time_lost_to_each_signal_is_shown(rollout: Rollout, view
             [job.pk, job.pk, HOSTILE],
         )
     text = text_of(viewer, page_of(job))
-    assert "Old transaction</dt><dd>12 s</dd>" in text
+    assert "Long-running transactions</dt><dd>12 s</dd>" in text
     assert "<script>alert" not in text
     assert "Lock waits" not in text
 
