@@ -204,51 +204,57 @@ def rollout(db: None) -> "Rollout":
 
 
 @pytest.fixture
-def properties(committed_db: Database) -> "Rollout":
+def bare(committed_db: Database) -> "Rollout":
+    """The property rollout with nothing done and no listing, where commits are real."""
+    from tests import rollouts
+
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def properties(bare: "Rollout") -> "Rollout":
     """The property rollout over a few hundred listings."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
+    return bare
 
 
 @pytest.fixture
-def prepared(committed_db: Database) -> "Rollout":
+def prepared(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 0."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
+    return bare
 
 
 @pytest.fixture
-def expanded(committed_db: Database) -> "Rollout":
+def expanded(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 1."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
+    return bare
 
 
 @pytest.fixture
-def filled(committed_db: Database) -> "Rollout":
+def filled(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 2."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
+    return bare
 
 
 @pytest.fixture
-def enforced(committed_db: Database) -> "Rollout":
+def enforced(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 3."""
-    from tests import rollouts
-
-    return rollouts.the_rollout()
+    return bare
 
 
 @pytest.fixture
-def contracted(committed_db: Database) -> "Rollout":
+def contracted(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 4."""
-    from tests import rollouts
+    return bare
 
-    return rollouts.the_rollout()
+
+@pytest.fixture
+def own_plans() -> Iterator[None]:
+    """The plans that a test registers are known to nobody else."""
+    from rollout.plan import plans
+
+    before = list(plans._plans)
+    yield
+    plans._plans[:] = before
 
 
 @pytest.fixture

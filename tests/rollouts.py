@@ -130,6 +130,14 @@ def work(*, until: Callable[[], bool] = lambda: False, at_most: int = 200) -> No
     raise AssertionError(f"after {at_most} messages there are still more")
 
 
+def work_in_a_thread() -> None:
+    """The same beside the test, which ends with its connection closed."""
+    try:
+        work()
+    finally:
+        connection.close()
+
+
 def work_off(run: PhaseRun, state: RunState = RunState.DONE) -> None:
     """Be the worker until the queue is empty; the run is in that state then."""
     work()

@@ -36,13 +36,13 @@ def shell(db: None, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 @pytest.fixture
 def rollout(db: None) -> Rollout:
-    filled = rollouts.the_rollout()
+    rollout = rollouts.the_rollout()
     for phase in (0, 1, 2):
-        journal.ran(filled, phase)
+        journal.ran(rollout, phase)
     for name, role in (("lead", "lead"), ("lead2", "lead"), ("engineer", "engineer")):
         user = User.objects.create_user(name, password="right")
         user.groups.add(Group.objects.get(name=role))
-    return filled
+    return rollout
 
 
 def digest() -> str:

@@ -25,11 +25,6 @@ HOSTILE = f"{CLEAR_SCREEN}{TITLE}{TURNED}\x9b31m"
 NO_UTF8 = b"because \xff\xfe"
 
 
-@pytest.fixture
-def rollout(committed_db: Database) -> Rollout:
-    return journal.the_rollout()
-
-
 def shell(
     database: Database, *arguments: str | bytes, stdin: bytes = b"", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
@@ -45,12 +40,12 @@ def shell(
 
 
 def test_no_text_of_the_journal_tells_a_terminal_what_to_do(
-    rollout: Rollout, committed_db: Database
+    bare: Rollout, committed_db: Database
 ) -> None:
-    journal.ran(rollout, 0, RunState.FAILED, error=f"one\ntwo {HOSTILE}", advice=HOSTILE)
+    journal.ran(bare, 0, RunState.FAILED, error=f"one\ntwo {HOSTILE}", advice=HOSTILE)
     name = f"mallory{CLEAR_SCREEN}\nproduction       lead       mallory"
     User.objects.create_user(name).groups.add(Group.objects.get(name="viewer"))
-    shown = shell(committed_db, "show", rollout.plan)
+    shown = shell(committed_db, "show", bare.plan)
     listed = shell(committed_db, "who")
     as_json = shell(committed_db, "who", "--json")
     for printed in (shown, listed, as_json):
@@ -78,7 +73,7 @@ def test_no_text_of_the_journal_tells_a_terminal_what_to_do(
     ids=lambda arguments: arguments[0],
 )
 def test_an_argument_that_is_no_text_is_refused(
-    rollout: Rollout, arguments: list[str | bytes], capsys: pytest.CaptureFixture[str]
+    bare: Rollout, arguments: list[str | bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         Command().run_from_argv(["manage.py", "rollout", *map(os.fsdecode, arguments)])
@@ -87,35 +82,33 @@ def test_an_argument_that_is_no_text_is_refused(
     assert "is not text in UTF-8: " in printed.err
 
 
-def test_a_password_that_is_no_text_is_refused(rollout: Rollout, committed_db: Database) -> None:
-    arguments = ("approve", rollout.plan, "1", "--digest", "x", "--user", "ada")
+def test_a_password_that_is_no_text_is_refused(bare: Rollout, committed_db: Database) -> None:
+    arguments = ("approve", bare.plan, "1", "--digest", "x", "--user", "ada")
     refused = shell(committed_db, *arguments, stdin=NO_UTF8)
     assert refused.returncode == 1
     assert b"The password is not text in UTF-8." in refused.stderr
 
 
 def test_a_shell_user_whose_name_is_no_text_still_acts(
-    rollout: Rollout, committed_db: Database
+    bare: Rollout, committed_db: Database
 ) -> None:
-    journal.ran(rollout, 0, RunState.QUEUED)
+    journal.ran(bare, 0, RunState.QUEUED)
     name = os.fsdecode(b"eve\xff\x1b[2J") + "x" * 200
-    paused = shell(committed_db, "pause", rollout.plan, LOGNAME=name)
+    paused = shell(committed_db, "pause", bare.plan, LOGNAME=name)
     assert paused.returncode == 0, paused.stderr
     assert b"\x1b" not in paused.stderr
 
 
 def test_a_stream_that_lacks_a_character_gets_its_escape(
-    rollout: Rollout, committed_db: Database
+    bare: Rollout, committed_db: Database
 ) -> None:
-    journal.ran(rollout, 0, RunState.FAILED, error="“quoted”")
-    shown = shell(committed_db, "show", rollout.plan, PYTHONIOENCODING="ascii")
+    journal.ran(bare, 0, RunState.FAILED, error="“quoted”")
+    shown = shell(committed_db, "show", bare.plan, PYTHONIOENCODING="ascii")
     assert shown.returncode == 0
     assert b"\\u201c" in shown.stdout
-    sql = shell(committed_db, "sql", rollout.plan, "2", PYTHONIOENCODING="ascii")
+    sql = shell(committed_db, "sql", bare.plan, "2", PYTHONIOENCODING="ascii")
     assert sql.returncode == 0
-    assert (
-        sql.stdout.decode().rstrip() == sql_of(plans.get(rollout.plan), 2, rollback=False).rstrip()
-    )
+    assert sql.stdout.decode().rstrip() == sql_of(plans.get(bare.plan), 2, rollback=False).rstrip()
 
 
 class Terminal(io.StringIO):

@@ -15,7 +15,6 @@ from properties import catalog
 from rollout.models import LogEntry, Rollout
 from tests.console import journal
 from tests.pages import OF_THE_SITE, addresses_of_the_console, inline_in, tags_in
-from tests.servers import Database
 
 HOSTILE = "<xss-was-here onclick=alert(1)>\"'><script>alert(1)</script>{{ 7|add:7 }}"
 FORMULA = '=HYPERLINK("https://evil.example")'
@@ -59,12 +58,7 @@ SQL = re.compile(r"ALTER TABLE|UPDATE \S+ (AS )?\w+ ?SET|CREATE (TABLE|INDEX|TRI
 
 
 @pytest.fixture
-def rollout(committed_db: Database) -> Rollout:
-    return journal.the_rollout()
-
-
-@pytest.fixture
-def browser(rollout: Rollout) -> Client:
+def browser(bare: Rollout) -> Client:
     """Of a superuser with a hostile name, so that every page shows all that it has."""
     client = Client()
     client.force_login(User.objects.create_superuser(HOSTILE))
@@ -72,13 +66,13 @@ def browser(rollout: Rollout) -> Client:
 
 
 @pytest.fixture
-def pages(rollout: Rollout) -> list[str]:
+def pages(bare: Rollout) -> list[str]:
     """Every page, with hostile texts in all that it shows."""
     listing = catalog.create_property(
         {"title": HOSTILE, "type": HOSTILE, "status": HOSTILE, "description": HOSTILE}
     )
-    addresses = addresses_of_the_console(rollout)
-    failed = journal.ran(rollout, 2, "failed", error=HOSTILE, advice=HOSTILE, actor_name=HOSTILE)
+    addresses = addresses_of_the_console(bare)
+    failed = journal.ran(bare, 2, "failed", error=HOSTILE, advice=HOSTILE, actor_name=HOSTILE)
     step = journal.reached(failed, "backfill", "failed", error=HOSTILE, result=HOSTILE)
     job = journal.job_of(step)
     with connection.cursor() as cursor:
@@ -86,7 +80,7 @@ def pages(rollout: Rollout) -> list[str]:
             "INSERT INTO rollout.quarantine (job, key, error) VALUES (%s, %s, %s)",
             [job.pk, [HOSTILE], HOSTILE],
         )
-    journal.noted(rollout, HOSTILE[:40], message=HOSTILE, actor=HOSTILE)
+    journal.noted(bare, HOSTILE[:40], message=HOSTILE, actor=HOSTILE)
     spoil_the_journal()
     return [
         *addresses,
@@ -125,8 +119,8 @@ def test_no_page_has_anything_inline_and_none_sends_sql_whatever_the_data_say(
     assert with_sql > 2, "no page shows SQL any more"
 
 
-def test_no_cell_of_a_download_is_a_formula(rollout: Rollout, browser: Client) -> None:
-    report = journal.audited(rollout, "mismatched", stored_mismatches=1)
+def test_no_cell_of_a_download_is_a_formula(bare: Rollout, browser: Client) -> None:
+    report = journal.audited(bare, "mismatched", stored_mismatches=1)
     journal.mismatching(report, FORMULA, legacy=FORMULA, expected="@SUM(1)", actual="\t=1")
     catalog.create_property({"title": "A house", "type": FORMULA, "status": "-1+1"})
     downloads = [

@@ -14,7 +14,7 @@ from rollout.checks.plans import check_plan
 from rollout.engine.target import Connection, Target
 from rollout.engine.target import install as install_engine
 from rollout.journal.environments import target_of
-from rollout.plan import Plan, SqlFiles, plans
+from rollout.plan import Plan, SqlFiles
 from tests.engine.actions import do_phase, undo_phase
 from tests.servers import Database
 
@@ -35,12 +35,10 @@ def run(source: str, **names: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def plan() -> Iterator[Plan]:
-    before = list(plans._plans)
+def plan(own_plans: None) -> Plan:
     made = run(samples("python", "shop/rollout.py"))["PLAN"]
     assert isinstance(made, Plan)
-    yield made
-    plans._plans[:] = before
+    return made
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def _load() -> None:
 
 
 @pytest.fixture
-def rollout(committed_db: Database, phase: int) -> Rollout:
+def allowed(committed_db: Database, phase: int) -> Rollout:
     """The rollout whose gates let the phase through."""
     rollout = rollouts.the_rollout()
     rollouts.prepare(rollout, phase)
@@ -74,10 +74,10 @@ def go_through_it_again(rollout: Rollout, phase: int) -> None:
 
 @pytest.mark.parametrize("phase", [1, 2, 3, 4])
 def test_after_a_phase_its_script_brings_everything_back_and_the_console_recognises_it(
-    phase: int, rollout: Rollout, committed_db: Database, tmp_path: Path
+    phase: int, allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     before = everything(committed_db)
-    rollouts.carry_out(rollout, phase)
+    rollouts.carry_out(allowed, phase)
     assert everything(committed_db) != before
     script = printed(phase, committed_db)
     code, output = carry_out(script, committed_db, tmp_path)
@@ -85,11 +85,11 @@ def test_after_a_phase_its_script_brings_everything_back_and_the_console_recogni
     assert everything(committed_db) == before
     assert carry_out(script, committed_db, tmp_path)[0] == 0, "it may be run again"
     assert everything(committed_db) == before
-    (run,) = runner.recognise(rollout, phase, actor=ADA)
+    (run,) = runner.recognise(allowed, phase, actor=ADA)
     assert (run.phase, run.way, run.state) == (phase, "backward", RunState.DONE)
-    assert status_of(rollout).phases[phase].state == "pending"
+    assert status_of(allowed).phases[phase].state == "pending"
     assert LogEntry.objects.filter(event="rolled back by hand", phase=phase).count() == 1
-    go_through_it_again(rollout, phase)
+    go_through_it_again(allowed, phase)
 
 
 HALF_WAY = [(1, 3), (2, 2), (2, 5), (3, 3), (4, 1), (4, 2), (4, 4), (4, 8)]
@@ -99,7 +99,7 @@ HALF_WAY = [(1, 3), (2, 2), (2, 5), (3, 3), (4, 1), (4, 2), (4, 4), (4, 8)]
 def test_half_way_through_a_phase_its_script_brings_everything_back(
     phase: int,
     steps: int,
-    rollout: Rollout,
+    allowed: Rollout,
     committed_db: Database,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -107,27 +107,27 @@ def test_half_way_through_a_phase_its_script_brings_everything_back(
     before = everything(committed_db)
     with monkeypatch.context() as killing:
         stop_after(steps, killing)
-        run = start_and_die(rollout, phase)
+        run = start_and_die(allowed, phase)
     assert everything(committed_db) != before
     code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
     assert code == 0, output
     assert everything(committed_db) == before
-    assert [run.phase for run in runner.recognise(rollout, phase, actor=ADA)] == [phase]
+    assert [run.phase for run in runner.recognise(allowed, phase, actor=ADA)] == [phase]
     run.refresh_from_db()
     assert run.state == RunState.CANCELLED
-    go_through_it_again(rollout, phase)
+    go_through_it_again(allowed, phase)
 
 
 def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognised_at_once(
-    rollout: Rollout, committed_db: Database, tmp_path: Path
+    allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     before = everything(committed_db)
-    rollouts.carry_out(rollout, 1, 2, 3, 4)
+    rollouts.carry_out(allowed, 1, 2, 3, 4)
     for phase in (4, 3, 2, 1):
         code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
         assert code == 0, output
     assert everything(committed_db) == before
-    assert [run.phase for run in runner.recognise(rollout, 1, actor=ADA)] == [4, 3, 2, 1]
+    assert [run.phase for run in runner.recognise(allowed, 1, actor=ADA)] == [4, 3, 2, 1]
     compared = "The console compared no rows"
     entries = LogEntry.objects.filter(event="rolled back by hand", message__contains=compared)
     assert {entry.phase for entry in entries} == {3, 4}
@@ -135,27 +135,27 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
 
 @pytest.mark.parametrize("phase", [2])
 def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
-    phase: int, rollout: Rollout, committed_db: Database, tmp_path: Path
+    phase: int, allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
     code, output = carry_out(script, committed_db, tmp_path)
     assert (code, "left to the console: full audit" in output) == (0, True), output
     lead = rollouts.person("ada")
     with pytest.raises(runner.Refused, match="no drift"):
-        runner.start(rollout, phase, actor=lead)
-    runner.override(rollout, phase, "no drift", reason="It was carried out by hand.", actor=lead)
-    run = rollouts.carry_out(rollout, phase)
+        runner.start(allowed, phase, actor=lead)
+    runner.override(allowed, phase, "no drift", reason="It was carried out by hand.", actor=lead)
+    run = rollouts.carry_out(allowed, phase)
     results = dict(run.steps.values_list("step", "result"))
     assert results["dual-write"] == results["write-both"] == "Already applied."
     assert "0 mismatches" in results["audit"]
-    assert status_of(rollout).phases[phase].state == "done"
+    assert status_of(allowed).phases[phase].state == "done"
 
 
 @pytest.mark.parametrize("phase", [3])
 def test_an_older_phase_is_not_taken_back_under_a_newer_one(
-    rollout: Rollout, committed_db: Database, tmp_path: Path
+    allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
-    rollouts.carry_out(rollout, 3)
+    rollouts.carry_out(allowed, 3)
     before = everything(committed_db)
     code, output = carry_out(printed(2, committed_db), committed_db, tmp_path)
     assert code == 3
@@ -164,9 +164,9 @@ def test_an_older_phase_is_not_taken_back_under_a_newer_one(
 
 
 def test_nothing_is_changed_while_a_worker_is_connected(
-    rollout: Rollout, committed_db: Database, tmp_path: Path
+    allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
-    rollouts.carry_out(rollout, 1)
+    rollouts.carry_out(allowed, 1)
     before = everything(committed_db)
     with rollouts.target():
         code, output = carry_out(printed(1, committed_db), committed_db, tmp_path)
@@ -175,10 +175,10 @@ def test_nothing_is_changed_while_a_worker_is_connected(
 
 
 def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
-    rollout: Rollout, committed_db: Database, tmp_path: Path
+    allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     before = everything(committed_db)
-    rollouts.carry_out(rollout, 1)
+    rollouts.carry_out(allowed, 1)
     script = printed(1, committed_db)
     file = tmp_path / "rollback.sql"
     file.write_text(script)
@@ -203,20 +203,20 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
 
 
 def test_a_rollback_that_was_not_carried_out_is_not_recognised(
-    rollout: Rollout, committed_db: Database
+    allowed: Rollout, committed_db: Database
 ) -> None:
-    rollouts.carry_out(rollout, 1)
+    rollouts.carry_out(allowed, 1)
     with pytest.raises(runner.Refused, match="Phase 1 is not fully rolled back: "):
-        runner.recognise(rollout, 1, actor=ADA)
-    assert status_of(rollout).phases[1].state == "done"
+        runner.recognise(allowed, 1, actor=ADA)
+    assert status_of(allowed).phases[1].state == "done"
 
 
 @pytest.mark.parametrize("phase", [3])
 def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_the_same(
-    rollout: Rollout, committed_db: Database, tmp_path: Path
+    allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     """Whoever goes on by hand past the script's own comparison finds it here again."""
-    rollouts.carry_out(rollout, 3)
+    rollouts.carry_out(allowed, 3)
     assert carry_out(printed(3, committed_db), committed_db, tmp_path)[0] == 0
     key = rollouts.ask("SELECT min(id::text) FROM properties WHERE type = 'House'")
     with rollouts.target() as around_the_triggers:
@@ -224,24 +224,24 @@ def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_t
         write = "UPDATE properties SET type = %s WHERE id = %s"
         around_the_triggers.execute(write, ["Condo", key])
     with pytest.raises(runner.Refused) as refused:
-        runner.recognise(rollout, 3, actor=ADA)
+        runner.recognise(allowed, 3, actor=ADA)
     assert (
         "Phase 3 is not fully rolled back: 1 row of properties differs from what the legacy "
         f"columns say (correct it): {key}: type 'Condo' means 'Condo', property_type_id is 'House'."
     ) in str(refused.value)
     assert str(refused.value).endswith("--rollback. It compares every row again.")
     rollouts.execute(f"UPDATE properties SET type = 'House' WHERE id = '{key}'")
-    runner.recognise(rollout, 3, actor=ADA)
+    runner.recognise(allowed, 3, actor=ADA)
     (entry,) = LogEntry.objects.filter(event="rolled back by hand")
     assert "Every row was compared: the legacy columns match the new ones." in entry.message
 
 
 def test_nothing_is_recognised_while_a_worker_may_be_at_work(
-    rollout: Rollout, committed_db: Database
+    allowed: Rollout, committed_db: Database
 ) -> None:
-    rollouts.start(rollout, 1)
+    rollouts.start(allowed, 1)
     with pytest.raises(runner.Refused, match="A worker is still active"):
-        runner.recognise(rollout, 1, actor=ADA)
+        runner.recognise(allowed, 1, actor=ADA)
 
 
 def test_a_legacy_column_that_was_not_null_is_so_again(
@@ -275,8 +275,8 @@ class TestWhatTheScriptProves:
         return 4
 
     @pytest.fixture
-    def key(self, rollout: Rollout) -> str:
-        rollouts.carry_out(rollout, 4)
+    def key(self, allowed: Rollout) -> str:
+        rollouts.carry_out(allowed, 4)
         return str(rollouts.ask("SELECT min(id::text) FROM properties"))
 
     def test_it_says_how_many_rows_were_compared(
@@ -327,10 +327,10 @@ class TestWhatTheScriptOfTheCutoverProves:
         return 3
 
     def test_a_row_whose_text_means_another_row_stops_it_until_it_is_put_right(
-        self, rollout: Rollout, committed_db: Database, tmp_path: Path
+        self, allowed: Rollout, committed_db: Database, tmp_path: Path
     ) -> None:
         before = everything(committed_db)
-        rollouts.carry_out(rollout, 3)
+        rollouts.carry_out(allowed, 3)
         row = "id = (SELECT min(id::text)::uuid FROM properties)"
         wrong, right = (
             "SET session_replication_role = replica; UPDATE properties SET property_type_id ="

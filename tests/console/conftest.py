@@ -6,6 +6,9 @@ import pytest
 
 # Loaded before Django is set up: what needs models is imported where it is used.
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.conf import LazySettings
     from django.test import Client
 
 
@@ -28,3 +31,14 @@ def lead(db: None) -> Client:
     from tests.console import journal
 
     return journal.browser_of("lead")
+
+
+@pytest.fixture
+def shared_parts(settings: LazySettings) -> Iterator[None]:
+    """Parts of pages are kept for a minute, as on a site that people read."""
+    from django.core.cache import cache
+
+    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
+    cache.clear()
+    yield
+    cache.clear()

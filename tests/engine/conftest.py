@@ -26,6 +26,18 @@ def module_connection(target: Target) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture(scope="module")
+def expanded_table(target: Target, module_connection: Connection) -> Connection:
+    """An empty table at the end of phase 1."""
+    from tests.engine.actions import do_until
+    from tests.engine.samples import BIGINT
+
+    clear(module_connection)
+    BIGINT.create(module_connection)
+    do_until(target, module_connection, BIGINT.plan, "add-columns")
+    return module_connection
+
+
 @pytest.fixture
 def connection(target: Target) -> Iterator[Connection]:
     """The engine's connection to a database that has nothing in it but the engine's schema."""

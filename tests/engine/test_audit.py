@@ -122,7 +122,7 @@ MADE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def expanded(target: Target, module_connection: Connection) -> Connection:
+def mapped_table(target: Target, module_connection: Connection) -> Connection:
     """An empty table at the end of phase 1, with no trigger on it."""
     clear(module_connection)
     BIGINT.create(module_connection)
@@ -154,9 +154,9 @@ def damage(row: Row, model: Model) -> None:
     forget=st.sets(st.sampled_from(["kind", "state"])),
 )
 def test_every_mix_of_values_and_damages_is_categorised_as_a_plain_model_does(
-    expanded: Connection, target: Target, rows: list[Row], forget: set[str]
+    mapped_table: Connection, target: Target, rows: list[Row], forget: set[str]
 ) -> None:
-    connection = expanded
+    connection = mapped_table
     connection.execute(f"TRUNCATE things, kinds, states, {KIND_MAPPING}")
     connection.execute('TRUNCATE rollout."sample-bigint_things_state_mapping"')
     for number, row in enumerate(rows):

@@ -3,7 +3,6 @@
 import threading
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
@@ -17,12 +16,10 @@ from tests.engine.actions import (
     NoControl,
     audit,
     do_step,
-    do_until,
     run_fill,
     undo_step,
     wait_until_somebody_waits,
 )
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY
 from tests.engine.test_dual_writes import TRIGGERS, apply_all, start
 
@@ -92,27 +89,18 @@ class Application:
 FILL: Fill = fill_of(BIGINT.plan, BIGINT.table)
 
 
-@pytest.fixture(scope="module")
-def expanded(target: Target, module_connection: Connection) -> Connection:
-    """An empty table at the end of phase 1."""
-    clear(module_connection)
-    BIGINT.create(module_connection)
-    do_until(target, module_connection, BIGINT.plan, "add-columns")
-    return module_connection
-
-
 @settings(max_examples=25)
 @given(
     before=st.lists(st.tuples(TEXTS, TEXTS), max_size=3),
     operations=st.lists(OPERATIONS, max_size=8),
 )
 def test_any_sequence_of_writes_leaves_every_row_right_and_rolls_back_to_the_exact_texts(
-    expanded: Connection,
+    expanded_table: Connection,
     target: Target,
     before: list[tuple[str | None, str | None]],
     operations: list[tuple[str, int, str | None, str | None]],
 ) -> None:
-    connection, plan = expanded, BIGINT.plan
+    connection, plan = expanded_table, BIGINT.plan
     begun = plan.phases[2].steps[:2]
     connection.execute("TRUNCATE things")
     application = Application(connection)

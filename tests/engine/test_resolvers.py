@@ -28,7 +28,6 @@ from tests.engine.actions import (
     undo_step,
     wait_until_somebody_waits,
 )
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 
 KIND, STATE = BIGINT.kind, BIGINT.state
@@ -200,15 +199,6 @@ DECISIONS = st.dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def expanded(target: Target, module_connection: Connection) -> Connection:
-    """An empty table at the end of phase 1."""
-    clear(module_connection)
-    BIGINT.create(module_connection)
-    do_until(target, module_connection, BIGINT.plan, "add-columns")
-    return module_connection
-
-
 class People:
     """What they decided, as they know it: the last word about each normal form."""
 
@@ -245,14 +235,14 @@ class People:
     which=st.sampled_from(["kind", "state"]),
 )
 def test_trigger_application_backfill_and_audit_agree_whatever_people_decide(
-    expanded: Connection,
+    expanded_table: Connection,
     target: Target,
     texts: list[str | None],
     early: dict[str, Decision],
     late: dict[str, Decision],
     which: str,
 ) -> None:
-    connection, plan = expanded, BIGINT.plan
+    connection, plan = expanded_table, BIGINT.plan
     lookup = KIND if which == "kind" else STATE
     column = f"{which}_id"
     connection.execute("TRUNCATE things; TRUNCATE rollout.decisions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,18 +52,16 @@ class Files:
 
 
 @pytest.fixture
-def files(committed_db: Database, tmp_path: Path) -> Iterator[Files]:
+def files(committed_db: Database, own_plans: None, tmp_path: Path) -> Files:
     from tests import rollouts
 
-    before = list(plans)
     made = Files(tmp_path, rollouts.TINY)
     made.write()
-    yield made
-    plans._plans[:] = before
+    return made
 
 
 @pytest.fixture
-def rollout(files: Files) -> Rollout:
+def of_files(files: Files) -> Rollout:
     from tests import rollouts
 
     return rollouts.the_rollout("files")
@@ -79,26 +76,26 @@ def refused(act: object) -> str:
 
 
 def test_a_file_is_applied_journaled_by_its_checksum_and_undone(
-    files: Files, rollout: Rollout
+    files: Files, of_files: Rollout
 ) -> None:
     from rollout.models import StepRun
     from tests import rollouts
 
-    run = rollouts.carry_out(rollout, 0, 1)
+    run = rollouts.carry_out(of_files, 0, 1)
     step = StepRun.objects.get(run=run)
     assert (step.step, step.result) == ("notes", "Applied.")
     assert step.checksum == SqlFiles(files.directory).steps[0].checksum
     assert rollouts.ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'notes_text'::regclass")
-    rollouts.carry_back(rollout, 1)
+    rollouts.carry_back(of_files, 1)
     assert rollouts.ask("SELECT to_regclass('public.notes')") is None
     # Once undone it may be edited and applied again.
     files.write(up=UP.replace("text text", "text text, more text"))
-    rollouts.carry_out(rollout, 1)
+    rollouts.carry_out(of_files, 1)
     assert rollouts.ask("SELECT count(*) FROM notes WHERE more = 'x'") == 0
 
 
 def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_is_accepted(
-    files: Files, rollout: Rollout
+    files: Files, of_files: Rollout
 ) -> None:
     from rollout import runner
     from rollout.models import LogEntry
@@ -106,19 +103,19 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
     from tests import rollouts
 
     assert "No edited SQL files" in refused(
-        lambda: runner.accept_files(rollout, actor=rollouts.ADA)
+        lambda: runner.accept_files(of_files, actor=rollouts.ADA)
     )
-    rollouts.carry_out(rollout, 0, 1)
+    rollouts.carry_out(of_files, 0, 1)
     files.write(down=f"{ASKED}SELECT 1;")
     reason = "The SQL files of notes of phase 1 were edited after they were applied."
-    assert reason in refused(lambda: runner.start(rollout, 2, actor=rollouts.ADA))
-    assert reason in refused(lambda: runner.roll_back(rollout, 1, actor=rollouts.ADA))
-    gates = {gate.name: gate.status for gate in status_of(rollout).phases[2].gates}
+    assert reason in refused(lambda: runner.start(of_files, 2, actor=rollouts.ADA))
+    assert reason in refused(lambda: runner.roll_back(of_files, 1, actor=rollouts.ADA))
+    gates = {gate.name: gate.status for gate in status_of(of_files).phases[2].gates}
     assert gates["SQL files unchanged"] == "fail"
     files.write()
-    assert status_of(rollout).phases[2].can_start
+    assert status_of(of_files).phases[2].can_start
     files.write(down=DOWN + "-- The table alone.\n")
-    (step,) = runner.accept_files(rollout, actor=rollouts.ADA)
+    (step,) = runner.accept_files(of_files, actor=rollouts.ADA)
     assert step.checksum == SqlFiles(files.directory).steps[0].checksum
     entry = LogEntry.objects.latest("pk")
     assert (entry.event, entry.actor, entry.data["now"]) == (
@@ -126,25 +123,25 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
         "ada",
         step.checksum,
     )
-    rollouts.carry_out(rollout, 2)
-    rollouts.carry_back(rollout, 2, 1)
+    rollouts.carry_out(of_files, 2)
+    rollouts.carry_back(of_files, 2, 1)
     assert rollouts.ask("SELECT to_regclass('public.notes')") is None
 
 
 def test_a_file_that_failed_may_be_corrected_and_goes_on_where_it_stopped(
-    files: Files, rollout: Rollout
+    files: Files, of_files: Rollout
 ) -> None:
     from rollout import runner
     from rollout.models import RunState
     from tests import rollouts
 
     files.write(up=UP.replace("ON notes (text)", "ON notes (txt)"))
-    rollouts.carry_out(rollout, 0)
-    run = runner.start(rollout, 1, actor=rollouts.ADA)
+    rollouts.carry_out(of_files, 0)
+    run = runner.start(of_files, 1, actor=rollouts.ADA)
     rollouts.work_off(run, RunState.FAILED)
     assert 'column "txt" does not exist' in run.error
     assert rollouts.ask("SELECT count(*) FROM notes") == 0
     files.write()
-    runner.retry(rollout, actor=rollouts.ADA)
+    runner.retry(of_files, actor=rollouts.ADA)
     rollouts.work_off(run)
     assert run.steps.get().result == "Already applied. Applied."

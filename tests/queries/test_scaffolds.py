@@ -1,6 +1,5 @@
 """A first plan for a live table: it passes the checks as written, and runs there and back."""
 
-from collections.abc import Iterator
 from datetime import date
 from itertools import pairwise
 
@@ -9,21 +8,15 @@ import pytest
 from rollout.checks.plans import check_plan
 from rollout.engine.introspections import TableNotFound, introspect
 from rollout.engine.target import Connection, Target
-from rollout.plan import Derived, Lookup, Plan, plans
+from rollout.plan import Derived, Lookup, Plan
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
 from tests.engine.test_every_phase import fill_with_dirt, schema_of
 
+pytestmark = pytest.mark.usefixtures("own_plans")
+
 TODAY = date(2024, 5, 6)
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    """What a test registers is known to nobody else."""
-    before = list(plans._plans)
-    yield
-    plans._plans[:] = before
 
 
 def scaffolded(connection: Connection, table: str, *columns: str) -> Scaffold:

@@ -29,7 +29,7 @@ def known(db: None):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def rollout(known: Known) -> Rollout:
+def signed(known: Known) -> Rollout:
     signed = find_rollout("signed", "production")
     PhaseRun.objects.create(
         rollout=signed,
@@ -56,40 +56,40 @@ def refusal(rollout: Rollout, by: object) -> str:
 
 
 class TestApprovals:
-    def test_nobody_starts_what_nobody_approved(self, rollout: Rollout) -> None:
+    def test_nobody_starts_what_nobody_approved(self, signed: Rollout) -> None:
         assert "Not approved yet. Request approval from another lead." in refusal(
-            rollout, rollouts.person()
+            signed, rollouts.person()
         )
 
-    def test_another_lead_starts_what_one_approved(self, rollout: Rollout, known: Known) -> None:
-        approval = approve(rollout, known, "grace")
+    def test_another_lead_starts_what_one_approved(self, signed: Rollout, known: Known) -> None:
+        approval = approve(signed, known, "grace")
         assert (
             "Approved by grace. Another lead, signed in by name, must start the phase."
-            in refusal(rollout, rollouts.person("grace"))
+            in refusal(signed, rollouts.person("grace"))
         )
-        run = start(rollout, "ada")
+        run = start(signed, "ada")
         approval.refresh_from_db()
         assert approval.run == run
         gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert (gate["name"], gate["status"]) == ("approved", "pass")
 
     def test_who_is_no_user_of_the_site_neither_approves_nor_starts(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
         with pytest.raises(Refused, match="Only a named user may approve a phase"):
-            runner.approve(rollout, PHASE, seen=digest(known), actor=ADA)
-        approve(rollout, known, "grace")
-        assert "signed in by name" in refusal(rollout, ADA)
+            runner.approve(signed, PHASE, seen=digest(known), actor=ADA)
+        approve(signed, known, "grace")
+        assert "signed in by name" in refusal(signed, ADA)
 
-    def test_pressed_twice_it_is_one_approval(self, rollout: Rollout, known: Known) -> None:
-        assert approve(rollout, known, "grace") == approve(rollout, known, "grace")
+    def test_pressed_twice_it_is_one_approval(self, signed: Rollout, known: Known) -> None:
+        assert approve(signed, known, "grace") == approve(signed, known, "grace")
         assert LogEntry.objects.filter(event="approved").count() == 1
 
-    def test_what_was_read_is_what_is_approved(self, rollout: Rollout, known: Known) -> None:
+    def test_what_was_read_is_what_is_approved(self, signed: Rollout, known: Known) -> None:
         seen = digest(known)
         known.use(plan_with(Approved(), description="-changed"))
         with pytest.raises(Refused, match=f"has changed since you read it .{seen}"):
-            runner.approve(rollout, PHASE, seen=seen, actor=rollouts.person("grace"))
+            runner.approve(signed, PHASE, seen=seen, actor=rollouts.person("grace"))
 
     @pytest.mark.parametrize(
         ("changed", "reason"),
@@ -102,101 +102,101 @@ class TestApprovals:
         ],
     )
     def test_any_change_makes_it_void(
-        self, rollout: Rollout, known: Known, changed: Plan, reason: str
+        self, signed: Rollout, known: Known, changed: Plan, reason: str
     ) -> None:
-        approve(rollout, known, "grace")
+        approve(signed, known, "grace")
         known.use(changed)
-        assert reason in refusal(rollout, rollouts.person())
+        assert reason in refusal(signed, rollouts.person())
 
-    def test_it_expires(self, rollout: Rollout, known: Known) -> None:
-        approve(rollout, known, "grace")
+    def test_it_expires(self, signed: Rollout, known: Known) -> None:
+        approve(signed, known, "grace")
         SignOff.objects.update(expires_at=timezone.now())
-        assert "no longer valid: expired at" in refusal(rollout, rollouts.person())
+        assert "no longer valid: expired at" in refusal(signed, rollouts.person())
 
     def test_withdrawn_it_does_not_count_and_is_withdrawn_once(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
-        approval = approve(rollout, known, "grace")
+        approval = approve(signed, known, "grace")
         runner.withdraw(approval, actor=rollouts.person("mary"))
-        assert "withdrawn by mary" in refusal(rollout, rollouts.person())
+        assert "withdrawn by mary" in refusal(signed, rollouts.person())
         with pytest.raises(Refused, match="mary has already withdrawn it"):
             runner.withdraw(approval, actor=rollouts.person("mary"))
 
-    def test_it_is_for_one_start(self, rollout: Rollout, known: Known) -> None:
-        approval = approve(rollout, known, "grace")
-        start(rollout, "ada")
+    def test_it_is_for_one_start(self, signed: Rollout, known: Known) -> None:
+        approval = approve(signed, known, "grace")
+        start(signed, "ada")
         with pytest.raises(Refused, match="was already used to start phase "):
             runner.withdraw(approval, actor=rollouts.person("grace"))
-        end(rollout)
-        roll_back(rollout)
-        assert "used by an earlier start" in refusal(rollout, rollouts.person())
+        end(signed)
+        roll_back(signed)
+        assert "used by an earlier start" in refusal(signed, rollouts.person())
 
     def test_a_run_that_stopped_goes_on_with_the_plan_that_was_approved_alone(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
-        approve(rollout, known, "grace")
-        run = start(rollout, "ada")
-        runner.cancel(rollout, actor=ADA)
-        assert runner.retry(rollout, actor=rollouts.person()) == run
-        runner.cancel(rollout, actor=ADA)
+        approve(signed, known, "grace")
+        run = start(signed, "ada")
+        runner.cancel(signed, actor=ADA)
+        assert runner.retry(signed, actor=rollouts.person()) == run
+        runner.cancel(signed, actor=ADA)
         known.use(plan_with(Approved(), description="-changed"))
         with pytest.raises(Refused, match=r"The plan changed since phase 1 started\. Gate"):
-            runner.retry(rollout, actor=rollouts.person())
-        approve(rollout, known, "mary")
-        assert runner.retry(rollout, actor=rollouts.person()) == run
+            runner.retry(signed, actor=rollouts.person())
+        approve(signed, known, "mary")
+        assert runner.retry(signed, actor=rollouts.person()) == run
 
     def test_asked_twice_it_is_one_request_and_an_approval_answers_it(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
-        asked = runner.ask_for_approval(rollout, PHASE, actor=ADA)
-        assert runner.ask_for_approval(rollout, PHASE, actor=ADA) == asked
-        assert "ada requested approval at" in refusal(rollout, rollouts.person("mary"))
-        approve(rollout, known, "grace")
+        asked = runner.ask_for_approval(signed, PHASE, actor=ADA)
+        assert runner.ask_for_approval(signed, PHASE, actor=ADA) == asked
+        assert "ada requested approval at" in refusal(signed, rollouts.person("mary"))
+        approve(signed, known, "grace")
         asked.refresh_from_db()
         assert asked.withdrawn_at is not None
         with pytest.raises(Refused, match="is already approved"):
-            runner.ask_for_approval(rollout, PHASE, actor=ADA)
+            runner.ask_for_approval(signed, PHASE, actor=ADA)
 
     def test_a_rejection_blocks_until_it_is_withdrawn_or_the_phase_changes(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
-        asked = runner.ask_for_approval(rollout, PHASE, comment="It is Tuesday.", actor=ADA)
+        asked = runner.ask_for_approval(signed, PHASE, comment="It is Tuesday.", actor=ADA)
         assert asked.reason == "It is Tuesday."
-        approve(rollout, known, "mary")
+        approve(signed, known, "mary")
         grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
         with pytest.raises(Refused, match="Say what has to change"):
-            runner.reject(rollout, PHASE, seen=seen, reason="no", actor=grace)
+            runner.reject(signed, PHASE, seen=seen, reason="no", actor=grace)
         reason = "The index is missing."
-        rejection = runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace)
-        assert runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace) == rejection
+        rejection = runner.reject(signed, PHASE, seen=seen, reason=reason, actor=grace)
+        assert runner.reject(signed, PHASE, seen=seen, reason=reason, actor=grace) == rejection
         # Mary's approval does not outvote it.
-        assert "Rejected by grace at" in refusal(rollout, rollouts.person())
+        assert "Rejected by grace at" in refusal(signed, rollouts.person())
         with pytest.raises(Refused, match="grace rejected phase 1: The index is missing"):
-            runner.ask_for_approval(rollout, PHASE, actor=rollouts.person("joan"))
+            runner.ask_for_approval(signed, PHASE, actor=rollouts.person("joan"))
         runner.withdraw(rejection, actor=grace)
-        assert "rejection of" not in refusal(rollout, rollouts.person("mary"))
-        runner.reject(rollout, PHASE, seen=seen, reason=reason, actor=grace)
+        assert "rejection of" not in refusal(signed, rollouts.person("mary"))
+        runner.reject(signed, PHASE, seen=seen, reason=reason, actor=grace)
         known.use(plan_with(Approved(), description="2"))
-        assert "Rejected" not in refusal(rollout, rollouts.person())
+        assert "Rejected" not in refusal(signed, rollouts.person())
         events = LogEntry.objects.filter(event__contains="reject").values_list("event", flat=True)
         assert sorted(events) == ["approval rejected"] * 2 + ["rejection withdrawn"]
 
     def test_an_approval_takes_the_place_of_ones_own_rejection(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
         grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
-        runner.reject(rollout, PHASE, seen=seen, reason="Wait for the index.", actor=grace)
-        approve(rollout, known, "grace")
-        start(rollout, "ada")
+        runner.reject(signed, PHASE, seen=seen, reason="Wait for the index.", actor=grace)
+        approve(signed, known, "grace")
+        start(signed, "ada")
 
     def test_who_is_no_user_any_more_has_approved_nothing(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
-        approve(rollout, known, "grace")
+        approve(signed, known, "grace")
         User.objects.filter(username="grace").delete()
-        assert "the account of grace no longer exists" in refusal(rollout, rollouts.person())
+        assert "the account of grace no longer exists" in refusal(signed, rollouts.person())
 
-    def test_another_environment_needs_none(self, rollout: Rollout) -> None:
+    def test_another_environment_needs_none(self, signed: Rollout) -> None:
         staging = Rollout.objects.create(plan="signed", environment="staging")
         assert Approved.name not in {gate.name for gate in Evidence(staging, PHASE).gates}
 
@@ -213,34 +213,34 @@ class TestOverrides:
     def override(self, rollout: Rollout, by: str = "ada", reason: str = REASON) -> SignOff:
         return runner.override(rollout, PHASE, GATE, reason=reason, actor=rollouts.person(by))
 
-    def test_override_with_a_reason_starts_the_phase(self, rollout: Rollout) -> None:
-        assert "Not run yet: " in refusal(rollout, ADA)
-        override = self.override(rollout)
-        run = runner.start(rollout, PHASE, actor=ADA)
+    def test_override_with_a_reason_starts_the_phase(self, signed: Rollout) -> None:
+        assert "Not run yet: " in refusal(signed, ADA)
+        override = self.override(signed)
+        run = runner.start(signed, PHASE, actor=ADA)
         override.refresh_from_db()
         assert override.run == run
         gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert gate["overridden"] == {"by": "ada", "confirmed_by": "", "reason": REASON}
         assert REASON in LogEntry.objects.get(event="gate overridden").message
 
-    def test_it_is_for_one_start(self, rollout: Rollout) -> None:
-        self.override(rollout)
-        runner.start(rollout, PHASE, actor=ADA)
-        end(rollout)
-        roll_back(rollout)
-        assert "Not run yet: " in refusal(rollout, ADA)
+    def test_it_is_for_one_start(self, signed: Rollout) -> None:
+        self.override(signed)
+        runner.start(signed, PHASE, actor=ADA)
+        end(signed)
+        roll_back(signed)
+        assert "Not run yet: " in refusal(signed, ADA)
 
     @pytest.mark.parametrize("reason", ["", "   ", "because", " a  b  c  "])
-    def test_without_a_reason_it_is_refused(self, rollout: Rollout, reason: str) -> None:
+    def test_without_a_reason_it_is_refused(self, signed: Rollout, reason: str) -> None:
         with pytest.raises(Refused, match="Give a reason of at least 10 characters"):
-            self.override(rollout, reason=reason)
+            self.override(signed, reason=reason)
 
     def test_before_a_destructive_phase_a_second_lead_confirms_it(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
-        override = self.override(rollout, "ada")
-        assert "Not run yet: " in refusal(rollout, ADA)
+        override = self.override(signed, "ada")
+        assert "Not run yet: " in refusal(signed, ADA)
         with pytest.raises(Refused, match="another lead must confirm it"):
             runner.confirm_override(override, actor=rollouts.person("ada"))
         with pytest.raises(Refused, match="Only a named user"):
@@ -249,36 +249,36 @@ class TestOverrides:
         with pytest.raises(Refused, match="grace has already confirmed this override"):
             runner.confirm_override(override, actor=rollouts.person("mary"))
         tick = SignOff.objects.create(
-            rollout=rollout, phase=PHASE, kind="approval", actor_name="ada", at=timezone.now()
+            rollout=signed, phase=PHASE, kind="approval", actor_name="ada", at=timezone.now()
         )
         with pytest.raises(Refused, match="this is no override"):
             runner.confirm_override(tick, actor=rollouts.person("mary"))
-        assert runner.start(rollout, PHASE, actor=ADA).phase == PHASE
+        assert runner.start(signed, PHASE, actor=ADA).phase == PHASE
 
     def test_override_before_a_phase_that_is_not_destructive_needs_nobody_else(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed()))
-        override = self.override(rollout, "ada")
+        override = self.override(signed, "ada")
         with pytest.raises(Refused, match="its overrides need no second lead"):
             runner.confirm_override(override, actor=rollouts.person("grace"))
 
     def test_two_leads_who_each_override_a_gate_have_not_confirmed_one_another(
-        self, rollout: Rollout, known: Known
+        self, signed: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
-        self.override(rollout, "ada")
+        self.override(signed, "ada")
         with pytest.raises(
             Refused, match="ada already requested an override of gate “flow probes passed”"
         ):
-            self.override(rollout, "grace")
+            self.override(signed, "grace")
 
     @pytest.mark.parametrize("how", ["expired", "withdrawn", "another plan"])
     def test_what_does_not_count_any_more_cannot_be_confirmed_either(
-        self, rollout: Rollout, known: Known, how: str
+        self, signed: Rollout, known: Known, how: str
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
-        override = self.override(rollout)
+        override = self.override(signed)
         if how == "expired":
             SignOff.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         elif how == "withdrawn":
@@ -287,9 +287,9 @@ class TestOverrides:
             known.use(plan_with(ProbesPassed(), destructive=True, description="-changed"))
         with pytest.raises(Refused, match="is no longer valid"):
             runner.confirm_override(override, actor=rollouts.person("grace"))
-        assert "Not run yet: " in refusal(rollout, ADA)
+        assert "Not run yet: " in refusal(signed, ADA)
 
-    def test_what_cannot_be_is_not_overridden(self, rollout: Rollout) -> None:
+    def test_what_cannot_be_is_not_overridden(self, signed: Rollout) -> None:
         for number, gate, why in (
             (2, "earlier phase done", "cannot be overridden"),
             (1, "earlier phase done", "passes and needs no override"),
@@ -297,19 +297,17 @@ class TestOverrides:
             (7, "nonsense", "There is no phase 7"),
         ):
             with pytest.raises(Refused, match=why):
-                runner.override(rollout, number, gate, reason=REASON, actor=rollouts.person("ada"))
+                runner.override(signed, number, gate, reason=REASON, actor=rollouts.person("ada"))
 
-    def test_an_approval_is_given_and_never_overridden(
-        self, rollout: Rollout, known: Known
-    ) -> None:
+    def test_an_approval_is_given_and_never_overridden(self, signed: Rollout, known: Known) -> None:
         known.use(plan_with(Approved()))
         with pytest.raises(Refused, match="cannot be overridden"):
-            runner.override(rollout, PHASE, "approved", reason=REASON, actor=rollouts.person("ada"))
+            runner.override(signed, PHASE, "approved", reason=REASON, actor=rollouts.person("ada"))
 
-    def test_while_a_run_is_active_it_lets_nothing_through(self, rollout: Rollout) -> None:
-        runner.roll_back(rollout, 0, actor=ADA)
-        self.override(rollout)
-        assert "rollback of phase 0 is queued" in refusal(rollout, ADA)
+    def test_while_a_run_is_active_it_lets_nothing_through(self, signed: Rollout) -> None:
+        runner.roll_back(signed, 0, actor=ADA)
+        self.override(signed)
+        assert "rollback of phase 0 is queued" in refusal(signed, ADA)
 
 
 class TestChecklist:
@@ -318,23 +316,23 @@ class TestChecklist:
         item = Item(id="told", text="Everyone was told")
         known.use(replace(plan_with(ChecklistComplete()), checklist=(item,)))
 
-    def test_a_tick_bears_a_name_and_can_be_taken_back(self, rollout: Rollout) -> None:
-        assert "1 of 1 items open: Everyone was told." in refusal(rollout, ADA)
-        runner.tick(rollout, "told", actor=rollouts.person("grace"))
-        runner.tick(rollout, "told", actor=ADA)
-        (entry,) = gates.checklists.checklist_of(Evidence(rollout, PHASE))
+    def test_a_tick_bears_a_name_and_can_be_taken_back(self, signed: Rollout) -> None:
+        assert "1 of 1 items open: Everyone was told." in refusal(signed, ADA)
+        runner.tick(signed, "told", actor=rollouts.person("grace"))
+        runner.tick(signed, "told", actor=ADA)
+        (entry,) = gates.checklists.checklist_of(Evidence(signed, PHASE))
         assert entry.tick is not None
         assert entry.tick.actor_name == "grace"
-        runner.untick(rollout, "told", actor=ADA)
-        runner.untick(rollout, "told", actor=ADA)
-        assert "Everyone was told" in refusal(rollout, ADA)
-        runner.tick(rollout, "told", actor=ADA)
-        assert runner.start(rollout, PHASE, actor=ADA).phase == PHASE
+        runner.untick(signed, "told", actor=ADA)
+        runner.untick(signed, "told", actor=ADA)
+        assert "Everyone was told" in refusal(signed, ADA)
+        runner.tick(signed, "told", actor=ADA)
+        assert runner.start(signed, PHASE, actor=ADA).phase == PHASE
         events = LogEntry.objects.order_by("pk").values_list("event", flat=True)
         assert list(events)[:3] == ["item ticked", "tick taken back", "item ticked"]
 
-    def test_what_is_unknown_or_finds_itself_out_is_not_ticked(self, rollout: Rollout) -> None:
+    def test_what_is_unknown_or_finds_itself_out_is_not_ticked(self, signed: Rollout) -> None:
         with pytest.raises(Refused, match="Items: told"):
-            runner.tick(rollout, "nonsense", actor=ADA)
+            runner.tick(signed, "nonsense", actor=ADA)
         with pytest.raises(Refused, match="is checked automatically"):
             runner.tick(rollouts.the_rollout(), "flows-tested", actor=ADA)

@@ -10,7 +10,6 @@ from io import StringIO
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
 
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, StepRun
@@ -30,7 +29,7 @@ def waiting(prepared: Rollout) -> Iterator[PhaseRun]:
         run = rollouts.start(prepared, 1)
         app.execute("BEGIN")
         app.execute(HOLDS)
-        thread = threading.Thread(target=_work)
+        thread = threading.Thread(target=rollouts.work_in_a_thread)
         thread.start()
         try:
             wait_until(lambda: _who_waits(prepared) is not None)
@@ -46,13 +45,6 @@ def with_suppressed(app: psycopg.Connection[tuple[object, ...]]) -> None:
         app.execute("ROLLBACK")
     except psycopg.Error:
         """Somebody has ended it."""
-
-
-def _work() -> None:
-    try:
-        rollouts.work()
-    finally:
-        connection.close()
 
 
 def _who_waits(rollout: Rollout) -> Held | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from django.core.checks import CheckMessage
 from psycopg import sql
 
@@ -184,3 +185,11 @@ class Scenario:
 
 MakeScenario = Callable[..., Scenario]
 """``scenario(SQL, plan, server=…)``; see the fixture."""
+
+
+def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
+    """Phase 0 does not start, and its refusal has each of the words."""
+    with pytest.raises(RefusedByPreflight) as refusal:
+        scenario.carry_out(0)
+    for word in words:
+        assert word in str(refusal.value)

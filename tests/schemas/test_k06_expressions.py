@@ -4,7 +4,13 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
-from tests.schemas import PARCEL, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
+from tests.schemas import (
+    PARCEL,
+    MakeScenario,
+    assert_refused_at_once,
+    plan_of,
+    table,
+)
 
 DEPOT = """
 CREATE SCHEMA tools;
@@ -44,14 +50,6 @@ def depot(expression: str) -> r.Plan:
 def pickup(expression: str, type: str = "text") -> r.Plan:
     at = r.Column("timestamp with time zone", null=False)
     return derived(table("pickup", at=at, lasted="interval", said="text"), expression, type=type)
-
-
-def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
-    """Phase 0 does not start, and its refusal has each of the words."""
-    with pytest.raises(RefusedByPreflight) as refusal:
-        scenario.carry_out(0)
-    for word in words:
-        assert word in str(refusal.value)
 
 
 def test_a_function_that_only_the_databases_search_path_finds_is_refused_in_phase_0(

@@ -8,7 +8,13 @@ import pytest
 from rollout import plan as r
 from rollout.engine.introspections import introspect
 from rollout.engine.target import Target
-from tests.schemas import PARCEL, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
+from tests.schemas import (
+    PARCEL,
+    MakeScenario,
+    assert_refused_at_once,
+    plan_of,
+    table,
+)
 
 ENTRY = "CREATE TABLE entry (id bigint PRIMARY KEY, level text);"
 ENTRIES = plan_of(
@@ -33,13 +39,6 @@ EVENT = replace(
 
 def of_events(of: r.Table) -> r.Plan:
     return plan_of(r.Lookup(table=of, legacy="kind", column="kind_id", lookup_table="event_kinds"))
-
-
-def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
-    with pytest.raises(RefusedByPreflight) as refusal:
-        scenario.carry_out(0)
-    for word in words:
-        assert word in str(refusal.value)
 
 
 @pytest.mark.parametrize(

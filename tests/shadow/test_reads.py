@@ -85,7 +85,7 @@ def _load() -> None:
 
 
 @pytest.fixture
-def rollout(committed_db: Database, here: Here) -> Rollout:
+def shadowed(committed_db: Database, here: Here) -> Rollout:
     """Every read of those listings is compared."""
     rollout = rollouts.the_rollout()
     runner.set_shadow_percent(rollout, 100, actor=ADA)
@@ -138,7 +138,7 @@ def legacy_reads() -> int:
 
 
 def test_nobody_takes_a_shadow_read_for_a_reader_of_legacy_columns(
-    rollout: Rollout, here: Here
+    shadowed: Rollout, here: Here
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SHOW shared_preload_libraries")
@@ -156,7 +156,7 @@ def test_nobody_takes_a_shadow_read_for_a_reader_of_legacy_columns(
     assert legacy_reads() == 1
 
 
-def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
+def test_what_becomes_of_differences(shadowed: Rollout, here: Here) -> None:
     listing = newest()
     here.work_off()
 
@@ -197,11 +197,11 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     assert (mismatch.key, mismatch.expected) == (str(listing.id), listing.type)
     assert Finding.objects.get().last_report == report
     assert LogEntry.objects.filter(event="shadow read differs").count() == 1
-    assert "with wrong values found (shadow reads" in judged(rollout)
+    assert "with wrong values found (shadow reads" in judged(shadowed)
 
     # The mend is seen by the next full audit; what shadow reads found is settled by that.
     runner.repair(
-        rollout,
+        shadowed,
         table="properties",
         selection={"columns": ["property_type_id"]},
         report=report,
@@ -210,27 +210,27 @@ def test_what_becomes_of_differences(rollout: Rollout, here: Here) -> None:
     rollouts.work()
     catalog.get_property(listing.id)
     assert here.work_off() == {"same": 1}
-    assert "0 wrong values found" in judged(rollout)
+    assert "0 wrong values found" in judged(shadowed)
 
     # Past the cutover the new path answers, and the old one is the shadow.
-    rollouts.carry_out(rollout, 3)
+    rollouts.carry_out(shadowed, 3)
     here.work_off()
     spoil(listing)
     assert catalog.get_property(listing.id).type != listing.type
     assert here.work_off() == {"differed": 1}
     # Where the old shape goes there is nothing to compare with.
-    PhaseRun.objects.create(rollout=rollout, phase=4, state="running", actor_name="ada")
+    PhaseRun.objects.create(rollout=shadowed, phase=4, state="running", actor_name="ada")
     known(here)
     catalog.get_property(listing.id)
     assert here.work_off() == {}
 
 
-def test_search_that_follows_a_decision_is_no_mismatch(rollout: Rollout, here: Here) -> None:
+def test_search_that_follows_a_decision_is_no_mismatch(shadowed: Rollout, here: Here) -> None:
     listing = newest()
     rollouts.execute(f"UPDATE properties SET type = 'apt' WHERE id = '{listing.id}'")
     here.work_off()
     (lookup,) = (lookup for lookup in plans.get(PLAN).lookups if lookup.legacy == "type")
-    runner.review_mapping(rollout, lookup, {"apt": Decision("Loft")}, actor=ADA)
+    runner.review_mapping(shadowed, lookup, {"apt": Decision("Loft")}, actor=ADA)
     for text in ("Loft", "apt"):
         rollouts.execute(f"UPDATE properties SET type = '{text}' WHERE id = '{listing.id}'")
     # It comes, and pushes another one off a page that is full.
@@ -248,7 +248,7 @@ def judged(rollout: Rollout) -> str:
     return RuleState.objects.get(rule="wrong-values-before-a-phase").message
 
 
-def test_what_becomes_of_paths_that_misbehave(rollout: Rollout, here: Here, settings: Any) -> None:
+def test_what_becomes_of_paths_that_misbehave(shadowed: Rollout, here: Here, settings: Any) -> None:
     first, second = (row.id for row in catalog.search(Filters(), size=2).listings)
     here.work_off()
     calls: list[str] = []
@@ -311,7 +311,7 @@ def test_what_becomes_of_paths_that_misbehave(rollout: Rollout, here: Here, sett
     mismatch = Mismatch.objects.get()
     assert (mismatch.category, mismatch.operation) == ("answer_differs", "look")
     assert (mismatch.key, mismatch.column, mismatch.finding) == (str(second), "", None)
-    assert "0 wrong values found" in judged(rollout)
+    assert "0 wrong values found" in judged(shadowed)
 
     # What a read names as operations is the shadow's, not the application's.
     recorder.flush()
@@ -328,7 +328,7 @@ def test_what_becomes_of_paths_that_misbehave(rollout: Rollout, here: Here, sett
 
 
 def test_rows_that_the_backfill_has_not_reached_are_no_mismatch(
-    rollout: Rollout, here: Here
+    shadowed: Rollout, here: Here
 ) -> None:
     listing = newest()
     PhaseRun.objects.filter(phase=2).update(state="running")
@@ -342,7 +342,7 @@ def test_rows_that_the_backfill_has_not_reached_are_no_mismatch(
     assert Mismatch.objects.get().category == "missing"
 
 
-def test_more_than_can_be_worked_off_is_skipped_and_said(rollout: Rollout, here: Here) -> None:
+def test_more_than_can_be_worked_off_is_skipped_and_said(shadowed: Rollout, here: Here) -> None:
     here.work_off()
     for _ in range(reading.MAX_WAITING + 7):
         shadow.offer(

@@ -5,7 +5,6 @@ import traceback
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 import rollout
 from rollout import runner
@@ -111,14 +110,7 @@ def test_a_slice_ends_after_its_time_and_the_next_goes_on_where_it_was(
 
 def test_progress_counts_rows_while_the_backfill_runs(expanded: Rollout) -> None:
     row = rollouts.ask("SELECT max(ctid)::text FROM properties")
-
-    def work() -> None:
-        try:
-            rollouts.work()
-        finally:
-            connection.close()
-
-    worker = threading.Thread(target=work)
+    worker = threading.Thread(target=rollouts.work_in_a_thread)
     # Its row, the last one, holds the backfill up just before the end.
     with rollouts.locked(f"SELECT FROM properties WHERE ctid = '{row}' FOR UPDATE"):
         run = runner.start(expanded, 2, actor=ADA)

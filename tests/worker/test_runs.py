@@ -40,13 +40,7 @@ def worker() -> Iterator[list[threading.Thread]]:
 
 
 def begin_work(threads: list[threading.Thread]) -> None:
-    def work() -> None:
-        try:
-            rollouts.work()
-        finally:
-            connection.close()
-
-    threads.append(threading.Thread(target=work))
+    threads.append(threading.Thread(target=rollouts.work_in_a_thread))
     threads[-1].start()
 
 

@@ -1,11 +1,8 @@
 """Points of plots that are over are read once, and stay what they were."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -15,20 +12,12 @@ from rollout.telemetry.operation_stats import OperationStats, Point, over_time_a
 from rollout.telemetry.retention import interval_start
 from tests.console import journal
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shared_parts")]
 
 WIDTH, SPAN, NOW = timedelta(minutes=1), timedelta(minutes=20), timedelta(minutes=5)
 NOON = datetime(2026, 3, 1, 12, 0, 20, tzinfo=UTC)
 
 Answer = tuple[list[Point], dict[str, OperationStats]]
-
-
-@pytest.fixture(autouse=True)
-def kept(settings: Any) -> Iterator[None]:
-    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def every_ten_seconds(since: datetime, until: datetime) -> None:

@@ -1,6 +1,5 @@
 """Parts that ask again: shared by who may see the same, made once a moment, 304 when known."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,13 +11,7 @@ from rollout.models import Rollout
 from tests.console import journal
 from tests.console.journal import HTMX, PAGE
 
-
-@pytest.fixture(autouse=True)
-def _kept_for_a_minute(settings: Any) -> Iterator[None]:
-    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
-    cache.clear()
-    yield
-    cache.clear()
+pytestmark = pytest.mark.usefixtures("shared_parts")
 
 
 def part(client: Client, page: str = PAGE, **headers: str) -> Any:

@@ -31,3 +31,12 @@ def clean_target(db: None) -> Iterator[None]:
         opened.execute(
             "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine"
         )
+
+
+@pytest.fixture
+def before_phase_3(rollout: Rollout) -> Rollout:
+    from tests.console import journal
+
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    return rollout

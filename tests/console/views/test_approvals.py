@@ -18,13 +18,6 @@ REASON = "The drifting index is ours and harmless."
 
 
 @pytest.fixture
-def before_phase_3(rollout: Rollout) -> Rollout:
-    for phase in (0, 1, 2):
-        ran(rollout, phase)
-    return rollout
-
-
-@pytest.fixture
 def second_lead(db: None) -> Client:
     user = User.objects.create_user("lead2")
     user.groups.add(Group.objects.get(name="lead"))

@@ -1,6 +1,5 @@
 """One press for all that a phase still needs and that is not a person's own part."""
 
-import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
@@ -10,16 +9,9 @@ from rollout.gates.registry import Action
 from rollout.models import AuditReport, LogEntry, Rollout, SignOff, Snapshot
 from rollout.queries.status import find_rollout
 from tests.console import journal
-from tests.console.journal import PAGE, ran, text_of
+from tests.console.journal import PAGE, text_of
 
 PREPARE = f"{PAGE}phases/3/prepare/"
-
-
-@pytest.fixture
-def before_phase_3(rollout: Rollout) -> Rollout:
-    for phase in (0, 1, 2):
-        ran(rollout, phase)
-    return rollout
 
 
 def missing(rollout: Rollout) -> list[Action]:
