@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_package_with_its_templates_static_files_and_migrati
         "rollout/static/rollout/pages.css",
         "rollout/static/rollout/work.css",
         "rollout/static/rollout/console.js",
+        "rollout/static/rollout/crosshairs.js",
         "rollout/static/rollout/palette.js",
         "rollout/migrations/0001_initial.py",
         "rollout/management/commands/rollout.py",

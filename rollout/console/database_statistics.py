@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db.models import Case, JSONField, Q, When
 
-from rollout.console.charts.lines import Plot, numbers_of, plot_of
+from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.formats import byte_size, duration, figure, number
+from rollout.engine.health import MAX_CONNECTIONS_SHARE
 from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
 from rollout.models import DatabaseSample, PhaseRun, Rollout
 from rollout.telemetry.baselines import BASELINE
@@ -17,6 +18,8 @@ from rollout.watchdog.database_stats import added_up
 
 MAX_SAMPLES = 1500
 MAX_POINTS = 90
+# A smaller share is no growth to speak of.
+MIN_GROWTH = 0.01
 STATEMENT_WINDOW = timedelta(hours=1)
 # Current rates are measured over this time.
 RATE_WINDOW = timedelta(minutes=1)
@@ -41,6 +44,11 @@ class Fact:
         if self.unit == "/s":
             return f"{figure(value)}/s"
         return number(value)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is zero now and was zero before."""
+        return self.now == 0 and not self.before
 
     @property
     def value_now(self) -> str:
@@ -76,7 +84,9 @@ class TableNow:
 
     @property
     def growth(self) -> float | None:
-        return self.size / self.size_before if self.size and self.size_before else None
+        """Times its size before; None without a difference to speak of."""
+        times = self.size / self.size_before if self.size and self.size_before else 1.0
+        return times if abs(times - 1) >= MIN_GROWTH else None
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,12 @@ class DatabaseCard:
 
     at: datetime
     facts: list[Fact]
+    zero_facts: list[str]
+    """The names of those that are zero and were zero before."""
     tables: list[TableNow]
     plots: list[Plot]
+    zero: list[str]
+    """The series that are zero throughout."""
     statements: list[dict[str, Any]]
 
     @property
@@ -116,11 +130,15 @@ def database_card(
         return None
     earlier = [sample for sample in sampled if began - BASELINE < sample.at <= began]
     last = samples[-1]
+    facts = [fact for fact in _facts(samples, earlier) if fact.now is not None]
+    plots, zero = moving_of(_plots(samples, since, until, facts))
     return DatabaseCard(
         at=last.at,
-        facts=_facts(samples, earlier),
+        facts=[fact for fact in facts if not fact.is_zero],
+        zero_facts=[fact.name for fact in facts if fact.is_zero],
         tables=[_table(label, samples, earlier) for label in last.tables],
-        plots=_plots(samples, since, until),
+        plots=plots,
+        zero=zero,
         statements=_statements(statement for s in samples for statement in s.executed or []),
     )
 
@@ -207,28 +225,73 @@ def _clock(sample: DatabaseSample) -> dict[str, Any]:
     return {name: sample.server.get(name) for name in ("started", "reset")}
 
 
-def _plots(every: Sequence[DatabaseSample], since: datetime, until: datetime) -> list[Plot]:
+def _plots(
+    every: Sequence[DatabaseSample], since: datetime, until: datetime, facts: Iterable[Fact]
+) -> list[Plot]:
     # Counters lose nothing by it, and a plot shows no more.
     samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // MAX_POINTS)]
     wal = [
-        (second.at, None if moved is None else moved / (second.at - first.at).total_seconds() / 1e6)
+        (second.at, None if moved is None else moved / (second.at - first.at).total_seconds())
         for first, second in pairwise(samples)
         for moved in [between(first.server, second.server, ["wal_bytes"])["wal_bytes"]]
     ]
-    labels = list(samples[-1].tables)
+    unit, size = _unit_of(wal)
     dead = [
-        (label, [(s.at, s.tables.get(label, {}).get("dead")) for s in samples]) for label in labels
+        (label, [(s.at, s.tables.get(label, {}).get("dead")) for s in samples])
+        for label in samples[-1].tables
     ]
     sessions = [
         ("connections", [(s.at, s.server.get("connections")) for s in samples]),
         ("waiting for locks", [(s.at, s.server.get("lock_waits")) for s in samples]),
     ]
+    by_name = {fact.name: fact for fact in facts}
     gap = max((until - since) / 20, timedelta(minutes=1))
-    plots = [plot_of("WAL", "MB/s", [("WAL", wal)], since, until, gap=gap)]
-    if labels:
-        plots.append(plot_of("Dead rows", "rows", dead, since, until, gap=gap))
-    plots.append(plot_of("Sessions", "sessions", sessions, since, until, gap=gap))
-    return plots
+    return [
+        plot_of(
+            "WAL",
+            unit,
+            [("WAL", [(at, None if rate is None else rate / size) for at, rate in wal])],
+            since,
+            until,
+            levels=_before(by_name.get("WAL"), size),
+            gap=gap,
+        ),
+        plot_of(
+            "Dead rows", "rows", dead, since, until, at_least=2, gap=gap, zero="dead rows of {}"
+        ),
+        plot_of(
+            "Sessions",
+            "sessions",
+            sessions,
+            since,
+            until,
+            levels=_of_connections(by_name.get("Connections")),
+            at_least=2,
+            gap=gap,
+            zero="sessions {}",
+        ),
+    ]
+
+
+def _unit_of(rates: Values) -> tuple[str, float]:
+    """The unit in which rates in bytes a second are plain numbers, and its size."""
+    highest = max((rate for _, rate in rates if rate is not None), default=0.0)
+    return ("MB/s", 1e6) if highest >= 1e6 else ("kB/s", 1e3)
+
+
+def _before(fact: Fact | None, size: float = 1.0) -> list[Level]:
+    if fact is None or not fact.before:
+        return []
+    return [Level("", fact.before / size, is_baseline=True)]
+
+
+def _of_connections(fact: Fact | None) -> list[Level]:
+    most = (
+        [Level("backfills stop at", fact.most * MAX_CONNECTIONS_SHARE)]
+        if fact and fact.most
+        else []
+    )
+    return [*_before(fact), *most]
 
 
 def _statements(executed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,11 +49,14 @@ def plain(fraction: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Three digits: ``0.25``, ``6.4``, ``120``, ``1,234``."""
+    """Three digits at most: ``0.25``, ``6``, ``1,234``; what is hardly anything is ``~0``."""
     if value is None:
         return "–"
-    places = 0 if value >= 99.5 or value == 0 else 1 if value >= 9.95 else 2
-    return f"{value:,.{places}f}"
+    if 0 < value < 0.001:
+        return "~0"
+    places = 0 if value >= 99.5 else 1 if value >= 9.95 else 2 if value >= 0.0995 else 3
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
 
 
 def signed(value: int) -> str:
@@ -70,7 +73,7 @@ def milliseconds(value: float | None) -> str:
 
 def signed_milliseconds(value: float | None) -> str:
     """A difference: its sign, three digits and the unit, as in ``+6.41 ms``."""
-    sign = "\N{MINUS SIGN}" if (value or 0) < 0 else "+"
+    sign = "" if not value else "\N{MINUS SIGN}" if value < 0 else "+"
     return "–" if value is None else f"{sign}{figure(abs(value))} ms"
 
 

@@ -5,11 +5,12 @@ from datetime import datetime
 
 from django.template import Context
 from django.template.defaulttags import querystring
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.characters import marked
 from rollout.console.charts.crosstabs import Share
+from rollout.console.charts.lines import Plot
 from rollout.console.charts.marks import Mark
 from rollout.console.charts.matrices import Box
 from rollout.console.formats import day_and_time, figure, number, zone
@@ -19,6 +20,7 @@ _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty st
 _NOTHING = mark_safe("<td></td>")
 _NO_END = mark_safe('<span class="muted">–</span>')
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
+_COLUMN = '<rect x="{}%" width="{}%" height="100%"><title>{}</title></rect>'
 _CELLS = '</td><td class="number">'
 
 
@@ -85,6 +87,31 @@ def rows_of_numbers(numbers: Iterable[tuple[datetime, Sequence[float | None]]]) 
     rows = ((day_and_time(at), _CELLS.join(map(figure, values))) for at, values in numbers)
     # Nothing but what is made of numbers and times.
     return mark_safe("".join(_ROW.format(*row) for row in rows))  # noqa: S308
+
+
+def columns(plot: Plot) -> SafeString:
+    """Where a pointer finds the values of a plot: a title over the whole height for each moment."""
+    here, suffix = zone(), plot.suffix
+    names = [escape(name) for name, _ in plot.lines]
+    return mark_safe(  # noqa: S308  made of escaped names, numbers and times
+        "".join(
+            _COLUMN.format(
+                f"{column.x - column.width / 2:.2f}",
+                f"{column.width:.2f}",
+                "\n".join(
+                    [
+                        f"{day_and_time(column.at)} {here}",
+                        *(
+                            f"{name} {figure(value)}{suffix}"
+                            for name, value in zip(names, column.values, strict=True)
+                            if value is not None
+                        ),
+                    ]
+                ),
+            )
+            for column in plot.columns
+        )
+    )
 
 
 def stretches(marks: Iterable[Mark]) -> SafeString:

@@ -4,13 +4,23 @@ Lines are polylines in a view box of ``WIDTH`` by ``HEIGHT`` that is stretched o
 is to keep its shape, as bands and signs do, stands in percent.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
+
+from rollout.console.formats import figure
 
 WIDTH, HEIGHT = 1000, 100
 # Minimum width of a band, in percent, so that it can be seen.
 MIN_BAND_PERCENT = 0.3
+# A limit that is further above all values stands in words: drawn, it would flatten the lines.
+MAX_LIMIT_TIMES = 4.0
+# Labels that are closer in height, in percent, stand in one.
+MIN_LABEL_PERCENT = 12.0
+# How a value is written after its number; a unit that is not named has nothing to add to it.
+SUFFIXES = {"ms": " ms", "per second": "/s", "% of calls": "%"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,35 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A baseline or limit that values are compared with."""
+
+    label: str
+    value: float
+    is_baseline: bool = False
+
+
+@dataclass(frozen=True)
+class DrawnLevel:
+    """A level across a plot; ``y`` is percent. Its label is empty where another has it as well."""
+
+    label: str
+    y: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A moment of a plot: where a pointer finds it, in percent, and its values in order of the
+    lines."""
+
+    at: datetime
+    x: float
+    width: float
+    values: list[float | None]
+
+
+@dataclass(frozen=True)
 class Plot:
     """Lines over time on one scale, in the unit of the heading."""
 
@@ -46,36 +85,53 @@ class Plot:
     unit: str
     lines: list[tuple[str, Line]]
     top: float
-
-    @property
-    def start(self) -> datetime:
-        return min(at for _, line in self.lines for at, _ in line.points)
-
-    @property
-    def end(self) -> datetime:
-        return max(at for _, line in self.lines for at, _ in line.points)
-
-    @property
-    def middle(self) -> datetime:
-        return self.start + (self.end - self.start) / 2
+    start: datetime
+    end: datetime
+    levels: list[DrawnLevel] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+    """Levels above the plot, in words."""
+    zero: list[str] = field(default_factory=list)
+    """Series that are zero throughout, which are not drawn."""
 
     @property
     def half(self) -> float:
         return self.top / 2
 
     @property
-    def alone(self) -> list["Plot"]:
-        return [self]
+    def level_keys(self) -> list[tuple[str, str]]:
+        """The legend of its levels, with their kinds: a baseline has no label in the plot."""
+        kinds = dict.fromkeys(level.kind for level in self.levels)
+        return [
+            (kind, "limit" if kind == "limit" else f"baseline {level.label}")
+            for kind in kinds
+            for level in [next(level for level in self.levels if level.kind == kind)]
+        ]
 
     @property
-    def rows(self) -> list[tuple[datetime, list[float | None]]]:
-        """The numbers behind the lines, by time."""
-        return numbers_of([self])
+    def suffix(self) -> str:
+        """The unit after a number."""
+        return SUFFIXES.get(self.unit, f" {self.unit}" if "/" in self.unit else "")
 
     @property
-    def newest(self) -> list[tuple[str, float]]:
-        """Each line's last value, for those who do not see the plot."""
-        return [(name, line.points[-1][1]) for name, line in self.lines if line.points]
+    def columns(self) -> list[Column]:
+        """The plot by time, each moment as wide as the way to its neighbours."""
+        length = (self.end - self.start).total_seconds()
+        rows = numbers_of([self])
+        apart = [(later - at).total_seconds() for (at, _), (later, _) in pairwise(rows)]
+        width = min(apart, default=length) / length * 100
+        return [
+            Column(at, (at - self.start).total_seconds() / length * 100, width, values)
+            for at, values in rows
+        ]
+
+    @property
+    def summary(self) -> list[tuple[str, float, float, float]]:
+        """Each line's least, greatest and last value, for those who do not see the plot."""
+        return [
+            (name, min(values), max(values), values[-1])
+            for name, line in self.lines
+            for values in [[value for _, value in line.points]]
+        ]
 
 
 Values = Sequence[tuple[datetime, float | None]]
@@ -88,19 +144,63 @@ def plot_of(
     since: datetime,
     until: datetime,
     *,
+    levels: Sequence[Level] = (),
     at_least: float = 0.0,
     gap: timedelta | None = None,
+    zero: str = "{}",
 ) -> Plot:
-    """Lines on one scale, whose top is a plain number above every value and ``at_least``."""
+    """Lines on one scale, whose top is a plain number above every value and ``at_least``.
+
+    A line that is zero throughout is only named, as ``zero`` has it; without values it is left out.
+    """
     known = [
         (name, [(at, value) for at, value in line if value is not None]) for name, line in lines
     ]
-    highest = max((value for _, line in known for _, value in line), default=0.0)
-    drawn = [
-        (name, line_of(line, since, until, at_least=max(highest, at_least), gap=gap))
-        for name, line in known
-    ]
-    return Plot(heading, unit, drawn, drawn[0][1].top)
+    moving = [(name, line) for name, line in known if any(value for _, value in line)]
+    highest = max((value for _, line in moving for _, value in line), default=0.0)
+    within = [level for level in levels if level.value <= MAX_LIMIT_TIMES * highest]
+    top = max([highest, at_least, *(level.value for level in within)])
+    drawn = [(name, line_of(line, since, until, at_least=top, gap=gap)) for name, line in moving]
+    top = round_above(top or 1.0)
+    plot = Plot(
+        heading,
+        unit,
+        drawn,
+        top,
+        since,
+        until,
+        zero=[zero.format(name) for name, line in known if line and (name, line) not in moving],
+    )
+    plot.levels.extend(_drawn(within, top, plot.suffix))
+    plot.beyond.extend(
+        f"{level.label} {figure(level.value)}{plot.suffix}"
+        for level in levels
+        if level not in within
+    )
+    return plot
+
+
+def _drawn(levels: Iterable[Level], top: float, suffix: str) -> list[DrawnLevel]:
+    """Levels from the top down; limits that lie close together have one label."""
+    drawn: list[DrawnLevel] = []
+    labelled, at = -math.inf, 0
+    for level in sorted(levels, key=lambda level: -level.value):
+        y = (1 - level.value / top) * 100
+        label = f"{level.label} {figure(level.value)}{suffix}".strip()
+        kind = "baseline" if level.is_baseline else "limit"
+        if not level.is_baseline and y - labelled < MIN_LABEL_PERCENT:
+            drawn[at] = replace(drawn[at], label=f"{drawn[at].label}, {label}")
+            label = ""
+        elif not level.is_baseline:
+            labelled, at = y, len(drawn)
+        drawn.append(DrawnLevel(label, percent(y), kind))
+    return drawn
+
+
+def moving_of(plots: Iterable[Plot]) -> tuple[list[Plot], list[str]]:
+    """The plots that have a line, and the names of the series that are zero throughout."""
+    every = list(plots)
+    return [plot for plot in every if plot.lines], [name for plot in every for name in plot.zero]
 
 
 def line_of(
@@ -150,9 +250,7 @@ def band_of(first: datetime, last: datetime, start: datetime, end: datetime) -> 
 
 def round_above(value: float) -> float:
     """The next 1, 2, 4, 6 or 8 times a power of ten: half of it is a plain number too."""
-    power = 1.0
-    while power * 10 < value:
-        power *= 10
+    power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
     return next((step * power for step in (1, 2, 4, 6, 8) if step * power >= value), power * 10)
 
 

@@ -20,8 +20,8 @@ from rollout.console.charts.crosstabs import (
     crosstabs,
     shares,
 )
-from rollout.console.charts.lines import Plot, line_of
 from rollout.console.charts.matrices import matrix_of
+from rollout.console.charts.trends import trend_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace, render_live
 from rollout.console.http.inputs import errors_of
@@ -35,7 +35,7 @@ from rollout.engine.target import reason_of
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label
-from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState, Rollout
+from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import ENFORCE
@@ -55,7 +55,6 @@ ORDERS_OF_ROWS = (
     Order("by-column", "By column", "column"),
     Order("by-category", "By category", "category"),
 )
-MAX_IN_PLOT = 60
 MAX_ROWS_ALIKE = 25
 
 
@@ -133,7 +132,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         "filters": filters,
         "reports": reports,
         "form": SampleForm(),
-        "plot": _over_time(rollout),
+        "trend": trend_of(rollout),
         "came_back": came_back(rollout),
         "liveness": alive,
         "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
@@ -188,6 +187,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "statement": statement_of(report),
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
+        "trend": trend_of(report.rollout) if report.mode == AuditMode.FULL else None,
         "liveness": liveness() if running else None,
         "live": FAST if running else 0,
     }
@@ -238,16 +238,3 @@ def _time_left(report: AuditReport) -> float | None:
         return None
     gone = (timezone.now() - report.started_at).total_seconds()
     return gone * (report.blocks - report.blocks_done) / report.blocks_done
-
-
-def _over_time(rollout: Rollout) -> Plot | None:
-    """Mismatched rows of the last full audits; None with fewer than two."""
-    reports = AuditReport.objects.filter(
-        rollout=rollout, mode=AuditMode.FULL, finished_at__isnull=False, tables=[]
-    ).exclude(status=AuditStatus.INCONCLUSIVE)
-    newest = list(reports.values_list("started_at", "mismatched")[:MAX_IN_PLOT])[::-1]
-    if len(newest) < 2:
-        return None
-    points = [(at, float(rows)) for at, rows in newest]
-    line = line_of(points, points[0][0], points[-1][0], at_least=1.0)
-    return Plot("Mismatched rows over time", "rows", [("mismatched", line)], line.top)

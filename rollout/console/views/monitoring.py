@@ -1,6 +1,6 @@
 """The application's latency and errors over time, next to what the rollout did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django import forms
@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from rollout import gates
-from rollout.console.charts.lines import Plot, Values, numbers_of, plot_of
+from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.comparisons import RECENT, compared_with_baseline
@@ -17,13 +17,14 @@ from rollout.console.database_statistics import database_card
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import MEASURED, cache_fragment, render_live
 from rollout.console.http.shortcuts import rollout_or_404
-from rollout.console.views.guardrails import rules_of
+from rollout.console.views.guardrails import RuleRow, rules_of
 from rollout.console.views.shadow_reads import shadow_card
 from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
+from rollout.plan.rules import COUNTED
 from rollout.queries.modes import modes_of
 from rollout.shadow.shares import has_both
-from rollout.telemetry.operation_stats import Point
+from rollout.telemetry.operation_stats import OperationStats, Point
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 from rollout.telemetry.retention import interval_start, width_of_points
 
@@ -71,11 +72,16 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     points, lately = points_and_lately(
         since, until, width=width, operation=operation, lately=RECENT
     )
-    plots = _plots(points, since, until, width) if points else []
     runs = gates.newest_of(every_run)
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, every_run, since, until)
     compared = compared_with_baseline(newest, lately)
+    rules = rules_of(rollout, RuleState.objects.filter(rollout=rollout))
+    of_operation = [row for row in rules if row.rule.operation == operation]
+    row = next((row for row in compared if row.operation == (operation or "all")), None)
+    plots, zero = moving_of(
+        _plots(points, since, until, width, of_operation, row.before if row else None)
+    )
     page = {
         "rollout": rollout,
         "form": form,
@@ -87,12 +93,14 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "marks": marks,
         "lanes": lanes_of(marks),
         "plots": plots,
+        "zero": zero,
         "numbers": numbers_of(plots),
         "database": database_card(rollout, newest, since, until),
         "compared": compared,
         "operations": [row.operation for row in compared if row.operation != "all"],
         "newest": newest,
-        "rules": rules_of(rollout, RuleState.objects.filter(rollout=rollout)),
+        "at_work": next((run for run in every_run if run.active), None),
+        "rules": rules,
         "shadow": shadow_card(
             rollout,
             both=_has_both(rollout, runs),
@@ -112,7 +120,14 @@ def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:
         return False
 
 
-def _plots(points: list[Point], since: datetime, until: datetime, width: timedelta) -> list[Plot]:
+def _plots(
+    points: list[Point],
+    since: datetime,
+    until: datetime,
+    width: timedelta,
+    rules: Iterable[RuleRow],
+    before: OperationStats | None,
+) -> list[Plot]:
     # A point that has just begun says little; a current one lasts until the last known measurement.
     known_until = until - timedelta(seconds=INTERVAL_SECONDS)
     points = [p for p in points if known_until - p.at > width / 4]
@@ -122,9 +137,26 @@ def _plots(points: list[Point], since: datetime, until: datetime, width: timedel
     ]
     calls = [(p.at, p.stats.calls / min(width, known_until - p.at).total_seconds()) for p in points]
     errors = [(p.at, p.stats.error_rate * 100) for p in points]
+    limits, shares = _limits(rules)
+    if before is not None and before.p95 is not None:
+        limits.append(Level("p95", before.p95, is_baseline=True))
     gap = 2.5 * width
     return [
-        plot_of("Latency", "ms", latencies, since, until, gap=gap),
+        plot_of("Latency", "ms", latencies, since, until, levels=limits, gap=gap),
         plot_of("Calls", "per second", [("calls", calls)], since, until, gap=gap),
-        plot_of("Errors", "% of calls", [("errors", errors)], since, until, at_least=1.0, gap=gap),
+        plot_of("Errors", "% of calls", [("errors", errors)], since, until, levels=shares, gap=gap),
     ]
+
+
+def _limits(rules: Iterable[RuleRow]) -> tuple[list[Level], list[Level]]:
+    """Guardrails' limits of latencies, and those of the share of errors."""
+    latencies, shares = [], []
+    for row in rules:
+        bound = row.state.bound if row.state else row.rule.bound(None)
+        if bound is None:
+            continue
+        if row.rule.is_share:
+            shares.append(Level(row.rule.id, bound * 100))
+        elif row.rule.statistic not in COUNTED:
+            latencies.append(Level(f"{row.rule.id} ({row.rule.statistic})", bound))
+    return latencies, shares

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from rollout.console.alerts import Alert
-from rollout.console.charts.lines import Values, plot_of
+from rollout.console.charts.lines import Level, Values, numbers_of, plot_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.cookies import THEME, THEMES
 from rollout.console.lists.filters import ListFilter, choice
@@ -78,6 +78,8 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         ("p50", [(at, 12 + 3 * sin(n / 6)) for n, at in enumerate(moments)]),
         ("p95", [(at, 30 + 14 * sin(n / 9)) for n, at in enumerate(moments)]),
     ]
+    levels = [Level("slower (p95)", 60), Level("p95", 30, is_baseline=True)]
+    plot = plot_of("Latency", "ms", waves, moments[0], now, levels=levels)
     page = {
         "rollout": SimpleNamespace(plan="example", environment="example"),
         "status": {
@@ -96,9 +98,9 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         "states": [*RunState.values],
         "forward": Direction.FORWARD,
         "backward": Direction.BACKWARD,
-        "plot": plot_of("Latency", "ms", waves, moments[0], now),
-        "since": moments[0],
-        "middle": moments[30],
+        "plot": plot,
+        "plots": [plot],
+        "numbers": numbers_of([plot]),
         "now": now,
         "earlier": now - timedelta(days=2, hours=3),
     }

@@ -207,14 +207,6 @@ class TestSamples:
         assert "This does not prove that there are none." in text
 
 
-def test_mismatches_over_time_are_drawn_with_their_numbers(rollout: Rollout) -> None:
-    for _ in range(3):
-        a_report(rollout)
-    text = text_of(browser_of("viewer"), f"{PAGE}audits/")
-    assert "Mismatched rows over time" in text
-    assert "Show data" in text
-
-
 def test_queries_do_not_grow_with_reports_and_rows(rollout: Rollout, report: AuditReport) -> None:
     client = browser_of("engineer")
     pages = (f"{PAGE}audits/", f"/rollout/audits/{report.pk}/", TestFindings().page())

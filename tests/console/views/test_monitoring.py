@@ -1,12 +1,13 @@
 """The monitoring page: what it says of operations, and what it costs."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from rollout.models import DatabaseSample, LogEntry, Rollout, ShadowTally
+from rollout.models import DatabaseSample, LogEntry, Rollout, RuleState, ShadowTally
 from tests.console import journal
 from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
 
@@ -83,6 +84,57 @@ def test_the_name_of_an_operation_is_never_markup(rollout: Rollout) -> None:
     assert "<script>x" not in text_of(browser_of("viewer"), ADDRESS, operation="<script>x")
 
 
+def test_a_chart_says_its_values_and_the_limits_of_guardrails(rollout: Rollout) -> None:
+    for minutes in range(1, 9):
+        measured("search", ago=timedelta(minutes=minutes), ms=40)
+    ran(rollout, 1)
+    states = {"slower": ("throttle", 90.0), "slow": ("pause", 9000.0)}
+    for rule, (action, bound) in states.items():
+        now = timezone.now()
+        RuleState.objects.create(
+            rollout=rollout, rule=rule, action=action, bound=bound, since=now, judged_at=now
+        )
+    page = text_of(browser_of("viewer"), ADDRESS)
+    assert re.search(r"<title>[0-9:]+ UTC\np50 [0-9.]+ ms\np95 [0-9.]+ ms\np99", page)
+    assert re.search(r'aria-label="Latency, ms; p50 \S+ to \S+, latest', page)
+    assert re.search(r'class="level-label"[^>]*>slower \(p95\) 90 ms</text>', page)
+    assert "Above this scale: slow (p95) 9,000 ms." in page
+    assert re.search(r'class="level baseline".*?baseline p95 [0-9.]+ ms', page, re.DOTALL)
+
+
+def test_what_is_zero_throughout_is_a_sentence_and_no_chart(rollout: Rollout) -> None:
+    measured("search", ago=timedelta(minutes=2), ms=40)
+    for minutes in (3, 2, 1):
+        sampled(rollout, ago=timedelta(minutes=minutes), wal=10 - minutes)
+    client = browser_of("viewer")
+    page = " ".join(text_of(client, ADDRESS).split())
+    assert "No errors in this range." in page
+    assert "No sessions waiting for locks in this range." in page
+    assert "<strong>Errors</strong>" not in page
+    assert "At zero: sessions waiting for locks." in page
+    measured("search", ago=timedelta(minutes=1), ms=40, errors=5)
+    sampled(rollout, ago=timedelta(0), wal=10, lock_waits=2)
+    page = " ".join(text_of(client, ADDRESS).split())
+    assert "<strong>Errors</strong>" in page
+    assert "in this range." not in page
+    assert "At zero" not in page
+
+
+@pytest.mark.parametrize(
+    ("state", "button"), [("running", "Pause"), ("paused", "Resume"), ("done", "")]
+)
+def test_a_run_at_work_is_paused_and_resumed_beside_the_chart(
+    rollout: Rollout, state: str, button: str
+) -> None:
+    measured("search", ago=timedelta(minutes=1), ms=10)
+    ran(rollout, 2, state)
+    page = text_of(browser_of("lead"), ADDRESS, hours="1")
+    (trends,) = re.findall(r'aria-labelledby="over-time">.*?</header>', page, re.DOTALL)
+    assert re.findall(r'id="verb-\w+-beside-chart">(\w+)<', trends) == ([button] if button else [])
+    assert ("hours=1" in trends) == bool(button), "the answer leads back to what was looked at"
+    assert "-beside-chart" not in text_of(browser_of("viewer"), ADDRESS)
+
+
 def test_a_fragment_is_the_live_part_alone(rollout: Rollout) -> None:
     measured("search", ago=timedelta(minutes=1), ms=10)
     fragment = fragment_of(browser_of("viewer"), ADDRESS)
@@ -142,7 +194,7 @@ def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> Non
     assert "75.0%" in page, "the HOT share"
     assert "10.0%" in page, "the share of dead rows"
     assert "SELECT &lt;b&gt; $1" in page
-    assert "25.0 ms" in page
+    assert "25 ms" in page
 
 
 def test_what_the_rollout_did_is_marked_by_kind_on_the_axis_of_the_plots(rollout: Rollout) -> None:
