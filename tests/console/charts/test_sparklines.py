@@ -21,8 +21,7 @@ def test_a_sparkline_has_its_numbers_in_words() -> None:
     line = sparkline_of(points, NOON, SPAN, baseline=32.0, gap=GAP)
     assert line is not None
     assert line.name == (
-        "p95 over the last 30 min: lowest 12.0 ms, highest 48.0 ms, latest 38.0 ms; "
-        "baseline 32.0 ms"
+        "p95 over the last 30 min: lowest 12 ms, highest 48 ms, latest 38 ms; baseline 32 ms"
     )
     assert len(line.paths) == 2, "nothing was measured for seven minutes"
     assert line.baseline == "46.67", "48 ms lie below a top of 60 ms"
