@@ -11,6 +11,7 @@ from django.utils import timezone
 from rollout.journal import heartbeats
 from rollout.models import Rollout
 from rollout.notifications import deliveries
+from rollout.runner import rollback_chains
 from rollout.watchdog import view_refresh
 from rollout.worker import backfill_helpers, estimates, probes
 from rollout.worker.audits import AuditJob
@@ -22,11 +23,16 @@ from rollout.worker.snapshots import SnapshotJob
 _log = logging.getLogger(__name__)
 
 # Leased work: each gets the number of a row and the token that it was sent with.
-advance = RunJob.carry_out
 audit = AuditJob.carry_out
 snapshot = SnapshotJob.carry_out
 restore = RestoreJob.carry_out
 rehearse = RehearsalJob.carry_out
+
+
+def advance(run_id: int, token: int) -> None:
+    """Go on with a run; at its end the next one of a rollback of several phases starts."""
+    RunJob.carry_out(run_id, token)
+    rollback_chains.continue_after(run_id)
 
 
 def while_fresh(task: Callable[..., None]) -> Callable[..., None]:

@@ -16,6 +16,7 @@ from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
+    ChainState,
     PhaseRun,
     Rollout,
     RunState,
@@ -23,7 +24,7 @@ from rollout.models import (
     SnapshotState,
     WatchedTime,
 )
-from rollout.queries.status import RolloutStatus
+from rollout.queries.status import RolloutStatus, RolloutSummary
 
 STOPPED_STATES = {
     RunState.FAILED: "failed",
@@ -76,20 +77,22 @@ def alerts_for(
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
     snapshots = status.evidence.facts.snapshots
-    return alerts + alerts_of(status.rollout, status.phases, rules, audits, snapshots)
+    return alerts + alerts_of(status, rules, audits, snapshots)
 
 
 def alerts_of(
-    rollout: Rollout,
-    phases: Sequence[StatePhase],
+    status: RolloutStatus | RolloutSummary,
     rules: Sequence[RuleRow],
     audits: Iterable[AuditReport],
     snapshots: Sequence[Snapshot],
 ) -> list[Alert]:
     """Those of a rollout itself: none when no phase stopped short, guardrails are OK, rows match
     and snapshots can be restored."""
+    rollout, phases = status.rollout, status.phases
     here = rollout.get_absolute_url()
     alerts = []
+    if status.chain is not None and status.chain.state == ChainState.STOPPED:
+        alerts.append(Alert(f"{status.chain.title} stopped.", here))
     pausing = {row.state.run_id for row in rules if row.state is not None and row.doing}
     for phase in phases:
         stopped = STOPPED_STATES.get(phase.state)  # type: ignore[call-overload]

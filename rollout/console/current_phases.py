@@ -14,6 +14,7 @@ from rollout.models import (
     WORKING,
     AuditReport,
     BackfillJob,
+    ChainState,
     Direction,
     PhaseRun,
     RunState,
@@ -93,7 +94,9 @@ def current_step(steps: list[StepStatus]) -> CurrentStep | None:
 
 def is_at_work(status: RolloutStatus | RolloutSummary) -> bool:
     """Whether a worker has something to do, so that a page is worth asking for again."""
-    return status.active is not None and status.active.state in WORKING
+    if status.active is not None:
+        return status.active.state in WORKING
+    return status.chain is not None and status.chain.state == ChainState.RUNNING
 
 
 @dataclass(frozen=True)

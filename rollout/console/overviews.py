@@ -74,10 +74,8 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     for state in states_of(summaries):
         rollout, key = state.status.rollout, state.status.rollout.pk
         waits, url = _waits_for(state, sign_offs[key])
-        alerts = alerts_of(
-            *(rollout, state.status.phases, rules_of(rollout, rules[key])),
-            *(audits[key], snapshots[key]),
-        )
+        own_rules = rules_of(rollout, rules[key])
+        alerts = alerts_of(state.status, own_rules, audits[key], snapshots[key])
         rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
     return rows
 

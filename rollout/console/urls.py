@@ -80,6 +80,7 @@ _rollout: Addresses = [
     path("resume/", runs.resume, name="resume"),
     path("cancel/", runs.cancel, name="cancel"),
     path("retry/", runs.retry, name="retry"),
+    path("cancel-rollback/", phases.cancel_chain, name="cancel_chain"),
     path("blockers/<int:pid>/", blockers.blocker, name="blocker"),
     # Before a phase.
     path("readiness/", preflights.readiness, name="readiness"),

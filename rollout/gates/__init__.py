@@ -25,6 +25,7 @@ from rollout.gates.phase_states import (
     newest_runs,
     newest_runs_and_repair,
     phases_done,
+    started_after,
     started_phases,
     steps_done,
 )

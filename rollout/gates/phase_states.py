@@ -34,7 +34,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
             repairs=Case(When(way=Direction.REPAIR, then=True), default=False),
             done_steps=ArraySubquery(_DONE.values("step")),
         )
-        .select_related("repair")
+        .select_related("repair", "chain")
         .order_by("rollout", "repairs", "phase", "-id")
         .distinct("rollout", "repairs", "phase")
     )
@@ -90,6 +90,11 @@ def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
         rows = run.steps.filter(state=StepState.DONE)
         done = list(rows.values_list("step", flat=True))
     return len(list(takewhile(lambda step: step.id in done, plan.phases[run.phase].steps)))
+
+
+def started_after(runs: dict[int, PhaseRun], phase: int) -> list[int]:
+    """The phases after ``phase`` of which something may be in the target, newest first."""
+    return sorted((number for number in started_phases(runs) if number > phase), reverse=True)
 
 
 def started_phases(runs: dict[int, PhaseRun]) -> list[int]:

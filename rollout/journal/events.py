@@ -41,6 +41,14 @@ class Event(StrEnum):
     ROLLBACK_DONE = "rollback done", "Phase rolled back", Kind.FINISHED
     ROLLBACK_FAILED = "rollback failed", "Rollback failed", Kind.FAILED
     ROLLED_BACK_BY_HAND = "rolled back by hand", "Phase rolled back by hand", Kind.FINISHED
+    CHAIN_STARTED = "rollback chain started", "Rollback of several phases started", Kind.STARTED
+    CHAIN_DONE = "rollback chain done", "Rollback of several phases done", Kind.FINISHED
+    CHAIN_STOPPED = "rollback chain stopped", "Rollback of several phases stopped", Kind.FAILED
+    CHAIN_CANCELLED = (
+        "rollback chain cancelled",
+        "Rollback of several phases cancelled",
+        Kind.FAILED,
+    )
     REPAIR_STARTED = "repair started", "Repair started", Kind.STARTED
     REPAIR_COUNTED = "repair counted", "Rows to repair counted"
     REPAIR_DONE = "repair done", "Repair done", Kind.FINISHED

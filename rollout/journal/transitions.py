@@ -11,6 +11,7 @@ from django.utils import timezone
 from rollout.models import (
     AuditReport,
     AuditStatus,
+    ChainState,
     Delivery,
     DeliveryState,
     PhaseRun,
@@ -18,6 +19,7 @@ from rollout.models import (
     RehearsalState,
     Restore,
     RestoreState,
+    RollbackChain,
     RunState,
     ScheduledStart,
     ScheduleState,
@@ -59,6 +61,17 @@ RUNS: Transitions = {
     R.CANCELLED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
     R.FAILED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
     R.DONE: {},
+}
+C = ChainState
+ROLLBACK_CHAINS: Transitions = {
+    C.RUNNING: {
+        C.DONE: "Every phase of it is rolled back.",
+        C.STOPPED: "A rollback failed or was cancelled, or the next one was refused.",
+        C.CANCELLED: "Somebody cancels it: the rollback that runs is its last.",
+    },
+    C.DONE: {},
+    C.STOPPED: {},
+    C.CANCELLED: {},
 }
 A = AuditStatus
 AUDITS: Transitions = {
@@ -173,6 +186,7 @@ DELIVERIES: Transitions = {
 }
 TABLES: dict[type[Model], Transitions] = {
     PhaseRun: RUNS,
+    RollbackChain: ROLLBACK_CHAINS,
     AuditReport: AUDITS,
     Snapshot: SNAPSHOTS,
     Restore: RESTORES,

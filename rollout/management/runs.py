@@ -8,7 +8,7 @@ from rollout.journal.actors import Actor
 from rollout.management.actors import ShellActor, actor_of, add_user
 from rollout.management.approvals import add_digest
 from rollout.management.verbs import DONE, NO, AddVerb, Output, names_of, no_phase, wait_while
-from rollout.models import PhaseRun, Rollout, RunState
+from rollout.models import ChainState, PhaseRun, Rollout, RunState
 from rollout.queries import pauses, reruns
 
 
@@ -18,8 +18,12 @@ def add_verbs(add: AddVerb) -> None:
     starts = add("start", start, "Start a phase.")
     add_user(starts)
     add_digest(starts)
-    for sub in (starts, add("rollback", roll_back, "Roll a phase back.")):
-        sub.add_argument("phase", type=int)
+    starts.add_argument("phase", type=int)
+    backs = add("rollback", roll_back, "Roll a phase back, or every phase after another.")
+    which = backs.add_mutually_exclusive_group(required=True)
+    which.add_argument("phase", type=int, nargs="?", help="the newest phase")
+    which.add_argument("--to", type=int, help="the phase that stays; -1 for none")
+    for sub in (starts, backs):
         sub.add_argument("--wait", action="store_true", help="wait until it finishes")
     add("pause", partial(_carry_on, runner.pause), "Pause the active run.")
     add("resume", partial(_carry_on, runner.resume), "Resume the paused run.")
@@ -49,8 +53,17 @@ def start(
     return _begin(out, partial(runner.start, seen=digest), rollout, phase, wait, actor)
 
 
-def roll_back(out: Output, rollout: Rollout, phase: int, wait: bool) -> int:
-    return _begin(out, runner.roll_back, rollout, phase, wait, ShellActor())
+def roll_back(out: Output, rollout: Rollout, phase: int | None, to: int | None, wait: bool) -> int:
+    if to is None:
+        assert phase is not None
+        return _begin(out, runner.roll_back, rollout, phase, wait, ShellActor())
+    if to not in range(-1, 4):
+        return out.complain(no_phase(to + 1))
+    return _begin(out, _roll_back_after, rollout, to + 1, wait, ShellActor())
+
+
+def _roll_back_after(rollout: Rollout, last: int, *, actor: Actor, source: str) -> PhaseRun:
+    return runner.roll_back_to(rollout, last - 1, actor=actor, source=source)
 
 
 def _begin(
@@ -67,12 +80,18 @@ def _begin(
     if not wait:
         return out.say(f"Queued. Follow progress: manage.py rollout show {rollout.plan}")
     wait_while(lambda: run.active and run.state != RunState.PAUSED, run, out)
+    if (chain := run.chain) is not None:
+        paused = chain.runs.filter(state=RunState.PAUSED)
+        wait_while(lambda: chain.state == ChainState.RUNNING and not paused.exists(), chain, out)
+        out.say(f"{chain.title}: {chain.state}. {chain.stop_reason}".strip())
+        run = chain.runs.latest("pk")
     out.say(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
     if pause := pauses.pause_of(run):
         out.complain(pauses.as_text(pause))
     if run.error:
         out.complain(run.advice)
-    return DONE if run.state == RunState.DONE else NO
+    is_done = run.state == RunState.DONE and (chain is None or chain.state == ChainState.DONE)
+    return DONE if is_done else NO
 
 
 def _carry_on(verb: Callable[..., PhaseRun], out: Output, rollout: Rollout) -> int:

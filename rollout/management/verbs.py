@@ -12,7 +12,7 @@ from django.core.management.base import OutputWrapper
 
 from rollout.journal.environments import DEFAULT
 from rollout.journal.heartbeats import liveness
-from rollout.models import PhaseRun, Rehearsal, Rollout, Snapshot
+from rollout.models import PhaseRun, Rehearsal, RollbackChain, Rollout, Snapshot
 from rollout.queries.status import find_rollout
 
 DONE, NO, ERROR, WARNED = 0, 1, 2, 3
@@ -80,7 +80,9 @@ def names_of(rollout: Rollout) -> dict[str, str]:
 
 
 def wait_while(
-    is_active: Callable[[], bool], job: PhaseRun | Rehearsal | Snapshot, out: Output
+    is_active: Callable[[], bool],
+    job: PhaseRun | RollbackChain | Rehearsal | Snapshot,
+    out: Output,
 ) -> None:
     """Wait for a job; complain once when a process that it needs is missing."""
     complaint = ""

@@ -43,6 +43,16 @@ from rollout.models.rehearsals import (
 )
 from rollout.models.repairs import MappingChange, Repair
 from rollout.models.rollouts import Attempted, Leased, Rollout
-from rollout.models.runs import ACTIVE, WORKING, Direction, PhaseRun, RunState, StepRun, StepState
+from rollout.models.runs import (
+    ACTIVE,
+    WORKING,
+    ChainState,
+    Direction,
+    PhaseRun,
+    RollbackChain,
+    RunState,
+    StepRun,
+    StepState,
+)
 from rollout.models.shadow import ShadowTally
 from rollout.models.snapshots import SNAPSHOT_ENDED, SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState

@@ -45,6 +45,60 @@ class Direction(models.TextChoices):
     REPAIR = "repair", "Repair"
 
 
+class ChainState(models.TextChoices):
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    STOPPED = "stopped", "Stopped"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class RollbackChain(models.Model):
+    """The rollbacks of several phases as one request: each starts when the one before is done."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="+")
+    first_phase = models.PositiveSmallIntegerField()
+    """The newest phase, which is rolled back first."""
+    to_phase = models.SmallIntegerField()
+    """The phase that stays; -1 where none does."""
+    state = models.CharField(max_length=9, choices=ChainState.choices, default=ChainState.RUNNING)
+    stop_reason = models.TextField(blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150)
+    plan_digest = models.CharField(max_length=12)
+    """Of the plan that its actor confirmed."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout"],
+                condition=Q(state=ChainState.RUNNING),
+                name="rollout_one_running_chain",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rollout}: {self.name} ({self.state})"
+
+    @property
+    def name(self) -> str:
+        """Its name within a sentence."""
+        if self.to_phase < 0:
+            return "rollback of all phases"
+        return f"rollback to phase {self.to_phase}"
+
+    @property
+    def title(self) -> str:
+        return self.name[0].upper() + self.name[1:]
+
+    def log_data(self) -> dict[str, Any]:
+        return {"rollback_chain": self.pk}
+
+
 class PhaseRun(Leased):
     """One run of a phase, forward or as its rollback."""
 
@@ -58,6 +112,10 @@ class PhaseRun(Leased):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    chain = models.ForeignKey(
+        RollbackChain, null=True, on_delete=models.SET_NULL, related_name="runs"
+    )
+    """What a rollback is part of."""
     plan_digest = models.CharField(max_length=12)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)

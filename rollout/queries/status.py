@@ -15,7 +15,15 @@ from rollout.gates.registry import Action
 from rollout.gates.starts import refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal.environments import configured, made_by_plan, must_know, why_gone
 from rollout.journal.heartbeats import Liveness, liveness
-from rollout.models import BackfillJob, Direction, PhaseRun, Rollout, StepRun
+from rollout.models import (
+    BackfillJob,
+    ChainState,
+    Direction,
+    PhaseRun,
+    RollbackChain,
+    Rollout,
+    StepRun,
+)
 from rollout.modes import Modes
 from rollout.plan import plans
 from rollout.plan.actions import StepActions
@@ -94,9 +102,16 @@ class RolloutStatus:
     phase: int | None
     next_phase: int | None
     repair: PhaseRun | None
+    chain: RollbackChain | None
+    """The rollback of several phases that is running, or stopped with phases left."""
     evidence: Evidence = field(repr=False)
     """What the gates of the phase that is due are answered from; of the last one in the end."""
     liveness: Liveness = field(repr=False)
+
+    @property
+    def newest(self) -> PhaseStatus | None:
+        """The newest phase begun: the next to roll back."""
+        return None if self.phase is None else self.phases[self.phase]
 
     @cached_property
     def modes(self) -> Modes | None:
@@ -183,6 +198,7 @@ class RolloutSummary:
     active: PhaseRun | None
     next_phase: int | None
     repair: PhaseRun | None
+    chain: RollbackChain | None
 
 
 def summary_of(status: RolloutStatus) -> RolloutSummary:
@@ -194,6 +210,7 @@ def summary_of(status: RolloutStatus) -> RolloutSummary:
         active=status.active,
         next_phase=status.next_phase,
         repair=status.repair,
+        chain=status.chain,
     )
 
 
@@ -218,6 +235,7 @@ def _summary(
         active=_active(runs, repair),
         next_phase=_next_phase(plan, runs),
         repair=repair,
+        chain=_chain(runs),
     )
 
 
@@ -229,6 +247,14 @@ def _state_and_way(run: PhaseRun | None) -> tuple[str, str]:
 
 def _active(runs: dict[int, PhaseRun], repair: PhaseRun | None) -> PhaseRun | None:
     return next((run for run in (*runs.values(), repair) if run and run.active), None)
+
+
+def _chain(runs: dict[int, PhaseRun]) -> RollbackChain | None:
+    newest = max(runs.values(), key=lambda run: run.pk, default=None)
+    chain = newest.chain if newest is not None else None
+    if chain is None or not gates.started_after(runs, chain.to_phase):
+        return None
+    return chain if chain.state in (ChainState.RUNNING, ChainState.STOPPED) else None
 
 
 def _next_phase(plan: Plan, runs: dict[int, PhaseRun]) -> int | None:
@@ -258,6 +284,7 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         phase=max(gates.started_phases(runs), default=None),
         next_phase=next_phase,
         repair=repair,
+        chain=_chain(runs),
         evidence=evidence,
         liveness=liveness(),
     )

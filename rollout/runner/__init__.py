@@ -42,6 +42,7 @@ from rollout.runner.repairs import (
     repair,
 )
 from rollout.runner.restores import approve_restore, cancel_restore, make_staging, restore_snapshot
+from rollout.runner.rollback_chains import cancel_chain, roll_back_to
 from rollout.runner.scheduled_starts import schedule_start, unschedule
 from rollout.runner.shadow_rates import set_shadow_percent
 from rollout.runner.snapshots import (

@@ -21,8 +21,10 @@ from rollout.journal.rollouts import (
 )
 from rollout.journal.transitions import move, paused_by
 from rollout.models import (
+    ChainState,
     Direction,
     PhaseRun,
+    RollbackChain,
     Rollout,
     RunState,
     SignOff,
@@ -84,8 +86,18 @@ def _refuse_start(
     return evidence.run, answers
 
 
-def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web") -> PhaseRun:
-    """Start the rollback of a phase, or resume it if it stopped. Raises Refused."""
+def roll_back(
+    rollout: Rollout,
+    phase: int,
+    *,
+    chain: RollbackChain | None = None,
+    actor: Actor,
+    source: str = "web",
+) -> PhaseRun:
+    """Start the rollback of a phase, or resume it if it stopped. Raises Refused.
+
+    ``chain`` is the rollback of several phases that it is part of.
+    """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     with alone_with(rollout):
@@ -94,7 +106,13 @@ def roll_back(rollout: Rollout, phase: int, *, actor: Actor, source: str = "web"
         reason = reason or sql_files.edited_message(rollout, plan, [phase])
         if reason:
             raise Refused(reason)
-        return _begin(rollout, plan, phase, Direction.BACKWARD, runs.get(phase), actor, source)
+        more = chain.log_data() if chain is not None else {}
+        run = _begin(
+            rollout, plan, phase, Direction.BACKWARD, runs.get(phase), actor, source, chain, **more
+        )
+        run.chain = chain
+        run.save(update_fields=["chain"])
+        return run
 
 
 def _begin(
@@ -105,8 +123,10 @@ def _begin(
     newest: PhaseRun | None,
     actor: Actor,
     source: str,
+    chain: RollbackChain | None = None,
     **more: Any,
 ) -> PhaseRun:
+    _refuse_beside_chain(rollout, chain)
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
         return _go_on(rollout, newest, actor, source, **more)
     refuse_beside_restore(rollout)
@@ -128,7 +148,7 @@ def _begin(
     )
     activity_log.record(
         event,
-        f"{verb} phase {phase}.",
+        f"{verb} phase {phase}{f', part of the {chain.name}' if chain is not None else ''}.",
         on=run,
         actor=run.actor_name,
         source=source,
@@ -137,6 +157,15 @@ def _begin(
     )
     queue.send_work(run)
     return run
+
+
+def _refuse_beside_chain(rollout: Rollout, chain: RollbackChain | None) -> None:
+    """Raises Refused between two rollbacks of another chain, which continues in a moment."""
+    running = RollbackChain.objects.filter(rollout=rollout, state=ChainState.RUNNING).first()
+    if running is not None and running != chain:
+        raise Refused(
+            f"{running.actor_name}'s {running.name} is running. Wait for it to end, or cancel it."
+        )
 
 
 def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | None:

@@ -14,6 +14,7 @@ from rollout.watchdog import (
     database_stats,
     guardrails,
     requested_rehearsals,
+    rollback_chains,
     sampled_audits,
     scheduled_starts,
 )
@@ -63,6 +64,7 @@ def duties() -> tuple[Duty, ...]:
             Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
             for kind in KINDS
         ),
+        Duty("rollback chains", looks, rollback_chains.continue_all, needs_worker=True),
         Duty("rehearsals", looks, requested_rehearsals.start_due, needs_worker=True),
         Duty("view refreshes", looks, ViewRefresher().send_due, needs_worker=True),
         Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),

@@ -23,16 +23,19 @@ from rollout.journal import activity_log
 from rollout.journal.transitions import ENDED, RUNS, TABLES, move
 from rollout.models import (
     ACTIVE,
+    ChainState,
     Delivery,
     DeliveryState,
     Direction,
     PhaseRun,
+    RollbackChain,
     Rollout,
     RunState,
     ScheduledStart,
     ScheduleState,
     StepRun,
 )
+from rollout.watchdog import rollback_chains
 from rollout.worker.kinds import KINDS
 from rollout.worker.leased_jobs import LeasedJob
 from tests import rollouts
@@ -68,6 +71,7 @@ class Presses(RuleBasedStateMachine):
         for _ in iter(rollouts.deliver_next, None):
             pass
         PhaseRun.objects.all().delete()
+        RollbackChain.objects.all().delete()
         rollouts.execute("TRUNCATE changes")
         self.rollout = rollouts.the_rollout("tiny")
 
@@ -96,6 +100,14 @@ class Presses(RuleBasedStateMachine):
     @rule(phase=PHASES)
     def roll_back(self, phase: int) -> None:
         self.press(lambda: runner.roll_back(self.rollout, phase, actor=ADA))
+
+    @rule(to_phase=st.integers(-1, 3))
+    def roll_back_to(self, to_phase: int) -> None:
+        self.press(lambda: runner.roll_back_to(self.rollout, to_phase, actor=ADA))
+
+    @rule()
+    def a_watchdog_looks(self) -> None:
+        rollback_chains.continue_all()
 
     @rule(verb=st.sampled_from(VERBS))
     def use(self, verb: Callable[..., PhaseRun]) -> None:
@@ -204,9 +216,14 @@ def test_every_kind_of_work_has_a_reason_at_each_arrow_and_a_way_to_an_end(
 
 
 @pytest.mark.parametrize(
-    ("model", "states"), [(ScheduledStart, ScheduleState), (Delivery, DeliveryState)]
+    ("model", "states"),
+    [
+        (ScheduledStart, ScheduleState),
+        (Delivery, DeliveryState),
+        (RollbackChain, ChainState),
+    ],
 )
-def test_starts_and_deliveries_have_a_reason_at_each_arrow(
+def test_what_no_worker_holds_has_a_reason_at_each_arrow(
     model: type[Model], states: type[TextChoices]
 ) -> None:
     table = TABLES[model]

@@ -24,6 +24,7 @@ from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     AuditStatus,
+    ChainState,
     DatabaseSample,
     Delivery,
     Direction,
@@ -35,6 +36,7 @@ from rollout.models import (
     PhaseRun,
     Rehearsal,
     Restore,
+    RollbackChain,
     Rollout,
     RuleState,
     RunState,
@@ -285,6 +287,25 @@ def test_lost_audit_is_made(site: Site) -> None:
     )
     made = AuditReport.objects.filter(pk=report.pk, status=AuditStatus.CLEAN)
     site.sees(made.exists)
+
+
+@proves("rollback chains")
+def test_rollback_that_lost_its_worker_between_two_phases_is_continued(site: Site) -> None:
+    there = Environment.objects.get(name="complete").database
+    halfway = _environment("halfway", there, site.snapshot)
+    chain = RollbackChain.objects.create(
+        rollout=halfway,
+        first_phase=1,
+        to_phase=-1,
+        actor_name="ada",
+        plan_digest=plans.get(PLAN).digest,
+    )
+    _done(halfway, 0)
+    PhaseRun.objects.create(
+        rollout=halfway, phase=1, way=Direction.BACKWARD, state=RunState.DONE, chain=chain
+    )
+    site.sees(RollbackChain.objects.filter(pk=chain.pk, state=ChainState.DONE).exists)
+    assert chain.runs.get(phase=0).state == RunState.DONE
 
 
 # The work of these is tested elsewhere: a worker that takes one up gives it up at once, since so

@@ -13,7 +13,8 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
-from rollout.console.views.runs import has_typed_name, perform, typed_name
+from rollout.console.rollback_chains import progress_of, rollbacks_of
+from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Direction
 from rollout.plan.schema_changes import of_phase
@@ -21,6 +22,7 @@ from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus, steps_of
 from rollout.runner import estimates
+from rollout.runner.rollback_chains import seen_of
 from rollout.runner.scheduled_starts import window_of
 
 
@@ -38,6 +40,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run),
         "repair": current_phases.repair_of(status),
+        "chain": progress_of(status),
         "on_phase_page": True,
         "steps": steps,
         "current": current_phases.current_step(steps),
@@ -114,22 +117,46 @@ def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) 
 @confirmed_recently()
 @require_http_methods(["GET", "HEAD", "POST"])
 def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
+    """Roll back a phase, and before it those that came later, in one go."""
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     if request.method == "POST":
+        seen, who = request.POST.get("seen"), request.user
         perform(
             request,
-            lambda: runner.roll_back(status.rollout, number, actor=request.user),
-            f"Rollback of phase {number} started.",
+            lambda: runner.roll_back_to(status.rollout, number - 1, seen=seen, actor=who),
+            lambda run: f"Rollback of phase {run.phase} started.",
         )
+        if status.phase is not None and status.phase > number:
+            return redirect(status.rollout)
         return redirect("rollout:phase", plan, environment, number)
-    page = confirmation(status, phase)
-    page["rehearsed"] = forecast_of(status.rollout, number, Direction.BACKWARD)
-    page["proofs"] = previews.what_proves(status.plan, number)
-    # Of a phase that stopped in its middle only the steps that are done are undone.
-    done = phase.state == "done"
-    page["schema_changes"] = of_phase(status.plan, number, back=True) if done else None
+    rollbacks = rollbacks_of(status, number)
+    first, *later = rollbacks
+    page = {
+        "rollout": status.rollout,
+        "status": status,
+        "phase": phase,
+        "first": first,
+        "rollbacks": rollbacks,
+        "is_chain": bool(later),
+        "targets": [n for n in range(first.phase.number, -1, -1) if first.phase.can_roll_back],
+        "seen": seen_of(status.plan, first.phase.number),
+        "rehearsed": first.rehearsed,
+        "total_seconds": sum(rollback.leg.seconds or 0 for rollback in rollbacks if rollback.leg),
+    }
     return render(request, "rollout/confirm_roll_back.html", page)
+
+
+@may("roll_back_rollout")
+@require_POST
+def cancel_chain(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    perform(
+        request,
+        lambda: runner.cancel_chain(rollout, actor=request.user),
+        "No further phase is rolled back.",
+    )
+    return redirect_back(request, rollout)
 
 
 def _forecast(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:

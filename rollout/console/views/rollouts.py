@@ -15,6 +15,7 @@ from rollout.console.http.fragments import cache_fragment, pace, render_live, va
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.overviews import INDEX_ORDER, rows_of
+from rollout.console.rollback_chains import progress_of
 from rollout.console.rollout_states import kind_of
 from rollout.console.views.audits import shown_sample
 from rollout.console.views.guardrails import rules_of
@@ -104,6 +105,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run),
         "repair": current_phases.repair_of(status),
+        "chain": progress_of(status),
         "steps": steps,
         "current": current_phases.current_step(steps),
         "jobs": current_phases.jobs_of(steps),
@@ -119,6 +121,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
         "alerts": alerts_for(status, rules, audits),
         "rules": rules,
+        "breached": any(row.verdict == "broken" or row.doing for row in rules),
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
         "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],

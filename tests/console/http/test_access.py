@@ -99,6 +99,7 @@ WHO_MAY = {
     "{rollout}/pause/": (AUDITORS, AUDITORS),
     "{rollout}/resume/": (AUDITORS, AUDITORS),
     "{rollout}/cancel/": (LEADS, LEADS),
+    "{rollout}/cancel-rollback/": (LEADS, LEADS),
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/blockers/{pid}/": (LEADS, LEADS),
     "{rollout}/audits/": (READERS, AUDITORS),
@@ -116,7 +117,7 @@ WHO_MAY = {
 PARTS_OF_PAGES = ("/mappings/{text}/new/", "{rollout}/header/")
 ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
-    *("pause", "resume", "cancel", "pace", "retry-quarantined", "estimate"),
+    *("pause", "resume", "cancel", "cancel-rollback", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
     *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),

@@ -38,6 +38,7 @@ DECIDED = (
 )
 POSTED: dict[str, tuple[str, ...]] = {
     "start": ("typed", "seen"),
+    "roll-back": ("seen",),
     "schedule": ("at", "typed", "seen"),
     "approval": ("seen", "verdict", "comment"),
     "ask-for-approval": ("comment",),

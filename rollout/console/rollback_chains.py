@@ -1,0 +1,120 @@
+"""Rollbacks of one or several phases: what each does before it is confirmed, and how far it is."""
+
+from dataclasses import dataclass
+
+from rollout import gates
+from rollout.console import previews
+from rollout.console.previews import StepPreview, TableLock
+from rollout.models import ChainState, Direction, RollbackChain, RunState
+from rollout.plan.actions import Fill
+from rollout.plan.plan import Plan
+from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
+from rollout.plan.step import Step
+from rollout.queries.rehearsals import LegReport, Rehearsed, leg_of, newest_measured
+from rollout.queries.status import PhaseStatus, RolloutStatus
+
+
+@dataclass(frozen=True)
+class ChainProgress:
+    """A rollback of several phases: ``phase`` is the one it is at, ``left`` those after it."""
+
+    chain: RollbackChain
+    phase: int
+    left: list[int]
+
+    @property
+    def is_running(self) -> bool:
+        return self.chain.state == ChainState.RUNNING
+
+    @property
+    def last_phase(self) -> int:
+        return self.chain.to_phase + 1
+
+    @property
+    def total(self) -> int:
+        return self.chain.first_phase - self.chain.to_phase
+
+    @property
+    def position(self) -> int:
+        """Which of the phases it is at, from 1."""
+        return self.chain.first_phase - self.phase + 1
+
+
+def progress_of(status: RolloutStatus) -> ChainProgress | None:
+    """How far a rollback of several phases is; None where none is running or stopped short."""
+    if status.chain is None:
+        return None
+    phase, *left = gates.started_after(status.evidence.runs, status.chain.to_phase)
+    return ChainProgress(status.chain, phase, left)
+
+
+@dataclass(frozen=True)
+class PhaseRollback:
+    """The rollback of a phase: ``steps`` are those that do something, newest first."""
+
+    phase: PhaseStatus
+    steps: list[tuple[int, Step, StepPreview]]
+    locks: list[TableLock]
+    proofs: list[str]
+    schema_changes: SchemaChange | None
+    """None of a phase that stopped in its middle: only the steps that are done are undone."""
+    clears: list[str]
+    """Columns."""
+    rehearsed: Rehearsed | None
+
+    @property
+    def drops(self) -> list[str]:
+        """Tables and columns."""
+        return _named(self.schema_changes, "dropped") if self.schema_changes else []
+
+    @property
+    def restores(self) -> list[str]:
+        """Tables and columns."""
+        return _named(self.schema_changes, "added") if self.schema_changes else []
+
+    @property
+    def leg(self) -> LegReport | None:
+        return self.rehearsed.leg if self.rehearsed else None
+
+
+def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
+    """The rollbacks down to a phase, newest first; of that phase alone if none has begun."""
+    report = newest_measured(status.rollout)
+    rollbacks = []
+    for number in gates.started_after(status.evidence.runs, last - 1) or [last]:
+        plan, steps = status.plan, status.plan.phases[number].steps
+        described = [(n, step, previews.of_step(plan, step)) for n, step in enumerate(steps, 1)]
+        leg = leg_of(report, number, Direction.BACKWARD)
+        is_done = status.phases[number].state == RunState.DONE
+        rollbacks.append(
+            PhaseRollback(
+                phase=status.phases[number],
+                steps=[entry for entry in reversed(described) if entry[2].backward],
+                locks=previews.table_locks(plan.backward(step) for step in steps),
+                proofs=previews.what_proves(plan, number),
+                schema_changes=of_phase(plan, number, back=True) if is_done else None,
+                clears=_cleared(plan, number),
+                rehearsed=Rehearsed(report.rehearsal, leg) if report and leg else None,
+            )
+        )
+    return rollbacks
+
+
+def _named(changes: SchemaChange, sign: Sign) -> list[str]:
+    """The tables and columns that a change adds or drops."""
+    return [table.table for table in changes.tables if table.sign == sign] + [
+        f"{table.table}.{part.name}"
+        for table in changes.tables
+        for part in table.parts
+        if table.sign == "changed" and part.kind == "column" and part.sign == sign
+    ]
+
+
+def _cleared(plan: Plan, phase: int) -> list[str]:
+    actions = [a for step in plan.phases[phase].steps for a in plan.backward(step).actions]
+    return [
+        f"{action.table.label}.{assignment.column}"
+        for action in actions
+        if isinstance(action, Fill) and action.kind == "clear"
+        for assignment in action.assignments
+    ]
