@@ -304,6 +304,29 @@ def test_whoever_waits_for_a_phase_is_told_that_no_worker_runs(
 
 
 @pytest.mark.xdist_group("processes")
+def test_whoever_rolls_several_phases_back_waits_for_the_last(
+    committed_db: Database, cli: Cli, tmp_path: Any
+) -> None:
+    assert cli("rollback", PLAN, "--to", "4") == (
+        2,
+        "",
+        "There is no phase 5: phases are 0 to 4.\n",
+    )
+    rollout = rollouts.the_rollout()
+    for phase in range(3):
+        PhaseRun.objects.create(rollout=rollout, phase=phase, state=RunState.DONE)
+    verb = ("rollout", "rollback", PLAN, "--to", "-1", "--wait")
+    with stopped_after(
+        manage_process(*verb, env=committed_db.env(), log=tmp_path / "log")
+    ) as waiting:
+        waiting.wait_for(lambda: len(rollouts.queued()) == 1)
+        rollouts.work()
+        assert waiting.process.wait(10) == 0
+        assert "Rollback of all phases: done." in waiting.output()
+        assert "Phase 0 backward: done." in waiting.output()
+
+
+@pytest.mark.xdist_group("processes")
 def test_whoever_waits_for_a_phase_is_told_how_it_failed(
     committed_db: Database, tmp_path: Any
 ) -> None:
