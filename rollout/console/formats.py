@@ -71,6 +71,12 @@ def milliseconds(value: float | None) -> str:
     return "–" if value is None else f"{figure(value)} ms"
 
 
+def signed_duration(seconds: float) -> str:
+    """A duration with its sign, as a difference is told."""
+    sign = "\N{MINUS SIGN}" if seconds < 0 else "+"
+    return f"{sign}{duration(abs(seconds))}"
+
+
 def signed_milliseconds(value: float | None) -> str:
     """A difference: its sign, three digits and the unit, as in ``+6.41 ms``."""
     sign = "" if not value else "\N{MINUS SIGN}" if value < 0 else "+"

@@ -12,6 +12,7 @@ from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.session_settings import ANNOUNCE
+from rollout.plan.table import Table
 
 MAX_STRIPES = 16
 _ROWS_PER_STRIPE_AND_PAGE = 2
@@ -43,7 +44,7 @@ class Estimate:
 
 def choose(connection: Connection, action: Pass) -> FillPlan:
     """Choose the number of stripes from rows per page and from whether HOT updates are possible."""
-    blocks, rows = _size(connection, action)
+    blocks, rows = _size(connection, action.table)
     per_page = rows / max(blocks, 1)
     size = f"{blocks:,} blocks of about {per_page:.0f} rows"
     manner = (
@@ -90,10 +91,15 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
     )
 
 
-def _size(connection: Connection, action: Pass) -> tuple[int, int]:
+def estimated_rows(connection: Connection, table: Table) -> int:
+    """The rows of a table, as its statistics or a sample of its first blocks suggest."""
+    return _size(connection, table)[1]
+
+
+def _size(connection: Connection, table: Table) -> tuple[int, int]:
     """Blocks, and rows as the statistics or a sample of the first blocks suggest."""
     blocks = rows = 0
-    for leaf in lanes.leaves(connection, action.table):
+    for leaf in lanes.leaves(connection, table):
         per_block = leaf.rows_per_block
         if per_block is None:
             looked_at = min(leaf.blocks, _SAMPLE_BLOCKS)

@@ -99,7 +99,15 @@ class Rehearsal(Attempted):
         """Whether the rollback left no differences; None until they are compared."""
         if self.compared_at is None:
             return None
-        return not self.catalog_differences and not self.data_differences
+        return not self.differences
+
+    @property
+    def differences(self) -> list[str]:
+        return self.catalog_differences + self.data_differences
+
+    @property
+    def rows_compared(self) -> int:
+        return self.untouched_rows + self.written_rows
 
 
 class Observation(models.Model):

@@ -8,7 +8,14 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 
 from rollout.engine.preflight import LockForecast
-from rollout.models import Observation, PhaseRun, Rehearsal, RehearsalState, Rollout, StepRun
+from rollout.models import (
+    Observation,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    StepRun,
+)
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
 from rollout.plan.plan import ROLES, Plan
@@ -138,8 +145,8 @@ def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
     """A rollout's rehearsals, newest first, without the catalog that only their end reads."""
     return (
         Rehearsal.objects.filter(rollout=rollout)
-        .select_related("environment", "rollout")
-        .defer("before")
+        .select_related("environment", "rollout", "snapshot")
+        .defer("before", "snapshot__crosstabs", "snapshot__contents")
     )
 
 

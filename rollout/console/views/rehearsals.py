@@ -36,8 +36,17 @@ from rollout.models import (
 from rollout.plan import plans
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import BACKFILL
-from rollout.queries.rehearsals import LegReport, Report, of_rollout, report_of
+from rollout.queries.predictions import LegPrediction, Prediction, predict, rows_now
+from rollout.queries.rehearsal_changes import (
+    LegChange,
+    change_of,
+    finished_before,
+    seconds_left,
+)
+from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
 
+# The rehearsals before one whose rates its prediction takes into account.
+COMPARED = 3
 ORDERS = (
     *BY_AGE,
     Order("most-rows", "Most rows first", "rows", descending=True),
@@ -62,6 +71,17 @@ class PhaseRow:
     back: LegReport | None
     allowed: timedelta | None
     """How long the plan thinks the phase takes; None for a plan that is no longer in the code."""
+    there_change: LegChange | None
+    back_change: LegChange | None
+    """What changed since the rehearsal before."""
+    there_predicted: LegPrediction | None
+    back_predicted: LegPrediction | None
+
+    @property
+    def scaled(self) -> list[str]:
+        """The steps of both ways that take longer with more rows, each once."""
+        predicted = [leg for leg in (self.there_predicted, self.back_predicted) if leg]
+        return list(dict.fromkeys(step for leg in predicted for step in leg.scaled))
 
 
 @may("view_rollout", to_post="rehearse_rollout")
@@ -128,28 +148,62 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     rehearsal = rehearsal_or_404(rehearsal_id)
     plan = plans.find(rehearsal.rollout.plan)
     report = report_of(rehearsal)
+    earlier = finished_before(rehearsal, most=1 if rehearsal.under_way else COMPARED)
+    before = earlier[0] if earlier else None
+    is_current = plan is not None and rehearsal.plan_digest == plan.digest
+    prediction = _predicted(report, earlier, plan) if is_current else None
     page = {
         "rehearsal": rehearsal,
         "rollout": rehearsal.rollout,
         "report": report,
+        "before": before,
+        "seconds_left": seconds_left(report, before) if rehearsal.under_way else None,
+        "prediction": prediction,
         "phases": [
-            PhaseRow(
-                number,
-                ROLES[number],
-                _leg(report, number, Direction.FORWARD),
-                _leg(report, number, Direction.BACKWARD),
-                plan.phases[number].estimate if plan else None,
-            )
+            _row(number, report, before, plan, prediction)
             for number in range(rehearsal.first_phase, len(ROLES))
         ],
         "is_there": rehearsal.environment.state == EnvironmentState.READY,
-        "is_current": plan is not None and rehearsal.plan_digest == plan.digest,
+        "is_current": is_current,
         "newer": _outdated(rehearsal.rollout, [rehearsal]).get(rehearsal.pk, "") if plan else "",
         "traffic": plan.traffic if plan else "",
         "liveness": liveness() if rehearsal.under_way else None,
         "live": rehearsal.under_way,
     }
     return render_live(request, "rehearsal", page)
+
+
+def _row(
+    number: int,
+    report: Report,
+    before: Report | None,
+    plan: Plan | None,
+    prediction: Prediction | None,
+) -> PhaseRow:
+    there, back = (_leg(report, number, way) for way in (Direction.FORWARD, Direction.BACKWARD))
+    return PhaseRow(
+        number,
+        ROLES[number],
+        there,
+        back,
+        plan.phases[number].estimate if plan else None,
+        change_of(there, leg_of(before, number, Direction.FORWARD)),
+        change_of(back, leg_of(before, number, Direction.BACKWARD)),
+        prediction.of(number, Direction.FORWARD) if prediction else None,
+        prediction.of(number, Direction.BACKWARD) if prediction else None,
+    )
+
+
+def _predicted(report: Report, earlier: list[Report], plan: Plan | None) -> Prediction | None:
+    """What a finished rehearsal predicts; None where production cannot be asked for its rows."""
+    rehearsal = report.rehearsal
+    if plan is None or rehearsal.under_way or not report.ended_legs:
+        return None
+    rows = rows_now(plan, rehearsal.rollout.environment)
+    if rows is None:
+        return None
+    same = [other for other in earlier if other.rehearsal.plan_digest == rehearsal.plan_digest]
+    return predict(plan, [report, *same], rows)
 
 
 @may("rehearse_rollout")

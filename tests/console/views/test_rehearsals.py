@@ -57,7 +57,7 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
     for shown in ("Passed", "50,012", "41 s", "12.5 ms", "88.1 ms", "Yes"):
         assert shown in text
     Rehearsal.objects.update(plan_digest="another")
-    assert "older plan version" in text_of(engineer, LIST)
+    assert "changed since" in text_of(engineer, LIST)
 
 
 def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
@@ -85,6 +85,22 @@ def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client
         assert shown in text, shown
     assert 'id="live" data-live' not in text
     assert 'id="drop-rehearsal"' not in text
+
+
+def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
+    snapshot: Snapshot, viewer: Client
+) -> None:
+    first = rehearsed(snapshot)
+    text = text_of(viewer, page_of(first))
+    assert "Prediction for production" in text
+    assert "range goes up to twice the rehearsed time per row" in text
+    assert "Differences are from" not in text
+    second = rehearsed(snapshot)
+    text = text_of(viewer, page_of(second))
+    assert f'Differences are from <a href="{page_of(first)}">' in text
+    assert "the slowest of 2 rehearsals of this plan" in text
+    Rehearsal.objects.update(plan_digest="another")
+    assert "Prediction for production" not in text_of(viewer, page_of(second))
 
 
 def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_dropped(
@@ -116,6 +132,7 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert f'hx-get="{page}"' in text
     assert "2 of 10 runs complete" in text
     assert "Starting the traffic." in text
+    assert "Prediction for production" not in text
     text = engineer.post(f"{page}cancel/", follow=True).content.decode()
     assert "Rehearsal cancelled" in text
     assert ">Cancelling<" in text

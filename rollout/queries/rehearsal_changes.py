@@ -1,0 +1,84 @@
+"""A rehearsal beside the one before: what became better or worse, and how much time is left."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from django.utils import timezone
+
+from rollout.models import Direction, Rehearsal, RehearsalState
+from rollout.plan.plan import ROLES
+from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure of a rehearsal beside that of the one before; less is better."""
+
+    now: float
+    before: float
+
+    # Differences below this share are noise.
+    NOISE: ClassVar[float] = 0.1
+
+    @property
+    def difference(self) -> float:
+        return self.now - self.before
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "same"]:
+        if abs(self.difference) <= self.NOISE * max(self.before, self.now):
+            return "same"
+        return "better" if self.difference < 0 else "worse"
+
+
+@dataclass(frozen=True)
+class LegChange:
+    """What changed of a phase, one way; None where either rehearsal has no figure."""
+
+    seconds: Change | None
+    lock_ms: Change | None
+    latency_ms: Change | None
+
+
+def change_of(leg: LegReport | None, before: LegReport | None) -> LegChange | None:
+    """A phase one way beside the same of the rehearsal before."""
+    if leg is None or before is None or leg.run.state != "done":
+        return None
+    lock, lock_before = leg.longest_lock, before.longest_lock
+    return LegChange(
+        _change(leg.seconds, before.seconds),
+        _change(lock.held_ms, lock_before.held_ms) if lock and lock_before else None,
+        _change(leg.traffic.longest_ms, before.traffic.longest_ms),
+    )
+
+
+def _change(now: float | None, before: float | None) -> Change | None:
+    return None if now is None or before is None else Change(now, before)
+
+
+def finished_before(rehearsal: Rehearsal, *, most: int) -> list[Report]:
+    """The finished rehearsals of the rollout before this one, newest first."""
+    finished = of_rollout(rehearsal.rollout).filter(
+        pk__lt=rehearsal.pk, state__in=(RehearsalState.PASSED, RehearsalState.FAILED)
+    )
+    return [report_of(earlier) for earlier in finished[:most]]
+
+
+def seconds_left(report: Report, before: Report | None) -> float | None:
+    """Until the last rollback is done, as the rehearsal before went; None where it did not."""
+    if before is None:
+        return None
+    left = 0.0
+    for way in (Direction.FORWARD, Direction.BACKWARD):
+        for phase in range(report.rehearsal.first_phase, len(ROLES)):
+            last = leg_of(before, phase, way)
+            if last is None or last.seconds is None:
+                return None
+            begun = next((e for e in report.legs if (e.phase, e.way) == (phase, way)), None)
+            if begun is None:
+                left += last.seconds
+            elif begun.run.started_at is not None and begun.run.state != "done":
+                left += max(
+                    last.seconds - (timezone.now() - begun.run.started_at).total_seconds(), 0
+                )
+    return left

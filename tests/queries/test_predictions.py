@@ -1,0 +1,112 @@
+"""What a rehearsal predicts for the rows that production has, and how it did beside others."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from rollout.models import Direction, Rehearsal, Rollout, Snapshot
+from rollout.plan import plans
+from rollout.queries.predictions import Prediction, predict, tables_scanned
+from rollout.queries.rehearsal_changes import change_of, finished_before, seconds_left
+from rollout.queries.rehearsals import leg_of, report_of
+from tests.console import journal
+from tests.rollouts import PLAN, the_rollout
+
+ROWS = {"properties": 50_000, "property_images": 0}
+
+
+@pytest.fixture
+def rollout(db: None) -> Rollout:
+    return the_rollout()
+
+
+def a_rehearsal(snapshot: Snapshot, *, backfill: float, state: str = "passed") -> Rehearsal:
+    """One whose phase 2 took that long to backfill, and two seconds for its triggers."""
+    rehearsal = journal.rehearsed(snapshot, state)
+    now = timezone.now()
+    run = journal.ran(rehearsal.sandbox, 2, started_at=now - timedelta(seconds=backfill + 2))
+    journal.reached(run, "dual-write")
+    journal.reached(run, "backfill", started_at=now - timedelta(seconds=backfill), finished_at=now)
+    return rehearsal
+
+
+def predicted(rehearsal: Rehearsal, *earlier: Rehearsal, times: float = 1) -> Prediction:
+    rows = {table: int(count * times) for table, count in ROWS.items()}
+    return predict(plans.get(PLAN), [report_of(r) for r in (rehearsal, *earlier)], rows)
+
+
+def seconds_of(prediction: Prediction, phase: int) -> tuple[float, float | None]:
+    leg = prediction.of(phase, Direction.FORWARD)
+    assert leg is not None
+    return round(leg.seconds.shortest, 1), leg.seconds.longest and round(leg.seconds.longest, 1)
+
+
+def test_only_what_reads_every_row_grows_with_rows(rollout: Rollout) -> None:
+    rehearsal = a_rehearsal(journal.taken(rollout, counts=ROWS), backfill=10)
+    prediction = predicted(rehearsal, times=20)
+    assert prediction.rows == 1_000_000
+    assert seconds_of(prediction, 2) == (202.0, 402.0), "from the rehearsed rate to half of it"
+    assert seconds_of(prediction, 1) == (2.0, 2.0), "a column is added in the same time"
+    leg = prediction.of(2, Direction.FORWARD)
+    assert leg is not None
+    assert leg.scaled == ("Backfill existing rows",)
+    assert round(prediction.forward.shortest) == 204
+
+
+def test_several_rehearsals_of_the_plan_give_the_range(rollout: Rollout) -> None:
+    small = journal.taken(rollout, counts={"properties": 25_000})
+    slow = a_rehearsal(small, backfill=10)
+    fast = a_rehearsal(journal.taken(rollout, counts=ROWS), backfill=10)
+    assert seconds_of(predicted(fast, slow, times=2), 2) == (22.0, 42.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "way", "tables"),
+    [
+        (1, "add-property-columns", Direction.FORWARD, ()),
+        (2, "backfill", Direction.FORWARD, ("properties",)),
+        (2, "backfill-images", Direction.FORWARD, ("property_images",)),
+        (2, "probe-search", Direction.FORWARD, ()),
+        (3, "type-foreign-key", Direction.FORWARD, ("properties",)),
+        (4, "drop-legacy", Direction.FORWARD, ()),
+        (4, "drop-legacy", Direction.BACKWARD, ("properties",)),
+        (4, "listing-counts", Direction.FORWARD, ("properties", "property_images")),
+        (4, "listing-counts", Direction.BACKWARD, ()),
+    ],
+)
+def test_a_step_reads_every_row_of_these_tables(
+    phase: int, step: str, way: str, tables: tuple[str, ...]
+) -> None:
+    plan = plans.get(PLAN)
+    assert tables_scanned(plan, plan.step(phase, step), way) == tables
+
+
+def test_a_figure_is_better_or_worse_beyond_a_tenth_of_it(rollout: Rollout) -> None:
+    snapshot = journal.taken(rollout, counts=ROWS)
+    first, second, third = (a_rehearsal(snapshot, backfill=b) for b in (10, 20, 20.5))
+    assert [r.rehearsal.pk for r in finished_before(third, most=5)] == [second.pk, first.pk]
+    forward = [leg_of(report_of(r), 2, Direction.FORWARD) for r in (first, second, third)]
+    verdicts = []
+    for now, before in ((1, 0), (0, 1), (2, 1)):
+        change = change_of(forward[now], forward[before])
+        assert change is not None
+        assert change.lock_ms is None, "no lock was seen"
+        assert change.seconds is not None
+        verdicts.append(change.seconds.verdict)
+    assert verdicts == ["worse", "better", "same"]
+    assert change_of(forward[0], None) is None
+
+
+def test_time_left_is_that_of_the_legs_to_come(rollout: Rollout) -> None:
+    snapshot = journal.taken(rollout, counts=ROWS)
+    before = journal.rehearsed(snapshot, first_phase=3)
+    for way in ("forward", "backward"):
+        for phase in (3, 4):
+            journal.ran(before.sandbox, phase, way=way)
+    running = journal.rehearsed(snapshot, "running", first_phase=3)
+    journal.ran(running.sandbox, 3)
+    left = seconds_left(report_of(running), report_of(before))
+    assert left is not None
+    assert round(left) == 12, "phase 4, and both rollbacks, of four seconds each"
+    assert seconds_left(report_of(running), None) is None
