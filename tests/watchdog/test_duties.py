@@ -14,11 +14,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db.models import F
 from django.utils import timezone
-from django_q.brokers import get_broker
-from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from rollout.engine import ddl
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.models import (
@@ -46,24 +43,25 @@ from rollout.models import (
     SnapshotState,
     WatchedTime,
 )
-from rollout.plan import CreateMaterializedView, plans
-from rollout.plan.actions import Statement
+from rollout.plan import plans
 from rollout.watchdog.duties import duties
 from rollout.worker import dump_storage
 from tests import rollouts
-from tests.engine.actions import NoControl
 from tests.processes import manage_process, stopped_after, wait_until
 from tests.receivers import Receiver, receiver
 from tests.rollouts import PLAN
 from tests.servers import database_of_its_own
+from tests.watchdog.old_rows import (
+    LONG_AGO,
+    make_view_that_is_out_of_date,
+    write_what_is_kept_no_longer,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
 
-pytestmark = pytest.mark.xdist_group("processes")
 
-# Longer than anything is kept.
-LONG_AGO = timezone.now() - timedelta(days=100)
+pytestmark = pytest.mark.xdist_group("processes")
 COUNTED = "SELECT coalesce(sum(listings), 0)::int FROM property_listing_counts"
 Test = TypeVar("Test", bound=Callable[..., None])
 _proved: set[str] = set()
@@ -148,39 +146,9 @@ def _rows(url: str) -> dict[str, Any]:
         _done(rehearsals["complete"], phase)
     for phase in range(3):
         _done(rehearsals["dead"], phase)
-    _write_what_is_kept_no_longer(production)
-    _make_view_that_is_out_of_date()
+    write_what_is_kept_no_longer(production)
+    make_view_that_is_out_of_date()
     return {"filled": production, "snapshot": snapshot, **rehearsals}
-
-
-def _write_what_is_kept_no_longer(rollout: Rollout) -> None:
-    Measurement.objects.create(at=LONG_AGO, seconds=3, operation="long ago", calls=1, errors=0)
-    DatabaseSample.objects.create(rollout=rollout, at=LONG_AGO, seconds=10)
-    Heartbeat.objects.create(name="gone:2", kind="worker", seen_at=LONG_AGO)
-    # Fetched two days ago: a broker in the database hands it out again after a week.
-    OrmQ.objects.create(
-        key=get_broker().list_key,
-        payload="of a worker that died",
-        lock=timezone.now() + timedelta(seconds=Conf.RETRY) - timedelta(days=2),
-    )
-    Delivery.objects.create(
-        entry=LogEntry.objects.earliest("pk"),
-        channel="webhook",
-        recipient="elsewhere",
-        state="delivered",
-        due_at=LONG_AGO,
-        finished_at=LONG_AGO,
-    )
-
-
-def _make_view_that_is_out_of_date() -> None:
-    plan = plans.get(PLAN)
-    (step,) = (step for step in plan.phases[4].steps if isinstance(step, CreateMaterializedView))
-    with rollouts.target() as application:
-        for action in step.forward(plan):
-            assert isinstance(action, Statement)
-            ddl.apply(application, action, NoControl())
-        application.execute("DELETE FROM properties WHERE id = (SELECT id FROM properties LIMIT 1)")
 
 
 def _environment(
