@@ -24,7 +24,7 @@ def main() -> int:
             check=False,
             timeout=MINUTES * 60,
         )
-        found = json.loads(done.stdout)["dependencies"]
+        packages = json.loads(done.stdout)["dependencies"]
     except subprocess.TimeoutExpired:
         return not_audited(
             f"The database of vulnerabilities did not answer within {MINUTES} minutes."
@@ -32,19 +32,23 @@ def main() -> int:
     except (ValueError, KeyError, TypeError):
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return not_audited(f"pip-audit could not ask its database: {last}")
-    told = [one for one in found if "vulns" in one]
-    untold = [one for one in found if "vulns" not in one]
-    for one in told:
-        for vulnerability in one["vulns"]:
+    known = [package for package in packages if "vulns" in package]
+    unknown = [package for package in packages if "vulns" not in package]
+    for package in known:
+        for vulnerability in package["vulns"]:
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
-            print(f"{one['name']} {one['version']}: {vulnerability['id']}, fixed in {fixed}")
-    print(f"Audited: {len(told)} of {len(found)} packages.")
-    if any(one["vulns"] for one in told):
+            print(
+                f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}"
+            )
+    print(f"Audited: {len(known)} of {len(packages)} packages.")
+    if any(package["vulns"] for package in known):
         return VULNERABLE
-    if untold or not told:
-        reason = untold[0].get("skip_reason", "no reason given") if untold else "none is installed"
+    if unknown or not known:
+        reason = (
+            unknown[0].get("skip_reason", "no reason given") if unknown else "none is installed"
+        )
         return not_audited(
-            f"{len(untold)} of {len(found)} packages are not known. Of the first one: {reason}"
+            f"{len(unknown)} of {len(packages)} packages are not known. Of the first one: {reason}"
         )
     return 0
 

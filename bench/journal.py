@@ -70,7 +70,7 @@ def fill(plan: str) -> None:
         keep_baseline(run)
     report = AuditReport.objects.filter(rollout=rollout, status="clean").first()
     assert report is not None
-    found = _copy(
+    report_pk = _copy(
         report,
         status="mismatched",
         mismatched=MISMATCHES,
@@ -86,8 +86,8 @@ def fill(plan: str) -> None:
                 key=f"{n:032x}",
                 column="property_type_id",
                 category="wrong",
-                first_report=found,
-                last_report=found,
+                first_report=report_pk,
+                last_report=report_pk,
             )
             for n in range(MISMATCHES)
         ),
@@ -96,7 +96,7 @@ def fill(plan: str) -> None:
     Mismatch.objects.bulk_create(
         (
             Mismatch(
-                report=found,
+                report=report_pk,
                 finding=finding,
                 table="properties",
                 key=finding.key,

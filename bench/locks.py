@@ -79,8 +79,8 @@ class Locks:
 
     def between(self, started: float, ended: float) -> list[Hold]:
         """Holds that overlap a span of time, the longest first."""
-        found = [hold for hold in self.holds if hold.ended >= started and hold.began <= ended]
-        return sorted(found, key=lambda hold: -hold.ms)
+        holds = [hold for hold in self.holds if hold.ended >= started and hold.began <= ended]
+        return sorted(holds, key=lambda hold: -hold.ms)
 
     def blind_ms(self, started: float, ended: float) -> float:
         """The longest time between two looks."""
@@ -149,7 +149,7 @@ def _read(rows: list[tuple[Any, ...]], names: dict[int, str], locks: Locks) -> N
     for before, at, session, relation, mode, gap in rows:
         moments.setdefault(at, []).append((before, session, relation, mode, gap))
     for at, seen in moments.items():
-        there = {(one[1], one[2], one[3]) for one in seen if one[1] is not None}
+        there = {(row[1], row[2], row[3]) for row in seen if row[1] is not None}
         for key in [key for key in held if key not in there]:
             began, _last = held.pop(key)
             session, relation, mode = key

@@ -172,10 +172,10 @@ def _queries_counted() -> Iterator[list[int]]:
         psycopg.Cursor.execute = send  # type: ignore[method-assign]
 
 
-def _line(address: str, found: dict[str, Any]) -> str:
-    missed = found["p95_ms"] >= P95_MS
+def _line(address: str, figures: dict[str, Any]) -> str:
+    missed = figures["p95_ms"] >= P95_MS
     return (
-        f"{found['p50_ms']:>8.1f} {found['p95_ms']:>8.1f} {found['queries']:>4}  "
+        f"{figures['p50_ms']:>8.1f} {figures['p95_ms']:>8.1f} {figures['queries']:>4}  "
         f"{'MISSED ' if missed else ''}{address}"
     )
 

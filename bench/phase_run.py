@@ -74,27 +74,27 @@ class Report:
     def targets(self) -> dict[str, dict[str, Any]]:
         """What is to be reached, what was, and whether that is enough."""
         every = self.all.values()
-        slowest = max(every, key=lambda one: one.app_max_ms / one.lock_timeout_ms)
-        found = {}
+        slowest = max(every, key=lambda phase: phase.app_max_ms / phase.lock_timeout_ms)
+        targets = {}
         for name, at_most, reached in (
-            ("app_errors", 0, sum(one.app_errors for one in every)),
+            ("app_errors", 0, sum(phase.app_errors for phase in every)),
             ("app_max_ms", slowest.lock_timeout_ms, slowest.app_max_ms),
-            ("longest_lock_ms", LONGEST_HOLD_MS, max(one.longest_lock_ms for one in every)),
+            ("longest_lock_ms", LONGEST_HOLD_MS, max(phase.longest_lock_ms for phase in every)),
         ):
-            found[name] = {"at_most": at_most, "reached": reached, "met": reached <= at_most}
-        return found
+            targets[name] = {"at_most": at_most, "reached": reached, "met": reached <= at_most}
+        return targets
 
     def as_dict(self) -> dict[str, Any]:
         back = list(self.backward.values())
         return {
             "rows": self.rows,
-            "phases": {str(number): one.as_dict() for number, one in self.forward.items()},
+            "phases": {str(number): phase.as_dict() for number, phase in self.forward.items()},
             "rollback": {
-                "longest_lock_ms": round(max(one.longest_lock_ms for one in back), 3),
-                "app_max_ms": round(max(one.app_max_ms for one in back), 3),
-                "app_p99_ms": round(max(one.app_p99_ms for one in back), 3),
-                "app_errors": sum(one.app_errors for one in back),
-                "phases": {str(number): one.as_dict() for number, one in self.backward.items()},
+                "longest_lock_ms": round(max(phase.longest_lock_ms for phase in back), 3),
+                "app_max_ms": round(max(phase.app_max_ms for phase in back), 3),
+                "app_p99_ms": round(max(phase.app_p99_ms for phase in back), 3),
+                "app_errors": sum(phase.app_errors for phase in back),
+                "phases": {str(number): phase.as_dict() for number, phase in self.backward.items()},
             },
             "idle": self.idle,
             "targets": self.targets,
@@ -107,11 +107,11 @@ class Report:
             f"{'':<14}{'seconds':>8} {'lock ms':>8} {'app max':>8} {'p99':>7} {'errors':>7}"
             "  longest exclusive lock"
         )
-        for name, one in self.all.items():
+        for name, run in self.all.items():
             yield (
-                f"{name:<14}{one.seconds:>8.1f} {one.longest_lock_ms:>8.1f} {one.app_max_ms:>8.0f} "
-                f"{one.app_p99_ms:>7.1f} {one.app_errors:>7}  {one.longest_lock} (looked at least "
-                f"every {one.blind_ms:.1f} ms)"
+                f"{name:<14}{run.seconds:>8.1f} {run.longest_lock_ms:>8.1f} {run.app_max_ms:>8.0f} "
+                f"{run.app_p99_ms:>7.1f} {run.app_errors:>7}  {run.longest_lock} (looked at least "
+                f"every {run.blind_ms:.1f} ms)"
             )
         for name, target in self.targets.items():
             verdict = "met" if target["met"] else "MISSED"

@@ -40,9 +40,9 @@ class KeyReport:
     @property
     def targets(self) -> dict[str, dict[str, Any]]:
         """What the engine is to reach, what it reached, and whether that is enough."""
-        found: dict[str, dict[str, Any]] = {}
+        targets: dict[str, dict[str, Any]] = {}
         if not {"rollout", "keyset", "single_update"} <= self.loops.keys():
-            return found
+            return targets
         rollout, keyset, single = (
             self.loops[name] for name in ("rollout", "keyset", "single_update")
         )
@@ -51,7 +51,7 @@ class KeyReport:
             ("speed_to_single_update", 2.0, rollout["rows_per_s"] / single["rows_per_s"]),
             ("path_ratio", 0.9, self.path_ratio),
         ):
-            found[name] = {"at_least": at_least, "reached": reached, "met": reached >= at_least}
+            targets[name] = {"at_least": at_least, "reached": reached, "met": reached >= at_least}
         for name, at_most, reached in (
             ("wal_to_single_update", 0.65, rollout["wal_bytes"] / single["wal_bytes"]),
             ("table_growth", 1.35, rollout["table_growth"]),
@@ -59,8 +59,8 @@ class KeyReport:
             ("app_p99_to_busy_core", 1.3, rollout["app_p99_ms"] / self.busy_core["app_p99_ms"]),
             ("app_errors", 0, rollout["app_errors"]),
         ):
-            found[name] = {"at_most": at_most, "reached": reached, "met": reached <= at_most}
-        return found
+            targets[name] = {"at_most": at_most, "reached": reached, "met": reached <= at_most}
+        return targets
 
     def as_dict(self) -> dict[str, Any]:
         figures = {
@@ -108,5 +108,5 @@ def _cell(figures: dict[str, Any], name: str, form: str) -> str:
 def _rounded(value: Any) -> Any:
     """Figures to four places: what is beyond them is noise."""
     if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
+        return {name: _rounded(figure) for name, figure in value.items()}
     return round(value, 4) if isinstance(value, float) else value

@@ -91,8 +91,8 @@ class Traffic:
                     continue
                 seconds = int(took) / 1e6
                 self.seen.append((int(second) + int(micros) / 1e6 - seconds, seconds))
-        said = (self.directory / "output").read_text(errors="replace")
-        self.errors += sum("aborted" in line for line in said.splitlines())
+        output = (self.directory / "output").read_text(errors="replace")
+        self.errors += sum("aborted" in line for line in output.splitlines())
 
     def slowest_due(self, started: float, ended: float) -> float:
         """When the slowest transaction of a span of time was due."""

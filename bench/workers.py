@@ -43,13 +43,13 @@ def main() -> None:
         say(f"making {arguments.rows:,} rows")
         filled = template.make(database, KEY, arguments.rows)
         wanted = list(itertools.product(arguments.cores, arguments.workers))
-        found: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         for cores, workers in [*wanted, wanted[0]]:
-            found.append(_measured(filled, arguments.rows, cores=cores, workers=workers))
-            say(_line(found[-1]))
-    for figures in found:
-        figures["ratio"] = round(figures["rows_per_s"] / found[0]["rows_per_s"], 3)
-    *combinations, again = found
+            results.append(_measured(filled, arguments.rows, cores=cores, workers=workers))
+            say(_line(results[-1]))
+    for figures in results:
+        figures["ratio"] = round(figures["rows_per_s"] / results[0]["rows_per_s"], 3)
+    *combinations, again = results
     for figures in combinations:
         print(f"{_line(figures)}, × {figures['ratio']:.2f}")
     print(f"The first combination once more: × {again['ratio']:.2f}.")

@@ -26,8 +26,8 @@ def bulk_update(copy: Copy) -> Iterator[Run]:
     def run(bounds: Bounds) -> Work:
         objects = MODELS[copy.key]._default_manager
         watch = Stopwatch(bounds)
-        found = objects.order_by("pk").only(*READ)[: bounds.rows].iterator(chunk_size=BATCH)
-        while watch.goes_on and (batch := list(islice(found, BATCH))):
+        listings = objects.order_by("pk").only(*READ)[: bounds.rows].iterator(chunk_size=BATCH)
+        while watch.goes_on and (batch := list(islice(listings, BATCH))):
             for listing in batch:
                 state = re.sub(r"[\s\u00a0]+", " ", listing.status or "").strip().lower()
                 listing.type_id = types[listing.type or ""]
@@ -45,7 +45,7 @@ def bulk_update(copy: Copy) -> Iterator[Run]:
 
 def _mapping(connection: Connection, copy: Copy, column: str) -> dict[str, int]:
     lookup = next(
-        found for found in copy.plan.lookups_of(copy.plan.tables[0]) if found.legacy == column
+        lookup for lookup in copy.plan.lookups_of(copy.plan.tables[0]) if lookup.legacy == column
     )
     rows = connection.execute(
         sql.SQL("SELECT legacy, lookup_id FROM {}").format(

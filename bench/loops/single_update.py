@@ -15,12 +15,12 @@ def single_update(copy: Copy) -> Iterator[Run]:
         def run(bounds: Bounds) -> Work:
             condition: sql.Composable = sql.SQL("true")
             if bounds.rows < copy.rows:
-                found = connection.execute(
+                row = connection.execute(
                     "SELECT pg_relation_size('listings') / 8192 * %s / %s",
                     [bounds.rows, copy.rows],
                 ).fetchone()
-                assert found is not None
-                condition = sql.SQL("t.ctid < {}::tid").format(sql.Literal(f"({found[0]},0)"))
+                assert row is not None
+                condition = sql.SQL("t.ctid < {}::tid").format(sql.Literal(f"({row[0]},0)"))
             watch = Stopwatch(bounds)
             watch.rows = connection.execute(copy.fill.update(condition)).rowcount
             return watch.work()

@@ -28,12 +28,12 @@ def trigger_touch(copy: Copy) -> Iterator[Run]:
 
         def run(bounds: Bounds) -> Work:
             watch = Stopwatch(bounds)
-            found = connection.execute(first).fetchone()
-            while found is not None and found[0]:
-                watch.rows += found[0]
+            batch = connection.execute(first).fetchone()
+            while batch is not None and batch[0]:
+                watch.rows += batch[0]
                 if not watch.goes_on:
                     break
-                found = connection.execute(following, [found[1]]).fetchone()
+                batch = connection.execute(following, [batch[1]]).fetchone()
             return watch.work()
 
         yield run
