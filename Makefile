@@ -11,7 +11,7 @@
 # make bench-telemetry  what measuring the application costs, with and without within one run
 # make docs   docs/ as pages, in site/; a warning is an error
 # make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
-# make lint   ruff, mypy, import rules
+# make lint   ruff, mypy, import rules, lengths of files, names of variables
 # make audit-dependencies   known vulnerabilities of what is installed, where that can be asked
 # make clean  removes what the other targets made, the demo's data included
 
@@ -73,6 +73,7 @@ lint: $(VENV)/.development
 	$(VENV)/bin/ruff format --check .
 	SECRET_KEY=lint DATABASE_URL=postgresql:///lint $(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python .ci/check_sources.py .ci bench config properties rollout tests
 
 audit-dependencies: $(VENV)/.development
 	$(VENV)/bin/python .ci/audit_dependencies.py

@@ -79,9 +79,9 @@ def _as_data(rollout: Rollout, result: SelftestResult) -> dict[str, Any]:
 
 
 def _of_scores(scores: Sequence[Score]) -> dict[str, Any]:
-    planted, found = (sum(getattr(s, name) for s in scores) for name in ("planted", "found"))
+    planted, detected = (sum(getattr(s, name) for s in scores) for name in ("planted", "found"))
     return {
-        "recall": found / planted if planted else None,
+        "recall": detected / planted if planted else None,
         "false_alarms": sum(score.false_alarms for score in scores),
         "categories": [
             {
@@ -126,12 +126,12 @@ def _table(title: str, scores: Sequence[Score]) -> list[str]:
 
 def _coverage_of(result: SelftestResult) -> str:
     """How much of what was planted the sample covered and found."""
-    found = sum(score.found for score in result.sample)
+    detected = sum(score.found for score in result.sample)
     looked_at = sum(score.planted for score in result.sample)
     rows = sum(result.rows.values())
-    share = found / result.sample_planted if result.sample_planted else 0.0
+    share = detected / result.sample_planted if result.sample_planted else 0.0
     return (
         f"The sample covered {result.sample_rows:,} of {rows:,} rows and {looked_at:,} of "
-        f"{result.sample_planted:,} planted mismatches. It found {found:,} of them: {share:.0%} "
+        f"{result.sample_planted:,} planted mismatches. It found {detected:,} of them: {share:.0%} "
         "of all, about the share of rows that it covered."
     )

@@ -49,8 +49,8 @@ def test_a_statement_that_tries_for_a_lock_stops_after_the_attempt(
     rollout: Rollout, lead: Client
 ) -> None:
     running(rollout, "dual-write", standing=ATTEMPT)
-    told = "Pause takes effect within about 560 ms, cancel within about 300 ms."
-    assert told in text_of(lead, PAGE)
+    notice = "Pause takes effect within about 560 ms, cancel within about 300 ms."
+    assert notice in text_of(lead, PAGE)
 
 
 def test_a_statement_without_a_timeout_is_ended_by_cancelling_alone(

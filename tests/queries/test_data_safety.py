@@ -63,11 +63,11 @@ def test_data_that_no_step_touches_is_untouched(rollout: Rollout, viewer: Client
     assert "Nothing to roll back." in sentence(viewer)
     for phase in range(2):
         went_through(rollout, phase, minutes=9)
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state, found.phase) == ("untouched", "off", 1)
-    told = sentence(viewer)
-    assert "No step in effect changes what the application writes." in told
-    assert "Rollback of phase 1 ready, not rehearsed: rehearse the plan." in told
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state, result.phase) == ("untouched", "off", 1)
+    text = sentence(viewer)
+    assert "No step in effect changes what the application writes." in text
+    assert "Rollback of phase 1 ready, not rehearsed: rehearse the plan." in text
 
 
 def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
@@ -79,12 +79,12 @@ def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
     reached(run, "map-values")
     step = reached(run, "dual-write")
     reached(run, "watch-images", "running")
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state) == ("unproven", "on")
-    assert found.dual_write.since == step.finished_at
-    told = sentence(viewer)
-    assert "No clean audit yet." in told
-    assert "Rollback of phase 2 possible once this run has stopped" in told
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state) == ("unproven", "on")
+    assert result.dual_write.since == step.finished_at
+    text = sentence(viewer)
+    assert "No clean audit yet." in text
+    assert "Rollback of phase 2 possible once this run has stopped" in text
 
 
 def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(
@@ -92,11 +92,11 @@ def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4)
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state) == ("safe", "on")
-    told = sentence(viewer)
-    assert "Verified Dual write on since" in told
-    assert "Last clean audit 4 min ago" in told
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state) == ("safe", "on")
+    text = sentence(viewer)
+    assert "Verified Dual write on since" in text
+    assert "Last clean audit 4 min ago" in text
 
 
 @pytest.mark.parametrize("change", ["review", "write path"])
@@ -109,9 +109,9 @@ def test_an_audit_from_before_a_change_verifies_nothing(
         journal.reviewed(rollout)
     else:
         went_through(rollout, 3, minutes=1)
-    found = safety(rollout)
-    assert found.verdict == "unproven"
-    assert ("grace's review" if change == "review" else "step cut-over") in found.outdated
+    result = safety(rollout)
+    assert result.verdict == "unproven"
+    assert ("grace's review" if change == "review" else "step cut-over") in result.outdated
     assert "4 min ago (Audit" in sentence(viewer)
 
 
@@ -121,8 +121,8 @@ def test_mismatches_come_first_and_those_waived_do_not_count(
     after_backfill(rollout)
     clean(rollout, minutes=4)
     audited(rollout, "mismatched", mismatched=47, waived=5)
-    found = safety(rollout)
-    assert (found.verdict, found.mismatches) == ("mismatched", 42)
+    result = safety(rollout)
+    assert (result.verdict, result.mismatches) == ("mismatched", 42)
     assert "found 42 mismatched rows" in sentence(viewer)
     rollout.audits.filter(status="mismatched").update(waived=47)
     assert safety(rollout).verdict == "unproven", "no clean audit is the newest"
@@ -135,9 +135,9 @@ def test_an_audit_without_a_result_does_not_replace_the_last_clean_one(
     clean(rollout, minutes=4, mode="sampled")
     audited(rollout, "inconclusive")
     assert safety(rollout).verdict == "unproven"
-    told = sentence(viewer)
-    assert "was inconclusive. Last clean audit 4 min ago" in told
-    assert "a sample)" in told
+    text = sentence(viewer)
+    assert "was inconclusive. Last clean audit 4 min ago" in text
+    assert "a sample)" in text
 
 
 def test_shadow_reads_without_a_difference_verify_no_row(rollout: Rollout) -> None:
@@ -150,9 +150,9 @@ def test_after_the_cutover_the_dual_write_goes_on(rollout: Rollout) -> None:
     after_backfill(rollout)
     went_through(rollout, 3, minutes=10)
     clean(rollout, minutes=2)
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state) == ("safe", "on")
-    assert not found.is_archived
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state) == ("safe", "on")
+    assert not result.is_archived
 
 
 def test_after_the_last_phase_the_archive_holds_the_legacy_values(
@@ -162,12 +162,12 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     went_through(rollout, 3, minutes=10)
     clean(rollout, minutes=9)
     went_through(rollout, 4, minutes=1)
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state) == ("unproven", "ended")
-    assert found.is_archived
-    told = sentence(viewer)
-    assert "Every legacy value is archived exactly, without expiry." in told
-    assert "with the legacy columns." in told
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state) == ("unproven", "ended")
+    assert result.is_archived
+    text = sentence(viewer)
+    assert "Every legacy value is archived exactly, without expiry." in text
+    assert "with the legacy columns." in text
     clean(rollout, minutes=0)
     assert safety(rollout).verdict == "safe"
 
@@ -175,9 +175,9 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
 def test_after_the_rollback_of_the_backfill_the_data_is_untouched_again(rollout: Rollout) -> None:
     after_backfill(rollout)
     run = went_through(rollout, 2, minutes=1, way="backward")
-    found = safety(rollout)
-    assert (found.verdict, found.dual_write.state, found.phase) == ("untouched", "off", 1)
-    assert found.dual_write.since is not None
+    result = safety(rollout)
+    assert (result.verdict, result.dual_write.state, result.phase) == ("untouched", "off", 1)
+    assert result.dual_write.since is not None
     PhaseRun.objects.filter(pk=run.pk).update(state="failed")
     run.steps.filter(step__in=["map-values", "dual-write"]).delete()
     assert safety(rollout).dual_write.state == "on", "its triggers are still there"
@@ -203,9 +203,9 @@ def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
     rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
     assert safety(rollout).rehearsed is None, "phase 2 was not rehearsed"
     journal.ran(rehearsal.sandbox, 2, way="backward")
-    found = safety(rollout).rehearsed
-    assert found is not None
-    assert found.total == pytest.approx(2 * found.seconds, abs=1)
+    round_trip = safety(rollout).rehearsed
+    assert round_trip is not None
+    assert round_trip.total == pytest.approx(2 * round_trip.seconds, abs=1)
     assert "with all phases down to 1)" in sentence(viewer)
     type(rehearsal).objects.update(plan_digest="of another")
     assert safety(rollout).rehearsed is None
