@@ -89,10 +89,10 @@ def test_what_was_read_is_what_is_rolled_back_be_it_one_phase_or_all(done: Rollo
         runner.roll_back_to(done, 0, seen=seen, actor=ADA)
     assert "Phase 4 has not run" in refused(lambda: runner.roll_back_to(done, 3, actor=ADA))
     assert "no phase 9" in refused(lambda: runner.roll_back_to(done, 8, actor=ADA))
-    told = at_once(
+    outcomes = at_once(
         *(lambda who=who: runner.roll_back_to(done, -1, actor=Person(who)) for who in "abc")
     )
-    assert sum(isinstance(answer, PhaseRun) for answer in told) == 1
+    assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
     rollouts.work()
     assert [phase for phase, _ in rolled_back()] == [4, 3, 2, 1, 0]
     assert RollbackChain.objects.get().title == "Rollback of all phases"
@@ -101,10 +101,10 @@ def test_what_was_read_is_what_is_rolled_back_be_it_one_phase_or_all(done: Rollo
 def test_between_two_rollbacks_only_the_next_begins_and_it_does_once(done: Rollout) -> None:
     """Workers and watchdogs that look at the same moment replace the worker that died."""
     carry_out_the_first_of(done)
-    told = "ada's rollback to phase 2 is running. Wait for it to end, or cancel it."
-    assert refused(lambda: runner.start(done, 4, actor=rollouts.prepare(done, 4))) == told
-    assert refused(lambda: runner.roll_back(done, 3, actor=ADA)) == told
-    assert refused(lambda: runner.roll_back_to(done, 0, actor=ADA)) == told
+    reason = "ada's rollback to phase 2 is running. Wait for it to end, or cancel it."
+    assert refused(lambda: runner.start(done, 4, actor=rollouts.prepare(done, 4))) == reason
+    assert refused(lambda: runner.roll_back(done, 3, actor=ADA)) == reason
+    assert refused(lambda: runner.roll_back_to(done, 0, actor=ADA)) == reason
     barrier = threading.Barrier(5)
 
     def look() -> None:
