@@ -5,13 +5,7 @@ from datetime import datetime, timedelta
 from rollout import gates, runner
 from rollout.gates.evidence import Evidence
 from rollout.journal.moments import by_the_database
-from rollout.models import (
-    PhaseRun,
-    Rollout,
-    RunState,
-    Snapshot,
-    SnapshotState,
-)
+from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.plan import Gate
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.worker import leases

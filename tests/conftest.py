@@ -15,13 +15,7 @@ import pytest
 from config import embedded
 from config.home import Home
 from tests.processes import Running, manage_process, stopped_after, web_server
-from tests.servers import (
-    Database,
-    OwnServer,
-    TestServer,
-    database_of_its_own,
-    migrated_template,
-)
+from tests.servers import Database, OwnServer, TestServer, database_of_its_own, migrated_template
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

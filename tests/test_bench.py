@@ -15,13 +15,10 @@ from tests.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 
-LOOPS = {
-    *("rollout", "single_update", "keyset", "trigger_touch", "bulk_update"),
-    "table_rewrite",
-}
+LOOPS = {*("rollout", "single_update", "keyset", "trigger_touch", "bulk_update"), "table_rewrite"}
 APPLICATION = {"app_p50_ms", "app_p95_ms", "app_p99_ms", "app_max_ms", "app_errors"}
 FIGURES = APPLICATION | {
-    *("rows_per_s", "wal_bytes", "table_growth", "index_growth", "hot_share", "share"),
+    *("rows_per_s", "wal_bytes", "table_growth", "index_growth", "hot_share", "share")
 }
 TARGETS = {
     *("speed_to_keyset", "speed_to_single_update", "wal_to_single_update", "table_growth"),

@@ -17,9 +17,7 @@ from rollout.models import (
     ScheduleState,
     WatchedTime,
 )
-from rollout.plan.gates import (
-    Soak,
-)
+from rollout.plan.gates import Soak
 from rollout.watchdog import scheduled_starts
 from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog

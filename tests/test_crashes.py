@@ -18,13 +18,7 @@ from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, PLAN
-from tests.servers import (
-    DELIVERED_TWICE,
-    Database,
-    OwnServer,
-    in_place_of_the_default,
-    manage,
-)
+from tests.servers import DELIVERED_TWICE, Database, OwnServer, in_place_of_the_default, manage
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

@@ -135,9 +135,7 @@ def a_redis(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(
-    site: Site,
-) -> None:
+def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(site: Site) -> None:
     rollout = rollouts.the_rollout()
     site.hosts[0].manage("start", "rollout", "start", PLAN, "2")
     wait_until(lambda: rollouts.ask(UPDATED) > 200, seen=site.seen)

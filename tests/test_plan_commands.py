@@ -78,7 +78,4 @@ def test_a_plans_steps_are_written_as_files_and_never_over_somebodys_own(
 
 def test_there_is_nothing_to_accept_where_no_file_was_edited(cli: Cli) -> None:
     status, _, err = cli("accept-files", PLAN)
-    assert (status, err.strip()) == (
-        1,
-        "No edited SQL files to accept.",
-    )
+    assert (status, err.strip()) == (1, "No edited SQL files to accept.")

@@ -20,13 +20,7 @@ def test_numbers_have_separators(value: float | None, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "shown"),
-    [
-        (0, "0%"),
-        (0.00001, "0.1%"),
-        (0.4321, "43.2%"),
-        (0.9999, "99.9%"),
-        (1, "100%"),
-    ],
+    [(0, "0%"), (0.00001, "0.1%"), (0.4321, "43.2%"), (0.9999, "99.9%"), (1, "100%")],
 )
 def test_only_all_is_a_hundred_percent(fraction: float, shown: str) -> None:
     assert formats.percent(fraction) == shown
@@ -144,8 +138,7 @@ def test_times_carry_their_zone_and_another_day_its_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
-    [("Europe/Berlin", "13:00:00 CET"), ("America/Sao_Paulo", "9:00:00 UTC-03")],
+    ("name", "shown"), [("Europe/Berlin", "13:00:00 CET"), ("America/Sao_Paulo", "9:00:00 UTC-03")]
 )
 def test_a_time_is_in_the_readers_zone_and_its_title_in_utc(name: str, shown: str) -> None:
     with timezone.override(ZoneInfo(name)):

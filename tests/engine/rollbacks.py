@@ -11,11 +11,7 @@ from rollout.plan.actions import Action, Fill, Proof
 from rollout.plan.archives import archive_name
 from rollout.plan.names import in_target
 from rollout.plan.translations import Lookup
-from tests.engine.actions import (
-    do_phase,
-    new_job,
-    work_off,
-)
+from tests.engine.actions import do_phase, new_job, work_off
 from tests.engine.samples import BIGINT, Sample
 
 PLAN = BIGINT.plan

@@ -265,8 +265,7 @@ class Sample:
     def count(self, connection: Connection, condition: str = "true") -> int:
         row = connection.execute(
             sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(
-                self.table.identifier,
-                sql.SQL(condition),
+                self.table.identifier, sql.SQL(condition)
             )
         ).fetchone()
         assert row is not None

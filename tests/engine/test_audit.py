@@ -82,12 +82,7 @@ class Model:
         return (row.state or "").strip(" ").lower() == "open"
 
     def _lookup(
-        self,
-        what: str,
-        text: str | None,
-        new: int | None,
-        rows: dict[int, str],
-        blank: str | None,
+        self, what: str, text: str | None, new: int | None, rows: dict[int, str], blank: str | None
     ) -> str:
         if new is not None and new not in rows:
             return "orphan"

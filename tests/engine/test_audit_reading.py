@@ -6,13 +6,7 @@ from collections import Counter
 import pytest
 
 from rollout.engine import audit as audit_module
-from rollout.engine.audit import (
-    MATCHED,
-    AuditResult,
-    auditor,
-    keys_of_pair,
-    mismatching_rows,
-)
+from rollout.engine.audit import MATCHED, AuditResult, auditor, keys_of_pair, mismatching_rows
 from rollout.engine.control import Interrupted
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection, Target

@@ -20,13 +20,7 @@ from tests.engine.actions import (
     worker,
 )
 from tests.engine.samples import BIGINT
-from tests.engine.things import (
-    FILL,
-    LetGoWhenItWaits,
-    counted,
-    legacy_rows,
-    unfilled,
-)
+from tests.engine.things import FILL, LetGoWhenItWaits, counted, legacy_rows, unfilled
 
 
 class TestConflicts:

@@ -248,9 +248,7 @@ def test_a_long_statement_waits_longer_than_a_lock_timeout(
     assert connection.execute(sql.SQL("SELECT {}").format(built)).fetchone() == (True,)
 
 
-def test_what_an_interrupted_build_left_is_cleared_and_built_again(
-    connection: Connection,
-) -> None:
+def test_what_an_interrupted_build_left_is_cleared_and_built_again(connection: Connection) -> None:
     connection.execute("INSERT INTO things (id, kind) VALUES (1, 'a'), (2, 'a')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY things_kind ON things (kind)")

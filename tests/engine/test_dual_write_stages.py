@@ -12,10 +12,7 @@ from rollout.engine import ddl
 from rollout.engine.target import Connection, Target
 from rollout.plan.dual_write_functions import Stage
 from rollout.plan.resolvers import resolver_name
-from tests.engine.actions import (
-    NoControl,
-    audit,
-)
+from tests.engine.actions import NoControl, audit
 from tests.engine.samples import BIGINT, ODD, SAMPLES, Sample
 from tests.engine.test_dual_writes import TRIGGERS, start
 

@@ -13,12 +13,7 @@ from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.names import in_target
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers as triggers_of
-from tests.engine.actions import (
-    NoControl,
-    audit,
-    do_until,
-    run_fill,
-)
+from tests.engine.actions import NoControl, audit, do_until, run_fill
 from tests.engine.samples import BIGINT, Sample
 
 TRIGGERS = triggers_of(BIGINT.plan, BIGINT.table)

@@ -215,10 +215,7 @@ def test_what_is_written_between_freezing_and_dropping_keeps_its_spelling(
     BIGINT.update(app, 1, kind_id=flat)
     BIGINT.insert(app, 3, kind_id=flat, kind="FLAT")
     written = BIGINT.texts(connection)
-    for action in (
-        *BIGINT.plan.forward(drop).actions,
-        *BIGINT.plan.backward(drop).actions,
-    ):
+    for action in (*BIGINT.plan.forward(drop).actions, *BIGINT.plan.backward(drop).actions):
         act(target, connection, BIGINT.plan, 4, action)
     assert BIGINT.texts(connection) == written
 

@@ -160,11 +160,7 @@ class TestNumbers:
         ("constant", "status"), [("MAX_XID_AGE", "throttle"), ("HARD_XID_AGE", "stop")]
     )
     def test_old_transaction_ids_throttle_and_then_stop(
-        self,
-        constant: str,
-        status: str,
-        connection: Connection,
-        monkeypatch: pytest.MonkeyPatch,
+        self, constant: str, status: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert signal(connection, "transaction ids").status == "ok"
         monkeypatch.setattr(health, constant, -1)

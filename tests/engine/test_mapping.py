@@ -123,9 +123,7 @@ def test_a_row_whose_texts_all_get_a_new_name_is_renamed_and_no_row_need_be_writ
     assert audit(target, PLAN).mismatched == 0
 
 
-def test_the_larger_of_two_rows_that_merge_under_a_new_name_is_renamed(
-    mapped: Connection,
-) -> None:
+def test_the_larger_of_two_rows_that_merge_under_a_new_name_is_renamed(mapped: Connection) -> None:
     outcome = decide(mapped, {"House": "Home", "House for sale": "Home"})
     assert outcome.renamed == [("House", "Home")]
     assert outcome.retired == ["House for sale"]
@@ -317,9 +315,7 @@ def test_a_decision_waits_for_no_application_that_holds_the_mapping(
 
 FORMS = ["House", "House for sale", "apt", "Condo", "Condop"]
 DECISIONS = st.dictionaries(
-    st.sampled_from(FORMS),
-    st.sampled_from([*FORMS, "Home", "Flat", "flat", None]),
-    max_size=5,
+    st.sampled_from(FORMS), st.sampled_from([*FORMS, "Home", "Flat", "flat", None]), max_size=5
 )
 
 

@@ -45,10 +45,7 @@ class World:
 
     def pace(self) -> Pace:
         return Pace(
-            settings=lambda: self.settings,
-            look=self.look,
-            clock=lambda: self.now,
-            sleep=self.sleep,
+            settings=lambda: self.settings, look=self.look, clock=lambda: self.now, sleep=self.sleep
         )
 
     def batch(self, pace: Pace, control: NoControl, *, seconds: float = 0.1) -> float:

@@ -3,11 +3,7 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine.repair import (
-    count,
-    examples,
-    refusal_to_repair,
-)
+from rollout.engine.repair import count, examples, refusal_to_repair
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import audit, do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, PARTITIONED, Sample
@@ -120,7 +116,7 @@ class TestAfterTheCutover:
         assert carry_out(connection, repairing(columns=["kind_id"], legacy=["Hut"])) == 2
         assert [BIGINT.name_of(connection, number) for number in range(3)] == ["House"] * 3
         assert [BIGINT.row(connection, number, "kind") for number in range(3)] == [
-            *("House", "Hut", "Hut"),
+            *("House", "Hut", "Hut")
         ]
 
     def test_nothing_tells_what_is_right_once_the_legacy_text_is_gone(

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from rollout.engine.repair import (
-    count,
-)
+from rollout.engine.repair import count
 from rollout.engine.target import Connection, Target
 from rollout.plan.names import in_target
 from tests.engine.actions import do_until

@@ -166,12 +166,7 @@ def test_it_answers_the_same_from_the_mapping_to_the_end_and_back(
     sample.insert(connection, 1, kind="House", state="open")
     do_phase(target, connection, sample.plan, 0)
     decide(
-        connection,
-        sample.plan,
-        sample.kind,
-        {"h": Decision("House")},
-        reviewer="ada",
-        keep=True,
+        connection, sample.plan, sample.kind, {"h": Decision("House")}, reviewer="ada", keep=True
     )
     do_phase(target, connection, sample.plan, 1)
     with pytest.raises(errors.UndefinedFunction):

@@ -18,14 +18,7 @@ from rollout.plan.actions import Fill
 from rollout.plan.names import in_target
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import texts_mean_their_rows
-from tests.engine.actions import (
-    act,
-    do_phase,
-    new_job,
-    prove,
-    undo_phase,
-    work_off,
-)
+from tests.engine.actions import act, do_phase, new_job, prove, undo_phase, work_off
 from tests.engine.conftest import clear
 from tests.engine.rollbacks import (
     KINDS,
@@ -258,13 +251,7 @@ def legacy(rows: Rows) -> dict[str, tuple[Any, ...]]:
 
 
 @settings(max_examples=8)
-@given(
-    before=DECISIONS,
-    during=WRITES,
-    decisions=DECISIONS,
-    between=WRITES,
-    after=WRITES,
-)
+@given(before=DECISIONS, during=WRITES, decisions=DECISIONS, between=WRITES, after=WRITES)
 def test_whatever_is_decided_and_written_each_text_of_the_way_back_means_its_row_or_is_named(
     module_connection: Connection,
     target: Target,

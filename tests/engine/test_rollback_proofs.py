@@ -8,16 +8,7 @@ from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill
 from rollout.plan.archives import archive_name
-from tests.engine.actions import (
-    StopAfter,
-    act,
-    claimed,
-    do_phase,
-    new_job,
-    prove,
-    work_off,
-    worker,
-)
+from tests.engine.actions import StopAfter, act, claimed, do_phase, new_job, prove, work_off, worker
 from tests.engine.rollbacks import (
     ARCHIVE,
     KINDS,

@@ -88,12 +88,7 @@ def test_the_engines_sessions_can_be_told_from_the_applications(target: Target) 
 
 def test_programs_of_postgresql_find_the_target_by_their_environment() -> None:
     target = Target({"dbname": "d", "user": "u", "host": "h", "port": 5433})
-    assert target.environment == {
-        "PGDATABASE": "d",
-        "PGUSER": "u",
-        "PGHOST": "h",
-        "PGPORT": "5433",
-    }
+    assert target.environment == {"PGDATABASE": "d", "PGUSER": "u", "PGHOST": "h", "PGPORT": "5433"}
 
 
 def test_what_libpq_takes_of_the_projects_options_reaches_the_target_and_its_programs(

@@ -50,9 +50,7 @@ def test_a_database_that_is_away_is_unknown(bare: Rollout, monkeypatch: pytest.M
     assert "could not be read" in given.message
 
 
-def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(
-    bare: Rollout,
-) -> None:
+def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(bare: Rollout) -> None:
     rollouts.carry_out(bare, 0)
     assert answer(bare, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ADD currency text")

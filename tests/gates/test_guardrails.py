@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 
 from rollout import gates, runner
 from rollout.gates import Evidence
-from rollout.models import (
-    FlowProbe,
-    PhaseRun,
-    Rollout,
-    RuleState,
-    RunState,
-    WatchedTime,
-)
+from rollout.models import FlowProbe, PhaseRun, Rollout, RuleState, RunState, WatchedTime
 from rollout.plan import plans
 from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.worker.probes import probe_all

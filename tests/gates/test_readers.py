@@ -84,9 +84,7 @@ def status_of_readers(rollout: Rollout) -> str:
     return gates.check_gate(gate, Evidence(rollout, 4)).status
 
 
-def test_console_after_the_cutover_is_no_legacy_reader(
-    committed_db: Database,
-) -> None:
+def test_console_after_the_cutover_is_no_legacy_reader(committed_db: Database) -> None:
     rollouts.load_listings(60)
     rollout = rollouts.the_rollout()
     rollouts.carry_out(rollout, 0, 1, 2)

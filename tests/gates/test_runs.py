@@ -20,13 +20,7 @@ from rollout.models import (
     StepRun,
 )
 from rollout.plan import plans
-from rollout.plan.gates import (
-    AuditClean,
-    BackfillComplete,
-    EarlierPhaseDone,
-    Gate,
-    RehearsalPassed,
-)
+from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, Gate, RehearsalPassed
 from tests import rollouts
 from tests.console import journal
 from tests.rollouts import ADA
@@ -192,10 +186,7 @@ def test_a_clean_audit_after_the_last_change_passes(rollout: Rollout) -> None:
 
 def test_no_audit_at_all_is_pending_and_never_starts(rollout: Rollout) -> None:
     backfilled(rollout)
-    assert answer(AuditClean(), 3, rollout) == (
-        "pending",
-        "No full audit yet. Start one.",
-    )
+    assert answer(AuditClean(), 3, rollout) == ("pending", "No full audit yet. Start one.")
     assert "No full audit yet" in refusal_to_start(rollout, 3)
 
 

@@ -195,9 +195,7 @@ def test_no_order_of_presses_leads_to_a_state_that_is_not_allowed(tiny: Rollout)
     run_state_machine_as_test(
         Presses,
         settings=settings(
-            max_examples=20,
-            stateful_step_count=35,
-            suppress_health_check=list(HealthCheck),
+            max_examples=20, stateful_step_count=35, suppress_health_check=list(HealthCheck)
         ),
     )
 
@@ -217,11 +215,7 @@ def test_every_kind_of_work_has_a_reason_at_each_arrow_and_a_way_to_an_end(
 
 @pytest.mark.parametrize(
     ("model", "states"),
-    [
-        (ScheduledStart, ScheduleState),
-        (Delivery, DeliveryState),
-        (RollbackChain, ChainState),
-    ],
+    [(ScheduledStart, ScheduleState), (Delivery, DeliveryState), (RollbackChain, ChainState)],
 )
 def test_what_no_worker_holds_has_a_reason_at_each_arrow(
     model: type[Model], states: type[TextChoices]

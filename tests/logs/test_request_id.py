@@ -23,11 +23,7 @@ def test_malformed_request_id_is_replaced(given: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "status", "level"),
-    [
-        ("get", 200, logging.DEBUG),
-        ("post", 302, logging.INFO),
-        ("get", 503, logging.ERROR),
-    ],
+    [("get", 200, logging.DEBUG), ("post", 302, logging.INFO), ("get", 503, logging.ERROR)],
 )
 def test_it_holds_for_what_is_logged_meanwhile_and_not_after(
     caplog: pytest.LogCaptureFixture, method: str, status: int, level: int

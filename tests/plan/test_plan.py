@@ -61,10 +61,7 @@ def test_a_change_of_a_translation_changes_the_digest() -> None:
 
 
 def test_every_phase_but_the_first_waits_for_the_one_before_it() -> None:
-    gated = replace(
-        PLAN,
-        phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))),
-    )
+    gated = replace(PLAN, phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))))
     assert gated.gates_of(0) == ()
     assert gated.gates_of(1) == (EarlierPhaseDone(), NoRuleHolds())
     assert gated.gates_of(4) == (EarlierPhaseDone(), NoRuleHolds(), BackfillComplete())

@@ -102,10 +102,7 @@ def decide(name: Literal["type", "status"], meanings: dict[str, str]) -> None:
 def raw(column: str, property_id: UUID) -> Any:
     """What the database holds, read past the models."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f'SELECT "{column}" FROM properties WHERE id = %s',
-            [property_id],
-        )
+        cursor.execute(f'SELECT "{column}" FROM properties WHERE id = %s', [property_id])
         (value,) = cursor.fetchone()
         return value
 

@@ -14,12 +14,7 @@ from django.db import OperationalError, connection
 from properties import catalog
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
-from properties.models import (
-    ExpandedPropertyImage,
-    LegacyProperty,
-    PropertyStatus,
-    PropertyType,
-)
+from properties.models import ExpandedPropertyImage, LegacyProperty, PropertyStatus, PropertyType
 from properties.sample_images import sample_png
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw
@@ -256,11 +251,7 @@ def test_anything_else_is_no_cursor(text: str) -> None:
 def test_facets_count_by_normal_form_under_the_most_frequent_tidy_spelling(db: None) -> None:
     for text in ("loft", "Loft", " Loft", "LOFT", "House", None, " "):
         create(type=text, status="Sold")
-    assert catalog.facets().types == (
-        Facet("Loft", 4),
-        Facet("Unspecified", 2),
-        Facet("House", 1),
-    )
+    assert catalog.facets().types == (Facet("Loft", 4), Facet("Unspecified", 2), Facet("House", 1))
     assert catalog.facets().statuses == (Facet("Sold", 7),)
 
 

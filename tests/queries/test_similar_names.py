@@ -63,9 +63,7 @@ def test_the_longest_name_that_a_text_begins_with_counts() -> None:
     assert suggestion(values, "Multi-family home") == "Multi-family: starts with it"
 
 
-def test_most_frequent_of_too_many_names_are_compared(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_most_frequent_of_too_many_names_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.queries import similar_names
 
     known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]

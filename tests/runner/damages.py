@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from rollout.models import (
-    AuditReport,
-    PhaseRun,
-    RunState,
-)
+from rollout.models import AuditReport, PhaseRun, RunState
 from tests import rollouts
 from tests.processes import wait_until
 

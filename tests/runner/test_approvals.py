@@ -32,11 +32,7 @@ def known(db: None):  # type: ignore[no-untyped-def]
 def signed(known: Known) -> Rollout:
     signed = find_rollout("signed", "production")
     PhaseRun.objects.create(
-        rollout=signed,
-        phase=0,
-        state=RunState.DONE,
-        actor_name="ada",
-        finished_at=timezone.now(),
+        rollout=signed, phase=0, state=RunState.DONE, actor_name="ada", finished_at=timezone.now()
     )
     return signed
 

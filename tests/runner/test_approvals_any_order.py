@@ -139,8 +139,6 @@ class TestAnyOrder(TestCase):
         run_state_machine_as_test(
             Approving,
             settings=settings(
-                max_examples=15,
-                stateful_step_count=15,
-                suppress_health_check=list(HealthCheck),
+                max_examples=15, stateful_step_count=15, suppress_health_check=list(HealthCheck)
             ),
         )

@@ -80,10 +80,7 @@ def test_a_shell_that_waits_is_told_by_the_exit_status_and_the_rows_are_named(
     assert LogEntry.objects.filter(event="rollback failed", message__contains=key).exists()
     assert "type" not in rollouts.ask("SELECT to_jsonb(p) FROM properties AS p LIMIT 1")
     with rollouts.target() as opened:
-        opened.execute(
-            f"UPDATE {ARCHIVE} SET type = %s WHERE id = %s".encode(),
-            [text, key],
-        )
+        opened.execute(f"UPDATE {ARCHIVE} SET type = %s WHERE id = %s".encode(), [text, key])
     runner.retry(contracted, actor=ADA)
     wait_until(lambda: not newest().active, seconds=60)
     assert newest().state == RunState.DONE, newest().error

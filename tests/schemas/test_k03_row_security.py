@@ -94,9 +94,7 @@ def test_row_security_that_is_forced_after_the_preflight_fails_the_backfill_and_
         parcels.audit()
 
 
-def test_row_security_that_does_not_bind_the_tables_owner_changes_nothing(
-    owned: MakeOwned,
-) -> None:
+def test_row_security_that_does_not_bind_the_tables_owner_changes_nothing(owned: MakeOwned) -> None:
     parcels = owned(PARCEL)
     every_row = "SELECT id, status, remark FROM parcel ORDER BY id"
     before = parcels.connection.execute(every_row.encode()).fetchall()

@@ -4,13 +4,7 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
-from tests.schemas import (
-    PARCEL,
-    MakeScenario,
-    assert_refused_at_once,
-    plan_of,
-    table,
-)
+from tests.schemas import PARCEL, MakeScenario, assert_refused_at_once, plan_of, table
 
 DEPOT = """
 CREATE SCHEMA tools;
@@ -64,10 +58,7 @@ def test_a_function_that_only_the_databases_search_path_finds_is_refused_in_phas
     ("made", "expression"),
     [
         ("CREATE DOMAIN tools.short AS text", "({town}::short)::text"),
-        (
-            "CREATE OPERATOR tools.### (FUNCTION = tools.plain, RIGHTARG = text)",
-            "### {town}",
-        ),
+        ("CREATE OPERATOR tools.### (FUNCTION = tools.plain, RIGHTARG = text)", "### {town}"),
     ],
 )
 def test_a_type_or_an_operator_is_looked_up_as_a_trigger_does(

@@ -8,13 +8,7 @@ import pytest
 from rollout import plan as r
 from rollout.engine.introspections import introspect
 from rollout.engine.target import Target
-from tests.schemas import (
-    PARCEL,
-    MakeScenario,
-    assert_refused_at_once,
-    plan_of,
-    table,
-)
+from tests.schemas import PARCEL, MakeScenario, assert_refused_at_once, plan_of, table
 
 ENTRY = "CREATE TABLE entry (id bigint PRIMARY KEY, level text);"
 ENTRIES = plan_of(

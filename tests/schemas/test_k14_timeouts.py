@@ -56,8 +56,7 @@ def test_a_statement_of_a_step_outlasts_what_cuts_the_roles_sessions_off(
     slow.write_text(f"-- rollout: phase: 1\n{HEAD}DO $$ BEGIN PERFORM pg_sleep(1.2); END $$;\n")
     steps = r.SqlFiles(tmp_path).of_phase(1)
     parcels = scenario(
-        PARCEL + set_for('DATABASE "{database}"', {limit: "1s"}),
-        plan_of(STATUS, extra={1: steps}),
+        PARCEL + set_for('DATABASE "{database}"', {limit: "1s"}), plan_of(STATUS, extra={1: steps})
     )
     assert parcels.check() == []
     parcels.carry_out(0, 1)

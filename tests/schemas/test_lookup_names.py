@@ -10,14 +10,7 @@ from rollout.engine.mapping import CannotDecide, Decision
 from rollout.engine.target import Target
 from rollout.plan import Column
 from tests.engine.actions import do_phase
-from tests.schemas import (
-    PARCEL,
-    STATUS,
-    MakeScenario,
-    RefusedByPreflight,
-    Scenario,
-    plan_of,
-)
+from tests.schemas import PARCEL, STATUS, MakeScenario, RefusedByPreflight, Scenario, plan_of
 
 RULES = {
     "ALTER TABLE parcel_statuses ADD CONSTRAINT no_slash CHECK (name NOT LIKE '%/%')": (
@@ -160,10 +153,7 @@ def test_texts_whose_lookup_rows_are_refused_are_named_before_phase_2_changes_an
         parcels.take_back(2)
         parcels.application(away)
     tried = parcels.item(2, REFUSED)
-    assert (tried.level, tried.evidence) == (
-        "pass",
-        "parcel_statuses: 5 new rows tested",
-    )
+    assert (tried.level, tried.evidence) == ("pass", "parcel_statuses: 5 new rows tested")
     parcels.application(next(iter(RULES_OF_PHASE_1)))
     decide(parcels, "on the way", keep=True)
     sent = {"sent / shipped": Decision("on the way")}

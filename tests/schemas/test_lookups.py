@@ -8,15 +8,7 @@ from psycopg import errors
 
 from rollout.checks.plans import check_plan
 from rollout.plan import AddForeignKey, Column
-from tests.schemas import (
-    PARCEL,
-    STATUS,
-    MakeScenario,
-    RefusedByPreflight,
-    Scenario,
-    plan_of,
-    table,
-)
+from tests.schemas import PARCEL, STATUS, MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 
 def test_a_foreign_key_is_checked_when_the_applications_transaction_ends(
@@ -66,12 +58,7 @@ def test_a_foreign_key_has_the_name_that_the_plan_gives_it(
     ],
 )
 def test_ids_have_the_type_of_the_projects_keys_unless_the_plan_names_one(
-    newest: object,
-    scenario: MakeScenario,
-    settings: Any,
-    auto_field: str,
-    key: Any,
-    type_: str,
+    newest: object, scenario: MakeScenario, settings: Any, auto_field: str, key: Any, type_: str
 ) -> None:
     settings.DEFAULT_AUTO_FIELD = auto_field
     made = scenario(PARCEL, plan_of(replace(STATUS, key=key)))

@@ -8,14 +8,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from rollout.engine import ddl
-from rollout.models import (
-    DatabaseSample,
-    Delivery,
-    Heartbeat,
-    LogEntry,
-    Measurement,
-    Rollout,
-)
+from rollout.models import DatabaseSample, Delivery, Heartbeat, LogEntry, Measurement, Rollout
 from rollout.plan import CreateMaterializedView, plans
 from rollout.plan.actions import Statement
 from tests import rollouts

@@ -7,14 +7,7 @@ import pytest
 from django.utils import timezone
 
 from rollout.journal.heartbeats import liveness_of
-from rollout.models import (
-    AuditReport,
-    Environment,
-    EnvironmentState,
-    PhaseRun,
-    Rollout,
-    Snapshot,
-)
+from rollout.models import AuditReport, Environment, EnvironmentState, PhaseRun, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.watchdog import sampled_audits
 from tests import rollouts

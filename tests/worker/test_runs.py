@@ -163,9 +163,7 @@ def test_rollback_that_fails_is_told_as_a_rollback(
     assert entry.message == "Rollback of phase 1 failed. no"
 
 
-def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(
-    properties: Rollout,
-) -> None:
+def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(properties: Rollout) -> None:
     run = rollouts.carry_out(properties, 0, 1)
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
     StepRun.objects.filter(run=run).update(state="running", actions_done=0, result="")
@@ -240,9 +238,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
             audit = runs.RunJob._audit
             go_on = threading.Event()
             patch.setattr(
-                runs.RunJob,
-                "_audit",
-                lambda self, held: (go_on.wait(120), audit(self, held))[1],
+                runs.RunJob, "_audit", lambda self, held: (go_on.wait(120), audit(self, held))[1]
             )
             begin_work(worker)
             wait_until(lambda: reached.exists())

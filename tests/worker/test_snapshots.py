@@ -187,10 +187,7 @@ def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
 ) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
-        "snapshots": {
-            "BACKEND": "tests.storages.FullStorage",
-            "OPTIONS": {"location": tmp_path},
-        },
+        "snapshots": {"BACKEND": "tests.storages.FullStorage", "OPTIONS": {"location": tmp_path}},
     }
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED

@@ -61,10 +61,7 @@ def test_many_rollouts_can_be_filtered_and_take_no_more_queries_than_a_few(
 ) -> None:
     def opened(environments: int, **query: str) -> tuple[str, int]:
         there = {f"copy-{n}": "default" for n in range(environments - 1)}
-        settings.ROLLOUT = {
-            **settings.ROLLOUT,
-            "ENVIRONMENTS": {"production": "default", **there},
-        }
+        settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": {"production": "default", **there}}
         text_of(lead, "/rollout/")  # Creates those that are new.
         queries = journal.queries_of(lambda: text_of(lead, "/rollout/", **query))
         return text_of(lead, "/rollout/", **query), queries

@@ -12,11 +12,7 @@ from rollout.engine.target import Connection, Target, install
 from tests.engine.own_server import replica_of, server
 from tests.engine.samples import BIGINT
 
-SETTINGS = {
-    "max_prepared_transactions": "3",
-    "autovacuum_naptime": "1s",
-    "wal_level": "replica",
-}
+SETTINGS = {"max_prepared_transactions": "3", "autovacuum_naptime": "1s", "wal_level": "replica"}
 
 
 @dataclass(frozen=True)
