@@ -20,7 +20,7 @@ from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
 from rollout.telemetry.signals import application_signals
 
-# With more, neighbouring samples are averaged.
+# With more, neighbouring samples are put together.
 MAX_SAMPLES = 120
 RECENT_SECONDS = 30
 
@@ -261,9 +261,7 @@ def recent_speed(measured: Sequence[Sample], *, began: datetime, now: datetime) 
     """
     if not measured:
         return None
-    if len(measured) >= MAX_SAMPLES:
-        return measured[-1].rows_per_second
-    since = now - timedelta(seconds=RECENT_SECONDS)
+    since = now - timedelta(seconds=max(RECENT_SECONDS, 2 * measured[-1].seconds))
     recent = [sample for sample in measured if sample.at >= since]
     if not recent:
         return None

@@ -12,6 +12,10 @@
   const nearest = (all, x) =>
     all.reduce((best, column, at) => (Math.abs(column.x - x) < Math.abs(all[best].x - x) ? at : best), 0);
 
+  const nameOf = (box) => {
+    const svg = box.querySelector("svg");
+    return (svg.getAttribute("aria-label") ?? svg.querySelector("title").textContent).split(/[;,.]/)[0];
+  };
   const boxes = (section) => section.querySelectorAll(".plot-box");
   const hide = (box) => box.querySelector(".reading").classList.remove("shown");
   const put = (box, at, all = columns(box)) => {
@@ -75,7 +79,7 @@
       if (fresh) prepare(box);
       const { slider } = box.parts;
       const last = fresh || Number(slider.value) >= Number(slider.max);
-      slider.setAttribute("aria-label", `Values by time: ${box.querySelector("svg").getAttribute("aria-label").split(/[;.]/)[0]}`);
+      slider.setAttribute("aria-label", `Values by time: ${nameOf(box)}`);
       put(box, last ? all.length - 1 : Math.min(Number(slider.value), all.length - 1), all);
     }
   };

@@ -2,23 +2,19 @@
 
 import pytest
 
-from rollout.engine.samples import BUCKET_SECONDS, Sampler, losses_of, samples_of
+from rollout.engine.samples import (
+    BUCKET_SECONDS,
+    COARSE_BUCKET_SECONDS,
+    Sampler,
+    losses_of,
+    samples_of,
+)
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import new_job, work_off
 from tests.engine.things import FILL, counted, legacy_rows
 
 
-def in_one_bucket(connection: Connection) -> None:
-    """Start early in a bucket, so that its end does not come in between."""
-    connection.execute(
-        "SELECT pg_sleep(CASE WHEN left_over < 1 THEN left_over ELSE 0 END) FROM (SELECT"
-        " %(size)s - mod(extract(epoch FROM clock_timestamp()), %(size)s) AS left_over) AS s",
-        {"size": BUCKET_SECONDS},
-    )
-
-
 def test_what_several_workers_do_in_the_same_moments_is_added_up(connection: Connection) -> None:
-    in_one_bucket(connection)
     for _worker in range(2):
         lost: dict[str, float] = {"lag": 5.0}
         sampler = Sampler(connection, 1, lost)
@@ -30,11 +26,12 @@ def test_what_several_workers_do_in_the_same_moments_is_added_up(connection: Con
         sampler.add(1, 0, 0.0)
         lost["lag"] += 0.5
         sampler.flush()
-    (sample,) = samples_of(1).ask(connection)
-    assert (sample.scanned, sample.updated) == (222, 140)
-    assert sample.working_seconds == pytest.approx(1.5)
-    assert sample.lost_seconds == pytest.approx(7.0)
-    assert sample.rows_per_second == pytest.approx(222 / BUCKET_SECONDS)
+    samples = samples_of(1).ask(connection)
+    assert sum(s.scanned for s in samples) == 222
+    assert sum(s.updated for s in samples) == 140
+    assert sum(s.working_seconds for s in samples) == pytest.approx(1.5)
+    assert sum(s.lost_seconds for s in samples) == pytest.approx(7.0)
+    assert sum(s.rows_per_second * s.seconds for s in samples) == pytest.approx(222)
     first, second = losses_of(1).ask(connection)
     assert (first.signal, second.signal) == ("lag", "WAL")
     assert first.seconds == pytest.approx(5.0)
@@ -58,10 +55,35 @@ def test_a_job_has_samples_of_its_own_in_order_of_time_and_no_more_than_asked_fo
         " FROM generate_series(1, 300) AS n"
     )
     samples = samples_of(7, most=100).ask(connection)
-    assert len(samples) == 100
+    assert len(samples) == 76
+    assert {s.seconds for s in samples} == {20}
     assert [s.at for s in samples] == sorted(s.at for s in samples)
-    assert [s.scanned for s in samples[:2]] == [2, 5]
+    assert [s.scanned for s in samples[:2]] == [1 + 2 + 3, 4 + 5 + 6 + 7]
+    assert sum(s.scanned for s in samples) == 300 * 301 / 2
     assert samples_of(8).ask(connection) == []
+
+
+def test_a_job_of_ten_seconds_has_a_sample_for_each_and_a_long_one_stores_coarser_ones(
+    connection: Connection,
+) -> None:
+    connection.execute(
+        "INSERT INTO rollout.samples SELECT 7, to_timestamp(n), 10, 0, 1, 0"
+        " FROM generate_series(101, 110) AS n"
+    )
+    assert [s.seconds for s in samples_of(7).ask(connection)] == [1] * 10
+    connection.execute(
+        "INSERT INTO rollout.samples VALUES (8, now() - interval '9 minutes', 1, 1, 1, 0),"
+        " (9, now() - interval '11 minutes', 1, 1, 1, 0)"
+    )
+    for job in (8, 9):
+        sampler = Sampler(connection, job, {})
+        sampler.add(1, 1, 0.1)
+        sampler.flush()
+    row = connection.execute("SELECT max(at) AS at FROM rollout.samples WHERE job = 9").fetchone()
+    assert row is not None
+    assert row[0].timestamp() % COARSE_BUCKET_SECONDS == 0
+    assert samples_of(8).ask(connection)[-1].seconds == 5
+    assert BUCKET_SECONDS == 1
 
 
 def test_the_samples_of_a_whole_pass_add_up_to_its_counters(

@@ -16,7 +16,7 @@ def after(seconds: float) -> datetime:
 
 
 def sample(second: float, scanned: int = 5000, worked: float = 4.0) -> Sample:
-    return Sample(after(second), scanned, scanned, worked, 0.0)
+    return Sample(after(second), scanned, scanned, worked, 0.0, 5)
 
 
 def left(rows: float, recent: float | None, *signals: Status) -> TimeLeft | None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
-from rollout.engine.samples import BUCKET_SECONDS, Sample
-from rollout.queries.progress import MAX_SAMPLES
+from rollout.engine.samples import Sample
 from rollout.telemetry.operation_stats import Point
 
 # Minimum length of a plot, so that a single sample is a bar and not a wall.
-MIN_PLOT_SECONDS = 60
-# Shorter losses are clock noise.
+MIN_PLOT_SECONDS = 10
+# Shorter losses, and shorter stretches, are clock noise.
 MIN_LOSS_SECONDS = 0.05
-_MIN_SPAN_SECONDS = BUCKET_SECONDS / 2
+# Of a sample; shorter stretches cannot tell a speed.
+_MIN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -133,32 +133,26 @@ def spans_of(
 
     The bucket that is still being filled is left out.
     """
-    if len(samples) >= MAX_SAMPLES:
-        return _merged(samples)
     until = ended or now
     spans = [_cut(sample, began, until) for sample in samples]
-    if ended is None and spans and samples[-1].at + timedelta(seconds=BUCKET_SECONDS) > now:
+    if ended is None and spans and samples[-1].at + timedelta(seconds=samples[-1].seconds) > now:
         spans.pop()
+    shortest = samples[0].seconds * _MIN_SHARE if samples else 0.0
     # A stretch too short to tell a speed counts with its neighbour.
-    if len(spans) > 1 and spans[0].seconds < _MIN_SPAN_SECONDS and spans[0].end == spans[1].start:
+    if len(spans) > 1 and spans[0].seconds < shortest and spans[0].end == spans[1].start:
         spans[:2] = [_joined(spans[0], spans[1])]
-    if (
-        len(spans) > 1
-        and spans[-1].seconds < _MIN_SPAN_SECONDS
-        and spans[-2].end == spans[-1].start
-    ):
+    if len(spans) > 1 and spans[-1].seconds < shortest and spans[-2].end == spans[-1].start:
         spans[-2:] = [_joined(spans[-2], spans[-1])]
     return spans
 
 
 def _cut(sample: Sample, began: datetime, until: datetime) -> Span:
     start = max(sample.at, began)
-    end = min(sample.at + timedelta(seconds=BUCKET_SECONDS), until)
+    end = min(sample.at + timedelta(seconds=sample.seconds), until)
     seconds = (end - start).total_seconds()
-    if seconds < 1:
-        # Less than the time between two writes of a sample; or the clocks of web server and
-        # database disagree.
-        start, seconds = sample.at, float(BUCKET_SECONDS)
+    if seconds < MIN_LOSS_SECONDS:
+        # The clocks of web server and database disagree.
+        start, seconds = sample.at, sample.seconds
     return Span(
         start,
         seconds,
@@ -178,27 +172,6 @@ def _joined(first: Span, second: Span) -> Span:
         first.working_seconds + second.working_seconds,
         first.lost_seconds + second.lost_seconds,
     )
-
-
-def _merged(samples: Sequence[Sample]) -> list[Span]:
-    """Samples of which each stands for many buckets, up to the next one."""
-    spans = []
-    seconds = float(BUCKET_SECONDS)
-    for sample, after in zip(samples, [*samples[1:], None], strict=True):
-        if after is not None:
-            seconds = (after.at - sample.at).total_seconds()
-        buckets = seconds / BUCKET_SECONDS
-        spans.append(
-            Span(
-                sample.at,
-                seconds,
-                sample.scanned * buckets,
-                sample.updated * buckets,
-                sample.working_seconds * buckets,
-                sample.lost_seconds * buckets,
-            )
-        )
-    return spans
 
 
 def _slow(spans: Sequence[Span]) -> list[tuple[datetime, datetime]]:

@@ -6,7 +6,6 @@ from django.template.loader import render_to_string
 from rollout.console.charts.bars import Chart, chart_of, spans_of
 from rollout.console.charts.lines import round_above
 from rollout.engine.samples import Sample
-from rollout.queries.progress import MAX_SAMPLES
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LATE = NOON + timedelta(days=1)
@@ -16,8 +15,8 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def sample(second: float, scanned: int = 5000, lost: float = 0.0) -> Sample:
-    return Sample(after(second), scanned, scanned - 10, 4.0, lost)
+def sample(second: float, scanned: int = 5000, lost: float = 0.0, *, seconds: float = 5) -> Sample:
+    return Sample(after(second), scanned, scanned - 10, 4.0, lost, seconds)
 
 
 def chart(*samples: Sample, ended: datetime | None = LATE) -> Chart:
@@ -35,34 +34,41 @@ def drawn(chart: Chart | None, *, done: bool = False) -> str:
 def test_without_a_sample_there_is_a_word_and_no_chart() -> None:
     assert chart_of([], began=NOON, ended=None, now=NOON) is None
     assert "<svg" not in drawn(None)
-    assert "about 5 seconds" in drawn(None)
+    assert "about 2 seconds" in drawn(None)
     assert "No throughput samples" in drawn(None, done=True)
 
 
-def test_one_sample_is_a_bar_in_a_minute() -> None:
+def test_one_sample_is_a_bar_and_no_wall() -> None:
     drawing = chart(sample(0))
-    assert drawing.end - drawing.start == timedelta(seconds=60)
+    assert drawing.end - drawing.start == timedelta(seconds=10)
     (bar,) = drawing.bars
-    assert (bar.x, bar.width) == ("0.000%", "8.333%")
+    assert (bar.x, bar.width) == ("0.000%", "50.000%")
     assert bar.span.rows_per_second == 1000
     assert (drawing.top, drawing.half, bar.height) == (1000, 500, "100.000%")
     text = drawn(drawing)
     assert text.count('class="area" x=') == 1
-    for shown in ("rows/s", "Time, UTC", "12:00:00", "12:01:00", "1,000"):
+    for shown in ("rows/s", "Time, UTC", "12:00:00", "12:00:10", "1,000"):
         assert shown in text
     assert "Throttled or paused" not in text
     assert 'style="' not in text
 
 
-def test_as_many_samples_as_there_may_be_fill_the_plot() -> None:
-    # Put together from an hour of buckets: each stands for six of them.
-    many = chart(*(sample(30 * n, 5000 + n) for n in range(MAX_SAMPLES)))
+def test_samples_of_half_a_minute_fill_the_plot_of_an_hour() -> None:
+    many = chart(*(sample(30 * n, 30_000 + n, seconds=30) for n in range(120)))
     assert len(many.bars) == 120
     assert many.end - many.start == timedelta(hours=1)
     assert {bar.width for bar in many.bars} == {"0.833%"}
     assert many.bars[0].span.rows_per_second == 1000
     assert many.bars[0].span.rows == 30_000
     assert drawn(many).count('class="area" x=') == 120
+
+
+def test_a_job_of_ten_seconds_has_ten_bars() -> None:
+    samples = [sample(n, 100 * n, seconds=1) for n in range(10)]
+    drawing = chart(*samples, ended=after(9.6))
+    assert len(drawing.bars) == 10
+    assert drawing.highest == pytest.approx(900 / 0.6)
+    assert "12:00:08 UTC\n800 rows/s</title>" in drawn(drawing, done=True)
 
 
 def test_a_bucket_that_is_still_being_filled_is_left_out() -> None:
@@ -87,13 +93,13 @@ def test_a_stretch_too_short_to_tell_a_speed_counts_with_its_neighbour() -> None
 def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
     slowed = chart(sample(0), sample(5, lost=3), sample(10, lost=2), sample(15), sample(20, lost=1))
     assert [(band.x, band.width) for band in slowed.bands] == [
-        ("8.333%", "16.667%"),
-        ("33.333%", "8.333%"),
+        ("20.000%", "40.000%"),
+        ("80.000%", "20.000%"),
     ]
     text = drawn(slowed)
     assert text.count('fill="url(#hatch)"') == 3
     assert "Throttled or paused by a health signal" in text
-    assert "12:00:05 UTC: 1,000 rows/s, throttled" in text
+    assert "12:00:05 UTC\n1,000 rows/s, throttled" in text
 
 
 def test_a_loss_that_only_a_clock_notices_is_none() -> None:
@@ -102,7 +108,7 @@ def test_a_loss_that_only_a_clock_notices_is_none() -> None:
 
 def test_a_job_that_was_held_is_marked_over_the_gap_that_it_left() -> None:
     held = chart(sample(0), sample(30, lost=26))
-    assert [(band.x, band.width) for band in held.bands] == [("15.000%", "43.333%")]
+    assert [(band.x, band.width) for band in held.bands] == [("25.714%", "74.286%")]
 
 
 def test_a_clock_that_disagrees_does_no_harm() -> None:

@@ -64,7 +64,7 @@ def test_a_job_whose_blocks_are_done_is_in_its_final_sweep(
     a_lane(job, next_block=1000, done=True)
     text = text_of(viewer, page_of(job))
     assert "Final sweep" in text
-    assert "about" not in text[text.index('id="live"') : text.index('id="pace"')]
+    assert "about" not in text[text.index('id="live"') : text.index('id="plot"')]
 
 
 def test_a_finished_job_shows_its_totals_and_stops_asking(rollout: Rollout, lead: Client) -> None:
@@ -82,6 +82,32 @@ def test_a_finished_job_shows_its_totals_and_stops_asking(rollout: Rollout, lead
     assert 'id="live" data-live' not in text
     assert 'id="verb-' not in text
     assert 'id="set-pace"' not in text
+
+
+def test_a_failed_job_says_why_and_what_to_do_next(rollout: Rollout, viewer: Client) -> None:
+    job = a_job(rollout, "failed")
+    run = job.step_run.run
+    text = text_of(viewer, page_of(job))
+    assert "Retry the phase: the job continues from its last checkpoint." in text
+    run.error, run.advice = "no such <kind>", "Map the value first."
+    run.save()
+    text = text_of(viewer, page_of(job))
+    for shown in (
+        "no such &lt;kind&gt;",
+        "Map the value first.",
+        f'href="{journal.PAGE}phases/2/"',
+    ):
+        assert shown in text
+
+
+def test_how_a_job_was_planned_stands_behind_rows_chart_and_signals(
+    rollout: Rollout, engineer: Client
+) -> None:
+    text = text_of(engineer, page_of(a_job(rollout)))
+    places = [text.index(f'id="{name}"') for name in ("live", "plot", "health", "pace")]
+    assert [*places, text.index("<summary>Execution plan")] == sorted(
+        [*places, text.index("<summary>Execution plan")]
+    )
 
 
 def test_a_paused_job_can_be_resumed_and_stops_asking(rollout: Rollout, engineer: Client) -> None:
