@@ -6,7 +6,7 @@ which one that is; what stands above the text of a time (its title) is in UTC.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -249,10 +249,20 @@ def time_of_day(moment: datetime) -> str:
 
 def day_and_time(moment: datetime, *, now: datetime | None = None) -> str:
     """``14:03:22`` today, ``3 Nov 14:03`` on another day; the zone stands elsewhere."""
-    local = timezone.localtime(moment)
-    if local.date() == timezone.localdate(now):
-        return f"{local:%H:%M:%S}"
-    return f"{local.day} {local:%b %H:%M}"
+    return times_of_day(now=now)(moment)
+
+
+def times_of_day(*, now: datetime | None = None) -> Callable[[datetime], str]:
+    """``day_and_time`` for many moments: the zone and the day are asked for once."""
+    here, today = timezone.get_current_timezone(), timezone.localdate(now)
+
+    def text(moment: datetime) -> str:
+        local = moment.astimezone(here)
+        if local.date() == today:
+            return f"{local:%H:%M:%S}"
+        return f"{local.day} {local:%b %H:%M}"
+
+    return text
 
 
 def moment(text: str) -> datetime | None:

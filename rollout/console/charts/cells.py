@@ -9,11 +9,11 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.characters import marked
-from rollout.console.charts.crosstabs import Share
+from rollout.console.charts.crosstabs import Cell, Share
 from rollout.console.charts.lines import Plot
 from rollout.console.charts.marks import Mark
-from rollout.console.charts.matrices import Box
-from rollout.console.formats import day_and_time, figure, number, zone
+from rollout.console.charts.matrices import Box, Row
+from rollout.console.formats import day_and_time, figure, number, times_of_day, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
@@ -56,25 +56,69 @@ def category(share: Share) -> SafeString:
     )
 
 
-def box(context: Context, box: Box) -> SafeString:
-    """A cell of the matrix; it leads to its rows."""
+def _to_cells(context: Context) -> str:
+    """The address of a cell's rows on this page, up to the cell's place."""
+    query = querystring(context, cell=None, column=None, category=None, after=None)
+    return f"{query}&cell=" if len(query) > 1 else "?cell="
+
+
+def pairs(context: Context, cells: Iterable[Cell]) -> SafeString:
+    """Pairs of legacy and new value with their category; each leads to its rows."""
+    to = _to_cells(context)
+    return format_html_join(
+        "",
+        '<li><span class="pair">{} <span aria-hidden="true">→</span>'
+        '<span class="visually-hidden">has</span> {}</span>{}'
+        '<a class="number" href="{}{}#mismatches">{} row{}</a></li>',
+        (
+            (
+                *(value(cell.legacy), value(cell.new), category(cell.share)),
+                *(to, cell.place, number(cell.rows), "" if cell.rows == 1 else "s"),
+            )
+            for cell in cells
+        ),
+    )
+
+
+def spellings(context: Context, cells: Iterable[Cell]) -> SafeString:
+    """The legacy values of a new one with their rows; each leads to them."""
+    to = _to_cells(context)
+    return format_html_join(
+        "",
+        ' <a title="{}" href="{}{}#mismatches">{} <span class="muted number">{}</span></a>',
+        (
+            (cell.share.label, to, cell.place, value(cell.legacy), number(cell.rows))
+            for cell in cells
+        ),
+    )
+
+
+def boxes(context: Context, row: Row, has_others: bool) -> SafeString:
+    """The cells of a row of the matrix; each leads to its rows."""
+    to = _to_cells(context)
+    every = [*row.boxes, row.others] if has_others else row.boxes
+    return format_html_join("", "{}", ((_box(box, to),) for box in every))
+
+
+def _box(box: Box, to: str) -> SafeString:
     if not box.rows or box.worst is None:
         return _NOTHING
-    share = box.worst.share
-    query = querystring(context, cell=box.worst.place, column=None, category=None, after=None)
+    share, place = box.worst.share, box.worst.place
     if not box.bad:
         look = "exact" if share.name == "ok" else "same"
         return format_html(
-            '<td class="number {}"><a href="{}#mismatches">{}</a></td>',
+            '<td class="number {}"><a href="{}{}#mismatches">{}</a></td>',
             look,
-            query,
+            to,
+            place,
             number(box.rows),
         )
     others = " and others" if len(box.cells) > 1 else ""
     return format_html(
-        '<td class="number bad"><a href="{}#mismatches">{}{}</a>'
+        '<td class="number bad"><a href="{}{}#mismatches">{}{}</a>'
         '<span class="what">{}{}</span></td>',
-        query,
+        to,
+        place,
         _FAILED,
         number(box.rows),
         share.label,
@@ -84,14 +128,15 @@ def box(context: Context, box: Box) -> SafeString:
 
 def rows_of_numbers(numbers: Iterable[tuple[datetime, Sequence[float | None]]]) -> SafeString:
     """The rows of a table of numbers by time."""
-    rows = ((day_and_time(at), _CELLS.join(map(figure, values))) for at, values in numbers)
+    text = times_of_day()
+    rows = ((text(at), _CELLS.join(map(figure, values))) for at, values in numbers)
     # Nothing but what is made of numbers and times.
     return mark_safe("".join(_ROW.format(*row) for row in rows))  # noqa: S308
 
 
 def columns(plot: Plot) -> SafeString:
     """Where a pointer finds the values of a plot: a title over the whole height for each moment."""
-    here, suffix = zone(), plot.suffix
+    here, suffix, text = zone(), plot.suffix, times_of_day()
     names = [escape(name) for name, _ in plot.lines]
     return mark_safe(  # noqa: S308  made of escaped names, numbers and times
         "".join(
@@ -100,7 +145,7 @@ def columns(plot: Plot) -> SafeString:
                 f"{column.width:.2f}",
                 "\n".join(
                     [
-                        f"{day_and_time(column.at)} {here}",
+                        f"{text(column.at)} {here}",
                         *(
                             f"{name} {figure(value)}{suffix}"
                             for name, value in zip(names, column.values, strict=True)
