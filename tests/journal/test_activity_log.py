@@ -1,14 +1,13 @@
 """The audit log takes entries, gives none back, and shows where somebody got behind its back."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 
 from rollout.journal import activity_log
@@ -16,6 +15,7 @@ from rollout.journal.events import Event
 from rollout.models import LogEntry
 from tests import rollouts
 from tests.servers import Database
+from tests.threads import at_once
 
 
 def write(entries: int, *, actor: str = "ada") -> list[LogEntry]:
@@ -158,27 +158,6 @@ def test_an_entry_goes_with_the_transaction_it_tells_of(db: None) -> None:
         transaction.set_rollback(True)
     write(1)
     assert (activity_log.verify().entries, activity_log.verify().broken) == (2, None)
-
-
-def at_once(*actions: Callable[[], object]) -> None:
-    barrier = threading.Barrier(len(actions))
-    errors: list[BaseException] = []
-
-    def act(action: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            action()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=act, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 def test_writers_at_the_same_moment_keep_one_chain(committed_db: Database) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -14,34 +15,25 @@ from rollout.worker import leases
 from tests import rollouts
 from tests.processes import wait_until
 from tests.rollouts import ADA, Person
+from tests.threads import at_once
 
 
-def at_once(*presses: Callable[[], PhaseRun]) -> list[PhaseRun | str]:
-    """Press from as many threads, each with its own connection; what each was told."""
-    barrier = threading.Barrier(len(presses))
-    outcomes: list[PhaseRun | str] = []
+def outcome_of(press: Callable[[], PhaseRun]) -> PhaseRun | str:
+    """The run that a press starts, or why it is refused."""
+    try:
+        return press()
+    except runner.Refused as refusal:
+        return str(refusal)
 
-    def press(verb: Callable[[], PhaseRun]) -> None:
-        try:
-            barrier.wait()
-            outcomes.append(verb())
-        except runner.Refused as refusal:
-            outcomes.append(str(refusal))
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=press, args=(verb,)) for verb in presses]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
+def presses_at_once(*presses: Callable[[], PhaseRun]) -> list[PhaseRun | str]:
+    return at_once(*(partial(outcome_of, press) for press in presses))
 
 
 def test_leads_who_press_start_at_the_same_moment_start_it_once(tiny: Rollout) -> None:
     for _ in range(5):
         PhaseRun.objects.all().delete()
-        outcomes = at_once(
+        outcomes = presses_at_once(
             *(lambda who=who: runner.start(tiny, 0, actor=Person(who)) for who in "abcd")
         )
         runs = [answer for answer in outcomes if isinstance(answer, PhaseRun)]
@@ -55,7 +47,7 @@ def test_leads_who_press_start_at_the_same_moment_start_it_once(tiny: Rollout) -
 
 def test_a_start_and_a_rollback_at_the_same_moment_do_not_both_happen(tiny: Rollout) -> None:
     rollouts.carry_out(tiny, 0)
-    outcomes = at_once(
+    outcomes = presses_at_once(
         lambda: runner.start(tiny, 1, actor=ADA), lambda: runner.roll_back(tiny, 0, actor=ADA)
     )
     assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
@@ -65,7 +57,7 @@ def test_leads_who_resume_at_the_same_moment_queue_it_once(tiny: Rollout) -> Non
     run = runner.start(tiny, 0, actor=ADA)
     rollouts.lose_the_queue()
     runner.pause(tiny, actor=ADA)
-    outcomes = at_once(*(lambda: runner.resume(tiny, actor=ADA) for _ in range(3)))
+    outcomes = presses_at_once(*(lambda: runner.resume(tiny, actor=ADA) for _ in range(3)))
     assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
     assert [message.arguments for message in rollouts.queued()] == [(run.pk, run.token)]
 

@@ -1,10 +1,8 @@
 """Rollbacks of several phases at once: started by a person, continued by workers and watchdog."""
 
-import threading
 from dataclasses import replace
 
 import pytest
-from django.db import connection
 
 from rollout import runner
 from rollout.models import (
@@ -23,7 +21,8 @@ from rollout.watchdog import rollback_chains
 from rollout.worker.runs import RunJob
 from tests import rollouts
 from tests.rollouts import ADA, TINY, Person
-from tests.runner.test_phases import at_once, refused
+from tests.runner.test_phases import presses_at_once, refused
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_what_was_read_is_what_is_rolled_back_be_it_one_phase_or_all(done: Rollo
         runner.roll_back_to(done, 0, seen=seen, actor=ADA)
     assert "Phase 4 has not run" in refused(lambda: runner.roll_back_to(done, 3, actor=ADA))
     assert "no phase 9" in refused(lambda: runner.roll_back_to(done, 8, actor=ADA))
-    outcomes = at_once(
+    outcomes = presses_at_once(
         *(lambda who=who: runner.roll_back_to(done, -1, actor=Person(who)) for who in "abc")
     )
     assert sum(isinstance(answer, PhaseRun) for answer in outcomes) == 1
@@ -105,20 +104,7 @@ def test_between_two_rollbacks_only_the_next_begins_and_it_does_once(done: Rollo
     assert refused(lambda: runner.start(done, 4, actor=rollouts.prepare(done, 4))) == reason
     assert refused(lambda: runner.roll_back(done, 3, actor=ADA)) == reason
     assert refused(lambda: runner.roll_back_to(done, 0, actor=ADA)) == reason
-    barrier = threading.Barrier(5)
-
-    def look() -> None:
-        try:
-            barrier.wait()
-            rollback_chains.continue_all()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=look) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[rollback_chains.continue_all] * 5)
     assert rolled_back() == [(4, "done"), (3, "queued")]
     assert len(rollouts.queued()) == 1
     assert LogEntry.objects.get(event="rollback started", phase=3).source == "watchdog"

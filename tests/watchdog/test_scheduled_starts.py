@@ -2,13 +2,11 @@
 
 import os
 import signal
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from rollout import runner
@@ -22,6 +20,7 @@ from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, TINY, Person
 from tests.servers import Database
+from tests.threads import at_once
 
 HOUR = timedelta(hours=1)
 
@@ -53,19 +52,7 @@ def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> No
 
 def test_two_that_look_at_once_start_it_once(tiny: Rollout) -> None:
     its_time_has_come(schedule(tiny))
-    barrier, counts = threading.Barrier(4), []
-
-    def look() -> None:
-        barrier.wait()
-        counts.append(scheduled_starts.start_due())
-        connection.close()
-
-    threads = [threading.Thread(target=look) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(counts) == 1
+    assert sum(at_once(*[scheduled_starts.start_due] * 4)) == 1
     assert tiny.runs.count() == 1
 
 

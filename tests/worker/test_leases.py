@@ -1,11 +1,10 @@
 """A worker's hold on a run: alive beside the work, and lost for good once another has it."""
 
-import threading
 from collections.abc import Iterator
+from functools import partial
 
 import psycopg
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from rollout import runner
@@ -17,6 +16,7 @@ from rollout.worker.leases import Lease
 from tests import rollouts
 from tests.processes import wait_until
 from tests.rollouts import ADA
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -36,20 +36,8 @@ def held(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
 
 def test_one_of_several_workers_with_one_token_claims(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
-    barrier = threading.Barrier(6)
-    claimed: list[bool] = []
-
-    def claim() -> None:
-        mine = PhaseRun.objects.get(pk=run.pk)
-        barrier.wait()
-        claimed.append(leases.claim(mine, 0))
-        connection.close()
-
-    threads = [threading.Thread(target=claim) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    copies = [PhaseRun.objects.get(pk=run.pk) for _ in range(6)]
+    claimed = at_once(*(partial(leases.claim, copy, 0) for copy in copies))
     assert sorted(claimed) == [False] * 5 + [True]
     assert PhaseRun.objects.get(pk=run.pk).token == 1
 

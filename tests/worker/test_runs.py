@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from rollout import runner, tasks
 from rollout.engine import ddl
@@ -28,6 +27,7 @@ from rollout.worker.leases import Lease
 from tests import rollouts
 from tests.processes import wait_until
 from tests.rollouts import ADA
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -57,20 +57,7 @@ def test_the_same_message_delivered_twice_is_carried_out_once(tiny: Rollout) -> 
 def test_the_same_message_delivered_at_the_same_moment_is_carried_out_once(tiny: Rollout) -> None:
     runner.start(tiny, 0, actor=ADA)
     (message,) = rollouts.queued()
-    barrier = threading.Barrier(4)
-
-    def deliver() -> None:
-        barrier.wait()
-        try:
-            message.deliver()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=deliver) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[message.deliver] * 4)
     assert rollouts.flow.calls == 2
 
 
