@@ -8,11 +8,12 @@ import psycopg
 import pytest
 
 from config import embedded
-from rollout.models import BackfillJob, LogEntry, PhaseRun
+from rollout import gates
+from rollout.models import BackfillJob, LogEntry, PhaseRun, RollbackChain, SignOff
 from rollout.plan import plans
 from tests import rollouts
 from tests.console import journal
-from tests.in_browser.visiting import PHONE, Site, Visitor
+from tests.in_browser.visiting import PHONE, Site, Visitor, Walk
 from tests.processes import wait_until
 from tests.servers import Database
 from tests.writers import Writer
@@ -82,37 +83,17 @@ def starts(lead: Visitor, phase: int) -> None:
     lead.page.keyboard.press("Enter")
 
 
-def starts_with_anothers_approval(lead: Visitor, other: Visitor, phase: int) -> None:
+def approves(lead: Visitor, phase: int) -> None:
     lead.open(PAGE)
-    lead.press("Request approval")
-    other.open(PAGE)
-    other.press("Review and approve…", role="link")
-    other.press(f"Approve phase {phase} in production")
-    other.reads(f"Phase {phase} approved.")
-    starts(lead, phase)
-    lead.reads("Phase complete", seconds=60)
+    lead.press("Review and approve…", role="link")
+    lead.press(f"Approve phase {phase} in production")
+    lead.reads(f"Phase {phase} approved.")
 
 
-def rolls_back(lead: Visitor, phase: int) -> None:
-    lead.open(f"{PAGE}phases/{phase}/")
-    lead.press(f"Roll back phase {phase}…", role="link")
-    lead.press(f"Roll back phase {phase} in production")
-    badge = lead.page.locator(".run .badge", has_text="Rolled back")
-    wait_until(badge.is_visible, seconds=60, seen=lambda: lead.text)
-
-
-def takes_snapshot(lead: Visitor) -> None:
-    lead.open(f"{PAGE}snapshots/")
-    lead.press("Take snapshot")
-    row = lead.page.locator("[aria-label=Snapshots] tbody tr").first
-    row.get_by_text("Verified").wait_for(timeout=60_000)
-
-
-def audits(visitor: Visitor, outcome: str) -> None:
-    visitor.open(f"{PAGE}audits/")
-    visitor.press("Start full audit")
-    row = visitor.page.locator("[aria-label=Reports] tbody tr").first
-    row.get_by_text(outcome).wait_for(timeout=60_000)
+def rolls_everything_back(lead: Visitor) -> None:
+    lead.open(f"{PAGE}phases/0/roll-back/")
+    lead.press("Roll back all phases in production")
+    wait_until(lambda: not gates.started_phases(gates.newest_runs(journal.the_rollout())))
 
 
 def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
@@ -185,7 +166,7 @@ def test_one_lead_pauses_and_goes_and_another_resumes(
         assert not another.problems
 
 
-def test_an_engineer_finds_what_was_planted_in_the_crosstab_and_repairs_it(
+def test_an_engineer_finds_what_was_planted_and_repairs_it_in_few_clicks(
     site: Site, database: Database, worker: None
 ) -> None:
     with site.visitor("engineer") as engineer:
@@ -195,20 +176,23 @@ def test_an_engineer_finds_what_was_planted_in_the_crosstab_and_repairs_it(
         engineer.press("Apply changes")
         engineer.reads("Set by engineer")
         plant_a_wrong_type()
-        audits(engineer, "Mismatched")
-        engineer.page.locator("[aria-label=Reports] tbody a").first.click()
-        engineer.page.locator("main a[href*='cell=']:visible").first.click()
+        walk = Walk(engineer)
+        engineer.open(PAGE)
+        walk.press("Start full audit")
+        walk.click(engineer.page.get_by_role("link", name="found 1 mismatched row"))
+        walk.click(engineer.page.locator("main a[href*='cell=']:visible"))
         engineer.page.locator("#mismatches").wait_for()
-        engineer.press("Repair these rows", role="link")
+        walk.press("Repair these rows", role="link")
         engineer.reads("1 row will be written")
-        engineer.press("Repair in production")
-        engineer.open(f"{PAGE}audits/")
+        walk.press("Repair in production")
+        walk.press("Audits", role="link")
         row = engineer.page.locator("[aria-label=Reports] tbody tr").first
         row.get_by_text("Clean").wait_for(timeout=60_000)
+        assert walk.clicks <= 8
         assert not engineer.problems
 
 
-def test_leads_approve_each_others_starts_and_roll_back_under_traffic(
+def test_a_lead_goes_from_phase_0_to_4_and_back_under_traffic_in_few_clicks(
     site: Site, database: Database, worker: None
 ) -> None:
     with site.visitor("lead") as lead, site.visitor("lead2") as other:
@@ -216,17 +200,37 @@ def test_leads_approve_each_others_starts_and_roll_back_under_traffic(
         if lead.page.get_by_role("button", name="Release").count():
             # What the mismatch had the rule hold.
             lead.press("Release")
-        takes_snapshot(lead)
-        starts_with_anothers_approval(lead, other, 3)
-        takes_snapshot(lead)
-        starts_with_anothers_approval(lead, other, 4)
-        rolls_back(other, 4)
+        rolls_everything_back(lead)
+        SignOff.objects.all().delete()
+        walk = Walk(lead)
+        lead.open(PAGE)
+        walk.press("Start phase 0…", role="link")
+        for phase in range(5):
+            if phase == 1:
+                for item in rollouts.items_to_tick():
+                    walk.click(lead.page.locator(f"form[action$='/{item}/'] button"))
+            if phase > 2:
+                walk.press(f"Prepare phase {phase}")
+                approves(other, phase)
+                lead.page.locator("#typed").fill(journal.PLAN, timeout=60_000)
+            walk.press(f"Start phase {phase} in production")
+            lead.reads("Phase complete", seconds=60)
+            if phase < 4:
+                walk.press(f"Continue to phase {phase + 1}…", role="link")
+        assert walk.clicks <= 14
+        back = Walk(lead)
         writer = Writer()
         writer.start()
-        rolls_back(other, 3)
+        back.press("Roll back to phase 0…", role="link")
+        back.press("Roll back to phase 0 in production")
+        lead.reads("Rolling back to phase 0: phase")
+        wait_until(
+            RollbackChain.objects.filter(to_phase=0, state="done").exists, seen=lambda: lead.text
+        )
         writer.stop()
         assert writer.errors == []
         assert writer.written
+        assert back.clicks <= 14
         assert not lead.problems
         assert not other.problems
 

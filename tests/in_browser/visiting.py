@@ -104,6 +104,24 @@ class Visitor:
             self.problems.append(f"{response.status} of {response.url}")
 
 
+@dataclass
+class Walk:
+    """Somebody's way through a rollout by clicks alone, which are counted."""
+
+    visitor: Visitor
+    clicks: int = 0
+
+    def click(self, place: Locator, *, seconds: float = 60) -> None:
+        """Click once it can be; the page that this leads to is one of the rollout's tabs."""
+        place.first.click(timeout=seconds * 1000)
+        self.clicks += 1
+        self.visitor.page.wait_for_load_state()
+        assert self.visitor.page.locator(".rollout-state + .actions + nav.tabs").is_visible()
+
+    def press(self, name: str, *, role: Literal["button", "link"] = "button") -> None:
+        self.click(self.visitor.page.get_by_role(role, name=name, exact=True))
+
+
 @dataclass(frozen=True)
 class Site:
     """A web server of the site, and the one browser of this module."""

@@ -1,5 +1,7 @@
 """A phase: its steps and their results, and the pages that confirm its start and rollback."""
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -74,9 +76,15 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
     page = _forecast(status, phase)
-    if request.htmx:
+    if request.htmx and request.GET.get("show") != "gates":
         return render(request, "rollout/forecasts_live.html", page)
-    page["rehearsed"] = forecast_of(status.rollout, number, Direction.FORWARD)
+    page |= _waiting(request, status, phase)
+    if request.htmx:
+        response = render(request, "rollout/start_live.html", {**page, "oob": True})
+        if request.GET.get("seen") != phase.digest:
+            # What the page shows below is no longer what would start.
+            response["HX-Refresh"] = "true"
+        return response
     typed = typed_name(request, status.plan)
     return render(
         request,
@@ -84,6 +92,21 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         {**confirmation(status, phase), **_signed(request, status, phase), **typed, **page},
         status=422 if request.method == "POST" else 200,
     )
+
+
+def _waiting(
+    request: ConsoleRequest, status: RolloutStatus, phase: PhaseStatus
+) -> dict[str, object]:
+    """What a phase still waits for: asked again until it can start."""
+    is_due = phase.number == status.next_phase
+    query = urlencode({"show": "gates", "seen": phase.digest})
+    return {
+        "gates_live": FAST if is_due and not phase.can_start else 0,
+        "gates_address": f"{request.path}?{query}",
+        "checklist": current_phases.checklist_of(status) if is_due and phase.number else [],
+        "rehearsed": forecast_of(status.rollout, phase.number, Direction.FORWARD),
+        **requested(request, status, phase),
+    }
 
 
 def _started(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
@@ -180,7 +203,6 @@ def _signed(
     return {
         "approvals": approvals_of(evidence) if phase.needs_approval else [],
         "rejections": rejections_of(evidence) if phase.needs_approval else [],
-        **requested(request, status, phase),
         "schedule": status.rollout.scheduled,
         "zone": zone_of(status.plan, phase.number),
         "window": window_of(status.plan, phase.number),

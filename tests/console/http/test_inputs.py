@@ -81,7 +81,7 @@ ASKED = (
         "rollout",
     ),
     *("table", "kind", "ended", "mode", "status", "recipient", "channel", "hours", "operation"),
-    *("against", "began_at", "at", "run", "finding", "next"),
+    *("against", "began_at", "at", "run", "finding", "next", "seen"),
 )
 """What any page reads of its query."""
 CONSOLE = Path(console.__file__).parent

@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -162,11 +163,14 @@ def test_after_a_phase_the_first_button_leads_to_the_next(
 
     ran(rollout, 0)
     back = ("button", "roll-back", f"{PAGE}phases/0/roll-back/")
-    # What keeps phase 1 from starting, and the buttons for that, are on the rollout's page.
-    assert buttons(0)[:2] == [("button button-primary", "continue", PAGE), back]
+    # What keeps phase 1 from starting, and the buttons for that, are on the page of its start.
+    forward = ("button button-primary", "continue", f"{PAGE}phases/1/start/")
+    assert buttons(0)[:2] == [forward, back]
+    assert "Mark done" in text_of(lead, forward[2])
     assert buttons(0, viewer) == []
     journal.signed(rollout, "override", phase=1, subject="checklist complete")
-    assert buttons(0)[0] == ("button button-primary", "continue", f"{PAGE}phases/1/start/")
+    assert buttons(0)[0] == forward
+    assert "Mark done" not in text_of(lead, forward[2])
     for phase in range(1, 5):
         ran(rollout, phase)
     assert buttons(3) == []
@@ -175,6 +179,24 @@ def test_after_a_phase_the_first_button_leads_to_the_next(
     # Rolled back, the phase before is the next one on the way back.
     ran(rollout, 4, way="backward")
     assert ("button", "roll-back", f"{PAGE}phases/3/roll-back/") in buttons(4)
+
+
+def test_the_page_of_a_start_that_waits_asks_again_until_the_phase_can_start(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0)
+    page = f"{PAGE}phases/1/start/"
+    (asked,) = re.findall(r'id="start-verdict" data-live="5" hx-get="([^"]+)"', text_of(lead, page))
+    address = unescape(asked)
+    waiting = lead.get(address, headers=journal.HTMX)
+    assert "Mark done" in waiting.content.decode()
+    assert "HX-Refresh" not in waiting
+    journal.signed(rollout, "override", phase=1, subject="checklist complete")
+    text = lead.get(address, headers=journal.HTMX).content.decode()
+    assert "Start phase 1 in production" in text
+    assert "data-live" not in text
+    changed = lead.get(f"{page}?show=gates&seen=another", headers=journal.HTMX)
+    assert changed["HX-Refresh"] == "true"
 
 
 def test_the_button_of_a_destructive_phase_stands_after_its_sql(
