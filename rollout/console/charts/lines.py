@@ -125,13 +125,15 @@ class Plot:
         ]
 
     @property
-    def summary(self) -> list[tuple[str, float, float, float]]:
-        """Each line's least, greatest and last value, for those who do not see the plot."""
-        return [
-            (name, min(values), max(values), values[-1])
-            for name, line in self.lines
-            for values in [[value for _, value in line.points]]
-        ]
+    def in_words(self) -> str:
+        """Each line's least, greatest and last value, and the levels: for who does not see them."""
+        parts = [f"{self.heading}, {self.unit}"]
+        for name, line in self.lines:
+            values = [value for _, value in line.points]
+            least, most, last = (figure(v) for v in (min(values), max(values), values[-1]))
+            parts.append(f"{name} {least} to {most}, latest {last}")
+        parts += [f"{level.kind} {level.label}" for level in self.levels if level.label]
+        return "; ".join(parts)
 
 
 Values = Sequence[tuple[datetime, float | None]]

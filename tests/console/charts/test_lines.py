@@ -51,7 +51,8 @@ def test_a_column_stands_around_each_moment_with_all_of_its_values() -> None:
     assert '<rect x="5.00%" width="10.00%" height="100%">' in text
     assert "<title>1 Mar 12:00 UTC\n&lt;b&gt; 1 ms</title>" in text
     assert "1 Mar 12:01 UTC\n&lt;b&gt; 2 ms\np99 4,000 ms" in text
-    assert drawn.summary == [("<b>", 1, 2, 2), ("p99", 4000.5, 4000.5, 4000.5)]
+    words = "Latency, ms; <b> 1 to 2, latest 2; p99 4,000 to 4,000, latest 4,000"
+    assert drawn.in_words == words
 
 
 @pytest.mark.parametrize(("value", "top"), [(0.3, 0.4), (0.0041, 0.006), (0.0, 1), (9, 10)])
