@@ -75,7 +75,9 @@ def predict(plan: Plan, reports: Sequence[Report], rows: Mapping[str, int]) -> P
 def _leg(
     plan: Plan, leg: LegReport, reports: Sequence[Report], rows: Mapping[str, int]
 ) -> LegPrediction:
-    shortest = longest = 0.0
+    # What passes between the steps does not grow.
+    between = max((leg.seconds or 0) - sum(row.seconds or 0 for row in leg.steps), 0)
+    shortest = longest = between
     scaled = []
     for row in leg.steps:
         step = plan.step(leg.phase, row.step)

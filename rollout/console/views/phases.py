@@ -164,7 +164,8 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         "is_chain": bool(later),
         "targets": [n for n in range(first.phase.number, -1, -1) if first.phase.can_roll_back],
         "seen": seen_of(status.plan, first.phase.number),
-        "rehearsed": first.rehearsed,
+        # The first to be rolled back may not be among those that were rehearsed.
+        "rehearsed": next((r.rehearsed for r in rollbacks if r.rehearsed), None),
         "total_seconds": sum(rollback.leg.seconds or 0 for rollback in rollbacks if rollback.leg),
     }
     return render(request, "rollout/confirm_roll_back.html", page)

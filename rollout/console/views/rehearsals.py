@@ -23,6 +23,7 @@ from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.preflight import Item
 from rollout.journal.heartbeats import liveness
+from rollout.journal.labels import gate_label
 from rollout.journal.rehearsal_servers import rehearsal_server
 from rollout.journal.snapshots import newest_verified
 from rollout.models import (
@@ -254,11 +255,9 @@ def _server() -> str:
 
 
 def _gates(plan: Plan, *, protected: bool) -> list[str]:
-    """The names of the gates that are asked before any phase, each once."""
-    numbers = range(len(plan.phases))
-    return list(
-        dict.fromkeys(g.name for n in numbers for g in plan.gates_of(n, protected=protected))
-    )
+    """The gates that are asked before any phase, each once."""
+    gates_of = (plan.gates_of(n, protected=protected) for n in range(len(plan.phases)))
+    return list(dict.fromkeys(gate_label(gate.name) for gates in gates_of for gate in gates))
 
 
 def made_for(rollout: Rollout) -> list[Environment]:
