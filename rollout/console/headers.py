@@ -1,6 +1,6 @@
 """The header of every page of a rollout: where it is, the state, and the tabs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import User
 from django.urls import ResolverMatch
 
-from rollout.console.current_phases import is_at_work
+from rollout.console.current_phases import JobView, is_at_work
 from rollout.console.http.access import environments_seen_by
 from rollout.console.http.fragments import pace
 from rollout.console.http.links import Link, rollout_url
@@ -120,11 +120,12 @@ def header_of(
     status: RolloutStatus | None = None,
     run: PhaseRun | None = None,
     closed: str | None = None,
+    jobs: Sequence[JobView] = (),
 ) -> Header:
     """The header of the page with that path, which resolved to ``match``.
 
-    ``status`` and ``closed`` are there where the page has read them already; ``run`` is the one
-    that it is about.
+    ``status``, ``closed`` and ``jobs`` are there where the page has read them already; ``run`` is
+    the one that it is about.
     """
     name = match.url_name or ""
     plan, closed = plans.find(rollout.plan), closed_reason(rollout) if closed is None else closed
@@ -134,16 +135,21 @@ def header_of(
         crumbs=_crumbs(rollout, name, run.phase if run else match.kwargs.get("number")),
         environments=[] if closed else _environments(rollout, name, match.kwargs, user),
         closed=closed,
-        live=None if closed else live_header_of(rollout, page, name, status=status),
+        live=None if closed else live_header_of(rollout, page, name, status=status, jobs=jobs),
     )
 
 
 def live_header_of(
-    rollout: Rollout, page: str, name: str, *, status: RolloutStatus | None = None
+    rollout: Rollout,
+    page: str,
+    name: str,
+    *,
+    status: RolloutStatus | None = None,
+    jobs: Sequence[JobView] = (),
 ) -> LiveHeader:
     """The live part of the header of the page with that path and URL name."""
     (summary,) = [summary_of(status)] if status is not None else summaries_of([rollout])
-    (state,) = states_of([summary])
+    (state,) = states_of([summary], jobs)
     waiting = waiting_of(summary, status.evidence if status is not None else None)
     tabs = [
         Tab(

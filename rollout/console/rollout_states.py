@@ -1,6 +1,6 @@
 """The state of a rollout in one line: what runs, how far it is, and what waits for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -90,12 +90,18 @@ def kind_of(summary: RolloutSummary) -> str:
     return "complete" if state.is_complete else "idle"
 
 
-def states_of(summaries: Sequence[RolloutSummary]) -> list[RolloutState]:
-    """The states of several rollouts; the steps that are active are read at once."""
+def states_of(
+    summaries: Sequence[RolloutSummary], known: Sequence[JobView] = ()
+) -> list[RolloutState]:
+    """The states of several rollouts; the steps that are active are read at once.
+
+    ``known`` are jobs whose progress the page has read already.
+    """
+    jobs = {view.job.pk: view for view in known}
     active = [summary.active.pk for summary in summaries if summary.active is not None]
     steps = {step.run_id: step for step in _running(active)} if active else {}
     return [
-        _state(summary, steps.get(summary.active.pk) if summary.active is not None else None)
+        _state(summary, steps.get(summary.active.pk) if summary.active is not None else None, jobs)
         for summary in summaries
     ]
 
@@ -105,10 +111,12 @@ def _running(runs: Iterable[int]) -> Iterable[StepRun]:
     return running.select_related("run__rollout").prefetch_related("jobs__step_run__run__rollout")
 
 
-def _state(summary: RolloutSummary, step: StepRun | None) -> RolloutState:
+def _state(
+    summary: RolloutSummary, step: StepRun | None, known: Mapping[int, JobView]
+) -> RolloutState:
     jobs = step.jobs.all() if step is not None else ()
     job = next((job for job in jobs if job.finished_at is None), None)
-    view = JobView(job, progress_of(job)) if job is not None else None
+    view = known.get(job.pk) or JobView(job, progress_of(job)) if job is not None else None
     return RolloutState(summary, current_phase(summary), step, view)
 
 

@@ -53,7 +53,7 @@ def vitals_of(status: RolloutStatus) -> list[Vital]:
 
 
 def _of_application(status: RolloutStatus, now: datetime) -> list[Vital]:
-    labels = ("Application p95", "Application errors")
+    labels = ("Application p95", "Errors")
     environment = status.rollout.environment
     if not is_protected(environment):
         detail = f"{environment} is not protected."
@@ -114,8 +114,8 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
     waiting = server.get("lock_waits") or 0
     waits = Vital(
         labels[0],
-        f"{number(waiting)} session{'' if waiting == 1 else 's'}",
-        "waiting for a lock",
+        number(waiting),
+        f"session{'' if waiting == 1 else 's'} waiting",
         is_bad=waiting > 0,
     )
     return [waits, _lag(labels[1], server.get("replicas") or 0, server.get("lag"))]
@@ -123,9 +123,9 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
 
 def _lag(label: str, replicas: float, lag: float | None) -> Vital:
     if not replicas:
-        return Vital(label, "No replica", "connected to this server")
+        return Vital(label, "None", "no replica connected")
     of = f"{number(replicas)} replica{'' if replicas == 1 else 's'}"
     if lag is None:
         # PostgreSQL reports none for replicas that have caught up, and none to roles without right.
-        return Vital(label, "None reported", f"by {of}")
+        return Vital(label, "None", f"reported by {of}")
     return Vital(label, duration(lag), f"at most, of {of}", is_bad=lag > MAX_LAG_SECONDS)

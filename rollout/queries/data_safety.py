@@ -26,8 +26,6 @@ from rollout.plan.transition import StartDualWrite, StopDualWrite
 from rollout.queries.status import RolloutStatus
 
 Verdict = Literal["untouched", "safe", "unproven", "mismatched"]
-# A shadow read compares answers, not rows: none of them shows that the data is right.
-_PROVING = (AuditMode.FULL, AuditMode.SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -39,57 +37,78 @@ class DualWrite:
 
 
 @dataclass(frozen=True)
-class RehearsedRollback:
-    """How many seconds the rollback of a phase took in the newest rehearsal of this plan.
-
-    ``total`` are those of all its phases down to the first that it rehearsed; None where one of
-    them is missing.
-    """
+class RehearsedRollbacks:
+    """How many seconds each phase's rollback took in the newest rehearsal of this plan."""
 
     rehearsal: Rehearsal
-    seconds: float
-    total: float | None
+    seconds: Mapping[int, float]
+
+    def total(self, phase: int) -> float | None:
+        """Of the rollbacks from a phase down to the first rehearsed; None if one is missing."""
+        every = [self.seconds.get(n) for n in range(self.rehearsal.first_phase, phase + 1)]
+        known = [value for value in every if value is not None]
+        return sum(known) if len(known) == len(every) else None
 
 
 @dataclass(frozen=True)
 class DataSafety:
-    """``audit`` is the newest that finished, ``clean`` the newest clean one of rows.
+    """``audit`` is the newest that finished, or the newest of all rows if that found mismatches.
 
-    ``outdated`` is what changed since ``clean``; empty if nothing did. ``phase`` is the newest that
-    has begun: the one that a rollback begins with.
+    ``clean`` is the newest of all rows if it is clean, ``sample`` a clean one since. What changed
+    since ``clean`` is ``outdated``; empty if nothing did. ``phase`` is the newest that has begun:
+    the one that a rollback begins with.
     """
 
     verdict: Verdict
     dual_write: DualWrite
     audit: AuditReport | None
     clean: AuditReport | None
+    sample: AuditReport | None
     outdated: str
     is_archived: bool
     phase: int | None
-    rehearsed: RehearsedRollback | None
+    rehearsed: RehearsedRollbacks | None
 
     @property
     def mismatches(self) -> int:
         """Rows that the newest audit found mismatched, without those waived."""
         return _mismatches(self.audit)
 
+    @property
+    def rollback_seconds(self) -> float | None:
+        """What the rollback of ``phase`` took in rehearsal."""
+        if self.rehearsed is None or self.phase is None:
+            return None
+        return self.rehearsed.seconds.get(self.phase)
+
+    @property
+    def whole_rollback_seconds(self) -> float | None:
+        """The same with the phases before it; None where that is no more than its own."""
+        if self.rehearsed is None or self.phase in (None, self.rehearsed.rehearsal.first_phase):
+            return None
+        return self.rehearsed.total(self.phase)
+
 
 def data_safety_of(status: RolloutStatus) -> DataSafety:
     """What the journal says about the safety of a rollout's data now."""
     plan, facts = status.plan, status.evidence.facts
     in_effect = steps_in_effect(plan, status.evidence.runs)
+    full = facts.full_audit
+    clean = full if full is not None and full.status == AuditStatus.CLEAN else None
     finished = [audit for audit in facts.audits if audit.status != AuditStatus.RUNNING]
-    clean = next(
-        (a for a in finished if a.status == AuditStatus.CLEAN and a.mode in _PROVING), None
-    )
+    # A sample is no proof against what all rows showed.
+    audit = full if _mismatches(full) and not _mismatches(next(iter(finished), None)) else None
+    audit = audit or next(iter(finished), None)
+    since = clean.pk if clean is not None else 0
+    sample = next((a for a in finished if _is_clean_sample(a) and a.pk > since), None)
     outdated = _outdated(clean, facts, is_active=status.active is not None)
-    audit = next(iter(finished), None)
     is_archived = any(isinstance(step, ArchiveLegacy) for step in in_effect)
     return DataSafety(
         verdict=_verdict(in_effect, audit, clean, outdated),
         dual_write=_dual_write(plan, in_effect, facts),
         audit=audit,
         clean=clean,
+        sample=sample,
         outdated=outdated,
         is_archived=is_archived,
         phase=status.phase,
@@ -125,8 +144,13 @@ def _verdict(
         return "mismatched"
     if not any(step.changes_write_path for step in in_effect):
         return "untouched"
-    is_newest = clean is not None and clean == audit
-    return "safe" if is_newest and not outdated else "unproven"
+    # What came after the clean one has found nothing.
+    is_clean = clean is not None and audit is not None and audit.status == AuditStatus.CLEAN
+    return "safe" if is_clean and not outdated else "unproven"
+
+
+def _is_clean_sample(audit: AuditReport) -> bool:
+    return audit.status == AuditStatus.CLEAN and audit.mode == AuditMode.SAMPLED
 
 
 def _mismatches(audit: AuditReport | None) -> int:
@@ -164,8 +188,7 @@ def _dual_write(plan: Plan, in_effect: Iterable[Step], facts: Facts) -> DualWrit
     return DualWrite(state, since)
 
 
-def _rehearsed(status: RolloutStatus) -> RehearsedRollback | None:
-    phase = status.phase
+def _rehearsed(status: RolloutStatus) -> RehearsedRollbacks | None:
     ended = (RehearsalState.PASSED, RehearsalState.FAILED)
     newest = next(
         (
@@ -175,7 +198,7 @@ def _rehearsed(status: RolloutStatus) -> RehearsedRollback | None:
         ),
         None,
     )
-    if phase is None or newest is None:
+    if newest is None:
         return None
     runs = PhaseRun.objects.filter(
         rollout=newest.sandbox_id,
@@ -188,9 +211,4 @@ def _rehearsed(status: RolloutStatus) -> RehearsedRollback | None:
         for run in runs
         if run.started_at and run.finished_at
     }
-    if phase not in seconds:
-        return None
-    every = [seconds.get(number) for number in range(newest.first_phase, phase + 1)]
-    known = [value for value in every if value is not None]
-    total = sum(known) if len(known) == len(every) else None
-    return RehearsedRollback(newest, seconds[phase], total)
+    return RehearsedRollbacks(newest, seconds)

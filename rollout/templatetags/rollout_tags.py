@@ -7,7 +7,8 @@ from django.db import DatabaseError
 
 from rollout.console import badges, current_phases, formats, stops
 from rollout.console.alerts import health_of
-from rollout.console.charts import cells
+from rollout.console.charts import cells, timelines
+from rollout.console.current_phases import JobView
 from rollout.console.headers import Header, header_of
 from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
@@ -78,6 +79,7 @@ register.simple_tag(cells.moments, name="moments")
 register.simple_tag(cells.boxes, name="boxes", takes_context=True)
 register.simple_tag(cells.pairs, name="pairs", takes_context=True)
 register.simple_tag(cells.spellings, name="spellings", takes_context=True)
+register.simple_tag(timelines.timeline_mark, name="timeline_mark")
 register.simple_tag(formats.clock, name="clock")
 register.simple_tag(formats.when, name="when")
 register.simple_tag(formats.ago_text, name="ago")
@@ -112,7 +114,7 @@ def rollout_header(context: template.Context) -> Header | None:
     rollout, request = context.get("rollout"), context.get("request")
     if not isinstance(rollout, Rollout) or request is None:
         return None
-    status, run = context.get("status"), context.get("run")
+    status, run, jobs = (context.get(name) for name in ("status", "run", "jobs"))
     return header_of(
         rollout,
         request.path,
@@ -121,6 +123,8 @@ def rollout_header(context: template.Context) -> Header | None:
         status=status if isinstance(status, RolloutStatus) else None,
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),
+        # The list of all jobs has rows of another kind.
+        jobs=[job for job in jobs if isinstance(job, JobView)] if isinstance(jobs, list) else (),
     )
 
 

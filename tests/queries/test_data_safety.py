@@ -83,7 +83,7 @@ def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
     assert (result.verdict, result.dual_write.state) == ("unproven", "on")
     assert result.dual_write.since == step.finished_at
     text = sentence(viewer)
-    assert "No clean audit yet." in text
+    assert "No clean audit of all rows yet." in text
     assert "Rollback of phase 2 possible once this run has stopped" in text
 
 
@@ -96,7 +96,7 @@ def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(
     assert (result.verdict, result.dual_write.state) == ("safe", "on")
     text = sentence(viewer)
     assert "Verified Dual write on since" in text
-    assert "Last clean audit 4 min ago" in text
+    assert "Last clean audit of all rows 4 min ago" in text
 
 
 @pytest.mark.parametrize("change", ["review", "write path"])
@@ -112,7 +112,7 @@ def test_an_audit_from_before_a_change_verifies_nothing(
     result = safety(rollout)
     assert result.verdict == "unproven"
     assert ("grace's review" if change == "review" else "step cut-over") in result.outdated
-    assert "4 min ago (Audit" in sentence(viewer)
+    assert "4 min ago (audit" in sentence(viewer)
 
 
 def test_mismatches_come_first_and_those_waived_do_not_count(
@@ -132,12 +132,35 @@ def test_an_audit_without_a_result_does_not_replace_the_last_clean_one(
     rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
-    clean(rollout, minutes=4, mode="sampled")
+    clean(rollout, minutes=4)
     audited(rollout, "inconclusive")
+    assert safety(rollout).clean is None, "the newest of all rows says nothing"
+    audited(rollout, "clean")
+    audited(rollout, "inconclusive", mode="sampled")
+    result = safety(rollout)
+    assert (result.verdict, result.clean is not None) == ("unproven", True)
+    assert "was inconclusive. Last clean audit of all rows just now" in sentence(viewer)
+
+
+def test_a_clean_sample_alone_verifies_nothing_and_clears_no_mismatch(
+    rollout: Rollout, viewer: Client
+) -> None:
+    after_backfill(rollout)
+    clean(rollout, minutes=4, mode="sampled")
     assert safety(rollout).verdict == "unproven"
     text = sentence(viewer)
-    assert "was inconclusive. Last clean audit 4 min ago" in text
-    assert "a sample)" in text
+    assert "No clean audit of all rows is the newest. A sample was clean 4 min ago (audit" in text
+    full = audited(rollout)
+    assert safety(rollout).verdict == "safe"
+    assert safety(rollout).sample is None, "it is older than the audit of all rows"
+    clean(rollout, minutes=0, mode="sampled")
+    result = safety(rollout)
+    assert (result.verdict, result.clean) == ("safe", full)
+    assert result.sample is not None
+    audited(rollout, "mismatched", mismatched=3)
+    clean(rollout, minutes=0, mode="sampled")
+    result = safety(rollout)
+    assert (result.verdict, result.mismatches) == ("mismatched", 3)
 
 
 def test_shadow_reads_without_a_difference_verify_no_row(rollout: Rollout) -> None:
@@ -201,12 +224,13 @@ def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
     for phase in range(3):
         went_through(rollout, phase, minutes=9)
     rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
-    assert safety(rollout).rehearsed is None, "phase 2 was not rehearsed"
+    assert safety(rollout).rollback_seconds is None, "phase 2 was not rehearsed"
+    assert safety(rollout).whole_rollback_seconds is None
     journal.ran(rehearsal.sandbox, 2, way="backward")
-    round_trip = safety(rollout).rehearsed
-    assert round_trip is not None
-    assert round_trip.total == pytest.approx(2 * round_trip.seconds, abs=1)
-    assert "with all phases down to 1)" in sentence(viewer)
+    result = safety(rollout)
+    assert result.rollback_seconds is not None
+    assert result.whole_rollback_seconds == pytest.approx(2 * result.rollback_seconds, abs=1)
+    assert "back to before phase 1)" in sentence(viewer)
     type(rehearsal).objects.update(plan_digest="of another")
     assert safety(rollout).rehearsed is None
 

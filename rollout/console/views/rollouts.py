@@ -10,6 +10,7 @@ from rollout.console.alerts import alerts_for
 from rollout.console.approvals import overrides_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.completions import completion_of
+from rollout.console.histories import timeline_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
 from rollout.console.http.shortcuts import status_or_404
@@ -95,11 +96,12 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     audits = status.evidence.facts.audits[:MAX_RECENT]
     rules = rules_of(status.rollout, status.evidence.facts.rules)
     snapshots = status.evidence.facts.snapshots[:MAX_RECENT_SNAPSHOTS]
+    safety = data_safety_of(status)
     page = {
         "rollout": status.rollout,
         "status": status,
         "vitals": vitals_of(status),
-        "safety": data_safety_of(status),
+        "safety": safety,
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
         "card": current_phases.card_template(phase),
@@ -115,10 +117,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "overrides": overrides,
         **requested(request, status, phase),
         "way_back": current_phases.way_back_of(status, phase),
-        "completion": completion_of(status),
+        "completion": completion_of(status, safety.rehearsed),
         "schedule": status.rollout.scheduled,
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
+        "timeline": timeline_of(status.rollout),
         "alerts": alerts_for(status, rules, audits),
         "rules": rules,
         "breached": any(row.verdict == "broken" or row.doing for row in rules),

@@ -1,0 +1,142 @@
+"""The layout of a timeline: bars and marks on one axis, in percent of it.
+
+The law: nothing stands outside the axis, the order of time is kept, nothing overlaps within its
+row, and what is put together is counted: bars and marks add up to what they are made of.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from rollout.console.charts.lines import percent
+from rollout.console.formats import day_and_time
+
+T = TypeVar("T")
+# So many marks fit a row of a phone beside each other.
+SLOTS = 16
+# Minimum width of a bar, so that its icon can be seen on a phone.
+MIN_BAR_PERCENT = 5.0
+
+
+@dataclass(frozen=True)
+class Cluster(Generic[T]):
+    """What happened within a slot of the axis, the oldest first; ``x`` is the slot's middle."""
+
+    x: str
+    items: tuple[T, ...]
+
+
+@dataclass(frozen=True)
+class Bar(Generic[T]):
+    """What lasted, from ``x`` on; several where they would overlap, the oldest first."""
+
+    x: str
+    width: str
+    middle: str
+    items: tuple[T, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A bar or a sign in a row: where it stands, how it looks, what it says and where it leads.
+
+    ``width`` is empty for a sign, which stands at ``middle``. ``text`` is the number of what was
+    put together; empty for one alone, which has ``icon``.
+    """
+
+    x: str
+    width: str
+    middle: str
+    tone: str
+    icon: str
+    text: str
+    is_backward: bool
+    at: datetime
+    until: datetime | None
+    what: str
+    who: str
+    url: str
+
+    @property
+    def is_bar(self) -> bool:
+        return bool(self.width)
+
+
+def clusters_of(
+    items: Iterable[T], at: Callable[[T], datetime], since: datetime, until: datetime
+) -> list[Cluster[T]]:
+    """Moments, put together where they share a slot; those outside the axis go to its ends."""
+    slots: dict[int, list[T]] = {}
+    for item in sorted(items, key=at):
+        slot = int(_share(at(item), since, until) * SLOTS)
+        slots.setdefault(min(slot, SLOTS - 1), []).append(item)
+    return [
+        Cluster(percent((slot + 0.5) / SLOTS * 100), tuple(of_slot))
+        for slot, of_slot in slots.items()
+    ]
+
+
+def bars_of(
+    items: Iterable[T],
+    span: Callable[[T], tuple[datetime, datetime]],
+    since: datetime,
+    until: datetime,
+) -> list[Bar[T]]:
+    """Stretches of time, each wide enough to be seen; put together where they would overlap."""
+    bars: list[tuple[float, float, list[T]]] = []
+    for item in sorted(items, key=lambda item: span(item)[0]):
+        began, ended = span(item)
+        left = min(_share(began, since, until) * 100, 100 - MIN_BAR_PERCENT)
+        right = max(_share(ended, since, until) * 100, left + MIN_BAR_PERCENT)
+        if bars and left < bars[-1][1]:
+            first, last, together = bars[-1]
+            bars[-1] = first, max(last, right), [*together, item]
+        else:
+            bars.append((left, right, [item]))
+    return [
+        Bar(percent(left), percent(right - left), percent((left + right) / 2), tuple(of_bar))
+        for left, right, of_bar in bars
+    ]
+
+
+def _share(moment: datetime, since: datetime, until: datetime) -> float:
+    """Where a moment stands on the axis, from 0 to 1."""
+    return min(max((moment - since) / (until - since), 0.0), 1.0)
+
+
+def in_words(names: Sequence[str]) -> str:
+    """``Approved``, or how often each of several names comes: ``2 Approved, 1 Rejected``."""
+    if len(names) == 1:
+        return names[0]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+
+
+def timeline_mark(mark: Mark) -> SafeString:
+    """A bar or a sign, which leads to its page; for the eyes and the pointer alone."""
+    shape: str = ""
+    if mark.is_bar:
+        rect = '<rect {} x="{}" y="2" width="{}" height="18" rx="3"/>'
+        looks = ['class="bar"', *(['fill="url(#backward)"'] if mark.is_backward else [])]
+        shape = format_html_join(
+            "",
+            rect,
+            ((mark_safe(look), mark.x, mark.width) for look in looks),  # noqa: S308
+        )
+    if mark.text:
+        circle = "" if mark.is_bar else '<circle class="many" r="9"/>'
+        inner = format_html(circle + '<text y="4" text-anchor="middle">{}</text>', mark.text)
+    else:
+        inner = format_html(
+            '<use href="#icon-{}" x="-7" y="-7" width="14" height="14"/>', mark.icon
+        )
+    return format_html(
+        '<a href="{}" tabindex="-1" class="tone-{}"><title>{}, {}, {}</title>{}'
+        '<svg class="sign" x="{}" y="11" width="1" height="1" overflow="visible">'
+        '<rect class="reach" x="-9" y="-11" width="18" height="22"/>{}</svg></a>',
+        *(mark.url, mark.tone, mark.what, mark.who, day_and_time(mark.at), shape),
+        *(mark.middle, inner),
+    )
