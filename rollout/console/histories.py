@@ -35,7 +35,7 @@ class _Look(NamedTuple):
 
 
 _LOOKS: Mapping[Lane, _Look] = {
-    "People": _Look("info", "pending"),
+    "People": _Look("info", ""),
     "Guardrails": _Look("warn", "warning"),
     "Checks": _Look("good", "done"),
 }

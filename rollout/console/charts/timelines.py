@@ -45,7 +45,7 @@ class Mark:
     """A bar or a sign in a row: where it stands, how it looks, what it says and where it leads.
 
     ``width`` is empty for a sign, which stands at ``middle``. ``text`` is the number of what was
-    put together; empty for one alone, which has ``icon``.
+    put together; empty for one alone, which has ``icon`` or is a dot.
     """
 
     x: str
@@ -129,10 +129,12 @@ def timeline_mark(mark: Mark) -> SafeString:
     if mark.text:
         circle = "" if mark.is_bar else '<circle class="many" r="9"/>'
         inner = format_html(circle + '<text y="4" text-anchor="middle">{}</text>', mark.text)
-    else:
+    elif mark.icon:
         inner = format_html(
             '<use href="#icon-{}" x="-7" y="-7" width="14" height="14"/>', mark.icon
         )
+    else:
+        inner = mark_safe('<circle r="5"/>')
     return format_html(
         '<a href="{}" tabindex="-1" class="tone-{}"><title>{}, {}, {}</title>{}'
         '<svg class="sign" x="{}" y="11" width="1" height="1" overflow="visible">'
