@@ -84,6 +84,14 @@ class PhaseStatus:
         return [gate for gate in self.gates if gate.shown in ("pass", "overridden")]
 
     @property
+    def passed_gates(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown == "pass"]
+
+    @property
+    def overridden_gates(self) -> list[GateStatus]:
+        return [gate for gate in self.gates if gate.shown == "overridden"]
+
+    @property
     def can_roll_back(self) -> bool:
         return not self.roll_back_refusal
 

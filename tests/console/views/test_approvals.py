@@ -119,6 +119,9 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
     second_lead.post(f"/rollout/sign-offs/{override.pk}/agree/")
     text = text_of(lead, PAGE)
     assert "Overridden by lead and lead2" in text
+    start = text_of(lead, START)
+    assert "overridden" in start
+    assert "gates passed, 1 overridden" in start
     assert "Overridden" in text
 
 
