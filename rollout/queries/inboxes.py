@@ -105,7 +105,7 @@ def _restores(username: str, may: May) -> list[Waiting]:
 def _stopped_runs(may: May) -> list[Waiting]:
     """Phases that failed or are paused; a rehearsal's are its own affair."""
     newest = PhaseRun.objects.order_by("rollout", "-id").distinct("rollout").values("pk")
-    runs = PhaseRun.objects.select_related("rollout", "actor").filter(
+    runs = PhaseRun.objects.select_related("rollout", "repair").filter(
         pk__in=newest,
         state__in=(RunState.FAILED, RunState.PAUSED),
         rollout__environment__in=configured(),
@@ -113,12 +113,19 @@ def _stopped_runs(may: May) -> list[Waiting]:
     return [
         Waiting(
             run.rollout,
-            f"Phase {run.phase} {'failed' if run.state == RunState.FAILED else 'is paused'}",
-            run.actor.get_username() if run.actor else "",
-            run.finished_at or run.created_at,
+            _stop_of(run),
+            run.actor_name,
+            run.stopped_at or run.created_at,
             "phase",
             (run.phase,),
         )
         for run in runs[:MAX_OF_A_KIND]
         if may("pause_rollout", run.rollout)
     ]
+
+
+def _stop_of(run: PhaseRun) -> str:
+    if run.state == RunState.FAILED:
+        return f"{run.title} failed"
+    by = f" by {run.pause['by']}" if run.pause else ""
+    return f"{run.title} is paused{by}"

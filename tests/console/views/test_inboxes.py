@@ -1,7 +1,10 @@
 """What waits for the reader, and its number in the navigation."""
 
+from datetime import timedelta
+
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from rollout.models import Rollout, SignOff
 from tests.console import journal
@@ -44,3 +47,15 @@ def test_a_failed_phase_waits_until_it_is_retried(rollout: Rollout, lead: Client
     assert f'<a href="{PAGE}phases/1/">Phase 1 failed</a>' in text_of(lead, INBOX)
     ran(rollout, 1)
     assert "Nothing waits for you." in text_of(lead, INBOX)
+
+
+def test_a_paused_phase_says_by_whom_and_since_when(rollout: Rollout, lead: Client) -> None:
+    began = timezone.now() - timedelta(hours=3)
+    pause = {"by": "guardrail slow", "rule": "slow", "at": began.isoformat(), "message": "p95"}
+    run = ran(rollout, 0, "paused", halts=[[began.isoformat(), None]], pause=pause)
+    text = text_of(lead, INBOX)
+    assert f'<a href="{PAGE}phases/0/">Phase 0 is paused by guardrail slow</a>' in text
+    assert "3 h ago" in text
+    run.pause = None
+    run.save()
+    assert ">Phase 0 is paused</a>" in text_of(lead, INBOX)
