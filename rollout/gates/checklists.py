@@ -17,6 +17,7 @@ from rollout.gates.registry import (
     pending,
     unknown,
 )
+from rollout.gates.rehearsals import rehearsal_under_way
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
@@ -177,7 +178,9 @@ def _introspected_in_rehearsal(evidence: Evidence) -> GateResult:
                 f"Verified by rehearsal {rehearsal.pk}, before phase {rehearsal.first_phase} and "
                 f"after its rollback, {in_words(ended)}."
             )
-    return pending("rehearse", "No passing rehearsal for this plan version. Rehearse the plan.")
+    return rehearsal_under_way(evidence) or pending(
+        "rehearse", "No passing rehearsal for this plan version. Rehearse the plan."
+    )
 
 
 def _rehearsed(evidence: Evidence, name: str) -> GateResult:
@@ -188,7 +191,10 @@ def _rehearsed(evidence: Evidence, name: str) -> GateResult:
     runs = [run for run in elsewhere if name in ("", run.rollout.environment)]
     if not runs:
         where = f" in {name}" if name else ""
-        return pending("rehearse", f"Backfill not rehearsed{where} yet. Rehearse the plan.")
+        waiting = None if name else rehearsal_under_way(evidence)
+        return waiting or pending(
+            "rehearse", f"Backfill not rehearsed{where} yet. Rehearse the plan."
+        )
     newest = runs[0]
     environment, ended = newest.rollout.environment, newest.finished_at
     assert ended is not None

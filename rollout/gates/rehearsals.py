@@ -8,13 +8,20 @@ from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState
 from rollout.plan.gates import RehearsalPassed
 
 
-@check(RehearsalPassed)
-def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
+def rehearsal_under_way(evidence: Evidence) -> GateResult | None:
     rehearsals = evidence.facts.rehearsals
     if rehearsals and rehearsals[0].state in REHEARSAL_UNDER_WAY:
         return pending(
             "wait", f"Rehearsal {rehearsals[0].pk} is running. Wait until it has finished."
         )
+    return None
+
+
+@check(RehearsalPassed)
+def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
+    rehearsals = evidence.facts.rehearsals
+    if waiting := rehearsal_under_way(evidence):
+        return waiting
     ended = (RehearsalState.PASSED, RehearsalState.FAILED)
     last = next((rehearsal for rehearsal in rehearsals if rehearsal.state in ended), None)
     if last is None:

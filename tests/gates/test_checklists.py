@@ -9,7 +9,7 @@ from django.utils import timezone
 from rollout import gates
 from rollout.gates import Evidence
 from rollout.gates.checklists import ItemStatus, _automatic, checklist_of
-from rollout.gates.registry import passed
+from rollout.gates.registry import passed, pending
 from rollout.models import PhaseRun, Rollout, RunState
 from rollout.plan import BackfillRehearsed, EnvironmentIntrospected, Item, TypesMatch, plans
 from rollout.plan.gates import ChecklistComplete
@@ -109,7 +109,12 @@ def test_a_rehearsal_that_passed_has_looked_at_a_staging_schema(rollout: Rollout
         return _automatic(EnvironmentIntrospected(), Evidence(rollout, 1)).status
 
     assert status() == "pending"
-    rehearsal = journal.rehearsed(journal.taken(rollout), "failed")
+    rehearsal = journal.rehearsed(journal.taken(rollout), "running")
+    running = pending("wait", f"Rehearsal {rehearsal.pk} is running. Wait until it has finished.")
+    for item in (EnvironmentIntrospected(), BackfillRehearsed()):
+        assert _automatic(item, Evidence(rollout, 1)) == running
+    rehearsal.state, rehearsal.finished_at = "failed", timezone.now()
+    rehearsal.save()
     assert status() == "pending"
     rehearsal.state = "passed"
     rehearsal.save()

@@ -137,6 +137,8 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert "Rehearsal cancelled" in text
     assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
+    assert "Stopping; its database is deleted then." in text
+    assert "Starting the traffic." not in text
     again = engineer.post(LIST, follow=True).content.decode()
     assert f"rehearsal {rehearsal.pk} is running" in again
 
