@@ -107,7 +107,8 @@ def alerts_of(
     if newest is not None and newest.status != AuditStatus.CLEAN:
         text = f"Audit {newest.pk} is {newest.status}."
         if newest.status == AuditStatus.MISMATCHED:
-            text = f"Audit {newest.pk} found {newest.mismatched - newest.waived:,} mismatched rows."
+            rows = newest.mismatched - newest.waived
+            text = f"Audit {newest.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
         alerts.append(Alert(text, newest.get_absolute_url()))
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.verdict == "broken" or row.doing]

@@ -174,7 +174,7 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
         named = ", ".join(_name_of(report) for report in wrong_rows)
         return Evaluation(
             RuleVerdict.BROKEN,
-            f"{wrong:,} rows with wrong values found ({named}).",
+            f"{wrong:,} row{'' if wrong == 1 else 's'} with wrong values found ({named}).",
             value=float(wrong),
             bound=most,
             calls=compared + reads,

@@ -172,9 +172,10 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
 def record_end(run: PhaseRun) -> None:
     """Record what a repair did, and request the audit that shows it."""
     wanted = run.repair
+    rows = wanted.rows_repaired or 0
     activity_log.record(
         Event.REPAIR_DONE,
-        f"Repaired {wanted.rows_repaired or 0:,} rows of {wanted.tables}. Before: "
+        f"Repaired {rows:,} row{'' if rows == 1 else 's'} of {wanted.tables}. Before: "
         f"{_words(wanted.before)}. After: {_words(wanted.after)}.",
         on=run,
         actor=run.actor_name,
@@ -193,7 +194,8 @@ def counts_sentence(wanted: Repair) -> str:
     cells = "; ".join(
         f"{cell['column']}: {cell['rows']:,} {_label(cell['category'])}" for cell in wanted.cells
     )
-    return f"{wanted.rows_expected:,} rows to repair ({_words(wanted.before)}; {cells})"
+    rows = wanted.rows_expected
+    return f"{rows:,} row{'' if rows == 1 else 's'} to repair ({_words(wanted.before)}; {cells})"
 
 
 def _words(categories: dict[str, int]) -> str:

@@ -72,6 +72,8 @@ def test_a_cell_leads_to_its_rows_and_to_no_others(report: AuditReport) -> None:
     assert "?cell=0.0" in whole
     rows = text_of(client, page, cell="0.1")
     assert ("key-1" in rows, "key-2" in rows, "key-3" in rows) == (True, True, False)
+    finding = Finding.objects.get(key="key-1")
+    assert f'<a href="/rollout/findings/{finding.pk}/"><code>key-1</code></a>' in rows
     rows = text_of(client, page, cell="0.2")
     assert ("key-1" in rows, "key-3" in rows) == (False, True)
 

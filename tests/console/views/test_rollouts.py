@@ -115,6 +115,11 @@ def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> 
     assert "<b>boom" not in text
     assert "Put it right, then retry." in text
     assert 'id="verb-retry"' in text
+    assert "View mismatched rows" not in text
+    report = journal.audited(rollout, "mismatched", run=run, rows=9, mismatched=1)
+    text = text_of(lead, PAGE)
+    assert f'<a class="button" href="/rollout/audits/{report.pk}/">View mismatched rows</a>' in text
+    assert f"Audit {report.pk} found 1 mismatched row." in text
     assert 'id="roll-back"' in text
 
 
@@ -272,7 +277,7 @@ def test_what_waits_for_a_person_or_a_clock_is_told_from_what_failed(rollout: Ro
         return render_to_string("rollout/run/readiness.html", page).strip()
 
     assert heading(refusal="") == "Ready to start"
-    assert heading(soak) == "Waiting: Soak"
+    assert heading(soak) == "Waiting for: Soak"
     assert heading(soak, drift) == "Blocked: 1 gate"
     listed = render_to_string("rollout/parts/gate_list.html", {"gates": [soak], "label": "Gates"})
     assert "Pending" in listed
