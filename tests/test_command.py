@@ -114,7 +114,7 @@ def test_start_queues_the_phase_and_says_how_to_watch_it(cli: Cli) -> None:
 def test_a_gate_that_fails_is_answered_with_no_and_advice(cli: Cli) -> None:
     code, out, err = cli("start", PLAN, "1")
     assert (code, out) == (1, "")
-    assert err == ("Gate “earlier phase done”: Phase 0 has not run. Start it first.\n")
+    assert err == ("Gate “earlier phase done”: Phase 0 must run first.\n")
 
 
 def test_every_verb_goes_to_the_runner(cli: Cli) -> None:

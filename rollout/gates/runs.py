@@ -20,7 +20,7 @@ def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> GateResult:
 def phase_done(run: PhaseRun | None, number: int) -> GateResult:
     """Whether a phase is done, by its newest run."""
     if run is None or is_not_started(run):
-        return pending("start_phase", f"Phase {number} has not run. Start it first.")
+        return pending("start_phase", f"Phase {number} must run first.")
     if is_done(run):
         return passed(f"Phase {number} finished at {in_words(run.finished_at or run.created_at)}.")
     message = f"{run.title} is {run.get_state_display().lower()}."

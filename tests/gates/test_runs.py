@@ -108,7 +108,7 @@ def test_an_earlier_phase_that_is_done_passes_and_says_since_when(rollout: Rollo
 def test_an_earlier_phase_that_was_never_begun_is_pending(rollout: Rollout) -> None:
     assert answer(EarlierPhaseDone(), 1, rollout) == (
         "pending",
-        "Phase 0 has not run. Start it first.",
+        "Phase 0 must run first.",
     )
 
 

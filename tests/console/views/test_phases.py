@@ -228,7 +228,7 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
 def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
     assert "Waiting for phase 0" in text_of(lead, f"{PAGE}phases/3/start/")
     text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
-    assert "Phase 2 has not run. Start it first." in text
+    assert "Phase 2 must run first." in text
     assert not rollout.runs.exists()
 
 

@@ -32,6 +32,7 @@ def test_it_is_shown_for_as_long_as_it_is_not_done(
         text = text_of(lead, page)
         assert 'id="repair-heading"' in text
         assert "1,234 rows to repair" in text
+        assert "Cancel run" not in text
         assert "1,200 New value missing" in text
         assert "34 Wrong lookup row" in text
         assert "Repair of properties: view job" in text
@@ -39,7 +40,7 @@ def test_it_is_shown_for_as_long_as_it_is_not_done(
     steps = len(plans.get(rollout.plan).phases[2].steps)
     assert f"Phase complete: {steps} of {steps} steps" in text_of(lead, BESIDE)
     assert 'id="repair-heading"' not in text_of(lead, f"{PAGE}phases/1/")
-    assert "Rollback" not in text_of(lead, PAGE)
+    assert "Rollback started by" not in text_of(lead, PAGE)
 
 
 def test_once_it_is_done_the_pages_are_the_phase_s_again(rollout: Rollout, lead: Client) -> None:
