@@ -286,12 +286,10 @@ def _before(fact: Fact | None, size: float = 1.0) -> list[Level]:
 
 
 def _of_connections(fact: Fact | None) -> list[Level]:
-    most = (
-        [Level("backfills stop at", fact.most * MAX_CONNECTIONS_SHARE)]
-        if fact and fact.most
-        else []
-    )
-    return [*_before(fact), *most]
+    levels = _before(fact)
+    if fact is not None and fact.most:
+        levels.append(Level("backfills throttle at", fact.most * MAX_CONNECTIONS_SHARE))
+    return levels
 
 
 def _statements(executed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
