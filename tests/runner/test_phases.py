@@ -105,7 +105,7 @@ def test_a_phase_waits_for_the_one_before_it(tiny: Rollout) -> None:
         "Gate “earlier phase done”: Phase 0 must run first."
     )
     rollouts.carry_out(tiny, 0)
-    assert "Phase 1 has not run" in refused(lambda: runner.start(tiny, 2, actor=ADA))
+    assert "Phase 1 must run first." in refused(lambda: runner.start(tiny, 2, actor=ADA))
     assert runner.start(tiny, 1, actor=ADA).state == RunState.QUEUED
 
 
