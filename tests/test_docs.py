@@ -155,7 +155,7 @@ def test_the_guide_to_the_console_names_every_address_and_no_other() -> None:
     named = {
         code
         for code in CONSOLE.code
-        if re.fullmatch(r"[\w{}/.-]+(/|\.csv|\.json|\.sql|\.ts)", code)
+        if re.fullmatch(r"[\w{}/.-]+(/|\.csv|\.jsonl?|\.sql|\.ts)", code)
     }
     assert named - {"/rollout/"} == there
 

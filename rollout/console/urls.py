@@ -73,6 +73,11 @@ _rollout: Addresses = [
     path("", rollouts.rollout, name="rollout"),
     path("header/", headers.header, name="header"),
     path("activity/", activity.of_rollout, name="activity"),
+    path("activity/export.csv", activity.export_of_rollout, {"form": "csv"}, name="activity_csv"),
+    path(
+        *("activity/export.jsonl", activity.export_of_rollout, {"form": "jsonl"}),
+        name="activity_json",
+    ),
     path("activity/<int:entry_id>/", activity.entry_of_rollout, name="activity-entry"),
     path("phases/<int:number>/", include(_phase)),
     # The run that is active, or that stopped.
@@ -151,6 +156,9 @@ urlpatterns: Addresses = [
     path("", rollouts.overview, name="overview"),
     path("inbox/", inboxes.inbox, name="inbox"),
     path("log/", activity.log, name="log"),
+    path("log/export.csv", activity.export, {"form": "csv"}, name="log_csv"),
+    path("log/export.jsonl", activity.export, {"form": "jsonl"}, name="log_json"),
+    path("log/verify/", activity.verify, name="verify_log"),
     path("log/<int:entry_id>/", activity.entry, name="log-entry"),
     path("find/", finds.find, name="find"),
     path("glossary/", glossaries.glossary, name="glossary"),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ _log = logging.getLogger("rollout.journal")
 
 # The actor of what nobody asked for.
 ENGINE = "engine"
-_GENESIS = "0" * 64
+GENESIS = "0" * 64
 _LOCK = 0x526F6C6C6F7574  # "Rollout": one writer at a time, so that the chain has one end.
 
 
@@ -89,7 +89,7 @@ def record(
             event=str(event),
             message=message.replace("\x00", ""),
             data=data,
-            previous_hash=last or _GENESIS,
+            previous_hash=last or GENESIS,
         )
         entry.hash = digest(entry)
         entry.save()
@@ -131,25 +131,34 @@ def _tell(entry: LogEntry) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the chain holds: the entries read, and the first that breaks it, with the reason."""
+    """Whether the chain holds: the entries read, and the first that breaks it, with the reason.
+
+    ``last`` and ``head`` are the last entry that was verified, and its hash.
+    """
 
     entries: int
     broken: LogEntry | None = None
     reason: str = ""
-    head: str = _GENESIS
+    head: str = GENESIS
+    last: int = 0
 
 
-def verify() -> Verdict:
-    """Read the whole log in order, up to the first entry that breaks the chain."""
-    previous = _GENESIS
+def verify(
+    entries: Iterable[LogEntry] | None = None, *, after: int = 0, head: str = GENESIS
+) -> Verdict:
+    """Read entries in order, up to the first that breaks the chain; by default the whole log.
+
+    ``head`` is the hash of ``after``, the entry before the first of them.
+    """
     number = 0
-    for number, entry in enumerate(_in_order(), start=1):
-        if entry.previous_hash != previous:
-            return Verdict(number, entry, "a previous entry was removed or inserted", previous)
+    for number, entry in enumerate(_in_order() if entries is None else entries, start=1):
+        if entry.previous_hash != head:
+            reason = "a previous entry was removed or inserted"
+            return Verdict(number, entry, reason, head, after)
         if entry.hash != digest(entry):
-            return Verdict(number, entry, "its content was changed", previous)
-        previous = entry.hash
-    return Verdict(number, head=previous)
+            return Verdict(number, entry, "its content was changed", head, after)
+        after, head = entry.pk, entry.hash
+    return Verdict(number, head=head, last=after)
 
 
 def _in_order() -> Iterator[LogEntry]:

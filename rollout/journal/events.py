@@ -137,8 +137,22 @@ class Event(StrEnum):
     ITEM_TICKED = "item ticked", "Checklist item done"
     TICK_TAKEN_BACK = "tick taken back", "Checklist item reopened"
 
+    LOG_BROKEN = "log broken", "Activity log tampered with", Kind.FAILED
+
     NOTIFICATIONS_CHOSEN = "notifications chosen", "Notification settings changed"
     NOTIFICATION_TEST = "notification test", "Notification test", Kind.TEST
+
+
+# The first entry of a run, which stands for all of it in the list of activity.
+OF_STARTS = (Event.PHASE_STARTED, Event.ROLLBACK_STARTED, Event.REPAIR_STARTED)
+# What else happens to a run: the list shows it with the run.
+OF_RUNS = (
+    *(Event.STEP_DONE, Event.STEP_ROLLED_BACK, Event.BACKFILL_DONE),
+    *(Event.PHASE_DONE, Event.PHASE_FAILED, Event.ROLLBACK_DONE, Event.ROLLBACK_FAILED),
+    *(Event.REPAIR_COUNTED, Event.REPAIR_DONE, Event.REPAIR_FAILED),
+    *(Event.PAUSE_ASKED_FOR, Event.PAUSED, Event.RESUMED, Event.RETRIED, Event.BROUGHT_BACK),
+    *(Event.CANCEL_ASKED_FOR, Event.CANCELLED),
+)
 
 
 def headline_of(event: str) -> str:

@@ -1,6 +1,6 @@
 """The journal: what happened, by whom, with which counts. Only the runner changes a run's state."""
 
-from rollout.models.activity_log import LogEntry
+from rollout.models.activity_log import LogCheck, LogEntry
 from rollout.models.approvals import (
     FlowProbe,
     ScheduledStart,

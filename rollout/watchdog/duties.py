@@ -13,6 +13,7 @@ from rollout.telemetry import retention
 from rollout.watchdog import (
     database_stats,
     guardrails,
+    log_checks,
     requested_rehearsals,
     rollback_chains,
     sampled_audits,
@@ -27,6 +28,8 @@ from rollout.worker.kinds import KINDS
 
 # The watchdog looks every second: with no interval of its own a duty is due each time.
 EVERY_LOOK = timedelta(0)
+# New entries of the log are verified a few seconds later.
+CHECKS_EVERY = timedelta(seconds=5)
 # A sample is asked for a few seconds after it is due at the latest; intervals are minutes.
 SAMPLES_EVERY = timedelta(seconds=5)
 STATISTICS_EVERY = timedelta(seconds=10)
@@ -69,6 +72,7 @@ def duties() -> tuple[Duty, ...]:
         Duty("view refreshes", looks, ViewRefresher().send_due, needs_worker=True),
         Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),
         Duty("sampled audits", SAMPLES_EVERY, sampled_audits.send_due, needs_worker=True),
+        Duty("log verification", CHECKS_EVERY, log_checks.verify_next),
         Duty("database statistics", reads, DatabaseSampler().sample_all),
         Duty("snapshot expiry", keeps, snapshots.remove_expired, deletes=True),
         Duty("telemetry retention", keeps, retention.downsample, deletes=True),

@@ -28,6 +28,7 @@ from rollout.models import (
     Environment,
     EnvironmentState,
     Heartbeat,
+    LogCheck,
     LogEntry,
     Measurement,
     PhaseRun,
@@ -197,6 +198,14 @@ def test_beat_goes_through_the_queue_again_and_again(site: Site) -> None:
 @proves("clock watch")
 def test_time_is_seen_to_pass_without_a_break(site: Site) -> None:
     site.sees(lambda: WatchedTime.objects.filter(ended_at__gt=F("began_at")).exists())
+
+
+@proves("log verification")
+def test_log_is_verified_with_each_new_entry(site: Site) -> None:
+    entry = activity_log.record(Event.RESUMED, "Told.", actor="ada", source="web", on=site.filled)
+    verified = LogCheck.objects.filter(last_entry__gte=entry.pk, verified_at__gte=entry.at)
+    site.sees(verified.exists)
+    assert verified.get().broken_entry is None
 
 
 @proves("guardrails")

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from rollout.conf import setting
+from rollout.models import LogEntry, Rollout
 
 
 class Link(NamedTuple):
@@ -27,6 +28,13 @@ class Named(Protocol):
 def rollout_url(rollout: Named, page: str, *args: object) -> str:
     """A page of a rollout, by its name in ``urls.py`` and what else its address has."""
     return reverse(f"rollout:{page}", args=[rollout.plan, rollout.environment, *args])
+
+
+def entry_url(entry: LogEntry, rollout: Rollout | str = "") -> str:
+    """The page of an entry of the activity log; among the pages of ``rollout`` where one is."""
+    if isinstance(rollout, str):
+        return reverse("rollout:log-entry", args=[entry.pk])
+    return rollout_url(rollout, "activity-entry", entry.pk)
 
 
 def page_of_ours(request: HttpRequest, address: str, otherwise: str) -> str:

@@ -1,7 +1,7 @@
 """What a list shows, as its address says it."""
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.db.models import Model, QuerySet
@@ -33,7 +33,7 @@ class ListFilter(forms.Form):
         )
 
     @property
-    def asked(self) -> dict[str, str]:
+    def asked(self) -> dict[str, Any]:
         """What was understood, by field."""
         self.is_valid()
         return {name: value for name, value in self.cleaned_data.items() if value}

@@ -19,7 +19,11 @@ from rollout.plan.registry import UnknownPlan
 from rollout.queries.exports import as_csv, as_json, in_cells, kept_of, rows_of
 from rollout.queries.schema_diffs import schema_of
 
-CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+CONTENT_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+    "jsonl": "application/x-ndjson",
+}
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
 
 
@@ -59,7 +63,7 @@ def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 def pairs(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     """Every pair of legacy and new value that a report counted."""
     report = _finished_or_404(audit_id)
-    return _file(as_csv(pairs_of(report), PAIR_COLUMNS), "csv", f"audit-{report.pk}-pairs")
+    return streamed(as_csv(pairs_of(report), PAIR_COLUMNS), "csv", f"audit-{report.pk}-pairs")
 
 
 @may("view_rollout")
@@ -78,7 +82,7 @@ def export(request: ConsoleRequest, audit_id: int, form: str) -> HttpResponse:
         }
         return render(request, "rollout/export_away.html", page, status=409)
     write = as_csv if form == "csv" else as_json
-    return _file(write(rows), form, f"audit-{report.pk}{'-kept-rows' if only_kept else ''}")
+    return streamed(write(rows), form, f"audit-{report.pk}{'-kept-rows' if only_kept else ''}")
 
 
 def _finished_or_404(audit_id: int) -> AuditReport:
@@ -88,7 +92,8 @@ def _finished_or_404(audit_id: int) -> AuditReport:
     return report
 
 
-def _file(lines: Iterator[str], form: str, name: str) -> HttpResponse:
+def streamed(lines: Iterator[str], form: str, name: str) -> HttpResponse:
+    """A file that is sent line by line."""
     answer = StreamingHttpResponse(lines, content_type=CONTENT_TYPES[form])
     answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
     # A StreamingHttpResponse is answered like any other.

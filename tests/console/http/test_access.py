@@ -21,7 +21,10 @@ from tests.console import journal
 EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
-OF_EVERY_ENVIRONMENT = ("", "find/", "log/", "glossary/", "inbox/", "style/", "theme/", "confirm/")
+OF_EVERY_ENVIRONMENT = (
+    *("", "find/", "glossary/", "inbox/", "style/", "theme/", "confirm/"),
+    *("log/", "log/export.csv", "log/export.jsonl", "log/verify/"),
+)
 READERS = frozenset({"viewer", "engineer", "lead"})
 AUDITORS = frozenset({"engineer", "lead"})
 LEADS = frozenset({"lead"})
@@ -32,6 +35,9 @@ WHO_MAY = {
     "": (READERS, READERS),
     "log/": (READERS, READERS),
     "log/{entry}/": (READERS, READERS),
+    "log/export.csv": (READERS, READERS),
+    "log/export.jsonl": (READERS, READERS),
+    "log/verify/": (AUDITORS, AUDITORS),
     "find/": (READERS, READERS),
     "glossary/": (READERS, READERS),
     "inbox/": (READERS, READERS),
@@ -70,6 +76,8 @@ WHO_MAY = {
     "{rollout}/header/": (READERS, READERS),
     "{rollout}/activity/": (READERS, READERS),
     "{rollout}/activity/{entry}/": (READERS, READERS),
+    "{rollout}/activity/export.csv": (READERS, READERS),
+    "{rollout}/activity/export.jsonl": (READERS, READERS),
     "{rollout}/phases/0/": (READERS, READERS),
     "{rollout}/phases/0/start/": (LEADS, LEADS),
     "{rollout}/phases/0/preflight/": (READERS, READERS),
