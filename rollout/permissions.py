@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Func, OuterRef, Value
+from django.db.models import Func, OuterRef, Q, QuerySet, Value
 
 # Between a role and an environment in the name of a group.
 SEPARATOR = ":"
@@ -122,6 +123,26 @@ def allowed_in(user: AnyUser, permission: str, environment: str) -> bool:
         return has_perm(f"rollout.{permission}")
     finally:
         setattr(user, _HERE, before)
+
+
+def people_with(permission: str, environment: str) -> QuerySet[Any]:
+    """The active users who have a permission of the app in an environment, by name.
+
+    As the backends of this app and of Django have it; a project's own backends are not asked.
+    """
+    roles = [role for role, codenames in PERMISSIONS.items() if permission in codenames]
+    of_role = [group_of(role, where) for role in roles for where in ("", environment)]
+    given = {"content_type__app_label": "rollout", "codename": permission}
+    granted = Permission.objects.filter(**given)
+    users = get_user_model()
+    people = users._default_manager.filter(
+        Q(is_superuser=True)
+        | Q(user_permissions__in=granted)
+        | Q(groups__permissions__in=granted)
+        | Q(groups__name__in=of_role),
+        is_active=True,
+    )
+    return people.distinct().order_by(users.USERNAME_FIELD)
 
 
 def _given(user: AnyUser) -> dict[str | None, set[str]]:

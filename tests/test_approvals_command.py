@@ -171,3 +171,13 @@ def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> No
 def test_the_flows_are_tried_out(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("probe", PLAN)
     assert (code, out.count("passed  properties.flows.")) == (0, 4)
+
+
+def test_a_request_is_addressed_in_a_shell_too(rollout: Rollout, shell: Shell) -> None:
+    asked = ("ask-approval", PLAN, "3", "--to", "lead2", "--to", "lead", "--comment", "At ten.")
+    code, out, _ = shell(*asked)
+    assert code == 0
+    assert out.startswith("Approval requested for phase 3 from lead and lead2, digest ")
+    request = SignOff.objects.get()
+    assert (request.addressees, request.reason) == (["lead", "lead2"], "At ten.")
+    assert "Not asked: engineer." in shell("ask-approval", PLAN, "3", "--to", "engineer")[2]

@@ -2,9 +2,18 @@
 
 from dataclasses import dataclass
 
+from django.contrib.auth.models import User
+from django.utils import timezone
+
 from rollout.gates import Evidence
 from rollout.gates.overrides import void_reason
-from rollout.models import SignOff, SignOffKind
+from rollout.journal.environments import home_of
+from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.permissions import people_with
+from rollout.runner.reminders import next_possible
+
+# Enough to choose from by name; a request to all needs no names.
+MAX_APPROVERS = 50
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,17 @@ def approvals_of(evidence: Evidence) -> list[SignOffView]:
 def requests_of(evidence: Evidence) -> list[SignOff]:
     """The requests for approval of the phase that nobody has answered."""
     return _in_force(SignOffKind.REQUEST, evidence)
+
+
+def may_be_repeated(request: SignOff) -> bool:
+    """Whether a person may remind of a request now: not again within the hour."""
+    return next_possible(request) <= timezone.now()
+
+
+def approvers(rollout: Rollout, user: User) -> list[str]:
+    """The names of those whom a user can address a request to."""
+    people = people_with("approve_rollout", home_of(rollout.environment)).exclude(pk=user.pk)
+    return [person.get_username() for person in people[:MAX_APPROVERS]]
 
 
 def rejections_of(evidence: Evidence) -> list[SignOff]:

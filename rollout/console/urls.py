@@ -175,6 +175,7 @@ urlpatterns: Addresses = [
     path("rehearsals/<int:rehearsal_id>/", include(_rehearsal)),
     path("mapping-changes/<int:change_id>/correct/", mappings.correct, name="correct"),
     path("sign-offs/<int:sign_off_id>/agree/", approvals.confirm, name="confirm_override"),
+    path("sign-offs/<int:sign_off_id>/remind/", approvals.remind, name="remind"),
     path("sign-offs/<int:sign_off_id>/withdraw/", approvals.withdraw, name="withdraw"),
     path("restores/<int:restore_id>/approve/", environments.approve, name="approve_restore"),
     path("restores/<int:restore_id>/cancel/", environments.cancel, name="cancel_restore"),

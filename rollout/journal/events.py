@@ -122,6 +122,7 @@ class Event(StrEnum):
 
     # What people sign.
     APPROVAL_ASKED_FOR = "approval asked for", "Approval requested", Kind.APPROVAL
+    APPROVAL_REMINDER = "approval reminder", "Approval reminder", Kind.APPROVAL
     APPROVED = "approved", "Approved", Kind.APPROVAL
     REJECTED = "approval rejected", "Approval rejected", Kind.APPROVAL
     REJECTION_WITHDRAWN = "rejection withdrawn", "Rejection withdrawn", Kind.APPROVAL

@@ -15,6 +15,7 @@ from rollout.management.actors import actor_of, add_user
 from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rollout, SignOffKind
 from rollout.plan import plans
+from rollout.runner.approvals import from_whom
 from rollout.runner.scheduled_starts import window_of
 from rollout.worker.probes import probe_all
 
@@ -36,6 +37,16 @@ def add_verbs(add: AddVerb) -> None:
         sub.add_argument("phase", type=int)
         if name in ("override", "confirm"):
             sub.add_argument("gate", help="name of the gate, as printed by show")
+        if name == "ask-approval":
+            sub.add_argument(
+                "--to",
+                action="append",
+                default=[],
+                metavar="NAME",
+                help="address the request to this user (repeat for more; default: all who may "
+                "approve)",
+            )
+            sub.add_argument("--comment", default="", help="comment for the approver")
         if name == "override":
             sub.add_argument("--reason", required=True, help="reason (shown and logged)")
         if name in ("approve", "schedule"):
@@ -63,12 +74,16 @@ def add_digest(verb: Any, *, required: bool = False) -> None:
     )
 
 
-def ask(out: Output, rollout: Rollout, phase: int, user: str | None) -> int:
+def ask(
+    out: Output, rollout: Rollout, phase: int, to: list[str], comment: str, user: str | None
+) -> int:
     actor = actor_of(user, "start_rollout", rollout.environment)
-    asked = runner.ask_for_approval(rollout, phase, actor=actor, source="shell")
+    asked = runner.ask_for_approval(
+        rollout, phase, to=to, comment=comment, actor=actor, source="shell"
+    )
     return out.say(
-        f"Approval requested for phase {phase}, digest {asked.phase_digest}. Another lead "
-        f"approves it with: manage.py rollout approve {rollout.plan} {phase} --digest "
+        f"Approval requested for phase {phase}{from_whom(asked)}, digest {asked.phase_digest}. "
+        f"Another lead approves it with: manage.py rollout approve {rollout.plan} {phase} --digest "
         f"{asked.phase_digest} --user NAME"
     )
 

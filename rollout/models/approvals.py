@@ -50,6 +50,12 @@ class SignOff(models.Model):
     withdrawn_by_name = models.CharField(max_length=150, blank=True)
     withdrawn_at = models.DateTimeField(null=True)
     run = models.ForeignKey(PhaseRun, null=True, on_delete=models.SET_NULL, related_name="+")
+    addressees: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    """The names of those whom a request is addressed to; empty for all who may approve."""
+    reminders = models.PositiveSmallIntegerField(default=0)
+    """How often the watchdog has repeated a request."""
+    reminded_at = models.DateTimeField(null=True)
+    """When the watchdog or a person last did."""
 
     class Meta:
         ordering = ["-id"]

@@ -10,7 +10,7 @@ KINDS = {
     Kind.FAILED.value: "A run fails, is cancelled, or loses its worker",
     Kind.PAUSED.value: "A guardrail warns, throttles, pauses or blocks",
     Kind.MISMATCHES.value: "An audit or a shadow read finds mismatches",
-    Kind.APPROVAL.value: "An approval or override is requested, granted or withdrawn",
+    Kind.APPROVAL.value: "An approval or override is requested, repeated, granted or withdrawn",
     Kind.OTHER.value: "All other activity log entries",
 }
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != Kind.OTHER)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.contrib.auth import get_user_model
+
 from rollout.journal.events import Kind
 from rollout.models import Channel, LogEntry, Subscription
 from rollout.notifications.kinds import kind_of
@@ -40,6 +42,7 @@ class Recipients:
             if kind in subscription.kinds and _is_about(subscription, entry)
         ]
         users = {s.user_id: s.user for s in wanting if s.user is not None}
+        users |= {user.pk: user for user in _addressees(entry)}
         return [
             *(
                 Recipient(Channel.WEBHOOK, hook.name)
@@ -54,6 +57,16 @@ class Recipients:
             return any(s.webhook == hook.name for s in wanting)
         # Nobody has chosen for it in the console.
         return kind in hook.kinds
+
+
+def _addressees(entry: LogEntry) -> "Iterable[User]":
+    """Those whom it is addressed to by name and who can get mail, whatever they subscribed to."""
+    if not (names := entry.data.get("addressees")):
+        return []
+    users = get_user_model()
+    return users._default_manager.filter(
+        **{f"{users.USERNAME_FIELD}__in": names, "is_active": True}
+    ).exclude(**{users.get_email_field_name(): ""})
 
 
 def _is_about(subscription: Subscription, entry: LogEntry) -> bool:

@@ -38,12 +38,17 @@ class Waiting:
     since: datetime
     page: str
     arguments: tuple[int, ...] = ()
+    comment: str = ""
+    addressees: tuple[str, ...] = ()
+    """Those whom a request is addressed to by name; empty for all who may decide."""
+    reminded_at: datetime | None = None
 
 
 def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it, the oldest first.
 
-    Nobody is asked for what they asked for themselves. Four queries, whatever there is.
+    What is addressed to others by name comes last. Nobody is asked for what they asked for
+    themselves. Four queries, whatever there is.
     """
     home, username = homes(), user.get_username()
 
@@ -53,7 +58,11 @@ def waiting_for(user: User) -> list[Waiting]:
         )
 
     waiting = [*_signatures(username, may), *_restores(username, may), *_stopped_runs(may)]
-    return sorted(waiting, key=lambda item: item.since)
+    return sorted(waiting, key=lambda item: (_is_for_others(item, username), item.since))
+
+
+def _is_for_others(item: Waiting, username: str) -> bool:
+    return bool(item.addressees) and username not in item.addressees
 
 
 def _signatures(username: str, may: May) -> list[Waiting]:
@@ -75,10 +84,18 @@ def _signatures(username: str, may: May) -> list[Waiting]:
             continue
         if sign_off.kind == SignOffKind.REQUEST:
             if may("approve_rollout", rollout):
-                what = f"Approve phase {phase}"
-                waiting.append(
-                    Waiting(rollout, what, sign_off.actor_name, sign_off.at, "approve", (phase,))
+                request = Waiting(
+                    rollout,
+                    f"Approve phase {phase}",
+                    sign_off.actor_name,
+                    sign_off.at,
+                    "approve",
+                    (phase,),
+                    comment=sign_off.reason,
+                    addressees=tuple(sign_off.addressees),
+                    reminded_at=sign_off.reminded_at,
                 )
+                waiting.append(request)
         elif plan.is_guarded(phase) and may("override_gate", rollout):
             what = f"Confirm the override of gate “{sign_off.subject}” before phase {phase}"
             waiting.append(

@@ -34,6 +34,7 @@ from rollout.runner.rehearsals import (
     refusal_to_rehearse,
     rehearse,
 )
+from rollout.runner.reminders import remind
 from rollout.runner.repairs import (
     RepairPreview,
     correct,

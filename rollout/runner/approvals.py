@@ -1,5 +1,6 @@
 """What people sign for: approvals, overrides of gates, and ticks of the checklist."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
@@ -11,10 +12,12 @@ from rollout.gates import Evidence
 from rollout.gates.overrides import override_of, rejection_of, void_reason
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
+from rollout.journal.environments import home_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
+from rollout.permissions import people_with
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
 from rollout.runner.reasons import reason_of, refuse_unread
@@ -31,9 +34,18 @@ _WITHDRAWN = {
 
 
 def ask_for_approval(
-    rollout: Rollout, phase: int, *, comment: str = "", actor: Actor, source: str = "web"
+    rollout: Rollout,
+    phase: int,
+    *,
+    to: Collection[str] = (),
+    comment: str = "",
+    actor: Actor,
+    source: str = "web",
 ) -> SignOff:
     """Request other leads' approval of a phase; requested twice, it is one request.
+
+    ``to`` names those whom it is addressed to, by default all who may approve. A request with
+    other addressees or another comment replaces the one before it.
 
     Raises Refused, also while a rejection is in force.
     """
@@ -42,25 +54,55 @@ def ask_for_approval(
         gate = _approved_gate(evidence)
         if gates.check_gate(gate, evidence).lets_through:
             raise Refused(f"Phase {phase} is already approved. Start it.")
+        addressees = _addressees(rollout, to, actor)
+        comment = reason_of(comment, shortest=0, missing="")
         for sign_off in evidence.sign_offs(SignOffKind.REQUEST):
-            if sign_off.actor_name == actor.get_username() and not void_reason(sign_off, evidence):
+            same = not (addressees or comment) or (
+                (sign_off.addressees, sign_off.reason) == (addressees, comment)
+            )
+            by_actor = sign_off.actor_name == actor.get_username()
+            if same and by_actor and not void_reason(sign_off, evidence):
                 return sign_off
         if (rejection := rejection_of(evidence)) is not None:
             raise Refused(
                 f"{rejection.actor_name} rejected phase {phase}: {rejection.reason} Change the "
                 "plan, or have the rejection withdrawn, then request approval again."
             )
-        comment = reason_of(comment, shortest=0, missing="")
         _withdraw_requests(rollout, phase, actor)
         asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for, reason=comment)
+        asked.addressees = addressees
+        asked.save(update_fields=["addressees"])
         activity_log.record(
             Event.APPROVAL_ASKED_FOR,
-            f"Requested approval of phase {phase}.{_after(comment)}",
+            f"Requested approval of phase {phase}{from_whom(asked)}.{_after(comment)}",
             on=asked,
             actor=actor,
             source=source,
+            addressees=addressees,
         )
     return asked
+
+
+def from_whom(request: SignOff) -> str:
+    """The addressees of a request, within a sentence; empty for all who may approve."""
+    *others, last = request.addressees or [""]
+    if not last:
+        return ""
+    return f" from {', '.join(others)} and {last}" if others else f" from {last}"
+
+
+def _addressees(rollout: Rollout, to: Collection[str], actor: Actor) -> list[str]:
+    """The names in order. Raises Refused for one that may not approve, or is the actor's own."""
+    if not to:
+        return []
+    people = people_with("approve_rollout", home_of(rollout.environment))
+    may = {user.get_username() for user in people} - {actor.get_username()}
+    if wrong := sorted(set(to) - may):
+        raise Refused(
+            f"Not asked: {', '.join(wrong)}. Choose among those who may approve your request: "
+            f"{', '.join(sorted(may)) or 'nobody. Ask an administrator for another lead'}."
+        )
+    return sorted(set(to))
 
 
 def approve(

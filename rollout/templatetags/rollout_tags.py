@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.db import DatabaseError
 
-from rollout.console import badges, current_phases, formats, stops
+from rollout.console import approvals, badges, current_phases, formats, stops
 from rollout.console.alerts import health_of
 from rollout.console.charts import cells, timelines
 from rollout.console.current_phases import JobView
@@ -57,7 +57,9 @@ register.filter("signal_label", labels.signal_label)
 register.filter("trigger_label", labels.trigger_label)
 register.filter("preparation_label", labels.preparation_label)
 register.filter("rehearsal_action", current_phases.rehearsal_action)
+register.filter("may_be_repeated", approvals.may_be_repeated)
 register.filter("health", health_of)
+register.simple_tag(approvals.approvers, name="approvers")
 register.simple_tag(badges.badge, name="badge")
 register.simple_tag(stops.stop_of, name="stop_of")
 register.simple_tag(badges.shape, name="shape")

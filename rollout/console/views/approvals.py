@@ -70,9 +70,13 @@ def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> Ht
     perform(
         request,
         lambda: runner.ask_for_approval(
-            status.rollout, number, comment=request.POST.get("comment", ""), actor=request.user
+            status.rollout,
+            number,
+            to=request.POST.getlist("to"),
+            comment=request.POST.get("comment", ""),
+            actor=request.user,
         ),
-        f"Approval requested for phase {number}. Other leads see it on the rollout's page.",
+        f"Approval requested for phase {number}. It is in the inbox of those who may approve.",
     )
     return redirect_back(request, status.rollout)
 
@@ -123,6 +127,18 @@ def confirm(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
         request,
         lambda: runner.confirm_override(sign_off, actor=request.user),
         f"Override of “{gate_label(sign_off.subject)}” by {sign_off.actor_name} confirmed.",
+    )
+    return redirect_back(request, sign_off.rollout)
+
+
+@may("start_rollout")
+@require_POST
+def remind(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
+    sign_off = sign_off_or_404(sign_off_id)
+    perform(
+        request,
+        lambda: runner.remind(sign_off, actor=request.user),
+        f"Reminder sent for the approval of phase {sign_off.phase}.",
     )
     return redirect_back(request, sign_off.rollout)
 

@@ -104,6 +104,7 @@ WHO_MAY = {
     "{rollout}/probe/": (AUDITORS, AUDITORS),
     "sign-offs/{sign_off}/agree/": (LEADS, LEADS),
     "sign-offs/{sign_off}/withdraw/": (LEADS, LEADS),
+    "sign-offs/{sign_off}/remind/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
     "{rollout}/resume/": (AUDITORS, AUDITORS),
     "{rollout}/cancel/": (LEADS, LEADS),
@@ -130,7 +131,7 @@ POST_ONLY = {
     *("choose", "test", "resend", "theme"),
     *("stage", "restore", "approve", "drop"),
     *("ask-for-approval", "schedule", "unschedule", ITEM, "probe", "prepare"),
-    *("agree", "withdraw"),
+    *("agree", "withdraw", "remind"),
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),

@@ -277,3 +277,35 @@ class TestTypingTheName:
         text = lead.post(START, form, follow=True).content.decode()
         assert "Phase 3 has changed since you read it" in text
         assert not rollout.runs.filter(phase=3).exists()
+
+
+def test_a_request_is_addressed_with_a_comment_and_repeated_by_a_button(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    text = text_of(lead, START)
+    assert 'name="to" value="lead2"' in text
+    assert 'name="to" value="lead"' not in text
+    sent = {"to": ["lead2"], "comment": "It is <i>Tuesday</i>."}
+    lead.post(f"{PAGE}phases/3/ask-for-approval/", sent)
+    text = text_of(second_lead, APPROVAL)
+    assert "requested approval from <strong>lead2</strong>" in text
+    assert "It is &lt;i&gt;Tuesday&lt;/i&gt;." in text
+    assert "Remind now" not in text_of(lead, START)
+    SignOff.objects.update(at=timezone.now() - timedelta(hours=2))
+    assert "Remind now" in text_of(lead, START)
+    remind = f"/rollout/sign-offs/{SignOff.objects.get().pk}/remind/"
+    answer = lead.post(remind, {"next": START}, follow=True).content.decode()
+    assert "Reminder sent for the approval of phase 3." in answer
+    assert "Reminder sent <span data-ago=" in answer
+    assert "Remind now" not in answer
+    refused = lead.post(remind, {"next": START}, follow=True).content.decode()
+    assert "before you remind them again" in refused
+
+
+def test_a_request_cannot_be_addressed_to_who_may_not_approve(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    sent = {"to": ["<nobody>"]}
+    answer = lead.post(f"{PAGE}phases/3/ask-for-approval/", sent, follow=True).content.decode()
+    assert "Not asked: &lt;nobody&gt;." in answer
+    assert not SignOff.objects.exists()

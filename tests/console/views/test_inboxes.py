@@ -59,3 +59,18 @@ def test_a_paused_phase_says_by_whom_and_since_when(rollout: Rollout, lead: Clie
     run.pause = None
     run.save()
     assert ">Phase 0 is paused</a>" in text_of(lead, INBOX)
+
+
+def test_a_request_shows_its_comment_and_comes_last_where_it_is_for_others(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    name = User.objects.get(pk=lead.session["_auth_user_id"]).get_username()
+    journal.signed(rollout, "request", by="ada", addressees=["grace"], reason="For <grace>.")
+    journal.signed(rollout, "request", by="grace", addressees=[name], reason="For you.")
+    text = text_of(lead, INBOX)
+    assert text.index("For you.") < text.index("For &lt;grace&gt;.")
+    assert f"To {name}" in text
+    SignOff.objects.filter(actor_name="grace").update(reminded_at=timezone.now())
+    assert "Reminder sent" in text_of(lead, INBOX)
