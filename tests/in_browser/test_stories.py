@@ -127,6 +127,7 @@ def test_everything_works_on_a_phone_without_scripts(
         lead.page.locator("#start-audit").click()
         asks_until(lead, f"{PAGE}audits/", "Inconclusive")
         lead.open("/rollout/log/")
+        lead.page.get_by_text("Filters, plan and environment, range of time").click()
         lead.page.get_by_label("Phase").select_option("1")
         lead.page.get_by_role("button", name="Filter").click()
         assert "phase=1" in lead.page.url
