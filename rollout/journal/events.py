@@ -153,6 +153,8 @@ OF_RUNS = (
     *(Event.REPAIR_COUNTED, Event.REPAIR_DONE, Event.REPAIR_FAILED),
     *(Event.PAUSE_ASKED_FOR, Event.PAUSED, Event.RESUMED, Event.RETRIED, Event.BROUGHT_BACK),
     *(Event.CANCEL_ASKED_FOR, Event.CANCELLED),
+    # A throttle comes and goes by itself, often many times.
+    *(Event.THROTTLED_BY_RULE, Event.RULE_KEPT_AGAIN),
 )
 
 
