@@ -235,15 +235,21 @@ def test_an_export_has_no_entry_of_an_environment_that_is_not_seen(
     ("state", "says"),
     [
         ({}, "Not verified yet"),
-        ({"begun_at": timezone.now(), "entries": 12000}, "Verifying: 12,000 entries so far"),
-        ({"verified_at": timezone.now(), "verified_entries": 1234}, "Log intact: 1,234 entries"),
+        (
+            {"begun_at": timezone.now(), "entries": 12000},
+            "<strong>Verifying</strong>: 12,000 entries so far",
+        ),
+        (
+            {"verified_at": timezone.now(), "verified_entries": 1234},
+            "<strong>Log intact</strong>: 1,234 entries",
+        ),
         (
             {
                 "verified_at": timezone.now(),
                 "broken_entry": 1007,
                 "reason": "its content was changed",
             },
-            "Broken at entry 1,007",
+            "entry 1,007</a></strong>: its content was changed.",
         ),
     ],
 )
