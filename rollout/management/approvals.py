@@ -15,7 +15,7 @@ from rollout.management.actors import actor_of, add_user
 from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rollout, SignOffKind
 from rollout.plan import plans
-from rollout.runner.approvals import from_whom
+from rollout.runner.addressees import from_whom
 from rollout.runner.scheduled_starts import window_of
 from rollout.worker.probes import probe_all
 

@@ -12,14 +12,13 @@ from rollout.gates import Evidence
 from rollout.gates.overrides import override_of, rejection_of, void_reason
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
-from rollout.journal.environments import home_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
-from rollout.permissions import people_with
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
+from rollout.runner.addressees import addressees_of, from_whom
 from rollout.runner.reasons import reason_of, refuse_unread
 
 OVERRIDE_LASTS = timedelta(hours=8)
@@ -54,7 +53,7 @@ def ask_for_approval(
         gate = _approved_gate(evidence)
         if gates.check_gate(gate, evidence).lets_through:
             raise Refused(f"Phase {phase} is already approved. Start it.")
-        addressees = _addressees(rollout, to, actor)
+        addressees = addressees_of(rollout, to, actor)
         comment = reason_of(comment, shortest=0, missing="")
         for sign_off in evidence.sign_offs(SignOffKind.REQUEST):
             same = not (addressees or comment) or (
@@ -81,28 +80,6 @@ def ask_for_approval(
             addressees=addressees,
         )
     return asked
-
-
-def from_whom(request: SignOff) -> str:
-    """The addressees of a request, within a sentence; empty for all who may approve."""
-    *others, last = request.addressees or [""]
-    if not last:
-        return ""
-    return f" from {', '.join(others)} and {last}" if others else f" from {last}"
-
-
-def _addressees(rollout: Rollout, to: Collection[str], actor: Actor) -> list[str]:
-    """The names in order. Raises Refused for one that may not approve, or is the actor's own."""
-    if not to:
-        return []
-    people = people_with("approve_rollout", home_of(rollout.environment))
-    may = {user.get_username() for user in people} - {actor.get_username()}
-    if wrong := sorted(set(to) - may):
-        raise Refused(
-            f"Not asked: {', '.join(wrong)}. Choose among those who may approve your request: "
-            f"{', '.join(sorted(may)) or 'nobody. Ask an administrator for another lead'}."
-        )
-    return sorted(set(to))
 
 
 def approve(

@@ -16,7 +16,7 @@ from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import SignOff, SignOffKind
-from rollout.runner.approvals import from_whom
+from rollout.runner.addressees import from_whom
 
 # Of people, who would send one with each press.
 SHORTEST_PAUSE = timedelta(hours=1)
@@ -46,8 +46,8 @@ def due(now: datetime) -> QuerySet[SignOff]:
         run=None,
         reminders__lt=wanted.at_most,
     )
-    told = requests.annotate(told_at=Coalesce("reminded_at", "at"))
-    return told.filter(told_at__lte=now - wanted.after).select_related("rollout")
+    dated = requests.annotate(asked_last=Coalesce("reminded_at", "at"))
+    return dated.filter(asked_last__lte=now - wanted.after).select_related("rollout")
 
 
 def next_possible(request: SignOff) -> datetime:

@@ -30,8 +30,7 @@ def rollout() -> Iterator[Rollout]:
     for name in ("grace", "mary"):
         user = User.objects.create_user(name, email=f"{name}@example.org")
         user.groups.add(Group.objects.get(name="lead"))
-    found = find_rollout("signed", "production")
-    yield found
+    yield find_rollout("signed", "production")
     plans._plans[:] = [kept for kept in plans if kept.name != "signed"]
 
 
@@ -41,9 +40,9 @@ def ask(rollout: Rollout, *to: str, comment: str = "") -> SignOff:
 
 def waited(request: SignOff, time: timedelta) -> None:
     """So much time has passed since somebody was told."""
-    told = timezone.now() - time
-    SignOff.objects.filter(pk=request.pk).update(at=told)
-    SignOff.objects.filter(pk=request.pk).exclude(reminded_at=None).update(reminded_at=told)
+    moment = timezone.now() - time
+    SignOff.objects.filter(pk=request.pk).update(at=moment)
+    SignOff.objects.filter(pk=request.pk).exclude(reminded_at=None).update(reminded_at=moment)
 
 
 def reminded() -> list[str]:
