@@ -166,7 +166,7 @@ def _outdated(clean: AuditReport | None, facts: Facts, *, is_active: bool) -> st
         return facts.audit_is_older_than(clean)
     # A run at work changes more than a sentence can name: what has changed for writers counts.
     change = facts.write_path
-    return str(change) if change is not None and change.at > clean.started_at else ""
+    return f"step {change}" if change is not None and change.at > clean.started_at else ""
 
 
 def _dual_write(plan: Plan, in_effect: Iterable[Step], facts: Facts) -> DualWrite:
