@@ -93,7 +93,8 @@ def approves(lead: Visitor, phase: int) -> None:
 def rolls_everything_back(lead: Visitor) -> None:
     lead.open(f"{PAGE}phases/0/roll-back/")
     lead.press("Roll back all phases in production")
-    wait_until(lambda: not gates.started_phases(gates.newest_runs(journal.the_rollout())))
+    rollout = journal.the_rollout()
+    wait_until(lambda: not gates.started_phases(gates.newest_runs(rollout)), seconds=60)
 
 
 def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
@@ -225,9 +226,8 @@ def test_a_lead_goes_from_phase_0_to_4_and_back_under_traffic_in_few_clicks(
         back.press("Roll back to phase 0…", role="link")
         back.press("Roll back to phase 0 in production")
         lead.reads("Rolling back to phase 0: phase")
-        wait_until(
-            RollbackChain.objects.filter(to_phase=0, state="done").exists, seen=lambda: lead.text
-        )
+        is_back = RollbackChain.objects.filter(to_phase=0, state="done").exists
+        wait_until(is_back, seconds=120, seen=lambda: lead.text)
         writer.stop()
         assert writer.errors == []
         assert writer.written
