@@ -113,6 +113,8 @@ REHEARSED: tuple[r.Gate, ...] = (r.RehearsalPassed(),) if settings.PROPERTIES_RE
 REHEARSED_ITEMS: tuple[r.Item, ...] = (
     (r.EnvironmentIntrospected(), r.BackfillRehearsed()) if settings.PROPERTIES_REHEARSED else ()
 )
+# The application's users type new values at any time: people look at those daily, no start waits.
+NEW_VALUES_MAY_WAIT = timedelta(days=1)
 ENFORCE_GATES: tuple[r.Gate, ...] = (
     *(r.BackfillComplete(), r.AuditClean(), r.SnapshotVerified(), r.ProbesPassed()),
     *REHEARSED,
@@ -214,7 +216,7 @@ BACKFILL = r.Phase(
 ENFORCE = r.Phase(
     description="Enforce constraints and cut over reads and writes.",
     estimate=timedelta(minutes=2),
-    gates=(*ENFORCE_GATES, r.Approved()),
+    gates=(*ENFORCE_GATES, r.MappingReviewed(grace=NEW_VALUES_MAY_WAIT), r.Approved()),
     steps=(
         r.AddForeignKey(id="type-foreign-key", description="Add foreign key: type", lookup=TYPE),
         r.AddForeignKey(

@@ -29,7 +29,14 @@ from rollout.models import (
     SnapshotState,
 )
 from rollout.plan import Item, Phase, Plan, ProbeFlow, plans
-from rollout.plan.gates import Approved, ChecklistComplete, ProbesPassed, SnapshotVerified
+from rollout.plan.gates import (
+    Approved,
+    ChecklistComplete,
+    MappingReviewed,
+    ProbesPassed,
+    SnapshotVerified,
+)
+from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
 from rollout.worker.probes import probe_all
 from tests.servers import filled_template
@@ -175,6 +182,13 @@ def approve(rollout: Rollout, phase: int, *, by: str = "grace") -> SignOff:
     return runner.approve(rollout, phase, seen=seen, actor=person(by))
 
 
+def review_mapping(rollout: Rollout) -> None:
+    """Have ada confirm what each legacy value means that nobody has decided on."""
+    for lookup in plans.get(rollout.plan).lookups:
+        if decisions := confirmations(review_now(rollout, lookup).open):
+            runner.review_mapping(rollout, lookup, decisions, actor=ADA)
+
+
 def prepare(rollout: Rollout, phase: int) -> Actor:
     """See to all that the gates before a phase ask people for; who may start it then."""
     evidence = Evidence(rollout, phase)
@@ -184,6 +198,8 @@ def prepare(rollout: Rollout, phase: int) -> Actor:
         match gate:
             case ChecklistComplete():
                 complete_checklist(rollout)
+            case MappingReviewed():
+                review_mapping(rollout)
             case SnapshotVerified():
                 snapshot_of(rollout)
             case ProbesPassed():

@@ -53,6 +53,7 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(cli: Cli, filled: Rollou
     gates = status["phases"][3]["gates"]
     assert {gate["name"]: gate["action"] for gate in gates if gate["status"] != "pass"} == {
         "snapshot verified": "take_snapshot",
+        "mapping reviewed": "review_mapping",
         "approved": "request_approval",
     }
     assert {gate["name"]: gate["status"] for gate in gates} == {
@@ -63,6 +64,7 @@ def test_show_as_json_tells_gates_and_modes_as_they_are(cli: Cli, filled: Rollou
         "snapshot verified": "pending",
         "flow probes passed": "pass",
         "no drift": "pass",
+        "mapping reviewed": "pending",
         "approved": "pending",
     }
 
@@ -155,6 +157,7 @@ ALL_WITH_A_PLAN = [
     ("cancel",),
     ("retry",),
     ("audit",),
+    ("mapping",),
     ("introspect",),
     ("ask-approval", "3"),
     ("schedule", "0", "2099-01-01T00:00"),

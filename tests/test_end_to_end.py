@@ -310,6 +310,8 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
         if phase == 2:
             decide()
         rows_found[phase] = rows_now()
+        if phase == 3:
+            rollouts.review_mapping(rollouts.the_rollout())
         if phase in (3, 4):
             take_snapshot(lead)
             approve(lead, phase)

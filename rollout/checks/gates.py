@@ -7,9 +7,10 @@ from zoneinfo import available_timezones
 
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
-from rollout.plan.gates import ChecklistComplete, MaintenanceWindow
+from rollout.plan.gates import ChecklistComplete, MaintenanceWindow, MappingReviewed
 from rollout.plan.plan import Plan
 from rollout.plan.rules import COUNTED, Rule
+from rollout.plan.step import BACKFILL
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 # Older measurements are merged into longer ones.
@@ -67,6 +68,12 @@ def gate_problems(plan: Plan) -> Iterator[Problem]:
                     CheckId.NO_CHECKLIST,
                     f"Phase {number} requires a checklist, but the plan has none.",
                     "Define a checklist, or remove the gate.",
+                )
+            if isinstance(gate, MappingReviewed) and not (number > BACKFILL and plan.lookups):
+                yield Problem(
+                    CheckId.NO_MAPPING_TO_REVIEW,
+                    f"Phase {number} requires a reviewed mapping, but there is none before it.",
+                    f"Set the gate after phase {BACKFILL} in a plan with lookups, or remove it.",
                 )
     for item_id, count in Counter(item.id for item in plan.checklist).items():
         if count > 1:

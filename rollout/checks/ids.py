@@ -48,6 +48,7 @@ class CheckId(StrEnum):
     WRONG_WINDOW = "rollout.E053"
     NO_CHECKLIST = "rollout.E054"
     NO_TRAFFIC = "rollout.E055"
+    NO_MAPPING_TO_REVIEW = "rollout.E056"
 
     # Settings of ROLLOUT.
     WRONG_NETWORK = "rollout.E040"

@@ -29,6 +29,8 @@ SHOW_CHOICES = {
     "decided": "Reviewed",
     "open": "Not reviewed",
 }
+# What the buttons of the bar do with the selected values.
+OF_SELECTED = ("to", "like", "none", "keep", "rule")
 REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
 ORDERS = (
     Order("most-rows", "Most rows first", "rows", descending=True),
@@ -76,7 +78,7 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
             continue
         number, text = field.removeprefix("form-"), form.get(field, "")
         name, was = form.get(f"name-{number}", "").strip(), form.get(f"was-{number}", "")
-        if bulk and number in chosen:
+        if bulk in OF_SELECTED and number in chosen:
             asked[text] = {
                 "to": Decision(form.get("to", "").strip()),
                 "like": Decision(form.get(f"like-{number}", was) or None),
@@ -164,7 +166,8 @@ def matching(
         case "decided":
             values = [value for value in values if value.reviewer]
         case "open":
-            values = [value for value in values if not value.reviewer and value.normal]
+            open_forms = {value.normal for value in review.open}
+            values = [value for value in values if value.normal in open_forms]
     return values, suggestions
 
 

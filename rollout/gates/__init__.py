@@ -9,6 +9,7 @@ from rollout.gates import (
     checklists,
     drift,
     guardrails,
+    mappings,
     readers,
     rehearsals,
     runs,

@@ -125,6 +125,11 @@ class Facts:
         return None if review is None else Change(_summary(review), review["at"])
 
     @cached_property
+    def newest_mapping_change(self) -> int | None:
+        """The number of the newest mapping review, whatever it decided."""
+        return self.rollout.mapping_changes.values_list("pk", flat=True).first()
+
+    @cached_property
     def repair(self) -> Change | None:
         """The newest repair of rows that ended."""
         repair = (

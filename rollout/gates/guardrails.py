@@ -9,7 +9,7 @@ from django.utils import timezone
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.gates.runs import phase_done
-from rollout.journal.moments import in_words, is_to_come, staleness
+from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.models import Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
@@ -184,12 +184,3 @@ def maintenance_window(gate: MaintenanceWindow, evidence: Evidence) -> GateResul
         "Schedule the start.",
         ready_at=opening,
     )
-
-
-def duration(time: timedelta) -> str:
-    """A duration in the largest unit that loses little: ``90 s``, ``45 min``, ``6 h``, ``3 d``."""
-    seconds = time.total_seconds()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
-            return f"{int(seconds // size):,} {unit}"
-    return f"{int(seconds)} s"

@@ -34,6 +34,7 @@ Action = Literal[
     "resume_phase",
     "retry_phase",
     "review_audit",
+    "review_mapping",
     "review_monitoring",
     "roll_back_phase",
     "run_smoke_tests",

@@ -22,6 +22,15 @@ def in_zone(moment: datetime, zone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
+def duration(time: timedelta) -> str:
+    """A duration in the largest unit that loses little: ``90 s``, ``45 min``, ``6 h``, ``3 d``."""
+    seconds = time.total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
+            return f"{int(seconds // size):,} {unit}"
+    return f"{int(seconds)} s"
+
+
 def by_the_database() -> datetime:
     """What the clock of the journal's database shows now: one for all machines."""
     with journal.connection().cursor() as cursor:

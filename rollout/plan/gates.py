@@ -44,6 +44,18 @@ class AuditClean(Gate):
 
 
 @dataclass(frozen=True)
+class MappingReviewed(Gate):
+    """People have decided on every legacy value that phase 2 mapped, and on those written since.
+
+    A value that came later need not be reviewed while it is younger than ``grace``.
+    """
+
+    grace: timedelta = timedelta(0)
+    name = "mapping reviewed"
+    of_protected = True
+
+
+@dataclass(frozen=True)
 class SnapshotVerified(Gate):
     """A recent snapshot of the plan's tables, taken after the previous phase, is verified."""
 

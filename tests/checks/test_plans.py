@@ -21,6 +21,7 @@ from rollout.plan import (
     Item,
     Lookup,
     MaintenanceWindow,
+    MappingReviewed,
     Plan,
     RequireValues,
     Step,
@@ -278,3 +279,12 @@ def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> Non
     items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
     plan = replace(PLAN, phases=phases, checklist=items)
     assert [id for id, _message in problems(plan)] == ["rollout.E052"]
+
+
+def test_a_gate_about_the_mapping_needs_one_before_it() -> None:
+    gate = (MappingReviewed(),)
+    for number, expected in ((2, ["rollout.E056"]), (3, [])):
+        phases = list(PLAN.phases)
+        phases[number] = replace(phases[number], gates=gate)
+        refused = problems(replace(PLAN, phases=tuple(phases)))  # type: ignore[arg-type]
+        assert [id for id, _message in refused] == expected

@@ -83,6 +83,18 @@ def starts(lead: Visitor, phase: int) -> None:
     lead.page.keyboard.press("Enter")
 
 
+def confirms_the_mapping(engineer: Visitor) -> None:
+    """From the gate through the values of each lookup, and back."""
+    engineer.open(PAGE)
+    engineer.press("Review mapping", role="link")
+    engineer.page.wait_for_url(f"**{PAGE}mappings/properties/*/?show=open")
+    while "show=open" in engineer.page.url:
+        with engineer.page.expect_navigation():
+            engineer.page.locator("button[value=all]").click()
+    assert engineer.page.url.endswith(PAGE)
+    assert "Review mapping" not in engineer.text
+
+
 def approves(lead: Visitor, phase: int) -> None:
     lead.open(PAGE)
     lead.press("Review and approve…", role="link")
@@ -211,6 +223,9 @@ def test_a_lead_goes_from_phase_0_to_4_and_back_under_traffic_in_few_clicks(
             if phase == 1:
                 for item in rollouts.items_to_tick():
                     walk.click(lead.page.locator(f"form[action$='/{item}/'] button"))
+            if phase == 3:
+                with site.visitor("engineer") as engineer:
+                    confirms_the_mapping(engineer)
             if phase > 2:
                 walk.press(f"Prepare phase {phase}")
                 approves(other, phase)

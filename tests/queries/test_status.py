@@ -69,6 +69,7 @@ def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollo
         "snapshot verified",
         "flow probes passed",
         "no drift",
+        "mapping reviewed",
         "approved",
     ]
     assert [phase.can_roll_back for phase in status.phases] == [False, False, True, False, False]

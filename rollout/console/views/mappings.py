@@ -21,7 +21,7 @@ from rollout.console.mapping_counts import Counted, count_anew, reviewed
 from rollout.console.mapping_forms import ORDERS, ValueFilter, asked_in, matching, rows_of, to_carry
 from rollout.console.views.runs import perform
 from rollout.engine import mapping
-from rollout.engine.mapping import COUNT_SECONDS, Decision, NewText, Review
+from rollout.engine.mapping import COUNT_SECONDS, Decision, NewText, Review, ReviewCounts
 from rollout.engine.target import reason_of
 from rollout.journal.environments import target_of
 from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
@@ -29,6 +29,7 @@ from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
 from rollout.queries.mapping_csv import InvalidMappingFile
+from rollout.queries.mapping_reviews import confirmations
 from rollout.queries.similar_names import Suggestions
 
 # Each value has three fields, and Django accepts 1,000 in a form.
@@ -46,7 +47,8 @@ class LookupState:
 
     lookup: Lookup
     last: MappingChange | None
-    mapped: bool = False
+    counts: ReviewCounts | None = None
+    """None where nothing is mapped yet."""
     new: int = 0
     newest: Sequence[NewText] = ()
     error: str = ""
@@ -69,8 +71,12 @@ def _lookups(rollout: Rollout) -> list[Lookup]:
 @require_safe
 @cache_fragment
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    """The lookups; with ``show=open`` the values to review of the first one that has any."""
     rollout = rollout_or_404(plan, environment)
-    page = {"rollout": rollout, "lookups": _states(rollout), "live": SLOW}
+    states = _states(rollout)
+    if request.GET.get("show") == "open" and (lookup := _first_open(states)) is not None:
+        return redirect(f"{_all_values(rollout, lookup)}?show=open")
+    page = {"rollout": rollout, "lookups": states, "live": SLOW}
     return render_live(request, "mappings", page)
 
 
@@ -88,11 +94,16 @@ def _states(rollout: Rollout) -> list[LookupState]:
     return states
 
 
-def _new(rollout: Rollout, lookup: Lookup) -> tuple[bool, int, list[NewText]]:
+def _first_open(states: Sequence[LookupState]) -> Lookup | None:
+    return next((s.lookup for s in states if s.counts is not None and s.counts.open), None)
+
+
+def _new(rollout: Rollout, lookup: Lookup) -> tuple[ReviewCounts | None, int, list[NewText]]:
     plan = plans.get(rollout.plan)
     with target_of(rollout.environment).connect_briefly(5) as connection:
+        counts = mapping.review_counts_of(connection, plan, lookup)
         new_texts = mapping.new_texts(connection, plan, lookup)
-    return (False, 0, []) if new_texts is None else (True, *new_texts)
+    return counts, *(new_texts or (0, []))
 
 
 @may("view_rollout")
@@ -113,7 +124,7 @@ def new_values(
 def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
     page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
     try:
-        page["mapped"], page["new"], page["newest"] = _new(rollout, lookup)
+        _, page["new"], page["newest"] = _new(rollout, lookup)
     except psycopg.Error as error:
         page["new_error"] = reason_of(error)
     return page
@@ -150,10 +161,31 @@ def preview(
             asked |= mapping_csv.decisions_in(data, _reviewed(rollout, lookup)[0].values)
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
+    if request.POST.get("bulk") == "all":
+        return _confirm_all(request, rollout, lookup, asked)
     if not asked:
         messages.info(request, "No changes to preview. Change a value first.")
         return redirect(_address(request, rollout, lookup))
     return _preview_page(request, rollout, lookup, asked)
+
+
+def _confirm_all(
+    request: ConsoleRequest, rollout: Rollout, lookup: Lookup, asked: dict[str, Decision]
+) -> HttpResponse:
+    """Confirm the values that the filter shows and nobody has decided on, at once.
+
+    What changes the meaning of any is previewed first.
+    """
+    shown, _ = matching(_reviewed(rollout, lookup)[0], ValueFilter(request.GET))
+    open_values = confirmations(value for value in shown if not value.reviewer)
+    if str(len(open_values)) != request.POST.get("shown"):
+        messages.warning(request, "Values were added since the page loaded. Check them again.")
+        return redirect(_address(request, rollout, lookup))
+    decisions = open_values | asked
+    preview = runner.preview_review(rollout, lookup, decisions, actor=request.user)
+    if preview.outcome is None or preview.outcome.changes:
+        return _preview_page(request, rollout, lookup, decisions)
+    return _apply(request, rollout, lookup, decisions, preview.seen)
 
 
 @may("review_mapping")
@@ -163,17 +195,36 @@ def apply(
 ) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
-    asked = asked_in(request.POST)
+    return _apply(request, rollout, lookup, asked_in(request.POST), request.POST.get("seen", ""))
+
+
+def _apply(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    lookup: Lookup,
+    asked: dict[str, Decision],
+    seen: str,
+) -> HttpResponse:
     done = perform(
         request,
-        lambda: runner.review_mapping(
-            rollout, lookup, asked, actor=request.user, seen=request.POST.get("seen", "")
-        ),
+        lambda: runner.review_mapping(rollout, lookup, asked, actor=request.user, seen=seen),
         _decided,
     )
     if not done and asked:
         return _preview_page(request, rollout, lookup, asked, status=409)
-    return redirect(_address(request, rollout, lookup))
+    return redirect(_after_review(request, rollout, lookup))
+
+
+def _after_review(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
+    """Who reviews what is open goes on with the next lookup, and after the last to the rollout."""
+    if request.GET.get("show") == "open":
+        states = _states(rollout)
+        if all(state.counts is not None and not state.counts.open for state in states):
+            return rollout.get_absolute_url()
+        of_this = next(state for state in states if state.lookup == lookup)
+        if of_this.counts is not None and not of_this.counts.open:
+            return f"{rollout_url(rollout, 'mappings')}?show=open"
+    return _address(request, rollout, lookup)
 
 
 def _decided(change: MappingChange) -> str:
@@ -310,11 +361,10 @@ def _review_page(
         "review": review,
         "counts": counts,
         "count_seconds": COUNT_SECONDS,
-        "reviewed": sum(1 for value in review.values if value.reviewer),
-        "reviewable": sum(1 for value in review.values if value.normal),
         "values": values,
         "matching": len(chosen),
         "names": review.most_used(MAX_NAMES_OFFERED),
+        "open_shown": len(confirmations(value for value in chosen if not value.reviewer)),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),

@@ -134,7 +134,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
             or any(a.status == AuditStatus.RUNNING for a in audits)
             or any(snapshot.under_way for snapshot in snapshots)
             or any(rehearsal.under_way for rehearsal in status.evidence.facts.rehearsals)
-            or any(gate.progress is not None for gate in phase.gates)
+            or any(gate.progress is not None and gate.ready_at for gate in phase.gates)
         ),
     }
     return render_live(request, "rollout", page)

@@ -17,7 +17,6 @@ from rollout.engine.audit.categories import (
     Sample,
     worst,
 )
-from rollout.engine.audit.mapping_reviews import reviewed_of
 from rollout.engine.audit.random_samples import Function, computed_again, population, sampled
 from rollout.engine.audit.readiness import (
     direction_of,
@@ -29,6 +28,7 @@ from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import Combination, TableScan, sorted_cells
 from rollout.engine.catalog import live_columns, tables_of
 from rollout.engine.control import Control
+from rollout.engine.mapping import review_counts_of
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection
 from rollout.plan.plan import Plan
@@ -112,11 +112,14 @@ class Auditor:
 
     def _count_reviewed(self, lookup: Lookup) -> None:
         """How many values of a mapping people have decided on, in the snapshot that is compared."""
-        values, reviewed, at = reviewed_of(self.connection, self.plan, lookup)
+        counts = review_counts_of(self.connection, self.plan, lookup)
+        if counts is None:
+            return
         result = self.result
-        result.mapping_values += values
-        result.mapping_reviewed += reviewed
-        result.mapping_at = max((m for m in (result.mapping_at, at) if m), default=None)
+        result.mapping_values += counts.values
+        result.mapping_reviewed += counts.reviewed
+        moments = (result.mapping_at, counts.reviewed_at)
+        result.mapping_at = max((at for at in moments if at), default=None)
 
     def _audit_table(
         self,

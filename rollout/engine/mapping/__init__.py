@@ -4,6 +4,7 @@ Decisions are about normal forms: spellings that differ in case or white space a
 """
 
 from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
+from rollout.engine.mapping.review_counts import ReviewCounts, review_counts_of
 from rollout.engine.mapping.reviews import (
     NewText,
     Review,
@@ -33,6 +34,7 @@ __all__ = [
     "NewText",
     "Outcome",
     "Review",
+    "ReviewCounts",
     "Spelling",
     "Value",
     "counts_of",
@@ -41,6 +43,7 @@ __all__ = [
     "new_texts",
     "normal_forms",
     "review",
+    "review_counts_of",
     "sample_of",
     "version_of",
 ]

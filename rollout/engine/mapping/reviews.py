@@ -9,6 +9,7 @@ from heapq import nlargest
 
 from psycopg import sql
 
+from rollout.engine.mapping.decisions import Decision
 from rollout.engine.mapping.texts import is_mapped, mapped_and_decided
 from rollout.engine.target import Connection
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning
@@ -73,6 +74,15 @@ class Value:
         """Whether nothing says what one of its spellings becomes."""
         return any(spelling.why == "unmapped" for spelling in self.spellings)
 
+    @property
+    def confirmed(self) -> Decision | None:
+        """What it means already, or will, as a decision; None where there is nothing to confirm."""
+        if not self.normal:
+            return None
+        if self.name is None and self.is_unmapped:
+            return Decision(self.proposed) if self.proposed else None
+        return Decision(self.name)
+
 
 @dataclass(frozen=True)
 class Review:
@@ -95,6 +105,19 @@ class Review:
     @cached_property
     def rows(self) -> int:
         return sum(value.rows or 0 for value in self.values)
+
+    @cached_property
+    def open(self) -> list[Value]:
+        """The values that nobody has decided on; blank ones are for the plan to decide."""
+        return [value for value in self.values if value.normal and not value.reviewer]
+
+    @cached_property
+    def reviewed(self) -> int:
+        return sum(bool(value.reviewer) for value in self.values)
+
+    @property
+    def reviewable(self) -> int:
+        return self.reviewed + len(self.open)
 
     @cached_property
     def unused(self) -> int:

@@ -14,6 +14,7 @@ from rollout.management import (
     approvals,
     audits,
     blockers,
+    mappings,
     people,
     plans,
     processes,
@@ -29,10 +30,10 @@ from rollout.management.verbs import DONE, NO, Output, Verb, adding, carry_out
 from rollout.plan.registry import UnknownPlan
 
 # Options that name files.
-PATHS = ("write", "check")
+PATHS = ("write", "check", "apply")
 # In the order of the help.
 _MODULES = (
-    *(plans, runs, audits, blockers, selftests, approvals),
+    *(plans, runs, audits, mappings, blockers, selftests, approvals),
     *(snapshots, rehearsals, schema, people, scaffolds, processes),
 )
 
