@@ -6,10 +6,10 @@ import unicodedata
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from rollout.queries.look_alikes import LOOK_ALIKES
+
 # Printable ASCII with single spaces inside: nothing to mark.
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
-# Cyrillic, Greek and Armenian letters that look like Latin ones.
-LOOK_ALIKES = frozenset("аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅԌΑΒΕΖΗΙΚΜΝΟΡΤΥΧοօոսհցՕՍԼ")
 _MARKS = {"\t": "⇥", "\n": "↵", "\r": "↵", "\N{NO-BREAK SPACE}": "⍽", " ": "·"}
 
 

@@ -31,6 +31,9 @@ SHOW_CHOICES = {
 }
 # What the buttons of the bar do with the selected values.
 OF_SELECTED = ("to", "like", "none", "keep", "rule")
+# Percent. Lower ones also take what only begins with a name: "Condo for sale".
+SIMILARITIES = (100, 95, 90, 85, 70, 50)
+DEFAULT_SIMILARITY = 85
 REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
 ORDERS = (
     Order("most-rows", "Most rows first", "rows", descending=True),
@@ -63,6 +66,15 @@ class ValueRow:
     was: str
     as_written: str
     problem: str
+
+
+@dataclass(frozen=True)
+class SimilarityChoice:
+    """How many values and rows get their suggestion from a similarity on, in percent."""
+
+    similarity: int
+    values: int
+    rows: int | None
 
 
 def asked_in(form: QueryDict) -> dict[str, Decision]:
@@ -113,6 +125,52 @@ def _followed(name: str, renamed: dict[str, str], typed: dict[str, str]) -> str:
             return next(known for known in renamed if known in circle)
         way.append(further)
     return typed.get(way[-1], way[-1])
+
+
+def accepted(
+    values: Iterable[Value], suggestions: dict[str, Suggestion], similarity: int
+) -> dict[str, Decision]:
+    """The suggestions at least so similar, in percent, of values that nobody has decided on.
+
+    Where a suggested name is itself to become another, what follows it becomes that one too.
+    """
+    alike = {
+        value.normal: (value, suggestion)
+        for value in values
+        if not value.reviewer
+        and (suggestion := suggestions.get(value.normal)) is not None
+        and suggestion.similarity >= similarity
+    }
+    renamed: dict[str, str] = {}
+    for value, suggestion in alike.values():
+        if value.name and suggestion.name:
+            renamed.setdefault(value.name, suggestion.name)
+    return {
+        form: Decision(_followed(suggestion.name, renamed, {}) if suggestion.name else None)
+        for form, (_, suggestion) in alike.items()
+    }
+
+
+def similarity_choices(
+    values: Iterable[Value], suggestions: dict[str, Suggestion]
+) -> list[SimilarityChoice]:
+    """What each similarity would accept; those that accept no more than a higher one left out."""
+    by_form = {value.normal: value for value in values}
+    choices: list[SimilarityChoice] = []
+    for similarity in SIMILARITIES:
+        forms = accepted(by_form.values(), suggestions, similarity)
+        rows = [by_form[form].rows for form in forms]
+        if forms and (not choices or len(forms) > choices[-1].values):
+            counted = None if None in rows else sum(n for n in rows if n is not None)
+            choices.append(SimilarityChoice(similarity, len(forms), counted))
+    return choices
+
+
+def similarity_in(form: QueryDict) -> int:
+    """The one that somebody chose, in percent."""
+    given = form.get("similarity", "")
+    offered = {str(similarity): similarity for similarity in SIMILARITIES}
+    return offered.get(given, DEFAULT_SIMILARITY)
 
 
 def carried(text: str) -> dict[str, Decision]:

@@ -32,6 +32,8 @@ class MappingChange(models.Model):
     )
     decided = models.PositiveIntegerField(default=0)
     """Normal forms that have another decision than before, confirmed ones included."""
+    earlier: models.JSONField[list[list[Any]], list[list[Any]]] = models.JSONField(default=list)
+    """What was decided before: [normal form, name or null, whether it was the plan's default]."""
     mapped = models.BooleanField(default=True)
     """Whether phase 2 had mapped the values, so that the application's writes followed at once."""
     rows_affected = models.BigIntegerField(null=True)

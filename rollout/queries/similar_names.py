@@ -23,10 +23,14 @@ _UNDECIDED = ("exact", "trimmed", "case", "unmapped")
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A lookup row's name that a text resembles, and in what; an empty name stands for no value."""
+    """A lookup row's name that a text resembles, and in what; an empty name stands for no value.
+
+    ``similarity`` is the share of letters that both have in common, in percent.
+    """
 
     name: str
     why: str
+    similarity: int = 100
 
 
 class Suggestions:
@@ -61,7 +65,8 @@ class Suggestions:
             if len(self._plain[number]) <= MAX_CODE:
                 continue
             if length < len(words):
-                return Suggestion(self._names[number], "starts with it")
+                similarity = int(fuzz.ratio(plain, self._plain[number]))
+                return Suggestion(self._names[number], "starts with it", similarity)
             if self._rows[self._names[number]] >= (value.rows or 0):
                 return Suggestion(self._names[number], "same words")
         for _, score, number in process.extract(
@@ -69,7 +74,7 @@ class Suggestions:
         ):
             name = self._names[number]
             if name != value.name and self._rows.get(name, 0) >= (value.rows or 0):
-                return Suggestion(name, f"{score:.0f} % alike")
+                return Suggestion(name, f"{score:.0f} % alike", int(score))
         return None
 
     def of_all(self, values: Iterable[Value]) -> dict[str, Suggestion]:

@@ -1,6 +1,13 @@
 from django.http import QueryDict
 
-from rollout.console.mapping_forms import asked_in
+from rollout.console.mapping_forms import (
+    SimilarityChoice,
+    accepted,
+    asked_in,
+    similarity_choices,
+)
+from rollout.engine.mapping import Spelling, Value
+from rollout.queries.similar_names import Suggestion
 
 
 def taken(*suggestions: tuple[str, str], **typed: str) -> dict[str, str | None]:
@@ -45,3 +52,37 @@ def test_what_is_typed_has_the_last_word() -> None:
         "country house": "Country house",
         "villa": "Country house",
     }
+
+
+def value(text: str, rows: int = 1, reviewer: str = "") -> Value:
+    return Value(text.lower(), [Spelling(text, rows, "exact")], name=text, reviewer=reviewer)
+
+
+def test_accepting_from_a_similarity_on_follows_a_suggestion_and_leaves_decisions_alone() -> None:
+    values = [value("Condop"), value("Condo s"), value("Condo", reviewer="ada"), value("n/a")]
+    suggestions = {
+        "condop": Suggestion("Condo s", "92 % alike", 92),
+        "condo s": Suggestion("Condo", "88 % alike", 88),
+        "condo": Suggestion("House", "99 % alike", 99),
+        "n/a": Suggestion("", "placeholder"),
+    }
+    names = {
+        similarity: {f: d.name for f, d in accepted(values, suggestions, similarity).items()}
+        for similarity in (85, 90)
+    }
+    assert names == {
+        85: {"condop": "Condo", "condo s": "Condo", "n/a": None},
+        90: {"condop": "Condo s", "n/a": None},
+    }
+
+
+def test_a_choice_of_similarity_counts_values_and_rows_and_none_is_offered_twice() -> None:
+    values = [value("Condop", 5), value("n/a", 3)]
+    suggestions = {
+        "condop": Suggestion("Condo", "91 % alike", 91),
+        "n/a": Suggestion("", "placeholder"),
+    }
+    assert similarity_choices(values, suggestions) == [
+        SimilarityChoice(100, 1, 3),
+        SimilarityChoice(90, 2, 8),
+    ]

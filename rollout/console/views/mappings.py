@@ -1,12 +1,11 @@
 """The review of mappings: what legacy texts become, decided by people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -17,20 +16,36 @@ from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.lists.pages import page_of_texts
+from rollout.console.lookup_states import (
+    first_open,
+    lookup_or_404,
+    lookup_states,
+    review_progress_of,
+)
 from rollout.console.mapping_counts import Counted, count_anew, reviewed
-from rollout.console.mapping_forms import ORDERS, ValueFilter, asked_in, matching, rows_of, to_carry
+from rollout.console.mapping_forms import (
+    DEFAULT_SIMILARITY,
+    ORDERS,
+    ValueFilter,
+    accepted,
+    asked_in,
+    matching,
+    rows_of,
+    similarity_choices,
+    similarity_in,
+    to_carry,
+)
 from rollout.console.views.runs import perform
-from rollout.engine import mapping
-from rollout.engine.mapping import COUNT_SECONDS, Decision, NewText, Review, ReviewCounts
+from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
 from rollout.engine.target import reason_of
 from rollout.journal.environments import target_of
 from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
-from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
+from rollout.queries.look_alikes import look_alikes
 from rollout.queries.mapping_csv import InvalidMappingFile
 from rollout.queries.mapping_reviews import confirmations
-from rollout.queries.similar_names import Suggestions
+from rollout.queries.similar_names import Suggestion, Suggestions
 
 # Each value has three fields, and Django accepts 1,000 in a form.
 MAX_VALUES_ON_PAGE = 100
@@ -41,69 +56,17 @@ MAX_HISTORY = 20
 REVIEW_SECONDS = 20
 
 
-@dataclass(frozen=True)
-class LookupState:
-    """A lookup in the list of a rollout's."""
-
-    lookup: Lookup
-    last: MappingChange | None
-    counts: ReviewCounts | None = None
-    """None where nothing is mapped yet."""
-    new: int = 0
-    newest: Sequence[NewText] = ()
-    error: str = ""
-
-
-def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
-    lookups = _lookups(rollout)
-    for lookup in lookups:
-        if (lookup.table.label, lookup.legacy) == (table, column):
-            return lookup
-    known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
-    raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
-
-
-def _lookups(rollout: Rollout) -> list[Lookup]:
-    return [t for t in plans.get(rollout.plan).translations if isinstance(t, Lookup)]
-
-
 @may("view_rollout")
 @require_safe
 @cache_fragment
 def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     """The lookups; with ``show=open`` the values to review of the first one that has any."""
     rollout = rollout_or_404(plan, environment)
-    states = _states(rollout)
-    if request.GET.get("show") == "open" and (lookup := _first_open(states)) is not None:
+    states = lookup_states(rollout)
+    if request.GET.get("show") == "open" and (lookup := first_open(states)) is not None:
         return redirect(f"{_all_values(rollout, lookup)}?show=open")
     page = {"rollout": rollout, "lookups": states, "live": SLOW}
     return render_live(request, "mappings", page)
-
-
-def _states(rollout: Rollout) -> list[LookupState]:
-    last: dict[tuple[str, str], MappingChange] = {}
-    for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
-        last[change.table, change.legacy_column] = change
-    states = []
-    for lookup in _lookups(rollout):
-        changed = last.get((lookup.table.label, lookup.legacy))
-        try:
-            states.append(LookupState(lookup, changed, *_new(rollout, lookup)))
-        except psycopg.Error as problem:
-            states.append(LookupState(lookup, changed, error=reason_of(problem)))
-    return states
-
-
-def _first_open(states: Sequence[LookupState]) -> Lookup | None:
-    return next((s.lookup for s in states if s.counts is not None and s.counts.open), None)
-
-
-def _new(rollout: Rollout, lookup: Lookup) -> tuple[ReviewCounts | None, int, list[NewText]]:
-    plan = plans.get(rollout.plan)
-    with target_of(rollout.environment).connect_briefly(5) as connection:
-        counts = mapping.review_counts_of(connection, plan, lookup)
-        new_texts = mapping.new_texts(connection, plan, lookup)
-    return counts, *(new_texts or (0, []))
 
 
 @may("view_rollout")
@@ -124,7 +87,7 @@ def new_values(
 def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
     page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
     try:
-        _, page["new"], page["newest"] = _new(rollout, lookup)
+        _, page["new"], page["newest"] = review_progress_of(rollout, lookup)
     except psycopg.Error as error:
         page["new_error"] = reason_of(error)
     return page
@@ -161,8 +124,12 @@ def preview(
             asked |= mapping_csv.decisions_in(data, _reviewed(rollout, lookup)[0].values)
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
-    if request.POST.get("bulk") == "all":
+    bulk = request.POST.get("bulk")
+    if bulk == "all":
         return _confirm_all(request, rollout, lookup, asked)
+    if bulk == "similar":
+        values, suggestions = _matching(request, rollout, lookup)
+        asked = accepted(values, suggestions or {}, similarity_in(request.POST)) | asked
     if not asked:
         messages.info(request, "No changes to preview. Change a value first.")
         return redirect(_address(request, rollout, lookup))
@@ -176,7 +143,7 @@ def _confirm_all(
 
     What changes the meaning of any is previewed first.
     """
-    shown, _ = matching(_reviewed(rollout, lookup)[0], ValueFilter(request.GET))
+    shown, _ = _matching(request, rollout, lookup)
     open_values = confirmations(value for value in shown if not value.reviewer)
     if str(len(open_values)) != request.POST.get("shown"):
         messages.warning(request, "Values were added since the page loaded. Check them again.")
@@ -218,7 +185,7 @@ def _apply(
 def _after_review(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
     """Who reviews what is open goes on with the next lookup, and after the last to the rollout."""
     if request.GET.get("show") == "open":
-        states = _states(rollout)
+        states = lookup_states(rollout)
         if all(state.counts is not None and not state.counts.open for state in states):
             return rollout.get_absolute_url()
         of_this = next(state for state in states if state.lookup == lookup)
@@ -275,6 +242,12 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
 def _reviewed(rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     with target_of(rollout.environment).connect_briefly(REVIEW_SECONDS) as connection:
         return reviewed(connection, rollout, lookup)
+
+
+def _matching(
+    request: ConsoleRequest, rollout: Rollout, lookup: Lookup
+) -> tuple[list[Value], dict[str, Suggestion] | None]:
+    return matching(_reviewed(rollout, lookup)[0], ValueFilter(request.GET))
 
 
 def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
@@ -335,6 +308,7 @@ def _review_page(
         "refusal": runner.refusal_to_review(rollout),
         "unreadable": unreadable,
         "history": history,
+        "undo": _undo(history[0]) if history else "",
         "largest_file": mapping_csv.MAX_BYTES,
         **_new_page(rollout, lookup),
     }
@@ -354,6 +328,7 @@ def _review_page(
         others, request.GET, size=MAX_VALUES_ON_PAGE - len(decided), orders=ORDERS, key="normal"
     )
     on_page = [*decided, *values]
+    choices = similarity_choices(chosen, suggestions or {})
     if suggestions is None or decided:
         suggestions = Suggestions(review).of_all(on_page)
     shown = {value.normal for value in on_page}
@@ -364,6 +339,11 @@ def _review_page(
         "values": values,
         "matching": len(chosen),
         "names": review.most_used(MAX_NAMES_OFFERED),
+        "alike": [(group, to_carry(group.decisions)) for group in look_alikes(review.values)],
+        "similarities": choices,
+        "similarity": min(
+            (c.similarity for c in choices if c.similarity >= DEFAULT_SIMILARITY), default=None
+        ),
         "open_shown": len(confirmations(value for value in chosen if not value.reviewer)),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
@@ -378,6 +358,11 @@ def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
         rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
     ).prefetch_related("repairs__run")[:MAX_HISTORY]
     return list(changes)
+
+
+def _undo(change: MappingChange) -> str:
+    """The decisions before a review, to preview."""
+    return to_carry({form: Decision(name, by_rule) for form, name, by_rule in change.earlier})
 
 
 def _uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[MappingChange]:

@@ -1,7 +1,7 @@
 """What people decide about texts, what comes of it, and what cannot be decided."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rollout.engine.mapping.texts import normal_forms
 from rollout.engine.target import Connection
@@ -51,7 +51,7 @@ class Outcome:
     """What decisions change. ``rows_affected`` counts filled rows that must follow; None: unknown.
 
     ``decided`` is how many normal forms have another decision than before, those included whose
-    texts mean what they meant.
+    texts mean what they meant; ``earlier`` are the decisions before, which undo these.
     """
 
     changes: list[Change]
@@ -60,6 +60,7 @@ class Outcome:
     retired: list[str]
     mapped: bool
     decided: int
+    earlier: dict[str, Decision] = field(default_factory=dict)
 
     @property
     def rows_affected(self) -> int | None:

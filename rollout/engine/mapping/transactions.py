@@ -104,7 +104,7 @@ class _Transaction:
     def run(self, wanted: Mapping[str, Decision], *, reviewer: str, mapped: bool) -> Outcome:
         forms = list(wanted)
         before = self._meanings(forms, mapped=mapped)
-        decided = self._write_decisions(wanted, reviewer)
+        earlier = self._write_decisions(wanted, reviewer)
         self._refuse_foreign_names(wanted)
         made: list[str] = []
         renamed: list[tuple[str, str]] = []
@@ -133,7 +133,7 @@ class _Transaction:
                     )
                 )
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
-        return Outcome(changes, made, renamed, retired, mapped, decided)
+        return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier)
 
     def _add_texts(self, forms: Sequence[str]) -> None:
         """Give texts that were written around the triggers a place in the mapping."""
@@ -169,8 +169,10 @@ class _Transaction:
             ).fetchall()
         return {(text, form): Meaning(*meant) for text, form, *meant in rows}
 
-    def _write_decisions(self, wanted: Mapping[str, Decision], reviewer: str) -> int:
-        """How many normal forms have another decision now."""
+    def _write_decisions(
+        self, wanted: Mapping[str, Decision], reviewer: str
+    ) -> dict[str, Decision]:
+        """What was decided before on the normal forms that have another decision now."""
         known: dict[str, str | None] = dict(
             self.connection.execute(
                 sql.SQL(
@@ -202,7 +204,10 @@ class _Transaction:
                 *([form for form, _ in kept], [name for _, name in kept]),
             ],
         )
-        return len(other)
+        return {
+            form: Decision(known[form]) if form in known else Decision(by_rule=True)
+            for form in other
+        }
 
     def _refuse_foreign_names(self, wanted: Mapping[str, Decision]) -> None:
         """A lookup row's name must mean that row: the way back writes it as legacy text."""

@@ -35,6 +35,7 @@ DECISIONS = (DEEP, '[["\\ud800", "x", false]]', '[["\\u0000", "x", false]]', '{"
 
 DECIDED = (
     *("decisions", "form-0", "name-0", "was-0", "like-0", "as-written-0", "bulk", "chosen", "to"),
+    *("similarity", "shown"),
 )
 POSTED: dict[str, tuple[str, ...]] = {
     "start": ("typed", "seen"),
