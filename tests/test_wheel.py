@@ -75,6 +75,7 @@ def test_the_wheel_holds_the_package_with_its_templates_static_files_and_migrati
         "rollout/static/rollout/console.js",
         "rollout/static/rollout/crosshairs.js",
         "rollout/static/rollout/palette.js",
+        "rollout/static/rollout/keyboard.js",
         "rollout/migrations/0001_initial.py",
         "rollout/management/commands/rollout.py",
     ):

@@ -10,8 +10,9 @@
   const alike = (old, fresh) =>
     old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && (old.id || "") === (fresh.id || "");
 
-  // Whoever reads the page opened or closed it; and htmx marks what it is asking for.
-  const theirs = (element, name) => name === "open" && element.nodeName === "DETAILS";
+  // Whoever reads the page opened or closed it, or is on that row with the keyboard.
+  const theirs = (element, name) =>
+    (name === "open" && element.nodeName === "DETAILS") || (name === "tabindex" && element.nodeName === "TR");
 
   const attributes = (old, fresh) => {
     for (const { name, value } of fresh.attributes) {
