@@ -7,6 +7,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from rollout.journal.environments import configured, homes
 from rollout.models import (
@@ -30,14 +31,14 @@ May = Callable[[str, Rollout], bool]
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something that a person has to decide: since when, and on which page of its rollout."""
+    """Something that a person has to decide: since when, and on which page."""
 
     rollout: Rollout
     what: str
     asked_by: str
     since: datetime
-    page: str
-    arguments: tuple[int, ...] = ()
+    url: str
+    """Of the page that has the button."""
     comment: str = ""
     addressees: tuple[str, ...] = ()
     """Those whom a request is addressed to by name; empty for all who may decide."""
@@ -89,8 +90,7 @@ def _signatures(username: str, may: May) -> list[Waiting]:
                     f"Approve phase {phase}",
                     sign_off.actor_name,
                     sign_off.at,
-                    "approve",
-                    (phase,),
+                    _page("approve", rollout, phase),
                     comment=sign_off.reason,
                     addressees=tuple(sign_off.addressees),
                     reminded_at=sign_off.reminded_at,
@@ -98,21 +98,22 @@ def _signatures(username: str, may: May) -> list[Waiting]:
                 waiting.append(request)
         elif plan.is_guarded(phase) and may("override_gate", rollout):
             what = f"Confirm the override of gate “{sign_off.subject}” before phase {phase}"
-            waiting.append(
-                Waiting(rollout, what, sign_off.actor_name, sign_off.at, "phase", (phase,))
-            )
+            url = f"{rollout.get_absolute_url()}#overrides"
+            waiting.append(Waiting(rollout, what, sign_off.actor_name, sign_off.at, url))
     return waiting
 
 
 def _restores(username: str, may: May) -> list[Waiting]:
-    restores = Restore.objects.select_related("rollout").filter(state=RestoreState.WAITING)
+    restores = Restore.objects.select_related("rollout", "snapshot").filter(
+        state=RestoreState.WAITING
+    )
     return [
         Waiting(
             restore.rollout,
             f"Approve the restore of snapshot {restore.snapshot_id}",
             restore.actor_name,
             restore.created_at,
-            "snapshots",
+            f"{restore.snapshot.get_absolute_url()}#restores",
         )
         for restore in restores.exclude(actor_name=username)[:MAX_OF_A_KIND]
         if may("restore_snapshot", restore.rollout)
@@ -133,8 +134,7 @@ def _stopped_runs(may: May) -> list[Waiting]:
             _stop_of(run),
             run.actor_name,
             run.stopped_at or run.created_at,
-            "phase",
-            (run.phase,),
+            _page("phase", run.rollout, run.phase),
         )
         for run in runs[:MAX_OF_A_KIND]
         if may("pause_rollout", run.rollout)
@@ -146,3 +146,7 @@ def _stop_of(run: PhaseRun) -> str:
         return f"{run.title} failed"
     by = f" by {run.pause['by']}" if run.pause else ""
     return f"{run.title} is paused{by}"
+
+
+def _page(name: str, rollout: Rollout, phase: int) -> str:
+    return reverse(f"rollout:{name}", args=[rollout.plan, rollout.environment, phase])

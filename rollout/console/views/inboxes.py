@@ -5,15 +5,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.links import rollout_url
 from rollout.queries.inboxes import waiting_for
 
 
 @may("view_rollout", anywhere=True)
 @require_safe
 def inbox(request: ConsoleRequest) -> HttpResponse:
-    rows = [
-        (item, rollout_url(item.rollout, item.page, *item.arguments))
-        for item in waiting_for(request.user)
-    ]
+    rows = waiting_for(request.user)
     return render(request, "rollout/inbox.html", {"rows": rows})

@@ -1,5 +1,6 @@
 """What waits for the reader, and its number in the navigation."""
 
+import re
 from datetime import timedelta
 
 from django.contrib.auth.models import User
@@ -26,6 +27,17 @@ def test_decisions_that_wait_for_a_lead_are_listed_and_counted(
     assert f'<a href="{PAGE}phases/3/approval/">Approve phase 3</a>' in text
     assert "Confirm the override of gate “soak” before phase 3" in text
     assert "Approve the restore of snapshot" in text
+    # Each leads to the part of a page that has its button.
+    for what, button in (
+        ("Confirm the override", "Confirm override"),
+        ("restore", "Cancel restore"),
+    ):
+        address, _, part = next(
+            link
+            for link, label in re.findall(r'<a href="([^"]+)">([^<]+)</a>', text)
+            if what in label
+        ).partition("#")
+        assert button in text_of(lead, address).partition(f'id="{part}"')[2], what
     assert 'title="Decisions that wait for you">3</span>' in text_of(lead, PAGE)
     # A viewer decides on nothing.
     assert "Nothing waits for you." in text_of(viewer, INBOX)
