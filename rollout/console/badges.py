@@ -124,7 +124,10 @@ BADGES: dict[str, dict[str, Badge]] = {
         "info": Badge("Info", "info", "queued"),
         "pass": _PASSED,
     },
-    "rollout": {"complete": Badge("Complete", "good", "done")},
+    "rollout": {
+        "complete": Badge("Complete", "good", "done"),
+        "between": Badge("Nothing running", "", "pending"),
+    },
     "rerun": {
         "applied": Badge("Applied", "good", "done"),
         "looks": Badge("No change", "good", "done"),

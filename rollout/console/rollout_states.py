@@ -47,10 +47,17 @@ class RolloutState:
         return self.status.next_phase is None and self.run is None
 
     @property
+    def is_between(self) -> bool:
+        """Whether phases are done, the next has not begun and nothing runs."""
+        return self.run is None and self.phase.number > 0 and self.phase.state == PENDING
+
+    @property
     def badge(self) -> tuple[str, str]:
         """The kind and the state of its badge."""
         if self.is_complete:
             return "rollout", "complete"
+        if self.is_between:
+            return "rollout", "between"
         shown = self.run or self.phase
         return shown.way, shown.state
 

@@ -70,12 +70,16 @@ def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_d
 ) -> None:
     for phase in (0, 1):
         journal.ran(rollout, phase)
+    page = f"{PAGE}header/?name=audits&page={PAGE}audits/"
+    between = fragment_of(lead, page)
+    assert "Nothing running" in between
+    assert "Next: phase 2: Backfill" in between
     run = journal.ran(rollout, 2, "running")
     journal.reached(run, "backfill", "running")
-    page = f"{PAGE}header/?name=audits&page={PAGE}audits/"
     running = fragment_of(lead, page)
     assert 'data-title="Running · phase 2 · production"' in running
     assert "Phase 2: Backfill" in running
+    assert "Nothing running" not in running
     assert f'name="next" value="{PAGE}audits/"' in running
     assert "<title>Running · phase 2 · production · Audits" in text_of(lead, f"{PAGE}audits/")
     verbs = {
