@@ -40,7 +40,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
                 lambda: runner.approve(
                     status.rollout, number, seen=seen, comment=comment, actor=request.user
                 ),
-                f"Phase {number} approved. Another lead can start it now.",
+                f"Phase {number} approved. Another lead can start it once all gates pass.",
             )
         if done:
             return redirect("rollout:rollout", plan, environment)

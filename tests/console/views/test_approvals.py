@@ -38,7 +38,7 @@ def test_who_approves_reads_all_that_will_run_and_approves_just_that(
     assert "ALTER TABLE" in text
     assert "Review the rollback before you start." in text
     answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
-    assert "Phase 3 approved. Another lead can start it now." in answer
+    assert "Phase 3 approved. Another lead can start it once all gates pass." in answer
     assert "You approved this phase" in text_of(lead, APPROVAL)
     assert "Valid until" in text_of(lead, START)
 
