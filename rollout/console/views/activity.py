@@ -45,9 +45,11 @@ SPANS = {
 
 
 def _moment(label: str) -> forms.DateTimeField:
-    field = forms.DateTimeField(required=False, label=label)
-    field.widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
-    return field
+    return forms.DateTimeField(
+        required=False,
+        label=label,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
 
 
 class LogFilter(ListFilter):

@@ -81,7 +81,18 @@ ASKED = (
         "until",
         "rollout",
     ),
-    *("table", "kind", "ended", "mode", "status", "recipient", "channel", "hours", "operation"),
+    *(
+        "table",
+        "kind",
+        "within",
+        "ended",
+        "mode",
+        "status",
+        "recipient",
+        "channel",
+        "hours",
+        "operation",
+    ),
     *("against", "began_at", "at", "run", "finding", "next", "seen"),
 )
 """What any page reads of its query."""
