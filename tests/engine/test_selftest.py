@@ -16,6 +16,7 @@ from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
 from tests.engine.test_computed import PLAN as PICTURES
+from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,11 @@ def no_function(path: str) -> Any:
 
 def tried(target: Target, plan: Plan = BIGINT.plan, **how: Any) -> SelftestResult:
     return run_selftest(target, plan, **{"function_of": no_function, **how})
+
+
+def is_gone(connection: Connection, pid: int) -> bool:
+    sessions = connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid])
+    return sessions.fetchone() is None
 
 
 def legacy(connection: Connection, sample: Sample = BIGINT, rows: int = 400) -> None:
@@ -188,6 +194,9 @@ def test_two_at_a_time_are_refused_and_what_a_killed_one_left_is_dropped(
     with target.connect() as killed:
         leftover = scratch_database(killed, target)
         leftover.__enter__()
+        session = killed.info.backend_pid
+    # The lock goes with the session, a moment after the connection.
+    wait_until(lambda: is_gone(connection, session))
     assert len(scratch_databases(connection)) == 1
     assert tried(target).passed
     assert scratch_databases(connection) == []
