@@ -54,7 +54,8 @@ CREATE TRIGGER record_change AFTER UPDATE OF state ON rollout_phaserun
   FOR EACH ROW WHEN (old.state IS DISTINCT FROM new.state) EXECUTE FUNCTION record_change();
 """
 ADVICE = re.compile(
-    r"\b(start|roll|wait|resume|cancel|look|retry|bring|reload|phases are 0 to 4)\b", re.IGNORECASE
+    r"\b(start|roll|wait|resume|cancel|look|retry|bring|reload|must run first|phases are 0 to 4)\b",
+    re.IGNORECASE,
 )
 PHASES = st.integers(-1, 5)
 VERBS = (runner.pause, runner.resume, runner.cancel, runner.retry)
