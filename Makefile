@@ -19,7 +19,8 @@ PYTHON ?= python3
 # One for each Python: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV ?= .venv
 TESTS ?= tests
-WORKERS ?= auto
+# One more than the cores: much of the tests waits, for processes that start and for locks.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
 FLOOR ?= 85
 
