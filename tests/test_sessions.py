@@ -119,6 +119,8 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert "Incorrect password. Try again." in wrong.content.decode()
     given = ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": PASSWORD})
     assert given["Location"] == ROLL_BACK
+    assert "Nothing has changed: press again." in ada.get(ROLL_BACK).content.decode()
+    assert "press again" not in ada.get(ROLL_BACK).content.decode()
     assert ada.post(ROLL_BACK)["Location"] == f"{journal.PAGE}phases/1/"
     assert PhaseRun.objects.filter(way="backward").exists()
 

@@ -28,6 +28,8 @@ P = ParamSpec("P")
 
 # Session keys of times, in seconds since 1970: login, last use, last password check.
 LOGGED_IN, SEEN, CONFIRMED = "rollout_logged_in", "rollout_seen", "rollout_confirmed"
+# Session key: whether a press was held back until the password is given.
+HELD_BACK = "rollout_held_back"
 LIMITS = {"IDLE_MINUTES": 120, "HOURS": 12, "CONFIRM_MINUTES": 15}
 SEEN_EVERY_SECONDS = 60
 
@@ -119,6 +121,7 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
             polls = bool(request.htmx) and reads
             if polls or not when(request, kwargs) or is_confirmed(request):
                 return view(request, *args, **kwargs)
+            request.session[HELD_BACK] = not reads
             if reads:
                 return _to_confirm(request.get_full_path())
             messages.warning(request, "Confirm your password, then repeat the action.")
@@ -161,6 +164,8 @@ def confirm(request: ConsoleRequest) -> HttpResponse:
         if _is_theirs(request, request.user, form.cleaned_data["password"]):
             request.session[CONFIRMED] = time.time()
             request.session.cycle_key()
+            if request.session.pop(HELD_BACK, False):
+                messages.warning(request, "Password confirmed. Nothing has changed: press again.")
             return redirect(page)
         form.add_error("password", "Incorrect password. Try again.")
     return _page(request, page, form)
