@@ -167,6 +167,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         # The first to be rolled back may not be among those that were rehearsed.
         "rehearsed": next((r.rehearsed for r in rollbacks if r.rehearsed), None),
         "total_seconds": sum(rollback.leg.seconds or 0 for rollback in rollbacks if rollback.leg),
+        "not_rehearsed": [r.phase.number for r in rollbacks if r.steps and not r.leg],
     }
     return render(request, "rollout/confirm_roll_back.html", page)
 

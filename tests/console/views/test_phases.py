@@ -225,6 +225,17 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
     assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
 
 
+def test_a_done_phase_is_not_waited_for_and_what_was_not_rehearsed_is_not_in_the_total(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    journal.rehearsed(journal.taken(rollout))
+    assert '<h2 id="verdict">Phase complete</h2>' in text_of(lead, f"{PAGE}phases/1/start/")
+    text = text_of(lead, f"{PAGE}phases/1/roll-back/")
+    assert "with 50,000 rows, without phase 2." in text
+
+
 def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
     assert "Waiting for phase 0" in text_of(lead, f"{PAGE}phases/3/start/")
     text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
