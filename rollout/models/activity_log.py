@@ -26,6 +26,7 @@ class LogEntry(models.Model):
     hash = models.CharField(max_length=64)
 
     class Meta:
+        verbose_name_plural = "log entries"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["plan", "environment", "-id"]),

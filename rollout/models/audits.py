@@ -196,6 +196,7 @@ class Mismatch(models.Model):
     actual = models.TextField(null=True)
 
     class Meta:
+        verbose_name_plural = "mismatches"
         ordering = ["id"]
         indexes = [models.Index(fields=["report", "column", "category", "id"])]
 

@@ -78,6 +78,7 @@ class Delivery(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name_plural = "deliveries"
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
@@ -102,6 +103,9 @@ class Outbox(models.Model):
 
     last_entry = models.BigIntegerField(default=0)
     asked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "outboxes"
 
     def __str__(self) -> str:
         return f"up to entry {self.last_entry}"
