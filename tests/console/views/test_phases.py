@@ -233,7 +233,7 @@ def test_a_done_phase_is_not_waited_for_and_what_was_not_rehearsed_is_not_in_the
     journal.rehearsed(journal.taken(rollout))
     assert '<h2 id="verdict">Phase complete</h2>' in text_of(lead, f"{PAGE}phases/1/start/")
     text = text_of(lead, f"{PAGE}phases/1/roll-back/")
-    assert "with 50,000 rows, without phase 2." in text
+    assert "50,000 rows, without phase 2." in text
 
 
 def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
