@@ -59,7 +59,7 @@ def wait_for(run: PhaseRun, state: RunState, *, seconds: float = 60) -> None:
 
 
 def wait_for_rows(rows: int) -> None:
-    wait_until(lambda: rollouts.ask(WRITTEN) >= rows)
+    wait_until(lambda: rollouts.ask(WRITTEN) >= rows, seconds=90)
 
 
 def kill_the_worker_at_its_work(run: PhaseRun) -> str:

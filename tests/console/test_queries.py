@@ -203,6 +203,7 @@ def leads(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Leads:
     return {name: journal.browser_of(name) for name in ("lead", "lead:production")}
 
 
+@pytest.mark.slow
 def test_every_page_asks_a_bounded_number_of_times_whatever_goes_on_and_however_much(
     leads: Leads,
 ) -> None:

@@ -191,6 +191,7 @@ class Presses(RuleBasedStateMachine):
         assert activity_log.verify().broken is None
 
 
+@pytest.mark.slow
 def test_no_order_of_presses_leads_to_a_state_that_is_not_allowed(tiny: Rollout) -> None:
     rollouts.execute(RECORD_CHANGES)
     run_state_machine_as_test(
