@@ -85,31 +85,57 @@ def merged(several: Iterable[OperationStats]) -> OperationStats:
 
 # Grouped where the rows are: a page may look at weeks, and has some dozens of points.
 _BY_POINT = f"""
-SELECT floor(extract(epoch FROM at - %s) / %s)::int, at >= %s, operation, sum(calls)::bigint,
-       sum(errors)::bigint, sum(queries)::bigint, sum(database_seconds)::float8,
-       jsonb_agg(durations)::text
+SELECT floor(extract(epoch FROM at - %s) / %s)::int, at >= %s, at >= %s, at >= %s, operation,
+       sum(calls)::bigint, sum(errors)::bigint, sum(queries)::bigint,
+       sum(database_seconds)::float8, jsonb_agg(durations)::text
   FROM {Measurement._meta.db_table}
- WHERE at >= %s AND at < %s GROUP BY 1, 2, 3 ORDER BY 1
+ WHERE at >= %s AND at < %s GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
 """  # noqa: S608  the table's name is the model's
 
 
-def over_time_and_lately(
-    since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
-) -> tuple[list[Point], dict[str, OperationStats]]:
-    """One operation, or all, over time, and each of them in the last of it; read once."""
-    points: dict[int, OperationStats] = defaultdict(OperationStats)
+class PointsRead(NamedTuple):
+    """Points before and from a moment on, both of the interval that it is in; and each operation
+    in the last of the time."""
+
+    settled: list[Point]
+    unsettled: list[Point]
+    lately: dict[str, OperationStats]
+
+
+def read_points(
+    since: datetime,
+    until: datetime,
+    *,
+    after: datetime,
+    settled: datetime,
+    width: timedelta,
+    operation: str,
+    lately: timedelta,
+) -> PointsRead:
+    """One operation, or all, over time, and each of them in the last of it; read once.
+
+    Points begin at ``since`` and each ``width`` later; measurements before ``after`` are in none.
+    """
+    points: dict[tuple[bool, int], OperationStats] = defaultdict(OperationStats)
     last: dict[str, OperationStats] = defaultdict(OperationStats)
     late = until - lately
     with connections[router.db_for_read(Measurement)].cursor() as cursor:
-        cursor.execute(_BY_POINT, [since, width.total_seconds(), late, min(since, late), until])
-        for number, is_late, name, *sums, durations in cursor.fetchall():
+        cursor.execute(
+            _BY_POINT,
+            [since, width.total_seconds(), late, after, settled, min(after, late), until],
+        )
+        for number, is_late, is_new, is_unsettled, name, *sums, durations in cursor.fetchall():
             stats = OperationStats(*sums)
             stats.durations.merge_all(json.loads(durations))
             if is_late:
                 last[name].merge(stats)
-            if number >= 0 and operation in ("", name):
-                points[number].merge(stats)
-    return [Point(since + n * width, stats) for n, stats in points.items()], dict(last)
+            if is_new and operation in ("", name):
+                points[is_unsettled, number].merge(stats)
+    before, newer = (
+        [Point(since + n * width, points[which, n]) for which, n in points if which == unsettled]
+        for unsettled in (False, True)
+    )
+    return PointsRead(before, newer, dict(last))
 
 
 def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:

@@ -1,6 +1,7 @@
-"""The points of the monitoring page's plots. Those that are over do not change any more: they are
-kept, since a month of measurements takes longer to add up than the page to make."""
+"""The points of plots over time. Measurements that are over do not change any more: what they add
+up to is kept, since a month of them takes longer to add up than the page to make."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -8,7 +9,7 @@ from hashlib import blake2b
 from django.core.cache import cache
 
 from rollout.console.http.fragments import kept_for
-from rollout.telemetry.operation_stats import OperationStats, Point, over_time_and_lately
+from rollout.telemetry.operation_stats import OperationStats, Point, read_points
 from rollout.telemetry.retention import interval_start
 
 # After this time every process has written its measurements, or has died with them.
@@ -18,7 +19,7 @@ KEPT_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Over:
-    """The points of a plot from one moment until another, which is a point's beginning too."""
+    """The points of a plot from one moment until another; the last may go on after it."""
 
     since: datetime
     until: datetime
@@ -28,18 +29,36 @@ class Over:
 def points_and_lately(
     since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
 ) -> tuple[list[Point], dict[str, OperationStats]]:
-    """As ``over_time_and_lately``, for a ``since`` from ``interval_start`` with this ``width``."""
+    """One operation, or all, over time, and each of them in the last of it.
+
+    ``since`` is from ``interval_start`` with this ``width``. Read are the measurements of the last
+    minutes alone: those of an interval of hours that is not over are kept too.
+    """
     seconds = int(width.total_seconds())
     digest = blake2b(operation.encode(), digest_size=12).hexdigest()
     key = f"rollout-points-{seconds}-{digest}"
     over: Over | None = cache.get(key)
     if over is None or not over.since <= since <= over.until:
         over = Over(since, since, [])
-    newer, last = over_time_and_lately(
-        over.until, until, width=width, operation=operation, lately=lately
+    grain = min(seconds, int(SETTLED_AFTER.total_seconds()))
+    settled = max(interval_start(until - SETTLED_AFTER, grain), over.until)
+    read = read_points(
+        since,
+        until,
+        after=over.until,
+        settled=settled,
+        width=width,
+        operation=operation,
+        lately=lately,
     )
-    points = [point for point in over.points if point.at >= since] + newer
-    settled = max(interval_start(until - SETTLED_AFTER, seconds), over.until)
-    done = Over(since, settled, [point for point in points if point.at < settled])
-    cache.set(key, done, kept_for(KEPT_SECONDS))
-    return points, last
+    kept = _joined([point for point in over.points if point.at >= since], read.settled)
+    cache.set(key, Over(since, settled, kept), kept_for(KEPT_SECONDS))
+    return _joined(kept, read.unsettled), read.lately
+
+
+def _joined(points: list[Point], others: list[Point]) -> list[Point]:
+    """In order of time; what begins at the same moment is one point."""
+    stats: dict[datetime, OperationStats] = defaultdict(OperationStats)
+    for point in (*points, *others):
+        stats[point.at].merge(point.stats)
+    return [Point(at, stats[at]) for at in sorted(stats)]

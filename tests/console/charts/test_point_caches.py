@@ -1,6 +1,7 @@
 """Points of plots that are over are read once, and stay what they were."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -8,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from rollout.console.charts.point_caches import SETTLED_AFTER, points_and_lately
 from rollout.models import Measurement
-from rollout.telemetry.operation_stats import OperationStats, Point, over_time_and_lately
+from rollout.telemetry.operation_stats import OperationStats, Point, read_points
 from rollout.telemetry.retention import interval_start
 from tests.console import journal
 
@@ -27,26 +28,37 @@ def every_ten_seconds(since: datetime, until: datetime) -> None:
         since += timedelta(seconds=10)
 
 
-def since_of(until: datetime, span: timedelta = SPAN) -> datetime:
-    return interval_start(until - span, int(WIDTH.total_seconds()))
+def since_of(until: datetime, span: timedelta = SPAN, width: timedelta = WIDTH) -> datetime:
+    return interval_start(until - span, int(width.total_seconds()))
 
 
-def both(until: datetime, operation: str = "", span: timedelta = SPAN) -> tuple[Answer, Answer]:
-    since = since_of(until, span)
-    return (
-        points_and_lately(since, until, width=WIDTH, operation=operation, lately=NOW),
-        over_time_and_lately(since, until, width=WIDTH, operation=operation, lately=NOW),
-    )
+def both(
+    until: datetime, operation: str = "", span: timedelta = SPAN, width: timedelta = WIDTH
+) -> tuple[Answer, Answer]:
+    since = since_of(until, span, width)
+    asked: Any = {"width": width, "operation": operation, "lately": NOW}
+    read = read_points(since, until, after=since, settled=until, **asked)
+    return points_and_lately(since, until, **asked), (read.settled, read.lately)
 
 
+@pytest.mark.parametrize("width", [timedelta(seconds=s) for s in (10, 60, 90, 600)])
 @pytest.mark.parametrize("operation", ["", "search"])
-def test_what_is_kept_says_the_same_as_what_is_read(operation: str) -> None:
+def test_what_is_kept_says_the_same_as_what_is_read(operation: str, width: timedelta) -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     for later in (0, 10, 45, 70, 600, 3000):
         until = NOON + timedelta(seconds=later)
         every_ten_seconds(until - timedelta(seconds=10), until)
-        kept, read = both(until, operation)
+        kept, read = both(until, operation, width=width)
         assert kept == read
+
+
+def test_of_an_interval_that_is_not_over_the_last_minutes_alone_are_read() -> None:
+    every_ten_seconds(NOON - SPAN, NOON)
+    hour = timedelta(hours=1)
+    before, _ = both(NOON, width=hour)
+    Measurement.objects.filter(at__lt=NOON - NOW).delete()
+    after, _ = both(NOON, width=hour)
+    assert after[0] == before[0]
 
 
 def test_a_longer_time_than_what_is_kept_is_read_whole() -> None:
