@@ -79,17 +79,18 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     if request.htmx and request.GET.get("show") != "gates":
         return render(request, "rollout/forecasts_live.html", page)
     page |= _waiting(request, status, phase)
+    page |= confirmation(status, phase)
     if request.htmx:
-        response = render(request, "rollout/start_live.html", {**page, "oob": True})
-        if request.GET.get("seen") != phase.digest:
-            # What the page shows below is no longer what would start.
+        response = render(request, "rollout/start_live.html", page)
+        if phase.can_start or request.GET.get("seen") != phase.digest:
+            # The whole page is another: with the form, or of other SQL.
             response["HX-Refresh"] = "true"
         return response
     typed = typed_name(request, status.plan)
     return render(
         request,
         "rollout/confirm_start.html",
-        {**confirmation(status, phase), **_signed(request, status, phase), **typed, **page},
+        {**_signed(request, status, phase), **typed, **page},
         status=422 if request.method == "POST" else 200,
     )
 

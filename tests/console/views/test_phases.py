@@ -191,10 +191,17 @@ def test_the_page_of_a_start_that_waits_asks_again_until_the_phase_can_start(
     waiting = lead.get(address, headers=journal.HTMX)
     assert "Mark done" in waiting.content.decode()
     assert "HX-Refresh" not in waiting
+    # The same as the page has: nothing that the view of the part alone does not know.
+    steps = r'<dt>Steps</dt><dd class="number">(\d+)</dd>'
+    assert (
+        re.findall(steps, waiting.content.decode())
+        == re.findall(steps, text_of(lead, page))
+        == ["8"]
+    )
     journal.signed(rollout, "override", phase=1, subject="checklist complete")
-    text = lead.get(address, headers=journal.HTMX).content.decode()
-    assert "Start phase 1 in production" in text
-    assert "data-live" not in text
+    # The whole page is asked for: its form, the name to type and the approvals have changed.
+    assert lead.get(address, headers=journal.HTMX)["HX-Refresh"] == "true"
+    assert "Start phase 1 in production" in text_of(lead, page)
     changed = lead.get(f"{page}?show=gates&seen=another", headers=journal.HTMX)
     assert changed["HX-Refresh"] == "true"
 
