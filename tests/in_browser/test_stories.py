@@ -103,10 +103,14 @@ def approves(lead: Visitor, phase: int) -> None:
 
 
 def rolls_everything_back(lead: Visitor) -> None:
-    lead.open(f"{PAGE}phases/0/roll-back/")
-    lead.press("Roll back all phases in production")
-    rollout = journal.the_rollout()
-    wait_until(lambda: not gates.started_phases(gates.newest_runs(rollout)), seconds=60)
+    def is_back() -> bool:
+        return not gates.started_phases(gates.newest_runs(journal.the_rollout()))
+
+    # A story that is told alone finds nothing to roll back.
+    if not is_back():
+        lead.open(f"{PAGE}phases/0/roll-back/")
+        lead.press("Roll back all phases in production")
+        wait_until(is_back, seconds=60)
 
 
 def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
