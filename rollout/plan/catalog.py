@@ -57,9 +57,6 @@ class Catalog:
         """The part must be missing unless it is put."""
         self.known.add((table, part))
 
-    def take_table(self, table: str) -> None:
-        self.tables.pop(table, None)
-
     @property
     def shape(self) -> "Shape":
         """The columns of the tables; views are left out."""
