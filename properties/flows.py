@@ -85,7 +85,7 @@ def decided_text(*, using: str) -> str:
         for name in ("type", "status")
         for text in _decided(name, using=using)[:MAX_DECISIONS]
     ]
-    return " ".join(evidence) or "No mapping review yet: nothing to test."
+    return " ".join(evidence) or "No review maps a value to another name: nothing to test."
 
 
 def _decided(name: str, *, using: str) -> list[str]:

@@ -1,21 +1,31 @@
-"""Finds pages of a rollout, its next action, objects by number and mismatching rows by key."""
+"""Finds pages of a rollout, its next action, objects by number, rows by key, legacy values."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
+import psycopg
 from django.db.models import Model
+from django.utils.http import urlencode
 
 from rollout.console.headers import TABS
 from rollout.console.http.inputs import number_in
 from rollout.console.http.links import rollout_url
+from rollout.engine import mapping
 from rollout.engine.catalog import tables_of
+from rollout.journal.environments import target_of
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
+from rollout.plan.step import BACKFILL
 from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40
 MAX_ROWS = 10
+# Of each lookup. A shorter text than two characters is in nearly every value.
+MAX_VALUES = 5
+SHORTEST_TEXT = 2
+# Somebody types: what a database does not answer at once is left out.
+VALUES_SECONDS = 1
 # The pages of a rollout: those with a tab, but for the phases, and the one without.
 PAGES = (
     *((tab.label, name) for name, tab in TABS.items() if name != "phase"),
@@ -44,7 +54,8 @@ class Result:
 def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
     """Return at most ``MAX_RESULTS`` places of those rollouts that match every word of a text.
 
-    Objects by their number (``audit 4``, ``#4``) and rows by their whole key come first.
+    Objects by their number (``audit 4``, ``#4``) and rows by their whole key come first, legacy
+    values that contain the text last.
     """
     text = text.strip()
     words = text.lower().split()
@@ -55,7 +66,7 @@ def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
     )
     rollouts = [summary.rollout for summary in summaries]
     first = [*_numbered(text, rollouts), *_rows(text, summaries)] if text else []
-    return list(islice((*first, *places), MAX_RESULTS))
+    return list(islice(chain(first, places, _values(text, summaries)), MAX_RESULTS))
 
 
 def _places(summaries: list[RolloutSummary]) -> Iterator[Result]:
@@ -94,3 +105,27 @@ def _rows(key: str, summaries: list[RolloutSummary]) -> Iterator[Result]:
     for finding in findings.order_by("table", "column")[:MAX_ROWS]:
         label = f"{finding.table} {finding.key}, {finding.column}: {finding.get_state_display()}"
         yield Result("Mismatch", label, str(finding.rollout), finding.get_absolute_url())
+
+
+def _values(text: str, summaries: list[RolloutSummary]) -> Iterator[Result]:
+    """The legacy values that contain a text, in the rollouts that have mapped any."""
+    if len(text) < SHORTEST_TEXT:
+        return
+    for summary in summaries:
+        rollout, plan = summary.rollout, summary.plan
+        if summary.phases[BACKFILL].run is None or not plan.lookups:
+            continue
+        try:
+            with target_of(rollout.environment).connect_briefly(VALUES_SECONDS) as connection:
+                values = {
+                    lookup: mapping.values_with(connection, plan, lookup, text, most=MAX_VALUES)
+                    for lookup in plan.lookups
+                }
+        except psycopg.Error:
+            continue
+        for lookup, matching in values.items():
+            place = lookup.table.label, lookup.legacy
+            url = rollout_url(rollout, "mapping", *place)
+            for value in matching:
+                label = f"{value} ({'.'.join(place)})"
+                yield Result("Value", label, str(rollout), f"{url}?{urlencode({'q': value})}")

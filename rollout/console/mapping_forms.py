@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
+from zlib import crc32
 
 from django import forms
 from django.http import QueryDict
@@ -20,6 +21,9 @@ MAX_COMPARED = 2000
 TOO_MANY_TO_COMPARE = (
     f"More than {MAX_COMPARED:,} values are too many for suggestions. Narrow the search."
 )
+
+# Of more values than this a page would carry too much to confirm them all.
+MAX_CONFIRMED = 10_000
 
 SHOW_CHOICES = {
     "new": "New since backfill",
@@ -171,6 +175,22 @@ def similarity_in(form: QueryDict) -> int:
     given = form.get("similarity", "")
     offered = {str(similarity): similarity for similarity in SIMILARITIES}
     return offered.get(given, DEFAULT_SIMILARITY)
+
+
+def marks_of(forms: Iterable[str]) -> str:
+    """What a page carries of the values that it shows, so that a later one is told from them."""
+    return " ".join(_mark_of(form) for form in forms)
+
+
+def seen_of(open_values: dict[str, Decision], marks: str) -> tuple[dict[str, Decision], list[str]]:
+    """The values that a page showed, and the normal forms of those that came later."""
+    seen = set(marks.split())
+    came = [form for form in open_values if _mark_of(form) not in seen]
+    return {form: d for form, d in open_values.items() if _mark_of(form) in seen}, came
+
+
+def _mark_of(form: str) -> str:
+    return f"{crc32(form.encode()):08x}"
 
 
 def carried(text: str) -> dict[str, Decision]:

@@ -125,9 +125,9 @@ class Facts:
         return None if review is None else Change(_summary(review), review["at"])
 
     @cached_property
-    def newest_mapping_change(self) -> int | None:
-        """The number of the newest mapping review, whatever it decided."""
-        return self.rollout.mapping_changes.values_list("pk", flat=True).first()
+    def newest_mapping_change(self) -> tuple[int, datetime] | None:
+        """The number and the moment of the newest mapping review, whatever it decided."""
+        return self.rollout.mapping_changes.values_list("pk", "at").first()
 
     @cached_property
     def repair(self) -> Change | None:
@@ -249,6 +249,11 @@ class Facts:
             if change is not None and change.at > report.started_at:
                 return str(change)
         return ""
+
+    def is_reviewed_since(self, report: AuditReport) -> bool:
+        """Whether people have reviewed values since an audit began."""
+        newest = self.newest_mapping_change
+        return newest is not None and newest[1] > report.started_at
 
     def rehearsal_is_older_than(self, rehearsal: Rehearsal) -> str:
         """The mapping review since a rehearsal's snapshot; empty if there was none."""

@@ -28,16 +28,17 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
             "start_phase", f"Phase {BACKFILL} has not mapped the values. Start it first."
         )
     reviewed = f"{counts.reviewed:,} of {counts.values:,} values reviewed"
+    may_wait = ""
+    if counts.recent:
+        may_wait = f"; {counts.recent:,} newer than {duration(gate.grace)} may wait"
     if due := counts.open - counts.recent:
         return pending(
             "review_mapping",
-            f"{reviewed}. Confirm or map the other {due:,}.",
+            f"{reviewed}. Confirm or map {due:,}{may_wait}.",
             progress=counts.reviewed / counts.values,
         )
-    if counts.recent:
-        return passed(f"{reviewed}; {counts.recent:,} newer than {duration(gate.grace)} may wait.")
     last = f", last at {in_words(counts.reviewed_at)}" if counts.reviewed_at else ""
-    return passed(f"{reviewed}{last}.")
+    return passed(f"{reviewed}{may_wait or last}.")
 
 
 def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCounts | None:

@@ -104,5 +104,6 @@ def _audit_clean(evidence: Evidence) -> GateResult:
     waived = f"; {report.waived:,} waived" if report.waived else ""
     return passed(
         f"Clean: {report.rows:,} rows compared in {audit}, "
-        f"{report.mismatched - report.waived:,} mismatches{waived}. {against(report)}".strip()
+        f"{report.mismatched - report.waived:,} mismatches{waived}. "
+        f"{against(report, is_reviewed_since=evidence.facts.is_reviewed_since(report))}".strip()
     )

@@ -9,14 +9,13 @@ def reviewed(report: AuditReport) -> str:
     values, by_people = report.mapping_values, report.mapping_reviewed
     if not values or by_people is None:
         return ""
-    if not by_people:
-        return f"none of {values:,} values reviewed"
     return f"{by_people:,} of {values:,} values reviewed"
 
 
-def against(report: AuditReport) -> str:
-    """A sentence: the version of the mapping and how much of it people had reviewed, and when."""
+def against(report: AuditReport, *, is_reviewed_since: bool = False) -> str:
+    """The version of the mapping, and how much of it people had reviewed when the audit began."""
     if not (values := reviewed(report)):
         return ""
     last = f", last at {in_words(report.mapping_at)}" if report.mapping_at else ""
-    return f"Compared with mapping {report.mapping_digest}, {values} by people{last}."
+    since = " More has been reviewed since." if is_reviewed_since else ""
+    return f"Compared with mapping {report.mapping_digest}; {values} at its start{last}.{since}"

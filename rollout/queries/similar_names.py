@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz, process, utils
 
 from rollout.engine.mapping import Review, Value
+from rollout.queries.look_alikes import look_alikes
 
 # Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common.
 MIN_SCORE = 84.0
 # The names of the most rows are compared: a rare one is seldom what was meant.
 MAX_NAMES = 2000
-# The reasons of mappings that neither a person nor the plan decided.
 # A code of so few letters resembles any other.
 MAX_CODE = 2
 # What people write where there is no value, by normal form.
 PLACEHOLDERS = frozenset(
     ("null", "(null)", "none", "(none)", "nil", "n/a", "#n/a", "na", "n.a.", "nan", "undefined")
 )
+# The reasons of mappings that neither a person nor the plan decided.
 _UNDECIDED = ("exact", "trimmed", "case", "unmapped")
 
 
@@ -36,8 +37,9 @@ class Suggestion:
 class Suggestions:
     """What the texts of a review resemble, for a person to decide: a condop is no condo.
 
-    A name that the text begins with counts first ("Condo" for "Condo for sale"), then one of at
-    least as many rows that has the same words or is spelt much like it.
+    What it looks like counts first ("Houseboat" for "House boat"), then a name that the text begins
+    with ("Condo" for "Condo for sale"), then one of at least as many rows that has the same words
+    or is spelt much like it.
     """
 
     def __init__(self, review: Review) -> None:
@@ -45,6 +47,11 @@ class Suggestions:
         self._plain = [utils.default_process(name) for name in self._names]
         self._rows = review.rows_of_names
         rarest_first = sorted(range(len(self._names)), key=lambda n: self._rows[self._names[n]])
+        self._looks_like = {
+            value.normal: group.name
+            for group in look_alikes(review.values)
+            for value in group.others
+        }
         # Of names that differ in signs alone the one of most rows.
         self._words = {tuple(words): n for n in rarest_first if (words := self._plain[n].split())}
 
@@ -53,6 +60,8 @@ class Suggestions:
             return None
         if value.normal in PLACEHOLDERS:
             return Suggestion("", "placeholder") if value.name else None
+        if name := self._looks_like.get(value.normal):
+            return Suggestion(name, "look-alike")
         plain = utils.default_process(value.text)
         words = tuple(plain.split())
         # Signs alone are like any others, too.

@@ -10,6 +10,16 @@ from rollout.engine.mapping import Spelling, Value
 from rollout.queries.similar_names import Suggestion
 
 
+def test_a_spelling_that_came_after_the_count_leaves_the_others_rows_counted() -> None:
+    spellings = [Spelling("Condo", 5, "exact"), Spelling("cONDO", None, "case")]
+    assert Value("condo", spellings, name="Condo").rows == 5
+    unused = Value("loft", [Spelling("Loft", 0, "exact")], name="Loft")
+    assert (unused.rows, unused.is_unused) == (0, True)
+    unused = Value("loft", [*unused.spellings, Spelling("loft", None, "case")], name="Loft")
+    assert (unused.rows, unused.is_unused) == (0, False), "the new one may have rows"
+    assert Value("loft", spellings[1:], name="Loft").rows is None
+
+
 def taken(*suggestions: tuple[str, str], **typed: str) -> dict[str, str | None]:
     """What ticked texts become whose suggestions are all taken up; each is its own row so far.
 

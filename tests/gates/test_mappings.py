@@ -1,5 +1,6 @@
 """The gate about the review of the mapping, on a filled database."""
 
+import re
 from datetime import timedelta
 
 from django.test import Client
@@ -78,7 +79,7 @@ def test_a_value_that_comes_after_the_review_is_to_be_reviewed_once_it_is_old_en
 ) -> None:
     rollouts.review_mapping(filled)
     write_type("Moon base 1")
-    assert "Confirm or map the other 1." in answer(filled).message
+    assert "Confirm or map 1." in answer(filled).message
     patient = MappingReviewed(grace=DAY)
     waits = answer(filled, patient)
     assert waits.status == "pass"
@@ -87,6 +88,16 @@ def test_a_value_that_comes_after_the_review_is_to_be_reviewed_once_it_is_old_en
     assert answer(filled, patient).status == "pending"
     rollouts.review_mapping(filled)
     assert answer(filled, patient).status == "pass"
+
+
+def test_the_values_reviewed_due_and_too_new_add_up_to_all(filled: Rollout) -> None:
+    write_type("Moon base 1")
+    message = answer(filled, MappingReviewed(grace=DAY)).message
+    numbers = [int(number) for number in re.findall(r"\d+", message)]
+    reviewed, values, due, recent = numbers[:4]
+    assert (reviewed, recent) == (0, 1)
+    assert values == reviewed + due + recent
+    assert message.endswith(f"Confirm or map {due}; 1 newer than 1 d may wait.")
 
 
 def test_another_spelling_of_a_reviewed_value_asks_for_no_review(filled: Rollout) -> None:
@@ -131,8 +142,8 @@ def test_the_button_beside_the_gate_leads_through_every_open_value_and_back(
         values = f"{journal.PAGE}mappings/properties/{column}/"
         assert response["Location"] == f"{values}?show=open"
         shown = journal.text_of(lead, response["Location"])
-        number = shown.partition('name="shown" value="')[2].partition('"')[0]
-        response = lead.post(f"{values}preview/?show=open", {"bulk": "all", "shown": number})
+        marks = shown.partition('name="shown" value="')[2].partition('"')[0]
+        response = lead.post(f"{values}preview/?show=open", {"bulk": "all", "shown": marks})
         assert response["Location"] == (link if column == "type" else journal.PAGE)
     assert answer(filled).status == "pass"
     assert journal.text_of(lead, link), "without open values, the list of lookups"

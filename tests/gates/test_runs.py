@@ -317,9 +317,15 @@ def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
     rollout: Rollout,
 ) -> None:
     backfilled(rollout)
-    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    report = audit(rollout, AuditStatus.CLEAN, MINUTE)
+    report.mapping_values, report.mapping_reviewed = 62, 0
+    report.save()
+    at_its_start = "0 of 62 values reviewed at its start."
+    assert answer(AuditClean(), 3, rollout)[1].endswith(at_its_start)
     journal.reviewed(rollout, at=NOW + 2 * MINUTE, **NOTHING)
-    assert answer(AuditClean(), 3, rollout)[0] == "pass"
+    status, message = answer(AuditClean(), 3, rollout)
+    assert status == "pass"
+    assert message.endswith(f"{at_its_start} More has been reviewed since.")
     change = [{"legacy": "n/a", "before": "N/a", "after": None, "rows": None, "moved": True}]
     journal.reviewed(rollout, at=NOW + 3 * MINUTE, changes=change, rows_changed=None)
     status, message = answer(AuditClean(), 3, rollout)

@@ -21,7 +21,9 @@ def suggestion(values: list[Value], text: str) -> str | None:
     [
         ("House for sale", "House: starts with it"),
         ("HOUSE!", "House: same words"),
-        ("Town house", "Townhouse: 95 % alike"),
+        ("Town house", "Townhouse: look-alike"),
+        ("House boat", "Houseboat: look-alike"),
+        ("Townhuose", "Townhouse: 89 % alike"),
         ("Coop", "Co-op: 89 % alike"),
         ("Castle", None),
         ("House", None),
@@ -34,6 +36,7 @@ def test_a_text_is_like_what_it_begins_with_or_is_spelt_like(
     text: str, expected: str | None
 ) -> None:
     known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
+    known.append(value("Houseboat", 70))
     others = [] if text in {"House", "Townhouse"} else [value(text, 3)]
     assert suggestion([*known, *others], text) == expected
 
@@ -67,9 +70,9 @@ def test_most_frequent_of_too_many_names_are_compared(monkeypatch: pytest.Monkey
     from rollout.queries import similar_names
 
     known = [value("House", 100), value("Townhouse", 90), value("Co-op", 80)]
-    typed = [value("Town house", 3), value("Coop", 3)]
+    typed = [value("Townhuose", 3), value("Coop", 3)]
     monkeypatch.setattr(similar_names, "MAX_NAMES", 2)
-    assert suggestion([*known, *typed], "Town house") == "Townhouse: 95 % alike"
+    assert suggestion([*known, *typed], "Townhuose") == "Townhouse: 89 % alike"
     assert suggestion([*known, *typed], "Coop") is None
 
 

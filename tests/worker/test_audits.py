@@ -81,8 +81,8 @@ def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(fille
         report = audits.make_now(filled, actor_name="ada", source="shell")
         assert report.status == AuditStatus.CLEAN
         entry = LogEntry.objects.filter(event="audit done").latest("pk")
-        assert f"with mapping {report.mapping_digest}, {what} by people" in entry.message
-        sentence = f"Compared with mapping {report.mapping_digest}, {what} by people"
+        assert f"with mapping {report.mapping_digest}; {what} at its start" in entry.message
+        sentence = f"Compared with mapping {report.mapping_digest}; {what} at its start"
         # Its own page, the lists of audits, the gate, a shell and its JSON.
         assert sentence in text_of(viewer, page.format(report.pk))
         for place in (PAGE, f"{PAGE}audits/"):
@@ -100,9 +100,11 @@ def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(fille
         for name in mappings
     )
     assert values > 10
-    told_everywhere(f"none of {values} values reviewed")
+    told_everywhere(f"0 of {values} values reviewed")
     # As it is by the plan's rule already: nothing changes but that somebody looked.
     runner.review_mapping(filled, of_type, {"house": Decision("House")}, actor=ADA)
+    since = "at its start. More has been reviewed since."
+    assert since in text_of(viewer, page.format(AuditReport.objects.latest("pk").pk))
     told_everywhere(f"1 of {values} values reviewed")
 
 
@@ -111,7 +113,7 @@ def test_a_shell_tells_by_which_mapping_it_compared(filled: Rollout) -> None:
     with pytest.raises(SystemExit):
         call_command("rollout", "audit", PLAN, stdout=out)
     assert re.search(
-        r"^Compared with mapping \w{12}, none of \d+ values reviewed by people\.$",
+        r"^Compared with mapping \w{12}; 0 of \d+ values reviewed at its start\.$",
         out.getvalue(),
         re.MULTILINE,
     )

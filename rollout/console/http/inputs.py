@@ -10,8 +10,9 @@ from rollout.logs.texts import is_storable
 
 # Maximum length of a field, in characters; the runner's own limits are narrower.
 MAX_FIELD_LENGTH = 10_000
-# Texts of the data, which a mapping review carries from page to page: as long as they are there.
-_OF_THE_DATA = re.compile(r"decisions|(form|was|like|as-written)-\d+")
+# Texts of the data, which a mapping review carries from page to page, as long as they are there,
+# and the marks of those that a page showed.
+_OF_THE_DATA = re.compile(r"decisions|shown|(form|was|like|as-written)-\d+")
 # A bigint holds any number of 18 digits.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 

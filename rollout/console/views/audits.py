@@ -32,6 +32,7 @@ from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
+from rollout.journal.audit_mappings import against
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label
@@ -184,6 +185,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "cell": cell,
         "alike": alike,
         "newer": _newer(report),
+        "compared": _compared(report),
         "statement": statement_of(report),
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
@@ -211,6 +213,11 @@ def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     except psycopg.Error as error:
         return Alike([], f"Couldn't read these rows. {reason_of(error)}")
     return Alike([(key, row_url(cell["table"], key)) for key in keys])
+
+
+def _compared(report: AuditReport) -> str:
+    since = report.rollout.mapping_changes.filter(at__gt=report.started_at)
+    return against(report, is_reviewed_since=since.exists())
 
 
 def _newer(report: AuditReport) -> str:

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
+from rollout.console import mapping_messages
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment, render_live
 from rollout.console.http.links import rollout_url
@@ -25,12 +26,15 @@ from rollout.console.lookup_states import (
 from rollout.console.mapping_counts import Counted, count_anew, reviewed
 from rollout.console.mapping_forms import (
     DEFAULT_SIMILARITY,
+    MAX_CONFIRMED,
     ORDERS,
     ValueFilter,
     accepted,
     asked_in,
+    marks_of,
     matching,
     rows_of,
+    seen_of,
     similarity_choices,
     similarity_in,
     to_carry,
@@ -139,16 +143,19 @@ def preview(
 def _confirm_all(
     request: ConsoleRequest, rollout: Rollout, lookup: Lookup, asked: dict[str, Decision]
 ) -> HttpResponse:
-    """Confirm the values that the filter shows and nobody has decided on, at once.
+    """Confirm the values that the page showed and nobody has decided on, at once.
 
-    What changes the meaning of any is previewed first.
+    What changes the meaning of any is previewed first; what came since stays open, and is named.
     """
     shown, _ = _matching(request, rollout, lookup)
     open_values = confirmations(value for value in shown if not value.reviewer)
-    if str(len(open_values)) != request.POST.get("shown"):
-        messages.warning(request, "Values were added since the page loaded. Check them again.")
+    confirmed, came = seen_of(open_values, request.POST.get("shown", ""))
+    if came:
+        texts = {value.normal: value.text for value in shown}
+        messages.warning(request, mapping_messages.still_open([texts[form] for form in came]))
+    decisions = confirmed | asked
+    if not decisions:
         return redirect(_address(request, rollout, lookup))
-    decisions = open_values | asked
     preview = runner.preview_review(rollout, lookup, decisions, actor=request.user)
     if preview.outcome is None or preview.outcome.changes:
         return _preview_page(request, rollout, lookup, decisions)
@@ -175,7 +182,7 @@ def _apply(
     done = perform(
         request,
         lambda: runner.review_mapping(rollout, lookup, asked, actor=request.user, seen=seen),
-        _decided,
+        mapping_messages.decided,
     )
     if not done and asked:
         return _preview_page(request, rollout, lookup, asked, status=409)
@@ -192,12 +199,6 @@ def _after_review(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> 
         if of_this.counts is not None and not of_this.counts.open:
             return f"{rollout_url(rollout, 'mappings')}?show=open"
     return _address(request, rollout, lookup)
-
-
-def _decided(change: MappingChange) -> str:
-    if not change.mapped:
-        return "Mapping updated. Phase 2 will use it."
-    return "Mapping updated. New writes use it immediately."
 
 
 @may("view_rollout")
@@ -344,13 +345,20 @@ def _review_page(
         "similarity": min(
             (c.similarity for c in choices if c.similarity >= DEFAULT_SIMILARITY), default=None
         ),
-        "open_shown": len(confirmations(value for value in chosen if not value.reviewer)),
+        **_to_confirm(chosen),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
         "uncorrected": _uncorrected(rollout, history),
     }
     return render(request, "rollout/mapping.html", page, status=status)
+
+
+def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:
+    open_values = confirmations(value for value in shown if not value.reviewer)
+    if len(open_values) > MAX_CONFIRMED:
+        return {"open_shown": 0}
+    return {"open_shown": len(open_values), "marks": marks_of(open_values)}
 
 
 def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:

@@ -21,6 +21,7 @@ from rollout.engine.mapping.texts import (
     is_mapped,
     normal_forms,
     sample_of,
+    values_with,
 )
 from rollout.engine.mapping.transactions import decide
 
@@ -45,5 +46,6 @@ __all__ = [
     "review",
     "review_counts_of",
     "sample_of",
+    "values_with",
     "version_of",
 ]

@@ -52,8 +52,9 @@ class Value:
 
     @cached_property
     def rows(self) -> int | None:
-        counts = [spelling.rows for spelling in self.spellings]
-        return None if None in counts else sum(n for n in counts if n is not None)
+        """Those of the spellings that were counted; None where no spelling was."""
+        counts = [spelling.rows for spelling in self.spellings if spelling.rows is not None]
+        return sum(counts) if counts or not self.spellings else None
 
     @property
     def why(self) -> str:
@@ -67,7 +68,8 @@ class Value:
     @property
     def is_unused(self) -> bool:
         """Whether it has a lookup row, and no row of the table has any of its texts."""
-        return self.name is not None and self.rows == 0 and self.normal != ""
+        is_counted = all(spelling.rows == 0 for spelling in self.spellings)
+        return self.name is not None and is_counted and self.normal != ""
 
     @property
     def is_unmapped(self) -> bool:

@@ -8,7 +8,7 @@ from psycopg import errors, sql
 from rollout.engine.lanes import leaves
 from rollout.engine.target import Connection, own
 from rollout.plan import facts
-from rollout.plan.names import SCHEMA, normal
+from rollout.plan.names import SCHEMA, in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
@@ -38,6 +38,26 @@ def normal_forms(connection: Connection, texts: Sequence[str]) -> dict[str, str]
         [list(texts)],
     ).fetchall()
     return dict(rows)
+
+
+def values_with(
+    connection: Connection, plan: Plan, lookup: Lookup, text: str, *, most: int
+) -> list[str]:
+    """Mapped values that contain a text, one spelling of each, the shortest first."""
+    if not is_mapped(connection, plan, lookup):
+        return []
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT (array_agg(m.legacy ORDER BY length(m.legacy), m.legacy))[1]"
+            " FROM {mapping} AS m WHERE position({form} IN m.normal) > 0"
+            " AND {form} <> '' GROUP BY m.normal ORDER BY length(m.normal), m.normal LIMIT %s"
+        ).format(
+            mapping=in_target(lookup.mapping_name(plan.name)),
+            form=normal(sql.SQL("{}::text").format(sql.Literal(text))),
+        ),
+        [most],
+    ).fetchall()
+    return [legacy for (legacy,) in rows]
 
 
 def counts_of(

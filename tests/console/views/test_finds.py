@@ -65,3 +65,12 @@ def test_a_text_is_shown_as_text(lead: Client) -> None:
     text = lead.get(FIND, {"q": "<script>x</script>"}).content.decode()
     assert "<script>x" not in text
     assert "&lt;script&gt;x" in text
+
+
+def test_a_text_finds_the_legacy_values_that_contain_it(filled: Rollout, lead: Client) -> None:
+    values = f"{PAGE}mappings/properties/type/?q="
+    assert [link.lower() for link in links(lead, "aPT")] == [f"{values}apt"]
+    assert [link for link in links(lead, "house") if link.startswith(f"{values}House")]
+    # A value of one letter, or none, is in each.
+    assert not [link for link in links(lead, "a") if "?q=" in link]
+    assert "Nothing matches" in text_of(lead, f"{FIND}?q=+%25+")

@@ -101,21 +101,38 @@ def test_undo_gives_back_what_another_person_had_decided(engineer: Client) -> No
     assert decisions_in(page) == [["loft", "Attic", False]]
 
 
-def test_confirming_all_that_is_open_refuses_once_other_values_are_there(engineer: Client) -> None:
-    response = engineer.post(
-        f"{TYPES}preview/?show=open", {"bulk": "all", "shown": "1"}, follow=True
-    )
-    assert "Values were added since the page loaded." in response.content.decode()
-    assert "Set by" not in response.content.decode()
+def marks_in(page: str) -> str:
+    return page.partition('name="shown" value="')[2].partition('"')[0]
+
+
+def test_confirming_all_leaves_open_what_came_since_and_names_it(
+    filled: Rollout, engineer: Client
+) -> None:
+    from rollout.models import MappingChange
+    from tests import rollouts
+
+    marks = marks_in(text_of(engineer, f"{TYPES}?show=open"))
+    rollouts.execute("UPDATE properties SET type = 'Moon base 1' WHERE type = 'Loft'")
+    sent = {"bulk": "all", "shown": marks}
+    response = engineer.post(f"{TYPES}preview/", sent, follow=True)
+    change, page = MappingChange.objects.get(), response.content.decode()
+    assert change.decided == len(marks.split())
+    assert f"{change.decided} values of properties.type reviewed; no mapping changed." in page
+    assert "1 value has come since the page loaded and stays open: “Moon base 1”." in page
+    assert "Confirm all 1 open" in page
+
+    again = engineer.post(f"{TYPES}preview/", sent, follow=True).content.decode()
+    assert "“Moon base 1”" in again
+    assert MappingChange.objects.count() == 1, "nothing that the page showed was open"
 
 
 def test_confirming_all_decides_what_the_filter_shows_alone(engineer: Client) -> None:
-    page = text_of(engineer, f"{TYPES}?q=condo")
-    number = page.partition('name="shown" value="')[2].partition('"')[0]
-    assert 0 < int(number) < 10
-    response = engineer.post(f"{TYPES}preview/?q=condo", {"bulk": "all", "shown": number})
+    marks = marks_in(text_of(engineer, f"{TYPES}?q=condo"))
+    number = len(marks.split())
+    assert 0 < number < 10
+    response = engineer.post(f"{TYPES}preview/?q=condo", {"bulk": "all", "shown": marks})
     # Before phase 2 the spellings of a value have no common row yet: that is previewed.
-    assert len(decisions_in(response.content.decode())) == int(number)
+    assert len(decisions_in(response.content.decode())) == number
 
 
 def test_a_viewer_is_offered_nothing(properties: Rollout) -> None:

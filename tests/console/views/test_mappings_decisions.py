@@ -32,7 +32,8 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     assert "Phase 2 has not run yet" in page
     sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
     text = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
-    assert "Mapping updated. Phase 2 will use it." in text
+    assert "1 value of properties.type reviewed, " in text
+    assert " mapped differently. Phase 2 will use it." in text
     assert "New writes use it" not in text
 
 

@@ -1,0 +1,29 @@
+"""What a review's buttons answer."""
+
+from collections.abc import Sequence
+
+from django.template.defaultfilters import truncatechars
+
+from rollout.models import MappingChange
+
+# Values that a message names, and how many characters of each.
+MAX_NAMED = 5
+MAX_LENGTH = 40
+
+
+def decided(change: MappingChange) -> str:
+    column, changed = f"{change.table}.{change.legacy_column}", len(change.changes)
+    values = f"{change.decided:,} value{'' if change.decided == 1 else 's'} of {column} reviewed"
+    if not changed:
+        return f"{values}; no mapping changed."
+    use = "New writes use it immediately." if change.mapped else "Phase 2 will use it."
+    return f"{values}, {changed:,} spelling{'' if changed == 1 else 's'} mapped differently. {use}"
+
+
+def still_open(texts: Sequence[str]) -> str:
+    """That values came after a page was loaded, and which."""
+    names = ", ".join(f"“{truncatechars(text, MAX_LENGTH)}”" for text in texts[:MAX_NAMED])
+    if more := max(0, len(texts) - MAX_NAMED):
+        names += f" and {more:,} more"
+    have, stay = ("value has", "stays") if len(texts) == 1 else ("values have", "stay")
+    return f"{len(texts):,} {have} come since the page loaded and {stay} open: {names}."
