@@ -12,7 +12,8 @@ from rollout.journal.labels import category_label
 from rollout.models import AuditReport
 
 MAX_PAIRS = 200
-# New values that are ranked at first sight, and spellings that are listed beside each.
+# Mismatching pairs, and new values, at first sight; spellings that are listed beside each.
+MAX_WRONG = 12
 MAX_RANKED = 12
 MAX_SPELLINGS = 12
 
@@ -117,6 +118,11 @@ class Crosstab:
     def wrong(self) -> list[Cell]:
         """The pairs that mismatch, the worst first."""
         return [cell for cell in self.all_cells if not cell.share.matched]
+
+    @property
+    def milder(self) -> list[Cell]:
+        """Those after the worst at first sight, as far as a page lists pairs."""
+        return self.wrong[MAX_WRONG:MAX_PAIRS]
 
     @cached_property
     def right(self) -> list[Ranked]:

@@ -16,6 +16,7 @@ from rollout.console.badges import labels_of
 from rollout.console.charts.crosstabs import (
     MAX_PAIRS,
     MAX_RANKED,
+    MAX_WRONG,
     cell_at,
     crosstabs,
     shares,
@@ -178,6 +179,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "crosstabs": [(t, matrix_of(t.all_cells)) for t in tables if t.lookup_table and t.rows],
         "derived": [table for table in tables if not table.lookup_table and table.rows],
         "max_pairs": MAX_PAIRS,
+        "max_wrong": MAX_WRONG,
         "max_ranked": MAX_RANKED,
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],

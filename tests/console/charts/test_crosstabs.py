@@ -56,6 +56,10 @@ def test_what_is_right_is_ranked_by_rows_with_its_spellings_and_shares() -> None
     )
     assert (second.new, second.rows, second.more) == ("y", 10, 0)
     assert [c.legacy for c in shown.wrong] == ["bad"]
+    assert not shown.milder
+    worse = [cell(str(n), "wrong", 1) for n in range(crosstabs.MAX_PAIRS + 3)]
+    [shown] = crosstabs.crosstabs(report_of(worse))
+    assert len(shown.milder) == crosstabs.MAX_PAIRS - crosstabs.MAX_WRONG
     many = [cell(str(n), "ok", 1) for n in range(crosstabs.MAX_SPELLINGS + 3)]
     [shown] = crosstabs.crosstabs(report_of(many))
     assert shown.right[0].more == 3
