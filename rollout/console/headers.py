@@ -14,8 +14,8 @@ from rollout.console.http.fragments import pace
 from rollout.console.http.links import Link, rollout_url
 from rollout.console.rollout_states import RolloutState, Waiting, states_of, waiting_of
 from rollout.journal.environments import environments_of
+from rollout.journal.labels import plan_title
 from rollout.models import PhaseRun, Rollout
-from rollout.plan import plans
 from rollout.queries.status import RolloutStatus, closed_reason, summaries_of, summary_of
 
 
@@ -128,9 +128,9 @@ def header_of(
     the one that it is about.
     """
     name = match.url_name or ""
-    plan, closed = plans.find(rollout.plan), closed_reason(rollout) if closed is None else closed
+    closed = closed_reason(rollout) if closed is None else closed
     return Header(
-        title=plan.title if plan is not None else rollout.plan,
+        title=plan_title(rollout.plan),
         is_overview=name == "rollout" and not closed,
         crumbs=_crumbs(rollout, name, run.phase if run else match.kwargs.get("number")),
         environments=[] if closed else _environments(rollout, name, match.kwargs, user),

@@ -6,6 +6,8 @@ The keys stay in CSV, JSON, metrics, addresses and the activity log. Events have
 
 from collections.abc import Mapping
 
+from rollout.plan import plans
+
 # Only those whose name does not say it: ``rollout.plan.gates`` has the names.
 GATES = {
     "no drift": "No schema drift",
@@ -141,6 +143,12 @@ def signal_label(name: str) -> str:
 def check_label(name: str) -> str:
     """Of a preflight's check, of which some are health signals."""
     return CHECKS.get(name) or signal_label(name)
+
+
+def plan_title(name: str) -> str:
+    """A plan's title; its name once it is no longer in the project's code."""
+    plan = plans.find(name)
+    return name if plan is None else plan.title
 
 
 def role_label(role: str) -> str:

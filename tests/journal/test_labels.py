@@ -36,3 +36,8 @@ def test_a_key_without_a_label_is_put_for_people() -> None:
     assert labels.category_label("of_tomorrow") == "Of tomorrow"
     assert labels.job_label("fill") == "Backfill"
     assert labels.role_label("contract") == "Contract"
+
+
+def test_a_plan_is_named_by_its_title_as_long_as_the_code_has_it() -> None:
+    assert labels.plan_title("property-classification") == "Property classification"
+    assert labels.plan_title("gone") == "gone"
