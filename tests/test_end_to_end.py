@@ -170,7 +170,7 @@ def wait_for_end(way: str, phase: int) -> None:
 def complete_checklist(browser: Browser) -> None:
     for item in rollouts.items_to_tick():
         token = browser.get(f"{HERE}/").token
-        assert "Item marked done." in browser.post(f"{HERE}/checklist/{item}/", token).text
+        assert "” marked done." in browser.post(f"{HERE}/checklist/{item}/", token).text
 
 
 def approve(browser: Browser, phase: int) -> None:

@@ -140,6 +140,8 @@ def rehearsal_action(status: RolloutStatus) -> Action:
             return "wait"
         if snapshot.state == SnapshotState.VERIFIED and snapshot.taken_at:
             is_new = reviewed_at is None or snapshot.taken_at > reviewed_at
+            # After a rollback an older one holds what the next phases are still to do.
+            is_new &= status.next_phase is None or snapshot.next_phase <= status.next_phase
             return "rehearse" if is_new else "take_snapshot"
     return "take_snapshot"
 

@@ -26,6 +26,8 @@ class LookupState:
     new: int = 0
     newest: Sequence[NewText] = ()
     error: str = ""
+    kept: int = 0
+    """Decisions that phase 2 will follow; of a lookup that is not mapped."""
 
 
 def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
@@ -45,10 +47,17 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
     for lookup in plans.get(rollout.plan).lookups:
         changed = last.get((lookup.table.label, lookup.legacy))
         try:
-            states.append(LookupState(lookup, changed, *review_progress_of(rollout, lookup)))
+            progress = review_progress_of(rollout, lookup)
+            kept = 0 if progress[0] else _kept(rollout, lookup)
+            states.append(LookupState(lookup, changed, *progress, kept=kept))
         except psycopg.Error as problem:
             states.append(LookupState(lookup, changed, error=reason_of(problem)))
     return states
+
+
+def _kept(rollout: Rollout, lookup: Lookup) -> int:
+    with target_of(rollout.environment).connect_briefly(5) as connection:
+        return mapping.decisions_kept(connection, plans.get(rollout.plan), lookup)
 
 
 def first_open(states: Sequence[LookupState]) -> Lookup | None:

@@ -17,7 +17,7 @@ from rollout.gates.registry import (
     pending,
     unknown,
 )
-from rollout.gates.rehearsals import rehearsal_under_way
+from rollout.gates.rehearsals import rehearsal_under_way, rehearse_from_before
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
@@ -31,6 +31,7 @@ from rollout.plan.checklist import (
     TypesMatch,
 )
 from rollout.plan.gates import ChecklistComplete
+from rollout.plan.step import BACKFILL
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class ItemStatus:
     message: str
     action: Action | None = None
     tick: SignOff | None = None
+    progress: float | None = None
 
     @property
     def ticked_by_hand(self) -> bool:
@@ -81,7 +83,7 @@ def checklist_of(evidence: Evidence) -> list[ItemStatus]:
 
 
 def _status_of(item: Item, result: GateResult) -> ItemStatus:
-    return ItemStatus(item, result.status, result.message, result.action)
+    return ItemStatus(item, result.status, result.message, result.action, progress=result.progress)
 
 
 def types_of(evidence: Evidence) -> list[ItemStatus]:
@@ -183,6 +185,14 @@ def _introspected_in_rehearsal(evidence: Evidence) -> GateResult:
     )
 
 
+def _began_too_late(evidence: Evidence) -> GateResult | None:
+    newest = next(iter(evidence.facts.rehearsals), None)
+    if newest is None or newest.first_phase <= BACKFILL or newest.state != RehearsalState.PASSED:
+        return None
+    problem = f"Rehearsal {newest.pk} passed, but ran no backfill:"
+    return rehearse_from_before(evidence, BACKFILL, problem)
+
+
 def _rehearsed(evidence: Evidence, name: str) -> GateResult:
     """Whether phase 2 finished in another environment, even if it was rolled back there since."""
     if missing := _no_environment(evidence, name):
@@ -191,7 +201,7 @@ def _rehearsed(evidence: Evidence, name: str) -> GateResult:
     runs = [run for run in elsewhere if name in ("", run.rollout.environment)]
     if not runs:
         where = f" in {name}" if name else ""
-        waiting = None if name else rehearsal_under_way(evidence)
+        waiting = None if name else rehearsal_under_way(evidence) or _began_too_late(evidence)
         return waiting or pending(
             "rehearse", f"Backfill not rehearsed{where} yet. Rehearse the plan."
         )

@@ -206,6 +206,13 @@ class Facts:
         return list(self.rollout.rehearsals.defer("before")[:MAX_REHEARSALS])
 
     @cached_property
+    def rehearsed_runs(self) -> int:
+        """How many runs of the newest rehearsal are complete."""
+        newest = self.rehearsals[0]
+        runs = PhaseRun.objects.filter(rollout=newest.sandbox_id, phase__gte=newest.first_phase)
+        return runs.filter(state=RunState.DONE).count()
+
+    @cached_property
     def filled_elsewhere(self) -> list[PhaseRun]:
         """The newest finished backfill of each other environment, the newest first."""
         runs = (

@@ -4,17 +4,33 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.gates.snapshots import pending_snapshot
 from rollout.journal.moments import in_words, staleness
-from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState
+from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState, SnapshotState
 from rollout.plan.gates import RehearsalPassed
 
 
 def rehearsal_under_way(evidence: Evidence) -> GateResult | None:
     rehearsals = evidence.facts.rehearsals
     if rehearsals and rehearsals[0].state in REHEARSAL_UNDER_WAY:
+        running = rehearsals[0]
+        done = evidence.facts.rehearsed_runs
+        expected = 2 * (len(evidence.plan.phases) - running.first_phase)
         return pending(
-            "wait", f"Rehearsal {rehearsals[0].pk} is running. Wait until it has finished."
+            "wait",
+            f"Rehearsal {running.pk} is running: {done} of {expected} runs complete. Wait until "
+            "it has finished.",
+            progress=done / expected,
         )
     return None
+
+
+def rehearse_from_before(evidence: Evidence, number: int, problem: str) -> GateResult:
+    """What to do where the newest rehearsal began after a phase; after what is said of it."""
+    began = f"{problem} it began at phase {evidence.facts.rehearsals[0].first_phase}."
+    snapshots = evidence.facts.snapshots
+    newest = next((s for s in snapshots if s.state == SnapshotState.VERIFIED), None)
+    if newest is not None and newest.next_phase <= number:
+        return pending("rehearse", f"{began} Rehearse again.")
+    return pending("take_snapshot", f"{began} Take a snapshot, then rehearse again.")
 
 
 @check(RehearsalPassed)
@@ -40,17 +56,13 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
     if last.state == RehearsalState.FAILED:
         return failed("rehearse", f"{of} failed: {last.error} {last.advice}".strip())
     if last.first_phase > evidence.number:
-        return pending(
-            "rehearse",
-            f"{of} started at phase {last.first_phase}. Rehearse from a snapshot taken before "
-            f"phase {evidence.number}.",
-        )
+        return rehearse_from_before(evidence, evidence.number, f"{of} passed, but")
     hours = gate.fresh_for.total_seconds() / 3600
     span = f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
     if stale := staleness(last.finished_at or last.created_at, gate.fresh_for, span, evidence.now):
         return pending("rehearse", f"{of} {stale}. Rehearse again.")
     return passed(
-        f"{of} passed: {last.rows:,} rows went through phases {last.first_phase} to 4 and back, "
-        f"{last.untouched_rows:,} unchanged and {last.written_rows:,} as the traffic had written "
-        "them."
+        f"{of} passed: {last.rows_compared:,} rows verified after phases {last.first_phase} to 4 "
+        f"and back, {last.untouched_rows:,} unchanged and {last.written_rows:,} as the traffic "
+        "wrote or added them."
     )

@@ -56,7 +56,8 @@ def _under_way(evidence: Evidence) -> GateResult | None:
     newest = next(iter(evidence.facts.snapshots), None)
     if newest is None or newest.state not in SNAPSHOT_UNDER_WAY:
         return None
-    return pending("wait", f"Snapshot {newest.pk} is running. Wait until it is verified.")
+    doing = "verified" if newest.state == SnapshotState.VERIFYING else "taken"
+    return pending("wait", f"Snapshot {newest.pk} is being {doing}. Wait until that has finished.")
 
 
 def _words(time: timedelta) -> str:

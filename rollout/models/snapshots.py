@@ -108,5 +108,10 @@ class Snapshot(Attempted):
     def __str__(self) -> str:
         return f"snapshot {self.pk} of {self.rollout}: {self.state}"
 
+    @property
+    def next_phase(self) -> int:
+        """The first phase that its data has not been through; after the last, how many are."""
+        return next((n for n, was in enumerate(self.phases) if was != "done"), len(self.phases))
+
     def get_absolute_url(self) -> str:
         return reverse("rollout:snapshot", args=[self.pk])

@@ -7,7 +7,11 @@ from django.utils import timezone
 
 from rollout.models import Direction, Rehearsal, RehearsalState
 from rollout.plan.plan import ROLES
+from rollout.queries.progress import TimeLeft
 from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
+
+# Seconds; what passes between two steps is no delay.
+BETWEEN_STEPS = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,14 @@ def finished_before(rehearsal: Rehearsal, *, most: int) -> list[Report]:
     return [report_of(earlier) for earlier in finished[:most]]
 
 
-def seconds_left(report: Report, before: Report | None) -> float | None:
-    """Until the last rollback is done, as the rehearsal before went; None where it did not."""
+def time_left(report: Report, before: Report | None) -> TimeLeft | None:
+    """Until the last rollback is done, as the rehearsal before went; None where it did not.
+
+    What takes longer than then makes it a lower bound.
+    """
     if before is None:
         return None
-    left = 0.0
+    left, is_longer = 0.0, False
     for way in (Direction.FORWARD, Direction.BACKWARD):
         for phase in range(report.rehearsal.first_phase, len(ROLES)):
             last = leg_of(before, phase, way)
@@ -78,7 +85,17 @@ def seconds_left(report: Report, before: Report | None) -> float | None:
             if begun is None:
                 left += last.seconds
             elif begun.run.started_at is not None and begun.run.state != "done":
-                left += max(
-                    last.seconds - (timezone.now() - begun.run.started_at).total_seconds(), 0
-                )
-    return left
+                gone = (timezone.now() - begun.run.started_at).total_seconds()
+                of_leg, longer = _left_of(begun, last, gone)
+                left, is_longer = left + of_leg, is_longer or longer
+    return TimeLeft(left, None if is_longer else left)
+
+
+def _left_of(leg: LegReport, last: LegReport, gone: float) -> tuple[float, bool]:
+    """The seconds that a leg's steps still take, and whether the present one took less before."""
+    done = {step.step: step.seconds for step in leg.steps if step.state == "done"}
+    todo = [step.seconds or 0 for step in last.steps if step.step not in done]
+    if not todo:
+        return max((last.seconds or 0) - gone, 0), gone > (last.seconds or 0)
+    present = gone - sum(seconds or 0 for seconds in done.values())
+    return max(todo[0] - present, 0) + sum(todo[1:]), present > todo[0] + BETWEEN_STEPS

@@ -77,15 +77,9 @@ def refusal_to_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
             f"Snapshot {snapshot.pk} was taken during a phase. Finish the phase, then take a new "
             "snapshot."
         )
-    if _first_phase(snapshot) > CONTRACT:
+    if snapshot.next_phase > CONTRACT:
         return f"Snapshot {snapshot.pk} already has every phase applied. Choose an older one."
     return ""
-
-
-def _first_phase(snapshot: Snapshot) -> int:
-    return next(
-        (number for number, was in enumerate(snapshot.phases) if was != "done"), CONTRACT + 1
-    )
 
 
 def rehearse(
@@ -126,7 +120,7 @@ def rehearse(
             actor_name=actor.get_username(),
             plan_digest=plan.digest,
             keep_database=keep,
-            first_phase=_first_phase(snapshot),
+            first_phase=snapshot.next_phase,
             rows=sum(snapshot.counts.get(table.label, 0) for table in plan.tables),
             lease_until=leases.grace(),
         )

@@ -104,13 +104,28 @@ def test_the_schema_of_another_environment_is_looked_at(rollout: Rollout, stagin
     assert result == passed("2 tables match the plan before phase 0.")
 
 
+def test_a_rehearsal_that_began_after_the_backfill_says_so(rollout: Rollout) -> None:
+    snapshot = journal.taken(rollout, phases=["done"] * 3 + ["untouched"] * 2)
+    rehearsal = journal.rehearsed(snapshot, first_phase=3)
+    result = _automatic(BackfillRehearsed(), Evidence(rollout, 1))
+    began = f"Rehearsal {rehearsal.pk} passed, but ran no backfill: it began at phase 3."
+    assert result == pending("take_snapshot", f"{began} Take a snapshot, then rehearse again.")
+    journal.taken(rollout, phases=["done"] + ["untouched"] * 4)
+    result = _automatic(BackfillRehearsed(), Evidence(rollout, 1))
+    assert result == pending("rehearse", f"{began} Rehearse again.")
+
+
 def test_a_rehearsal_that_passed_has_looked_at_a_staging_schema(rollout: Rollout) -> None:
     def status() -> str:
         return _automatic(EnvironmentIntrospected(), Evidence(rollout, 1)).status
 
     assert status() == "pending"
     rehearsal = journal.rehearsed(journal.taken(rollout), "running")
-    running = pending("wait", f"Rehearsal {rehearsal.pk} is running. Wait until it has finished.")
+    running = pending(
+        "wait",
+        f"Rehearsal {rehearsal.pk} is running: 2 of 10 runs complete. Wait until it has finished.",
+        progress=0.2,
+    )
     for item in (EnvironmentIntrospected(), BackfillRehearsed()):
         assert _automatic(item, Evidence(rollout, 1)) == running
     rehearsal.state, rehearsal.finished_at = "failed", timezone.now()

@@ -349,9 +349,11 @@ def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     mine = Rehearsal.objects.filter(pk=rehearsal.pk)
     status, message = outcome()
     assert status == "pass"
-    assert "50,012 rows went through phases 0 to 4 and back" in message
+    assert "50,012 rows verified after phases 0 to 4 and back, 49,900 unchanged and 112" in message
     mine.update(first_phase=4)
-    assert "started at phase 4. Rehearse from a snapshot taken before phase 3." in outcome()[1]
+    assert "passed, but it began at phase 4. Rehearse again." in outcome()[1]
+    rollout.snapshots.update(phases=["done"] * 4 + ["untouched"])
+    assert "began at phase 4. Take a snapshot, then rehearse again." in outcome()[1]
     assert outcome(4)[0] == "pass"
     mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
     assert "is older than the 3 days that the plan allows" in outcome()[1]
@@ -364,5 +366,5 @@ def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
     assert outcome() == (
         "pending",
-        f"Rehearsal {cancelled.pk} is running. Wait until it has finished.",
+        f"Rehearsal {cancelled.pk} is running: 2 of 10 runs complete. Wait until it has finished.",
     )

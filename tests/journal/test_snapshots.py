@@ -106,7 +106,7 @@ def test_one_under_way_is_pending_and_a_failed_one_says_why(rollout: Rollout) ->
     taken = snapshot(rollout, -MINUTE, SnapshotState.VERIFYING)
     assert answer(rollout) == (
         "pending",
-        f"Snapshot {taken.pk} is running. Wait until it is verified.",
+        f"Snapshot {taken.pk} is being verified. Wait until that has finished.",
     )
     Snapshot.objects.update(
         state=SnapshotState.FAILED, error="The storage is full.", advice="Free space there."

@@ -8,7 +8,7 @@ from django.utils import timezone
 from rollout.models import Direction, Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.queries.predictions import Prediction, predict, tables_scanned
-from rollout.queries.rehearsal_changes import change_of, finished_before, seconds_left
+from rollout.queries.rehearsal_changes import change_of, finished_before, time_left
 from rollout.queries.rehearsals import leg_of, report_of
 from tests.console import journal
 from tests.rollouts import PLAN, the_rollout
@@ -106,7 +106,26 @@ def test_time_left_is_that_of_the_legs_to_come(rollout: Rollout) -> None:
             journal.ran(before.sandbox, phase, way=way)
     running = journal.rehearsed(snapshot, "running", first_phase=3)
     journal.ran(running.sandbox, 3)
-    left = seconds_left(report_of(running), report_of(before))
+    left = time_left(report_of(running), report_of(before))
     assert left is not None
-    assert round(left) == 12, "phase 4, and both rollbacks, of four seconds each"
-    assert seconds_left(report_of(running), None) is None
+    assert round(left.shortest) == 12, "phase 4, and both rollbacks, of four seconds each"
+    assert left.longest == left.shortest
+    assert time_left(report_of(running), None) is None
+
+
+def test_a_step_that_takes_longer_than_before_makes_the_time_left_a_lower_bound(
+    rollout: Rollout,
+) -> None:
+    snapshot = journal.taken(rollout, counts=ROWS)
+    before = journal.rehearsed(snapshot, first_phase=4)
+    for way in ("forward", "backward"):
+        run = journal.ran(before.sandbox, 4, way=way)
+        for step in ("freeze-legacy", "drop-legacy"):
+            journal.reached(run, step)
+    running = journal.rehearsed(snapshot, "running", first_phase=4)
+    began = timezone.now() - timedelta(minutes=1)
+    run = journal.ran(running.sandbox, 4, state="running", started_at=began)
+    journal.reached(run, "freeze-legacy")
+    left = time_left(report_of(running), report_of(before))
+    assert left is not None
+    assert (round(left.shortest), left.longest) == (4, None), "the rollback, and more"

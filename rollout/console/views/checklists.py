@@ -7,6 +7,7 @@ from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.views.runs import perform, redirect_back
+from rollout.plan import plans
 
 
 @may("tick_checklist")
@@ -14,11 +15,16 @@ from rollout.console.views.runs import perform, redirect_back
 def tick(request: ConsoleRequest, plan: str, environment: str, item: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     verb, done = (
-        (runner.untick, "Item reopened.")
+        (runner.untick, "reopened")
         if request.POST.get("take_back")
-        else (runner.tick, "Item marked done.")
+        else (runner.tick, "marked done")
     )
-    perform(request, lambda: verb(rollout, item, actor=request.user), done)
+    named = {known.id: known.text for known in plans.get(rollout.plan).checklist}
+    perform(
+        request,
+        lambda: verb(rollout, item, actor=request.user),
+        f"“{named.get(item, item)}” {done}.",
+    )
     return redirect_back(request, rollout)
 
 

@@ -42,7 +42,7 @@ from rollout.queries.rehearsal_changes import (
     LegChange,
     change_of,
     finished_before,
-    seconds_left,
+    time_left,
 )
 from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
 
@@ -158,7 +158,7 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         "rollout": rehearsal.rollout,
         "report": report,
         "before": before,
-        "seconds_left": seconds_left(report, before) if rehearsal.under_way else None,
+        "time_left": time_left(report, before) if rehearsal.under_way else None,
         "prediction": prediction,
         "phases": [
             _row(number, report, before, plan, prediction)

@@ -41,13 +41,19 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     page = {
         "report": report,
         "rollout": report.rollout,
-        "table": table,
+        "table": table or _only_table(preview),
         "selection": selection,
         "fields": {name: asked.get(name, "") for name in FIELDS if asked.get(name)},
         "preview": preview,
         "to_review": _to_review(report, preview),
     }
     return render(request, "rollout/repair.html", page)
+
+
+def _only_table(preview: RepairPreview) -> str:
+    """The table that all rows of a repair are in; empty where they are in several."""
+    tables = {cell["table"] for cell in preview.cells}
+    return tables.pop() if len(tables) == 1 else ""
 
 
 def _to_review(report: AuditReport, preview: RepairPreview) -> list[Lookup]:

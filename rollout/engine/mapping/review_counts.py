@@ -36,6 +36,20 @@ class ReviewCounts:
         return self.values - self.reviewed
 
 
+def decisions_kept(connection: Connection, plan: Plan, lookup: Lookup) -> int:
+    """How many values people have decided on, whether or not a mapping follows it now."""
+    _, has_decisions = mapped_and_decided(connection, plan, lookup)
+    if not has_decisions:
+        return 0
+    row = connection.execute(
+        sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(
+            DECISIONS, decisions_of(lookup, plan.name, "d")
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def review_counts_of(
     connection: Connection, plan: Plan, lookup: Lookup, *, grace: timedelta = timedelta()
 ) -> ReviewCounts | None:

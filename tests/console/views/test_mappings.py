@@ -42,6 +42,21 @@ def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) ->
     assert "grace" in fragment_of(viewer, LIST)
 
 
+def test_decisions_without_a_mapping_are_said_to_be_kept(
+    properties: Rollout, viewer: Client
+) -> None:
+    from rollout import runner
+    from rollout.engine.mapping import Decision
+    from rollout.plan import plans
+    from tests.rollouts import ADA
+
+    assert "kept for phase 2" not in text_of(viewer, LIST)
+    lookup = plans.get(properties.plan).lookups[0]
+    decisions = {"loft": Decision("Loft"), "villa": Decision("Villa")}
+    runner.review_mapping(properties, lookup, decisions, actor=ADA)
+    assert '<dd class="number">2, kept for phase 2</dd>' in text_of(viewer, LIST)
+
+
 def test_a_lookup_that_the_plan_lacks_is_not_found(rollout: Rollout, viewer: Client) -> None:
     response = viewer.get(f"{LIST}properties/price/")
     assert response.status_code == 404

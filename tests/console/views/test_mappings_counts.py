@@ -88,7 +88,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     assert left.categories["computed_differs"] == left.mismatched == 3
     everything_left = f"/rollout/audits/{left.pk}/repair/"
     page = text_of(lead, everything_left)
-    assert "Repair rows of every table?" in page
+    assert "Repair 3 rows of <code>properties</code>?" in page
     assert "3 rows will be written" in page
     assert lead.post(everything_left).status_code == 302
     rollouts.work()

@@ -29,6 +29,9 @@ def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Ro
     assert action() == "take_snapshot"
     taken(rollout)
     assert action() == "rehearse"
+    rollout.snapshots.update(phases=["done"] * 3 + ["untouched"] * 2)
+    assert action() == "take_snapshot", "phases were rolled back since"
+    rollout.snapshots.update(phases=[])
     rehearsed(first, "running")
     assert action() == "wait"
 
