@@ -11,14 +11,9 @@ from rollout.queries.predictions import Prediction, predict, tables_scanned
 from rollout.queries.rehearsal_changes import change_of, finished_before, time_left
 from rollout.queries.rehearsals import leg_of, report_of
 from tests.console import journal
-from tests.rollouts import PLAN, the_rollout
+from tests.rollouts import PLAN
 
 ROWS = {"properties": 50_000, "property_images": 0}
-
-
-@pytest.fixture
-def rollout(db: None) -> Rollout:
-    return the_rollout()
 
 
 def a_rehearsal(snapshot: Snapshot, *, backfill: float, state: str = "passed") -> Rehearsal:

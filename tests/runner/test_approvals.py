@@ -9,32 +9,15 @@ from django.utils import timezone
 
 from rollout import gates, runner
 from rollout.gates import Evidence
-from rollout.models import LogEntry, PhaseRun, Rollout, RunState, SignOff
+from rollout.models import LogEntry, PhaseRun, Rollout, SignOff
 from rollout.plan import Approved, Item, Plan
 from rollout.plan.gates import ChecklistComplete, ProbesPassed
-from rollout.queries.status import find_rollout
 from rollout.runner import Refused
 from tests import rollouts
 from tests.rollouts import ADA
 from tests.runner.signed_plans import PHASE, Known, digest, end, plan_with, roll_back
 
 pytestmark = pytest.mark.usefixtures("nothing_is_in_the_way")
-
-
-@pytest.fixture
-def known(db: None):  # type: ignore[no-untyped-def]
-    known = Known()
-    yield known
-    known.forget()
-
-
-@pytest.fixture
-def signed(known: Known) -> Rollout:
-    signed = find_rollout("signed", "production")
-    PhaseRun.objects.create(
-        rollout=signed, phase=0, state=RunState.DONE, actor_name="ada", finished_at=timezone.now()
-    )
-    return signed
 
 
 def approve(rollout: Rollout, known: Known, by: str) -> SignOff:

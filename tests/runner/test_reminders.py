@@ -1,6 +1,5 @@
 """Requests for approval have addressees and a comment, and are repeated while nobody answers."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,26 +11,22 @@ from rollout import runner
 from rollout.models import Channel, Delivery, LogEntry, PhaseRun, Rollout, SignOff
 from rollout.notifications import deliveries
 from rollout.plan import Approved, plans
-from rollout.queries.status import find_rollout
 from rollout.runner import Refused
 from rollout.watchdog import reminders
 from tests import rollouts
 from tests.rollouts import ADA
-from tests.runner.signed_plans import PHASE, plan_with
+from tests.runner.signed_plans import PHASE, Known, plan_with
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def rollout() -> Iterator[Rollout]:
-    plan = plan_with(Approved(valid_for=7 * DAY))
-    plans._plans.append(plan)
+@pytest.fixture(autouse=True)
+def two_leads(known: Known) -> None:
+    known.use(plan_with(Approved(valid_for=7 * DAY)))
     for name in ("grace", "mary"):
         user = User.objects.create_user(name, email=f"{name}@example.org")
         user.groups.add(Group.objects.get(name="lead"))
-    yield find_rollout("signed", "production")
-    plans._plans[:] = [kept for kept in plans if kept.name != "signed"]
 
 
 def ask(rollout: Rollout, *to: str, comment: str = "") -> SignOff:
@@ -50,8 +45,8 @@ def reminded() -> list[str]:
     return [entry.message for entry in entries]
 
 
-def test_a_request_names_its_addressees_in_the_log_and_in_the_mail(rollout: Rollout) -> None:
-    request = ask(rollout, "mary", "grace", comment="It is Tuesday.")
+def test_a_request_names_its_addressees_in_the_log_and_in_the_mail(signed: Rollout) -> None:
+    request = ask(signed, "mary", "grace", comment="It is Tuesday.")
     assert (request.addressees, request.reason) == (["grace", "mary"], "It is Tuesday.")
     entry = LogEntry.objects.get(event="approval asked for")
     message = f"Requested approval of phase {PHASE} from grace and mary. Comment: It is Tuesday."
@@ -62,8 +57,8 @@ def test_a_request_names_its_addressees_in_the_log_and_in_the_mail(rollout: Roll
     assert sorted(mails.values_list("recipient", flat=True)) == ["grace", "mary"]
 
 
-def test_a_request_to_all_goes_to_nobody_who_did_not_choose_such_news(rollout: Rollout) -> None:
-    ask(rollout)
+def test_a_request_to_all_goes_to_nobody_who_did_not_choose_such_news(signed: Rollout) -> None:
+    ask(signed)
     assert LogEntry.objects.get(event="approval asked for").message.endswith(f"phase {PHASE}.")
     while deliveries.collect():
         pass
@@ -71,38 +66,38 @@ def test_a_request_to_all_goes_to_nobody_who_did_not_choose_such_news(rollout: R
 
 
 @pytest.mark.parametrize("name", ["nobody", "viewer", "gone", "ada"])
-def test_nobody_is_asked_who_may_not_approve(rollout: Rollout, name: str) -> None:
+def test_nobody_is_asked_who_may_not_approve(signed: Rollout, name: str) -> None:
     if name == "viewer":
         User.objects.create_user(name).groups.add(Group.objects.get(name="viewer"))
     if name == "gone":
         gone = User.objects.create_user(name, is_active=False)
         gone.groups.add(Group.objects.get(name="lead"))
     with pytest.raises(Refused, match=f"Not asked: {name}. .*: grace, mary"):
-        ask(rollout, "grace", name)
+        ask(signed, "grace", name)
     assert not SignOff.objects.exists()
 
 
-def test_a_lead_of_the_environment_and_a_superuser_are_asked_too(rollout: Rollout) -> None:
+def test_a_lead_of_the_environment_and_a_superuser_are_asked_too(signed: Rollout) -> None:
     of_production = User.objects.create_user("olga")
     of_production.groups.add(Group.objects.get(name="lead:production"))
     User.objects.create_superuser("root")
-    assert ask(rollout, "olga", "root").addressees == ["olga", "root"]
+    assert ask(signed, "olga", "root").addressees == ["olga", "root"]
 
 
-def test_other_addressees_replace_the_request_and_none_leave_it(rollout: Rollout) -> None:
-    first = ask(rollout, "grace", comment="It is Tuesday.")
-    assert ask(rollout, "grace", comment="It is Tuesday.") == ask(rollout) == first
-    second = ask(rollout, "mary")
+def test_other_addressees_replace_the_request_and_none_leave_it(signed: Rollout) -> None:
+    first = ask(signed, "grace", comment="It is Tuesday.")
+    assert ask(signed, "grace", comment="It is Tuesday.") == ask(signed) == first
+    second = ask(signed, "mary")
     assert second != first
     first.refresh_from_db()
     assert first.withdrawn_at is not None
 
 
 def test_a_request_is_repeated_after_a_day_and_so_often(
-    rollout: Rollout, settings: LazySettings
+    signed: Rollout, settings: LazySettings
 ) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "APPROVAL_REMINDERS": {"AT_MOST": 2}}
-    request = ask(rollout, "grace", comment="It is Tuesday.")
+    request = ask(signed, "grace", comment="It is Tuesday.")
     reminders.send_due()
     waited(request, DAY - timedelta(minutes=1))
     reminders.send_due()
@@ -149,9 +144,9 @@ def begun(request: SignOff) -> None:
 
 @pytest.mark.parametrize("answer", [withdrawn, approved, rejected, superseded, expired, begun])
 def test_what_was_answered_or_is_no_longer_asked_is_not_repeated(
-    rollout: Rollout, answer: object
+    signed: Rollout, answer: object
 ) -> None:
-    request = ask(rollout, "grace")
+    request = ask(signed, "grace")
     waited(request, DAY)
     assert callable(answer)
     answer(request)
@@ -161,8 +156,8 @@ def test_what_was_answered_or_is_no_longer_asked_is_not_repeated(
         runner.remind(request, actor=ADA)
 
 
-def test_a_person_reminds_once_an_hour(rollout: Rollout) -> None:
-    request = ask(rollout, "grace")
+def test_a_person_reminds_once_an_hour(signed: Rollout) -> None:
+    request = ask(signed, "grace")
     with pytest.raises(Refused, match="Wait until"):
         runner.remind(request, actor=ADA)
     waited(request, timedelta(hours=1))
@@ -174,9 +169,9 @@ def test_a_person_reminds_once_an_hour(rollout: Rollout) -> None:
     assert request.reminders == 0
 
 
-def test_an_approval_is_no_request_to_repeat(rollout: Rollout) -> None:
+def test_an_approval_is_no_request_to_repeat(signed: Rollout) -> None:
     approval = runner.approve(
-        rollout, PHASE, seen=plans.get("signed").digest_of(PHASE), actor=rollouts.person("grace")
+        signed, PHASE, seen=plans.get("signed").digest_of(PHASE), actor=rollouts.person("grace")
     )
     with pytest.raises(Refused, match="this is none"):
         runner.remind(approval, actor=ADA)
