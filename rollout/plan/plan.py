@@ -175,14 +175,21 @@ class Plan:
 
     def digest_of(self, number: int) -> str:
         """A short digest of what people approve: a phase's statements, both ways, and its gates."""
-        content = hashlib.sha256(self._statements(number))
-        content.update(repr(self.gates_of(number)).encode())
-        return content.hexdigest()[:12]
+        if number not in self._digests:
+            content = hashlib.sha256(self._statements(number))
+            content.update(repr(self.gates_of(number)).encode())
+            self._digests[number] = content.hexdigest()[:12]
+        return self._digests[number]
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        return {}
 
     def _statements(self, number: int) -> bytes:
         lines = []
         for step in self.phases[number].steps:
             lines.append(f"{number} {step.id}\n")
             for action in (*self.forward(step).actions, *self.backward(step).actions):
-                lines.append(getattr(action, "text", repr(action)))
+                text = getattr(action, "text", None)
+                lines.append(repr(action) if text is None else text)
         return "".join(lines).encode()

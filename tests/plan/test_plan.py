@@ -48,6 +48,13 @@ def test_the_digest_is_the_plans_version() -> None:
     assert COMPOSITE.plan.digest != PLAN.digest
 
 
+def test_a_digest_of_a_phase_is_computed_once_for_all_pages_that_ask() -> None:
+    plan = replace(PLAN)
+    assert plan.digest_of(2) is plan.digest_of(2)
+    assert len({plan.digest_of(number) for number in range(5)}) == 5
+    assert plan.digest_of(2) == PLAN.digest_of(2)
+
+
 @pytest.mark.parametrize("number", range(5))
 def test_a_change_of_what_any_phase_does_changes_the_digest(number: int) -> None:
     steps = PLAN.phases[number].steps
