@@ -148,15 +148,15 @@ class Presses(RuleBasedStateMachine):
             message.deliver()
 
     def phases_done(self) -> list[int]:
-        return [n for n in range(5) if self.newest(n) == (Direction.FORWARD, RunState.DONE)]
+        newest = self.newest()
+        return [n for n in range(5) if newest.get(n) == (Direction.FORWARD, RunState.DONE)]
 
-    def newest(self, phase: int) -> tuple[str, str] | None:
-        return (
-            PhaseRun.objects.filter(rollout=self.rollout, phase=phase)
-            .order_by("-pk")
-            .values_list("way", "state")
-            .first()
-        )
+    def newest(self) -> dict[int, tuple[str, str]]:
+        """Phase to the way and the state of its newest run."""
+        runs = PhaseRun.objects.filter(rollout=self.rollout).order_by("pk")
+        return {
+            phase: (way, state) for phase, way, state in runs.values_list("phase", "way", "state")
+        }
 
     @invariant()
     def every_change_is_in_the_table(self) -> None:
@@ -172,9 +172,8 @@ class Presses(RuleBasedStateMachine):
     @invariant()
     def the_phases_that_stand_come_before_the_others(self) -> None:
         """What has begun is a phase on top of done ones; nothing above it has."""
-        touched = [
-            n for n in range(5) if self.newest(n) not in (None, (Direction.BACKWARD, RunState.DONE))
-        ]
+        newest, undone = self.newest(), (Direction.BACKWARD, RunState.DONE)
+        touched = [n for n in range(5) if newest.get(n, undone) != undone]
         assert touched == list(range(len(touched)))
         assert set(touched[:-1]) <= set(self.phases_done())
 
