@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.utils import timezone
 
-from rollout.models import Rollout, SignOff
+from rollout.models import LogEntry, PhaseRun, Rollout, SignOff
 from rollout.plan import plans
 from tests import rollouts
 from tests.console import journal
@@ -136,8 +136,9 @@ def test_a_gate_is_overridden_by_two_leads_before_a_destructive_phase(
     assert code == 0
     assert "once another lead confirms it" in out
     assert shell("confirm", PLAN, "3", "audit clean", "--user", "lead")[0] == 1
-    code, out, _ = shell("confirm", PLAN, "3", "audit clean", "--user", "lead2")
-    assert (code, out) == (0, "Confirmed lead's override of gate “audit clean”.\n")
+    # By its label, as "show" prints it.
+    code, out, _ = shell("confirm", PLAN, "3", "Audit clean", "--user", "lead2")
+    assert (code, out) == (0, "Confirmed lead's override of gate “Audit clean”.\n")
     assert "overridden by lead and lead2: It was made elsewhere." in shell("show", PLAN)[1]
     assert shell("confirm", PLAN, "3", "no drift", "--user", "lead2")[0] == 1
 
@@ -181,3 +182,25 @@ def test_a_request_is_addressed_in_a_shell_too(rollout: Rollout, shell: Shell) -
     request = SignOff.objects.get()
     assert (request.addressees, request.reason) == (["lead", "lead2"], "At ten.")
     assert "Not asked: engineer." in shell("ask-approval", PLAN, "3", "--to", "engineer")[2]
+
+
+def test_runs_are_paused_cancelled_and_rolled_back_in_a_users_name(
+    rollout: Rollout, shell: Shell
+) -> None:
+    run = journal.ran(rollout, 3, "running")
+    code, _, _ = shell("pause", PLAN, "--user", "engineer")
+    assert (code, LogEntry.objects.latest("pk").actor) == (0, "engineer")
+    refusal = "engineer does not have the permission start_rollout in production."
+    for verb in ("cancel", "retry"):
+        code, _, err = shell(verb, PLAN, "--user", "engineer")
+        assert code == 1
+        assert refusal in err
+    assert shell("cancel", PLAN, "--user", "lead")[0] == 0
+    assert LogEntry.objects.latest("pk").actor == "lead"
+    run.delete()
+    code, _, err = shell("rollback", PLAN, "2", "--user", "engineer")
+    assert code == 1
+    assert "the permission roll_back_rollout" in err
+    assert shell("rollback", PLAN, "2", "--user", "lead", password="wrong")[0] == 1
+    assert shell("rollback", PLAN, "2", "--user", "lead")[0] == 0
+    assert PhaseRun.objects.latest("pk").actor_name == "lead"

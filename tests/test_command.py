@@ -77,7 +77,7 @@ def test_show_for_people_says_what_waits_and_that_no_worker_runs(
     code, out, _ = cli("show", PLAN)
     assert code == 0
     assert "0 prepare   done" in out
-    assert "pass    earlier phase done: Phase 0 finished at" in out
+    assert "pass    Earlier phase done: Phase 0 finished at" in out
     assert "manage.py qcluster" in out
 
 
@@ -116,7 +116,7 @@ def test_start_queues_the_phase_and_says_how_to_watch_it(cli: Cli) -> None:
 def test_a_gate_that_fails_is_answered_with_no_and_advice(cli: Cli) -> None:
     code, out, err = cli("start", PLAN, "1")
     assert (code, out) == (1, "")
-    assert err == ("Gate “earlier phase done”: Phase 0 must run first.\n")
+    assert err == ("Gate “Earlier phase done”: Phase 0 must run first.\n")
 
 
 def test_every_verb_goes_to_the_runner(cli: Cli) -> None:

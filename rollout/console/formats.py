@@ -78,9 +78,14 @@ def signed_duration(seconds: float) -> str:
 
 
 def signed_milliseconds(value: float | None) -> str:
-    """A difference: its sign, three digits and the unit, as in ``+6.41 ms``."""
-    sign = "" if not value else "\N{MINUS SIGN}" if value < 0 else "+"
-    return "–" if value is None else f"{sign}{figure(abs(value))} ms"
+    """A difference: its sign, three digits and the unit, as in ``+6.41 ms``; or that it is none."""
+    if value is None:
+        return "–"
+    # The p95 of a histogram is one of some values: the same one again is no difference.
+    if abs(value) < 0.001:
+        return "no change"
+    sign = "\N{MINUS SIGN}" if value < 0 else "+"
+    return f"{sign}{figure(abs(value))} ms"
 
 
 def duration(value: timedelta | float | None) -> str:

@@ -77,10 +77,10 @@ def _of_application(status: RolloutStatus, now: datetime) -> list[Vital]:
 
 
 def _latency(label: str, every: Compared) -> Vital:
-    detail = "no baseline yet"
+    detail = f"in {duration(RECENT)}; no baseline yet"
     if every.before.calls >= MIN_CALLS:
         change = signed_milliseconds(every.difference)
-        detail = f"baseline {milliseconds(every.before.p95)} ({change})"
+        detail = f"in {duration(RECENT)}; baseline {milliseconds(every.before.p95)} ({change})"
     return Vital(label, milliseconds(every.now.p95), detail, is_bad=every.status == "throttle")
 
 

@@ -32,7 +32,7 @@ def refusal_to_start(
         return f"Phase {max(begun_later)} has already started. Roll it back first."
     for status in answers:
         if not status.lets_through:
-            return f"Gate “{status.name}”: {status.message}"
+            return f"Gate “{status.label}”: {status.message}"
     return ""
 
 

@@ -10,6 +10,7 @@ from rollout import runner
 from rollout.gates import Evidence
 from rollout.gates.checklists import checklist_of
 from rollout.gates.overrides import void_reason
+from rollout.journal.labels import gate_label
 from rollout.journal.moments import in_words, in_zone
 from rollout.management.actors import actor_of, add_user
 from rollout.management.verbs import AddVerb, Output
@@ -118,7 +119,7 @@ def override(out: Output, rollout: Rollout, phase: int, gate: str, reason: str, 
     actor = actor_of(user, "override_gate", rollout.environment)
     given = runner.override(rollout, phase, gate, reason=reason, actor=actor, source="shell")
     assert given.expires_at is not None
-    until = in_words(given.expires_at)
+    until, gate = in_words(given.expires_at), gate_label(given.subject)
     if plans.get(rollout.plan).is_guarded(phase):
         return out.say(
             f"Gate “{gate}” overridden until {until}, once another lead confirms it with: "
@@ -131,9 +132,11 @@ def confirm(out: Output, rollout: Rollout, phase: int, gate: str, user: str) -> 
     actor = actor_of(user, "override_gate", rollout.environment)
     evidence = Evidence(rollout, phase)
     for given in evidence.sign_offs(SignOffKind.OVERRIDE):
-        if given.subject == gate and not void_reason(given, evidence):
+        if gate in (given.subject, gate_label(given.subject)) and not void_reason(given, evidence):
             runner.confirm_override(given, actor=actor, source="shell")
-            return out.say(f"Confirmed {given.actor_name}'s override of gate “{gate}”.")
+            return out.say(
+                f"Confirmed {given.actor_name}'s override of gate “{gate_label(given.subject)}”."
+            )
     raise runner.Refused(
         f"No override of gate “{gate}” for phase {phase}. List the gates: manage.py rollout show "
         f"{rollout.plan}"

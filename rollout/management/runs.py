@@ -5,7 +5,7 @@ from functools import partial
 
 from rollout import runner
 from rollout.journal.actors import Actor
-from rollout.management.actors import ShellActor, actor_of, add_user
+from rollout.management.actors import actor_of, add_user
 from rollout.management.approvals import add_digest
 from rollout.management.verbs import DONE, NO, AddVerb, Output, names_of, no_phase, wait_while
 from rollout.models import ChainState, PhaseRun, Rollout, RunState
@@ -25,10 +25,14 @@ def add_verbs(add: AddVerb) -> None:
     which.add_argument("--to", type=int, help="the phase that stays; -1 for none")
     for sub in (starts, backs):
         sub.add_argument("--wait", action="store_true", help="wait until it finishes")
-    add("pause", partial(_carry_on, runner.pause), "Pause the active run.")
-    add("resume", partial(_carry_on, runner.resume), "Resume the paused run.")
-    add("cancel", partial(_carry_on, runner.cancel), "Cancel the active run.")
-    add("retry", partial(_carry_on, runner.retry), "Retry a failed or cancelled run.")
+    changes = [
+        add("pause", partial(_carry_on, runner.pause, "pause_rollout"), "Pause the active run."),
+        add("resume", partial(_carry_on, runner.resume, "pause_rollout"), "Resume the paused run."),
+        add("cancel", partial(_carry_on, runner.cancel, "start_rollout"), "Cancel the active run."),
+        add("retry", partial(_carry_on, runner.retry, "start_rollout"), "Retry a run that failed."),
+    ]
+    for sub in (by_hand, backs, *changes):
+        add_user(sub)
     again = add(
         "verify",
         verify,
@@ -38,10 +42,11 @@ def add_verbs(add: AddVerb) -> None:
     again.add_argument("phase", type=int)
 
 
-def recognise(out: Output, rollout: Rollout, phase: int) -> int:
+def recognise(out: Output, rollout: Rollout, phase: int, user: str | None) -> int:
     if phase not in range(5):
         return out.complain(no_phase(phase))
-    for run in runner.recognise(rollout, phase, actor=ShellActor()):
+    actor = actor_of(user, "roll_back_rollout", rollout.environment)
+    for run in runner.recognise(rollout, phase, actor=actor):
         out.say(f"Phase {run.phase} is recorded as rolled back.")
     return DONE
 
@@ -53,13 +58,16 @@ def start(
     return _begin(out, partial(runner.start, seen=digest), rollout, phase, wait, actor)
 
 
-def roll_back(out: Output, rollout: Rollout, phase: int | None, to: int | None, wait: bool) -> int:
+def roll_back(
+    out: Output, rollout: Rollout, phase: int | None, to: int | None, wait: bool, user: str | None
+) -> int:
+    actor = actor_of(user, "roll_back_rollout", rollout.environment)
     if to is None:
         assert phase is not None
-        return _begin(out, runner.roll_back, rollout, phase, wait, ShellActor())
+        return _begin(out, runner.roll_back, rollout, phase, wait, actor)
     if to not in range(-1, 4):
         return out.complain(no_phase(to + 1))
-    return _begin(out, _roll_back_after, rollout, to + 1, wait, ShellActor())
+    return _begin(out, _roll_back_after, rollout, to + 1, wait, actor)
 
 
 def _roll_back_after(rollout: Rollout, last: int, *, actor: Actor, source: str) -> PhaseRun:
@@ -94,8 +102,11 @@ def _begin(
     return DONE if is_done else NO
 
 
-def _carry_on(verb: Callable[..., PhaseRun], out: Output, rollout: Rollout) -> int:
-    run = verb(rollout, actor=ShellActor(), source="shell")
+def _carry_on(
+    verb: Callable[..., PhaseRun], permission: str, out: Output, rollout: Rollout, user: str | None
+) -> int:
+    actor = actor_of(user, permission, rollout.environment)
+    run = verb(rollout, actor=actor, source="shell")
     return out.say(f"{run.title} is {run.state}.")
 
 

@@ -4,6 +4,7 @@ Some items are checked in the journal or the database; people mark the others as
 """
 
 from dataclasses import dataclass
+from os.path import basename
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,10 @@ class TypesMatch(Item):
     text: str = "TypeScript types match the schema"
     file: str
     """Its path, absolute or relative to manage.py."""
+
+    @property
+    def file_name(self) -> str:
+        return basename(self.file)
 
 
 @dataclass(frozen=True, kw_only=True)

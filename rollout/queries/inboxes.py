@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from rollout.journal.environments import configured, homes
+from rollout.journal.labels import gate_label
 from rollout.models import (
     PhaseRun,
     Restore,
@@ -97,7 +98,8 @@ def _signatures(username: str, may: May) -> list[Waiting]:
                 )
                 waiting.append(request)
         elif plan.is_guarded(phase) and may("override_gate", rollout):
-            what = f"Confirm the override of gate “{sign_off.subject}” before phase {phase}"
+            gate = gate_label(sign_off.subject)
+            what = f"Confirm the override of gate “{gate}” before phase {phase}"
             url = f"{rollout.get_absolute_url()}#overrides"
             waiting.append(Waiting(rollout, what, sign_off.actor_name, sign_off.at, url))
     return waiting

@@ -53,7 +53,7 @@ def as_text(status: RolloutStatus) -> str:
         way = " (rollback)" if phase.way == "backward" and phase.state != "pending" else ""
         lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}{_level(phase)}")
         for gate in phase.gates:
-            lines.append(f"      {gate.status:<7} {gate.name}: {gate.message}")
+            lines.append(f"      {gate.status:<7} {gate.label}: {gate.message}")
             if gate.override is not None:
                 second = gate.override.confirmed_by_name
                 who = gate.override.actor_name + (f" and {second}" if second else "")

@@ -13,6 +13,7 @@ from rollout.gates.overrides import override_of, rejection_of, void_reason
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.events import Event
+from rollout.journal.labels import gate_label
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
@@ -174,7 +175,7 @@ def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
                 else f"It was already used to start phase {sign_off.phase} and cannot be withdrawn."
             )
         what = sign_off.get_kind_display().lower()
-        of = f" of gate “{sign_off.subject}”" if sign_off.subject else ""
+        of = f" of gate “{gate_label(sign_off.subject)}”" if sign_off.subject else ""
         activity_log.record(
             _WITHDRAWN[SignOffKind(sign_off.kind)],
             f"Withdrew {sign_off.actor_name}'s {what}{of} for phase {sign_off.phase}.",
@@ -207,16 +208,21 @@ def override(
             if status.asked.actor_id == user.pk:
                 return status.asked
             raise Refused(
-                f"{status.asked.actor_name} already requested an override of gate “{gate}”. "
-                "Confirm it, or have it withdrawn."
+                f"{status.asked.actor_name} already requested an override of gate "
+                f"“{status.label}”. Confirm it, or have it withdrawn."
             )
         given = _sign(
-            evidence, SignOffKind.OVERRIDE, actor, lasts=OVERRIDE_LASTS, subject=gate, reason=reason
+            evidence,
+            SignOffKind.OVERRIDE,
+            actor,
+            lasts=OVERRIDE_LASTS,
+            subject=status.name,
+            reason=reason,
         )
         waits = " Another lead must confirm it." if evidence.plan.is_guarded(phase) else ""
         activity_log.record(
             Event.GATE_OVERRIDDEN,
-            f"Overrode gate “{gate}” of phase {phase}: {reason}{waits}",
+            f"Overrode gate “{status.label}” of phase {phase}: {reason}{waits}",
             on=given,
             actor=actor,
             source=source,
@@ -247,15 +253,16 @@ def confirm_override(sign_off: SignOff, *, actor: Actor, source: str = "web") ->
             )
         if override_of(sign_off.subject, evidence)[1] != sign_off:
             raise Refused(
-                f"A newer override of gate “{sign_off.subject}” replaced this one. Reload the page."
+                f"A newer override of gate “{gate_label(sign_off.subject)}” replaced this one. "
+                "Reload the page."
             )
         sign_off.confirmed_by_id, sign_off.confirmed_by_name = user.pk, actor.get_username()
         sign_off.confirmed_at = timezone.now()
         sign_off.save(update_fields=["confirmed_by", "confirmed_by_name", "confirmed_at"])
         activity_log.record(
             Event.OVERRIDE_CONFIRMED,
-            f"Confirmed {sign_off.actor_name}'s override of gate “{sign_off.subject}” of phase "
-            f"{sign_off.phase}: {sign_off.reason}",
+            f"Confirmed {sign_off.actor_name}'s override of gate "
+            f"“{gate_label(sign_off.subject)}” of phase {sign_off.phase}: {sign_off.reason}",
             on=sign_off,
             actor=actor,
             source=source,
@@ -314,14 +321,14 @@ def _approved_gate(evidence: Evidence) -> Approved:
 
 
 def _status_of(evidence: Evidence, name: str) -> gates.GateStatus:
-    """The answer of a gate that can be overridden now. Raises Refused."""
+    """The answer of a gate, by its name or label, that can be overridden now. Raises Refused."""
     for gate in evidence.gates:
-        if gate.name == name:
+        if name in (gate.name, label := gate_label(gate.name)):
             status = gates.check_gate(gate, evidence)
             if status.status == "pass":
-                raise Refused(f"Gate “{name}” passes and needs no override.")
+                raise Refused(f"Gate “{label}” passes and needs no override.")
             if not gate.overridable:
-                raise Refused(f"Gate “{name}” cannot be overridden. {status.message}")
+                raise Refused(f"Gate “{label}” cannot be overridden. {status.message}")
             return status
     raise Refused(f"Phase {evidence.number} has no gate “{name}”. Look at its page for the names.")
 

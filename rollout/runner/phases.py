@@ -274,7 +274,7 @@ def _refuse_unapproved(rollout: Rollout, run: PhaseRun, actor: Actor) -> None:
             and not (given := gates.check_gate(gate, evidence)).lets_through
         ):
             raise Refused(
-                f"The plan changed since phase {run.phase} started. Gate “{given.name}”: "
+                f"The plan changed since phase {run.phase} started. Gate “{given.label}”: "
                 f"{given.message}"
             )
 

@@ -107,6 +107,20 @@ def test_sizes_have_two_or_three_digits(value: float | None, shown: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0.0, "no change"),
+        (1e-13, "no change"),
+        (6.41, "+6.41 ms"),
+        (-6.41, "−6.41 ms"),
+    ],
+)
+def test_a_difference_of_times_has_its_sign_or_is_none(value: float | None, shown: str) -> None:
+    assert formats.signed_milliseconds(value) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "shown"), [(300_106, "300,000"), (4, "4"), (0, "0"), (None, "–"), (1_234, "1,230")]
 )
 def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:

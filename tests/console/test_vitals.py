@@ -59,7 +59,7 @@ def test_the_latency_now_stands_beside_its_baseline_with_a_line_of_the_last_half
     assert p95.is_known
     assert not p95.is_bad
     assert p95.value.endswith(" ms")
-    assert p95.detail.startswith("baseline ")
+    assert p95.detail.startswith("in 5 min; baseline ")
     assert p95.sparkline is not None
     assert p95.sparkline.baseline
     assert f'aria-label="{p95.sparkline.name}"' in text_of(viewer, PAGE)
@@ -93,7 +93,7 @@ def test_a_first_run_without_measurements_before_it_has_no_baseline(rollout: Rol
     started_minutes_ago(rollout, 10)
     measured(1, ms=10)
     p95 = vitals(rollout)["Application p95"]
-    assert p95.detail == "no baseline yet"
+    assert p95.detail == "in 5 min; no baseline yet"
     assert p95.sparkline is not None
     assert p95.sparkline.baseline == ""
 

@@ -28,7 +28,7 @@ def test_only_gates_that_pass_or_are_overridden_let_a_phase_start(
     evidence = Evidence(rollout, 0, plan=plans.get(rollouts.PLAN), runs={})
     answers = [gate_status(status, overridden) for status, overridden in gates]
     blocking = [status for status, overridden in gates if status != "pass" and not overridden]
-    expected = f"Gate “soak”: It is {blocking[0]}." if blocking else ""
+    expected = f"Gate “Soak”: It is {blocking[0]}." if blocking else ""
     assert refusal_to_start(evidence, None, answers) == expected
 
 

@@ -72,6 +72,8 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
     for page in (PAGE, f"{PAGE}phases/2/"):
         text = text_of(viewer, page)
         assert notice in text
+        assert "TypeScript interfaces: <code>types.ts</code>" in text
+        assert "Replace it in the application’s code with a download" in text
         assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
         assert f'href="{PAGE}phases/2/types.ts"' in text
         assert f'href="{PAGE}phases/3/types.ts"' in text

@@ -248,7 +248,7 @@ class TestOverrides:
         known.use(plan_with(ProbesPassed(), destructive=True))
         self.override(signed, "ada")
         with pytest.raises(
-            Refused, match="ada already requested an override of gate “flow probes passed”"
+            Refused, match="ada already requested an override of gate “Smoke tests passed”"
         ):
             self.override(signed, "grace")
 

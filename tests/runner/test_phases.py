@@ -102,7 +102,7 @@ def refused(verb: Callable[[], object]) -> str:
 
 def test_a_phase_waits_for_the_one_before_it(tiny: Rollout) -> None:
     assert refused(lambda: runner.start(tiny, 1, actor=ADA)) == (
-        "Gate “earlier phase done”: Phase 0 must run first."
+        "Gate “Earlier phase done”: Phase 0 must run first."
     )
     rollouts.carry_out(tiny, 0)
     assert "Phase 1 must run first." in refused(lambda: runner.start(tiny, 2, actor=ADA))

@@ -101,7 +101,7 @@ def test_gates_at_the_time_of_the_start_count(tiny: Rollout) -> None:
     scheduled_starts.start_due()
     start.refresh_from_db()
     assert start.state == ScheduleState.NOT_STARTED
-    assert start.outcome == ("Gate “earlier phase done”: Phase 0 must run first.")
+    assert start.outcome == ("Gate “Earlier phase done”: Phase 0 must run first.")
     entry = LogEntry.objects.get(event="scheduled start refused")
     assert entry.message.endswith(start.outcome)
     assert not tiny.runs.exists()

@@ -25,7 +25,7 @@ def test_decisions_that_wait_for_a_lead_are_listed_and_counted(
     journal.restored(journal.taken(rollout), actor_name="ada")
     text = text_of(lead, INBOX)
     assert f'<a href="{PAGE}phases/3/approval/">Approve phase 3</a>' in text
-    assert "Confirm the override of gate “soak” before phase 3" in text
+    assert "Confirm the override of gate “Soak” before phase 3" in text
     assert "Approve the restore of snapshot" in text
     # Each leads to the part of a page that has its button.
     for what, button in (
