@@ -263,6 +263,18 @@ def test_a_number_in_a_sentence_is_the_one_in_the_code(name: str, sentence: str)
     assert sentence in " ".join((ROOT / name).read_text().split())
 
 
+def test_the_readme_states_the_costs_that_the_page_of_the_backfill_measured() -> None:
+    row = re.search(r"^\| this engine, .*$", text_of("backfill"), re.M)
+    assert row
+    rate, wal, growth = re.findall(r"[\d.,]+", row[0].split(" | ", 1)[1])[:3]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    # The table there has two million rows.
+    assert (
+        f"{round(int(rate.replace(',', '')), -3):,} rows a second and {float(wal) / 2:g} GB of WAL"
+        f" for a million rows, after which the table was {float(growth) * 100 - 100:.0f} % larger"
+    ) in readme
+
+
 def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_asked() -> None:
     rows = re.findall(r"^\| `(\w+)[^|]*\|[^|]+\| (\w+) \| ([\w ]+) \|$", text_of("gates"), re.M)
     kinds = [kind for kind in vars(plan_gates).values() if isinstance(kind, type)]
