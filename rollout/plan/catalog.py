@@ -57,6 +57,10 @@ class Catalog:
         """The part must be missing unless it is put."""
         self.known.add((table, part))
 
+    def copy(self) -> "Catalog":
+        tables = {table: dict(parts) for table, parts in self.tables.items()}
+        return Catalog(tables, set(self.known), self.has_engine)
+
     @property
     def shape(self) -> "Shape":
         """The columns of the tables; views are left out."""
@@ -102,7 +106,17 @@ def trigger_text(what: str, *, enabled: bool = True) -> str:
 
 
 def expected(plan: "Plan", phases_done: int, steps_done: int = 0) -> Catalog:
-    """The catalog once that many phases are done, and that many steps of the next one."""
+    """The catalog once that many phases are done, and that many steps of the next one.
+
+    Composed once, as a page asks for all of them; each caller gets its own copy.
+    """
+    done = phases_done, steps_done
+    if done not in plan.catalogs:
+        plan.catalogs[done] = _composed(plan, phases_done, steps_done)
+    return plan.catalogs[done].copy()
+
+
+def _composed(plan: "Plan", phases_done: int, steps_done: int) -> Catalog:
     begun = [step for phase in plan.phases[:phases_done] for step in phase.steps]
     if phases_done < len(plan.phases):
         begun += plan.phases[phases_done].steps[:steps_done]

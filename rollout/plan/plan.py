@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from rollout.plan.actions import Probe, StepActions
+from rollout.plan.catalog import Catalog
 from rollout.plan.checklist import Item
 from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
 from rollout.plan.rules import ALWAYS, STANDARD, Rule
@@ -158,12 +159,26 @@ class Plan:
         return {}
 
     def shape(self, phases_done: int) -> Shape:
-        """The columns that the plan's tables have once that many phases are done."""
-        shape: Shape = {table.label: dict(table.columns) for table in self.tables}
-        for phase in self.phases[:phases_done]:
-            for step in phase.steps:
-                step.reshape(self, shape)
-        return shape
+        """The columns that the plan's tables have once that many phases are done; not to change.
+
+        Composed once, as a page asks for all of them.
+        """
+        if phases_done not in self._shapes:
+            shape: Shape = {table.label: dict(table.columns) for table in self.tables}
+            for phase in self.phases[:phases_done]:
+                for step in phase.steps:
+                    step.reshape(self, shape)
+            self._shapes[phases_done] = shape
+        return self._shapes[phases_done]
+
+    @cached_property
+    def _shapes(self) -> dict[int, Shape]:
+        return {}
+
+    @cached_property
+    def catalogs(self) -> dict[tuple[int, int], Catalog]:
+        """The expected catalogs that were asked for, by phases and steps done."""
+        return {}
 
     @cached_property
     def digest(self) -> str:
