@@ -121,9 +121,10 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]
 
 def last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:
     """The newest entry of the activity log of each, by the rollout's key."""
+    # By the time: in the order of ids PostgreSQL reads the log of all to find none of one rollout.
     entries = LogEntry.objects.filter(
         plan=OuterRef("plan"), environment=OuterRef("environment")
-    ).order_by(*INDEX_ORDER)
+    ).order_by("-at", "-id")
     newest = Rollout.objects.filter(pk__in=[rollout.pk for rollout in rollouts])
     keys = dict(newest.values_list("pk", Subquery(entries.values("pk")[:1])))
     by_key = LogEntry.objects.in_bulk([key for key in keys.values() if key is not None])

@@ -31,6 +31,8 @@ class LogEntry(models.Model):
         indexes = [
             models.Index(fields=["plan", "environment", "-id"]),
             models.Index(fields=["plan", "environment", "at"]),
+            # Charts look for few kinds of events among a log's many.
+            models.Index(fields=["plan", "environment", "event", "at"]),
             # A page of the log reads the entries of the runs that it shows.
             models.Index(KeyTransform("run", "data"), name="rollout_logentry_of_run"),
         ]
