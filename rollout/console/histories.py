@@ -12,7 +12,6 @@ from rollout.console.badges import BADGES
 from rollout.console.charts.lines import Plot, plot_of
 from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.charts.timelines import Bar, Cluster, Mark, bars_of, clusters_of, in_words
-from rollout.console.comparisons import RECENT
 from rollout.console.http.links import rollout_url
 from rollout.journal.environments import is_protected
 from rollout.models import Direction, PhaseRun, Rollout
@@ -163,7 +162,7 @@ def _url(rollout: Rollout, moments: Sequence[Moment]) -> str:
 def _plot(rollout: Rollout, since: datetime, until: datetime, width: timedelta) -> Plot | None:
     if not is_protected(rollout.environment):
         return None
-    points, _ = points_and_lately(since, until, width=width, operation="", lately=RECENT)
+    points, _ = points_and_lately(since, until, width=width, operation="")
     measured = [(point.at, p95) for point in points if (p95 := point.stats.p95) is not None]
     if not measured:
         return None

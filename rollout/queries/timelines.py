@@ -87,7 +87,8 @@ def history_of(rollout: Rollout, until: datetime) -> History:
     """The newest runs and moments of a rollout; two queries, whatever the log holds."""
     runs = list(
         PhaseRun.objects.filter(rollout=rollout, created_at__lte=until)
-        .defer("baseline", "statement_calls", "error", "advice")
+        .select_related("repair")
+        .only("phase", "way", "state", "actor_name", "created_at", "finished_at", "repair__table")
         .order_by("-id")[: MAX_RUNS + 1]
     )
     entries = (

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from rollout.models import Rollout
+from rollout.models import Repair, Rollout
 from rollout.queries import timelines
 from rollout.queries.timelines import LANES, history_of
 from tests.console import journal
@@ -45,6 +45,10 @@ def test_what_comes_after_the_moment_is_left_to_the_next(rollout: Rollout) -> No
     assert not history_of(rollout, timezone.now() - timedelta(minutes=1)).moments
 
 
+def titles_of(rollout: Rollout) -> list[str]:
+    return [run.title for run in history_of(rollout, timezone.now()).runs]
+
+
 def test_a_long_log_shows_its_newest_part_in_two_queries(
     rollout: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +57,8 @@ def test_a_long_log_shows_its_newest_part_in_two_queries(
     for number in range(5):
         journal.ran(rollout, 0)
         journal.noted(rollout, "approved", actor=f"lead {number}")
-    assert journal.queries_of(lambda: history_of(rollout, timezone.now())) == 2
+        Repair.objects.create(run=journal.ran(rollout, 2, way="repair"))
+    assert journal.queries_of(lambda: titles_of(rollout)) == 2
     history = history_of(rollout, timezone.now())
     assert not history.is_whole
     assert len(history.runs) == 2

@@ -1,7 +1,6 @@
 """The points of plots over time. Measurements that are over do not change any more: what they add
 up to is kept, since a month of them takes longer to add up than the page to make."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -9,7 +8,7 @@ from hashlib import blake2b
 from django.core.cache import cache
 
 from rollout.console.http.fragments import kept_for
-from rollout.telemetry.operation_stats import OperationStats, Point, read_points
+from rollout.telemetry.operation_stats import OperationStats, Point, merged, read_points
 from rollout.telemetry.retention import interval_start
 
 # After this time every process has written its measurements, or has died with them.
@@ -27,7 +26,12 @@ class Over:
 
 
 def points_and_lately(
-    since: datetime, until: datetime, *, width: timedelta, operation: str, lately: timedelta
+    since: datetime,
+    until: datetime,
+    *,
+    width: timedelta,
+    operation: str,
+    lately: timedelta = timedelta(),
 ) -> tuple[list[Point], dict[str, OperationStats]]:
     """One operation, or all, over time, and each of them in the last of it.
 
@@ -52,13 +56,15 @@ def points_and_lately(
         lately=lately,
     )
     kept = _joined([point for point in over.points if point.at >= since], read.settled)
-    cache.set(key, Over(since, settled, kept), kept_for(KEPT_SECONDS))
+    if settled > over.until:
+        cache.set(key, Over(since, settled, kept), kept_for(KEPT_SECONDS))
     return _joined(kept, read.unsettled), read.lately
 
 
 def _joined(points: list[Point], others: list[Point]) -> list[Point]:
     """In order of time; what begins at the same moment is one point."""
-    stats: dict[datetime, OperationStats] = defaultdict(OperationStats)
-    for point in (*points, *others):
-        stats[point.at].merge(point.stats)
+    stats = {point.at: point.stats for point in points}
+    for point in others:
+        before = stats.get(point.at)
+        stats[point.at] = point.stats if before is None else merged([before, point.stats])
     return [Point(at, stats[at]) for at in sorted(stats)]
