@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Case, JSONField, Q, When
 
@@ -23,6 +23,16 @@ MIN_GROWTH = 0.01
 STATEMENT_WINDOW = timedelta(hours=1)
 # Current rates are measured over this time.
 RATE_WINDOW = timedelta(minutes=1)
+
+
+class Sample(NamedTuple):
+    """A ``DatabaseSample`` without what a model instance costs: a page reads hundreds."""
+
+    at: datetime
+    server: dict[str, Any]
+    tables: dict[str, Any]
+    executed: list[dict[str, Any]] | None
+    """The statements; None of those that are older than STATEMENT_WINDOW."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def database_card(
     in_time = Q(at__gt=since, at__lte=until)
     began = newest.created_at if newest else since
     in_hour_before = Q(at__gt=began - BASELINE, at__lte=began)
-    sampled = list(
+    newest_first = (
         DatabaseSample.objects.filter(in_time | in_hour_before, rollout=rollout)
         .annotate(
             executed=Case(
@@ -123,8 +133,9 @@ def database_card(
             )
         )
         .order_by("-at")
-        .defer("statements")[:MAX_SAMPLES]
-    )[::-1]
+        .values_list("at", "server", "tables", "executed")[:MAX_SAMPLES]
+    )
+    sampled = [Sample(*row) for row in newest_first][::-1]
     samples = [sample for sample in sampled if sample.at > since]
     if not samples:
         return None
@@ -143,7 +154,7 @@ def database_card(
     )
 
 
-def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
+def _rate(samples: Sequence[Sample], counter: str) -> float | None:
     """A server counter by the second, over the stretches in which it was not reset."""
     total = seconds = 0.0
     for first, second in pairwise(samples):
@@ -154,9 +165,9 @@ def _rate(samples: Sequence[DatabaseSample], counter: str) -> float | None:
     return total / seconds if seconds else None
 
 
-def _facts(samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample]) -> list[Fact]:
+def _facts(samples: Sequence[Sample], earlier: Sequence[Sample]) -> list[Fact]:
     last = samples[-1]
-    lately: Sequence[DatabaseSample] = [s for s in samples if s.at > last.at - RATE_WINDOW]
+    lately: Sequence[Sample] = [s for s in samples if s.at > last.at - RATE_WINDOW]
     if len(lately) < 2:
         lately = samples[-2:]
     server = last.server
@@ -181,9 +192,9 @@ def _facts(samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample])
 
 
 def _counted(
-    samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample], counter: str
+    samples: Sequence[Sample], earlier: Sequence[Sample], counter: str
 ) -> tuple[float | None, float | None]:
-    def count(of: Sequence[DatabaseSample]) -> float | None:
+    def count(of: Sequence[Sample]) -> float | None:
         if len(of) < 2:
             return None
         return between(of[0].server, of[-1].server, SERVER_COUNTERS)[counter]
@@ -191,9 +202,7 @@ def _counted(
     return count(samples), count(earlier)
 
 
-def _table(
-    label: str, samples: Sequence[DatabaseSample], earlier: Sequence[DatabaseSample]
-) -> TableNow:
+def _table(label: str, samples: Sequence[Sample], earlier: Sequence[Sample]) -> TableNow:
     now = samples[-1].tables[label]
     then = next((s for s in reversed(earlier) if label in s.tables), None) or next(
         s for s in samples if label in s.tables
@@ -220,16 +229,16 @@ def _table(
     )
 
 
-def _clock(sample: DatabaseSample) -> dict[str, Any]:
+def _clock(sample: Sample) -> dict[str, Any]:
     """Since when a sample's counters count."""
     return {name: sample.server.get(name) for name in ("started", "reset")}
 
 
 def _plots(
-    every: Sequence[DatabaseSample], since: datetime, until: datetime, facts: Iterable[Fact]
+    every: Sequence[Sample], since: datetime, until: datetime, facts: Iterable[Fact]
 ) -> list[Plot]:
     # Counters lose nothing by it, and a plot shows no more.
-    samples: Sequence[DatabaseSample] = every[:: max(1, len(every) // MAX_POINTS)]
+    samples: Sequence[Sample] = every[:: max(1, len(every) // MAX_POINTS)]
     wal = [
         (second.at, None if moved is None else moved / (second.at - first.at).total_seconds())
         for first, second in pairwise(samples)

@@ -16,7 +16,13 @@ from rollout.console.rollout_states import RolloutState, Waiting, states_of, wai
 from rollout.journal.environments import environments_of
 from rollout.journal.labels import plan_title
 from rollout.models import PhaseRun, Rollout
-from rollout.queries.status import RolloutStatus, closed_reason, summaries_of, summary_of
+from rollout.queries.status import (
+    RolloutStatus,
+    RolloutSummary,
+    closed_reason,
+    summaries_of,
+    summary_of,
+)
 
 
 class _Tab(NamedTuple):
@@ -117,7 +123,7 @@ def header_of(
     match: ResolverMatch,
     user: User,
     *,
-    status: RolloutStatus | None = None,
+    status: RolloutStatus | RolloutSummary | None = None,
     run: PhaseRun | None = None,
     closed: str | None = None,
     jobs: Sequence[JobView] = (),
@@ -144,13 +150,16 @@ def live_header_of(
     page: str,
     name: str,
     *,
-    status: RolloutStatus | None = None,
+    status: RolloutStatus | RolloutSummary | None = None,
     jobs: Sequence[JobView] = (),
 ) -> LiveHeader:
     """The live part of the header of the page with that path and URL name."""
-    (summary,) = [summary_of(status)] if status is not None else summaries_of([rollout])
+    evidence = status.evidence if isinstance(status, RolloutStatus) else None
+    if isinstance(status, RolloutStatus):
+        status = summary_of(status)
+    summary = status or summaries_of([rollout])[0]
     (state,) = states_of([summary], jobs)
-    waiting = waiting_of(summary, status.evidence if status is not None else None)
+    waiting = waiting_of(summary, evidence)
     tabs = [
         Tab(
             label=tab.label,

@@ -10,12 +10,12 @@ from django.core.cache import cache
 from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
-from rollout.console.http.fragments import SLOW, kept_for
+from rollout.console.http.fragments import SLOW, kept_for, kept_until_next_entry
 from rollout.engine import mapping
 from rollout.gates import Evidence
 from rollout.journal import labels
 from rollout.journal.environments import target_of
-from rollout.models import AuditStatus, Direction, PhaseRun, RunState, SignOff, StepRun, StepState
+from rollout.models import AuditStatus, Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.plan.translations import Lookup
 from rollout.queries.progress import progress_of
@@ -131,31 +131,34 @@ def _state(
 class Waiting:
     """How much of a rollout waits for people."""
 
-    requests: list[SignOff]
-    """For approval of the next phase."""
-    overrides: int
-    """Overrides of gates that wait for a second lead."""
-    new_values: int
-    """Legacy values that came after the mapping and that nobody has decided on."""
+    sign_offs: int
+    """Requests for approval of the next phase, and overrides that wait for a second lead."""
     mismatches: int
     """Rows that the newest audit found mismatched, without those waived."""
-
-    @property
-    def sign_offs(self) -> int:
-        return len(self.requests) + self.overrides
+    new_values: int
+    """Legacy values that came after the mapping and that nobody has decided on."""
 
 
 def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
     """``evidence`` is that of the next phase, where the page has read it already."""
-    evidence = evidence or evidence_of(summary)
+    sign_offs, mismatches = (
+        _counts(summary, evidence)
+        if evidence is not None
+        else kept_until_next_entry(
+            "waiting", summary.rollout.pk, make=lambda: _counts(summary, evidence_of(summary))
+        )
+    )
+    return Waiting(sign_offs, mismatches, _new_values(summary))
+
+
+def _counts(summary: RolloutSummary, evidence: Evidence) -> tuple[int, int]:
+    """Of the sign-offs and mismatches that wait."""
+    requests = requests_of(evidence) if summary.next_phase is not None else []
+    overrides = sum(override.waits for override in overrides_of(evidence))
     newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
     is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
-    return Waiting(
-        requests=requests_of(evidence) if summary.next_phase is not None else [],
-        overrides=sum(override.waits for override in overrides_of(evidence)),
-        new_values=_new_values(summary),
-        mismatches=newest.mismatched - newest.waived if newest and is_mismatched else 0,
-    )
+    mismatches = newest.mismatched - newest.waived if newest and is_mismatched else 0
+    return len(requests) + overrides, mismatches
 
 
 def evidence_of(summary: RolloutSummary) -> Evidence:

@@ -21,7 +21,6 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import (
     is_done,
     is_not_started,
-    newest_of,
     newest_of_each,
     newest_runs,
     newest_runs_and_repair,

@@ -51,12 +51,6 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
     }
 
 
-def newest_of(runs: Iterable[PhaseRun]) -> dict[int, PhaseRun]:
-    """The newest run of each phase, from all runs of a rollout."""
-    ordered = sorted(runs, key=lambda run: run.pk)
-    return {run.phase: run for run in ordered if run.way != Direction.REPAIR}
-
-
 def is_done(run: PhaseRun | None) -> bool:
     """Whether the phase is done whose newest run this is."""
     return run is not None and run.way == Direction.FORWARD and run.state == RunState.DONE

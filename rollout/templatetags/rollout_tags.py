@@ -18,7 +18,7 @@ from rollout.models import PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffolds import python_text
-from rollout.queries.status import RolloutStatus
+from rollout.queries.status import RolloutStatus, RolloutSummary
 
 register = template.Library()
 
@@ -75,6 +75,7 @@ register.simple_tag(cells.value, name="value")
 register.simple_tag(cells.category, name="category")
 register.simple_tag(cells.rows_of_numbers, name="rows_of_numbers")
 register.simple_tag(cells.in_lane, name="in_lane")
+register.simple_tag(cells.in_words, name="in_words")
 register.simple_tag(cells.rows_of_marks, name="rows_of_marks")
 register.simple_tag(cells.columns, name="columns")
 register.simple_tag(cells.stretches, name="stretches")
@@ -106,7 +107,9 @@ def theme_chosen(context: template.Context) -> str:
 def inbox_count(user: Any) -> int:
     """How many decisions wait for a user; none where the journal is away, which the page says."""
     try:
-        return len(waiting_for(user))
+        return fragments.kept_until_next_entry(
+            "inbox", user.pk, make=lambda: len(waiting_for(user))
+        )
     except DatabaseError:
         return 0
 
@@ -123,7 +126,7 @@ def rollout_header(context: template.Context) -> Header | None:
         request.path,
         request.resolver_match,
         request.user,
-        status=status if isinstance(status, RolloutStatus) else None,
+        status=status if isinstance(status, RolloutStatus | RolloutSummary) else None,
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),
         # The list of all jobs has rows of another kind.

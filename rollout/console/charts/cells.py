@@ -1,6 +1,6 @@
 """Cells of which a page has hundreds: made here, as templates within templates take too long."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from django.template import Context
@@ -13,7 +13,7 @@ from rollout.console.charts.crosstabs import Cell, Share
 from rollout.console.charts.lines import Plot
 from rollout.console.charts.marks import Mark
 from rollout.console.charts.matrices import Box, Row
-from rollout.console.formats import day_and_time, figure, number, times_of_day, zone
+from rollout.console.formats import figure, number, times_of_day, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
@@ -179,12 +179,18 @@ def moments(marks: Iterable[Mark]) -> SafeString:
 
 def in_lane(marks: Iterable[Mark]) -> SafeString:
     """The marks of one kind in a row of their own: stretches, and signs of what was a moment."""
-    here = zone()
+    here, text = zone(), times_of_day()
     return format_html_join(
         "",
         "<g><title>{}, {} {}</title>{}</g>",
-        ((m.label, day_and_time(m.began), here, _sign(m) if m.sign else _bar(m)) for m in marks),
+        ((m.label, text(m.began), here, _sign(m) if m.sign else _bar(m)) for m in marks),
     )
+
+
+def in_words(marks: Iterable[Mark]) -> str:
+    """The same for those who do not see them."""
+    text = times_of_day()
+    return "; ".join(f"{mark.label}, {text(mark.began)}" for mark in marks)
 
 
 def _sign(mark: Mark) -> SafeString:
@@ -208,14 +214,15 @@ def _bar(mark: Mark) -> SafeString:
 
 def rows_of_marks(marks: Iterable[Mark]) -> SafeString:
     """The rows of the table of what the rollout did."""
+    text = times_of_day()
     return format_html_join(
         "",
         '<tr><th scope="row">{}</th><td class="nowrap">{}</td><td class="nowrap">{}</td></tr>',
-        ((m.label, day_and_time(m.began), _until(m)) for m in marks),
+        ((m.label, text(m.began), _until(m, text)) for m in marks),
     )
 
 
-def _until(mark: Mark) -> str:
+def _until(mark: Mark, text: Callable[[datetime], str]) -> str:
     if mark.is_moment:
         return _NO_END
-    return "running" if mark.ended is None else day_and_time(mark.ended)
+    return "running" if mark.ended is None else text(mark.ended)

@@ -104,7 +104,11 @@ def _jobs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
     in_time = Q(finished_at__gt=since) | Q(finished_at=None)
     jobs = BackfillJob.objects.filter(
         in_time, step_run__run__rollout=rollout, created_at__lt=until
-    ).select_related("step_run__run")[:MAX_MARKS]
+    ).select_related("step_run__run")
+    jobs = jobs.only(
+        *("table", "kind", "created_at", "finished_at"),
+        *("step_run__run__finished_at", "step_run__run__halts"),
+    )[:MAX_MARKS]
     ends = {job: job.finished_at or job.step_run.run.stopped_at for job in jobs}
     return [
         Mark(

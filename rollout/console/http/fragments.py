@@ -7,10 +7,11 @@ a part of the key, so that nobody misses what they have just done.
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from django.core.cache import cache
 from django.db.models import Max
@@ -25,6 +26,7 @@ from rollout.models import LogEntry
 from rollout.permissions import PERMISSIONS
 
 P = ParamSpec("P")
+Made = TypeVar("Made")
 
 # Seconds between two requests: while work is running, for measurements, otherwise.
 FAST, MEASURED, SLOW = 5, 10, 15
@@ -112,10 +114,24 @@ def kept_for(seconds: float) -> float:
     return seconds if setting("SHARE_PARTS", True) else 0
 
 
+def kept_until_next_entry(kind: str, *about: object, make: Callable[[], Made]) -> Made:
+    """What ``make`` answers, kept for a moment, and no longer than until the next log entry."""
+    key = _named(kind, *about, _newest_entry())
+    made: Made | None = cache.get(key)
+    if made is None:
+        made = make()
+        cache.set(key, made, kept_for(TTL_SHARE * SLOW))
+    return made
+
+
+def _newest_entry() -> int | None:
+    newest: int | None = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
+    return newest
+
+
 def _key(request: ConsoleRequest) -> str:
-    newest = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
     zone = timezone.get_current_timezone_name()
-    return _named("part", request.get_full_path(), newest, _granted(request), zone)
+    return _named("part", request.get_full_path(), _newest_entry(), _granted(request), zone)
 
 
 def _granted(request: ConsoleRequest) -> list[str]:

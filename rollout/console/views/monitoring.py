@@ -8,7 +8,6 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from rollout import gates
 from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
@@ -23,6 +22,7 @@ from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
 from rollout.plan.rules import COUNTED
 from rollout.queries.modes import modes_of
+from rollout.queries.status import summaries_of
 from rollout.shadow.shares import has_both
 from rollout.telemetry.operation_stats import OperationStats, Point
 from rollout.telemetry.recorder import INTERVAL_SECONDS
@@ -65,14 +65,16 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     form = Chosen(request.GET)
     operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
     until = timezone.now()
-    every_run = list(PhaseRun.objects.filter(rollout=rollout))
+    (status,) = summaries_of([rollout])
+    runs = {phase.number: phase.run for phase in status.phases if phase.run is not None}
+    shown = ("phase", "way", "state", "created_at", "finished_at", "halts")
+    every_run = list(PhaseRun.objects.filter(rollout=rollout).only(*shown))
     span = form.span(every_run, until)
     width = width_of_points(span, most=MAX_POINTS)
     since = interval_start(until - span, int(width.total_seconds()))
     points, lately = points_and_lately(
         since, until, width=width, operation=operation, lately=RECENT
     )
-    runs = gates.newest_of(every_run)
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, every_run, since, until)
     compared = compared_with_baseline(newest, lately)
@@ -84,6 +86,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     )
     page = {
         "rollout": rollout,
+        "status": status,
         "form": form,
         "operation": operation,
         "span": SPANS.get(form.data.get("hours", ""), SPANS[""]),

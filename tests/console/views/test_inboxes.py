@@ -3,8 +3,11 @@
 import re
 from datetime import timedelta
 
+import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rollout.models import Rollout, SignOff
@@ -44,6 +47,25 @@ def test_decisions_that_wait_for_a_lead_are_listed_and_counted(
     # A request for what the phase no longer is counts no more.
     SignOff.objects.filter(pk=request.pk).update(phase_digest="another")
     assert "Approve phase 3" not in text_of(lead, INBOX)
+
+
+@pytest.mark.usefixtures("shared_parts")
+def test_pages_ask_for_the_inbox_once_until_something_is_written_down(
+    rollout: Rollout, lead: Client
+) -> None:
+    def asked(page: str) -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            text = text_of(lead, page)
+        assert ('title="Decisions that wait for you"' in text) == is_waiting
+        return [query["sql"] for query in captured if "rollout_restore" in query["sql"]]
+
+    is_waiting = False
+    assert len(asked("/rollout/glossary/")) == 1
+    assert not asked("/rollout/notifications/")
+    journal.signed(rollout, "request", by="ada")
+    journal.noted(rollout, "approval asked for")
+    is_waiting = True
+    assert len(asked("/rollout/glossary/")) == 1
 
 
 def test_nobody_is_asked_for_what_they_requested_themselves(rollout: Rollout, lead: Client) -> None:
