@@ -1,14 +1,26 @@
 """What a step would do, each way, as people read it before they press the button."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import ClassVar
 
+from django.core.cache import cache
+
+from rollout.engine.backfill import LOCK_TIMEOUT_MS
+from rollout.engine.ddl import (
+    FIRST_LOCK_TIMEOUT_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_LOCK_TIMEOUT_SECONDS,
+)
+from rollout.gates.cached_queries import cached_query
+from rollout.models import Rollout
 from rollout.plan.actions import (
     Action,
+    Audit,
     CompareSchema,
     Compute,
     Fill,
-    Lock,
     LockMode,
     Pass,
     Probe,
@@ -18,7 +30,11 @@ from rollout.plan.actions import (
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
+from rollout.queries.rehearsals import Rehearsed, StepReport
+from rollout.queries.status import RolloutStatus
 
+# The server of an environment is upgraded less often than that.
+SERVER_KEPT_SECONDS = 300
 _OUTCOMES = {
     "kept": "Every row of {table} is compared with its own digest, and all with their fingerprint.",
     "restored": (
@@ -50,35 +66,108 @@ class TableLock:
 
 @dataclass(frozen=True)
 class StepPreview:
-    """Both ways of a step. ``backward`` is empty when nothing is to undo."""
+    """Both ways of a step. ``backward`` is empty when nothing is to undo.
 
+    ``forward_elsewhere`` and ``backward_elsewhere`` are for servers of another version.
+    """
+
+    kind: str
+    """How it runs, in a word or two."""
     forward: list[Preview]
     backward: list[Preview]
     forward_locks: list[TableLock]
     backward_locks: list[TableLock]
+    forward_elsewhere: list[Preview] = field(default_factory=list)
+    backward_elsewhere: list[Preview] = field(default_factory=list)
+    rehearsed: StepReport | None = None
+    """How it went forward in the newest rehearsal."""
 
-    @property
-    def forward_blocks(self) -> str:
-        """What the strongest lock keeps the application from; empty where none does."""
-        return _blocked(self.forward_locks)
+    longest_wait: ClassVar = timedelta(seconds=MAX_LOCK_TIMEOUT_SECONDS)
+    """For a lock, in one attempt."""
 
-    @property
-    def backward_blocks(self) -> str:
-        return _blocked(self.backward_locks)
-
-
-def _blocked(locks: list[TableLock]) -> str:
-    return next((lock.blocks for lock in locks if not lock.harmless), "")
+    def blocks(self, back: bool) -> str:
+        """What the strongest lock of a way keeps the application from; empty where none does."""
+        locks = self.backward_locks if back else self.forward_locks
+        return next((lock.blocks for lock in locks if not lock.harmless), "")
 
 
-def of_step(plan: Plan, step: Step) -> StepPreview:
+def lock_waits() -> str:
+    """How long the application may wait for a step, and why, in sentences."""
+    return (
+        f"A statement waits at most {FIRST_LOCK_TIMEOUT_SECONDS:g} s for its lock, in later "
+        f"attempts up to {MAX_LOCK_TIMEOUT_SECONDS:g} s; queries queued behind it wait no longer. "
+        f"After {MAX_ATTEMPTS} attempts the step fails and nothing has changed. Once granted, the "
+        "lock is held until the statement ends, without a time limit: see how long it was held in "
+        f"rehearsal. A backfill batch waits at most {LOCK_TIMEOUT_MS} ms for a row."
+    )
+
+
+def server_of(rollout: Rollout) -> int | None:
+    """The version of the target's server, as libpq numbers it; None where it is away."""
+    key = f"rollout-server-{rollout.environment}"
+    known: int | None = cache.get(key)
+    if known is None:
+        answer = cached_query(rollout, "server", query=lambda asked: asked.info.server_version)
+        if isinstance(answer, int):
+            known = answer
+            cache.set(key, known, SERVER_KEPT_SECONDS)
+    return known
+
+
+def of_phase(
+    status: RolloutStatus, number: int, rehearsed: Rehearsed | None = None
+) -> list[tuple[Step, StepPreview]]:
+    """The steps of a phase; ``rehearsed`` is how the phase went forward in rehearsal."""
+    server = server_of(status.rollout)
+    reports = {report.step: report for report in rehearsed.leg.steps} if rehearsed else {}
+    return [
+        (step, replace(of_step(status.plan, step, server), rehearsed=reports.get(step.id)))
+        for step in status.plan.phases[number].steps
+    ]
+
+
+def of_step(plan: Plan, step: Step, server: int | None = None) -> StepPreview:
+    """Of all servers where the ``server`` is not known."""
     forward, backward = plan.forward(step), plan.backward(step)
     return StepPreview(
-        [of_action(action) for action in forward.actions],
-        [of_action(action) for action in backward.actions],
-        table_locks([forward]),
-        table_locks([backward]),
+        kind=_kind_of(run_by(server, forward)),
+        forward=[of_action(action) for action in run_by(server, forward).actions],
+        backward=[of_action(action) for action in run_by(server, backward).actions],
+        forward_elsewhere=_elsewhere(server, forward),
+        backward_elsewhere=_elsewhere(server, backward),
+        forward_locks=table_locks([run_by(server, forward)]),
+        backward_locks=table_locks([run_by(server, backward)]),
     )
+
+
+def run_by(server: int | None, direction: StepActions) -> StepActions:
+    """Those actions that a server carries out; all where it is not known."""
+    return StepActions(tuple(a for a in direction.actions if _is_for(server, a)))
+
+
+def _elsewhere(server: int | None, direction: StepActions) -> list[Preview]:
+    return [of_action(action) for action in direction.actions if not _is_for(server, action)]
+
+
+def _is_for(server: int | None, action: Action) -> bool:
+    return server is None or not isinstance(action, Statement) or action.is_for(server)
+
+
+def _kind_of(direction: StepActions) -> str:
+    for action in direction.actions:
+        match action:
+            case Fill() | Compute():
+                return "Backfill"
+            case Probe():
+                return "Smoke test"
+            case Audit():
+                return "Audit"
+            case CompareSchema():
+                return "Schema check"
+            case Proof():
+                return "Data check"
+    count = len(direction.actions)
+    return f"{count} statements" if count > 1 else "Statement"
 
 
 def of_action(action: Action) -> Preview:
@@ -140,16 +229,20 @@ def what_proves(plan: Plan, phase: int) -> list[str]:
 
 def table_locks(directions: Iterable[StepActions]) -> list[TableLock]:
     """The locks of several directions, each once, the strongest first."""
-    seen: dict[Lock, None] = {}
-    for direction in directions:
-        seen.update(dict.fromkeys(direction.locks))
-    ordered = sorted(seen, key=lambda lock: (-_STRENGTH[lock.mode], lock.table))
-    return [
+    return strongest_first(
         TableLock(
             lock.mode.value,
             lock.table,
             lock.mode.blocks,
             _STRENGTH[lock.mode] < _STRENGTH[LockMode.SHARE],
         )
-        for lock in ordered
-    ]
+        for direction in directions
+        for lock in direction.locks
+    )
+
+
+def strongest_first(locks: Iterable[TableLock]) -> list[TableLock]:
+    """Each once."""
+    return sorted(
+        dict.fromkeys(locks), key=lambda lock: (-_STRENGTH[LockMode(lock.mode)], lock.table)
+    )

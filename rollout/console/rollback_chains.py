@@ -82,15 +82,17 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
     report = newest_measured(status.rollout)
     rollbacks = []
     for number in gates.started_after(status.evidence.runs, last - 1) or [last]:
-        plan, steps = status.plan, status.plan.phases[number].steps
-        described = [(n, step, previews.of_step(plan, step)) for n, step in enumerate(steps, 1)]
+        plan = status.plan
+        described = [(n, *entry) for n, entry in enumerate(previews.of_phase(status, number), 1)]
         leg = leg_of(report, number, Direction.BACKWARD)
         is_done = status.phases[number].state == RunState.DONE
         rollbacks.append(
             PhaseRollback(
                 phase=status.phases[number],
                 steps=[entry for entry in reversed(described) if entry[2].backward],
-                locks=previews.table_locks(plan.backward(step) for step in steps),
+                locks=previews.strongest_first(
+                    lock for *_, preview in described for lock in preview.backward_locks
+                ),
                 proofs=previews.what_proves(plan, number),
                 schema_changes=of_phase(plan, number, back=True) if is_done else None,
                 clears=_cleared(plan, number),

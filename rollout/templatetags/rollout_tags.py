@@ -12,6 +12,7 @@ from rollout.console.current_phases import JobView
 from rollout.console.headers import Header, header_of
 from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
+from rollout.console.previews import StepPreview, lock_waits
 from rollout.journal import audit_mappings, labels
 from rollout.journal.events import headline_of
 from rollout.models import PhaseRun, Rollout
@@ -59,6 +60,7 @@ register.filter("preparation_label", labels.preparation_label)
 register.filter("rehearsal_action", current_phases.rehearsal_action)
 register.filter("may_be_repeated", approvals.may_be_repeated)
 register.filter("health", health_of)
+register.filter("blocks", StepPreview.blocks)
 register.simple_tag(approvals.approvers, name="approvers")
 register.simple_tag(badges.badge, name="badge")
 register.simple_tag(stops.stop_of, name="stop_of")
@@ -84,6 +86,7 @@ register.simple_tag(cells.boxes, name="boxes", takes_context=True)
 register.simple_tag(cells.pairs, name="pairs", takes_context=True)
 register.simple_tag(cells.spellings, name="spellings", takes_context=True)
 register.simple_tag(timelines.timeline_mark, name="timeline_mark")
+register.simple_tag(lock_waits)
 register.simple_tag(formats.clock, name="clock")
 register.simple_tag(formats.when, name="when")
 register.simple_tag(formats.ago_text, name="ago")

@@ -20,6 +20,24 @@ def test_every_statement_of_the_plan_is_shown_to_the_letter() -> None:
                         assert preview.sql == action.text
 
 
+def test_every_statement_is_for_this_server_or_shown_apart() -> None:
+    plan = plans.get(PLAN)
+    for server in (140_000, 180_000):
+        for step in (step for phase in plan.phases for step in phase.steps):
+            every = previews.of_step(plan, step)
+            shown = previews.of_step(plan, step, server)
+            for own, others, both in (
+                (shown.forward, shown.forward_elsewhere, every.forward),
+                (shown.backward, shown.backward_elsewhere, every.backward),
+            ):
+                assert sorted(map(repr, own + others)) == sorted(map(repr, both))
+            assert set(shown.forward_locks) <= set(every.forward_locks)
+    required = next(step for step in plan.phases[3].steps if step.id.startswith("require"))
+    new, old = (previews.of_step(plan, required, server) for server in (180_000, 140_000))
+    assert not any("before 18" in preview.note for preview in new.forward)
+    assert not any("18 and newer" in preview.note for preview in old.forward)
+
+
 def test_locks_are_listed_once_the_strongest_first() -> None:
     plan = plans.get(PLAN)
     locks = previews.table_locks(plan.forward(step) for step in plan.phases[3].steps)

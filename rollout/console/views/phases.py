@@ -58,9 +58,12 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         return render(request, "rollout/phase_live.html", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
+    rehearsed = forecast_of(status.rollout, number, Direction.FORWARD)
     page["described"] = [
-        (step, previews.of_step(status.plan, step.step), earlier.get(step.step.id, []))
-        for step in steps
+        (step, preview, earlier.get(step.step.id, []))
+        for step, (_, preview) in zip(
+            steps, previews.of_phase(status, number, rehearsed), strict=True
+        )
     ]
     return render(request, "rollout/phase.html", page)
 
@@ -105,7 +108,6 @@ def _waiting(
         "gates_live": FAST if is_due and not phase.can_start else 0,
         "gates_address": f"{request.path}?{query}",
         "checklist": current_phases.checklist_of(status) if is_due and phase.number else [],
-        "rehearsed": forecast_of(status.rollout, phase.number, Direction.FORWARD),
         **requested(request, status, phase),
     }
 
@@ -229,13 +231,19 @@ def requested(
 
 def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
     """What a page shows of a phase that asks somebody to answer for it."""
-    plan, steps = status.plan, status.plan.phases[phase.number].steps
+    rehearsed = forecast_of(status.rollout, phase.number, Direction.FORWARD)
+    steps = previews.of_phase(status, phase.number, rehearsed)
     return {
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "steps": [(step, previews.of_step(plan, step)) for step in steps],
-        "forward_locks": previews.table_locks(plan.forward(step) for step in steps),
-        "schema_changes": of_phase(plan, phase.number),
-        "backward_locks": previews.table_locks(plan.backward(step) for step in steps),
+        "steps": steps,
+        "rehearsed": rehearsed,
+        "forward_locks": previews.strongest_first(
+            lock for _, p in steps for lock in p.forward_locks
+        ),
+        "schema_changes": of_phase(status.plan, phase.number),
+        "backward_locks": previews.strongest_first(
+            lock for _, p in steps for lock in p.backward_locks
+        ),
     }

@@ -17,6 +17,7 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.cookies import THEME, THEMES
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
+from rollout.console.previews import Preview, StepPreview, TableLock
 from rollout.console.views.runs import redirect_back
 from rollout.models import Direction, RunState
 from rollout.plan.plan import ROLES
@@ -48,7 +49,13 @@ def _sample_phases() -> list[dict[str, object]]:
 # A destructive step as a confirmation page shows it.
 SAMPLE_STEP = (
     {"destructive": True, "restrictive": False, "description": "Drop the legacy columns"},
-    {"backward": [{"sql": "ALTER TABLE things ADD COLUMN kind text"}], "backward_locks": []},
+    StepPreview(
+        kind="Statement",
+        forward=[Preview("", "ALTER TABLE things DROP COLUMN kind")],
+        backward=[Preview("", "ALTER TABLE things ADD COLUMN kind text")],
+        forward_locks=[TableLock("ACCESS EXCLUSIVE", "things", "reads and writes", False)],
+        backward_locks=[],
+    ),
 )
 SAMPLE_LIST = Page(
     rows=["properties", "property_images"],

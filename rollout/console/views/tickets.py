@@ -21,7 +21,6 @@ def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) ->
     evidence = status.evidence.of_phase(number)
     page = {
         **confirmation(status, phase),
-        "forward_rehearsed": forecast_of(status.rollout, number, Direction.FORWARD),
         "rollback_rehearsed": forecast_of(status.rollout, number, Direction.BACKWARD),
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout import runner
+from rollout.console import previews
 from rollout.engine.statement_activities import Blocker, Progress, StatementActivity
 from rollout.models import LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
@@ -16,7 +17,7 @@ from rollout.queries import status, text_reports
 from rollout.queries.status import status_of
 from rollout.watchdog import rollback_chains
 from tests.console import journal
-from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
+from tests.console.journal import PAGE, PLAN, fragment_of, ran, reached, text_of
 from tests.rollouts import ADA
 
 
@@ -90,16 +91,50 @@ def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Cli
     assert rollout.runs.count() == 1
 
 
-def test_before_a_destructive_phase_the_lead_reads_how_it_is_undone(
+def test_a_step_is_a_line_that_opens_to_its_sql_and_that_of_its_rollback(
     rollout: Rollout, lead: Client
 ) -> None:
     for phase in range(4):
         ran(rollout, phase)
-    text = text_of(lead, f"{PAGE}phases/4/start/")
-    section = text[text.index('class="card destructive"') : text.index('id="runs"')]
-    assert "Rolling back this phase runs:" in section
-    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in section
-    assert "<details" not in section
+    for page in ("start/", "approval/", "ticket/", "roll-back/", ""):
+        above, *lines = text_of(lead, f"{PAGE}phases/4/{page}").split('<details class="step-line">')
+        assert "<pre" not in above, page
+        if page != "roll-back/":
+            assert len(lines) == len(plans.get(PLAN).phases[4].steps), page
+    (drop,) = (line for line in lines if "<strong>Drop legacy columns" in line)
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" not in above
+    summary, inside = drop.split("</summary>")
+    assert "Destructive</span>" in summary
+    assert '<span class="step-kind">Statement</span>' in summary
+    assert "blocks reads and writes" in summary
+    assert "(waits ≤ 2 s)" in summary
+    assert "not rehearsed" in summary
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in inside.split("Rollback SQL")[1]
+
+
+def test_how_long_a_lock_is_waited_for_and_was_held_stands_beside_the_steps(
+    rollout: Rollout, lead: Client
+) -> None:
+    journal.rehearsed(journal.taken(rollout))
+    for page in ("start/", "ticket/", "roll-back/", ""):
+        text = text_of(lead, f"{PAGE}phases/1/{page}")
+        assert "A statement waits at most 0.2 s for its lock, in later attempts up to 2 s" in text
+    (line,) = (
+        line for line in text.split('<details class="step-line">') if "<code>add-property-columns" in line
+    )
+    assert "(waits ≤ 2 s, held 12.5 ms)" in line
+    assert re.search(r'step-time number">[^<]+ s in rehearsal</span>', line)
+
+
+def test_sql_for_other_servers_is_folded_away(rollout: Rollout, lead: Client) -> None:
+    text = text_of(lead, f"{PAGE}phases/3/start/")
+    (line,) = (line for line in text.split('<details class="step-line">') if "Set NOT NULL" in line)
+    own, others, *_ = line.split('<details class="elsewhere">')
+    assert "not run on this server" in others
+    is_new = previews.server_of(rollout) >= 180000  # type: ignore[operator]
+    assert ("PostgreSQL 18 and newer only." in own) is is_new
+    assert ("PostgreSQL before 18 only." in own) is not is_new
+    assert ("PostgreSQL before 18 only." in others) is is_new
 
 
 @pytest.mark.parametrize(
@@ -125,13 +160,10 @@ def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
     )
     start, page = (text_of(lead, f"{PAGE}phases/{phase}/{to}") for to in ("start/", ""))
     for severity in ("destructive", "restrictive"):
-        # Once for the phase, once for each step of the page; the start explains each once more.
+        # Once for the phase, once for each of its steps.
         badges = steps.count(severity) + (severity == level)
         assert page.count(f"</svg>{severity.capitalize()}</span>") == badges
-        assert start.count(f"</svg>{severity.capitalize()}</span>") == badges + steps.count(
-            severity
-        )
-        assert start.count(f'class="card {severity}"') == steps.count(severity)
+        assert start.count(f"</svg>{severity.capitalize()}</span>") == badges
     assert ('name="typed"' in start) == bool(level)
     assert ("This phase is destructive. Type" in start) == (level == "destructive")
     assert ("This phase is restrictive. Type" in start) == (level == "restrictive")
@@ -206,17 +238,15 @@ def test_the_page_of_a_start_that_waits_asks_again_until_the_phase_can_start(
     assert changed["HX-Refresh"] == "true"
 
 
-def test_the_button_of_a_destructive_phase_stands_after_its_sql(
+def test_the_form_of_a_start_stands_before_everything_that_is_read_on_demand(
     rollout: Rollout, lead: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "refusal_to_start", lambda *_: "")
-    for phase in range(3):
-        ran(rollout, phase)
-    for phase, is_after in ((3, False), (4, True)):
+    for phase in range(5):
         text = text_of(lead, f"{PAGE}phases/{phase}/start/")
-        assert (
-            text.index(f"Start phase {phase} in production") > text.index('id="runs"')
-        ) is is_after
+        button = text.index(f"Start phase {phase} in production")
+        for later in ('id="preflight"', 'id="later"', 'id="schema-changes"', 'id="runs"'):
+            assert button < text.index(later), (phase, later)
         ran(rollout, phase)
 
 
