@@ -204,7 +204,7 @@ def take_snapshot(browser: Browser) -> None:
 def roll_back(browser: Browser, phase: int) -> None:
     path = f"{HERE}/phases/{phase}/roll-back/"
     answer = browser.press(path, f"Roll back phase {phase} in production")
-    assert f"Rollback of phase {phase} started." in answer.text
+    assert f"Rollback of phase {phase} queued." in answer.text
     wait_for_end("backward", phase)
 
 
@@ -300,7 +300,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     before, catalog_before = rows_now(), catalog_of(committed_db)
 
     answers = press_start_at_once(lead, second_lead)
-    assert sum("Phase 0 started." in answer for answer in answers) == 1, answers
+    assert sum("Phase 0 queued." in answer for answer in answers) == 1, answers
     assert PhaseRun.objects.count() == 1
     wait_for_end("forward", 0)
     rows_found = {0: before}

@@ -163,6 +163,7 @@ BADGES: dict[str, dict[str, Badge]] = {
     # Whether a rollout's data is safe.
     "data": {
         "untouched": Badge("Untouched", "good", "done"),
+        "restored": Badge("Restored, verified", "good", "done"),
         "safe": Badge("Verified", "good", "done"),
         "unproven": Badge("Not verified", "warn", "unknown"),
         "mismatched": Badge("Mismatches", "bad", "failed"),

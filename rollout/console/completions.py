@@ -1,16 +1,14 @@
 """What a finished rollout leaves: what can be removed, who did what, how long going back takes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from rollout.journal.environments import is_protected
-from rollout.models import Measurement, SignOffKind, Snapshot, SnapshotState
+from rollout.models import Direction, Measurement, SignOffKind, Snapshot, SnapshotState
 from rollout.plan.archives import ArchiveLegacy, archive_name
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy
-from rollout.queries.data_safety import RehearsedRollbacks
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 RECENT = timedelta(hours=1)
@@ -36,7 +34,7 @@ class Completion:
     records: list[PhaseRecord]
 
 
-def completion_of(status: RolloutStatus, rehearsed: RehearsedRollbacks | None) -> Completion | None:
+def completion_of(status: RolloutStatus) -> Completion | None:
     """What remains of a rollout all of whose phases are done; None before that."""
     if status.next_phase is not None or status.active is not None:
         return None
@@ -47,7 +45,7 @@ def completion_of(status: RolloutStatus, rehearsed: RehearsedRollbacks | None) -
         operations=_operations(status) if is_protected(status.rollout.environment) else [],
         archives=_archives(status.plan),
         snapshot=next(verified, None),
-        records=_records(status, rehearsed.seconds if rehearsed is not None else {}),
+        records=_records(status),
     )
 
 
@@ -79,7 +77,8 @@ def _operations(status: RolloutStatus) -> list[str]:
     return list(recent.order_by("operation").values_list("operation", flat=True).distinct())
 
 
-def _records(status: RolloutStatus, rollback_seconds: Mapping[int, float]) -> list[PhaseRecord]:
+def _records(status: RolloutStatus) -> list[PhaseRecord]:
+    times = status.rehearsed
     approvals: dict[int | None, list[str]] = {}
     for sign_off in status.evidence.facts.sign_offs:
         if sign_off.kind == SignOffKind.APPROVAL:
@@ -88,7 +87,7 @@ def _records(status: RolloutStatus, rollback_seconds: Mapping[int, float]) -> li
         PhaseRecord(
             phase,
             approvals.get(phase.run.pk, []) if phase.run else [],
-            rollback_seconds.get(phase.number),
+            times.of(phase.number, Direction.BACKWARD) if times is not None else None,
         )
         for phase in status.phases
     ]

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from rollout.console.badges import PENDING
+from rollout.console.formats import duration
 from rollout.gates import checklists
 from rollout.gates.checklists import ItemStatus
 from rollout.gates.registry import Action
 from rollout.journal.environments import DEFAULT
+from rollout.journal.labels import gate_label
 from rollout.models import (
     WORKING,
     AuditReport,
@@ -22,6 +24,7 @@ from rollout.models import (
     StepRun,
     StepState,
 )
+from rollout.plan.gates import EarlierPhaseDone
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
@@ -144,6 +147,23 @@ def rehearsal_action(status: RolloutStatus) -> Action:
             is_new &= status.next_phase is None or snapshot.next_phase <= status.next_phase
             return "rehearse" if is_new else "take_snapshot"
     return "take_snapshot"
+
+
+def gates_ahead(status: RolloutStatus) -> list[str]:
+    """The labels of the gates before the phase after the one that is due."""
+    if status.next_phase is None or status.next_phase + 1 == len(status.phases):
+        return []
+    ahead = status.evidence.of_phase(status.next_phase + 1).gates
+    return [gate_label(gate.name) for gate in ahead if not isinstance(gate, EarlierPhaseDone)]
+
+
+def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
+    """How long a phase takes forward, as it was rehearsed, else by its plan's estimate."""
+    times = getattr(status, "rehearsed", None)
+    seconds = times.of(phase.number, Direction.FORWARD) if times is not None else None
+    if times is not None and seconds is not None:
+        return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}"
+    return f"estimated {duration(phase.estimate)}"
 
 
 def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:

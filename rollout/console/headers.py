@@ -30,7 +30,7 @@ class _Tab(NamedTuple):
 
     label: str
     pages: frozenset[str] = frozenset()
-    waiting: Callable[[Waiting], int] | None = None
+    waiting: Callable[[Waiting, User], int] | None = None
     waits: str = ""
     """What its count counts."""
 
@@ -45,20 +45,20 @@ TABS: Mapping[str, _Tab] = {
                 *("approve", "override", "readiness", "blocker", "retry", "ticket"),
             }
         ),
-        lambda waiting: waiting.sign_offs,
+        Waiting.sign_offs,
         "waiting for approval",
     ),
     "mappings": _Tab(
         "Mapping review",
         frozenset({"mapping", "mapping_preview", "mapping_apply", "correct"}),
-        lambda waiting: waiting.new_values,
+        lambda waiting, _: waiting.new_values,
         "new values to review",
     ),
     "jobs": _Tab("Backfill jobs", frozenset({"job", "pace", "retry_quarantined"})),
     "audits": _Tab(
         "Audits",
         frozenset({"audit", "compare", "repair", "finding", "waive", "unwaive"}),
-        lambda waiting: waiting.mismatches,
+        lambda waiting, _: waiting.mismatches,
         "mismatches",
     ),
     "snapshots": _Tab("Snapshots", frozenset({"snapshot", "delete_snapshot", "restore"})),
@@ -95,6 +95,8 @@ class LiveHeader:
     """The path of the page, to which the buttons lead back."""
     live: int
     """Seconds until it is asked for again."""
+    is_own: bool
+    """Whether another user may be shown something else."""
 
     @property
     def address(self) -> str:
@@ -141,7 +143,9 @@ def header_of(
         crumbs=_crumbs(rollout, name, run.phase if run else match.kwargs.get("number")),
         environments=[] if closed else _environments(rollout, name, match.kwargs, user),
         closed=closed,
-        live=None if closed else live_header_of(rollout, page, name, status=status, jobs=jobs),
+        live=None
+        if closed
+        else live_header_of(rollout, page, name, user, status=status, jobs=jobs),
     )
 
 
@@ -149,11 +153,12 @@ def live_header_of(
     rollout: Rollout,
     page: str,
     name: str,
+    user: User,
     *,
     status: RolloutStatus | RolloutSummary | None = None,
     jobs: Sequence[JobView] = (),
 ) -> LiveHeader:
-    """The live part of the header of the page with that path and URL name."""
+    """The live part of the header of the page with that path and URL name, for a user."""
     evidence = status.evidence if isinstance(status, RolloutStatus) else None
     if isinstance(status, RolloutStatus):
         status = summary_of(status)
@@ -165,12 +170,12 @@ def live_header_of(
             label=tab.label,
             url=rollout_url(rollout, key, *([state.phase.number] if key == "phase" else [])),
             current="page" if name == key else "true" if name in tab.pages else "",
-            count=tab.waiting(waiting) if tab.waiting is not None else 0,
+            count=tab.waiting(waiting, user) if tab.waiting is not None else 0,
             waits=tab.waits,
         )
         for key, tab in TABS.items()
     ]
-    return LiveHeader(state, tabs, name, page, pace(is_at_work(summary)))
+    return LiveHeader(state, tabs, name, page, pace(is_at_work(summary)), bool(waiting.askers))
 
 
 def _tab_of(name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import floor
 
 import psycopg
+from django.contrib.auth.models import User
 from django.core.cache import cache
 
 from rollout.console.approvals import overrides_of, requests_of
@@ -18,6 +19,7 @@ from rollout.journal.environments import target_of
 from rollout.models import AuditStatus, Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.plan.translations import Lookup
+from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
 from rollout.queries.status import PhaseSummary, RolloutSummary
 
@@ -41,6 +43,12 @@ class RolloutState:
         if run is not None:
             return run
         return None if self.phase.state in (PENDING, RunState.DONE) else self.phase.run
+
+    @property
+    def pause(self) -> dict[str, str] | None:
+        """Who or what paused the run, while it is paused or about to be."""
+        run = self.run
+        return run.pause if run is not None and run.state in PAUSED else None
 
     @property
     def is_complete(self) -> bool:
@@ -131,34 +139,38 @@ def _state(
 class Waiting:
     """How much of a rollout waits for people."""
 
-    sign_offs: int
-    """Requests for approval of the next phase, and overrides that wait for a second lead."""
+    askers: list[int | None]
+    """Who asked for approval of the next phase, or overrode a gate that needs a second lead."""
     mismatches: int
     """Rows that the newest audit found mismatched, without those waived."""
     new_values: int
     """Legacy values that came after the mapping and that nobody has decided on."""
 
+    def sign_offs(self, user: User) -> int:
+        """How many requests and overrides wait for others than who made them."""
+        return sum(asker != user.pk for asker in self.askers)
+
 
 def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
     """``evidence`` is that of the next phase, where the page has read it already."""
-    sign_offs, mismatches = (
+    askers, mismatches = (
         _counts(summary, evidence)
         if evidence is not None
         else kept_until_next_entry(
             "waiting", summary.rollout.pk, make=lambda: _counts(summary, evidence_of(summary))
         )
     )
-    return Waiting(sign_offs, mismatches, _new_values(summary))
+    return Waiting(askers, mismatches, _new_values(summary))
 
 
-def _counts(summary: RolloutSummary, evidence: Evidence) -> tuple[int, int]:
-    """Of the sign-offs and mismatches that wait."""
+def _counts(summary: RolloutSummary, evidence: Evidence) -> tuple[list[int | None], int]:
+    """Who waits for others, and how many mismatches do."""
     requests = requests_of(evidence) if summary.next_phase is not None else []
-    overrides = sum(override.waits for override in overrides_of(evidence))
+    overrides = [override.sign_off for override in overrides_of(evidence) if override.waits]
     newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
     is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
     mismatches = newest.mismatched - newest.waived if newest and is_mismatched else 0
-    return len(requests) + overrides, mismatches
+    return [sign_off.actor_id for sign_off in (*requests, *overrides)], mismatches
 
 
 def evidence_of(summary: RolloutSummary) -> Evidence:

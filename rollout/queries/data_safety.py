@@ -13,19 +13,18 @@ from rollout.models import (
     AuditStatus,
     Direction,
     PhaseRun,
-    Rehearsal,
-    RehearsalState,
     RunState,
     StepState,
 )
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy
-from rollout.plan.step import Step
+from rollout.plan.step import PREPARE, Step
 from rollout.plan.transition import StartDualWrite, StopDualWrite
+from rollout.queries.rehearsals import RehearsedTimes
 from rollout.queries.status import RolloutStatus
 
-Verdict = Literal["untouched", "safe", "unproven", "mismatched"]
+Verdict = Literal["untouched", "restored", "safe", "unproven", "mismatched"]
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,6 @@ class DualWrite:
 
     state: Literal["none", "off", "on", "ended"]
     since: datetime | None = None
-
-
-@dataclass(frozen=True)
-class RehearsedRollbacks:
-    """How many seconds each phase's rollback took in the newest rehearsal of this plan."""
-
-    rehearsal: Rehearsal
-    seconds: Mapping[int, float]
-
-    def total(self, phase: int) -> float | None:
-        """Of the rollbacks from a phase down to the first rehearsed; None if one is missing."""
-        every = [self.seconds.get(n) for n in range(self.rehearsal.first_phase, phase + 1)]
-        known = [value for value in every if value is not None]
-        return sum(known) if len(known) == len(every) else None
 
 
 @dataclass(frozen=True)
@@ -61,13 +46,15 @@ class DataSafety:
 
     verdict: Verdict
     dual_write: DualWrite
+    restored_at: datetime | None
+    """When the newest rollback had passed its checks; None where none has."""
     audit: AuditReport | None
     clean: AuditReport | None
     sample: AuditReport | None
     outdated: str
     is_archived: bool
     phase: int | None
-    rehearsed: RehearsedRollbacks | None
+    rehearsed: RehearsedTimes | None
 
     @property
     def mismatches(self) -> int:
@@ -79,14 +66,14 @@ class DataSafety:
         """What the rollback of ``phase`` took in rehearsal."""
         if self.rehearsed is None or self.phase is None:
             return None
-        return self.rehearsed.seconds.get(self.phase)
+        return self.rehearsed.of(self.phase, Direction.BACKWARD)
 
     @property
     def whole_rollback_seconds(self) -> float | None:
         """The same with the phases before it; None where that is no more than its own."""
         if self.rehearsed is None or self.phase in (None, self.rehearsed.rehearsal.first_phase):
             return None
-        return self.rehearsed.total(self.phase)
+        return self.rehearsed.rollback_total(self.phase)
 
 
 def data_safety_of(status: RolloutStatus) -> DataSafety:
@@ -102,17 +89,19 @@ def data_safety_of(status: RolloutStatus) -> DataSafety:
     since = clean.pk if clean is not None else 0
     sample = next((a for a in finished if _is_clean_sample(a) and a.pk > since), None)
     outdated = _outdated(clean, facts, is_active=status.active is not None)
+    restored_at = _restored_at(status)
     is_archived = any(isinstance(step, ArchiveLegacy) for step in in_effect)
     return DataSafety(
-        verdict=_verdict(in_effect, audit, clean, outdated),
+        verdict=_verdict(in_effect, audit, clean, outdated, restored_at),
         dual_write=_dual_write(plan, in_effect, facts),
+        restored_at=restored_at,
         audit=audit,
         clean=clean,
         sample=sample,
         outdated=outdated,
         is_archived=is_archived,
         phase=status.phase,
-        rehearsed=_rehearsed(status),
+        rehearsed=status.rehearsed,
     )
 
 
@@ -138,15 +127,29 @@ def steps_in_effect(plan: Plan, runs: Mapping[int, PhaseRun]) -> list[Step]:
 
 
 def _verdict(
-    in_effect: Iterable[Step], audit: AuditReport | None, clean: AuditReport | None, outdated: str
+    in_effect: Iterable[Step],
+    audit: AuditReport | None,
+    clean: AuditReport | None,
+    outdated: str,
+    restored_at: datetime | None,
 ) -> Verdict:
     if _mismatches(audit):
         return "mismatched"
     if not any(step.changes_write_path for step in in_effect):
-        return "untouched"
+        return "restored" if restored_at else "untouched"
     # What came after the clean one has found nothing.
     is_clean = clean is not None and audit is not None and audit.status == AuditStatus.CLEAN
     return "safe" if is_clean and not outdated else "unproven"
+
+
+def _restored_at(status: RolloutStatus) -> datetime | None:
+    """A rollback is done only once its checks have passed; of phase 0 there is nothing to check."""
+    ends = [
+        run.finished_at
+        for number, run in status.evidence.runs.items()
+        if number > PREPARE and run.way == Direction.BACKWARD and run.state == RunState.DONE
+    ]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _is_clean_sample(audit: AuditReport) -> bool:
@@ -186,29 +189,3 @@ def _dual_write(plan: Plan, in_effect: Iterable[Step], facts: Facts) -> DualWrit
     since = next((row.finished_at for row in rows if row.state == StepState.DONE), None)
     state: Literal["off", "on", "ended"] = "on" if is_on else "ended" if has_started else "off"
     return DualWrite(state, since)
-
-
-def _rehearsed(status: RolloutStatus) -> RehearsedRollbacks | None:
-    ended = (RehearsalState.PASSED, RehearsalState.FAILED)
-    newest = next(
-        (
-            rehearsal
-            for rehearsal in status.evidence.facts.rehearsals
-            if rehearsal.state in ended and rehearsal.plan_digest == status.plan.digest
-        ),
-        None,
-    )
-    if newest is None:
-        return None
-    runs = PhaseRun.objects.filter(
-        rollout=newest.sandbox_id,
-        phase__gte=newest.first_phase,
-        way=Direction.BACKWARD,
-        state=RunState.DONE,
-    ).defer("baseline", "statement_calls")
-    seconds = {
-        run.phase: run.time_at_work(run.started_at, run.finished_at).total_seconds()
-        for run in runs
-        if run.started_at and run.finished_at
-    }
-    return RehearsedRollbacks(newest, seconds)

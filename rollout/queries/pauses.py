@@ -39,6 +39,11 @@ class Pause:
         return self.rule is not None and self.rule.resumes
 
     @property
+    def is_ready(self) -> bool:
+        """Whether nothing speaks against resuming: a person paused it, or the guardrail is OK."""
+        return not self.guardrail or self.is_over
+
+    @property
     def next(self) -> str:
         """What to do next, in sentences."""
         if not self.guardrail:

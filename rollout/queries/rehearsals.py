@@ -1,6 +1,6 @@
 """What rehearsals found, as pages, the shell, gates and forecasts tell it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,11 +9,13 @@ from django.db.models import Prefetch, QuerySet
 
 from rollout.engine.preflight import LockForecast
 from rollout.models import (
+    Direction,
     Observation,
     PhaseRun,
     Rehearsal,
     RehearsalState,
     Rollout,
+    RunState,
     StepRun,
 )
 from rollout.plan import plans
@@ -21,6 +23,7 @@ from rollout.plan.actions import LockMode
 from rollout.plan.plan import ROLES, Plan
 from rollout.telemetry.histograms import Histogram
 
+MEASURED = (RehearsalState.PASSED, RehearsalState.FAILED)
 _MODES = {
     "".join(word.capitalize() for word in mode.value.split()) + "Lock": mode for mode in LockMode
 }
@@ -267,11 +270,41 @@ def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
     return Rehearsed(report.rehearsal, leg) if report and leg else None
 
 
+@dataclass(frozen=True)
+class RehearsedTimes:
+    """How many seconds each phase took each way in a rehearsal."""
+
+    rehearsal: Rehearsal
+    seconds: Mapping[tuple[int, str], float]
+
+    def of(self, phase: int, way: str) -> float | None:
+        return self.seconds.get((phase, way))
+
+    def rollback_total(self, phase: int) -> float | None:
+        """Of the rollbacks from a phase down to the first rehearsed; None if one is missing."""
+        numbers = range(self.rehearsal.first_phase, phase + 1)
+        known = [s for n in numbers if (s := self.of(n, Direction.BACKWARD)) is not None]
+        return sum(known) if len(known) == len(numbers) else None
+
+
+def times_of(rehearsals: Iterable[Rehearsal], plan: Plan) -> RehearsedTimes | None:
+    """The times of the first of them that measured this version of the plan."""
+    of_plan = (rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan.digest)
+    newest = next((rehearsal for rehearsal in of_plan if rehearsal.state in MEASURED), None)
+    if newest is None:
+        return None
+    runs = PhaseRun.objects.filter(
+        rollout=newest.sandbox_id, phase__gte=newest.first_phase, state=RunState.DONE
+    ).defer("baseline", "statement_calls")
+    seconds = {(run.phase, run.way): _seconds(run, run) for run in runs}
+    return RehearsedTimes(newest, {key: s for key, s in seconds.items() if s is not None})
+
+
 def newest_measured(rollout: Rollout) -> Report | None:
     """The newest rehearsal of the current plan that finished, passed or not."""
     measured = of_rollout(rollout).filter(
         plan_digest=plans.get(rollout.plan).digest,
-        state__in=(RehearsalState.PASSED, RehearsalState.FAILED),
+        state__in=MEASURED,
     )
     rehearsal = measured.first()
     return report_of(rehearsal) if rehearsal else None

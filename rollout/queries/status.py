@@ -31,6 +31,7 @@ from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import ENFORCE, Step
 from rollout.queries.modes import modes_of
+from rollout.queries.rehearsals import RehearsedTimes, times_of
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,6 @@ class PhaseStatus:
         return [gate for gate in self.gates_in_the_way if gate.shown != "pending"]
 
     @property
-    def gates_open(self) -> list[GateStatus]:
-        return [gate for gate in self.gates if gate.shown in ("pass", "overridden")]
-
-    @property
     def passed_gates(self) -> list[GateStatus]:
         return [gate for gate in self.gates if gate.shown == "pass"]
 
@@ -120,6 +117,11 @@ class RolloutStatus:
     def newest(self) -> PhaseStatus | None:
         """The newest phase begun: the next to roll back."""
         return None if self.phase is None else self.phases[self.phase]
+
+    @cached_property
+    def rehearsed(self) -> RehearsedTimes | None:
+        """How long each phase took in the newest rehearsal of this plan."""
+        return times_of(self.evidence.facts.rehearsals, self.plan)
 
     @cached_property
     def modes(self) -> Modes | None:
@@ -279,7 +281,7 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
     last = len(plan.phases) - 1
     due = last if next_phase is None else next_phase
     evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
-    answered = list(gates.check_gates(evidence)) if next_phase is not None else []
+    answered = sorted(gates.check_gates(evidence), key=_place) if next_phase is not None else []
     phases = [
         _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
         for number in range(len(plan.phases))
@@ -296,6 +298,11 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
         evidence=evidence,
         liveness=liveness(),
     )
+
+
+def _place(gate: GateStatus) -> int:
+    """What blocks comes first, then what somebody has overridden."""
+    return 2 if gate.shown == "pass" else int(gate.lets_through)
 
 
 def _phase_status(

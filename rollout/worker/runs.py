@@ -182,12 +182,22 @@ class RunJob(LeasedJob[PhaseRun]):
             if again and result == self._already:
                 continue
             row.actions_done = max(row.actions_done, number + 1)
-            if not row.result.endswith(result):
-                row.result = f"{row.result} {result}".strip()
+            row.result = self._with(row.result, result)
             row.save(update_fields=["actions_done", "result"])
             held.raise_if_stopped()
         self._step_done(row, step, connection)
         return True
+
+    def _with(self, before: str, result: str) -> str:
+        """What a step came to with one more result; each is said once."""
+        ran, there = self._applied, self._already
+        if result in (ran, there):
+            in_part = f"{ran[:-1]}; part of it was {ran[:-1].lower()} before."
+            if before.endswith((ran, there)) and not before.endswith(result):
+                return f"{before.removesuffix(ran).removesuffix(there)}{in_part}"
+            if before.endswith(in_part):
+                return before
+        return before if before.endswith(result) else f"{before} {result}".strip()
 
     def _step_done(self, row: StepRun, step: Step, connection: Connection) -> None:
         if not row.result:

@@ -61,6 +61,22 @@
     tags.set(elt, xhr.getResponseHeader("ETag"));
   });
 
+  // The header and the page tell of the same moment: who learns of a change has the others ask. A
+  // message about what was pressed is no longer true then.
+  const state = () => document.getElementById("rollout-now")?.dataset.state;
+  let known = state();
+  document.addEventListener("htmx:afterSwap", ({ detail: { elt } }) => {
+    const header = document.getElementById("rollout-now");
+    if (!header) return;
+    if (state() !== known) {
+      known = state();
+      for (const message of document.querySelectorAll(".messages .tone-good")) message.remove();
+      for (const part of document.querySelectorAll("[data-live]")) if (part !== elt) due.set(part, 0);
+    } else if (elt !== header) {
+      due.set(header, 0);
+    }
+  });
+
   const say = (text) => {
     const place = document.getElementById("connection");
     if (place.textContent !== text) place.textContent = text;

@@ -90,13 +90,17 @@ def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_d
 
     job = journal.job_of(run.steps.get())
     run.state = "paused"
-    run.save(update_fields=["state"])
+    run.pause = {"by": "guardrail slow", "rule": "slow", "at": run.created_at.isoformat()}
+    run.pause |= {"message": "p95 is 90 ms."}
+    run.save(update_fields=["state", "pause"])
     journal.audited(rollout, "mismatched", mismatched=12, waived=2)
     journal.signed(rollout, "request", phase=2)
     paused = fragment_of(lead, page)
     assert 'data-title="Paused · 0 % Backfill · production"' in paused
     assert f"Share of {job.table} that is done" in paused
     assert re.findall(r'id="verb-(\w+)-in-header"', paused) == ["resume", "cancel"]
+    assert "by guardrail slow" in paused
+    assert "button-primary" not in paused, "nobody is urged to overrule a guardrail"
     tabs = tabs_in(paused)
     assert tabs["Audits 10 mismatches"] == "page"
     assert "Phases 1 waiting for approval" in tabs

@@ -144,4 +144,4 @@ def test_a_file_that_failed_may_be_corrected_and_goes_on_where_it_stopped(
     files.write()
     runner.retry(of_files, actor=rollouts.ADA)
     rollouts.work_off(run)
-    assert run.steps.get().result == "Already applied. Applied."
+    assert run.steps.get().result == "Applied; part of it was applied before."

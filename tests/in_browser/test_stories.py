@@ -319,6 +319,27 @@ def test_what_is_opened_focused_and_scrolled_stays_so_while_the_page_goes_on(
     PhaseRun.objects.filter(phase=2).delete()
 
 
+def test_who_learns_of_a_change_has_the_rest_of_the_page_follow(
+    site: Site, database: Database
+) -> None:
+    run = journal.ran(journal.the_rollout(), 2, "queued")
+    with site.visitor("lead") as lead:
+        lead.open(f"{PAGE}phases/2/")
+        # The header would not ask by itself for hours.
+        lead.page.evaluate("document.getElementById('rollout-now').dataset.live = 9999")
+        ask_again(lead)
+        lead.page.evaluate(
+            "document.getElementById('content').insertAdjacentHTML('afterbegin',"
+            """ '<ul class="messages"><li class="notice tone-good">Phase 2 queued.</li></ul>')"""
+        )
+        PhaseRun.objects.filter(pk=run.pk).update(state="paused")
+        lead.page.evaluate("htmx.trigger('#live', 'refresh')")
+        lead.page.locator("#rollout-now").get_by_text("Paused").wait_for()
+        lead.page.get_by_text("Phase 2 queued.").wait_for(state="detached")
+        assert not lead.problems
+    run.delete()
+
+
 SHIFTED = """() => {
     window.shifted = 0;
     new PerformanceObserver(seen => {

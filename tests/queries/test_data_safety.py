@@ -195,11 +195,17 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     assert safety(rollout).verdict == "safe"
 
 
-def test_after_the_rollback_of_the_backfill_the_data_is_untouched_again(rollout: Rollout) -> None:
+def test_after_the_rollback_of_the_backfill_the_data_is_restored(
+    rollout: Rollout, viewer: Client
+) -> None:
     after_backfill(rollout)
     run = went_through(rollout, 2, minutes=1, way="backward")
     result = safety(rollout)
-    assert (result.verdict, result.dual_write.state, result.phase) == ("untouched", "off", 1)
+    assert (result.verdict, result.dual_write.state, result.phase) == ("restored", "off", 1)
+    assert result.restored_at == run.finished_at
+    text = sentence(viewer)
+    assert "Restored, verified No step in effect changes what the application writes" in text
+    assert "all checks of the rollback passed." in text
     assert result.dual_write.since is not None
     PhaseRun.objects.filter(pk=run.pk).update(state="failed")
     run.steps.filter(step__in=["map-values", "dual-write"]).delete()

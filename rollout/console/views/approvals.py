@@ -13,6 +13,7 @@ from rollout.console.views.phases import confirmation
 from rollout.console.views.runs import perform, redirect_back
 from rollout.gates import check_gates
 from rollout.journal.labels import gate_label
+from rollout.queries.data_safety import data_safety_of
 from rollout.runner.approvals import OVERRIDE_LASTS, SHORTEST_REASON
 from rollout.runner.reasons import LONGEST_REASON
 
@@ -47,6 +48,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
     evidence = status.evidence.of_phase(number)
     page = {
         **confirmation(status, phase),
+        "safety": data_safety_of(status),
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
         "rejections": rejections_of(evidence),

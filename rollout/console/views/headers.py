@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from rollout.console.headers import live_header_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import cache_fragment
+from rollout.console.http.fragments import cache_fragment, vary_on_user
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.shortcuts import rollout_or_404
 
@@ -20,5 +20,7 @@ def header(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     if not request.htmx:
         # Somebody followed the address of a part of the page.
         return redirect(page)
-    live = live_header_of(rollout, page, request.GET.get("name", ""))
+    live = live_header_of(rollout, page, request.GET.get("name", ""), request.user)
+    if live.is_own:
+        vary_on_user(request)
     return render(request, "rollout/header_live.html", {"rollout": rollout, "header": live})

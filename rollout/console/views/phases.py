@@ -122,7 +122,7 @@ def _started(request: ConsoleRequest, plan: str, environment: str, number: int) 
     except runner.Refused as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, f"Phase {number} started.")
+        messages.success(request, f"Phase {number} queued.")
     return redirect("rollout:phase", plan, environment, number)
 
 
@@ -151,7 +151,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         perform(
             request,
             lambda: runner.roll_back_to(status.rollout, number - 1, seen=seen, actor=who),
-            lambda run: f"Rollback of phase {run.phase} started.",
+            lambda run: f"Rollback of phase {run.phase} queued.",
         )
         if status.phase is not None and status.phase > number:
             return redirect(status.rollout)
@@ -221,7 +221,7 @@ def requested(
     """The open requests for approval of a phase, and whether the reader made them."""
     evidence = status.evidence.of_phase(phase.number)
     requests = requests_of(evidence) if phase.needs_approval else []
-    if requests:
+    if requests or any(gate.asked for gate in phase.gates):
         vary_on_user(request)
     return {
         "requests": requests,

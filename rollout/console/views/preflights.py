@@ -70,6 +70,7 @@ def rollback_locks(
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
+        "looked_at": timezone.now(),
         "forward": False,
     }
     try:

@@ -117,7 +117,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "overrides": overrides,
         **requested(request, status, phase),
         "way_back": current_phases.way_back_of(status, phase),
-        "completion": completion_of(status, safety.rehearsed),
+        "completion": completion_of(status),
         "schedule": status.rollout.scheduled,
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),

@@ -31,17 +31,17 @@ TOKENS = {
 }
 
 
-def _sample_phases() -> list[dict[str, object]]:
+def _sample_phases() -> list[SimpleNamespace]:
     states = (*[RunState.DONE] * 3, RunState.RUNNING, "pending")
     return [
-        {
-            "number": number,
-            "role": role,
-            "state": state,
-            "way": Direction.FORWARD,
-            "duration": timedelta(seconds=8 * number + 1),
-            "estimate": timedelta(seconds=30 * number + 10),
-        }
+        SimpleNamespace(
+            number=number,
+            role=role,
+            state=state,
+            way=Direction.FORWARD,
+            duration=timedelta(seconds=8 * number + 1),
+            estimate=timedelta(seconds=30 * number + 10),
+        )
         for number, (role, state) in enumerate(zip(ROLES, states, strict=True))
     ]
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.preflight.item import oids_of, one_row, rows
-from rollout.engine.target import Connection, fetch_bool
+from rollout.engine.target import APPLICATION_NAME, Connection, fetch_bool
 from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
 from rollout.plan.step import Step
 
@@ -55,7 +55,12 @@ class Session:
     query: str
 
     def __str__(self) -> str:
-        return f"PID {self.pid} ({self.application}, {self.state}, open for {self.seconds:,} s)"
+        return f"PID {self.pid} ({self.name}, {self.state}, open for {self.seconds:,} s)"
+
+    @property
+    def name(self) -> str:
+        is_own = self.application == APPLICATION_NAME
+        return "Rollout’s own audit, snapshot or run" if is_own else self.application
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,7 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'),
   FROM pg_stat_activity a
  WHERE a.pid <> pg_backend_pid() AND EXISTS (
        SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation'
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND l.relation = ANY (%(oids)s::oid[]) AND l.mode = ANY (%(modes)s))
  ORDER BY a.xact_start NULLS LAST LIMIT 5
 """

@@ -139,7 +139,8 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
         SELECT a.pid, min(l.relation::regclass::text),
                max(extract(epoch FROM clock_timestamp() - a.xact_start)::int)
           FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
-         WHERE a.query LIKE 'autovacuum:%%to prevent wraparound%%'
+         WHERE a.datname = current_database()
+           AND a.query LIKE 'autovacuum:%%to prevent wraparound%%'
            AND l.locktype = 'relation' AND l.relation = ANY (%(oids)s::oid[])
          GROUP BY a.pid LIMIT 5
         """,

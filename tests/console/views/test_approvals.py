@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
+from rollout.journal.labels import gate_label
 from rollout.models import LogEntry, Rollout, ScheduledStart, ScheduleState, SignOff
 from rollout.plan import plans
 from tests.console import journal
@@ -36,7 +37,7 @@ def test_who_approves_reads_all_that_will_run_and_approves_just_that(
     text = text_of(lead, APPROVAL)
     assert f'name="seen" value="{digest()}"' in text
     assert "ALTER TABLE" in text
-    assert "Review the rollback before you start." in text
+    assert "Rollback SQL" in text
     answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
     assert "Phase 3 approved. Another lead can start it once all gates pass." in answer
     assert "You approved this phase" in text_of(lead, APPROVAL)
@@ -77,6 +78,23 @@ def test_who_asks_for_approval_is_seen_by_other_leads(
     assert "Approval requested for phase 3." in answer
     assert "lead requested approval at" in text_of(second_lead, PAGE)
     assert f'id="approve" href="{APPROVAL}"' in text_of(second_lead, PAGE)
+    for page in (PAGE, START, f"{PAGE}phases/3/"):
+        own, others = text_of(lead, page), text_of(second_lead, page)
+        assert f'href="{APPROVAL}"' not in own, page
+        assert "waiting for approval" not in own, page
+        assert f'href="{APPROVAL}"' in others, page
+        assert '<span class="count number">1<span class="visually-hidden"> waiting' in others, page
+
+
+def test_who_approves_reads_gates_rehearsal_and_what_proves_the_data(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    assert "Estimated duration, not rehearsed" in text_of(lead, APPROVAL)
+    report = journal.audited(before_phase_3)
+    text = text_of(lead, APPROVAL)
+    assert 'aria-label="Blocking gates"' in text
+    assert gate_label("snapshot verified") in text
+    assert f"/rollout/audits/{report.pk}/" in text.split('id="safety"')[1]
 
 
 def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
@@ -105,7 +123,9 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
     before_phase_3: Rollout, lead: Client, second_lead: Client
 ) -> None:
     address = f"{PAGE}phases/3/override/audit-clean/"
-    assert f'href="{address}"' in text_of(lead, START)
+    form = text_of(lead, START).split(f'action="{address}"')[1].split("</form>")[0]
+    assert 'name="reason" required' in form
+    assert "a second lead must confirm" in form
     assert "a second lead must confirm it" in text_of(lead, address)
     short = lead.post(address, {"reason": "<hm>"})
     assert short.status_code == 422
@@ -114,15 +134,23 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
     own = text_of(lead, PAGE)
     assert "Awaiting second lead" in own
     assert ">Confirm override</button>" not in own
-    assert ">Confirm override</button>" in text_of(second_lead, PAGE)
+    for page in (PAGE, START, f"{PAGE}phases/3/"):
+        assert ">Confirm override</button>" not in text_of(lead, page)
+        assert ">Confirm override</button>" in text_of(second_lead, page)
+    assert "waiting for approval" not in own, "it is for others"
     override = SignOff.objects.get()
     second_lead.post(f"/rollout/sign-offs/{override.pk}/agree/")
     text = text_of(lead, PAGE)
     assert "Overridden by lead and lead2" in text
-    start = text_of(lead, START)
-    assert "overridden" in start
-    assert "gates passed, 1 overridden" in start
-    assert "Overridden" in text
+    for page in (START, APPROVAL):
+        shown = text_of(lead, page)
+        blocking, overridden = shown.index('"Blocking gates"'), shown.index('"Overridden gates"')
+        passed = shown.index('<details class="passed">')
+        assert blocking < overridden < passed, page
+        assert "Overridden by lead and lead2" in shown[overridden:passed], page
+        assert REASON in shown[overridden:passed], page
+        assert "gates passed</summary>" in shown[passed:], page
+        assert "All " not in shown[passed : shown.index("gates passed</summary>")], page
 
 
 def test_an_override_stays_on_the_page_whatever_becomes_of_it(
@@ -271,7 +299,7 @@ class TestTypingTheName:
         self, rollout: Rollout, lead: Client
     ) -> None:
         form = {"typed": journal.PLAN, "seen": digest()}
-        assert "Phase 3 started." in lead.post(START, form, follow=True).content.decode()
+        assert "Phase 3 queued." in lead.post(START, form, follow=True).content.decode()
         lead.post(START, form, follow=True)
         assert rollout.runs.filter(phase=3).count() == 1
         assert LogEntry.objects.filter(event="phase started").count() == 1

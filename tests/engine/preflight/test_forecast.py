@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from rollout.engine import preflight
-from rollout.engine.preflight import LockForecast, forecast_locks
+from rollout.engine.preflight import LockForecast, forecast, forecast_locks
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code
@@ -133,6 +134,24 @@ def test_who_is_in_the_way_is_named_for_those_modes_that_wait_for_him(
     session = next(lock for lock in report.locks if lock.in_the_way).in_the_way[0]
     assert str(session).startswith(f"PID {app.info.backend_pid} (the application, idle")
     assert report.longest_transaction is not None
+
+
+def test_locks_in_another_database_are_in_nobodys_way(
+    target: Target, connection: Connection
+) -> None:
+    """A copy of a database has tables of the same oids, as every database has its pg_class."""
+    parameters = {**target.parameters, "dbname": "postgres", "application_name": "a rehearsal"}
+    with psycopg.connect(**parameters) as elsewhere:
+        elsewhere.execute("SELECT 1 FROM pg_class LIMIT 1")
+        sessions = forecast.sessions_in_the_way(
+            connection, LockMode.ACCESS_EXCLUSIVE, ("pg_catalog.pg_class",)
+        )
+    assert "a rehearsal" not in {session.application for session in sessions}
+
+
+def test_the_rollout_names_its_own_sessions_as_such() -> None:
+    own = forecast.Session(7, "rollout", "active", 12, "SELECT 1")
+    assert str(own) == "PID 7 (Rollout’s own audit, snapshot or run, active, open for 12 s)"
 
 
 def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Connection) -> None:

@@ -1,0 +1,71 @@
+"""The steps of a phase, as every page that has them shows them."""
+
+import re
+
+from django.test import Client
+
+from rollout.console import previews
+from rollout.models import Rollout
+from rollout.plan import plans
+from tests.console import journal
+from tests.console.journal import PAGE, PLAN, ran, text_of
+
+
+def test_every_step_is_shown_with_its_sql_both_ways(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    for step in plans.get(journal.PLAN).phases[4].steps:
+        assert step.description in text
+        assert f'id="step-{step.id}"' in text
+    assert "DROP COLUMN IF EXISTS &quot;type&quot;" in text
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in text
+    assert "ACCESS EXCLUSIVE</strong> on <code>properties</code>" in text
+    assert "blocks reads and writes" in text
+    assert text.count("</svg>Destructive</span>") == 3, "the phase and two of its steps"
+
+
+def test_a_step_is_a_line_that_opens_to_its_sql_and_that_of_its_rollback(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+    for page in ("start/", "approval/", "ticket/", "roll-back/", ""):
+        above, *lines = text_of(lead, f"{PAGE}phases/4/{page}").split('<details class="step-line">')
+        assert "<pre" not in above, page
+        if page != "roll-back/":
+            assert len(lines) == len(plans.get(PLAN).phases[4].steps), page
+    (drop,) = (line for line in lines if "<strong>Drop legacy columns" in line)
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" not in above
+    summary, inside = drop.split("</summary>")
+    assert "Destructive</span>" in summary
+    assert '<span class="step-kind">Statement</span>' in summary
+    assert "blocks reads and writes" in summary
+    assert "(waits ≤ 2 s)" in summary
+    assert "not rehearsed" in summary
+    assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in inside.split("Rollback SQL")[1]
+
+
+def test_how_long_a_lock_is_waited_for_and_was_held_stands_beside_the_steps(
+    rollout: Rollout, lead: Client
+) -> None:
+    journal.rehearsed(journal.taken(rollout))
+    for page in ("start/", "ticket/", "roll-back/", ""):
+        text = text_of(lead, f"{PAGE}phases/1/{page}")
+        assert "A statement waits at most 0.2 s for its lock, in later attempts up to 2 s" in text
+    (line,) = (
+        line
+        for line in text.split('<details class="step-line">')
+        if "<code>add-property-columns" in line
+    )
+    assert "(waits ≤ 2 s, held 12.5 ms)" in line
+    assert re.search(r'step-time number">[^<]+ s in rehearsal</span>', line)
+
+
+def test_sql_for_other_servers_is_folded_away(rollout: Rollout, lead: Client) -> None:
+    text = text_of(lead, f"{PAGE}phases/3/start/")
+    (line,) = (line for line in text.split('<details class="step-line">') if "Set NOT NULL" in line)
+    own, others, *_ = line.split('<details class="elsewhere">')
+    assert "not run on this server" in others
+    is_new = previews.server_of(rollout) >= 180000  # type: ignore[operator]
+    assert ("PostgreSQL 18 and newer only." in own) is is_new
+    assert ("PostgreSQL before 18 only." in own) is not is_new
+    assert ("PostgreSQL before 18 only." in others) is is_new
