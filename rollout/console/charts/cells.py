@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from html import escape
 
-from django.template import Context
-from django.template.defaulttags import querystring
-from django.utils.html import escape, format_html, format_html_join
+from django.http import QueryDict
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.characters import marked
@@ -17,7 +18,6 @@ from rollout.console.formats import figure, number, times_of_day, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
-_NOTHING = mark_safe("<td></td>")
 _NO_END = mark_safe('<span class="muted">–</span>')
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
 _COLUMN = '<rect x="{}%" width="{}%" height="100%"><title>{}</title></rect>'
@@ -37,6 +37,8 @@ def icon(name: str, classes: str = "") -> SafeString:
 _FAILED = icon("failed")
 
 
+# An audit's page shows a value in its list, in its matrix and as a spelling.
+@lru_cache(maxsize=2000)
 def value(text: str | None) -> SafeString:
     """A value of the data, told apart from none and from an empty one."""
     if text is None:
@@ -56,106 +58,89 @@ def category(share: Share) -> SafeString:
     )
 
 
-def _to_cells(context: Context) -> str:
-    """The address of a cell's rows on this page, up to the cell's place."""
-    query = querystring(context, cell=None, column=None, category=None, after=None)
-    return f"{query}&cell=" if len(query) > 1 else "?cell="
+def to_cells(query: QueryDict) -> str:
+    """The address of a cell's rows on the page of that query, up to the cell's place."""
+    others = query.copy()
+    for name in ("cell", "column", "category", "after"):
+        others.pop(name, None)
+    return f"?{others.urlencode()}&cell=" if others else "?cell="
 
 
-def pairs(context: Context, cells: Iterable[Cell]) -> SafeString:
+def pairs(cells: Iterable[Cell], to: str) -> SafeString:
     """Pairs of legacy and new value with their category; each leads to its rows."""
-    to = _to_cells(context)
-    return format_html_join(
-        "",
-        '<li><span class="pair">{} <span aria-hidden="true">→</span>'
-        '<span class="visually-hidden">has</span> {}</span>{}'
-        '<a class="number" href="{}{}#mismatches">{} row{}</a></li>',
-        (
-            (
-                *(value(cell.legacy), value(cell.new), category(cell.share)),
-                *(to, cell.place, number(cell.rows), "" if cell.rows == 1 else "s"),
-            )
-            for cell in cells
-        ),
+    to = escape(to)
+    return _joined(
+        f'<li><span class="pair">{value(cell.legacy)} <span aria-hidden="true">→</span>'
+        f'<span class="visually-hidden">has</span> {value(cell.new)}</span>{category(cell.share)}'
+        f'<a class="number" href="{to}{cell.place}#mismatches">'
+        f"{number(cell.rows)} row{'' if cell.rows == 1 else 's'}</a></li>"
+        for cell in cells
     )
 
 
-def spellings(context: Context, cells: Iterable[Cell]) -> SafeString:
+def spellings(cells: Iterable[Cell], to: str) -> SafeString:
     """The legacy values of a new one with their rows; each leads to them."""
-    to = _to_cells(context)
-    return format_html_join(
-        "",
-        ' <a title="{}" href="{}{}#mismatches">{} <span class="muted number">{}</span></a>',
-        (
-            (cell.share.label, to, cell.place, value(cell.legacy), number(cell.rows))
-            for cell in cells
-        ),
+    to = escape(to)
+    return _joined(
+        f' <a title="{escape(cell.share.label)}" href="{to}{cell.place}#mismatches">'
+        f'{value(cell.legacy)} <span class="muted number">{number(cell.rows)}</span></a>'
+        for cell in cells
     )
 
 
-def boxes(context: Context, row: Row, has_others: bool) -> SafeString:
+def boxes(row: Row, has_others: bool, to: str) -> SafeString:
     """The cells of a row of the matrix; each leads to its rows."""
-    to = _to_cells(context)
+    to = escape(to)
     every = [*row.boxes, row.others] if has_others else row.boxes
-    return format_html_join("", "{}", ((_box(box, to),) for box in every))
+    return _joined(_box(box, to) for box in every)
 
 
-def _box(box: Box, to: str) -> SafeString:
+def _box(box: Box, to: str) -> str:
     if not box.rows or box.worst is None:
-        return _NOTHING
-    share, place = box.worst.share, box.worst.place
+        return "<td></td>"
+    share, address = box.worst.share, f"{to}{box.worst.place}#mismatches"
     if not box.bad:
         look = "exact" if share.name == "ok" else "same"
-        return format_html(
-            '<td class="number {}"><a href="{}{}#mismatches">{}</a></td>',
-            look,
-            to,
-            place,
-            number(box.rows),
-        )
+        return f'<td class="number {look}"><a href="{address}">{number(box.rows)}</a></td>'
     others = " and others" if len(box.cells) > 1 else ""
-    return format_html(
-        '<td class="number bad"><a href="{}{}#mismatches">{}{}</a>'
-        '<span class="what">{}{}</span></td>',
-        to,
-        place,
-        _FAILED,
-        number(box.rows),
-        share.label,
-        others,
+    return (
+        f'<td class="number bad"><a href="{address}">{_FAILED}{number(box.rows)}</a>'
+        f'<span class="what">{escape(share.label)}{others}</span></td>'
     )
+
+
+def _joined(parts: Iterable[str]) -> SafeString:
+    """Hundreds of parts, whose texts were escaped where they were put in."""
+    return mark_safe("".join(parts))  # noqa: S308
 
 
 def rows_of_numbers(numbers: Iterable[tuple[datetime, Sequence[float | None]]]) -> SafeString:
     """The rows of a table of numbers by time."""
     text = times_of_day()
     rows = ((text(at), _CELLS.join(map(figure, values))) for at, values in numbers)
-    # Nothing but what is made of numbers and times.
-    return mark_safe("".join(_ROW.format(*row) for row in rows))  # noqa: S308
+    return _joined(_ROW.format(*row) for row in rows)
 
 
 def columns(plot: Plot) -> SafeString:
     """Where a pointer finds the values of a plot: a title over the whole height for each moment."""
     here, suffix, text = zone(), plot.suffix, times_of_day()
     names = [escape(name) for name, _ in plot.lines]
-    return mark_safe(  # noqa: S308  made of escaped names, numbers and times
-        "".join(
-            _COLUMN.format(
-                f"{column.x - column.width / 2:.2f}",
-                f"{column.width:.2f}",
-                "\n".join(
-                    [
-                        f"{text(column.at)} {here}",
-                        *(
-                            f"{name} {figure(value)}{suffix}"
-                            for name, value in zip(names, column.values, strict=True)
-                            if value is not None
-                        ),
-                    ]
-                ),
-            )
-            for column in plot.columns
+    return _joined(
+        _COLUMN.format(
+            f"{column.x - column.width / 2:.2f}",
+            f"{column.width:.2f}",
+            "\n".join(
+                [
+                    f"{text(column.at)} {here}",
+                    *(
+                        f"{name} {figure(value)}{suffix}"
+                        for name, value in zip(names, column.values, strict=True)
+                        if value is not None
+                    ),
+                ]
+            ),
         )
+        for column in plot.columns
     )
 
 

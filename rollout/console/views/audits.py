@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from rollout import gates, runner
 from rollout.console.badges import labels_of
+from rollout.console.charts.cells import to_cells
 from rollout.console.charts.crosstabs import (
     MAX_PAIRS,
     MAX_RANKED,
@@ -178,6 +179,7 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "wrong": [table for table in tables if table.mismatched],
         "crosstabs": [(t, matrix_of(t.all_cells)) for t in tables if t.lookup_table and t.rows],
         "derived": [table for table in tables if not table.lookup_table and table.rows],
+        "to_cells": to_cells(request.GET),
         "max_pairs": MAX_PAIRS,
         "max_wrong": MAX_WRONG,
         "max_ranked": MAX_RANKED,
