@@ -1,8 +1,10 @@
 """What the tests share: one PostgreSQL for the run, and databases and processes for one test."""
 
+import compileall
 import gc
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,7 +15,8 @@ import hypothesis
 import pytest
 
 from config import embedded
-from config.home import Home
+from config.home import ROOT, Home
+from tests import WRITES_NO_BYTECODE
 from tests.processes import Running, manage_process, stopped_after, web_server
 from tests.servers import Database, OwnServer, TestServer, database_of_its_own, migrated_template
 
@@ -47,6 +50,7 @@ MARKER_OF_GROUP = {
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the server before Django reads its settings; xdist's workers inherit its address."""
     if not hasattr(config, "workerinput"):
+        _compile()
         _start_server(config)
     django.setup()
     _hash_passwords_fast()
@@ -67,6 +71,7 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
+        sys.dont_write_bytecode = WRITES_NO_BYTECODE
         gc.freeze()
         gc.enable()
 
@@ -85,6 +90,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             slow = slow | FILLED_BY_EXAMPLES
         if slow.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+
+
+def _compile() -> None:
+    """Compiles the site once, so that none of the hundreds of processes of a run does it again.
+
+    Where PYTHONDONTWRITEBYTECODE is set, as in many a container, each would.
+    """
+    for package in ("config", "properties", "rollout"):
+        compileall.compile_dir(ROOT / package, quiet=2)
 
 
 def _hash_passwords_fast() -> None:
