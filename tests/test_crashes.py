@@ -14,7 +14,16 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.journal import activity_log
-from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    ChainState,
+    LogEntry,
+    PhaseRun,
+    RollbackChain,
+    Rollout,
+    RunState,
+)
 from tests import rollouts
 from tests.processes import Running, manage_process, stopped_after, wait_until
 from tests.rollouts import ADA, PLAN
@@ -225,3 +234,32 @@ def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
     assert ask("SELECT status FROM rollout_auditreport ORDER BY id DESC LIMIT 1") == "clean"
     assert ask("SELECT count(*) > 0 FROM rollout_logentry WHERE event = 'brought back'") is True
     assert "Hash chain OK" in manage("rollout", "verify-log", url=database.url)
+
+
+def test_a_worker_killed_between_two_rollbacks_leaves_the_rest_to_the_watchdog(
+    committed_db: Database, watchdog: Running, tmp_path: Path
+) -> None:
+    rollouts.load_listings(100)
+    rollout = rollouts.the_rollout()
+    rollouts.carry_out(rollout, 0, 1)
+    first = runner.roll_back_to(rollout, -1, actor=ADA)
+    chain = RollbackChain.objects.get()
+    # Who is done with the first rollback asks here for the next, and so does the watchdog.
+    between = f"LOCK TABLE {RollbackChain._meta.db_table} IN ACCESS EXCLUSIVE MODE"
+    with (
+        rollouts.locked(between),
+        a_cluster(committed_db, tmp_path / "cluster.log"),
+    ):
+        wait_for(first, RunState.DONE)
+        first.refresh_from_db()
+        psutil.Process(int(first.worker.rpartition(":")[2])).kill()
+    # The dead worker's message is not delivered again: the other cluster has an empty queue.
+    with a_cluster(committed_db, tmp_path / "another.log") as cluster:
+        wait_until(
+            lambda: RollbackChain.objects.filter(pk=chain.pk, state=ChainState.DONE).exists(),
+            seconds=60,
+            seen=cluster.output,
+        )
+    started = LogEntry.objects.filter(event="rollback started").order_by("pk")
+    assert list(started.values_list("phase", "source")) == [(1, "web"), (0, "watchdog")]
+    assert activity_log.verify().broken is None

@@ -111,7 +111,7 @@ ACTIONS = {
 # Why a shadow read differed that is no mismatch.
 CAUSES = {
     "unfilled": "row not backfilled yet",
-    "mapped": "remapped by a reviewer",
+    "mapped": "mapped to another name",
     "transient": "transient",
     "unstable": "non-deterministic legacy read",
 }

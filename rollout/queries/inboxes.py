@@ -1,17 +1,21 @@
-"""What waits for a person: approvals, second signatures, restores, and phases that stopped."""
+"""What waits for a person: approvals, second signatures, restores, reviews, stopped phases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
-from rollout.journal.environments import configured, homes
+from rollout.journal.environments import configured, homes, is_protected
 from rollout.journal.labels import gate_label
 from rollout.models import (
+    AuditMode,
+    AuditReport,
+    Direction,
+    MappingChange,
     PhaseRun,
     Restore,
     RestoreState,
@@ -22,7 +26,9 @@ from rollout.models import (
 )
 from rollout.permissions import allowed_in
 from rollout.plan import plans
+from rollout.plan.gates import MappingReviewed
 from rollout.plan.registry import UnknownPlan
+from rollout.plan.step import BACKFILL, ENFORCE
 
 # Enough for a page; more of them wait for a meeting, not for a click.
 MAX_OF_A_KIND = 50
@@ -50,7 +56,7 @@ def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it, the oldest first.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
-    themselves. Four queries, whatever there is.
+    themselves. Five queries, whatever there is.
     """
     home, username = homes(), user.get_username()
 
@@ -59,7 +65,12 @@ def waiting_for(user: User) -> list[Waiting]:
             user, permission, home[rollout.environment]
         )
 
-    waiting = [*_signatures(username, may), *_restores(username, may), *_stopped_runs(may)]
+    waiting = [
+        *_signatures(username, may),
+        *_restores(username, may),
+        *_reviews(may),
+        *_stopped_runs(may),
+    ]
     return sorted(waiting, key=lambda item: (_is_for_others(item, username), item.since))
 
 
@@ -120,6 +131,64 @@ def _restores(username: str, may: May) -> list[Waiting]:
         for restore in restores.exclude(actor_name=username)[:MAX_OF_A_KIND]
         if may("restore_snapshot", restore.rollout)
     ]
+
+
+def _reviews(may: May) -> list[Waiting]:
+    """Mappings that the gate before phase 3 waits for, as the newest full audit counted values.
+
+    The gate itself asks the target, which no page's navigation can wait for.
+    """
+    newest = (
+        PhaseRun.objects.filter(
+            phase__in=(BACKFILL, ENFORCE), way__in=(Direction.FORWARD, Direction.BACKWARD)
+        )
+        .order_by("rollout", "-id")
+        .distinct("rollout")
+    )
+    audits = AuditReport.objects.filter(
+        rollout=OuterRef("rollout"), mode=AuditMode.FULL, mapping_values__isnull=False
+    ).order_by("-id")
+    changes = MappingChange.objects.filter(
+        rollout=OuterRef("rollout"), at__gt=OuterRef("audited_at")
+    )
+    runs = (
+        PhaseRun.objects.select_related("rollout")
+        .filter(
+            Q(phase=BACKFILL, way=Direction.FORWARD) | Q(phase=ENFORCE, way=Direction.BACKWARD),
+            pk__in=newest.values("pk"),
+            state=RunState.DONE,
+            rollout__environment__in=configured(),
+        )
+        .annotate(
+            audited_at=Subquery(audits.values("started_at")[:1]),
+            open=Subquery(audits.values(open=F("mapping_values") - F("mapping_reviewed"))[:1]),
+            reviewed_since=Subquery(
+                changes.values("rollout").annotate(total=Sum("decided")).values("total")
+            ),
+        )
+        .filter(open__gt=Coalesce("reviewed_since", 0))
+    )
+    return [
+        Waiting(
+            run.rollout,
+            f"Review the mapping before phase {ENFORCE}",
+            run.actor_name,
+            run.finished_at or run.created_at,
+            f"{reverse('rollout:mappings', args=[run.rollout.plan, run.rollout.environment])}"
+            "?show=open",
+        )
+        for run in runs[:MAX_OF_A_KIND]
+        if may("review_mapping", run.rollout) and _asks_for_a_review(run.rollout)
+    ]
+
+
+def _asks_for_a_review(rollout: Rollout) -> bool:
+    try:
+        plan = plans.get(rollout.plan)
+    except UnknownPlan:
+        return False
+    gates = plan.gates_of(ENFORCE, protected=is_protected(rollout.environment))
+    return any(isinstance(gate, MappingReviewed) for gate in gates)
 
 
 def _stopped_runs(may: May) -> list[Waiting]:

@@ -108,3 +108,29 @@ def test_a_request_shows_its_comment_and_comes_last_where_it_is_for_others(
     assert f"To {name}" in text
     SignOff.objects.filter(actor_name="grace").update(reminded_at=timezone.now())
     assert "Reminder sent" in text_of(lead, INBOX)
+
+
+def test_a_mapping_waits_for_its_review_between_phases_2_and_3(
+    rollout: Rollout, engineer: Client, viewer: Client
+) -> None:
+    waits = f'<a href="{PAGE}mappings/?show=open">Review the mapping before phase 3</a>'
+    ran(rollout, 2)
+    assert waits not in text_of(engineer, INBOX), "nobody counted its values"
+    audit = journal.audited(rollout, mapping_values=62, mapping_reviewed=2)
+    assert waits in text_of(engineer, INBOX)
+    assert waits not in text_of(viewer, INBOX)
+    journal.reviewed(rollout, at=audit.started_at - timedelta(hours=1), decided=60)
+    assert waits in text_of(engineer, INBOX), "the audit has counted those"
+    now = timezone.now() + timedelta(minutes=1)
+    journal.reviewed(rollout, at=now, decided=59)
+    assert waits in text_of(engineer, INBOX)
+    journal.reviewed(rollout, at=now, decided=1)
+    assert waits not in text_of(engineer, INBOX)
+    journal.audited(rollout, mapping_values=63, mapping_reviewed=62, started_at=now)
+    ran(rollout, 3)
+    assert waits not in text_of(engineer, INBOX), "phase 3 is done"
+    ran(rollout, 3, way="backward")
+    journal.reviewed(rollout, at=now, decided=0)
+    assert waits in text_of(engineer, INBOX)
+    ran(rollout, 2, way="backward")
+    assert waits not in text_of(engineer, INBOX)

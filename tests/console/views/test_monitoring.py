@@ -235,7 +235,7 @@ def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout:
     noted(rollout, "shadow read differs", data={"report": 77})
     page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
     assert "/audits/77/" in page
-    assert "6 remapped by a reviewer" in page
+    assert "6 mapped to another name" in page
     assert "&lt;b&gt;timeout" in page
     assert "Set</button>" not in page
     lead = browser_of("lead")

@@ -176,3 +176,19 @@ def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
         assert (notice in text) == is_told
         assert ("Warning</span>" in text) == is_told
         assert ('href="/rollout/log/?event=clock+jumped"' in text) == is_told
+
+
+def test_health_offers_those_who_may_the_rollback_beside_a_breach(
+    rollout: Rollout, viewer: Client, lead: Client
+) -> None:
+    journal.processes_run()
+    for phase in range(3):
+        ran(rollout, phase)
+    offer = f'<a href="{PAGE}phases/2/roll-back/">Roll back phase 2…</a></p>'
+    assert offer not in text_of(lead, PAGE)
+    rule = acting(rollout, "slow", "pause", "broken")
+    assert offer in text_of(lead, PAGE)
+    assert offer not in text_of(viewer, PAGE)
+    rule.acting, rule.verdict = False, "kept"
+    rule.save()
+    assert offer not in text_of(lead, PAGE)
