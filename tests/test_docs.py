@@ -275,6 +275,17 @@ def test_the_readme_states_the_costs_that_the_page_of_the_backfill_measured() ->
     ) in readme
 
 
+def test_the_triage_of_the_runbook_leads_to_every_entry() -> None:
+    runbook = Document(ROOT / "docs/runbook.md")
+    table = [
+        line
+        for line in runbook.text.splitlines()
+        if re.match(r"\| .* \| (now|today|nothing) ", line)
+    ]
+    linked = set(re.findall(r"\(#([\w-]+)\)", "".join(table)))
+    assert linked == runbook.anchors - {"runbook", "triage-in-60-seconds"}
+
+
 def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_asked() -> None:
     rows = re.findall(r"^\| `(\w+)[^|]*\|[^|]+\| (\w+) \| ([\w ]+) \|$", text_of("gates"), re.M)
     kinds = [kind for kind in vars(plan_gates).values() if isinstance(kind, type)]
