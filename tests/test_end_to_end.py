@@ -316,7 +316,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
             take_snapshot(lead)
             approve(lead, phase)
             own = lead.get(f"{HERE}/phases/{phase}/start/").text
-            assert "Approved by lead. Another lead, signed in by name, must start the phase." in own
+            assert "Approved by lead. Another lead, logged in by name, must start the phase." in own
             approve(second_lead, phase)
         start(lead, phase)
         assert lead.get(f"{HERE}/phases/{phase}/").status == 200

@@ -60,7 +60,7 @@ def test_five_wrong_passwords_lock_the_name_out_from_that_address_alone(ada: Cli
     assert answers == [200, 200, 200, 200, 429]
     right = log_in(thief, PASSWORD, "198.51.100.7")
     assert right.status_code == 429
-    assert b"Too many failed sign-ins" in right.content
+    assert b"Too many failed logins" in right.content
     assert log_in(Client(), PASSWORD, "203.0.113.5").status_code == 302
 
 

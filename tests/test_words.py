@@ -39,6 +39,7 @@ BANNED = {
     r"\b(?:is|are) to be\b": "must be, should be",
     r"\bwhoever\b": "name the person",
     r"\bhence\b": "so",
+    r"\b[Ss]ign(?:ed)?[- ](?:in|out)s?\b": "log in, logged in, login, as the button says",
     r"\bTogether\b": "Total",
     r"\bno rule holds\b": "no guardrail blocks the next phase",
     r"\bso (?:long|many|young|much) (?:is|are|may|a|after)\b": "at most N, for N seconds",

@@ -158,12 +158,17 @@ def gates_ahead(status: RolloutStatus) -> list[str]:
 
 
 def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
-    """How long a phase takes forward, as it was rehearsed, else by its plan's estimate."""
+    """How long a phase takes as it was rehearsed, else forward by its plan's estimate.
+
+    Of a rollback that runs, how long that takes; empty where it was not rehearsed.
+    """
+    is_back = phase.way == Direction.BACKWARD and phase.state != PENDING
     times = getattr(status, "rehearsed", None)
-    seconds = times.of(phase.number, Direction.FORWARD) if times is not None else None
+    way = Direction.BACKWARD if is_back else Direction.FORWARD
+    seconds = times.of(phase.number, way) if times is not None else None
     if times is not None and seconds is not None:
         return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}"
-    return f"estimated {duration(phase.estimate)}"
+    return "" if is_back else f"estimated {duration(phase.estimate)}"
 
 
 def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:

@@ -28,7 +28,7 @@ def approved(gate: Approved, evidence: Evidence) -> GateResult:
     if valid and evidence.starter is not None:
         return pending(
             "wait",
-            f"Approved by {valid[0].actor_name}. Another lead, signed in by name, must start the "
+            f"Approved by {valid[0].actor_name}. Another lead, logged in by name, must start the "
             "phase.",
         )
     requests = evidence.sign_offs(SignOffKind.REQUEST)

@@ -73,7 +73,13 @@ class PhaseStatus:
 
     @property
     def gates_in_the_way(self) -> list[GateStatus]:
-        return [gate for gate in self.gates if gate.shown not in ("pass", "overridden")]
+        """What failed comes before what waits for a person or a clock."""
+        blocking = (gate for gate in self.gates if not gate.lets_through)
+        return sorted(blocking, key=lambda gate: gate.shown == "pending")
+
+    @property
+    def waiting_gates(self) -> list[GateStatus]:
+        return [gate for gate in self.gates_in_the_way if gate.shown == "pending"]
 
     @property
     def failed_gates(self) -> list[GateStatus]:

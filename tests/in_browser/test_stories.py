@@ -323,19 +323,27 @@ def test_who_learns_of_a_change_has_the_rest_of_the_page_follow(
     site: Site, database: Database
 ) -> None:
     run = journal.ran(journal.the_rollout(), 2, "queued")
+
+    def changes(visitor: Visitor, state: str, *, seen_by: str) -> None:
+        """Neither part would ask by itself for hours; one of them is made to."""
+        for part in ("rollout-now", "live"):
+            visitor.page.evaluate(f"document.getElementById('{part}').dataset.live = 9999")
+        ask_again(visitor)
+        visitor.page.wait_for_load_state("networkidle")
+        PhaseRun.objects.filter(pk=run.pk).update(state=state)
+        visitor.page.evaluate(f"htmx.trigger('#{seen_by}', 'refresh')")
+
     with site.visitor("lead") as lead:
         lead.open(f"{PAGE}phases/2/")
-        # The header would not ask by itself for hours.
-        lead.page.evaluate("document.getElementById('rollout-now').dataset.live = 9999")
-        ask_again(lead)
         lead.page.evaluate(
             "document.getElementById('content').insertAdjacentHTML('afterbegin',"
             """ '<ul class="messages"><li class="notice tone-good">Phase 2 queued.</li></ul>')"""
         )
-        PhaseRun.objects.filter(pk=run.pk).update(state="paused")
-        lead.page.evaluate("htmx.trigger('#live', 'refresh')")
+        changes(lead, "paused", seen_by="live")
         lead.page.locator("#rollout-now").get_by_text("Paused").wait_for()
         lead.page.get_by_text("Phase 2 queued.").wait_for(state="detached")
+        changes(lead, "failed", seen_by="rollout-now")
+        lead.page.get_by_role("heading", name="Failed before step 1").wait_for()
         assert not lead.problems
     run.delete()
 

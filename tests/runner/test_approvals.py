@@ -43,7 +43,7 @@ class TestApprovals:
     def test_another_lead_starts_what_one_approved(self, signed: Rollout, known: Known) -> None:
         approval = approve(signed, known, "grace")
         assert (
-            "Approved by grace. Another lead, signed in by name, must start the phase."
+            "Approved by grace. Another lead, logged in by name, must start the phase."
             in refusal(signed, rollouts.person("grace"))
         )
         run = start(signed, "ada")
@@ -58,7 +58,7 @@ class TestApprovals:
         with pytest.raises(Refused, match="Only a named user may approve a phase"):
             runner.approve(signed, PHASE, seen=digest(known), actor=ADA)
         approve(signed, known, "grace")
-        assert "signed in by name" in refusal(signed, ADA)
+        assert "logged in by name" in refusal(signed, ADA)
 
     def test_pressed_twice_it_is_one_approval(self, signed: Rollout, known: Known) -> None:
         assert approve(signed, known, "grace") == approve(signed, known, "grace")

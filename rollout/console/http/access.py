@@ -177,6 +177,6 @@ def _refusal(user: User, permission: str, environment: str) -> str:
     roles = [role for role, codenames in PERMISSIONS.items() if permission in codenames]
     where = f" in {environment}" if environment in homes() else ""
     return (
-        f"Requires the {' or '.join(roles)} role{where}. You are signed in as "
+        f"Requires the {' or '.join(roles)} role{where}. You are logged in as "
         f"{user.get_username()}. Ask an administrator for access."
     )

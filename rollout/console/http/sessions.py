@@ -69,7 +69,7 @@ class SessionLimits:
         session, now = request.session, time.time()
         idle = now - session.get(SEEN, now)
         if idle > _seconds("IDLE_MINUTES", 60):
-            why = "You were signed out after a period of inactivity."
+            why = "You were logged out after a period of inactivity."
         elif not _is_within(_seconds("HOURS", 3600), session.get(LOGGED_IN, now)):
             why = "Your session expired."
         else:
@@ -79,7 +79,7 @@ class SessionLimits:
                 session[SEEN] = now
             return
         logout(request)
-        messages.info(request, f"{why} Sign in again to continue.")
+        messages.info(request, f"{why} Log in again to continue.")
 
 
 Condition = Callable[[HttpRequest, dict[str, Any]], bool]

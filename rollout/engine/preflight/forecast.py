@@ -4,10 +4,13 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import ClassVar
 
 import psycopg
 from psycopg import sql
 
+from rollout.engine.ddl import MAX_LOCK_TIMEOUT_SECONDS
 from rollout.engine.preflight.item import oids_of, one_row, rows
 from rollout.engine.target import APPLICATION_NAME, Connection, fetch_bool
 from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
@@ -86,6 +89,9 @@ class LockForecast:
     rehearsed_below_ms: float | None = None
     """It was held in a rehearsal, for so short a time that nobody saw it."""
     rehearsed_rows: int | None = None
+
+    longest_wait: ClassVar = timedelta(seconds=MAX_LOCK_TIMEOUT_SECONDS)
+    """For the lock, in one attempt."""
 
     @property
     def blocks(self) -> str:

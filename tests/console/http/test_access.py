@@ -346,7 +346,7 @@ def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer
     assert response.status_code == 403
     text = response.content.decode()
     assert "Requires the engineer or lead role in production." in text
-    assert "You are signed in as viewer" in text
+    assert "You are logged in as viewer" in text
 
 
 def test_a_user_without_any_role_sees_nothing(rollout: Rollout, client: Client) -> None:

@@ -101,7 +101,7 @@ def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
     before_phase_3: Rollout, lead: Client, second_lead: Client
 ) -> None:
     lead.post(APPROVAL, {"seen": digest()})
-    assert "Approved by lead. Another lead, signed in by name, must start the phase." in text_of(
+    assert "Approved by lead. Another lead, logged in by name, must start the phase." in text_of(
         lead, START
     )
     assert "Approved by lead at" in text_of(second_lead, START)

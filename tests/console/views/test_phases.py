@@ -60,6 +60,11 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_told(
     for page in pages[:2]:
         assert f"4 s in rehearsal {rehearsal.pk})" in text_of(lead, page), page
     assert "Estimated duration, not rehearsed" not in text_of(lead, pages[2])
+    ran(rollout, 1, "running", way="backward")
+    assert re.search(
+        rf"4(\.\d)? s <span class=.muted.>\(4 s in rehearsal {rehearsal.pk}\)", text_of(lead, PAGE)
+    )
+    rollout.runs.first().delete()  # type: ignore[union-attr]
     # Whose time it is that stands after the buttons.
     assert "Rolling back phase 1: 4 s in <a" in text_of(lead, pages[1])
 
@@ -216,6 +221,8 @@ def test_the_form_of_a_start_stands_before_everything_that_is_read_on_demand(
         for later in ('id="preflight"', 'id="later"', 'id="schema-changes"', 'id="runs"'):
             assert button < text.index(later), (phase, later)
         ran(rollout, phase)
+        back = text_of(lead, f"{PAGE}phases/{phase}/roll-back/")
+        assert back.index("in production</button>") < back.index('id="preflight"'), phase
 
 
 def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:

@@ -16,7 +16,7 @@ def test_the_page_that_asks_before_a_start_has_the_preflight_come_after_it(
     address = f"{PAGE}phases/1/preflight/"
     assert f'hx-get="{address}" hx-trigger="load"' in text
     assert f'href="{address}"' in text
-    assert text.index('id="preflight"') < text.index("Start phase 1 in production")
+    assert text.index("Start phase 1 in production") < text.index('id="preflight"')
     assert "Lock forecast" not in text
 
 
@@ -48,6 +48,7 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
     assert closed
     assert "<strong>ACCESS EXCLUSIVE</strong> on <code>properties</code>" in summary
     assert "blocks reads and writes, held for" in summary
+    assert "; waits ≤ 2 s" in summary
     assert "<table" not in summary
     assert "<code>add-property-columns</code>" in every
 

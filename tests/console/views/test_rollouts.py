@@ -278,7 +278,10 @@ def test_what_waits_for_a_person_or_a_clock_is_told_from_what_failed(rollout: Ro
 
     assert heading(refusal="") == "Ready to start"
     assert heading(soak) == "Waiting for: Soak"
-    assert heading(soak, drift) == "Blocked: 1 gate"
+    assert heading(drift) == "Blocked: 1 gate"
+    assert heading(soak, drift) == "Blocked: 1 gate, 1 waiting"
+    phase = replace(status.phases[0], gates=[soak, drift])
+    assert phase.gates_in_the_way == [drift, soak], "what failed comes first"
     listed = render_to_string("rollout/parts/gate_list.html", {"gates": [soak], "label": "Gates"})
     assert "Pending" in listed
     assert '<progress value="0.2500" max="1"' in listed
