@@ -8,11 +8,15 @@ from django.http import Http404
 
 from rollout.engine import mapping
 from rollout.engine.mapping import NewText, ReviewCounts
-from rollout.engine.target import reason_of
+from rollout.engine.target import Connection, reason_of
 from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
+from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
+
+# A page waits no longer for what it says of a lookup.
+SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,28 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
     last: dict[tuple[str, str], MappingChange] = {}
     for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
         last[change.table, change.legacy_column] = change
-    states = []
-    for lookup in plans.get(rollout.plan).lookups:
-        changed = last.get((lookup.table.label, lookup.legacy))
-        try:
-            progress = review_progress_of(rollout, lookup)
-            kept = 0 if progress[0] else _kept(rollout, lookup)
-            states.append(LookupState(lookup, changed, *progress, kept=kept))
-        except psycopg.Error as problem:
-            states.append(LookupState(lookup, changed, error=reason_of(problem)))
-    return states
+    plan = plans.get(rollout.plan)
+
+    def changed(lookup: Lookup) -> MappingChange | None:
+        return last.get((lookup.table.label, lookup.legacy))
+
+    try:
+        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+            return [_state_of(connection, plan, lookup, changed(lookup)) for lookup in plan.lookups]
+    except psycopg.Error as problem:
+        error = reason_of(problem)
+        return [LookupState(lookup, changed(lookup), error=error) for lookup in plan.lookups]
 
 
-def _kept(rollout: Rollout, lookup: Lookup) -> int:
-    with target_of(rollout.environment).connect_briefly(5) as connection:
-        return mapping.decisions_kept(connection, plans.get(rollout.plan), lookup)
+def _state_of(
+    connection: Connection, plan: Plan, lookup: Lookup, changed: MappingChange | None
+) -> LookupState:
+    try:
+        progress = review_progress_of(connection, plan, lookup)
+        kept = 0 if progress[0] else mapping.decisions_kept(connection, plan, lookup)
+    except psycopg.Error as problem:
+        return LookupState(lookup, changed, error=reason_of(problem))
+    return LookupState(lookup, changed, *progress, kept=kept)
 
 
 def first_open(states: Sequence[LookupState]) -> Lookup | None:
@@ -65,10 +76,8 @@ def first_open(states: Sequence[LookupState]) -> Lookup | None:
 
 
 def review_progress_of(
-    rollout: Rollout, lookup: Lookup
+    connection: Connection, plan: Plan, lookup: Lookup
 ) -> tuple[ReviewCounts | None, int, list[NewText]]:
-    plan = plans.get(rollout.plan)
-    with target_of(rollout.environment).connect_briefly(5) as connection:
-        counts = mapping.review_counts_of(connection, plan, lookup)
-        new_texts = mapping.new_texts(connection, plan, lookup)
+    counts = mapping.review_counts_of(connection, plan, lookup)
+    new_texts = mapping.new_texts(connection, plan, lookup)
     return counts, *(new_texts or (0, []))

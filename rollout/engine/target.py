@@ -214,9 +214,7 @@ class Target:
     def connect_briefly(self, seconds: int = 3) -> Iterator[Connection]:
         """The same for a page: no statement takes longer than that. Raises TargetAway."""
         with self._connected({}) as connection:
-            connection.execute(
-                sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{seconds}s"))
-            )
+            limit(connection, seconds)
             yield connection
 
     def _connected(self, options: Mapping[str, Any]) -> Connection:
@@ -256,6 +254,11 @@ class Target:
             for name, value in self.parameters.items()
             if CONNECTION_OPTIONS[name]
         }
+
+
+def limit(connection: Connection, seconds: int) -> None:
+    """Let no statement from here on take longer than that."""
+    connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{seconds}s")))
 
 
 def settle(connection: Connection) -> None:

@@ -18,6 +18,7 @@ from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.console.lists.pages import page_of_texts
 from rollout.console.lookup_states import (
+    SECONDS,
     first_open,
     lookup_or_404,
     lookup_states,
@@ -41,9 +42,10 @@ from rollout.console.mapping_forms import (
 )
 from rollout.console.views.runs import perform
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
-from rollout.engine.target import reason_of
+from rollout.engine.target import Connection, limit, reason_of
 from rollout.journal.environments import target_of
 from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
+from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
 from rollout.queries.look_alikes import look_alikes
@@ -85,16 +87,21 @@ def new_values(
     if not request.htmx:
         # Somebody followed the address of a part of the page.
         return redirect(f"{_all_values(rollout, lookup)}?show=new")
-    return render(request, "rollout/mapping_new.html", _new_page(rollout, lookup))
-
-
-def _new_page(rollout: Rollout, lookup: Lookup) -> dict[str, object]:
     page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
     try:
-        _, page["new"], page["newest"] = review_progress_of(rollout, lookup)
+        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+            page |= _new_of(connection, rollout, lookup)
     except psycopg.Error as error:
         page["new_error"] = reason_of(error)
-    return page
+    return render(request, "rollout/mapping_new.html", page)
+
+
+def _new_of(connection: Connection, rollout: Rollout, lookup: Lookup) -> dict[str, object]:
+    try:
+        _, new, newest = review_progress_of(connection, plans.get(rollout.plan), lookup)
+    except psycopg.Error as error:
+        return {"new_error": reason_of(error)}
+    return {"new": new, "newest": newest}
 
 
 @may("view_rollout")
@@ -311,10 +318,13 @@ def _review_page(
         "history": history,
         "undo": _undo(history[0]) if history else "",
         "largest_file": mapping_csv.MAX_BYTES,
-        **_new_page(rollout, lookup),
+        "live": SLOW,
     }
     try:
-        review, counts = _reviewed(rollout, lookup)
+        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+            page |= _new_of(connection, rollout, lookup)
+            limit(connection, REVIEW_SECONDS)
+            review, counts = reviewed(connection, rollout, lookup)
     except psycopg.Error as error:
         page["error"] = reason_of(error)
         return render(request, "rollout/mapping.html", page, status=503)

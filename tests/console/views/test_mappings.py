@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -40,6 +41,24 @@ def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) ->
         assert shown in text
     reviewed(rollout)
     assert "grace" in fragment_of(viewer, LIST)
+
+
+@pytest.mark.usefixtures("shared_parts")
+@pytest.mark.parametrize("page", [LIST, TYPES])
+def test_a_page_connects_to_the_database_once_however_many_lookups_there_are(
+    filled: Rollout, reviewer: Client, page: str
+) -> None:
+    text_of(reviewer, page)  # What the header counts is kept.
+    connected, connect = [], psycopg.connect
+
+    def counting(**parameters: Any) -> psycopg.Connection[Any]:
+        connected.append(parameters["dbname"])
+        return connect(**parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg, "connect", counting)
+        text_of(reviewer, page)
+    assert len(connected) == 1
 
 
 def test_decisions_without_a_mapping_are_said_to_be_kept(
