@@ -1,12 +1,15 @@
 """The database's own statistics, as the monitoring page shows them: now, before, and over time."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Case, JSONField, Q, When
+from django.db.models import Case, JSONField, Q, TextField, When
+from django.db.models.functions import Cast
 
 from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.formats import byte_size, duration, figure, number
@@ -25,14 +28,23 @@ STATEMENT_WINDOW = timedelta(hours=1)
 RATE_WINDOW = timedelta(minutes=1)
 
 
-class Sample(NamedTuple):
-    """A ``DatabaseSample`` without what a model instance costs: a page reads hundreds."""
+@dataclass(frozen=True)
+class Sample:
+    """A ``DatabaseSample``. A page reads hundreds, and looks into those that it draws."""
 
     at: datetime
-    server: dict[str, Any]
-    tables: dict[str, Any]
+    server_json: str
+    tables_json: str
     executed: list[dict[str, Any]] | None
     """The statements; None of those that are older than STATEMENT_WINDOW."""
+
+    @cached_property
+    def server(self) -> dict[str, Any]:
+        return dict(json.loads(self.server_json))
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        return dict(json.loads(self.tables_json))
 
 
 @dataclass(frozen=True)
@@ -130,10 +142,12 @@ def database_card(
         .annotate(
             executed=Case(
                 When(at__gt=until - STATEMENT_WINDOW, then="statements"), output_field=JSONField()
-            )
+            ),
+            server_json=Cast("server", TextField()),
+            tables_json=Cast("tables", TextField()),
         )
         .order_by("-at")
-        .values_list("at", "server", "tables", "executed")[:MAX_SAMPLES]
+        .values_list("at", "server_json", "tables_json", "executed")[:MAX_SAMPLES]
     )
     sampled = [Sample(*row) for row in newest_first][::-1]
     samples = [sample for sample in sampled if sample.at > since]

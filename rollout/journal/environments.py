@@ -62,14 +62,16 @@ def _configured() -> dict[str, str | dict[str, Any]]:
 
 def made_for(plan: str) -> list[str]:
     """The environments made for a plan that are there now, but for those of rehearsals."""
-    return [made.name for made in _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)]
+    made = _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)
+    return list(made.values_list("name", flat=True))
 
 
 def made_by_plan() -> dict[str, list[str]]:
     """The same for every plan."""
     names: dict[str, list[str]] = {}
-    for made in _there().filter(purpose=Environment.Purpose.STAGING):
-        names.setdefault(made.plan, []).append(made.name)
+    made = _there().filter(purpose=Environment.Purpose.STAGING)
+    for plan, name in made.values_list("plan", "name"):
+        names.setdefault(plan, []).append(name)
     return names
 
 

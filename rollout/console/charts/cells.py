@@ -6,7 +6,7 @@ from functools import lru_cache
 from html import escape
 
 from django.http import QueryDict
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from rollout.console.characters import marked
@@ -18,7 +18,7 @@ from rollout.console.formats import figure, number, times_of_day, zone
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
-_NO_END = mark_safe('<span class="muted">–</span>')
+_NO_END = '<span class="muted">–</span>'
 _ROW = '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td></tr>'
 _COLUMN = '<rect x="{}%" width="{}%" height="100%"><title>{}</title></rect>'
 _CELLS = '</td><td class="number">'
@@ -146,29 +146,31 @@ def columns(plot: Plot) -> SafeString:
 
 def stretches(marks: Iterable[Mark]) -> SafeString:
     """What lasted, over the whole height of a plot: made once for all plots of a page."""
-    return format_html_join(
-        "",
-        '<g><title>{}</title><rect class="mark {}" x="{}" y="0" width="{}" height="100%"/></g>',
-        ((m.label, m.kind, m.band.x, m.band.width) for m in marks if not m.is_moment),
+    return _joined(
+        f'<g><title>{escape(m.label)}</title><rect class="mark {m.kind}" '
+        f'x="{m.band.x}" y="0" width="{m.band.width}" height="100%"/></g>'
+        for m in marks
+        if not m.is_moment
     )
 
 
 def moments(marks: Iterable[Mark]) -> SafeString:
     """What happened, as lines from the top of a plot to its bottom."""
-    return format_html_join(
-        "",
-        '<g><title>{}</title><line class="moment {}" x1="{}" x2="{}" y1="0" y2="100%"/></g>',
-        ((m.label, m.kind, m.band.x, m.band.x) for m in marks if m.is_moment),
+    return _joined(
+        f'<g><title>{escape(m.label)}</title><line class="moment {m.kind}" '
+        f'x1="{m.band.x}" x2="{m.band.x}" y1="0" y2="100%"/></g>'
+        for m in marks
+        if m.is_moment
     )
 
 
 def in_lane(marks: Iterable[Mark]) -> SafeString:
     """The marks of one kind in a row of their own: stretches, and signs of what was a moment."""
     here, text = zone(), times_of_day()
-    return format_html_join(
-        "",
-        "<g><title>{}, {} {}</title>{}</g>",
-        ((m.label, text(m.began), here, _sign(m) if m.sign else _bar(m)) for m in marks),
+    return _joined(
+        f"<g><title>{escape(m.label)}, {text(m.began)} {here}</title>"
+        f"{_sign(m) if m.sign else _bar(m)}</g>"
+        for m in marks
     )
 
 
@@ -178,32 +180,28 @@ def in_words(marks: Iterable[Mark]) -> str:
     return "; ".join(f"{mark.label}, {text(mark.began)}" for mark in marks)
 
 
-def _sign(mark: Mark) -> SafeString:
-    return format_html(
-        '<svg class="sign {}" x="{}" y="50%" width="1" height="1" overflow="visible">'
-        '<use href="#icon-{}" x="-8" y="-8" width="16" height="16"/></svg>',
-        mark.kind,
-        mark.band.x,
-        mark.sign,
+def _sign(mark: Mark) -> str:
+    return (
+        f'<svg class="sign {mark.kind}" x="{mark.band.x}" y="50%" width="1" height="1" '
+        f'overflow="visible"><use href="#icon-{mark.sign}" x="-8" y="-8" width="16" height="16"/>'
+        "</svg>"
     )
 
 
-def _bar(mark: Mark) -> SafeString:
-    return format_html(
-        '<rect class="mark solid {}" x="{}" y="3" width="{}" height="16" rx="3"/>',
-        mark.kind,
-        mark.band.x,
-        mark.band.width,
+def _bar(mark: Mark) -> str:
+    return (
+        f'<rect class="mark solid {mark.kind}" x="{mark.band.x}" y="3" '
+        f'width="{mark.band.width}" height="16" rx="3"/>'
     )
 
 
 def rows_of_marks(marks: Iterable[Mark]) -> SafeString:
     """The rows of the table of what the rollout did."""
     text = times_of_day()
-    return format_html_join(
-        "",
-        '<tr><th scope="row">{}</th><td class="nowrap">{}</td><td class="nowrap">{}</td></tr>',
-        ((m.label, text(m.began), _until(m, text)) for m in marks),
+    return _joined(
+        f'<tr><th scope="row">{escape(m.label)}</th><td class="nowrap">{text(m.began)}</td>'
+        f'<td class="nowrap">{_until(m, text)}</td></tr>'
+        for m in marks
     )
 
 
