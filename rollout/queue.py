@@ -18,6 +18,8 @@ from rollout.plan.errors import RolloutError
 FRESH_FOR = timedelta(hours=1)
 # Clocks of several machines differ, and a task that is stopped at its timeout takes a moment.
 MARGIN = timedelta(hours=1)
+# Where the messages are, if they are in the journal's database.
+TABLE = "django_q_ormq"
 
 
 class BrokerUnreachable(RolloutError):

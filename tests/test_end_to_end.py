@@ -352,8 +352,10 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
         "lanes",
         "losses",
         "modes",
+        "paces",
         "quarantine",
         "samples",
+        "throttles",
     ]
     assert not rollouts.ask(
         "SELECT count(*) FROM pg_proc WHERE pronamespace = 'rollout'::regnamespace"

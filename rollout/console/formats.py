@@ -278,7 +278,7 @@ def moment(text: str) -> datetime | None:
 def waiting(reason: str) -> str:
     """What work waits for, as a sentence: an event, a health signal, or a throttle."""
     text = reason.removesuffix(".")
-    if text.startswith("throttled: "):
+    if text.startswith("throttled "):
         return f"T{text[1:]}."
     return f"Paused: {text}." if is_held(reason) else f"Waiting for {text}."
 

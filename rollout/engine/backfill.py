@@ -117,8 +117,10 @@ class Worker:
                     break
                 conflicts = 0
                 worked = self.clock() - started
-                sampler.add(counts.read, counts.updated + counts.rewritten, worked)
-                self.pace.after_batch(worked, self.control, keep)
+                sampler.add(counts.read, counts.written, worked)
+                # Each computed row is written in a subtransaction.
+                writes = 1 + (counts.written if isinstance(self.action, Compute) else 0)
+                self.pace.after_batch(worked, self.control, keep, writes=writes)
         finally:
             if not self.connection.closed:
                 sampler.flush()

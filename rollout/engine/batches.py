@@ -43,6 +43,10 @@ class Counts:
     quarantined: int = 0
     refused: int = 0
 
+    @property
+    def written(self) -> int:
+        return self.updated + self.rewritten
+
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
             read=self.read + other.read,

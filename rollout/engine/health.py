@@ -1,7 +1,7 @@
 """Signs that the database suffers or is about to, each with its reason and number.
 
-``throttle`` slows the backfill down, ``stop`` holds it until the signal clears, ``unknown`` says
-what could not be read and holds nothing.
+``throttle`` slows the backfill down (``rollout.engine.throttles``), ``stop`` holds it until the
+signal clears, ``unknown`` says what could not be read and holds nothing.
 """
 
 from collections.abc import Callable
@@ -31,16 +31,20 @@ _RIGHT = "Grant pg_read_all_stats to the rollout's role."
 
 @dataclass(frozen=True)
 class Signal:
-    """One sign: what it says, why, and the number that it was read from."""
+    """One sign: what it says, why, the number that it was read from, and the bound above which it
+    throttles; None where it has none.
+    """
 
     name: str
     status: Status
     reason: str
     value: float | None = None
+    bound: float | None = None
 
 
 _REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled)
-_Said = tuple[Status, str, float | None]
+# Status, reason, value and bound.
+_Said = tuple[Status, str, float | None, float | None]
 
 
 def read_signals(connection: Connection, table: Table) -> list[Signal]:
@@ -72,15 +76,22 @@ def _hides(condition: str) -> sql.Composed:
 def _old_transaction(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
-        if row["pid"] is None or row["seconds"] < MAX_TRANSACTION_SECONDS:
+        bound = float(MAX_TRANSACTION_SECONDS)
+        if row["pid"] is None or row["seconds"] < bound:
             if row["hidden"]:
-                return "unknown", f"Transactions of other roles are not visible. {_RIGHT}", None
-            return "ok", "No long-running transactions.", float(row["seconds"] or 0)
+                return (
+                    "unknown",
+                    f"Transactions of other roles are not visible. {_RIGHT}",
+                    None,
+                    bound,
+                )
+            return "ok", "No long-running transactions.", float(row["seconds"] or 0), bound
         return (
             "throttle",
             "PID {pid} ({application}, {state}) has a transaction open for {seconds:,.0f} s, "
             "which blocks the cleanup of old row versions: {query}".format(**row),
             float(row["seconds"]),
+            bound,
         )
 
     query = sql.SQL(
@@ -105,8 +116,9 @@ def _lock_waits(table: Table) -> Query[_Said]:
                 "throttle",
                 f"{waiting:.0f} sessions waiting for locks on {table.label}.",
                 waiting,
+                0.0,
             )
-        return "ok", f"No sessions waiting for locks on {table.label}.", 0.0
+        return "ok", f"No sessions waiting for locks on {table.label}.", 0.0, 0.0
 
     query = sql.SQL(
         "SELECT count(DISTINCT w.pid) AS waiting FROM pg_locks w WHERE NOT w.granted"
@@ -121,15 +133,15 @@ def _lock_waits(table: Table) -> Query[_Said]:
 def _replication(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         if not rows:
-            return "ok", "No replicas.", 0.0
+            return "ok", "No replicas.", 0.0, None
         (row,) = rows
         if row["lag"] is None and row["state"] is None:
-            return "unknown", f"Replication lag is not visible to this role. {_RIGHT}", None
+            return "unknown", f"Replication lag is not visible to this role. {_RIGHT}", None, None
         # A replica that has caught up while nothing is written reports no lag.
         lag = float(row["lag"] or 0)
         if lag > MAX_LAG_SECONDS:
-            return "throttle", f"Replica {row['name']} lags {lag:,.1f} s.", lag
-        return "ok", f"Maximum replica lag: {lag:,.1f} s.", lag
+            return "throttle", f"Replica {row['name']} lags {lag:,.1f} s.", lag, MAX_LAG_SECONDS
+        return "ok", f"Maximum replica lag: {lag:,.1f} s.", lag, MAX_LAG_SECONDS
 
     query = sql.SQL(
         "SELECT extract(epoch FROM replay_lag)::float AS lag, application_name AS name, state"
@@ -141,18 +153,16 @@ def _replication(table: Table) -> Query[_Said]:
 def _wal(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         (row,) = rows
-        retained = float(row["retained"])
+        retained, bound = float(row["retained"]), float(MAX_RETAINED_BYTES)
         if row["losing"]:
-            return "stop", f"Replication slot {row['losing']} is losing WAL.", retained
+            return "stop", f"Replication slot {row['losing']} is losing WAL.", retained, bound
         if row["failing"]:
-            return "throttle", f"WAL archiving is failing (last file {row['file']}).", retained
-        if retained > MAX_RETAINED_BYTES:
-            return (
-                "throttle",
-                f"A replication slot retains {retained / 1024**3:,.1f} GiB of WAL.",
-                retained,
-            )
-        return "ok", "WAL archiving OK; replication slots retain little WAL.", retained
+            reason = f"WAL archiving is failing (last file {row['file']})."
+            return "throttle", reason, retained, bound
+        if retained > bound:
+            reason = f"A replication slot retains {retained / 1024**3:,.1f} GiB of WAL."
+            return "throttle", reason, retained, bound
+        return "ok", "WAL archiving OK; replication slots retain little WAL.", retained, bound
 
     query = sql.SQL(
         "SELECT current_setting('archive_mode') <> 'off'"
@@ -176,10 +186,11 @@ def _wraparound_vacuum(table: Table) -> Query[_Said]:
                 "throttle",
                 f"Anti-wraparound vacuum (PID {row['pid']}) is running on {table.label}.",
                 1.0,
+                0.0,
             )
         if row["hidden"]:
-            return "unknown", f"Autovacuum activity is not visible. {_RIGHT}", None
-        return "ok", f"No anti-wraparound vacuum on {table.label}.", 0.0
+            return "unknown", f"Autovacuum activity is not visible. {_RIGHT}", None, 0.0
+        return "ok", f"No anti-wraparound vacuum on {table.label}.", 0.0, 0.0
 
     query = sql.SQL(
         "SELECT (SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid"
@@ -193,10 +204,11 @@ def _transaction_ids(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         age = float(rows[0]["age"])
         if age > HARD_XID_AGE:
-            return "stop", f"Transaction ID age {age:,.0f}: vacuum now.", age
+            return "stop", f"Transaction ID age {age:,.0f}: vacuum now.", age, MAX_XID_AGE
         if age > MAX_XID_AGE:
-            return "throttle", f"Transaction ID age {age:,.0f}: vacuum is not keeping up.", age
-        return "ok", f"Oldest transaction ID age: {age:,.0f}.", age
+            reason = f"Transaction ID age {age:,.0f}: vacuum is not keeping up."
+            return "throttle", reason, age, MAX_XID_AGE
+        return "ok", f"Oldest transaction ID age: {age:,.0f}.", age, MAX_XID_AGE
 
     query = sql.SQL("SELECT max(age(datfrozenxid)) AS age FROM pg_database WHERE datallowconn")
     return Query(query, read)
@@ -205,8 +217,8 @@ def _transaction_ids(table: Table) -> Query[_Said]:
 def _connections(table: Table) -> Query[_Said]:
     def read(rows: Rows) -> _Said:
         used, most = rows[0]["used"], rows[0]["most"]
-        reason = f"{used} of {most} connections in use."
-        return ("throttle" if used > MAX_CONNECTIONS_SHARE * most else "ok"), reason, float(used)
+        reason, bound = f"{used} of {most} connections in use.", MAX_CONNECTIONS_SHARE * most
+        return ("throttle" if used > bound else "ok"), reason, float(used), bound
 
     query = sql.SQL(
         # Every role may read this one.

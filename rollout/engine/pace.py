@@ -6,31 +6,42 @@ from dataclasses import dataclass
 
 from rollout.engine.control import Control
 from rollout.engine.health import Signal
+from rollout.engine.throttles import Throttle
 
 # Target duration of a batch: the longest time that the application waits for one of its rows.
 # A job's own may be changed while it runs (`BackfillJob.target_ms`).
 TARGET_MS = 75
 TARGET_SECONDS = TARGET_MS / 1000
-# Share of the time in which batches run while a health signal says to slow down.
-THROTTLED_DUTY = 0.25
 SIGNAL_POLL_SECONDS = 1.0
+# A rest that is shorter is the noise of a clock.
+MIN_REST_SECONDS = 0.001
+# Of each look: what records it, and the sampler's.
+WRITES_OF_A_LOOK = 2
 
 
 @dataclass(frozen=True)
 class Settings:
     """What people may change while a job runs; it holds from the next batch on.
 
-    ``duty`` is the share of time in which batches run, above 0 and at most 1.
+    ``duty`` is the share of time in which batches run, above 0 and at most 1. Above
+    ``commit_limit_ms`` commits are too slow; None leaves the limit to the baseline.
     """
 
     target_seconds: float = TARGET_SECONDS
     duty: float = 1.0
+    commit_limit_ms: float | None = None
+
+
+def record_nothing(throttle: Throttle, writes: int) -> None:
+    """Nobody keeps the pace of this work."""
 
 
 class Pace:
     """Rests after each batch as the settings and the health of the database ask.
 
-    ``lost`` counts, in seconds for each signal, the rest that was taken because of it.
+    About once a second it looks at the signals and records the throttle that follows, with the
+    number of its own writing transactions since the last record. ``lost`` counts, in seconds for
+    each signal, the rest that was taken because of it.
     """
 
     def __init__(
@@ -38,15 +49,20 @@ class Pace:
         *,
         settings: Callable[[], Settings] = Settings,
         look: Callable[[], Iterable[Signal]] = tuple,
+        throttle: Throttle | None = None,
+        record: Callable[[Throttle, int], None] = record_nothing,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._look = look
+        self._record = record
         self._clock = clock
         self._sleep = sleep
-        self._signals: list[Signal] = []
-        self._looked = float("-inf")
+        self._looked = clock() - SIGNAL_POLL_SECONDS
+        self._kept = float("-inf")
+        self._writes = 0
+        self.throttle = throttle or Throttle()
         self.lost: dict[str, float] = {}
 
     @property
@@ -54,33 +70,43 @@ class Pace:
         return self._settings().target_seconds
 
     def before_batch(self, control: Control, keep: Callable[[], None]) -> None:
-        """Wait for as long as a sign says to stop, keeping the lane. Raises Interrupted."""
+        """Wait for as long as a signal says to stop, keeping the lane. Raises Interrupted."""
         self._look_again()
-        stops = [signal for signal in self._signals if signal.status == "stop"]
-        while stops:
-            control.report_wait(stops[0].reason)
-            self._rest(SIGNAL_POLL_SECONDS, control, keep, because=stops[0])
+        while self.throttle.held:
+            control.report_wait(self.throttle.reason)
+            self._rest(SIGNAL_POLL_SECONDS, control, keep, because=self.throttle.cause)
             self._look_again()
-            stops = [signal for signal in self._signals if signal.status == "stop"]
 
-    def after_batch(self, worked: float, control: Control, keep: Callable[[], None]) -> None:
-        """Rest in proportion to the seconds worked, keeping the lane. Raises Interrupted."""
+    def after_batch(
+        self, worked: float, control: Control, keep: Callable[[], None], *, writes: int = 1
+    ) -> None:
+        """Rest in proportion to the seconds worked, keeping the lane. Raises Interrupted.
+
+        ``writes`` is the number of the batch's writing transactions, with its subtransactions.
+        """
+        self._writes += writes
         duty = self._settings().duty
-        slow = [signal for signal in self._signals if signal.status == "throttle"]
-        if not slow:
-            control.report_wait("")
-            self._rest(worked * (1 / duty - 1), control, keep)
-            return
-        control.report_wait(f"throttled: {slow[0].reason}")
+        self._kept = self._clock()
+        control.report_wait(self.throttle.reason)
         self._rest(worked * (1 / duty - 1), control, keep)
-        share = min(duty, THROTTLED_DUTY)
-        self._rest(worked * (1 / share - 1 / duty), control, keep, because=slow[0])
+        rested = self._clock()
+
+        def left() -> float:
+            return worked / duty * (1 / self.throttle.share - 1) - (self._clock() - rested)
+
+        # A long rest ends early when the share has grown meanwhile.
+        while (seconds := left()) >= MIN_REST_SECONDS:
+            cause = self.throttle.cause
+            self._rest(min(seconds, SIGNAL_POLL_SECONDS), control, keep, because=cause)
+            self._look_again()
 
     def _look_again(self) -> None:
         now = self._clock()
-        if now - self._looked >= SIGNAL_POLL_SECONDS:
+        if (seconds := now - self._looked) >= SIGNAL_POLL_SECONDS:
             self._looked = now
-            self._signals = list(self._look())
+            self.throttle = self.throttle.after(self._look(), seconds=seconds)
+            self._record(self.throttle, self._writes + WRITES_OF_A_LOOK)
+            self._writes = 0
 
     def _rest(
         self,
@@ -92,12 +118,12 @@ class Pace:
     ) -> None:
         started = self._clock()
         until = started + seconds
-        kept = float("-inf") if because else started
         try:
             while (left := until - self._clock()) > 0:
                 control.raise_if_stopped()
-                if self._clock() - kept >= SIGNAL_POLL_SECONDS:
-                    kept = self._clock()
+                if self._clock() - self._kept >= SIGNAL_POLL_SECONDS:
+                    self._kept = self._clock()
+                    self._writes += 1
                     keep()
                 self._sleep(min(left, 0.2))
         finally:

@@ -51,7 +51,7 @@ NOTICED = {
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 8"
+_VERSION = "rollout: what it keeps in this database, version 9"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -124,6 +124,31 @@ CREATE TABLE IF NOT EXISTS rollout.losses (
   signal text NOT NULL,
   seconds double precision NOT NULL,
   PRIMARY KEY (job, signal)
+);
+CREATE TABLE IF NOT EXISTS rollout.paces (
+  job bigint NOT NULL,
+  holder text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  share double precision NOT NULL,
+  held boolean NOT NULL,
+  signal text NOT NULL,
+  reason text NOT NULL,
+  baseline double precision NOT NULL,
+  commits double precision[] NOT NULL,
+  others double precision[] NOT NULL,
+  writes bigint NOT NULL,
+  PRIMARY KEY (job, holder)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS rollout.throttles (
+  job bigint NOT NULL,
+  signal text NOT NULL,
+  began timestamptz NOT NULL DEFAULT now(),
+  ended timestamptz NOT NULL DEFAULT now(),
+  value double precision,
+  bound double precision,
+  share double precision NOT NULL,
+  reason text NOT NULL,
+  PRIMARY KEY (job, signal, began)
 );
 CREATE TABLE IF NOT EXISTS rollout.attributes (
   plan text NOT NULL,

@@ -67,6 +67,7 @@ TRIGGERS = {
 # Health signals, of a job and of a preflight. All of them: a name is a key of times throttled.
 SIGNALS = {
     "application": "Application latency and errors",
+    "commit latency": "Commit latency",
     "old transaction": "Long-running transactions",
     "lock waits": "Lock waits",
     "replication lag": "Replication lag",

@@ -39,9 +39,11 @@ class BackfillJob(models.Model):
     most_poison_rows = models.BigIntegerField(default=50)
     """The most rows in quarantine before the job stops."""
     target_ms = models.PositiveIntegerField(default=TARGET_MS)
-    """Target time of a batch; it and the next two may be changed while the job runs."""
+    """Target time of a batch; it and the next three may be changed while the job runs."""
     duty_percent = models.PositiveSmallIntegerField(default=100)
     """The share of time in which batches run."""
+    commit_limit_ms = models.PositiveIntegerField(null=True)
+    """Above it a commit is too slow and the job throttled; None leaves it to the baseline."""
     workers = models.PositiveSmallIntegerField(default=1)
     """The most workers that share the lanes."""
     rounds = models.PositiveSmallIntegerField(default=1)

@@ -11,7 +11,7 @@ from psycopg import errors
 from rollout.engine import lane_totals, quarantine
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
-from rollout.engine.pace import THROTTLED_DUTY
+from rollout.engine.paces import PaceNow, PastThrottles, pace_now, throttles_of
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
 from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of
@@ -78,6 +78,9 @@ class JobReport:
     samples: list[Sample]
     losses: list[Loss]
     signals: list[Signal]
+    pace: PaceNow | None = None
+    """Of a running job, from its first look on."""
+    throttles: PastThrottles = field(default_factory=lambda: PastThrottles([], 0))
     poison_rows: list[PoisonRow] = field(default_factory=list)
     poisoned: int = 0
     """How many rows are in quarantine; ``poison_rows`` has the first hundred."""
@@ -91,9 +94,10 @@ def progress_of(job: BackfillJob) -> JobProgress:
         with target_of(job.step_run.run.rollout.environment).connect_briefly() as connection:
             totals = lane_totals.totals(connection, job.pk)
             measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
+            pace = pace_now(connection, job.pk)
     except (TargetAway, errors.QueryCanceled, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
-    return _under_way(job, totals, evenly(measured), [])
+    return _under_way(job, totals, evenly(measured), [], pace)
 
 
 def report_of(job: BackfillJob) -> JobReport:
@@ -113,15 +117,19 @@ def _read(job: BackfillJob) -> JobReport:
         measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
         losses = losses_of(job.pk).ask(connection)
         poison = quarantine.poison_of(job.pk).ask(connection)
-        signals = _signals(connection, job)
+        pace = pace_now(connection, job.pk) if _is_at_work(job) else None
+        throttles = throttles_of(job.pk).ask(connection)
+        signals = _signals(connection, job, pace)
     measured = evenly(measured)
     return JobReport(
         progress=_ended(job)
         if job.finished_at is not None
-        else _under_way(job, totals, measured, signals),
+        else _under_way(job, totals, measured, signals, pace),
         samples=measured,
         losses=losses,
         signals=signals,
+        pace=pace,
+        throttles=throttles,
         poison_rows=poison.rows,
         poisoned=poison.number,
     )
@@ -174,7 +182,11 @@ def _ended(job: BackfillJob) -> JobProgress:
 
 
 def _under_way(
-    job: BackfillJob, totals: Totals, measured: list[Sample], signals: list[Signal]
+    job: BackfillJob,
+    totals: Totals,
+    measured: list[Sample],
+    signals: list[Signal],
+    pace: PaceNow | None,
 ) -> JobProgress:
     if totals.scanned < job.scanned:
         # The job must be done again and no worker has started: only the journal has its totals.
@@ -199,7 +211,7 @@ def _under_way(
         left=time_left(
             (1 - totals.fraction) * job.estimated_rows,
             unhindered=unhindered,
-            throttled=unhindered * min(1.0, THROTTLED_DUTY / duty),
+            throttled=unhindered * (pace.throttle.share if pace else 1.0),
             recent=recent,
             signals=signals,
         ),
@@ -279,25 +291,28 @@ def time_left(
 ) -> TimeLeft | None:
     """The time for so many rows, from rows a second: without any hindrance, and as it goes.
 
-    ``unhindered`` and ``throttled`` are the speeds of all batches so far under the duty that is
-    set: that is what people want, whereas a health signal comes and goes.
+    ``unhindered`` is the speed of all batches so far under the duty that is set: that is what
+    people want, whereas a health signal comes and goes. ``throttled`` is the share of it that the
+    signals allow now.
     """
-    speeds = [unhindered, recent or 0.0]
-    if any(signal.status == "throttle" for signal in signals):
-        speeds.append(throttled)
-    speeds = [speed for speed in speeds if speed > 0]
+    speeds = [speed for speed in (unhindered, throttled, recent or 0.0) if speed > 0]
     if not speeds:
         return None
     held = any(signal.status == "stop" for signal in signals)
     return TimeLeft(rows / max(speeds), None if held else rows / min(speeds))
 
 
-def _signals(connection: Connection, job: BackfillJob) -> list[Signal]:
-    if job.finished_at is not None or job.step_run.run.state not in WORKING:
+def _is_at_work(job: BackfillJob) -> bool:
+    return job.finished_at is None and job.step_run.run.state in WORKING
+
+
+def _signals(connection: Connection, job: BackfillJob, pace: PaceNow | None) -> list[Signal]:
+    if not _is_at_work(job):
         return []
     plan = plans.find(job.step_run.run.rollout.plan)
     # The plan may have changed since the job was created, or be gone.
     tables = plan.tables if plan else ()
     table = next((table for table in tables if table.label == job.table), None)
     signals = read_signals(connection, table) if table is not None else []
-    return [*signals, *application_signals(job.step_run.run)]
+    commits = [pace.latencies.signal(job.commit_limit_ms)] if pace else []
+    return [*commits, *signals, *application_signals(job.step_run.run)]

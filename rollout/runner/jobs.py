@@ -21,6 +21,7 @@ def set_pace(
     target_ms: int,
     duty_percent: int,
     workers: int,
+    commit_limit_ms: int | None,
     actor: Actor,
     source: str = "web",
 ) -> None:
@@ -31,18 +32,28 @@ def set_pace(
         raise Refused("The batch target must be 10 to 2,000 ms, for example 75.")
     if not 5 <= duty_percent <= 100:
         raise Refused("The duty cycle must be 5 to 100 %.")
+    if commit_limit_ms is not None and not 1 <= commit_limit_ms <= 60_000:
+        raise Refused("The commit latency limit must be 1 to 60,000 ms, or none.")
     if not 1 <= workers <= 32:
         raise Refused("The number of workers must be 1 to 32.")
     with journal.atomic():
         changed = BackfillJob.objects.filter(pk=job.pk, finished_at=None).update(
-            target_ms=target_ms, duty_percent=duty_percent, workers=workers
+            target_ms=target_ms,
+            duty_percent=duty_percent,
+            workers=workers,
+            commit_limit_ms=commit_limit_ms,
         )
         if not changed:
             raise Refused("The job has ended. Its throttle settings can no longer change.")
         activity_log.record(
             Event.PACE_CHANGED,
             f"Changed the throttle settings of {job.table}: {target_ms:,} ms/batch, "
-            f"{duty_percent} % duty cycle, {workers} worker{'' if workers == 1 else 's'}.",
+            f"{duty_percent} % duty cycle, {workers} worker{'' if workers == 1 else 's'}, "
+            + (
+                "automatic commit latency limit."
+                if commit_limit_ms is None
+                else f"commit latency limit {commit_limit_ms:,} ms."
+            ),
             on=job.step_run.run,
             actor=actor,
             source=source,

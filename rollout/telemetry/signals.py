@@ -59,6 +59,7 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
             f"{now.error_rate:.1%} of the application's operations fail; before the phase "
             f"{before.error_rate:.1%} did.",
             now.error_rate,
+            before.error_rate + ERROR_RATE,
         )
     p95, usual = now.p95 or 0.0, before.p95
     if usual is None or before.calls < MIN_CALLS:
@@ -69,6 +70,7 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
             p95,
         )
     against = f"p95 is {p95:,.0f} ms, {usual:,.0f} ms before the phase."
-    if p95 > usual * SLOWER_TIMES and p95 > usual + SLOWER_MS:
-        return Signal(NAME, "throttle", f"The application is slow: {against}", p95)
-    return Signal(NAME, "ok", f"The application is as fast as before: {against}", p95)
+    bound = max(usual * SLOWER_TIMES, usual + SLOWER_MS)
+    if p95 > bound:
+        return Signal(NAME, "throttle", f"The application is slow: {against}", p95, bound)
+    return Signal(NAME, "ok", f"The application is as fast as before: {against}", p95, bound)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from functools import partial
 
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -13,12 +12,21 @@ from rollout.engine.control import Control, NullControl
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
+from rollout.engine.paces import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.events import Event
 from rollout.journal.labels import job_label
-from rollout.models import BackfillJob, StepRun
+from rollout.models import (
+    BackfillJob,
+    Heartbeat,
+    LogCheck,
+    PhaseRun,
+    RuleState,
+    StepRun,
+    WatchedTime,
+)
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
@@ -31,6 +39,11 @@ _log = logging.getLogger(__name__)
 MAX_ROUNDS = 5
 # Up to this number rejected rows never stop a job, however small its table.
 MIN_POISON_ROWS = 50
+
+# What our processes write row by row, all the time. What the application writes of the journal,
+# many rows at once, is not among it.
+_KEPT_UP = (Heartbeat, WatchedTime, LogCheck, RuleState, PhaseRun, StepRun)
+_OWN_TABLES = (*(model._meta.db_table for model in _KEPT_UP), queue.TABLE)
 
 
 class RowsRemain(RolloutError):
@@ -53,9 +66,13 @@ class LiveSettings:
         now = time.monotonic()
         if now - self._read_at > 0.5:
             self._read_at = now
-            self._job.refresh_from_db(fields=["target_ms", "duty_percent", "workers"])
+            self._job.refresh_from_db(
+                fields=["target_ms", "duty_percent", "commit_limit_ms", "workers"]
+            )
             self._settings = Settings(
-                target_seconds=self._job.target_ms / 1000, duty=self._job.duty_percent / 100
+                target_seconds=self._job.target_ms / 1000,
+                duty=self._job.duty_percent / 100,
+                commit_limit_ms=self._job.commit_limit_ms,
             )
         return self._settings
 
@@ -117,12 +134,19 @@ def worker_of(
     """What works on a job's lanes, at the pace that people and the database's health set."""
     backfill.prepare_session(connection)
     control.attach(connection)
+    settings = LiveSettings(job)
+    record = PaceRecord(*(connection, job.pk, heartbeats.process_name()), own_tables=_OWN_TABLES)
+
+    def look() -> list[Signal]:
+        commits = record.signal(settings().commit_limit_ms)
+        return [*signals_of(connection, action, job), commits]
+
     return backfill.Worker(
         connection,
         action,
         stripes=job.stripes,
         control=control,
-        pace=Pace(settings=LiveSettings(job), look=partial(signals_of, connection, action, job)),
+        pace=Pace(settings=settings, look=look, throttle=record.began, record=record.record),
         function=import_string(action.function) if isinstance(action, Compute) else None,
         most_poison_rows=job.most_poison_rows,
     )

@@ -131,7 +131,10 @@ def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:
     ("reason", "sentence"),
     [
         ("a lock on properties", "Waiting for a lock on properties."),
-        ("throttled: PID 7 is old.", "Throttled: PID 7 is old."),
+        (
+            "throttled to 40% of full speed: PID 7 is old.",
+            "Throttled to 40% of full speed: PID 7 is old.",
+        ),
         ("Replication slot x is losing WAL.", "Paused: Replication slot x is losing WAL."),
     ],
 )

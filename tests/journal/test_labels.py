@@ -1,4 +1,4 @@
-from rollout.engine import health
+from rollout.engine import commit_latencies, health
 from rollout.engine.audit import CATEGORIES
 from rollout.engine.preflight import probes
 from rollout.journal import labels
@@ -18,7 +18,7 @@ def test_labels_are_of_keys_that_exist_and_every_category_has_one() -> None:
 
 
 def test_every_signal_has_a_label_and_no_check_a_label_that_another_has() -> None:
-    signals = {*health._QUESTIONS, application.NAME}
+    signals = {*health._QUESTIONS, application.NAME, commit_latencies.NAME}
     assert set(labels.SIGNALS) == signals
     checks = {probe.name for probe in probes.PROBES} | {"the database", "health"}
     assert set(labels.CHECKS) <= checks

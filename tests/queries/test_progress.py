@@ -19,11 +19,13 @@ def sample(second: float, scanned: int = 5000, worked: float = 4.0) -> Sample:
     return Sample(after(second), scanned, scanned, worked, 0.0, 5)
 
 
-def left(rows: float, recent: float | None, *signals: Status) -> TimeLeft | None:
+def left(
+    rows: float, recent: float | None, *signals: Status, throttled: float = 1000
+) -> TimeLeft | None:
     return time_left(
         rows,
         unhindered=1000,
-        throttled=250,
+        throttled=throttled,
         recent=recent,
         signals=[Signal("a sign", status, "why") for status in signals],
     )
@@ -35,8 +37,8 @@ def test_the_time_left_is_a_range_from_the_speed_of_batches_to_the_speed_of_late
     assert left(6000, None) == TimeLeft(6, 6)
 
 
-def test_a_signal_that_slows_down_makes_the_range_wider() -> None:
-    assert left(6000, 900, "ok", "throttle") == TimeLeft(6, 24)
+def test_a_pace_below_full_speed_makes_the_range_wider() -> None:
+    assert left(6000, 900, "ok", "throttle", throttled=250) == TimeLeft(6, 24)
 
 
 def test_a_held_job_has_no_longest_time() -> None:

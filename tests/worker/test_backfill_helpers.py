@@ -6,11 +6,25 @@ from typing import Any
 import pytest
 
 from rollout import runner, tasks
+from rollout.engine import commit_latencies as commits
 from rollout.engine import lanes
+from rollout.engine.commit_latencies import MIN_COMMITS
+from rollout.engine.control import NullControl
+from rollout.engine.pace import Settings
+from rollout.engine.throttles import Throttle
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.worker import backfills, runs
+from rollout.worker.backfill_helpers import action_of
 from tests import rollouts
+from tests.processes import wait_until
 from tests.rollouts import ADA, the_job
+
+USUAL: dict[str, Any] = {
+    "target_ms": 75,
+    "duty_percent": 100,
+    "workers": 1,
+    "commit_limit_ms": None,
+}
 
 
 @pytest.fixture
@@ -36,7 +50,7 @@ def messages(task: str) -> int:
 def test_more_workers_are_asked_for_with_the_next_slice_and_fewer_too(halfway: PhaseRun) -> None:
     assert messages("assist") == 0
     for workers in (3, 1):
-        runner.set_pace(the_job(), target_ms=75, duty_percent=100, workers=workers, actor=ADA)
+        runner.set_pace(the_job(), **{**USUAL, "workers": workers}, actor=ADA)
         rollouts.lose_the_queue()
         PhaseRun.objects.filter(pk=halfway.pk).update(state=RunState.RUNNING)
         tasks.advance(halfway.pk, PhaseRun.objects.get(pk=halfway.pk).token)
@@ -98,22 +112,34 @@ def test_a_lane_that_went_to_another_worker_does_not_end_the_run(
 def test_the_pace_that_is_set_holds_for_a_worker_at_work(halfway: PhaseRun) -> None:
     job = the_job()
     settings = backfills.LiveSettings(job)
-    assert (settings().target_seconds, settings().duty) == (0.075, 1.0)
-    runner.set_pace(the_job(), target_ms=500, duty_percent=20, workers=1, actor=ADA)
+    assert settings() == Settings(target_seconds=0.075, duty=1.0, commit_limit_ms=None)
+    changed = {"target_ms": 500, "duty_percent": 20, "commit_limit_ms": 30}
+    runner.set_pace(the_job(), **{**USUAL, **changed}, actor=ADA)
     settings._read_at = float("-inf")
-    assert (settings().target_seconds, settings().duty) == (0.5, 0.2)
+    assert settings() == Settings(target_seconds=0.5, duty=0.2, commit_limit_ms=30)
+
+
+def test_a_worker_looks_at_its_commits_by_the_limit_of_the_moment(halfway: PhaseRun) -> None:
+    job = the_job()
+    assert rollouts.ask("SELECT min(baseline) FROM rollout.paces") > 0
+    with rollouts.target() as connection:
+        pace = backfills.worker_of(connection, action_of(job), job, NullControl()).pace
+        for _ in range(MIN_COMMITS):
+            pace._record(Throttle(), 1)
+        runner.set_pace(the_job(), **{**USUAL, "commit_limit_ms": 55_555}, actor=ADA)
+        wait_until(lambda: 55_555 in {s.bound for s in pace._look() if s.name == commits.NAME})
 
 
 def test_a_pace_out_of_range_is_refused(halfway: PhaseRun) -> None:
-    usual: dict[str, Any] = {"target_ms": 75, "duty_percent": 100, "workers": 1}
     for name, values in {
         "target_ms": (9, 2001),
         "duty_percent": (4, 101),
         "workers": (0, 33),
+        "commit_limit_ms": (0, 60_001),
     }.items():
         for value in values:
             with pytest.raises(runner.Refused):
-                runner.set_pace(the_job(), **{**usual, name: value}, actor=ADA)
+                runner.set_pace(the_job(), **{**USUAL, name: value}, actor=ADA)
     assert the_job().target_ms == 75
 
 
@@ -124,4 +150,4 @@ def test_the_pace_of_a_job_that_has_ended_is_refused(
     monkeypatch.setattr(runs, "SLICE_SECONDS", 5.0)
     rollouts.work()
     with pytest.raises(runner.Refused, match="has ended"):
-        runner.set_pace(the_job(), target_ms=75, duty_percent=100, workers=1, actor=ADA)
+        runner.set_pace(the_job(), **USUAL, actor=ADA)

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout import runner
 from rollout.console import job_histories
 from rollout.console.charts.bars import MIN_LOSS_SECONDS, Chart, chart_of, with_application
-from rollout.console.formats import byte_size, duration, number
+from rollout.console.formats import byte_size, duration, milliseconds, number
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment
 from rollout.console.http.links import row_url
@@ -25,6 +25,7 @@ from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choi
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform
 from rollout.engine.health import Signal
+from rollout.engine.paces import PastThrottle
 from rollout.engine.quarantine import PoisonRow
 from rollout.journal.environments import DEFAULT
 from rollout.journal.events import Event
@@ -42,9 +43,12 @@ RETRY_ASKED, RETRY_DONE = Event.QUARANTINE_RETRY, Event.QUARANTINE_RETRIED
 MAX_RETRY_TIME = timedelta(minutes=2)
 
 
-def _whole_number(label: str, least: int, most: int, help_text: str) -> forms.IntegerField:
+def _whole_number(
+    label: str, least: int, most: int, help_text: str, *, required: bool = True
+) -> forms.IntegerField:
     return forms.IntegerField(
         label=label,
+        required=required,
         min_value=least,
         max_value=most,
         help_text=help_text.format(f"{least:,}", f"{most:,}"),
@@ -65,7 +69,12 @@ class PaceForm(forms.Form):
     )
     duty_percent = _whole_number("Duty cycle", 5, 100, "Share of time spent working: {}–{} %.")
     workers = _whole_number("Workers", 1, 32, "Parallel workers: {}–{}.")
-    units = {"target_ms": "ms", "duty_percent": "%", "workers": ""}
+    commit_limit_ms = _whole_number(
+        *("Commit latency limit", 1, 60_000),
+        "Slower commits throttle the job: {}–{} ms. Empty: twice the baseline.",
+        required=False,
+    )
+    units = {"target_ms": "ms", "duty_percent": "%", "workers": "", "commit_limit_ms": "ms"}
 
 
 ORDERS = (
@@ -169,6 +178,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "progress": report.progress,
         "chart": _chart(job, report),
         "health": health_of(report),
+        "throttles": [ThrottleRow(past) for past in report.throttles.rows],
         "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
         "last_retry": last_retry,
         "retrying": retrying,
@@ -213,6 +223,7 @@ def _url(job: BackfillJob, row: PoisonRow) -> str:
 
 # How a signal's number is written; signals that are not named have none to show.
 _NUMBERS: dict[str, Callable[[float], str]] = {
+    "commit latency": milliseconds,
     "old transaction": duration,
     "lock waits": number,
     "replication lag": duration,
@@ -232,9 +243,35 @@ class HealthRow:
 
     @property
     def value(self) -> str:
-        if self.signal is None or self.signal.value is None or self.name not in _NUMBERS:
-            return ""
-        return _NUMBERS[self.name](self.signal.value)
+        return number_of(self.name, self.signal.value if self.signal else None)
+
+    @property
+    def bound(self) -> str:
+        return number_of(self.name, self.signal.bound if self.signal else None)
+
+
+@dataclass(frozen=True)
+class ThrottleRow:
+    """A time in which a signal slowed the job, as its page writes it."""
+
+    past: PastThrottle
+
+    @property
+    def value(self) -> str:
+        return number_of(self.past.signal, self.past.value)
+
+    @property
+    def bound(self) -> str:
+        return number_of(self.past.signal, self.past.bound)
+
+    @property
+    def seconds(self) -> float:
+        return (self.past.ended - self.past.began).total_seconds()
+
+
+def number_of(name: str, value: float | None) -> str:
+    """A signal's number with its unit; empty where it has none to show."""
+    return "" if value is None or name not in _NUMBERS else _NUMBERS[name](value)
 
 
 def health_of(report: JobReport) -> list[HealthRow]:

@@ -141,6 +141,7 @@ SENT = {
     "target_ms": "50",
     "duty_percent": "50",
     "workers": "2",
+    "commit_limit_ms": "40",
     "reason": "It was sold in 1999.",
     "until": f"{date.today() + timedelta(days=3)}",
     "table": "properties",

@@ -29,7 +29,8 @@ def clean_target(db: None) -> Iterator[None]:
     yield
     with target() as opened:
         opened.execute(
-            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine"
+            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine,"
+            " rollout.paces, rollout.throttles"
         )
 
 

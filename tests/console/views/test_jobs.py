@@ -7,7 +7,10 @@ from django.core.cache import cache
 from django.test import Client
 
 from rollout.engine import lane_totals
-from rollout.models import LogEntry, Rollout
+from rollout.engine.health import Signal
+from rollout.engine.paces import PaceRecord
+from rollout.engine.throttles import Throttle
+from rollout.models import Rollout
 from tests.console import journal
 from tests.console.journal import fragment_of, ran, reached, text_of
 from tests.console.views.backfill_jobs import (
@@ -22,7 +25,6 @@ from tests.console.views.backfill_jobs import (
 from tests.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
-PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3"}
 
 
 @pytest.mark.usefixtures("clean_target")
@@ -154,93 +156,6 @@ def test_a_job_says_what_it_does(rollout: Rollout, viewer: Client, kind: str, wo
     assert f"{words} of properties" in text_of(viewer, page_of(job))
 
 
-# Pace
-
-
-def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engineer: Client) -> None:
-    job = a_job(rollout)
-    response = engineer.post(f"{page_of(job)}pace/", PACE, follow=True)
-    assert response.redirect_chain == [(page_of(job), 302)]
-    text = response.content.decode()
-    assert "Throttle settings updated." in text
-    assert "40 ms per batch, 25% duty cycle" in text
-    assert 'value="40"' in text
-    job.refresh_from_db()
-    assert (job.target_ms, job.duty_percent, job.workers) == (40, 25, 3)
-    assert LogEntry.objects.get(event="pace changed").actor == "engineer"
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("target_ms", "5", "Minimum is 10."),
-        ("target_ms", "9999", "Maximum is 2,000."),
-        ("duty_percent", "1.5", "Enter a whole number."),
-        ("workers", "", "Enter a number."),
-        ("workers", HOSTILE, "Enter a whole number."),
-    ],
-)
-def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
-    rollout: Rollout, engineer: Client, field: str, value: str, message: str
-) -> None:
-    job = a_job(rollout)
-    response = engineer.post(f"{page_of(job)}pace/", {**PACE, field: value})
-    assert response.status_code == 422
-    text = response.content.decode()
-    assert message in text
-    assert "<script>alert" not in text
-    for kept in {**PACE, field: value}.values():
-        assert kept == "" or f'value="{kept}"' in text or "&lt;script&gt;" in text
-    assert f'hx-get="{page_of(job)}"' in text
-    assert f'name="next" value="{page_of(job)}"' in text
-    job.refresh_from_db()
-    assert (job.target_ms, job.duty_percent, job.workers) == (75, 100, 1)
-
-
-def test_the_pace_of_a_job_that_has_ended_stays(rollout: Rollout, lead: Client) -> None:
-    job = an_ended_job(rollout)
-    text = lead.post(f"{page_of(job)}pace/", PACE, follow=True).content.decode()
-    assert "The job has ended. Its throttle settings can no longer change." in text
-
-
-def test_who_may_not_pause_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
-    text = text_of(viewer, page_of(a_job(rollout)))
-    assert "75 ms per batch, 100% duty cycle" in text
-    assert 'id="set-pace"' not in text
-
-
-# Health
-
-
-def test_every_signal_is_shown_by_a_word_while_the_job_runs(
-    rollout: Rollout, viewer: Client
-) -> None:
-    text = text_of(viewer, page_of(a_job(rollout)))
-    for shown in ("Long-running transactions", "Lock waits", "WAL", "Transaction ID age"):
-        assert shown in text
-    assert "OK</span>" in text
-
-
-def test_a_job_of_a_table_that_the_plan_knows_no_more_has_no_signals(
-    rollout: Rollout, viewer: Client
-) -> None:
-    assert "Lock waits" not in text_of(viewer, page_of(a_job(rollout, table="gone")))
-
-
-@pytest.mark.usefixtures("clean_target")
-def test_afterwards_the_time_lost_to_each_signal_is_shown(rollout: Rollout, viewer: Client) -> None:
-    job = an_ended_job(rollout)
-    with target() as opened:
-        opened.execute(
-            "INSERT INTO rollout.losses VALUES (%s, 'old transaction', 12.4), (%s, %s, 3)",
-            [job.pk, job.pk, HOSTILE],
-        )
-    text = text_of(viewer, page_of(job))
-    assert "Long-running transactions</dt><dd>12 s</dd>" in text
-    assert "<script>alert" not in text
-    assert "Lock waits" not in text
-
-
 # Quarantine
 
 
@@ -365,6 +280,10 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
         assert lane_totals.totals(opened, job.pk).scanned == 5 * 6250
     measured(job, 100)
     refused(job, *"bcdefgh")
+    with target() as opened:
+        for number in range(3):
+            cause = Signal(f"sign {number}", "throttle", "It is slow.")
+            PaceRecord(opened, job.pk, "host:7").record(Throttle(0.5, cause), 1)
     job.step_run.run.steps.exclude(pk=job.step_run.pk).delete()
     for _ in range(3):
         end_beside(job, rollout)

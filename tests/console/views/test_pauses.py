@@ -31,7 +31,7 @@ def paused(rollout: Rollout, *, rule: str = "", message: str = "", **fields: Any
     now = timezone.now().isoformat()
     pause = {"by": by, "rule": rule, "at": now, "message": message}
     run = ran(rollout, 2, "paused", halts=[[now, None]], pause=pause, **fields)
-    slow = "throttled: The application is slow: p95 is 704 ms."
+    slow = "throttled to 50% of full speed: The application is slow: p95 is 704 ms."
     job = journal.job_of(reached(run, "backfill", "running", waiting_for=slow))
     a_lane(job)
     measured(job, 4)

@@ -1,0 +1,158 @@
+"""A job's page: its pace, who sets it, and what throttles it."""
+
+import pytest
+from django.test import Client
+
+from rollout.engine.commit_latencies import CommitLatencies
+from rollout.engine.health import Signal
+from rollout.engine.paces import PaceRecord
+from rollout.engine.throttles import Throttle
+from rollout.models import LogEntry, Rollout
+from tests.console.journal import text_of
+from tests.console.views.backfill_jobs import a_job, a_lane, an_ended_job, page_of
+from tests.rollouts import target
+
+HOSTILE = '"><script>alert(1)</script>'
+PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3", "commit_limit_ms": "30"}
+
+
+# Pace
+
+
+def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engineer: Client) -> None:
+    job = a_job(rollout)
+    response = engineer.post(f"{page_of(job)}pace/", PACE, follow=True)
+    assert response.redirect_chain == [(page_of(job), 302)]
+    text = response.content.decode()
+    assert "Throttle settings updated." in text
+    assert "40 ms per batch, 25% duty cycle, commit latency limit 30 ms" in text
+    assert 'value="40"' in text
+    job.refresh_from_db()
+    assert (job.target_ms, job.duty_percent, job.workers) == (40, 25, 3)
+    assert job.commit_limit_ms == 30
+    assert LogEntry.objects.get(event="pace changed").actor == "engineer"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("target_ms", "5", "Minimum is 10."),
+        ("target_ms", "9999", "Maximum is 2,000."),
+        ("duty_percent", "1.5", "Enter a whole number."),
+        ("workers", "", "Enter a number."),
+        ("workers", HOSTILE, "Enter a whole number."),
+        ("commit_limit_ms", "0", "Minimum is 1."),
+    ],
+)
+def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
+    rollout: Rollout, engineer: Client, field: str, value: str, message: str
+) -> None:
+    job = a_job(rollout)
+    response = engineer.post(f"{page_of(job)}pace/", {**PACE, field: value})
+    assert response.status_code == 422
+    text = response.content.decode()
+    assert message in text
+    assert "<script>alert" not in text
+    for kept in {**PACE, field: value}.values():
+        assert kept == "" or f'value="{kept}"' in text or "&lt;script&gt;" in text
+    assert f'hx-get="{page_of(job)}"' in text
+    assert f'name="next" value="{page_of(job)}"' in text
+    job.refresh_from_db()
+    assert (job.target_ms, job.duty_percent, job.workers) == (75, 100, 1)
+
+
+def test_an_empty_commit_limit_leaves_it_to_the_baseline(
+    rollout: Rollout, engineer: Client
+) -> None:
+    job = a_job(rollout, commit_limit_ms=30)
+    engineer.post(f"{page_of(job)}pace/", {**PACE, "commit_limit_ms": ""})
+    job.refresh_from_db()
+    assert job.commit_limit_ms is None
+    assert "commit latency limit" not in text_of(engineer, page_of(job))
+
+
+def test_the_pace_of_a_job_that_has_ended_stays(rollout: Rollout, lead: Client) -> None:
+    job = an_ended_job(rollout)
+    text = lead.post(f"{page_of(job)}pace/", PACE, follow=True).content.decode()
+    assert "The job has ended. Its throttle settings can no longer change." in text
+
+
+def test_who_may_not_pause_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
+    text = text_of(viewer, page_of(a_job(rollout)))
+    assert "75 ms per batch, 100% duty cycle" in text
+    assert 'id="set-pace"' not in text
+
+
+# Health
+
+
+def test_every_signal_is_shown_by_a_word_while_the_job_runs(
+    rollout: Rollout, viewer: Client
+) -> None:
+    text = text_of(viewer, page_of(a_job(rollout)))
+    for shown in ("Long-running transactions", "Lock waits", "WAL", "Transaction ID age"):
+        assert shown in text
+    assert "OK</span>" in text
+
+
+def test_a_job_of_a_table_that_the_plan_knows_no_more_has_no_signals(
+    rollout: Rollout, viewer: Client
+) -> None:
+    assert "Lock waits" not in text_of(viewer, page_of(a_job(rollout, table="gone")))
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_afterwards_the_time_lost_to_each_signal_is_shown(rollout: Rollout, viewer: Client) -> None:
+    job = an_ended_job(rollout)
+    with target() as opened:
+        opened.execute(
+            "INSERT INTO rollout.losses VALUES (%s, 'old transaction', 12.4), (%s, %s, 3)",
+            [job.pk, job.pk, HOSTILE],
+        )
+    text = text_of(viewer, page_of(job))
+    assert "Long-running transactions</dt><dd>12 s</dd>" in text
+    assert "<script>alert" not in text
+    assert "Lock waits" not in text
+
+
+SLOW = Signal("commit latency", "throttle", "A commit takes 61.0 ms; limit 14.0 ms.", 61.0, 14.0)
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit(
+    rollout: Rollout, viewer: Client
+) -> None:
+    job = a_job(rollout)
+    a_lane(job)
+    with target() as opened:
+        record = PaceRecord(opened, job.pk, "host:7")
+        record.latencies = CommitLatencies(4.0, (61.0,) * 5, (90.0,) * 5)
+        record.record(Throttle(0.55, SLOW), 1)
+    text = text_of(viewer, page_of(job))
+    assert "<dt>Pace</dt><dd>55.0%</dd>" in text
+    assert "Commit latency</strong>" in text
+    for shown in (
+        "A commit takes 61.0 ms, 4.0 ms before the work; limit 14.0 ms.",
+        "limit 14.0 ms",
+    ):
+        assert shown in text
+    assert '<span>61 ms</span><span class="small muted">limit 14 ms</span>' in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_afterwards_each_throttle_is_shown_with_its_worst_value_limit_and_lowest_pace(
+    rollout: Rollout, viewer: Client
+) -> None:
+    job = an_ended_job(rollout)
+    assert "Throttled by" not in text_of(viewer, page_of(job))
+    stop = Signal("application", "stop", HOSTILE, 0.2, 0.05)
+    with target() as opened:
+        record = PaceRecord(opened, job.pk, "host:7")
+        record.record(Throttle(0.55, SLOW), 1)
+        record.record(Throttle(0.2, stop, held=True), 1)
+    text = text_of(viewer, page_of(job))
+    table = text[text.index("Throttled by") :]
+    for shown in ("Commit latency", SLOW.reason, ">61 ms<", ">14 ms<", ">55.0%<", ">Paused<"):
+        assert shown in table
+    assert "<script>alert" not in text
+    assert "<dt>Pace</dt>" not in text
