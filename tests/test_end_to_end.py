@@ -187,7 +187,7 @@ def start(browser: Browser, phase: int) -> None:
     page = browser.get(path)
     assert f"Start phase {phase} in production" in page.text, page.text
     answer = browser.post(path, page.token, typed=rollouts.PLAN if phase > 2 else "")
-    assert f"Phase {phase} started." in answer.text
+    assert f"Phase {phase} queued." in answer.text
     wait_for_end("forward", phase)
 
 
