@@ -23,6 +23,7 @@ from rollout.models import (
     RunState,
     SignOff,
     SignOffKind,
+    Snapshot,
 )
 from rollout.permissions import allowed_in
 from rollout.plan import plans
@@ -117,16 +118,14 @@ def _signatures(username: str, may: May) -> list[Waiting]:
 
 
 def _restores(username: str, may: May) -> list[Waiting]:
-    restores = Restore.objects.select_related("rollout", "snapshot").filter(
-        state=RestoreState.WAITING
-    )
+    restores = Restore.objects.select_related("rollout").filter(state=RestoreState.WAITING)
     return [
         Waiting(
             restore.rollout,
             f"Approve the restore of snapshot {restore.snapshot_id}",
             restore.actor_name,
             restore.created_at,
-            f"{restore.snapshot.get_absolute_url()}#restores",
+            f"{Snapshot(pk=restore.snapshot_id).get_absolute_url()}#restores",
         )
         for restore in restores.exclude(actor_name=username)[:MAX_OF_A_KIND]
         if may("restore_snapshot", restore.rollout)
