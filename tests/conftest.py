@@ -85,10 +85,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if group is not None and (marker := MARKER_OF_GROUP.get(group.args[0])):
             item.add_marker(marker)
             continue
+        asks_for = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db"):
+            asks_for.add("db")
         slow = SLOW_FIXTURES
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             slow = slow | FILLED_BY_EXAMPLES
-        if slow.intersection(getattr(item, "fixturenames", ())):
+        if slow & asks_for:
             item.add_marker("slow")
 
 

@@ -202,6 +202,7 @@ class TestRows:
             tuple(map(str, sample.make_key(number))) for number in (3, 5)
         }
 
+    @pytest.mark.slow
     def test_ten_thousand_texts_without_a_mapping_are_found_by_hash(
         self, target: Target, connection: Connection
     ) -> None:

@@ -54,6 +54,7 @@ def test_the_same_seed_picks_the_same_rows_wherever_they_lie(
     assert len(first) == 20
 
 
+@pytest.mark.slow
 def test_every_row_has_the_same_chance(target: Target, connection: Connection) -> None:
     filled(target, connection, 40)
     with past_triggers(connection):

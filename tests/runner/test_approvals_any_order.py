@@ -134,6 +134,7 @@ class Approving(RuleBasedStateMachine):
         self.known.forget()
 
 
+@pytest.mark.slow
 class TestAnyOrder(TestCase):
     def test_no_start_without_another_leads_valid_approval(self) -> None:
         run_state_machine_as_test(

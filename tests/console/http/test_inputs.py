@@ -150,6 +150,8 @@ def share_of(values: Sequence[str], place: int) -> list[str]:
     return [values[(place * TRIED + n) % len(values)] for n in range(min(TRIED, len(values)))]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @in_parts(p for p in WHO_MAY if "{" in p)
 def test_no_address_breaks_whatever_it_names(
     rollout: Rollout, lead: Client, patterns: list[str]
@@ -162,6 +164,8 @@ def test_no_address_breaks_whatever_it_names(
             place += 1
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @in_parts(LISTS)
 def test_no_page_breaks_whatever_its_query_says(
     rollout: Rollout, lead: Client, patterns: list[str]
@@ -175,6 +179,8 @@ def test_no_page_breaks_whatever_its_query_says(
         assert lead.get(f"{address}?q=%00").status_code == 400
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @in_parts(p for p in WHO_MAY if fields_of(p))
 def test_no_field_of_a_form_breaks_what_it_is_sent_to(
     rollout: Rollout, lead: Client, patterns: list[str]
