@@ -11,7 +11,7 @@ from psycopg import errors
 from rollout.engine import lane_totals, quarantine
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
-from rollout.engine.paces import PaceNow, PastThrottles, pace_now, throttles_of
+from rollout.engine.pace_records import PaceNow, PastThrottles, pace_now, throttles_of
 from rollout.engine.quarantine import PoisonRow
 from rollout.engine.samples import Loss, Sample, losses_of, samples_of
 from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of

@@ -12,7 +12,7 @@ from rollout.engine.control import Control, NullControl
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
-from rollout.engine.paces import PaceRecord
+from rollout.engine.pace_records import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
 from rollout.journal import activity_log, heartbeats

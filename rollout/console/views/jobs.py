@@ -25,7 +25,7 @@ from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choi
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform
 from rollout.engine.health import Signal
-from rollout.engine.paces import PastThrottle
+from rollout.engine.pace_records import PastThrottle
 from rollout.engine.quarantine import PoisonRow
 from rollout.journal.environments import DEFAULT
 from rollout.journal.events import Event

@@ -8,7 +8,7 @@ from django.test import Client
 
 from rollout.engine import lane_totals
 from rollout.engine.health import Signal
-from rollout.engine.paces import PaceRecord
+from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
 from rollout.models import Rollout
 from tests.console import journal

@@ -5,7 +5,7 @@ from django.test import Client
 
 from rollout.engine.commit_latencies import CommitLatencies
 from rollout.engine.health import Signal
-from rollout.engine.paces import PaceRecord
+from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
 from rollout.models import LogEntry, Rollout
 from tests.console.journal import text_of

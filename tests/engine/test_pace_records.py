@@ -8,7 +8,7 @@ import pytest
 from rollout.engine import lanes
 from rollout.engine.health import Signal
 from rollout.engine.pace import Pace, Settings
-from rollout.engine.paces import PaceRecord, pace_now, throttles_of
+from rollout.engine.pace_records import PaceRecord, pace_now, throttles_of
 from rollout.engine.target import Connection, Target
 from rollout.engine.throttles import MIN_SHARE, Throttle
 from tests.engine.actions import NoControl, new_job, work_off
