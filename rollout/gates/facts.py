@@ -232,19 +232,26 @@ class Facts:
         return sorted(runs, key=lambda run: run.finished_at or run.created_at, reverse=True)
 
     @cached_property
+    def _newest_audits(self) -> list[AuditReport]:
+        return list(self.rollout.audits.all()[:MAX_AUDITS])
+
+    @cached_property
     def audits(self) -> list[AuditReport]:
         """The newest audits, and the newest of each phase's newest run; the newest first."""
         runs = [run.pk for run in self.runs.values()]
         of_runs = (
             AuditReport.objects.filter(run__in=runs).order_by("run_id", "-id").distinct("run_id")
         )
-        newest = self.rollout.audits.all()[:MAX_AUDITS]
-        reports = {report.pk: report for report in (*newest, *of_runs)}
+        reports = {report.pk: report for report in (*self._newest_audits, *of_runs)}
         return [reports[pk] for pk in sorted(reports, reverse=True)]
 
     @cached_property
     def full_audit(self) -> AuditReport | None:
-        """The newest audit of all rows that came to its end."""
+        """The newest audit of all rows that came to its end: looked for where it mostly is."""
+        for report in self._newest_audits:
+            is_of_all = report.mode == AuditMode.FULL and not report.tables
+            if is_of_all and report.status != AuditStatus.RUNNING:
+                return report
         full = self.rollout.audits.filter(mode=AuditMode.FULL, tables=[])
         return full.exclude(status=AuditStatus.RUNNING).first()
 

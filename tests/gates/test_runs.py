@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import gates, runner
+from rollout.gates.facts import MAX_AUDITS
 from rollout.gates.registry import Status
 from rollout.journal.moments import in_words
 from rollout.models import (
@@ -368,3 +369,21 @@ def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
         "pending",
         f"Rehearsal {cancelled.pk} is running: 2 of 10 runs complete. Wait until it has finished.",
     )
+
+
+def test_the_newest_full_audit_is_asked_for_once_more_only_where_others_came_after_it(
+    rollout: Rollout,
+) -> None:
+    full = journal.audited(rollout)
+
+    def asked() -> list[AuditReport | None]:
+        facts = gates.Evidence(rollout, 3).facts
+        return [facts.audits[0], facts.full_audit]
+
+    few = journal.queries_of(asked)
+    journal.audited(rollout, "running")
+    assert asked()[1] == full
+    for _ in range(MAX_AUDITS):
+        journal.audited(rollout, mode="sample")
+    assert asked()[1] == full
+    assert journal.queries_of(asked) == few + 1
