@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from statistics import mean, median
 from typing import Self
 
+from psycopg import sql
+
 from rollout.engine.health import Signal, Status
+from rollout.engine.target import Connection, fetch_bool
 
 NAME = "commit latency"
 # Commits before the work, one after the other. Three that meet a stall leave the median as it is.
@@ -26,6 +29,20 @@ SLOWER_MS = 10.0
 HARD_TIMES = 4.0
 # With fewer nobody waits: autovacuum, a monitoring agent, what of our own is not counted exactly.
 MIN_OTHERS_PER_SECOND = 3.0
+
+# Where commits do not wait, nobody waits for the disk, and a machine with much to do is no sign.
+NO_WAIT = Signal(NAME, "ok", "Commits on this server do not wait for the disk.")
+
+
+def wait_for_disk(connection: Connection) -> bool:
+    """Whether commits wait for the disk, unless a session sets it otherwise."""
+    return fetch_bool(
+        connection,
+        sql.SQL(
+            "current_setting('fsync') = 'on' AND (SELECT reset_val <> 'off' FROM pg_settings"
+            " WHERE name = 'synchronous_commit')"
+        ),
+    )
 
 
 @dataclass(frozen=True)

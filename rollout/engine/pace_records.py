@@ -13,7 +13,8 @@ from typing import Any
 
 from psycopg import sql
 
-from rollout.engine.commit_latencies import BASELINE_COMMITS, CommitLatencies
+from rollout.engine import commit_latencies
+from rollout.engine.commit_latencies import BASELINE_COMMITS, NO_WAIT, CommitLatencies
 from rollout.engine.health import Signal
 from rollout.engine.lanes import LEASE_SECONDS
 from rollout.engine.target import Connection
@@ -73,6 +74,7 @@ class PaceRecord:
         self._clock = clock
         # When the others' transactions were counted last, and how many there were.
         self._counted: tuple[float, int] | None = None
+        self._waits = commit_latencies.wait_for_disk(connection)
         newest = _newest(job).ask(connection)
         self.began = newest.throttle if newest and newest.job == job else Throttle()
         self.latencies = newest.latencies if newest else self._measured()
@@ -88,7 +90,7 @@ class PaceRecord:
         return measured
 
     def signal(self, limit_ms: float | None) -> Signal:
-        return self.latencies.signal(limit_ms)
+        return self.latencies.signal(limit_ms) if self._waits else NO_WAIT
 
     def record(self, throttle: Throttle, writes: int) -> None:
         """Write the pace down; ``writes`` are the worker's own transactions since the last time."""

@@ -8,7 +8,8 @@ import psycopg
 from django.utils import timezone
 from psycopg import errors
 
-from rollout.engine import lane_totals, quarantine
+from rollout.engine import commit_latencies, lane_totals, quarantine
+from rollout.engine.commit_latencies import NO_WAIT
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace_records import PaceNow, PastThrottles, pace_now, throttles_of
@@ -314,5 +315,8 @@ def _signals(connection: Connection, job: BackfillJob, pace: PaceNow | None) -> 
     tables = plan.tables if plan else ()
     table = next((table for table in tables if table.label == job.table), None)
     signals = read_signals(connection, table) if table is not None else []
-    commits = [pace.latencies.signal(job.commit_limit_ms)] if pace else []
+    commits = []
+    if pace is not None:
+        waits = commit_latencies.wait_for_disk(connection)
+        commits = [pace.latencies.signal(job.commit_limit_ms) if waits else NO_WAIT]
     return [*commits, *signals, *application_signals(job.step_run.run)]

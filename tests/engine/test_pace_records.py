@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from psycopg import sql
 
 from rollout.engine import lanes
+from rollout.engine.commit_latencies import NO_WAIT
 from rollout.engine.health import Signal
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.pace_records import PaceRecord, pace_now, throttles_of
@@ -24,7 +26,12 @@ OWN: tuple[tuple[int, list[str]], ...] = ((1, ["journal"]), (2, []))
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     """A server on which nobody else writes: transaction ids are those of a whole server."""
-    settings = {"fsync": "on", "commit_siblings": "0", "autovacuum": "off"}
+    settings = {
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "commit_siblings": "0",
+        "autovacuum": "off",
+    }
     with server(settings) as (target, _):
         yield target
 
@@ -255,3 +262,17 @@ def test_what_is_written_to_our_own_tables_is_not_by_others(connection: Connecti
         record.record(Throttle(), 1)
     # Of the other record alone.
     assert ours.latencies.others[-1] < theirs.latencies.others[-1] / 10
+
+
+def test_where_commits_do_not_wait_for_the_disk_they_slow_nothing(
+    target: Target, connection: Connection
+) -> None:
+    assert PaceRecord(connection, 1, "a").signal(None).status == "unknown", "too few commits yet"
+    name = sql.Identifier(connection.info.dbname)
+    change = sql.SQL("ALTER DATABASE {} {} synchronous_commit")
+    connection.execute(sql.SQL("{} = off").format(change.format(name, sql.SQL("SET"))))
+    try:
+        with target.connect() as later:
+            assert PaceRecord(later, 1, "a").signal(None) == NO_WAIT
+    finally:
+        connection.execute(change.format(name, sql.SQL("RESET")))

@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from rollout.engine import commit_latencies
 from rollout.engine.commit_latencies import CommitLatencies
 from rollout.engine.health import Signal
 from rollout.engine.pace_records import PaceRecord
@@ -120,8 +121,10 @@ SLOW = Signal("commit latency", "throttle", "A commit takes 61.0 ms; limit 14.0 
 
 @pytest.mark.usefixtures("clean_target")
 def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit(
-    rollout: Rollout, viewer: Client
+    rollout: Rollout, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The tests' server is fast because it does not wait.
+    monkeypatch.setattr(commit_latencies, "wait_for_disk", lambda connection: True)
     job = a_job(rollout)
     a_lane(job)
     with target() as opened:
