@@ -162,7 +162,7 @@ def test_commits_above_the_hard_bound_hold_the_work_until_they_are_below_it(
         if len(run.throttles) == 4:
             slow(connection)
         elif run.throttles and run.throttles[-1].held:
-            held.append(counted(connection, run.job)[0])
+            held.append(counted(connection, run.job)[1])
             if len(held) == 3:
                 fast(connection)
 
