@@ -250,6 +250,19 @@ def test_a_text_that_is_too_long_for_a_name_can_be_decided_before_phase_2_too(
     assert audit(target, PLAN).mismatched == 0
 
 
+def test_confirming_spellings_that_go_together_changes_none_of_them_before_phase_2(
+    unmapped: Connection,
+) -> None:
+    assert decide(unmapped, {" house": "House"}, keep=False).changes == []
+    outcome = decide(unmapped, {"House": "House"})
+    assert (outcome.changes, outcome.decided) == ([], 1)
+    other_name = decide(unmapped, {"House": "HOUSE"}, keep=False)
+    assert {(c.legacy, c.after) for c in other_name.changes} == {
+        ("House", "HOUSE"),
+        (" house", "HOUSE"),
+    }
+
+
 def test_new_texts_are_those_that_the_review_marks_as_new(mapped: Connection) -> None:
     for text in ("Castle", " castle", "HOUSE", "Tower", "WHG"):
         name_of(mapped, text)

@@ -81,11 +81,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Meaning:
-    """A lookup row and its name; no row before there are any. Not ``known``: nothing says it."""
+    """A lookup row and its name; no row before there are any. Not ``known``: nothing says it.
+
+    ``form`` is the normal form of the name, which tells rows apart before there are any.
+    """
 
     row: int | None
     name: str | None
     known: bool
+    form: str | None = None
 
 
 UNKNOWN_MEANING = Meaning(None, None, known=False)

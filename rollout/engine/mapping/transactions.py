@@ -118,9 +118,12 @@ class _Transaction:
         elif fetch_bool(self.connection, facts.relation_exists(self.lookup.lookup_sql)):
             rows.try_names(wanted)
         changes = []
+        names = {(form, was.name) for (_, form), was in before.items()}
         for (text, form), now in self._meanings(forms, mapped=mapped).items():
             was = before.get((text, form), UNKNOWN_MEANING)
-            if now != was:
+            # Spellings that go together get one row, whose name one of them gives it.
+            is_same = not mapped and (now.form, now.known) == (was.form, was.known)
+            if now != was and not (is_same and (not self.texts or (form, now.name) in names)):
                 changes.append(
                     Change(
                         legacy=text,
@@ -160,11 +163,15 @@ class _Transaction:
             rows = self.connection.execute(
                 sql.SQL(
                     "SELECT d.legacy, {form}, NULL::integer, says.name,"
-                    " says.name IS NOT NULL OR says.why IS NOT NULL OR {form} = ''"
+                    " says.name IS NOT NULL OR says.why IS NOT NULL OR {form} = '', {of_name}"
                     " FROM unnest(%s::text[]) AS d (legacy) CROSS JOIN LATERAL ("
                     "  SELECT CASE WHEN length(m.name) <= %s THEN m.name END AS name, m.why"
                     "  FROM ({meaning}) AS m) AS says"
-                ).format(form=normal(text), meaning=meaning(self.lookup, self.plan.name, text)),
+                ).format(
+                    form=normal(text),
+                    of_name=normal(sql.Identifier("says", "name")),
+                    meaning=meaning(self.lookup, self.plan.name, text),
+                ),
                 [list(self.counts) if self.counts else list(forms), self.lookup.longest],
             ).fetchall()
         return {(text, form): Meaning(*meant) for text, form, *meant in rows}
