@@ -270,6 +270,8 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
     refused(job, "a")
     # The header reads no progress of a run that is not the newest of its phase.
     end_beside(job, rollout)
+    with target() as opened:
+        PaceRecord(opened, job.pk, "host:6").record(Throttle(), 1)
     monkeypatch.setattr(psycopg.Connection, "execute", counting)
     before = queries()
     monkeypatch.undo()
