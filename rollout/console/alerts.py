@@ -7,9 +7,11 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from rollout.console.badges import PENDING
 from rollout.console.formats import duration
 from rollout.console.http.links import rollout_url
 from rollout.console.views.guardrails import RuleRow
+from rollout.console.vitals import Vital
 from rollout.journal import watched_times
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words
@@ -24,6 +26,7 @@ from rollout.models import (
     SnapshotState,
     WatchedTime,
 )
+from rollout.plan.gates import InBounds, ProbesPassed
 from rollout.queries.status import RolloutStatus, RolloutSummary
 
 STOPPED_STATES = {
@@ -31,6 +34,9 @@ STOPPED_STATES = {
     RunState.CANCELLED: "was cancelled",
     RunState.PAUSED: "is paused",
 }
+
+# Gates that say how the application is. What the others find has alerts of its own.
+_APPLICATION_GATES = {InBounds.name, ProbesPassed.name}
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,9 @@ class Alert:
 
 
 def health_of(alerts: Iterable[Alert]) -> str:
-    """The health of a rollout: the worst tone that is for people; good where there is none."""
+    """The health of a rollout: the worst tone of its alerts; good where there is none."""
     tones = {alert.tone for alert in alerts}
-    return next((tone for tone in ("bad", "warn") if tone in tones), "good")
+    return next((tone for tone in ("bad", "warn", "info") if tone in tones), "good")
 
 
 class StatePhase(Protocol):
@@ -65,9 +71,13 @@ class StatePhase(Protocol):
 
 
 def alerts_for(
-    status: RolloutStatus, rules: Sequence[RuleRow], audits: Iterable[AuditReport]
+    status: RolloutStatus,
+    rules: Sequence[RuleRow],
+    audits: Iterable[AuditReport],
+    vitals: Iterable[Vital],
 ) -> list[Alert]:
-    """None when worker and watchdog answer, the clock runs evenly and the rollout is well."""
+    """None when worker and watchdog answer, the clock runs evenly, and the rollout, the gates
+    about the application and its vitals are well."""
     here = status.rollout.get_absolute_url()
     alerts = []
     if not status.liveness.worker_alive:
@@ -77,7 +87,21 @@ def alerts_for(
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
     snapshots = status.evidence.facts.snapshots
-    return alerts + alerts_of(status, rules, audits, snapshots)
+    alerts += alerts_of(status, rules, audits, snapshots)
+    for phase in status.phases:
+        if phase.state == PENDING:
+            url = rollout_url(status.rollout, "phase", phase.number)
+            alerts += [
+                Alert(f"Gate “{gate.label}” blocks phase {phase.number}.", url, "warn")
+                for gate in phase.failed_gates
+                if gate.shown == "fail" and gate.name in _APPLICATION_GATES
+            ]
+    monitoring = rollout_url(status.rollout, "monitoring")
+    return alerts + [
+        Alert(f"{vital.label}: {vital.value} {vital.detail}.", monitoring, "info")
+        for vital in vitals
+        if vital.is_bad
+    ]
 
 
 def alerts_of(
@@ -111,7 +135,7 @@ def alerts_of(
             text = f"Audit {newest.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
         alerts.append(Alert(text, newest.get_absolute_url()))
     alerts += _of_snapshots(snapshots)
-    breached = [row for row in rules if row.verdict == "broken" or row.doing]
+    breached = [row for row in rules if row.is_breached]
     return alerts + [_of_guardrail(row, rollout, phases, here) for row in breached]
 
 

@@ -170,6 +170,8 @@ BADGES: dict[str, dict[str, Badge]] = {
     },
     "health": {
         "good": Badge("Healthy", "good", "done"),
+        # What heals itself: nobody has to act, and yet all is not well.
+        "info": Badge("Degraded", "info", "queued"),
         "warn": Badge("Warning", "warn", "warning"),
         "bad": Badge("Action needed", "bad", "failed"),
     },

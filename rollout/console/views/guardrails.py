@@ -37,6 +37,16 @@ class RuleRow:
         return ACTIONS[self.rule.action][1]
 
     @property
+    def is_breached(self) -> bool:
+        """Whether it is breached, or still acts because it was."""
+        return self.verdict == "broken" or bool(self.doing)
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether it is breached and no throttle, which ends by itself."""
+        return self.is_breached and self.rule.action != "throttle"
+
+    @property
     def verdict(self) -> str:
         return self.state.verdict if self.state else "inconclusive"
 

@@ -97,10 +97,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     rules = rules_of(status.rollout, status.evidence.facts.rules)
     snapshots = status.evidence.facts.snapshots[:MAX_RECENT_SNAPSHOTS]
     safety = data_safety_of(status)
+    vitals = vitals_of(status)
     page = {
         "rollout": status.rollout,
         "status": status,
-        "vitals": vitals_of(status),
+        "vitals": vitals,
         "safety": safety,
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
@@ -122,9 +123,9 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
         "timeline": timeline_of(status.rollout),
-        "alerts": alerts_for(status, rules, audits),
+        "alerts": alerts_for(status, rules, audits, vitals),
         "rules": rules,
-        "breached": any(row.verdict == "broken" or row.doing for row in rules),
+        "breached": any(row.needs_people for row in rules),
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
         "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],

@@ -97,6 +97,7 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         "alerts": [
             Alert("Phase 3 failed.", "#health"),
             Alert("Guardrail “latency” is breached.", "#health", "warn"),
+            Alert("Guardrail “slower” is breached: backfills are throttled.", "#health", "info"),
         ],
         "steps": [SAMPLE_STEP],
         "listed": SAMPLE_LIST,

@@ -1,5 +1,6 @@
 """What the overview says is wrong with a rollout, and what to press."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -73,7 +74,33 @@ def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Cl
         RuleState.objects.filter(pk=state.pk).update(verdict=verdict, windows=of_windows)
         text = text_of(viewer, PAGE)
         assert f"Guardrail “slower” {standing}: backfills are throttled." in text
-        assert "</svg>Healthy</span>" in text
+        assert "</svg>Degraded</span>" in text
+        assert "No failed phase" not in text
+        assert "</svg>Degraded</span>" in text_of(viewer, "/rollout/")
+
+
+def test_health_agrees_with_the_vitals_and_the_gates_on_its_page(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    for phase in range(3):
+        ran(rollout, phase)
+    now = timezone.now()
+    rollout.runs.update(created_at=now - timedelta(minutes=25))
+    journal.measured(now - timedelta(minutes=30), ms=10, calls=50, seconds=5)
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    journal.measured(now - timedelta(seconds=30), ms=400, calls=50, seconds=5)
+    text = text_of(viewer, PAGE).split('id="health"')[1].split("</section>")[0]
+    assert re.search(r"Application p95: \d+ ms in 5 min; baseline [\d.]+ ms", text)
+    assert "</svg>Degraded</span>" in text
+    assert "No failed phase" not in text
+    journal.probed(rollout)
+    rollout.probes.update(passed=False)
+    text = text_of(viewer, PAGE)
+    assert f'<a href="{PAGE}phases/3/">Gate “Smoke tests passed” blocks phase 3.</a>' in text
+    assert "</svg>Warning</span>" in text
+    ran(rollout, 3, "running")
+    assert "blocks phase 3." not in text_of(viewer, PAGE), "no phase waits for the gate"
 
 
 def test_what_a_guardrail_paused_is_told_with_what_to_press(
@@ -184,8 +211,12 @@ def test_health_offers_those_who_may_the_rollback_beside_a_breach(
     journal.processes_run()
     for phase in range(3):
         ran(rollout, phase)
-    offer = f'<a href="{PAGE}phases/2/roll-back/">Roll back phase 2…</a></p>'
+    offer = (
+        f'If phase 2 is the cause: <a href="{PAGE}phases/2/roll-back/">Roll back phase 2…</a></p>'
+    )
     assert offer not in text_of(lead, PAGE)
+    acting(rollout, "slower", "throttle", "broken")
+    assert offer not in text_of(lead, PAGE), "a throttle ends by itself"
     rule = acting(rollout, "slow", "pause", "broken")
     assert offer in text_of(lead, PAGE)
     assert offer not in text_of(viewer, PAGE)
