@@ -34,14 +34,21 @@ class Counted:
     """``rows``: legacy text to number of rows.
 
     Where counting takes too long they are those of the newest full audit, ``audit`` its number;
-    None without one, and then ``texts`` are those of a sample of rows.
+    None without one, and then ``texts`` are those of a sample of rows. ``asked_at`` is when the
+    table was asked, whether or not it told.
     """
 
     rows: dict[str, int] | None
     at: datetime
+    asked_at: datetime
     kept: bool = False
     audit: int | None = None
     texts: Sequence[str] = ()
+
+    @property
+    def mark(self) -> int:
+        """When the table was asked, in milliseconds since 1970; it grows."""
+        return int(self.asked_at.timestamp() * 1000)
 
     @property
     def took_too_long(self) -> bool:
@@ -51,9 +58,15 @@ class Counted:
 _reviews: OrderedDict[tuple[object, ...], tuple[object, Review]] = OrderedDict()
 
 
-def reviewed(connection: Connection, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
-    """What each text means, as it is now; how many rows have it may be some minutes old."""
-    plan, counts = plans.get(rollout.plan), counted(connection, rollout, lookup)
+def reviewed(
+    connection: Connection, rollout: Rollout, lookup: Lookup, *, since: int = 0
+) -> tuple[Review, Counted]:
+    """What each text means, as it is now; how many rows have it may be some minutes old.
+
+    Another process may keep newer counts: none that are older than ``since``, the mark of those
+    that the user has seen, are shown.
+    """
+    plan, counts = plans.get(rollout.plan), counted(connection, rollout, lookup, since=since)
     if not counts.kept or len(counts.rows or counts.texts) < MANY:
         return _review(connection, plan, lookup, counts), counts
     key = (rollout.pk, lookup.table.label, lookup.legacy)
@@ -75,19 +88,19 @@ def _review(connection: Connection, plan: Plan, lookup: Lookup, counts: Counted)
     )
 
 
-def counted(connection: Connection, rollout: Rollout, lookup: Lookup) -> Counted:
-    key = _key(rollout, lookup)
+def counted(connection: Connection, rollout: Rollout, lookup: Lookup, *, since: int = 0) -> Counted:
+    key = f"rollout-counts-{rollout.pk}-{lookup.table.label}-{lookup.legacy}".replace(" ", "_")
     counts = cast(Counted | None, cache.get(key))
-    if counts is not None and not _was_audited_since(rollout, counts):
+    if counts is not None and not _is_outdated(rollout, counts, since):
         return counts
     began, at = time.monotonic(), timezone.now()
     rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT)
     if rows is None:
         counts = _otherwise(connection, rollout, lookup, at)
     elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY:
-        return Counted(rows, at)
+        return Counted(rows, at, at)
     else:
-        counts = Counted(rows, at, kept=True)
+        counts = Counted(rows, at, at, kept=True)
     seconds = kept_for(KEPT_SECONDS)
     cache.set(key, counts, seconds)
     return counts if seconds or counts.audit else replace(counts, kept=False)
@@ -97,22 +110,15 @@ def _otherwise(connection: Connection, rollout: Rollout, lookup: Lookup, now: da
     """What is known of the texts where counting takes too long; kept, so that no page waits."""
     audited = audited_texts(rollout, lookup)
     if audited is not None:
-        return Counted(audited.rows, audited.at, kept=True, audit=audited.audit)
-    return Counted(None, now, kept=True, texts=mapping.sample_of(connection, lookup))
+        return Counted(audited.rows, audited.at, now, kept=True, audit=audited.audit)
+    return Counted(None, now, now, kept=True, texts=mapping.sample_of(connection, lookup))
 
 
-def _was_audited_since(rollout: Rollout, counts: Counted) -> bool:
-    """Whether an audit ended since: somebody comes to see the texts that it found unmapped."""
+def _is_outdated(rollout: Rollout, counts: Counted, since: int) -> bool:
+    """Whether the user has seen newer ones, or comes to see what an audit found unmapped since."""
+    if counts.mark < since:
+        return True
     ended = AuditReport.objects.filter(rollout=rollout, finished_at__isnull=False)
     if counts.audit is not None:
         return ended.filter(pk__gt=counts.audit).exists()
     return ended.filter(finished_at__gt=counts.at).exists()
-
-
-def count_anew(rollout: Rollout, lookup: Lookup) -> None:
-    """The next page counts."""
-    cache.delete(_key(rollout, lookup))
-
-
-def _key(rollout: Rollout, lookup: Lookup) -> str:
-    return f"rollout-counts-{rollout.pk}-{lookup.table.label}-{lookup.legacy}".replace(" ", "_")

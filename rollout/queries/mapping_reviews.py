@@ -1,12 +1,12 @@
 """What a lookup's legacy values mean, read for one use, and what confirming them decides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, Review, Value
 from rollout.journal.audited_texts import audited_texts
 from rollout.journal.environments import target_of
-from rollout.models import Rollout
+from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
 
@@ -27,3 +27,20 @@ def confirmations(values: Iterable[Value]) -> dict[str, Decision]:
     """By normal form, the decisions that leave each value what it means, if it means anything."""
     decisions = ((value.normal, value.confirmed) for value in values)
     return {form: decision for form, decision in decisions if decision is not None}
+
+
+def uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[MappingChange]:
+    """The reviews whose rows have not followed: no correction has, and no audit says so."""
+    clean = AuditReport.objects.filter(
+        rollout=rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
+    ).values_list("started_at", flat=True)[:1]
+    last = next(iter(clean), None)
+    return [
+        change
+        for change in history
+        if change.moves_rows and not _is_corrected(change) and (last is None or last < change.at)
+    ]
+
+
+def _is_corrected(change: MappingChange) -> bool:
+    return any(repair.run.state == RunState.DONE for repair in change.repairs.all())

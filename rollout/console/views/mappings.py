@@ -12,7 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console import mapping_messages
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import SLOW, cache_fragment, render_live
+from rollout.console.http.fragments import SLOW, cache_fragment, now_ms, render_live
+from rollout.console.http.inputs import number_in
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
@@ -24,7 +25,7 @@ from rollout.console.lookup_states import (
     lookup_states,
     review_progress_of,
 )
-from rollout.console.mapping_counts import Counted, count_anew, reviewed
+from rollout.console.mapping_counts import Counted, reviewed
 from rollout.console.mapping_forms import (
     DEFAULT_SIMILARITY,
     MAX_CONFIRMED,
@@ -44,13 +45,13 @@ from rollout.console.views.runs import perform
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
 from rollout.engine.target import Connection, limit, reason_of
 from rollout.journal.environments import target_of
-from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
+from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
 from rollout.queries.look_alikes import look_alikes
 from rollout.queries.mapping_csv import InvalidMappingFile
-from rollout.queries.mapping_reviews import confirmations
+from rollout.queries.mapping_reviews import confirmations, uncorrected
 from rollout.queries.similar_names import Suggestion, Suggestions
 
 # Each value has three fields, and Django accepts 1,000 in a form.
@@ -112,8 +113,7 @@ def review(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     if "count" in request.GET:
-        count_anew(rollout, lookup)
-        return redirect(_address(request, rollout, lookup))
+        return redirect(f"{_all_values(rollout, lookup)}{_query(request, since=now_ms())}")
     return _review_page(request, rollout, lookup, {})
 
 
@@ -132,7 +132,7 @@ def preview(
         uploaded = request.FILES.get("file")
         if isinstance(uploaded, UploadedFile):
             data = uploaded.read(mapping_csv.MAX_BYTES + 1)
-            asked |= mapping_csv.decisions_in(data, _reviewed(rollout, lookup)[0].values)
+            asked |= mapping_csv.decisions_in(data, _reviewed(request, rollout, lookup)[0].values)
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
     bulk = request.POST.get("bulk")
@@ -215,7 +215,7 @@ def download(
 ) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
-    values = _reviewed(rollout, lookup)[0].values
+    values = _reviewed(request, rollout, lookup)[0].values
     answer = StreamingHttpResponse(
         mapping_csv.lines_of(values), content_type="text/csv; charset=utf-8"
     )
@@ -247,15 +247,20 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     return render(request, "rollout/repair.html", page)
 
 
-def _reviewed(rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
+def _reviewed(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     with target_of(rollout.environment).connect_briefly(REVIEW_SECONDS) as connection:
-        return reviewed(connection, rollout, lookup)
+        return reviewed(connection, rollout, lookup, since=_seen(request))
+
+
+def _seen(request: ConsoleRequest) -> int:
+    """The mark of the counts on the page that somebody comes from; 0 where it has none."""
+    return number_in(request.GET.get("counted", "")) or 0
 
 
 def _matching(
     request: ConsoleRequest, rollout: Rollout, lookup: Lookup
 ) -> tuple[list[Value], dict[str, Suggestion] | None]:
-    return matching(_reviewed(rollout, lookup)[0], ValueFilter(request.GET))
+    return matching(_reviewed(request, rollout, lookup)[0], ValueFilter(request.GET))
 
 
 def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
@@ -267,9 +272,11 @@ def _all_values(rollout: Rollout, lookup: Lookup) -> str:
     return rollout_url(rollout, "mapping", lookup.table.label, lookup.legacy)
 
 
-def _query(request: ConsoleRequest) -> str:
+def _query(request: ConsoleRequest, *, since: int = 0) -> str:
     query = request.GET.copy()
     query.pop("count", None)
+    if since:
+        query["counted"] = str(since)
     return f"?{query.urlencode()}" if query else ""
 
 
@@ -324,7 +331,7 @@ def _review_page(
         with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
             page |= _new_of(connection, rollout, lookup)
             limit(connection, REVIEW_SECONDS)
-            review, counts = reviewed(connection, rollout, lookup)
+            review, counts = reviewed(connection, rollout, lookup, since=_seen(request))
     except psycopg.Error as error:
         page["error"] = reason_of(error)
         return render(request, "rollout/mapping.html", page, status=503)
@@ -346,6 +353,8 @@ def _review_page(
     page |= {
         "review": review,
         "counts": counts,
+        # Forms carry it; links do not, so that a walk through pages makes no process count again.
+        "sent_query": _query(request, since=counts.mark),
         "count_seconds": COUNT_SECONDS,
         "values": values,
         "matching": len(chosen),
@@ -359,7 +368,7 @@ def _review_page(
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
-        "uncorrected": _uncorrected(rollout, history),
+        "uncorrected": uncorrected(rollout, history),
     }
     return render(request, "rollout/mapping.html", page, status=status)
 
@@ -381,20 +390,3 @@ def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
 def _undo(change: MappingChange) -> str:
     """The decisions before a review, to preview."""
     return to_carry({form: Decision(name, by_rule) for form, name, by_rule in change.earlier})
-
-
-def _uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[MappingChange]:
-    """The reviews whose rows have not followed: no correction has, and no audit says so."""
-    clean = AuditReport.objects.filter(
-        rollout=rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
-    ).values_list("started_at", flat=True)[:1]
-    last = next(iter(clean), None)
-    return [
-        change
-        for change in history
-        if change.moves_rows and not is_corrected(change) and (last is None or last < change.at)
-    ]
-
-
-def is_corrected(change: MappingChange) -> bool:
-    return any(repair.run.state == RunState.DONE for repair in change.repairs.all())

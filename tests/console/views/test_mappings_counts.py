@@ -218,3 +218,35 @@ class TestManyValues:
         text = text_of(reviewer, TYPES, show="similar")
         assert "too many for suggestions. Narrow the search." in text
         assert "Villa" in values_in(text)
+
+    def test_a_save_brings_no_older_count_back_that_another_process_keeps(
+        self, filled: Rollout, reviewer: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from django.core.cache.backends.locmem import LocMemCache
+
+        from rollout.console import mapping_counts
+
+        def process(name: str) -> None:
+            kept = LocMemCache(f"{name}-{filled.pk}", {})
+            monkeypatch.setattr(mapping_counts, "cache", kept)
+
+        process("other")
+        text_of(reviewer, TYPES)
+        write_around_the_triggers(rows=3, type="Moon base")
+        write_around_the_triggers(rows=1, skip=3, type="Crater")
+        process("own")
+        page = text_of(reviewer, TYPES)
+        assert "Crater" in values_in(page)
+        number = number_of(fields_of(page), "moon base")
+        process("other")
+        assert "Crater" not in values_in(text_of(reviewer, TYPES))
+        form = re.search(r'action="([^"]*/preview/[^"]*)" aria-labelledby="values', page)
+        assert form is not None
+        sent = {**fields_of(page), "chosen": [number], "bulk": "none"}
+        shown = reviewer.post(unescape(form[1]), sent).content.decode()
+        form = re.search(r'action="([^"]*/apply/[^"]*)"', shown)
+        assert form is not None
+        sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
+        after = reviewer.post(unescape(form[1]), sent, follow=True).content.decode()
+        assert "1 value of properties.type reviewed" in after
+        assert "Crater" in values_in(after)
