@@ -126,7 +126,7 @@ BADGES: dict[str, dict[str, Badge]] = {
     },
     "rollout": {
         "complete": Badge("Complete", "good", "done"),
-        "between": Badge("Nothing running", "", "pending"),
+        "between": Badge("No phase running", "", "pending"),
     },
     "rerun": {
         "applied": Badge("Applied", "good", "done"),

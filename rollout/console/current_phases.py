@@ -121,7 +121,8 @@ def repair_of(status: RolloutStatus) -> RepairView | None:
     steps = steps_with_jobs(run)
     jobs = [JobView(job, progress_of(job)) for _step, own in steps for job in own]
     step = steps[0][0] if steps else None
-    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run), pause=pause_of(run))
+    pause = pause_of(run, status.evidence.facts)
+    return RepairView(run=run, step=step, jobs=jobs, duration=duration_of(run), pause=pause)
 
 
 def checklist_of(status: RolloutStatus) -> list[ItemStatus]:

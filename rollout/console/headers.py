@@ -16,6 +16,7 @@ from rollout.console.rollout_states import RolloutState, Waiting, states_of, wai
 from rollout.journal.environments import environments_of
 from rollout.journal.labels import plan_title
 from rollout.models import PhaseRun, Rollout
+from rollout.queries.side_work import SideWork
 from rollout.queries.status import (
     RolloutStatus,
     RolloutSummary,
@@ -95,6 +96,8 @@ class LiveHeader:
     """The path of the page, to which the buttons lead back."""
     live: int
     """Seconds until it is asked for again."""
+    side_work: list[SideWork]
+    """What runs beside the phases."""
     is_own: bool
     """Whether another user may be shown something else."""
 
@@ -175,7 +178,8 @@ def live_header_of(
         )
         for key, tab in TABS.items()
     ]
-    return LiveHeader(state, tabs, name, page, pace(is_at_work(summary)), bool(waiting.askers))
+    live = pace(is_at_work(summary) or bool(waiting.side_work))
+    return LiveHeader(state, tabs, name, page, live, waiting.side_work, bool(waiting.askers))
 
 
 def _tab_of(name: str) -> str:

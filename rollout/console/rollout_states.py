@@ -21,6 +21,7 @@ from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.plan.translations import Lookup
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
+from rollout.queries.side_work import SideWork, side_work_of
 from rollout.queries.status import PhaseSummary, RolloutSummary
 
 # Seconds that a page waits for the number of new values; without it the number is left out.
@@ -137,12 +138,13 @@ def _state(
 
 @dataclass(frozen=True)
 class Waiting:
-    """How much of a rollout waits for people."""
+    """How much of a rollout waits for people, and what runs beside its phases."""
 
     askers: list[int | None]
     """Who asked for approval of the next phase, or overrode a gate that needs a second lead."""
     mismatches: int
     """Rows that the newest audit found mismatched, without those waived."""
+    side_work: list[SideWork]
     new_values: int
     """Legacy values that came after the mapping and that nobody has decided on."""
 
@@ -153,24 +155,27 @@ class Waiting:
 
 def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
     """``evidence`` is that of the next phase, where the page has read it already."""
-    askers, mismatches = (
+    askers, mismatches, side_work = (
         _counts(summary, evidence)
         if evidence is not None
         else kept_until_next_entry(
             "waiting", summary.rollout.pk, make=lambda: _counts(summary, evidence_of(summary))
         )
     )
-    return Waiting(askers, mismatches, _new_values(summary))
+    return Waiting(askers, mismatches, side_work, _new_values(summary))
 
 
-def _counts(summary: RolloutSummary, evidence: Evidence) -> tuple[list[int | None], int]:
-    """Who waits for others, and how many mismatches do."""
+def _counts(
+    summary: RolloutSummary, evidence: Evidence
+) -> tuple[list[int | None], int, list[SideWork]]:
+    """Who waits for others, how many mismatches do, and what runs."""
     requests = requests_of(evidence) if summary.next_phase is not None else []
     overrides = [override.sign_off for override in overrides_of(evidence) if override.waits]
     newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
     is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
     mismatches = newest.mismatched - newest.waived if newest and is_mismatched else 0
-    return [sign_off.actor_id for sign_off in (*requests, *overrides)], mismatches
+    askers = [sign_off.actor_id for sign_off in (*requests, *overrides)]
+    return askers, mismatches, side_work_of(evidence.facts)
 
 
 def evidence_of(summary: RolloutSummary) -> Evidence:

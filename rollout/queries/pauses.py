@@ -1,12 +1,15 @@
 """Why a run is paused: who or which guardrail did it, on which numbers, and what to do next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rollout.gates.facts import Facts
 from rollout.models import PhaseRun, RuleState, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
+from rollout.queries.side_work import SideWork, side_work_of
 
 PAUSED = (RunState.PAUSING, RunState.PAUSED)
 
@@ -23,6 +26,8 @@ class Pause:
     rule: Rule | None = None
     """None where the plan no longer has it."""
     now: RuleState | None = None
+    side_work: Sequence[SideWork] = ()
+    """What runs beside the run and may be the cause of a guardrail's breach."""
 
     @property
     def who(self) -> str:
@@ -57,8 +62,11 @@ class Pause:
         return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
 
 
-def pause_of(run: PhaseRun | None) -> Pause | None:
-    """Why a run is paused or about to be; None if it is not, or if that is not known."""
+def pause_of(run: PhaseRun | None, facts: Facts | None = None) -> Pause | None:
+    """Why a run is paused or about to be; None if it is not, or if that is not known.
+
+    Without ``facts`` nothing is said of what runs beside it.
+    """
     if run is None or run.state not in PAUSED or not run.pause:
         return None
     guardrail = run.pause["rule"]
@@ -71,7 +79,10 @@ def pause_of(run: PhaseRun | None) -> Pause | None:
             pass
         state = RuleState.objects.filter(rollout=run.rollout_id, rule=guardrail).first()
     at = datetime.fromisoformat(run.pause["at"])
-    return Pause(run.pause["by"], at, guardrail, run.pause["message"], rule, state)
+    # Wrong values come from no load.
+    is_of_load = rule is not None and rule.statistic != "wrong_values"
+    side_work = side_work_of(facts) if facts is not None and is_of_load else ()
+    return Pause(run.pause["by"], at, guardrail, run.pause["message"], rule, state, side_work)
 
 
 def as_text(pause: Pause) -> str:

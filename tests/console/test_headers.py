@@ -72,14 +72,25 @@ def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_d
         journal.ran(rollout, phase)
     page = f"{PAGE}header/?name=audits&page={PAGE}audits/"
     between = fragment_of(lead, page)
-    assert "Nothing running" in between
+    assert "No phase running" in between
     assert "Next: phase 2: Backfill" in between
+    snapshot = journal.taken(rollout)
+    assert "running</a>" not in between
+    beside = journal.rehearsed(snapshot, "running")
+    assert (
+        f'<a class="small" href="{beside.get_absolute_url()}">Rehearsal {beside.pk} running</a>'
+        in (fragment_of(lead, page))
+    )
+    taking, audit = journal.taken(rollout, "taking"), journal.audited(rollout, "running")
+    for text in (fragment_of(lead, page), text_of(lead, PAGE)):
+        assert f"Snapshot {taking.pk} running</a>" in text
+        assert f"Audit {audit.pk} running</a>" in text
     run = journal.ran(rollout, 2, "running")
     journal.reached(run, "backfill", "running")
     running = fragment_of(lead, page)
     assert 'data-title="Running · phase 2 · production"' in running
     assert "Phase 2: Backfill" in running
-    assert "Nothing running" not in running
+    assert "No phase running" not in running
     assert f'name="next" value="{PAGE}audits/"' in running
     assert "<title>Running · phase 2 · production · Audits" in text_of(lead, f"{PAGE}audits/")
     verbs = {

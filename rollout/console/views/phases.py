@@ -40,7 +40,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "status": status,
         "phase": phase,
         "card": current_phases.card_template(phase),
-        "pause": pause_of(phase.run),
+        "pause": pause_of(phase.run, status.evidence.facts),
         "repair": current_phases.repair_of(status),
         "chain": progress_of(status),
         "on_phase_page": True,

@@ -106,7 +106,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "is_protected": is_protected(status.rollout.environment),
         "phase": phase,
         "card": current_phases.card_template(phase),
-        "pause": pause_of(phase.run),
+        "pause": pause_of(phase.run, status.evidence.facts),
         "repair": current_phases.repair_of(status),
         "chain": progress_of(status),
         "steps": steps,

@@ -65,6 +65,10 @@ def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit
 ) -> None:
     run = paused(rollout, rule="slow", message=MESSAGE)
     judged(run, "slow", verdict, now)
+    rehearsal = journal.rehearsed(journal.taken(rollout), "running")
+    for page in (PHASE, PAGE):
+        cause = f'<a href="{rehearsal.get_absolute_url()}">Rehearsal {rehearsal.pk}</a> running.'
+        assert f"Possible cause, if on the same server: {cause}" in text_of(lead, page)
     job = BackfillJob.objects.get()
     for page in (PHASE, PAGE, f"/rollout/jobs/{job.pk}/"):
         text = text_of(lead, page)
