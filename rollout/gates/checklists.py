@@ -17,7 +17,7 @@ from rollout.gates.registry import (
     pending,
     unknown,
 )
-from rollout.gates.rehearsals import rehearsal_under_way, rehearse_from_before
+from rollout.gates.rehearsals import rehearsal_under_way, rehearse_from_before, rehearse_from_new
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
@@ -194,6 +194,13 @@ def _began_too_late(evidence: Evidence) -> GateResult | None:
 
 
 def _rehearsed(evidence: Evidence, name: str) -> GateResult:
+    result = _backfilled(evidence, name)
+    if name or result.status == "pass":
+        return result
+    return rehearsal_under_way(evidence) or result
+
+
+def _backfilled(evidence: Evidence, name: str) -> GateResult:
     """Whether phase 2 finished in another environment, even if it was rolled back there since."""
     if missing := _no_environment(evidence, name):
         return missing
@@ -201,8 +208,8 @@ def _rehearsed(evidence: Evidence, name: str) -> GateResult:
     runs = [run for run in elsewhere if name in ("", run.rollout.environment)]
     if not runs:
         where = f" in {name}" if name else ""
-        waiting = None if name else rehearsal_under_way(evidence) or _began_too_late(evidence)
-        return waiting or pending(
+        too_late = None if name else _began_too_late(evidence)
+        return too_late or pending(
             "rehearse", f"Backfill not rehearsed{where} yet. Rehearse the plan."
         )
     newest = runs[0]
@@ -215,9 +222,5 @@ def _rehearsed(evidence: Evidence, name: str) -> GateResult:
         )
     review = evidence.facts.review
     if review is not None and review.at > ended:
-        return pending(
-            "take_snapshot",
-            f"Last rehearsed in {environment} before {review}. Take a snapshot, then rehearse "
-            "again.",
-        )
+        return rehearse_from_new(evidence, f"Last rehearsed in {environment} before {review}.")
     return passed(f"Rehearsed in {environment} by {newest.actor_name} at {in_words(ended)}.")

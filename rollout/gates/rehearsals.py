@@ -2,13 +2,14 @@
 
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending
-from rollout.gates.snapshots import pending_snapshot
+from rollout.gates.snapshots import pending_snapshot, snapshot_under_way
 from rollout.journal.moments import in_words, staleness
 from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState, SnapshotState
 from rollout.plan.gates import RehearsalPassed
 
 
 def rehearsal_under_way(evidence: Evidence) -> GateResult | None:
+    """What to wait for where a rehearsal runs, or starts from a snapshot that is being taken."""
     rehearsals = evidence.facts.rehearsals
     if rehearsals and rehearsals[0].state in REHEARSAL_UNDER_WAY:
         running = rehearsals[0]
@@ -20,7 +21,15 @@ def rehearsal_under_way(evidence: Evidence) -> GateResult | None:
             "it has finished.",
             progress=done / expected,
         )
-    return None
+    newest = next(iter(evidence.facts.snapshots), None)
+    return snapshot_under_way(evidence) if newest is not None and newest.then_rehearse else None
+
+
+def rehearse_from_new(evidence: Evidence, problem: str) -> GateResult:
+    """What to do where a rehearsal's snapshot is outdated; after what is said of it."""
+    return snapshot_under_way(evidence) or pending(
+        "take_snapshot", f"{problem} Take a snapshot, then rehearse again."
+    )
 
 
 def rehearse_from_before(evidence: Evidence, number: int, problem: str) -> GateResult:
@@ -30,7 +39,7 @@ def rehearse_from_before(evidence: Evidence, number: int, problem: str) -> GateR
     newest = next((s for s in snapshots if s.state == SnapshotState.VERIFIED), None)
     if newest is not None and newest.next_phase <= number:
         return pending("rehearse", f"{began} Rehearse again.")
-    return pending("take_snapshot", f"{began} Take a snapshot, then rehearse again.")
+    return rehearse_from_new(evidence, began)
 
 
 @check(RehearsalPassed)
@@ -48,11 +57,7 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
     if last.plan_digest != evidence.plan.digest:
         return pending("rehearse", f"{of} used another version of the plan. Rehearse again.")
     if newer := evidence.facts.rehearsal_is_older_than(last):
-        return pending(
-            "take_snapshot",
-            f"{of} used a snapshot that is older than {newer}. Take a snapshot, then rehearse "
-            "again.",
-        )
+        return rehearse_from_new(evidence, f"{of} used a snapshot that is older than {newer}.")
     if last.state == RehearsalState.FAILED:
         return failed("rehearse", f"{of} failed: {last.error} {last.advice}".strip())
     if last.first_phase > evidence.number:

@@ -27,7 +27,9 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> GateResult:
     else:
         reason = staleness(snapshot.taken_at, gate.fresh_for, span, evidence.now)
     if reason:
-        return _under_way(evidence) or pending("take_snapshot", f"{of} {reason}. Take another.")
+        return snapshot_under_way(evidence) or pending(
+            "take_snapshot", f"{of} {reason}. Take another."
+        )
     return passed(
         f"{of} verified: restored, and {sum(snapshot.counts.values()):,} rows in "
         f"{len(snapshot.counts)} tables and their pairs of values match."
@@ -42,7 +44,7 @@ def pending_snapshot(evidence: Evidence, problem: str = "") -> GateResult | None
     if newest is not None and newest.state == SnapshotState.FAILED:
         message = f"{problem} Snapshot {newest.pk} failed: {newest.error} {newest.advice}"
         return failed("take_snapshot", message.strip())
-    return _under_way(evidence) or pending(
+    return snapshot_under_way(evidence) or pending(
         "take_snapshot", f"{problem} No verified snapshot. Take one.".strip()
     )
 
@@ -52,12 +54,15 @@ def _verified(evidence: Evidence) -> Snapshot | None:
     return next((s for s in snapshots if s.state == SnapshotState.VERIFIED and s.taken_at), None)
 
 
-def _under_way(evidence: Evidence) -> GateResult | None:
+def snapshot_under_way(evidence: Evidence) -> GateResult | None:
     newest = next(iter(evidence.facts.snapshots), None)
     if newest is None or newest.state not in SNAPSHOT_UNDER_WAY:
         return None
     doing = "verified" if newest.state == SnapshotState.VERIFYING else "taken"
-    return pending("wait", f"Snapshot {newest.pk} is being {doing}. Wait until that has finished.")
+    then = " A rehearsal starts from it then." if newest.then_rehearse else ""
+    return pending(
+        "wait", f"Snapshot {newest.pk} is being {doing}.{then} Wait until that has finished."
+    )
 
 
 def _words(time: timedelta) -> str:

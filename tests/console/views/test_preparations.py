@@ -1,12 +1,18 @@
 """One press for all that a phase still needs and that is not a person's own part."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.utils import timezone
 
 from rollout.gates import Evidence, check_gates
+from rollout.gates.checklists import ItemStatus, checklist_of
 from rollout.gates.preparations import missing_before
 from rollout.gates.registry import Action
-from rollout.models import AuditReport, LogEntry, Rollout, SignOff, Snapshot
+from rollout.models import AuditReport, LogEntry, PhaseRun, Rollout, SignOff, Snapshot
+from rollout.plan import BackfillRehearsed, plans
 from rollout.queries.status import find_rollout
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
@@ -63,3 +69,48 @@ def test_a_snapshot_is_taken_with_the_rehearsal_that_waits_for_it(
     permission = Permission.objects.get(codename="rehearse_rollout")
     Group.objects.get(name="engineer").permissions.remove(permission)
     assert engineer.post(address, sent).status_code == 403
+
+
+def test_while_a_rehearsal_is_on_its_way_nobody_is_asked_for_one(
+    rollout: Rollout,
+) -> None:
+    """After a mapping decision outdated the rehearsal before, which both had counted for."""
+
+    plan = replace(plans.get(rollout.plan), checklist=(BackfillRehearsed(),))
+
+    def evidence() -> Evidence:
+        return Evidence(rollout, 1, plan=plan)
+
+    def item() -> ItemStatus:
+        return checklist_of(evidence())[0]
+
+    def wanted() -> set[str]:
+        missing = missing_before(check_gates(evidence()), evidence())
+        return {"take_snapshot", "rehearse"} & {*missing}
+
+    journal.ran(rollout, 0)
+    passed = journal.rehearsed(journal.taken(rollout), plan_digest=plan.digest)
+    hour = timedelta(hours=1)
+    PhaseRun.objects.create(
+        rollout=passed.sandbox,
+        phase=2,
+        state="done",
+        actor_name="grace",
+        plan_digest=passed.plan_digest,
+        started_at=timezone.now() - 2 * hour,
+        finished_at=timezone.now() - hour,
+    )
+    journal.reviewed(rollout)
+    assert item().action == "take_snapshot"
+    assert "take_snapshot" in wanted()
+    snapshot = journal.taken(rollout, "taking", then_rehearse=True)
+    assert item().message == (
+        f"Snapshot {snapshot.pk} is being taken. A rehearsal starts from it then. Wait until that "
+        "has finished."
+    )
+    assert not wanted()
+    snapshot.state, snapshot.then_rehearse = "verified", False
+    snapshot.save()
+    rehearsal = journal.rehearsed(snapshot, "running")
+    assert item().message.startswith(f"Rehearsal {rehearsal.pk} is running: ")
+    assert not wanted()
