@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
 
 from rollout.engine.preflight import LockForecast
 from rollout.models import (
@@ -17,6 +18,7 @@ from rollout.models import (
     Rollout,
     RunState,
     StepRun,
+    StepState,
 )
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
@@ -69,6 +71,10 @@ class StepReport:
     growth: int | None
     """Bytes that all tables together grew by."""
     error: str
+    key: int
+    """Of the step's run."""
+    running_for: float | None
+    """Seconds; None where it does not run."""
 
     @property
     def longest_lock(self) -> HeldLock | None:
@@ -134,6 +140,12 @@ class Report:
     @property
     def errors(self) -> int:
         return sum(leg.traffic.errors for leg in self.legs)
+
+    @property
+    def running(self) -> StepReport | None:
+        """The step that runs now."""
+        steps = (step for leg in self.legs for step in leg.steps)
+        return next((step for step in steps if step.running_for is not None), None)
 
     @property
     def expected_legs(self) -> int:
@@ -208,7 +220,15 @@ def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | No
         wal=row.wal_bytes,
         growth=None if row.wal_bytes is None else sum(row.growth.values()),
         error=row.error,
+        key=row.pk,
+        running_for=_running_for(run, row),
     )
+
+
+def _running_for(run: PhaseRun, row: StepRun) -> float | None:
+    if row.state != StepState.RUNNING or row.started_at is None:
+        return None
+    return run.time_at_work(row.started_at, timezone.now()).total_seconds()
 
 
 def _lock(lock: dict[str, Any]) -> HeldLock:

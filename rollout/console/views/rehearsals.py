@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollout import gates, runner
 from rollout.console.badges import labels_of
+from rollout.console.current_phases import JobView
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import render_live
 from rollout.console.http.links import rollout_url
@@ -27,6 +28,7 @@ from rollout.journal.labels import gate_label
 from rollout.journal.rehearsal_servers import rehearsal_server
 from rollout.journal.snapshots import newest_verified
 from rollout.models import (
+    BackfillJob,
     Direction,
     Environment,
     EnvironmentState,
@@ -38,6 +40,7 @@ from rollout.plan import plans
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import BACKFILL
 from rollout.queries.predictions import LegPrediction, Prediction, predict, rows_now
+from rollout.queries.progress import progress_of
 from rollout.queries.rehearsal_changes import (
     LegChange,
     change_of,
@@ -158,6 +161,7 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         "rollout": rehearsal.rollout,
         "report": report,
         "before": before,
+        "jobs": _running_jobs(report) if rehearsal.under_way else [],
         "time_left": time_left(report, before) if rehearsal.under_way else None,
         "prediction": prediction,
         "phases": [
@@ -172,6 +176,14 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         "live": rehearsal.under_way,
     }
     return render_live(request, "rehearsal", page)
+
+
+def _running_jobs(report: Report) -> list[JobView]:
+    """What the step that runs now does to rows, and how far it is."""
+    if report.running is None:
+        return []
+    jobs = BackfillJob.objects.filter(step_run=report.running.key, finished_at=None)
+    return [JobView(job, progress_of(job)) for job in jobs.select_related("step_run__run__rollout")]
 
 
 def _row(

@@ -1,5 +1,8 @@
 """The pages of rehearsals: what a lead sees at a glance, and the forecast for production."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -144,6 +147,22 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert "Starting the traffic." not in text
     again = engineer.post(LIST, follow=True).content.decode()
     assert f"rehearsal {rehearsal.pk} is running" in again
+
+
+def test_the_step_that_runs_says_for_how_long_and_how_many_rows_it_has_done(
+    snapshot: Snapshot, viewer: Client
+) -> None:
+    rehearsal = rehearsed(snapshot, "running", compared_at=None)
+    run = journal.ran(rehearsal.sandbox, 4, "running", way="backward")
+    started = timezone.now() - timedelta(seconds=130)
+    step = journal.reached(run, "drop-legacy-columns", "running", started_at=started)
+    journal.job_of(step, kind="restore")
+    text = text_of(viewer, page_of(rehearsal))
+    assert re.search(r"\(running for \d min \d+ s\)", text)
+    assert "Progress of properties is unknown" in text
+    step.state = "done"
+    step.save()
+    assert "running for" not in text_of(viewer, page_of(rehearsal))
 
 
 def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, engineer: Client) -> None:
