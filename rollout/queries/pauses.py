@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollout.gates.facts import Facts
-from rollout.models import PhaseRun, RuleState, RunState
+from rollout.models import PhaseRun, RuleState, RuleVerdict, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
@@ -34,6 +34,15 @@ class Pause:
         return f"guardrail “{self.guardrail}”" if self.guardrail else self.by
 
     @property
+    def badge(self) -> str:
+        """The state of the badge of the guardrail now."""
+        if self.now is None:
+            return ""
+        if self.rule is not None and is_recovering(self.rule, self.now):
+            return "recovering"
+        return self.now.verdict
+
+    @property
     def is_over(self) -> bool:
         """Whether the guardrail is OK again by now."""
         return self.now is not None and self.now.verdict == "kept"
@@ -60,6 +69,20 @@ class Pause:
         ready = "Guardrail OK again: resume. " if self.is_over else ""
         wait = "" if self.is_over else "Find the cause in Monitoring, then resume. "
         return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
+
+
+def is_recovering(rule: Rule, state: RuleState) -> bool:
+    """Whether a guardrail acts although too few of its windows breach it."""
+    return (
+        state.acting
+        and state.verdict == RuleVerdict.BROKEN
+        and 0 < windows_beyond(state) < rule.broken_windows
+    )
+
+
+def windows_beyond(state: RuleState) -> int:
+    """How many of its windows are beyond its limit."""
+    return sum(window["verdict"] == RuleVerdict.BROKEN for window in state.windows)
 
 
 def pause_of(run: PhaseRun | None, facts: Facts | None = None) -> Pause | None:

@@ -90,14 +90,19 @@ def _by_windows(
         evaluated.append(Window(at.isoformat(), value, stats.calls, verdict))
     verdict = rule.together([window.verdict for window in evaluated], acting=acting)
     total = merged(windows.values())
-    value, bound = value_of(rule, total), rule.bound(baseline)
+    value, calls, bound = value_of(rule, total), total.calls, rule.bound(baseline)
+    over = f"in {rule.seconds * rule.windows} s"
+    if breaching := [window for window in evaluated if window.verdict == "broken"]:
+        # What breached the limit, and not what calmer windows make of it.
+        value, calls = breaching[-1].value, breaching[-1].calls
+        over = f"in the newest breaching window of {rule.seconds} s"
     return Evaluation(
         RuleVerdict(verdict),
-        _sentence(rule, evaluated, value, baseline, bound, acting=acting),
+        _sentence(rule, evaluated, value, f"{over}, {calls:,} calls", baseline, bound, acting),
         value,
         baseline,
         bound,
-        total.calls,
+        calls,
         evaluated,
     )
 
@@ -106,28 +111,27 @@ def _sentence(
     rule: Rule,
     windows: Sequence[Window],
     value: float | None,
+    over: str,
     baseline: float | None,
     bound: float | None,
-    *,
     acting: bool,
 ) -> str:
     if value is None:
         return "No traffic measured."
     name = "Error rate" if rule.is_share else rule.statistic
     of = f" of {rule.operation}" if rule.operation else ""
-    calls = sum(window.calls for window in windows)
-    measured = f"{name}{of} {with_unit(rule, value)} over {calls:,} calls"
+    measured = f"{name}{of} {with_unit(rule, value)} {over}"
     if bound is None:
         return f"{measured}; not enough baseline data to compare."
     if baseline is not None:
-        measured += f" (baseline {with_unit(rule, baseline)})"
+        measured += f"; baseline {with_unit(rule, baseline)}"
     broken = sum(window.verdict == "broken" for window in windows)
     few = sum(window.verdict == "inconclusive" for window in windows)
     above = f"{broken} of {len(windows)} windows above {with_unit(rule, bound)}"
     # What acts stops acting once no window is above: fewer than it takes to begin.
     if acting and 0 < broken < rule.broken_windows:
         above = f"recovering, {above}"
-    return f"{measured}: {above}{f', {few} with too few calls' if few else ''}."
+    return f"{measured}; {above}{f', {few} with too few calls' if few else ''}."
 
 
 def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation:

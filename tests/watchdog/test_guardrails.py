@@ -1,5 +1,6 @@
 """What a broken rule does to a rollout, on which numbers, and who lets it go on."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -89,9 +90,18 @@ def test_two_slow_windows_of_five_pause_nothing_and_the_third_does(
     entry = LogEntry.objects.get(event="paused by rule")
     assert (entry.actor, entry.source, entry.phase) == ("guardrail slow", "watchdog", 0)
     assert "3 of 5 windows above 60 ms" in entry.message
-    assert "(baseline 10 ms)" in entry.message
+    assert "; baseline 10 ms; " in entry.message
     assert [window["verdict"] for window in entry.data["windows"]] == ["kept"] * 2 + ["broken"] * 3
     assert entry.data["bound"] == pytest.approx(60, rel=0.06)
+    clock.window(ms=10)
+    message = state().message
+    window = f"in the newest breaching window of {SLOW.seconds} s, "
+    assert re.match(f"p95 (3[89]|4[01])\\d ms {window}", message), "the value is of what breached"
+    assert (state().value or 0) > 60
+    clock.windows(4, ms=10)
+    assert re.match(
+        f"p95 10 ms in {5 * SLOW.seconds} s, .* calls; baseline 10 ms; 0 of 5 ", state().message
+    )
 
 
 def test_guardrail_that_pauses_a_phase_is_the_actor_and_not_who_started_it(

@@ -15,6 +15,7 @@ from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
 from rollout.plan.rules import COUNTED, Rule
+from rollout.queries.pauses import is_recovering, windows_beyond
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,7 @@ class RuleRow:
 
     @property
     def is_recovering(self) -> bool:
-        """Whether it acts although too few of the last windows are above its limit to breach it."""
-        return bool(self.doing and self.verdict == "broken" and self.windows) and (
-            self._above < self.rule.broken_windows
-        )
+        return self.state is not None and is_recovering(self.rule, self.state)
 
     @property
     def badge(self) -> str:
@@ -64,18 +62,14 @@ class RuleRow:
     @property
     def standing(self) -> str:
         """Its verdict, as the rest of a sentence."""
-        if self.is_recovering:
-            count = len(self.windows)
-            return f"is recovering, {self._above} of {count} windows above its limit"
+        if self.state is not None and self.is_recovering:
+            beyond, count = windows_beyond(self.state), len(self.state.windows)
+            return f"is recovering, {beyond} of {count} windows above its limit"
         return {
             "broken": "is breached",
             "kept": "is OK again",
             "error": "cannot be evaluated",
         }.get(self.verdict, "has too few calls to be evaluated")
-
-    @property
-    def _above(self) -> int:
-        return sum(window["verdict"] == "broken" for window in self.windows)
 
     @property
     def message(self) -> str:

@@ -81,6 +81,17 @@ def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit
         assert 'id="verb-resume"' in text
 
 
+def test_a_guardrail_that_recovers_is_not_called_breached_beside_its_message(
+    rollout: Rollout, lead: Client
+) -> None:
+    run = paused(rollout, rule="slow", message=MESSAGE)
+    judged(run, "slow", "broken", "recovering")
+    assert "</svg>Breached</span> recovering" in text_of(lead, PHASE)
+    windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
+    RuleState.objects.update(windows=windows)
+    assert "</svg>Recovering</span> recovering" in text_of(lead, PHASE)
+
+
 def test_a_guardrail_that_counts_wrong_values_sends_to_the_report(
     rollout: Rollout, lead: Client
 ) -> None:
