@@ -222,8 +222,8 @@ The console is ready:  {self.address}
   viewer        read only
   password      {self.password}  (all users; this demo only)
 
-First steps: log in as lead, open “Property classification”, start phase 0; complete the checklist
-and rehearse before phase 1. Review the mapping before phase 3; lead2 approves phases 3 and 4.
+First steps: log in as lead, open “Property classification”, start phase 0. Before phase 1, complete
+the checklist, review the mapping, then rehearse. lead2 approves phases 3 and 4.
 The application being migrated: {self.address}properties/
 Shell: .venv/bin/python manage.py rollout list
 Logs:  {self.home.logs}

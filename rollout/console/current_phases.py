@@ -24,7 +24,7 @@ from rollout.models import (
     StepRun,
     StepState,
 )
-from rollout.plan.gates import EarlierPhaseDone
+from rollout.plan.gates import EarlierPhaseDone, MappingReviewed
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
@@ -148,6 +148,14 @@ def rehearsal_action(status: RolloutStatus) -> Action:
             is_new &= status.next_phase is None or snapshot.next_phase <= status.next_phase
             return "rehearse" if is_new else "take_snapshot"
     return "take_snapshot"
+
+
+def is_review_first(status: RolloutStatus) -> bool:
+    """Whether a review that a gate will ask for comes before a rehearsal, which it may outdate."""
+    if not any(isinstance(gate, MappingReviewed) for p in status.plan.phases for gate in p.gates):
+        return False
+    reviewed = status.evidence.facts.reviewed_columns
+    return any((x.table.label, x.legacy) not in reviewed for x in status.plan.lookups)
 
 
 def gates_ahead(status: RolloutStatus) -> list[str]:

@@ -125,6 +125,12 @@ class Facts:
         return None if review is None else Change(_summary(review), review["at"])
 
     @cached_property
+    def reviewed_columns(self) -> set[tuple[str, str]]:
+        """Label of the table and legacy column of each lookup that people have decided on."""
+        columns = self.rollout.mapping_changes.order_by().values_list("table", "legacy_column")
+        return set(columns.distinct())
+
+    @cached_property
     def newest_mapping_change(self) -> tuple[int, datetime] | None:
         """The number and the moment of the newest mapping review, whatever it decided."""
         return self.rollout.mapping_changes.values_list("pk", "at").first()

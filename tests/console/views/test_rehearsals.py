@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
@@ -37,6 +38,20 @@ def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Ro
     rollout.snapshots.update(phases=[])
     rehearsed(first, "running")
     assert action() == "wait"
+
+
+def test_a_rehearsal_is_offered_after_the_review_that_could_outdate_it(rollout: Rollout) -> None:
+    def offer() -> str:
+        status = status_of(rollout)
+        page = {"status": status, "rollout": rollout, "then_rehearse": True}
+        return render_to_string("rollout/parts/action.html", {**page, "action": "take_snapshot"})
+
+    link = f'<a href="{PAGE}mappings/">Review the mapping first</a>'
+    assert link in offer()
+    journal.reviewed(rollout)
+    assert link in offer(), "the column status is open"
+    journal.reviewed(rollout, legacy_column="status")
+    assert "Review the mapping" not in offer()
 
 
 @pytest.fixture
