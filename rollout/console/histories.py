@@ -55,6 +55,8 @@ class Timeline:
     rows: list[Row]
     plot: Plot | None
     is_whole: bool
+    is_young: bool
+    """Whether the axis begins before the rollout, for its shortest length."""
 
     @property
     def middle(self) -> datetime:
@@ -73,7 +75,8 @@ def timeline_of(rollout: Rollout) -> Timeline | None:
     began = [run.created_at for run in history.runs[:1]] + [m.at for m in history.moments[:1]]
     if not began:
         return None
-    span = max(now - min(began), SHORTEST)
+    age = now - min(began)
+    span = max(age, SHORTEST)
     width = width_of_points(span, most=MAX_POINTS)
     # Whole intervals: the page changes with what happens, not from moment to moment.
     until = interval_start(now, int(width.total_seconds())) + width
@@ -88,7 +91,8 @@ def timeline_of(rollout: Rollout) -> Timeline | None:
         clusters = clusters_of(of_lane, lambda moment: moment.at, since, until)
         if clusters:
             rows.append(Row(lane, [_sign(rollout, cluster) for cluster in clusters]))
-    return Timeline(since, until, rows, _plot(rollout, since, until, width), history.is_whole)
+    plot = _plot(rollout, since, until, width)
+    return Timeline(since, until, rows, plot, history.is_whole, age < SHORTEST)
 
 
 def _bars(

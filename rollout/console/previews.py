@@ -1,9 +1,9 @@
 """What a step would do, each way, as people read it before they press the button."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.cache import cache
 
@@ -89,6 +89,14 @@ class StepPreview:
         """What the strongest lock of a way keeps the application from; empty where none does."""
         locks = self.backward_locks if back else self.forward_locks
         return next((lock.blocks for lock in locks if not lock.harmless), "")
+
+
+def any_blocks(steps: Iterable[Sequence[Any]]) -> bool:
+    """Whether any of several steps blocks something, in any direction.
+
+    ``steps`` are rows of a page, the preview of each in the second place.
+    """
+    return any(row[1].blocks(back) for row in steps for back in (False, True))
 
 
 def lock_waits() -> str:

@@ -40,6 +40,11 @@ def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> GateResult:
     if rule is None:
         return passed("No guardrail blocks the next phase.")
     blocks = f"Guardrail “{rule.rule}” blocks the next phase: {rule.message}"
+    if any(own.id == rule.rule and own.resumes for own in evidence.plan.judged_rules):
+        return failed(
+            "review_monitoring",
+            f"{blocks} Investigate. The hold ends automatically once the guardrail is OK.",
+        )
     if rule.verdict == RuleVerdict.KEPT:
         return pending(
             "release_hold", f"{blocks} It is OK again. Release the hold on the Monitoring page."

@@ -12,7 +12,7 @@ from rollout.console.current_phases import JobView
 from rollout.console.headers import Header, header_of
 from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
-from rollout.console.previews import StepPreview, lock_waits
+from rollout.console.previews import StepPreview, any_blocks, lock_waits
 from rollout.journal import audit_mappings, labels
 from rollout.journal.events import headline_of
 from rollout.models import PhaseRun, Rollout
@@ -63,6 +63,7 @@ register.filter("is_review_first", current_phases.is_review_first)
 register.filter("may_be_repeated", approvals.may_be_repeated)
 register.filter("health", health_of)
 register.filter("blocks", StepPreview.blocks)
+register.filter("any_blocks", any_blocks)
 register.simple_tag(approvals.approvers, name="approvers")
 register.simple_tag(badges.badge, name="badge")
 register.simple_tag(stops.stop_of, name="stop_of")

@@ -19,6 +19,7 @@ def try_out(rollout: Rollout, flow: str) -> str:
     except Exception as error:
         _keep(rollout, flow, passed=False, message=str(error).strip() or type(error).__name__)
         raise
+    evidence = f"{evidence} The test was rolled back."
     _keep(rollout, flow, passed=True, message=evidence)
     return evidence
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from rollout.console.histories import Timeline, timeline_of
+from rollout.console.histories import SHORTEST, Timeline, timeline_of
 from rollout.models import LogEntry, PhaseRun, Rollout
 from rollout.queries import timelines
 from tests.console import journal
@@ -113,6 +113,9 @@ def test_a_timeline_says_where_older_events_are_left_out(
 ) -> None:
     for _ in range(2):
         noted(rollout, "approved")
+    assert "Last 15 min" in text_of(viewer, PAGE), "the axis begins before the rollout"
+    ran(rollout, 0)
+    rollout.runs.update(created_at=timezone.now() - 2 * SHORTEST)
     assert "Since the rollout started" in text_of(viewer, PAGE)
     monkeypatch.setattr(timelines, "MAX_MOMENTS", 1)
     assert "Newest events" in text_of(viewer, PAGE)

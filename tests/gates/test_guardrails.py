@@ -195,6 +195,7 @@ class TestProbes:
         before = rollouts_count()
         results = probe_all(rollout)
         assert [result.passed for result in results] == [True] * len(plans.get(rollout.plan).flows)
+        assert all(result.message.endswith(" The test was rolled back.") for result in results)
         assert rollouts_count() == before
         assert answer(ProbesPassed(), rollout)[0] == "pass"
 

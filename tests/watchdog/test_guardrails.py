@@ -258,6 +258,19 @@ def test_a_hold_keeps_the_next_phase_from_starting_until_a_person_releases_it(
         runner.release(tiny, "slow", actor=ADA)
 
 
+def test_nobody_is_asked_to_release_a_hold_that_ends_automatically(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(replace(SLOW, action="hold", resumes=True))
+    rollouts.carry_out(tiny, 0)
+    clock.windows(3, ms=400)
+    with pytest.raises(runner.Refused, match="ends automatically once") as refused:
+        runner.start(tiny, 1, actor=ADA)
+    assert "release" not in str(refused.value).lower()
+    clock.windows(6, ms=10)
+    runner.start(tiny, 1, actor=ADA)
+
+
 def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     tiny: Rollout, clock: Clock
 ) -> None:

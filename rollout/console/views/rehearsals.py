@@ -226,7 +226,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     perform(
         request,
         lambda: runner.cancel_rehearsal(rehearsal, actor=request.user),
-        "Rehearsal cancelled; its database will be deleted.",
+        "Cancelling the rehearsal; its database will be deleted.",
     )
     return redirect(rehearsal)
 

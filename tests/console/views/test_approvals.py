@@ -126,7 +126,10 @@ def test_a_gate_is_overridden_with_a_reason_that_is_not_lost(
     form = text_of(lead, START).split(f'action="{address}"')[1].split("</form>")[0]
     assert 'name="reason" required' in form
     assert "a second lead must confirm" in form
-    assert "a second lead must confirm it" in text_of(lead, address)
+    assert "Request override</button>" in form
+    page = text_of(lead, address)
+    assert page.index("a second lead must confirm it") < page.index("Reason for override")
+    assert "Request override</button>" in page
     short = lead.post(address, {"reason": "<hm>"})
     assert short.status_code == 422
     assert "&lt;hm&gt;</textarea>" in short.content.decode()

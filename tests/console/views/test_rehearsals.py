@@ -155,7 +155,7 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert "Starting the traffic." in text
     assert "Prediction for production" not in text
     text = engineer.post(f"{page}cancel/", follow=True).content.decode()
-    assert "Rehearsal cancelled" in text
+    assert "Cancelling the rehearsal; its database will be deleted." in text
     assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
     assert "Stopping; its database is deleted then." in text

@@ -51,6 +51,10 @@ def test_how_long_a_lock_is_waited_for_and_was_held_stands_beside_the_steps(
     for page in ("start/", "ticket/", "roll-back/", ""):
         text = text_of(lead, f"{PAGE}phases/1/{page}")
         assert "A statement waits at most 0.2 s for its lock, in later attempts up to 2 s" in text
+    for page in ("start/", ""):
+        harmless = text_of(lead, f"{PAGE}phases/0/{page}")
+        assert "blocks nothing" in harmless
+        assert "A statement waits" not in harmless
     (line,) = (
         line
         for line in text.split('<details class="step-line">')
