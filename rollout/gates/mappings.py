@@ -34,7 +34,7 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
     if due := counts.open - counts.recent:
         return pending(
             "review_mapping",
-            f"{reviewed}. Confirm or map {due:,}{may_wait}.",
+            f"{reviewed}, {counts.open:,} open. Confirm or map {due:,}{may_wait}.",
             progress=counts.reviewed / counts.values,
         )
     last = f", last at {in_words(counts.reviewed_at)}" if counts.reviewed_at else ""

@@ -88,6 +88,10 @@ def audit_clean(gate: AuditClean, evidence: Evidence) -> GateResult:
     return result
 
 
+def _mismatches(number: int) -> str:
+    return f"{number:,} mismatch{'' if number == 1 else 'es'}"
+
+
 def _audit_clean(evidence: Evidence) -> GateResult:
     report = evidence.facts.full_audit
     if report is None:
@@ -100,7 +104,7 @@ def _audit_clean(evidence: Evidence) -> GateResult:
     if report.status == AuditStatus.MISMATCHED:
         return failed(
             "review_audit",
-            f"A{audit[1:]} found {report.mismatched:,} mismatches. Review its report.",
+            f"A{audit[1:]} found {_mismatches(report.mismatched)}. Review its report.",
         )
     if newer := evidence.facts.audit_is_older_than(report):
         return pending(
@@ -109,6 +113,6 @@ def _audit_clean(evidence: Evidence) -> GateResult:
     waived = f"; {report.waived:,} waived" if report.waived else ""
     return passed(
         f"Clean: {report.rows:,} rows compared in {audit}, "
-        f"{report.mismatched - report.waived:,} mismatches{waived}. "
+        f"{_mismatches(report.mismatched - report.waived)}{waived}. "
         f"{against(report, is_reviewed_since=evidence.facts.is_reviewed_since(report))}".strip()
     )

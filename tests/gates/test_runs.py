@@ -206,8 +206,10 @@ def test_a_mismatched_audit_fails_and_says_how_many(rollout: Rollout) -> None:
     audit(rollout, AuditStatus.MISMATCHED, MINUTE, mismatched=1234)
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "fail"
-    assert "found 1,234 mismatches" in message
+    assert "found 1,234 mismatches." in message
     assert "1,234" in refusal_to_start(rollout, 3)
+    AuditReport.objects.update(mismatched=1)
+    assert "found 1 mismatch." in answer(AuditClean(), 3, rollout)[1]
 
 
 def test_an_audit_that_is_still_running_does_not_hide_the_one_before_it(rollout: Rollout) -> None:

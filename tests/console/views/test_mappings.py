@@ -37,7 +37,12 @@ def test_the_address_of_the_new_texts_leads_to_the_page_that_shows_them(
 
 def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, LIST)
-    for shown in ("properties.type", "property_statuses", "Proposed (applied by phase 2)", "never"):
+    for shown in (
+        "properties.type",
+        "property_statuses",
+        "Not in use yet (from phase 2",
+        "never",
+    ):
         assert shown in text
     reviewed(rollout)
     assert "grace" in fragment_of(viewer, LIST)
@@ -147,7 +152,11 @@ def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
     text = fragment_of(reviewer, address)
     assert "1 new value to review" in text
     assert "<img src=x" not in text
-    assert "Review 1 new" in text_of(reviewer, LIST)
+    listed = text_of(reviewer, LIST)
+    now_open = re.search(r"(\d+), 1 of them new", listed)
+    assert now_open is not None
+    assert f"Review {now_open[1]} open" in listed
+    assert f">Show {now_open[1]} open</a>" in text_of(reviewer, TYPES)
     assert "&lt;img src=x" in text_of(reviewer, f"{TYPES}?show=new")
     assert (
         "Villa"
@@ -236,7 +245,7 @@ def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(
 ) -> None:
     for _ in range(5):
         reviewed(filled)
-    with django_assert_max_num_queries(24):  # type: ignore[operator]
+    with django_assert_max_num_queries(26):  # type: ignore[operator]
         text_of(reviewer, TYPES)
 
 
