@@ -128,6 +128,10 @@ def rollout_header(context: template.Context) -> Header | None:
     if not isinstance(rollout, Rollout) or request is None:
         return None
     status, run, jobs = (context.get(name) for name in ("status", "run", "jobs"))
+    # The list of all jobs has rows of another kind.
+    known = [job for job in jobs if isinstance(job, JobView)] if isinstance(jobs, list) else []
+    if isinstance(repair := context.get("repair"), current_phases.RepairView):
+        known += repair.jobs
     return header_of(
         rollout,
         request.path,
@@ -136,8 +140,7 @@ def rollout_header(context: template.Context) -> Header | None:
         status=status if isinstance(status, RolloutStatus | RolloutSummary) else None,
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),
-        # The list of all jobs has rows of another kind.
-        jobs=[job for job in jobs if isinstance(job, JobView)] if isinstance(jobs, list) else (),
+        jobs=known,
     )
 
 

@@ -4,10 +4,11 @@ import re
 from html import unescape
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from rollout.console.headers import TABS
-from rollout.models import Rollout
+from rollout.models import Repair, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
 from tests.pages import addresses_of_the_console
@@ -159,3 +160,22 @@ def test_the_activity_of_a_rollout_is_its_own_and_asks_for_no_plan(
     assert "Of another." not in html
     assert 'name="plan"' not in html
     assert "No entry matches." in text_of(viewer, f"{PAGE}activity/", actor="nobody")
+
+
+def test_a_header_takes_the_progress_that_its_page_has_read(
+    rollout: Rollout, viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def second_reading(job: object) -> None:
+        raise AssertionError(f"{job} is read a second time for the header")
+
+    run = journal.ran(rollout, 2, "running")
+    job = journal.job_of(journal.reached(run, "backfill", "running"))
+    monkeypatch.setattr("rollout.console.rollout_states.progress_of", second_reading)
+    for page in (PAGE, f"{PAGE}phases/2/", job.get_absolute_url()):
+        assert f"Share of {job.table} that is done" in text_of(viewer, page)
+    run.state = "done"
+    run.save(update_fields=["state"])
+    repair = journal.ran(rollout, 2, "running", way="repair")
+    Repair.objects.create(run=repair, table="properties")
+    job = journal.job_of(journal.reached(repair, "repair", "running"))
+    assert f"Share of {job.table} that is done" in text_of(viewer, PAGE)

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout import runner
 from rollout.console import job_histories
 from rollout.console.charts.bars import MIN_LOSS_SECONDS, Chart, chart_of, with_application
+from rollout.console.current_phases import JobView
 from rollout.console.formats import byte_size, duration, milliseconds, number
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment
@@ -171,6 +172,8 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     page = {
         "here": job.get_absolute_url(),
         "job": job,
+        # The header states the same reading of the progress as the page.
+        "jobs": [JobView(job, report.progress)],
         "run": run,
         "pause": pause_of(run),
         "rollout": run.rollout,
