@@ -100,3 +100,14 @@ class Repair(models.Model):
     def tables(self) -> str:
         """The repaired table or tables, for people."""
         return self.table or EVERY_TABLE
+
+    @property
+    def subject(self) -> str:
+        """What it repairs, as exactly as is known once its rows are counted."""
+        tables = {cell["table"] for cell in self.cells}
+        columns = {cell["column"] for cell in self.cells}
+        if len(tables) != 1:
+            return self.tables
+        rows = f"{self.rows_expected:,} row{'' if self.rows_expected == 1 else 's'} of "
+        column = f", column {columns.pop()}" if len(columns) == 1 else ""
+        return f"{rows}{tables.pop()}{column}"

@@ -43,6 +43,19 @@ def test_it_is_shown_for_as_long_as_it_is_not_done(
     assert "Rollback started by" not in text_of(lead, PAGE)
 
 
+def test_its_title_names_the_rows_table_and_column_as_soon_as_they_are_counted(
+    rollout: Rollout, lead: Client
+) -> None:
+    run = a_repair(rollout)
+    Repair.objects.update(table="")
+    assert "Repair of every table" in text_of(lead, BESIDE)
+    cell = {"table": "properties", "column": "property_type_id", "category": "wrong", "rows": 1}
+    Repair.objects.filter(run=run).update(rows_expected=1, cells=[cell])
+    text = text_of(lead, BESIDE)
+    assert "Repair of 1 row of properties, column property_type_id" in text
+    assert "During phase 2: " in text
+
+
 def test_once_it_is_done_the_pages_are_the_phase_s_again(rollout: Rollout, lead: Client) -> None:
     a_repair(rollout, "done")
     for page in (PAGE, BESIDE):
