@@ -21,7 +21,7 @@ def test_the_list_says_how_each_stands(rollout: Rollout, viewer: Client) -> None
     snapshot = taken(rollout)
     text = text_of(viewer, LIST)
     assert f"Snapshot {snapshot.pk}" in text
-    for shown in ("Verified", "5.4 MB", "50,012", "4.2 s", "grace"):
+    for shown in ("Verified", "5.4 MB", "Rows, all tables", "50,012", "4.2 s", "grace"):
         assert shown in text
 
 
