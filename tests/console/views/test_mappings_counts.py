@@ -106,7 +106,7 @@ def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can
     lead, link = browser_of("lead"), f"{TYPES}?show=unmapped"
     write_around_the_triggers(rows=3, type="Moon base 1")
     first = AuditReport.objects.latest("pk")
-    lead.get(f"{TYPES}?count=anew")
+    lead.get(f"{TYPES}?count=anew", follow=True)
     page = text_of(lead, TYPES)
     assert "Counting rows per value takes longer than 15 s." in page
     assert f'<a href="/rollout/audits/{first.pk}/">audit {first.pk}</a>, ' in page
@@ -143,7 +143,7 @@ def test_before_any_audit_the_texts_that_take_too_long_to_count_are_those_of_a_s
     reviewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_long_to_count(monkeypatch)
-    reviewer.get(f"{TYPES}?count=anew")
+    reviewer.get(f"{TYPES}?count=anew", follow=True)
     page = text_of(reviewer, TYPES)
     assert "these are the values in a sample of rows. Phase 2 maps all of them." in page
     assert '<td class="number">–</td>' in page
