@@ -80,6 +80,11 @@ def environments_of(plan: str) -> list[str]:
     return [*configured(), *made_for(plan)]
 
 
+def is_known(plan: str, environment: str) -> bool:
+    """Whether a plan may run there, as people choose it: not in the database of a rehearsal."""
+    return environment in configured() or environment in made_for(plan)
+
+
 def must_know(plan: str, environment: str) -> None:
     """Raises UnknownEnvironment unless a plan may run there."""
     alias_of(environment)

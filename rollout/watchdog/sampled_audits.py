@@ -8,7 +8,7 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from rollout import gates, queue
-from rollout.journal.environments import environments_of
+from rollout.journal.environments import is_known
 from rollout.journal.heartbeats import Liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, PhaseRun, Rollout
 from rollout.plan import plans
@@ -60,7 +60,7 @@ def next_sample(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) ->
         plan = plans.get(rollout.plan)
     except UnknownPlan:
         return None
-    if plan.sample_every is None or rollout.environment not in environments_of(plan.name):
+    if plan.sample_every is None or not is_known(plan.name, rollout.environment):
         return None
     runs = gates.newest_runs(rollout) if runs is None else runs
     backfill = runs.get(BACKFILL)
