@@ -9,13 +9,13 @@ from django.contrib.auth.models import User
 from django.urls import ResolverMatch
 
 from rollout.console.current_phases import JobView, is_at_work
-from rollout.console.http.access import environments_seen_by
 from rollout.console.http.fragments import pace
 from rollout.console.http.links import Link, rollout_url
 from rollout.console.rollout_states import RolloutState, Waiting, states_of, waiting_of
-from rollout.journal.environments import environments_of
+from rollout.journal.environments import homes_of
 from rollout.journal.labels import plan_title
 from rollout.models import PhaseRun, Rollout
+from rollout.permissions import allowed_in
 from rollout.queries.side_work import SideWork
 from rollout.queries.status import (
     RolloutStatus,
@@ -199,7 +199,6 @@ def _crumbs(rollout: Rollout, name: str, phase: int | None) -> list[Link]:
 def _environments(
     rollout: Rollout, name: str, given: Mapping[str, object], user: User
 ) -> list[Link]:
-    seen = environments_seen_by(user, "view_rollout")
     page = name if name in _IN_EVERY_ENVIRONMENT else _tab_of(name)
     of_page = [value for key, value in given.items() if key not in ("plan", "environment")]
     if page != name:
@@ -210,6 +209,6 @@ def _environments(
             rollout_url(Rollout(plan=rollout.plan, environment=environment), page, *of_page),
             environment == rollout.environment,
         )
-        for environment in environments_of(rollout.plan)
-        if environment in seen
+        for environment, home in homes_of(rollout.plan).items()
+        if allowed_in(user, "view_rollout", home)
     ]

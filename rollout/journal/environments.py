@@ -60,14 +60,8 @@ def _configured() -> dict[str, str | dict[str, Any]]:
     return setting("ENVIRONMENTS", {DEFAULT: "default"})
 
 
-def made_for(plan: str) -> list[str]:
-    """The environments made for a plan that are there now, but for those of rehearsals."""
-    made = _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)
-    return list(made.values_list("name", flat=True))
-
-
 def made_by_plan() -> dict[str, list[str]]:
-    """The same for every plan."""
+    """The environments made for each plan that are there now, but for those of rehearsals."""
     names: dict[str, list[str]] = {}
     made = _there().filter(purpose=Environment.Purpose.STAGING)
     for plan, name in made.values_list("plan", "name"):
@@ -77,12 +71,18 @@ def made_by_plan() -> dict[str, list[str]]:
 
 def environments_of(plan: str) -> list[str]:
     """The names of the environments in which a plan may run."""
-    return [*configured(), *made_for(plan)]
+    return list(homes_of(plan))
+
+
+def homes_of(plan: str) -> dict[str, str]:
+    """The same, and for each the environment whose roles count in it, as in ``homes``."""
+    made = _there().filter(plan=plan, purpose=Environment.Purpose.STAGING)
+    return {name: name for name in configured()} | dict(made.values_list("name", "beside"))
 
 
 def is_known(plan: str, environment: str) -> bool:
     """Whether a plan may run there, as people choose it: not in the database of a rehearsal."""
-    return environment in configured() or environment in made_for(plan)
+    return environment in configured() or environment in environments_of(plan)
 
 
 def must_know(plan: str, environment: str) -> None:
