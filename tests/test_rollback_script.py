@@ -65,7 +65,7 @@ def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:
 
 def go_through_it_again(rollout: Rollout, phase: int) -> None:
     if phase > 2:
-        with pytest.raises(runner.Refused, match="audit clean"):
+        with pytest.raises(runner.Refused, match="Audit clean"):
             runner.start(rollout, phase, actor=ADA)
         runner.start_audit(rollout, actor=ADA)
         rollouts.work()
@@ -141,7 +141,7 @@ def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
     code, output = carry_out(script, committed_db, tmp_path)
     assert (code, "left to the console: full audit" in output) == (0, True), output
     lead = rollouts.person("ada")
-    with pytest.raises(runner.Refused, match="no drift"):
+    with pytest.raises(runner.Refused, match="No schema drift"):
         runner.start(allowed, phase, actor=lead)
     runner.override(allowed, phase, "no drift", reason="It was carried out by hand.", actor=lead)
     run = rollouts.carry_out(allowed, phase)

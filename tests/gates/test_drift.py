@@ -55,7 +55,7 @@ def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(bare: 
     assert answer(bare, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ADD currency text")
     assert answer(bare, 1).status == "pass"
-    with pytest.raises(runner.Refused, match="no drift"):
+    with pytest.raises(runner.Refused, match="No schema drift"):
         rollouts.start(bare, 1)
 
 
