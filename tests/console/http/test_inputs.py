@@ -93,7 +93,7 @@ ASKED = (
         "hours",
         "operation",
     ),
-    *("against", "began_at", "at", "run", "finding", "next", "seen"),
+    *("against", "began_at", "at", "run", "finding", "next", "seen", "counted"),
 )
 """What any page reads of its query."""
 CONSOLE = Path(console.__file__).parent
