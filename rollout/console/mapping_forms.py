@@ -36,7 +36,7 @@ SHOW_CHOICES = {
 # What the buttons of the bar do with the selected values.
 OF_SELECTED = ("to", "like", "none", "keep", "rule")
 # Percent. Lower ones also take what only begins with a name: "Condo for sale".
-SIMILARITIES = (100, 95, 90, 85, 70, 50)
+SIMILARITIES = (100, 95, 90, 85, 70, 50, 0)
 DEFAULT_SIMILARITY = 85
 REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
 ORDERS = (

@@ -181,7 +181,9 @@ def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
     )
     activity_log.record(
         Event.MAPPING_REVIEWED,
-        f"Updated the mapping of {texts} in {change.table}.{change.legacy_column}. {follow}",
+        f"Updated the mapping of {texts} in {change.table}.{change.legacy_column}. {follow}"
+        if outcome.changes
+        else f"Confirmed the mapping of {texts} in {change.table}.{change.legacy_column}.",
         on=change,
         actor=change.reviewer,
         source=source,

@@ -72,11 +72,14 @@ def test_suggestions_from_a_similarity_on_are_accepted_and_counted_beforehand(
     choices = {
         int(similarity): (int(values), int(rows.replace(",", "")))
         for similarity, values, rows in re.findall(
-            r'<option value="(\d+)"[^>]*>\d+ % similarity: (\d+) values?, ([\d,]+) rows?<', page
+            r'<option value="(\d+)"[^>]*>(?:\d+ % similarity|All):'
+            r"\s+(\d+) values?, ([\d,]+) rows?<",
+            page,
         )
     }
     assert choices
     assert choices == dict(sorted(choices.items(), key=lambda c: c[1]))
+    assert max(values for values, _ in choices.values()) == page.count("Suggested:")
     for similarity, (values, rows) in choices.items():
         preview = send(engineer, bulk="similar", similarity=str(similarity))
         assert len(decisions_in(preview)) == values
@@ -89,7 +92,7 @@ def test_suggestions_from_a_similarity_on_are_accepted_and_counted_beforehand(
 
 def test_a_similarity_that_nobody_offered_is_the_default(engineer: Client) -> None:
     expected = decisions_in(send(engineer, bulk="similar", similarity="85"))
-    for similarity in ("0", "1e9", "", "x"):
+    for similarity in ("1", "1e9", "", "x"):
         assert decisions_in(send(engineer, bulk="similar", similarity=similarity)) == expected
 
 
