@@ -245,7 +245,7 @@ def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(
 ) -> None:
     for _ in range(5):
         reviewed(filled)
-    with django_assert_max_num_queries(26):  # type: ignore[operator]
+    with django_assert_max_num_queries(25):  # type: ignore[operator]
         text_of(reviewer, TYPES)
 
 
