@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from config.home import ROOT
 from tests.processes import completed
 
 CHECK = (sys.executable, ROOT / ".ci" / "check_sources.py")
 
 
+@pytest.mark.slow
 def test_every_source_is_short_and_its_variables_say_what_they_hold() -> None:
     folders = (ROOT / name for name in (".ci", "bench", "config", "properties", "rollout", "tests"))
     done = completed([*CHECK, *folders])

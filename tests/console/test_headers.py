@@ -43,6 +43,7 @@ def expected_tab(address: str) -> str:
     return TAB_BY_PART.get(part, part.capitalize())
 
 
+@pytest.mark.slow
 def test_every_page_of_a_rollout_has_its_header_and_marks_its_tab(
     rollout: Rollout, lead: Client, settings: Any
 ) -> None:

@@ -26,6 +26,7 @@ def zones_astray(browser: Client, address: str) -> list[str]:
     return IN_UTC.findall(text)
 
 
+@pytest.mark.slow
 def test_no_page_names_a_moment_in_another_zone_than_its_readers(rollout: Rollout) -> None:
     browser_of("lead:production")
     at_work(rollout, 3, "failed")

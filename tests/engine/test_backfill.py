@@ -102,6 +102,7 @@ class TestAWholePass:
         assert backfill.count_unfilled(connection, only_lookup, job) == 2
 
 
+@pytest.mark.slow
 class TestBesideWriters:
     @pytest.fixture(autouse=True)
     def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +301,7 @@ class TestAWorker:
         assert not lanes.is_finished(connection, job)
 
 
+@pytest.mark.crash
 class TestCrashes:
     """Nothing is done twice, nothing is counted twice, and nothing is missed."""
 

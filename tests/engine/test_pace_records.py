@@ -105,6 +105,7 @@ def write_beside(app: Connection) -> None:
         app.execute("UPDATE rollout.modes SET plan = plan WHERE false; SELECT pg_current_xact_id()")
 
 
+@pytest.mark.slow
 def test_slow_commits_beside_others_bring_the_pace_down_and_fast_ones_bring_it_back(
     connection: Connection, app: Connection
 ) -> None:
@@ -133,6 +134,7 @@ def test_slow_commits_beside_others_bring_the_pace_down_and_fast_ones_bring_it_b
     assert run.waits[-1] == ""
 
 
+@pytest.mark.slow
 def test_slow_commits_that_nobody_else_feels_leave_the_pace_alone(connection: Connection) -> None:
     signals: list[Signal] = []
 
@@ -152,6 +154,7 @@ def test_slow_commits_that_nobody_else_feels_leave_the_pace_alone(connection: Co
     assert throttles_of(run.job).ask(connection).rows == []
 
 
+@pytest.mark.slow
 def test_commits_above_the_hard_bound_hold_the_work_until_they_are_below_it(
     connection: Connection, app: Connection
 ) -> None:

@@ -12,6 +12,7 @@ samples = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n - 1),
 confidences = st.sampled_from([0.9, 0.95, 0.99, 0.9999])
 
 
+@pytest.mark.slow
 @given(samples, confidences)
 def test_at_the_bound_so_few_mismatches_come_up_only_with_the_rest_of_the_confidence(
     sample: tuple[int, int], confidence: float
@@ -32,6 +33,7 @@ def test_none_in_n_has_the_well_known_bound(examined: int, confidence: float) ->
     assert upper_bound(0, examined, confidence) == pytest.approx(known, rel=1e-6)
 
 
+@pytest.mark.slow
 @given(samples)
 def test_more_mismatches_and_more_confidence_never_lower_it(sample: tuple[int, int]) -> None:
     mismatched, examined = sample

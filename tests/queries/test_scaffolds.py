@@ -43,6 +43,7 @@ def there_and_back(target: Target, connection: Connection, plan: Plan) -> None:
     assert schema_of(target) == schema
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD, LISTED, REQUIRED], ids=str)
 def test_a_plan_for_any_table_passes_the_checks_and_goes_there_and_back(
     sample: Sample, target: Target, connection: Connection

@@ -236,6 +236,7 @@ def in_parts(patterns: Iterable[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("patterns", [listed[n::PARTS] for n in range(PARTS)])
 
 
+@pytest.mark.slow
 @in_parts(WHO_MAY)
 def test_every_address_asks_who_is_there(
     rollout: Rollout, settings: Any, patterns: list[str]
@@ -279,6 +280,7 @@ def status_of_made(pattern: str, method: str) -> int:
     return 302 if last_part(pattern) in MADE_FOR_POST else 405
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_environments")
 @in_parts(WHO_MAY)
 def test_a_role_in_one_environment_is_one_there_alone(

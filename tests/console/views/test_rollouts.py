@@ -215,6 +215,7 @@ def test_what_does_not_exist_is_named_in_the_answer(
     assert message in response.content.decode()
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_does_not_grow_with_the_journal(
     rollout: Rollout, lead: Client
 ) -> None:

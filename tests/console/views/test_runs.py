@@ -9,6 +9,7 @@ def press(browser: Client, verb: str, **form: str) -> str:
     return browser.post(f"{PAGE}{verb}/", form, follow=True).content.decode()
 
 
+@pytest.mark.slow
 def test_a_phase_is_paused_resumed_cancelled_and_retried(rollout: Rollout, lead: Client) -> None:
     run = ran(rollout, 0, "queued")
 
