@@ -179,7 +179,7 @@ class RunJob(LeasedJob[PhaseRun]):
             result = self._run_action(number, action, connection, held, earlier)
             if result is None:
                 return False
-            if again and result == self._already:
+            if again and result in (self._already, ""):
                 continue
             row.actions_done = max(row.actions_done, number + 1)
             row.result = self._with(row.result, result)
@@ -239,12 +239,17 @@ class RunJob(LeasedJob[PhaseRun]):
         held: Lease,
         earlier: Sequence[Statement],
     ) -> str | None:
-        """Do an action; a sentence of its result, or None if the slice ended first."""
+        """Do an action; a sentence of its result, empty where there was nothing to do.
+
+        None if the slice ended first.
+        """
         assert self.step_run is not None
         match action:
             case Statement():
-                ran = ddl.apply(connection, action, held, clearing=earlier)
-                return self._applied if ran else self._already
+                if ddl.apply(connection, action, held, clearing=earlier):
+                    return self._applied
+                # One that generates nothing had nothing to do: nobody applied it before.
+                return "" if action.generates else self._already
             case Fill() | Compute() | Proof():
                 self._refuse_lost_triggers(connection)
                 filled = backfills.run_job(

@@ -160,6 +160,13 @@ def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(propertie
     assert results["create-types"] == results["add-property-columns"] == "Already applied."
 
 
+def test_a_first_run_says_of_no_step_that_a_part_was_done_before(contracted: Rollout) -> None:
+    back = rollouts.carry_back(contracted, 4)
+    results = StepRun.objects.filter(run__in=[back, contracted.runs.get(phase=4, way="forward")])
+    assert results.get(step="index-type", run__way="forward").result == "Applied."
+    assert not [row.result for row in results if "part of it" in row.result]
+
+
 def test_the_end_of_a_backfill_is_counted_once_though_its_worker_dies_there(
     properties: Rollout,
 ) -> None:
