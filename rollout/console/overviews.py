@@ -6,17 +6,19 @@ A number of queries that does not grow with the number of rollouts, but for jobs
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from django.db.models import OuterRef, Subquery
+from django.utils import timezone
 
 from rollout.console.alerts import Alert, alerts_of
-from rollout.console.approvals import overrides_of, requests_of
+from rollout.console.approvals import approvals_of, overrides_of, requests_of
 from rollout.console.formats import waiting
 from rollout.console.http.links import rollout_url
 from rollout.console.rollout_states import RolloutState, evidence_of, states_of
 from rollout.console.views.guardrails import rules_of
-from rollout.journal.moments import in_words
+from rollout.journal.moments import by_the_database, in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -65,15 +67,16 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     sign_offs = _by_rollout(
         SignOff.objects.filter(
             rollout__in=rollouts,
-            kind__in=(SignOffKind.REQUEST, SignOffKind.OVERRIDE),
+            kind__in=(SignOffKind.REQUEST, SignOffKind.APPROVAL, SignOffKind.OVERRIDE),
             withdrawn_at=None,
         )
     )
     last = last_entries(rollouts)
+    now = by_the_database() if sign_offs else timezone.now()
     rows = []
     for state in states_of(summaries):
         rollout, key = state.status.rollout, state.status.rollout.pk
-        waits, url = _waits_for(state, sign_offs[key])
+        waits, url = _waits_for(state, sign_offs[key], now)
         own_rules = rules_of(rollout, rules[key])
         alerts = alerts_of(state.status, own_rules, audits[key], snapshots[key])
         rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
@@ -87,7 +90,7 @@ def _by_rollout(rows: Iterable[OfRollout]) -> dict[int, list[OfRollout]]:
     return of_rollouts
 
 
-def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]:
+def _waits_for(state: RolloutState, sign_offs: list[SignOff], now: datetime) -> tuple[str, str]:
     """What a rollout waits for, and the page of it."""
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
@@ -107,7 +110,7 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]
     page = rollout_url(status.rollout, "phase", status.next_phase)
     evidence = evidence_of(status)
     # Read for all rollouts at once.
-    evidence.facts.sign_offs = sign_offs
+    evidence.facts.sign_offs, evidence.facts.now = sign_offs, now
     if requests := requests_of(evidence):
         asker = requests[0].actor_name
         return f"Approval of phase {status.next_phase}, requested by {asker}", page
@@ -116,7 +119,9 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff]) -> tuple[str, str]
     scheduled = status.rollout.scheduled
     if scheduled is not None and scheduled.state == ScheduleState.WAITING:
         return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page
-    return f"A lead to start phase {status.next_phase}", page
+    approvers = {view.sign_off.actor_name for view in approvals_of(evidence) if not view.void}
+    others = f" other than {approvers.pop()}" if len(approvers) == 1 else ""
+    return f"A lead{others} to start phase {status.next_phase}", page
 
 
 def last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:

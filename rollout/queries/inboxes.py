@@ -1,11 +1,11 @@
-"""What waits for a person: approvals, second signatures, restores, reviews, stopped phases."""
+"""What waits for a person: approvals, approved starts, restores, reviews, stopped phases."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
@@ -80,12 +80,29 @@ def _is_for_others(item: Waiting, username: str) -> bool:
 
 
 def _signatures(username: str, may: May) -> list[Waiting]:
-    """Requests for approval, and overrides that need a second lead, of phases as they are now."""
-    sign_offs = SignOff.objects.select_related("rollout").filter(
-        Q(kind=SignOffKind.REQUEST) | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None),
-        Q(expires_at=None) | Q(expires_at__gt=Now()),
-        withdrawn_at=None,
-        run=None,
+    """Requests, second signatures and approved starts that wait, of phases as they are now."""
+    sign_offs = (
+        SignOff.objects.select_related("rollout")
+        .annotate(
+            way_before=_of_newest_run("way", before=1),
+            state_before=_of_newest_run("state", before=1),
+            way=Coalesce(_of_newest_run("way", before=0), Value(Direction.BACKWARD)),
+        )
+        .filter(
+            Q(kind=SignOffKind.REQUEST)
+            | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None)
+            | Q(
+                ~Exists(_rejections()),
+                kind=SignOffKind.APPROVAL,
+                actor__isnull=False,
+                way_before=Direction.FORWARD,
+                state_before=RunState.DONE,
+                way=Direction.BACKWARD,
+            ),
+            Q(expires_at=None) | Q(expires_at__gt=Now()),
+            withdrawn_at=None,
+            run=None,
+        )
     )
     waiting = []
     for sign_off in sign_offs.exclude(actor_name=username)[:MAX_OF_A_KIND]:
@@ -96,25 +113,45 @@ def _signatures(username: str, may: May) -> list[Waiting]:
             continue
         if phase not in range(len(plan.phases)) or sign_off.phase_digest != plan.digest_of(phase):
             continue
-        if sign_off.kind == SignOffKind.REQUEST:
-            if may("approve_rollout", rollout):
-                request = Waiting(
-                    rollout,
-                    f"Approve phase {phase}",
-                    sign_off.actor_name,
-                    sign_off.at,
-                    _page("approve", rollout, phase),
-                    comment=sign_off.reason,
-                    addressees=tuple(sign_off.addressees),
-                    reminded_at=sign_off.reminded_at,
-                )
-                waiting.append(request)
-        elif plan.is_guarded(phase) and may("override_gate", rollout):
-            gate = gate_label(sign_off.subject)
-            what = f"Confirm the override of gate “{gate}” before phase {phase}"
-            url = f"{rollout.get_absolute_url()}#overrides"
-            waiting.append(Waiting(rollout, what, sign_off.actor_name, sign_off.at, url))
+        item = Waiting(
+            rollout,
+            f"Approve phase {phase}",
+            sign_off.actor_name,
+            sign_off.at,
+            _page("approve", rollout, phase),
+            comment=sign_off.reason,
+            addressees=tuple(sign_off.addressees),
+            reminded_at=sign_off.reminded_at,
+        )
+        match sign_off.kind:
+            case SignOffKind.REQUEST if may("approve_rollout", rollout):
+                waiting.append(item)
+            case SignOffKind.APPROVAL if may("start_rollout", rollout):
+                what = f"Start phase {phase}, approved by {sign_off.actor_name}"
+                url = _page("start", rollout, phase)
+                waiting.append(replace(item, what=what, asked_by="", url=url))
+            case SignOffKind.OVERRIDE if plan.is_guarded(phase) and may("override_gate", rollout):
+                gate = gate_label(sign_off.subject)
+                what = f"Confirm the override of gate “{gate}” before phase {phase}"
+                url = f"{rollout.get_absolute_url()}#overrides"
+                waiting.append(replace(item, what=what, comment="", url=url))
     return waiting
+
+
+def _of_newest_run(field: str, *, before: int) -> Subquery:
+    """A field of the newest run of the phase so many before the one that was signed."""
+    runs = PhaseRun.objects.filter(rollout=OuterRef("rollout"), phase=OuterRef("phase") - before)
+    return Subquery(runs.exclude(way=Direction.REPAIR).order_by("-id").values(field)[:1])
+
+
+def _rejections() -> QuerySet[SignOff]:
+    return SignOff.objects.filter(
+        rollout=OuterRef("rollout"),
+        phase=OuterRef("phase"),
+        phase_digest=OuterRef("phase_digest"),
+        kind=SignOffKind.REJECTION,
+        withdrawn_at=None,
+    )
 
 
 def _restores(username: str, may: May) -> list[Waiting]:

@@ -162,7 +162,15 @@ def reject(
 
 
 def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
-    """Take an approval, a request or an override back. Raises Refused when it is too late."""
+    """Take an approval, a request or an override back; a request only by who made it.
+
+    Raises Refused, also when it is too late.
+    """
+    if sign_off.kind == SignOffKind.REQUEST and sign_off.actor_name != actor.get_username():
+        raise Refused(
+            f"{sign_off.actor_name} made this request and can withdraw it. Approve or reject the "
+            "phase instead."
+        )
     with alone_with(sign_off.rollout):
         changed = SignOff.objects.filter(pk=sign_off.pk, withdrawn_at=None, run=None).update(
             withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username()

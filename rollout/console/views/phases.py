@@ -18,7 +18,7 @@ from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or
 from rollout.console.rollback_chains import progress_of, rollbacks_of
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
-from rollout.models import Direction
+from rollout.models import Direction, SignOffKind
 from rollout.plan.schema_changes import of_phase
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
@@ -32,7 +32,7 @@ from rollout.runner.scheduled_starts import window_of
 @require_safe
 @cache_fragment
 def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
-    status = status_or_404(plan, environment)
+    status = status_or_404(plan, environment, starter=request.user)
     phase = phase_or_404(status, number)
     steps = steps_of(status, number)
     page = {
@@ -221,7 +221,10 @@ def requested(
     """The open requests for approval of a phase, and whether the reader made them."""
     evidence = status.evidence.of_phase(phase.number)
     requests = requests_of(evidence) if phase.needs_approval else []
-    if requests or any(gate.asked for gate in phase.gates):
+    due = status.phases[status.evidence.number]
+    # Who has approved the phase that is due cannot start it.
+    approvals = status.evidence.sign_offs(SignOffKind.APPROVAL) if due.needs_approval else []
+    if requests or approvals or any(gate.asked for gate in phase.gates):
         vary_on_user(request)
     return {
         "requests": requests,

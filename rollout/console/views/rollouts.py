@@ -86,7 +86,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
 @require_safe
 @cache_fragment
 def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
-    status = status_or_404(plan, environment)
+    status = status_or_404(plan, environment, starter=request.user)
     phase = current_phases.current_phase(status)
     steps = steps_of(status, phase.number)
     overrides = overrides_of(status.evidence)

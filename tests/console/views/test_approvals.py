@@ -84,6 +84,14 @@ def test_who_asks_for_approval_is_seen_by_other_leads(
         assert "waiting for approval" not in own, page
         assert f'href="{APPROVAL}"' in others, page
         assert '<span class="count number">1<span class="visually-hidden"> waiting' in others, page
+    assert "A gate that fails or recovers later doesn’t end it." in text_of(second_lead, APPROVAL)
+    # Who may approve rejects; the request is its maker's to withdraw.
+    withdraw = f"/rollout/sign-offs/{SignOff.objects.get().pk}/withdraw/"
+    assert withdraw in text_of(lead, START)
+    assert withdraw not in text_of(second_lead, START)
+    refused = second_lead.post(withdraw, {"next": START}, follow=True).content.decode()
+    assert "lead made this request and can withdraw it." in refused
+    assert "You withdrew" in lead.post(withdraw, {"next": START}, follow=True).content.decode()
 
 
 def test_who_approves_reads_gates_rehearsal_and_what_proves_the_data(
@@ -105,6 +113,39 @@ def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
         lead, START
     )
     assert "Approved by lead at" in text_of(second_lead, START)
+
+
+@pytest.mark.usefixtures("shared_parts")
+def test_who_has_approved_reads_on_every_page_that_another_lead_starts(
+    before_phase_3: Rollout,
+    lead: Client,
+    second_lead: Client,
+    viewer: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rollout.plan.gates import Approved
+    from rollout.plan.plan import Plan
+
+    # All other gates pass.
+    monkeypatch.setattr(Plan, "gates_of", lambda *_, **__: (Approved(),))
+    lead.post(APPROVAL, {"seen": digest()})
+    for page in (PAGE, f"{PAGE}phases/3/", START):
+        for read in (text_of, journal.fragment_of):
+            address = f"{page}?show=gates" if page == START else page
+            own, others = read(lead, address), read(second_lead, address)
+            assert "Another lead, logged in by name, must start the phase." in own, page
+            assert "Ready to start" not in own, page
+            assert "Another lead, logged in by name, must start" not in others, page
+            assert "Ready to start" in others, page
+    assert "A lead other than lead to start phase 3" in text_of(viewer, "/rollout/")
+    start = f'<a href="{START}">Start phase 3, approved by lead</a>'
+    assert start in text_of(second_lead, "/rollout/inbox/")
+    assert "Nothing waits for you." in text_of(lead, "/rollout/inbox/")
+    rejected = signed(before_phase_3, "rejection", reason="Not today.")
+    assert start not in text_of(second_lead, "/rollout/inbox/")
+    rejected.delete()
+    ran(before_phase_3, 2, way="backward")
+    assert start not in text_of(second_lead, "/rollout/inbox/"), "phase 2 comes first"
 
 
 def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
