@@ -7,6 +7,7 @@ at whatever point it is.
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -114,6 +115,7 @@ class Demo:
             home.secret_key,
             home.demo_password,
             home.listings_loading,
+            home.demo_variables,
         ):
             file.unlink(missing_ok=True)
         home.logs.mkdir()
@@ -126,6 +128,8 @@ class Demo:
             url = embedded.start(self.home.postgres)
         write_private(self.home.database_url, url)
         self.password = kept_secret(self.home.demo_password, secrets.token_urlsafe(9))
+        shared = self.variables.shared(os.environ)
+        write_private(self.home.demo_variables, json.dumps(shared))
         self.environ = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -139,6 +143,7 @@ class Demo:
             "DEMO_PASSWORD": self.password,
             "ROWS": str(self.variables.rows),
             "LISTINGS": str(self.variables.listings or ""),
+            **shared,
         }
         self._heed()
 
@@ -259,6 +264,7 @@ Ctrl-C stops the demo; the next start continues where it stopped.
         if not self.variables.database_url:
             embedded.stop(self.home.postgres)
         self.home.database_url.unlink(missing_ok=True)
+        self.home.demo_variables.unlink(missing_ok=True)
 
 
 def refuse_unsuitable_server(url: str) -> None:

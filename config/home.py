@@ -1,5 +1,6 @@
 """Where the site keeps what is not in the database: one directory, `ROLLOUT_HOME`."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,16 @@ class Home:
     @property
     def demo_password(self) -> Path:
         return self.path / "demo-password"
+
+    @property
+    def demo_variables(self) -> Path:
+        """What else the running demo shares with its shell."""
+        return self.path / "demo-variables"
+
+    def shared_variables(self) -> dict[str, str]:
+        """Those variables; none where no demo runs."""
+        variables: dict[str, str] = json.loads(read_or_none(self.demo_variables) or "{}")
+        return variables
 
     @property
     def listings_loading(self) -> Path:

@@ -16,8 +16,12 @@ from rollout.engine.target import NOTICED
 HOME = Home.from_environ(os.environ)
 
 
+# What a running demo shares, where its database is used: its shell and its pages agree.
+GIVEN = {**({} if os.environ.get("DATABASE_URL") else HOME.shared_variables()), **os.environ}
+
+
 def flag(name: str, *, default: str = "") -> bool:
-    return os.environ.get(name, default).lower() in {"1", "true", "yes", "on"}
+    return GIVEN.get(name, default).lower() in {"1", "true", "yes", "on"}
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -25,7 +29,7 @@ def words(name: str, default: str = "") -> list[str]:
 
 
 def whole_number(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
+    text = GIVEN.get(name) or str(default)
     if not text.isdecimal():
         raise ImproperlyConfigured(f"{name} must be an integer, not {text!r}.")
     return int(text)
@@ -92,6 +96,14 @@ if strength.is_open(hosts=ALLOWED_HOSTS, https=HTTPS) and (
 ):
     raise ImproperlyConfigured(" ".join(weak))
 
+# Addresses that let a user of the demo become another: config/demo_urls.py.
+DEMO = flag("DEMO")
+if DEMO and strength.is_open(hosts=ALLOWED_HOSTS, https=HTTPS):
+    raise ImproperlyConfigured(
+        "DEMO=1 lets every user become another: it is for this machine alone. Unset DEMO, or leave "
+        "HTTPS and ALLOWED_HOSTS as they are."
+    )
+
 INSTALLED_APPS = [
     "config.apps.Administration",
     "django.contrib.auth",
@@ -125,7 +137,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-ROOT_URLCONF = "config.urls"
+ROOT_URLCONF = "config.demo_urls" if DEMO else "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 
 TEMPLATES = [
@@ -138,6 +150,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                *(["config.demo_accounts.accounts"] if DEMO else []),
             ],
         },
     }
@@ -157,6 +170,8 @@ ROLLOUT: dict[str, Any] = {
     "ENVIRONMENTS": {"production": "default"},
     # Pages of the application that the console leads to.
     "LINKS": {"Properties": "properties:list"},
+    # What stands in the place of the user's name at the top of each page.
+    "USER_MENU": "demo/user_menu.html" if DEMO else "",
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
     # Dumps hold all that the tables hold: never among the files that the site serves.

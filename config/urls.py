@@ -2,10 +2,12 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from django.views.static import serve
+
+from config.demo_accounts import Login
 
 # Turn a database that is away into a page that says so, and never read a request once more.
 handler400 = "rollout.console.http.errors.bad_request"
@@ -16,7 +18,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/rollout/")),
     path("rollout/", include("rollout.console.urls")),
     path("properties/", include("properties.urls")),
-    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/login/", Login.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
 ]

@@ -19,6 +19,7 @@ class Variables:
     listings: Path | None
     traffic: bool
     reset: bool
+    strict: bool
     database_url: str | None
 
     @classmethod
@@ -32,6 +33,7 @@ class Variables:
             listings=_readable_file(given, "LISTINGS"),
             traffic=_switch(given, "TRAFFIC", default=True),
             reset=_switch(given, "RESET", default=False),
+            strict=_switch(given, "STRICT", default=False),
             database_url=_postgresql(given, "DATABASE_URL"),
         )
         if variables.reset and variables.database_url:
@@ -40,6 +42,11 @@ class Variables:
                 "that database yourself, then start without RESET"
             )
         return variables
+
+    def shared(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Settings of the demo's processes and its shell; what the environment says comes first."""
+        shared = {"DEMO": "" if self.strict else "1"}
+        return shared | {name: environ[name] for name in shared if name in environ}
 
 
 def _whole_number(

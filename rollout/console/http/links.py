@@ -64,6 +64,11 @@ def application_links(request: HttpRequest) -> list[Link]:
     return [Link(name, url, request.path.startswith(url)) for name, url in urls.items()]
 
 
+def user_menu() -> str:
+    """The project's template for the place of the user's name: ``ROLLOUT["USER_MENU"]``."""
+    return setting("USER_MENU", "")
+
+
 def row_url(table: str, key: str) -> str:
     """The page of a row in the application, where ``ROLLOUT["ROW_URLS"]`` says how it is made.
 

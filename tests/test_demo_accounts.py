@@ -1,0 +1,105 @@
+"""The demo's accounts: anybody of them becomes another there, and nobody anywhere else."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+from config.prepare import PEOPLE, make_people
+from tests.console import journal
+from tests.test_settings import IN_PRODUCTION, refusal
+from tests.test_settings import settings as site
+
+BECOME = "/demo/user/"
+
+
+@pytest.fixture
+def demo(db: None, settings: Any) -> None:
+    """The site as `make demo` runs it."""
+    options = settings.TEMPLATES[0]["OPTIONS"]
+    processors = [*options["context_processors"], "config.demo_accounts.accounts"]
+    settings.TEMPLATES = [
+        {**settings.TEMPLATES[0], "OPTIONS": {**options, "context_processors": processors}}
+    ]
+    settings.ROLLOUT = {**settings.ROLLOUT, "USER_MENU": "demo/user_menu.html"}
+    settings.DEMO, settings.ROOT_URLCONF = True, "config.demo_urls"
+    make_people("of-this-test")
+
+
+def logged_in(name: str, *, enforce_csrf_checks: bool = False) -> Client:
+    browser = Client(enforce_csrf_checks=enforce_csrf_checks)
+    browser.force_login(
+        User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend"
+    )
+    return browser
+
+
+def who(browser: Client) -> str:
+    return User.objects.get(pk=browser.session["_auth_user_id"]).username
+
+
+def test_an_account_becomes_another_and_stays_on_its_page(demo: None) -> None:
+    browser = logged_in("lead")
+    menu = browser.get(journal.PAGE).content.decode()
+    assert all(f'name="name" value="{name}"' in menu for name in PEOPLE)
+    answer = browser.post(BECOME, {"name": "lead2", "next": journal.PAGE})
+    assert (answer.status_code, answer["Location"]) == (302, journal.PAGE)
+    assert who(browser) == "lead2"
+    assert "You are lead2 now" in browser.get(journal.PAGE).content.decode()
+
+
+def test_nobody_becomes_an_account_without_a_log_in_a_token_or_a_post(demo: None) -> None:
+    nobody = Client()
+    assert "/accounts/login/" in nobody.post(BECOME, {"name": "lead"})["Location"]
+    assert "_auth_user_id" not in nobody.session
+    browser = logged_in("viewer", enforce_csrf_checks=True)
+    assert browser.post(BECOME, {"name": "lead"}).status_code == 403
+    assert browser.get(BECOME, {"name": "lead"}).status_code == 405
+    assert who(browser) == "viewer"
+
+
+def test_only_the_demos_accounts_are_exchanged(demo: None) -> None:
+    User.objects.create_superuser("root", password="x")
+    browser = logged_in("lead")
+    assert browser.post(BECOME, {"name": "root"}).status_code == 404
+    assert who(browser) == "lead"
+    root = logged_in("root")
+    assert root.post(BECOME, {"name": "lead"}).status_code == 403
+    assert who(root) == "root"
+
+
+def test_the_way_on_leads_to_no_other_site(demo: None) -> None:
+    browser = logged_in("lead")
+    answer = browser.post(BECOME, {"name": "viewer", "next": "https://elsewhere.example/"})
+    assert answer["Location"] == django_settings.LOGIN_REDIRECT_URL
+
+
+def test_the_log_in_page_lists_the_accounts_and_fills_a_name_in(demo: None) -> None:
+    page = Client().get("/accounts/login/", {"as": "lead2"}).content.decode()
+    assert 'value="lead2"' in page
+    assert all(f"?as={name}&" in page for name in PEOPLE)
+
+
+def test_no_other_site_has_the_address_the_list_or_the_menu(db: None) -> None:
+    make_people("of-this-test")
+    browser = logged_in("lead")
+    assert browser.post(BECOME, {"name": "lead2"}).status_code == 404
+    assert who(browser) == "lead"
+    assert "demo/user" not in browser.get(journal.PAGE).content.decode()
+    assert "Accounts of this demo" not in Client().get("/accounts/login/").content.decode()
+
+
+def test_the_view_itself_refuses_where_only_its_address_is_there(db: None, settings: Any) -> None:
+    settings.ROOT_URLCONF = "config.demo_urls"
+    make_people("of-this-test")
+    browser = logged_in("lead")
+    assert browser.post(BECOME, {"name": "lead2"}).status_code == 404
+    assert who(browser) == "lead"
+
+
+def test_a_site_that_others_reach_refuses_the_demo() -> None:
+    assert site()["ROOT_URLCONF"] == "config.urls"
+    assert site(DEMO="1")["ROOT_URLCONF"] == "config.demo_urls"
+    assert refusal(**IN_PRODUCTION, DEMO="1").startswith("DEMO=1 lets every user become another")
