@@ -167,7 +167,10 @@ def smoke_tests_passed(evidence: Evidence) -> GateResult:
     if missing := [flow for flow in flows if flow not in probes]:
         return pending("run_smoke_tests", f"Not run yet: {', '.join(missing)}. Run smoke tests.")
     oldest = min(probes[flow].at for flow in flows)
-    return passed(f"{len(flows)} smoke tests passed, the oldest at {in_words(oldest)}.")
+    warnings = [f" {flow}: {warning}" for flow in flows if (warning := probes[flow].warning)]
+    return passed(
+        f"{len(flows)} smoke tests passed, the oldest at {in_words(oldest)}.{''.join(warnings)}"
+    )
 
 
 @check(MaintenanceWindow)

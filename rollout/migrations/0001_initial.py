@@ -567,6 +567,7 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField()),
                 ("passed", models.BooleanField()),
                 ("message", models.TextField()),
+                ("warning", models.TextField(default="")),
                 (
                     "rollout",
                     models.ForeignKey(

@@ -123,6 +123,8 @@ class FlowProbe(models.Model):
     passed = models.BooleanField()
     message = models.TextField()
     """Its evidence, or what went wrong."""
+    warning = models.TextField(default="")
+    """The large tables that it read without an index."""
 
     class Meta:
         ordering = ["-id"]

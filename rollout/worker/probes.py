@@ -1,27 +1,52 @@
-"""Runs smoke tests in transactions that are rolled back."""
+"""Runs smoke tests: short, and in transactions that are rolled back."""
 
-from django.db import DatabaseError, transaction
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, connections, transaction
 from django.utils.module_loading import import_string
 
+from rollout.conf import setting
 from rollout.journal.environments import alias_of
 from rollout.journal.moments import by_the_database
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
+from rollout.plan.errors import RolloutError
+from rollout.worker.failures import connection_lost
+
+# Of a statement of a smoke test; ``ROLLOUT["SMOKE_TEST_TIMEOUT_MS"]`` replaces it.
+TIMEOUT_MS = 2000
+# Rows that a smoke test may read of a table without an index. More than that, and it takes
+# longer with every row that the table gets.
+ROWS_WITHOUT_INDEX = 10_000
+
+
+class SmokeTestTooSlow(RolloutError):
+    """A statement of a smoke test exceeded its timeout."""
 
 
 def try_out(rollout: Rollout, flow: str) -> str:
-    """Run a flow's smoke test, store its result, give its evidence. Raises what the flow raises."""
+    """Run a flow's smoke test, store its result, and return its evidence.
+
+    Beside the application it uses one core at most, and no statement of it takes longer than the
+    timeout. Raises SmokeTestTooSlow, and what the flow raises.
+    """
     alias = alias_of(rollout.environment)
     try:
         with transaction.atomic(using=alias):
+            _bound(alias)
             evidence: str = import_string(flow)(using=alias)
+            scanned = _scanned(alias)
             transaction.set_rollback(True, using=alias)
-    except Exception as error:
+    except Exception as raised:
+        error = _too_slow(flow) if _timed_out(raised) else raised
         _keep(rollout, flow, passed=False, message=str(error).strip() or type(error).__name__)
-        raise
+        if error is raised:
+            raise
+        raise error from raised
     evidence = f"{evidence} The test was rolled back."
-    _keep(rollout, flow, passed=True, message=evidence)
-    return evidence
+    _keep(rollout, flow, passed=True, message=evidence, warning=scanned)
+    return f"{evidence} {scanned}".rstrip()
 
 
 def probe_all(rollout: Rollout) -> list[FlowProbe]:
@@ -29,19 +54,61 @@ def probe_all(rollout: Rollout) -> list[FlowProbe]:
     for flow in plans.get(rollout.plan).flows:
         try:
             try_out(rollout, flow)
-        except DatabaseError:
-            raise
-        except Exception:  # noqa: S112  What went wrong is kept.
-            continue
+        except Exception as error:  # What went wrong is kept.
+            if connection_lost(error):
+                raise
     newest = FlowProbe.objects.filter(rollout=rollout).order_by("flow", "-id").distinct("flow")
     return list(newest)
 
 
-def _keep(rollout: Rollout, flow: str, *, passed: bool, message: str) -> None:
+def _bound(alias: str) -> None:
+    """Bound what this transaction takes from the application beside it."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true),"
+            " set_config('max_parallel_workers_per_gather', '0', true)",
+            [str(_timeout())],
+        )
+
+
+def _scanned(alias: str) -> str:
+    """A sentence naming the tables that this transaction read in full, if they are large."""
+    with connections[alias].cursor() as cursor:
+        # What the views count is of this transaction alone.
+        cursor.execute(
+            "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
+            " WHERE seq_tup_read >= %s ORDER BY seq_tup_read DESC",
+            [ROWS_WITHOUT_INDEX],
+        )
+        rows: list[tuple[str, Any]] = cursor.fetchall()
+    if not rows:
+        return ""
+    tables = ", ".join(f"{count:,} rows of {table}" for table, count in rows)
+    return f"It read {tables} without an index: add one, or narrow the test."
+
+
+def _timeout() -> int:
+    return int(setting("SMOKE_TEST_TIMEOUT_MS", TIMEOUT_MS))
+
+
+def _timed_out(error: Exception) -> bool:
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    return isinstance(cause, psycopg.errors.QueryCanceled)
+
+
+def _too_slow(flow: str) -> SmokeTestTooSlow:
+    return SmokeTestTooSlow(
+        f"A statement of {flow} exceeded {_timeout():,} ms. Add the index it needs, narrow the "
+        "test, or raise SMOKE_TEST_TIMEOUT_MS."
+    )
+
+
+def _keep(rollout: Rollout, flow: str, *, passed: bool, message: str, warning: str = "") -> None:
     FlowProbe.objects.create(
         rollout=rollout,
         flow=flow,
         at=by_the_database(),
         passed=passed,
         message=message.replace("\x00", ""),
+        warning=warning,
     )

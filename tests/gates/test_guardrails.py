@@ -1,10 +1,12 @@
 """Soak, bounds, probes and the maintenance window: unknown wherever nothing was measured."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,6 +212,76 @@ class TestProbes:
         status, message = answer(ProbesPassed(), rollout)
         assert status == "fail"
         assert "the search finds nothing Fix it" in message
+
+    def test_one_whose_statement_takes_too_long_fails_and_the_others_are_run(
+        self, rollout: Rollout, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def slow(*, using: str) -> str:
+            with connections[using].cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+            return "Never."
+
+        settings.ROLLOUT = {**settings.ROLLOUT, "SMOKE_TEST_TIMEOUT_MS": 200}
+        monkeypatch.setattr("properties.flows.create_property", slow)
+        results = {result.flow: result for result in probe_all(rollout)}
+        of_slow = results.pop("properties.flows.create_property")
+        assert not of_slow.passed
+        assert "create_property exceeded 200 ms. Add the index it needs" in of_slow.message
+        assert [result.passed for result in results.values()] == [True] * 3
+        assert "create_property exceeded 200 ms" in answer(ProbesPassed(), rollout)[1]
+
+    def test_one_that_the_database_refuses_keeps_no_other_from_running(
+        self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*, using: str) -> str:
+            with connections[using].cursor() as cursor:
+                cursor.execute("INSERT INTO properties (title) VALUES (NULL)")
+            return "Never."
+
+        monkeypatch.setattr("properties.flows.create_property", refused)
+        passed = {result.flow: result.passed for result in probe_all(rollout)}
+        assert not passed.pop("properties.flows.create_property")
+        assert list(passed.values()) == [True] * 3
+
+    def test_one_takes_one_core_and_no_time_to_compile(
+        self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def settings_of_the_server(*, using: str) -> str:
+            with connections[using].cursor() as cursor:
+                names = ("statement_timeout", "max_parallel_workers_per_gather", "jit")
+                cursor.execute(
+                    "SELECT current_setting(%s), current_setting(%s), current_setting(%s)", names
+                )
+                return " ".join(cursor.fetchone())
+
+        monkeypatch.setattr("properties.flows.search", settings_of_the_server)
+        evidence = {result.flow: result.message for result in probe_all(rollout)}
+        assert evidence["properties.flows.search"] == "2s 0 off The test was rolled back."
+
+    def test_one_that_reads_a_large_table_in_full_is_named(
+        self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def counts(*, using: str) -> str:
+            with connections[using].cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO properties (id, title, description, address, city, postal_code,"
+                    " created_at, updated_at) SELECT gen_random_uuid(), 'T', '', '', '', '',"
+                    " now(), now() FROM generate_series(1, 10000)"
+                )
+                cursor.execute("SELECT count(*) FROM properties WHERE address = 'nowhere'")
+            return "Counted."
+
+        monkeypatch.setattr("properties.flows.create_property", counts)
+        warnings = {result.flow: result.warning for result in probe_all(rollout)}
+        warning = warnings["properties.flows.create_property"]
+        # The test is one transaction, in which others have read some rows before.
+        assert re.fullmatch(
+            r"It read 10,0\d\d rows of properties without an index: add one, or narrow the test\.",
+            warning,
+        )
+        status, message = answer(ProbesPassed(), rollout)
+        assert status == "pass"
+        assert f"properties.flows.create_property: {warning}" in message
 
 
 def rollouts_count() -> int:
