@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from rollout.console.badges import PENDING
 from rollout.console.formats import duration
@@ -19,6 +19,7 @@ from rollout.models import (
     ChainState,
     Direction,
     PhaseRun,
+    Rehearsal,
     RunState,
     SnapshotState,
     StepRun,
@@ -28,7 +29,6 @@ from rollout.plan.gates import EarlierPhaseDone, MappingReviewed
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
-from rollout.queries.rehearsals import Rehearsed, forecast_of
 from rollout.queries.status import (
     PhaseStatus,
     PhaseSummary,
@@ -180,14 +180,24 @@ def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
     return "" if is_back else f"estimated {duration(phase.estimate)}"
 
 
-def way_back_of(status: RolloutStatus, phase: PhaseStatus) -> Rehearsed | None:
-    """How the rollback went in rehearsal that the page of a phase offers."""
-    due = phase.number
-    if phase.state == PENDING and phase.way == Direction.BACKWARD and status.phase is not None:
-        due = status.phase
-    if not status.phases[due].can_roll_back:
+class WayBack(NamedTuple):
+    """How many seconds the rollback of a phase took in rehearsal, and with all phases before it.
+
+    ``total_seconds`` is None where that is no more, or was not rehearsed.
+    """
+
+    rehearsal: Rehearsal
+    seconds: float
+    total_seconds: float | None
+
+
+def way_back_of(status: RolloutStatus, phase: int) -> WayBack | None:
+    """None where the rollback was not rehearsed."""
+    times = status.rehearsed
+    seconds = times.of(phase, Direction.BACKWARD) if times is not None else None
+    if times is None or seconds is None:
         return None
-    return forecast_of(status.rollout, due, Direction.BACKWARD)
+    return WayBack(times.rehearsal, seconds, times.rollback_total(phase))
 
 
 def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:

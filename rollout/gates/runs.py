@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rollout.gates.evidence import Evidence
-from rollout.gates.phase_states import is_done, is_not_started
+from rollout.gates.phase_states import is_done, is_not_started, phases_done
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.journal.audit_mappings import against
 from rollout.journal.moments import in_words
@@ -14,7 +14,10 @@ from rollout.plan.step import BACKFILL
 
 @check(EarlierPhaseDone)
 def earlier_phase(gate: EarlierPhaseDone, evidence: Evidence) -> GateResult:
-    return phase_done(evidence.run_before, evidence.number - 1)
+    last, first = evidence.number - 1, phases_done(evidence.runs)
+    if first < last and is_not_started(evidence.run_before):
+        return pending("start_phase", f"Phases {first} to {last} must run first.")
+    return phase_done(evidence.run_before, last)
 
 
 def phase_done(run: PhaseRun | None, number: int) -> GateResult:

@@ -71,7 +71,7 @@ class DataSafety:
     @property
     def whole_rollback_seconds(self) -> float | None:
         """The same with the phases before it; None where that is no more than its own."""
-        if self.rehearsed is None or self.phase in (None, self.rehearsed.rehearsal.first_phase):
+        if self.rehearsed is None or self.phase is None:
             return None
         return self.rehearsed.rollback_total(self.phase)
 

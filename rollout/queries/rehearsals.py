@@ -301,10 +301,13 @@ class RehearsedTimes:
         return self.seconds.get((phase, way))
 
     def rollback_total(self, phase: int) -> float | None:
-        """Of the rollbacks from a phase down to the first rehearsed; None if one is missing."""
+        """Of the rollbacks from a phase down to the first rehearsed.
+
+        None if one is missing, and where that is the phase itself.
+        """
         numbers = range(self.rehearsal.first_phase, phase + 1)
         known = [s for n in numbers if (s := self.of(n, Direction.BACKWARD)) is not None]
-        return sum(known) if len(known) == len(numbers) else None
+        return sum(known) if len(known) == len(numbers) > 1 else None
 
 
 def times_of(rehearsals: Iterable[Rehearsal], plan: Plan) -> RehearsedTimes | None:

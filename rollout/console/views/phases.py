@@ -50,7 +50,6 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "report": current_phases.report_of(status, phase),
         "live": pace(current_phases.is_at_work(status)),
         **requested(request, status, phase),
-        "way_back": current_phases.way_back_of(status, phase),
         "checklist": current_phases.checklist_of(status) if number == 0 else [],
         "stale_types": current_phases.stale_types_of(status) if number == status.phase else [],
     }

@@ -117,7 +117,6 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "stale_types": current_phases.stale_types_of(status),
         "overrides": overrides,
         **requested(request, status, phase),
-        "way_back": current_phases.way_back_of(status, phase),
         "completion": completion_of(status),
         "schedule": status.rollout.scheduled,
         "audits": audits,

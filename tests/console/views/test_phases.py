@@ -237,6 +237,20 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
     assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
 
 
+def test_what_a_phase_waits_for_is_one_reason_after_a_rollback_too(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for way, phases in (("forward", range(5)), ("backward", range(4, -1, -1))):
+        for phase in phases:
+            journal.ran(rollout, phase, way=way)
+    text = text_of(viewer, f"{PAGE}phases/4/")
+    assert "Waiting for phase 0" in text
+    assert "Phases 0 to 3 must run first." in text
+    journal.ran(rollout, 0)
+    assert "Waiting for phase 1" in text_of(viewer, f"{PAGE}phases/2/")
+    assert "Phase 1 must run first." in text_of(viewer, f"{PAGE}phases/2/")
+
+
 def test_a_done_phase_is_not_waited_for_and_what_was_not_rehearsed_is_not_in_the_total(
     rollout: Rollout, lead: Client
 ) -> None:
@@ -251,7 +265,7 @@ def test_a_done_phase_is_not_waited_for_and_what_was_not_rehearsed_is_not_in_the
 def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead: Client) -> None:
     assert "Waiting for phase 0" in text_of(lead, f"{PAGE}phases/3/start/")
     text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
-    assert "Phase 2 must run first." in text
+    assert "Phases 0 to 2 must run first." in text
     assert not rollout.runs.exists()
 
 

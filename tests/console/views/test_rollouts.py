@@ -123,6 +123,29 @@ def test_a_failed_phase_says_what_to_do_next(rollout: Rollout, lead: Client) -> 
     assert 'id="roll-back"' in text
 
 
+def test_the_way_back_and_how_long_it_takes_stand_on_the_page_whatever_comes_next(
+    rollout: Rollout, lead: Client, viewer: Client
+) -> None:
+    assert 'id="roll-back"' not in text_of(lead, PAGE), "nothing has begun"
+    for phase in range(4):
+        ran(rollout, phase)
+        text = text_of(lead, PAGE)
+        assert f'id="roll-back" href="{PAGE}phases/{phase}/roll-back/"' in text
+        unknown = f"Rollback of phase {phase} not rehearsed yet: <a"
+        assert (unknown in text) == bool(phase), "phase 0 has nothing to undo"
+    rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
+    ran(rehearsal.sandbox, 2, way="backward")
+    ran(rehearsal.sandbox, 3, way="backward")
+    text = text_of(lead, PAGE)
+    assert "Rolling back phase 3: 4 s, back to before phase 1: 12 s, in <a" in text
+    assert "Rolling back" not in text_of(viewer, PAGE)
+    for state in ("failed", "cancelled"):
+        ran(rollout, 4, state)
+        text = text_of(lead, PAGE)
+        assert f'id="roll-back" href="{PAGE}phases/4/roll-back/"' in text
+        assert "Rollback of phase 4 not rehearsed yet: <a" in text
+
+
 def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     rollout: Rollout, viewer: Client
 ) -> None:

@@ -211,9 +211,7 @@ def test_health_offers_those_who_may_the_rollback_beside_a_breach(
     journal.processes_run()
     for phase in range(3):
         ran(rollout, phase)
-    offer = (
-        f'If phase 2 is the cause: <a href="{PAGE}phases/2/roll-back/">Roll back phase 2…</a></p>'
-    )
+    offer = f'If phase 2 is the cause: <a href="{PAGE}phases/2/roll-back/">Roll back phase 2…</a>'
     assert offer not in text_of(lead, PAGE)
     acting(rollout, "slower", "throttle", "broken")
     assert offer not in text_of(lead, PAGE), "a throttle ends by itself"

@@ -64,6 +64,21 @@ def test_how_long_a_lock_is_waited_for_and_was_held_stands_beside_the_steps(
     assert re.search(r'step-time number">[^<]+ s in rehearsal</span>', line)
 
 
+def test_the_times_of_a_step_say_which_way_they_are_once_it_was_rolled_back(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.rehearsed(journal.taken(rollout))
+    page = f"{PAGE}phases/1/"
+    journal.reached(ran(rollout, 1), "add-property-columns")
+    text = text_of(viewer, page)
+    assert 'step-time number">2 s in rehearsal' in text
+    assert 'small number">2 s</span>' in text
+    journal.reached(ran(rollout, 1, way="backward"), "add-property-columns")
+    text = text_of(viewer, page)
+    assert 'step-time number">forward 2 s in rehearsal' in text
+    assert 'small number">rollback 2 s</span>' in text
+
+
 def test_sql_for_other_servers_is_folded_away(rollout: Rollout, lead: Client) -> None:
     text = text_of(lead, f"{PAGE}phases/3/start/")
     (line,) = (line for line in text.split('<details class="step-line">') if "Set NOT NULL" in line)
