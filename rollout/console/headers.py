@@ -52,8 +52,8 @@ TABS: Mapping[str, _Tab] = {
     "mappings": _Tab(
         "Mapping review",
         frozenset({"mapping", "mapping_preview", "mapping_apply", "correct"}),
-        lambda waiting, _: waiting.new_values,
-        "new values to review",
+        lambda waiting, _: waiting.open_values,
+        "open values to review",
     ),
     "jobs": _Tab("Backfill jobs", frozenset({"job", "pace", "retry_quarantined"})),
     "audits": _Tab(

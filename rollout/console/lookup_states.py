@@ -6,17 +6,22 @@ from dataclasses import dataclass
 import psycopg
 from django.http import Http404
 
+from rollout.console.mapping_counts import reviewed_within
 from rollout.engine import mapping
-from rollout.engine.mapping import NewText, ReviewCounts
+from rollout.engine.mapping import ReviewCounts
 from rollout.engine.target import Connection, reason_of
-from rollout.journal.environments import target_of
+from rollout.journal.environments import is_protected, target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
+from rollout.plan.gates import MappingReviewed
 from rollout.plan.plan import Plan
+from rollout.plan.step import ENFORCE
 from rollout.plan.translations import Lookup
 
 # A page waits no longer for what it says of a lookup.
 SECONDS = 5
+# The list of lookups waits no longer for the values of one that is not mapped to be counted.
+LIST_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,9 @@ class LookupState:
     lookup: Lookup
     last: MappingChange | None
     counts: ReviewCounts | None = None
-    """None where nothing is mapped yet."""
-    new: int = 0
-    newest: Sequence[NewText] = ()
+    """None where nothing is mapped yet and counting the table's values takes too long."""
+    is_mapped: bool = False
     error: str = ""
-    kept: int = 0
-    """Decisions that phase 2 will follow; of a lookup that is not mapped."""
 
 
 def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
@@ -54,30 +56,41 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
 
     try:
         with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
-            return [_state_of(connection, plan, lookup, changed(lookup)) for lookup in plan.lookups]
+            return [
+                _state_of(connection, rollout, plan, lookup, changed(lookup))
+                for lookup in plan.lookups
+            ]
     except psycopg.Error as problem:
         error = reason_of(problem)
         return [LookupState(lookup, changed(lookup), error=error) for lookup in plan.lookups]
 
 
 def _state_of(
-    connection: Connection, plan: Plan, lookup: Lookup, changed: MappingChange | None
+    connection: Connection,
+    rollout: Rollout,
+    plan: Plan,
+    lookup: Lookup,
+    changed: MappingChange | None,
 ) -> LookupState:
     try:
-        progress = review_progress_of(connection, plan, lookup)
-        kept = 0 if progress[0] else mapping.decisions_kept(connection, plan, lookup)
+        counts = mapping.review_counts_of(connection, plan, lookup)
+        if counts is not None:
+            return LookupState(lookup, changed, counts, is_mapped=True)
+        # What people decide before phase 2, or decided before its rollback, phase 2 will follow.
+        review = reviewed_within(LIST_SECONDS, connection, rollout, lookup)
+        if review is not None:
+            counts = ReviewCounts(review.reviewable, review.reviewed, None)
+        return LookupState(lookup, changed, counts)
     except psycopg.Error as problem:
         return LookupState(lookup, changed, error=reason_of(problem))
-    return LookupState(lookup, changed, *progress, kept=kept)
+
+
+def review_gate(rollout: Rollout) -> MappingReviewed | None:
+    """The gate that waits for the review; None where the plan has none."""
+    plan = plans.get(rollout.plan)
+    gates = plan.gates_of(ENFORCE, protected=is_protected(rollout.environment))
+    return next((gate for gate in gates if isinstance(gate, MappingReviewed)), None)
 
 
 def first_open(states: Sequence[LookupState]) -> Lookup | None:
     return next((s.lookup for s in states if s.counts is not None and s.counts.open), None)
-
-
-def review_progress_of(
-    connection: Connection, plan: Plan, lookup: Lookup
-) -> tuple[ReviewCounts | None, int, list[NewText]]:
-    counts = mapping.review_counts_of(connection, plan, lookup)
-    new_texts = mapping.new_texts(connection, plan, lookup)
-    return counts, *(new_texts or (0, []))

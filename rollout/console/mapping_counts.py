@@ -5,12 +5,16 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
+from typing import cast, overload
+from zlib import crc32
 
 from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from rollout.console.http.fragments import kept_for
+from rollout.console.http.inputs import number_in
+from rollout.console.http.links import rollout_url
 from rollout.engine import mapping
 from rollout.engine.mapping import Review
 from rollout.engine.target import Connection
@@ -66,9 +70,22 @@ def reviewed(
     Another process may keep newer counts: none that are older than ``since``, the mark of those
     that the user has seen, are shown.
     """
-    plan, counts = plans.get(rollout.plan), counted(connection, rollout, lookup, since=since)
+    counts = counted(connection, rollout, lookup, since=since)
+    return _reviewed(connection, rollout, lookup, counts), counts
+
+
+def reviewed_within(
+    seconds: int, connection: Connection, rollout: Rollout, lookup: Lookup
+) -> Review | None:
+    """The same; None where nothing is kept and counting takes longer than that."""
+    counts = counted(connection, rollout, lookup, seconds=seconds)
+    return None if counts is None else _reviewed(connection, rollout, lookup, counts)
+
+
+def _reviewed(connection: Connection, rollout: Rollout, lookup: Lookup, counts: Counted) -> Review:
+    plan = plans.get(rollout.plan)
     if not counts.kept or len(counts.rows or counts.texts) < MANY:
-        return _review(connection, plan, lookup, counts), counts
+        return _review(connection, plan, lookup, counts)
     key = (rollout.pk, lookup.table.label, lookup.legacy)
     version = (counts.at, plan.digest, mapping.version_of(connection, plan, lookup))
     known_version, known = _reviews.pop(key, (None, None))
@@ -77,7 +94,7 @@ def reviewed(
     _reviews[key] = version, known
     while len(_reviews) > MAX_REVIEWS:
         _reviews.popitem(last=False)
-    return known, counts
+    return known
 
 
 def _review(connection: Connection, plan: Plan, lookup: Lookup, counts: Counted) -> Review:
@@ -88,22 +105,40 @@ def _review(connection: Connection, plan: Plan, lookup: Lookup, counts: Counted)
     )
 
 
-def counted(connection: Connection, rollout: Rollout, lookup: Lookup, *, since: int = 0) -> Counted:
+@overload
+def counted(
+    connection: Connection, rollout: Rollout, lookup: Lookup, *, since: int = 0
+) -> Counted: ...
+@overload
+def counted(
+    connection: Connection, rollout: Rollout, lookup: Lookup, *, seconds: int
+) -> Counted | None: ...
+def counted(
+    connection: Connection,
+    rollout: Rollout,
+    lookup: Lookup,
+    *,
+    since: int = 0,
+    seconds: int | None = None,
+) -> Counted | None:
+    """None where counting takes longer than ``seconds``; without them, what is known otherwise."""
     key = f"rollout-counts-{rollout.pk}-{lookup.table.label}-{lookup.legacy}".replace(" ", "_")
     counts = cast(Counted | None, cache.get(key))
     if counts is not None and not _is_outdated(rollout, counts, since):
         return counts
     began, at = time.monotonic(), timezone.now()
-    rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT)
+    rows = mapping.counts_of(connection, lookup, mapping.EVERY_TEXT, seconds=seconds)
+    if rows is None and seconds is not None:
+        return None
     if rows is None:
         counts = _otherwise(connection, rollout, lookup, at)
     elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY:
         return Counted(rows, at, at)
     else:
         counts = Counted(rows, at, at, kept=True)
-    seconds = kept_for(KEPT_SECONDS)
-    cache.set(key, counts, seconds)
-    return counts if seconds or counts.audit else replace(counts, kept=False)
+    kept = kept_for(KEPT_SECONDS)
+    cache.set(key, counts, kept)
+    return counts if kept or counts.audit else replace(counts, kept=False)
 
 
 def _otherwise(connection: Connection, rollout: Rollout, lookup: Lookup, now: datetime) -> Counted:
@@ -122,3 +157,29 @@ def _is_outdated(rollout: Rollout, counts: Counted, since: int) -> bool:
     if counts.audit is not None:
         return ended.filter(pk__gt=counts.audit).exists()
     return ended.filter(finished_at__gt=counts.at).exists()
+
+
+def seen_mark(request: HttpRequest, lookup: Lookup) -> int:
+    """The mark of the newest counts that the browser has been shown; 0 where it has none."""
+    return number_in(request.COOKIES.get(_cookie_of(lookup), "")) or 0
+
+
+def remembering(
+    answer: HttpResponse, request: HttpRequest, rollout: Rollout, lookup: Lookup, mark: int
+) -> HttpResponse:
+    """The answer; the browser is shown no counts older than ``mark`` from then on."""
+    answer.set_cookie(
+        _cookie_of(lookup),
+        str(max(mark, seen_mark(request, lookup))),
+        max_age=KEPT_SECONDS,
+        path=rollout_url(rollout, "mappings"),
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Lax",
+    )
+    return answer
+
+
+def _cookie_of(lookup: Lookup) -> str:
+    # Names of tables and columns may have letters that no cookie's name has.
+    return f"counted-{crc32(f'{lookup.table.label}.{lookup.legacy}'.encode()):08x}"

@@ -12,6 +12,7 @@ from django.http import QueryDict
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import Order
 from rollout.engine.mapping import Decision, Review, Value
+from rollout.journal import labels
 from rollout.logs.texts import is_storable
 from rollout.queries.similar_names import Suggestion, Suggestions
 
@@ -38,7 +39,6 @@ OF_SELECTED = ("to", "like", "none", "keep", "rule")
 # Percent. Lower ones also take what only begins with a name: "Condo for sale".
 SIMILARITIES = (100, 95, 90, 85, 70, 50, 0)
 DEFAULT_SIMILARITY = 85
-REASONS = (*("exact", "trimmed", "case", "synonym", "decided", "no_value", "unmapped", "blank"),)
 ORDERS = (
     Order("most-rows", "Most rows first", "rows", descending=True),
     Order("fewest-rows", "Fewest rows first", "rows"),
@@ -52,7 +52,7 @@ class ValueFilter(ListFilter):
 
     q = forms.CharField(label="Value", max_length=200, required=False)
     show = choice(SHOW_CHOICES.items(), "Show")
-    why = choice(((why, why) for why in REASONS), "Reason")
+    why = choice(labels.REASONS.items(), "Reason")
     lookups: ClassVar = {}
 
 
@@ -182,11 +182,15 @@ def marks_of(forms: Iterable[str]) -> str:
     return " ".join(_mark_of(form) for form in forms)
 
 
-def seen_of(open_values: dict[str, Decision], marks: str) -> tuple[dict[str, Decision], list[str]]:
-    """The values that a page showed, and the normal forms of those that came later."""
+def seen_of(
+    open_values: dict[str, Decision], marks: str
+) -> tuple[dict[str, Decision], list[str], int]:
+    """The values that a page showed, the normal forms of those that came later, and how many of
+    those shown are open no more."""
     seen = set(marks.split())
     came = [form for form in open_values if _mark_of(form) not in seen]
-    return {form: d for form, d in open_values.items() if _mark_of(form) in seen}, came
+    still_open = {form: d for form, d in open_values.items() if _mark_of(form) in seen}
+    return still_open, came, len(seen) - len(still_open)
 
 
 def _mark_of(form: str) -> str:

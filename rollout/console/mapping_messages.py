@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.template.defaultfilters import truncatechars
 
 from rollout.models import MappingChange
+from rollout.plan.translations import Lookup
 
 # Values that a message names, and how many characters of each.
 MAX_NAMED = 5
@@ -27,3 +28,17 @@ def still_open(texts: Sequence[str]) -> str:
         names += f" and {more:,} more"
     have, stay = ("value has", "stays") if len(texts) == 1 else ("values have", "stay")
     return f"{len(texts):,} {have} come since the page loaded and {stay} open: {names}."
+
+
+def open_no_more(values: int) -> str:
+    """That values which a page showed are not decided on with the others."""
+    subject = "1 value is" if values == 1 else f"{values:,} values are"
+    return f"{subject} no longer open: decided on meanwhile, or in no row any more."
+
+
+def continues(done: Lookup, following: Lookup, open_values: int) -> str:
+    """That the page of the next lookup follows."""
+    return (
+        f"No value of {done.table.label}.{done.legacy} is open. Continue with "
+        f"{following.table.label}.{following.legacy}: {open_values:,} open."
+    )

@@ -18,14 +18,13 @@ from rollout.journal import labels
 from rollout.journal.environments import target_of
 from rollout.models import AuditStatus, Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.step import BACKFILL, CONTRACT
-from rollout.plan.translations import Lookup
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
 from rollout.queries.side_work import SideWork, side_work_of
 from rollout.queries.status import PhaseSummary, RolloutSummary
 
-# Seconds that a page waits for the number of new values; without it the number is left out.
-NEW_VALUES_SECONDS = 1
+# Seconds that a page waits for the number of open values; without it the number is left out.
+OPEN_VALUES_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,8 @@ class Waiting:
     mismatches: int
     """Rows that the newest audit found mismatched, without those waived."""
     side_work: list[SideWork]
-    new_values: int
-    """Legacy values that came after the mapping and that nobody has decided on."""
+    open_values: int
+    """Mapped legacy values that nobody has decided on, as the gate and the pages count them."""
 
     def sign_offs(self, user: User) -> int:
         """How many requests and overrides wait for others than who made them."""
@@ -162,7 +161,7 @@ def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Wai
             "waiting", summary.rollout.pk, make=lambda: _counts(summary, evidence_of(summary))
         )
     )
-    return Waiting(askers, mismatches, side_work, _new_values(summary))
+    return Waiting(askers, mismatches, side_work, _open_values(summary))
 
 
 def _counts(
@@ -185,29 +184,29 @@ def evidence_of(summary: RolloutSummary) -> Evidence:
     return Evidence(summary.rollout, due, plan=summary.plan, runs=runs)
 
 
-def _new_values(summary: RolloutSummary) -> int:
+def _open_values(summary: RolloutSummary) -> int:
     """Kept for a moment: every page of the rollout shows them, and the target is asked."""
     if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
         return 0
-    key = f"rollout-new-values-{summary.rollout.pk}"
+    key = f"rollout-open-values-{summary.rollout.pk}"
     number: int | None = cache.get(key)
     if number is None:
-        number = _count_new_values(summary)
+        number = _count_open_values(summary)
         cache.set(key, number, kept_for(SLOW))
     return number
 
 
-def _count_new_values(summary: RolloutSummary) -> int:
-    lookups = [t for t in summary.plan.translations if isinstance(t, Lookup)]
+def _count_open_values(summary: RolloutSummary) -> int:
+    lookups = summary.plan.lookups
     if not lookups:
         return 0
     try:
         target = target_of(summary.rollout.environment)
-        with target.connect_briefly(NEW_VALUES_SECONDS) as connection:
-            return sum(
-                (mapping.new_texts(connection, summary.plan, lookup, most=1) or (0,))[0]
-                for lookup in lookups
-            )
+        with target.connect_briefly(OPEN_VALUES_SECONDS) as connection:
+            counts = [
+                mapping.review_counts_of(connection, summary.plan, lookup) for lookup in lookups
+            ]
+            return sum(lookup.open for lookup in counts if lookup is not None)
     except psycopg.Error:
         # The page says elsewhere that its database is away.
         return 0

@@ -28,17 +28,18 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
             "start_phase", f"Phase {BACKFILL} has not mapped the values. Start it first."
         )
     reviewed = f"{counts.reviewed:,} of {counts.values:,} values reviewed"
-    may_wait = ""
-    if counts.recent:
-        may_wait = f"; {counts.recent:,} newer than {duration(gate.grace)} may wait"
+    may_wait = f"{counts.recent:,} new may wait: younger than {duration(gate.grace)}"
     if due := counts.open - counts.recent:
+        rest = f"; {may_wait}" if counts.recent else ""
         return pending(
             "review_mapping",
-            f"{reviewed}, {counts.open:,} open. Confirm or map {due:,}{may_wait}.",
+            f"{reviewed}, {counts.open:,} open. Confirm or map {due:,}{rest}.",
             progress=counts.reviewed / counts.values,
         )
+    if counts.recent:
+        return passed(f"{reviewed}, {counts.open:,} open. {may_wait}.")
     last = f", last at {in_words(counts.reviewed_at)}" if counts.reviewed_at else ""
-    return passed(f"{reviewed}{may_wait or last}.")
+    return passed(f"{reviewed}{last}.")
 
 
 def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCounts | None:
@@ -52,6 +53,7 @@ def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCount
             total.values + counts.values,
             total.reviewed + counts.reviewed,
             _later(total.reviewed_at, counts.reviewed_at),
+            total.new + counts.new,
             total.recent + counts.recent,
         )
     return total

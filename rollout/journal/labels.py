@@ -41,6 +41,17 @@ CATEGORIES = {
     "wrong": ("Wrong lookup row", "Not the lookup row that the mapping names."),
     "orphan": ("Lookup row not found", "References a lookup row that does not exist."),
 }
+# Why a legacy value maps to its lookup row.
+REASONS = {
+    "exact": "Same as the lookup row",
+    "trimmed": "Differs in white space",
+    "case": "Differs in case",
+    "synonym": "Synonym in the plan",
+    "decided": "Reviewed",
+    "no_value": "Reviewed: no value",
+    "unmapped": "Not mapped",
+    "blank": "Blank",
+}
 JOBS = {
     "fill": "Backfill",
     "compute": "Compute",
@@ -128,6 +139,10 @@ def category_label(name: str) -> str:
 
 def job_label(kind: str) -> str:
     return _label(JOBS, kind)
+
+
+def reason_label(why: str) -> str:
+    return _label(REASONS, why)
 
 
 def preparation_label(action: str) -> str:

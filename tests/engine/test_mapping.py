@@ -263,14 +263,26 @@ def test_confirming_spellings_that_go_together_changes_none_of_them_before_phase
     }
 
 
+def test_spellings_that_go_together_have_one_name_before_a_change_as_the_review_shows(
+    unmapped: Connection,
+) -> None:
+    (value,) = (v for v in review_of(unmapped).values if v.normal == "house")
+    assert len(value.spellings) > 1
+    changes = decide(unmapped, {"house": "Home"}, keep=False).changes
+    assert {change.before for change in changes} == {value.name}
+    assert len(changes) == len(value.spellings)
+
+
 def test_new_texts_are_those_that_the_review_marks_as_new(mapped: Connection) -> None:
     for text in ("Castle", " castle", "HOUSE", "Tower", "WHG"):
         name_of(mapped, text)
     name_of(mapped, "Leased", column="state")
     number, texts = new_texts(mapped, KIND)
     marked = {value.normal for value in review_of(mapped).values if value.is_new}
-    assert {text.text.strip().lower() for text in texts} == marked == {"castle", "tower"}
-    assert number == len(marked)
+    assert {text.text.strip().lower() for text in texts} == marked == {"castle", "tower", "whg"}
+    counts = mapping.review_counts_of(mapped, PLAN, KIND)
+    assert counts is not None
+    assert (number, counts.new) == (len(marked), len(marked))
 
 
 def test_a_text_newer_than_the_count_has_no_number(mapped: Connection) -> None:

@@ -83,7 +83,7 @@ def test_a_value_that_comes_after_the_review_is_to_be_reviewed_once_it_is_old_en
     patient = MappingReviewed(grace=DAY)
     waits = answer(filled, patient)
     assert waits.status == "pass"
-    assert "; 1 newer than 1 d may wait." in waits.message
+    assert ", 1 open. 1 new may wait: younger than 1 d." in waits.message
     age(filled, DAY)
     assert answer(filled, patient).status == "pending"
     rollouts.review_mapping(filled)
@@ -98,7 +98,7 @@ def test_the_values_reviewed_due_and_too_new_add_up_to_all(filled: Rollout) -> N
     assert (reviewed, recent) == (0, 1)
     assert still_open == due + recent
     assert values == reviewed + still_open
-    assert message.endswith(f"Confirm or map {due}; 1 newer than 1 d may wait.")
+    assert message.endswith(f"Confirm or map {due}; 1 new may wait: younger than 1 d.")
 
 
 def test_another_spelling_of_a_reviewed_value_asks_for_no_review(filled: Rollout) -> None:
@@ -129,6 +129,28 @@ def test_the_gate_the_page_and_an_audit_count_alike(filled: Rollout) -> None:
     assert counts is not None
     assert (counts.reviewed, counts.values) == (review.reviewed, review.reviewable)
     assert (counts.reviewed, counts.open) == (2, len(review.open))
+    assert counts.new == sum(value.is_new for value in review.values) == 1
+
+
+def test_the_tab_the_list_the_page_and_the_gate_count_the_same_open_values(
+    filled: Rollout,
+) -> None:
+    write_type("Moon base 1")
+    runner.review_mapping(
+        filled, plans.get(filled.plan).lookups[0], {"apt": Decision("Apartment")}, actor=ADA
+    )
+    lead: Client = journal.browser_of("lead")
+    listed = journal.text_of(lead, f"{journal.PAGE}mappings/")
+    of_lookups = [int(n) for n in re.findall(r"Review (\d+) open</a>", listed)]
+    badge = re.search(r'(\d+)<span class="visually-hidden"> open values to review', listed)
+    assert badge is not None
+    assert int(badge[1]) == sum(of_lookups)
+    assert f", {badge[1]} open. " in answer(filled).message
+    for lookup, number in zip(plans.get(filled.plan).lookups, of_lookups, strict=True):
+        page = journal.text_of(
+            lead, f"{journal.PAGE}mappings/{lookup.table.label}/{lookup.legacy}/"
+        )
+        assert f">Show {number} open</a>" in page
 
 
 def test_the_button_beside_the_gate_leads_through_every_open_value_and_back(
@@ -145,6 +167,9 @@ def test_the_button_beside_the_gate_leads_through_every_open_value_and_back(
         shown = journal.text_of(lead, response["Location"])
         marks = shown.partition('name="shown" value="')[2].partition('"')[0]
         response = lead.post(f"{values}preview/?show=open", {"bulk": "all", "shown": marks})
-        assert response["Location"] == (link if column == "type" else journal.PAGE)
+        following = f"{journal.PAGE}mappings/properties/status/?show=open"
+        assert response["Location"] == (following if column == "type" else journal.PAGE)
+        says = "Continue with properties.status: " if column == "type" else "Every value of every"
+        assert says in journal.text_of(lead, response["Location"])
     assert answer(filled).status == "pass"
     assert journal.text_of(lead, link), "without open values, the list of lookups"

@@ -13,7 +13,6 @@ from rollout import runner
 from rollout.console import mapping_messages
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment, now_ms, render_live
-from rollout.console.http.inputs import number_in
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404
@@ -23,9 +22,9 @@ from rollout.console.lookup_states import (
     first_open,
     lookup_or_404,
     lookup_states,
-    review_progress_of,
+    review_gate,
 )
-from rollout.console.mapping_counts import Counted, reviewed
+from rollout.console.mapping_counts import Counted, remembering, reviewed, seen_mark
 from rollout.console.mapping_forms import (
     DEFAULT_SIMILARITY,
     MAX_CONFIRMED,
@@ -42,6 +41,7 @@ from rollout.console.mapping_forms import (
     to_carry,
 )
 from rollout.console.views.runs import perform
+from rollout.engine import mapping
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
 from rollout.engine.target import Connection, limit, reason_of
 from rollout.journal.environments import target_of
@@ -72,7 +72,7 @@ def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpRespon
     states = lookup_states(rollout)
     if request.GET.get("show") == "open" and (lookup := first_open(states)) is not None:
         return redirect(f"{_all_values(rollout, lookup)}?show=open")
-    page = {"rollout": rollout, "lookups": states, "live": SLOW}
+    page = {"rollout": rollout, "lookups": states, "gate": review_gate(rollout), "live": SLOW}
     return render_live(request, "mappings", page)
 
 
@@ -99,10 +99,10 @@ def new_values(
 
 def _new_of(connection: Connection, rollout: Rollout, lookup: Lookup) -> dict[str, object]:
     try:
-        _, new, newest = review_progress_of(connection, plans.get(rollout.plan), lookup)
+        new = mapping.new_texts(connection, plans.get(rollout.plan), lookup)
     except psycopg.Error as error:
         return {"new_error": reason_of(error)}
-    return {"new": new, "newest": newest}
+    return {"new": new[0], "newest": new[1]} if new else {}
 
 
 @may("view_rollout")
@@ -113,7 +113,8 @@ def review(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     if "count" in request.GET:
-        return redirect(f"{_all_values(rollout, lookup)}{_query(request, since=now_ms())}")
+        answer = redirect(f"{_all_values(rollout, lookup)}{_query(request)}")
+        return remembering(answer, request, rollout, lookup, now_ms())
     return _review_page(request, rollout, lookup, {})
 
 
@@ -156,7 +157,9 @@ def _confirm_all(
     """
     shown, _ = _matching(request, rollout, lookup)
     open_values = confirmations(value for value in shown if not value.reviewer)
-    confirmed, came = seen_of(open_values, request.POST.get("shown", ""))
+    confirmed, came, gone = seen_of(open_values, request.POST.get("shown", ""))
+    if gone:
+        messages.info(request, mapping_messages.open_no_more(gone))
     if came:
         texts = {value.normal: value.text for value in shown}
         messages.warning(request, mapping_messages.still_open([texts[form] for form in came]))
@@ -201,10 +204,16 @@ def _after_review(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> 
     if request.GET.get("show") == "open":
         states = lookup_states(rollout)
         if all(state.counts is not None and not state.counts.open for state in states):
+            messages.success(request, "Every value of every mapping is reviewed.")
             return rollout.get_absolute_url()
         of_this = next(state for state in states if state.lookup == lookup)
-        if of_this.counts is not None and not of_this.counts.open:
-            return f"{rollout_url(rollout, 'mappings')}?show=open"
+        following = first_open(states)
+        if of_this.counts is not None and not of_this.counts.open and following is not None:
+            next_open = next(state for state in states if state.lookup == following)
+            assert next_open.counts is not None
+            number = next_open.counts.open
+            messages.info(request, mapping_messages.continues(lookup, following, number))
+            return f"{_all_values(rollout, following)}?show=open"
     return _address(request, rollout, lookup)
 
 
@@ -249,12 +258,7 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
 
 def _reviewed(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> tuple[Review, Counted]:
     with target_of(rollout.environment).connect_briefly(REVIEW_SECONDS) as connection:
-        return reviewed(connection, rollout, lookup, since=_seen(request))
-
-
-def _seen(request: ConsoleRequest) -> int:
-    """The mark of the counts on the page that somebody comes from; 0 where it has none."""
-    return number_in(request.GET.get("counted", "")) or 0
+        return reviewed(connection, rollout, lookup, since=seen_mark(request, lookup))
 
 
 def _matching(
@@ -272,11 +276,9 @@ def _all_values(rollout: Rollout, lookup: Lookup) -> str:
     return rollout_url(rollout, "mapping", lookup.table.label, lookup.legacy)
 
 
-def _query(request: ConsoleRequest, *, since: int = 0) -> str:
+def _query(request: ConsoleRequest) -> str:
     query = request.GET.copy()
     query.pop("count", None)
-    if since:
-        query["counted"] = str(since)
     return f"?{query.urlencode()}" if query else ""
 
 
@@ -317,6 +319,7 @@ def _review_page(
     page: dict[str, object] = {
         "rollout": rollout,
         "lookup": lookup,
+        "gate": review_gate(rollout),
         "filters": filters,
         "list_at": _all_values(rollout, lookup),
         "query": _query(request),
@@ -331,7 +334,7 @@ def _review_page(
         with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
             page |= _new_of(connection, rollout, lookup)
             limit(connection, REVIEW_SECONDS)
-            review, counts = reviewed(connection, rollout, lookup, since=_seen(request))
+            review, counts = reviewed(connection, rollout, lookup, since=seen_mark(request, lookup))
     except psycopg.Error as error:
         page["error"] = reason_of(error)
         return render(request, "rollout/mapping.html", page, status=503)
@@ -353,8 +356,6 @@ def _review_page(
     page |= {
         "review": review,
         "counts": counts,
-        # Forms carry it; links do not, so that a walk through pages makes no process count again.
-        "sent_query": _query(request, since=counts.mark),
         "count_seconds": COUNT_SECONDS,
         "values": values,
         "matching": len(chosen),
@@ -370,7 +371,8 @@ def _review_page(
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
         "uncorrected": uncorrected(rollout, history),
     }
-    return render(request, "rollout/mapping.html", page, status=status)
+    answer = render(request, "rollout/mapping.html", page, status=status)
+    return remembering(answer, request, rollout, lookup, counts.mark)
 
 
 def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:

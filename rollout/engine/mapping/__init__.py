@@ -4,7 +4,7 @@ Decisions are about normal forms: spellings that differ in case or white space a
 """
 
 from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
-from rollout.engine.mapping.review_counts import ReviewCounts, decisions_kept, review_counts_of
+from rollout.engine.mapping.review_counts import ReviewCounts, review_counts_of
 from rollout.engine.mapping.reviews import (
     NewText,
     Review,
@@ -40,7 +40,6 @@ __all__ = [
     "Value",
     "counts_of",
     "decide",
-    "decisions_kept",
     "is_mapped",
     "new_texts",
     "normal_forms",

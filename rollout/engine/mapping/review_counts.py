@@ -22,32 +22,19 @@ _NO_DECISIONS = sql.SQL(
 class ReviewCounts:
     """The values of a mapping by normal form, and how many of them people decided on.
 
-    ``reviewed_at`` is when they did last. ``recent`` are values not reviewed that came after the
-    mapping was made, and not long ago.
+    ``reviewed_at`` is when they did last. ``open`` values wait for a decision. ``new`` ones are
+    open and came after the others were mapped; ``recent`` ones are new and came not long ago.
     """
 
     values: int
     reviewed: int
     reviewed_at: datetime | None
+    new: int = 0
     recent: int = 0
 
     @property
     def open(self) -> int:
         return self.values - self.reviewed
-
-
-def decisions_kept(connection: Connection, plan: Plan, lookup: Lookup) -> int:
-    """How many values people have decided on, whether or not a mapping follows it now."""
-    _, has_decisions = mapped_and_decided(connection, plan, lookup)
-    if not has_decisions:
-        return 0
-    row = connection.execute(
-        sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(
-            DECISIONS, decisions_of(lookup, plan.name, "d")
-        )
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def review_counts_of(
@@ -62,7 +49,9 @@ def review_counts_of(
         return None
     row = connection.execute(
         sql.SQL(
-            "SELECT count(*), count(d.normal), max(d.at), count(*) FILTER"
+            "SELECT count(*), count(d.normal), max(d.at),"
+            " count(*) FILTER (WHERE d.normal IS NULL AND v.at > v.mapped_at),"
+            " count(*) FILTER"
             " (WHERE d.normal IS NULL AND v.at > v.mapped_at AND v.at > clock_timestamp() - %s)"
             " FROM (SELECT m.normal, min(m.at) AS at, min(min(m.at)) OVER () AS mapped_at"
             "  FROM {mapping} AS m GROUP BY m.normal) AS v"

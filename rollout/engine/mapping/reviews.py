@@ -251,9 +251,8 @@ def _known(lookup: Lookup, plan: Plan) -> sql.Composed:
     Another spelling of what was there is nothing new.
     """
     return sql.SQL(
-        "(SELECT m.*, m.why NOT IN ('decided', 'no_value', 'synonym') AND (m.why = 'unmapped'"
-        " OR (m.normal <> '' AND min(m.at) OVER (PARTITION BY m.normal) > min(m.at) OVER ()))"
-        " AS is_new FROM {} AS m)"
+        "(SELECT m.*, m.why NOT IN ('decided', 'no_value') AND m.normal <> ''"
+        " AND min(m.at) OVER (PARTITION BY m.normal) > min(m.at) OVER () AS is_new FROM {} AS m)"
     ).format(in_target(lookup.mapping_name(plan.name)))
 
 

@@ -61,9 +61,13 @@ def values_with(
 
 
 def counts_of(
-    connection: Connection, lookup: Lookup, condition: sql.Composable
+    connection: Connection,
+    lookup: Lookup,
+    condition: sql.Composable,
+    *,
+    seconds: int | None = None,
 ) -> dict[str, int] | None:
-    """How many rows have each legacy text; None where counting takes too long."""
+    """How many rows have each legacy text; None where counting takes longer than ``seconds``."""
     query = sql.SQL(
         "SELECT coalesce({legacy}, ''), count(*) FROM {table} WHERE {condition} GROUP BY 1"
     ).format(
@@ -71,7 +75,7 @@ def counts_of(
         table=lookup.table.identifier,
         condition=condition,
     )
-    rows = _rows_within(connection, query, COUNT_SECONDS)
+    rows = _rows_within(connection, query, COUNT_SECONDS if seconds is None else seconds)
     return None if rows is None else dict(rows)
 
 

@@ -1,5 +1,6 @@
 """Applies decisions in one transaction: the decisions, the lookup rows, the mapping."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from psycopg import errors, sql
@@ -119,6 +120,7 @@ class _Transaction:
             rows.try_names(wanted)
         changes = []
         names = {(form, was.name) for (_, form), was in before.items()}
+        group_names = {} if mapped else self._group_names(before)
         for (text, form), now in self._meanings(forms, mapped=mapped).items():
             was = before.get((text, form), UNKNOWN_MEANING)
             # Spellings that go together get one row, whose name one of them gives it.
@@ -128,7 +130,7 @@ class _Transaction:
                     Change(
                         legacy=text,
                         normal=form,
-                        before=was.name,
+                        before=group_names.get(was.form, was.name),
                         after=now.name,
                         rows=None if self.counts is None else self.counts.get(text, 0),
                         moved=mapped and now.row != was.row,
@@ -137,6 +139,16 @@ class _Transaction:
                 )
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
         return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier)
+
+    def _group_names(self, meanings: Meanings) -> dict[str | None, str | None]:
+        """Before there is a mapping: the name of the row that spellings of one form will share.
+
+        By the name's form; it is that of the spelling that most rows have.
+        """
+        rows: dict[str | None, Counter[str | None]] = defaultdict(Counter)
+        for (text, _), meaning_before in meanings.items():
+            rows[meaning_before.form][meaning_before.name] += (self.counts or {}).get(text, 0)
+        return {form: names.most_common(1)[0][0] for form, names in rows.items()}
 
     def _add_texts(self, forms: Sequence[str]) -> None:
         """Give texts that were written around the triggers a place in the mapping."""

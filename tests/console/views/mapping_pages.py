@@ -82,7 +82,7 @@ def take_long_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = texts.counts_of
 
-    def slow(connection: Any, lookup: Any, condition: Any) -> dict[str, int] | None:
+    def slow(connection: Any, lookup: Any, condition: Any, **named: Any) -> dict[str, int] | None:
         return real(connection, lookup, sql.SQL("pg_sleep(5) IS NOT NULL"))
 
     monkeypatch.setattr(texts, "COUNT_SECONDS", 0.05)

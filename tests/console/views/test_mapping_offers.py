@@ -126,6 +126,7 @@ def test_confirming_all_leaves_open_what_came_since_and_names_it(
 
     again = engineer.post(f"{TYPES}preview/", sent, follow=True).content.decode()
     assert "“Moon base 1”" in again
+    assert f"{change.decided} values are no longer open: decided on meanwhile" in again
     assert MappingChange.objects.count() == 1, "nothing that the page showed was open"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     properties: Rollout, reviewer: Client
 ) -> None:
+    from tests import rollouts
+
     page = preview(reviewer, apt="Apartment")
     assert "Phase 2 has not run yet" in page
+    rows = rollouts.ask("SELECT count(*) FROM properties WHERE lower(trim(type)) = 'apt'")
+    assert re.search(rf'<dt>Rows that phase 2 fills by it</dt>\s*<dd class="number">{rows}<', page)
+    assert "rows to update" not in page
     sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
     text = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "1 value of properties.type reviewed, " in text
