@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.forms.models import model_to_dict
 from django.utils import timezone
 
 from rollout import runner
@@ -13,7 +14,7 @@ from rollout.gates.overrides import void_reason
 from rollout.journal.labels import gate_label
 from rollout.journal.moments import in_words, in_zone
 from rollout.management.actors import actor_of, add_user
-from rollout.management.verbs import AddVerb, Output
+from rollout.management.verbs import AddVerb, Output, names_of
 from rollout.models import Rollout, SignOffKind
 from rollout.plan import plans
 from rollout.runner.addressees import from_whom
@@ -22,20 +23,41 @@ from rollout.worker.probes import probe_all
 
 
 def add_verbs(add: AddVerb) -> None:
-    for name, run, text in (
-        ("ask-approval", ask, "Request approval for a phase."),
-        ("approve", approve, "Approve a phase by the digest that sql prints."),
-        ("withdraw", withdraw, "Withdraw your approvals and overrides for a phase."),
-        ("override", override, "Override a failing gate, with a reason."),
+    for name, run, text, example in (
+        ("ask-approval", ask, "Request approval for a phase.", "3 --to lead2"),
+        (
+            "approve",
+            approve,
+            "Approve a phase by the digest that sql prints.",
+            "3 --digest DIGEST --user lead2",
+        ),
+        (
+            "withdraw",
+            withdraw,
+            "Withdraw your approvals, overrides and requests for a phase.",
+            "3 --user lead2",
+        ),
+        (
+            "override",
+            override,
+            "Override a failing gate, with a reason.",
+            '3 "Rehearsal passed" --reason "Rehearsed on staging by hand." --user lead',
+        ),
         (
             "confirm",
             confirm,
             "Confirm another lead's override for a destructive or restrictive phase.",
+            '3 "Rehearsal passed" --user lead2',
         ),
-        ("schedule", schedule, "Schedule the start of a phase."),
+        (
+            "schedule",
+            schedule,
+            "Schedule the start of a phase. The watchdog starts it if its gates pass then.",
+            "3 2026-11-28T22:00",
+        ),
     ):
-        sub = add(name, run, text)
-        sub.add_argument("phase", type=int)
+        sub = add(name, run, text, example=f"{name} order-states {example}")
+        sub.add_argument("phase", type=int, help="the phase, 0 to 4")
         if name in ("override", "confirm"):
             sub.add_argument("gate", help="name of the gate, as printed by show")
         if name == "ask-approval":
@@ -59,13 +81,35 @@ def add_verbs(add: AddVerb) -> None:
                 "or else the site's",
             )
         add_user(sub, required=name not in ("ask-approval", "schedule"))
-    add_user(add("unschedule", unschedule, "Cancel the scheduled start."))
-    add("checklist", checklist, "Show the checklist.")
-    ticks = add("tick", tick, "Mark a checklist item done.")
-    ticks.add_argument("item")
+    add_user(
+        add(
+            "unschedule",
+            unschedule,
+            "Cancel the scheduled start.",
+            example="unschedule order-states",
+        )
+    )
+    add(
+        "checklist",
+        checklist,
+        "Show the checklist.",
+        example="checklist order-states",
+        no="an item is not done",
+    )
+    ticks = add(
+        "tick", tick, "Mark a checklist item done.", example="tick order-states rollback-scripts"
+    )
+    ticks.add_argument("item", help="id of the item, as printed by checklist")
     ticks.add_argument("--take-back", action="store_true", help="undo: mark the item as not done")
     add_user(ticks)
-    add("probe", probe, "Run smoke tests (rolled back).")
+    add(
+        "probe",
+        probe,
+        "Run the plan's smoke tests in this process; each is rolled back.",
+        example="probe order-states",
+        no="a smoke test failed",
+        as_json=True,
+    )
 
 
 def add_digest(verb: Any, *, required: bool = False) -> None:
@@ -175,7 +219,7 @@ def unschedule(out: Output, rollout: Rollout, user: str | None) -> int:
 
 
 def checklist(out: Output, rollout: Rollout) -> int:
-    """The checklist for people: good once all of it is dentry."""
+    """The checklist for people: good once every item is done."""
     entries = checklist_of(Evidence(rollout, 1))
     lines = [
         f"{'done' if entry.status == 'pass' else entry.status:<8} {entry.item.id}: "
@@ -194,14 +238,15 @@ def tick(out: Output, rollout: Rollout, item: str, take_back: bool, user: str | 
     return out.say("Item marked as not done." if take_back else "Item marked as done.")
 
 
-def probe(out: Output, rollout: Rollout) -> int:
+def probe(out: Output, rollout: Rollout, as_json: bool) -> int:
     """Run the smoke tests now: good if all passed."""
     results = probe_all(rollout)
+    all_passed = all(result.passed for result in results)
+    if as_json:
+        shown = [model_to_dict(result, ("flow", "passed", "message")) for result in results]
+        return out.say_json({**names_of(rollout), "flows": shown}, good=all_passed)
     lines = [
         f"{'passed' if result.passed else 'FAILED'}  {result.flow}: {result.message}"
         for result in results
     ]
-    return out.say(
-        "\n".join(lines) or "The plan has no smoke tests.",
-        good=all(result.passed for result in results),
-    )
+    return out.say("\n".join(lines) or "The plan has no smoke tests.", good=all_passed)

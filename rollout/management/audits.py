@@ -1,10 +1,20 @@
 """The shell's verb for audits."""
 
+from typing import Any
+
 from rollout import runner
 from rollout.journal.audit_mappings import against
 from rollout.management.actors import ShellActor
 from rollout.management.outputs import reader_may_leave
-from rollout.management.verbs import DONE, ERROR, NO, AddVerb, Output
+from rollout.management.verbs import (
+    BY_A_WORKER,
+    DONE,
+    ERROR,
+    NO,
+    AddVerb,
+    Output,
+    wait_while,
+)
 from rollout.models import AuditReport, AuditStatus, Rollout
 from rollout.queries import exports, text_reports
 from rollout.queries.sample_bounds import statement_of
@@ -12,7 +22,14 @@ from rollout.runner import audits
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add("audit", audit, "Compare legacy and new values of every row.")
+    sub = add(
+        "audit",
+        audit,
+        "Compare legacy and new values of every row, or of a random sample.",
+        example="audit order-states --sample 10000",
+        no="rows mismatch; 2 when the audit is inconclusive",
+        waits=BY_A_WORKER,
+    )
     sub.add_argument("--sample", type=int, metavar="N", help="compare N rows chosen at random")
     sub.add_argument(
         "--seed",
@@ -38,20 +55,20 @@ def audit(
     sample: int | None,
     seed: int | None,
     table: list[str],
+    wait: bool,
 ) -> int:
     if seed is not None and sample is None:
         return out.complain("--seed requires --sample. Add the number of rows: --sample 10000.")
     refusal = runner.refusal_to_audit(rollout, sample=sample, seed=seed, tables=table)
     if refusal:
         return out.complain(refusal)
-    report = audits.make_now(
-        rollout,
-        actor_name=ShellActor().get_username(),
-        source="shell",
-        sample=sample,
-        seed=seed,
-        tables=table,
-    )
+    choice: dict[str, Any] = {"sample": sample, "seed": seed, "tables": table, "source": "shell"}
+    actor = ShellActor()
+    if wait:
+        report = audits.start_audit(rollout, actor=actor, **choice)
+        wait_while(lambda: report.status == AuditStatus.RUNNING, report, out)
+    else:
+        report = audits.make_now(rollout, actor_name=actor.get_username(), **choice)
     if as_csv and report.message:
         out.complain(report.message)
     # Whoever has seen enough of it still gets the answer.

@@ -11,7 +11,11 @@ from rollout.runner.blockers import Held
 
 def add_verbs(add: AddVerb) -> None:
     sub = add(
-        "blockers", blockers, "List or terminate the sessions that block a phase.", as_json=True
+        "blockers",
+        blockers,
+        "List or terminate the sessions that block a phase.",
+        example="blockers order-states --cancel 4711",
+        as_json=True,
     )
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--cancel", type=int, metavar="PID", help="cancel this session's query")

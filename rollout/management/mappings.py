@@ -15,7 +15,13 @@ from rollout.queries.mapping_reviews import confirmations, review_now
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add("mapping", mapping, "Show how much of the mapping is reviewed, or review it.")
+    sub = add(
+        "mapping",
+        mapping,
+        "Show how much of the mapping is reviewed, or review it.",
+        example="mapping order-states --lookup shop_order.state --csv",
+        no="values are open",
+    )
     sub.add_argument(
         "--lookup", metavar="TABLE.COLUMN", help="only the values of this legacy column"
     )

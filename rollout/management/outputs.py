@@ -1,5 +1,6 @@
 """What the shell prints: texts for people are harmless to a terminal, data are exact."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,29 @@ class Exact(Escaped):
         if reconfigure := getattr(self._out, "reconfigure", None):
             reconfigure(encoding="utf-8")
         OutputWrapper.write(self, msg, style_func, ending)
+
+
+@contextmanager
+def without_logs() -> Iterator[None]:
+    """Keep lines below a warning off the streams on which a verb answers.
+
+    Handlers that write elsewhere, into files or to a service, get every line.
+    """
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    shown = {
+        handler: handler.level
+        for logger in loggers
+        for handler in getattr(logger, "handlers", ())
+        if getattr(handler, "stream", None)
+        in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    }
+    for handler, level in shown.items():
+        handler.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for handler, level in shown.items():
+            handler.setLevel(level)
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from rollout.permissions import PERMISSIONS, SEPARATOR, group_of
 
 
 def add_verbs(add: AddVerb) -> None:
-    sub = add("who", who, "List people by role and environment.", plan=False, as_json=True)
+    sub = add(
+        "who",
+        who,
+        "List people by role and environment.",
+        example="who --env production",
+        plan=False,
+        as_json=True,
+    )
     sub.add_argument("--env", help="show only this environment")
 
 

@@ -13,17 +13,40 @@ from rollout.queries.status import all_rollouts, find_rollout, status_of
 
 
 def add_verbs(add: AddVerb) -> None:
-    add("list", list_all, "List every plan in every environment.", plan=False, as_json=True)
-    add("show", show, "Show rollout status.", as_json=True)
-    sub = add("sql", sql, "Print the SQL of a phase for psql, or write all phases to files.")
-    sub.add_argument("phase", type=int, nargs="?")
+    add(
+        "list",
+        list_all,
+        "List every plan in every environment, with its phase.",
+        example="list",
+        plan=False,
+        as_json=True,
+    )
+    add(
+        "show",
+        show,
+        "Show rollout status: phases, the active run, gates.",
+        example="show order-states",
+        as_json=True,
+    )
+    sub = add(
+        "sql",
+        sql,
+        "Print the SQL of a phase for psql, or write all phases to files.",
+        example="sql order-states 3 --rollback",
+    )
+    sub.add_argument("phase", type=int, nargs="?", help="the phase, 0 to 4")
     sub.add_argument(
         "--write",
         metavar="DIR",
         help="write the numbered SQL files of every phase, for review in a pull request",
     )
     sub.add_argument("--rollback", action="store_true", help="print the rollback script instead")
-    add("accept-files", accept_files, "Accept SQL files that were edited after they were applied.")
+    add(
+        "accept-files",
+        accept_files,
+        "Accept SQL files that were edited after they were applied.",
+        example="accept-files order-states",
+    )
 
 
 def list_all(out: Output, as_json: bool) -> int:

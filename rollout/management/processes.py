@@ -9,13 +9,23 @@ from rollout.watchdog.loop import Watchdog
 
 
 def add_verbs(add: AddVerb) -> None:
-    add("verify-log", verify_log, "Verify the hash chain of the activity log.", plan=False)
     add(
-        "watchdog",
-        watchdog,
-        "Run the watchdog, which recovers work from lost workers, until stopped.",
+        "verify-log",
+        verify_log,
+        "Verify the hash chain of the activity log, and print its head.",
+        example="verify-log",
+        no="the chain is broken",
         plan=False,
     )
+    runs = add(
+        "watchdog",
+        watchdog,
+        "Run the watchdog, which recovers work from lost workers, until SIGTERM.",
+        example="watchdog",
+        plan=False,
+    )
+    # What it has to tell is in its log.
+    runs.set_defaults(log=True)
 
 
 def verify_log(out: Output) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 from rollout import runner
 from rollout.journal.actors import Actor
 from rollout.management.actors import actor_of, add_user
-from rollout.management.verbs import AddVerb, Output, names_of, wait_while
+from rollout.management.verbs import UNTIL_FINISHED, AddVerb, Output, names_of, wait_while
 from rollout.models import Direction, Rehearsal, RehearsalState, Rollout, Snapshot
 from rollout.queries import rehearsals
 from rollout.queries.rehearsals import Report
@@ -16,7 +16,10 @@ def add_verbs(add: AddVerb) -> None:
         "rehearse",
         rehearse,
         "Rehearse all phases and rollbacks in a database restored from a snapshot.",
+        example="rehearse order-states --wait",
+        no="the rehearsal failed or was cancelled",
         as_json=True,
+        waits=UNTIL_FINISHED,
     )
     sub.add_argument(
         "--snapshot", type=int, help="number of the snapshot (default: the newest verified)"
@@ -27,7 +30,6 @@ def add_verbs(add: AddVerb) -> None:
     sub.add_argument(
         "--anyway", action="store_true", help="rehearse even if the shared server is under load"
     )
-    sub.add_argument("--wait", action="store_true", help="wait until it finishes")
     add_user(sub)
     sub.add_argument(
         "--last", action="store_true", help="show the last rehearsal instead of starting one"

@@ -13,7 +13,13 @@ from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 
 
 def add_verbs(add: AddVerb) -> None:
-    own = add("scaffold", write_plan, "Generate a plan from a live table.", plan="")
+    own = add(
+        "scaffold",
+        write_plan,
+        "Generate a plan from a live table, into the app's rollout.py.",
+        example="scaffold shop shop_order state",
+        plan="",
+    )
     own.add_argument("app", help="label of the app that gets the plan")
     own.add_argument("table", help="the table, schema.table, or a model of the app")
     own.add_argument("columns", nargs="+", metavar="column", help="columns to migrate")

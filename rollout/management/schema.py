@@ -32,20 +32,37 @@ def add_verbs(add: AddVerb) -> None:
     sub = add(
         "introspect",
         introspect,
-        "Check schema drift.",
+        "Compare the live schema with the plan, of one plan or of all.",
+        example="introspect order-states",
+        no="the schema has drifted; 2 when an environment cannot be reached",
         plan="optional",
         as_json=True,
     )
     sub.add_argument("--against", metavar="ENV", help="compare with another environment")
-    sub = add("types", types, "Print TypeScript interfaces of the plan's tables.")
+    sub = add(
+        "types",
+        types,
+        "Print TypeScript interfaces of the plan's tables.",
+        example="types order-states --check frontend/order.ts",
+        no="the file has neither the current schema nor that of the next phase",
+    )
     sub.add_argument("--phase", type=int, help="show them as of the end of this phase")
     sub.add_argument("--check", metavar="FILE", help="check a file for drift")
-    sub = add("preflight", before_phase, "Run preflight checks for a phase.", as_json=True)
-    sub.add_argument("phase", type=int)
+    sub = add(
+        "preflight",
+        before_phase,
+        "Check what could stop or hurt a phase.",
+        example="preflight order-states 3",
+        no="a check blocks; 3 when a check warns or is unknown",
+        as_json=True,
+    )
+    sub.add_argument("phase", type=int, help="the phase, 0 to 4")
     add(
         "readiness",
         readiness,
-        "List the preflight problems of all remaining phases.",
+        "List the preflight problems of all remaining phases, the worst first.",
+        example="readiness order-states",
+        no="a check blocks; 3 when a check warns or is unknown",
         as_json=True,
     )
 

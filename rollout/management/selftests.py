@@ -21,6 +21,8 @@ def add_verbs(add: AddVerb) -> None:
         "audit-selftest",
         selftest,
         "Verify audits by planting mismatches in a scratch copy.",
+        example="audit-selftest order-states",
+        no="an audit missed a planted mismatch; 2 when the self-test is inconclusive",
         as_json=True,
     )
     own.add_argument(

@@ -6,8 +6,9 @@ from rollout import runner
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import newest_verified
 from rollout.management.actors import ShellActor, actor_of, add_user
-from rollout.management.verbs import AddVerb, Output, names_of, wait_while
+from rollout.management.verbs import BY_A_WORKER, AddVerb, Output, names_of, wait_while
 from rollout.models import (
+    RESTORE_WORKING,
     Environment,
     EnvironmentState,
     Restore,
@@ -16,7 +17,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.runner.restores import make_staging, restore_now
+from rollout.runner.restores import make_staging, restore_now, restore_snapshot
 from rollout.runner.snapshots import make_now
 
 
@@ -25,16 +26,28 @@ def add_verbs(add: AddVerb) -> None:
         "snapshot",
         take,
         "Take a snapshot and verify it by restoring it into a scratch database.",
+        example="snapshot order-states",
+        no="the snapshot is not verified",
         as_json=True,
-    )
-    sub.add_argument(
-        "--wait",
-        action="store_true",
-        help="have a worker take it, and wait until it finishes (default: take it in this process)",
+        waits=BY_A_WORKER,
     )
     add_user(sub)
-    add("snapshots", list_of, "List the snapshots of a rollout.", as_json=True)
-    sub = add("restore", restore, "Restore a snapshot into an environment.")
+    add(
+        "snapshots",
+        list_of,
+        "List the snapshots of a rollout, newest first.",
+        example="snapshots order-states --json",
+        as_json=True,
+    )
+    sub = add(
+        "restore",
+        restore,
+        "Restore a snapshot into an environment. Into production, another lead approves it first.",
+        example="restore order-states 12 --env staging --yes",
+        no="the restore failed, or waits for an approval",
+        as_json=True,
+        waits=BY_A_WORKER,
+    )
     sub.add_argument("snapshot", type=int, help="number of the snapshot, as printed by snapshots")
     sub.add_argument("--yes", action="store_true", help="replace existing tables")
     sub.add_argument(
@@ -43,13 +56,26 @@ def add_verbs(add: AddVerb) -> None:
         help="reason; required for production, where another lead must approve",
     )
     add_user(sub)
-    sub = add("stage", stage, "Create a staging database from a snapshot.")
+    sub = add(
+        "stage",
+        stage,
+        "Create a staging database from a snapshot.",
+        example="stage order-states --name staging",
+        no="the database was not created",
+        as_json=True,
+        waits=BY_A_WORKER,
+    )
     sub.add_argument(
         "--snapshot", type=int, help="number of the snapshot (default: the newest verified)"
     )
     sub.add_argument("--name", default="", help="name of the environment (default: staging)")
     add_user(sub)
-    add("unstage", unstage, "Drop a staging database created by stage.")
+    add(
+        "unstage",
+        unstage,
+        "Drop a staging database created by stage.",
+        example="unstage order-states --env staging",
+    )
 
 
 def take(out: Output, rollout: Rollout, wait: bool, user: str | None, as_json: bool) -> int:
@@ -77,11 +103,18 @@ def list_of(out: Output, rollout: Rollout, as_json: bool) -> int:
 
 
 def restore(
-    out: Output, rollout: Rollout, snapshot: int, yes: bool, reason: str, user: str | None
+    out: Output,
+    rollout: Rollout,
+    snapshot: int,
+    yes: bool,
+    reason: str,
+    user: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> int:
     """Restore a snapshot into an environment. Raises Refused."""
     actor = actor_of(user, "restore_snapshot", rollout.environment)
-    asked = restore_now(
+    asked = (restore_snapshot if wait else restore_now)(
         _snapshot(rollout, snapshot),
         rollout,
         replace=yes,
@@ -89,20 +122,23 @@ def restore(
         actor=actor,
         source="shell",
     )
-    if asked.state == RestoreState.WAITING:
-        return out.say(
-            f"Restore {asked.pk} awaits approval by another lead at "
-            f"/rollout/snapshots/{snapshot}/.",
-            good=False,
-        )
-    return _say_end(out, asked)
+    return _say_end(out, asked, as_json)
 
 
-def stage(out: Output, rollout: Rollout, snapshot: int | None, name: str, user: str | None) -> int:
+def stage(
+    out: Output,
+    rollout: Rollout,
+    snapshot: int | None,
+    name: str,
+    user: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
     """Make a staging database. Raises Refused."""
     actor = actor_of(user, "rehearse_rollout", rollout.environment)
     source = _newest(rollout) if snapshot is None else _snapshot(rollout, snapshot)
-    return _say_end(out, make_staging(source, name=name, actor=actor, source="shell", now=True))
+    made = make_staging(source, name=name, actor=actor, source="shell", now=not wait)
+    return _say_end(out, made, as_json)
 
 
 def unstage(out: Output, rollout: Rollout) -> int:
@@ -119,14 +155,38 @@ def unstage(out: Output, rollout: Rollout) -> int:
     return out.say(f"Dropped {made.name} and its database {made.database}.")
 
 
-def _say_end(out: Output, asked: Restore) -> int:
-    if asked.state != RestoreState.DONE:
+def _say_end(out: Output, asked: Restore, as_json: bool) -> int:
+    """Wait for a restore that a worker makes: good if it is done."""
+    wait_while(lambda: asked.state in RESTORE_WORKING, asked, out)
+    is_good = asked.state == RestoreState.DONE
+    if as_json:
+        return out.say_json(of_restore(asked), good=is_good)
+    if asked.state == RestoreState.WAITING:
+        return out.say(
+            f"Restore {asked.pk} awaits approval by another lead at "
+            f"/rollout/snapshots/{asked.snapshot_id}/.",
+            good=False,
+        )
+    if not is_good:
         return out.say(f"{asked.error} {asked.advice}".strip(), good=False)
     rows = sum(asked.snapshot.counts.values())
     return out.say(
         f"Restored snapshot {asked.snapshot_id} into {asked.rollout.environment}: {rows:,} rows "
         f"in {len(asked.snapshot.counts)} tables, in one transaction."
     )
+
+
+def of_restore(asked: Restore) -> dict[str, Any]:
+    """A restore for ``--json``."""
+    return {
+        "restore": asked.pk,
+        **names_of(asked.rollout),
+        "snapshot": asked.snapshot_id,
+        "state": asked.state,
+        "counts": asked.snapshot.counts,
+        "error": asked.error,
+        "advice": asked.advice,
+    }
 
 
 def _snapshot(rollout: Rollout, number: int) -> Snapshot:

@@ -9,10 +9,11 @@ from inspect import signature
 from typing import Any
 
 from django.core.management.base import OutputWrapper
+from django.db import models
 
 from rollout.journal.environments import DEFAULT
 from rollout.journal.heartbeats import liveness
-from rollout.models import PhaseRun, Rehearsal, RollbackChain, Rollout, Snapshot
+from rollout.models import Rollout
 from rollout.queries.status import find_rollout
 
 DONE, NO, ERROR, WARNED = 0, 1, 2, 3
@@ -41,6 +42,11 @@ class Output:
         return ERROR
 
 
+UNTIL_FINISHED = "wait until it finishes"
+BY_A_WORKER = (
+    "have a worker do it, and wait until it finishes (default: this process does it, and finishes)"
+)
+
 Verb = Callable[..., int]
 """Gets the ``Output``, and by their names those options that it has parameters for; a parameter
 ``rollout`` is the rollout that the options name. Gives the exit status."""
@@ -51,16 +57,33 @@ def adding(verbs: Any) -> AddVerb:
     """What adds a verb to a command's subparsers."""
 
     def add(
-        name: str, run: Verb, help: str, *, plan: bool | str = True, as_json: bool = False
+        name: str,
+        run: Verb,
+        help: str,
+        *,
+        example: str,
+        no: str = "",
+        plan: bool | str = True,
+        as_json: bool = False,
+        waits: str = "",
     ) -> ArgumentParser:
-        sub: ArgumentParser = verbs.add_parser(name, help=help, description=help)
-        sub.set_defaults(run=run)
+        """``example`` is what may follow ``rollout``, ``no`` when the exit status is 1 besides a
+        refusal. ``waits`` is the help of ``--wait``."""
+        sub: ArgumentParser = verbs.add_parser(
+            name, help=help, description=help, epilog=f"Example: manage.py rollout {example}"
+        )
+        sub.set_defaults(run=run, no=no)
+        sub.add_argument("--log", action="store_true", help="show log lines too, on standard error")
         if plan:
-            sub.add_argument("plan", nargs="?" if plan == "optional" else None)
+            sub.add_argument(
+                "plan", nargs="?" if plan == "optional" else None, help="name of the plan"
+            )
         if plan is not False:
             sub.add_argument("--env", default=DEFAULT, help="the environment (%(default)s)")
         if as_json:
             sub.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+        if waits:
+            sub.add_argument("--wait", action="store_true", help=waits)
         return sub
 
     return add
@@ -81,7 +104,7 @@ def names_of(rollout: Rollout) -> dict[str, str]:
 
 def wait_while(
     is_active: Callable[[], bool],
-    job: PhaseRun | RollbackChain | Rehearsal | Snapshot,
+    job: models.Model,
     out: Output,
 ) -> None:
     """Wait for a job; complain once when a process that it needs is missing."""

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -25,7 +26,13 @@ from rollout.management import (
     selftests,
     snapshots,
 )
-from rollout.management.outputs import Escaped, Exact, reader_may_leave, unreadable
+from rollout.management.outputs import (
+    Escaped,
+    Exact,
+    reader_may_leave,
+    unreadable,
+    without_logs,
+)
 from rollout.management.verbs import DONE, NO, Output, Verb, adding, carry_out
 from rollout.plan.registry import UnknownPlan
 
@@ -46,19 +53,20 @@ class Command(BaseCommand):
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = (
             "Exit status: 0 success; 1 negative result (mismatches, drift, a broken log, a failed "
-            "gate); 2 usage or runtime error; 3 warnings only (preflight, readiness)."
+            "gate); 2 usage or runtime error; 3 warnings only (preflight, readiness).\n"
+            "VERB --log shows log lines too; without it, only warnings and errors."
         )
         add = adding(parser.add_subparsers(dest="verb", required=True, metavar="VERB"))
         for module in _MODULES:
             module.add_verbs(add)
 
-    def handle(self, *, run: Verb, **options: Any) -> None:
+    def handle(self, *, run: Verb, log: bool, **options: Any) -> None:
         out = Output(Escaped(self.stdout), Exact(self.stdout), Escaped(self.stderr))
         if problem := unreadable(options, paths=PATHS):
             sys.exit(out.complain(problem))
         status = DONE
         try:
-            with reader_may_leave():
+            with reader_may_leave(), nullcontext() if log else without_logs():
                 status = carry_out(run, out, options)
         except (UnknownPlan, UnknownEnvironment, DatabaseError, psycopg.Error) as error:
             status = out.complain(f"{error}".strip())
