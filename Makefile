@@ -11,6 +11,7 @@
 # make bench-telemetry  what measuring the application costs, with and without within one run
 # make docs   docs/ as pages, in site/; a warning is an error
 # make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
+# make reference  writes the parts of docs/ that are made from the code
 # make lint   ruff, mypy, import rules, lengths of files, names of variables
 # make audit-dependencies   known vulnerabilities of what is installed, where that can be asked
 # make clean  removes what the other targets made, the demo's data included
@@ -24,7 +25,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
 FLOOR ?= 85
 
-.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs lint audit-dependencies clean
+.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs reference lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -64,6 +65,9 @@ bench-phases: $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+reference: $(VENV)/.development
+	$(VENV)/bin/python -m config.reference
 
 bench-pages: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.pages --rows $(or $(ROWS),10000000)

@@ -1,6 +1,5 @@
 """What is written for people is so: links lead somewhere, commands parse, names exist."""
 
-import argparse
 import ast
 import os
 import re
@@ -15,6 +14,7 @@ import pytest
 from django.conf import settings
 from django.urls import URLPattern, URLResolver
 
+from config import reference, reference_parts
 from config.home import ROOT
 from properties import images
 from rollout import permissions
@@ -28,7 +28,6 @@ from rollout.gates import cached_queries
 from rollout.journal import heartbeats
 from rollout.management.commands.rollout import Command
 from rollout.notifications import deliveries, webhooks
-from rollout.plan import gates as plan_gates
 from rollout.plan.gates import Approved
 from rollout.plan.registry import plans
 from rollout.runner import approvals, waivers
@@ -181,17 +180,19 @@ def test_there_is_a_how_to_for_every_kind_of_step() -> None:
     assert {*headings} == kinds - {"SqlFile"} | {"SqlFiles"}
 
 
-def test_the_page_of_the_shell_has_every_verb_and_every_one_with_json() -> None:
-    shell = Document(ROOT / "docs/shell.md")
-    parser = Command().create_parser("manage.py", "rollout")
-    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
-    rows = "".join(re.findall(r"^\| `.*$", shell.text, re.M)) + "`watchdog`"
-    assert {verb for verb in verbs if f"`{verb}`" not in rows} == set()
-    sentence = re.search(r"`--json` prints JSON on (.*)\.$", shell.text, re.M)
-    assert sentence
-    assert set(re.findall(r"`([\w-]+)`", sentence[1])) == {
-        name for name, verb in verbs.items() if "--json" in verb._option_string_actions
-    }
+def test_what_pages_have_from_the_code_is_as_the_code_has_it() -> None:
+    stale = [document for document in DOCUMENTS if reference.made(document.text) != document.text]
+    assert not stale, "run: make reference"
+
+
+def test_every_part_that_is_made_from_the_code_stands_on_one_page() -> None:
+    parts = [name for document in DOCUMENTS for _, name, _ in reference.PART.findall(document.text)]
+    assert sorted(parts) == sorted(reference_parts.PARTS)
+
+
+def test_the_example_of_each_verb_is_of_that_verb() -> None:
+    for name, verb in documents.verbs_of(Command()).items():
+        assert (verb.epilog or "").startswith(f"Example: manage.py rollout {name}"), name
 
 
 def spelled(number: float) -> str:
@@ -284,19 +285,6 @@ def test_the_triage_of_the_runbook_leads_to_every_entry() -> None:
     ]
     linked = set(re.findall(r"\(#([\w-]+)\)", "".join(table)))
     assert linked == runbook.anchors - {"runbook", "triage-in-60-seconds"}
-
-
-def test_the_table_of_gates_has_each_with_what_may_override_it_and_where_it_is_asked() -> None:
-    rows = re.findall(r"^\| `(\w+)[^|]*\|[^|]+\| (\w+) \| ([\w ]+) \|$", text_of("gates"), re.M)
-    kinds = [kind for kind in vars(plan_gates).values() if isinstance(kind, type)]
-    assert {name: (overridden, where) for name, overridden, where in rows} == {
-        kind.__name__: (
-            "yes" if kind.overridable else "never",
-            "not asked" if kind.of_protected else "asked",
-        )
-        for kind in kinds
-        if issubclass(kind, plan_gates.Gate) and kind is not plan_gates.Gate
-    }
 
 
 def test_nobody_is_told_to_install_what_no_index_has() -> None:

@@ -8,65 +8,131 @@ from enum import StrEnum, unique
 
 @unique
 class CheckId(StrEnum):
-    """E is an error, W a warning."""
+    """One member for each condition: id, meaning. E is an error, W a warning."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> "CheckId":
+        check = str.__new__(cls, value)
+        check._value_ = value
+        check.meaning = meaning
+        return check
 
     # Plans.
-    NO_ROLLBACK = "rollout.E001"
-    TRANSLATION_READS_NO_COLUMN = "rollout.E002"
-    PLAN_NAME_TWICE = "rollout.E003"
-    UNSAFE_STEP = "rollout.E004"
-    NO_PRIMARY_KEY = "rollout.E005"
-    TABLE_OF_NO_PLAN = "rollout.E006"
-    TRANSLATION_OF_NO_PLAN = "rollout.E007"
-    NO_ROW_FOR_BLANKS = "rollout.E008"
-    LEGACY_TYPE = "rollout.E009"
-    NO_FUNCTION = "rollout.E010"
-    WRONG_RULE = "rollout.E011"
-    STEP_ID_TWICE = "rollout.E012"
-    COLUMN_FILLED_TWICE = "rollout.E013"
-    RULE_ID_TWICE = "rollout.E014"
-    STEP_NEEDS_NO_COLUMN = "rollout.E015"
-    ROW_FOR_BLANKS_TOO_LONG = "rollout.E016"
-    UNKNOWN_WITHOUT_VALUE = "rollout.E020"
-    WRONG_SYNONYM = "rollout.E021"
-    NEW_COLUMN_IS_DECLARED = "rollout.E030"
-    COLUMN_ADDED_TWICE = "rollout.E031"
-    LOOKUP_TABLE_IS_DECLARED = "rollout.E032"
-    LOOKUP_TABLE_NOT_MADE = "rollout.E033"
-    REQUIRED_ALREADY = "rollout.E034"
-    NO_LEGACY_TEXT = "rollout.E035"
-    DROPPED_WITHOUT_ARCHIVE = "rollout.E036"
-    NOT_UNIQUE_MEANWHILE = "rollout.E037"
-    DROPPED_UNFROZEN = "rollout.E038"
-    WRONG_LOOKUP_ROW = "rollout.E018"
-    WRONG_LOOKUP_COLUMN = "rollout.E019"
-    NO_WAY_BACK = "rollout.E028"
-    WRONG_WAY_BACK = "rollout.E029"
-    WRONG_SQL_FILE = "rollout.E050"
-    UNUSED_SQL_FILE = "rollout.E051"
-    ITEM_ID_TWICE = "rollout.E052"
-    WRONG_WINDOW = "rollout.E053"
-    NO_CHECKLIST = "rollout.E054"
-    NO_TRAFFIC = "rollout.E055"
-    NO_MAPPING_TO_REVIEW = "rollout.E056"
+    NO_ROLLBACK = "rollout.E001", "A step defines no rollback."
+    TRANSLATION_READS_NO_COLUMN = (
+        "rollout.E002",
+        "A translation reads a column that its table does not declare.",
+    )
+    PLAN_NAME_TWICE = "rollout.E003", "Several plans have one name."
+    UNSAFE_STEP = "rollout.E004", "A step is in a phase in which it is not safe."
+    NO_PRIMARY_KEY = "rollout.E005", "A table has no primary key."
+    TABLE_OF_NO_PLAN = (
+        "rollout.E006",
+        "A step or a translation is of a table that is not in `Plan.tables`.",
+    )
+    TRANSLATION_OF_NO_PLAN = (
+        "rollout.E007",
+        "A step names a translation that is not in `Plan.translations`.",
+    )
+    NO_ROW_FOR_BLANKS = "rollout.E008", "A required lookup has no row for blank texts."
+    LEGACY_TYPE = "rollout.E009", "The legacy column of a lookup has a type that is no text."
+    NO_FUNCTION = "rollout.E010", "The function of a computed column cannot be imported."
+    WRONG_RULE = "rollout.E011", "A guardrail cannot be evaluated."
+    STEP_ID_TWICE = "rollout.E012", "Steps of a phase have one id."
+    COLUMN_FILLED_TWICE = "rollout.E013", "Several translations fill one column."
+    RULE_ID_TWICE = "rollout.E014", "Guardrails have one id."
+    STEP_NEEDS_NO_COLUMN = "rollout.E015", "A step uses a column that does not exist in its phase."
+    ROW_FOR_BLANKS_TOO_LONG = (
+        "rollout.E016",
+        "The name of the row for blank texts does not fit the legacy column.",
+    )
+    UNKNOWN_WITHOUT_VALUE = "rollout.E020", "A required lookup leaves unknown values without a row."
+    WRONG_SYNONYM = (
+        "rollout.E021",
+        "A synonym of a lookup is blank, too long, ambiguous, or leads to another synonym.",
+    )
+    NEW_COLUMN_IS_DECLARED = "rollout.E030", "A step would add a column that its table has already."
+    COLUMN_ADDED_TWICE = "rollout.E031", "Several steps add one column."
+    LOOKUP_TABLE_IS_DECLARED = "rollout.E032", "A lookup table is one of the plan's own tables."
+    LOOKUP_TABLE_NOT_MADE = "rollout.E033", "No step creates the table of a lookup."
+    REQUIRED_ALREADY = (
+        "rollout.E034",
+        "A step requires values in a column that is NOT NULL already.",
+    )
+    NO_LEGACY_TEXT = "rollout.E035", "A step is about legacy columns, but its table has no lookup."
+    DROPPED_WITHOUT_ARCHIVE = (
+        "rollout.E036",
+        "Legacy columns are dropped that no earlier step archives.",
+    )
+    NOT_UNIQUE_MEANWHILE = (
+        "rollout.E037",
+        "A unique index is dropped without a successor before the cutover.",
+    )
+    DROPPED_UNFROZEN = (
+        "rollout.E038",
+        "Legacy columns are dropped that were not frozen before they were archived.",
+    )
+    WRONG_LOOKUP_ROW = "rollout.E018", "A row of a lookup has an impossible id, name or column."
+    WRONG_LOOKUP_COLUMN = (
+        "rollout.E019",
+        "A further column of a lookup table has a reserved name or is NOT NULL.",
+    )
+    NO_WAY_BACK = (
+        "rollout.E028",
+        "A derived column can be written after the cutover, and no legacy column follows.",
+    )
+    WRONG_WAY_BACK = "rollout.E029", "`back` of a derived column is invalid."
+    WRONG_SQL_FILE = (
+        "rollout.E050",
+        "An SQL file has no rollback, no check, or a header that cannot be read.",
+    )
+    UNUSED_SQL_FILE = "rollout.E051", "An SQL file belongs to no phase."
+    ITEM_ID_TWICE = "rollout.E052", "Items of the checklist have one id."
+    WRONG_WINDOW = "rollout.E053", "A maintenance window never opens, or its time zone is unknown."
+    NO_CHECKLIST = "rollout.E054", "A phase requires a checklist, and the plan has none."
+    NO_TRAFFIC = "rollout.E055", "The traffic of rehearsals cannot be imported."
+    NO_MAPPING_TO_REVIEW = (
+        "rollout.E056",
+        "A phase requires a reviewed mapping, and there is none before it.",
+    )
 
     # Settings of ROLLOUT.
-    WRONG_NETWORK = "rollout.E040"
-    WRONG_WEBHOOK = "rollout.E041"
-    WEBHOOK_UNSIGNED = "rollout.W042"
-    WRONG_REHEARSAL_SERVER = "rollout.E043"
-    REHEARSAL_SERVER_OF_OTHER_KIND = "rollout.E044"
-    NO_STORAGE_OF_SNAPSHOTS = "rollout.E045"
-    WRONG_PROTECTED = "rollout.E046"
+    WRONG_NETWORK = "rollout.E040", "`METRICS` names a network that is none."
+    WRONG_WEBHOOK = "rollout.E041", "A webhook has an address or events that cannot be used."
+    WEBHOOK_UNSIGNED = "rollout.W042", "A webhook has no secret, so its receiver cannot verify it."
+    WRONG_REHEARSAL_SERVER = "rollout.E043", "`REHEARSE_ON` names no server."
+    REHEARSAL_SERVER_OF_OTHER_KIND = (
+        "rollout.E044",
+        "`REHEARSE_ON` names a database that is not PostgreSQL.",
+    )
+    NO_STORAGE_OF_SNAPSHOTS = "rollout.E045", "`SNAPSHOTS` names no storage, or an unknown one."
+    WRONG_PROTECTED = "rollout.E046", "`PROTECTED` of an environment is neither true nor false."
+    UNKNOWN_SETTING = "rollout.W047", "`ROLLOUT` has a key that nothing reads."
 
     # The project.
-    JOURNAL_OF_OTHER_KIND = "rollout.E060"
-    ENVIRONMENT_WITHOUT_DATABASE = "rollout.E061"
-    MISSING_MIDDLEWARE = "rollout.W062"
-    NO_BROKER = "rollout.E063"
-    UNSAFE_QUEUE = "rollout.W064"
-    USERS_ELSEWHERE = "rollout.E065"
-    ENVIRONMENT_OF_OTHER_KIND = "rollout.E066"
-    MISSING_CONTEXT_PROCESSOR = "rollout.W067"
-    MIGRATION_BREAKS_PLAN = "rollout.E070"
-    MIGRATION_MEETS_PLAN = "rollout.W071"
+    JOURNAL_OF_OTHER_KIND = "rollout.E060", "The journal's database is not PostgreSQL."
+    ENVIRONMENT_WITHOUT_DATABASE = (
+        "rollout.E061",
+        "An environment names a database that is not in `DATABASES`.",
+    )
+    MISSING_MIDDLEWARE = (
+        "rollout.W062",
+        "The console needs a middleware that the project does not have.",
+    )
+    NO_BROKER = "rollout.E063", "`Q_CLUSTER` has no broker."
+    UNSAFE_QUEUE = "rollout.W064", "`Q_CLUSTER` lets the queue repeat or lose tasks."
+    USERS_ELSEWHERE = "rollout.E065", "Users and journal are in different databases."
+    ENVIRONMENT_OF_OTHER_KIND = "rollout.E066", "The database of an environment is not PostgreSQL."
+    MISSING_CONTEXT_PROCESSOR = (
+        "rollout.W067",
+        "The console needs a context processor that the project does not have.",
+    )
+    MIGRATION_BREAKS_PLAN = (
+        "rollout.E070",
+        "A migration that is not applied would break a plan that is running.",
+    )
+    MIGRATION_MEETS_PLAN = (
+        "rollout.W071",
+        "A migration that is not applied changes a table of a plan that is running.",
+    )

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from rollout.checks.ids import CheckId
+from rollout.conf import SETTINGS
 from rollout.journal.rehearsal_servers import SETTING, rehearsal_server
 from rollout.notifications.kinds import KINDS
 from rollout.notifications.webhooks import http_allowed, webhooks
@@ -19,11 +20,23 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Check ``ROLLOUT`` for mistakes that would show only at run time."""
     configured: dict[str, Any] = getattr(settings, "ROLLOUT", {})
     return [
+        *_unknown(configured),
         *_networks(configured.get("METRICS", {}).get("NETWORKS", ())),
         *_webhooks(),
         *_servers(),
         *_protected(configured.get("ENVIRONMENTS", {})),
         *_storage(configured.get("SNAPSHOTS", {})),
+    ]
+
+
+def _unknown(configured: dict[str, Any]) -> list[CheckMessage]:
+    return [
+        Warning(
+            f"ROLLOUT['{name}'] is not a setting: nothing reads it.",
+            hint=f"Remove it, or write one of: {', '.join(SETTINGS)}.",
+            id=CheckId.UNKNOWN_SETTING,
+        )
+        for name in sorted(set(configured) - set(SETTINGS))
     ]
 
 

@@ -144,6 +144,7 @@ class ArchiveLegacy(Step):
     """
 
     table: Table
+    """The table whose legacy columns are archived."""
     phases = frozenset({CONTRACT})
 
     def forward(self, plan: "Plan") -> Actions:

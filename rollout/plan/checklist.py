@@ -12,8 +12,11 @@ class Item:
     """An item that a person marks as done. ``help`` says how to do it."""
 
     id: str
+    """Unique in the plan."""
     text: str
+    """What must be done."""
     help: str = ""
+    """How to do it."""
     rollback_scripts: bool = False
     """Whether the page offers the rollback scripts of the plan with it."""
 
@@ -61,6 +64,7 @@ class EnvironmentIntrospected(Item):
     id: str = "staging-introspected"
     text: str = "Schema verified in a rehearsal or staging"
     environment: str = ""
+    """The environment; empty for a rehearsal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +77,4 @@ class BackfillRehearsed(Item):
     id: str = "backfill-rehearsed"
     text: str = "Backfill rehearsed"
     environment: str = ""
+    """The environment; empty for a rehearsal, or any environment but this one."""

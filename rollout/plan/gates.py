@@ -38,36 +38,50 @@ class BackfillComplete(Gate):
 
 @dataclass(frozen=True)
 class AuditClean(Gate):
-    """The last full audit is clean and newer than the last change of the write path."""
+    """The last full audit is clean, and no later change has outdated it.
+
+    Changes of the write path, mapping decisions that change a row's value, and repairs outdate it.
+    """
 
     name = "audit clean"
 
 
 @dataclass(frozen=True)
 class MappingReviewed(Gate):
-    """People have decided on every legacy value that phase 2 mapped, and on those written since.
+    """People have decided on every legacy value of the mapping, if only to confirm it.
 
-    A value that came later need not be reviewed while it is younger than ``grace``.
+    A value that came after phase 2 may wait while it is younger than ``grace``.
     """
 
     grace: timedelta = timedelta(0)
+    """How long a new value may wait."""
     name = "mapping reviewed"
     of_protected = True
 
 
 @dataclass(frozen=True)
 class SnapshotVerified(Gate):
-    """A recent snapshot of the plan's tables, taken after the previous phase, is verified."""
+    """A recent snapshot was restored and compared.
+
+    It was taken within ``fresh_for``, after the previous phase and the last change of the write
+    path.
+    """
 
     fresh_for: timedelta = timedelta(hours=1)
+    """How old the snapshot may be."""
     name = "snapshot verified"
 
 
 @dataclass(frozen=True)
 class RehearsalPassed(Gate):
-    """A recent rehearsal of this plan version passed, forward and back."""
+    """A recent rehearsal of this plan version passed, forward and rollback.
+
+    It ran within ``fresh_for``, from a snapshot with every mapping decision that changes a row's
+    value.
+    """
 
     fresh_for: timedelta = timedelta(days=7)
+    """How old the rehearsal may be."""
     name = "rehearsal passed"
 
 
@@ -87,7 +101,10 @@ class NoRuleHolds(Gate):
 
 @dataclass(frozen=True)
 class FilesUnchanged(Gate):
-    """No SQL file was edited after it was applied. Plans with SQL files have it automatically."""
+    """No SQL file was edited after it was applied, or the edit was accepted.
+
+    Plans with SQL files have this gate automatically.
+    """
 
     name = "SQL files unchanged"
     overridable = False
@@ -97,11 +114,14 @@ class FilesUnchanged(Gate):
 class Soak(Gate):
     """Time has passed since the previous phase, with calls measured and no guardrail breached.
 
-    A breach restarts the soak.
+    A breach of a guardrail that pauses or blocks restarts it. Only time that a watchdog observed
+    counts; clock jumps do not.
     """
 
     time: timedelta
+    """How long the application must be in bounds."""
     fewest_calls: int = 20
+    """How many calls must have been measured."""
     name = "soak"
     of_protected = True
 
@@ -114,16 +134,22 @@ class InBounds(Gate):
     """
 
     seconds: int = 60
+    """How much of the last time counts."""
     fewest_calls: int = 20
+    """With fewer calls the answer is unknown."""
     name = "latency and errors in bounds"
     of_protected = True
 
 
 @dataclass(frozen=True)
 class ProbesPassed(Gate):
-    """Every smoke test of the plan passed in its last run, and that was recent."""
+    """Every smoke test passed in its last run.
+
+    It ran within ``fresh_for``, and after the last change of the write path.
+    """
 
     fresh_for: timedelta = timedelta(hours=24)
+    """How old the last run may be."""
     name = "flow probes passed"
 
 
@@ -144,9 +170,13 @@ class MaintenanceWindow(Gate):
     """
 
     opens: time
+    """When it opens."""
     closes: time
+    """When it closes."""
     zone: str
+    """The time zone, such as ``Europe/Berlin``."""
     days: tuple[Day, ...] = DAYS
+    """The days on which it opens."""
     name = "maintenance window"
     of_protected = True
 
@@ -191,8 +221,11 @@ class NoLegacyReaders(Gate):
     """
 
     application: str
+    """The application's name before the slash."""
     oldest: str
+    """The first version that reads the new columns."""
     others: tuple[str, ...] = ("psql", "pg_dump")
+    """Sessions of these names never read the table's columns."""
     name = "no legacy readers"
     of_protected = True
 
@@ -205,6 +238,7 @@ class Approved(Gate):
     """
 
     valid_for: timedelta = timedelta(days=3)
+    """How long an approval is valid."""
     name = "approved"
     overridable = False
     of_protected = True

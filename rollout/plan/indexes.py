@@ -79,9 +79,13 @@ class CreateIndex(Step):
     """An index, built concurrently; what an interrupted build left is cleared away first."""
 
     table: Table
+    """The table that is indexed."""
     name: str
+    """The name of the index."""
     columns: tuple[str, ...]
+    """Its columns, in order."""
     unique: bool = False
+    """Whether it is a unique index."""
     phases = frozenset({ENFORCE, CONTRACT})
 
     @property
@@ -113,9 +117,13 @@ class DropIndex(Step):
     """An index of legacy columns goes, concurrently; its way back builds it again."""
 
     table: Table
+    """The table of the index."""
     name: str
+    """The name of the index."""
     columns: tuple[str, ...]
+    """Its columns, in order: the rollback builds it again."""
     unique: bool = False
+    """Whether it is a unique index."""
     phases = frozenset({CONTRACT})
     destructive = True
 
@@ -145,9 +153,13 @@ class CreateMaterializedView(Step, Named):
     """A materialized view, with the unique index that lets it be refreshed while it is read."""
 
     name: str
+    """The name of the view."""
     query: str
+    """Its query."""
     key: tuple[str, ...]
+    """The columns of its unique index."""
     schema: str = "public"
+    """The schema that it is created in."""
     refresh_every: timedelta | None = None
     """How often it is refreshed once its phase is done; None leaves that to others."""
     phases = frozenset({CONTRACT})

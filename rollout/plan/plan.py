@@ -28,9 +28,13 @@ class Phase:
     """A phase: its steps in order, its own gates, and how long the plan thinks it takes."""
 
     steps: tuple[Step, ...]
+    """Its steps, in order."""
     gates: tuple[Gate, ...] = ()
+    """Its gates, besides the automatic ones."""
     description: str = ""
+    """What people read about it."""
     estimate: timedelta = timedelta(minutes=1)
+    """How long it takes, in the plan's opinion; measurements replace it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +42,23 @@ class Plan:
     """What is to change. ``phases`` are prepare, expand, backfill, enforce and contract."""
 
     name: str
+    """Its name in addresses, in the shell and in the journal: it never changes."""
     title: str
+    """What pages call it."""
     description: str
+    """What people read about it."""
     tables: tuple[Table, ...]
+    """The tables that it changes."""
     translations: tuple[Translation, ...]
+    """How new columns follow from legacy ones."""
     phases: tuple[Phase, Phase, Phase, Phase, Phase]
+    """The five phases."""
     keep_snapshots: timedelta = timedelta(days=30)
+    """How long a snapshot is kept."""
     sample_every: timedelta | None = None
     """How often random rows are audited once phase 2 is done and until phase 4 begins."""
     sample_rows: int = 1000
+    """How many rows such an audit compares."""
     checklist: tuple[Item, ...] = ()
     """What must be done in phase 0; the gate ``ChecklistComplete`` asks for it."""
     traffic: str = ""

@@ -42,6 +42,7 @@ class FreezeLegacy(Step):
     """A write that changes only a legacy column is refused from now on: its text is archived."""
 
     table: Table
+    """The table whose legacy columns are frozen."""
     phases = frozenset({CONTRACT})
     restrictive = True
     changes_write_path = True
@@ -97,6 +98,7 @@ class DropLegacy(Step):
     """
 
     table: Table
+    """The table that loses its legacy columns."""
     phases = frozenset({CONTRACT})
     destructive = True
     changes_write_path = True
@@ -265,6 +267,7 @@ class UseFeature(Step):
     """The application starts to use what the plan has made, a view for instance."""
 
     feature: str
+    """Its name in ``current_modes().features``."""
     phases = frozenset({CONTRACT})
 
     def forward(self, plan: "Plan") -> Actions:

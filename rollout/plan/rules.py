@@ -33,21 +33,29 @@ class Rule:
     """
 
     id: str
+    """Unique in the plan."""
     statistic: Statistic
+    """What is measured."""
     action: RuleAction
+    """What happens when it is breached."""
     operation: str = ""
     """One of the application's operations; empty for all together."""
     at_most: float | None = None
+    """The largest value allowed: milliseconds, a share or a count."""
     times: float | None = None
+    """The largest multiple of the baseline allowed."""
     above: float | None = None
+    """How far above the baseline a value must be."""
     fewest_calls: int = 10
     """A window with fewer is inconclusive."""
     seconds: int = 3
     """How long a window is."""
     windows: int = 5
+    """How many of the last windows count."""
     broken_windows: int = 3
     """So many of the last ``windows`` break the rule."""
     resumes: bool = False
+    """Whether a hold ends without a person."""
 
     @property
     def is_relative(self) -> bool:

@@ -24,6 +24,7 @@ class CreateLookupTable(Step):
     """The table of a lookup's rows, without any foreign key on it."""
 
     lookup: Lookup
+    """The lookup whose table is created."""
     phases = frozenset({EXPAND})
 
     @property
@@ -91,7 +92,9 @@ class AddColumns(Step):
     """New columns, nullable and without default, all in one short statement."""
 
     table: Table
+    """The table that gets them."""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    """Further columns, by name."""
     of: tuple[Translation, ...] = ()
     """Translations whose new columns are added."""
     phases = frozenset({EXPAND})
@@ -161,7 +164,9 @@ class AddForeignKey(Step):
     """
 
     lookup: Lookup
+    """The lookup whose column gets the foreign key."""
     constraint: str = ""
+    """Its name; empty for the name that Django would give it."""
     phases = frozenset({ENFORCE})
     restrictive = True
 
@@ -324,7 +329,9 @@ class RequireValues(Step):
     """Columns become NOT NULL, without a scan under an exclusive lock."""
 
     table: Table
+    """Their table."""
     columns: tuple[str, ...]
+    """The columns that become NOT NULL."""
     phases = frozenset({ENFORCE})
     restrictive = True
 

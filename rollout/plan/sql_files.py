@@ -113,6 +113,7 @@ class SqlFiles:
     """The steps of a directory of SQL files, in the order of their numbers."""
 
     directory: Path
+    """The directory of the files."""
 
     def of_phase(self, number: int) -> tuple[SqlFile, ...]:
         """Those of a phase, to be put among its steps. A file of no phase is among those of 0."""

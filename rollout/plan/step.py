@@ -29,7 +29,9 @@ class Step(ABC):
     """
 
     id: str
+    """Unique in its phase. The journal knows the step by it, so it never changes."""
     description: str
+    """What people read, in the imperative."""
     phases: ClassVar[frozenset[int]] = frozenset(range(5))
     """The phases in which the step is safe."""
     destructive: ClassVar[bool] = False

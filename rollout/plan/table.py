@@ -11,7 +11,9 @@ class Column:
     """A column's type as PostgreSQL's ``format_type`` prints it, and whether it may be null."""
 
     type: str
+    """As ``format_type`` prints it, such as ``character varying(20)``."""
     null: bool = True
+    """Whether it may be null."""
 
 
 class Named:
@@ -38,10 +40,15 @@ class Table(Named):
     """
 
     name: str
+    """Without its schema."""
     key: tuple[str, ...]
+    """The columns of its primary key."""
     columns: Mapping[str, Column] = field(hash=False)
+    """The key and the columns that the plan reads, by name."""
     schema: str = "public"
+    """The schema of the table."""
     partitioned: bool = False
+    """Whether it has partitions."""
 
     @property
     def regclass(self) -> sql.Composable:

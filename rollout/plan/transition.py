@@ -45,6 +45,7 @@ class MapLegacyValues(Step):
     """
 
     table: Table
+    """The table whose lookups are mapped."""
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
@@ -86,6 +87,7 @@ class StartDualWrite(Step):
     """Triggers fill the new columns of every row that is written from now on."""
 
     table: Table
+    """The table that gets the triggers."""
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
@@ -132,6 +134,7 @@ class StopDualWrite(Step):
     """The triggers of a table that loses no column go."""
 
     table: Table
+    """The table that loses the triggers."""
     phases = frozenset({CONTRACT})
     changes_write_path = True
 
@@ -232,6 +235,7 @@ class Backfill(Step):
     """Every row that was there before the dual write is filled in, in one pass."""
 
     table: Table
+    """The table that is filled."""
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
@@ -359,6 +363,7 @@ class CutOver(Step):
     """
 
     table: Table
+    """The table that is cut over."""
     phases = frozenset({ENFORCE})
     changes_write_path = True
 

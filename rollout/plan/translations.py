@@ -45,16 +45,27 @@ class Lookup:
     """
 
     table: Table
+    """The table of the legacy column."""
     legacy: str
+    """The legacy column."""
     column: str
+    """The new column, a foreign key."""
     lookup_table: str
+    """The new table of lookup rows."""
     blank: str | None = "Unspecified"
+    """The name of the row for NULL and blank texts; None for no row."""
     required: bool = True
+    """Whether the new column becomes NOT NULL."""
     synonyms: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Legacy text to the name of the row that it means."""
     unknown: Literal["create", "null"] = "create"
+    """What becomes of a text that is first written after phase 2 mapped the values."""
     key: Literal["", "smallint", "integer", "bigint"] = ""
+    """The type of the lookup rows' ids; empty for the project's ``DEFAULT_AUTO_FIELD``."""
     rows: Mapping[int, str | Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """Lookup rows that phase 2 creates in any case, by id: a name, or a mapping with ``name``."""
     columns: Mapping[str, Column] = field(default_factory=dict, hash=False)
+    """Further columns of the lookup table, by name."""
 
     @property
     def key_type(self) -> str:
@@ -153,12 +164,19 @@ class Derived:
     """
 
     table: Table
+    """The table of the new column."""
     column: str
+    """The new column."""
     type: str
+    """Its type, as ``format_type`` prints it."""
     expression: str
+    """SQL over the row, with columns in braces."""
     required: bool = True
+    """Whether it becomes NOT NULL."""
     back: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Legacy column to the SQL that gives its value from the new one."""
     writable: bool | None = None
+    """What becomes of a write that contradicts the expression after the cutover."""
 
     @property
     def new(self) -> Column:
@@ -237,9 +255,13 @@ class Computed:
     """
 
     table: Table
+    """The table of the new columns."""
     columns: Mapping[str, Column] = field(hash=False)
+    """The new columns, by name."""
     reads: tuple[str, ...]
+    """The columns that the function reads."""
     function: str
+    """Dotted path of a function that takes a batch of rows."""
 
     @property
     def added(self) -> Mapping[str, Column]:

@@ -26,6 +26,7 @@ class ProbeFlow(Step):
     """A flow of the application works, tested in a transaction that is rolled back."""
 
     flow: str
+    """Dotted path of a function ``flow(*, using: str) -> str``."""
 
     def forward(self, plan: "Plan") -> Actions:
         return (Probe(self.flow),)

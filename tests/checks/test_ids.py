@@ -21,7 +21,7 @@ def test_every_id_stands_in_the_table_once_and_is_given_by_one_check() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 uses[node.attr] += node.value.id == "CheckId"
     assert literals == [], "take the id from the table"
-    written = re.findall(r'= "(rollout\.[EW]\d{3})"', TABLE.read_text())
+    written = re.findall(r'"(rollout\.[EW]\d{3})"', TABLE.read_text())
     assert len(written) == len(set(written)) == len(CheckId)
     assert {check.name: uses[check.name] for check in CheckId} == dict.fromkeys(
         CheckId.__members__, 1

@@ -78,3 +78,7 @@ def test_an_environment_is_protected_or_is_not(
 ) -> None:
     named = {"production": {"DATABASE": "default", "PROTECTED": value}}
     assert ids(settings, ENVIRONMENTS=named) == expected
+
+
+def test_a_key_that_nothing_reads_is_w047(settings: Any) -> None:
+    assert ids(settings, ROW_URL={}) == ["rollout.W047"]

@@ -273,14 +273,6 @@ def real_name(name: str) -> str:
     return name
 
 
-def test_the_document_lists_exactly_the_figures_with_kind_and_labels() -> None:
-    rows = re.findall(
-        r"^\| `(rollout_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M
-    )
-    listed = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    assert listed == {name: (family.kind, family.labels) for name, family in FAMILIES.items()}
-
-
 @pytest.mark.parametrize("document", ["grafana-dashboard.json", "prometheus-alerts.yml"])
 def test_dashboard_and_alerts_name_only_figures_that_there_are(document: str) -> None:
     named = set(NAMED.findall((ROOT / "docs/monitoring" / document).read_text()))
