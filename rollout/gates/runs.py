@@ -43,7 +43,13 @@ def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> GateResult:
     if rule is None:
         return passed("No guardrail blocks the next phase.")
     blocks = f"Guardrail “{rule.rule}” blocks the next phase: {rule.message}"
-    if any(own.id == rule.rule and own.resumes for own in evidence.plan.judged_rules):
+    own = next((own for own in evidence.plan.judged_rules if own.id == rule.rule), None)
+    if own is not None and own.resumes and own.statistic == "wrong_values":
+        return failed(
+            "review_audit",
+            f"{blocks} Repair the rows. The hold ends automatically with a clean full audit.",
+        )
+    if own is not None and own.resumes:
         return failed(
             "review_monitoring",
             f"{blocks} Investigate. The hold ends automatically once the guardrail is OK.",

@@ -1,4 +1,4 @@
-"""What waits for a person: approvals, approved starts, restores, reviews, stopped phases."""
+"""What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from rollout.journal.labels import gate_label
 from rollout.models import (
     AuditMode,
     AuditReport,
+    AuditStatus,
     Direction,
     MappingChange,
     PhaseRun,
@@ -57,7 +58,7 @@ def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it, the oldest first.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
-    themselves. Five queries, whatever there is.
+    themselves. Six queries, whatever there is.
     """
     home, username = homes(), user.get_username()
 
@@ -70,6 +71,7 @@ def waiting_for(user: User) -> list[Waiting]:
         *_signatures(username, may),
         *_restores(username, may),
         *_reviews(may),
+        *_mismatches(may),
         *_stopped_runs(may),
     ]
     return sorted(waiting, key=lambda item: (_is_for_others(item, username), item.since))
@@ -225,6 +227,34 @@ def _asks_for_a_review(rollout: Rollout) -> bool:
         return False
     gates = plan.gates_of(ENFORCE, protected=is_protected(rollout.environment))
     return any(isinstance(gate, MappingReviewed) for gate in gates)
+
+
+def _mismatches(may: May) -> list[Waiting]:
+    """Rows that the newest audit of a rollout found mismatched and nobody has waived."""
+    finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING)
+    newest = finished.order_by("rollout", "-id").distinct("rollout").values("pk")
+    audits = AuditReport.objects.select_related("rollout").filter(
+        pk__in=newest,
+        status=AuditStatus.MISMATCHED,
+        mismatched__gt=F("waived"),
+        rollout__environment__in=configured(),
+    )
+    return [
+        Waiting(
+            audit.rollout,
+            _repair_of(audit),
+            audit.actor_name,
+            audit.finished_at or audit.started_at,
+            audit.get_absolute_url(),
+        )
+        for audit in audits[:MAX_OF_A_KIND]
+        if may("repair_rows", audit.rollout)
+    ]
+
+
+def _repair_of(audit: AuditReport) -> str:
+    rows = audit.mismatched - audit.waived
+    return f"Repair or waive {rows:,} mismatched row{'' if rows == 1 else 's'} of audit {audit.pk}"
 
 
 def _stopped_runs(may: May) -> list[Waiting]:

@@ -15,7 +15,15 @@ from rollout import gates, runner
 from rollout.gates import Evidence
 from rollout.models import FlowProbe, PhaseRun, Rollout, RuleState, RunState, WatchedTime
 from rollout.plan import plans
-from rollout.plan.gates import DAYS, Gate, InBounds, MaintenanceWindow, ProbesPassed, Soak
+from rollout.plan.gates import (
+    DAYS,
+    Gate,
+    InBounds,
+    MaintenanceWindow,
+    NoRuleHolds,
+    ProbesPassed,
+    Soak,
+)
 from rollout.worker.probes import probe_all
 from tests import rollouts
 from tests.console import journal
@@ -348,3 +356,32 @@ class TestWindow:
         )
         always = replace(WINDOW, opens=time(0), closes=time(23, 59), days=DAYS)
         assert answer(always, rollout)[0] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("rule", "action", "says"),
+    [
+        (
+            "wrong-values-before-a-phase",
+            "review_audit",
+            "Repair the rows. The hold ends automatically with a clean full audit.",
+        ),
+        ("gone", "release_hold", "Investigate, then release the hold on the Monitoring page."),
+    ],
+)
+def test_a_hold_that_a_clean_audit_ends_asks_nobody_to_release_it(
+    rollout: Rollout, rule: str, action: str, says: str
+) -> None:
+    now = timezone.now()
+    RuleState.objects.create(
+        rollout=rollout,
+        rule=rule,
+        action="hold",
+        acting=True,
+        verdict="broken",
+        since=now,
+        judged_at=now,
+    )
+    result = gates.check_gate(NoRuleHolds(), Evidence(rollout, 1))
+    assert result.action == action
+    assert result.message.endswith(says)

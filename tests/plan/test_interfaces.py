@@ -75,8 +75,9 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
         assert "TypeScript interfaces: <code>types.ts</code>" in text
         assert "Replace it in the application’s code with a download" in text
         assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
-        assert f'href="{PAGE}phases/2/types.ts"' in text
-        assert f'href="{PAGE}phases/3/types.ts"' in text
+        # Two downloads, each with who takes it.
+        assert f'Clients to deploy now: <a href="{PAGE}phases/2/types.ts">' in text
+        assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
     assert notice not in text_of(viewer, f"{PAGE}phases/1/")
     assert notice in cli("show", PLAN)[1]
 

@@ -192,8 +192,13 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     text = sentence(viewer)
     assert "Every legacy value is archived exactly, without expiry." in text
     assert "with the legacy columns." in text
+    button = 'id="verb-audit-data">Start full audit</button>'
+    lead = journal.browser_of("lead")
+    assert button in text_of(lead, PAGE), "no gate is left that would offer it"
+    assert button not in text_of(viewer, PAGE)
     clean(rollout, minutes=0)
     assert safety(rollout).verdict == "safe"
+    assert button not in text_of(lead, PAGE)
 
 
 def test_after_the_rollback_of_the_backfill_the_data_is_restored(
