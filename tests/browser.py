@@ -41,11 +41,11 @@ class Browser:
         data = urllib.parse.urlencode({"csrfmiddlewaretoken": token, **fields}).encode()
         return self._open(path, data)
 
-    def press(self, path: str, button: str) -> Answer:
+    def press(self, path: str, button: str, **fields: str) -> Answer:
         """Open a page with a form, look for its button, and press that."""
         page = self.get(path)
         assert button in page.text, page.text
-        return self.post(path, page.token)
+        return self.post(path, page.token, **fields)
 
     def log_in(self, name: str, password: str) -> "Browser":
         token = self.get("/accounts/login/").token

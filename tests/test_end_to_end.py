@@ -203,7 +203,7 @@ def take_snapshot(browser: Browser) -> None:
 
 def roll_back(browser: Browser, phase: int) -> None:
     path = f"{HERE}/phases/{phase}/roll-back/"
-    answer = browser.press(path, f"Roll back phase {phase} in production")
+    answer = browser.press(path, f"Roll back phase {phase} in production", typed=rollouts.PLAN)
     assert f"Rollback of phase {phase} queued." in answer.text
     wait_for_end("backward", phase)
 

@@ -121,7 +121,7 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert given["Location"] == ROLL_BACK
     assert "Nothing has changed: press again." in ada.get(ROLL_BACK).content.decode()
     assert "press again" not in ada.get(ROLL_BACK).content.decode()
-    assert ada.post(ROLL_BACK)["Location"] == f"{journal.PAGE}phases/1/"
+    assert ada.post(ROLL_BACK, {"typed": journal.PLAN})["Location"] == f"{journal.PAGE}phases/1/"
     assert PhaseRun.objects.filter(way="backward").exists()
 
 

@@ -14,6 +14,7 @@ from rollout.engine.ddl import (
     MAX_LOCK_TIMEOUT_SECONDS,
 )
 from rollout.gates.cached_queries import cached_query
+from rollout.journal.labels import job_label
 from rollout.models import Rollout
 from rollout.plan.actions import (
     Action,
@@ -82,6 +83,10 @@ class StepPreview:
     rehearsed: StepReport | None = None
     """How it went forward in the newest rehearsal."""
 
+    backward_kind: str = ""
+    backward_effects: list[str] = field(default_factory=list)
+    """What the way back does to columns of every row, in sentences."""
+
     longest_wait: ClassVar = timedelta(seconds=MAX_LOCK_TIMEOUT_SECONDS)
     """For a lock, in one attempt."""
 
@@ -139,6 +144,8 @@ def of_step(plan: Plan, step: Step, server: int | None = None) -> StepPreview:
     forward, backward = plan.forward(step), plan.backward(step)
     return StepPreview(
         kind=_kind_of(run_by(server, forward)),
+        backward_kind=_kind_of(run_by(server, backward)),
+        backward_effects=[text for a in backward.actions if (text := _effect_of(a))],
         forward=[of_action(action) for action in run_by(server, forward).actions],
         backward=[of_action(action) for action in run_by(server, backward).actions],
         forward_elsewhere=_elsewhere(server, forward),
@@ -164,8 +171,10 @@ def _is_for(server: int | None, action: Action) -> bool:
 def _kind_of(direction: StepActions) -> str:
     for action in direction.actions:
         match action:
-            case Fill() | Compute():
+            case Fill(kind="fill") | Compute():
                 return "Backfill"
+            case Fill():
+                return job_label(action.kind)
             case Probe():
                 return "Smoke test"
             case Audit():
@@ -176,6 +185,15 @@ def _kind_of(direction: StepActions) -> str:
                 return "Data check"
     count = len(direction.actions)
     return f"{count} statements" if count > 1 else "Statement"
+
+
+def _effect_of(action: Action) -> str:
+    match action:
+        case Fill(kind="clear" | "restore"):
+            columns = ", ".join(assignment.column for assignment in action.assignments)
+            verb = "Empties" if action.kind == "clear" else "Restores"
+            return f"{verb} {columns} of {action.table.label}."
+    return ""
 
 
 def of_action(action: Action) -> Preview:

@@ -10,6 +10,7 @@ from rollout.plan.actions import Fill
 from rollout.plan.plan import Plan
 from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
 from rollout.plan.step import Step
+from rollout.plan.transition import MapLegacyValues
 from rollout.queries.rehearsals import LegReport, Rehearsed, leg_of, newest_measured
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
@@ -54,6 +55,8 @@ class PhaseRollback:
 
     phase: PhaseStatus
     steps: list[tuple[int, Step, StepPreview]]
+    keeps_decisions: bool
+    """Whether it drops the mapping that people decided on, which outlives it."""
     locks: list[TableLock]
     proofs: list[str]
     schema_changes: SchemaChange | None
@@ -73,6 +76,11 @@ class PhaseRollback:
         return _named(self.schema_changes, "added") if self.schema_changes else []
 
     @property
+    def blocks(self) -> bool:
+        """Whether any lock keeps the application from something."""
+        return any(not lock.harmless for lock in self.locks)
+
+    @property
     def leg(self) -> LegReport | None:
         return self.rehearsed.leg if self.rehearsed else None
 
@@ -90,6 +98,9 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
             PhaseRollback(
                 phase=status.phases[number],
                 steps=[entry for entry in reversed(described) if entry[2].backward],
+                keeps_decisions=any(
+                    isinstance(s, MapLegacyValues) for s in plan.phases[number].steps
+                ),
                 locks=previews.strongest_first(
                     lock for *_, preview in described for lock in preview.backward_locks
                 ),
@@ -102,11 +113,21 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
     return rollbacks
 
 
-def _named(changes: SchemaChange, sign: Sign) -> list[str]:
+def destroys(status: RolloutStatus, last: int) -> bool:
+    """Whether the rollbacks down to a phase drop or empty tables or columns that hold data."""
+    plan = status.plan
+    return any(
+        _cleared(plan, number) or _named(of_phase(plan, number, back=True), "dropped", views=False)
+        for number in gates.started_after(status.evidence.runs, last - 1)
+    )
+
+
+def _named(changes: SchemaChange, sign: Sign, *, views: bool = True) -> list[str]:
     """The tables and columns that a change adds or drops."""
-    return [table.table for table in changes.tables if table.sign == sign] + [
+    tables = [table for table in changes.tables if views or not table.is_view]
+    return [table.table for table in tables if table.sign == sign] + [
         f"{table.table}.{part.name}"
-        for table in changes.tables
+        for table in tables
         for part in table.parts
         if table.sign == "changed" and part.kind == "column" and part.sign == sign
     ]

@@ -109,6 +109,7 @@ def rolls_everything_back(lead: Visitor) -> None:
     # A story that is told alone finds nothing to roll back.
     if not is_back():
         lead.open(f"{PAGE}phases/0/roll-back/")
+        lead.page.locator("#typed").fill(journal.PLAN)
         lead.press("Roll back all phases in production")
         wait_until(is_back, seconds=60)
 
@@ -138,6 +139,7 @@ def test_everything_works_on_a_phone_without_scripts(
         lead.press("Start phase 1 in production")
         asks_until(lead, f"{PAGE}phases/1/", "Phase complete")
         lead.press("Roll back phase 1…", role="link")
+        lead.page.locator("#typed").fill(journal.PLAN)
         lead.press("Roll back phase 1 in production")
         asks_until(lead, f"{PAGE}phases/1/", "Rolled back")
         lead.open(PAGE)
@@ -243,6 +245,7 @@ def test_a_lead_goes_from_phase_0_to_4_and_back_under_traffic_in_few_clicks(
         writer = Writer()
         writer.start()
         back.press("Roll back to phase 0…", role="link")
+        lead.page.locator("#typed").fill(journal.PLAN)
         back.press("Roll back to phase 0 in production")
         lead.reads("Rolling back to phase 0: phase")
         is_back = RollbackChain.objects.filter(to_phase=0, state="done").exists

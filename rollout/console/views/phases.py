@@ -15,10 +15,10 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
-from rollout.console.rollback_chains import progress_of, rollbacks_of
+from rollout.console.rollback_chains import destroys, progress_of, rollbacks_of
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
-from rollout.models import Direction, SignOffKind
+from rollout.models import Direction, PhaseRun, SignOffKind
 from rollout.plan.schema_changes import of_phase
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
@@ -145,12 +145,14 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
     """Roll back a phase, and before it those that came later, in one go."""
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    if request.method == "POST":
+    is_destructive = destroys(status, number)
+    named = not is_destructive or has_typed_name(request, status.plan)
+    if request.method == "POST" and named:
         seen, who = request.POST.get("seen"), request.user
         perform(
             request,
             lambda: runner.roll_back_to(status.rollout, number - 1, seen=seen, actor=who),
-            lambda run: f"Rollback of phase {run.phase} queued.",
+            lambda run: f"Rollback of {_phases(run)} queued.",
         )
         if status.phase is not None and status.phase > number:
             return redirect(status.rollout)
@@ -164,6 +166,8 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         "first": first,
         "rollbacks": rollbacks,
         "is_chain": bool(later),
+        "is_destructive": is_destructive,
+        **typed_name(request, status.plan),
         "targets": [n for n in range(first.phase.number, -1, -1) if first.phase.can_roll_back],
         "seen": seen_of(status.plan, first.phase.number),
         # The first to be rolled back may not be among those that were rehearsed.
@@ -171,7 +175,15 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         "total_seconds": sum(rollback.leg.seconds or 0 for rollback in rollbacks if rollback.leg),
         "not_rehearsed": [r.phase.number for r in rollbacks if r.steps and not r.leg],
     }
-    return render(request, "rollout/confirm_roll_back.html", page)
+    status_code = 422 if request.method == "POST" else 200
+    return render(request, "rollout/confirm_roll_back.html", page, status=status_code)
+
+
+def _phases(run: PhaseRun) -> str:
+    """What is rolled back with the run that a confirmation began."""
+    if run.chain is None:
+        return f"phase {run.phase}"
+    return f"phases {run.phase} to {run.chain.to_phase + 1}, newest first,"
 
 
 @may("roll_back_rollout")

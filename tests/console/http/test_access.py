@@ -138,6 +138,7 @@ MADE_FOR_POST = POST_ONLY | {
     *("retry", "blockers", "confirm", "rehearsals", "approval", GATE),
 }
 SENT = {
+    "typed": journal.PLAN,
     "target_ms": "50",
     "duty_percent": "50",
     "workers": "2",

@@ -39,7 +39,7 @@ DECIDED = (
 )
 POSTED: dict[str, tuple[str, ...]] = {
     "start": ("typed", "seen"),
-    "roll-back": ("seen",),
+    "roll-back": ("typed", "seen"),
     "schedule": ("at", "typed", "seen"),
     "approval": ("seen", "verdict", "comment"),
     "ask-for-approval": ("comment",),

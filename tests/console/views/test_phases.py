@@ -7,7 +7,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from rollout import runner
 from rollout.engine.statement_activities import Blocker, Progress, StatementActivity
 from rollout.journal.labels import gate_label
 from rollout.models import LogEntry, Rollout, ScheduledStart
@@ -15,10 +14,8 @@ from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
 from rollout.queries import status, text_reports
 from rollout.queries.status import status_of
-from rollout.watchdog import rollback_chains
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
-from tests.rollouts import ADA
 
 
 def test_the_phase_page_shows_what_each_step_came_to(rollout: Rollout, viewer: Client) -> None:
@@ -267,69 +264,6 @@ def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead:
     text = lead.post(f"{PAGE}phases/3/start/", follow=True).content.decode()
     assert "Phases 0 to 2 must run first." in text
     assert not rollout.runs.exists()
-
-
-def test_rolling_back_asks_first_and_names_the_steps_newest_first(
-    rollout: Rollout, lead: Client
-) -> None:
-    ran(rollout, 0)
-    ran(rollout, 1)
-    text = text_of(lead, f"{PAGE}phases/1/roll-back/")
-    assert "Ready to roll back" in text
-    assert text.index("add-image-columns") < text.index("create-types")
-    response = lead.post(f"{PAGE}phases/1/roll-back/", follow=True)
-    assert "Rollback of phase 1 queued." in response.content.decode()
-    assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
-
-
-def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_press(
-    rollout: Rollout, lead: Client, engineer: Client
-) -> None:
-    for phase in range(4):
-        ran(rollout, phase)
-    address = f"{PAGE}phases/1/roll-back/"
-    text = text_of(lead, address)
-    assert "Roll back to phase 0 in production" in text
-    assert re.findall(r'id="phase-(\d)"', text) == ["3", "2", "1"]
-    assert (
-        "Rolling back phase 1 drops <code>property_statuses</code>, <code>property_types</code>"
-        in text
-    )
-    assert "Rolling back phase 2 empties <code>properties.property_type_id</code>" in text
-    assert "No rehearsal of this plan version has rolled these phases back." in text
-    for number, name in ((3, "Phase 2"), (1, "Phase 0"), (0, "Before phase 0")):
-        assert f"{PAGE}phases/{number}/roll-back/" in text
-        assert f">{name}</a>" in text
-    seen = re.findall('name="seen" value="([^"]+)"', text)[0]
-    stale = lead.post(address, {"seen": f"{seen}0"}, follow=True).content.decode()
-    assert "The phases to roll back have changed since you read them." in stale
-    assert not rollout.runs.filter(way="backward").exists()
-    pressed = lead.post(address, {"seen": seen}, follow=True)
-    assert pressed.redirect_chain == [(PAGE, 302)]
-    text = pressed.content.decode()
-    assert "Rollback of phase 3 queued." in text
-    assert "Rolling back to phase 0: phase 3 (1 of 3), 2 left" in text
-    assert "Stop after this phase" in text
-    assert "Stop after this phase" not in text_of(engineer, PAGE)
-    text = lead.post(f"{PAGE}cancel-rollback/", follow=True).content.decode()
-    assert "No further phase is rolled back." in text
-    assert "Rolling back to phase 0" not in text
-
-
-def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued(
-    rollout: Rollout, lead: Client
-) -> None:
-    for phase in range(3):
-        ran(rollout, phase)
-    run = runner.roll_back_to(rollout, 0, actor=ADA)
-    rollout.runs.filter(pk=run.pk).update(state="failed", error="no")
-    rollback_chains.continue_all()
-    for path in (PAGE, f"{PAGE}phases/2/"):
-        text = text_of(lead, path)
-        assert "Rollback to phase 0 stopped" in text
-        assert "The rollback of phase 2 failed." in text
-        assert re.search(f'id="continue-rollback" href="{PAGE}phases/1/roll-back/"', text)
-    assert "Rollback to phase 0 stopped.</a>" in text_of(lead, PAGE)
 
 
 @pytest.mark.parametrize(

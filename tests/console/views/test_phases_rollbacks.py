@@ -1,0 +1,99 @@
+"""The page that confirms a rollback of one phase or of several, and how far that is."""
+
+import re
+
+from django.test import Client
+
+from rollout import runner
+from rollout.models import Rollout
+from rollout.watchdog import rollback_chains
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+from tests.rollouts import ADA
+
+
+def test_a_rollback_that_keeps_all_data_asks_for_no_name(rollout: Rollout, lead: Client) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+        asks = 'name="typed"' in text_of(lead, f"{PAGE}phases/{phase}/roll-back/")
+        # Phase 1 drops columns, phase 2 empties them.
+        assert asks == (phase in (1, 2)), phase
+    text = text_of(lead, f"{PAGE}phases/3/roll-back/")
+    assert "Not rehearsed yet: <a" in text
+
+
+def test_rolling_back_asks_first_and_names_the_steps_newest_first(
+    rollout: Rollout, lead: Client
+) -> None:
+    ran(rollout, 0)
+    ran(rollout, 1)
+    text = text_of(lead, f"{PAGE}phases/1/roll-back/")
+    assert "Ready to roll back" in text
+    assert text.index("add-image-columns") < text.index("create-types")
+    response = lead.post(f"{PAGE}phases/1/roll-back/", {"typed": journal.PLAN}, follow=True)
+    assert "Rollback of phase 1 queued." in response.content.decode()
+    assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
+
+
+def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_press(
+    rollout: Rollout, lead: Client, engineer: Client
+) -> None:
+    for phase in range(4):
+        ran(rollout, phase)
+    address = f"{PAGE}phases/1/roll-back/"
+    text = text_of(lead, address)
+    assert "Roll back to phase 0 in production" in text
+    assert re.findall(r'id="phase-(\d)"', text) == ["3", "2", "1"]
+    assert (
+        "Rolling back phase 1 drops <code>property_statuses</code>, <code>property_types</code>"
+        in text
+    )
+    assert "Rolling back phase 2 empties <code>properties.property_type_id</code>" in text
+    assert "No rehearsal of this plan version has rolled these phases back: <a" in text
+    assert "Mapping decisions are kept: phase 2 applies them when it runs again." in text
+    # What a step's way back does, not what it did forward.
+    (dual_write,) = re.findall(
+        r"<li[^>]*>(?:(?!</li>).)*Install dual-write triggers.*?</li>", text, re.S
+    )
+    assert "Undo: Install dual-write triggers" in dual_write
+    assert "Empties property_type_id, property_status_id, currency" in dual_write
+    assert '<span class="step-kind">Clear new columns</span>' in dual_write
+    for number, name in ((3, "Phase 2"), (1, "Phase 0"), (0, "Before phase 0")):
+        assert f"{PAGE}phases/{number}/roll-back/" in text
+        assert f">{name}</a>" in text
+    seen = re.findall('name="seen" value="([^"]+)"', text)[0]
+    typed = {"typed": journal.PLAN}
+    for name in ("", "properties"):
+        untyped = lead.post(address, {"seen": seen, "typed": name})
+        assert untyped.status_code == 422
+        assert "This rollback is destructive. Type" in untyped.content.decode()
+        assert f'name="typed" value="{name}"' in untyped.content.decode()
+    stale = lead.post(address, {"seen": f"{seen}0", **typed}, follow=True).content.decode()
+    assert "The phases to roll back have changed since you read them." in stale
+    assert not rollout.runs.filter(way="backward").exists()
+    pressed = lead.post(address, {"seen": seen, **typed}, follow=True)
+    assert pressed.redirect_chain == [(PAGE, 302)]
+    text = pressed.content.decode()
+    assert "Rollback of phases 3 to 1, newest first, queued." in text
+    assert "Rolling back to phase 0: phase 3 (1 of 3), 2 left" in text
+    assert "Stop after this phase" in text
+    assert "Stop after this phase" not in text_of(engineer, PAGE)
+    text = lead.post(f"{PAGE}cancel-rollback/", follow=True).content.decode()
+    assert "No further phase is rolled back." in text
+    assert "Rolling back to phase 0" not in text
+
+
+def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(3):
+        ran(rollout, phase)
+    run = runner.roll_back_to(rollout, 0, actor=ADA)
+    rollout.runs.filter(pk=run.pk).update(state="failed", error="no")
+    rollback_chains.continue_all()
+    for path in (PAGE, f"{PAGE}phases/2/"):
+        text = text_of(lead, path)
+        assert "Rollback to phase 0 stopped" in text
+        assert "The rollback of phase 2 failed." in text
+        assert re.search(f'id="continue-rollback" href="{PAGE}phases/1/roll-back/"', text)
+    assert "Rollback to phase 0 stopped.</a>" in text_of(lead, PAGE)
