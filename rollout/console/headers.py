@@ -6,10 +6,10 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.urls import ResolverMatch
 
 from rollout.console.current_phases import JobView, is_at_work
-from rollout.console.http.fragments import pace
+from rollout.console.http.access import ConsoleRequest
+from rollout.console.http.fragments import kept_until_next_entry, pace
 from rollout.console.http.links import Link, rollout_url
 from rollout.console.rollout_states import RolloutState, Waiting, states_of, waiting_of
 from rollout.journal.environments import homes_of
@@ -124,56 +124,55 @@ class Header:
 
 def header_of(
     rollout: Rollout,
-    page: str,
-    match: ResolverMatch,
-    user: User,
+    request: ConsoleRequest,
     *,
     status: RolloutStatus | RolloutSummary | None = None,
     run: PhaseRun | None = None,
     closed: str | None = None,
     jobs: Sequence[JobView] = (),
 ) -> Header:
-    """The header of the page with that path, which resolved to ``match``.
+    """The header of the page that a request is for.
 
     ``status``, ``closed`` and ``jobs`` are there where the page has read them already; ``run`` is
     the one that it is about.
     """
-    name = match.url_name or ""
+    match = request.resolver_match
+    name, given = (match.url_name or "", match.kwargs) if match is not None else ("", {})
     closed = closed_reason(rollout) if closed is None else closed
     return Header(
         title=plan_title(rollout.plan),
         is_overview=name == "rollout" and not closed,
-        crumbs=_crumbs(rollout, name, run.phase if run else match.kwargs.get("number")),
-        environments=[] if closed else _environments(rollout, name, match.kwargs, user),
+        crumbs=_crumbs(rollout, name, run.phase if run else given.get("number")),
+        environments=[] if closed else _environments(rollout, name, given, request),
         closed=closed,
         live=None
         if closed
-        else live_header_of(rollout, page, name, user, status=status, jobs=jobs),
+        else live_header_of(rollout, request, request.path, name, status=status, jobs=jobs),
     )
 
 
 def live_header_of(
     rollout: Rollout,
+    request: ConsoleRequest,
     page: str,
     name: str,
-    user: User,
     *,
     status: RolloutStatus | RolloutSummary | None = None,
     jobs: Sequence[JobView] = (),
 ) -> LiveHeader:
-    """The live part of the header of the page with that path and URL name, for a user."""
+    """The live part of the header of the page with that path and URL name, for its reader."""
     evidence = status.evidence if isinstance(status, RolloutStatus) else None
     if isinstance(status, RolloutStatus):
         status = summary_of(status)
     summary = status or summaries_of([rollout])[0]
     (state,) = states_of([summary], jobs)
-    waiting = waiting_of(summary, evidence)
+    waiting = waiting_of(summary, request, evidence)
     tabs = [
         Tab(
             label=tab.label,
             url=rollout_url(rollout, key, *([state.phase.number] if key == "phase" else [])),
             current="page" if name == key else "true" if name in tab.pages else "",
-            count=tab.waiting(waiting, user) if tab.waiting is not None else 0,
+            count=tab.waiting(waiting, request.user) if tab.waiting is not None else 0,
             waits=tab.waits,
         )
         for key, tab in TABS.items()
@@ -197,18 +196,21 @@ def _crumbs(rollout: Rollout, name: str, phase: int | None) -> list[Link]:
 
 
 def _environments(
-    rollout: Rollout, name: str, given: Mapping[str, object], user: User
+    rollout: Rollout, name: str, given: Mapping[str, object], request: ConsoleRequest
 ) -> list[Link]:
     page = name if name in _IN_EVERY_ENVIRONMENT else _tab_of(name)
     of_page = [value for key, value in given.items() if key not in ("plan", "environment")]
     if page != name:
         of_page = [given.get("number", 0)] if page == "phase" else []
+    homes = kept_until_next_entry(
+        request, "homes", rollout.plan, make=lambda: homes_of(rollout.plan)
+    )
     return [
         Link(
             environment,
             rollout_url(Rollout(plan=rollout.plan, environment=environment), page, *of_page),
             environment == rollout.environment,
         )
-        for environment, home in homes_of(rollout.plan).items()
-        if allowed_in(user, "view_rollout", home)
+        for environment, home in homes.items()
+        if allowed_in(request.user, "view_rollout", home)
     ]

@@ -11,7 +11,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
 from rollout.plan.step import Step
 from rollout.plan.transition import MapLegacyValues
-from rollout.queries.rehearsals import LegReport, Rehearsed, leg_of, newest_measured
+from rollout.queries.rehearsals import LegReport, Rehearsed, forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 
@@ -87,12 +87,10 @@ class PhaseRollback:
 
 def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
     """The rollbacks down to a phase, newest first; of that phase alone if none has begun."""
-    report = newest_measured(status.rollout)
     rollbacks = []
     for number in gates.started_after(status.evidence.runs, last - 1) or [last]:
         plan = status.plan
         described = [(n, *entry) for n, entry in enumerate(previews.of_phase(status, number), 1)]
-        leg = leg_of(report, number, Direction.BACKWARD)
         is_done = status.phases[number].state == RunState.DONE
         rollbacks.append(
             PhaseRollback(
@@ -107,7 +105,7 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
                 proofs=previews.what_proves(plan, number),
                 schema_changes=of_phase(plan, number, back=True) if is_done else None,
                 clears=_cleared(plan, number),
-                rehearsed=Rehearsed(report.rehearsal, leg) if report and leg else None,
+                rehearsed=forecast_of(status.rehearsal, number, Direction.BACKWARD),
             )
         )
     return rollbacks

@@ -7,6 +7,7 @@ from math import floor
 import psycopg
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.http import HttpRequest
 
 from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.badges import PENDING, badge_label
@@ -152,13 +153,17 @@ class Waiting:
         return sum(asker != user.pk for asker in self.askers)
 
 
-def waiting_of(summary: RolloutSummary, evidence: Evidence | None = None) -> Waiting:
+def waiting_of(
+    summary: RolloutSummary, request: HttpRequest, evidence: Evidence | None = None
+) -> Waiting:
     """``evidence`` is that of the next phase, where the page has read it already."""
     askers, mismatches, side_work = (
         _counts(summary, evidence)
         if evidence is not None
         else kept_until_next_entry(
-            "waiting", summary.rollout.pk, make=lambda: _counts(summary, evidence_of(summary))
+            request,
+            *("waiting", summary.rollout.pk),
+            make=lambda: _counts(summary, evidence_of(summary)),
         )
     )
     return Waiting(askers, mismatches, side_work, _open_values(summary))
@@ -179,9 +184,8 @@ def _counts(
 
 def evidence_of(summary: RolloutSummary) -> Evidence:
     """That of the next phase, or of the last one in the end."""
-    runs = {phase.number: phase.run for phase in summary.phases if phase.run is not None}
     due = len(summary.phases) - 1 if summary.next_phase is None else summary.next_phase
-    return Evidence(summary.rollout, due, plan=summary.plan, runs=runs)
+    return Evidence(summary.rollout, due, plan=summary.plan, runs=summary.runs)
 
 
 def _open_values(summary: RolloutSummary) -> int:

@@ -239,17 +239,20 @@ class Facts:
 
     @cached_property
     def _newest_audits(self) -> list[AuditReport]:
-        return list(self.rollout.audits.all()[:MAX_AUDITS])
+        """Without the crosstabs, which only a report's own pages show."""
+        return list(self.rollout.audits.defer("translations")[:MAX_AUDITS])
 
     @cached_property
     def audits(self) -> list[AuditReport]:
         """The newest audits, and the newest of each phase's newest run; the newest first."""
-        runs = [run.pk for run in self.runs.values()]
-        of_runs = (
-            AuditReport.objects.filter(run__in=runs).order_by("run_id", "-id").distinct("run_id")
-        )
-        reports = {report.pk: report for report in (*self._newest_audits, *of_runs)}
-        return [reports[pk] for pk in sorted(reports, reverse=True)]
+        newest = self._newest_audits
+        if len(newest) < MAX_AUDITS:
+            return newest
+        known = {report.run_id for report in newest}
+        runs = [run.pk for run in self.runs.values() if run.pk not in known]
+        of_runs = AuditReport.objects.filter(run__in=runs).defer("translations")
+        older = of_runs.order_by("run_id", "-id").distinct("run_id")
+        return [*newest, *sorted(older, key=lambda report: report.pk, reverse=True)]
 
     @cached_property
     def full_audit(self) -> AuditReport | None:
@@ -258,6 +261,8 @@ class Facts:
             is_of_all = report.mode == AuditMode.FULL and not report.tables
             if is_of_all and report.status != AuditStatus.RUNNING:
                 return report
+        if len(self._newest_audits) < MAX_AUDITS:
+            return None
         full = self.rollout.audits.filter(mode=AuditMode.FULL, tables=[])
         return full.exclude(status=AuditStatus.RUNNING).first()
 

@@ -1,6 +1,6 @@
 """The states of a rollout's phases, read from their newest runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -56,7 +56,7 @@ def is_done(run: PhaseRun | None) -> bool:
     return run is not None and run.way == Direction.FORWARD and run.state == RunState.DONE
 
 
-def phases_done(runs: dict[int, PhaseRun]) -> int:
+def phases_done(runs: Mapping[int, PhaseRun]) -> int:
     """How many phases are done, counted from the first, by their newest runs."""
     done = 0
     while is_done(runs.get(done)):

@@ -43,7 +43,8 @@ def _as_rehearsed(
     locks: list[LockForecast], rollout: Rollout, phase: int, way: Direction
 ) -> list[LockForecast]:
     """The locks of a phase, each with how long it was held when that was rehearsed."""
-    return rehearsals.with_measured(locks, rehearsals.forecast_of(rollout, phase, way))
+    report = rehearsals.newest_measured(rollout)
+    return rehearsals.with_measured(locks, rehearsals.forecast_of(report, phase, way))
 
 
 def readiness_of(rollout: Rollout) -> Readiness:

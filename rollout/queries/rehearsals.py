@@ -283,9 +283,8 @@ class Rehearsed:
     leg: LegReport
 
 
-def forecast_of(rollout: Rollout, phase: int, way: str) -> Rehearsed | None:
-    """How a phase went in the newest rehearsal; None where it was not rehearsed."""
-    report = newest_measured(rollout)
+def forecast_of(report: Report | None, phase: int, way: str) -> Rehearsed | None:
+    """How a phase went in a rehearsal, the newest; None where it was not rehearsed."""
     leg = leg_of(report, phase, way)
     return Rehearsed(report.rehearsal, leg) if report and leg else None
 

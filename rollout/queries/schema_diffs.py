@@ -1,6 +1,6 @@
 """A rollout's live schema beside what its plan expects, or beside another environment's."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ from rollout import gates
 from rollout.engine import catalog
 from rollout.engine.catalog import Drift
 from rollout.journal.environments import target_of
-from rollout.models import Rollout
+from rollout.models import PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.plan.catalog import A_TABLE, A_VIEW, KINDS, VIEW, Catalog, Part, expected, known_parts
 from rollout.plan.plan import Plan
@@ -70,10 +70,12 @@ class TableRows:
         return [] if self.only else [row for row in self.rows if not row.differs]
 
 
-def schema_of(rollout: Rollout, *, in_full: bool = False) -> Schema:
+def schema_of(
+    rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None, *, in_full: bool = False
+) -> Schema:
     """Read the live schema of a rollout. Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
-    runs = gates.newest_runs(rollout)
+    runs = gates.newest_runs(rollout) if runs is None else runs
     done = gates.phases_done(runs)
     with target_of(rollout.environment).connect_briefly(5) as connection:
         live = catalog.read(connection, catalog.labels_of(plan), in_full=in_full)

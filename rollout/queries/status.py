@@ -31,7 +31,7 @@ from rollout.plan.gates import Approved
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.step import ENFORCE, Step
 from rollout.queries.modes import modes_of
-from rollout.queries.rehearsals import RehearsedTimes, times_of
+from rollout.queries.rehearsals import RehearsedTimes, Report, newest_measured, times_of
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,11 @@ class RolloutStatus:
         return times_of(self.evidence.facts.rehearsals, self.plan)
 
     @cached_property
+    def rehearsal(self) -> Report | None:
+        """The newest rehearsal of this plan that finished, passed or not."""
+        return newest_measured(self.rollout) if self.evidence.facts.rehearsals else None
+
+    @cached_property
     def modes(self) -> Modes | None:
         """What the application reads and writes; None where its database is away.
 
@@ -215,6 +220,11 @@ class RolloutSummary:
     next_phase: int | None
     repair: PhaseRun | None
     chain: RollbackChain | None
+
+    @property
+    def runs(self) -> dict[int, PhaseRun]:
+        """The newest run of each phase that has one."""
+        return {phase.number: phase.run for phase in self.phases if phase.run is not None}
 
 
 def summary_of(status: RolloutStatus) -> RolloutSummary:

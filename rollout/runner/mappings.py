@@ -18,7 +18,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
-from rollout.models import MappingChange, Rollout
+from rollout.models import MappingChange, PhaseRun, Rollout
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.plan.translations import Lookup
@@ -44,12 +44,12 @@ class ReviewPreview:
         return "" if self.outcome is None else _digest(self.outcome)
 
 
-def refusal_to_review(rollout: Rollout) -> str:
+def refusal_to_review(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) -> str:
     """Why no mapping can be reviewed now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:
         return is_busy(active)
-    for number, run in gates.newest_runs(rollout).items():
+    for number, run in (gates.newest_runs(rollout) if runs is None else runs).items():
         if number >= CONTRACT and not gates.is_not_started(run):
             return (
                 f"Phase {number} has started and legacy values are archived. Roll it back to "

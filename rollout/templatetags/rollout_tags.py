@@ -113,12 +113,14 @@ def theme_chosen(context: template.Context) -> str:
     return cookies.theme_of(request)
 
 
-@register.simple_tag
-def inbox_count(user: Any) -> int:
+@register.simple_tag(takes_context=True)
+def inbox_count(context: template.Context) -> int:
     """How many decisions wait for a user; none where the journal is away, which the page says."""
+    request: Any = context["request"]
+    user = request.user
     try:
         return fragments.kept_until_next_entry(
-            "inbox", user.pk, make=lambda: len(waiting_for(user))
+            request, "inbox", user.pk, make=lambda: len(waiting_for(user))
         )
     except DatabaseError:
         return 0
@@ -137,9 +139,7 @@ def rollout_header(context: template.Context) -> Header | None:
         known += repair.jobs
     return header_of(
         rollout,
-        request.path,
-        request.resolver_match,
-        request.user,
+        request,
         status=status if isinstance(status, RolloutStatus | RolloutSummary) else None,
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),

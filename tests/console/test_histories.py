@@ -119,3 +119,17 @@ def test_a_timeline_says_where_older_events_are_left_out(
     assert "Since the rollout started" in text_of(viewer, PAGE)
     monkeypatch.setattr(timelines, "MAX_MOMENTS", 1)
     assert "Newest events" in text_of(viewer, PAGE)
+
+
+@pytest.mark.usefixtures("shared_parts")
+def test_what_is_kept_of_a_timeline_is_no_older_than_the_newest_entry_and_the_runs(
+    rollout: Rollout, viewer: Client
+) -> None:
+    run = ran(rollout, 0, "running", created_at=timezone.now())
+    (running,) = rows_of(text_of(viewer, PAGE))
+    assert running.endswith("Phase 0: Running grace")
+    PhaseRun.objects.filter(pk=run.pk).update(state="paused")
+    (paused,) = rows_of(text_of(viewer, PAGE))
+    assert paused.endswith("Phase 0: Paused grace")
+    noted(rollout, "approved", actor="ada")
+    assert len(rows_of(text_of(viewer, PAGE))) == 2

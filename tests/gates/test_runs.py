@@ -389,3 +389,10 @@ def test_the_newest_full_audit_is_asked_for_once_more_only_where_others_came_aft
         journal.audited(rollout, mode="sample")
     assert asked()[1] == full
     assert journal.queries_of(asked) == few + 1
+
+
+def test_the_audit_of_a_phase_stays_in_sight_behind_newer_ones(rollout: Rollout) -> None:
+    run = phase_run(rollout, 2)
+    _, own = [journal.audited(rollout, run=run) for _ in range(2)]
+    newer = [journal.audited(rollout, mode="sample") for _ in range(MAX_AUDITS)]
+    assert gates.Evidence(rollout, 3).facts.audits == [*reversed(newer), own]

@@ -41,6 +41,7 @@ _AGO = re.compile(r"(<span data-ago[^>]*>)[^<]*")
 _PACE = re.compile(r' data-live="(\d+)"')
 _PLACEHOLDER = "a-token-of-your-own"
 _VARIES_ON_USER = "rollout_told_apart"
+_NEWEST = "rollout_newest_entry"
 _CODENAMES = sorted({codename for codenames in PERMISSIONS.values() for codename in codenames})
 
 
@@ -114,9 +115,11 @@ def kept_for(seconds: float) -> float:
     return seconds if setting("SHARE_PARTS", True) else 0
 
 
-def kept_until_next_entry(kind: str, *about: object, make: Callable[[], Made]) -> Made:
+def kept_until_next_entry(
+    request: HttpRequest, kind: str, *about: object, make: Callable[[], Made]
+) -> Made:
     """What ``make`` answers, kept for a moment, and no longer than until the next log entry."""
-    key = _named(kind, *about, _newest_entry())
+    key = _named(kind, *about, _newest_entry(request))
     made: Made | None = cache.get(key)
     if made is None:
         made = make()
@@ -124,14 +127,17 @@ def kept_until_next_entry(kind: str, *about: object, make: Callable[[], Made]) -
     return made
 
 
-def _newest_entry() -> int | None:
-    newest: int | None = LogEntry.objects.aggregate(newest=Max("pk"))["newest"]
+def _newest_entry(request: HttpRequest) -> int | None:
+    """Asked for once in a request, when its answer is made."""
+    if not hasattr(request, _NEWEST):
+        setattr(request, _NEWEST, LogEntry.objects.aggregate(newest=Max("pk"))["newest"])
+    newest: int | None = getattr(request, _NEWEST)
     return newest
 
 
 def _key(request: ConsoleRequest) -> str:
     zone = timezone.get_current_timezone_name()
-    return _named("part", request.get_full_path(), _newest_entry(), _granted(request), zone)
+    return _named("part", request.get_full_path(), _newest_entry(request), _granted(request), zone)
 
 
 def _granted(request: ConsoleRequest) -> list[str]:

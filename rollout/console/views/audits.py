@@ -43,6 +43,7 @@ from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.step import ENFORCE
 from rollout.queries.sample_bounds import statement_of
+from rollout.queries.status import summaries_of
 from rollout.runner.audits import LARGEST_SAMPLE
 from rollout.watchdog.sampled_audits import NextSample, next_sample
 from rollout.worker.audits import LARGEST_SEED, keys_now
@@ -129,9 +130,11 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     matching = filters.of(AuditReport.objects.filter(rollout=rollout))
     reports = page_of(matching, request.GET, size=25, orders=ORDERS)
     alive = liveness()
+    (status,) = summaries_of([rollout])
     page = {
         "rollout": rollout,
-        **shown_sample(next_sample(rollout), alive),
+        "status": status,
+        **shown_sample(next_sample(rollout, status.runs), alive),
         "filters": filters,
         "reports": reports,
         "form": SampleForm(),

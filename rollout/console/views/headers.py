@@ -20,7 +20,7 @@ def header(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     if not request.htmx:
         # Somebody followed the address of a part of the page.
         return redirect(page)
-    live = live_header_of(rollout, page, request.GET.get("name", ""), request.user)
+    live = live_header_of(rollout, request, page, request.GET.get("name", ""))
     if live.is_own:
         vary_on_user(request)
     return render(request, "rollout/header_live.html", {"rollout": rollout, "header": live})

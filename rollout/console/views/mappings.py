@@ -53,6 +53,7 @@ from rollout.queries.look_alikes import look_alikes
 from rollout.queries.mapping_csv import InvalidMappingFile
 from rollout.queries.mapping_reviews import confirmations, uncorrected
 from rollout.queries.similar_names import Suggestion, Suggestions
+from rollout.queries.status import summaries_of
 
 # Each value has three fields, and Django accepts 1,000 in a form.
 MAX_VALUES_ON_PAGE = 100
@@ -316,14 +317,16 @@ def _review_page(
 ) -> HttpResponse:
     filters = ValueFilter(request.GET)
     history = _history(rollout, lookup)
+    (standing,) = summaries_of([rollout])
     page: dict[str, object] = {
         "rollout": rollout,
+        "status": standing,
         "lookup": lookup,
         "gate": review_gate(rollout),
         "filters": filters,
         "list_at": _all_values(rollout, lookup),
         "query": _query(request),
-        "refusal": runner.refusal_to_review(rollout),
+        "refusal": runner.refusal_to_review(rollout, standing.runs),
         "unreadable": unreadable,
         "history": history,
         "undo": _undo(history[0]) if history else "",

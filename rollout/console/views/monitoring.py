@@ -66,7 +66,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     operation = form.cleaned_data.get("operation", "") if form.is_valid() else ""
     until = timezone.now()
     (status,) = summaries_of([rollout])
-    runs = {phase.number: phase.run for phase in status.phases if phase.run is not None}
+    runs = status.runs
     shown = ("phase", "way", "state", "created_at", "finished_at", "halts")
     every_run = list(PhaseRun.objects.filter(rollout=rollout).only(*shown))
     span = form.span(every_run, until)

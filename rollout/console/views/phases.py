@@ -57,7 +57,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         return render(request, "rollout/phase_live.html", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
-    rehearsed = forecast_of(status.rollout, number, Direction.FORWARD)
+    rehearsed = forecast_of(status.rehearsal, number, Direction.FORWARD)
     page["described"] = [
         (step, preview, earlier.get(step.step.id, []))
         for step, (_, preview) in zip(
@@ -245,7 +245,7 @@ def requested(
 
 def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]:
     """What a page shows of a phase that asks somebody to answer for it."""
-    rehearsed = forecast_of(status.rollout, phase.number, Direction.FORWARD)
+    rehearsed = forecast_of(status.rehearsal, phase.number, Direction.FORWARD)
     steps = previews.of_phase(status, phase.number, rehearsed)
     return {
         "rollout": status.rollout,

@@ -12,7 +12,13 @@ from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.completions import completion_of
 from rollout.console.histories import timeline_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
+from rollout.console.http.fragments import (
+    cache_fragment,
+    kept_until_next_entry,
+    pace,
+    render_live,
+    vary_on_user,
+)
 from rollout.console.http.shortcuts import status_or_404
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.overviews import INDEX_ORDER, rows_of
@@ -121,7 +127,11 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "schedule": status.rollout.scheduled,
         "audits": audits,
         **shown_sample(next_sample(status.rollout, status.evidence.runs), status.liveness),
-        "timeline": timeline_of(status.rollout),
+        "timeline": kept_until_next_entry(
+            request,
+            *("timeline", status.rollout.pk, [run.state for run in status.evidence.runs.values()]),
+            make=lambda: timeline_of(status.rollout),
+        ),
         "alerts": alerts_for(status, rules, audits, vitals),
         "rules": rules,
         "breached": any(row.needs_people for row in rules),

@@ -12,6 +12,7 @@ from rollout.engine.target import reason_of
 from rollout.journal.environments import environments_of
 from rollout.plan.schema_changes import of_phase
 from rollout.queries.schema_diffs import against, against_plan, differences, schema_of
+from rollout.queries.status import summaries_of
 
 
 @may("view_rollout")
@@ -23,14 +24,16 @@ def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     known = environments_of(plan)
     if other in known and other not in seen:
         raise PermissionDenied(f"You need the viewer role in {other}. Ask an administrator for it.")
+    (status,) = summaries_of([rollout])
     page: dict[str, object] = {
         "rollout": rollout,
+        "status": status,
         "others": [name for name in known if name in seen and name != environment],
         "against": other,
     }
     second = rollout_or_404(plan, other) if other else None
     try:
-        here = schema_of(rollout, in_full=second is not None)
+        here = schema_of(rollout, status.runs, in_full=second is not None)
         there = schema_of(second, in_full=True) if second else None
     except psycopg.Error as error:
         page["error"] = reason_of(error)

@@ -21,7 +21,7 @@ def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) ->
     evidence = status.evidence.of_phase(number)
     page = {
         **confirmation(status, phase),
-        "rollback_rehearsed": forecast_of(status.rollout, number, Direction.BACKWARD),
+        "rollback_rehearsed": forecast_of(status.rehearsal, number, Direction.BACKWARD),
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
         "made_at": timezone.now(),

@@ -213,7 +213,7 @@ def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
     assert "longest lock 12.5 ms" in text_of(lead, f"{PAGE}phases/1/roll-back/")
     assert "<strong>12.5 ms</strong>" in text_of(lead, f"{PAGE}phases/1/roll-back/locks/")
     Rehearsal.objects.update(plan_digest="another")
-    assert rehearsals.forecast_of(rollout, 1, "forward") is None
+    assert rehearsals.newest_measured(rollout) is None
     assert plans.get(journal.PLAN).digest != "another"
 
 
