@@ -88,7 +88,9 @@ class RolloutState:
         """What runs or has stopped and how far it is, for the browser's tab; else empty."""
         if self.run is None:
             return ""
-        what = f"{badge_label(*self.badge)} · phase {self.run.phase}"
+        is_repair = self.run.way == Direction.REPAIR
+        subject = self.run.repair.rows if is_repair else f"phase {self.run.phase}"
+        what = f"{badge_label(*self.badge)} · {subject}"
         if self.job is not None:
             what = (
                 f"{floor(100 * self.job.progress.fraction)} % {labels.job_label(self.job.job.kind)}"

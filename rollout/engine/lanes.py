@@ -108,11 +108,13 @@ def create(
     job: int,
     table: Table,
     *,
+    named: sql.Composable | None = None,
     range_blocks: int | None = None,
     before: Totals | None = None,
 ) -> None:
     """Cut the table into lanes. Doing it twice changes nothing.
 
+    With ``named``, a condition on row ``t`` that few rows meet, the lanes are those rows' blocks.
     ``range_blocks`` is the size of the first batches, until their duration says more. ``before``
     are the totals of a finished job that runs again: what is wrong now was written since, and the
     lanes' counters continue from there.
@@ -122,10 +124,10 @@ def create(
             return
         beginning = _now(connection)
         # Read after that, so that every row version from before is within them.
-        relations = leaves(connection, table)
+        ranges = _ranges(connection, table, named)
         if before is not None:
             beginning = (_BEFORE_ALL, [])
-        _cut(connection, job, relations, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
+        _cut(connection, job, ranges, 0, range_blocks or FIRST_RANGE_BLOCKS, beginning)
         if before is not None:
             _go_on_from(connection, job, before)
 
@@ -162,60 +164,81 @@ def _now(connection: Connection) -> _Beginning:
     return row[0], row[1]
 
 
+# Schema and name of a relation, its first block and the end.
+_Range = tuple[str, str, int, int]
+
+
+def _ranges(connection: Connection, table: Table, named: sql.Composable | None) -> list[_Range]:
+    """What the lanes of a job are to cover, at least one range, if an empty one."""
+    if named is not None and (blocks := blocks_of(connection, table, named)):
+        return blocks
+    relations = leaves(connection, table)
+    if named is None:
+        return [lane for leaf in relations for lane in _ranges_of(leaf)]
+    return [(leaf.schema, leaf.name, 0, 0) for leaf in relations[:1]]
+
+
+def blocks_of(connection: Connection, table: Table, named: sql.Composable) -> list[_Range]:
+    """The blocks that have a row ``t`` for which the condition holds."""
+    return connection.execute(
+        sql.SQL(
+            "SELECT n.nspname, c.relname, b.block, b.block + 1 FROM ("
+            "  SELECT DISTINCT t.tableoid, (t.ctid::text::point)[0]::bigint AS block"
+            "  FROM {} AS t WHERE {}) AS b"
+            " JOIN pg_class AS c ON c.oid = b.tableoid"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace ORDER BY 1, 2, 3"
+        ).format(table.identifier, named)
+    ).fetchall()
+
+
+def _ranges_of(leaf: Leaf) -> list[_Range]:
+    return [
+        (leaf.schema, leaf.name, first, min(first + LANE_BLOCKS, leaf.blocks))
+        for first in range(0, max(leaf.blocks, 1), LANE_BLOCKS)
+    ]
+
+
 def _cut(
     connection: Connection,
     job: int,
-    relations: list[Leaf],
+    ranges: Sequence[_Range],
     number: int,
     range_blocks: int,
     beginning: _Beginning,
 ) -> None:
-    """Make the lanes of some relations, numbered from ``number`` on."""
-    for leaf in relations:
-        for first in range(0, max(leaf.blocks, 1), LANE_BLOCKS):
-            end = min(first + LANE_BLOCKS, leaf.blocks)
-            connection.execute(
-                "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block,"
-                " end_block, next_block, range_blocks, range_end, done, since, running)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                [
-                    *(job, number, leaf.schema, leaf.name, first, end, first),
-                    *(range_blocks, min(end, first + range_blocks), first >= end, *beginning),
-                ],
-            )
-            number += 1
+    """Make a lane of each range, numbered from ``number`` on."""
+    for lane, (schema, name, first, end) in enumerate(ranges, number):
+        connection.execute(
+            "INSERT INTO rollout.lanes (job, lane, schema_name, relation, first_block,"
+            " end_block, next_block, range_blocks, range_end, done, since, running)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [
+                *(job, lane, schema, name, first, end, first),
+                *(range_blocks, min(end, first + range_blocks), first >= end, *beginning),
+            ],
+        )
 
 
-def another_round(connection: Connection, job: int, table: Table) -> None:
+def another_round(
+    connection: Connection, job: int, table: Table, *, named: sql.Composable | None = None
+) -> None:
     """Send the lanes over the whole table once more, up to the blocks it has by now.
 
     What they meet is counted already, unless it is wrong. Partitions that the table has gained get
-    lanes of their own.
+    lanes of their own; so do blocks to which rows of ``named`` have moved.
     """
     with connection.transaction():
-        present = leaves(connection, table)
         connection.execute(
             "UPDATE rollout.lanes SET next_block = first_block, stripe = 0, round = round + 1,"
             " range_end = first_block, done = first_block >= end_block, counting = false"
             " WHERE job = %s AND done",
             [job],
         )
-        new: list[Leaf] = []
-        for leaf in present:
-            known = connection.execute(
-                "UPDATE rollout.lanes SET end_block = greatest(end_block, %(blocks)s), done = false"
-                " WHERE job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s"
-                " AND first_block = (SELECT max(first_block) FROM rollout.lanes WHERE"
-                "  job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s)",
-                {
-                    "job": job,
-                    "blocks": leaf.blocks,
-                    "schema": leaf.schema,
-                    "name": leaf.name,
-                },
-            ).rowcount
-            if not known:
-                new.append(leaf)
+        new = (
+            _grow(connection, job, leaves(connection, table))
+            if named is None
+            else _without_lane(connection, job, _ranges(connection, table, named))
+        )
         last = connection.execute(
             "SELECT max(lane), max(round), max(range_blocks), max(since), max(running)"
             " FROM rollout.lanes WHERE job = %s",
@@ -230,6 +253,31 @@ def another_round(connection: Connection, job: int, table: Table) -> None:
                 "UPDATE rollout.lanes SET round = %s WHERE job = %s AND lane >= %s",
                 [turn or 1, job, first],
             )
+
+
+def _grow(connection: Connection, job: int, present: Sequence[Leaf]) -> list[_Range]:
+    """Let the last lane of each relation end where that ends now; the ranges of new relations."""
+    new: list[_Range] = []
+    for leaf in present:
+        known = connection.execute(
+            "UPDATE rollout.lanes SET end_block = greatest(end_block, %(blocks)s), done = false"
+            " WHERE job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s"
+            " AND first_block = (SELECT max(first_block) FROM rollout.lanes WHERE"
+            "  job = %(job)s AND schema_name = %(schema)s AND relation = %(name)s)",
+            {"job": job, "blocks": leaf.blocks, "schema": leaf.schema, "name": leaf.name},
+        ).rowcount
+        if not known:
+            new += _ranges_of(leaf)
+    return new
+
+
+def _without_lane(connection: Connection, job: int, ranges: Sequence[_Range]) -> list[_Range]:
+    rows = connection.execute(
+        "SELECT schema_name, relation, first_block, end_block FROM rollout.lanes WHERE job = %s",
+        [job],
+    ).fetchall()
+    known = {tuple(row) for row in rows}
+    return [block for block in ranges if block not in known]
 
 
 def claim(connection: Connection, job: int, holder: str) -> Lane | None:

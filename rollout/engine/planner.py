@@ -46,6 +46,15 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
     """Choose the number of stripes from rows per page and from whether HOT updates are possible."""
     blocks, rows = _size(connection, action.table)
     per_page = rows / max(blocks, 1)
+    if action.named is not None:
+        blocks = len(lanes.blocks_of(connection, action.table, action.named))
+        return FillPlan(
+            blocks,
+            round(per_page * blocks),
+            1,
+            f"Reads only the {blocks:,} block{'' if blocks == 1 else 's'} of the named rows. "
+            f"Target {TARGET_MS} ms per batch.",
+        )
     size = f"{blocks:,} blocks of about {per_page:.0f} rows"
     manner = (
         f"Target {TARGET_MS} ms per batch; yields to application locks after "

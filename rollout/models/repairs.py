@@ -94,20 +94,24 @@ class Repair(models.Model):
     )
 
     def __str__(self) -> str:
-        return f"repair of {self.tables}"
+        return f"repair of {self.rows}"
 
     @property
     def tables(self) -> str:
-        """The repaired table or tables, for people."""
-        return self.table or EVERY_TABLE
+        """The repaired table or tables, for people: those of its rows once they are counted."""
+        counted = {cell["table"] for cell in self.cells}
+        return self.table or (counted.pop() if len(counted) == 1 else EVERY_TABLE)
+
+    @property
+    def rows(self) -> str:
+        """What it repairs, as exactly as is known once its rows are counted."""
+        if not self.cells or self.tables == EVERY_TABLE:
+            return self.tables
+        rows = f"{self.rows_expected:,} row{'' if self.rows_expected == 1 else 's'}"
+        return f"{rows} of {self.tables}"
 
     @property
     def subject(self) -> str:
-        """What it repairs, as exactly as is known once its rows are counted."""
-        tables = {cell["table"] for cell in self.cells}
+        """The same with the column, where it is one."""
         columns = {cell["column"] for cell in self.cells}
-        if len(tables) != 1:
-            return self.tables
-        rows = f"{self.rows_expected:,} row{'' if self.rows_expected == 1 else 's'} of "
-        column = f", column {columns.pop()}" if len(columns) == 1 else ""
-        return f"{rows}{tables.pop()}{column}"
+        return f"{self.rows}, column {columns.pop()}" if len(columns) == 1 else self.rows

@@ -159,7 +159,7 @@ class PhaseRun(Leased):
     def name(self) -> str:
         """Its name within a sentence."""
         if self.way == Direction.REPAIR:
-            return f"repair of {self.repair.tables}"
+            return f"repair of {self.repair.rows}"
         return f"{'rollback of ' if self.way == Direction.BACKWARD else ''}phase {self.phase}"
 
     @property

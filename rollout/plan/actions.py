@@ -109,6 +109,7 @@ class Fill:
     only tested: what they name may not be there yet. Of the rows that the database refuses,
     ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
     With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
+    ``named``, a condition that an index serves, confines it to the blocks of the few rows meant.
     ``source`` is a table of the engine's own that the values are read from, and that goes later.
     ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
     back unless their fingerprint is the same before and after. Such a pass has no joins, and may
@@ -125,6 +126,7 @@ class Fill:
     trial_joins: tuple[sql.Composable, ...] = ()
     poison_share: float = 0.01
     only: sql.Composable | None = None
+    named: sql.Composable | None = None
     source: sql.Identifier | None = None
     keeps: tuple[str, ...] = ()
     careful: "Fill | None" = None
@@ -232,6 +234,7 @@ class Compute:
     function: str
     poison_share: float = 0.01
     only: sql.Composable | None = None
+    named: sql.Composable | None = None
 
     @property
     def wrong(self) -> sql.Composable:
@@ -292,6 +295,7 @@ class Proof:
     """
 
     kind: ClassVar[str] = "proof"
+    named: ClassVar[None] = None
     table: Table
     differs: Composable
     source: sql.Identifier | None = None

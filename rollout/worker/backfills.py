@@ -102,6 +102,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             connection,
             job.pk,
             action.table,
+            named=action.named,
             # A function may take seconds for a page of rows: nobody knows before the first.
             range_blocks=1 if isinstance(action, Compute) else None,
             before=None if isinstance(action, Proof) else _counted_before(job),
@@ -243,7 +244,7 @@ def _again(
         )
     job.rounds += 1
     job.save(update_fields=["rounds"])
-    lanes.another_round(connection, job.pk, action.table)
+    lanes.another_round(connection, job.pk, action.table, named=action.named)
 
 
 def _why_rows_remain(connection: Connection, table: Table) -> str:

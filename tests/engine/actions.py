@@ -68,7 +68,7 @@ def new_job(connection: Connection, action: Pass) -> tuple[int, int]:
     """A job with its lanes in the target; its number and its stripes."""
     job = next(_jobs)
     chosen = planner.choose(connection, action)
-    lanes.create(connection, job, action.table)
+    lanes.create(connection, job, action.table, named=action.named)
     return job, chosen.stripes
 
 

@@ -1,10 +1,12 @@
 """Lanes: who holds which, and what becomes of them when a table grows or goes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg import sql
 
-from rollout.engine import backfill, ddl, lane_totals, lanes
+from rollout.engine import backfill, ddl, lane_totals, lanes, planner
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import triggers
 from tests.engine.actions import NoControl, claimed, new_job, work_off, worker
@@ -130,6 +132,32 @@ def test_another_round_reaches_the_blocks_that_the_table_has_gained(
     assert not lanes.is_finished(connection, job)
     totals = work_off(connection, FILL, job, stripes)
     assert (totals.scanned, totals.updated, totals.rewritten) == (0, 0, 1)
+
+
+def test_a_pass_over_named_rows_reads_their_blocks_alone_and_follows_one_that_moves(
+    target: Target, connection: Connection
+) -> None:
+    legacy_rows(target, connection, 2_000)
+    named = sql.SQL("t.id IN (3, 5)")
+    confined = replace(FILL, named=named, only=named)
+    ddl.apply(connection, triggers(PLAN, BIGINT.table).remove(), NoControl())
+    job, stripes = new_job(connection, confined)
+    (leaf,) = lanes.leaves(connection, BIGINT.table)
+    assert (planner.choose(connection, confined).blocks, stripes) == (1, 1)
+    assert leaf.blocks > 2, "there are more to read"
+    connection.execute("DELETE FROM things WHERE id = 3")
+    BIGINT.insert(connection, 3, kind="House", state="open")
+    totals = work_off(connection, confined, job, stripes)
+    assert totals.updated == 1
+    assert totals.scanned <= 2_000 / leaf.blocks * 2
+    assert backfill.count_unfilled(connection, confined, job) == 1, "it has left its block"
+    lanes.another_round(connection, job, BIGINT.table, named=named)
+    work_off(connection, confined, job, stripes)
+    assert backfill.count_unfilled(connection, confined, job) == 0
+    assert BIGINT.count(connection, "t.kind_id IS NOT NULL") == 2
+    nothing = replace(confined, named=sql.SQL("t.id = -1"), only=sql.SQL("t.id = -1"))
+    job, stripes = new_job(connection, nothing)
+    assert lanes.is_finished(connection, job), "rows that are gone leave nothing to read"
 
 
 def test_the_share_that_is_done_goes_up_with_the_blocks(

@@ -126,6 +126,12 @@ class TestARepair:
         assert {started.actor, done.actor} == {"ada"}
         assert activity_log.verify().broken is None
 
+    def test_of_a_named_row_its_block_alone_is_read(self, filled: Rollout) -> None:
+        (key,) = damage("currency = 'EUR'")
+        run = repair(filled, keys=[[key]])
+        job = BackfillJob.objects.get(step_run__run=run, kind="repair")
+        assert (job.blocks, job.written, run.title) == (1, 1, "Repair of 1 row of properties")
+
     def test_an_audit_is_made_in_the_name_of_whoever_started_it(self, filled: Rollout) -> None:
         damage("currency = 'EUR'")
         run = repair(filled)
@@ -141,7 +147,7 @@ class TestARepair:
         during = status_of(filled)
         assert during.active == during.repair == run
         assert [phase.state for phase in during.phases] == [phase.state for phase in before.phases]
-        assert "ada's repair of properties is queued" in during.phases[3].start_refusal
+        assert "ada's repair of 1 row of properties is queued" in during.phases[3].start_refusal
         rollouts.work()
         after = status_of(filled)
         assert (after.active, after.repair) == (None, None)
@@ -185,7 +191,7 @@ class TestARepair:
         assert AuditReport.objects.count() == audits + 1
         assert newest_report().status == AuditStatus.CLEAN
         started = LogEntry.objects.get(event="repair started").message
-        assert "a repair of every table" in started
+        assert f"a repair of {'every table' if images else 'properties'}" in started
         assert "property_status_id: 3 lookup row not found" in started
         assert status_of(filled).repair is None
 
@@ -241,7 +247,9 @@ class TestRefusals:
         damage("currency = 'EUR'")
         runner.repair(filled, table=TABLE, selection={}, actor=ADA)
         runner.pause(filled, actor=ADA)
-        with pytest.raises(runner.Refused, match=r"repair of properties is paused\. Resume"):
+        with pytest.raises(
+            runner.Refused, match=r"repair of 3 rows of properties is paused\. Resume"
+        ):
             runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
     def test_none_is_started_beside_a_phase(self, filled: Rollout) -> None:
@@ -275,7 +283,7 @@ class TestSteering:
         runner.resume(under_way.rollout, actor=ADA)
         rollouts.work_off(under_way)
         assert LogEntry.objects.filter(
-            message="Requested a pause of repair of properties."
+            message="Requested a pause of repair of 3 rows of properties."
         ).exists()
 
     def test_cancelled_it_can_go_on(self, under_way: PhaseRun) -> None:

@@ -101,7 +101,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
     run.refresh_from_db()
     assert run.repair.rows_repaired == rows
     brought_back = LogEntry.objects.get(event="brought back")
-    assert brought_back.message.startswith("Repair of properties moves to another worker")
+    assert brought_back.message.startswith(f"{run.title} moves to another worker")
 
 
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"

@@ -164,6 +164,11 @@ class RepairPlan:
         return [self.has_key, *mapped]
 
     @property
+    def _named(self) -> sql.Composable | None:
+        """SQL condition: row ``t`` is named by its key; None: all are read."""
+        return None if self.selection.keys is None else self.has_key
+
+    @property
     def _repair(self) -> Fill:
         by_column: dict[str, list[tuple[sql.Composable, sql.Composable]]] = {}
         for write in self.writes:
@@ -176,6 +181,7 @@ class RepairPlan:
             joins=self.whole.joins,
             matches=self.whole.matches,
             only=self.has_a_write,
+            named=self._named,
             assignments=tuple(
                 Assignment(column, self._value(column, cases))
                 for column, cases in by_column.items()
@@ -244,6 +250,7 @@ class RepairPlan:
                     table=self.table,
                     assignments=tuple(Assignment(c, sql.SQL("NULL")) for c in computed.columns),
                     only=all_of([self.has_key, sql.SQL("NOT {}").format(is_empty(computed))]),
+                    named=self._named,
                 )
             )
         if self.recomputes or "missing" in self.categories:
@@ -254,6 +261,7 @@ class RepairPlan:
                     reads=computed.reads,
                     function=computed.function,
                     only=all_of([self.has_key, not_kept_aside(computed, self.jobs)]),
+                    named=self._named,
                 )
             )
         return passes

@@ -53,7 +53,7 @@ def test_its_title_names_the_rows_table_and_column_as_soon_as_they_are_counted(
     Repair.objects.filter(run=run).update(rows_expected=1, cells=[cell])
     text = text_of(lead, BESIDE)
     assert "Repair of 1 row of properties, column property_type_id" in text
-    assert "During phase 2: " in text
+    assert ">1 row of properties, during phase 2</span>" in text, "the header names no phase"
 
 
 def test_once_it_is_done_the_pages_are_the_phase_s_again(rollout: Rollout, lead: Client) -> None:
