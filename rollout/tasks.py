@@ -22,17 +22,20 @@ from rollout.worker.snapshots import SnapshotJob
 
 _log = logging.getLogger(__name__)
 
+
+class RunOfChain(RunJob):
+    """A run; at its end the next one of a rollback of several phases starts."""
+
+    def released(self) -> None:
+        rollback_chains.continue_after(self.run.pk)
+
+
 # Leased work: each gets the number of a row and the token that it was sent with.
+advance = RunOfChain.carry_out
 audit = AuditJob.carry_out
 snapshot = SnapshotJob.carry_out
 restore = RestoreJob.carry_out
 rehearse = RehearsalJob.carry_out
-
-
-def advance(run_id: int, token: int) -> None:
-    """Go on with a run; at its end the next one of a rollback of several phases starts."""
-    RunJob.carry_out(run_id, token)
-    rollback_chains.continue_after(run_id)
 
 
 def while_fresh(task: Callable[..., None]) -> Callable[..., None]:

@@ -1,8 +1,8 @@
 """What workers do with leased work, whatever its kind: claim it, work, write down how it ended.
 
 A kind is a subclass, whose hooks are called in this order: ``work``, then ``done``, ``stopped`` or
-``failed``. If ``work`` returns before the end, the queue hands it out again; if the worker dies,
-the watchdog does. ``rollout.worker.kinds`` lists the kinds.
+``failed``, then ``released``. If ``work`` returns before the end, the queue hands it out again; if
+the worker dies, the watchdog does. ``rollout.worker.kinds`` lists the kinds.
 """
 
 import logging
@@ -79,6 +79,7 @@ class LeasedJob(Generic[Work]):
             else:
                 if not is_over and leases.extend(job, own.token):
                     queue.send_work(job)
+        own.released()
 
     @classmethod
     def waiting(cls) -> QuerySet[Work]:
@@ -117,6 +118,9 @@ class LeasedJob(Generic[Work]):
     def failed(self, error: Exception) -> None:
         """Write down why it failed, and what to do next."""
         raise NotImplementedError
+
+    def released(self) -> None:
+        """Start what follows from its end. Its lease is over."""
 
     @property
     def is_to_stop(self) -> bool:

@@ -3,7 +3,9 @@
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 import rollout
@@ -11,7 +13,6 @@ from rollout import runner
 from rollout.models import BackfillJob, LogEntry, Rollout, RunState
 from rollout.queries.progress import progress_of
 from rollout.worker import backfills, runs
-from rollout.worker.runs import RunJob
 from tests import rollouts
 from tests.processes import wait_until
 from tests.rollouts import ADA
@@ -51,26 +52,26 @@ def test_rows_written_before_the_scan_came_by_are_counted_as_already_right(
 def test_each_frame_from_the_task_to_the_executed_update_is_one_level_down(
     expanded: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    package = Path(rollout.__file__).parent
     stacks: list[list[str]] = []
+    execute = psycopg.Connection.execute
 
-    def failed(_job: RunJob, error: Exception) -> None:
-        frames = traceback.extract_tb(error.__traceback__)
-        package = Path(rollout.__file__).parent
-        stacks.append([f.name for f in frames if package in Path(f.filename).parents])
+    def execute_and_look(
+        connection: psycopg.Connection[Any], query: Any, *arguments: Any, **options: Any
+    ) -> Any:
+        frames = [f for f in traceback.extract_stack() if package in Path(f.filename).parents]
+        if frames and frames[-1].name == "update_rows":
+            stacks.append([frame.name for frame in frames])
+        return execute(connection, query, *arguments, **options)
 
-    monkeypatch.setattr(RunJob, "failed", failed)
     runner.start(expanded, 2, actor=ADA)
-    rollouts.execute(
-        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;"
-        " CREATE TRIGGER full_disk BEFORE UPDATE ON properties EXECUTE FUNCTION full_disk()"
-    )
-    rollouts.work()
-    assert stacks == [
-        [
-            *("carry_out", "work", "_run_step", "_run_action", "run_job"),
-            *("run_lanes", "run_lane", "_run_batch", "update_rows"),
-        ]
+    (message,) = rollouts.queued()
+    monkeypatch.setattr(psycopg.Connection, "execute", execute_and_look)
+    message.deliver()
+    assert message.task == "rollout.tasks.advance"
+    assert stacks[0] == [
+        *("carry_out", "work", "_run_step", "_run_action", "run_job"),
+        *("run_lanes", "run_lane", "_run_batch", "update_rows"),
     ]
 
 
